@@ -1,0 +1,145 @@
+"""The books: admission and settlement in groups, and what happens while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from kaixu.plugin.errors import DatabaseAway
+from kaixu.store import admission
+from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
+from kaixu.store.group import Group
+from kaixu.store.pool import AWAY
+from kaixu.store.spool import Spool, read
+
+log = logging.getLogger(__name__)
+
+#: How many spooled settlements are replayed in one statement.
+REPLAYED_AT_ONCE = 200
+
+
+class Books:
+    """One gateway process's way to the money.
+
+    `admit` fails at once while the database is away; `settle` never fails: what
+    cannot be written goes to the spool, on the disk, before it returns.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        spool: Spool,
+        *,
+        owner: UUID,
+        lifetime_s: int,
+        default_rpm: int,
+        running: Callable[[], list[Hold]],
+    ) -> None:
+        self.pool = pool
+        self.spool = spool
+        self.owner = owner
+        self.lifetime_s = lifetime_s
+        self.default_rpm = default_rpm
+        self.running = running
+        self.away = False
+        self.unanswered: list[UUID] = []  # tickets whose admission broke off: the database may hold money for them
+        self._admissions: Group[Ask, Verdict] = Group(self._admit)
+        self._settlements: Group[Settlement, Settled | None] = Group(self._settle)
+
+    def admit(self, ask: Ask) -> asyncio.Future[Verdict]:
+        """Put one call into the next group. Raises `DatabaseAway` at once where that is known."""
+        if self.away:
+            raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2)
+        return self._admissions.put(ask)
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[Settled | None]:
+        """Settle with the next group. None: the database is away, the settlement is on the disk and will be written."""
+        return self._settlements.put(settlement)
+
+    async def _admit(self, asks: Sequence[Ask]) -> list[Verdict]:
+        try:
+            return await admission.admit(
+                self.pool, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
+            )
+        except DatabaseAway:
+            self.away = True
+            self.unanswered += [ask.ticket for ask in asks]
+            raise
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled | None]:
+        if not self.away:
+            try:
+                return await admission.settle(self.pool, settlements)
+            except DatabaseAway:
+                self.away = True
+            except asyncpg.PostgresError:
+                if len(settlements) > 1:  # one bad row must not hold up the others
+                    return [(await self._settle([one]))[0] for one in settlements]
+                log.exception("settlement %s was refused by the database; it is kept in the spool", settlements[0].ticket)
+        await asyncio.to_thread(self.spool.append, list(settlements))
+        return [None] * len(settlements)
+
+    async def come_back(self) -> bool:
+        """Look whether the database is there again; if so put things right and let calls in. Returns whether it is.
+
+        Order matters: the holds of running calls first, so that nobody is let into
+        their room; then what was spooled; then new calls.
+        """
+        try:
+            await asyncio.wait_for(self.pool.fetchval("select 1"), 3)
+            holds = self.running()
+            if holds:
+                await admission.reserve_again(self.pool, holds, owner=self.owner, lifetime_s=self.lifetime_s)
+            if self.unanswered:
+                asked, self.unanswered = self.unanswered, []
+                try:
+                    await admission.release(self.pool, asked)
+                except DatabaseAway:
+                    self.unanswered += asked
+                    raise
+            await self.replay()
+        except (DatabaseAway, *AWAY):
+            return False
+        self.away = False
+        return True
+
+    async def replay(self) -> None:
+        """Settle what is in the spool: this process's own, and what dead processes left behind. Raises `DatabaseAway`."""
+        files = await asyncio.to_thread(self.spool.take)
+        try:
+            while files:
+                path, file = files[0]
+                await self._replay(await asyncio.to_thread(read, path), path)
+                self.spool.forget(path, file)
+                del files[0]
+        finally:
+            for _, file in files:  # not settled: unlocked, so that the next round finds it
+                file.close()
+
+    async def _replay(self, settlements: list[Settlement], path: Path) -> None:
+        for start in range(0, len(settlements), REPLAYED_AT_ONCE):
+            await self._write_spooled(settlements[start : start + REPLAYED_AT_ONCE])
+        log.warning("replayed %d settlements from %s", len(settlements), path.name)
+
+    async def _write_spooled(self, settlements: list[Settlement]) -> None:
+        try:
+            await admission.settle(self.pool, settlements)
+        except asyncpg.PostgresError:
+            if len(settlements) > 1:
+                for one in settlements:
+                    await self._write_spooled([one])
+                return
+            # It would be refused for ever; it is put aside for `kaixu doctor` to show, not thrown away.
+            log.exception("settlement %s is refused by the database and was put aside", settlements[0].ticket)
+            aside = Spool(self.spool.folder / "refused", str(settlements[0].ticket))
+            await asyncio.to_thread(aside.append, settlements)
+
+    async def drained(self) -> None:
+        """Wait until every admission and settlement under way has its answer."""
+        await self._admissions.drained()
+        await self._settlements.drained()

@@ -1,0 +1,77 @@
+"""Tokens without the vendor's word: a bound before the call, an estimate after it."""
+
+from __future__ import annotations
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.errors import Unprocessable
+from kaixu.plugin.types import ChatRequest, ImagePart, Message, TextPart, ToolCallPart, ToolResultPart
+
+#: What a vendor may put around the whole request (start token, tool preamble), in tokens.
+REQUEST_OVERHEAD_TOKENS = 16
+
+
+def byte_length(text: str) -> int:
+    """The length in UTF-8: byte-level BPE never makes more tokens than bytes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text is: four ASCII characters, or one other character, a token."""
+    if text.isascii():
+        return -(-len(text) // 4)
+    other = sum(character > "\x7f" for character in text)
+    return other - (other - len(text)) // 4
+
+
+def texts_of(message: Message) -> list[str]:
+    """Everything in a message that a vendor turns into tokens by spelling it."""
+    texts = []
+    for part in message.parts:
+        if isinstance(part, TextPart):
+            texts.append(part.text)
+        elif isinstance(part, ToolCallPart):
+            texts += [part.id, part.name, part.arguments]
+        elif isinstance(part, ToolResultPart):
+            texts += [part.id, part.content]
+    return texts
+
+
+def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
+    """An upper bound of the request's input tokens: counted where the lane can, else bounded by bytes.
+
+    Raises `Unprocessable` for an image where the operator has not said what one can cost at most.
+    """
+    lane = deployment.lane
+    assert lane is not None
+    bound = REQUEST_OVERHEAD_TOKENS
+    for message in request.messages:
+        bound += lane.message_overhead_tokens
+        for text in texts_of(message):
+            counted = lane.count_tokens(deployment.upstream, text)
+            bound += byte_length(text) if counted is None else counted
+        for part in message.parts:
+            if isinstance(part, ImagePart):
+                if deployment.image_tokens is None:
+                    raise Unprocessable(
+                        f"model `{deployment.model}` takes no images",
+                        hint="Send text, or ask the operator to set image_tokens for it.",
+                    )
+                bound += deployment.image_tokens
+    for tool in request.tools:
+        bound += lane.message_overhead_tokens + byte_length(repr(tool))
+    if request.response_format is not None:
+        bound += byte_length(repr(request.response_format))
+    return bound
+
+
+def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
+    """About how many input tokens the request was, for a bill without the vendor's word."""
+    lane = deployment.lane
+    assert lane is not None
+    total = 0
+    for message in request.messages:
+        for text in texts_of(message):
+            counted = lane.count_tokens(deployment.upstream, text)
+            total += estimated_tokens(text) if counted is None else counted
+        total += 4
+    return total

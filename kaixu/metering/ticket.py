@@ -1,0 +1,215 @@
+"""A ticket: the right to make one call, and the duty to settle it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.config.price import Price
+from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, ReasoningDelta, ToolCallDelta, Usage
+from kaixu.store.admission import Ask, Hold, Settlement, Verdict
+
+from .counting import counted_input_tokens
+from .month import Figures, figures_of
+from .pricing import cost_nusd
+from .wire import TicketWire
+
+#: A token of any vendor carries at most about this many characters on average; a stream that has delivered more than
+#: its tokens could hold is surely over. Generous, so that no honest answer is ever cut.
+MOST_CHARACTERS_A_TOKEN = 12
+
+
+class Ticket:
+    """What one admitted call has used so far, how it ended, and the wire it is lent."""
+
+    __slots__ = (
+        "admitted_at",
+        "ask",
+        "budget_length",
+        "delivered_length",
+        "delivered_other",
+        "deployment",
+        "end_reason",
+        "figures",
+        "finish_reason",
+        "first_event_s",
+        "lowered",
+        "price",
+        "request",
+        "settlement",
+        "started",
+        "units",
+        "usage",
+        "verdict",
+        "vendor_cost",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        ask: Ask,
+        verdict: Verdict,
+        wire: TicketWire,
+        price: Price,
+        *,
+        deployment: Deployment | None,
+        request: ChatRequest | None,
+        lowered: bool,
+    ) -> None:
+        self.ask = ask
+        self.verdict = verdict
+        self.wire = wire
+        self.price = price
+        self.vendor_cost = None if deployment is None else deployment.cost
+        self.deployment = deployment
+        self.request = request
+        self.lowered = lowered
+        self.usage: Usage | None = None
+        self.delivered_length = 0  # characters, and how many of them are not ASCII
+        self.delivered_other = 0
+        self.budget_length = 0 if request is None else request.max_tokens * MOST_CHARACTERS_A_TOKEN
+        self.finish_reason: str | None = None
+        self.end_reason: str | None = None
+        self.units: dict[str, Any] | None = None
+        self.admitted_at = datetime.now(UTC)
+        self.started = monotonic()
+        self.first_event_s: float | None = None
+        self.figures: Figures = figures_of(verdict)
+        self.settlement: Settlement | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The ticket's id: the idempotency key of its settlement."""
+        return self.ask.ticket
+
+    @property
+    def granted_nusd(self) -> int:
+        """What was reserved."""
+        return self.verdict.granted_nusd or 0
+
+    def saw(self, event: ChatEvent) -> None:
+        """Take note of what the lane yielded: the last usage wins, text is counted in case none comes."""
+        if isinstance(event, ChatDelta | ReasoningDelta):
+            text = event.text
+        elif isinstance(event, ToolCallDelta):
+            text = event.arguments + (event.name or "")
+        elif isinstance(event, Usage):
+            self.usage = event
+            return
+        else:
+            self.finish_reason = event.reason
+            return
+        if self.first_event_s is None:
+            self.first_event_s = monotonic() - self.started
+        length = len(text)
+        self.delivered_length += length
+        if not text.isascii():
+            self.delivered_other += sum(character > "\x7f" for character in text)
+
+    @property
+    def delivered_tokens(self) -> int:
+        """About how many tokens were delivered, counted as `estimated_tokens` counts."""
+        return self.delivered_other - (self.delivered_other - self.delivered_length) // 4
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether what was delivered has surely reached what was reserved."""
+        if self.delivered_length > self.budget_length:
+            return True
+        usage = self.usage
+        return (
+            usage is not None
+            and self.request is not None
+            and usage.output_tokens > self.request.max_tokens
+            and cost_nusd(usage, self.price) >= self.granted_nusd
+        )
+
+    def bill(self, end_reason: str) -> Settlement:
+        """How this call is settled when it ends as `end_reason`.
+
+        The vendor's usage is the truth, even above the hold. Where it did not come
+        the text is counted, and the count is never charged above the hold.
+        """
+        usage = self.usage
+        cost: int
+        if end_reason == "released":
+            usage, source, cost = Usage(), "estimated", 0
+        elif usage is not None and not usage.estimated and not self._ended_early(end_reason):
+            source, cost = "provider", cost_nusd(usage, self.price)
+            if end_reason == "budget_cut":  # we ended it, so what came after the budget is ours to bear
+                cost = min(cost, self.granted_nusd)
+        else:
+            usage, source = self._counted(), "counted"
+            cost = min(cost_nusd(usage, self.price), self.granted_nusd)
+        verdict, ask = self.verdict, self.ask
+        assert verdict.customer_id is not None
+        assert verdict.key_id is not None
+        assert verdict.chain_id is not None
+        return Settlement(
+            ticket=ask.ticket,
+            customer_id=verdict.customer_id,
+            key_id=verdict.key_id,
+            chain_id=verdict.chain_id,
+            month=verdict.month,
+            book=ask.book,
+            operation=ask.operation,
+            provider=ask.provider,
+            model=ask.model,
+            price_id=ask.price_id,
+            install_id=ask.install_id,
+            request_id=ask.request_id,
+            admitted_at=self.admitted_at,
+            duration_ms=int((monotonic() - self.started) * 1000),
+            end_reason=end_reason,
+            usage_source=source,
+            cost_nusd=cost,
+            vendor_cost_nusd=0 if self.vendor_cost is None else cost_nusd(usage, self.vendor_cost),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            units=self.units,
+        )
+
+    def _ended_early(self, end_reason: str) -> bool:
+        """Whether usage that came in a stream's beginning may miss what was delivered after it."""
+        usage = self.usage
+        return end_reason != "complete" and usage is not None and usage.output_tokens == 0 and self.delivered_tokens > 0
+
+    def _counted(self) -> Usage:
+        """The usage as far as we can count it ourselves."""
+        request, deployment, seen = self.request, self.deployment, self.usage
+        if request is None or deployment is None:
+            return Usage(estimated=True)
+        output = min(self.delivered_tokens, request.max_tokens)
+        if seen is not None and seen.input_tokens:
+            return msgspec.structs.replace(seen, output_tokens=max(seen.output_tokens, output), estimated=True)
+        return Usage(counted_input_tokens(request, deployment), output, estimated=True)
+
+    def hold(self) -> Hold:
+        """The reservation as it was granted, to put it back should the database forget it."""
+        verdict, ask = self.verdict, self.ask
+        assert verdict.customer_id is not None
+        assert verdict.key_id is not None
+        assert verdict.chain_id is not None
+        return Hold(
+            ask.ticket,
+            verdict.customer_id,
+            verdict.key_id,
+            verdict.chain_id,
+            verdict.month,
+            ask.book,
+            self.granted_nusd,
+            ask.operation,
+            ask.provider,
+            ask.model,
+            ask.price_id,
+            ask.install_id,
+            ask.request_id,
+        )

@@ -1,0 +1,74 @@
+"""A verdict's code → the error that a client gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kaixu.config.price import usd
+from kaixu.plugin import errors
+from kaixu.plugin.errors import KaixuError
+from kaixu.store.admission import Ask, Verdict
+
+from .month import Figures, figures_of
+
+
+class Refusal(Exception):
+    """Admission said no: the client's error, with the figures and the rate that go beside it."""
+
+    def __init__(self, error: KaixuError, verdict: Verdict, figures: Figures | None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.verdict = verdict
+        self.figures = figures
+
+
+def refusal_of(verdict: Verdict, ask: Ask) -> Refusal:
+    """What to tell the client about a verdict that refuses."""
+    code = verdict.refused or ""
+    figures = None if verdict.customer_cap_nusd is None else figures_of(verdict)
+    return Refusal(ERRORS[code](verdict, ask), verdict, figures)
+
+
+def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
+    """Names what is left and what the call could have cost."""
+    figures = figures_of(verdict)
+    who = f"key …{verdict.key_last4}" if verdict.scope == "key" else "this customer"
+    return errors.CapReached(
+        f"Monthly cap reached: {who} has ${usd(figures.available_nusd)} left, this call could cost ${usd(ask.least_nusd)}",
+        hint="Shorten the request or lower max_tokens, wait for calls in flight to settle, or ask for a higher cap.",
+    )
+
+
+def rate_limited(verdict: Verdict, ask: Ask) -> KaixuError:
+    """Names the window that is full."""
+    return errors.RateLimited(
+        f"rate limit reached: {verdict.rate_limit} requests a {verdict.scope}",
+        hint=f"Try again in {verdict.retry_after_s} s.",
+        retry_after_s=verdict.retry_after_s,
+    )
+
+
+ERRORS: dict[str, Callable[[Verdict, Ask], KaixuError]] = {
+    "UNAUTHENTICATED": lambda verdict, ask: errors.Unauthenticated("Invalid or revoked key"),
+    "KEY_REVOKED": lambda verdict, ask: errors.Unauthenticated("Invalid or revoked key"),
+    "CUSTOMER_DISABLED": lambda verdict, ask: errors.CustomerDisabled(
+        "this account is disabled", hint="Ask your operator."
+    ),
+    "ROLE_TOO_LOW": lambda verdict, ask: errors.RoleTooLow(f"key …{verdict.key_last4} may not do this"),
+    "PROVIDER_NOT_ALLOWED": lambda verdict, ask: errors.ProviderNotAllowed(
+        f"provider `{ask.provider}` is not allowed for key …{verdict.key_last4}"
+    ),
+    "MODEL_NOT_ALLOWED": lambda verdict, ask: errors.ModelNotAllowed(
+        f"model `{ask.model}` of provider `{ask.provider}` is not allowed for key …{verdict.key_last4}"
+    ),
+    "INSTALL_ID_REQUIRED": lambda verdict, ask: errors.InstallIdRequired(
+        "this key needs an install id", hint="Send the header x-kaixu-install-id."
+    ),
+    "DEVICE_REVOKED": lambda verdict, ask: errors.DeviceRevoked("this device has been revoked"),
+    "SEATS_FULL": lambda verdict, ask: errors.SeatsFull(
+        f"all {verdict.scope} device seats of key …{verdict.key_last4} are taken",
+        hint="Revoke a device that is no longer used.",
+    ),
+    "RATE_LIMITED": rate_limited,
+    "CAP_REACHED": cap_reached,
+}

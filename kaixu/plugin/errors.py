@@ -1,0 +1,244 @@
+"""The error tree: the class is the status and the code, the message names the thing, the hint the next step.
+
+    KaixuError
+    ├── Invalid 400                    what was sent cannot be read or names nothing we have
+    │   ├── UnknownModel               no lane has this provider or model
+    │   ├── InstallIdRequired          this key works only with a device
+    │   ├── Unprocessable 422          well-formed, but a field says something impossible
+    │   └── TooLarge 413
+    ├── Unauthenticated 401
+    ├── Refused                        admission said no; nothing was spent
+    │   ├── CapReached 402
+    │   ├── Forbidden 403              CustomerDisabled, ProviderNotAllowed, ModelNotAllowed,
+    │   │                              RoleTooLow, DeviceRevoked, SeatsFull
+    │   └── RateLimited 429
+    ├── NotFound 404 · MethodNotAllowed 405
+    ├── Conflict 409                   UnpricedModel
+    ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway, Overloaded, Stopping
+    ├── UpstreamError 502              the vendor failed us
+    │   ├── UpstreamRejected 422       the vendor calls the request itself wrong
+    │   ├── UpstreamBusy 503           the vendor's own limit; retry later
+    │   └── UpstreamTimeout 504
+    ├── TicketClosed                   a plugin used a wire after its call had been settled (a bug of the plugin)
+    └── PluginError                    a plugin cannot be loaded (start only)
+
+Vendor text, SQL, secrets and other people's ids never reach a message.
+"""
+
+from __future__ import annotations
+
+
+class KaixuError(Exception):
+    """Anything a client may be told, with its HTTP status and its code."""
+
+    status = 500
+    code = "INTERNAL"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+
+class Invalid(KaixuError):
+    """The request cannot be read, or names something that does not exist."""
+
+    status = 400
+    code = "BAD_REQUEST"
+
+
+class UnknownModel(Invalid):
+    """No lane answers for this provider or model."""
+
+    code = "UNKNOWN_MODEL"
+
+
+class InstallIdRequired(Invalid):
+    """The key works only together with a device's install id."""
+
+    code = "INSTALL_ID_REQUIRED"
+
+
+class Unprocessable(Invalid):
+    """Well-formed, but a field holds a value that cannot be served."""
+
+    status = 422
+    code = "INVALID_FIELD"
+
+
+class TooLarge(Invalid):
+    """The body, or a part of it, is over its limit."""
+
+    status = 413
+    code = "TOO_LARGE"
+
+
+class Unauthenticated(KaixuError):
+    """No credential, an unknown one, or one that has been revoked."""
+
+    status = 401
+    code = "UNAUTHENTICATED"
+
+
+class Refused(KaixuError):
+    """Admission said no. Nothing was spent and nothing was counted."""
+
+
+class CapReached(Refused):
+    """The call could cost more than what is left this month."""
+
+    status = 402
+    code = "CAP_REACHED"
+
+
+class Forbidden(Refused):
+    """The credential is known, but may not do this."""
+
+    status = 403
+    code = "FORBIDDEN"
+
+
+class CustomerDisabled(Forbidden):
+    """The operator has switched the customer off."""
+
+    code = "CUSTOMER_DISABLED"
+
+
+class ProviderNotAllowed(Forbidden):
+    """The allowlist of the key or of its customer leaves this provider out."""
+
+    code = "PROVIDER_NOT_ALLOWED"
+
+
+class ModelNotAllowed(Forbidden):
+    """The allowlist of the key or of its customer leaves this model out."""
+
+    code = "MODEL_NOT_ALLOWED"
+
+
+class RoleTooLow(Forbidden):
+    """The operation asks for a higher role than the key has."""
+
+    code = "ROLE_TOO_LOW"
+
+
+class DeviceRevoked(Forbidden):
+    """This device has been shut out."""
+
+    code = "DEVICE_REVOKED"
+
+
+class SeatsFull(Forbidden):
+    """Every device seat of the key is taken."""
+
+    code = "SEATS_FULL"
+
+
+class RateLimited(Refused):
+    """Too many requests in the last minute or day."""
+
+    status = 429
+    code = "RATE_LIMITED"
+
+
+class NotFound(KaixuError):
+    """There is nothing under this name or id."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class MethodNotAllowed(KaixuError):
+    """The path exists, but not with this method."""
+
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+
+class Conflict(KaixuError):
+    """The request contradicts what is there."""
+
+    status = 409
+    code = "CONFLICT"
+
+
+class UnpricedModel(Conflict):
+    """The model has no price, so nothing may be spent on it."""
+
+    code = "UNPRICED_MODEL"
+
+
+class Unavailable(KaixuError):
+    """Not now: a part of the gateway is away."""
+
+    status = 503
+    code = "UNAVAILABLE"
+
+
+class LaneOff(Unavailable):
+    """The lane is declared but switched off, for example because its credential is missing."""
+
+    code = "LANE_OFF"
+
+
+class PluginFailed(Unavailable):
+    """The plugin behind this lane or operation did not load."""
+
+    code = "PLUGIN_FAILED"
+
+
+class DatabaseAway(Unavailable):
+    """The database does not answer; calls in flight finish, new ones wait outside."""
+
+    code = "DATABASE_AWAY"
+
+
+class Overloaded(Unavailable):
+    """As many calls are in flight as the gateway takes."""
+
+    code = "OVERLOADED"
+
+
+class Stopping(Unavailable):
+    """The gateway is shutting down."""
+
+    code = "STOPPING"
+
+
+class UpstreamError(KaixuError):
+    """The vendor failed: refused the connection, broke off, or answered nonsense."""
+
+    status = 502
+    code = "UPSTREAM_ERROR"
+
+
+class UpstreamRejected(UpstreamError):
+    """The vendor calls the request itself wrong; sending it again will not help."""
+
+    status = 422
+    code = "UPSTREAM_REJECTED"
+
+
+class UpstreamBusy(UpstreamError):
+    """The vendor is over its own limit."""
+
+    status = 503
+    code = "UPSTREAM_BUSY"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The vendor did not answer in time."""
+
+    status = 504
+    code = "UPSTREAM_TIMEOUT"
+
+
+class TicketClosed(KaixuError):
+    """The call had been settled; what it lent is no longer there."""
+
+    code = "TICKET_CLOSED"
+
+
+class PluginError(Exception):
+    """A plugin cannot be loaded or registered. Raised at start only; names the plugin."""

@@ -1,0 +1,67 @@
+"""The three hooks. Two declare and run once, at start; one observes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+import pluggy
+
+from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.operation import Integration
+
+hookspec = pluggy.HookspecMarker("kaixu")
+hookimpl = pluggy.HookimplMarker("kaixu")
+
+
+class RegisterLane(Protocol):
+    """Takes one kind of lane."""
+
+    def __call__(self, name: str, lane: type[Lane], options: type[Options]) -> None: ...
+
+
+class RegisterIntegration(Protocol):
+    """Takes one integration."""
+
+    def __call__(self, integration: Integration) -> None: ...
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that has happened: `kind` is "settled", "refused", "alert" or "reload"; `detail` holds values only."""
+
+    kind: str
+    detail: dict[str, Any]
+
+
+@hookspec
+def register_lanes(register: RegisterLane) -> None:
+    """Register the lanes this plugin can open.
+
+    Call `register(name, lane, options)` once for each kind of lane. `name` is
+    what an operator writes after `plugin:` in kaixu.yaml; `options` is the model
+    that section is read with; `lane(options)` is called once for each section,
+    at start, after it validated.
+
+    Raises:
+        PluginError: another plugin has taken `name`. The message names both.
+    """
+
+
+@hookspec
+def register_integrations(register: RegisterIntegration) -> None:
+    """Register the integrations this plugin brings: `register(Integration(...))`.
+
+    An integration serves only where kaixu.yaml has a section of its name.
+
+    Raises:
+        PluginError: another plugin has taken the name of the integration or of one of its operations.
+    """
+
+
+@hookspec
+def on_event(event: Event) -> None:
+    """Observe what has happened, after the fact. May not be slow and cannot veto.
+
+    Called from a bounded queue, one event at a time; an exception is logged
+    with the plugin's name and goes no further.
+    """

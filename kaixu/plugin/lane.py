@@ -1,0 +1,64 @@
+"""What a lane is: a vendor's protocol, translated; and the wire it is lent for each call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest
+
+
+class Options(BaseModel):
+    """A lane's own fields in kaixu.yaml. Unknown fields are mistakes; secrets are `SecretStr`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Wire(Protocol):
+    """The way out to a vendor, lent with a ticket and dead with it.
+
+    `send` times, counts and, before the first byte, retries. It raises
+    `UpstreamRejected`, `UpstreamBusy`, `UpstreamTimeout` or `UpstreamError` for
+    every answer that is not 2xx, so a lane only ever reads success; and
+    `TicketClosed` once the call has been settled.
+    """
+
+    def send(self, request: httpx.Request) -> AbstractAsyncContextManager[httpx.Response]:
+        """Send `request`; the response's body is still unread."""
+        ...
+
+
+class Lane:
+    """One section of kaixu.yaml, opened: translates between the contract's types and one vendor.
+
+    A lane sees no virtual key, no cap, no customer, no price and no connection.
+    It implements `chat`, `embed` or both.
+    """
+
+    #: The most inputs that one `embed` call may carry.
+    max_batch: int = 1
+
+    #: Tokens that the vendor's chat template may add around each message, at most.
+    message_overhead_tokens: int = 16
+
+    async def start(self) -> None:
+        """Called once, before the first call. Slow work belongs behind it, not in it."""
+
+    async def aclose(self) -> None:
+        """Called once, after the last call was settled."""
+
+    def count_tokens(self, model: str, text: str) -> int | None:
+        """Exactly how many tokens `model` makes of `text`, or None where no tokenizer is at hand."""
+        return None
+
+    def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        """Answer as a stream of events, always; "not streaming" is the core's fold of it."""
+        raise NotImplementedError(f"{type(self).__name__} does not chat")
+
+    async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
+        """One vector for each input."""
+        raise NotImplementedError(f"{type(self).__name__} does not embed")

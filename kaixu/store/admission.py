@@ -1,0 +1,224 @@
+"""Admission and settlement: the two statements on the way of every call, each for a whole group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from .pool import database
+from .query import Query
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One call that wants to be admitted. Who: `key_hash` with `legacy_hash`, or `key_id` for a session."""
+
+    ticket: UUID
+    key_hash: bytes | None
+    legacy_hash: bytes | None
+    key_id: int | None
+    install_id: str | None
+    agent: str | None
+    role_rank: int
+    operation: str
+    provider: str
+    model: str
+    book: str
+    price_id: int
+    most_nusd: int
+    least_nusd: int
+    request_id: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What schema/functions/admit.sql decided. `refused` is a code, or None."""
+
+    ticket: UUID
+    refused: str | None
+    scope: str | None
+    retry_after_s: int | None
+    granted_nusd: int | None
+    customer_id: int | None
+    key_id: int | None
+    chain_id: int | None
+    key_last4: str | None
+    month: date
+    rate_limit: int | None
+    rate_remaining: int | None
+    customer_cap_nusd: int | None
+    customer_spent_nusd: int | None
+    customer_held_nusd: int | None
+    key_cap_nusd: int | None
+    key_spent_nusd: int | None
+    key_held_nusd: int | None
+
+
+ADMIT = Query(
+    Verdict,
+    """
+    select ticket, refused, scope, retry_after_s, granted_nusd, customer_id, key_id, chain_id, key_last4, month,
+           rate_limit, rate_remaining, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
+           key_spent_nusd, key_held_nusd
+      from kaixu.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    """,
+)
+
+
+async def admit(
+    pool: asyncpg.Pool, asks: Sequence[Ask], *, owner: UUID, lifetime_s: int, default_rpm: int
+) -> list[Verdict]:
+    """Decide a group, all or nothing for each call; the verdicts are in the order of `asks`.
+
+    Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
+    """
+    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, asks), strict=True)]
+    with database():
+        verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
+    by_ticket = {verdict.ticket: verdict for verdict in verdicts}
+    return [by_ticket[ask.ticket] for ask in asks]
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """How a call ended and what it cost; complete, so that it can be written whatever the database remembers."""
+
+    ticket: UUID
+    customer_id: int
+    key_id: int
+    chain_id: int
+    month: date
+    book: str
+    operation: str
+    provider: str
+    model: str
+    price_id: int
+    install_id: str | None
+    request_id: str
+    admitted_at: datetime
+    duration_ms: int
+    end_reason: str
+    usage_source: str
+    cost_nusd: int
+    vendor_cost_nusd: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    units: dict[str, Any] | None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The month after a settlement. `first_time` is false for a replay and for a release."""
+
+    ticket: UUID
+    first_time: bool
+    month: date
+    customer_cap_nusd: int
+    customer_spent_nusd: int
+    customer_held_nusd: int
+    key_cap_nusd: int | None
+    key_spent_nusd: int
+    key_held_nusd: int
+
+
+SETTLE = Query(
+    Settled,
+    """
+    select ticket, first_time, month, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
+           key_spent_nusd, key_held_nusd
+      from kaixu.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                        $22, $23, $24)
+    """,
+)
+
+
+async def settle(pool: asyncpg.Pool, settlements: Sequence[Settlement]) -> list[Settled]:
+    """Write a group of settlements durably; a ticket that was settled before is not settled again.
+
+    Raises `DatabaseAway`: settle again later, it is idempotent by ticket.
+    """
+    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, settlements), strict=True)]
+    with database():
+        settled = await SETTLE.all(pool, *columns)
+    by_ticket = {one.ticket: one for one in settled}
+    return [by_ticket[one.ticket] for one in settlements]
+
+
+async def renew(pool: asyncpg.Pool, tickets: Sequence[UUID], *, owner: UUID, lifetime_s: int) -> int:
+    """Push back the expiry of calls that are still running; return how many were found. Raises `DatabaseAway`."""
+    with database():
+        renewed: int = await pool.fetchval("select kaixu.renew($1, $2, $3)", owner, list(tickets), lifetime_s)
+    return renewed
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A running call's reservation, as it was granted."""
+
+    ticket: UUID
+    customer_id: int
+    key_id: int
+    chain_id: int
+    month: date
+    book: str
+    held_nusd: int
+    operation: str
+    provider: str
+    model: str
+    price_id: int
+    install_id: str | None
+    request_id: str
+
+
+async def reserve_again(pool: asyncpg.Pool, holds: Sequence[Hold], *, owner: UUID, lifetime_s: int) -> int:
+    """Put back the reservations that a crash of the database forgot; return how many. Raises `DatabaseAway`."""
+    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, holds), strict=True)]
+    with database():
+        put_back: int = await pool.fetchval(
+            "select kaixu.reserve_again($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            *columns,
+            owner,
+            lifetime_s,
+        )
+    return put_back
+
+
+class Expired(msgspec.Struct, frozen=True):
+    """A reservation that nobody renewed, as the reaper ended it."""
+
+    ticket: UUID
+    customer_id: int
+    key_id: int
+    request_id: str
+    provider: str
+    model: str
+    held_nusd: int
+    cost_nusd: int
+
+
+EXPIRE = Query(
+    Expired,
+    "select ticket, customer_id, key_id, request_id, provider, model, held_nusd, cost_nusd from kaixu.expire($1, $2)",
+)
+
+#: "reap" in ASCII: the advisory lock that makes one replica the reaper.
+REAPER_LOCK = 0x72656170
+
+
+async def expire(pool: asyncpg.Pool, *, charge: bool, most: int = 500) -> list[Expired]:
+    """End reservations that have expired; empty when another replica is at it. Raises `DatabaseAway`."""
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval("select pg_try_advisory_xact_lock($1)", REAPER_LOCK):
+                return []
+            return await EXPIRE.all(connection, charge, most)
+
+
+async def release(pool: asyncpg.Pool, tickets: Sequence[UUID]) -> int:
+    """Free reservations whose calls never began; return how many there were. Raises `DatabaseAway`."""
+    with database():
+        released: int = await pool.fetchval("select kaixu.release($1)", list(tickets))
+    return released

@@ -1,0 +1,29 @@
+"""Constraint → error, in one table: what a client did, never what Postgres said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from kaixu.plugin.errors import Conflict, KaixuError, NotFound
+
+OF_CONSTRAINT: dict[str, tuple[type[KaixuError], str, str | None]] = {
+    "customer_email_key": (Conflict, "a customer with this email exists", "Change that customer instead."),
+    "virtual_key_customer_id_fkey": (NotFound, "there is no such customer", None),
+    "topup_customer_id_fkey": (NotFound, "there is no such customer", None),
+}
+
+
+@contextmanager
+def constraints() -> Iterator[None]:
+    """Turn a broken constraint of the table above into its error; any other is a bug and passes."""
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        known = OF_CONSTRAINT.get(error.constraint_name or "")
+        if known is None:
+            raise
+        kind, message, hint = known
+        raise kind(message, hint=hint) from None

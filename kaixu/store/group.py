@@ -1,0 +1,72 @@
+"""Calls that arrive together go to the database together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import asyncpg
+
+Ask = TypeVar("Ask")
+Answer = TypeVar("Answer")
+
+
+class Group(Generic[Ask, Answer]):
+    """What is put in while a batch is on its way waits, and leaves with the next one.
+
+    One batch is under way at a time, so the busier it gets the larger the
+    batches, and a single caller waits for nobody. An ask is never taken back:
+    whoever stops waiting must undo it by its own id.
+    """
+
+    def __init__(self, send: Callable[[list[Ask]], Awaitable[Sequence[Answer]]], *, most: int = 256) -> None:
+        self._send = send
+        self._most = most
+        self._waiting: list[tuple[Ask, asyncio.Future[Answer]]] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    def put(self, ask: Ask) -> asyncio.Future[Answer]:
+        """Send `ask` with the next batch. The future gets its answer, or the error that the batch met."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ask, answer))
+        if self._runner is None:
+            self._runner = asyncio.get_running_loop().create_task(self._run())
+        return answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._deliver(batch)
+        finally:
+            self._runner = None
+
+    async def _deliver(self, batch: list[tuple[Ask, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._send([ask for ask, _ in batch])
+        except asyncpg.DataError as error:
+            # A value that cannot be encoded was never sent; it must not fail its neighbours.
+            if len(batch) == 1:
+                fail(batch, error)
+                return
+            for one in batch:
+                await self._deliver([one])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
+            fail(batch, error)
+        else:
+            for (_, answer), value in zip(batch, answers, strict=True):
+                if not answer.done():
+                    answer.set_result(value)
+
+    async def drained(self) -> None:
+        """Wait until nothing is waiting or under way."""
+        while self._runner is not None:
+            await asyncio.wait([self._runner])
+
+
+def fail(batch: list[tuple[Ask, asyncio.Future[Answer]]], error: Exception) -> None:
+    """Hand `error` to everyone in the batch who still waits."""
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)

@@ -1,0 +1,75 @@
+"""The connections to Postgres, and what it means that the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kaixu.plugin.errors import DatabaseAway
+
+#: A statement that takes longer than this is given up; the caller's work is idempotent.
+STATEMENT_S = 10.0
+
+#: What asyncpg and the network raise when the database is not there, or not ready to talk.
+AWAY = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+)
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """Turn "the database is away" into `DatabaseAway`; other errors are bugs and pass."""
+    try:
+        yield
+    except asyncpg.DataError:
+        raise
+    except AWAY as error:
+        raise DatabaseAway(
+            "the database does not answer", hint="Try again shortly.", retry_after_s=2
+        ) from error
+
+
+async def prepare_connection(connection: asyncpg.Connection) -> None:
+    """JSON columns carry plain values both ways."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=lambda value: msgspec.json.encode(value).decode(), decoder=msgspec.json.decode
+        )
+
+
+async def keep_nothing(connection: asyncpg.Connection) -> None:
+    """What asyncpg would reset between two users of a connection is never set here, so that round trip is saved."""
+
+
+async def open_pool(dsn: str, *, most: int = 10, pooler: bool = False) -> asyncpg.Pool:
+    """Connections to `dsn`: at least two are made now, at most `most` are kept.
+
+    `pooler` is for PgBouncer and Neon's pooler in transaction mode: nothing is
+    kept in the session, so statements are not prepared ahead.
+
+    Raises `DatabaseAway`.
+    """
+    settings: dict[str, Any] = {"statement_cache_size": 0} if pooler else {"max_cached_statement_lifetime": 0}
+    with database():
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=min(2, most),
+            max_size=most,
+            command_timeout=STATEMENT_S,
+            timeout=5,
+            max_inactive_connection_lifetime=300,
+            init=prepare_connection,
+            reset=keep_nothing,
+            server_settings={"application_name": "kaixu"},
+            **settings,
+        )

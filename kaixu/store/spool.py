@@ -1,0 +1,99 @@
+"""Settlements while the database is away: a file that survives the process, replayed when it is back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import zlib
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from .admission import Settlement
+
+
+class Spool:
+    """An append-only file of settlements below `folder`, one process a file.
+
+    A line is a checksum, a space and the settlement as JSON. `append` returns
+    when the line is on the disk, so what it took is never lost; a line that a
+    crash cut short was never promised to anybody and is passed over.
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = folder
+        self.path = folder / f"{owner}.jsonl"
+        self.file: IO[bytes] | None = None
+        self.lock = threading.Lock()  # appending and taking happen in worker threads
+        self.taken = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this process has spooled anything since the last `take`."""
+        return self.file is not None
+
+    def append(self, settlements: list[Settlement]) -> None:
+        """Put `settlements` on the disk. Blocks for one fsync."""
+        with self.lock:
+            if self.file is None:
+                self.file = self.path.open("ab")
+                fcntl.flock(self.file, fcntl.LOCK_EX)
+                directory = os.open(self.folder, os.O_RDONLY)
+                try:
+                    os.fsync(directory)
+                finally:
+                    os.close(directory)
+            self.file.write(b"".join(map(line_of, settlements)))
+            self.file.flush()
+            os.fsync(self.file.fileno())
+
+    def take(self) -> list[tuple[Path, IO[bytes]]]:
+        """The files to replay, locked for us: what this process has spooled (new lines go to a new file), and
+        what processes left behind that are no more. `forget` each when it is settled, or close it to give it up."""
+        found = []
+        with self.lock:
+            if self.file is not None:
+                self.taken += 1
+                aside = self.path.with_name(f"{self.path.stem}-{self.taken}.jsonl")
+                self.path.rename(aside)
+                found.append((aside, self.file))
+                self.file = None
+        for path in sorted(self.folder.glob("*.jsonl")):
+            if any(path == taken for taken, _ in found) or path == self.path:
+                continue
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+            else:
+                found.append((path, file))
+        return found
+
+    @staticmethod
+    def forget(path: Path, file: IO[bytes]) -> None:
+        """Everything in `path` is settled: remove it."""
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def line_of(settlement: Settlement) -> bytes:
+    """One line of the file."""
+    body = msgspec.json.encode(settlement)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def read(path: Path) -> list[Settlement]:
+    """The whole lines of a spool file; one that was cut short or damaged is passed over."""
+    settlements = []
+    for line in path.read_bytes().splitlines():
+        checksum, _, body = line.partition(b" ")
+        if checksum == b"%08x" % zlib.crc32(body):
+            settlements.append(msgspec.json.decode(body, type=Settlement))
+    return settlements

@@ -1,0 +1,73 @@
+-- expire: settle what a dead gateway left behind.
+--
+-- p_charge false: the hold is released and the event costs nothing; true: the whole hold is charged. Either
+-- way the event says 'lost', and a settlement that comes late still replaces it by the truth.
+-- Returns the tickets it ended, with what was charged. At most p_most_calls at a time.
+-- Lock: the customers' rows, ascending by id; reservations only under it.
+create or replace function kaixu.expire(p_charge boolean, p_most_calls integer)
+returns table (
+    ticket      uuid,
+    customer_id bigint,
+    key_id      bigint,
+    request_id  text,
+    provider    text,
+    model       text,
+    held_nusd   bigint,
+    cost_nusd   bigint
+)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_tickets uuid[];
+begin
+    select array_agg(x.ticket) into v_tickets
+      from (select r.ticket from kaixu.reservation r
+             where r.expires_at < clock_timestamp() order by r.expires_at limit p_most_calls) x;
+    if v_tickets is null then
+        return;
+    end if;
+
+    perform 1
+       from kaixu.customer c
+      where c.id in (select r.customer_id from kaixu.reservation r where r.ticket = any (v_tickets))
+      order by c.id
+        for no key update;
+
+    return query
+    with ended as (
+        -- Asked again under the lock: it may have been renewed or settled meanwhile.
+        delete from kaixu.reservation r
+         where r.ticket = any (v_tickets) and r.expires_at < clock_timestamp()
+        returning r.*
+    ), written as (
+        insert into kaixu.usage_event (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model,
+                                       price_id, cost_nusd, usage_source, end_reason, install_id, request_id, admitted_at)
+        select x.ticket, x.month, x.customer_id, x.key_id, x.chain_id, x.book, x.operation, x.provider, x.model,
+               x.price_id, case when p_charge then x.held_nusd else 0 end, 'estimated', 'lost', x.install_id,
+               x.request_id, x.created_at
+          from ended x
+        on conflict (month, ticket) do nothing
+        returning ticket, cost_nusd
+    ), customers as (
+        update kaixu.customer_month m
+           set held_nusd = m.held_nusd - s.held_nusd, spent_nusd = m.spent_nusd + s.cost_nusd,
+               calls = m.calls + s.calls, updated_at = now()
+          from (select x.customer_id, x.month, x.book, sum(x.held_nusd) as held_nusd,
+                       coalesce(sum(w.cost_nusd), 0) as cost_nusd, count(w.ticket) as calls
+                  from ended x left join written w on w.ticket = x.ticket group by 1, 2, 3) s
+         where m.customer_id = s.customer_id and m.month = s.month and m.book = s.book
+    ), keys as (
+        update kaixu.key_month m
+           set held_nusd = m.held_nusd - s.held_nusd, spent_nusd = m.spent_nusd + s.cost_nusd,
+               calls = m.calls + s.calls, updated_at = now()
+          from (select x.chain_id, x.month, x.book, sum(x.held_nusd) as held_nusd,
+                       coalesce(sum(w.cost_nusd), 0) as cost_nusd, count(w.ticket) as calls
+                  from ended x left join written w on w.ticket = x.ticket group by 1, 2, 3) s
+         where m.chain_id = s.chain_id and m.month = s.month and m.book = s.book
+    )
+    select x.ticket, x.customer_id, x.key_id, x.request_id, x.provider, x.model, x.held_nusd,
+           coalesce(w.cost_nusd, 0)
+      from ended x
+      left join written w on w.ticket = x.ticket;
+end
+$$;

@@ -1,0 +1,24 @@
+-- renew: keep the reservations of calls that are still running from expiring.
+--
+-- Returns how many were renewed. A row that is just being settled is passed over, so that renewing
+-- never waits for a settlement nor a settlement for it.
+create or replace function kaixu.renew(p_owner uuid, p_ticket uuid[], p_lifetime_s integer)
+returns integer
+language plpgsql as $$
+declare
+    v_renewed integer;
+begin
+    with mine as (
+        select r.ticket
+          from kaixu.reservation r
+         where r.ticket = any (p_ticket) and r.owner = p_owner
+           for update skip locked
+    )
+    update kaixu.reservation r
+       set expires_at = clock_timestamp() + make_interval(secs => p_lifetime_s)
+      from mine m
+     where r.ticket = m.ticket;
+    get diagnostics v_renewed = row_count;
+    return v_renewed;
+end
+$$;

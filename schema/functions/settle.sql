@@ -1,0 +1,160 @@
+-- settle: turn a group of reservations into usage events with their true cost; each exactly once.
+--
+-- Parallel arrays, one element a call, with all that an event says: a reservation that the database does not
+-- know (it crashed before the admission reached the disk, or the reaper was faster) is settled all the same.
+-- end_reason 'released' frees the hold and writes no event: the vendor never took the call.
+-- Returns a row a ticket: first_time is false for a replay, and the month's figures after the whole group.
+-- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late.
+--
+-- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
+create or replace function kaixu.settle(
+    p_ticket                uuid[],
+    p_customer_id           bigint[],
+    p_key_id                bigint[],
+    p_chain_id              bigint[],
+    p_month                 date[],
+    p_book                  text[],
+    p_operation             text[],
+    p_provider              text[],
+    p_model                 text[],
+    p_price_id              bigint[],
+    p_install_id            text[],
+    p_request_id            text[],
+    p_admitted_at           timestamptz[],
+    p_duration_ms           integer[],
+    p_end_reason            text[],
+    p_usage_source          text[],
+    p_cost_nusd             bigint[],
+    p_vendor_cost_nusd      bigint[],
+    p_input_tokens          bigint[],
+    p_output_tokens         bigint[],
+    p_cached_input_tokens   bigint[],
+    p_cache_write_tokens    bigint[],
+    p_reasoning_tokens      bigint[],
+    p_units                 jsonb[]
+) returns table (
+    ticket              uuid,
+    first_time          boolean,
+    month               date,
+    customer_cap_nusd   bigint,
+    customer_spent_nusd bigint,
+    customer_held_nusd  bigint,
+    key_cap_nusd        bigint,
+    key_spent_nusd      bigint,
+    key_held_nusd       bigint
+)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform 1
+       from kaixu.customer c
+      where c.id = any (p_customer_id)
+      order by c.id
+        for no key update;
+
+    return query
+    with asked as (
+        select distinct on (a.ticket) a.*
+          from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_operation, p_provider, p_model,
+                      p_price_id, p_install_id, p_request_id, p_admitted_at, p_duration_ms, p_end_reason,
+                      p_usage_source, p_cost_nusd, p_vendor_cost_nusd, p_input_tokens, p_output_tokens,
+                      p_cached_input_tokens, p_cache_write_tokens, p_reasoning_tokens, p_units)
+               a (ticket, customer_id, key_id, chain_id, month, book, operation, provider, model, price_id, install_id,
+                  request_id, admitted_at, duration_ms, end_reason, usage_source, cost_nusd, vendor_cost_nusd,
+                  input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, units)
+    ), freed as (
+        delete from kaixu.reservation r
+         using asked a
+         where r.ticket = a.ticket
+        returning r.ticket, r.held_nusd
+    ), lost as (
+        -- Only where no reservation was found can the reaper have been here.
+        select e.ticket, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens
+          from asked a
+          join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket and e.end_reason = 'lost'
+         where a.end_reason <> 'lost'
+           and not exists (select from freed f where f.ticket = a.ticket)
+    ), written as (
+        insert into kaixu.usage_event as e
+               (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
+                vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
+                reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms)
+        select a.ticket, a.month, a.customer_id, a.key_id, a.chain_id, a.book, a.operation, a.provider, a.model,
+               a.price_id, a.cost_nusd, a.vendor_cost_nusd, a.input_tokens, a.output_tokens, a.cached_input_tokens,
+               a.cache_write_tokens, a.reasoning_tokens, a.units, a.usage_source, a.end_reason, a.install_id,
+               a.request_id, a.admitted_at, a.duration_ms
+          from asked a
+         where a.end_reason <> 'released'
+        on conflict (month, ticket) do update
+           set cost_nusd = excluded.cost_nusd, vendor_cost_nusd = excluded.vendor_cost_nusd,
+               input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+               cached_input_tokens = excluded.cached_input_tokens, cache_write_tokens = excluded.cache_write_tokens,
+               reasoning_tokens = excluded.reasoning_tokens, units = excluded.units,
+               usage_source = excluded.usage_source, end_reason = excluded.end_reason,
+               duration_ms = excluded.duration_ms
+         where e.end_reason = 'lost' and excluded.end_reason <> 'lost'
+        returning e.ticket
+    ), forgiven as (
+        -- The reaper may have charged a call that, it now turns out, never reached the vendor.
+        update kaixu.usage_event e
+           set cost_nusd = 0, vendor_cost_nusd = 0, input_tokens = 0, output_tokens = 0
+          from asked a
+         where a.end_reason = 'released' and e.month = a.month and e.ticket = a.ticket and e.end_reason = 'lost'
+    ), change as (
+        select a.customer_id, a.chain_id, a.month, a.book,
+               coalesce(f.held_nusd, 0) as freed_nusd,
+               case when w.ticket is null then 0 else a.cost_nusd end - coalesce(l.cost_nusd, 0) as cost_nusd,
+               case when w.ticket is null then 0 else a.vendor_cost_nusd end - coalesce(l.vendor_cost_nusd, 0) as vendor_cost_nusd,
+               case when w.ticket is null then 0 else a.input_tokens end - coalesce(l.input_tokens, 0) as input_tokens,
+               case when w.ticket is null then 0 else a.output_tokens end - coalesce(l.output_tokens, 0) as output_tokens,
+               case when w.ticket is null or l.ticket is not null then 0 else 1 end as calls
+          from asked a
+          left join freed f on f.ticket = a.ticket
+          left join written w on w.ticket = a.ticket
+          left join lost l on l.ticket = a.ticket
+    ), customers as (
+        insert into kaixu.customer_month as m
+               (customer_id, month, book, spent_nusd, vendor_cost_nusd, calls, input_tokens, output_tokens)
+        select d.customer_id, d.month, d.book, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.calls),
+               sum(d.input_tokens), sum(d.output_tokens)
+          from change d
+         group by d.customer_id, d.month, d.book
+        on conflict (customer_id, month, book) do update
+           set spent_nusd = m.spent_nusd + excluded.spent_nusd,
+               held_nusd = m.held_nusd - (select coalesce(sum(d.freed_nusd), 0) from change d
+                                           where d.customer_id = m.customer_id and d.month = m.month and d.book = m.book),
+               vendor_cost_nusd = m.vendor_cost_nusd + excluded.vendor_cost_nusd,
+               calls = m.calls + excluded.calls,
+               input_tokens = m.input_tokens + excluded.input_tokens,
+               output_tokens = m.output_tokens + excluded.output_tokens,
+               updated_at = now()
+        returning m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.extra_nusd
+    ), keys as (
+        insert into kaixu.key_month as m
+               (chain_id, month, book, customer_id, spent_nusd, vendor_cost_nusd, calls, input_tokens, output_tokens)
+        select d.chain_id, d.month, d.book, d.customer_id, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.calls),
+               sum(d.input_tokens), sum(d.output_tokens)
+          from change d
+         group by d.chain_id, d.month, d.book, d.customer_id
+        on conflict (chain_id, month, book) do update
+           set spent_nusd = m.spent_nusd + excluded.spent_nusd,
+               held_nusd = m.held_nusd - (select coalesce(sum(d.freed_nusd), 0) from change d
+                                           where d.chain_id = m.chain_id and d.month = m.month and d.book = m.book),
+               vendor_cost_nusd = m.vendor_cost_nusd + excluded.vendor_cost_nusd,
+               calls = m.calls + excluded.calls,
+               input_tokens = m.input_tokens + excluded.input_tokens,
+               output_tokens = m.output_tokens + excluded.output_tokens,
+               updated_at = now()
+        returning m.chain_id, m.month, m.book, m.spent_nusd, m.held_nusd
+    )
+    select a.ticket, w.ticket is not null, a.month,
+           c.monthly_cap_nusd + cm.extra_nusd, cm.spent_nusd, cm.held_nusd,
+           k.monthly_cap_nusd, km.spent_nusd, km.held_nusd
+      from asked a
+      left join written w on w.ticket = a.ticket
+      join kaixu.customer c on c.id = a.customer_id
+      join kaixu.virtual_key k on k.id = a.key_id
+      join customers cm on cm.customer_id = a.customer_id and cm.month = a.month and cm.book = a.book
+      join keys km on km.chain_id = a.chain_id and km.month = a.month and km.book = a.book;
+end
+$$;

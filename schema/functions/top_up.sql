@@ -1,0 +1,35 @@
+-- top_up: raise a month's cap by a credit, once for each idempotency key.
+--
+-- Returns whether this call applied it (false: it had been before) and the month's extra after it. No row:
+-- there is no such customer.
+-- Lock: takes the customer's row.
+create or replace function kaixu.top_up(
+    p_idempotency_key   text,
+    p_customer_id       bigint,
+    p_month             date,
+    p_amount_nusd       bigint,
+    p_source            text
+) returns table (applied boolean, extra_nusd bigint)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_applied boolean;
+begin
+    perform 1 from kaixu.customer c where c.id = p_customer_id for no key update;
+    if not found then
+        return;
+    end if;
+    insert into kaixu.topup (idempotency_key, customer_id, month, amount_nusd, source)
+    values (p_idempotency_key, p_customer_id, p_month, p_amount_nusd, p_source)
+    on conflict (idempotency_key) do nothing;
+    v_applied := found;
+    insert into kaixu.customer_month as m (customer_id, month, book, extra_nusd)
+    values (p_customer_id, p_month, 'ai', case when v_applied then p_amount_nusd else 0 end)
+    on conflict (customer_id, month, book) do update
+       set extra_nusd = m.extra_nusd + excluded.extra_nusd, updated_at = now();
+    return query
+    select v_applied, m.extra_nusd
+      from kaixu.customer_month m
+     where m.customer_id = p_customer_id and m.month = p_month and m.book = 'ai';
+end
+$$;
