@@ -1,0 +1,1 @@
+"""What runs beside the calls: the monitor, alerts, background tasks. Seen by all, sees none of them."""

@@ -1,0 +1,47 @@
+"""Bearer → caller. Looks at the credential's form only: whether a key exists is admission's business."""
+
+from __future__ import annotations
+
+import re
+
+from quart import Request
+
+from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash
+from kaixu.config.environment import Secrets
+from kaixu.metering.gate import Caller
+from kaixu.plugin.errors import Unauthenticated
+
+from .tokens import read_session_token
+
+UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
+
+
+def bearer(request: Request) -> str:
+    """The bearer token. Raises `Unauthenticated`."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("Missing Authorization: Bearer <virtual_key>")
+    return token
+
+
+def caller_of(request: Request, secrets: Secrets, request_id: str) -> Caller:
+    """Who asks: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
+    token = bearer(request)
+    headers = request.headers
+    install_id = printable(headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "", 80) or None
+    agent = printable(headers.get("user-agent") or "", 240) or None
+    if is_key_shaped(token):
+        return Caller(
+            key_hash(secrets.key_pepper, token), legacy_hash(token), None, install_id, agent, request_id
+        )
+    if token.count(".") == 2:
+        session = read_session_token(secrets.jwt_secret, token)
+        if session is not None:
+            return Caller(None, None, session.key_id, install_id, agent, request_id)
+    raise Unauthenticated("Invalid or revoked key")
+
+
+def printable(text: str, most: int) -> str:
+    """Trimmed, cut, and without anything that a database or a terminal would choke on."""
+    return UNPRINTABLE.sub("", text.strip())[:most]

@@ -1,0 +1,29 @@
+"""What routes are given: everything that was opened at start, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from kaixu.catalog.catalog import Catalog
+from kaixu.config.document import GatewaySection
+from kaixu.config.environment import Secrets, Settings
+from kaixu.metering.gate import Gate
+from kaixu.ops.events import Monitor
+
+
+@dataclass
+class Core:
+    """The gateway's parts. `catalog` and `gateway` are swapped whole by a reload; calls in flight keep the old ones."""
+
+    settings: Settings
+    secrets: Secrets
+    pool: asyncpg.Pool
+    gate: Gate
+    monitor: Monitor
+    catalog: Catalog
+    gateway: GatewaySection
+    config_path: Path
+    embedded: bool

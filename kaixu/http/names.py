@@ -1,0 +1,22 @@
+"""The paths of functions: every one is reachable under both names that clients know."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from quart import Blueprint
+
+PREFIXES = ("/.netlify/functions", "/api")
+View = TypeVar("View", bound=Callable[..., Awaitable[object]])
+
+
+def at(routes: Blueprint, name: str, *, methods: Sequence[str]) -> Callable[[View], View]:
+    """Mount a view as function `name`, under both prefixes."""
+
+    def mount(view: View) -> View:
+        for prefix in PREFIXES:
+            routes.add_url_rule(f"{prefix}/{name}", f"{name} {prefix}", view, methods=[*methods], provide_automatic_options=False)
+        return view
+
+    return mount
