@@ -16,7 +16,7 @@ def at(routes: Blueprint, name: str, *, methods: Sequence[str]) -> Callable[[Vie
 
     def mount(view: View) -> View:
         for prefix in PREFIXES:
-            routes.add_url_rule(f"{prefix}/{name}", f"{name} {prefix}", view, methods=[*methods], provide_automatic_options=False)
+            routes.add_url_rule(f"{prefix}/{name}", name + prefix.replace("/", "-").replace(".", ""), view, methods=[*methods], provide_automatic_options=False)
         return view
 
     return mount

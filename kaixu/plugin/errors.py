@@ -34,9 +34,13 @@ class KaixuError(Exception):
     status = 500
     code = "INTERNAL"
 
-    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after_s: int | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
+        if code is not None:
+            self.code = code
         self.hint = hint
         self.retry_after_s = retry_after_s
 

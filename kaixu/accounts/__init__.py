@@ -1,0 +1,1 @@
+"""The rules of changing accounts: the same for the admin API and the command line."""

@@ -1,0 +1,32 @@
+"""Virtual keys: how they look, and the hashes that are kept instead of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+
+PREFIX = "kx_live_"
+SHAPE = re.compile(r"kx_live_[A-Za-z0-9_-]{43,192}")
+
+
+def new_key() -> str:
+    """A fresh key: the prefix and 48 base64url characters, 288 random bits."""
+    return PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(36)).decode()
+
+
+def is_key_shaped(text: str) -> bool:
+    """Whether `text` could be a key; older ones are 51 characters long."""
+    return SHAPE.fullmatch(text) is not None
+
+
+def key_hash(pepper: str, key: str) -> bytes:
+    """HMAC-SHA256 under the pepper: what the database holds, useless without the pepper."""
+    return hmac.digest(pepper.encode(), key.encode(), "sha256")
+
+
+def legacy_hash(key: str) -> bytes:
+    """Plain SHA-256, as keys of the older edition are stored until their first use."""
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,159 @@
+"""`kaixu serve` and `kaixu reload`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kaixu.assets import asset
+from kaixu.config.environment import MissingSecrets, Secrets, Settings, secrets_of
+from kaixu.config.mistakes import ConfigError
+
+from .gateway import Gateway
+
+log = logging.getLogger("kaixu")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(serve)
+    app.command()(reload)
+
+
+def serve(
+    dev: Annotated[bool, typer.Option("--dev", help="Make up the secrets that are missing, and keep them.")] = False,
+) -> None:
+    """Run the gateway."""
+    settings = Settings()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        host, port = settings.host_and_port
+        if dev and not settings.kaixu_config.exists():
+            shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
+        secrets = secrets_of(settings, dev=dev)
+        gateway = Gateway(settings, secrets)
+        run(gateway, host, port, dev=dev)
+    except (MissingSecrets, ConfigError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def run(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
+    """Serve on uvloop until SIGTERM or SIGINT."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving(gateway, host, port, dev=dev))
+
+
+async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
+    """Open, listen, stop in order."""
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await gateway.open()
+    loop.add_signal_handler(signal.SIGHUP, lambda: gateway.tasks.spawn(reloaded(gateway), "reload"))
+    pid_file = gateway.settings.kaixu_home / "serve.pid"
+    pid_file.parent.mkdir(parents=True, exist_ok=True)
+    pid_file.write_text(str(os.getpid()))
+
+    config = Config()
+    config.bind = [f"{host}:{port}"]
+    config.graceful_timeout = float(gateway.core.gateway.grace_s)
+    config.keep_alive_timeout = 75
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    config.backlog = 1024
+    gateway.app.after_serving(gateway.close)
+
+    # What was made at start lives as long as the process: the collector need not look at it again, and what
+    # a call makes is freed by its references.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+    async def until_stopped() -> None:
+        loop.create_task(greet(gateway, host, port, dev=dev))  # noqa: RUF006 - awaited by nobody, ends by itself
+        await stop.wait()
+        gateway.core.gate.stopping = True
+
+    await hypercorn_serve(gateway.app, config, shutdown_trigger=until_stopped)  # type: ignore[arg-type]
+    pid_file.unlink(missing_ok=True)
+
+
+async def reloaded(gateway: Gateway) -> None:
+    """Reload, or say why not; a broken file changes nothing."""
+    from kaixu.plugin.errors import KaixuError, PluginError
+
+    try:
+        await gateway.reload()
+    except (ConfigError, PluginError, KaixuError) as error:
+        log.error("kaixu.yaml was not reloaded, the old one stays:\n%s", error)
+
+
+async def greet(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
+    """Say where it listens, which lanes serve, and how to try it."""
+    address = f"http://{host}:{port}"
+    out = typer.echo
+    out(f"\nkAIxU Gateway listens on {address}")
+    for name, state in gateway.core.catalog.lanes.items():
+        out(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
+    if not dev:
+        return
+    from kaixu.accounts.dev_key import dev_key
+    from kaixu.config.price import nusd_of_cents
+
+    secrets: Secrets = gateway.secrets
+    if "admin_password" in secrets.made:
+        out(f"\nadmin password (made up, kept in {gateway.settings.kaixu_home}/secrets.json): {secrets.admin_password}")
+    key = await dev_key(
+        gateway.pool,
+        pepper=secrets.key_pepper,
+        home=gateway.settings.kaixu_home,
+        cap_nusd=nusd_of_cents(gateway.settings.default_customer_cap_cents),
+    )
+    chats = [one for one in gateway.core.catalog.deployments if one.kind == "chat" and one.state.state == "on"]
+    if chats:
+        chosen = chats[0]
+        out(
+            "\nTry it:\n"
+            f"curl {address}/api/gateway-chat -H 'authorization: Bearer {key}' -H 'content-type: application/json' "
+            f"-d '{{\"provider\": \"{chosen.provider}\", \"model\": \"{chosen.model}\", \"max_tokens\": 64, "
+            '"messages": [{"role": "user", "content": "What is the capital of Italy?"}]}\'\n'
+        )
+
+
+def reload() -> None:
+    """Have the running gateway read kaixu.yaml again."""
+    import json
+
+    settings = Settings()
+    pid_file: Path = settings.kaixu_home / "serve.pid"
+    from kaixu.catalog.build import build
+    from kaixu.config.document import load
+
+    try:
+        build(load(settings.kaixu_config, os.environ), settings.kaixu_config.resolve().parent)
+        process = int(pid_file.read_text())
+        os.kill(process, signal.SIGHUP)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        typer.echo(f"no gateway runs with data folder {settings.kaixu_home}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps({"reloading": process}))

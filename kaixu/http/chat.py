@@ -1,0 +1,192 @@
+"""The native chat doors: `gateway-chat` answers in one piece, `gateway-stream` as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response, g, request
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.config.price import cents_of_nusd, usd
+from kaixu.metering.gate import Admission, Caller
+from kaixu.metering.month import month_reply
+from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import KaixuError
+from kaixu.plugin.types import ChatDelta, ChatRequest
+
+from .authenticate import caller_of
+from .chat_body import name_of, read_chat, request_of
+from .core import Core
+from .errors import rate_headers
+from .names import at
+from .reply import reply
+from .sse import EventStream, frame
+
+log = logging.getLogger(__name__)
+
+#: When the whole minute's limit is free again: a sliding window empties this long after its newest call.
+WINDOW_S = 60
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A chat call as it was asked for: who, of what, and the names the client used."""
+
+    caller: Caller
+    deployment: Deployment
+    request: ChatRequest
+    provider: str
+    model: str
+
+
+def chat_routes(core: Core) -> Blueprint:
+    """The routes, bound to one gateway."""
+    routes = Blueprint("chat", __name__)
+
+    async def asked() -> Asked:
+        caller = caller_of(request, core.secrets, g.request_id)
+        body = read_chat(await request.get_data())
+        provider, model = name_of(body.provider, "provider"), name_of(body.model, "model")
+        deployment = core.catalog.resolve(provider, model, "chat")
+        wanted = request_of(body, deployment, most_messages=core.gateway.max_messages)
+        return Asked(caller, deployment, wanted, provider, model)
+
+    @at(routes, "gateway-chat", methods=["POST"])
+    async def chat() -> Response:
+        ask = await asked()
+        call = core.gate.chat(ask.caller, ask.deployment, ask.request)
+        work = whole_answer(core, call, ask)
+        if ask.deployment.on_disconnect == "drain":
+            # A client that leaves must not end the vendor's call: it goes on in a task of its own.
+            ticket, text = await asyncio.shield(asyncio.ensure_future(work))
+        else:
+            ticket, text = await work
+        body = names(ask) | {
+            "output_text": text,
+            "finish_reason": ticket.finish_reason,
+            "usage": usage_reply(ticket),
+            "month": month_reply(ticket.figures),
+            "telemetry": {"install_id": ask.caller.install_id},
+        }
+        verdict = ticket.verdict
+        return reply(body, 200, rate_headers(verdict.rate_limit, verdict.rate_remaining, WINDOW_S))
+
+    @at(routes, "gateway-stream", methods=["POST"])
+    async def stream() -> Response:
+        ask = await asked()
+        call = core.gate.chat(ask.caller, ask.deployment, ask.request)
+        ticket = await call.__aenter__()  # a refusal still has a status of its own; `speak` leaves the block
+
+        async def speak(out: EventStream) -> None:
+            out.begun = True
+            task = asyncio.current_task()
+            assert task is not None
+            call.hand_over(task)
+            await spoken(core, call, ticket, ask, out)
+
+        async def never_begun() -> None:
+            left = GeneratorExit()
+            await call.__aexit__(GeneratorExit, left, None)
+
+        body = EventStream(speak, never_begun, drain=ask.deployment.on_disconnect == "drain")
+        verdict = ticket.verdict
+        headers = rate_headers(verdict.rate_limit, verdict.rate_remaining, WINDOW_S)
+        headers |= {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+        response = Response(body, headers=headers, content_type="text/event-stream; charset=utf-8")
+        response.timeout = None
+        return response
+
+    return routes
+
+
+async def whole_answer(core: Core, call: Admission, ask: Asked) -> tuple[Ticket, str]:
+    """The stream of the lane, folded into one text; settled when it returns."""
+    pieces = []
+    async with call as ticket:
+        async for event in core.gate.events(ticket):
+            if isinstance(event, ChatDelta):
+                pieces.append(event.text)
+    return ticket, "".join(pieces)
+
+
+async def spoken(core: Core, call: Admission, ticket: Ticket, ask: Asked, out: EventStream) -> None:
+    """Write the frames of one stream and settle: `meta` before the vendor answers, `done` after the money is written."""
+    failure: BaseException | None = None
+    try:
+        await out.put(
+            frame(
+                "meta",
+                names(ask) | {"telemetry": {"install_id": ask.caller.install_id}, "month": month_reply(ticket.figures)},
+            )
+        )
+        async for event in core.gate.events(ticket):
+            if isinstance(event, ChatDelta):
+                await out.put(frame("delta", {"text": event.text}))
+    except BaseException as error:
+        failure = error
+        if isinstance(error, KaixuError) and ticket.first_event_s is not None:
+            ticket.end_reason = "upstream_error"  # what was delivered is paid for
+        raise_it = not isinstance(error, KaixuError)
+    else:
+        raise_it = False
+    await call.__aexit__(None if failure is None else type(failure), failure, None)
+    if failure is not None and raise_it:
+        raise failure
+    if isinstance(failure, KaixuError):
+        log.warning("stream %s: %s", ask.caller.request_id, failure.message)
+        await out.put(frame("error", names(ask) | error_body(failure, ask, ticket)))
+        return
+    done = names(ask) | {
+        "usage": usage_reply(ticket),
+        "month": month_reply(ticket.figures),
+        "finish_reason": ticket.finish_reason,
+        "end": ticket.end_reason or "complete",
+    }
+    await out.put(frame("done", done))
+
+
+def error_body(error: KaixuError, ask: Asked, ticket: Ticket) -> dict[str, Any]:
+    """An error in the middle of a stream: the envelope with the status it would have had, and what was billed."""
+    body: dict[str, Any] = {
+        "error": error.message,
+        "code": error.code,
+        "status": error.status,
+        "request_id": ask.caller.request_id,
+        "usage": usage_reply(ticket),
+    }
+    if error.hint:
+        body["hint"] = error.hint
+    if error.retry_after_s is not None:
+        body["retry_after"] = error.retry_after_s
+    return body
+
+
+def names(ask: Asked) -> dict[str, Any]:
+    """The public names, and those that the client used."""
+    return {
+        "provider": ask.deployment.provider,
+        "model": ask.deployment.model,
+        "requested_provider": ask.provider,
+        "requested_model": ask.model,
+    }
+
+
+def usage_reply(ticket: Ticket) -> dict[str, Any]:
+    """What the call used and cost: cents for display, dollars exactly."""
+    bill, wanted = ticket.settlement, ticket.request
+    assert bill is not None
+    assert wanted is not None
+    usage: dict[str, Any] = {
+        "input_tokens": bill.input_tokens,
+        "output_tokens": bill.output_tokens,
+        "cached_input_tokens": bill.cached_input_tokens,
+        "cost_cents": cents_of_nusd(bill.cost_nusd),
+        "cost_usd": usd(bill.cost_nusd),
+        "usage_source": bill.usage_source,
+    }
+    if ticket.lowered:
+        usage["max_tokens_applied"] = wanted.max_tokens
+    return usage
+

@@ -1,0 +1,63 @@
+"""`health`: live, ready, degraded, and why. 200 only while the database answers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from quart import Blueprint, Response
+
+from kaixu import __version__
+from kaixu.store.pool import AWAY
+
+from .core import Core
+from .names import at
+from .reply import reply
+
+#: Longer than this is as good as no answer for who asks.
+PATIENCE_S = 2.0
+
+
+def health_routes(core: Core) -> Blueprint:
+    """The route, bound to one gateway."""
+    routes = Blueprint("health", __name__)
+
+    @at(routes, "health", methods=["GET", "POST", "HEAD"])
+    async def health() -> Response:
+        database: dict[str, Any] = {"ok": True}
+        try:
+            now = await asyncio.wait_for(core.pool.fetchval("select now()"), PATIENCE_S)
+            database["now"] = now.isoformat()
+        except AWAY:
+            database = {"ok": False, "error": "the database does not answer"}
+        lanes = {name: state.state for name, state in core.catalog.lanes.items()}
+        why = [
+            f"lane {name} is {state.state}: {state.reason}"
+            for name, state in core.catalog.lanes.items()
+            if state.state == "failed"
+        ]
+        if core.gate.books.spool.waiting:
+            why.append("settlements wait in the spool")
+        ready = bool(database["ok"]) and not core.gate.stopping
+        body = {
+            "ok": ready,
+            "status": "unready" if not ready else "degraded" if why else "ready",
+            "live": True,
+            "why": why,
+            "ts": datetime.now(UTC).isoformat(),
+            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": None},
+            "env": {
+                "hasDbUrl": core.settings.database_url is not None,
+                "hasJwtSecret": True,
+                "hasAdminPassword": True,
+                "providers": {name: state == "on" for name, state in lanes.items()},
+            },
+            "lanes": lanes,
+            "in_flight": len(core.gate.in_flight),
+            "db": database,
+        }
+        headers = {} if ready else {"retry-after": "2"}
+        return reply(body, 200 if ready else 503, headers)
+
+    return routes

@@ -1,0 +1,127 @@
+"""Server-sent events out: LF frames, a bounded buffer, a ping when nothing else is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from time import time
+from typing import Any
+
+import msgspec
+
+ENCODER = msgspec.json.Encoder()
+
+#: Clients and proxies give up on a silent connection; the contract promises a ping at least this often.
+PING_S = 15.0
+
+#: How much may wait for a slow reader before the upstream is no longer read.
+MOST_BUFFERED_BYTES = 64 * 1024
+
+
+def frame(event: str, data: Any) -> bytes:
+    """One frame: a name, one line of JSON, a blank line; LF only."""
+    return b"event: %s\ndata: %s\n\n" % (event.encode(), ENCODER.encode(data))
+
+
+class EventStream:
+    """A response body that a task of its own fills, so that frames made together leave together.
+
+    `make(put)` makes the frames. It starts when the server begins to read the
+    body; a client that goes away cancels it, and `aclose` returns when it has
+    ended: what it must settle is settled then. Where the maker never came to
+    run (a server may drop a body without beginning or closing it), `abandon`
+    runs in its place.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[EventStream], Coroutine[Any, Any, None]],
+        abandon: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        drain: bool = False,
+    ) -> None:
+        self._make = make
+        self._abandon = abandon
+        self._loop = asyncio.get_running_loop()
+        self.begun = False  # set by the maker's first statement: a task cancelled before it never runs at all
+        self._drain = drain
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._task: asyncio.Task[None] | None = None
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._gone = False
+
+    async def put(self, data: bytes) -> None:
+        """Add a frame. Waits while the reader is behind; drops it once the reader is gone."""
+        if self._gone:
+            return
+        if self._size >= MOST_BUFFERED_BYTES:
+            self._writable.clear()
+            await self._writable.wait()
+        self._frames.append(data)
+        self._size += len(data)
+        self._readable.set()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._make(self))
+            self._task.add_done_callback(lambda _: self._readable.set())
+        while not self._frames:
+            if self._task.done():
+                self._task.result()
+                raise StopAsyncIteration
+            self._readable.clear()
+            if self._frames or self._task.done():
+                continue
+            timer = asyncio.get_running_loop().call_later(PING_S, self._ping)
+            try:
+                await self._readable.wait()
+            finally:
+                timer.cancel()
+        data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+        self._frames.clear()
+        self._size = 0
+        self._writable.set()
+        return data
+
+    def _ping(self) -> None:
+        if not self._gone:
+            self._frames.append(frame("ping", {"t": int(time() * 1000)}))
+            self._readable.set()
+
+    async def aclose(self) -> None:
+        """End: the maker is cancelled (or, draining, left to finish without a reader), and awaited."""
+        self._gone = True
+        self._writable.set()
+        task = self._task
+        cancelled = False
+        if task is not None and not task.done():
+            if self.begun and self._drain:
+                return
+            task.cancel()
+            cancelled = await waited(task)
+        if not self.begun:
+            self.begun = True
+            cancelled = await waited(self._loop.create_task(self._abandon())) or cancelled
+        if cancelled:
+            raise asyncio.CancelledError
+
+    def __del__(self) -> None:
+        if self._task is None and not self.begun and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.create_task, self._abandon())
+
+
+async def waited(task: asyncio.Task[None]) -> bool:
+    """Wait for `task` to its end, whatever happens to who waits; return whether that one was cancelled meanwhile."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled

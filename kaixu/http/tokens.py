@@ -1,0 +1,75 @@
+"""Admin and session tokens: short-lived HS256 JWTs (RFC 7519), each kind under a signing key of its own."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import msgspec
+
+ADMIN_TTL_S = 12 * 3600
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Which key a session stands for. Whether that key still lives is admission's business."""
+
+    key_id: int
+    customer_id: int
+    key_last4: str
+
+
+def signing_key(secret: str, kind: str) -> bytes:
+    """One key a kind, so that no token of one kind ever passes for the other."""
+    return hmac.digest(secret.encode(), kind.encode(), "sha256")
+
+
+def read(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
+    """The claims of a valid token, or None."""
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token, signing_key(secret, kind), algorithms=["HS256"], options={"require": ["exp", "iat", *required]}
+        )
+    except (jwt.PyJWTError, ValueError):
+        return None
+    return claims
+
+
+def make_admin_token(secret: str) -> str:
+    """An operator's token, good for 12 hours."""
+    now = int(time.time())
+    claims = {"role": "admin", "iat": now, "exp": now + ADMIN_TTL_S, "jti": str(uuid4())}
+    return jwt.encode(claims, signing_key(secret, "admin"), algorithm="HS256")
+
+
+def is_admin_token(secret: str, token: str) -> bool:
+    """Whether `token` is an operator's and still good."""
+    claims = read(secret, "admin", token, ["role"])
+    return claims is not None and claims["role"] == "admin"
+
+
+def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4: str, ttl_s: int) -> str:
+    """A token that stands for a key until it expires or the key is revoked."""
+    now = int(time.time())
+    claims = {
+        "type": "user_session",
+        "api_key_id": key_id,
+        "customer_id": customer_id,
+        "key_last4": key_last4,
+        "iat": now,
+        "exp": now + ttl_s,
+    }
+    return jwt.encode(claims, signing_key(secret, "session"), algorithm="HS256")
+
+
+def read_session_token(secret: str, token: str) -> Session | None:
+    """The session that `token` stands for, or None where it is not one or has expired."""
+    claims = read(secret, "session", token, ["type", "api_key_id", "customer_id"])
+    if claims is None or claims["type"] != "user_session":
+        return None
+    try:
+        return Session(int(claims["api_key_id"]), int(claims["customer_id"]), str(claims.get("key_last4", "")))
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,96 @@
+"""What keeps the books right beside the calls: renewing holds, ending lost ones, coming back from an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.plugin.errors import DatabaseAway
+from kaixu.store import admission
+
+from .gate import Gate
+
+log = logging.getLogger(__name__)
+
+#: How often an absent database is asked whether it is back, in seconds.
+ASK_AGAIN_S = 0.5
+
+
+class Recovery:
+    """The clockwork of one gateway process."""
+
+    def __init__(
+        self, gate: Gate, monitor: Monitor, *, charge_lost: bool, revive: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        self.gate = gate
+        self.books = gate.books
+        self.monitor = monitor
+        self.charge_lost = charge_lost
+        self.revive = revive
+        self.back_at = monotonic()
+
+    async def run(self) -> None:
+        """Until cancelled. One loop, so that an outage, a renewal and the reaper never overlap."""
+        renewed = reaped = monotonic()
+        while True:
+            await asyncio.sleep(ASK_AGAIN_S)
+            try:
+                if self.books.away:
+                    await self.return_from_outage()
+                    continue
+                if self.books.spool.waiting or monotonic() - reaped > 30:
+                    await self.books.replay()
+                if monotonic() - renewed >= self.books.lifetime_s / 4:
+                    renewed = monotonic()
+                    await self.renew()
+                if monotonic() - reaped >= min(5.0, self.books.lifetime_s / 2):
+                    reaped = monotonic()
+                    await self.reap()
+            except DatabaseAway:
+                self.books.away = True
+            except Exception:
+                # A clock that stops because of one bad round would be worse than the round.
+                log.exception("a round of recovery failed")
+
+    async def return_from_outage(self) -> None:
+        """Start the database again where it is ours to start, and look whether it answers."""
+        if self.revive is not None:
+            try:
+                await self.revive()
+            except Exception:
+                # Whatever keeps it from starting, the next round tries again.
+                log.warning("the embedded database does not start", exc_info=True)
+        if await self.books.come_back():
+            self.back_at = monotonic()
+            log.warning("the database is back")
+            self.monitor.record(MonitorEvent(kind="database_back", level="warn"))
+
+    async def renew(self) -> None:
+        """Push back the expiry of every running call."""
+        tickets = [ticket.id for ticket in self.gate.in_flight]
+        if tickets:
+            await admission.renew(
+                self.books.pool, tickets, owner=self.books.owner, lifetime_s=self.books.lifetime_s
+            )
+
+    async def reap(self) -> None:
+        """End what nobody renews. Not soon after an outage: then nobody could have."""
+        if monotonic() - self.back_at < self.books.lifetime_s / 2:
+            return
+        for lost in await admission.expire(self.books.pool, charge=self.charge_lost):
+            log.warning("call %s was lost with its gateway; charged %d of %d nano-dollars", lost.request_id, lost.cost_nusd, lost.held_nusd)
+            self.monitor.record(
+                MonitorEvent(
+                    kind="lost",
+                    level="warn",
+                    request_id=lost.request_id,
+                    customer_id=lost.customer_id,
+                    key_id=lost.key_id,
+                    provider=lost.provider,
+                    model=lost.model,
+                    extra={"ticket": str(lost.ticket), "held_nusd": lost.held_nusd, "cost_nusd": lost.cost_nusd},
+                )
+            )
