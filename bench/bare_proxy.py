@@ -1,0 +1,59 @@
+"""The bare proxy: Quart on Hypercorn with the same transport, no enforcement; what a call costs without us."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+
+import httpx
+import uvloop
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from quart import Quart, Response, request
+
+from kaixu.metering.wire import open_transport
+
+
+def application(upstream: str) -> Quart:
+    """One route that passes a body on and the answer back."""
+    app = Quart("bare")
+    url = httpx.URL(upstream + "/v1/chat/completions")
+    headers = {"authorization": "Bearer x", "content-type": "application/json"}
+
+    @app.before_serving
+    async def begin() -> None:
+        app.extensions["transport"] = open_transport()
+
+    @app.after_serving
+    async def end() -> None:
+        await app.extensions["transport"].aclose()
+
+    @app.post("/api/gateway-chat")
+    async def chat() -> Response:
+        outgoing = httpx.Request("POST", url, headers=headers, content=await request.get_data())
+        response = await app.extensions["transport"].handle_async_request(outgoing)
+        try:
+            return Response(await response.aread(), content_type="text/event-stream")
+        finally:
+            await response.aclose()
+
+    return app
+
+
+async def main(port: int, upstream: str) -> None:
+    """Serve until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.backlog = 1024
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    await serve(application(upstream), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2]))

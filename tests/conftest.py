@@ -1,0 +1,81 @@
+"""A real Postgres for every test that needs one: a fresh database, copied from a migrated template."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from kaixu.store.embedded import EmbeddedPostgres
+from kaixu.store.migrate import migrate
+from kaixu.store.partitions import ensure_partitions
+from kaixu.store.pool import open_pool
+
+TEMPLATE = "kaixu_template"
+
+
+def with_database(dsn: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def server_dsn() -> Iterator[str]:
+    """A Postgres server for the whole run: the embedded one, or the one of KAIXU_TEST_DATABASE_URL."""
+    given = os.environ.get("KAIXU_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    home = Path(tempfile.mkdtemp(prefix="kaixu-tests-"))
+    home.chmod(0o755)
+    embedded = EmbeddedPostgres(home)
+    yield embedded.start()
+    embedded.server.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(server_dsn: str) -> str:
+    """The name of a migrated, empty database."""
+
+    async def make() -> None:
+        connection = await asyncpg.connect(server_dsn)
+        await connection.execute(f"drop database if exists {TEMPLATE}")
+        await connection.execute(f"create database {TEMPLATE}")
+        await connection.close()
+        connection = await asyncpg.connect(with_database(server_dsn, TEMPLATE))
+        await migrate(connection)
+        await ensure_partitions(connection)
+        await connection.close()
+
+    asyncio.run(make())
+    return TEMPLATE
+
+
+@pytest.fixture
+async def dsn(server_dsn: str, template: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    name = f"kaixu_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server_dsn)
+    try:
+        await connection.execute(f"create database {name} template {template}")
+        yield with_database(server_dsn, name)
+        await connection.execute(f"drop database {name} with (force)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to it, as the gateway opens them."""
+    pool = await open_pool(dsn)
+    yield pool
+    await pool.close()

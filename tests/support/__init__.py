@@ -1,0 +1,1 @@
+"""What tests stand on: a vendor's stand-in, gateway processes, a few shortcuts to the database."""

@@ -1,0 +1,140 @@
+"""Gateway processes as operators run them: `kaixu serve` on a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+SECRETS = {
+    "ADMIN_PASSWORD": "operator-password-for-tests",
+    "JWT_SECRET": "jwt-secret-for-tests-0123456789",
+    "KEY_PEPPER": "key-pepper-for-tests-0123456789",
+    "DB_ENCRYPTION_KEY": "encryption-key-for-tests-0123456789",
+}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def config_for(vendor_url: str, *models: str, gateway: str = "", lane: str = "") -> str:
+    """A kaixu.yaml with one lane `up` before the stand-in: 1 USD a million in, 2 out."""
+    listed = "\n".join(
+        f"      {model}: {{type: chat, price: {{input: 1, output: 2}}, cost: {{input: 0.5, output: 1}}}}" for model in models
+    )
+    return f"""
+gateway: {{{gateway}}}
+lanes:
+  up:
+    plugin: openai
+    base_url: {vendor_url}
+    api_key: vendor-key
+    retries: 0
+    {lane}
+    models:
+{listed}
+"""
+
+
+class Process:
+    """One `kaixu serve`."""
+
+    def __init__(self, home: Path, dsn: str | None, config: str, **environment: str) -> None:
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        self.config = home / "kaixu.yaml"
+        self.config.write_text(config)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "KAIXU_HOME": str(home),
+            "KAIXU_CONFIG": str(self.config),
+            "KAIXU_BIND": f"127.0.0.1:{self.port}",
+            **SECRETS,
+            **({"DATABASE_URL": dsn} if dsn else {}),
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = home / "serve.log"
+
+    async def start(self) -> Process:
+        """Start it and wait until it answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "kaixu", "serve"], env=self.environment, stdout=log, stderr=log
+            )
+        async with aiohttp.ClientSession() as http:
+            for _ in range(600):
+                assert self.process.poll() is None, self.log.read_text()
+                try:
+                    async with http.get(f"{self.url}/api/health") as response:
+                        if response.status == 200:
+                            return self
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.process.wait, 60)
+
+
+class Client:
+    """A caller with a key."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, key: str, **headers: str) -> None:
+        self.http = http
+        self.url = url
+        self.headers = {"authorization": f"Bearer {key}", **headers}
+
+    async def chat(self, model: str = "ok", **fields: Any) -> tuple[int, dict[str, Any]]:
+        """A plain call: its status and body."""
+        body = {"provider": "up", "model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
+        async with self.http.post(f"{self.url}/api/gateway-chat", json=body, headers=self.headers) as response:
+            return response.status, await response.json()
+
+    async def stream(self, model: str = "ok", *, leave_after: int | None = None, **fields: Any) -> tuple[int, list[tuple[str, Any]]]:
+        """A streamed call: its status and frames; `leave_after` so many deltas the client hangs up."""
+        import json
+
+        body = {"provider": "up", "model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
+        frames: list[tuple[str, Any]] = []
+        async with self.http.post(f"{self.url}/api/gateway-stream", json=body, headers=self.headers) as response:
+            if response.status != 200:
+                return response.status, [("refused", await response.json())]
+            buffer = b""
+            async for chunk in response.content.iter_any():
+                buffer += chunk
+                while b"\n\n" in buffer:
+                    frame, buffer = buffer.split(b"\n\n", 1)
+                    event, data = frame.split(b"\n", 1)
+                    frames.append((event[7:].decode(), json.loads(data[6:])))
+                    if leave_after is not None and sum(name == "delta" for name, _ in frames) >= leave_after:
+                        response.close()
+                        return 200, frames
+        return 200, frames
