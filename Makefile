@@ -1,0 +1,62 @@
+# make = help. Every target does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links pyproject.toml
+
+.PHONY: help serve test lint types check bench docs wheel locks clean
+help:                ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+# A bare Debian splits venv off python3; --without-pip would not help, so the package is asked for.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); \
+	  else echo "python3-venv is missing: apt-get install python3-venv"; exit 1; fi; }
+
+$(VENV)/serve.stamp: locks/local.txt pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/local.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/test.stamp: locks/test.txt pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/test.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@ $(VENV)/serve.stamp
+
+serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are made up once and kept in .kaixu/
+	@$(BIN)/kaixu serve --dev
+
+test: check          ## set up, lint, type-check and run every test
+	@$(BIN)/python -m pytest
+
+check: lint types docs ## everything but the tests
+
+lint: $(VENV)/test.stamp ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp ## mypy --strict
+	@$(BIN)/mypy
+
+docs: $(VENV)/test.stamp ## generated docs and the JSON Schema are fresh
+	@$(BIN)/python -m kaixu.cli.schema --check
+	@$(BIN)/python docs/generate.py --check
+
+bench: $(VENV)/test.stamp ## the figures of bench/RESULTS.md (needs wrk and nginx: apt-get install wrk nginx-light)
+	@$(BIN)/python -m bench
+
+wheel: $(VENV)/test.stamp ## dist/*.whl
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+locks:               ## resolve the dependencies again (needs uv)
+	@$(UV_COMPILE) --upgrade --extra local --extra test --extra build -o locks/test.txt
+	@$(UV_COMPILE) --extra local --extra build -c locks/test.txt -o locks/local.txt
+	@$(UV_COMPILE) -c locks/test.txt -o locks/base.txt
+	@$(UV_COMPILE) --extra granian -o locks/granian.txt
+
+clean:               ## forget the environment and caches (not the data in .kaixu/)
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
