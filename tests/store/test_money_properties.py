@@ -1,0 +1,294 @@
+"""Money by property: whatever happens in whatever order, no cap is passed and the books add up."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kaixu.metering.identity import new_ticket
+from kaixu.store import admission
+from kaixu.store.admission import Ask, Settlement, Verdict
+from kaixu.store.pool import prepare_connection
+from tests.conftest import with_database
+from tests.support.money import assert_books_balance, customer, virtual_key
+
+OWNER = uuid4()
+
+
+def ask(key_id: int, most: int, least: int | None = None, *, book: str = "ai", install_id: str | None = None) -> Ask:
+    """A call that wants `most`."""
+    return Ask(
+        new_ticket(), None, None, key_id, install_id, None, 0, "chat", "up", "m", book, 1, most, most if least is None else least, "r"
+    )
+
+
+def settlement(asked: Ask, verdict: Verdict, cost: int, end_reason: str = "complete") -> Settlement:
+    """How an admitted call ends."""
+    assert verdict.customer_id is not None
+    assert verdict.key_id is not None
+    assert verdict.chain_id is not None
+    return Settlement(
+        asked.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, asked.book, "chat", "up", "m", 1,
+        None, "r", datetime.now(UTC), 1, end_reason, "provider", cost, cost // 2, 3, 4, 0, 0, 0, None,
+    )  # fmt: skip
+
+
+class Story:
+    """Two customers with two keys each, and everything that can happen to their calls."""
+
+    def __init__(self, pool: Any, keys: list[int]) -> None:
+        self.pool = pool
+        self.keys = keys
+        self.open: list[tuple[Ask, Verdict]] = []
+        self.settled: list[Settlement] = []
+
+    async def act(self, step: tuple[str, int, int]) -> None:
+        """One step: a kind, and two numbers that it makes of what it likes."""
+        kind, choice, amount = step
+        if kind == "admit":
+            asks = [ask(self.keys[(choice + at) % len(self.keys)], amount, amount // 2) for at in range(1 + choice % 3)]
+            verdicts = await admission.admit(self.pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
+            self.open += [(one, verdict) for one, verdict in zip(asks, verdicts, strict=True) if verdict.refused is None]
+            for one, verdict in zip(asks, verdicts, strict=True):
+                assert verdict.refused in (None, "CAP_REACHED")
+                if verdict.granted_nusd is not None:
+                    assert one.least_nusd <= verdict.granted_nusd <= one.most_nusd
+        elif kind in ("settle", "release") and self.open:
+            count = 1 + amount % min(3, len(self.open))
+            group = []
+            for _ in range(count):
+                asked, verdict = self.open.pop(choice % len(self.open))
+                cost = amount % ((verdict.granted_nusd or 0) + 1)
+                group.append(settlement(asked, verdict, cost, "released" if kind == "release" else "complete"))
+            assert {one.first_time for one in await admission.settle(self.pool, group)} <= {kind == "settle"}
+            self.settled += group
+        elif kind == "replay" and self.settled:
+            again = [self.settled[choice % len(self.settled)]]
+            assert [one.first_time for one in await admission.settle(self.pool, again)] == [False]
+        elif kind == "expire" and self.open:
+            asked, verdict = self.open[choice % len(self.open)]
+            await self.pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s' where ticket = $1", asked.ticket)
+            await admission.expire(self.pool, charge=bool(amount % 2))
+        elif kind == "forget" and self.open:
+            # What a crash of the database forgets of an admission: all of it, together.
+            asked, verdict = self.open[choice % len(self.open)]
+            if await admission.release(self.pool, [asked.ticket]):
+                holds = [msgspec.convert(hold_of(asked, verdict), admission.Hold)]
+                if amount % 2:
+                    await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
+                    await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
+                else:
+                    del self.open[choice % len(self.open)]
+
+    async def check(self) -> None:
+        """No cap is passed; events are spend; reservations are holds."""
+        over = await self.pool.fetch(
+            """
+            select 'customer' from kaixu.customer_month m join kaixu.customer c on c.id = m.customer_id
+             where m.spent_nusd + m.held_nusd > c.monthly_cap_nusd + m.extra_nusd
+            union all
+            select 'key' from kaixu.key_month m join kaixu.virtual_key k on k.chain_id = m.chain_id
+             where m.spent_nusd + m.held_nusd > k.monthly_cap_nusd
+            """
+        )
+        assert over == []
+        await assert_books_balance(self.pool, reservations=None)
+
+
+def hold_of(asked: Ask, verdict: Verdict) -> dict[str, Any]:
+    """The reservation of an admitted call."""
+    return {
+        "ticket": asked.ticket, "customer_id": verdict.customer_id, "key_id": verdict.key_id, "chain_id": verdict.chain_id,
+        "month": verdict.month, "book": asked.book, "held_nusd": verdict.granted_nusd, "operation": "chat", "provider": "up",
+        "model": "m", "price_id": 1, "install_id": None, "request_id": "r",
+    }  # fmt: skip
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["admit", "admit", "settle", "release", "replay", "expire", "forget"]),
+        st.integers(0, 50),
+        st.integers(0, 700),
+    ),
+    max_size=25,
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_interleaving_keeps_every_cap_and_the_sums(server_dsn: str, template: str, steps: list[tuple[str, int, int]]) -> None:
+    async def story() -> None:
+        connection = await asyncpg.connect(with_database(server_dsn, template))
+        await prepare_connection(connection)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute("create temp table empty (x int)")
+            keys = []
+            for cap in (1000, 2500):
+                customer_id = await customer(connection, cap_nusd=cap)
+                keys += [(await virtual_key(connection, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600)]
+            one_connection = OneConnection(connection)
+            told = Story(one_connection, keys)
+            for step in steps:
+                await told.act(step)
+                await told.check()
+        finally:
+            await transaction.rollback()
+            await connection.close()
+
+    asyncio.run(story())
+
+
+class OneConnection:
+    """A pool of one connection inside one transaction: what happens in it is undone afterwards."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.fetch, self.fetchrow = connection.fetch, connection.fetchrow
+        self.fetchval, self.execute = connection.fetchval, connection.execute
+
+    def acquire(self) -> OneConnection:
+        return self
+
+    async def __aenter__(self) -> Any:
+        return self.connection
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+async def test_concurrent_groups_never_deadlock_and_never_pass_a_cap(pool: asyncpg.Pool) -> None:
+    keys = []
+    for _ in range(4):
+        customer_id = await customer(pool, cap_nusd=5_000)
+        keys += [(await virtual_key(pool, customer_id, monthly_cap_nusd=3_000))[0] for _ in range(2)]
+
+    async def worker(seed: int) -> None:
+        for round_ in range(12):
+            asks = [ask(keys[(seed * 7 + round_ * 3 + at * 5) % len(keys)], 100 + at) for at in range(8)]
+            verdicts = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
+            group = [
+                settlement(asked, verdict, (seed + at) % 100, "complete" if at % 4 else "released")
+                for at, (asked, verdict) in enumerate(zip(asks, verdicts, strict=True))
+                if verdict.refused is None
+            ]
+            if group:
+                await admission.settle(pool, group[::-1])
+
+    await asyncio.gather(*(worker(seed) for seed in range(8)))
+    await assert_books_balance(pool)
+
+
+@pytest.mark.parametrize(
+    ("charge", "end_reason", "spent"),
+    [(False, "complete", 40), (True, "complete", 40), (True, "released", 0), (False, "released", 0)],
+    ids=["released-then-true", "charged-then-true", "charged-then-released", "released-then-released"],
+)
+async def test_the_truth_that_comes_late_replaces_what_the_reaper_wrote_once(
+    pool: asyncpg.Pool, charge: bool, end_reason: str, spent: int
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1_000)
+    key_id, _ = await virtual_key(pool, customer_id)
+    asked = ask(key_id, 100)
+    (verdict,) = await admission.admit(pool, [asked], owner=OWNER, lifetime_s=60, default_rpm=100)
+    await pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s'")
+    (lost,) = await admission.expire(pool, charge=charge)
+    assert lost.cost_nusd == (100 if charge else 0)
+    for _ in range(2):
+        await admission.settle(pool, [settlement(asked, verdict, 40, end_reason)])
+        assert await pool.fetchval("select spent_nusd from kaixu.customer_month") == spent
+        await assert_books_balance(pool)
+
+
+async def test_a_settlement_without_a_reservation_is_written_all_the_same(pool: asyncpg.Pool) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    asked = ask(key_id, 100)
+    (verdict,) = await admission.admit(pool, [asked], owner=OWNER, lifetime_s=60, default_rpm=100)
+    await pool.execute("delete from kaixu.reservation")
+    await pool.execute("update kaixu.customer_month set held_nusd = 0")
+    await pool.execute("update kaixu.key_month set held_nusd = 0")
+    (settled,) = await admission.settle(pool, [settlement(asked, verdict, 70)])
+    assert (settled.first_time, settled.customer_spent_nusd, settled.customer_held_nusd) == (True, 70, 0)
+    await assert_books_balance(pool)
+
+
+async def test_books_are_capped_apart(pool: asyncpg.Pool) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=100))
+    asks = [ask(key_id, 100), ask(key_id, 100, book="push")]
+    verdicts = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=100)
+    assert [verdict.refused for verdict in verdicts] == [None, None]
+
+
+async def test_a_cap_of_nothing_lets_nothing_through_not_even_what_is_free(pool: asyncpg.Pool) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=0))
+    (verdict,) = await admission.admit(pool, [ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
+    assert (verdict.refused, verdict.scope) == ("CAP_REACHED", "customer")
+
+
+async def test_a_free_call_passes_where_the_cap_is_used_up(pool: asyncpg.Pool) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=100))
+    first = ask(key_id, 100)
+    (verdict,) = await admission.admit(pool, [first], owner=OWNER, lifetime_s=60, default_rpm=100)
+    await admission.settle(pool, [settlement(first, verdict, 100)])
+    (verdict,) = await admission.admit(pool, [ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
+    assert verdict.refused is None
+
+
+async def test_a_plain_hash_is_replaced_on_first_use(pool: asyncpg.Pool) -> None:
+    import hashlib
+
+    from kaixu.accounts.key_material import key_hash, legacy_hash
+
+    key = "kx_live_" + "A" * 43
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    await pool.execute("update kaixu.virtual_key set key_hash = $1 where id = $2", hashlib.sha256(key.encode()).digest(), key_id)
+    hashed = key_hash("pepper", key)
+    for _ in range(2):
+        one = msgspec.structs.replace(ask(0, 1), key_id=None, key_hash=hashed, legacy_hash=legacy_hash(key), ticket=new_ticket())
+        (verdict,) = await admission.admit(pool, [one], owner=OWNER, lifetime_s=60, default_rpm=100)
+        assert (verdict.refused, verdict.key_id) == (None, key_id)
+        assert await pool.fetchval("select key_hash from kaixu.virtual_key where id = $1", key_id) == hashed
+
+
+async def test_a_limit_holds_over_any_sixty_seconds_and_frees_when_they_have_passed(pool: asyncpg.Pool) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool), rpm_limit=3)
+
+    async def admitted() -> int:
+        verdicts = await admission.admit(pool, [ask(key_id, 0) for _ in range(5)], owner=OWNER, lifetime_s=60, default_rpm=1)
+        refused = [verdict for verdict in verdicts if verdict.refused]
+        assert all(0 < (verdict.retry_after_s or 0) <= 61 for verdict in refused)
+        return 5 - len(refused)
+
+    async def wait(seconds: int) -> None:
+        """Let time pass: move what the window remembers back."""
+        await pool.execute(
+            """
+            update kaixu.rate_window
+               set second_slot = second_slot - $1,
+                   second_counts = (select array_agg(second_counts[((s + $1) % 61) + 1] order by s) from generate_series(0, 60) s)
+            """,
+            seconds,
+        )
+
+    assert await admitted() == 3
+    await wait(30)
+    assert await admitted() == 0
+    await wait(32)
+    assert await admitted() == 3
+
+
+def test_tickets_are_uuid7_and_sort_by_time() -> None:
+    tickets = [new_ticket() for _ in range(100)]
+    assert {ticket.version for ticket in tickets} == {7}
+    assert len(set(tickets)) == 100
+    assert [ticket.int >> 80 for ticket in tickets] == sorted(ticket.int >> 80 for ticket in tickets)
+    assert isinstance(tickets[0], UUID)
