@@ -52,7 +52,7 @@ async def main(port: int, upstream: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    await serve(application(upstream), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    await serve(application(upstream), config, shutdown_trigger=stop.wait)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The key that `--dev` hands out: made once, kept beside the other made-up secrets, made again when it stops working."""
+"""The key that `--dev` hands out: made once, kept beside the made-up secrets, made again when it stops working."""
 
 from __future__ import annotations
 

@@ -1,198 +1,209 @@
-"""kaixu.yaml → catalog: load what it names, run the hooks once, check options, open lanes."""
+"""kaixu.yaml → catalog: load what it names, run the hooks once, check options, open lanes, freeze."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import pluggy
 from pydantic import ValidationError
 
-from kaixu.config.document import Document, LaneSection, note
-from kaixu.config.mistakes import ConfigError
-from kaixu.plugin import hookspecs
+from kaixu.config.document import Document, IntegrationSection, LaneSection, PluginSection
+from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
+from kaixu.config.price import rate_nusd
+from kaixu.config.read import Path_
+from kaixu.config.wording import mistakes_in
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane, Options
-from kaixu.plugin.operation import Integration
+from kaixu.plugin.operation import Free, Integration
 
-from .catalog import Catalog, Deployment, LaneState, PluginState
-from .find import Found, find, load
+from .catalog import Catalog, Deployment, IntegrationState, LaneState, Observer, PluginState, State
+from .find import NoSuchPlugin, installed, plugins_in
+from .load import LaneKind, Loader, Plugin
+from .redact import redacted, secret_texts, texts
 
-
-class LaneKind(NamedTuple):
-    """A lane that a plugin can open."""
-
-    lane: type[Lane]
-    options: type[Options]
+log = logging.getLogger(__name__)
 
 
-class Plugin(NamedTuple):
-    """A loaded plugin and what it registered."""
-
-    found: Found
-    lanes: dict[str, LaneKind]
-    integrations: list[Integration]
-
-
-class Loader:
-    """Loads each plugin once and collects what its hooks register."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.manager = pluggy.PluginManager("kaixu")
-        self.manager.add_hookspecs(hookspecs)
-        self.loaded: dict[str, Plugin] = {}
-        self.failed: dict[str, PluginState] = {}
-        self.lane_owners: dict[str, str] = {}
-        self.integration_owners: dict[str, str] = {}
-
-    def plugin(self, name: str, kind: Literal["lane", "integration", "observer"]) -> Plugin:
-        """The plugin `name`, loaded and its hooks run. Raises `PluginError`, and notes it for the operator."""
-        if name in self.failed:
-            raise PluginError(self.failed[name].reason or "failed")
-        if name not in self.loaded:
-            try:
-                found = find(name, self.folder)
-            except PluginError as error:
-                self.failed[name] = PluginState(name, kind, "?", "?", None, "failed", str(error))
-                raise
-            try:
-                self.loaded[name] = self.register(found)
-            except PluginError as error:
-                self.failed[name] = PluginState(name, kind, found.source, found.where, found.version, "failed", str(error))
-                raise
-        return self.loaded[name]
-
-    def register(self, found: Found) -> Plugin:
-        """Import, check the hooks' names, run the two that declare."""
-        module = load(found)
-        plugin = Plugin(found, {}, [])
-
-        def register_lane(name: str, lane: type[Lane], options: type[Options]) -> None:
-            owner = self.lane_owners.setdefault(name, found.where)
-            if owner != found.where:
-                raise PluginError(f"lane `{name}` is registered by {owner} and by {found.where}")
-            plugin.lanes[name] = LaneKind(lane, options)
-
-        def register_integration(integration: Integration) -> None:
-            owner = self.integration_owners.setdefault(integration.name, found.where)
-            if owner != found.where:
-                raise PluginError(f"integration `{integration.name}` is registered by {owner} and by {found.where}")
-            plugin.integrations.append(integration)
-
-        try:
-            self.manager.register(module, name=found.where)
-            self.manager.check_pending()
-            alone = self.manager.subset_hook_caller
-            others = [other for other in self.manager.get_plugins() if other is not module]
-            alone("register_lanes", remove_plugins=others)(register=register_lane)
-            alone("register_integrations", remove_plugins=others)(register=register_integration)
-        except PluginError:
-            self.manager.unregister(module)
-            raise
-        except pluggy.PluginValidationError as error:
-            self.manager.unregister(module)
-            raise PluginError(f"plugin `{found.name}` ({found.where}): {error}") from None
-        except Exception as error:
-            # A stranger's hook can raise anything.
-            self.manager.unregister(module)
-            raise PluginError(f"plugin `{found.name}` ({found.where}) cannot register: {type(error).__name__}: {error}") from error
-        return plugin
-
-
-def build(document: Document, folder: Path) -> Catalog:
+def build(document: Document, folder: Path, *, strict: bool = False) -> Catalog:
     """Open everything that `document` switches on; `folder` is where kaixu.yaml lies.
 
-    A plugin that fails is listed with its reason and what depends on it answers
-    503. Raises `ConfigError` for options that a plugin does not take, and
-    `PluginError` where the failed section is marked `required: true`.
+    A plugin that fails is listed with its reason, and what depends on it answers 503.
+    With `strict`, a mistake that a plugin finds in its section refuses the whole file:
+    for a check, and for a reload, where there is an old one that serves.
+
+    Raises `PluginError` where something that is `required: true` is not on, and, with
+    `strict`, `ConfigError` with every mistake.
     """
-    loader = Loader(folder)
-    catalog = Catalog()
-    states: dict[str, PluginState] = {}
-    for lane_name, section in document.lanes.items():
-        state = open_lane(lane_name, section, document, loader, states)
-        if state.state == "failed" and section.required:
-            raise PluginError(f"lane `{lane_name}` is required and failed: {state.reason}")
-        add_lane(catalog, state)
-    for name in document.plugins:
-        try:
-            found = loader.plugin(name, "observer").found
-            states[name] = PluginState(name, "observer", found.source, found.where, found.version, "on", None)
-        except PluginError:
-            pass  # noted by the loader
+    build = Build(document, folder)
+    catalog = build.catalog
+    for at, entry in enumerate(document.plugins):
+        build.plugins(entry, ("plugins", at))
+    for name, lane_section in document.lanes.items():
+        add_lane(catalog, build.lane(name, lane_section))
     for name, integration_section in document.integrations.items():
-        try:
-            plugin = loader.plugin(integration_section.plugin or name, "integration")
-            integration = next(one for one in plugin.integrations if one.name == name)
-            catalog.integrations[name] = integration
-            found = plugin.found
-            states[name] = PluginState(name, "integration", found.source, found.where, found.version, "on", None)
-        except (PluginError, StopIteration) as error:
-            if integration_section.required:
-                raise PluginError(f"integration `{name}` is required and failed: {error}") from error
-            states.setdefault(name, loader.failed.get(name) or PluginState(name, "integration", "?", "?", None, "failed", f"there is no integration `{name}`"))
-    if document.reading.mistakes:
-        raise ConfigError(document.reading.mistakes)
-    catalog.plugins = sorted((states | loader.failed).values(), key=lambda state: (state.kind, state.name))
-    catalog.observe = lambda event: loader.manager.hook.on_event(event=event)
+        build.integration(name, integration_section)
+    catalog.observers = [Observer(where, tell) for where, tell in build.loader.observers()]
+    catalog.plugins = build.plugin_states()
+    if strict and catalog.mistakes:
+        raise ConfigError(catalog.mistakes)
+    catalog.insist()
     return catalog
 
 
-def open_lane(
-    name: str, section: LaneSection, document: Document, loader: Loader, states: dict[str, PluginState]
-) -> LaneState:
-    """One section of `lanes:`: its plugin loaded, its options checked, the lane opened."""
-    try:
-        plugin = loader.plugin(section.plugin, "lane")
-        kind = kind_of(plugin, section.plugin)
-    except PluginError as error:
-        return LaneState(name, section, "failed", str(error), None)
-    found = plugin.found
+class Outcome(NamedTuple):
+    """What became of one section."""
 
-    def state(word: Literal["on", "off", "failed"], reason: str | None, lane: Lane | None) -> LaneState:
-        before = states.get(section.plugin)
-        if before is None or before.state != "on":
-            states[section.plugin] = PluginState(section.plugin, "lane", found.source, found.where, found.version, word, reason)
-        return LaneState(name, section, word, reason, lane)
-
-    try:
-        options = kind.options.model_validate(section.options)
-    except ValidationError as error:
-        if section.off is None or any(detail["type"] == "extra_forbidden" for detail in error.errors()):
-            note(document.reading, error, known_fields(kind.options), ("lanes", name))
-        return state("off" if section.off else "failed", section.off or "its options are wrong", None)
-    if section.off is not None:
-        return state("off", section.off, None)
-    try:
-        return state("on", None, kind.lane(options))  # type: ignore[call-arg]
-    except PluginError as error:
-        return state("failed", str(error), None)
-    except Exception as error:
-        # A stranger's constructor can raise anything.
-        return state("failed", f"{type(error).__name__}: {error}", None)
+    state: State
+    reason: str | None
 
 
-def known_fields(options: type[Options]) -> type[Options]:
-    """The fields that may stand in a lane's section: the core's and the plugin's; for "did you mean"."""
+class Build:
+    """One building of a catalog."""
 
-    class Known(options):  # type: ignore[misc,valid-type]
-        pass
+    def __init__(self, document: Document, folder: Path) -> None:
+        self.document = document
+        self.folder = folder
+        self.loader = Loader(folder)
+        self.catalog = Catalog()
+        self.outcomes: dict[str, list[Outcome]] = {}  # by the plugin's place
 
-    fields = dict(LaneSection.model_fields) | dict(options.model_fields)
-    Known.__pydantic_fields__ = fields
-    return Known
+    def mistake(self, path: Path_, message: str) -> Outcome:
+        """Something in kaixu.yaml does not fit the plugin that it names."""
+        mistake = Mistake.at(self.document.reading.place(path), message)
+        self.catalog.mistakes.append(mistake)
+        return Outcome("failed", str(mistake))
 
+    def failed(self, path: Path_, error: PluginError) -> Outcome:
+        """A plugin cannot be had; a mistake only if its name means nothing here."""
+        if isinstance(error, NoSuchPlugin):
+            return self.mistake(path, str(error))
+        return Outcome("failed", str(error))
 
-def kind_of(plugin: Plugin, name: str) -> LaneKind:
-    """The lane that `plugin: name` means: the one of that name, or the only one of a file. Raises `PluginError`."""
-    wanted = plugin.found.wanted or name
-    if wanted in plugin.lanes:
-        return plugin.lanes[wanted]
-    if plugin.found.file is not None and len(plugin.lanes) == 1 and plugin.found.wanted is None:
-        return next(iter(plugin.lanes.values()))
-    have = ", ".join(f"`{one}`" for one in plugin.lanes) or "none"
-    raise PluginError(f"{plugin.found.where} registers no lane `{wanted}` (it has {have})")
+    def outcome(self, plugin: Plugin, outcome: Outcome) -> Outcome:
+        """Remember what became of a section of `plugin`."""
+        self.outcomes.setdefault(plugin.found.where, []).append(outcome)
+        return outcome
+
+    def plugins(self, entry: str, path: Path_) -> None:
+        """One entry of `plugins:`; what it registers can be named by sections, and it may observe."""
+        for name in plugins_in(entry, self.folder):
+            try:
+                self.loader.load(name, "observer")
+            except PluginError as error:
+                self.failed(path, error)
+
+    def lane(self, name: str, section: LaneSection) -> LaneState:
+        """One section of `lanes:`: its plugin loaded, its options checked, the lane opened."""
+        path: Path_ = ("lanes", name)
+        try:
+            plugin, kind = self.loader.lane(section.plugin)
+        except PluginError as error:
+            return LaneState(name, section, *self.failed((*path, "plugin"), error), None)
+        lane: Lane | None = None
+        options, outcome = self.options(path, section, kind.options)
+        if outcome.state != "failed":
+            outcome = self.abilities(path, section, kind) or outcome
+        if outcome.state == "on" and options is not None:
+            try:
+                lane = kind.lane(options)  # type: ignore[call-arg]
+            except Exception as error:  # noqa: BLE001 - a stranger's constructor can raise anything
+                outcome = Outcome("failed", self.said(error, section, options))
+        return LaneState(name, section, *self.outcome(plugin, outcome), lane)
+
+    def options(self, path: Path_, section: PluginSection, model: type[Options]) -> tuple[Options | None, Outcome]:
+        """A section's own fields, read with the plugin's model; without those whose variable is not set."""
+        reading = self.document.reading
+        off = Outcome("on", None) if section.off is None else Outcome("off", section.off)
+        try:
+            return model.model_validate(section.options), off
+        except ValidationError as error:
+            mistakes = mistakes_in(reading, error, model, path, also=type(section).model_fields)
+            if not mistakes:
+                return None, off  # nothing is wrong but the variable
+            hidden = reading.given | texts(section.options)
+            for one in mistakes:
+                self.catalog.mistakes.append(replace(one, message=redacted(one.message, hidden)))
+            return None, Outcome("failed", str(self.catalog.mistakes[-len(mistakes)]))
+        except Exception as error:  # noqa: BLE001 - a stranger's validator can raise anything
+            return None, Outcome("failed", self.said(error, section, None))
+
+    def abilities(self, path: Path_, section: LaneSection, kind: LaneKind) -> Outcome | None:
+        """Whether the lane can do what its models are for; None if so."""
+        wrong = None
+        for name, model in section.models.items():
+            if getattr(kind.lane, model.type) is getattr(Lane, model.type):
+                message = f"plugin `{section.plugin}` has no {model.type} models"
+                wrong = self.mistake((*path, "models", name, "type"), message)
+        return wrong
+
+    def said(self, error: Exception, section: PluginSection, options: Options | None) -> str:
+        """What a plugin raised, for the operator, without secrets.
+
+        A `PluginError` was written for the operator; anything else may quote whatever it was given.
+        """
+        hidden = set(self.document.reading.given) | (secret_texts(options) if options else set())
+        if isinstance(error, PluginError):
+            return redacted(str(error), hidden)
+        log.debug("a plugin's section failed", exc_info=error)
+        return f"{type(error).__name__}: {redacted(str(error), hidden | texts(section.options))}"
+
+    def integration(self, name: str, section: IntegrationSection) -> None:
+        """One section of `integrations:`; its operations are offered if nothing is wrong with it."""
+        path: Path_ = ("integrations", name)
+        integration: Integration | None = None
+        options: Options | None = None
+        try:
+            plugin, integration = self.loader.integration(name, section.plugin)
+        except PluginError as error:
+            outcome = self.failed((*path, "plugin") if section.plugin else path, error)
+        else:
+            options, outcome = self.options(path, section, integration.options)
+            if outcome.state == "on":
+                outcome = self.prices(path, section, integration) or outcome
+            self.outcome(plugin, outcome)
+        prices_nusd = {price: rate_nusd(dollars) for price, dollars in section.price.items()}
+        self.catalog.integrations[name] = IntegrationState(name, section, *outcome, integration, options, prices_nusd)
+        if outcome.state == "on" and integration is not None:
+            self.catalog.operations |= {operation.name: operation for operation in integration.operations}
+
+    def prices(self, path: Path_, section: IntegrationSection, integration: Integration) -> Outcome | None:
+        """Whether every operation has its price, and every price its operation; None if so."""
+        charges = [operation.charge for operation in integration.operations]
+        wanted = sorted({charge.price for charge in charges if not isinstance(charge, Free)})
+        wrong = None
+        for name in wanted:
+            if name not in section.price:
+                wrong = self.mistake(path, f"integration `{integration.name}` needs a price `{name}`")
+        for name in section.price:
+            if name not in wanted:
+                meant = did_you_mean(name, wanted)
+                message = f"integration `{integration.name}` charges nothing as `{name}`{meant}"
+                wrong = self.mistake((*path, "price", name), message)
+        return wrong
+
+    def plugin_states(self) -> list[PluginState]:
+        """Every plugin that was named or is installed, with the best that became of it."""
+        states = {}
+        for name, one in installed().items():
+            states[one.where] = PluginState(
+                name, "?", one.source, one.where, one.version, "off", "nothing in kaixu.yaml names it"
+            )
+        for plugin in self.loader.loaded.values():
+            found = plugin.found
+            outcomes = self.outcomes.get(found.where, [Outcome("on", None)])
+            order: tuple[State, ...] = ("on", "failed", "off")
+            state, reason = min(outcomes, key=lambda outcome: order.index(outcome.state))
+            states[found.where] = PluginState(
+                plugin.name, plugin.kind, found.source, found.where, found.version, state, reason
+            )
+        for name, (kind, missing, error) in self.loader.failed.items():
+            source, where, version = (
+                (missing.source, missing.where, missing.version) if missing else ("file", name, None)
+            )
+            states[where] = PluginState(name, kind, source, where, version, "failed", str(error))
+        return sorted(states.values(), key=lambda state: (state.kind, state.name))
 
 
 def add_lane(catalog: Catalog, state: LaneState) -> None:

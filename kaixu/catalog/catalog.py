@@ -1,21 +1,21 @@
-"""The catalog: public model → deployment, and the state of every plugin and lane. Frozen after it is built."""
+"""The catalog: public model → deployment, and the state of every plugin. Once built, only states change."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from kaixu.config.document import LaneSection, TimeoutSection
-from kaixu.config.mistakes import did_you_mean
+from kaixu.config.document import IntegrationSection, LaneSection, TimeoutSection
+from kaixu.config.mistakes import Mistake, did_you_mean
 from kaixu.config.price import Price
-from kaixu.plugin.errors import LaneOff, PluginFailed, UnknownModel
+from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.lane import Lane
-from kaixu.plugin.operation import Integration
+from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.operation import Integration, Operation
 
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]
@@ -23,11 +23,11 @@ State = Literal["on", "off", "failed"]
 
 @dataclass(frozen=True)
 class PluginState:
-    """A plugin as the operator sees it."""
+    """A plugin as the operator sees it; `kind` is "?" where nothing names it, so that it was not imported."""
 
     name: str
-    kind: str
-    source: str
+    kind: Literal["lane", "integration", "observer", "?"]
+    source: Literal["built-in", "package", "file"]
     where: str
     version: str | None
     state: State
@@ -43,6 +43,26 @@ class LaneState:
     state: State
     reason: str | None
     lane: Lane | None
+
+
+@dataclass(frozen=True)
+class IntegrationState:
+    """One section of `integrations:`; `prices_nusd` are by the names that its operations charge under."""
+
+    name: str
+    section: IntegrationSection
+    state: State
+    reason: str | None
+    integration: Integration | None
+    options: Options | None
+    prices_nusd: dict[str, int]
+
+
+class Observer(NamedTuple):
+    """A plugin's `on_event`."""
+
+    where: str
+    tell: Callable[[Event], None]
 
 
 class Deployment(msgspec.Struct, frozen=True, eq=False):
@@ -66,14 +86,20 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
 
 @dataclass
 class Catalog:
-    """Everything that kaixu.yaml switched on."""
+    """Everything that kaixu.yaml switched on, and what is wrong with the rest."""
 
     lanes: dict[str, LaneState] = field(default_factory=dict)
-    providers: dict[str, str] = field(default_factory=dict)  # lower-case name or alias → lane
-    models: dict[str, dict[str, Deployment]] = field(default_factory=dict)  # lane → model or alias → deployment
+    #: Lane by name and alias, as written and in lower case.
+    providers: dict[str, str] = field(default_factory=dict)
+    #: By lane, then by model name and alias.
+    models: dict[str, dict[str, Deployment]] = field(default_factory=dict)
+    integrations: dict[str, IntegrationState] = field(default_factory=dict)
+    #: Of the integrations that are on.
+    operations: dict[str, Operation] = field(default_factory=dict)
+    observers: list[Observer] = field(default_factory=list)
     plugins: list[PluginState] = field(default_factory=list)
-    integrations: dict[str, Integration] = field(default_factory=dict)
-    observe: Callable[[Event], None] | None = None
+    #: What plugins found wrong in kaixu.yaml; their lanes have failed, the others serve.
+    mistakes: list[Mistake] = field(default_factory=list)
 
     @property
     def deployments(self) -> list[Deployment]:
@@ -81,7 +107,10 @@ class Catalog:
         return list({id(one): one for models in self.models.values() for one in models.values()}.values())
 
     def resolve(self, provider: str, model: str, kind: Literal["chat", "embed"]) -> Deployment:
-        """What `provider` and `model` mean. Raises `UnknownModel` with the nearest names."""
+        """What `provider` and `model` mean: providers in any case, models exactly.
+
+        Raises `UnknownModel` with the nearest names. A lane that is off is found all the same: see `ready`.
+        """
         lane = self.providers.get(provider) or self.providers.get(provider.lower())
         if lane is None:
             raise UnknownModel(
@@ -89,13 +118,17 @@ class Catalog:
                 hint=f"Providers here: {named(self.lanes)}.",
             )
         deployment = self.models[lane].get(model)
-        if deployment is None or deployment.kind != kind:
-            known = [name for name, one in self.models[lane].items() if one.kind == kind]
+        if deployment is not None and deployment.kind == kind:
+            return deployment
+        known = [name for name, one in self.models[lane].items() if one.kind == kind]
+        hint = f"Its {kind} models: {named(known)}."
+        if deployment is not None:
             raise UnknownModel(
-                f"unknown {kind} model `{model[:80]}` of provider `{lane}`{did_you_mean(model[:80], known)}",
-                hint=f"Its {kind} models: {named(known)}.",
+                f"model `{model}` of provider `{lane}` is for {deployment.kind}, not for {kind}", hint=hint
             )
-        return deployment
+        raise UnknownModel(
+            f"unknown model `{model[:80]}` of provider `{lane}`{did_you_mean(model[:80], known)}", hint=hint
+        )
 
     @staticmethod
     def ready(deployment: Deployment) -> Lane:
@@ -105,18 +138,45 @@ class Catalog:
             return deployment.lane
         if state.state == "off":
             raise LaneOff(f"lane `{state.name}` is off: {state.reason}", hint="Tell your operator.")
+        # The reason may show paths and versions: it is the operator's, in the log and in `kaixu plugins`.
         raise PluginFailed(f"lane `{state.name}` is not available: its plugin failed", hint="Tell your operator.")
 
+    def observe(self, event: Event) -> None:
+        """Tell every observer. Never raises: what one of them raises is logged with its name."""
+        for observer in self.observers:
+            try:
+                observer.tell(event)
+            except Exception:  # a stranger's hook can raise anything; it comes after the fact
+                log.exception("plugin %s failed to observe %s", observer.where, event.kind)
+
     async def start(self) -> None:
-        """Start every lane; one that fails is marked and the others go on."""
+        """Start every lane; one that fails is marked and the others go on.
+
+        Raises `PluginError` after all have started, if one failed that is `required: true`.
+        """
         for state in self.lanes.values():
             if state.lane is not None:
                 try:
                     await state.lane.start()
-                except Exception as error:
-                    # A plugin can raise anything; what depends on it answers 503.
+                except Exception as error:  # a stranger's lane can raise anything
                     log.exception("lane %s did not start", state.name)
-                    state.state, state.reason = "failed", f"{type(error).__name__}: {error}"
+                    state.state, state.reason = "failed", f"it did not start: {type(error).__name__}"
+                    if isinstance(error, PluginError):
+                        state.reason = str(error)
+        self.insist()
+
+    def insist(self) -> None:
+        """Raises `PluginError`, naming every section that is `required: true` and not on."""
+        sections: list[tuple[str, LaneState | IntegrationState]] = []
+        sections += [("lane", one) for one in self.lanes.values()]
+        sections += [("integration", one) for one in self.integrations.values()]
+        missing = [
+            f"{kind} `{one.name}` is required and {one.state}: {one.reason}"
+            for kind, one in sections
+            if one.section.required and one.state != "on"
+        ]
+        if missing:
+            raise PluginError("\n".join(missing))
 
     async def aclose(self) -> None:
         """Close every lane, whatever one of them raises."""
@@ -124,11 +184,11 @@ class Catalog:
             if state.lane is not None:
                 try:
                     await state.lane.aclose()
-                except Exception:
+                except Exception:  # a stranger's lane can raise anything; the next one must close too
                     log.exception("lane %s did not close cleanly", state.name)
 
 
-def named(names: Sequence[str] | dict[str, LaneState]) -> str:
+def named(names: Iterable[str]) -> str:
     """At most ten names, readable."""
-    shown = [f"`{name}`" for name in list(names)[:10]]
-    return ", ".join(shown) + (" …" if len(names) > 10 else "") if shown else "none"
+    shown = [f"`{name}`" for name in names]
+    return ", ".join(shown[:10]) + (" …" if len(shown) > 10 else "") if shown else "none"

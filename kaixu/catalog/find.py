@@ -1,13 +1,10 @@
-"""A plugin's name → exactly one entry point or file, imported."""
+"""A plugin's name → exactly one entry point or file. Nothing is imported here."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 from kaixu.config.mistakes import did_you_mean
@@ -15,89 +12,89 @@ from kaixu.plugin.errors import PluginError
 
 GROUP = "kaixu"
 FOLDERS = ("plugins/lanes", "plugins/integrations")
+Source = Literal["built-in", "package", "file"]
+
+
+class NoSuchPlugin(PluginError):
+    """kaixu.yaml names what is not there, or what could be more than one thing."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a plugin comes from; `wanted` is the one lane of a file that was asked for as `./file.py:name`."""
+    """Where a plugin comes from: an entry point or a file, never both."""
 
-    name: str
-    source: Literal["built-in", "package", "file"]
+    source: Source
     where: str
     version: str | None
     entry: EntryPoint | None
     file: Path | None
-    wanted: str | None = None
 
 
 def find(name: str, folder: Path) -> Found:
-    """Look a plugin up: a path beside kaixu.yaml, an entry point, or a file in plugins/ beside kaixu.yaml.
+    """Look up `plugin: name`; `folder` is where kaixu.yaml lies.
 
-    Raises `PluginError` when there is none, or more than one (naming all).
+    A path is that file or folder. Anything else is an entry point in the group `kaixu`,
+    or `plugins/lanes/NAME.py` or `…/NAME/` beside kaixu.yaml.
+
+    Raises `NoSuchPlugin` when there is none, or more than one (naming all of them).
     """
-    path, _, wanted = name.partition(":")
-    if path.startswith(("./", "../", "/")) or path.endswith(".py"):
-        file = (folder / path).resolve()
-        if not file.exists():
-            raise PluginError(f"there is no file {path} beside kaixu.yaml")
-        return Found(name, "file", path, None, None, file, wanted or None)
-    hits = [of_entry(entry) for entry in sorted(entry_points(group=GROUP, name=name), key=lambda entry: entry.value)]
-    hits = list({hit.where: hit for hit in hits}.values())
+    path = path_in(name)
+    if path is not None:
+        return of_path(path, folder)
+    hits = {hit.where: hit for hit in map(of_entry, entry_points(group=GROUP, name=name))}
     for place in FOLDERS:
-        for candidate in (folder / place / f"{name}.py", folder / place / name / "__init__.py"):
-            if candidate.exists():
-                hits.append(Found(name, "file", str(candidate.relative_to(folder)), None, None, candidate.resolve()))
+        for file in (folder / place / f"{name}.py", folder / place / name / "__init__.py"):
+            if file.is_file():
+                where = str(file.relative_to(folder))
+                hits[where] = Found("file", where, None, None, file.resolve())
     if not hits:
-        known = sorted({entry.name for entry in entry_points(group=GROUP)})
-        raise PluginError(f"there is no plugin `{name}`{did_you_mean(name, known)}")
+        known = {entry.name for entry in entry_points(group=GROUP)}
+        raise NoSuchPlugin(f"there is no plugin `{name}`{did_you_mean(name, sorted(known))}")
     if len(hits) > 1:
-        raise PluginError(f"`{name}` is {' and '.join(hit.where for hit in hits)}: name the one you mean by its file")
-    return hits[0]
+        raise NoSuchPlugin(f"plugin `{name}` could be {' or '.join(hits)}; rename one, or name a file by its path")
+    return next(iter(hits.values()))
+
+
+def path_in(name: str) -> str | None:
+    """The path in `./acme.py` and `./acme.py:one-of-its-lanes`, or None where `name` is no path."""
+    path = name.partition(":")[0]
+    return path if "/" in path or path.endswith(".py") else None
+
+
+def lane_in(name: str) -> str | None:
+    """The lane that `./acme.py:lane` asks for, or None."""
+    return name.partition(":")[2] or None
+
+
+def of_path(path: str, folder: Path) -> Found:
+    """A file, or a folder with an `__init__.py`. Raises `NoSuchPlugin`."""
+    file = (folder / path).resolve()
+    if file.is_dir():
+        file /= "__init__.py"
+    if not file.is_file():
+        raise NoSuchPlugin(f"there is no plugin file {path} beside kaixu.yaml")
+    return Found("file", path, None, None, file)
 
 
 def of_entry(entry: EntryPoint) -> Found:
     """An installed plugin; ours come in through the same door as everyone's."""
-    distribution = entry.dist
-    project = distribution.metadata["Name"] if distribution else "?"
-    source: Literal["built-in", "package"] = "built-in" if project == "kaixu" else "package"
-    return Found(entry.name, source, f"{project}: {entry.value}", distribution.version if distribution else None, entry, None)
+    project = entry.dist.name if entry.dist is not None else "?"
+    version = entry.dist.version if entry.dist is not None else None
+    source: Source = "built-in" if project == "kaixu" else "package"
+    return Found(source, f"{entry.module} ({project})", version, entry, None)
 
 
-def load(found: Found) -> ModuleType:
-    """Import a plugin. Whatever goes wrong in it is a `PluginError` that names it."""
-    try:
-        if found.entry is not None:
-            module = found.entry.load()
-            if not isinstance(module, ModuleType):
-                raise PluginError(f"entry point {found.where} is not a module")
-            return module
-        assert found.file is not None
-        return import_file(found.file)
-    except PluginError:
-        raise
-    except ModuleNotFoundError as error:
-        raise PluginError(f"plugin `{found.name}` ({found.where}) needs the package `{error.name}`") from error
-    except Exception as error:
-        # A stranger's module can raise anything; that must not take the gateway down.
-        raise PluginError(f"plugin `{found.name}` ({found.where}) cannot be imported: {type(error).__name__}: {error}") from error
+def installed() -> dict[str, Found]:
+    """Every installed plugin by its name, whether or not kaixu.yaml names it."""
+    return {entry.name: of_entry(entry) for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name)}
 
 
-def import_file(file: Path) -> ModuleType:
-    """Import one file under a name of its own, so that it can never shadow an installed package."""
-    if file.is_dir():
-        file = file / "__init__.py"
-    folder = file.name == "__init__.py"
-    name = f"kaixu_file_{file.parent.name if folder else file.stem}_{abs(hash(str(file))):x}"
-    spec = importlib.util.spec_from_file_location(
-        name, file, submodule_search_locations=[str(file.parent)] if folder else None
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+def plugins_in(name: str, folder: Path) -> list[str]:
+    """The plugins that one entry of `plugins:` means: itself, or all that lie in a folder that is none."""
+    path = folder / name
+    if path_in(name) is None and not path.is_dir():
+        return [name]
+    if not path.is_dir() or (path / "__init__.py").is_file():
+        return [name if "/" in name else f"./{name}"]
+    inside = [file for file in sorted(path.iterdir()) if not file.name.startswith((".", "_"))]
+    return [f"./{name}/{file.name}" for file in inside if file.suffix == ".py" or (file / "__init__.py").is_file()]

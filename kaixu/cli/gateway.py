@@ -21,6 +21,7 @@ from kaixu.metering.alerts import Alerts
 from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
 from kaixu.metering.recovery import Recovery
+from kaixu.metering.ticket import Ticket
 from kaixu.metering.wire import open_transport
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.tasks import Tasks, every
@@ -96,7 +97,10 @@ class Gateway:
         await catalog.start()
         self.app = create_app(self.core)
         self.recovery = Recovery(
-            gate, monitor, charge_lost=document.gateway.on_lost == "charge", revive=self.revive if self.embedded else None
+            gate,
+            monitor,
+            charge_lost=document.gateway.on_lost == "charge",
+            revive=self.revive if self.embedded else None,
         )
         self.tasks.spawn(monitor.run(), "monitor")
         self.tasks.spawn(self.recovery.run(), "recovery")
@@ -147,21 +151,12 @@ class Gateway:
             log.warning("kaixu.yaml was reloaded: %d lanes", len(catalog.lanes))
             self.tasks.spawn(self.retire(old, running), "retire lanes")
 
-    async def retire(self, catalog: Catalog, running: set[object]) -> None:
+    async def retire(self, catalog: Catalog, running: set[Ticket]) -> None:
         """Close the lanes of an old catalog once its calls are over."""
         await asyncio.sleep(1)  # a request that has resolved its model may be on its way to the gate
-        while not running.isdisjoint(self.core.gate.in_flight):
+        while not running.isdisjoint(self.core.gate.in_flight):  # noqa: ASYNC110 - nothing is in a hurry here
             await asyncio.sleep(0.5)
         await catalog.aclose()
-
-    async def drain(self, grace_s: float) -> None:
-        """Admit nothing more, let running calls finish for `grace_s`, then cancel them and await their settlements."""
-        gate = self.core.gate
-        gate.stopping = True
-        deadline = asyncio.get_running_loop().time() + grace_s
-        while (gate.in_flight or gate.entering) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.05)
-        await gate.stop()
 
     async def close(self) -> None:
         """After the last call: background tasks, lanes, wires, monitor, pool; the database last."""
@@ -174,5 +169,3 @@ class Gateway:
             await asyncio.wait_for(self.pool.close(), 10)
         except (TimeoutError, asyncpg.InterfaceError, OSError):
             self.pool.terminate()
-
-

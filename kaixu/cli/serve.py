@@ -34,7 +34,9 @@ def serve(
 ) -> None:
     """Run the gateway."""
     settings = Settings()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     try:
         host, port = settings.host_and_port
         if dev and not settings.kaixu_config.exists():
@@ -91,7 +93,7 @@ async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
         await stop.wait()
         gateway.core.gate.stopping = True
 
-    await hypercorn_serve(gateway.app, config, shutdown_trigger=until_stopped)  # type: ignore[arg-type]
+    await hypercorn_serve(gateway.app, config, shutdown_trigger=until_stopped)
     pid_file.unlink(missing_ok=True)
 
 
@@ -132,7 +134,7 @@ async def greet(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
         out(
             "\nTry it:\n"
             f"curl {address}/api/gateway-chat -H 'authorization: Bearer {key}' -H 'content-type: application/json' "
-            f"-d '{{\"provider\": \"{chosen.provider}\", \"model\": \"{chosen.model}\", \"max_tokens\": 64, "
+            f'-d \'{{"provider": "{chosen.provider}", "model": "{chosen.model}", "max_tokens": 64, '
             '"messages": [{"role": "user", "content": "What is the capital of Italy?"}]}\'\n'
         )
 

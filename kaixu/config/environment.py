@@ -9,11 +9,14 @@ import secrets as randomness
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #: Shorter than this can be guessed, or tried out.
 LEAST_SECRET_LENGTH = 16
+
+MOST_CENTS = 1_000_000_000
+MOST_A_MINUTE = 10_000_000
 
 
 class Settings(BaseSettings):
@@ -21,39 +24,72 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    kaixu_config: Path = Field(Path("kaixu.yaml"), description="path of kaixu.yaml")
-    kaixu_bind: str = Field("127.0.0.1:8787", description="host:port to listen on")
-    kaixu_home: Path = Field(Path(".kaixu"), description="data folder: embedded Postgres, secrets of --dev, spool, models")
-    kaixu_pooler: bool = Field(False, description="the database is behind PgBouncer or Neon's pooler: prepare nothing ahead")
-    database_url: SecretStr | None = Field(None, description="your own Postgres instead of the embedded one")
-    admin_password: SecretStr | None = Field(None, description="the operator's password")
-    jwt_secret: SecretStr | None = Field(None, description="signs admin and session tokens")
-    key_pepper: SecretStr | None = Field(None, description="keys are stored as HMAC-SHA256 under it")
-    db_encryption_key: SecretStr | None = Field(None, description="encrypts secrets at rest")
-    allowed_origins: str = Field("", description="comma-separated origins that browsers may call from; '*' for all")
-    admin_password_header: bool = Field(False, description="accept the header x-admin-password besides a login")
-    default_customer_cap_cents: int = Field(2000, ge=0, le=1_000_000_000, description="monthly cap of a new customer")
-    default_rpm_limit: int = Field(120, ge=0, le=10_000_000, description="requests a minute of a key without a limit of its own")
-    default_selfserve_cap_cents: int = Field(2000, ge=0, le=1_000_000_000, description="monthly cap of a self-service customer")
-    default_selfserve_rpm: int = Field(10, ge=0, le=10_000_000, description="requests a minute of a self-service key")
-    default_selfserve_max_devices: int = Field(3, ge=0, le=100_000, description="seats of a self-service key")
-    default_selfserve_plan: str = Field("starter", max_length=40, description="plan of a self-service customer")
-    user_session_ttl_seconds: int = Field(21600, ge=60, le=86400, description="how long a session token lives")
-    cap_warn_pct: int = Field(85, ge=1, le=99, description="warn when a month's spend passes this share of its cap")
-    alert_webhook_url: SecretStr | None = Field(None, description="where alerts are posted")
-    monitor_retention_days: int = Field(30, ge=1, le=3650, description="how long monitor events are kept")
+    kaixu_config: Path = Field(default=Path("kaixu.yaml"), description="path of kaixu.yaml")
+    kaixu_bind: str = Field(default="127.0.0.1:8787", description="host:port to listen on")
+    kaixu_home: Path = Field(
+        default=Path(".kaixu"), description="data folder: embedded Postgres, secrets of --dev, spool, models"
+    )
+    kaixu_pooler: bool = Field(
+        default=False, description="the database is behind PgBouncer or Neon's pooler: prepare nothing ahead"
+    )
+    kaixu_public_provider_name: str | None = Field(
+        default=None, max_length=80, description="show this provider name to clients, whichever lane answered"
+    )
+    database_url: SecretStr | None = Field(default=None, description="your own Postgres instead of the embedded one")
+    admin_password: SecretStr | None = Field(default=None, description="the operator's password")
+    jwt_secret: SecretStr | None = Field(default=None, description="signs admin and session tokens")
+    key_pepper: SecretStr | None = Field(default=None, description="keys are stored as HMAC-SHA256 under it")
+    db_encryption_key: SecretStr | None = Field(default=None, description="encrypts secrets at rest")
+    allowed_origins: str = Field(
+        default="", description="comma-separated origins that browsers may call from; '*' for all"
+    )
+    admin_password_header: bool = Field(default=False, description="accept the header x-admin-password besides a login")
+    default_customer_cap_cents: int = Field(
+        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a new customer"
+    )
+    default_rpm_limit: int = Field(
+        default=120,
+        ge=0,
+        le=MOST_A_MINUTE,
+        description="requests a minute of a key without a limit of its own",
+    )
+    default_selfserve_cap_cents: int = Field(
+        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a self-service customer"
+    )
+    default_selfserve_rpm: int = Field(
+        default=10, ge=0, le=MOST_A_MINUTE, description="requests a minute of a self-service key"
+    )
+    default_selfserve_max_devices: int = Field(default=3, ge=0, le=100_000, description="seats of a self-service key")
+    default_selfserve_plan: str = Field(default="starter", max_length=40, description="plan of a self-service customer")
+    user_session_ttl_seconds: int = Field(default=21600, ge=60, le=86400, description="how long a session token lives")
+    cap_warn_pct: int = Field(
+        default=85, ge=1, le=99, description="warn when a month's spend passes this share of its cap"
+    )
+    alert_webhook_url: SecretStr | None = Field(default=None, description="where alerts are posted")
+    monitor_retention_days: int = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
+
+    @field_validator("kaixu_bind")
+    @classmethod
+    def is_host_and_port(cls, value: str) -> str:
+        """`host:port`, `[::1]:port` for an IPv6 address."""
+        host, _, port = value.rpartition(":")
+        if not host.strip("[]") or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+            raise ValueError("must be host:port")
+        return value
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        """`kaixu_bind` taken apart. Raises `ValueError`."""
+        """`kaixu_bind` taken apart."""
         host, _, port = self.kaixu_bind.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"KAIXU_BIND is host:port, not {self.kaixu_bind!r}")
         return host.strip("[]"), int(port)
 
 
-class MissingSecrets(Exception):
-    """Secrets that the gateway needs were not given."""
+class EnvironmentMistake(Exception):
+    """The environment cannot be used; the message names every variable that is wrong, and no value."""
+
+
+class MissingSecrets(EnvironmentMistake):
+    """Secrets that the gateway needs were not given, or are too short."""
 
 
 @dataclass(frozen=True)
@@ -70,42 +106,72 @@ class Secrets:
 NAMES = ("admin_password", "jwt_secret", "key_pepper", "db_encryption_key")
 
 
+def settings_from_environment() -> Settings:
+    """The settings. Raises `EnvironmentMistake`."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [
+            f"{str(detail['loc'][0]).upper()}: {detail['msg'].removeprefix('Value error, ')}"
+            for detail in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise EnvironmentMistake("; ".join(wrong)) from None
+
+
 def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
-    """The secrets from the environment; with `dev`, those that are missing are made up once and kept in the data folder.
+    """The secrets from the environment; with `dev`, missing ones are made up once and kept.
 
     Raises `MissingSecrets`, naming every one that is missing or too short.
     """
     given = {name: value.get_secret_value() for name in NAMES if (value := getattr(settings, name)) is not None}
-    missing = [name.upper() for name in NAMES if name not in given]
-    kept_file = settings.kaixu_home / "secrets.json"
+    missing = [name for name in NAMES if name not in given]
     if dev:
-        kept, made = keep(kept_file, [name for name in NAMES if name not in given])
+        kept, made = keep(settings.kaixu_home / "secrets.json", missing)
         return Secrets(**(kept | given), made=frozenset(made))
+    short = [name.upper() for name in NAMES[1:] if len(given.get(name, "")) < LEAST_SECRET_LENGTH]
     if missing:
-        raise MissingSecrets(f"set {', '.join(missing)}, or start with --dev to have them made up")
-    short = [name.upper() for name in NAMES[1:] if len(given[name]) < LEAST_SECRET_LENGTH]
+        names = ", ".join(name.upper() for name in missing)
+        raise MissingSecrets(f"set {names}, or start with --dev to have them made up")
     if short:
         raise MissingSecrets(f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed")
     return Secrets(**given)
 
 
 def keep(path: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The secrets `names` from the file, those it lacks made up and written to it, mode 0600; and which those were.
+    """The secrets `names` out of the file; those it lacks are made up and written to it, mode 0600.
 
-    Two processes that start at once agree: the file is changed under a lock and replaced whole.
+    Returns the secrets, and the names of those that were made up. Two processes that
+    start at once agree: the file is changed under a lock and replaced whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        kept = read_kept(path)
         made = [name for name in names if name not in kept]
         if made:
             kept |= {name: randomness.token_urlsafe(18 if name == "admin_password" else 32) for name in made}
             draft = path.with_suffix(".draft")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            draft.unlink(missing_ok=True)  # one left over by a crash may have another mode
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 json.dump(kept, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
         return {name: kept[name] for name in names}, made
+
+
+def read_kept(path: Path) -> dict[str, str]:
+    """The secrets that an earlier start made up. Raises `EnvironmentMistake` where the file is damaged.
+
+    Never replaces a damaged file: every key that was ever handed out hangs on its pepper.
+    """
+    if not path.exists():
+        return {}
+    try:
+        kept = json.loads(path.read_text())
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or not all(isinstance(value, str) and value for value in kept.values()):
+        raise EnvironmentMistake(f"{path} is damaged; restore it, or remove it to have new secrets made up")
+    return kept

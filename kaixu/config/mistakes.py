@@ -20,11 +20,18 @@ class Place:
 class Mistake:
     """One thing that is wrong, and where."""
 
-    place: Place
+    file: str
+    line: int
+    column: int
     message: str
 
+    @classmethod
+    def at(cls, place: Place, message: str) -> Mistake:
+        """A mistake that stands at `place`."""
+        return cls(place.file, place.line, place.column, message)
+
     def __str__(self) -> str:
-        return f"{self.place.file}:{self.place.line}:{self.place.column}: {self.message}"
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
 class ConfigError(Exception):
@@ -35,10 +42,14 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, self.mistakes)))
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, whatever its case; None if none is near."""
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[near[0]] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ "; did you mean `…`?" with the nearest known name, or nothing."""
-    near = get_close_matches(name.lower(), {one.lower(): one for one in known}, n=1, cutoff=0.6)
-    if not near:
-        return ""
-    right = next(one for one in known if one.lower() == near[0])
-    return f"; did you mean `{right}`?"
+    right = nearest(name, known)
+    return f"; did you mean `{right}`?" if right is not None else ""

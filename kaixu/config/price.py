@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
@@ -11,6 +12,9 @@ NUSD_PER_CENT = 10_000_000
 
 #: Dearer than any model ever was; keeps products of tokens and rates far from the edge of 64 bits.
 MOST_USD = 1_000_000
+
+#: Longer than any price; keeps the arithmetic below from being fed a megabyte of digits.
+MOST_DIGITS = 40
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -23,19 +27,61 @@ class Price(msgspec.Struct, frozen=True):
     reasoning: int
 
 
-def rate_nusd(usd_per_million: Decimal) -> int:
-    """USD per million tokens as nano-dollars per million tokens, exactly.
+class Rates(Protocol):
+    """A price as kaixu.yaml states it, in USD per million tokens; None takes a default."""
+
+    @property
+    def input(self) -> Decimal: ...
+    @property
+    def output(self) -> Decimal: ...
+    @property
+    def cached_input(self) -> Decimal | None: ...
+    @property
+    def cache_write(self) -> Decimal | None: ...
+    @property
+    def reasoning(self) -> Decimal | None: ...
+
+
+def price_of(rates: Rates) -> Price:
+    """`rates` in nano-dollars.
+
+    Without rates of their own, cached input and cache writes cost as input, reasoning as output.
+    """
+
+    def rate(own: Decimal | None, default: Decimal) -> int:
+        return rate_nusd(default if own is None else own)
+
+    return Price(
+        input=rate_nusd(rates.input),
+        output=rate_nusd(rates.output),
+        cached_input=rate(rates.cached_input, rates.input),
+        cache_write=rate(rates.cache_write, rates.input),
+        reasoning=rate(rates.reasoning, rates.output),
+    )
+
+
+def rate_nusd(usd_amount: Decimal) -> int:
+    """US dollars as nano-dollars, exactly.
 
     Raises `ValueError` for a price below zero, above a million dollars, or finer than a nano-dollar.
     """
-    if not usd_per_million.is_finite() or usd_per_million < 0:
+    if not usd_amount.is_finite() or usd_amount < 0:
         raise ValueError("a price is a number of US dollars, 0 or more")
-    if usd_per_million > MOST_USD:
-        raise ValueError(f"a price is at most {MOST_USD} US dollars per million tokens")
-    scaled = usd_per_million * NUSD_PER_USD
-    if scaled != scaled.to_integral_value():
+    if usd_amount > MOST_USD:
+        raise ValueError(f"a price is at most {MOST_USD} US dollars")
+    if usd_amount.is_zero():
+        return 0
+    # Decimal's own arithmetic rounds to 28 digits; whole numbers do not.
+    _, digits, exponent = usd_amount.as_tuple()
+    assert isinstance(exponent, int)
+    if len(digits) > MOST_DIGITS or exponent < -MOST_DIGITS:
         raise ValueError("a price has at most 9 decimals")
-    return int(scaled)
+    shift: int = 10 ** (exponent + MOST_DIGITS)
+    one: int = 10**MOST_DIGITS
+    nusd, rest = divmod(int("".join(map(str, digits))) * shift * NUSD_PER_USD, one)
+    if rest:
+        raise ValueError("a price has at most 9 decimals")
+    return nusd
 
 
 def usd(nusd: int) -> str:

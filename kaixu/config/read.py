@@ -1,4 +1,4 @@
-"""YAML → plain values with their places. Stricter than YAML: equal keys, anchors and guessed types are mistakes.
+"""YAML → plain values with their places. Stricter than YAML: equal keys, anchors and tags are mistakes.
 
 PyYAML keeps the last of two equal keys in silence and reads `012` as ten, `12:30:00` as a number of
 seconds and `2e-7` as text; so the values are read here, from the node tree and its positions.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -21,8 +22,12 @@ MOST_DEPTH = 20
 MOST_DIGITS = 30
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-DECIMAL = re.compile(r"[-+]?([0-9][0-9_]*)?\.?[0-9]+([eE][-+]?[0-9]{1,2})?")
+DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+#: NUL ends a C string and lone surrogates cannot be written anywhere; `"\0"` and `"\ud800"` can make both.
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 Value = None | bool | int | Decimal | str | list["Value"] | dict[str, "Value"]
 Path_ = tuple[str | int, ...]
@@ -33,67 +38,130 @@ class Reading:
     """What a file says: the values, where each stands, and which variables were asked for and not set."""
 
     file: str
-    value: dict[str, Value] = field(default_factory=dict)
+    value: dict[str, Value] = field(default_factory=dict, repr=False)
     places: dict[Path_, Place] = field(default_factory=dict)
     unset: dict[Path_, str] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set, repr=False)  # what variables held; may be secrets
+    unread: set[Path_] = field(default_factory=set)  # places that a mistake has been noted for already
     mistakes: list[Mistake] = field(default_factory=list)
 
     def place(self, path: Path_) -> Place:
         """Where `path` stands, or the nearest thing around it that has a place."""
-        while path not in self.places and path:
+        while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, Place(self.file, 1, 1))
 
+    def unreadable(self, path: Path_, message: str) -> None:
+        """Note that there is no value at `path`; what a model says about it then is no news."""
+        self.unread.add(path)
+        self.mistake(path, message)
+
     def mistake(self, path: Path_, message: str) -> None:
         """Note that something is wrong at `path`."""
-        self.mistakes.append(Mistake(self.place(path), message))
-
-
-def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
-    """The values of a YAML text. Raises `ConfigError` only where nothing can be read at all."""
-    reading = Reading(file)
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise ConfigError([Mistake(Place(file, 1, 1), f"the file is larger than {MOST_BYTES} bytes")])
-    try:
-        refuse_anchors(text, file)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        raise ConfigError([Mistake(place, f"this is not YAML: {error.problem}")]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a character is not allowed"
-        raise ConfigError([Mistake(Place(file, 1, 1), f"this is not YAML: {reason}")]) from None
-    if root is None:
-        return reading
-    value = Walk(reading, environ).value(root, ())
-    if not isinstance(value, dict):
-        raise ConfigError([Mistake(Place(file, 1, 1), "the file must be a mapping of sections")])
-    reading.value = value
-    return reading
-
-
-def refuse_anchors(text: str, file: str) -> None:
-    """An alias can make a small file enormous, and says nothing that plain text does not. Raises `ConfigError`."""
-    for depth, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            mark = event.start_mark
-            raise ConfigError([Mistake(Place(file, mark.line + 1, mark.column + 1), "anchors and aliases are not used here")])
-        if depth > 200_000:
-            raise ConfigError([Mistake(Place(file, 1, 1), "the file has too many values")])
+        self.mistakes.append(Mistake.at(self.place(path), message))
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> Reading:
     """The values of a YAML file. Raises `ConfigError`."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError([Mistake(Place(str(path), 1, 1), "there is no such file")]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Mistake(Place(str(path), 1, 1), "the file is not UTF-8")]) from None
+        fail(Place(str(path), 1, 1), "there is no such file")
     except OSError as error:
-        raise ConfigError([Mistake(Place(str(path), 1, 1), f"the file cannot be read: {error.strerror}")]) from None
+        fail(Place(str(path), 1, 1), f"the file cannot be read: {error.strerror}")
+    if len(content) > MOST_BYTES:
+        fail(Place(path.name, 1, 1), f"the file is larger than {MOST_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        fail(place_of(path.name, content, error.start, b"\n"), "the file is not UTF-8")
     return read_text(text, path.name, environ)
+
+
+def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
+    """The values of a YAML text. Raises `ConfigError` only where nothing can be read at all."""
+    reading = Reading(file)
+    try:
+        root = yaml.compose(text, Loader=StrictLoader)
+    except NotUsed as error:
+        fail(Place(file, error.line, error.column), str(error))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        fail(place, f"this is not YAML: {error.problem or 'it cannot be read'}{hint_for(text, place)}")
+    except yaml.reader.ReaderError as error:
+        fail(place_of(file, text, error.position, "\n"), "this character is not allowed here")
+    except (yaml.YAMLError, ValueError, OverflowError):
+        # PyYAML's own scanner stumbles over numbers that are too large, as in "\UFFFFFFFF".
+        fail(Place(file, 1, 1), "this is not YAML: an escape or a directive is out of range")
+    if root is None:
+        return reading
+    value = Walk(reading, environ).value(root, ())
+    if isinstance(value, dict):
+        reading.value = value
+    elif value is not None:
+        reading.mistake((), "the file must be a mapping of sections: `lanes:`, `plugins:` …")
+    return reading
+
+
+def fail(place: Place, message: str) -> NoReturn:
+    """Nothing more can be read."""
+    raise ConfigError([Mistake.at(place, message)]) from None
+
+
+def place_of(file: str, text: str | bytes, position: int, newline: str | bytes) -> Place:
+    """The line and column of a position in `text`."""
+    before = text[:position]
+    line = before.count(newline)  # type: ignore[arg-type]
+    return Place(file, line + 1, position - before.rfind(newline))  # type: ignore[arg-type]
+
+
+def hint_for(text: str, place: Place) -> str:
+    """The one thing about YAML that everybody trips over here."""
+    lines = text.splitlines()
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    if "${" in line and re.search(r"(?<!\$)[{\[]", line):
+        return '; inside {…} and […] write "${NAME}" in quotes'
+    if line[: place.column].lstrip(" ").startswith("\t"):
+        return "; indent with spaces"
+    return ""
+
+
+class NotUsed(Exception):
+    """YAML, but not of the kind that a configuration needs."""
+
+    def __init__(self, problem: str, mark: yaml.Mark) -> None:
+        super().__init__(problem)
+        self.line = mark.line + 1
+        self.column = mark.column + 1
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Composes no aliases, no tags and nothing deeper than a configuration is.
+
+    An alias can make a small file enormous, and says nothing that plain text does not.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: yaml.Node | int | None) -> yaml.Node | None:
+        """The next node. Raises `NotUsed`."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        problem = None
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            problem = "anchors and aliases are not used here"
+        elif getattr(event, "tag", None) is not None:
+            problem = "tags are not used here"
+        elif self.depth > MOST_DEPTH:
+            problem = f"nested deeper than {MOST_DEPTH} levels"
+        if problem is not None:
+            raise NotUsed(problem, event.start_mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)  # type: ignore[arg-type]
+        finally:
+            self.depth -= 1
 
 
 class Walk:
@@ -106,27 +174,26 @@ class Walk:
     def value(self, node: yaml.Node, path: Path_) -> Value:
         """The value of `node`, its place noted under `path`."""
         mark = node.start_mark
+        assert mark is not None
         self.reading.places.setdefault(path, Place(self.reading.file, mark.line + 1, mark.column + 1))
-        if len(path) > MOST_DEPTH:
-            self.reading.mistake(path, f"nested deeper than {MOST_DEPTH} levels")
-            return None
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, at)) for at, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return self.scalar(node, path)
 
     def mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Value]:
-        """Keys are text, each once; a key's place is the key's."""
+        """Keys are text, each once; a value's place is its key's."""
         values: dict[str, Value] = {}
         for key, item in node.value:
             place = Place(self.reading.file, key.start_mark.line + 1, key.start_mark.column + 1)
-            if not isinstance(key, yaml.ScalarNode):
-                self.reading.mistakes.append(Mistake(place, "a key must be plain text"))
+            if not isinstance(key, yaml.ScalarNode) or UNUSABLE.search(str(key.value)):
+                self.reading.mistakes.append(Mistake.at(place, "a key must be plain text"))
                 continue
             name = str(key.value)
             if name in values:
-                self.reading.mistakes.append(Mistake(place, f"`{name}` is written twice"))
+                self.reading.mistakes.append(Mistake.at(place, f"`{name}` is written twice"))
                 continue
             self.reading.places[(*path, name)] = place
             values[name] = self.value(item, (*path, name))
@@ -135,13 +202,10 @@ class Walk:
     def scalar(self, node: yaml.ScalarNode, path: Path_) -> Value:
         """Plain text is read as null, a boolean, a number or text; quoted text stays text."""
         text = str(node.value)
-        if node.tag not in (
-            "tag:yaml.org,2002:str", "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int",
-            "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp",
-        ):  # fmt: skip
-            self.reading.mistake(path, f"the tag {node.tag} is not used here")
+        if UNUSABLE.search(text):
+            self.reading.unreadable(path, "this text holds a character that cannot be used")
             return None
-        if node.style is not None:
+        if node.style is not None or "${" in text:
             return self.expanded(text, path)
         if text in ("", "~", "null", "Null", "NULL"):
             return None
@@ -149,25 +213,33 @@ class Walk:
             return True
         if text in ("false", "False", "FALSE"):
             return False
-        if "${" in text:
-            return self.expanded(text, path)
-        if len(text) <= MOST_DIGITS and INTEGER.fullmatch(text):
-            return int(text.replace("_", ""))
-        if len(text) <= MOST_DIGITS and DECIMAL.fullmatch(text) and not (text.lstrip("+-")[:1] == "0" and text.lstrip("+-").isdigit()):
-            return Decimal(text.replace("_", ""))
+        if LEADING_ZERO.fullmatch(text):
+            self.reading.unreadable(path, f"`{text[:40]}` begins with 0; leave that out, or put it in quotes")
+            return None
+        if len(text) <= MOST_DIGITS:
+            if INTEGER.fullmatch(text):
+                return int(text.replace("_", ""))
+            if DECIMAL.fullmatch(text):
+                return Decimal(text.replace("_", ""))
         return text
 
-    def expanded(self, text: str, path: Path_) -> Value:
-        """`${NAME}` and `${NAME:-default}` replaced; an unset name is noted, for the section to decide what it means."""
+    def expanded(self, text: str, path: Path_) -> str:
+        """`${NAME}` and `${NAME:-default}` replaced; unset names are noted for their section.
+
+        An empty variable counts as unset: that is how a shell or a compose file "unsets" one.
+        """
 
         def replace(match: re.Match[str]) -> str:
             name, default = match.group(1), match.group(2)
-            found = self.environ.get(name, "")
-            if found:
+            if found := self.environ.get(name, ""):
+                self.reading.given.add(found)
                 return found
-            if default is not None:
-                return default
-            self.reading.unset[path] = name
-            return ""
+            if default is None:
+                self.reading.unset.setdefault(path, name)
+            return default or ""
 
+        # What stands in a variable is not read again: it may well hold a "${".
+        if "${" in VARIABLE.sub("", text) or any("${" in (hit[1] or "") for hit in VARIABLE.findall(text)):
+            self.reading.unreadable(path, "write ${NAME} or ${NAME:-a default}, one inside another does not work")
+            return ""
         return VARIABLE.sub(replace, text)

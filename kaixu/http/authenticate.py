@@ -32,9 +32,7 @@ def caller_of(request: Request, secrets: Secrets, request_id: str) -> Caller:
     install_id = printable(headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "", 80) or None
     agent = printable(headers.get("user-agent") or "", 240) or None
     if is_key_shaped(token):
-        return Caller(
-            key_hash(secrets.key_pepper, token), legacy_hash(token), None, install_id, agent, request_id
-        )
+        return Caller(key_hash(secrets.key_pepper, token), legacy_hash(token), None, install_id, agent, request_id)
     if token.count(".") == 2:
         session = read_session_token(secrets.jwt_secret, token)
         if session is not None:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import msgspec
-from quart import Blueprint, Response, g, request
+from quart import Blueprint, Request, Response, g, request
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import cents_of_nusd, usd
@@ -47,7 +47,7 @@ def chat_routes(core: Core) -> Blueprint:
 
     async def asked() -> Asked:
         caller = caller_of(request, core.secrets, g.request_id)
-        body = read_chat(await request.get_data())
+        body = read_chat(await body_of(request))
         provider, model = name_of(body.provider, "provider"), name_of(body.model, "model")
         deployment = core.catalog.resolve(provider, model, "chat")
         wanted = request_of(body, deployment, most_messages=core.gateway.max_messages)
@@ -101,6 +101,13 @@ def chat_routes(core: Core) -> Blueprint:
     return routes
 
 
+async def body_of(incoming: Request) -> bytes:
+    """The body as it came."""
+    data = await incoming.get_data(as_text=False)
+    assert isinstance(data, bytes)
+    return data
+
+
 async def whole_answer(core: Core, call: Admission, ask: Asked) -> tuple[Ticket, str]:
     """The stream of the lane, folded into one text; settled when it returns."""
     pieces = []
@@ -112,7 +119,7 @@ async def whole_answer(core: Core, call: Admission, ask: Asked) -> tuple[Ticket,
 
 
 async def spoken(core: Core, call: Admission, ticket: Ticket, ask: Asked, out: EventStream) -> None:
-    """Write the frames of one stream and settle: `meta` before the vendor answers, `done` after the money is written."""
+    """Write one stream's frames and settle: `meta` before the vendor answers, `done` after the money is written."""
     failure: BaseException | None = None
     try:
         await out.put(
@@ -124,7 +131,7 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, ask: Asked, out: E
         async for event in core.gate.events(ticket):
             if isinstance(event, ChatDelta):
                 await out.put(frame("delta", {"text": event.text}))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - however it ended, it is settled below and then raised again
         failure = error
         if isinstance(error, KaixuError) and ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # what was delivered is paid for
@@ -189,4 +196,3 @@ def usage_reply(ticket: Ticket) -> dict[str, Any]:
     if ticket.lowered:
         usage["max_tokens_applied"] = wanted.max_tokens
     return usage
-

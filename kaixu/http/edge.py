@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from uuid import uuid4
 
-from quart import Quart, Response, g, request
+from quart import Request, Response, g
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -20,42 +20,43 @@ EXPOSE_HEADERS = (
 )
 
 
-def request_id() -> str:
-    """The id the client gave, if it can safely be written anywhere; else a new one."""
-    headers = request.headers
-    given = headers.get("x-kaixu-request-id") or headers.get("x-request-id") or ""
-    return given if REQUEST_ID.fullmatch(given) else str(uuid4())
+class Edge:
+    """What happens to every request before, and to every reply after it. `origins`: who may call from a browser."""
 
+    def __init__(self, origins: frozenset[str]) -> None:
+        self.origins = origins
+        self.everyone = "*" in origins
 
-def install(app: Quart, origins: frozenset[str]) -> None:
-    """Give every request an id and every reply its headers. `origins`: who may call from a browser; "*" for all."""
-    everyone = "*" in origins
-
-    @app.before_request
-    async def begin() -> Response | None:
-        g.request_id = request_id()
+    def begin(self, request: Request) -> Response | None:
+        """Give the request its id; answer a preflight at once: it needs no route, no credential and no body."""
+        g.request_id = request_id(request)
         if request.method == "OPTIONS":
-            # Preflights need no route, no credential and no body.
             return Response(b"", status=204, headers={"access-control-max-age": "86400"})
         return None
 
-    @app.after_request
-    async def end(response: Response) -> Response:
+    def end(self, request: Request, response: Response) -> None:
+        """Give the reply its headers."""
         headers = response.headers
         headers["x-kaixu-request-id"] = g.request_id
         headers["x-content-type-options"] = "nosniff"
         origin = request.headers.get("origin")
         if origin is not None:
             headers["vary"] = "Origin"
-            if everyone or origin in origins:
+            if self.everyone or origin in self.origins:
                 headers["access-control-allow-origin"] = origin
-        elif everyone:
+        elif self.everyone:
             headers["access-control-allow-origin"] = "*"
         if origin is not None or request.method == "OPTIONS":
             headers["access-control-allow-methods"] = "GET,POST,PUT,PATCH,DELETE,OPTIONS"
             headers["access-control-allow-headers"] = ALLOW_HEADERS
             headers["access-control-expose-headers"] = EXPOSE_HEADERS
-        return response
+
+
+def request_id(request: Request) -> str:
+    """The id the client gave, if it can safely be written anywhere; else a new one."""
+    headers = request.headers
+    given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
+    return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())
 
 
 def origins_of(text: str, more: list[str]) -> frozenset[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from quart import Blueprint
+from quart import Blueprint, Response
 
 PREFIXES = ("/.netlify/functions", "/api")
-View = TypeVar("View", bound=Callable[..., Awaitable[object]])
+View = TypeVar("View", bound=Callable[..., Awaitable[Response]])
 
 
 def at(routes: Blueprint, name: str, *, methods: Sequence[str]) -> Callable[[View], View]:
@@ -16,7 +16,9 @@ def at(routes: Blueprint, name: str, *, methods: Sequence[str]) -> Callable[[Vie
 
     def mount(view: View) -> View:
         for prefix in PREFIXES:
-            routes.add_url_rule(f"{prefix}/{name}", name + prefix.replace("/", "-").replace(".", ""), view, methods=[*methods], provide_automatic_options=False)
+            # One function may have a view for each method.
+            endpoint = "-".join((name, *methods)) + prefix.replace("/", "-").replace(".", "")
+            routes.add_url_rule(f"{prefix}/{name}", endpoint, view, methods=[*methods], provide_automatic_options=False)
         return view
 
     return mount

@@ -30,7 +30,10 @@ def read(secret: str, kind: str, token: str, required: list[str]) -> dict[str, A
     """The claims of a valid token, or None."""
     try:
         claims: dict[str, Any] = jwt.decode(
-            token, signing_key(secret, kind), algorithms=["HS256"], options={"require": ["exp", "iat", *required]}
+            token,
+            signing_key(secret, kind),
+            algorithms=["HS256"],
+            options={"require": ["exp", "iat", *required]},
         )
     except (jwt.PyJWTError, ValueError):
         return None

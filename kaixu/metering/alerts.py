@@ -95,9 +95,13 @@ class Alerts:
             return
         self.monitor.record(
             MonitorEvent(
-                kind="alert", level="warn", customer_id=body["customer_id"], key_id=body["api_key_id"],
-                error_code=body["type"], extra=body,
-            )  # fmt: skip
+                kind="alert",
+                level="warn",
+                customer_id=body["customer_id"],
+                key_id=body["api_key_id"],
+                error_code=body["type"],
+                extra=body,
+            )
         )
         if self.webhook is None:
             return

@@ -80,7 +80,10 @@ class Books:
             except asyncpg.PostgresError:
                 if len(settlements) > 1:  # one bad row must not hold up the others
                     return [(await self._settle([one]))[0] for one in settlements]
-                log.exception("settlement %s was refused by the database; it is kept in the spool", settlements[0].ticket)
+                log.exception(
+                    "settlement %s was refused by the database; it is kept in the spool",
+                    settlements[0].ticket,
+                )
         await asyncio.to_thread(self.spool.append, list(settlements))
         return [None] * len(settlements)
 
@@ -109,7 +112,7 @@ class Books:
         return True
 
     async def replay(self) -> None:
-        """Settle what is in the spool: this process's own, and what dead processes left behind. Raises `DatabaseAway`."""
+        """Settle what is in the spool: our own, and what dead processes left behind. Raises `DatabaseAway`."""
         files = await asyncio.to_thread(self.spool.take)
         try:
             while files:

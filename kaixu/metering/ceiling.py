@@ -34,9 +34,7 @@ def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
             hint="Ask the operator to set a price for it in kaixu.yaml.",
         )
     tokens = most_input_tokens(request, deployment)
-    return Ceiling(
-        price, most_nusd(tokens, request.max_tokens, price), most_nusd(tokens, 1, price), tokens
-    )
+    return Ceiling(price, most_nusd(tokens, request.max_tokens, price), most_nusd(tokens, 1, price), tokens)
 
 
 def lowered(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:

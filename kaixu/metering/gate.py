@@ -89,9 +89,7 @@ class Gate:
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         if len(self.in_flight) + self.entering >= self.max_in_flight:
-            raise Overloaded(
-                f"{self.max_in_flight} calls are in flight, as many as the gateway takes", retry_after_s=1
-            )
+            raise Overloaded(f"{self.max_in_flight} calls are in flight, as many as the gateway takes", retry_after_s=1)
         ask = Ask(
             new_ticket(),
             caller.key_hash,
@@ -164,9 +162,7 @@ class Admission:
 
     __slots__ = ("ask", "ceiling", "deployment", "gate", "request", "ticket")
 
-    def __init__(
-        self, gate: Gate, ask: Ask, deployment: Deployment, request: ChatRequest, ceiling: Ceiling
-    ) -> None:
+    def __init__(self, gate: Gate, ask: Ask, deployment: Deployment, request: ChatRequest, ceiling: Ceiling) -> None:
         self.gate = gate
         self.ask = ask
         self.deployment = deployment

@@ -72,16 +72,19 @@ class Recovery:
         """Push back the expiry of every running call."""
         tickets = [ticket.id for ticket in self.gate.in_flight]
         if tickets:
-            await admission.renew(
-                self.books.pool, tickets, owner=self.books.owner, lifetime_s=self.books.lifetime_s
-            )
+            await admission.renew(self.books.pool, tickets, owner=self.books.owner, lifetime_s=self.books.lifetime_s)
 
     async def reap(self) -> None:
         """End what nobody renews. Not soon after an outage: then nobody could have."""
         if monotonic() - self.back_at < self.books.lifetime_s / 2:
             return
         for lost in await admission.expire(self.books.pool, charge=self.charge_lost):
-            log.warning("call %s was lost with its gateway; charged %d of %d nano-dollars", lost.request_id, lost.cost_nusd, lost.held_nusd)
+            log.warning(
+                "call %s was lost with its gateway; charged %d of %d nano-dollars",
+                lost.request_id,
+                lost.cost_nusd,
+                lost.held_nusd,
+            )
             self.monitor.record(
                 MonitorEvent(
                     kind="lost",
@@ -91,6 +94,10 @@ class Recovery:
                     key_id=lost.key_id,
                     provider=lost.provider,
                     model=lost.model,
-                    extra={"ticket": str(lost.ticket), "held_nusd": lost.held_nusd, "cost_nusd": lost.cost_nusd},
+                    extra={
+                        "ticket": str(lost.ticket),
+                        "held_nusd": lost.held_nusd,
+                        "cost_nusd": lost.cost_nusd,
+                    },
                 )
             )

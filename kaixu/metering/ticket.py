@@ -45,8 +45,8 @@ class Ticket:
         "started",
         "units",
         "usage",
-        "verdict",
         "vendor_cost",
+        "verdict",
         "wire",
     )
 

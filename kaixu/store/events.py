@@ -28,5 +28,7 @@ async def write_events(pool: asyncpg.Pool, events: Sequence[MonitorEvent]) -> No
 
 async def prune_events(pool: asyncpg.Pool, *, days: int) -> int:
     """Delete monitor events older than `days`; return how many."""
-    status = await pool.execute("delete from kaixu.gateway_event where created_at < now() - make_interval(days => $1)", days)
+    status = await pool.execute(
+        "delete from kaixu.gateway_event where created_at < now() - make_interval(days => $1)", days
+    )
     return int(status.rsplit(" ", 1)[-1])

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from kaixu.assets import asset
+
+from .query import Session
 
 #: One runner at a time, over all replicas: "kaixu" in ASCII.
 LOCK = 0x6B61697875
@@ -51,7 +51,7 @@ def steps_of(folder: Path, owner: str = "kaixu") -> list[Step]:
     return steps
 
 
-async def pending(connection: asyncpg.Connection, steps: list[Step]) -> list[Step]:
+async def pending(connection: Session, steps: list[Step]) -> list[Step]:
     """The steps that this database still needs.
 
     Raises `MigrationError` for a migration that was edited after it was applied,
@@ -61,7 +61,11 @@ async def pending(connection: asyncpg.Connection, steps: list[Step]) -> list[Ste
     applied = {(row["owner"], row["name"]): row["sha256"] for row in rows}
     known = {(step.owner, step.name) for step in steps}
     owners = {step.owner for step in steps}
-    newer = sorted(name for owner, name in applied if owner in owners and (owner, name) not in known and name.startswith("migrations/"))
+    newer = sorted(
+        name
+        for owner, name in applied
+        if owner in owners and (owner, name) not in known and name.startswith("migrations/")
+    )
     if newer:
         raise MigrationError(f"the database is newer than this code: it has {', '.join(newer)}")
     needed = []
@@ -71,12 +75,13 @@ async def pending(connection: asyncpg.Connection, steps: list[Step]) -> list[Ste
             needed.append(step)
         elif before != step.sha256:
             raise MigrationError(
-                f"{step.name} was edited after it was applied: {before[:12]} in the database, {step.sha256[:12]} in the file"
+                f"{step.name} was edited after it was applied: "
+                f"{before[:12]} in the database, {step.sha256[:12]} in the file"
             )
     return needed
 
 
-async def migrate(connection: asyncpg.Connection, *, dry_run: bool = False) -> list[str]:
+async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; return the names applied (or, dry, needed).
 
     Safe to call from any number of replicas at once: an advisory lock lets one at a time through.

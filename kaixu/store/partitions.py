@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-import asyncpg
+from .query import Session
 
 
 def month_after(month: date) -> date:
@@ -12,7 +12,7 @@ def month_after(month: date) -> date:
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
-async def ensure_partitions(connection: asyncpg.Connection, *, months: int = 3) -> list[str]:
+async def ensure_partitions(connection: Session, *, months: int = 3) -> list[str]:
     """Make the partitions of this month and the next ones; return the names that were made.
 
     The default partition catches what this missed, so nothing depends on it but speed.
@@ -26,11 +26,14 @@ async def ensure_partitions(connection: asyncpg.Connection, *, months: int = 3) 
         following = month_after(month)
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock(hashtext('kaixu.partitions'))")
-            if await connection.fetchval("select to_regclass($1)", f"kaixu.{name}") is None and not await connection.fetchval(
+            if await connection.fetchval(
+                "select to_regclass($1)", f"kaixu.{name}"
+            ) is None and not await connection.fetchval(
                 "select exists (select from kaixu.usage_event_other where month = $1)", month
             ):
                 await connection.execute(
-                    f"create table kaixu.{name} partition of kaixu.usage_event for values from ('{month}') to ('{following}')"
+                    f"create table kaixu.{name} partition of kaixu.usage_event "
+                    f"for values from ('{month}') to ('{following}')"
                 )
                 made.append(name)
         month = following

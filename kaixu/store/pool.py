@@ -34,16 +34,17 @@ def database() -> Iterator[None]:
     except asyncpg.DataError:
         raise
     except AWAY as error:
-        raise DatabaseAway(
-            "the database does not answer", hint="Try again shortly.", retry_after_s=2
-        ) from error
+        raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2) from error
 
 
 async def prepare_connection(connection: asyncpg.Connection) -> None:
     """JSON columns carry plain values both ways."""
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=lambda value: msgspec.json.encode(value).decode(), decoder=msgspec.json.decode
+            name,
+            schema="pg_catalog",
+            encoder=lambda value: msgspec.json.encode(value).decode(),
+            decoder=msgspec.json.decode,
         )
 
 

@@ -19,6 +19,12 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: Any) -> str: ...
 
 
+class Session(Connection, Protocol):
+    """A connection of one's own, on which transactions can be begun."""
+
+    def transaction(self) -> Any: ...
+
+
 class Query(Generic[Row]):
     """A statement whose columns are, by name and order, the fields of `row`.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import httpx
 import msgspec
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from kaixu.plugin import (
     ChatDelta,
@@ -22,7 +23,9 @@ from kaixu.plugin import (
     Options,
     ReasoningDelta,
     RegisterLane,
+    ServerSentEvent,
     TextPart,
+    Tool,
     ToolCallDelta,
     ToolCallPart,
     ToolResultPart,
@@ -33,32 +36,218 @@ from kaixu.plugin import (
     server_sent_events,
 )
 
+#: Fields that the lane alone decides: money was reserved for one answer of `max_tokens`, told with its usage.
+OURS = frozenset(
+    {"model", "messages", "n", "best_of", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
+)
+#: Fields that the contract and the vendor call the same.
+SAME = ("temperature", "top_p", "seed", "tool_choice", "response_format", "reasoning_effort")
+#: How long a vendor may take to end a stream after it said that it is done, in seconds.
+LONGEST_GOODBYE_S = 0.25
+
 
 class OpenAIOptions(Options):
     """Where the vendor is, and the operator's credential for it."""
 
-    base_url: str = "https://api.openai.com/v1"
+    base_url: str = Field(
+        "https://api.openai.com/v1", pattern=r"^https?://", description="everything before /chat/completions"
+    )
     api_key: SecretStr
     organization: str | None = None
     project: str | None = None
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
+    extra_headers: dict[str, SecretStr] = Field({}, description="sent with every call")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_completion_tokens",
+        description="OpenAI's name for it; many compatible vendors only know max_tokens",
+    )
 
 
-class FunctionDelta(msgspec.Struct):
+class OpenAI(Lane):
+    """Translates to Chat Completions, always streamed, and back."""
+
+    max_batch = 2048
+
+    def __init__(self, options: OpenAIOptions) -> None:
+        base = options.base_url.rstrip("/")
+        self.chat_url = httpx.URL(base + "/chat/completions")
+        self.embed_url = httpx.URL(base + "/embeddings")
+        self.max_tokens_field = options.max_tokens_field
+        headers = {
+            "authorization": f"Bearer {options.api_key.get_secret_value()}",
+            "content-type": "application/json",
+            "accept": "text/event-stream, application/json",
+            "user-agent": "kaixu",  # some vendors' firewalls turn away callers without a name
+        }
+        if options.organization:
+            headers["openai-organization"] = options.organization
+        if options.project:
+            headers["openai-project"] = options.project
+        headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
+        self.headers = httpx.Headers(headers)
+
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        content = ENCODER.encode(self.body(request))
+        outgoing = httpx.Request("POST", self.chat_url, headers=self.headers, content=content)
+        finish: Finish | None = None
+        async with wire.send(outgoing) as response:
+            if response.headers.get("content-type", "").startswith("application/json"):
+                # A vendor that cannot stream answers in one piece.
+                events = self.read(await response.aread())
+                for event in events:
+                    if type(event) is not Finish:
+                        yield event
+                if not events:
+                    raise UpstreamError("the vendor answered with nothing")
+                yield next((event for event in events if type(event) is Finish), Finish("stop"))
+                return
+            done = False
+            stream = server_sent_events(response)
+            async for sent in stream:
+                if sent.data == b"[DONE]":
+                    done = True
+                    break
+                for event in self.read(sent.data):
+                    if type(event) is Finish:
+                        # Told last and once: some vendors repeat it in the chunk that carries the usage.
+                        finish = finish or event
+                    else:
+                        yield event
+            if finish is None and not done:
+                raise UpstreamError("the vendor broke off before its answer was complete")
+            yield finish or Finish("stop")
+            if done:
+                await drain(stream)
+
+    async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
+        body: dict[str, Any] = {"model": request.model, "input": request.inputs, "encoding_format": "float"}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        outgoing = httpx.Request("POST", self.embed_url, headers=self.headers, content=ENCODER.encode(body))
+        async with wire.send(outgoing) as response:
+            try:
+                answer = VECTORS.decode(await response.aread())
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise UpstreamError("the vendor's answer cannot be read") from error
+        vectors = tuple(vector.embedding for vector in sorted(answer.data, key=lambda vector: vector.index))
+        if len(vectors) != len(request.inputs):
+            raise UpstreamError("the vendor answered with another number of vectors than asked for")
+        return Embeddings(vectors, Usage(input_tokens=answer.usage.prompt_tokens or 0))
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """The request as Chat Completions wants it; what was not said is left out."""
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [turn for message in request.messages for turn in turns_of(message)],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            self.max_tokens_field: request.max_tokens,
+        }
+        for field in SAME:
+            value = getattr(request, field)
+            if value is not None:
+                body[field] = value
+        if request.stop:
+            body["stop"] = request.stop
+        if request.tools:
+            body["tools"] = [function_of(tool) for tool in request.tools]
+        for field, value in request.vendor.items():
+            if field not in OURS:
+                body[field] = value
+        return body
+
+    def read(self, data: bytes) -> list[ChatEvent]:
+        """What one chunk says, in the contract's words. Raises `UpstreamError`, never with the vendor's."""
+        try:
+            chunk = CHUNK.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UpstreamError("the vendor's answer cannot be read") from error
+        if chunk.error is not None:
+            raise UpstreamError("the vendor reported an error in the middle of its answer")
+        events: list[ChatEvent] = []
+        for choice in chunk.choices or ():
+            delta = choice.delta or choice.message
+            if delta is not None:
+                if reasoning := delta.reasoning_content or delta.reasoning:
+                    events.append(ReasoningDelta(reasoning))
+                if text := delta.content or delta.refusal:
+                    events.append(ChatDelta(text))
+                if delta.tool_calls:
+                    events += (call_of(place, call) for place, call in enumerate(delta.tool_calls))
+            if choice.finish_reason:
+                events.append(Finish(choice.finish_reason))
+        if chunk.usage is not None:
+            events.append(usage_of(chunk.usage))
+        return events
+
+
+async def drain(stream: AsyncIterator[ServerSentEvent]) -> None:
+    """Read to the end of a stream that is done, for only then can its connection serve the next call.
+
+    A vendor that does not hang up is not waited for: it costs a connection, never the answer.
+    """
+    try:
+        async with asyncio.timeout(LONGEST_GOODBYE_S):
+            async for _ in stream:
+                pass
+    except (TimeoutError, UpstreamError, httpx.HTTPError):
+        pass
+
+
+def turns_of(message: Message) -> list[dict[str, Any]]:
+    """A message as OpenAI's turns: each tool result is a turn of its own."""
+    parts = message.parts
+    if len(parts) == 1 and type(parts[0]) is TextPart:
+        return [{**message.vendor, "role": message.role, "content": parts[0].text}]
+    turns: list[dict[str, Any]] = []
+    content: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    for part in parts:
+        match part:
+            case TextPart():
+                content.append({"type": "text", "text": part.text})
+            case ImagePart():
+                image = {"url": part.url} if part.detail is None else {"url": part.url, "detail": part.detail}
+                content.append({"type": "image_url", "image_url": image})
+            case ToolCallPart():
+                function = {"name": part.name, "arguments": part.arguments}
+                calls.append({"id": part.id, "type": "function", "function": function})
+            case ToolResultPart():
+                turns.append({"role": "tool", "tool_call_id": part.id, "content": part.content})
+    if calls:
+        said = message.text or None
+        turns.append({**message.vendor, "role": message.role, "content": said, "tool_calls": calls})
+    elif content or not turns:
+        turns.append({**message.vendor, "role": message.role, "content": content or ""})
+    return turns
+
+
+def function_of(tool: Tool) -> dict[str, Any]:
+    """A tool as OpenAI's function."""
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.parameters is not None:
+        function["parameters"] = tool.parameters
+    return {"type": "function", "function": function}
+
+
+class FunctionPiece(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
 
 
-class CallDelta(msgspec.Struct):
-    index: int = 0
+class CallPiece(msgspec.Struct):
+    index: int | None = None
     id: str | None = None
-    function: FunctionDelta | None = None
+    function: FunctionPiece | None = None
 
 
 class Delta(msgspec.Struct):
     content: str | None = None
+    refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: list[CallDelta] | None = None
+    reasoning: str | None = None  # what OpenRouter and Groq call it
+    tool_calls: list[CallPiece] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -76,21 +265,21 @@ class OutputDetails(msgspec.Struct):
 
 
 class Tokens(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
 
 
 class Chunk(msgspec.Struct):
-    choices: list[Choice] = []
+    choices: list[Choice] | None = None
     usage: Tokens | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 class Vector(msgspec.Struct):
     index: int
-    embedding: list[float]
+    embedding: tuple[float, ...]
 
 
 class Vectors(msgspec.Struct):
@@ -98,162 +287,27 @@ class Vectors(msgspec.Struct):
     usage: Tokens = msgspec.field(default_factory=Tokens)
 
 
+ENCODER = msgspec.json.Encoder()
 CHUNK = msgspec.json.Decoder(Chunk)
 VECTORS = msgspec.json.Decoder(Vectors)
-ENCODE = msgspec.json.Encoder()
 
 
-class OpenAI(Lane):
-    """Translates to Chat Completions, always streamed, and back."""
-
-    max_batch = 2048
-
-    def __init__(self, options: OpenAIOptions) -> None:
-        base = options.base_url.rstrip("/")
-        self.chat_url = httpx.URL(base + "/chat/completions")
-        self.embed_url = httpx.URL(base + "/embeddings")
-        self.max_tokens_field = options.max_tokens_field
-        headers = {
-            "authorization": f"Bearer {options.api_key.get_secret_value()}",
-            "content-type": "application/json",
-            "accept": "text/event-stream, application/json",
-        }
-        if options.organization:
-            headers["openai-organization"] = options.organization
-        if options.project:
-            headers["openai-project"] = options.project
-        self.headers = headers
-
-    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        outgoing = httpx.Request("POST", self.chat_url, headers=self.headers, content=ENCODE.encode(self.body(request)))
-        async with wire.send(outgoing) as response:
-            finished = False
-            if "json" in response.headers.get("content-type", ""):
-                # A vendor that cannot stream answers in one piece.
-                for event in events_of(decoded(await response.aread())):
-                    yield event
-                return
-            async for event in server_sent_events(response):
-                if event.data == b"[DONE]":
-                    return
-                for one in events_of(decoded(event.data)):
-                    if isinstance(one, Finish):
-                        finished = True
-                    yield one
-            if not finished:
-                raise UpstreamError("the vendor broke off before the answer was complete")
-
-    async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
-        body: dict[str, Any] = {"model": request.model, "input": request.inputs, "encoding_format": "float"}
-        if request.dimensions is not None:
-            body["dimensions"] = request.dimensions
-        outgoing = httpx.Request("POST", self.embed_url, headers=self.headers, content=ENCODE.encode(body))
-        async with wire.send(outgoing) as response:
-            try:
-                answer = VECTORS.decode(await response.aread())
-            except msgspec.MsgspecError as error:
-                raise UpstreamError("the vendor's answer cannot be read") from error
-        vectors = tuple(tuple(one.embedding) for one in sorted(answer.data, key=lambda one: one.index))
-        if len(vectors) != len(request.inputs):
-            raise UpstreamError("the vendor answered with another number of vectors than asked for")
-        return Embeddings(vectors, Usage(input_tokens=answer.usage.prompt_tokens))
-
-    def body(self, request: ChatRequest) -> dict[str, Any]:
-        """The request as Chat Completions wants it; what was not said is left out."""
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [turn for message in request.messages for turn in turns_of(message)],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            self.max_tokens_field: request.max_tokens,
-        }
-        for field in ("temperature", "top_p", "seed", "tool_choice", "response_format", "reasoning_effort"):
-            value = getattr(request, field)
-            if value is not None:
-                body[field] = value
-        if request.stop:
-            body["stop"] = request.stop
-        if request.tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        name: value
-                        for name, value in (("name", tool.name), ("description", tool.description), ("parameters", tool.parameters))
-                        if value is not None
-                    },
-                }
-                for tool in request.tools
-            ]
-        return body | request.vendor if request.vendor else body
+def call_of(place: int, call: CallPiece) -> ToolCallDelta:
+    """A piece of a tool call; where a vendor does not number them, its place in the chunk does."""
+    function = call.function or FunctionPiece()
+    index = place if call.index is None else call.index
+    return ToolCallDelta(index, call.id, function.name, function.arguments or "")
 
 
-def turns_of(message: Message) -> list[dict[str, Any]]:
-    """A message as OpenAI's turns: each tool result is a turn of its own."""
-    parts = message.parts
-    if len(parts) == 1 and isinstance(parts[0], TextPart):
-        return [{"role": message.role, "content": parts[0].text}]
-    turns: list[dict[str, Any]] = [
-        {"role": "tool", "tool_call_id": part.id, "content": part.content}
-        for part in parts
-        if isinstance(part, ToolResultPart)
-    ]
-    content: list[dict[str, Any]] = []
-    calls: list[dict[str, Any]] = []
-    for part in parts:
-        if isinstance(part, TextPart):
-            content.append({"type": "text", "text": part.text})
-        elif isinstance(part, ImagePart):
-            image = {"url": part.url} if part.detail is None else {"url": part.url, "detail": part.detail}
-            content.append({"type": "image_url", "image_url": image})
-        elif isinstance(part, ToolCallPart):
-            calls.append({"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}})
-    if calls:
-        turns.append({"role": message.role, "content": message.text or None, "tool_calls": calls})
-    elif content:
-        turns.append({"role": message.role, "content": content})
-    return turns
-
-
-def decoded(data: bytes) -> Chunk:
-    """One chunk of the answer. Raises `UpstreamError`, without the vendor's words."""
-    try:
-        chunk = CHUNK.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UpstreamError("the vendor's answer cannot be read") from error
-    if chunk.error is not None and bytes(chunk.error) != b"null":
-        raise UpstreamError("the vendor reported an error in the middle of its answer")
-    return chunk
-
-
-def events_of(chunk: Chunk) -> list[ChatEvent]:
-    """What a chunk says, in the contract's words."""
-    events: list[ChatEvent] = []
-    for choice in chunk.choices:
-        delta = choice.delta or choice.message
-        if delta is not None:
-            if delta.reasoning_content:
-                events.append(ReasoningDelta(delta.reasoning_content))
-            if delta.content:
-                events.append(ChatDelta(delta.content))
-            for call in delta.tool_calls or ():
-                function = call.function or FunctionDelta()
-                events.append(ToolCallDelta(call.index, call.id, function.name, function.arguments or ""))
-        if choice.finish_reason:
-            events.append(Finish(choice.finish_reason))
-    if chunk.usage is not None:
-        usage = chunk.usage
-        cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-        reasoning = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None
-        events.append(
-            Usage(
-                input_tokens=usage.prompt_tokens,
-                output_tokens=usage.completion_tokens,
-                cached_input_tokens=cached or 0,
-                reasoning_tokens=reasoning or 0,
-            )
-        )
-    return events
+def usage_of(tokens: Tokens) -> Usage:
+    """The vendor's count, in the contract's words."""
+    inputs, outputs = tokens.prompt_tokens_details, tokens.completion_tokens_details
+    return Usage(
+        input_tokens=tokens.prompt_tokens or 0,
+        output_tokens=tokens.completion_tokens or 0,
+        cached_input_tokens=(inputs.cached_tokens or 0) if inputs else 0,
+        reasoning_tokens=(outputs.reasoning_tokens or 0) if outputs else 0,
+    )
 
 
 @hookimpl

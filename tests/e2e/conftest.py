@@ -42,9 +42,7 @@ async def start(tmp_path: Path, dsn: str, vendor: Vendor) -> AsyncIterator[Start
 
     async def start(count: int = 1, *, gateway: str = "", lane: str = "", **environment: str) -> list[Process]:
         config = config_for(vendor.url, *MODELS, gateway=gateway, lane=lane)
-        made = [
-            Process(tmp_path / f"gateway{len(running) + at}", dsn, config, **environment) for at in range(count)
-        ]
+        made = [Process(tmp_path / f"gateway{len(running) + at}", dsn, config, **environment) for at in range(count)]
         running.extend(made)
         for process in made:
             await process.start()

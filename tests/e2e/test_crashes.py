@@ -47,7 +47,7 @@ async def answered(client: Client, at: int) -> str | None:
             return request_id if status == 200 and frames and frames[-1][0] == "done" else None
         status, _ = await client.chat("stream-8-0", max_tokens=OUTPUT)
         return request_id if status == 200 else None
-    except (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError):
+    except (TimeoutError, aiohttp.ClientError, ConnectionError):
         return None
 
 
@@ -68,7 +68,7 @@ async def test_a_gateway_killed_in_mid_call_leaves_no_hold_behind(
     whole = {done for at in range(10) if (done := await answered(Client(http, first.url, key), at))}
     assert len(whole) == 10
     client = Client(http, first.url, key)
-    calls = [asyncio.ensure_future(client.stream("stream-200-20")) for _ in range(5)]
+    calls: list[asyncio.Future[object]] = [asyncio.ensure_future(client.stream("stream-200-20")) for _ in range(5)]
     calls += [asyncio.ensure_future(client.chat("stream-200-20")) for _ in range(5)]
     while vendor.delivered < 120:
         await asyncio.sleep(0.02)
@@ -126,7 +126,11 @@ def kill_postgres(embedded: EmbeddedPostgres) -> None:
 
 @pytest.mark.parametrize("gateway_too", [False, True], ids=["postgres", "postgres-and-gateway"])
 async def test_postgres_killed_under_load_loses_no_answered_call(
-    gateway_too: bool, own_postgres: tuple[EmbeddedPostgres, str], tmp_path: Path, http: aiohttp.ClientSession, vendor: Vendor
+    gateway_too: bool,
+    own_postgres: tuple[EmbeddedPostgres, str],
+    tmp_path: Path,
+    http: aiohttp.ClientSession,
+    vendor: Vendor,
 ) -> None:
     embedded, dsn = own_postgres
     gateway = Process(tmp_path / "gateway", dsn, config_for(vendor.url, *MODELS, gateway="reservation_s: 3"))

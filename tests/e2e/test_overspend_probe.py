@@ -52,7 +52,9 @@ async def test_sixty_calls_at_once_never_pass_a_budget_for_eight(
     assert 1 <= admitted <= BUDGET_FOR
     assert spent == admitted * COST_NUSD
     await assert_books_balance(pool)
-    print(f"\n{processes} process(es), {'streamed' if streamed else 'plain'}: {admitted} admitted, {refused} refused, {spent / cap:.2f} of the budget")
+    print(
+        f"\n{processes} process(es), {'streamed' if streamed else 'plain'}: {admitted} admitted, {refused} refused, {spent / cap:.2f} of the budget"
+    )
 
 
 async def test_three_gateways_never_pass_a_cap_that_pays_for_some(

@@ -26,7 +26,21 @@ OWNER = uuid4()
 def ask(key_id: int, most: int, least: int | None = None, *, book: str = "ai", install_id: str | None = None) -> Ask:
     """A call that wants `most`."""
     return Ask(
-        new_ticket(), None, None, key_id, install_id, None, 0, "chat", "up", "m", book, 1, most, most if least is None else least, "r"
+        new_ticket(),
+        None,
+        None,
+        key_id,
+        install_id,
+        None,
+        0,
+        "chat",
+        "up",
+        "m",
+        book,
+        1,
+        most,
+        most if least is None else least,
+        "r",
     )
 
 
@@ -56,7 +70,9 @@ class Story:
         if kind == "admit":
             asks = [ask(self.keys[(choice + at) % len(self.keys)], amount, amount // 2) for at in range(1 + choice % 3)]
             verdicts = await admission.admit(self.pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
-            self.open += [(one, verdict) for one, verdict in zip(asks, verdicts, strict=True) if verdict.refused is None]
+            self.open += [
+                (one, verdict) for one, verdict in zip(asks, verdicts, strict=True) if verdict.refused is None
+            ]
             for one, verdict in zip(asks, verdicts, strict=True):
                 assert verdict.refused in (None, "CAP_REACHED")
                 if verdict.granted_nusd is not None:
@@ -75,7 +91,10 @@ class Story:
             assert [one.first_time for one in await admission.settle(self.pool, again)] == [False]
         elif kind == "expire" and self.open:
             asked, verdict = self.open[choice % len(self.open)]
-            await self.pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s' where ticket = $1", asked.ticket)
+            await self.pool.execute(
+                "update kaixu.reservation set expires_at = now() - interval '1 s' where ticket = $1",
+                asked.ticket,
+            )
             await admission.expire(self.pool, charge=bool(amount % 2))
         elif kind == "forget" and self.open:
             # What a crash of the database forgets of an admission: all of it, together.
@@ -124,7 +143,9 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_interleaving_keeps_every_cap_and_the_sums(server_dsn: str, template: str, steps: list[tuple[str, int, int]]) -> None:
+def test_any_interleaving_keeps_every_cap_and_the_sums(
+    server_dsn: str, template: str, steps: list[tuple[str, int, int]]
+) -> None:
     async def story() -> None:
         connection = await asyncpg.connect(with_database(server_dsn, template))
         await prepare_connection(connection)
@@ -135,7 +156,9 @@ def test_any_interleaving_keeps_every_cap_and_the_sums(server_dsn: str, template
             keys = []
             for cap in (1000, 2500):
                 customer_id = await customer(connection, cap_nusd=cap)
-                keys += [(await virtual_key(connection, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600)]
+                keys += [
+                    (await virtual_key(connection, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600)
+                ]
             one_connection = OneConnection(connection)
             told = Story(one_connection, keys)
             for step in steps:
@@ -250,20 +273,30 @@ async def test_a_plain_hash_is_replaced_on_first_use(pool: asyncpg.Pool) -> None
 
     key = "kx_live_" + "A" * 43
     key_id, _ = await virtual_key(pool, await customer(pool))
-    await pool.execute("update kaixu.virtual_key set key_hash = $1 where id = $2", hashlib.sha256(key.encode()).digest(), key_id)
+    await pool.execute(
+        "update kaixu.virtual_key set key_hash = $1 where id = $2",
+        hashlib.sha256(key.encode()).digest(),
+        key_id,
+    )
     hashed = key_hash("pepper", key)
     for _ in range(2):
-        one = msgspec.structs.replace(ask(0, 1), key_id=None, key_hash=hashed, legacy_hash=legacy_hash(key), ticket=new_ticket())
+        one = msgspec.structs.replace(
+            ask(0, 1), key_id=None, key_hash=hashed, legacy_hash=legacy_hash(key), ticket=new_ticket()
+        )
         (verdict,) = await admission.admit(pool, [one], owner=OWNER, lifetime_s=60, default_rpm=100)
         assert (verdict.refused, verdict.key_id) == (None, key_id)
         assert await pool.fetchval("select key_hash from kaixu.virtual_key where id = $1", key_id) == hashed
 
 
-async def test_a_limit_holds_over_any_sixty_seconds_and_frees_when_they_have_passed(pool: asyncpg.Pool) -> None:
+async def test_a_limit_holds_over_any_sixty_seconds_and_frees_when_they_have_passed(
+    pool: asyncpg.Pool,
+) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool), rpm_limit=3)
 
     async def admitted() -> int:
-        verdicts = await admission.admit(pool, [ask(key_id, 0) for _ in range(5)], owner=OWNER, lifetime_s=60, default_rpm=1)
+        verdicts = await admission.admit(
+            pool, [ask(key_id, 0) for _ in range(5)], owner=OWNER, lifetime_s=60, default_rpm=1
+        )
         refused = [verdict for verdict in verdicts if verdict.refused]
         assert all(0 < (verdict.retry_after_s or 0) <= 61 for verdict in refused)
         return 5 - len(refused)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import asyncpg
-
 from kaixu.accounts.key_material import key_hash, new_key
+from kaixu.store.query import Connection
 
 from .process import SECRETS
 
 
-async def customer(pool: asyncpg.Pool, *, cap_nusd: int = 10**12, **fields: Any) -> int:
+async def customer(pool: Connection, *, cap_nusd: int = 10**12, **fields: Any) -> int:
     """A customer's id."""
     names = ["email", "monthly_cap_nusd", *fields]
     number = await pool.fetchval("select count(*) from kaixu.customer")
     values = [f"customer{number}@example.com", cap_nusd, *fields.values()]
     marks = ", ".join(f"${at}" for at in range(1, len(values) + 1))
-    made: int = await pool.fetchval(f"insert into kaixu.customer ({', '.join(names)}) values ({marks}) returning id", *values)
+    made: int = await pool.fetchval(
+        f"insert into kaixu.customer ({', '.join(names)}) values ({marks}) returning id", *values
+    )
     return made
 
 
-async def virtual_key(pool: asyncpg.Pool, customer_id: int, **fields: Any) -> tuple[int, str]:
+async def virtual_key(pool: Connection, customer_id: int, **fields: Any) -> tuple[int, str]:
     """A key's id, and the key."""
     fields = {"rpm_limit": 100_000, **fields}
     key = new_key()
@@ -31,7 +32,7 @@ async def virtual_key(pool: asyncpg.Pool, customer_id: int, **fields: Any) -> tu
     made: int = await pool.fetchval(
         f"""
         with numbered as (select nextval(pg_get_serial_sequence('kaixu.virtual_key', 'id')) as id)
-        insert into kaixu.virtual_key (id, chain_id, {', '.join(names)})
+        insert into kaixu.virtual_key (id, chain_id, {", ".join(names)})
         select id, id, {marks} from numbered returning id
         """,
         *values,
@@ -39,16 +40,17 @@ async def virtual_key(pool: asyncpg.Pool, customer_id: int, **fields: Any) -> tu
     return made, key
 
 
-async def spent_and_held(pool: asyncpg.Pool, customer_id: int) -> tuple[int, int]:
+async def spent_and_held(pool: Connection, customer_id: int) -> tuple[int, int]:
     """A customer's months, added up."""
     row = await pool.fetchrow(
         "select coalesce(sum(spent_nusd), 0)::bigint, coalesce(sum(held_nusd), 0)::bigint from kaixu.customer_month where customer_id = $1",
         customer_id,
     )
+    assert row is not None
     return row[0], row[1]
 
 
-async def assert_books_balance(pool: asyncpg.Pool, *, reservations: int | None = 0) -> None:
+async def assert_books_balance(pool: Connection, *, reservations: int | None = 0) -> None:
     """Events are spend, reservations are holds, for every customer and key; and no more reservations than said."""
     wrong = await pool.fetch(
         """

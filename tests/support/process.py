@@ -32,7 +32,8 @@ def free_port() -> int:
 def config_for(vendor_url: str, *models: str, gateway: str = "", lane: str = "") -> str:
     """A kaixu.yaml with one lane `up` before the stand-in: 1 USD a million in, 2 out."""
     listed = "\n".join(
-        f"      {model}: {{type: chat, price: {{input: 1, output: 2}}, cost: {{input: 0.5, output: 1}}}}" for model in models
+        f"      {model}: {{type: chat, price: {{input: 1, output: 2}}, cost: {{input: 0.5, output: 1}}}}"
+        for model in models
     )
     return f"""
 gateway: {{{gateway}}}
@@ -114,15 +115,27 @@ class Client:
 
     async def chat(self, model: str = "ok", **fields: Any) -> tuple[int, dict[str, Any]]:
         """A plain call: its status and body."""
-        body = {"provider": "up", "model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
+        body = {
+            "provider": "up",
+            "model": model,
+            "messages": [{"role": "user", "content": "hello"}],
+            **fields,
+        }
         async with self.http.post(f"{self.url}/api/gateway-chat", json=body, headers=self.headers) as response:
             return response.status, await response.json()
 
-    async def stream(self, model: str = "ok", *, leave_after: int | None = None, **fields: Any) -> tuple[int, list[tuple[str, Any]]]:
+    async def stream(
+        self, model: str = "ok", *, leave_after: int | None = None, **fields: Any
+    ) -> tuple[int, list[tuple[str, Any]]]:
         """A streamed call: its status and frames; `leave_after` so many deltas the client hangs up."""
         import json
 
-        body = {"provider": "up", "model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
+        body = {
+            "provider": "up",
+            "model": model,
+            "messages": [{"role": "user", "content": "hello"}],
+            **fields,
+        }
         frames: list[tuple[str, Any]] = []
         async with self.http.post(f"{self.url}/api/gateway-stream", json=body, headers=self.headers) as response:
             if response.status != 200:

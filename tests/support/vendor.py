@@ -53,7 +53,9 @@ class Vendor:
             self.failures_left -= 1
             return web.json_response({"error": {"message": "vendor secret"}}, status=500)
         if kind == "status":
-            return web.json_response({"error": {"message": "vendor secret"}}, status=int(numbers[0]), headers={"retry-after": "9"})
+            return web.json_response(
+                {"error": {"message": "vendor secret"}}, status=int(numbers[0]), headers={"retry-after": "9"}
+            )
         if kind == "hang":
             await asyncio.sleep(3600)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -66,10 +68,7 @@ class Vendor:
             if kind == "nonsense":
                 await response.write(b"data: {nonsense\n\n")
                 return response
-            if kind == "greedy":
-                deltas = 10**9
-            else:
-                deltas = min(deltas, most)
+            deltas = 10**9 if kind == "greedy" else min(deltas, most)
             for at in range(deltas):
                 await self.send(response, {"choices": [{"index": 0, "delta": {"content": f"wd{at % 10} "}}]})
                 self.delivered += 1

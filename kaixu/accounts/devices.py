@@ -1,0 +1,53 @@
+"""Devices: shut out, and let in again where a seat is free."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from kaixu.plugin.errors import NotFound, SeatsFull
+from kaixu.store import devices as store
+from kaixu.store.audit import AuditEvent, row_of, write_audit
+from kaixu.store.devices import Device
+from kaixu.store.pool import database
+
+from .keys import locked
+
+
+async def change_device(
+    pool: asyncpg.Pool, key_id: int, install_id: str, *, revoked: bool, actor: str, request_id: str
+) -> Device:
+    """A device of a key's chain after it was revoked, or got its seat back.
+
+    Raises `NotFound`, and `SeatsFull` where every seat has been given to others meanwhile.
+    """
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            key = await locked(connection, key_id)
+            before = await store.device(connection, key.chain_id, install_id)
+            if before is None:
+                raise NotFound(f"key {key_id} has no device `{install_id}`", code="UNKNOWN_DEVICE")
+            if revoked == (before.revoked_at is not None):
+                return before
+            if revoked:
+                await store.revoke_device(connection, key.chain_id, install_id, by=actor)
+            elif await store.unrevoke_device(connection, key.chain_id, install_id) == "full":
+                raise SeatsFull(
+                    f"all device seats of key …{key.key_last4} are taken",
+                    hint="Revoke another device first, or raise max_devices.",
+                )
+            after = await store.device(connection, key.chain_id, install_id)
+            assert after is not None
+            action = "DEVICE_REVOKE" if revoked else "DEVICE_UNREVOKE"
+            await write_audit(
+                connection,
+                AuditEvent(
+                    actor,
+                    action,
+                    f"key:{key_id}",
+                    request_id,
+                    row_of(before),
+                    row_of(after),
+                    {"install_id": install_id},
+                ),
+            )
+    return after

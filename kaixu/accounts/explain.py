@@ -1,0 +1,111 @@
+"""Why a call cost what it cost: its tokens, at the rates of the price version it was billed by.
+
+The arithmetic is done here once more, apart from kaixu/metering/pricing.py that billed it:
+whole nano-dollars per million tokens, added up exactly, rounded half up once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from kaixu.plugin.errors import NotFound
+from kaixu.store.pool import database
+from kaixu.store.usage import PricedEvent, priced_events
+
+MILLION = 1_000_000
+
+#: A request may have been sent more than once under one id.
+MOST_OF_A_REQUEST = 100
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One kind of token. `rate`: nano-dollars per million tokens; `cost_millionths`: of a nano-dollar."""
+
+    kind: str
+    tokens: int
+    rate: int
+    cost_millionths: int
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A call's cost, taken apart. `priced_nusd` is None where its price has no rates."""
+
+    event: PricedEvent
+    lines: list[Line]
+    priced_nusd: int | None
+    vendor_priced_nusd: int | None
+    adds_up: bool
+    note: str | None
+
+
+async def explain(pool: asyncpg.Pool, named: str) -> list[Explanation]:
+    """The calls of a name, newest first: an event's number, a ticket, or a request id. Raises `NotFound`."""
+    with database():
+        found: list[PricedEvent] = []
+        if named.isascii() and named.isdigit() and int(named) < 2**63:
+            found = await priced_events(pool, event_id=int(named), limit=1)
+        elif (ticket := ticket_of(named)) is not None:
+            found = await priced_events(pool, ticket=ticket, limit=1)
+        if not found:
+            found = await priced_events(pool, request_id=named, limit=MOST_OF_A_REQUEST)
+    if not found:
+        raise NotFound(f"there is no usage event {named}", hint="Name an event by its number, ticket, or request id.")
+    return [explained(event) for event in found]
+
+
+def ticket_of(named: str) -> UUID | None:
+    """The ticket that `named` writes, or None."""
+    try:
+        return UUID(named)
+    except ValueError:
+        return None
+
+
+def explained(event: PricedEvent) -> Explanation:
+    """A call's cost, taken apart and compared with what was billed."""
+    if not event.rates:
+        return Explanation(event, [], None, None, False, "its price version has no rates")
+    lines = lines_of(event, event.rates)
+    priced = rounded(sum(line.cost_millionths for line in lines))
+    vendor = None
+    if event.vendor:
+        vendor = rounded(sum(line.cost_millionths for line in lines_of(event, event.vendor)))
+    adds_up, note = verdict(event, priced)
+    return Explanation(event, lines, priced, vendor, adds_up, note)
+
+
+def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[Line]:
+    """Every token once: cached and cache-writing ones are parts of the input, reasoning of the output."""
+    plain_input = max(0, event.input_tokens - event.cached_input_tokens - event.cache_write_tokens)
+    plain_output = max(0, event.output_tokens - event.reasoning_tokens)
+    counted = (
+        ("input", plain_input),
+        ("cached_input", event.cached_input_tokens),
+        ("cache_write", event.cache_write_tokens),
+        ("output", plain_output),
+        ("reasoning", event.reasoning_tokens),
+    )
+    return [Line(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
+
+
+def rounded(millionths: int) -> int:
+    """Millionths of a nano-dollar as nano-dollars, half up."""
+    return (millionths + MILLION // 2) // MILLION
+
+
+def verdict(event: PricedEvent, priced_nusd: int) -> tuple[bool, str | None]:
+    """Whether the bill follows from the price, and what explains a difference."""
+    if event.end_reason == "lost":
+        charged = "all that was held was charged" if event.cost_nusd else "nothing was charged"
+        return True, f"its gateway died and nobody knows what was used; {charged}, as on_lost says"
+    if event.cost_nusd == priced_nusd:
+        return True, None
+    if event.cost_nusd < priced_nusd and event.end_reason == "budget_cut":
+        return True, "it was ended at its budget: never charged above what was held for it"
+    if event.cost_nusd < priced_nusd and event.usage_source != "provider":
+        return True, "its tokens were counted here, not reported: never charged above what was held for it"
+    return False, "the bill does not follow from the price"

@@ -1,0 +1,180 @@
+"""What may stand in a field of an account: read from JSON or the command line, checked, made uniform.
+
+Each reader takes a raw value and the field's name. Raises `Unprocessable` naming the field.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import msgspec
+
+from kaixu.config.price import nusd_of_cents
+from kaixu.plugin.errors import Invalid, Unprocessable
+
+MOST_CENTS = 1_000_000_000
+MOST_CALLS = 10_000_000
+MOST_DEVICES = 100_000
+MOST_LISTED = 200
+MOST_MODELS = 1000
+MOST_NAME = 200
+MOST_ID = 2**63 - 1
+MOST_INSTALL_ID = 80
+ROLES = ("viewer", "deployer", "admin", "owner")
+
+#: Something before an @, a domain with a dot after it; whether mail arrives there, only mail can tell.
+EMAIL = re.compile(r"[^\s@,;<>\"]{1,64}@[^\s@,;<>\"]+\.[^\s@,;<>\".]{2,63}")
+UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
+
+
+def identifier(value: object, field: str) -> int:
+    """The number of a row, as number or text: clients send both. Raises `Invalid` where it is missing."""
+    if value is None or value == "":
+        raise Invalid(f"`{field}` is missing")
+    number = whole(value, field)
+    if number is None or not 1 <= number <= MOST_ID:
+        raise Unprocessable(f"`{field}` is not an id")
+    return number
+
+
+def whole(value: object, field: str) -> int | None:
+    """A whole number, also as text; None for null and for blank text."""
+    if isinstance(value, str):
+        value = value.strip()
+        if value == "":
+            return None
+        if not re.fullmatch(r"-?[0-9]{1,19}", value):
+            raise Unprocessable(f"`{field}` must be a whole number")
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise Unprocessable(f"`{field}` must be a whole number")
+
+
+def bounded(value: object, field: str, most: int, least: int = 0) -> int | None:
+    """A whole number from `least` to `most`, or None."""
+    number = whole(value, field)
+    if number is not None and not least <= number <= most:
+        raise Unprocessable(f"`{field}` must lie between {least} and {most}")
+    return number
+
+
+def cents(value: object, field: str) -> int | None:
+    """An amount in cents, in nano-dollars; None for null."""
+    number = bounded(value, field, MOST_CENTS)
+    return None if number is None else nusd_of_cents(number)
+
+
+def flag(value: object, field: str) -> bool | None:
+    """true, false or null."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise Unprocessable(f"`{field}` must be true or false")
+
+
+def text(value: object, field: str, most: int) -> str | None:
+    """Text of at most `most` characters, trimmed; None for null and blank."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Unprocessable(f"`{field}` must be text")
+    value = value.strip()
+    if len(value) > most:
+        raise Unprocessable(f"`{field}` is longer than {most} characters")
+    if not value.isprintable():
+        raise Unprocessable(f"`{field}` holds characters that cannot be shown")
+    return value or None
+
+
+def install_id(value: object, field: str) -> str:
+    """A device's install id; blank is the seat of calls without one. Raises `Invalid` where it is missing."""
+    if value is None:
+        raise Invalid(f"`{field}` is missing")
+    if not isinstance(value, str):
+        raise Unprocessable(f"`{field}` must be text")
+    value = value.strip()
+    if len(value) > MOST_INSTALL_ID or UNSTORABLE.search(value):
+        raise Unprocessable(f"`{field}` is not an install id")
+    return value
+
+
+def email(value: object, field: str) -> str | None:
+    """An address in lower case; None for null and blank."""
+    address = text(value, field, 254)
+    if address is None:
+        return None
+    if not EMAIL.fullmatch(address):
+        raise Unprocessable(f"`{field}` is not an email address")
+    return address.lower()
+
+
+def role(value: object, field: str) -> str | None:
+    """One of the four roles; None for null and blank."""
+    name = text(value, field, 40)
+    if name is None:
+        return None
+    if name.lower() not in ROLES:
+        raise Unprocessable(f"`{field}` must be one of {', '.join(ROLES)}")
+    return name.lower()
+
+
+def month(value: object, field: str) -> date | None:
+    """A month written YYYY-MM, as its first day; None for null and blank."""
+    written = text(value, field, 20)
+    if written is None:
+        return None
+    match = MONTH.fullmatch(written)
+    if match is None:
+        raise Unprocessable(f"`{field}` must be a month written YYYY-MM")
+    return date(int(match[1]), int(match[2]), 1)
+
+
+def names(value: object, field: str, most: int) -> list[str]:
+    """Names as a list or as text with commas; each once, in the order they came."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list):
+        raise Unprocessable(f"`{field}` must be a list of names, or text with commas")
+    if len(value) > most:
+        raise Unprocessable(f"`{field}` names more than {most}")
+    found = [text(one, field, MOST_NAME) for one in value]
+    return list(dict.fromkeys(name for name in found if name is not None))
+
+
+def providers(value: object, field: str) -> list[str] | None:
+    """An allowlist of providers, in lower case. None (null, blank text) and an empty list let all through."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    return list(dict.fromkeys(name.lower() for name in names(value, field, MOST_LISTED)))
+
+
+def models(value: object, field: str) -> dict[str, list[str]] | None:
+    """An allowlist of models: `{"provider" | "*": ["model" | "*"]}`, or that as JSON text.
+
+    Providers come out in lower case. None (null, blank text) lets every model through, `{}` none.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise Unprocessable(f"`{field}` is not JSON", hint='Send {"provider": ["model"]}.') from None
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise Unprocessable(f"`{field}` must be an object", hint='Send {"provider": ["model"]}.')
+    if len(value) > MOST_LISTED:
+        raise Unprocessable(f"`{field}` names more than {MOST_LISTED} providers")
+    listed: dict[str, list[str]] = {}
+    for provider, its_models in value.items():
+        name = text(provider, field, MOST_NAME)
+        if name is None:
+            raise Unprocessable(f"`{field}` names a provider without a name")
+        before = listed.get(name.lower(), [])
+        listed[name.lower()] = list(dict.fromkeys(before + names(its_models, field, MOST_MODELS)))
+    return listed

@@ -1,0 +1,184 @@
+"""Virtual keys: made, changed, rotated, revoked; every change with its audit event in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kaixu.plugin.errors import Conflict, Invalid, NotFound
+from kaixu.store import customers
+from kaixu.store import keys as store
+from kaixu.store.audit import AuditEvent, row_of, write_audit
+from kaixu.store.keys import Key, KeySettings
+from kaixu.store.pool import database
+from kaixu.store.query import Connection
+
+from . import fields
+from .changes import Field, changed, read, settings_of
+from .customers import no_customer
+from .key_material import key_hash, new_key
+
+#: Wire name → where it goes and how it is read. Null clears a limit, and leaves the label as it is.
+CHANGEABLE: dict[str, Field] = {
+    "label": Field("label", lambda value, name: fields.text(value, name, 60), clears=False),
+    "monthly_cap_cents": Field("monthly_cap_nusd", fields.cents),
+    "rpm_limit": Field("rpm_limit", lambda value, name: fields.bounded(value, name, fields.MOST_CALLS)),
+    "rpd_limit": Field("rpd_limit", lambda value, name: fields.bounded(value, name, fields.MOST_CALLS)),
+    "max_devices": Field("max_devices", lambda value, name: fields.bounded(value, name, fields.MOST_DEVICES)),
+    "require_install_id": Field("require_install_id", fields.flag),
+    "allowed_providers": Field("allowed_providers", fields.providers),
+    "allowed_models": Field("allowed_models", fields.models),
+}
+
+#: What a role lets a key do was decided when the key was made: a new role is a new key.
+AT_CREATION = CHANGEABLE | {"role": Field("role", fields.role, clears=False)}
+
+BLANK: dict[str, Any] = {
+    "label": "subkey",
+    "role": "deployer",
+    "monthly_cap_nusd": None,
+    "rpm_limit": None,
+    "rpd_limit": None,
+    "max_devices": None,
+    "require_install_id": None,
+    "allowed_providers": None,
+    "allowed_models": None,
+}
+
+
+class MadeKey(msgspec.Struct, frozen=True):
+    """A new key: its row, and the key itself, which is nowhere else and is never seen again."""
+
+    row: Key
+    key: str
+
+
+async def create_key(
+    pool: asyncpg.Pool,
+    customer_id: int,
+    given: Mapping[str, object],
+    *,
+    pepper: str,
+    actor: str,
+    request_id: str,
+) -> MadeKey:
+    """A new key of a customer, from its wire fields. Raises `Unprocessable` naming a field, `NotFound`."""
+    settings = KeySettings(**BLANK | read(AT_CREATION, given))
+    key = new_key()
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            if await customers.locked_customer(connection, customer_id) is None:
+                raise no_customer(customer_id)
+            made = await store.insert_key(
+                connection,
+                customer_id=customer_id,
+                chain_id=None,
+                key_hash=key_hash(pepper, key),
+                key_last4=key[-4:],
+                settings=settings,
+            )
+            await write_audit(
+                connection, AuditEvent(actor, "KEY_CREATE", f"key:{made.id}", request_id, after=row_of(made))
+            )
+    return MadeKey(made, key)
+
+
+async def change_key(
+    pool: asyncpg.Pool, key_id: int, given: Mapping[str, object], *, actor: str, request_id: str
+) -> Key:
+    """A key after the change of those wire fields that are given; `revoked` revokes it or lets it live again.
+
+    Raises `Invalid` where no field is known, `Unprocessable` naming a field, `NotFound`.
+    """
+    values = read(CHANGEABLE, given)
+    revoked = fields.flag(given.get("revoked"), "revoked")
+    if not (CHANGEABLE.keys() | {"revoked"}) & given.keys():
+        raise Invalid("nothing to change", hint=f"Send one of revoked, {', '.join(CHANGEABLE)}.")
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            now = before = await locked(connection, key_id)
+            settings = settings_of(KeySettings, before, values)
+            if settings != settings_of(KeySettings, before, {}):
+                now = await store.update_key(connection, key_id, settings)
+                await write_audit(
+                    connection,
+                    AuditEvent(
+                        actor,
+                        "KEY_UPDATE",
+                        f"key:{key_id}",
+                        request_id,
+                        row_of(before),
+                        row_of(now),
+                        {"fields": changed(CHANGEABLE, before, now)},
+                    ),
+                )
+            if revoked is not None and revoked != (now.revoked_at is not None):
+                now = await revoke(connection, now, revoked, actor=actor, request_id=request_id)
+    return now
+
+
+async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str, request_id: str) -> MadeKey:
+    """A new key in the place of an old one: same settings, same role, and what the old one spent is spent.
+
+    The old one is refused from the next admission on. Raises `NotFound`, and
+    `Conflict` for a key that is revoked.
+    """
+    key = new_key()
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            old = await locked(connection, key_id)
+            if old.revoked_at is not None:
+                raise Conflict(
+                    f"key {key_id} is revoked and cannot be rotated",
+                    hint="Create a new key, or let this one live again first.",
+                    code="KEY_REVOKED",
+                )
+            made = await store.insert_key(
+                connection,
+                customer_id=old.customer_id,
+                chain_id=old.chain_id,
+                key_hash=key_hash(pepper, key),
+                key_last4=key[-4:],
+                settings=settings_of(KeySettings, old, {}),
+            )
+            ended = await store.set_revoked(connection, key_id, True)
+            await write_audit(
+                connection,
+                AuditEvent(
+                    actor,
+                    "KEY_ROTATE",
+                    f"key:{key_id}",
+                    request_id,
+                    row_of(ended),
+                    row_of(made),
+                    {"new_key_id": made.id},
+                ),
+            )
+    return MadeKey(made, key)
+
+
+async def locked(connection: Connection, key_id: int) -> Key:
+    """One key, as it stays until the transaction ends. Raises `NotFound`."""
+    found = await store.locked_key(connection, key_id)
+    if found is None:
+        raise no_key(key_id)
+    return found
+
+
+async def revoke(connection: Connection, before: Key, revoked: bool, *, actor: str, request_id: str) -> Key:
+    """Revoke a locked key, or let it live again, and write it down."""
+    after = await store.set_revoked(connection, before.id, revoked)
+    action = "KEY_REVOKE" if revoked else "KEY_UNREVOKE"
+    await write_audit(
+        connection,
+        AuditEvent(actor, action, f"key:{before.id}", request_id, row_of(before), row_of(after)),
+    )
+    return after
+
+
+def no_key(key_id: object) -> NotFound:
+    """The error for a key that does not exist."""
+    return NotFound(f"there is no key {key_id}", code="UNKNOWN_KEY")

@@ -1,0 +1,93 @@
+"""Top-ups: credits that raise a month's cap."""
+
+from __future__ import annotations
+
+from datetime import date
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+
+from kaixu.plugin.errors import Conflict, Unprocessable
+from kaixu.store import topups as store
+from kaixu.store.audit import AuditEvent, write_audit
+from kaixu.store.pool import database
+from kaixu.store.usage import month_usage, this_month
+
+from . import fields
+from .customers import no_customer
+
+
+class ToppedUp(msgspec.Struct, frozen=True):
+    """A month after a top-up; `applied` is false where this one had been booked before."""
+
+    customer_id: int
+    month: date
+    amount_nusd: int
+    extra_nusd: int
+    applied: bool
+
+
+async def top_up(
+    pool: asyncpg.Pool,
+    customer_id: int,
+    *,
+    amount_cents: object,
+    month: object,
+    idempotency_key: object,
+    source: str,
+    actor: str,
+    request_id: str,
+) -> ToppedUp:
+    """Raise a month's cap, this month's where none is given; once for each idempotency key.
+
+    Raises `Unprocessable` naming a field, `NotFound`, and `Conflict` where the
+    key was used for another top-up.
+    """
+    amount = fields.cents(amount_cents, "amount_cents")
+    if not amount:
+        raise Unprocessable("`amount_cents` must be 1 or more")
+    named = fields.text(idempotency_key, "idempotency_key", 200)
+    once = f"{source}:{named or uuid4()}"
+    wanted = fields.month(month, "month")
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            of_month = wanted or await this_month(connection)
+            booked = await store.top_up(
+                connection,
+                idempotency_key=once,
+                customer_id=customer_id,
+                month=of_month,
+                amount_nusd=amount,
+                source=source,
+            )
+            if booked is None:
+                raise no_customer(customer_id)
+            if booked.applied:
+                await write_audit(
+                    connection,
+                    AuditEvent(
+                        actor,
+                        f"TOPUP_{source.upper()}",
+                        f"customer:{customer_id}",
+                        request_id,
+                        {"month": str(of_month), "extra_nusd": booked.extra_nusd - amount},
+                        {"month": str(of_month), "extra_nusd": booked.extra_nusd},
+                        {"amount_nusd": amount, "idempotency_key": once},
+                    ),
+                )
+            else:
+                earlier = await store.topup_of(connection, once)
+                assert earlier is not None
+                # Asked again in the next month, a top-up of "this month" is still the one that was booked.
+                if wanted is None:
+                    of_month = earlier.month
+                booked_before = (earlier.customer_id, earlier.month, earlier.amount_nusd)
+                if booked_before != (customer_id, of_month, amount):
+                    raise Conflict(
+                        "this idempotency key was used for another top-up",
+                        hint="Use a fresh key for each top-up.",
+                        code="IDEMPOTENCY_KEY_USED",
+                    )
+            after = await month_usage(connection, customer_id, of_month)
+    return ToppedUp(customer_id, of_month, amount, after.extra_nusd, booked.applied)

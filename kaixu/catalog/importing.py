@@ -1,0 +1,71 @@
+"""A found plugin → its module. Whatever goes wrong in it becomes a `PluginError` that names it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+from kaixu.plugin.errors import PluginError
+
+from .find import Found
+
+log = logging.getLogger(__name__)
+
+
+def import_plugin(name: str, found: Found) -> ModuleType:
+    """Import the plugin `name`. Raises `PluginError`."""
+    try:
+        module = found.entry.load() if found.entry is not None else import_file(found)
+    except PluginError:
+        raise
+    except ModuleNotFoundError as error:
+        raise PluginError(f"plugin `{name}` ({found.where}) needs the package `{error.name}`") from error
+    except SyntaxError as error:
+        raise PluginError(f"plugin `{name}` ({found.where}), line {error.lineno}: {error.msg}") from error
+    except SystemExit as error:
+        raise PluginError(f"plugin `{name}` ({found.where}) left the program while it was imported") from error
+    except Exception as error:  # a stranger's module can raise anything, and must not stop the others
+        log.debug("plugin %s cannot be imported", name, exc_info=True)
+        raise PluginError(
+            f"plugin `{name}` ({found.where}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(module, ModuleType):
+        raise PluginError(f"plugin `{name}` ({found.where}) is not a module; its entry point names something in one")
+    return module
+
+
+def import_file(found: Found) -> ModuleType:
+    """Import a file under a name of its own, so that it can never shadow an installed package.
+
+    The same file has the same name each time: a reload replaces what was imported
+    before, and puts it back if the new text does not import.
+    """
+    assert found.file is not None
+    name = module_name(found.file)
+    folder = found.file.name == "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        name, found.file, submodule_search_locations=[str(found.file.parent)] if folder else None
+    )
+    if spec is None or spec.loader is None:
+        raise PluginError(f"plugin file {found.where} is not Python: its name must end in .py")
+    before = {key: sys.modules.pop(key) for key in list(sys.modules) if f"{key}.".startswith(f"{name}.")}
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        for key in [key for key in sys.modules if f"{key}.".startswith(f"{name}.")]:
+            del sys.modules[key]
+        sys.modules.update(before)
+        raise
+    return module
+
+
+def module_name(file: Path) -> str:
+    """A name for the module in `file`: readable, and like no other's."""
+    stem = file.parent.name if file.name == "__init__.py" else file.stem
+    return f"kaixu_file_{stem}_{sha256(str(file).encode()).hexdigest()[:12]}"

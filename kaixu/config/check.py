@@ -1,0 +1,136 @@
+"""A reading → a document: the models' own checks, and those that look across sections."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import Any
+
+from pydantic import ValidationError
+
+from .document import Document, IntegrationSection, LaneSection
+from .mistakes import ConfigError
+from .read import Path_, Reading
+from .wording import described, mistakes_in
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
+
+#: A path at least this long lies in a part of a model that can be left out as a whole: its price, its cost.
+INSIDE_OPTIONAL = len(("lanes", "a lane", "models", "a model", "price", "input"))
+
+
+def check(reading: Reading) -> Document:
+    """The document that a reading says. Raises `ConfigError` with every mistake in it."""
+    value = settled(reading)
+    document: Document | None = None
+    try:
+        document = Document.model_validate(value)
+    except ValidationError as error:
+        reading.mistakes += mistakes_in(reading, error, Document)
+    check_names(reading, value)
+    check_prices(reading, value)
+    if reading.mistakes or document is None:
+        raise ConfigError(reading.mistakes)
+    document._reading = reading
+    for path, variable in reading.unset.items():
+        switch_off(document, path, variable)
+    return document
+
+
+def settled(reading: Reading) -> dict[str, Any]:
+    """The values, without those whose variable is not set.
+
+    In a lane or an integration that only switches the section off, so what is left
+    must still be readable: a price without its variable goes as a whole. Anywhere
+    else, and where a section cannot do without, it is a mistake.
+    """
+    value: dict[str, Any] = deepcopy(reading.value)
+    for section in [name for name, inside in value.items() if inside is None]:
+        del value[section]  # `plugins:` with nothing below it is how an empty section looks
+    for path, variable in reading.unset.items():
+        if is_needed(path):
+            reading.mistake(path, f"{variable} is not set; set it, or write ${{{variable}:-a default}}")
+            continue
+        if isinstance(path[-1], int) or (len(path) >= INSIDE_OPTIONAL and path[0] == "lanes"):
+            path = path[:-1]
+        drop(value, path)
+    return value
+
+
+def is_needed(path: Path_) -> bool:
+    """Whether the file, or the section around `path`, cannot be read without what stands there."""
+    if len(path) < 3 or path[0] not in ("lanes", "integrations"):
+        return True
+    if path[2] == "models":
+        return len(path) < 5 or path[4] == "type"
+    return path[2:] == ("plugin",)
+
+
+def drop(value: Any, path: Path_) -> None:
+    """Leave out what stands at `path`, if it is still there."""
+    for part in path[:-1]:
+        if isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        elif isinstance(value, dict):
+            value = value.get(str(part))
+    if isinstance(value, dict):
+        value.pop(str(path[-1]), None)
+
+
+def switch_off(document: Document, path: Path_, variable: str) -> None:
+    """The section around `path` is off: a variable that it asks for is not set."""
+    sections: dict[str, LaneSection] | dict[str, IntegrationSection]
+    sections = document.lanes if path[0] == "lanes" else document.integrations
+    section = sections[str(path[1])]
+    if section._off is None:
+        section._off = f"{variable} is not set"
+
+
+def check_names(reading: Reading, value: dict[str, Any]) -> None:
+    """Names that clients send must be sendable and must mean one thing.
+
+    Works on plain values, so that a mistake elsewhere in the file does not hide these.
+    """
+    providers: dict[str, str] = {}
+    for lane_name, lane in entries(value.get("lanes")):
+        at: Path_ = ("lanes", lane_name)
+        for where, name in names_of(at, lane_name, lane):
+            claim(reading, providers, where, name, f"lane `{lane_name}`", name.lower())
+        models: dict[str, str] = {}
+        for model_name, model in entries(lane.get("models")):
+            for where, name in names_of((*at, "models", model_name), model_name, model):
+                claim(reading, models, where, name, f"model `{model_name}`", name)
+
+
+def entries(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a mapping of sections; what is not a section has been complained about already."""
+    if not isinstance(value, dict):
+        return []
+    return [(name, inside if isinstance(inside, dict) else {}) for name, inside in value.items()]
+
+
+def names_of(at: Path_, name: str, section: dict[str, Any]) -> list[tuple[Path_, str]]:
+    """A section's name and its aliases, each with its path."""
+    aliases = section.get("aliases")
+    listed = enumerate(aliases) if isinstance(aliases, list) else ()
+    return [(at, name), *(((*at, "aliases", i), alias) for i, alias in listed if isinstance(alias, str))]
+
+
+def claim(reading: Reading, taken: dict[str, str], at: Path_, name: str, owner: str, key: str) -> None:
+    """Note a mistake where `name` cannot be a name, or is another's already."""
+    if not NAME.fullmatch(name):
+        rule = "use 1 to 80 letters, digits, dots, underscores and dashes"
+        reading.mistake(at, f"`{name[:100]}` is not a name: {rule}")
+    elif taken.setdefault(key, owner) != owner:
+        reading.mistake(at, f"`{name}` already means {taken[key]}")
+
+
+def check_prices(reading: Reading, value: dict[str, Any]) -> None:
+    """A chat model's price says what output costs: forgetting it would give the dearer half away."""
+    for lane_name, lane in entries(value.get("lanes")):
+        for model_name, model in entries(lane.get("models")):
+            for kind in ("price", "cost"):
+                at: Path_ = ("lanes", lane_name, "models", model_name, kind)
+                rates = model.get(kind)
+                if model.get("type") == "chat" and isinstance(rates, dict) and "output" not in rates:
+                    reading.mistake(at, f"{described(at)} needs `output`")

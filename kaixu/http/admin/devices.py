@@ -1,0 +1,53 @@
+"""`admin-devices`: list, revoke, let in again."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, g, request
+
+from kaixu.accounts import fields
+from kaixu.accounts.devices import change_device
+from kaixu.http.body import object_of
+from kaixu.http.core import Core
+from kaixu.http.names import at
+from kaixu.http.reply import reply
+from kaixu.plugin.errors import Invalid
+from kaixu.store.devices import devices
+from kaixu.store.pool import database
+
+from .access import ACTOR, admin_blueprint
+from .paging import page_of
+from .shape import device_reply
+
+MOST_LISTED = 500
+
+
+def device_routes(core: Core) -> Blueprint:
+    """The routes, bound to one gateway."""
+    routes = admin_blueprint("admin_devices", core)
+
+    @at(routes, "admin-devices", methods=["GET"])
+    async def listed() -> Response:
+        customer_id = fields.identifier(request.args.get("customer_id"), "customer_id")
+        named = request.args.get("api_key_id")
+        key_id = fields.identifier(named, "api_key_id") if named else None
+        with database():
+            rows = await devices(core.pool, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
+        return reply({"devices": [device_reply(row) for row in rows]})
+
+    @at(routes, "admin-devices", methods=["PATCH"])
+    async def change() -> Response:
+        given = await object_of(request)
+        revoked = fields.flag(given.get("revoked"), "revoked")
+        if revoked is None:
+            raise Invalid("`revoked` is missing")
+        await change_device(
+            core.pool,
+            fields.identifier(given.get("api_key_id"), "api_key_id"),
+            fields.install_id(given.get("install_id"), "install_id"),
+            revoked=revoked,
+            actor=ACTOR,
+            request_id=g.request_id,
+        )
+        return reply({"ok": True})
+
+    return routes

@@ -1,0 +1,47 @@
+"""`admin-login` and `admin-session-check`."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, g, request
+
+from kaixu.accounts.login import log_in
+from kaixu.http.body import object_of
+from kaixu.http.core import Core
+from kaixu.http.names import at
+from kaixu.http.reply import reply
+from kaixu.http.tokens import ADMIN_TTL_S, make_admin_token
+from kaixu.plugin.errors import Invalid, Unprocessable
+
+from .access import address_of, admin_blueprint
+
+#: Longer than any password; hashing a megabyte for a stranger is work for nothing.
+MOST_PASSWORD = 1000
+
+
+def login_routes(core: Core) -> Blueprint:
+    """The door, bound to one gateway."""
+    routes = Blueprint("admin_login", __name__)
+
+    @at(routes, "admin-login", methods=["POST"])
+    async def login() -> Response:
+        password = (await object_of(request)).get("password")
+        if password is None or password == "":
+            raise Invalid("`password` is missing")
+        if not isinstance(password, str) or len(password) > MOST_PASSWORD:
+            raise Unprocessable("`password` must be text")
+        await log_in(core.pool, password, address=address_of(), secrets=core.secrets, request_id=g.request_id)
+        body = {"token": make_admin_token(core.secrets.jwt_secret), "expires_in": ADMIN_TTL_S}
+        return reply(body, headers={"cache-control": "no-store"})
+
+    return routes
+
+
+def session_check_routes(core: Core) -> Blueprint:
+    """Whether one is still inside."""
+    routes = admin_blueprint("admin_session_check", core)
+
+    @at(routes, "admin-session-check", methods=["GET"])
+    async def session_check() -> Response:
+        return reply({"ok": True, "role": "admin"})
+
+    return routes

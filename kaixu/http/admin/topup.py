@@ -1,0 +1,48 @@
+"""`admin-topup`: raise a month's cap."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, g, request
+
+from kaixu.accounts.fields import identifier
+from kaixu.accounts.topups import top_up
+from kaixu.config.price import cents_of_nusd, usd
+from kaixu.http.body import object_of
+from kaixu.http.core import Core
+from kaixu.http.names import at
+from kaixu.http.reply import reply
+
+from .access import ACTOR, admin_blueprint
+from .shape import month_name
+
+
+def topup_routes(core: Core) -> Blueprint:
+    """The route, bound to one gateway."""
+    routes = admin_blueprint("admin_topup", core)
+
+    @at(routes, "admin-topup", methods=["POST"])
+    async def topup() -> Response:
+        given = await object_of(request)
+        done = await top_up(
+            core.pool,
+            identifier(given.get("customer_id"), "customer_id"),
+            amount_cents=given.get("amount_cents"),
+            month=given.get("month"),
+            idempotency_key=given.get("idempotency_key") or request.headers.get("idempotency-key"),
+            source="manual",
+            actor=ACTOR,
+            request_id=g.request_id,
+        )
+        return reply(
+            {
+                "ok": True,
+                "customer_id": done.customer_id,
+                "month": month_name(done.month),
+                "amount_cents": cents_of_nusd(done.amount_nusd),
+                "applied": done.applied,
+                "extra_cents": cents_of_nusd(done.extra_nusd),
+                "extra_usd": usd(done.extra_nusd),
+            }
+        )
+
+    return routes

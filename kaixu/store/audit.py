@@ -1,0 +1,38 @@
+"""The audit log: append-only, every change of an operator with the row before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .query import Connection
+
+
+class AuditEvent(msgspec.Struct, frozen=True):
+    """One change. `before` and `after` hold no key material and no secrets."""
+
+    actor: str
+    action: str
+    target: str
+    request_id: str | None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    meta: dict[str, Any] = {}
+
+
+async def write_audit(db: Connection, event: AuditEvent) -> None:
+    """Append one event, in the caller's transaction: what is not logged did not happen."""
+    await db.execute(
+        """
+        insert into kaixu.audit_event (actor, action, target, request_id, before, after, meta)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        *msgspec.structs.astuple(event),
+    )
+
+
+def row_of(row: msgspec.Struct) -> dict[str, Any]:
+    """A row as the log keeps it."""
+    plain: dict[str, Any] = msgspec.to_builtins(row)
+    return plain

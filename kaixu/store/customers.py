@@ -1,0 +1,171 @@
+"""Customers: their settings, and the list of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from .errors import constraints
+from .query import Connection, Query
+
+
+class CustomerSettings(msgspec.Struct, frozen=True):
+    """What an operator may set of a customer. Money is in nano-dollars."""
+
+    email: str
+    plan_name: str
+    monthly_cap_nusd: int
+    is_active: bool
+    max_devices_per_key: int | None
+    require_install_id: bool
+    allowed_providers: list[str] | None
+    allowed_models: dict[str, list[str]] | None
+    stripe_customer_id: str | None
+    auto_topup_enabled: bool
+    auto_topup_threshold_nusd: int | None
+    auto_topup_amount_nusd: int | None
+
+
+class Customer(CustomerSettings, frozen=True):
+    """A customer."""
+
+    id: int
+    stripe_subscription_id: str | None
+    stripe_current_period_end: datetime | None
+    created_at: datetime
+
+
+class ListedCustomer(Customer, frozen=True):
+    """A customer in the list, with its live keys and this month's figures."""
+
+    active_keys: int
+    spent_nusd: int
+    held_nusd: int
+    extra_nusd: int
+
+
+CUSTOMERS = Query(
+    ListedCustomer,
+    """
+    select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
+           c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
+           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.id, c.stripe_subscription_id,
+           c.stripe_current_period_end, c.created_at,
+           (select count(*)
+              from kaixu.virtual_key k
+             where k.customer_id = c.id and k.revoked_at is null) as active_keys,
+           coalesce(m.spent_nusd, 0) as spent_nusd, coalesce(m.held_nusd, 0) as held_nusd,
+           coalesce(m.extra_nusd, 0) as extra_nusd
+      from kaixu.customer c
+      left join kaixu.customer_month m
+        on m.customer_id = c.id and m.book = 'ai'
+       and m.month = date_trunc('month', now() at time zone 'UTC')::date
+     where $1::bigint is null or c.id < $1
+     order by c.id desc
+     limit $2
+    """,
+)
+
+CUSTOMER = Query(
+    Customer,
+    """
+    select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
+           allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+           stripe_current_period_end, created_at
+      from kaixu.customer
+     where id = $1
+    """,
+)
+
+# The lock that every admission and settlement of this customer takes: changes wait for them, and they for it.
+LOCKED_CUSTOMER = Query(
+    Customer,
+    """
+    select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
+           allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+           stripe_current_period_end, created_at
+      from kaixu.customer
+     where id = $1
+       for no key update
+    """,
+)
+
+CUSTOMER_OF_EMAIL = Query(
+    Customer,
+    """
+    select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
+           allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+           stripe_current_period_end, created_at
+      from kaixu.customer
+     where lower(email) = lower($1)
+    """,
+)
+
+NEW_CUSTOMER = Query(
+    Customer,
+    """
+    insert into kaixu.customer (email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key,
+                                require_install_id, allowed_providers, allowed_models, stripe_customer_id,
+                                auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
+              allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+              stripe_current_period_end, created_at
+    """,
+)
+
+CHANGED_CUSTOMER = Query(
+    Customer,
+    """
+    update kaixu.customer
+       set email = $2, plan_name = $3, monthly_cap_nusd = $4, is_active = $5, max_devices_per_key = $6,
+           require_install_id = $7, allowed_providers = $8, allowed_models = $9, stripe_customer_id = $10,
+           auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13
+     where id = $1
+    returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
+              allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+              stripe_current_period_end, created_at
+    """,
+)
+
+
+async def customers(db: Connection, *, limit: int, before_id: int | None = None) -> list[ListedCustomer]:
+    """The newest `limit` customers, or those older than `before_id`."""
+    return await CUSTOMERS.all(db, before_id, limit)
+
+
+async def customer(db: Connection, customer_id: int) -> Customer | None:
+    """One customer."""
+    return await CUSTOMER.one(db, customer_id)
+
+
+async def customer_of_email(db: Connection, email: str) -> Customer | None:
+    """The customer with this address, in whatever case."""
+    return await CUSTOMER_OF_EMAIL.one(db, email)
+
+
+async def locked_customer(db: Connection, customer_id: int) -> Customer | None:
+    """One customer, as it stays until the transaction ends."""
+    return await LOCKED_CUSTOMER.one(db, customer_id)
+
+
+async def insert_customer(db: Connection, settings: CustomerSettings) -> Customer:
+    """A new customer. Raises `Conflict` where the email is taken."""
+    with constraints():
+        made = await NEW_CUSTOMER.one(db, *msgspec.structs.astuple(settings))
+    assert made is not None
+    return made
+
+
+async def update_customer(db: Connection, customer_id: int, settings: CustomerSettings) -> Customer:
+    """Write every setting of a customer that the caller has locked. Raises `Conflict` for a taken email."""
+    with constraints():
+        changed = await CHANGED_CUSTOMER.one(db, customer_id, *msgspec.structs.astuple(settings))
+    assert changed is not None
+    return changed

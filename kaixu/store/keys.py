@@ -1,0 +1,192 @@
+"""Virtual keys: their settings, their chains, and who a key belongs to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from .errors import constraints
+from .query import Connection, Query
+
+
+class KeySettings(msgspec.Struct, frozen=True):
+    """What an operator may set of a key. Money is in nano-dollars; None: as the customer, or the gateway."""
+
+    label: str
+    role: str
+    monthly_cap_nusd: int | None
+    rpm_limit: int | None
+    rpd_limit: int | None
+    max_devices: int | None
+    require_install_id: bool | None
+    allowed_providers: list[str] | None
+    allowed_models: dict[str, list[str]] | None
+
+
+class Key(KeySettings, frozen=True):
+    """A key without its hash. Keys that were rotated share a chain, and with it spend, seats and rates."""
+
+    id: int
+    chain_id: int
+    customer_id: int
+    key_last4: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class ListedKey(Key, frozen=True):
+    """A key in the list, with this month's figures of its chain."""
+
+    spent_nusd: int
+    held_nusd: int
+
+
+class KeyOwner(msgspec.Struct, frozen=True):
+    """What a session is made from."""
+
+    key_id: int
+    customer_id: int
+    key_last4: str
+    is_revoked: bool
+    is_active: bool
+
+
+KEYS = Query(
+    ListedKey,
+    """
+    select k.label, k.role, k.monthly_cap_nusd, k.rpm_limit, k.rpd_limit, k.max_devices, k.require_install_id,
+           k.allowed_providers, k.allowed_models, k.id, k.chain_id, k.customer_id, k.key_last4, k.created_at,
+           k.revoked_at, coalesce(m.spent_nusd, 0) as spent_nusd, coalesce(m.held_nusd, 0) as held_nusd
+      from kaixu.virtual_key k
+      left join kaixu.key_month m
+        on m.chain_id = k.chain_id and m.book = 'ai'
+       and m.month = date_trunc('month', now() at time zone 'UTC')::date
+     where k.customer_id = $1 and ($2::bigint is null or k.id < $2)
+     order by k.id desc
+     limit $3
+    """,
+)
+
+KEY = Query(
+    Key,
+    """
+    select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+           allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+      from kaixu.virtual_key
+     where id = $1
+    """,
+)
+
+NEW_KEY = Query(
+    Key,
+    """
+    with numbered as (select nextval(pg_get_serial_sequence('kaixu.virtual_key', 'id')) as id)
+    insert into kaixu.virtual_key (id, chain_id, customer_id, key_hash, key_last4, label, role,
+                                   monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+                                   allowed_providers, allowed_models)
+    select n.id, coalesce($1, n.id), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+      from numbered n
+    returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+              allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+    """,
+)
+
+CHANGED_KEY = Query(
+    Key,
+    """
+    update kaixu.virtual_key
+       set label = $2, role = $3, monthly_cap_nusd = $4, rpm_limit = $5, rpd_limit = $6, max_devices = $7,
+           require_install_id = $8, allowed_providers = $9, allowed_models = $10
+     where id = $1
+    returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+              allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+    """,
+)
+
+REVOKED_KEY = Query(
+    Key,
+    """
+    update kaixu.virtual_key
+       set revoked_at = case when $2 then coalesce(revoked_at, now()) end
+     where id = $1
+    returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+              allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+    """,
+)
+
+OWNER = Query(
+    KeyOwner,
+    """
+    select k.id as key_id, k.customer_id, k.key_last4, k.revoked_at is not null as is_revoked, c.is_active
+      from kaixu.virtual_key k
+      join kaixu.customer c on c.id = k.customer_id
+     where k.key_hash in ($1, $2)
+     order by k.key_hash = $1 desc
+     limit 1
+    """,
+)
+
+
+async def keys(db: Connection, customer_id: int, *, limit: int, before_id: int | None = None) -> list[ListedKey]:
+    """The newest `limit` keys of a customer, revoked ones too, or those older than `before_id`."""
+    return await KEYS.all(db, customer_id, before_id, limit)
+
+
+async def key(db: Connection, key_id: int) -> Key | None:
+    """One key."""
+    return await KEY.one(db, key_id)
+
+
+async def locked_key(db: Connection, key_id: int) -> Key | None:
+    """One key, as it stays until the transaction ends.
+
+    What is locked is its customer's row, as every change of a key does first.
+    """
+    await db.execute(
+        """
+        select from kaixu.customer c
+         where c.id = (select k.customer_id from kaixu.virtual_key k where k.id = $1)
+           for no key update
+        """,
+        key_id,
+    )
+    return await KEY.one(db, key_id)
+
+
+async def insert_key(
+    db: Connection,
+    *,
+    customer_id: int,
+    chain_id: int | None,
+    key_hash: bytes,
+    key_last4: str,
+    settings: KeySettings,
+) -> Key:
+    """A new key, in the chain of an older one or, with None, in its own.
+
+    Raises `NotFound` for an unknown customer.
+    """
+    with constraints():
+        made = await NEW_KEY.one(db, chain_id, customer_id, key_hash, key_last4, *msgspec.structs.astuple(settings))
+    assert made is not None
+    return made
+
+
+async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
+    """Write every setting of a key that the caller holds locked."""
+    changed = await CHANGED_KEY.one(db, key_id, *msgspec.structs.astuple(settings))
+    assert changed is not None
+    return changed
+
+
+async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key:
+    """Revoke a key that the caller has locked, or let it live again. Revoked twice, the first time stays."""
+    changed = await REVOKED_KEY.one(db, key_id, revoked)
+    assert changed is not None
+    return changed
+
+
+async def owner_of(db: Connection, *, key_hash: bytes, legacy_hash: bytes) -> KeyOwner | None:
+    """Whose key has this hash; the peppered one is preferred."""
+    return await OWNER.one(db, key_hash, legacy_hash)

@@ -1,0 +1,170 @@
+"""What was used: a customer's month, its keys' months, its calls, and the price of each."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+import msgspec
+
+from .query import Connection, Query
+
+
+class MonthUsage(msgspec.Struct, frozen=True):
+    """A customer's month in one book. Money is in nano-dollars."""
+
+    spent_nusd: int
+    held_nusd: int
+    extra_nusd: int
+    vendor_cost_nusd: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    updated_at: datetime | None
+
+
+class KeyUsage(msgspec.Struct, frozen=True):
+    """A key chain's month, under its newest key."""
+
+    key_id: int
+    key_last4: str
+    label: str
+    cap_nusd: int | None
+    spent_nusd: int
+    held_nusd: int
+    vendor_cost_nusd: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    updated_at: datetime
+
+
+class UsageEvent(msgspec.Struct, frozen=True):
+    """One call as it was billed."""
+
+    id: int
+    ticket: UUID
+    month: date
+    customer_id: int
+    key_id: int
+    book: str
+    operation: str
+    provider: str
+    model: str
+    price_id: int
+    cost_nusd: int
+    vendor_cost_nusd: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    usage_source: str
+    end_reason: str
+    install_id: str | None
+    request_id: str
+    admitted_at: datetime
+    duration_ms: int
+    created_at: datetime
+
+
+class PricedEvent(UsageEvent, frozen=True):
+    """One call with its price version; None where there is no such version."""
+
+    rates: dict[str, int] | None
+    vendor: dict[str, int] | None
+    priced_at: datetime | None
+
+
+MONTH = Query(
+    MonthUsage,
+    """
+    select spent_nusd, held_nusd, extra_nusd, vendor_cost_nusd, calls, input_tokens, output_tokens, updated_at
+      from kaixu.customer_month
+     where customer_id = $1 and month = $2 and book = $3
+    """,
+)
+
+KEYS = Query(
+    KeyUsage,
+    """
+    select k.id as key_id, k.key_last4, k.label, k.monthly_cap_nusd as cap_nusd, m.spent_nusd, m.held_nusd,
+           m.vendor_cost_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at
+      from kaixu.key_month m
+      join lateral (select v.id, v.key_last4, v.label, v.monthly_cap_nusd
+                      from kaixu.virtual_key v
+                     where v.chain_id = m.chain_id
+                     order by v.id desc
+                     limit 1) k on true
+     where m.customer_id = $1 and m.month = $2 and m.book = $3
+     order by m.spent_nusd desc, k.id
+    """,
+)
+
+EVENTS = Query(
+    UsageEvent,
+    """
+    select id, ticket, month, customer_id, key_id, book, operation, provider, model, price_id, cost_nusd,
+           vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
+           reasoning_tokens, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
+           created_at
+      from kaixu.usage_event
+     where customer_id = $1 and month = $2 and book = $3
+     order by created_at desc, id desc
+     limit $4
+    """,
+)
+
+# Three ways to name a call; request ids have no index, as nothing but this asks for them.
+PRICED = Query(
+    PricedEvent,
+    """
+    select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
+           e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
+           e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.usage_source, e.end_reason,
+           e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
+           p.created_at as priced_at
+      from kaixu.usage_event e
+      left join kaixu.price p on p.id = e.price_id
+     where case when $1::bigint is not null then e.id = $1
+                when $2::uuid is not null then e.ticket = $2
+                else e.request_id = $3 end
+     order by e.created_at desc, e.id desc
+     limit $4
+    """,
+)
+
+
+async def this_month(db: Connection) -> date:
+    """The first day of the current month, in UTC, by the database's clock: the one that admission goes by."""
+    month: date = await db.fetchval("select date_trunc('month', now() at time zone 'UTC')::date")
+    return month
+
+
+async def month_usage(db: Connection, customer_id: int, month: date, *, book: str = "ai") -> MonthUsage:
+    """A customer's month; all zero where nothing happened in it."""
+    return await MONTH.one(db, customer_id, month, book) or MonthUsage(0, 0, 0, 0, 0, 0, 0, None)
+
+
+async def key_usage(db: Connection, customer_id: int, month: date, *, book: str = "ai") -> list[KeyUsage]:
+    """The month of each key chain, dearest first."""
+    return await KEYS.all(db, customer_id, month, book)
+
+
+async def usage_events(
+    db: Connection, customer_id: int, month: date, *, limit: int, book: str = "ai"
+) -> list[UsageEvent]:
+    """A month's newest calls."""
+    return await EVENTS.all(db, customer_id, month, book, limit)
+
+
+async def priced_events(
+    db: Connection,
+    *,
+    event_id: int | None = None,
+    ticket: UUID | None = None,
+    request_id: str | None = None,
+    limit: int,
+) -> list[PricedEvent]:
+    """Calls by one of their names, newest first, each with its price version."""
+    return await PRICED.all(db, event_id, ticket, request_id, limit)

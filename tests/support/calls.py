@@ -1,0 +1,110 @@
+"""Calls without a gateway: admitted and settled straight through the two statements."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from kaixu.config.price import Price
+from kaixu.metering.identity import new_ticket
+from kaixu.metering.pricing import cost_nusd
+from kaixu.plugin.types import Usage
+from kaixu.store import admission
+from kaixu.store.admission import Ask, Settled, Settlement, Verdict
+from kaixu.store.prices import price_version
+
+OWNER = uuid4()
+PRICE = Price(
+    input=196_500_000,
+    output=786_000_000,
+    cached_input=98_250_000,
+    cache_write=196_500_000,
+    reasoning=786_000_000,
+)
+COST = Price(
+    input=150_000_000,
+    output=600_000_000,
+    cached_input=75_000_000,
+    cache_write=150_000_000,
+    reasoning=600_000_000,
+)
+
+
+async def admit(
+    pool: asyncpg.Pool,
+    key_id: int | None,
+    *,
+    most: int = 10**9,
+    least: int | None = None,
+    install_id: str | None = None,
+    provider: str = "up",
+    model: str = "m",
+    key_hash: bytes | None = None,
+    legacy_hash: bytes | None = None,
+    request_id: str = "r",
+    price_id: int = 1,
+    ticket: UUID | None = None,
+    default_rpm: int = 10**6,
+) -> tuple[Ask, Verdict]:
+    """Ask for one call."""
+    ask = Ask(
+        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, "chat", provider, model, "ai",
+        price_id, most, most if least is None else least, request_id,
+    )  # fmt: skip
+    [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)
+    return ask, verdict
+
+
+async def settle(
+    pool: asyncpg.Pool,
+    ask: Ask,
+    verdict: Verdict,
+    usage: Usage,
+    *,
+    cost: int,
+    vendor_cost: int = 0,
+    end_reason: str = "complete",
+    usage_source: str = "provider",
+) -> Settled:
+    """End a call."""
+    assert verdict.customer_id is not None
+    assert verdict.key_id is not None
+    assert verdict.chain_id is not None
+    settlement = Settlement(
+        ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, ask.operation,
+        ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, datetime.now(UTC), 12, end_reason,
+        usage_source, cost, vendor_cost, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens,
+        usage.cache_write_tokens, usage.reasoning_tokens, None,
+    )  # fmt: skip
+    [settled] = await admission.settle(pool, [settlement])
+    return settled
+
+
+async def billed(
+    pool: asyncpg.Pool,
+    key_id: int,
+    usage: Usage,
+    *,
+    cost: int | None = None,
+    end_reason: str = "complete",
+    usage_source: str = "provider",
+    request_id: str = "r",
+    install_id: str | None = None,
+) -> Ask:
+    """One whole call at `PRICE`, billed as metering does, or for `cost`."""
+    price_id = await price_version(pool, provider="up", model="m", price=PRICE, cost=COST)
+    ask, verdict = await admit(pool, key_id, request_id=request_id, install_id=install_id, price_id=price_id)
+    assert verdict.refused is None, verdict.refused
+    await settle(
+        pool,
+        ask,
+        verdict,
+        usage,
+        cost=cost_nusd(usage, PRICE) if cost is None else cost,
+        vendor_cost=cost_nusd(usage, COST),
+        end_reason=end_reason,
+        usage_source=usage_source,
+    )
+    return ask
