@@ -138,7 +138,7 @@ class Gateway:
         """
         async with self.reloading:
             document: Document = load(self.settings.kaixu_config, os.environ)
-            catalog = build(document, self.settings.kaixu_config.resolve().parent)
+            catalog = build(document, self.settings.kaixu_config.resolve().parent, strict=True)
             prices = await self.price_ids(catalog)
             await catalog.start()
             old, running = self.core.catalog, set(self.core.gate.in_flight)

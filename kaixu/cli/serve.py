@@ -15,8 +15,10 @@ from typing import Annotated
 import typer
 
 from kaixu.assets import asset
-from kaixu.config.environment import MissingSecrets, Secrets, Settings, secrets_of
+from kaixu.config.environment import EnvironmentMistake, Secrets, secrets_of, settings_from_environment
 from kaixu.config.mistakes import ConfigError
+from kaixu.plugin.errors import KaixuError, PluginError
+from kaixu.store.migrate import MigrationError
 
 from .gateway import Gateway
 
@@ -33,18 +35,20 @@ def serve(
     dev: Annotated[bool, typer.Option("--dev", help="Make up the secrets that are missing, and keep them.")] = False,
 ) -> None:
     """Run the gateway."""
-    settings = Settings()
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # A database that is away is told by the gateway itself, in one line; not with a stack for every try.
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     try:
+        settings = settings_from_environment()
         host, port = settings.host_and_port
         if dev and not settings.kaixu_config.exists():
             shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
         secrets = secrets_of(settings, dev=dev)
         gateway = Gateway(settings, secrets)
         run(gateway, host, port, dev=dev)
-    except (MissingSecrets, ConfigError, ValueError) as error:
+    except (EnvironmentMistake, ConfigError, PluginError, MigrationError, KaixuError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
@@ -99,8 +103,6 @@ async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
 
 async def reloaded(gateway: Gateway) -> None:
     """Reload, or say why not; a broken file changes nothing."""
-    from kaixu.plugin.errors import KaixuError, PluginError
-
     try:
         await gateway.reload()
     except (ConfigError, PluginError, KaixuError) as error:
@@ -143,16 +145,16 @@ def reload() -> None:
     """Have the running gateway read kaixu.yaml again."""
     import json
 
-    settings = Settings()
+    settings = settings_from_environment()
     pid_file: Path = settings.kaixu_home / "serve.pid"
     from kaixu.catalog.build import build
     from kaixu.config.document import load
 
     try:
-        build(load(settings.kaixu_config, os.environ), settings.kaixu_config.resolve().parent)
+        build(load(settings.kaixu_config, os.environ), settings.kaixu_config.resolve().parent, strict=True)
         process = int(pid_file.read_text())
         os.kill(process, signal.SIGHUP)
-    except ConfigError as error:
+    except (ConfigError, PluginError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     except (FileNotFoundError, ProcessLookupError, ValueError):

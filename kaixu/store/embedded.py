@@ -56,11 +56,14 @@ def bury(folder: Path) -> None:
 
     lock = folder / "postmaster.pid"
     try:
-        process = psutil.Process(int(lock.read_text().splitlines()[0]))
-        if process.status() != psutil.STATUS_ZOMBIE:
+        number = int(lock.read_text().splitlines()[0])
+        process = psutil.Process(number)
+        if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE:
             return
-    except (OSError, ValueError, IndexError, psutil.Error):
+    except (OSError, ValueError, IndexError):
         return
+    except psutil.NoSuchProcess:
+        pass
     for _ in range(100):
         if not any(works_in(process, folder) for process in psutil.process_iter(["name", "status"])):
             for stale in (lock, *folder.glob(".s.PGSQL.*")):

@@ -28,7 +28,7 @@ class Pair(msgspec.Struct, frozen=True):
 async def test_columns_are_the_fields_of_the_row(pool: asyncpg.Pool, query: Query[Any]) -> None:
     async with pool.acquire() as connection:
         statement = await connection.prepare(query.sql)
-    columns = [attribute.name for attribute in statement.get_attributes()]
+        columns = [attribute.name for attribute in statement.get_attributes()]
     assert columns == list(query.row.__struct_fields__)
 
 

@@ -1,0 +1,96 @@
+"""Every cost can be recomputed from what is stored, to the nano-dollar."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaixu.accounts.explain import explain, lines_of, rounded
+from kaixu.config.price import Price
+from kaixu.metering.pricing import cost_nusd
+from kaixu.plugin.errors import NotFound
+from kaixu.plugin.types import Usage
+from kaixu.store.usage import PricedEvent
+from tests.support.calls import billed
+from tests.support.money import customer, virtual_key
+
+TOKENS = st.integers(0, 10**9)
+RATES = st.integers(0, 10**15)
+USAGE = Usage(input_tokens=1003, output_tokens=77, cached_input_tokens=400, cache_write_tokens=3, reasoning_tokens=10)
+
+
+@given(st.builds(Usage, TOKENS, TOKENS, TOKENS, TOKENS, TOKENS), st.builds(Price, RATES, RATES, RATES, RATES, RATES))
+def test_the_arithmetic_is_that_of_metering(usage: Usage, price: Price) -> None:
+    bare = {
+        name: getattr(usage, name)
+        for name in ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
+    }
+    event = priced(**bare)
+    rates = {name: getattr(price, name) for name in Price.__struct_fields__}
+    assert rounded(sum(line.cost_millionths for line in lines_of(event, rates))) == cost_nusd(usage, price)
+
+
+def priced(**tokens: int) -> PricedEvent:
+    """An event with these tokens, and nothing else worth a look."""
+    blank: dict[str, object] = dict.fromkeys(PricedEvent.__struct_fields__)
+    return PricedEvent(**blank | tokens)  # type: ignore[arg-type]
+
+
+async def key(pool: asyncpg.Pool) -> int:
+    """A key."""
+    return (await virtual_key(pool, await customer(pool)))[0]
+
+
+async def test_a_call_is_explained_by_number_ticket_and_request(pool: asyncpg.Pool) -> None:
+    ask = await billed(pool, await key(pool), USAGE, request_id="request-7")
+    number = await pool.fetchval("select id from kaixu.usage_event")
+    [of_number] = await explain(pool, str(number))
+    assert [of_number] == await explain(pool, str(ask.ticket)) == await explain(pool, "request-7")
+    assert (of_number.adds_up, of_number.note) == (True, None)
+    assert of_number.priced_nusd == of_number.event.cost_nusd
+    assert of_number.vendor_priced_nusd == of_number.event.vendor_cost_nusd
+    assert [(line.kind, line.tokens, line.rate) for line in of_number.lines] == [
+        ("input", 600, 196_500_000),
+        ("cached_input", 400, 98_250_000),
+        ("cache_write", 3, 196_500_000),
+        ("output", 67, 786_000_000),
+        ("reasoning", 10, 786_000_000),
+    ]
+
+
+async def test_all_calls_of_a_request_are_explained(pool: asyncpg.Pool) -> None:
+    key_id = await key(pool)
+    for _ in range(3):
+        await billed(pool, key_id, USAGE, request_id="again")
+    assert len(await explain(pool, "again")) == 3
+
+
+@pytest.mark.parametrize(
+    ("cost", "end_reason", "usage_source", "adds_up", "says"),
+    [
+        (5, "complete", "provider", False, "does not follow"),
+        (5, "client_gone", "counted", True, "held"),
+        (5, "budget_cut", "provider", True, "budget"),
+        (10**9, "client_gone", "counted", False, "does not follow"),
+        (0, "lost", "estimated", True, "nothing was charged"),
+        (9, "lost", "estimated", True, "all that was held"),
+    ],
+)
+async def test_a_cost_that_differs_from_its_price_says_why(
+    pool: asyncpg.Pool, cost: int, end_reason: str, usage_source: str, adds_up: bool, says: str
+) -> None:
+    await billed(
+        pool, await key(pool), USAGE, cost=cost, end_reason=end_reason, usage_source=usage_source, request_id="x"
+    )
+    [explained] = await explain(pool, "x")
+    assert explained.adds_up == adds_up
+    assert explained.note is not None
+    assert says in explained.note
+
+
+@pytest.mark.parametrize("named", ["17", "nothing", "01975a3f-0000-7000-8000-000000000000", "9" * 30, "²"])
+async def test_a_call_that_is_not_there_is_not_found(pool: asyncpg.Pool, named: str) -> None:
+    with pytest.raises(NotFound):
+        await explain(pool, named)

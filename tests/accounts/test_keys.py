@@ -1,0 +1,113 @@
+"""Keys: shown once, rotated with all they have spent, revoked from the next call on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from kaixu.accounts.key_material import is_key_shaped, key_hash
+from kaixu.accounts.keys import MadeKey, change_key, create_key, rotate_key
+from kaixu.plugin.errors import Conflict, Invalid, KaixuError, NotFound, Unprocessable
+from kaixu.plugin.types import Usage
+from kaixu.store.keys import keys
+from tests.support.calls import admit, billed
+from tests.support.money import customer
+
+from .conftest import By
+
+PEPPER = "pepper"
+
+
+async def made(pool: asyncpg.Pool, by: By, **given: object) -> MadeKey:
+    """A key of a new customer."""
+    return await create_key(pool, await customer(pool), given, pepper=PEPPER, **by)
+
+
+async def test_a_new_key_works_and_only_its_hash_is_kept(pool: asyncpg.Pool, by: By) -> None:
+    key = await made(pool, by, label="master", role="owner")
+    assert is_key_shaped(key.key)
+    assert (key.row.label, key.row.role, key.row.key_last4) == ("master", "owner", key.key[-4:])
+    _, verdict = await admit(pool, None, key_hash=key_hash(PEPPER, key.key), legacy_hash=b"")
+    assert (verdict.refused, verdict.key_id) == (None, key.row.id)
+    for table in ("virtual_key", "audit_event"):
+        written = await pool.fetchval(f"select string_agg(t::text, ' ') from kaixu.{table} t")
+        assert key.key not in written
+        assert key_hash(PEPPER, key.key).hex() not in written or table == "virtual_key"
+
+
+async def test_a_key_needs_a_customer(pool: asyncpg.Pool, by: By) -> None:
+    with pytest.raises(NotFound):
+        await create_key(pool, 99, {}, pepper=PEPPER, **by)
+    assert await pool.fetchval("select count(*) from kaixu.audit_event") == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"role": "root"}, {"label": "l" * 61}, {"rpm_limit": -1}, {"max_devices": "many"}, {"allowed_models": "{"}],
+)
+async def test_a_key_that_makes_no_sense_is_not_made(pool: asyncpg.Pool, by: By, given: dict[str, object]) -> None:
+    with pytest.raises(Unprocessable):
+        await made(pool, by, **given)
+
+
+async def test_a_change_sets_and_clears_what_is_given(pool: asyncpg.Pool, by: By) -> None:
+    key = await made(pool, by, rpm_limit=5, rpd_limit=6, require_install_id=True)
+    after = await change_key(
+        pool, key.row.id, {"rpm_limit": None, "require_install_id": None, "monthly_cap_cents": 50, "label": ""}, **by
+    )
+    assert (after.rpm_limit, after.rpd_limit, after.require_install_id) == (None, 6, None)
+    assert (after.monthly_cap_nusd, after.label) == (500_000_000, "subkey")
+
+
+async def test_a_role_stays_what_it_was(pool: asyncpg.Pool, by: By) -> None:
+    key = await made(pool, by, role="viewer")
+    with pytest.raises(Invalid):
+        await change_key(pool, key.row.id, {"role": "owner"}, **by)
+    assert (await change_key(pool, key.row.id, {"role": "owner", "label": "x"}, **by)).role == "viewer"
+
+
+async def test_a_revoked_key_is_refused_from_the_next_call_until_it_lives_again(pool: asyncpg.Pool, by: By) -> None:
+    key = await made(pool, by)
+    first = await change_key(pool, key.row.id, {"revoked": True}, **by)
+    assert (await admit(pool, key.row.id))[1].refused == "KEY_REVOKED"
+    again = await change_key(pool, key.row.id, {"revoked": True}, **by)
+    assert again.revoked_at == first.revoked_at is not None
+    assert (await change_key(pool, key.row.id, {"revoked": False}, **by)).revoked_at is None
+    assert (await admit(pool, key.row.id))[1].refused is None
+    actions = await pool.fetch("select action from kaixu.audit_event order by id")
+    assert [row[0] for row in actions] == ["KEY_CREATE", "KEY_REVOKE", "KEY_UNREVOKE"]
+
+
+async def test_rotation_keeps_settings_role_and_what_was_spent(pool: asyncpg.Pool, by: By) -> None:
+    old = await made(pool, by, role="admin", label="mine", monthly_cap_cents=100, rpm_limit=7, max_devices=1)
+    await billed(pool, old.row.id, Usage(), cost=999_999_999, install_id="device")
+    new = await rotate_key(pool, old.row.id, pepper=PEPPER, **by)
+    assert (new.row.chain_id, new.row.role, new.row.label) == (old.row.chain_id, "admin", "mine")
+    assert (new.row.monthly_cap_nusd, new.row.rpm_limit, new.row.max_devices) == (1_000_000_000, 7, 1)
+    assert (await admit(pool, old.row.id, most=1))[1].refused == "KEY_REVOKED"
+    assert (await admit(pool, new.row.id, most=2, install_id="device"))[1].refused == "CAP_REACHED"
+    assert (await admit(pool, new.row.id, most=1, install_id="other"))[1].refused == "SEATS_FULL"
+    assert (await admit(pool, new.row.id, most=1, install_id="device"))[1].refused is None
+    listed = await keys(pool, new.row.customer_id, limit=10)
+    assert [(row.id, row.spent_nusd) for row in listed] == [(new.row.id, 999_999_999), (old.row.id, 999_999_999)]
+
+
+async def test_a_revoked_key_is_not_rotated(pool: asyncpg.Pool, by: By) -> None:
+    key = await made(pool, by)
+    await change_key(pool, key.row.id, {"revoked": True}, **by)
+    with pytest.raises(Conflict):
+        await rotate_key(pool, key.row.id, pepper=PEPPER, **by)
+    with pytest.raises(NotFound):
+        await rotate_key(pool, 99, pepper=PEPPER, **by)
+
+
+async def test_a_key_that_is_rotated_twice_at_once_has_one_successor(pool: asyncpg.Pool, by: By) -> None:
+    key = await made(pool, by)
+    answers = await asyncio.gather(
+        *(rotate_key(pool, key.row.id, pepper=PEPPER, **by) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, MadeKey) for answer in answers) == 1
+    assert all(isinstance(answer, MadeKey | KaixuError) for answer in answers)
+    assert await pool.fetchval("select count(*) from kaixu.virtual_key where revoked_at is null") == 1

@@ -1,0 +1,124 @@
+"""The admin doors around a real database, without a port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+from quart import Quart
+
+from kaixu.catalog.catalog import Catalog
+from kaixu.config.document import GatewaySection
+from kaixu.config.environment import Secrets, Settings
+from kaixu.http import edge, errors
+from kaixu.http.admin.customers import customer_routes
+from kaixu.http.admin.devices import device_routes
+from kaixu.http.admin.keys import key_routes
+from kaixu.http.admin.login import login_routes, session_check_routes
+from kaixu.http.admin.topup import topup_routes
+from kaixu.http.admin.usage import usage_routes
+from kaixu.http.core import Core
+from kaixu.http.tokens import make_admin_token
+from kaixu.http.user.session import session_routes
+from kaixu.metering.books import Books
+from kaixu.metering.gate import Gate
+from kaixu.metering.ticket import Ticket
+from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.store.admission import Settlement
+from kaixu.store.events import write_events
+from kaixu.store.spool import Spool
+from tests.support.process import SECRETS
+
+
+class Deaf:
+    """Hears of calls and does nothing; there are none here."""
+
+    def settled(self, ticket: Ticket, settlement: Settlement) -> None:
+        """Not asked."""
+
+
+@pytest.fixture
+def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
+    """A gateway's parts, with no lanes."""
+    settings = Settings(kaixu_home=tmp_path)
+    secrets = Secrets(**{name.lower(): value for name, value in SECRETS.items()})
+    books = Books(
+        pool, Spool(tmp_path / "spool", "test"), owner=uuid4(), lifetime_s=60, default_rpm=120, running=lambda: gate.holds()
+    )
+    gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
+    monitor = Monitor(lambda events: write_events(pool, events))
+    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), tmp_path / "kaixu.yaml", False)
+
+
+@pytest.fixture
+def app(core: Core) -> Quart:
+    """The doors of operators, and the one where sessions begin."""
+    app = Quart("kaixu", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = 65536
+    edge.install(app, frozenset())
+    errors.install(app, core.monitor)
+    for make in (
+        login_routes,
+        session_check_routes,
+        customer_routes,
+        key_routes,
+        usage_routes,
+        topup_routes,
+        device_routes,
+        session_routes,
+    ):
+        app.register_blueprint(make(core))
+    return app
+
+
+class Operator:
+    """Somebody at the admin doors; `headers` say who."""
+
+    def __init__(self, app: Quart, **headers: str) -> None:
+        self.client = app.test_client()
+        self.headers = headers
+
+    async def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
+        """A request: its status and its JSON."""
+        response = await self.client.open(
+            f"/api/{path}",
+            method=method,
+            headers=self.headers,
+            **({"data": raw} if raw is not None else {"json": body} if body is not None else {}),
+        )
+        return response.status_code, await response.get_json(force=True)
+
+    async def get(self, path: str) -> Any:
+        """What a GET that goes well replies."""
+        status, body = await self.ask("GET", path)
+        assert status == 200, body
+        return body
+
+    async def send(self, method: str, path: str, body: Any = None) -> Any:
+        """What a change that goes well replies."""
+        status, reply = await self.ask(method, path, body)
+        assert status == 200, reply
+        return reply
+
+
+@pytest.fixture
+def operator(app: Quart, core: Core) -> Operator:
+    """An operator who is logged in."""
+    return Operator(app, authorization=f"Bearer {make_admin_token(core.secrets.jwt_secret)}")
+
+
+@pytest.fixture
+def stranger(app: Quart) -> Operator:
+    """Somebody who is not."""
+    return Operator(app)
+
+
+@pytest.fixture
+async def seen(core: Core) -> AsyncIterator[list[MonitorEvent]]:
+    """What the monitor was told."""
+    yield core.monitor._waiting  # type: ignore[misc]
