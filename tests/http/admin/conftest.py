@@ -15,16 +15,9 @@ from quart import Quart
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.document import GatewaySection
 from kaixu.config.environment import Secrets, Settings
-from kaixu.http import edge, errors
-from kaixu.http.admin.customers import customer_routes
-from kaixu.http.admin.devices import device_routes
-from kaixu.http.admin.keys import key_routes
-from kaixu.http.admin.login import login_routes, session_check_routes
-from kaixu.http.admin.topup import topup_routes
-from kaixu.http.admin.usage import usage_routes
+from kaixu.http.app import create_app
 from kaixu.http.core import Core
 from kaixu.http.tokens import make_admin_token
-from kaixu.http.user.session import session_routes
 from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
 from kaixu.metering.ticket import Ticket
@@ -57,23 +50,8 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
 
 @pytest.fixture
 def app(core: Core) -> Quart:
-    """The doors of operators, and the one where sessions begin."""
-    app = Quart("kaixu", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = 65536
-    edge.install(app, frozenset())
-    errors.install(app, core.monitor)
-    for make in (
-        login_routes,
-        session_check_routes,
-        customer_routes,
-        key_routes,
-        usage_routes,
-        topup_routes,
-        device_routes,
-        session_routes,
-    ):
-        app.register_blueprint(make(core))
-    return app
+    """The application around it."""
+    return create_app(core)
 
 
 class Operator:
