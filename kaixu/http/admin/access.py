@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
 from quart import Blueprint, Response, g, request
 
 from kaixu.accounts.login import log_in
 from kaixu.http.core import Core
+from kaixu.http.names import at
 from kaixu.http.tokens import is_admin_token
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Unauthenticated
+
+View = TypeVar("View", bound=Callable[[], Awaitable[Response]])
 
 #: The actor of the audit log for everything that comes through these doors.
 ACTOR = "admin"
@@ -41,28 +47,42 @@ def address_of() -> str:
     return request.remote_addr or "unknown"
 
 
-def admin_blueprint(name: str, core: Core) -> Blueprint:
-    """A blueprint for operators only; nobody keeps its replies, and the monitor sees its changes."""
-    routes = Blueprint(name, __name__)
+class OperatorRoutes:
+    """Routes that only operators reach: there is no way to add one to it that anybody reaches.
 
-    @routes.before_request
-    async def operators_only() -> None:
-        await require_admin(core)
+    Around each view, and not in a hook of the application that somebody may switch
+    off. Nobody keeps the replies, and the monitor sees the changes.
+    """
 
-    @routes.after_request
-    async def note(response: Response) -> Response:
-        response.headers["cache-control"] = "no-store"
-        if request.method != "GET" and response.status_code < 400:
-            core.monitor.record(
-                MonitorEvent(
-                    kind="audit",
-                    request_id=g.request_id,
-                    function_name=request.path.rsplit("/", 1)[-1][:200],
-                    method=request.method,
-                    path=request.path[:500],
-                    http_status=response.status_code,
-                )
-            )
-        return response
+    def __init__(self, name: str, core: Core) -> None:
+        self.blueprint = Blueprint(name, __name__)
+        self.core = core
 
-    return routes
+    def at(self, name: str, *, methods: Sequence[str]) -> Callable[[View], View]:
+        """Mount a view as function `name`, under both prefixes, for operators."""
+
+        def mount(view: View) -> View:
+            async def for_operators() -> Response:
+                await require_admin(self.core)
+                response = await view()
+                response.headers["cache-control"] = "no-store"
+                if request.method != "GET":
+                    self.core.monitor.record(change_seen())
+                return response
+
+            at(self.blueprint, name, methods=methods)(for_operators)
+            return view
+
+        return mount
+
+
+def change_seen() -> MonitorEvent:
+    """What the monitor is told of a change."""
+    return MonitorEvent(
+        kind="audit",
+        request_id=g.request_id,
+        function_name=request.path.rsplit("/", 1)[-1][:200],
+        method=request.method,
+        path=request.path[:500],
+        http_status=200,
+    )

@@ -9,12 +9,11 @@ from kaixu.accounts.fields import identifier
 from kaixu.config.price import nusd_of_cents
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
-from kaixu.http.names import at
 from kaixu.http.reply import reply
 from kaixu.store.customers import customers
 from kaixu.store.pool import database
 
-from .access import ACTOR, admin_blueprint
+from .access import ACTOR, OperatorRoutes
 from .paging import page_of
 from .shape import customer_reply, listed_customer_reply
 
@@ -23,16 +22,16 @@ MOST_LISTED = 1000
 
 def customer_routes(core: Core) -> Blueprint:
     """The routes, bound to one gateway."""
-    routes = admin_blueprint("admin_customers", core)
+    routes = OperatorRoutes("admin_customers", core)
 
-    @at(routes, "admin-customers", methods=["GET"])
+    @routes.at("admin-customers", methods=["GET"])
     async def listed() -> Response:
         page = page_of(MOST_LISTED)
         with database():
             rows = await customers(core.pool, limit=page.limit, before_id=page.before_id)
         return reply({"customers": [listed_customer_reply(row) for row in rows]})
 
-    @at(routes, "admin-customers", methods=["POST"])
+    @routes.at("admin-customers", methods=["POST"])
     async def create() -> Response:
         made = await create_customer(
             core.pool,
@@ -43,11 +42,11 @@ def customer_routes(core: Core) -> Blueprint:
         )
         return reply({"customer": customer_reply(made)})
 
-    @at(routes, "admin-customers", methods=["PATCH"])
+    @routes.at("admin-customers", methods=["PATCH"])
     async def change() -> Response:
         given = await object_of(request)
         customer_id = identifier(request.args.get("customer_id") or given.get("customer_id"), "customer_id")
         after = await change_customer(core.pool, customer_id, given, actor=ACTOR, request_id=g.request_id)
         return reply({"ok": True, "customer": customer_reply(after)})
 
-    return routes
+    return routes.blueprint

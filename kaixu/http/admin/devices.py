@@ -8,13 +8,12 @@ from kaixu.accounts import fields
 from kaixu.accounts.devices import change_device
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
-from kaixu.http.names import at
 from kaixu.http.reply import reply
 from kaixu.plugin.errors import Invalid
 from kaixu.store.devices import devices
 from kaixu.store.pool import database
 
-from .access import ACTOR, admin_blueprint
+from .access import ACTOR, OperatorRoutes
 from .paging import page_of
 from .shape import device_reply
 
@@ -23,9 +22,9 @@ MOST_LISTED = 500
 
 def device_routes(core: Core) -> Blueprint:
     """The routes, bound to one gateway."""
-    routes = admin_blueprint("admin_devices", core)
+    routes = OperatorRoutes("admin_devices", core)
 
-    @at(routes, "admin-devices", methods=["GET"])
+    @routes.at("admin-devices", methods=["GET"])
     async def listed() -> Response:
         customer_id = fields.identifier(request.args.get("customer_id"), "customer_id")
         named = request.args.get("api_key_id")
@@ -34,7 +33,7 @@ def device_routes(core: Core) -> Blueprint:
             rows = await devices(core.pool, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
         return reply({"devices": [device_reply(row) for row in rows]})
 
-    @at(routes, "admin-devices", methods=["PATCH"])
+    @routes.at("admin-devices", methods=["PATCH"])
     async def change() -> Response:
         given = await object_of(request)
         revoked = fields.flag(given.get("revoked"), "revoked")
@@ -50,4 +49,4 @@ def device_routes(core: Core) -> Blueprint:
         )
         return reply({"ok": True})
 
-    return routes
+    return routes.blueprint

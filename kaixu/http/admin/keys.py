@@ -11,13 +11,12 @@ from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import MadeKey, change_key, create_key, no_key, rotate_key
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
-from kaixu.http.names import at
 from kaixu.http.reply import reply
 from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.store import keys as store
 from kaixu.store.pool import database
 
-from .access import ACTOR, admin_blueprint
+from .access import ACTOR, OperatorRoutes
 from .paging import page_of
 from .shape import instant, key_reply, listed_key_reply
 
@@ -26,10 +25,10 @@ MOST_LISTED = 1000
 
 def key_routes(core: Core) -> Blueprint:
     """The routes, bound to one gateway."""
-    routes = admin_blueprint("admin_keys", core)
+    routes = OperatorRoutes("admin_keys", core)
     pepper = core.secrets.key_pepper
 
-    @at(routes, "admin-keys", methods=["GET"])
+    @routes.at("admin-keys", methods=["GET"])
     async def listed() -> Response:
         if "reveal_key_id" in request.args:
             await refuse_to_reveal(core, identifier(request.args["reveal_key_id"], "reveal_key_id"))
@@ -39,27 +38,27 @@ def key_routes(core: Core) -> Blueprint:
             rows = await store.keys(core.pool, customer_id, limit=page.limit, before_id=page.before_id)
         return reply({"keys": [listed_key_reply(row) for row in rows]})
 
-    @at(routes, "admin-keys", methods=["POST"])
+    @routes.at("admin-keys", methods=["POST"])
     async def create() -> Response:
         given = await object_of(request)
         customer_id = identifier(given.get("customer_id") or request.args.get("customer_id"), "customer_id")
         made = await create_key(core.pool, customer_id, given, pepper=pepper, actor=ACTOR, request_id=g.request_id)
         return reply({"api_key": made_reply(made)})
 
-    @at(routes, "admin-keys", methods=["PATCH"])
+    @routes.at("admin-keys", methods=["PATCH"])
     async def change() -> Response:
         given = await object_of(request)
         key_id = identifier(request.args.get("key_id") or given.get("key_id"), "key_id")
         after = await change_key(core.pool, key_id, given, actor=ACTOR, request_id=g.request_id)
         return reply({"ok": True, "key": key_reply(after)})
 
-    @at(routes, "admin-keys", methods=["PUT"])
+    @routes.at("admin-keys", methods=["PUT"])
     async def rotate() -> Response:
         key_id = identifier(request.args.get("rotate_key_id"), "rotate_key_id")
         made = await rotate_key(core.pool, key_id, pepper=pepper, actor=ACTOR, request_id=g.request_id)
         return reply({"rotated": True, "old_key_id": key_id, "new_key": made_reply(made)})
 
-    @at(routes, "admin-keys", methods=["DELETE"])
+    @routes.at("admin-keys", methods=["DELETE"])
     async def delete() -> Response:
         # Keys are never deleted, for their calls name them. One that is not there is as good as revoked.
         key_id = identifier(request.args.get("key_id"), "key_id")
@@ -67,7 +66,7 @@ def key_routes(core: Core) -> Blueprint:
             await change_key(core.pool, key_id, {"revoked": True}, actor=ACTOR, request_id=g.request_id)
         return reply({"ok": True})
 
-    return routes
+    return routes.blueprint
 
 
 async def refuse_to_reveal(core: Core, key_id: int) -> None:

@@ -12,7 +12,7 @@ from kaixu.http.reply import reply
 from kaixu.http.tokens import ADMIN_TTL_S, make_admin_token
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-from .access import address_of, admin_blueprint
+from .access import OperatorRoutes, address_of
 
 #: Longer than any password; hashing a megabyte for a stranger is work for nothing.
 MOST_PASSWORD = 1000
@@ -38,10 +38,10 @@ def login_routes(core: Core) -> Blueprint:
 
 def session_check_routes(core: Core) -> Blueprint:
     """Whether one is still inside."""
-    routes = admin_blueprint("admin_session_check", core)
+    routes = OperatorRoutes("admin_session_check", core)
 
-    @at(routes, "admin-session-check", methods=["GET"])
+    @routes.at("admin-session-check", methods=["GET"])
     async def session_check() -> Response:
         return reply({"ok": True, "role": "admin"})
 
-    return routes
+    return routes.blueprint

@@ -9,18 +9,17 @@ from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
-from kaixu.http.names import at
 from kaixu.http.reply import reply
 
-from .access import ACTOR, admin_blueprint
+from .access import ACTOR, OperatorRoutes
 from .shape import month_name
 
 
 def topup_routes(core: Core) -> Blueprint:
     """The route, bound to one gateway."""
-    routes = admin_blueprint("admin_topup", core)
+    routes = OperatorRoutes("admin_topup", core)
 
-    @at(routes, "admin-topup", methods=["POST"])
+    @routes.at("admin-topup", methods=["POST"])
     async def topup() -> Response:
         given = await object_of(request)
         done = await top_up(
@@ -45,4 +44,4 @@ def topup_routes(core: Core) -> Blueprint:
             }
         )
 
-    return routes
+    return routes.blueprint

@@ -7,21 +7,20 @@ from quart import Blueprint, Response, request
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.usage import customer_usage
 from kaixu.http.core import Core
-from kaixu.http.names import at
 from kaixu.http.reply import reply
 
-from .access import admin_blueprint
+from .access import OperatorRoutes
 from .shape import usage_reply
 
 
 def usage_routes(core: Core) -> Blueprint:
     """The route, bound to one gateway."""
-    routes = admin_blueprint("admin_usage", core)
+    routes = OperatorRoutes("admin_usage", core)
 
-    @at(routes, "admin-usage", methods=["GET"])
+    @routes.at("admin-usage", methods=["GET"])
     async def usage() -> Response:
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
         month = await customer_usage(core.pool, customer_id, month=request.args.get("month"))
         return reply(usage_reply(month))
 
-    return routes
+    return routes.blueprint

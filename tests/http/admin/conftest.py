@@ -41,7 +41,12 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     settings = Settings(kaixu_home=tmp_path)
     secrets = Secrets(**{name.lower(): value for name, value in SECRETS.items()})
     books = Books(
-        pool, Spool(tmp_path / "spool", "test"), owner=uuid4(), lifetime_s=60, default_rpm=120, running=lambda: gate.holds()
+        pool,
+        Spool(tmp_path / "spool", "test"),
+        owner=uuid4(),
+        lifetime_s=60,
+        default_rpm=120,
+        running=lambda: gate.holds(),
     )
     gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
     monitor = Monitor(lambda events: write_events(pool, events))

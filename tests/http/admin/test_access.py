@@ -44,6 +44,7 @@ async def test_every_door_has_both_names(app: Quart, method: str, door: str) -> 
         assert response.status_code == 401
 
 
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 async def test_tokens_of_another_kind_secret_or_time_are_no_admin_tokens(app: Quart, core: Core) -> None:
     secret = core.secrets.jwt_secret
     now = int(time.time())

@@ -19,14 +19,32 @@ FIELDS = st.sampled_from(
     ]
 )  # fmt: skip
 LIKELY = st.sampled_from(
-    ["1", 1, True, "a@example.com", "2026-05", "owner", "\x00", "\ud800", -1, 2**70, 1e308, "{}", {"*": ["*"]}, ["a"], "'"]
+    [
+        "1",
+        1,
+        True,
+        "a@example.com",
+        "2026-05",
+        "owner",
+        "\x00",
+        "\ud800",
+        -1,
+        2**70,
+        1e308,
+        "{}",
+        {"*": ["*"]},
+        ["a"],
+        "'",
+    ]
 )
 VALUES = LIKELY | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-BODIES = st.dictionaries(FIELDS | st.text(), VALUES, max_size=8).map(lambda body: json.dumps(body).encode()) | st.binary()
+BODIES = (
+    st.dictionaries(FIELDS | st.text(), VALUES, max_size=8).map(lambda body: json.dumps(body).encode()) | st.binary()
+)
 DOORS = st.sampled_from(
     [
         ("POST", "admin-login"),
@@ -62,7 +80,9 @@ async def test_no_body_breaks_a_door(inhabited: Operator, door: tuple[str, str],
 @given(
     door=st.sampled_from(["admin-customers", "admin-keys", "admin-usage", "admin-devices"]),
     method=st.sampled_from(["GET", "PATCH", "PUT", "DELETE"]),
-    name=st.sampled_from(["customer_id", "key_id", "rotate_key_id", "reveal_key_id", "api_key_id", "limit", "month", "before_id"]),
+    name=st.sampled_from(
+        ["customer_id", "key_id", "rotate_key_id", "reveal_key_id", "api_key_id", "limit", "month", "before_id"]
+    ),
     value=st.text() | st.integers().map(str),
 )
 async def test_no_query_breaks_a_door(inhabited: Operator, door: str, method: str, name: str, value: str) -> None:

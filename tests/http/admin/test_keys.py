@@ -26,7 +26,9 @@ async def made(operator: Operator, customer_id: object, **given: object) -> dict
 
 
 async def test_a_master_key_is_made_the_way_the_admin_page_asks(pool: asyncpg.Pool, operator: Operator) -> None:
-    body = await operator.send("POST", "admin-customers", {"email": "a@example.com", "plan_name": "", "monthly_cap_cents": ""})
+    body = await operator.send(
+        "POST", "admin-customers", {"email": "a@example.com", "plan_name": "", "monthly_cap_cents": ""}
+    )
     customer_id = body["customer"]["id"]
     for form in (customer_id, str(customer_id)):
         key = await made(operator, form, label="master", role="owner", monthly_cap_cents=None)
@@ -99,5 +101,7 @@ async def test_a_rotated_key_has_a_successor_and_is_over(pool: asyncpg.Pool, ope
         ("DELETE", "admin-keys", None, 400),
     ],
 )
-async def test_what_is_wrong_has_its_status(operator: Operator, method: str, path: str, body: object, status: int) -> None:
+async def test_what_is_wrong_has_its_status(
+    operator: Operator, method: str, path: str, body: object, status: int
+) -> None:
     assert (await operator.ask(method, path, body))[0] == status

@@ -27,7 +27,9 @@ async def test_a_topup_replies_what_it_did(pool: asyncpg.Pool, operator: Operato
     }
 
 
-async def test_an_idempotency_key_may_be_a_field_or_a_header(pool: asyncpg.Pool, app: Quart, operator: Operator) -> None:
+async def test_an_idempotency_key_may_be_a_field_or_a_header(
+    pool: asyncpg.Pool, app: Quart, operator: Operator
+) -> None:
     body = {"customer_id": await customer(pool), "amount_cents": 250}
     with_header = Operator(app, **operator.headers, **{"idempotency-key": "once"})
     assert (await with_header.send("POST", "admin-topup", body))["applied"] is True

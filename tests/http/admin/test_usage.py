@@ -25,12 +25,22 @@ async def test_a_month_adds_up_to_the_nano_dollar(pool: asyncpg.Pool, operator: 
     }
     rollup = body["rollup"]
     assert (rollup["spent_usd"], rollup["vendor_cost_usd"], rollup["margin_usd"]) == ("0.002751", "0.0021", "0.000651")
-    assert (rollup["spent_cents"], rollup["held_cents"], rollup["extra_cents"], rollup["available_cents"]) == (0, 2, 0, 997)
+    assert (rollup["spent_cents"], rollup["held_cents"], rollup["extra_cents"], rollup["available_cents"]) == (
+        0,
+        2,
+        0,
+        997,
+    )
     assert (rollup["input_tokens"], rollup["output_tokens"], rollup["calls"]) == (10_000, 1_000, 1)
     [of_key] = body["per_key"]
     assert (of_key["id"], of_key["key_last4"], of_key["spent_usd"]) == (key_id, key[-4:], "0.002751")
     [event] = body["events"]
-    assert (event["cost_cents"], event["cost_usd"], event["usage_source"], event["end"]) == (0, "0.002751", "provider", "complete")
+    assert (event["cost_cents"], event["cost_usd"], event["usage_source"], event["end"]) == (
+        0,
+        "0.002751",
+        "provider",
+        "complete",
+    )
     assert (event["request_id"], event["install_id"], event["api_key_id"]) == ("a", "device", key_id)
     assert isinstance(event["price_id"], int)
 

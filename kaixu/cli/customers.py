@@ -1,0 +1,162 @@
+"""`kaixu customers …`: the same rules as the admin API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from kaixu.accounts import customers as rules
+from kaixu.accounts.topups import top_up
+from kaixu.config.price import nusd_of_cents, usd
+from kaixu.store import customers as store
+
+from .report import print_record, print_rows
+from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
+
+MOST_LISTED = 1000
+commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="customers")
+
+
+def record(row: store.Customer) -> dict[str, Any]:
+    """A customer as it is printed."""
+    shown = {
+        "id": row.id,
+        "email": row.email,
+        "plan": row.plan_name,
+        "active": row.is_active,
+        "cap_usd": usd(row.monthly_cap_nusd),
+        "seats_per_key": row.max_devices_per_key,
+        "install_id_required": row.require_install_id,
+        "allowed_providers": row.allowed_providers,
+        "allowed_models": row.allowed_models,
+    }
+    if isinstance(row, store.ListedCustomer):
+        shown |= {
+            "keys": row.active_keys,
+            "extra_usd": usd(row.extra_nusd),
+            "spent_usd": usd(row.spent_nusd),
+            "held_usd": usd(row.held_nusd),
+        }
+    return shown
+
+
+@commands.command("list")
+def list_customers(as_json: AsJson = False) -> None:
+    """Newest first, with this month's figures."""
+
+    async def work(session: Session) -> list[store.ListedCustomer]:
+        return await store.customers(session.pool, limit=MOST_LISTED)
+
+    rows = [record(row) for row in with_database(work)]
+    if not as_json:
+        names = ("id", "email", "plan", "active", "keys", "cap_usd", "extra_usd", "spent_usd", "held_usd")
+        rows = [{name: row[name] for name in names} for row in rows]
+    print_rows(rows, as_json=as_json, title="customers")
+
+
+@commands.command()
+def create(
+    email: str,
+    plan: str = typer.Option(None, help="Plan name."),
+    cap_cents: int = typer.Option(None, help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."),
+    as_json: AsJson = False,
+) -> None:
+    """Create a customer."""
+    given = {"email": email, "plan_name": plan, "monthly_cap_cents": cap_cents}
+
+    async def work(session: Session) -> store.Customer:
+        return await rules.create_customer(
+            session.pool,
+            {name: value for name, value in given.items() if value is not None},
+            default_cap_nusd=nusd_of_cents(session.settings.default_customer_cap_cents),
+            actor=ACTOR,
+            request_id=REQUEST_ID,
+        )
+
+    print_record(record(with_database(work)), as_json=as_json)
+
+
+@commands.command()
+def change(
+    customer: str = typer.Argument(help="Id or email."),
+    email: str = typer.Option(None),
+    plan: str = typer.Option(None),
+    cap_cents: int = typer.Option(None, help="Monthly cap in cents."),
+    seats: int = typer.Option(None, help="Device seats of each key; 0: no limit."),
+    require_install_id: bool = typer.Option(None, help="Whether every call must name its device."),
+    providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' for all."),
+    models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}.'),
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given; the next call goes by it."""
+    given = {
+        "email": email,
+        "plan_name": plan,
+        "monthly_cap_cents": cap_cents,
+        "max_devices_per_key": seats,
+        "require_install_id": require_install_id,
+        "allowed_providers": providers,
+        "allowed_models": models,
+    }
+    print_record(record(changed(customer, {name: v for name, v in given.items() if v is not None})), as_json=as_json)
+
+
+@commands.command()
+def disable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
+    """Refuse every call of a customer, from the next one on."""
+    print_record(record(changed(customer, {"is_active": False})), as_json=as_json)
+
+
+@commands.command()
+def enable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
+    """Serve a customer again."""
+    print_record(record(changed(customer, {"is_active": True})), as_json=as_json)
+
+
+@commands.command("top-up")
+def top_up_customer(
+    amount_cents: int = typer.Argument(help="How much, in cents."),
+    customer: str = typer.Argument(help="Id or email."),
+    month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
+    idempotency_key: str = typer.Option(None, help="The same key again credits nothing."),
+    as_json: AsJson = False,
+) -> None:
+    """Raise a month's cap by a credit."""
+
+    async def work(session: Session) -> dict[str, Any]:
+        found = await rules.find_customer(session.pool, customer)
+        done = await top_up(
+            session.pool,
+            found.id,
+            amount_cents=amount_cents,
+            month=month,
+            idempotency_key=idempotency_key,
+            source="manual",
+            actor=ACTOR,
+            request_id=REQUEST_ID,
+        )
+        return {
+            "customer_id": done.customer_id,
+            "month": f"{done.month:%Y-%m}",
+            "amount_usd": usd(done.amount_nusd),
+            "extra_usd": usd(done.extra_nusd),
+            "applied": done.applied,
+        }
+
+    print_record(with_database(work), as_json=as_json)
+
+
+def changed(customer: str, given: dict[str, Any]) -> store.Customer:
+    """A customer after a change."""
+
+    async def work(session: Session) -> store.Customer:
+        found = await rules.find_customer(session.pool, customer)
+        return await rules.change_customer(session.pool, found.id, given, actor=ACTOR, request_id=REQUEST_ID)
+
+    return with_database(work)

@@ -1,0 +1,172 @@
+"""`kaixu keys …`: the same rules as the admin API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from kaixu.accounts import keys as rules
+from kaixu.accounts.customers import find_customer
+from kaixu.config.price import usd
+from kaixu.store import keys as store
+
+from .report import print_record, print_rows
+from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
+
+MOST_LISTED = 1000
+commands = typer.Typer(no_args_is_help=True, help="Virtual keys: list, create, change, rotate, revoke, unrevoke.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="keys")
+
+
+def record(row: store.Key) -> dict[str, Any]:
+    """A key as it is printed; never the key itself."""
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "last4": row.key_last4,
+        "label": row.label,
+        "role": row.role,
+        "state": "live" if row.revoked_at is None else "revoked",
+        "cap_usd": None if row.monthly_cap_nusd is None else usd(row.monthly_cap_nusd),
+        "rpm": row.rpm_limit,
+        "rpd": row.rpd_limit,
+        "seats": row.max_devices,
+        "install_id_required": row.require_install_id,
+        "allowed_providers": row.allowed_providers,
+        "allowed_models": row.allowed_models,
+    }
+    if isinstance(row, store.ListedKey):
+        shown |= {"spent_usd": usd(row.spent_nusd), "held_usd": usd(row.held_nusd)}
+    return shown
+
+
+def fields(
+    label: str | None,
+    cap_cents: int | None,
+    rpm: int | None,
+    rpd: int | None,
+    seats: int | None,
+    require_install_id: bool | None,
+    providers: str | None,
+    models: str | None,
+) -> dict[str, Any]:
+    """The wire fields of what was given."""
+    given = {
+        "label": label,
+        "monthly_cap_cents": cap_cents,
+        "rpm_limit": rpm,
+        "rpd_limit": rpd,
+        "max_devices": seats,
+        "require_install_id": require_install_id,
+        "allowed_providers": providers,
+        "allowed_models": models,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+Label = typer.Option(None, help="What the key is for.")
+Cap = typer.Option(None, "--cap-cents", help="Monthly cap of the key in cents, a hard value of its own.")
+Rpm = typer.Option(None, help="Requests a minute.")
+Rpd = typer.Option(None, help="Requests a day.")
+Seats = typer.Option(None, help="Device seats; 0: no limit.")
+Require = typer.Option(None, help="Whether every call must name its device.")
+Providers = typer.Option(None, help="Allowed providers, comma-separated; narrows the customer's.")
+Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}.')
+
+
+@commands.command("list")
+def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
+    """A customer's keys, newest first, with this month's figures."""
+
+    async def work(session: Session) -> list[store.ListedKey]:
+        found = await find_customer(session.pool, customer)
+        return await store.keys(session.pool, found.id, limit=MOST_LISTED)
+
+    rows = [record(row) for row in with_database(work)]
+    if not as_json:
+        names = ("id", "last4", "label", "role", "state", "cap_usd", "rpm", "rpd", "seats", "spent_usd", "held_usd")
+        rows = [{name: row[name] for name in names} for row in rows]
+    print_rows(rows, as_json=as_json, title="keys")
+
+
+@commands.command()
+def create(
+    customer: str = typer.Argument(help="Id or email."),
+    role: str = typer.Option("deployer", help="viewer, deployer, admin or owner."),
+    label: str = Label,
+    cap_cents: int = Cap,
+    rpm: int = Rpm,
+    rpd: int = Rpd,
+    seats: int = Seats,
+    require_install_id: bool = Require,
+    providers: str = Providers,
+    models: str = Models,
+    as_json: AsJson = False,
+) -> None:
+    """Create a key. It is printed once and kept nowhere."""
+    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models) | {"role": role}
+
+    async def work(session: Session) -> rules.MadeKey:
+        found = await find_customer(session.pool, customer)
+        return await rules.create_key(
+            session.pool, found.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
+        )
+
+    made = with_database(work)
+    print_record({"key": made.key} | record(made.row), as_json=as_json)
+
+
+@commands.command()
+def change(
+    key_id: int,
+    label: str = Label,
+    cap_cents: int = Cap,
+    rpm: int = Rpm,
+    rpd: int = Rpd,
+    seats: int = Seats,
+    require_install_id: bool = Require,
+    providers: str = Providers,
+    models: str = Models,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given; the next call goes by it."""
+    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models)
+    print_record(record(changed(key_id, given)), as_json=as_json)
+
+
+@commands.command()
+def rotate(key_id: int, as_json: AsJson = False) -> None:
+    """Put a new key in the place of an old one: settings and spend stay, the old one is revoked."""
+
+    async def work(session: Session) -> rules.MadeKey:
+        return await rules.rotate_key(
+            session.pool, key_id, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
+        )
+
+    made = with_database(work)
+    print_record({"key": made.key} | record(made.row), as_json=as_json)
+
+
+@commands.command()
+def revoke(key_id: int, as_json: AsJson = False) -> None:
+    """Refuse a key, from the next call on."""
+    print_record(record(changed(key_id, {"revoked": True})), as_json=as_json)
+
+
+@commands.command()
+def unrevoke(key_id: int, as_json: AsJson = False) -> None:
+    """Let a revoked key live again."""
+    print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
+
+
+def changed(key_id: int, given: dict[str, Any]) -> store.Key:
+    """A key after a change."""
+
+    async def work(session: Session) -> store.Key:
+        return await rules.change_key(session.pool, key_id, given, actor=ACTOR, request_id=REQUEST_ID)
+
+    return with_database(work)

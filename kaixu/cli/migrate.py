@@ -1,0 +1,30 @@
+"""`kaixu migrate`: bring the database to the schema of this version."""
+
+from __future__ import annotations
+
+import typer
+
+from kaixu.store.migrate import migrate as apply
+
+from .report import print_rows
+from .session import AsJson, Session, with_database
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(migrate)
+
+
+def migrate(
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be applied."),
+    as_json: AsJson = False,
+) -> None:
+    """Apply what the database lacks; safe to run from any number of machines at once."""
+
+    async def work(session: Session) -> list[str]:
+        async with session.pool.acquire() as connection:
+            return await apply(connection, dry_run=dry_run)
+
+    names = with_database(work, migrated=False)
+    title = "needed" if dry_run else "applied"
+    print_rows([{"file": name} for name in names], as_json=as_json, title=title)

@@ -1,0 +1,43 @@
+"""What commands print: a table in a terminal, JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import typer
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout, and nothing else there."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None) -> None:
+    """Rows with the same columns. Money is text already; None is shown as a dash."""
+    if as_json:
+        print_json(rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        typer.echo(f"{title or 'rows'}: none")
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    Console(highlight=False, markup=False).print(table)
+
+
+def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """One thing, a field a line."""
+    if as_json:
+        print_json(record)
+        return
+    width = max(map(len, record))
+    for name, value in record.items():
+        typer.echo(f"{name.replace('_', ' '):<{width}}  {'–' if value is None else value}")

@@ -1,0 +1,109 @@
+"""What commands stand on: settings, secrets, a connection; and errors that end a command in one line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Annotated, TypeVar
+
+import asyncpg
+import typer
+
+from kaixu.catalog.build import build
+from kaixu.catalog.catalog import Catalog
+from kaixu.config.document import load
+from kaixu.config.environment import (
+    EnvironmentMistake,
+    Secrets,
+    Settings,
+    secrets_of,
+    settings_from_environment,
+)
+from kaixu.config.mistakes import ConfigError
+from kaixu.plugin.errors import KaixuError, PluginError
+from kaixu.store.embedded import EmbeddedPostgres
+from kaixu.store.migrate import MigrationError, migrate
+from kaixu.store.pool import open_pool
+
+Answer = TypeVar("Answer")
+
+#: `--json`, the same for every command.
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+#: Who the audit log names for a change from the command line.
+ACTOR = "operator"
+REQUEST_ID = "command-line"
+
+
+class Session:
+    """One command's view of the gateway."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
+        self.settings = settings
+        self.pool = pool
+
+    @property
+    def secrets(self) -> Secrets:
+        """The gateway's secrets: those of the environment, or those that `--dev` has kept."""
+        return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
+
+
+def fail(error: object, *, hint: str | None = None) -> typer.Exit:
+    """Say what went wrong, on stderr, and end with 1."""
+    typer.echo(str(error), err=True)
+    if hint:
+        typer.echo(hint, err=True)
+    return typer.Exit(1)
+
+
+def settings() -> Settings:
+    """The environment; ends the command where it is wrong."""
+    try:
+        return settings_from_environment()
+    except EnvironmentMistake as error:
+        raise fail(error) from None
+
+
+def catalog_of(given: Settings) -> Catalog:
+    """What kaixu.yaml switches on; ends the command where the file is wrong."""
+    import os
+
+    try:
+        path = given.kaixu_config
+        return build(load(path, os.environ), path.resolve().parent)
+    except (ConfigError, PluginError) as error:
+        raise fail(error) from None
+
+
+def with_database(work: Callable[[Session], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
+    """Run `work` with a connection to the gateway's database: the operator's own, or the embedded one.
+
+    `migrated` brings the schema up to date first. What is expected to go wrong
+    ends the command in one line.
+    """
+    given = settings()
+
+    async def run(dsn: str) -> Answer:
+        pool = await open_pool(dsn, most=2, pooler=given.kaixu_pooler)
+        try:
+            if migrated:
+                async with pool.acquire() as connection:
+                    await migrate(connection)
+            return await work(Session(given, pool))
+        finally:
+            await pool.close()
+
+    with ExitStack() as stack:
+        if given.database_url is not None:
+            dsn = given.database_url.get_secret_value()
+        else:
+            embedded = EmbeddedPostgres(given.kaixu_home)
+            dsn = embedded.start()
+            stack.callback(embedded.server.cleanup)  # leaves it running for a gateway that shares it
+        try:
+            return asyncio.run(run(dsn))
+        except KaixuError as error:
+            raise fail(error.message, hint=error.hint) from None
+        except (EnvironmentMistake, MigrationError) as error:
+            raise fail(error) from None

@@ -1,0 +1,130 @@
+"""`kaixu usage …`: what was used, and why it cost what it cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from kaixu.accounts.customers import find_customer
+from kaixu.accounts.explain import Explanation
+from kaixu.accounts.explain import explain as taken_apart
+from kaixu.accounts.usage import CustomerUsage, customer_usage
+from kaixu.config.price import usd
+
+from .report import print_json, print_record, print_rows
+from .session import AsJson, Session, with_database
+
+commands = typer.Typer(no_args_is_help=True, help="Usage: a customer's month, and one call taken apart.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="usage")
+
+
+@commands.command()
+def show(
+    customer: str = typer.Argument(help="Id or email."),
+    month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
+    as_json: AsJson = False,
+) -> None:
+    """A customer's month: totals, keys, newest calls."""
+
+    async def work(session: Session) -> CustomerUsage:
+        found = await find_customer(session.pool, customer)
+        return await customer_usage(session.pool, found.id, month=month)
+
+    used = with_database(work)
+    total = {
+        "customer": used.customer.email,
+        "month": f"{used.month:%Y-%m}",
+        "cap_usd": usd(used.cap_nusd),
+        "spent_usd": usd(used.total.spent_nusd),
+        "held_usd": usd(used.total.held_nusd),
+        "available_usd": usd(used.available_nusd),
+        "vendor_cost_usd": usd(used.total.vendor_cost_nusd),
+        "calls": used.total.calls,
+        "input_tokens": used.total.input_tokens,
+        "output_tokens": used.total.output_tokens,
+    }
+    keys = [
+        {
+            "key": f"{one.key_id} …{one.key_last4}",
+            "label": one.label,
+            "calls": one.calls,
+            "spent_usd": usd(one.spent_nusd),
+        }
+        for one in used.keys
+    ]
+    events = [
+        {
+            "id": one.id,
+            "at": one.created_at.isoformat(timespec="seconds"),
+            "model": f"{one.provider}/{one.model}",
+            "input": one.input_tokens,
+            "output": one.output_tokens,
+            "cost_usd": usd(one.cost_nusd),
+            "source": one.usage_source,
+            "end": one.end_reason,
+            "request_id": one.request_id,
+        }
+        for one in used.events
+    ]
+    if as_json:
+        print_json({"total": total, "keys": keys, "events": events})
+        return
+    print_record(total, as_json=False)
+    print_rows(keys, as_json=False, title="\nkeys")
+    print_rows(events[:20], as_json=False, title="\nnewest calls")
+
+
+@commands.command()
+def explain(
+    event: str = typer.Argument(help="An event's number, its ticket, or a request id."),
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a call's cost from its tokens and the price version it was billed by; exit 1 if it does not add up."""
+
+    async def work(session: Session) -> list[Explanation]:
+        return await taken_apart(session.pool, event)
+
+    found = with_database(work)
+    if as_json:
+        print_json(found)
+    else:
+        for one in found:
+            print_explanation(one)
+    if not all(one.adds_up for one in found):
+        raise typer.Exit(1)
+
+
+def print_explanation(one: Explanation) -> None:
+    """One call: its tokens line by line, the sum, and what was billed."""
+    event = one.event
+    record: dict[str, Any] = {
+        "event": event.id,
+        "ticket": event.ticket,
+        "request_id": event.request_id,
+        "model": f"{event.provider}/{event.model}",
+        "ended": event.end_reason,
+        "usage_from": event.usage_source,
+        "price_version": f"{event.price_id}, since {event.priced_at:%Y-%m-%d %H:%M}"
+        if event.priced_at
+        else event.price_id,
+    }
+    print_record(record, as_json=False)
+    lines = [
+        {
+            "kind": line.kind,
+            "tokens": line.tokens,
+            "usd_per_million": usd(line.rate),
+            "nano_dollars": f"{line.cost_millionths // 10**6}.{line.cost_millionths % 10**6:06d}",
+        }
+        for line in one.lines
+    ]
+    print_rows(lines, as_json=False)
+    word = "adds up" if one.adds_up else "DOES NOT ADD UP"
+    typer.echo(f"priced ${usd(one.priced_nusd or 0)}, billed ${usd(event.cost_nusd)}: {word}")
+    if one.note:
+        typer.echo(one.note)

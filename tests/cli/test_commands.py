@@ -1,0 +1,178 @@
+"""The command line against a real database: what an operator types, and what a script reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from kaixu.store.pool import open_pool
+from tests.support.process import SECRETS
+
+CONFIG = """
+lanes:
+  echo:
+    plugin: echo
+    models:
+      echo-chat: {type: chat, price: {input: 1, output: 2}}
+  vendor:
+    plugin: openai
+    api_key: ${NO_SUCH_KEY}
+    models:
+      chat: {type: chat, price: {input: 1, output: 2}}
+"""
+
+Kaixu = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def kaixu(tmp_path: Path, dsn: str) -> Kaixu:
+    """Run `kaixu …` with the test's database."""
+    (tmp_path / "kaixu.yaml").write_text(CONFIG)
+
+    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        import os
+
+        return subprocess.run(
+            [sys.executable, "-m", "kaixu", *words],
+            env={"PATH": os.environ["PATH"], "COLUMNS": "200", "DATABASE_URL": dsn, "KAIXU_HOME": str(tmp_path), **SECRETS, **environment},
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def read(ran: subprocess.CompletedProcess[str]) -> Any:
+    """The JSON that a command printed."""
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_a_customer_gets_a_key_and_loses_it(kaixu: Kaixu) -> None:
+    made = read(kaixu("customers", "create", "ada@example.com", "--cap-cents", "1234", "--json"))
+    assert (made["email"], made["cap_usd"]) == ("ada@example.com", "12.34")
+    key = read(kaixu("keys", "create", "ada@example.com", "--label", "laptop", "--rpm", "7", "--json"))
+    assert len(key["key"]) == 56
+    assert key["key"].startswith("kx_live_")
+    rotated = read(kaixu("keys", "rotate", str(key["id"]), "--json"))
+    assert (rotated["label"], rotated["rpm"]) == ("laptop", 7)
+    listed = kaixu("keys", "list", "ada@example.com", "--json")
+    assert key["key"] not in listed.stdout
+    assert [(one["id"], one["state"]) for one in read(listed)] == [(rotated["id"], "live"), (key["id"], "revoked")]
+    topped = read(kaixu("customers", "top-up", "500", "ada@example.com", "--idempotency-key", "one", "--json"))
+    again = read(kaixu("customers", "top-up", "500", "ada@example.com", "--idempotency-key", "one", "--json"))
+    assert (topped["extra_usd"], again["extra_usd"], again["applied"]) == ("5.00", "5.00", False)
+    assert read(kaixu("customers", "disable", "ada@example.com", "--json"))["active"] is False
+    assert kaixu("customers", "list").stdout.count("ada@example.com") == 1
+
+
+def test_what_an_operator_gets_wrong_is_one_line_and_a_hint(kaixu: Kaixu) -> None:
+    for words, said in (
+        (("customers", "create", "nonsense"), "email"),
+        (("customers", "create", "a@b.co", "--cap-cents", "-1"), "monthly_cap_cents"),
+        (("keys", "create", "nobody@example.com"), "there is no customer"),
+        (("keys", "rotate", "4711"), "there is no key 4711"),
+        (("usage", "explain", "4711"), "there is no usage event"),
+        (("usage", "show", "nobody@example.com"), "there is no customer"),
+    ):
+        ran = kaixu(*words)
+        assert ran.returncode == 1, words
+        assert said in ran.stderr, words
+        assert "Traceback" not in ran.stderr
+        assert ran.stdout == ""
+
+
+def test_serve_without_its_secrets_names_every_one_that_is_missing(kaixu: Kaixu) -> None:
+    ran = kaixu("serve", JWT_SECRET="", ADMIN_PASSWORD="")
+    assert ran.returncode == 1
+    assert "ADMIN_PASSWORD" in ran.stderr
+    assert "JWT_SECRET" in ran.stderr
+    assert "KEY_PEPPER" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_check_says_every_mistake_with_its_place(kaixu: Kaixu, tmp_path: Path) -> None:
+    assert kaixu("check").returncode == 0
+    (tmp_path / "kaixu.yaml").write_text(CONFIG.replace("api_key", "api_kee").replace("type: chat", "type: chatt", 1))
+    ran = kaixu("check")
+    assert ran.returncode == 1
+    assert "kaixu.yaml:6:" in ran.stderr
+    (tmp_path / "kaixu.yaml").write_text(CONFIG.replace("api_key", "api_kee"))
+    ran = kaixu("check")
+    assert ran.returncode == 1
+    assert "kaixu.yaml:9:5: `api_kee`" in ran.stderr
+    assert "did you mean `api_key`" in ran.stderr
+
+
+def test_plugins_and_doctor_show_what_is_off_and_why(kaixu: Kaixu) -> None:
+    states = {one["name"]: one["state"] for one in read(kaixu("plugins", "--json"))}
+    assert states["echo"] == "on"
+    assert "needs migrations" not in kaixu("doctor").stdout
+    rows = {row["what"]: row for row in read(kaixu("doctor", "--json"))}
+    assert rows["lane vendor"] == {"what": "lane vendor", "state": "off", "detail": "NO_SUCH_KEY is not set"}
+    assert rows["schema"]["state"] == "ok"
+
+
+def test_migrate_says_what_an_empty_database_needs(kaixu: Kaixu, server_dsn: str) -> None:
+    from tests.conftest import with_database
+
+    async def make() -> None:
+        connection = await asyncpg.connect(server_dsn)
+        await connection.execute("drop database if exists kaixu_blank")
+        await connection.execute("create database kaixu_blank")
+        await connection.close()
+
+    asyncio.run(make())
+    blank = {"DATABASE_URL": with_database(server_dsn, "kaixu_blank")}
+    needed = read(kaixu("migrate", "--dry-run", "--json", **blank))
+    assert {"file": "migrations/0001_customers.sql"} in needed
+    assert kaixu("doctor", **blank).returncode == 1
+    assert read(kaixu("migrate", "--json", **blank)) == needed
+    assert read(kaixu("migrate", "--json", **blank)) == []
+
+
+def test_reconcile_ends_with_1_at_the_first_figure_that_does_not_add_up(kaixu: Kaixu, dsn: str) -> None:
+    read(kaixu("customers", "create", "ada@example.com", "--json"))
+    read(kaixu("customers", "top-up", "500", "ada@example.com", "--json"))
+    assert read(kaixu("reconcile", "--json"))["differences"] == []
+
+    async def spoil() -> None:
+        pool = await open_pool(dsn)
+        await pool.execute("update kaixu.customer_month set spent_nusd = spent_nusd + 1")
+        await pool.close()
+
+    asyncio.run(spoil())
+    ran = kaixu("reconcile", "--json")
+    assert ran.returncode == 1
+    assert any(one["figure"] == "spent_nusd" for one in json.loads(ran.stdout)["differences"])
+
+
+def test_import_kaixu_loads_nothing_else() -> None:
+    subprocess.run(
+        [sys.executable, "-c", "import kaixu, sys; assert not {'quart', 'asyncpg', 'pydantic'} & set(sys.modules)"],
+        check=True,
+    )
+
+
+def test_every_command_has_help() -> None:
+    ran = subprocess.run([sys.executable, "-m", "kaixu", "--help"], capture_output=True, text=True, check=True)
+    for command in (
+        "serve",
+        "check",
+        "reload",
+        "migrate",
+        "doctor",
+        "reconcile",
+        "plugins",
+        "customers",
+        "keys",
+        "usage",
+    ):
+        assert f" {command} " in ran.stdout
