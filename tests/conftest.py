@@ -19,6 +19,7 @@ from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.pool import open_pool
 
+PRISTINE = "kaixu_pristine"
 TEMPLATE = "kaixu_template"
 
 
@@ -43,17 +44,35 @@ def server_dsn() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(server_dsn: str) -> str:
-    """The name of a migrated, empty database."""
+def pristine(server_dsn: str) -> str:
+    """The name of a migrated, empty database that every test's own is copied from.
+
+    Nobody connects to it: what is done there and rolled back has still moved its sequences on.
+    """
+
+    async def make() -> None:
+        connection = await asyncpg.connect(server_dsn)
+        await connection.execute(f"drop database if exists {PRISTINE}")
+        await connection.execute(f"create database {PRISTINE}")
+        migrated = await asyncpg.connect(with_database(server_dsn, PRISTINE))
+        await migrate(migrated)
+        await ensure_partitions(migrated)
+        await migrated.close()
+        await connection.execute(f"alter database {PRISTINE} allow_connections false")
+        await connection.close()
+
+    asyncio.run(make())
+    return PRISTINE
+
+
+@pytest.fixture(scope="session")
+def template(server_dsn: str, pristine: str) -> str:
+    """The name of a migrated, empty database to work in, for tests that roll back all they do."""
 
     async def make() -> None:
         connection = await asyncpg.connect(server_dsn)
         await connection.execute(f"drop database if exists {TEMPLATE}")
-        await connection.execute(f"create database {TEMPLATE}")
-        await connection.close()
-        connection = await asyncpg.connect(with_database(server_dsn, TEMPLATE))
-        await migrate(connection)
-        await ensure_partitions(connection)
+        await connection.execute(f"create database {TEMPLATE} template {pristine}")
         await connection.close()
 
     asyncio.run(make())
@@ -61,12 +80,12 @@ def template(server_dsn: str) -> str:
 
 
 @pytest.fixture
-async def dsn(server_dsn: str, template: str) -> AsyncIterator[str]:
+async def dsn(server_dsn: str, pristine: str) -> AsyncIterator[str]:
     """A migrated database of this test's own."""
     name = f"kaixu_{uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_dsn)
     try:
-        await connection.execute(f"create database {name} template {template}")
+        await connection.execute(f"create database {name} template {pristine}")
         yield with_database(server_dsn, name)
         await connection.execute(f"drop database {name} with (force)")
     finally:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-import asyncpg
 import msgspec
 
 from kaixu.store.pool import database
+from kaixu.store.query import Session
 from kaixu.store.reconcile import Difference, differences, over_cap
 
 
@@ -22,7 +22,7 @@ class Reconciled(msgspec.Struct, frozen=True):
     notes: list[Difference]
 
 
-async def reconcile(connection: asyncpg.Connection, *, month: date | None = None) -> Reconciled:
+async def reconcile(connection: Session, *, month: date | None = None) -> Reconciled:
     """Compare every figure that is kept with the rows it stands for; in one month, or in all.
 
     Nothing is written and nothing is locked; calls go on meanwhile, the snapshot stays.

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
+from .failure import CommandFailed
+from .lazy import Commands
+
 app = typer.Typer(
-    name="kaixu",
-    help="The kAIxU Gateway.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    name="kaixu", cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+
+
+@app.callback()
+def kaixu() -> None:
+    """The kAIxU Gateway."""
 
 
 def main() -> None:
     """`kaixu`."""
-    commands()()
-
-
-def commands() -> typer.Typer:
-    """Every command, registered once."""
-    if not app.registered_commands:
-        from . import check, customers, doctor, keys, migrate, plugins, reconcile, serve, usage
-
-        for group in (serve, check, migrate, doctor, reconcile, plugins, customers, keys, usage):
-            group.register(app)
-    return app
+    try:
+        app()
+    except CommandFailed as error:
+        typer.echo(error.said, err=True)
+        if error.hint:
+            typer.echo(error.hint, err=True)
+        sys.exit(1)

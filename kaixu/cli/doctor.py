@@ -1,20 +1,34 @@
-"""`kaixu doctor`: how the gateway is doing, and what is wrong."""
+"""`kaixu doctor`: how the gateway is doing, and what is wrong; as far as one gets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from kaixu import __version__
-from kaixu.assets import asset
-from kaixu.store.migrate import BOOTSTRAP, pending, steps_of
+from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
+from kaixu.store import state
+from kaixu.store.migrate import MigrationError
+from kaixu.store.partitions import month_after
+from kaixu.store.spool import read
 
+from .check import catalog_at
+from .failure import CommandFailed
+from .migrate import needed
 from .report import print_rows
-from .session import AsJson, Session, catalog_of, with_database
+from .session import AsJson, Session, settings, with_database
 
 #: Expired for longer than this, a reservation should have been ended by some gateway.
-OVERDUE = "1 minute"
+OVERDUE_S = 60
+
+#: Holds and windows go by the database's clock, tokens by ours.
+MOST_SKEW_S = 5
+
+Row = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,49 +37,97 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at database, schema, lanes, spool and reservations; exit 1 if something is wrong."""
-    rows = with_database(examine, migrated=False)
+    """Look at secrets, database, schema, lanes, spool and reservations; exit 1 if something is wrong."""
+    given = settings()
+    rows = [row("version", True, __version__), secrets_row(given)]
+    try:
+        rows += with_database(examine, migrated=False)
+    except CommandFailed as error:
+        rows.append(row("postgres", False, error.said))
+    rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home / "spool")]
     print_rows(rows, as_json=as_json)
-    if any(row["state"] == "wrong" for row in rows):
+    if any(one["state"] == "wrong" for one in rows):
         raise typer.Exit(1)
 
 
-async def examine(session: Session) -> list[dict[str, Any]]:
-    """One row a thing: what, its state ("ok", "off", "wrong"), and detail."""
-    rows: list[dict[str, Any]] = []
+def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
+    """One thing that was looked at: its state is "ok", "off" or "wrong"."""
+    return {"what": what, "state": "ok" if good else bad, "detail": detail}
 
-    def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> None:
-        rows.append({"what": what, "state": "ok" if good else bad, "detail": detail})
 
-    given, pool = session.settings, session.pool
-    row("version", True, __version__)
-    version = await pool.fetchval("show server_version_num")
-    where = "embedded" if given.database_url is None else "DATABASE_URL"
-    row("postgres", int(version) >= 150000, f"{await pool.fetchval('show server_version')} ({where})")
-    vector = await pool.fetchval("select default_version from pg_available_extensions where name = 'vector'")
-    row("pgvector", vector is not None, vector or "not installed on the server", bad="off")
-    async with pool.acquire() as connection:
-        await connection.execute(BOOTSTRAP)
-        needed = [step.name for step in await pending(connection, steps_of(asset("schema")))]
-    row("schema", not needed, "up to date" if not needed else f"needs {', '.join(needed)}: run `kaixu migrate`")
-    if not needed:
-        overdue = await pool.fetchval(
-            "select count(*) from kaixu.reservation where expires_at < now() - $1::text::interval", OVERDUE
+def secrets_row(given: Settings) -> Row:
+    """Whether `kaixu serve` would find its secrets, and keeps them to itself."""
+    kept = given.kaixu_home / "secrets.json"
+    try:
+        secrets_of(given, dev=kept.exists())
+    except EnvironmentMistake as error:
+        return row("secrets", False, str(error))
+    if not kept.exists():
+        return row("secrets", True, "from the environment")
+    private = kept.stat().st_mode & 0o077 == 0
+    return row("secrets", private, f"kept in {kept}" if private else f"others can read {kept}: chmod 600 it")
+
+
+async def examine(session: Session) -> list[Row]:
+    """The database's rows."""
+    async with session.pool.acquire() as connection:
+        server = await state.server(connection)
+        kind = "embedded" if session.settings.database_url is None else "DATABASE_URL"
+        vector = server.vector_installed or server.vector_available
+        skew_s = abs((datetime.now(UTC) - server.now).total_seconds())
+        durable = server.fsync and server.full_page_writes
+        rows = [
+            row(
+                "postgres", server.version_number >= 150000, f"{server.version} ({kind}), {server.size_bytes >> 20} MiB"
+            ),
+            row("pgvector", vector is not None, vector or "not installed on the server", bad="off"),
+            row("durability", durable, "settled money survives a power cut" if durable else "fsync is off"),
+            row("clock", skew_s <= MOST_SKEW_S, f"{skew_s:.1f} s from the database's"),
+        ]
+        try:
+            missing = await needed(connection)
+        except MigrationError as error:
+            return [*rows, row("schema", False, str(error))]
+        if missing:
+            return [*rows, row("schema", False, f"needs {', '.join(missing)}: run `kaixu migrate`")]
+        rows.append(row("schema", True, "up to date"))
+        holds = await state.holds(connection)
+        overdue = (holds.oldest_expired_s or 0) > OVERDUE_S
+        detail = f"{holds.running} in flight, {holds.expired} expired"
+        rows.append(row("reservations", not overdue, f"{detail}; a running gateway ends them" if overdue else detail))
+        return [*rows, *partition_rows(await state.partitions(connection), await state.strays(connection))]
+
+
+def partition_rows(names: list[str], strays: int) -> Iterator[Row]:
+    """Whether this month and the next have their place."""
+    month = datetime.now(UTC).date().replace(day=1)
+    wanted = [f"usage_event_{one:%Y_%m}" for one in (month, month_after(month))]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        yield row("partitions", False, f"missing: {', '.join(missing)}: run `kaixu migrate`", bad="off")
+    elif strays:
+        yield row(
+            "partitions", False, f"{strays} events outside their month's partition; only speed suffers", bad="off"
         )
-        row("reservations", overdue == 0, f"{overdue} overdue" if overdue else "none overdue")
-        stray = await pool.fetchval("select count(*) from kaixu.usage_event_other")
-        row(
-            "partitions",
-            stray == 0,
-            f"{stray} events outside their month's partition" if stray else "in place",
-            bad="off",
+    else:
+        yield row("partitions", True, f"in place up to {names[-1].removeprefix('usage_event_').replace('_', '-')}")
+
+
+def lane_rows(config: Path) -> Iterator[Row]:
+    """kaixu.yaml, and every lane that it declares."""
+    wrong: list[str] = []
+    catalog = catalog_at(config, wrong)
+    yield row("config", not wrong, "\n".join(dict.fromkeys(wrong)) or str(config))
+    for name, lane in (catalog.lanes if catalog is not None else {}).items():
+        yield row(
+            f"lane {name}", lane.state == "on", lane.reason or "on", bad="off" if lane.state == "off" else "wrong"
         )
-    catalog = catalog_of(given)
-    for name, state in catalog.lanes.items():
-        row(f"lane {name}", state.state == "on", state.reason or "on", bad="off" if state.state == "off" else "wrong")
-    spool = given.kaixu_home / "spool"
-    waiting = list(spool.glob("*.jsonl"))
-    row("spool", not waiting, f"{len(waiting)} files wait to be replayed" if waiting else "empty", bad="off")
-    refused = list((spool / "refused").glob("*.jsonl"))
-    row("refused settlements", not refused, f"{len(refused)} in {spool / 'refused'}" if refused else "none")
-    return rows
+
+
+def spool_rows(spool: Path) -> Iterator[Row]:
+    """Settlements that are not in the database: spooled while it was away, or refused by it."""
+    waiting = sum(len(read(path)) for path in spool.glob("*.jsonl"))
+    yield row("spool", not waiting, f"{waiting} settlements wait to be written" if waiting else "empty", bad="off")
+    refused = spool / "refused"
+    kept = sum(len(read(path)) for path in refused.glob("*.jsonl"))
+    yield row("refused settlements", not kept, f"{kept} in {refused}" if kept else "none")

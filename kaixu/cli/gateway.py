@@ -76,6 +76,7 @@ class Gateway:
             lifetime_s=document.gateway.reservation_s,
             default_rpm=settings.default_rpm_limit,
             running=lambda: gate.holds(),
+            calls=lambda: len(gate.in_flight) + gate.entering,
         )
         webhook = settings.alert_webhook_url
         alerts = Alerts(

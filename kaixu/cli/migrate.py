@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from kaixu.store.migrate import migrate as apply
+from kaixu.store.partitions import ensure_partitions
+from kaixu.store.query import Session as Connection
 
 from .report import print_rows
 from .session import AsJson, Session, with_database
@@ -23,8 +25,25 @@ def migrate(
 
     async def work(session: Session) -> list[str]:
         async with session.pool.acquire() as connection:
-            return await apply(connection, dry_run=dry_run)
+            if dry_run:
+                return await needed(connection)
+            applied = await apply(connection)
+            await ensure_partitions(connection)
+            return applied
 
     names = with_database(work, migrated=False)
     title = "needed" if dry_run else "applied"
     print_rows([{"file": name} for name in names], as_json=as_json, title=title)
+
+
+async def needed(connection: Connection) -> list[str]:
+    """What the database lacks. Raises `MigrationError`.
+
+    Nothing stays of the question, not even the table that it is asked of.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        return await apply(connection, dry_run=True)
+    finally:
+        await transaction.rollback()

@@ -8,6 +8,7 @@ from kaixu.accounts import fields
 from kaixu.accounts.reconcile import Reconciled
 from kaixu.accounts.reconcile import reconcile as prove
 
+from .failure import fail
 from .report import print_json, print_record, print_rows
 from .session import AsJson, Session, with_database
 
@@ -24,11 +25,14 @@ def reconcile(
     month: str = typer.Option(None, help="Only this month, as 2026-11."),
     as_json: AsJson = False,
 ) -> None:
-    """Prove for every customer, key and month that events, spend, holds and top-ups add up; exit 1 where not."""
+    """Prove for every customer, key and month that events, spend, holds and top-ups add up.
+
+    Exits 1 with the first figure that does not. Writes nothing; calls may go on meanwhile.
+    """
 
     async def work(session: Session) -> Reconciled:
         async with session.pool.acquire() as connection:
-            return await prove(connection, month=fields.month(month, "month"))  # type: ignore[arg-type]
+            return await prove(connection, month=fields.month(month, "month"))
 
     found = with_database(work)
     if as_json:
@@ -51,8 +55,12 @@ def reconcile(
                     title=title,
                 )
     if found.differences:
-        typer.echo(f"{len(found.differences)} figures do not add up", err=True)
-        raise typer.Exit(1)
+        first = found.differences[0]
+        month_of = "" if first.month is None else f" in {first.month:%Y-%m} ({first.book})"
+        raise fail(
+            f"{len(found.differences)} figures do not add up; the first: {first.what} {first.id}{month_of}, "
+            f"{first.figure}: kept {first.kept}, proven {first.proven}"
+        )
 
 
 def astuple(row: object) -> tuple[object, ...]:

@@ -21,10 +21,12 @@ from kaixu.config.environment import (
     settings_from_environment,
 )
 from kaixu.config.mistakes import ConfigError
-from kaixu.plugin.errors import KaixuError, PluginError
+from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import MigrationError, migrate
 from kaixu.store.pool import open_pool
+
+from .failure import fail
 
 Answer = TypeVar("Answer")
 
@@ -34,6 +36,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 #: Who the audit log names for a change from the command line.
 ACTOR = "operator"
 REQUEST_ID = "command-line"
+
+#: What Postgres says of a wrong DATABASE_URL, and of a schema that is not there, or not yet this one.
+REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+NO_SCHEMA = (
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
+)
 
 
 class Session:
@@ -47,14 +58,6 @@ class Session:
     def secrets(self) -> Secrets:
         """The gateway's secrets: those of the environment, or those that `--dev` has kept."""
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
-
-
-def fail(error: object, *, hint: str | None = None) -> typer.Exit:
-    """Say what went wrong, on stderr, and end with 1."""
-    typer.echo(str(error), err=True)
-    if hint:
-        typer.echo(hint, err=True)
-    return typer.Exit(1)
 
 
 def settings() -> Settings:
@@ -85,7 +88,8 @@ def with_database(work: Callable[[Session], Awaitable[Answer]], *, migrated: boo
     given = settings()
 
     async def run(dsn: str) -> Answer:
-        pool = await open_pool(dsn, most=2, pooler=given.kaixu_pooler)
+        # Nobody waits behind a command: its statements take as long as they take.
+        pool = await open_pool(dsn, most=2, pooler=given.kaixu_pooler, statement_s=None)
         try:
             if migrated:
                 async with pool.acquire() as connection:
@@ -103,7 +107,14 @@ def with_database(work: Callable[[Session], Awaitable[Answer]], *, migrated: boo
             stack.callback(embedded.server.cleanup)  # leaves it running for a gateway that shares it
         try:
             return asyncio.run(run(dsn))
+        except DatabaseAway as error:
+            why = f": {error.__cause__}" if error.__cause__ is not None and str(error.__cause__) else ""
+            raise fail(f"{error.message}{why}", hint="Look at DATABASE_URL.") from None
         except KaixuError as error:
             raise fail(error.message, hint=error.hint) from None
         except (EnvironmentMistake, MigrationError) as error:
             raise fail(error) from None
+        except REFUSED as error:
+            raise fail(f"the database refuses us: {error}", hint="Look at DATABASE_URL.") from None
+        except NO_SCHEMA:
+            raise fail("the database lacks this version's schema", hint="Run `kaixu migrate`.") from None

@@ -50,7 +50,7 @@ def create_app(core: Core) -> Quart:
     """An application around an opened gateway."""
     app = Application(Edge(origins_of(core.settings.allowed_origins, core.gateway.allow_origins)))
     app.config["MAX_CONTENT_LENGTH"] = core.gateway.body_limit_bytes
-    app.config["BODY_TIMEOUT"] = 60
+    app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.strict_slashes = False
     errors.install(app, core.monitor)

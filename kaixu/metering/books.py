@@ -19,6 +19,11 @@ from kaixu.store.spool import Spool, read
 
 log = logging.getLogger(__name__)
 
+#: From so many calls in flight on, batches gather for a moment before they leave; the more calls, the longer.
+BUSY_CALLS = 12
+GATHER_S_A_CALL = 0.00006
+MOST_GATHER_S = 0.004
+
 #: How many spooled settlements are replayed in one statement.
 REPLAYED_AT_ONCE = 200
 
@@ -39,6 +44,7 @@ class Books:
         lifetime_s: int,
         default_rpm: int,
         running: Callable[[], list[Hold]],
+        calls: Callable[[], int] = lambda: 0,
     ) -> None:
         self.pool = pool
         self.spool = spool
@@ -46,10 +52,15 @@ class Books:
         self.lifetime_s = lifetime_s
         self.default_rpm = default_rpm
         self.running = running
+        self.calls = calls
         self.away = False
         self.unanswered: list[UUID] = []  # tickets whose admission broke off: the database may hold money for them
-        self._admissions: Group[Ask, Verdict] = Group(self._admit)
-        self._settlements: Group[Settlement, Settled | None] = Group(self._settle)
+        self._admissions: Group[Ask, Verdict] = Group(self._admit, pause_s=self._pause_s)
+        self._settlements: Group[Settlement, Settled | None] = Group(self._settle, pause_s=self._pause_s)
+
+    def _pause_s(self) -> float:
+        calls = self.calls()
+        return 0.0 if calls < BUSY_CALLS else min(calls * GATHER_S_A_CALL, MOST_GATHER_S)
 
     def admit(self, ask: Ask) -> asyncio.Future[Verdict]:
         """Put one call into the next group. Raises `DatabaseAway` at once where that is known."""

@@ -18,11 +18,22 @@ class Group(Generic[Ask, Answer]):
     One batch is under way at a time, so the busier it gets the larger the
     batches, and a single caller waits for nobody. An ask is never taken back:
     whoever stops waiting must undo it by its own id.
+
+    `pause_s` says how long to gather before a batch leaves: a batch costs about
+    as much as the calls in it, so under load a few milliseconds of waiting
+    (which the calls would otherwise spend waiting for the processor) pay.
     """
 
-    def __init__(self, send: Callable[[list[Ask]], Awaitable[Sequence[Answer]]], *, most: int = 256) -> None:
+    def __init__(
+        self,
+        send: Callable[[list[Ask]], Awaitable[Sequence[Answer]]],
+        *,
+        most: int = 256,
+        pause_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._send = send
         self._most = most
+        self._pause_s = pause_s
         self._waiting: list[tuple[Ask, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -37,6 +48,9 @@ class Group(Generic[Ask, Answer]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                pause_s = self._pause_s()
+                if pause_s:
+                    await asyncio.sleep(pause_s)
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._deliver(batch)
         finally:

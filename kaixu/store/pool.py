@@ -52,11 +52,14 @@ async def keep_nothing(connection: asyncpg.Connection) -> None:
     """What asyncpg would reset between two users of a connection is never set here, so that round trip is saved."""
 
 
-async def open_pool(dsn: str, *, most: int = 10, pooler: bool = False) -> asyncpg.Pool:
+async def open_pool(
+    dsn: str, *, most: int = 10, pooler: bool = False, statement_s: float | None = STATEMENT_S
+) -> asyncpg.Pool:
     """Connections to `dsn`: at least two are made now, at most `most` are kept.
 
     `pooler` is for PgBouncer and Neon's pooler in transaction mode: nothing is
-    kept in the session, so statements are not prepared ahead.
+    kept in the session, so statements are not prepared ahead. A statement that
+    takes longer than `statement_s` seconds is given up; None: none is.
 
     Raises `DatabaseAway`.
     """
@@ -66,7 +69,7 @@ async def open_pool(dsn: str, *, most: int = 10, pooler: bool = False) -> asyncp
             dsn,
             min_size=min(2, most),
             max_size=most,
-            command_timeout=STATEMENT_S,
+            command_timeout=statement_s,
             timeout=5,
             max_inactive_connection_lifetime=300,
             init=prepare_connection,

@@ -22,7 +22,7 @@ class Connection(Protocol):
 class Session(Connection, Protocol):
     """A connection of one's own, on which transactions can be begun."""
 
-    def transaction(self) -> Any: ...
+    def transaction(self, *, isolation: Any = None, readonly: bool = False) -> Any: ...
 
 
 class Query(Generic[Row]):

@@ -13,12 +13,11 @@ from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash, ne
 BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-@given(st.integers())
-def test_a_new_key_has_56_characters_and_looks_like_one(_: int) -> None:
-    key = new_key()
-    assert len(key) == 56
-    assert key.startswith("kx_live_")
-    assert is_key_shaped(key)
+def test_a_new_key_has_56_characters_and_looks_like_one() -> None:
+    for key in {new_key() for _ in range(1000)}:
+        assert len(key) == 56
+        assert key.startswith("kx_live_")
+        assert is_key_shaped(key)
 
 
 def test_no_two_keys_are_alike() -> None:

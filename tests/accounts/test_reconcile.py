@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import asyncpg
 import pytest
 
@@ -38,7 +40,7 @@ async def busy(pool: asyncpg.Pool, by: By) -> int:
 async def found(pool: asyncpg.Pool) -> Reconciled:
     """What does not add up."""
     async with pool.acquire() as connection:
-        return await reconcile(connection)  # type: ignore[arg-type]
+        return await reconcile(connection)
 
 
 async def test_books_that_add_up_are_proven(pool: asyncpg.Pool, by: By) -> None:
@@ -100,9 +102,7 @@ async def test_a_lowered_cap_is_a_note_and_no_mistake(pool: asyncpg.Pool, by: By
 
 
 async def test_one_month_can_be_proven_alone(pool: asyncpg.Pool, by: By) -> None:
-    from datetime import date
-
     await busy(pool, by)
     await pool.execute("update kaixu.customer_month set spent_nusd = spent_nusd + 1 where calls > 0")
     async with pool.acquire() as connection:
-        assert (await reconcile(connection, month=date(2026, 2, 1))).differences == []  # type: ignore[arg-type]
+        assert (await reconcile(connection, month=date(2026, 2, 1))).differences == []

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Message, TextPart
 
-#: In Jinja, as llama.cpp's chat templates are. What the system says comes first: after the examples it is taken for one.
+#: In Jinja, as llama.cpp's chat templates are. What the system says comes first: later it would pass for an example.
 TEMPLATE = """\
 {%- for message in messages if message.role in ('system', 'developer') -%}
 {{ message.content + '\\n\\n' }}

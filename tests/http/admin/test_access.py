@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import jwt
 import msgspec
@@ -11,6 +12,7 @@ from quart import Quart
 
 from kaixu.http.core import Core
 from kaixu.http.tokens import make_admin_token, make_session_token, signing_key
+from kaixu.ops.events import MonitorEvent
 
 from .conftest import Operator
 
@@ -76,7 +78,7 @@ async def test_the_password_header_is_off_unless_switched_on(app: Quart, core: C
 
 
 async def test_replies_are_kept_by_nobody_and_changes_are_seen(
-    app: Quart, operator: Operator, seen: list[object]
+    app: Quart, operator: Operator, seen: Sequence[MonitorEvent]
 ) -> None:
     response = await app.test_client().get("/api/admin-customers", headers=operator.headers)
     assert response.headers["cache-control"] == "no-store"

@@ -1,0 +1,54 @@
+"""The table of commands: each is imported when it is run, so that `kaixu --help` need not load the gateway."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+#: Command → its module and its sentence; the module's `register(app)` adds the command, or the group of commands.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("serve", "Run the gateway."),
+    "reload": ("serve", "Have the running gateway read kaixu.yaml again."),
+    "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
+    "migrate": ("migrate", "Apply what the database lacks; safe to run from any number of machines at once."),
+    "doctor": (
+        "doctor",
+        "Look at secrets, database, schema, lanes, spool and reservations; exit 1 if something is wrong.",
+    ),
+    "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
+    "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
+    "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
+    "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
+    "usage": ("usage", "Usage: a customer's month, and one call taken apart."),
+}
+
+
+class Commands(TyperGroup):
+    """Knows its commands by name and sentence, and the rest when one of them is asked for."""
+
+    listing = False
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        """The command; while the list is shown, its sentence is enough."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, sentence = COMMANDS[cmd_name]
+        if self.listing:
+            return TyperCommand(cmd_name, help=sentence)
+        home = typer.Typer(add_completion=False)
+        home.callback()(lambda: None)  # with one, even a lone command is a group's
+        import_module(f".{module}", __package__).register(home)
+        command = typer.main.get_group(home).commands[cmd_name]
+        assert isinstance(command, TyperCommand | TyperGroup)
+        return command
+
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
+        """The list of commands, without loading one."""
+        self.listing = True
+        super().format_help(ctx, formatter)  # type: ignore[arg-type]

@@ -1,0 +1,143 @@
+"""The schema: applied once, by one at a time, and never over something it does not know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from kaixu.assets import asset
+from kaixu.store.migrate import MigrationError, migrate, pending, steps_of
+from tests.conftest import with_database
+
+ALL = [step.name for step in steps_of(asset("schema"))]
+
+
+@pytest.fixture
+async def blank_dsn(server_dsn: str) -> AsyncIterator[str]:
+    """A database with nothing in it."""
+    name = f"kaixu_blank_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server_dsn)
+    try:
+        await connection.execute(f"create database {name}")
+        yield with_database(server_dsn, name)
+        await connection.execute(f"drop database {name} with (force)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def blank(blank_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to it."""
+    connection = await asyncpg.connect(blank_dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def migrated(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database that lacks nothing."""
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+async def relations(connection: asyncpg.Connection) -> set[str]:
+    """The tables of the gateway."""
+    rows = await connection.fetch("select tablename from pg_tables where schemaname = 'kaixu'")
+    return {row["tablename"] for row in rows}
+
+
+async def test_an_empty_database_gets_everything_and_then_lacks_nothing(blank: asyncpg.Connection) -> None:
+    assert await migrate(blank) == ALL
+    assert {"customer", "virtual_key", "usage_event", "audit_event", "login_try"} <= await relations(blank)
+    assert await migrate(blank) == []
+
+
+async def test_a_dry_run_says_what_is_lacking_and_makes_none_of_it(blank: asyncpg.Connection) -> None:
+    assert await migrate(blank, dry_run=True) == ALL
+    assert await relations(blank) <= {"migration"}
+    assert await migrate(blank) == ALL
+
+
+async def test_of_many_replicas_that_start_at_once_one_migrates(blank_dsn: str) -> None:
+    connections = [await asyncpg.connect(blank_dsn) for _ in range(6)]
+    try:
+        applied = await asyncio.gather(*map(migrate, connections))
+    finally:
+        for connection in connections:
+            await connection.close()
+    assert sorted(applied, key=len) == [[]] * 5 + [ALL]
+
+
+async def test_a_migration_that_fails_leaves_the_database_as_it_was(blank: asyncpg.Connection) -> None:
+    # What 0002 makes is there already: 0001 has been applied by the time that is noticed.
+    await blank.execute("create schema kaixu; create table kaixu.price (note text)")
+    with pytest.raises(asyncpg.DuplicateTableError):
+        await migrate(blank)
+    assert await relations(blank) == {"price"}
+
+
+async def test_a_migration_that_was_edited_after_it_was_applied_is_refused(migrated: asyncpg.Connection) -> None:
+    await migrated.execute("update kaixu.migration set sha256 = repeat('0', 64) where name = $1", ALL[0])
+    with pytest.raises(MigrationError, match=r"0001_customers\.sql was edited after it was applied: 000000000000"):
+        await migrate(migrated)
+
+
+async def test_a_database_that_is_newer_than_the_code_is_left_alone(migrated: asyncpg.Connection) -> None:
+    await migrated.execute(
+        """
+        insert into kaixu.migration (owner, name, sha256)
+        values ('kaixu', 'migrations/9998_later.sql', 'x'), ('kaixu', 'migrations/9999_still_later.sql', 'x')
+        """
+    )
+    await migrated.execute("update kaixu.migration set sha256 = 'x' where name = 'functions/top_up.sql'")
+    with pytest.raises(MigrationError, match=r"9998_later\.sql, migrations/9999_still_later\.sql"):
+        await migrate(migrated)
+    kept = await migrated.fetchval("select sha256 from kaixu.migration where name = 'functions/top_up.sql'")
+    assert kept == "x"
+
+
+async def test_a_function_that_changed_is_made_anew_and_no_other(migrated: asyncpg.Connection) -> None:
+    await migrated.execute("drop function kaixu.unrevoke_device")
+    await migrated.execute("update kaixu.migration set sha256 = 'x' where name = 'functions/unrevoke_device.sql'")
+    assert await migrate(migrated) == ["functions/unrevoke_device.sql"]
+    assert await migrated.fetchval("select kaixu.unrevoke_device(1, 'nobody')") == "unknown"
+    assert await migrate(migrated) == []
+
+
+async def test_a_function_that_the_code_no_longer_has_is_no_newer_database(migrated: asyncpg.Connection) -> None:
+    await migrated.execute(
+        "insert into kaixu.migration (owner, name, sha256) values ('kaixu', 'functions/claim_seat.sql', 'x')"
+    )
+    assert await migrate(migrated) == []
+
+
+async def test_what_others_keep_in_the_database_is_their_own(migrated: asyncpg.Connection) -> None:
+    await migrated.execute(
+        "insert into kaixu.migration (owner, name, sha256) values ('a-plugin', 'migrations/0009_theirs.sql', 'x')"
+    )
+    assert await migrate(migrated) == []
+
+
+async def test_what_one_owner_has_applied_another_still_needs(migrated: asyncpg.Connection) -> None:
+    theirs = steps_of(asset("schema"), owner="a-plugin")
+    assert await pending(migrated, theirs) == theirs
+
+
+def test_migrations_come_by_number_and_functions_after_them(tmp_path: Path) -> None:
+    for name in ("functions/b.sql", "functions/a.sql", "migrations/0010_c.sql", "migrations/0002_d.sql"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("select 1;")
+    (tmp_path / "migrations/README.md").write_text("no step")
+    steps = steps_of(tmp_path)
+    assert [(step.name, step.repeatable) for step in steps] == [
+        ("migrations/0002_d.sql", False),
+        ("migrations/0010_c.sql", False),
+        ("functions/a.sql", True),
+        ("functions/b.sql", True),
+    ]
