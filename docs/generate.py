@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kaixu.cli import commands
+from kaixu.cli import app
+from kaixu.cli.lazy import COMMANDS
 from kaixu.config import document
 from kaixu.config.environment import Settings
 from kaixu.metering.verdict import ERRORS
@@ -91,15 +91,16 @@ def command_list() -> str:
     """Every command with its first line of help."""
     rows: list[list[str]] = []
 
-    def walk(command: click.Command, words: str) -> None:
-        inner = getattr(command, "commands", None)
-        if inner:
-            for name in sorted(inner):
-                walk(inner[name], f"{words} {name}")
-        else:
+    def walk(command: Any, words: str) -> None:
+        inner = getattr(command, "commands", {})
+        for name in sorted(inner):
+            walk(inner[name], f"{words} {name}")
+        if not inner:
             rows.append([f"`{words}`", (command.help or "").strip().splitlines()[0]])
 
-    walk(typer.main.get_command(commands()), "kaixu")
+    group: Any = typer.main.get_group(app)
+    for name in COMMANDS:
+        walk(group.get_command(None, name), f"kaixu {name}")
     return table(["command", "what it does"], rows)
 
 

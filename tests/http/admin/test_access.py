@@ -42,7 +42,7 @@ async def test_a_stranger_is_turned_away(stranger: Operator, method: str, door: 
 @pytest.mark.parametrize(("method", "door"), DOORS)
 async def test_every_door_has_both_names(app: Quart, method: str, door: str) -> None:
     for prefix in ("/api/", "/.netlify/functions/"):
-        response = await app.test_client().open(prefix + door, method=method)
+        response = await app.test_client().open(prefix + door, method=method, json={})
         assert response.status_code == 401
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -86,11 +87,6 @@ async def test_no_body_breaks_a_door(inhabited: Operator, door: tuple[str, str],
     value=st.text() | st.integers().map(str),
 )
 async def test_no_query_breaks_a_door(inhabited: Operator, door: str, method: str, name: str, value: str) -> None:
-    response = await inhabited.client.open(
-        f"/api/{door}",
-        method=method,
-        headers=inhabited.headers,
-        query_string={"customer_id": "1", name: value.encode("utf-8", "surrogatepass")},
-        data=b'{"revoked": true, "is_active": true}',
-    )
-    assert response.status_code < 500, await response.get_data()
+    query = urlencode({"customer_id": "1", name: value.encode("utf-8", "surrogatepass")})
+    status, reply = await inhabited.ask(method, f"{door}?{query}", raw=b'{"revoked": true, "is_active": true}')
+    assert status < 500, reply
