@@ -18,6 +18,9 @@ from kaixu.store.usage import PricedEvent, priced_events
 
 MILLION = 1_000_000
 
+#: Every kind of token that a price by the token has a rate for.
+KINDS = frozenset({"input", "cached_input", "cache_write", "output", "reasoning"})
+
 #: A request may have been sent more than once under one id.
 MOST_OF_A_REQUEST = 100
 
@@ -69,13 +72,20 @@ def explained(event: PricedEvent) -> Explanation:
     """A call's cost, taken apart and compared with what was billed."""
     if not event.rates:
         return Explanation(event, [], None, None, False, "its price version has no rates")
+    if not priced_by_token(event.rates):
+        return Explanation(event, [], None, None, False, "its price is not by the token: nothing is recomputed here")
     lines = lines_of(event, event.rates)
     priced = rounded(sum(line.cost_millionths for line in lines))
     vendor = None
-    if event.vendor:
+    if event.vendor and priced_by_token(event.vendor):
         vendor = rounded(sum(line.cost_millionths for line in lines_of(event, event.vendor)))
     adds_up, note = verdict(event, priced)
     return Explanation(event, lines, priced, vendor, adds_up, note)
+
+
+def priced_by_token(rates: Mapping[str, int]) -> bool:
+    """Whether every kind of token has a rate; what an operation counts may be priced otherwise."""
+    return rates.keys() >= KINDS
 
 
 def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[Line]:
@@ -104,6 +114,8 @@ def verdict(event: PricedEvent, priced_nusd: int) -> tuple[bool, str | None]:
         return True, f"its gateway died and nobody knows what was used; {charged}, as on_lost says"
     if event.cost_nusd == priced_nusd:
         return True, None
+    if event.unbilled_nusd and event.cost_nusd + event.unbilled_nusd <= priced_nusd:
+        return True, "it was settled after its hold had expired: billed as far as the cap had room"
     if event.cost_nusd < priced_nusd and event.end_reason == "budget_cut":
         return True, "it was ended at its budget: never charged above what was held for it"
     if event.cost_nusd < priced_nusd and event.usage_source != "provider":

@@ -20,7 +20,7 @@ from kaixu.store.spool import Spool, read
 log = logging.getLogger(__name__)
 
 #: From so many calls in flight on, batches gather for a moment before they leave; the more calls, the longer.
-BUSY_CALLS = 12
+BUSY_CALLS = 64
 GATHER_S_A_CALL = 0.00006
 MOST_GATHER_S = 0.004
 

@@ -82,7 +82,7 @@ async def pending(connection: Session, steps: list[Step]) -> list[Step]:
 
 
 async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
-    """Apply what is missing, each file in a transaction of its own; return the names applied (or, dry, needed).
+    """Apply what is missing, all of it in one transaction; return the names applied (or, dry, needed).
 
     Safe to call from any number of replicas at once: an advisory lock lets one at a time through.
     """

@@ -74,6 +74,7 @@ class PricedEvent(UsageEvent, frozen=True):
     rates: dict[str, int] | None
     vendor: dict[str, int] | None
     priced_at: datetime | None
+    unbilled_nusd: int
 
 
 MONTH = Query(
@@ -123,7 +124,8 @@ PRICED = Query(
            e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
            e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.usage_source, e.end_reason,
            e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
-           p.created_at as priced_at
+           p.created_at as priced_at,
+           coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd
       from kaixu.usage_event e
       left join kaixu.price p on p.id = e.price_id
      where case when $1::bigint is not null then e.id = $1

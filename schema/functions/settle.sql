@@ -4,7 +4,8 @@
 -- know (it crashed before the admission reached the disk, or the reaper was faster) is settled all the same.
 -- end_reason 'released' frees the hold and writes no event: the vendor never took the call.
 -- Returns a row a ticket: first_time is false for a replay, and the month's figures after the whole group.
--- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late.
+-- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late; that, like whatever
+-- has no reservation left, is billed as far as the caps have room.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
 -- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
@@ -54,6 +55,16 @@ declare
     v_freed         uuid[];
     v_freed_nusd    bigint[];
     v_lost          uuid[];
+    v_cost          bigint[] := p_cost_nusd;
+    v_units         jsonb[] := p_units;
+    r               record;
+    v_customer_id   bigint;
+    v_chain_id      bigint;
+    v_book          text;
+    v_month         date;
+    v_customer_used bigint := 0;    -- what this group has taken of the room that was left
+    v_key_used      bigint := 0;
+    v_billed        bigint;
 begin
     perform 1
        from kaixu.customer c
@@ -73,6 +84,45 @@ begin
         select array_agg(e.ticket) into v_lost
           from kaixu.usage_event e
          where e.month = any (p_month) and e.ticket = any (p_ticket) and e.end_reason = 'lost';
+
+        -- Nothing is held for these any more, and others may have been let into their room: no cap is passed
+        -- for their sake. What does not fit is noted in the event and stays with the operator.
+        for r in
+            select a.at, a.customer_id, a.chain_id, a.book, a.month, a.cost_nusd, coalesce(e.cost_nusd, 0) as before_nusd,
+                   c.monthly_cap_nusd + coalesce(cm.extra_nusd, 0) - coalesce(cm.spent_nusd, 0)
+                       - coalesce(cm.held_nusd, 0) as customer_room,
+                   k.monthly_cap_nusd - coalesce(km.spent_nusd, 0) - coalesce(km.held_nusd, 0) as key_room
+              from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_end_reason, p_cost_nusd)
+                   with ordinality a (ticket, customer_id, key_id, chain_id, month, book, end_reason, cost_nusd, at)
+              join kaixu.customer c on c.id = a.customer_id
+              join kaixu.virtual_key k on k.id = a.key_id
+              left join kaixu.customer_month cm
+                on cm.customer_id = a.customer_id and cm.month = a.month and cm.book = a.book
+              left join kaixu.key_month km on km.chain_id = a.chain_id and km.month = a.month and km.book = a.book
+              left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
+             where a.end_reason not in ('released', 'lost')
+               and a.ticket <> all (coalesce(v_freed, '{}'))
+               and (e.ticket is null or e.end_reason = 'lost')
+             order by a.customer_id, a.month, a.book, a.chain_id, a.at
+        loop
+            if (v_customer_id, v_month, v_book) is distinct from (r.customer_id, r.month, r.book) then
+                v_customer_used := 0;
+                v_key_used := 0;
+            elsif v_chain_id is distinct from r.chain_id then
+                v_key_used := 0;
+            end if;
+            v_customer_id := r.customer_id; v_month := r.month; v_book := r.book; v_chain_id := r.chain_id;
+            v_billed := greatest(0, least(
+                r.cost_nusd,
+                r.customer_room + r.before_nusd - v_customer_used,
+                coalesce(r.key_room + r.before_nusd - v_key_used, r.cost_nusd)));
+            v_customer_used := v_customer_used + v_billed - r.before_nusd;
+            v_key_used := v_key_used + v_billed - r.before_nusd;
+            if v_billed < r.cost_nusd then
+                v_cost[r.at] := v_billed;
+                v_units[r.at] := coalesce(v_units[r.at], '{}') || jsonb_build_object('unbilled_nusd', r.cost_nusd - v_billed);
+            end if;
+        end loop;
     end if;
 
     return query
@@ -80,8 +130,8 @@ begin
         select distinct on (a.ticket) a.*
           from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_operation, p_provider, p_model,
                       p_price_id, p_install_id, p_request_id, p_admitted_at, p_duration_ms, p_end_reason,
-                      p_usage_source, p_cost_nusd, p_vendor_cost_nusd, p_input_tokens, p_output_tokens,
-                      p_cached_input_tokens, p_cache_write_tokens, p_reasoning_tokens, p_units)
+                      p_usage_source, v_cost, p_vendor_cost_nusd, p_input_tokens, p_output_tokens,
+                      p_cached_input_tokens, p_cache_write_tokens, p_reasoning_tokens, v_units)
                a (ticket, customer_id, key_id, chain_id, month, book, operation, provider, model, price_id, install_id,
                   request_id, admitted_at, duration_ms, end_reason, usage_source, cost_nusd, vendor_cost_nusd,
                   input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, units)

@@ -90,6 +90,23 @@ async def test_a_cost_that_differs_from_its_price_says_why(
     assert says in explained.note
 
 
+async def test_what_is_not_priced_by_the_token_is_not_called_proven(pool: asyncpg.Pool) -> None:
+    await billed(pool, await key(pool), USAGE, cost=5, request_id="x")
+    for rates, says in (({}, "no rates"), ({"call": 5}, "not by the token"), ({"input": 5}, "not by the token")):
+        await pool.execute("update kaixu.price set rates = $1", rates)
+        [explained] = await explain(pool, "x")
+        assert (explained.lines, explained.priced_nusd, explained.adds_up) == ([], None, False)
+        assert explained.note is not None
+        assert says in explained.note
+
+
+async def test_a_vendor_that_charges_otherwise_leaves_the_bill_explained(pool: asyncpg.Pool) -> None:
+    await billed(pool, await key(pool), USAGE, request_id="x")
+    await pool.execute("update kaixu.price set vendor = $1", {"call": 5})
+    [explained] = await explain(pool, "x")
+    assert (explained.adds_up, explained.vendor_priced_nusd) == (True, None)
+
+
 @pytest.mark.parametrize("named", ["17", "nothing", "01975a3f-0000-7000-8000-000000000000", "9" * 30, "²"])
 async def test_a_call_that_is_not_there_is_not_found(pool: asyncpg.Pool, named: str) -> None:
     with pytest.raises(NotFound):

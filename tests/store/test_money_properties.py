@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kaixu.metering.identity import new_ticket
@@ -142,7 +142,8 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(steps=[("admit", 2, 163), ("expire", 1, 0), ("admit", 2, 438), ("settle", 0, 163)])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_interleaving_keeps_every_cap_and_the_sums(
     server_dsn: str, template: str, steps: list[tuple[str, int, int]]
 ) -> None:
@@ -325,3 +326,23 @@ def test_tickets_are_uuid7_and_sort_by_time() -> None:
     assert len(set(tickets)) == 100
     assert [ticket.int >> 80 for ticket in tickets] == sorted(ticket.int >> 80 for ticket in tickets)
     assert isinstance(tickets[0], UUID)
+
+
+async def test_a_late_truth_never_passes_a_cap_and_what_is_not_billed_is_noted(pool: asyncpg.Pool) -> None:
+    customer_id = await customer(pool, cap_nusd=1_000)
+    key_id, _ = await virtual_key(pool, customer_id, monthly_cap_nusd=600)
+    late, other = ask(key_id, 163), ask(key_id, 438)
+    (late_verdict,) = await admission.admit(pool, [late], owner=OWNER, lifetime_s=60, default_rpm=100)
+    await pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s'")
+    await admission.expire(pool, charge=False)
+    (verdict,) = await admission.admit(pool, [other], owner=OWNER, lifetime_s=60, default_rpm=100)
+    assert verdict.refused is None
+    for _ in range(2):
+        await admission.settle(pool, [settlement(late, late_verdict, 163)])
+        event = await pool.fetchrow("select cost_nusd, units from kaixu.usage_event")
+        assert event is not None
+        assert (event["cost_nusd"], event["units"]) == (162, {"unbilled_nusd": 1})
+    month = await pool.fetchrow("select spent_nusd, held_nusd from kaixu.key_month")
+    assert month is not None
+    assert month["spent_nusd"] + month["held_nusd"] == 600
+    await assert_books_balance(pool, reservations=1)
