@@ -252,6 +252,16 @@ everything on: key, allowlist, seat, RPM, RPD, customer and key cap, durable set
 200 streams at once of 50 deltas, {ROUNDS} times.
 
 {table([["measure", "figure"], *([name, value] for name, value in figures.items())])}
+
+## The targets
+
+| measure | target |
+|---|---|
+| calls/s of the bare proxy, 32 and 128 connections | ≥ 75 % |
+| calls/s, p99 at 128 connections | ≥ 1,500/s, < 150 ms |
+| added latency at one client | ≤ 2.5 ms p50 |
+| deltas a second and core; spread of finish times | ≥ 8,000; ≤ 2× |
+| memory over 100,000 calls | < 5 % growth, < 150 MB |
 """
     )
 
