@@ -50,7 +50,8 @@ async def test_sixty_calls_at_once_never_pass_a_budget_for_eight(
         if statuses.count(200) == 0:
             break
     assert 1 <= admitted <= BUDGET_FOR
-    assert spent == admitted * COST_NUSD
+    # The last one let in may have had its max_tokens lowered to what was left, and then costs less.
+    assert (admitted - 1) * COST_NUSD < spent <= admitted * COST_NUSD
     await assert_books_balance(pool)
     print(
         f"\n{processes} process(es), {'streamed' if streamed else 'plain'}: {admitted} admitted, {refused} refused, {spent / cap:.2f} of the budget"
@@ -74,6 +75,7 @@ async def test_three_gateways_never_pass_a_cap_that_pays_for_some(
     assert set(statuses) <= {200, 402}
     assert statuses.count(200) > 0
     spent, held = await spent_and_held(pool, customer_id)
-    assert (spent, held) == (statuses.count(200) * COST_NUSD, 0)
+    assert held == 0
+    assert spent <= statuses.count(200) * COST_NUSD  # a lowered call costs less
     assert spent <= cap
     await assert_books_balance(pool)
