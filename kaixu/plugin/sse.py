@@ -41,10 +41,11 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSe
 class Reader:
     """What is left of the last chunk: an unfinished line, and the lines of an unfinished event."""
 
-    __slots__ = ("begun", "data", "data_size", "name", "pieces", "pieces_size")
+    __slots__ = ("after_return", "begun", "data", "data_size", "name", "pieces", "pieces_size")
 
     def __init__(self) -> None:
         self.begun = False
+        self.after_return = False  # the last chunk ended with a CR, so an LF that comes now belongs to it
         self.pieces: list[bytes] = []  # of the unfinished line
         self.pieces_size = 0
         self.data: list[bytes] = []
@@ -53,26 +54,25 @@ class Reader:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes. Raises `UpstreamError` when one of them grows too large."""
+        if self.after_return and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self.after_return = False
         if not chunk:
             return []
-        pieces = self.pieces
-        has_return = b"\r" in chunk
-        if pieces:
-            if not has_return and b"\n" not in chunk and not pieces[-1].endswith(b"\r"):
+        if b"\r" in chunk:
+            self.after_return = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        else:
+            self.after_return = False
+        if self.pieces:
+            if b"\n" not in chunk:
                 # A long line that comes in many chunks is joined once, at its end, and not with each of them.
                 self.keep(chunk)
                 return []
-            pieces.append(chunk)
-            chunk = b"".join(pieces)
-            pieces.clear()
+            self.pieces.append(chunk)
+            chunk = b"".join(self.pieces)
+            self.pieces.clear()
             self.pieces_size = 0
-            has_return = b"\r" in chunk
-        if has_return:
-            # A CR at the very end may be half of a CRLF: it waits for the next chunk.
-            half = chunk.endswith(b"\r")
-            chunk = (chunk[:-1] if half else chunk).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            if half:
-                chunk += b"\r"
         lines = chunk.split(b"\n")
         if rest := lines.pop():
             self.keep(rest)

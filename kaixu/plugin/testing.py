@@ -1,6 +1,6 @@
 """What plugin authors test with: a wire that answers from a list, and the contract that every lane keeps.
 
-wire = FakeWire([event_stream({"choices": [{"delta": {"content": "Hello"}}]})])
+wire = FakeWire(event_stream({"choices": [{"delta": {"content": "Hello"}}]}))
 events = await check_lane(MyLane(options), request, wire)
 assert json.loads(wire.requests[0].content)["model"] == "their-model"
 """
@@ -36,6 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 #: An exception in an answer's place means that none came: httpx's, `TimeoutError`, or one of the contract's.
 Reply = Answer | Exception
+Respond = Callable[[httpx.Request], Reply]
 
 
 def event_stream(*data: object, done: bool = True, broken: Exception | None = None) -> Answer:
@@ -51,14 +52,14 @@ def json_answer(value: object, status: int = 200) -> Answer:
 
 
 class FakeWire:
-    """A wire that sends nothing: it answers in turn, or as a function decides.
+    """A wire that sends nothing: it answers in turn; a function as the last answer is asked for all that follow.
 
     `requests` keeps what was sent. Raises what the real wire raises, without its retries. `open` counts the
     responses that are being read; it is 0 again when a lane has left them all.
     """
 
-    def __init__(self, answers: Sequence[Reply] | Callable[[httpx.Request], Reply] = ()) -> None:
-        self.script = answers
+    def __init__(self, *answers: Reply | Respond) -> None:
+        self.answers = answers
         self.requests: list[httpx.Request] = []
         self.open = 0
         self.closed = False
@@ -91,14 +92,13 @@ class FakeWire:
             await response.aclose()
 
     def next_reply(self, request: httpx.Request) -> Reply:
-        """The next answer of the list, or the function's. Raises `AssertionError` when there is none."""
-        if callable(self.script):
-            return self.script(request)
-        must(
-            len(self.requests) <= len(self.script),
-            f"request {len(self.requests)} came, but there is no answer for it",
-        )
-        return self.script[len(self.requests) - 1]
+        """The next answer. Raises `AssertionError` when there is none."""
+        turn = len(self.requests)
+        if self.answers and callable(self.answers[-1]):
+            turn = min(turn, len(self.answers))
+        must(turn <= len(self.answers), f"request {turn} came, but there is no answer for it")
+        answer = self.answers[turn - 1]
+        return answer(request) if callable(answer) else answer
 
 
 class Chunks(httpx.AsyncByteStream):
@@ -134,6 +134,8 @@ def refusal(answer: Answer) -> UpstreamError:
         return UpstreamRejected(f"the vendor rejected the request ({status})")
     if status in (429, 503, 529):
         return UpstreamBusy(f"the vendor is over its limit ({status})", retry_after_s=retry_after_s or 5)
+    if status in (401, 403):
+        return UpstreamError(f"the vendor refused the gateway's credential ({status})", hint="Tell your operator.")
     return UpstreamError(f"the vendor failed ({status})", retry_after_s=retry_after_s)
 
 

@@ -38,7 +38,18 @@ from kaixu.plugin import (
 
 #: Fields that the lane alone decides: money was reserved for one answer of `max_tokens`, told with its usage.
 OURS = frozenset(
-    {"model", "messages", "n", "best_of", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "n_predict",  # llama.cpp's own name, which it puts before `max_tokens`
+        "n",
+        "n_cmpl",  # llama.cpp's own name for `n`
+        "best_of",
+    }
 )
 #: Fields that the contract and the vendor call the same.
 SAME = ("temperature", "top_p", "seed", "tool_choice", "response_format", "reasoning_effort")
@@ -50,14 +61,14 @@ class OpenAIOptions(Options):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field(
-        "https://api.openai.com/v1", pattern=r"^https?://", description="everything before /chat/completions"
+        default="https://api.openai.com/v1", pattern=r"^https?://", description="everything before /chat/completions"
     )
     api_key: SecretStr
     organization: str | None = None
     project: str | None = None
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_completion_tokens",
+        default="max_completion_tokens",
         description="OpenAI's name for it; many compatible vendors only know max_tokens",
     )
 

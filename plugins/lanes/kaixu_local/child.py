@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
@@ -60,7 +61,6 @@ class Timings(msgspec.Struct):
 
 
 class Timed(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw(b"null")
     timings: Timings | None = None
 
 
@@ -73,6 +73,8 @@ class Model(OpenAI):
     def __init__(self, port: int, api_key: str, prompt: str) -> None:
         url = f"http://127.0.0.1:{port}/v1"
         super().__init__(OpenAIOptions(base_url=url, api_key=SecretStr(api_key), max_tokens_field="max_tokens"))
+        # llama.cpp promises to keep a connection and hangs up after each stream: the next call would find it dead.
+        self.headers["connection"] = "close"
         self.prompt = prompt
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
@@ -80,9 +82,8 @@ class Model(OpenAI):
 
     def read(self, data: bytes) -> list[ChatEvent]:
         events = super().read(data)
-        timed = TIMED.decode(data)
-        if timed.timings is not None and timed.usage == msgspec.Raw(b"null"):
-            counted = timed.timings
+        counted = TIMED.decode(data).timings
+        if counted is not None and not any(type(event) is Usage for event in events):
             events.append(Usage(counted.cache_n + counted.prompt_n, counted.predicted_n, counted.cache_n))
         return events
 
@@ -115,7 +116,7 @@ class Child:
 
     async def ready(self) -> Model:
         """The loaded model. Raises `Unavailable` when it does not come in time, or not at all."""
-        if self.model is not None and self.process is not None and self.process.returncode is None:
+        if self.model is not None and alive(self.process):
             return self.model
         try:
             async with asyncio.timeout(LONGEST_WAIT_S), self.lock:
@@ -125,11 +126,13 @@ class Child:
 
     async def loaded(self) -> Model:
         """Wait for the process's line; start it again where it has died. Under the lock."""
-        if self.closed:
-            raise Unavailable("the local model has been closed", retry_after_s=5)
-        if self.process is None or self.process.returncode is not None:
+        self.must_be_open()
+        if not alive(self.process):
             self.may_start()
             await self.start()
+            if self.closed:  # meanwhile, when there was nothing to end yet
+                await self.end()
+                self.must_be_open()
         if self.model is not None:
             return self.model
         process = self.process
@@ -137,6 +140,7 @@ class Child:
         assert process.stdout is not None
         # Cancelled here, the line stays in the reader for the next call.
         line = await process.stdout.readline()
+        self.must_be_open()
         said = msgspec.json.decode(line, type=Said) if line.endswith(b"\n") else Said(failed="it died")
         if said.port is None:
             await self.end()
@@ -144,6 +148,11 @@ class Child:
             raise Unavailable("the local model could not be loaded", hint="Tell your operator: the log says why.")
         self.model = Model(said.port, self.api_key, said.prompt)
         return self.model
+
+    def must_be_open(self) -> None:
+        """Raises `Unavailable` once the lane has been closed."""
+        if self.closed:
+            raise Unavailable("the local model has been closed", retry_after_s=5)
 
     def may_start(self) -> None:
         """Raises `Unavailable` when the process has been started too often of late."""
@@ -172,3 +181,16 @@ class Child:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def alive(process: Process | None) -> bool:
+    """Whether it runs at this moment. The event loop learns of a death a little later, and calls would go nowhere."""
+    if process is None or process.returncode is not None:
+        return False
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return True
+    try:
+        # Looks, and leaves the exit status to the event loop.
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:  # it has been collected
+        return False

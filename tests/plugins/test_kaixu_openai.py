@@ -1,0 +1,513 @@
+"""The openai lane: what it asks, what it makes of answers, and how it takes a vendor's bad days."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+from kaixu_local import Local
+from kaixu_openai import OpenAI, OpenAIOptions
+
+from kaixu.metering.wire import Limits, TicketWire, open_transport
+from kaixu.plugin import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Embeddings,
+    EmbedRequest,
+    Finish,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningDelta,
+    TextPart,
+    Tool,
+    ToolCallDelta,
+    ToolCallPart,
+    ToolResultPart,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRejected,
+    Usage,
+)
+from kaixu.plugin.testing import Answer, FakeWire, check_lane, event_stream, json_answer
+
+SECRET = "words of the vendor that no client may see"
+
+
+def lane(**options: Any) -> OpenAI:
+    return OpenAI(OpenAIOptions.model_validate({"api_key": "sk-test", **options}))
+
+
+def asking(*parts: Part, role: Any = "user", **fields: Any) -> ChatRequest:
+    message = Message(role, parts or (TextPart("Hello"),))
+    return ChatRequest("vendor-model", (message,), fields.pop("max_tokens", 10), **fields)
+
+
+async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
+    """The body that goes out for `request`."""
+    wire = FakeWire(event_stream(finish("stop")))
+    await check_lane(lane(**options), request, wire)
+    body: dict[str, Any] = json.loads(wire.requests[0].content)
+    return body
+
+
+async def answered(*chunks: object, done: bool = True) -> list[ChatEvent]:
+    """What the lane makes of a stream of these chunks."""
+    return await check_lane(lane(), asking(), FakeWire(event_stream(*chunks, done=done)))
+
+
+def delta(**fields: Any) -> dict[str, Any]:
+    return {"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": fields}]}
+
+
+def finish(reason: str, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}], **fields}
+
+
+# What goes out
+
+
+async def test_a_plain_question_asks_for_what_was_said_and_no_more() -> None:
+    assert await asked(asking()) == {
+        "model": "vendor-model",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_completion_tokens": 10,
+    }
+
+
+async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    body = await asked(
+        asking(
+            temperature=0.0,
+            top_p=0.5,
+            stop=("END", "\n"),
+            seed=7,
+            tools=(Tool("weather", "Says the weather", schema), Tool("now")),
+            tool_choice="required",
+            response_format={"type": "json_object"},
+            reasoning_effort="low",
+            vendor={"logit_bias": {"50256": -100}, "user": "someone"},
+        ),
+        max_tokens_field="max_tokens",
+    )
+    assert body == {
+        "model": "vendor-model",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 10,
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "stop": ["END", "\n"],
+        "seed": 7,
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "weather", "description": "Says the weather", "parameters": schema},
+            },
+            {"type": "function", "function": {"name": "now"}},
+        ],
+        "tool_choice": "required",
+        "response_format": {"type": "json_object"},
+        "reasoning_effort": "low",
+        "logit_bias": {"50256": -100},
+        "user": "someone",
+    }
+
+
+async def test_vendor_extras_cannot_change_what_was_reserved_for() -> None:
+    greedy = {"n": 9, "best_of": 9, "max_tokens": 9999, "max_completion_tokens": 9999, "stream": False}
+    greedy |= {"n_predict": 9999, "n_cmpl": 9}
+    extras: dict[str, Any] = {**greedy, "model": "dearer", "messages": [], "stream_options": None}
+    assert await asked(asking(vendor=extras)) == await asked(asking())
+
+
+@pytest.mark.parametrize(
+    ("message", "turns"),
+    [
+        (
+            Message("user", (TextPart("Look: "), ImagePart("https://x.test/a.png"))),
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "Look: "},
+                        {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}},
+                    ],
+                }
+            ],
+        ),
+        (
+            Message("user", (ImagePart("data:image/png;base64,AA==", "low"),)),
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "image_url",
+                            "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"},
+                        }
+                    ],
+                }
+            ],
+        ),
+        (
+            Message("assistant", (TextPart("Let me see."), ToolCallPart("c1", "weather", '{"city":"Rome"}'))),
+            [
+                {
+                    "role": "assistant",
+                    "content": "Let me see.",
+                    "tool_calls": [
+                        {
+                            "id": "c1",
+                            "type": "function",
+                            "function": {"name": "weather", "arguments": '{"city":"Rome"}'},
+                        }
+                    ],
+                }
+            ],
+        ),
+        (
+            Message("assistant", (ToolCallPart("c1", "now", "{}"),)),
+            [
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}],
+                }
+            ],
+        ),
+        (
+            Message("tool", (ToolResultPart("c1", "sunny"), ToolResultPart("c2", "late", is_error=True))),
+            [
+                {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+                {"role": "tool", "tool_call_id": "c2", "content": "late"},
+            ],
+        ),
+        (
+            Message("user", (ToolResultPart("c1", "sunny"), TextPart("And now?"))),
+            [
+                {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+                {"role": "user", "content": [{"type": "text", "text": "And now?"}]},
+            ],
+        ),
+        (Message("assistant", ()), [{"role": "assistant", "content": ""}]),
+        (
+            Message("assistant", (TextPart("4"),), {"reasoning_content": "2+2"}),
+            [{"role": "assistant", "content": "4", "reasoning_content": "2+2"}],
+        ),
+    ],
+    ids=[
+        "image",
+        "image with detail",
+        "text and call",
+        "call alone",
+        "results",
+        "result and text",
+        "nothing",
+        "opaque tokens",
+    ],
+)
+async def test_messages_become_turns(message: Message, turns: list[dict[str, Any]]) -> None:
+    body = await asked(ChatRequest("vendor-model", (message,), 10))
+    assert body["messages"] == turns
+
+
+async def test_it_asks_the_operators_vendor_with_the_operators_credential() -> None:
+    wire = FakeWire(event_stream(finish("stop")))
+    opened = lane(
+        base_url="https://vendor.test/openai/v1/",
+        organization="org-1",
+        project="proj-1",
+        extra_headers={"X-Title": "kaixu", "user-agent": "ours"},
+    )
+    await check_lane(opened, asking(), wire)
+    request = wire.requests[0]
+    assert str(request.url) == "https://vendor.test/openai/v1/chat/completions"
+    headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+    assert headers == {
+        "host": "vendor.test",
+        "authorization": "Bearer sk-test",
+        "content-type": "application/json",
+        "accept": "text/event-stream, application/json",
+        "user-agent": "ours",
+        "openai-organization": "org-1",
+        "openai-project": "proj-1",
+        "x-title": "kaixu",
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"api_key": "k", "api_kee": "k"}, {"api_key": "k", "base_url": "file:///etc"}],
+    ids=["no key", "unknown field", "not http"],
+)
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        OpenAIOptions.model_validate(options)
+
+
+def test_secrets_do_not_show() -> None:
+    options = OpenAIOptions.model_validate({"api_key": "sk-secret", "extra_headers": {"x-key": "sk-secret"}})
+    assert "sk-secret" not in repr(options)
+
+
+# What comes back
+
+
+async def test_an_answer_is_told_in_order_with_its_usage_and_one_finish_last() -> None:
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "total_tokens": 14,
+        "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    assert await answered(
+        delta(role="assistant", content="", refusal=None),
+        delta(reasoning_content="Greet."),
+        delta(content="Hel"),
+        delta(content="lo"),
+        finish("stop"),
+        {"choices": [], "usage": usage},
+    ) == [
+        ReasoningDelta("Greet."),
+        ChatDelta("Hel"),
+        ChatDelta("lo"),
+        Usage(9, 5, cached_input_tokens=4, reasoning_tokens=3),
+        Finish("stop"),
+    ]
+
+
+async def test_tool_calls_come_in_pieces() -> None:
+    def call(index: int, **fields: Any) -> dict[str, Any]:
+        return delta(tool_calls=[{"index": index, **fields}])
+
+    assert await answered(
+        call(0, id="c1", type="function", function={"name": "add", "arguments": ""}),
+        call(0, function={"arguments": '{"a"'}),
+        call(0, function={"arguments": ":1}"}),
+        call(1, id="c2", function={"name": "now", "arguments": "{}"}),
+        finish("tool_calls"),
+    ) == [
+        ToolCallDelta(0, "c1", "add", ""),
+        ToolCallDelta(0, None, None, '{"a"'),
+        ToolCallDelta(0, None, None, ":1}"),
+        ToolCallDelta(1, "c2", "now", "{}"),
+        Finish("tool_calls"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ([delta(reasoning="hm"), finish("stop")], [ReasoningDelta("hm"), Finish("stop")]),
+        ([delta(refusal="No."), finish("stop")], [ChatDelta("No."), Finish("stop")]),
+        ([delta(content="a"), finish("stop"), finish("stop", usage={})], [ChatDelta("a"), Usage(), Finish("stop")]),
+        ([delta(content="a")], [ChatDelta("a"), Finish("stop")]),
+        (
+            [finish("length", usage={"prompt_tokens": 1, "completion_tokens": None, "prompt_tokens_details": None})],
+            [Usage(1), Finish("length")],
+        ),
+        ([{"choices": None, "usage": None}, finish("eos_token")], [Finish("eos_token")]),
+        ([{"choices": [], "prompt_filter_results": [{}]}, finish("content_filter")], [Finish("content_filter")]),
+    ],
+    ids=["reasoning", "refusal", "finish twice", "done without finish", "nulls", "no choices", "azure"],
+)
+async def test_vendors_that_differ_are_understood(chunks: list[object], events: list[ChatEvent]) -> None:
+    assert await answered(*chunks) == events
+
+
+async def test_a_stream_that_finished_needs_no_done() -> None:
+    assert await answered(delta(content="a"), finish("stop"), done=False) == [ChatDelta("a"), Finish("stop")]
+
+
+async def test_an_answer_in_one_piece_is_told_as_events() -> None:
+    calls = [
+        {"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+        {"id": "c2", "type": "function", "function": {"name": "add", "arguments": "[]"}},
+    ]
+    message = {"role": "assistant", "content": "Hello", "tool_calls": calls}
+    answer = {
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+    assert await check_lane(lane(), asking(), FakeWire(json_answer(answer))) == [
+        ChatDelta("Hello"),
+        ToolCallDelta(0, "c1", "now", "{}"),
+        ToolCallDelta(1, "c2", "add", "[]"),
+        Usage(3, 2),
+        Finish("tool_calls"),
+    ]
+
+
+# Bad days
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (event_stream(delta(content="a"), {"error": {"message": SECRET}}), "reported an error"),
+        (event_stream(delta(content="a"), '{"choices": [{"del' + SECRET), "cannot be read"),
+        (event_stream('{"choices": 7}'), "cannot be read"),
+        (event_stream(delta(content="a"), done=False), "broke off"),
+        (event_stream(done=False), "broke off"),
+        (Answer(200, {"content-type": "text/html"}, [b"<html>" + SECRET.encode()]), "broke off"),
+        (json_answer({"error": {"message": SECRET}}), "reported an error"),
+        (json_answer({}), "answered with nothing"),
+        (Answer(200, {"content-type": "application/json"}, [SECRET.encode()]), "cannot be read"),
+        (Answer(200, {"content-type": "text/event-stream"}, [b'data: "\xff\xfe"\n\n']), "cannot be read"),
+    ],
+    ids=[
+        "error in the stream",
+        "half a chunk",
+        "another shape",
+        "cut",
+        "empty",
+        "a web page",
+        "error as JSON",
+        "nothing as JSON",
+        "nonsense as JSON",
+        "not UTF-8",
+    ],
+)
+async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: Answer, says: str) -> None:
+    wire = FakeWire(answer)
+    with pytest.raises(UpstreamError, match=says) as caught:
+        await check_lane(lane(), asking(), wire)
+    assert SECRET not in caught.value.message
+    assert wire.open == 0
+
+
+async def test_what_came_before_the_cut_was_told() -> None:
+    wire = FakeWire(event_stream(delta(content="half"), done=False))
+    told = lane().chat(asking(), wire)
+    events = [await anext(told)]
+    with pytest.raises(UpstreamError):
+        await anext(told)
+    assert events == [ChatDelta("half")]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, UpstreamRejected), (429, UpstreamBusy), (500, UpstreamError)],
+)
+async def test_a_refusal_goes_through(status: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await check_lane(lane(), asking(), FakeWire(json_answer({"error": {}}, status)))
+
+
+# Embeddings
+
+
+async def test_vectors_come_in_the_order_of_the_inputs() -> None:
+    answer = {
+        "data": [{"index": 1, "embedding": [0, 1.5]}, {"index": 0, "embedding": [1.0, 0.25]}],
+        "usage": {"prompt_tokens": 6, "total_tokens": 6},
+    }
+    wire = FakeWire(json_answer(answer))
+    got = await lane().embed(EmbedRequest("embedder", ("a", "b"), dimensions=2), wire)
+    assert got == Embeddings(((1.0, 0.25), (0.0, 1.5)), Usage(input_tokens=6))
+    assert str(wire.requests[0].url) == "https://api.openai.com/v1/embeddings"
+    assert json.loads(wire.requests[0].content) == {
+        "model": "embedder",
+        "input": ["a", "b"],
+        "encoding_format": "float",
+        "dimensions": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        json_answer({"data": [{"index": 0, "embedding": [1.0]}]}),
+        json_answer({"data": [{"index": 0, "embedding": "AAAA"}] * 2}),
+        json_answer({"error": {"message": SECRET}}),
+        Answer(200, {}, [SECRET.encode()]),
+    ],
+    ids=["one missing", "not numbers", "error", "nonsense"],
+)
+async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(answer: Answer) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await lane().embed(EmbedRequest("embedder", ("a", "b")), FakeWire(answer))
+    assert SECRET not in caught.value.message
+
+
+# On a real socket
+
+
+def limits(retries: int = 0) -> Limits:
+    return Limits(connect_s=5, first_byte_s=30, between_bytes_s=30, total_s=60, retries=retries)
+
+
+async def test_a_finished_stream_leaves_its_connection_to_the_next_call() -> None:
+    callers: list[Any] = []
+
+    async def chat(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        callers.append(request.transport.get_extra_info("peername"))
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: " + json.dumps(finish("stop")).encode() + b"\n\ndata: [DONE]\n\n")
+        return response
+
+    app = web.Application()
+    app.router.add_post("/chat/completions", chat)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = open_transport()
+    try:
+        opened = lane(base_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+        for _ in range(3):
+            await check_lane(opened, asking(), TicketWire(transport, limits()))
+    finally:
+        await transport.aclose()
+        await runner.cleanup()
+    assert len(callers) == 3
+    assert len(set(callers)) == 1
+
+
+async def test_a_vendor_that_breaks_after_done_has_still_answered() -> None:
+    wire = FakeWire(event_stream(finish("stop"), broken=httpx.ReadTimeout("still there")))
+    assert await check_lane(lane(), asking(), wire) == [Finish("stop")]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_it_talks_to_a_real_llama_cpp_server(local: Local) -> None:
+    model = await local.child.ready()
+    url = str(model.chat_url).removesuffix("/chat/completions")
+    opened = lane(base_url=url, api_key=local.child.api_key, max_tokens_field="max_tokens")
+    transport = open_transport()
+    try:
+        request = asking(TextPart("What is the capital of Italy?"), temperature=0.0, max_tokens=4)
+        # It hangs up after each stream although it promised not to: the wire's retries are for that.
+        events = await check_lane(opened, request, TicketWire(transport, limits(retries=2)))
+    finally:
+        await transport.aclose()
+    text = "".join(event.text for event in events if isinstance(event, ChatDelta))
+    usage = next(event for event in events if isinstance(event, Usage))
+    assert text == " The capital of Italy"
+    assert (usage.input_tokens, usage.output_tokens) == (49, 4)
+    assert events[-1] == Finish("length")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_real_server_that_refuses_the_credential_is_not_asked_again(local: Local) -> None:
+    model = await local.child.ready()
+    opened = lane(base_url=str(model.chat_url).removesuffix("/chat/completions"), api_key="wrong")
+    transport = open_transport()
+    wire = TicketWire(transport, limits(retries=2))
+    try:
+        with pytest.raises(UpstreamError, match="credential"):
+            await check_lane(opened, asking(), wire)
+    finally:
+        await transport.aclose()
+    assert wire.tries == 1
