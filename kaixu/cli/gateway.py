@@ -17,9 +17,10 @@ from kaixu.config.document import Document, load
 from kaixu.config.environment import Secrets, Settings
 from kaixu.http.app import create_app
 from kaixu.http.core import Core
-from kaixu.metering.alerts import Alerts
+from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
+from kaixu.metering.observers import Observers
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.wire import open_transport
@@ -61,10 +62,13 @@ class Gateway:
             dsn = await asyncio.to_thread(self.embedded.start)
         else:
             dsn = settings.database_url.get_secret_value()
-        self.pool = await open_pool(dsn, pooler=settings.kaixu_pooler)
-        async with self.pool.acquire() as connection:
+        # A migration takes as long as it takes; calls do not.
+        preparing = await open_pool(dsn, most=1, pooler=settings.kaixu_pooler, statement_s=None)
+        async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
+        await preparing.close()
+        self.pool = await open_pool(dsn, pooler=settings.kaixu_pooler)
 
         owner = uuid4()
         monitor = Monitor(lambda events: write_events(self.pool, events))
@@ -86,14 +90,17 @@ class Gateway:
             transport,
             warn_pct=settings.cap_warn_pct,
             webhook=None if webhook is None else webhook.get_secret_value(),
-            signing_key=self.secrets.jwt_secret,
+            signing_key=alert_key(self.secrets.jwt_secret),
         )
-        gate = Gate(books, transport, alerts, max_in_flight=document.gateway.max_in_flight)
+        observers = Observers(
+            alerts,
+            listening=lambda: bool(self.core.catalog.observers),
+            observe=lambda event: self.core.catalog.observe(event),
+        )
+        monitor.heard_by = observers.noted
+        gate = Gate(books, transport, observers, max_in_flight=document.gateway.max_in_flight)
         gate.price_ids = await self.price_ids(catalog)
-        self.core = Core(
-            settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway,
-            settings.kaixu_config, self.embedded is not None,
-        )  # fmt: skip
+        self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway)
         await books.replay()
         await catalog.start()
         self.app = create_app(self.core)
@@ -104,6 +111,7 @@ class Gateway:
             revive=self.revive if self.embedded else None,
         )
         self.tasks.spawn(monitor.run(), "monitor")
+        self.tasks.spawn(observers.run(), "observers")
         self.tasks.spawn(self.recovery.run(), "recovery")
         self.tasks.spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
 

@@ -9,18 +9,25 @@ import os
 import shutil
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kaixu.accounts.dev_key import dev_key
 from kaixu.assets import asset
-from kaixu.config.environment import EnvironmentMistake, Secrets, secrets_of, settings_from_environment
+from kaixu.catalog.build import build
+from kaixu.config.document import load
+from kaixu.config.environment import EnvironmentMistake, secrets_of
 from kaixu.config.mistakes import ConfigError
-from kaixu.plugin.errors import KaixuError, PluginError
+from kaixu.config.price import nusd_of_cents
+from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 from kaixu.store.migrate import MigrationError
+from kaixu.store.pool import DatabaseRefused
 
+from .failure import fail
 from .gateway import Gateway
+from .report import print_json
+from .session import settings
 
 log = logging.getLogger("kaixu")
 
@@ -40,17 +47,16 @@ def serve(
     )
     # A database that is away is told by the gateway itself, in one line; not with a stack for every try.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+    given = settings()
     try:
-        settings = settings_from_environment()
-        host, port = settings.host_and_port
-        if dev and not settings.kaixu_config.exists():
-            shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
-        secrets = secrets_of(settings, dev=dev)
-        gateway = Gateway(settings, secrets)
-        run(gateway, host, port, dev=dev)
-    except (EnvironmentMistake, ConfigError, PluginError, MigrationError, KaixuError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        if dev and not given.kaixu_config.exists():
+            shutil.copyfile(asset("kaixu.yaml"), given.kaixu_config)
+        gateway = Gateway(given, secrets_of(given, dev=dev))
+        run(gateway, *given.host_and_port, dev=dev)
+    except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
+        raise fail(error) from None
+    except (DatabaseAway, DatabaseRefused) as error:
+        raise fail(error, hint="Look at DATABASE_URL.") from None
 
 
 def run(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
@@ -97,8 +103,13 @@ async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
         await stop.wait()
         gateway.core.gate.stopping = True
 
-    await hypercorn_serve(gateway.app, config, shutdown_trigger=until_stopped)
-    pid_file.unlink(missing_ok=True)
+    try:
+        await hypercorn_serve(gateway.app, config, shutdown_trigger=until_stopped)
+    except OSError as error:
+        await gateway.close()  # it never served, so nothing else closes it
+        raise fail(f"cannot listen on {host}:{port}: {error.strerror}", hint="Set KAIXU_BIND.") from None
+    finally:
+        pid_file.unlink(missing_ok=True)
 
 
 async def reloaded(gateway: Gateway) -> None:
@@ -118,10 +129,7 @@ async def greet(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
         out(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
     if not dev:
         return
-    from kaixu.accounts.dev_key import dev_key
-    from kaixu.config.price import nusd_of_cents
-
-    secrets: Secrets = gateway.secrets
+    secrets = gateway.secrets
     if "admin_password" in secrets.made:
         out(f"\nadmin password (made up, kept in {gateway.settings.kaixu_home}/secrets.json): {secrets.admin_password}")
     key = await dev_key(
@@ -143,21 +151,13 @@ async def greet(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
 
 def reload() -> None:
     """Have the running gateway read kaixu.yaml again."""
-    import json
-
-    settings = settings_from_environment()
-    pid_file: Path = settings.kaixu_home / "serve.pid"
-    from kaixu.catalog.build import build
-    from kaixu.config.document import load
-
+    given = settings()
     try:
-        build(load(settings.kaixu_config, os.environ), settings.kaixu_config.resolve().parent, strict=True)
-        process = int(pid_file.read_text())
+        build(load(given.kaixu_config, os.environ), given.kaixu_config.resolve().parent, strict=True)
+        process = int((given.kaixu_home / "serve.pid").read_text())
         os.kill(process, signal.SIGHUP)
     except (ConfigError, PluginError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise fail(error) from None
     except (FileNotFoundError, ProcessLookupError, ValueError):
-        typer.echo(f"no gateway runs with data folder {settings.kaixu_home}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(json.dumps({"reloading": process}))
+        raise fail(f"no gateway runs with data folder {given.kaixu_home}") from None
+    print_json({"reloading": process})

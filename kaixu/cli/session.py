@@ -24,7 +24,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import MigrationError, migrate
-from kaixu.store.pool import open_pool
+from kaixu.store.pool import DatabaseRefused, open_pool
 
 from .failure import fail
 
@@ -37,8 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 ACTOR = "operator"
 REQUEST_ID = "command-line"
 
-#: What Postgres says of a wrong DATABASE_URL, and of a schema that is not there, or not yet this one.
-REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+#: What Postgres says of a schema that is not there, or not yet this one.
 NO_SCHEMA = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedTableError,
@@ -114,7 +113,7 @@ def with_database(work: Callable[[Session], Awaitable[Answer]], *, migrated: boo
             raise fail(error.message, hint=error.hint) from None
         except (EnvironmentMistake, MigrationError) as error:
             raise fail(error) from None
-        except REFUSED as error:
-            raise fail(f"the database refuses us: {error}", hint="Look at DATABASE_URL.") from None
+        except DatabaseRefused as error:
+            raise fail(error, hint="Look at DATABASE_URL.") from None
         except NO_SCHEMA:
             raise fail("the database lacks this version's schema", hint="Run `kaixu migrate`.") from None

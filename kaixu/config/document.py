@@ -160,7 +160,6 @@ class GatewaySection(Section):
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
     )
     max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="the most messages of a chat call")
-    event_retention_days: Whole = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
     allow_origins: list[str] = Field(
         default=[],
         max_length=200,

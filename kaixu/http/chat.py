@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -87,8 +88,7 @@ def chat_routes(core: Core) -> Blueprint:
             await spoken(core, call, ticket, ask, out)
 
         async def never_begun() -> None:
-            left = GeneratorExit()
-            await call.__aexit__(GeneratorExit, left, None)
+            await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
         body = EventStream(speak, never_begun, drain=ask.deployment.on_disconnect == "drain")
         verdict = ticket.verdict
@@ -111,8 +111,8 @@ async def body_of(incoming: Request) -> bytes:
 async def whole_answer(core: Core, call: Admission, ask: Asked) -> tuple[Ticket, str]:
     """The stream of the lane, folded into one text; settled when it returns."""
     pieces = []
-    async with call as ticket:
-        async for event in core.gate.events(ticket):
+    async with call as ticket, aclosing(core.gate.events(ticket)) as events:
+        async for event in events:
             if isinstance(event, ChatDelta):
                 pieces.append(event.text)
     return ticket, "".join(pieces)
@@ -120,7 +120,7 @@ async def whole_answer(core: Core, call: Admission, ask: Asked) -> tuple[Ticket,
 
 async def spoken(core: Core, call: Admission, ticket: Ticket, ask: Asked, out: EventStream) -> None:
     """Write one stream's frames and settle: `meta` before the vendor answers, `done` after the money is written."""
-    failure: BaseException | None = None
+    failure: KaixuError | None = None
     try:
         await out.put(
             frame(
@@ -128,20 +128,20 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, ask: Asked, out: E
                 names(ask) | {"telemetry": {"install_id": ask.caller.install_id}, "month": month_reply(ticket.figures)},
             )
         )
-        async for event in core.gate.events(ticket):
-            if isinstance(event, ChatDelta):
-                await out.put(frame("delta", {"text": event.text}))
-    except BaseException as error:  # noqa: BLE001 - however it ended, it is settled below and then raised again
+        # Closed before it is settled: then the vendor has seen the cancel.
+        async with aclosing(core.gate.events(ticket)) as events:
+            async for event in events:
+                if isinstance(event, ChatDelta):
+                    await out.put(frame("delta", {"text": event.text}))
+    except KaixuError as error:
         failure = error
-        if isinstance(error, KaixuError) and ticket.first_event_s is not None:
+        if ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # what was delivered is paid for
-        raise_it = not isinstance(error, KaixuError)
-    else:
-        raise_it = False
+    except BaseException as error:
+        await call.__aexit__(type(error), error, None)
+        raise
     await call.__aexit__(None if failure is None else type(failure), failure, None)
-    if failure is not None and raise_it:
-        raise failure
-    if isinstance(failure, KaixuError):
+    if failure is not None:
         log.warning("stream %s: %s", ask.caller.request_id, failure.message)
         await out.put(frame("error", names(ask) | error_body(failure, ask, ticket)))
         return

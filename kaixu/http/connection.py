@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, cast
+from uuid import uuid4
 
+import msgspec
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
     HTTPResponseBodyEvent,
     HTTPResponseStartEvent,
 )
-from quart import Response
+from quart import Request, Response
 from quart.asgi import ASGIHTTPConnection
 from quart.typing import ResponseTypes
 from quart.utils import encode_headers
@@ -20,7 +22,7 @@ from quart.wrappers.response import DataBody
 #: A handler that takes longer than this is watched for a client that goes away; shorter ones are not worth a task.
 WATCH_AFTER_S = 0.02
 
-#: A body that does not arrive within this time is given up.
+#: A body that is not there, whole, within this time is given up.
 BODY_S = 60.0
 
 
@@ -32,24 +34,13 @@ class Connection(ASGIHTTPConnection):
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         request = self._create_request_from_scope(send)
-        body = request.body
-        deadline: asyncio.Timeout | None = None
-        while True:
-            if deadline is None:
-                message = cast(dict[str, Any], await receive())
-            else:
-                try:
-                    async with deadline:
-                        message = cast(dict[str, Any], await receive())
-                except TimeoutError:
+        try:
+            async with asyncio.timeout(BODY_S):
+                if not await read_body(request, receive):
                     return
-            if message["type"] == "http.disconnect":
-                return
-            body.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                body.set_complete()
-                break
-            deadline = asyncio.timeout(BODY_S)
+        except TimeoutError:
+            await self._send_response(send, too_slow())
+            return
 
         loop = asyncio.get_running_loop()
         watch = Watch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
@@ -76,6 +67,32 @@ class Connection(ASGIHTTPConnection):
         await send(cast(HTTPResponseStartEvent, start))
         body = {"type": "http.response.body", "body": response.response.data, "more_body": False}
         await send(cast(HTTPResponseBodyEvent, body))
+
+
+async def read_body(request: Request, receive: ASGIReceiveCallable) -> bool:
+    """Take the whole body; it keeps its own bound. Returns whether the client stayed."""
+    while True:
+        message = cast(dict[str, Any], await receive())
+        if message["type"] == "http.disconnect":
+            return False
+        request.body.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            request.body.set_complete()
+            return True
+
+
+def too_slow() -> Response:
+    """408 (RFC 9110 §15.5.9), made outside of any request context: there is no request yet."""
+    body = {
+        "error": f"the body did not arrive within {BODY_S:g} s",
+        "code": "BODY_TIMEOUT",
+        "hint": "Send it again.",
+        "request_id": str(uuid4()),
+    }
+    response = Response(msgspec.json.encode(body), status=408, content_type="application/json; charset=utf-8")
+    response.headers["x-kaixu-request-id"] = body["request_id"]
+    response.headers["connection"] = "close"
+    return response
 
 
 class Watch:

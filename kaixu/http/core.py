@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 
@@ -25,5 +24,3 @@ class Core:
     monitor: Monitor
     catalog: Catalog
     gateway: GatewaySection
-    config_path: Path
-    embedded: bool

@@ -22,6 +22,12 @@ from .ticket import Ticket
 
 log = logging.getLogger(__name__)
 
+
+def alert_key(secret: str) -> str:
+    """The webhook's signing key: whoever checks signatures must not be able to make tokens."""
+    return hmac.new(secret.encode(), b"alert", hashlib.sha256).hexdigest()
+
+
 Claim = Callable[[int, int, date, str], Awaitable[bool]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -109,7 +109,7 @@ class Gate:
         )
         return Admission(self, ask, deployment, request, ceiling)
 
-    async def events(self, ticket: Ticket) -> AsyncIterator[ChatEvent]:
+    async def events(self, ticket: Ticket) -> AsyncGenerator[ChatEvent, None]:
         """The lane's answer, with the lane's time limits, ended when the budget is spent.
 
         Whatever a plugin raises comes out as a `KaixuError`. Sets `ticket.end_reason`
@@ -222,12 +222,14 @@ class Admission:
         ticket.wire.close()
         settlement = ticket.bill(outcome(ticket, error))
         ticket.settlement = settlement
+        answer = self.gate.books.settle(settlement)
         try:
-            settled = await finish(self.gate.books.settle(settlement))
+            await finish(answer)
         finally:
             self.gate.in_flight.pop(ticket, None)
-            self.gate.observer.settled(ticket, settlement)
-        ticket.figures = after(ticket, settlement, settled)
+            if not answer.cancelled() and answer.exception() is None:
+                ticket.figures = after(ticket, settlement, answer.result())
+                self.gate.observer.settled(ticket, settlement)
 
 
 def outcome(ticket: Ticket, error: BaseException | None) -> str:
@@ -260,19 +262,12 @@ def after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Fi
 
 
 def limits_of(deployment: Deployment) -> Limits:
-    """The deployment's time limits, made once and kept on it by identity."""
-    limits = LIMITS.get(id(deployment))
-    if limits is None or limits[0] is not deployment:
-        timeouts = deployment.timeouts
-        made = Limits(
-            connect_s=timeouts.connect_s,
-            first_byte_s=timeouts.first_byte_s,
-            between_bytes_s=timeouts.between_bytes_s,
-            total_s=timeouts.total_s,
-            retries=deployment.retries,
-        )
-        LIMITS[id(deployment)] = limits = (deployment, made)
-    return limits[1]
-
-
-LIMITS: dict[int, tuple[Deployment, Limits]] = {}
+    """The deployment's time limits, as its wire wants them."""
+    timeouts = deployment.timeouts
+    return Limits(
+        connect_s=timeouts.connect_s,
+        first_byte_s=timeouts.first_byte_s,
+        between_bytes_s=timeouts.between_bytes_s,
+        total_s=timeouts.total_s,
+        retries=deployment.retries,
+    )

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 #: How often an absent database is asked whether it is back, in seconds.
 ASK_AGAIN_S = 0.5
 
+#: How often it is looked for spools that processes of this data folder have left behind, in seconds.
+LOOK_FOR_SPOOLS_S = 30
+
 
 class Recovery:
     """The clockwork of one gateway process."""
@@ -34,14 +37,15 @@ class Recovery:
 
     async def run(self) -> None:
         """Until cancelled. One loop, so that an outage, a renewal and the reaper never overlap."""
-        renewed = reaped = monotonic()
+        renewed = reaped = looked = monotonic()
         while True:
             await asyncio.sleep(ASK_AGAIN_S)
             try:
                 if self.books.away:
                     await self.return_from_outage()
                     continue
-                if self.books.spool.waiting or monotonic() - reaped > 30:
+                if self.books.spool.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
+                    looked = monotonic()
                     await self.books.replay()
                 if monotonic() - renewed >= self.books.lifetime_s / 4:
                     renewed = monotonic()

@@ -24,6 +24,25 @@ from .wire import TicketWire
 MOST_CHARACTERS_A_TOKEN = 12
 
 
+#: More tokens than any call can have; keeps sums of them far from the edge of 64 bits.
+MOST_TOKENS = 10**9
+
+
+def believable(usage: Usage) -> Usage:
+    """A vendor's figures, none below zero nor beyond all reason: they are multiplied with money."""
+    figures = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
+    if min(figures) >= 0 and max(figures) <= MOST_TOKENS:
+        return usage
+    inputs, outputs, cached, written, reasoned = (min(max(figure, 0), MOST_TOKENS) for figure in figures)
+    return Usage(inputs, outputs, cached, written, reasoned, usage.estimated)
+
+
 class Ticket:
     """What one admitted call has used so far, how it ended, and the wire it is lent."""
 
@@ -99,7 +118,7 @@ class Ticket:
         elif isinstance(event, ToolCallDelta):
             text = event.arguments + (event.name or "")
         elif isinstance(event, Usage):
-            self.usage = event
+            self.usage = believable(event)
             return
         else:
             self.finish_reason = event.reason

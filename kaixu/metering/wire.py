@@ -62,16 +62,15 @@ def open_transport() -> AiohttpTransport:
 
 
 class TicketWire:
-    """The wire of one ticket. `used`: something was sent; `accepted`: a vendor answered with success."""
+    """The wire of one ticket. `used`: something was sent, so the vendor may have worked on it."""
 
-    __slots__ = ("accepted", "closed", "limits", "transport", "tries", "used")
+    __slots__ = ("closed", "limits", "transport", "tries", "used")
 
     def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits) -> None:
         self.transport = transport
         self.limits = limits
         self.closed = False
         self.used = False
-        self.accepted = False
         self.tries = 0
 
     def send(self, request: httpx.Request) -> Sending:
@@ -128,7 +127,6 @@ class TicketWire:
             raise translated(error) from error
         status = response.status_code
         if 200 <= status < 300:
-            self.accepted = True
             return response
         retry_after_s = retry_after(response.headers)
         await response.aclose()

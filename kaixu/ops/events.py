@@ -43,6 +43,7 @@ class Monitor:
 
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
+        self.heard_by: Callable[[MonitorEvent], None] | None = None
         self._waiting: deque[MonitorEvent] = deque(maxlen=MOST_WAITING)
         self._some = asyncio.Event()
 
@@ -50,6 +51,8 @@ class Monitor:
         """Queue one event. Never waits; the oldest gives way when the queue is full."""
         self._waiting.append(event)
         self._some.set()
+        if self.heard_by is not None:
+            self.heard_by(event)
 
     async def run(self) -> None:
         """Write events as they come, until cancelled."""

@@ -27,7 +27,11 @@ class RegisterIntegration(Protocol):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that has happened: `kind` is "settled", "refused", "alert" or "reload"; `detail` holds values only."""
+    """Something that has happened; `detail` holds values only, and never a key or a secret.
+
+    `kind` is "settled" (a call was billed) or a kind of the monitor: "blocked",
+    "rate_limited", "error", "lost", "alert", "audit", "reload", "database_back".
+    """
 
     kind: str
     detail: dict[str, Any]

@@ -26,6 +26,10 @@ AWAY = (
 )
 
 
+class DatabaseRefused(Exception):
+    """The database is there but does not take us: its user, password or name is wrong."""
+
+
 @contextmanager
 def database() -> Iterator[None]:
     """Turn "the database is away" into `DatabaseAway`; other errors are bugs and pass."""
@@ -61,19 +65,22 @@ async def open_pool(
     kept in the session, so statements are not prepared ahead. A statement that
     takes longer than `statement_s` seconds is given up; None: none is.
 
-    Raises `DatabaseAway`.
+    Raises `DatabaseAway` and `DatabaseRefused`.
     """
     settings: dict[str, Any] = {"statement_cache_size": 0} if pooler else {"max_cached_statement_lifetime": 0}
     with database():
-        return await asyncpg.create_pool(
-            dsn,
-            min_size=min(2, most),
-            max_size=most,
-            command_timeout=statement_s,
-            timeout=5,
-            max_inactive_connection_lifetime=300,
-            init=prepare_connection,
-            reset=keep_nothing,
-            server_settings={"application_name": "kaixu"},
-            **settings,
-        )
+        try:
+            return await asyncpg.create_pool(
+                dsn,
+                min_size=min(2, most),
+                max_size=most,
+                command_timeout=statement_s,
+                timeout=5,
+                max_inactive_connection_lifetime=300,
+                init=prepare_connection,
+                reset=keep_nothing,
+                server_settings={"application_name": "kaixu"},
+                **settings,
+            )
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            raise DatabaseRefused(f"the database refuses us: {error}") from None

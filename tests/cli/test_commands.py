@@ -175,3 +175,20 @@ def test_every_command_has_help() -> None:
         "usage",
     ):
         assert f" {command} " in ran.stdout
+
+
+def test_serve_says_in_one_line_what_keeps_it_from_serving(kaixu: Kaixu, dsn: str) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for environment, said in (
+            ({"KAIXU_BIND": f"127.0.0.1:{taken.getsockname()[1]}"}, "cannot listen on 127.0.0.1:"),
+            ({"KAIXU_BIND": "nonsense"}, "KAIXU_BIND"),
+            ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "the database does not answer"),
+            ({"DATABASE_URL": dsn.replace("/kaixu_", "/nowhere_")}, "the database refuses us"),
+        ):
+            ran = kaixu("serve", **environment)
+            assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
+            assert said in ran.stderr

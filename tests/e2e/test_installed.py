@@ -36,7 +36,7 @@ ACME_LANE = '''
 
 from collections.abc import AsyncIterator
 
-from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Finish, Lane, Options, RegisterLane, Usage, Wire, hookimpl
+from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Event, Finish, Lane, Options, RegisterLane, Usage, Wire, hookimpl
 
 
 class AcmeOptions(Options):
@@ -57,6 +57,12 @@ class Acme(Lane):
 @hookimpl
 def register_lanes(register: RegisterLane) -> None:
     register("acme", Acme, AcmeOptions)
+
+
+@hookimpl
+def on_event(event: Event) -> None:
+    with open("events", "a") as file:
+        file.write(f"{event.kind} {event.detail.get('cost_nusd')}\\n")
 '''
 
 
@@ -195,3 +201,4 @@ lanes:
     finally:
         process.terminate()
         assert process.wait(60) == 0
+    assert "settled 20000" in (tmp_path / "events").read_text()

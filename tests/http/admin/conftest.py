@@ -55,7 +55,7 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     )
     gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
     monitor = Monitor(lambda events: write_events(pool, events))
-    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), tmp_path / "kaixu.yaml", False)
+    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection())
 
 
 @pytest.fixture

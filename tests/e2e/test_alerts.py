@@ -1,0 +1,58 @@
+"""Alerts: from the month as it is after a call, once a month, signed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+
+from kaixu.metering.alerts import alert_key
+from tests.support.money import customer, virtual_key
+from tests.support.process import SECRETS, Client
+
+from .conftest import Start
+
+
+class Receiver:
+    """An operator's webhook."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, object], bool]] = []
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Keep the body, and whether its signature is right."""
+        body = await request.read()
+        made = hmac.new(alert_key(SECRETS["JWT_SECRET"]).encode(), body, hashlib.sha256).hexdigest()
+        self.got.append((json.loads(body), request.headers["x-kaixu-signature"] == f"sha256={made}"))
+        return web.Response()
+
+
+async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replicas(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/", receiver.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        gateways = await start(2, ALERT_WEBHOOK_URL=f"http://127.0.0.1:{runner.addresses[0][1]}/", CAP_WARN_PCT="20")
+        # A call costs 22,000; the second passes a fifth of the cap, the hold of a third no longer fits.
+        _, key = await virtual_key(pool, await customer(pool, cap_nusd=200_000))
+        statuses = [(await Client(http, gateways[at % 2].url, key).chat(max_tokens=4))[0] for at in range(4)]
+        assert statuses == [200] * 4
+        for _ in range(100):
+            if receiver.got:
+                break
+            await asyncio.sleep(0.05)
+        ((alert, signed),) = receiver.got
+        assert signed
+        assert (alert["type"], alert["pct"]) == ("CAP_WARN_CUSTOMER", 22)
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,50 @@
+"""Plugins hear of what has happened, in order, and none of them can hold up or break anything."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kaixu.metering.observers import MOST_WAITING, Observers
+from kaixu.metering.ticket import Ticket
+from kaixu.ops.events import MonitorEvent
+from kaixu.plugin.hookspecs import Event
+from kaixu.store.admission import Settlement
+
+
+class NoAlerts:
+    """Hears, and does nothing."""
+
+    def settled(self, ticket: Ticket, settlement: Settlement) -> None:
+        """Nothing."""
+
+
+async def heard(observers: Observers) -> None:
+    """Let the queue run empty."""
+    task = asyncio.ensure_future(observers.run())
+    while observers.waiting:
+        await asyncio.sleep(0)
+    task.cancel()
+
+
+async def test_monitor_events_are_told_in_order_and_without_what_is_not_known() -> None:
+    told: list[Event] = []
+    observers = Observers(NoAlerts(), listening=lambda: True, observe=told.append)
+    for at in range(50):
+        observers.noted(MonitorEvent(kind="blocked", level="warn", customer_id=at))
+    await heard(observers)
+    assert told[7] == Event("blocked", {"level": "warn", "customer_id": 7, "extra": {}})
+    assert [event.detail["customer_id"] for event in told] == list(range(50))
+
+
+async def test_nothing_is_kept_where_nobody_listens() -> None:
+    observers = Observers(NoAlerts(), listening=lambda: False, observe=lambda event: None)
+    observers.noted(MonitorEvent(kind="blocked"))
+    assert not observers.waiting
+
+
+async def test_observers_that_cannot_keep_up_miss_the_oldest() -> None:
+    observers = Observers(NoAlerts(), listening=lambda: True, observe=lambda event: None)
+    for at in range(MOST_WAITING + 10):
+        observers.noted(MonitorEvent(kind="blocked", customer_id=at))
+    assert len(observers.waiting) == MOST_WAITING
+    assert observers.waiting[0].detail["customer_id"] == 10

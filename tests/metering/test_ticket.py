@@ -1,0 +1,22 @@
+"""What a vendor reports is multiplied with money, so it is looked at first."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaixu.metering.ticket import MOST_TOKENS, believable
+from kaixu.plugin.types import Usage
+
+
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [
+        (Usage(14, 7, 3, 2, 1), Usage(14, 7, 3, 2, 1)),
+        (Usage(-5, 7, -3), Usage(0, 7, 0)),
+        (Usage(2**70, 7), Usage(MOST_TOKENS, 7)),
+        (Usage(1, -1, estimated=True), Usage(1, 0, estimated=True)),
+    ],
+    ids=["honest", "negative", "enormous", "estimated"],
+)
+def test_usage_is_kept_within_reason(said: Usage, believed: Usage) -> None:
+    assert believable(said) == believed
