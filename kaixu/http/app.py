@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Quart, Request, request
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from quart import Quart, Request, Response, g, request
 
 from . import errors
 from .admin.customers import customer_routes
@@ -13,30 +14,43 @@ from .admin.keys import key_routes
 from .admin.login import login_routes, session_check_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
-from .chat import chat_routes
+from .chat import chat_doors
 from .connection import Connection
 from .core import Core
-from .edge import Edge, origins_of
+from .doors import Doors
+from .edge import PREFLIGHT, Edge, origins_of
 from .health import health_routes
+from .incoming import request_id_of
 from .user.session import session_routes
 
 
 class Application(Quart):
-    """Quart with a cheaper exchange, and with the edge called directly: it is the only thing around a request."""
+    """Quart with doors before its router, a cheaper exchange, and the edge called directly around a request."""
 
     asgi_http_class = Connection
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, doors: Doors) -> None:
         super().__init__("kaixu", static_folder=None)
         self.edge = edge
+        self.doors = doors
+
+    async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """A door where there is one at this path, else Quart."""
+        if scope["type"] == "http" and (door := self.doors.find(scope["path"])) is not None:
+            await self.doors.serve(door, scope, receive, send)
+        else:
+            await super().asgi_app(scope, receive, send)
 
     async def preprocess_request(self, request_context: Any = None) -> Any:
-        """See `Edge.begin`."""
-        return self.edge.begin(current_request())
+        """Give the request its id; answer a preflight at once."""
+        asked = current_request()
+        g.request_id = request_id_of(asked.headers)
+        return Response(b"", status=204, headers=PREFLIGHT) if asked.method == "OPTIONS" else None
 
     async def process_response(self, response: Any, request_context: Any = None) -> Any:
-        """See `Edge.end`."""
-        self.edge.end(current_request(), response)
+        """See `Edge.finish`."""
+        asked = current_request()
+        self.edge.finish(asked.method, asked.headers, g.request_id, response.headers)
         return response
 
 
@@ -48,14 +62,18 @@ def current_request() -> Request:
 
 def create_app(core: Core) -> Quart:
     """An application around an opened gateway."""
-    app = Application(Edge(origins_of(core.settings.allowed_origins, core.gateway.allow_origins)))
+    edge = Edge(origins_of(core.settings.allowed_origins, core.gateway.allow_origins))
+    failures = errors.Failures(core.monitor)
+    doors = Doors(edge, failures, lambda: core.gateway.body_limit_bytes)
+    for door in chat_doors(core):
+        doors.add(door)
+    app = Application(edge, doors)
     app.config["MAX_CONTENT_LENGTH"] = core.gateway.body_limit_bytes
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.strict_slashes = False
-    errors.install(app, core.monitor)
+    errors.install(app, failures)
     for make in (
-        chat_routes,
         health_routes,
         session_routes,
         login_routes,

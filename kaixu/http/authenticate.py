@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import re
 
-from quart import Request
-
 from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash
 from kaixu.config.environment import Secrets
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Unauthenticated
 
+from .incoming import Headers, Incoming
 from .tokens import read_session_token
 
 UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
 
-def bearer(request: Request) -> str:
+def bearer(headers: Headers) -> str:
     """The bearer token. Raises `Unauthenticated`."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (headers.get("authorization") or "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Missing Authorization: Bearer <virtual_key>")
     return token
 
 
-def caller_of(request: Request, secrets: Secrets, request_id: str) -> Caller:
+def caller_of(asked: Incoming, secrets: Secrets) -> Caller:
     """Who asks: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
-    token = bearer(request)
-    headers = request.headers
+    headers, request_id = asked.headers, asked.request_id
+    token = bearer(headers)
     install_id = printable(headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "", 80) or None
     agent = printable(headers.get("user-agent") or "", 240) or None
     if is_key_shaped(token):

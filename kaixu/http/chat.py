@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
-from quart import Blueprint, Request, Response, g, request
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import cents_of_nusd, usd
@@ -21,9 +20,11 @@ from kaixu.plugin.types import ChatDelta, ChatRequest
 from .authenticate import caller_of
 from .chat_body import name_of, read_chat, request_of
 from .core import Core
+from .doors import Door
 from .errors import rate_headers
-from .names import at
-from .reply import reply
+from .incoming import Incoming
+from .names import paths_of
+from .reply import SSE, Reply, json_reply
 from .sse import EventStream, frame
 
 log = logging.getLogger(__name__)
@@ -42,23 +43,21 @@ class Asked(msgspec.Struct, frozen=True):
     model: str
 
 
-def chat_routes(core: Core) -> Blueprint:
-    """The routes, bound to one gateway."""
-    routes = Blueprint("chat", __name__)
+def chat_doors(core: Core) -> list[Door]:
+    """The doors, bound to one gateway."""
 
-    async def asked() -> Asked:
-        caller = caller_of(request, core.secrets, g.request_id)
-        body = read_chat(await body_of(request))
+    def read(asked: Incoming) -> Asked:
+        caller = caller_of(asked, core.secrets)
+        body = read_chat(asked.body)
         provider, model = name_of(body.provider, "provider"), name_of(body.model, "model")
         deployment = core.catalog.resolve(provider, model, "chat")
         wanted = request_of(body, deployment, most_messages=core.gateway.max_messages)
         return Asked(caller, deployment, wanted, provider, model)
 
-    @at(routes, "gateway-chat", methods=["POST"])
-    async def chat() -> Response:
-        ask = await asked()
+    async def chat(asked: Incoming) -> Reply:
+        ask = read(asked)
         call = core.gate.chat(ask.caller, ask.deployment, ask.request)
-        work = whole_answer(core, call, ask)
+        work = whole_answer(core, call)
         if ask.deployment.on_disconnect == "drain":
             # A client that leaves must not end the vendor's call: it goes on in a task of its own.
             ticket, text = await asyncio.shield(asyncio.ensure_future(work))
@@ -71,12 +70,10 @@ def chat_routes(core: Core) -> Blueprint:
             "month": month_reply(ticket.figures),
             "telemetry": {"install_id": ask.caller.install_id},
         }
-        verdict = ticket.verdict
-        return reply(body, 200, rate_headers(verdict.rate_limit, verdict.rate_remaining, WINDOW_S))
+        return json_reply(body, 200, rate_of(ticket))
 
-    @at(routes, "gateway-stream", methods=["POST"])
-    async def stream() -> Response:
-        ask = await asked()
+    async def stream(asked: Incoming) -> Reply:
+        ask = read(asked)
         call = core.gate.chat(ask.caller, ask.deployment, ask.request)
         ticket = await call.__aenter__()  # a refusal still has a status of its own; `speak` leaves the block
 
@@ -91,24 +88,18 @@ def chat_routes(core: Core) -> Blueprint:
             await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
         body = EventStream(speak, never_begun, drain=ask.deployment.on_disconnect == "drain")
-        verdict = ticket.verdict
-        headers = rate_headers(verdict.rate_limit, verdict.rate_remaining, WINDOW_S)
-        headers |= {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-        response = Response(body, headers=headers, content_type="text/event-stream; charset=utf-8")
-        response.timeout = None
-        return response
+        headers = {"content-type": SSE, "cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+        return Reply(200, headers | rate_of(ticket), body)
 
-    return routes
+    return [Door(chat, paths_of("gateway-chat")), Door(stream, paths_of("gateway-stream"))]
 
 
-async def body_of(incoming: Request) -> bytes:
-    """The body as it came."""
-    data = await incoming.get_data(as_text=False)
-    assert isinstance(data, bytes)
-    return data
+def rate_of(ticket: Ticket) -> dict[str, str]:
+    """The `x-ratelimit-*` headers of an admitted call."""
+    return rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
 
 
-async def whole_answer(core: Core, call: Admission, ask: Asked) -> tuple[Ticket, str]:
+async def whole_answer(core: Core, call: Admission) -> tuple[Ticket, str]:
     """The stream of the lane, folded into one text; settled when it returns."""
     pieces = []
     async with call as ticket, aclosing(core.gate.events(ticket)) as events:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any, cast
 from uuid import uuid4
 
-import msgspec
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
@@ -19,8 +18,12 @@ from quart.typing import ResponseTypes
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 
+from kaixu.plugin.errors import BodyTimeout
+
+from .reply import reply
+
 #: A handler that takes longer than this is watched for a client that goes away; shorter ones are not worth a task.
-WATCH_AFTER_S = 0.02
+WATCH_AFTER_S = 0.25
 
 #: A body that is not there, whole, within this time is given up.
 BODY_S = 60.0
@@ -83,14 +86,10 @@ async def read_body(request: Request, receive: ASGIReceiveCallable) -> bool:
 
 def too_slow() -> Response:
     """408 (RFC 9110 §15.5.9), made outside of any request context: there is no request yet."""
-    body = {
-        "error": f"the body did not arrive within {BODY_S:g} s",
-        "code": "BODY_TIMEOUT",
-        "hint": "Send it again.",
-        "request_id": str(uuid4()),
-    }
-    response = Response(msgspec.json.encode(body), status=408, content_type="application/json; charset=utf-8")
-    response.headers["x-kaixu-request-id"] = body["request_id"]
+    error, request_id = BodyTimeout(), str(uuid4())
+    body = {"error": error.message, "code": error.code, "hint": error.hint, "request_id": request_id}
+    response = reply(body, error.status)
+    response.headers["x-kaixu-request-id"] = request_id
     response.headers["connection"] = "close"
     return response
 

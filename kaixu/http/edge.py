@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from uuid import uuid4
+from typing import Protocol
 
-from quart import Request, Response, g
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from .incoming import Headers
 
 ALLOW_HEADERS = (
     "authorization, content-type, x-api-key, x-kaixu-install-id, x-install-id, x-kaixu-request-id, x-request-id, "
@@ -19,44 +16,38 @@ EXPOSE_HEADERS = (
     "x-ratelimit-reset-requests"
 )
 
+#: What a preflight gets: it needs no route, no credential and no body.
+PREFLIGHT = {"access-control-max-age": "86400"}
+
+
+class Writable(Protocol):
+    """A reply's headers, whichever kind of reply."""
+
+    def __setitem__(self, name: str, value: str, /) -> None: ...
+
 
 class Edge:
-    """What happens to every request before, and to every reply after it. `origins`: who may call from a browser."""
+    """What every reply gets, whatever made it. `origins`: who may call from a browser."""
 
     def __init__(self, origins: frozenset[str]) -> None:
         self.origins = origins
         self.everyone = "*" in origins
 
-    def begin(self, request: Request) -> Response | None:
-        """Give the request its id; answer a preflight at once: it needs no route, no credential and no body."""
-        g.request_id = request_id(request)
-        if request.method == "OPTIONS":
-            return Response(b"", status=204, headers={"access-control-max-age": "86400"})
-        return None
-
-    def end(self, request: Request, response: Response) -> None:
-        """Give the reply its headers."""
-        headers = response.headers
-        headers["x-kaixu-request-id"] = g.request_id
+    def finish(self, method: str, asked: Headers, request_id: str, headers: Writable) -> None:
+        """Give the reply to a request its headers."""
+        headers["x-kaixu-request-id"] = request_id
         headers["x-content-type-options"] = "nosniff"
-        origin = request.headers.get("origin")
+        origin = asked.get("origin")
         if origin is not None:
             headers["vary"] = "Origin"
             if self.everyone or origin in self.origins:
                 headers["access-control-allow-origin"] = origin
         elif self.everyone:
             headers["access-control-allow-origin"] = "*"
-        if origin is not None or request.method == "OPTIONS":
+        if origin is not None or method == "OPTIONS":
             headers["access-control-allow-methods"] = "GET,POST,PUT,PATCH,DELETE,OPTIONS"
             headers["access-control-allow-headers"] = ALLOW_HEADERS
             headers["access-control-expose-headers"] = EXPOSE_HEADERS
-
-
-def request_id(request: Request) -> str:
-    """The id the client gave, if it can safely be written anywhere; else a new one."""
-    headers = request.headers
-    given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
-    return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())
 
 
 def origins_of(text: str, more: list[str]) -> frozenset[str]:

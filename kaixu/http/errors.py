@@ -1,8 +1,9 @@
-"""Errors → the envelope `{error, code, hint?, request_id}`; anything unexpected → 500 without detail."""
+"""Errors → the envelope `{error, code, hint, request_id}`; anything unexpected → 500 without detail."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,22 +15,31 @@ from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import KaixuError, MethodNotAllowed, NotFound, TooLarge
 
-from .reply import reply
+from .incoming import Incoming, incoming_of
+from .reply import Reply, json_reply
 
 log = logging.getLogger(__name__)
 
+#: Turns an envelope, for a status, into the body that a door's clients expect.
+Shape = Callable[[dict[str, Any], int], dict[str, Any]]
 
-def envelope(error: KaixuError) -> dict[str, Any]:
+
+def envelope_as_it_is(body: dict[str, Any], status: int) -> dict[str, Any]:
+    """The native shape: the envelope itself."""
+    return body
+
+
+def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
     """The body of an error's reply."""
-    body: dict[str, Any] = {"error": error.message, "code": error.code, "request_id": g.request_id}
+    body: dict[str, Any] = {"error": error.message, "code": error.code, "request_id": request_id}
     if error.hint:
         body["hint"] = error.hint
     return body
 
 
-def refusal_body(refusal: Refusal) -> dict[str, Any]:
+def refusal_body(refusal: Refusal, request_id: str) -> dict[str, Any]:
     """The envelope, with what a refused client needs to see: whose cap, the month, the rate."""
-    body = envelope(refusal.error)
+    body = envelope(refusal.error, request_id)
     if refusal.error.status == 402 and refusal.figures is not None:
         body["scope"] = refusal.verdict.scope
         body["month"] = month_reply(refusal.figures)
@@ -63,19 +73,42 @@ def kind_of(status: int) -> str:
     return "blocked" if status in (401, 402, 403) else "error"
 
 
-def install(app: Quart, monitor: Monitor) -> None:
-    """Handle every error of `app`."""
+class Failures:
+    """Turns what was raised into a reply, and tells the monitor."""
 
-    def record(error: KaixuError, refusal: Refusal | None = None) -> None:
-        monitor.record(
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+
+    def reply(self, raised: Exception, asked: Incoming, shape: Shape = envelope_as_it_is) -> Reply:
+        """The reply to a request that raised. What nobody foresaw is logged, and shown to nobody."""
+        if isinstance(raised, HTTPException):
+            return of_http(raised, asked)
+        if isinstance(raised, Refusal):
+            error = raised.error
+            self.record(error, asked, raised)
+            headers = error_headers(error)
+            if error.status == 429:
+                headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
+            return json_reply(shape(refusal_body(raised, asked.request_id), error.status), error.status, headers)
+        if isinstance(raised, KaixuError):
+            error = raised
+        else:
+            log.error("request %s failed", asked.request_id, exc_info=raised)
+            error = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
+        self.record(error, asked)
+        return json_reply(shape(envelope(error, asked.request_id), error.status), error.status, error_headers(error))
+
+    def record(self, error: KaixuError, asked: Incoming, refusal: Refusal | None = None) -> None:
+        """Tell the monitor of a request that was refused or failed."""
+        self.monitor.record(
             MonitorEvent(
                 kind=kind_of(error.status),
                 level="error" if error.status >= 500 else "warn",
-                request_id=g.request_id,
-                function_name=request.path.rsplit("/", 1)[-1][:200],
-                method=request.method,
-                path=request.path[:500],
-                user_agent=(request.headers.get("user-agent") or "")[:240],
+                request_id=asked.request_id,
+                function_name=asked.path.rsplit("/", 1)[-1][:200],
+                method=asked.method,
+                path=asked.path[:500],
+                user_agent=asked.headers.get("user-agent", "")[:240],
                 customer_id=refusal.verdict.customer_id if refusal else None,
                 key_id=refusal.verdict.key_id if refusal else None,
                 http_status=error.status,
@@ -84,38 +117,29 @@ def install(app: Quart, monitor: Monitor) -> None:
             )
         )
 
-    @app.errorhandler(Refusal)
-    async def refused(refusal: Refusal) -> Response:
-        error = refusal.error
-        record(error, refusal)
-        verdict = refusal.verdict
-        headers = error_headers(error)
-        if error.status == 429:
-            headers |= rate_headers(verdict.rate_limit, 0, error.retry_after_s or 0)
-        return reply(refusal_body(refusal), error.status, headers)
 
-    @app.errorhandler(KaixuError)
-    async def known(error: KaixuError) -> Response:
-        record(error)
-        return reply(envelope(error), error.status, error_headers(error))
+def of_http(raised: HTTPException, asked: Incoming) -> Reply:
+    """What Quart itself refuses, before any view."""
+    headers = {}
+    if raised.code == 404:
+        error: KaixuError = NotFound("there is nothing at this path")
+    elif raised.code == 405:
+        error = MethodNotAllowed(f"{asked.method} is not for this path")
+        if methods := getattr(raised, "valid_methods", None):
+            headers["allow"] = ", ".join(methods)
+    elif raised.code == 413:
+        error = TooLarge("the body is too large")
+    else:
+        error = KaixuError(raised.name)
+        error.status = raised.code or 500
+        error.code = "BAD_REQUEST" if error.status < 500 else "INTERNAL"
+    return json_reply(envelope(error, asked.request_id), error.status, headers)
 
-    @app.errorhandler(HTTPException)
-    async def of_http(error: HTTPException) -> Response:
-        if error.code == 404:
-            return reply(envelope(NotFound("there is nothing at this path")), 404)
-        if error.code == 405:
-            headers = {"allow": ", ".join(error.valid_methods or ())} if hasattr(error, "valid_methods") else {}
-            return reply(envelope(MethodNotAllowed(f"{request.method} is not for this path")), 405, headers)
-        if error.code == 413:
-            return reply(envelope(TooLarge("the body is too large")), 413)
-        status = error.code or 500
-        made = KaixuError(error.name)
-        made.code = "BAD_REQUEST" if status < 500 else "INTERNAL"
-        return reply(envelope(made), status)
+
+def install(app: Quart, failures: Failures) -> None:
+    """Handle every error of Quart's views."""
 
     @app.errorhandler(Exception)
-    async def unexpected(error: Exception) -> Response:
-        log.error("request %s failed", g.request_id, exc_info=error)
-        made = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
-        record(made)
-        return reply(envelope(made), 500)
+    async def failed(raised: Exception) -> Response:
+        made = failures.reply(raised, incoming_of(request, g.request_id))
+        return Response(made.body, status=made.status, headers=made.headers)

@@ -11,6 +11,11 @@ PREFIXES = ("/.netlify/functions", "/api")
 View = TypeVar("View", bound=Callable[..., Awaitable[Response]])
 
 
+def paths_of(name: str) -> tuple[str, ...]:
+    """Where function `name` is reached."""
+    return tuple(f"{prefix}/{name}" for prefix in PREFIXES)
+
+
 def at(routes: Blueprint, name: str, *, methods: Sequence[str]) -> Callable[[View], View]:
     """Mount a view as function `name`, under both prefixes."""
 

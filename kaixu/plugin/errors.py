@@ -5,7 +5,8 @@
     │   ├── UnknownModel               no lane has this provider or model
     │   ├── InstallIdRequired          this key works only with a device
     │   ├── Unprocessable 422          well-formed, but a field says something impossible
-    │   └── TooLarge 413
+    │   ├── TooLarge 413
+    │   └── BodyTimeout 408
     ├── Unauthenticated 401
     ├── Refused                        admission said no; nothing was spent
     │   ├── CapReached 402
@@ -81,6 +82,16 @@ class TooLarge(Invalid):
 
     status = 413
     code = "TOO_LARGE"
+
+
+class BodyTimeout(Invalid):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "BODY_TIMEOUT"
+
+    def __init__(self) -> None:
+        super().__init__("the body did not arrive in time", hint="Send it again.")
 
 
 class Unauthenticated(KaixuError):

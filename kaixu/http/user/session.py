@@ -25,7 +25,7 @@ def session_routes(core: Core) -> Blueprint:
 
     @at(routes, "session-token", methods=["POST"])
     async def session_token() -> Response:
-        key = bearer(request)
+        key = bearer(request.headers)
         if key.count(".") == 2:
             raise Invalid("a session token is made from a key, not from another token")
         if not is_key_shaped(key):

@@ -1,0 +1,50 @@
+"""A request as a door sees it: values only, its body already whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+from uuid import uuid4
+
+import msgspec
+from quart import Request
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Headers(Protocol):
+    """A request's headers by name, whatever kind of request it is."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """One request. `headers` are in lower case, of repeated ones the first; `address` is the socket's."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    address: str
+
+
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI's headers as text. Of a repeated one the first counts, as it does in Quart."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return headers
+
+
+def request_id_of(headers: Headers) -> str:
+    """The id the client gave, if it can safely be written anywhere; else a new one."""
+    given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
+    return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())
+
+
+def incoming_of(request: Request, request_id: str) -> Incoming:
+    """Quart's request as values, without its body: for what the two kinds of routes share."""
+    headers = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
+    return Incoming(request.method, request.path, headers, b"", request_id, request.remote_addr or "unknown")
