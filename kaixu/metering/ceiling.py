@@ -23,7 +23,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
-    """Bound the call from above. At the least, one output token must be worth granting.
+    """Bound the call from above. At the least, one token of each answer must be worth granting.
 
     Raises `UnpricedModel`: a price that is not known is a refusal, never a missing hold.
     """
@@ -34,7 +34,8 @@ def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
             hint="Ask the operator to set a price for it in kaixu.yaml.",
         )
     tokens = most_input_tokens(request, deployment)
-    return Ceiling(price, most_nusd(tokens, request.max_tokens, price), most_nusd(tokens, 1, price), tokens)
+    most = most_nusd(tokens, request.max_tokens * request.n, price)
+    return Ceiling(price, most, most_nusd(tokens, request.n, price), tokens)
 
 
 def lowered(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
@@ -42,6 +43,6 @@ def lowered(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRe
     if granted_nusd >= ceiling.most_nusd:
         return request
     bought = output_tokens_for(granted_nusd, ceiling.input_tokens, ceiling.price)
-    if bought is None or bought >= request.max_tokens:
+    if bought is None or bought >= request.max_tokens * request.n:
         return request
-    return msgspec.structs.replace(request, max_tokens=max(1, bought))
+    return msgspec.structs.replace(request, max_tokens=max(1, bought // request.n))

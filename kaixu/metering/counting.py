@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unprocessable
-from kaixu.plugin.types import ChatRequest, ImagePart, Message, TextPart, ToolCallPart, ToolResultPart
+from kaixu.plugin.types import (
+    ChatRequest,
+    ImagePart,
+    Message,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 
 #: What a vendor may put around the whole request (start token, tool preamble), in tokens.
 REQUEST_OVERHEAD_TOKENS = 16
+
+#: The fields of a native request that `messages` says in the contract's words, and that are counted there.
+TURNS = frozenset({"messages", "system"})
+
+ENCODER = msgspec.json.Encoder()
 
 
 def byte_length(text: str) -> int:
@@ -32,7 +47,9 @@ def texts_of(message: Message) -> list[str]:
         elif isinstance(part, ToolCallPart):
             texts += [part.id, part.name, part.arguments]
         elif isinstance(part, ToolResultPart):
-            texts += [part.id, part.content]
+            texts += [part.id, part.text]
+        elif isinstance(part, ReasoningPart):
+            texts += [part.text, part.opaque or ""]
     return texts
 
 
@@ -49,19 +66,27 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         for text in texts_of(message):
             counted = lane.count_tokens(deployment.upstream, text)
             bound += byte_length(text) if counted is None else counted
-        for part in message.parts:
-            if isinstance(part, ImagePart):
-                if deployment.image_tokens is None:
-                    raise Unprocessable(
-                        f"model `{deployment.model}` takes no images",
-                        hint="Send text, or ask the operator to set image_tokens for it.",
-                    )
-                bound += deployment.image_tokens
-    for tool in request.tools:
-        bound += lane.message_overhead_tokens + byte_length(repr(tool))
-    if request.response_format is not None:
-        bound += byte_length(repr(request.response_format))
+        if images := images_of(message):
+            if deployment.image_tokens is None:
+                raise Unprocessable(
+                    f"model `{deployment.model}` takes no images",
+                    hint="Send text, or ask the operator to set image_tokens for it.",
+                )
+            bound += images * deployment.image_tokens
+    bound += lane.message_overhead_tokens * len(request.tools)
+    if request.native is not None:
+        # Whatever else it carries goes to the vendor too: tools, formats, fields that we do not know.
+        bound += len(ENCODER.encode({name: value for name, value in request.native.body.items() if name not in TURNS}))
+    else:
+        bound += len(ENCODER.encode((request.tools, request.response_format)))
     return bound
+
+
+def images_of(message: Message) -> int:
+    """How many images a message shows, also in what tools answered."""
+    parts = list(message.parts)
+    parts += [inner for part in message.parts if isinstance(part, ToolResultPart) for inner in part.content]
+    return sum(isinstance(part, ImagePart) for part in parts)
 
 
 def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:

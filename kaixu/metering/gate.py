@@ -19,6 +19,7 @@ from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
 
 from .books import Books
 from .ceiling import Ceiling, ceiling_of, lowered
+from .features import refuse_unsupported
 from .identity import new_ticket
 from .month import Figures, figures_of
 from .ticket import Ticket
@@ -82,9 +83,9 @@ class Gate:
         """Admission of one chat call, as a context that settles when it is left.
 
         Raises, before anything is asked of the database: `LaneOff`, `PluginFailed`,
-        `UnpricedModel`, `Unprocessable`, `Overloaded`, `Stopping`.
+        `Unsupported`, `UnpricedModel`, `Unprocessable`, `Overloaded`, `Stopping`.
         """
-        Catalog.ready(deployment)
+        refuse_unsupported(Catalog.ready(deployment), request)
         ceiling = ceiling_of(request, deployment)
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)

@@ -11,7 +11,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import Price
-from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, ReasoningDelta, ToolCallDelta, Usage
+from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
 from kaixu.store.admission import Ask, Hold, Settlement, Verdict
 
 from .counting import counted_input_tokens
@@ -62,6 +62,7 @@ class Ticket:
         "request",
         "settlement",
         "started",
+        "stop_sequence",
         "units",
         "usage",
         "vendor_cost",
@@ -91,8 +92,9 @@ class Ticket:
         self.usage: Usage | None = None
         self.delivered_length = 0  # characters, and how many of them are not ASCII
         self.delivered_other = 0
-        self.budget_length = 0 if request is None else request.max_tokens * MOST_CHARACTERS_A_TOKEN
+        self.budget_length = 0 if request is None else request.max_tokens * request.n * MOST_CHARACTERS_A_TOKEN
         self.finish_reason: str | None = None
+        self.stop_sequence: str | None = None
         self.end_reason: str | None = None
         self.units: dict[str, Any] | None = None
         self.admitted_at = datetime.now(UTC)
@@ -120,8 +122,10 @@ class Ticket:
         elif isinstance(event, Usage):
             self.usage = believable(event)
             return
-        else:
-            self.finish_reason = event.reason
+        elif isinstance(event, Finish):
+            self.finish_reason, self.stop_sequence = event.reason, event.stop_sequence
+            return
+        else:  # as the vendor said it; the same follows in the contract's words
             return
         if self.first_event_s is None:
             self.first_event_s = monotonic() - self.started
@@ -144,7 +148,7 @@ class Ticket:
         return (
             usage is not None
             and self.request is not None
-            and usage.output_tokens > self.request.max_tokens
+            and usage.output_tokens > self.request.max_tokens * self.request.n
             and cost_nusd(usage, self.price) >= self.granted_nusd
         )
 
@@ -206,7 +210,7 @@ class Ticket:
         request, deployment, seen = self.request, self.deployment, self.usage
         if request is None or deployment is None:
             return Usage(estimated=True)
-        output = min(self.delivered_tokens, request.max_tokens)
+        output = min(self.delivered_tokens, request.max_tokens * request.n)
         if seen is not None and seen.input_tokens:
             return msgspec.structs.replace(seen, output_tokens=max(seen.output_tokens, output), estimated=True)
         return Usage(counted_input_tokens(request, deployment), output, estimated=True)

@@ -4,6 +4,7 @@
     ├── Invalid 400                    what was sent cannot be read or names nothing we have
     │   ├── UnknownModel               no lane has this provider or model
     │   ├── InstallIdRequired          this key works only with a device
+    │   ├── Unsupported                the lane cannot do what a field asks for
     │   ├── Unprocessable 422          well-formed, but a field says something impossible
     │   ├── TooLarge 413
     │   └── BodyTimeout 408
@@ -68,6 +69,16 @@ class InstallIdRequired(Invalid):
     """The key works only together with a device's install id."""
 
     code = "INSTALL_ID_REQUIRED"
+
+
+class Unsupported(Invalid):
+    """The model's lane cannot do what `field` asks for; nothing is dropped in silence."""
+
+    code = "UNSUPPORTED_FIELD"
+
+    def __init__(self, field: str, why: str = "this model cannot do it") -> None:
+        super().__init__(f"`{field}`: {why}", hint=f"Leave `{field}` out, or choose another model.")
+        self.field = field
 
 
 class Unprocessable(Invalid):

@@ -9,7 +9,7 @@ from typing import Protocol
 import httpx
 from pydantic import BaseModel, ConfigDict
 
-from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest
+from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Feature
 
 
 class Options(BaseModel):
@@ -39,8 +39,19 @@ class Lane:
     It implements `chat`, `embed` or both.
     """
 
+    #: What its chat can do beyond plain text. Whatever else a request asks for is refused by the core, by name.
+    supports: frozenset[Feature] = frozenset()
+
+    #: The protocol that its vendor speaks: a client that speaks the same is passed through, every field. Known:
+    #: "openai.chat", "anthropic.messages".
+    native: str | None = None
+
     #: The most inputs that one `embed` call may carry.
     max_batch: int = 1
+
+    #: Whether `embed` takes lists of tokens besides texts, and whether it can shorten its vectors.
+    embeds_tokens: bool = False
+    shortens: bool = False
 
     #: Tokens that the vendor's chat template may add around each message, at most.
     message_overhead_tokens: int = 16
@@ -54,6 +65,13 @@ class Lane:
     def count_tokens(self, model: str, text: str) -> int | None:
         """Exactly how many tokens `model` makes of `text`, or None where no tokenizer is at hand."""
         return None
+
+    def check(self, request: ChatRequest) -> None:
+        """Refuse what `supports` cannot say: a value, two fields together, or a field of a native request that
+        could make the call dearer than what is reserved for it. Called before anything is spent.
+
+        Raises `Unsupported`, with the field's name.
+        """
 
     def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         """Answer as a stream of events, always; "not streaming" is the core's fold of it."""

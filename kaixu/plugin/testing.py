@@ -22,7 +22,16 @@ from kaixu.plugin.errors import (
     UpstreamTimeout,
 )
 from kaixu.plugin.lane import Lane, Wire
-from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
+from kaixu.plugin.types import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Finish,
+    NativeEvent,
+    ReasoningDelta,
+    ToolCallDelta,
+    Usage,
+)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -159,8 +168,12 @@ async def check_lane(lane: Lane, request: ChatRequest, wire: Wire) -> list[ChatE
     finish: Finish | None = None
     for event in events:
         must(isinstance(event, ChatEvent), f"{event!r} is not an event of the contract")
-        must(finish is None or isinstance(event, Usage), f"{event!r} comes after {finish!r}")
-        if isinstance(event, ChatDelta | ReasoningDelta):
+        must(finish is None or isinstance(event, Usage | NativeEvent), f"{event!r} comes after {finish!r}")
+        if isinstance(event, NativeEvent):
+            must(request.native is not None, f"{event!r} answers a request that was not native")
+        elif isinstance(event, ReasoningDelta):
+            must(event.text != "" or event.opaque is not None, f"{event!r} carries nothing")
+        elif isinstance(event, ChatDelta):
             must(isinstance(event.text, str) and event.text != "", f"{event!r} carries no text")
         elif isinstance(event, ToolCallDelta):
             must(event.index in named or bool(event.name), f"{event!r} begins a tool call without its name")

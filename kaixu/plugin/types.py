@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -23,30 +23,49 @@ class ImagePart(Struct, frozen=True, tag="image"):
 
 
 class ToolCallPart(Struct, frozen=True, tag="tool_call"):
-    """A call that the assistant asked for; `arguments` is JSON text as the model wrote it."""
+    """A call that the assistant asked for; `arguments` is JSON text as the model wrote it.
+
+    `opaque` is a token that the vendor wants back unchanged, where it gave one.
+    """
 
     id: str
     name: str
     arguments: str
+    opaque: str | None = None
 
 
 class ToolResultPart(Struct, frozen=True, tag="tool_result"):
     """What a tool answered to the call `id`."""
 
     id: str
-    content: str
+    content: tuple[TextPart | ImagePart, ...]
     is_error: bool = False
 
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
 
-Part = TextPart | ImagePart | ToolCallPart | ToolResultPart
+
+class ReasoningPart(Struct, frozen=True, tag="reasoning"):
+    """What the assistant thought before it answered, given back to the vendor that `opaque` came from.
+
+    Without a text it was hidden: `opaque` is all there is. A lane that cannot send it leaves it out.
+    """
+
+    text: str
+    opaque: str | None = None
+
+
+Part = TextPart | ImagePart | ToolCallPart | ToolResultPart | ReasoningPart
 
 
 class Message(Struct, frozen=True):
-    """One turn. `vendor` carries opaque tokens that a vendor wants back unchanged."""
+    """One turn. `name` tells speakers of the same role apart, where a vendor knows such a thing."""
 
     role: Role
     parts: tuple[Part, ...]
-    vendor: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
     @property
     def text(self) -> str:
@@ -55,18 +74,82 @@ class Message(Struct, frozen=True):
 
 
 class Tool(Struct, frozen=True):
-    """A function that the model may call; `parameters` is a JSON Schema."""
+    """A function that the model may call; `parameters` is a JSON Schema, `strict`: held to it to the letter."""
 
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolName(Struct, frozen=True):
+    """The one tool that the model must call."""
+
+    name: str
+
+
+class ResponseFormat(Struct, frozen=True):
+    """The answer is JSON: of `schema` where there is one, else any object."""
+
+    schema: dict[str, Any] | None = None
+    name: str = "answer"
+    description: str | None = None
+    strict: bool | None = None
+
+
+class Reasoning(Struct, frozen=True):
+    """How much to think: in a word, in tokens, or both; a lane uses what its vendor understands.
+
+    Words from little to much: "none", "minimal", "low", "medium", "high", "xhigh", "max".
+    """
+
+    effort: str | None = None
+    budget_tokens: int | None = None
+
+
+class Native(Struct, frozen=True):
+    """The request as the client wrote it, in a protocol that the lane speaks itself.
+
+    It is sent on with every field, also unknown ones, save those that the lane
+    alone decides: the model, the most tokens, and that it is streamed.
+    """
+
+    protocol: str
+    body: dict[str, Any]
+
+
+#: What a request may ask for beyond text, `max_tokens` and tools' absence. A lane lists what it can do in `supports`;
+#: the core refuses the rest before anything is spent. Where `n` is listed it counts for native requests only.
+Feature = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning",
+    "images",
+    "tool_result_images",
+    "names",
+    "n",
+]
 
 
 class ChatRequest(Struct, frozen=True):
     """One chat call. `model` is the vendor's name.
 
-    `max_tokens` is always set: money was reserved for exactly that many, and a
-    lane must pass it on. Fields that are None are left to the vendor.
+    `max_tokens` is always set: money was reserved for exactly that many (`n` times,
+    where there is more than one answer), and a lane must pass it on. Fields that are
+    None are left to the vendor. `user` is the client's name for its own user, for
+    vendors that want to know whom an abuse comes from; others are not told.
+
+    Where `native` is set, it is what goes to the vendor, and the other fields say
+    the same as far as they can.
     """
 
     model: str
@@ -74,13 +157,19 @@ class ChatRequest(Struct, frozen=True):
     max_tokens: int
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
     tools: tuple[Tool, ...] = ()
-    tool_choice: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    reasoning_effort: str | None = None
-    vendor: dict[str, Any] = field(default_factory=dict)
+    tool_choice: Literal["auto", "none", "required"] | ToolName | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning: Reasoning | None = None
+    user: str | None = None
+    n: int = 1
+    native: Native | None = None
 
 
 class ChatDelta(Struct, frozen=True):
@@ -90,9 +179,10 @@ class ChatDelta(Struct, frozen=True):
 
 
 class ReasoningDelta(Struct, frozen=True):
-    """The next piece of the model's visible reasoning."""
+    """The next piece of the model's reasoning; `opaque` is a token to be given back, and may come alone."""
 
     text: str
+    opaque: str | None = None
 
 
 class ToolCallDelta(Struct, frozen=True):
@@ -102,6 +192,7 @@ class ToolCallDelta(Struct, frozen=True):
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    opaque: str | None = None
 
 
 class Usage(Struct, frozen=True):
@@ -122,21 +213,39 @@ class Usage(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """Why the model stopped: "stop", "length", "tool_calls", "content_filter", or the vendor's own word."""
+    """Why the model stopped: "stop", "length", "tool_calls", "content_filter", or the vendor's own word.
+
+    `stop_sequence` is the one that was met, where the vendor says so.
+    """
 
     reason: str
+    stop_sequence: str | None = None
 
 
-ChatEvent = ChatDelta | ReasoningDelta | ToolCallDelta | Usage | Finish
+class NativeEvent(Struct, frozen=True):
+    """One event of the vendor's stream as it came, for a client that speaks the same protocol.
+
+    Only for requests with `native`; it comes before the events that say the same in the contract's words.
+    """
+
+    data: dict[str, Any]
+
+
+ChatEvent = ChatDelta | ReasoningDelta | ToolCallDelta | Usage | Finish | NativeEvent
 
 
 class EmbedRequest(Struct, frozen=True):
-    """One embedding call of at most the lane's `max_batch` inputs."""
+    """One embedding call of at most the lane's `max_batch` inputs: texts, or lists of the model's own tokens.
+
+    `truncate`: cut what is too long for the model, where the vendor offers it; None leaves it to the vendor.
+    """
 
     model: str
-    inputs: tuple[str, ...]
+    inputs: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
     purpose: Literal["document", "query"] | None = None
+    truncate: bool | None = None
+    user: str | None = None
 
 
 class Embeddings(Struct, frozen=True):

@@ -5,8 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import get_args
 
-from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Finish, Lane, Options, RegisterLane, Usage, Wire, hookimpl
+from kaixu.plugin import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Feature,
+    Finish,
+    Lane,
+    Options,
+    RegisterLane,
+    Usage,
+    Wire,
+    hookimpl,
+)
 
 
 class EchoOptions(Options):
@@ -19,6 +32,7 @@ class Echo(Lane):
     """One word is one token."""
 
     message_overhead_tokens = 0
+    supports = frozenset(get_args(Feature)) - {"n"}  # it does as little with all of them
 
     def __init__(self, options: EchoOptions) -> None:
         self.delay_s = options.delay_ms / 1000

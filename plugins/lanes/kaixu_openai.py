@@ -20,15 +20,21 @@ from kaixu.plugin import (
     ImagePart,
     Lane,
     Message,
+    NativeEvent,
     Options,
+    Reasoning,
     ReasoningDelta,
+    ReasoningPart,
     RegisterLane,
+    ResponseFormat,
     ServerSentEvent,
     TextPart,
     Tool,
     ToolCallDelta,
     ToolCallPart,
+    ToolName,
     ToolResultPart,
+    Unsupported,
     UpstreamError,
     Usage,
     Wire,
@@ -36,23 +42,24 @@ from kaixu.plugin import (
     server_sent_events,
 )
 
-#: Fields that the lane alone decides: money was reserved for one answer of `max_tokens`, told with its usage.
-OURS = frozenset(
-    {
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "max_tokens",
-        "max_completion_tokens",
-        "n_predict",  # llama.cpp's own name, which it puts before `max_tokens`
-        "n",
-        "n_cmpl",  # llama.cpp's own name for `n`
-        "best_of",
-    }
+#: Fields of a native request that could make it dearer than what was reserved, or that have no price here.
+DEARER = (
+    "web_search_options",
+    "audio",
+    "n_predict",  # llama.cpp's own name, which it puts before `max_tokens`
+    "n_cmpl",  # llama.cpp's own name for `n`
+    "best_of",
 )
 #: Fields that the contract and the vendor call the same.
-SAME = ("temperature", "top_p", "seed", "tool_choice", "response_format", "reasoning_effort")
+SAME = (
+    "temperature",
+    "top_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "parallel_tool_calls",
+    "user",
+)
 #: How long a vendor may take to end a stream after it said that it is done, in seconds.
 LONGEST_GOODBYE_S = 0.25
 
@@ -67,6 +74,9 @@ class OpenAIOptions(Options):
     organization: str | None = None
     project: str | None = None
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict, description="fields of your own, sent with every chat call"
+    )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_completion_tokens",
         description="OpenAI's name for it; many compatible vendors only know max_tokens",
@@ -76,13 +86,34 @@ class OpenAIOptions(Options):
 class OpenAI(Lane):
     """Translates to Chat Completions, always streamed, and back."""
 
+    supports = frozenset(
+        {
+            "temperature",
+            "top_p",
+            "stop",
+            "seed",
+            "presence_penalty",
+            "frequency_penalty",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+            "response_format",
+            "reasoning",
+            "images",
+            "names",
+        }
+    )
+    native = "openai.chat"
     max_batch = 2048
+    embeds_tokens = True
+    shortens = True
 
     def __init__(self, options: OpenAIOptions) -> None:
         base = options.base_url.rstrip("/")
         self.chat_url = httpx.URL(base + "/chat/completions")
         self.embed_url = httpx.URL(base + "/embeddings")
         self.max_tokens_field = options.max_tokens_field
+        self.extra_body = dict(options.extra_body)
         headers = {
             "authorization": f"Bearer {options.api_key.get_secret_value()}",
             "content-type": "application/json",
@@ -96,6 +127,18 @@ class OpenAI(Lane):
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
 
+    def check(self, request: ChatRequest) -> None:
+        if request.native is None:
+            return
+        body = request.native.body
+        for field in DEARER:
+            if body.get(field) is not None:
+                raise Unsupported(field, "this gateway has no price for it")
+        if body.get("service_tier") not in (None, "auto", "default"):
+            raise Unsupported("service_tier", "this gateway has no price for it")
+        if body.get("modalities") not in (None, ["text"]):
+            raise Unsupported("modalities", "this gateway has a price for text only")
+
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         content = ENCODER.encode(self.body(request))
         outgoing = httpx.Request("POST", self.chat_url, headers=self.headers, content=content)
@@ -103,7 +146,7 @@ class OpenAI(Lane):
         async with wire.send(outgoing) as response:
             if response.headers.get("content-type", "").startswith("application/json"):
                 # A vendor that cannot stream answers in one piece.
-                events = self.read(await response.aread())
+                events = self.read(await response.aread(), native=request.native is not None)
                 for event in events:
                     if type(event) is not Finish:
                         yield event
@@ -117,7 +160,7 @@ class OpenAI(Lane):
                 if sent.data == b"[DONE]":
                     done = True
                     break
-                for event in self.read(sent.data):
+                for event in self.read(sent.data, native=request.native is not None):
                     if type(event) is Finish:
                         # Told last and once: some vendors repeat it in the chunk that carries the usage.
                         finish = finish or event
@@ -146,35 +189,28 @@ class OpenAI(Lane):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The request as Chat Completions wants it; what was not said is left out."""
-        body: dict[str, Any] = {
+        body = self.extra_body | (translated(request) if request.native is None else dict(request.native.body))
+        body.pop("max_tokens", None)
+        body.pop("max_completion_tokens", None)
+        return body | {
             "model": request.model,
-            "messages": [turn for message in request.messages for turn in turns_of(message)],
             "stream": True,
             "stream_options": {"include_usage": True},
             self.max_tokens_field: request.max_tokens,
         }
-        for field in SAME:
-            value = getattr(request, field)
-            if value is not None:
-                body[field] = value
-        if request.stop:
-            body["stop"] = request.stop
-        if request.tools:
-            body["tools"] = [function_of(tool) for tool in request.tools]
-        for field, value in request.vendor.items():
-            if field not in OURS:
-                body[field] = value
-        return body
 
-    def read(self, data: bytes) -> list[ChatEvent]:
-        """What one chunk says, in the contract's words. Raises `UpstreamError`, never with the vendor's."""
+    def read(self, data: bytes, *, native: bool) -> list[ChatEvent]:
+        """What one chunk says, in the contract's words; before them, for a native request, in its own.
+
+        Raises `UpstreamError`, never with the vendor's words.
+        """
         try:
             chunk = CHUNK.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UpstreamError("the vendor's answer cannot be read") from error
         if chunk.error is not None:
             raise UpstreamError("the vendor reported an error in the middle of its answer")
-        events: list[ChatEvent] = []
+        events: list[ChatEvent] = [NativeEvent(ANYTHING.decode(data))] if native else []
         for choice in chunk.choices or ():
             delta = choice.delta or choice.message
             if delta is not None:
@@ -204,11 +240,54 @@ async def drain(stream: AsyncIterator[ServerSentEvent]) -> None:
         pass
 
 
+def translated(request: ChatRequest) -> dict[str, Any]:
+    """A request that came in another protocol."""
+    body: dict[str, Any] = {"messages": [turn for message in request.messages for turn in turns_of(message)]}
+    for field in SAME:
+        value = getattr(request, field)
+        if value is not None:
+            body[field] = value
+    if request.stop:
+        body["stop"] = request.stop
+    if request.tools:
+        body["tools"] = [function_of(tool) for tool in request.tools]
+    if isinstance(request.tool_choice, ToolName):
+        body["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.name}}
+    elif request.tool_choice is not None:
+        body["tool_choice"] = request.tool_choice
+    if request.response_format is not None:
+        body["response_format"] = format_of(request.response_format)
+    if request.reasoning is not None:
+        body["reasoning_effort"] = effort_of(request.reasoning)
+    return body
+
+
+def format_of(wanted: ResponseFormat) -> dict[str, Any]:
+    """The answer's form, as OpenAI says it."""
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    schema: dict[str, Any] = {"name": wanted.name, "schema": wanted.schema}
+    if wanted.description is not None:
+        schema["description"] = wanted.description
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def effort_of(reasoning: Reasoning) -> str:
+    """OpenAI counts thinking in words; other vendors' budgets become the word that comes nearest."""
+    if reasoning.effort is not None:
+        return "xhigh" if reasoning.effort == "max" else reasoning.effort
+    budget = reasoning.budget_tokens or 0
+    return "none" if budget == 0 else "low" if budget <= 2048 else "medium" if budget <= 8192 else "high"
+
+
 def turns_of(message: Message) -> list[dict[str, Any]]:
     """A message as OpenAI's turns: each tool result is a turn of its own."""
-    parts = message.parts
+    parts = [part for part in message.parts if type(part) is not ReasoningPart]  # it has no place for that
+    named = {} if message.name is None else {"name": message.name}
     if len(parts) == 1 and type(parts[0]) is TextPart:
-        return [{**message.vendor, "role": message.role, "content": parts[0].text}]
+        return [{**named, "role": message.role, "content": parts[0].text}]
     turns: list[dict[str, Any]] = []
     content: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
@@ -223,12 +302,12 @@ def turns_of(message: Message) -> list[dict[str, Any]]:
                 function = {"name": part.name, "arguments": part.arguments}
                 calls.append({"id": part.id, "type": "function", "function": function})
             case ToolResultPart():
-                turns.append({"role": "tool", "tool_call_id": part.id, "content": part.content})
+                turns.append({"role": "tool", "tool_call_id": part.id, "content": part.text})
     if calls:
         said = message.text or None
-        turns.append({**message.vendor, "role": message.role, "content": said, "tool_calls": calls})
+        turns.append({**named, "role": message.role, "content": said, "tool_calls": calls})
     elif content or not turns:
-        turns.append({**message.vendor, "role": message.role, "content": content or ""})
+        turns.append({**named, "role": message.role, "content": content or ""})
     return turns
 
 
@@ -239,6 +318,8 @@ def function_of(tool: Tool) -> dict[str, Any]:
         function["description"] = tool.description
     if tool.parameters is not None:
         function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 
@@ -299,6 +380,7 @@ class Vectors(msgspec.Struct):
 
 
 ENCODER = msgspec.json.Encoder()
+ANYTHING = msgspec.json.Decoder(dict[str, Any])
 CHUNK = msgspec.json.Decoder(Chunk)
 VECTORS = msgspec.json.Decoder(Vectors)
 

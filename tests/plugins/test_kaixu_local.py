@@ -27,13 +27,12 @@ from kaixu.plugin import (
     ChatEvent,
     ChatRequest,
     Finish,
-    ImagePart,
     Message,
     PluginError,
     TextPart,
     Tool,
     Unavailable,
-    Unprocessable,
+    Unsupported,
     UpstreamRejected,
     Usage,
 )
@@ -110,16 +109,10 @@ async def test_it_never_speaks_for_the_user(local: Local, wire: TicketWire) -> N
 
 @with_model
 async def test_max_tokens_is_the_most_it_says(local: Local, wire: TicketWire) -> None:
-    events = await check_lane(local, asking("Count.", max_tokens=5, vendor={"ignore_eos": True}), wire)
+    (await local.child.ready()).extra_body = {"ignore_eos": True}
+    events = await check_lane(local, asking("Count.", max_tokens=5), wire)
     assert usage_of(events).output_tokens == 5
     assert events[-1] == Finish("length")
-
-
-@with_model
-async def test_no_word_of_llama_cpp_goes_past_max_tokens(local: Local, wire: TicketWire) -> None:
-    greedy = {"n_predict": 50, "n_cmpl": 3, "n": 3, "ignore_eos": True, "stop": []}
-    events = await check_lane(local, asking("Count.", max_tokens=5, vendor=greedy), wire)
-    assert usage_of(events).output_tokens == 5
 
 
 @with_model
@@ -131,7 +124,8 @@ async def test_a_stop_of_the_client_is_kept(local: Local, wire: TicketWire) -> N
 @with_model
 async def test_the_same_seed_says_the_same_and_heat_says_something_else(local: Local, wire: TicketWire) -> None:
     async def says(seed: int) -> str:
-        request = asking("Invent a name.", temperature=1.5, top_p=1.0, seed=seed, vendor={"cache_prompt": False})
+        (await local.child.ready()).extra_body = {"cache_prompt": False}
+        request = asking("Invent a name.", temperature=1.5, top_p=1.0, seed=seed)
         return text_of(await check_lane(local, request, wire))
 
     assert await says(1) == await says(1)
@@ -173,12 +167,10 @@ async def test_a_conversation_longer_than_the_context_is_rejected(local: Local, 
 
 
 @with_model
-async def test_images_and_tools_are_refused_before_anything_is_sent(local: Local) -> None:
+async def test_a_base_model_calls_no_tools(local: Local) -> None:
+    assert not local.supports & {"tools", "images", "response_format"}
     wire = FakeWire()
-    image = ChatRequest("any", (Message("user", (ImagePart("data:image/png;base64,AA=="),)),), 10)
-    with pytest.raises(Unprocessable, match="images"):
-        await check_lane(local, image, wire)
-    with pytest.raises(Unprocessable, match="tools"):
+    with pytest.raises(Unsupported, match="tools"):
         await check_lane(local, asking("Hello", tools=(Tool("now"),)), wire)
     assert wire.requests == []
 
@@ -206,7 +198,8 @@ async def test_a_client_that_leaves_stops_the_model(local: Local, wire: TicketWi
             return any(slot["is_processing"] for slot in json.loads(await response.aread()))
 
     # 4,000 tokens are most of a minute: that it is idle again soon is not because it was done.
-    endless = asking("Count to ten thousand.", max_tokens=4000, vendor={"ignore_eos": True, "stop": []})
+    model.extra_body = {"ignore_eos": True}
+    endless = asking("Count to ten thousand.", max_tokens=4000)
     async with aclosing(local.chat(endless, wire)) as events:  # type: ignore[type-var]
         async for event in events:
             if isinstance(event, Usage) and event.output_tokens >= 10:

@@ -21,13 +21,20 @@ from kaixu.plugin import (
     Finish,
     ImagePart,
     Message,
+    Native,
+    NativeEvent,
     Part,
+    Reasoning,
     ReasoningDelta,
+    ReasoningPart,
+    ResponseFormat,
     TextPart,
     Tool,
     ToolCallDelta,
     ToolCallPart,
+    ToolName,
     ToolResultPart,
+    Unsupported,
     UpstreamBusy,
     UpstreamError,
     UpstreamRejected,
@@ -91,9 +98,9 @@ async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
             seed=7,
             tools=(Tool("weather", "Says the weather", schema), Tool("now")),
             tool_choice="required",
-            response_format={"type": "json_object"},
-            reasoning_effort="low",
-            vendor={"logit_bias": {"50256": -100}, "user": "someone"},
+            response_format=ResponseFormat(),
+            reasoning=Reasoning("low"),
+            user="someone",
         ),
         max_tokens_field="max_tokens",
     )
@@ -117,16 +124,103 @@ async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
         "tool_choice": "required",
         "response_format": {"type": "json_object"},
         "reasoning_effort": "low",
-        "logit_bias": {"50256": -100},
         "user": "someone",
     }
 
 
-async def test_vendor_extras_cannot_change_what_was_reserved_for() -> None:
-    greedy = {"n": 9, "best_of": 9, "max_tokens": 9999, "max_completion_tokens": 9999, "stream": False}
-    greedy |= {"n_predict": 9999, "n_cmpl": 9}
-    extras: dict[str, Any] = {**greedy, "model": "dearer", "messages": [], "stream_options": None}
-    assert await asked(asking(vendor=extras)) == await asked(asking())
+@pytest.mark.parametrize(
+    ("fields", "goes_out"),
+    [
+        ({"tool_choice": ToolName("now")}, {"tool_choice": {"type": "function", "function": {"name": "now"}}}),
+        (
+            {"tools": (Tool("t", strict=True),)},
+            {"tools": [{"type": "function", "function": {"name": "t", "strict": True}}]},
+        ),
+        (
+            {"response_format": ResponseFormat({"type": "object"}, "person", "somebody", strict=True)},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {
+                        "name": "person",
+                        "schema": {"type": "object"},
+                        "description": "somebody",
+                        "strict": True,
+                    },
+                }
+            },
+        ),
+        ({"reasoning": Reasoning(budget_tokens=0)}, {"reasoning_effort": "none"}),
+        ({"reasoning": Reasoning(budget_tokens=1024)}, {"reasoning_effort": "low"}),
+        ({"reasoning": Reasoning(budget_tokens=8192)}, {"reasoning_effort": "medium"}),
+        ({"reasoning": Reasoning(budget_tokens=9000)}, {"reasoning_effort": "high"}),
+        ({"reasoning": Reasoning("max")}, {"reasoning_effort": "xhigh"}),
+        (
+            {"presence_penalty": 0.5, "frequency_penalty": -1.0, "parallel_tool_calls": False},
+            {"presence_penalty": 0.5, "frequency_penalty": -1.0, "parallel_tool_calls": False},
+        ),
+    ],
+)
+async def test_what_came_in_another_protocol_is_translated(fields: Any, goes_out: Any) -> None:
+    assert await asked(asking(**fields)) == await asked(asking()) | goes_out
+
+
+async def test_a_native_request_goes_out_with_every_field_but_those_that_cost() -> None:
+    body = {
+        "model": "ours",
+        "messages": [{"role": "user", "content": "Hello", "from_tomorrow": 1}],
+        "n": 2,
+        "logit_bias": {"50256": -100},
+        "brand_new": {"deep": [1]},
+        "max_tokens": 9999,
+        "stream": False,
+    }
+    assert await asked(asking(native=Native("openai.chat", body), n=2)) == {
+        "model": "vendor-model",
+        "messages": [{"role": "user", "content": "Hello", "from_tomorrow": 1}],
+        "n": 2,
+        "logit_bias": {"50256": -100},
+        "brand_new": {"deep": [1]},
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_completion_tokens": 10,
+    }
+
+
+async def test_a_native_request_is_answered_natively_too() -> None:
+    request = asking(native=Native("openai.chat", {"messages": []}))
+    chunks = [delta(content="a") | {"system_fingerprint": "x"}, finish("stop")]
+    events = await check_lane(lane(), request, FakeWire(event_stream(*chunks)))
+    assert events == [NativeEvent(chunks[0]), ChatDelta("a"), NativeEvent(chunks[1]), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"best_of": 9},
+        {"n_predict": 9999},
+        {"n_cmpl": 9},
+        {"web_search_options": {}},
+        {"audio": {"voice": "alloy"}},
+        {"service_tier": "priority"},
+        {"modalities": ["text", "audio"]},
+    ],
+    ids=lambda body: next(iter(body)),
+)
+def test_what_could_cost_more_than_was_reserved_is_refused_by_name(body: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported) as refused:
+        lane().check(asking(native=Native("openai.chat", body)))
+    assert refused.value.field == next(iter(body))
+
+
+def test_harmless_values_of_such_fields_are_not_refused() -> None:
+    harmless = {"service_tier": "auto", "modalities": ["text"], "best_of": None}
+    lane().check(asking(native=Native("openai.chat", harmless)))
+    lane().check(asking())
+
+
+async def test_the_operators_own_fields_go_with_every_call() -> None:
+    assert await asked(asking(), extra_body={"transforms": []}) == await asked(asking()) | {"transforms": []}
 
 
 @pytest.mark.parametrize(
@@ -185,14 +279,17 @@ async def test_vendor_extras_cannot_change_what_was_reserved_for() -> None:
             ],
         ),
         (
-            Message("tool", (ToolResultPart("c1", "sunny"), ToolResultPart("c2", "late", is_error=True))),
+            Message(
+                "tool",
+                (ToolResultPart("c1", (TextPart("sunny"),)), ToolResultPart("c2", (TextPart("late"),), is_error=True)),
+            ),
             [
                 {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
                 {"role": "tool", "tool_call_id": "c2", "content": "late"},
             ],
         ),
         (
-            Message("user", (ToolResultPart("c1", "sunny"), TextPart("And now?"))),
+            Message("user", (ToolResultPart("c1", (TextPart("sunny"),)), TextPart("And now?"))),
             [
                 {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
                 {"role": "user", "content": [{"type": "text", "text": "And now?"}]},
@@ -200,8 +297,12 @@ async def test_vendor_extras_cannot_change_what_was_reserved_for() -> None:
         ),
         (Message("assistant", ()), [{"role": "assistant", "content": ""}]),
         (
-            Message("assistant", (TextPart("4"),), {"reasoning_content": "2+2"}),
-            [{"role": "assistant", "content": "4", "reasoning_content": "2+2"}],
+            Message("assistant", (ReasoningPart("2+2", "token"), TextPart("4"))),
+            [{"role": "assistant", "content": "4"}],
+        ),
+        (
+            Message("user", (TextPart("Hi"),), "ada"),
+            [{"role": "user", "content": "Hi", "name": "ada"}],
         ),
     ],
     ids=[
@@ -212,7 +313,8 @@ async def test_vendor_extras_cannot_change_what_was_reserved_for() -> None:
         "results",
         "result and text",
         "nothing",
-        "opaque tokens",
+        "reasoning stays here",
+        "name",
     ],
 )
 async def test_messages_become_turns(message: Message, turns: list[dict[str, Any]]) -> None:

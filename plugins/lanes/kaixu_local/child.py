@@ -80,8 +80,8 @@ class Model(OpenAI):
     def body(self, request: ChatRequest) -> dict[str, Any]:
         return super().body(request) | {"timings_per_token": True}
 
-    def read(self, data: bytes) -> list[ChatEvent]:
-        events = super().read(data)
+    def read(self, data: bytes, *, native: bool) -> list[ChatEvent]:
+        events = super().read(data, native=native)
         counted = TIMED.decode(data).timings
         if counted is not None and not any(type(event) is Usage for event in events):
             events.append(Usage(counted.cache_n + counted.prompt_n, counted.predicted_n, counted.cache_n))
