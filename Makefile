@@ -27,10 +27,15 @@ $(VENV)/test.stamp: locks/test.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@ $(VENV)/serve.stamp
 
+# Node itself comes as a wheel of the test lock, so nothing has to be on the machine.
+$(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
+	@cd tests/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
+	@touch $@
+
 serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are made up once and kept in .kaixu/
 	@$(BIN)/kaixu serve --dev
 
-test: check          ## set up, lint, type-check and run every test
+test: check $(VENV)/node.stamp ## set up, lint, type-check and run every test
 	@$(BIN)/python -m pytest
 
 check: lint types docs ## everything but the tests

@@ -211,7 +211,10 @@ def add_lane(catalog: Catalog, state: LaneState) -> None:
     section = state.section
     catalog.lanes[state.name] = state
     for name in (state.name, *section.aliases):
-        catalog.providers[name] = catalog.providers[name.lower()] = state.name
+        answering = catalog.providers.setdefault(name.lower(), [])
+        if state.name not in answering:
+            # A lane's own name goes before others' aliases.
+            answering.insert(0 if name == state.name else len(answering), state.name)
     models = catalog.models[state.name] = {}
     for name, model in section.models.items():
         deployment = Deployment(
@@ -224,8 +227,10 @@ def add_lane(catalog: Catalog, state: LaneState) -> None:
             price=None if model.price is None else model.price.price(),
             cost=None if model.cost is None else model.cost.price(),
             max_output_tokens=model.max_output_tokens,
+            default_output_tokens=min(model.default_output_tokens, model.max_output_tokens),
             image_tokens=model.image_tokens,
             dimensions=model.dimensions,
+            fixed_dimensions=model.fixed_dimensions,
             on_disconnect=section.on_disconnect,
             timeouts=section.timeouts,
             retries=section.retries,

@@ -77,11 +77,20 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     price: Price | None
     cost: Price | None
     max_output_tokens: int
+    default_output_tokens: int
     image_tokens: int | None
     dimensions: int | None
+    fixed_dimensions: bool
     on_disconnect: Literal["cancel", "drain"]
     timeouts: TimeoutSection
     retries: int
+
+
+class Asked(NamedTuple):
+    """A deployment, and the provider's name that it was asked by."""
+
+    deployment: Deployment
+    provider: str
 
 
 @dataclass
@@ -89,8 +98,8 @@ class Catalog:
     """Everything that kaixu.yaml switched on, and what is wrong with the rest."""
 
     lanes: dict[str, LaneState] = field(default_factory=dict)
-    #: Lane by name and alias, as written and in lower case.
-    providers: dict[str, str] = field(default_factory=dict)
+    #: The lanes that answer to a name or alias, in lower case; several may share an alias.
+    providers: dict[str, list[str]] = field(default_factory=dict)
     #: By lane, then by model name and alias.
     models: dict[str, dict[str, Deployment]] = field(default_factory=dict)
     integrations: dict[str, IntegrationState] = field(default_factory=dict)
@@ -106,29 +115,64 @@ class Catalog:
         """Every deployment once."""
         return list({id(one): one for models in self.models.values() for one in models.values()}.values())
 
-    def resolve(self, provider: str, model: str, kind: Literal["chat", "embed"]) -> Deployment:
-        """What `provider` and `model` mean: providers in any case, models exactly.
+    def resolve(self, provider: str | None, model: str, kind: Literal["chat", "embed"]) -> Asked:
+        """What a client means by `provider` and `model`: providers in any case, models exactly.
 
+        Without a provider, `model` is the name of one lane's model alone, or "provider/model".
         Raises `UnknownModel` with the nearest names. A lane that is off is found all the same: see `ready`.
         """
-        lane = self.providers.get(provider) or self.providers.get(provider.lower())
-        if lane is None:
+        if provider is None:
+            having = [lane for lane, models in self.models.items() if is_kind(models.get(model), kind)]
+            if len(having) == 1:
+                return Asked(self.models[having[0]][model], having[0])
+            if having:
+                raise UnknownModel(
+                    f"model `{model}` is offered by {len(having)} providers",
+                    hint=f"Say which one: {named(f'{lane}/{model}' for lane in having)}.",
+                    field="model",
+                )
+            provider, slash, rest = model.partition("/")
+            if not slash:
+                known = [name for models in self.models.values() for name, one in models.items() if one.kind == kind]
+                raise UnknownModel(
+                    f"unknown model `{model[:80]}`{did_you_mean(model[:80], known)}",
+                    hint=f"The {kind} models here: {named(known)}.",
+                    field="model",
+                )
+            model = rest
+        lanes = self.providers.get(provider.lower(), [])
+        if not lanes:
             raise UnknownModel(
                 f"unknown provider `{provider[:80]}`{did_you_mean(provider[:80], self.lanes)}",
                 hint=f"Providers here: {named(self.lanes)}.",
+                field="provider",
             )
-        deployment = self.models[lane].get(model)
-        if deployment is not None and deployment.kind == kind:
-            return deployment
-        known = [name for name, one in self.models[lane].items() if one.kind == kind]
+        for lane in lanes:
+            deployment = self.models[lane].get(model)
+            if deployment is not None and deployment.kind == kind:
+                return Asked(deployment, self.public_name(provider))
+        known = [name for lane in lanes for name, one in self.models[lane].items() if one.kind == kind]
         hint = f"Its {kind} models: {named(known)}."
-        if deployment is not None:
+        other = next((one for lane in lanes if (one := self.models[lane].get(model)) is not None), None)
+        if other is not None:
             raise UnknownModel(
-                f"model `{model}` of provider `{lane}` is for {deployment.kind}, not for {kind}", hint=hint
+                f"model `{model}` of provider `{lanes[0]}` is for {other.kind}, not for {kind}",
+                hint=hint,
+                field="model",
             )
         raise UnknownModel(
-            f"unknown model `{model[:80]}` of provider `{lane}`{did_you_mean(model[:80], known)}", hint=hint
+            f"unknown model `{model[:80]}` of provider `{lanes[0]}`{did_you_mean(model[:80], known)}",
+            hint=hint,
+            field="model",
         )
+
+    def public_name(self, provider: str) -> str:
+        """A provider's name as kaixu.yaml writes it: the lane's own, or the alias."""
+        for lane in self.lanes.values():
+            for name in (lane.name, *lane.section.aliases):
+                if name.lower() == provider.lower():
+                    return name
+        return provider
 
     @staticmethod
     def ready(deployment: Deployment) -> Lane:
@@ -186,6 +230,11 @@ class Catalog:
                     await state.lane.aclose()
                 except Exception:  # a stranger's lane can raise anything; the next one must close too
                     log.exception("lane %s did not close cleanly", state.name)
+
+
+def is_kind(deployment: Deployment | None, kind: str) -> bool:
+    """Whether there is a deployment, of this kind."""
+    return deployment is not None and deployment.kind == kind
 
 
 def named(names: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
     "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
+    "prices": ("prices", "Prices: what every model costs and earns, and the vendors' list prices that come along."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
     "usage": ("usage", "Usage: a customer's month, and one call taken apart."),

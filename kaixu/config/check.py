@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from .document import Document, IntegrationSection, LaneSection
+from .document import Document, IntegrationSection, LaneSection, Listed
 from .mistakes import ConfigError
+from .price_list import PriceLists
 from .read import Path_, Reading
 from .wording import described, mistakes_in
 
@@ -19,9 +21,13 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 INSIDE_OPTIONAL = len(("lanes", "a lane", "models", "a model", "price", "input"))
 
 
-def check(reading: Reading) -> Document:
-    """The document that a reading says. Raises `ConfigError` with every mistake in it."""
+def check(reading: Reading, folder: Path = Path()) -> Document:
+    """The document that a reading says; `folder` is where kaixu.yaml lies.
+
+    Raises `ConfigError` with every mistake in it.
+    """
     value = settled(reading)
+    listed = take_from_lists(reading, value, folder)
     document: Document | None = None
     try:
         document = Document.model_validate(value)
@@ -34,6 +40,8 @@ def check(reading: Reading) -> Document:
     document._reading = reading
     for path, variable in reading.unset.items():
         switch_off(document, path, variable)
+    for (_, lane, _, model, kind), source in listed.items():
+        getattr(document.lanes[lane].models[model], kind)._listed = source
     return document
 
 
@@ -89,17 +97,28 @@ def switch_off(document: Document, path: Path_, variable: str) -> None:
 def check_names(reading: Reading, value: dict[str, Any]) -> None:
     """Names that clients send must be sendable and must mean one thing.
 
-    Works on plain values, so that a mistake elsewhere in the file does not hide these.
+    Lanes may share an alias, or take another's name for one: then a model under
+    that name must be one lane's. Works on plain values, so that a mistake elsewhere
+    in the file does not hide these.
     """
-    providers: dict[str, str] = {}
-    for lane_name, lane in entries(value.get("lanes")):
+    lanes = entries(value.get("lanes"))
+    own: dict[str, str] = {}
+    under: dict[str, dict[str, str]] = {}  # provider name → model name → whose
+    for lane_name, lane in lanes:
         at: Path_ = ("lanes", lane_name)
-        for where, name in names_of(at, lane_name, lane):
-            claim(reading, providers, where, name, f"lane `{lane_name}`", name.lower())
+        if not claim(reading, own, at, lane_name, f"lane `{lane_name}`", lane_name.lower()):
+            continue
+        aliases = names_of(at, lane_name, lane)[1:]
+        providers = {lane_name.lower(), *(name.lower() for where, name in aliases if is_name(reading, where, name))}
         models: dict[str, str] = {}
         for model_name, model in entries(lane.get("models")):
+            owner = f"model `{model_name}`"
             for where, name in names_of((*at, "models", model_name), model_name, model):
-                claim(reading, models, where, name, f"model `{model_name}`", name)
+                claim(reading, models, where, name, owner, name)
+                for provider in providers:
+                    taken = under.setdefault(provider, {}).setdefault(name, lane_name)
+                    if taken != lane_name:
+                        reading.mistake(where, f"`{provider}/{name}` already means a model of lane `{taken}`")
 
 
 def entries(value: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -116,13 +135,46 @@ def names_of(at: Path_, name: str, section: dict[str, Any]) -> list[tuple[Path_,
     return [(at, name), *(((*at, "aliases", i), alias) for i, alias in listed if isinstance(alias, str))]
 
 
-def claim(reading: Reading, taken: dict[str, str], at: Path_, name: str, owner: str, key: str) -> None:
-    """Note a mistake where `name` cannot be a name, or is another's already."""
-    if not NAME.fullmatch(name):
-        rule = "use 1 to 80 letters, digits, dots, underscores and dashes"
-        reading.mistake(at, f"`{name[:100]}` is not a name: {rule}")
-    elif taken.setdefault(key, owner) != owner:
+def is_name(reading: Reading, at: Path_, name: str) -> bool:
+    """Whether `name` can be one; a mistake is noted where it cannot."""
+    if NAME.fullmatch(name):
+        return True
+    reading.mistake(at, f"`{name[:100]}` is not a name: use 1 to 80 letters, digits, dots, underscores and dashes")
+    return False
+
+
+def claim(reading: Reading, taken: dict[str, str], at: Path_, name: str, owner: str, key: str) -> bool:
+    """Whether `name` can be a name and is free; a mistake is noted where not."""
+    if not is_name(reading, at, name):
+        return False
+    if taken.setdefault(key, owner) != owner:
         reading.mistake(at, f"`{name}` already means {taken[key]}")
+        return False
+    return True
+
+
+def take_from_lists(reading: Reading, value: dict[str, Any], folder: Path) -> dict[tuple[str, ...], Listed]:
+    """Put rates where `price: list + 31%` and `cost: list` stand in `value`; by path, where they come from.
+
+    A price from a list brings its cost along, if none is given. What cannot be had
+    is left out, with a mistake; without one where a variable decides it that is not set.
+    """
+    lists = PriceLists(reading, folder)
+    listed: dict[tuple[str, ...], Listed] = {}
+    for lane_name, lane in entries(value.get("lanes")):
+        for model_name, model in entries(lane.get("models")):
+            at = ("lanes", lane_name, "models", model_name)
+            for kind in ("price", "cost"):
+                if kind == "cost" and model.get(kind) is None and (*at, "price") in listed:
+                    model[kind] = "list"
+                if not isinstance(model.get(kind), str) or (*at, kind) in reading.unread:
+                    continue
+                found = lists.rates((*at, kind), lane, model)
+                if found is None:
+                    del model[kind]
+                else:
+                    model[kind], listed[*at, kind] = found
+    return listed
 
 
 def check_prices(reading: Reading, value: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,8 +53,20 @@ class PluginSection(Section):
         return self._off
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Where rates come from that kaixu.yaml takes from a price list."""
+
+    name: str  # of the list, or its file
+    as_of: date
+    terms: str  # "list + 31 %"
+    note: str | None  # what the list says about them
+
+
 class PriceSection(Section):
     """US dollars per million tokens."""
+
+    _listed: Listed | None = PrivateAttr(None)
 
     input: Dollars = Field(description="USD per million input tokens")
     output: Dollars = Field(
@@ -66,7 +80,7 @@ class PriceSection(Section):
     )
     reasoning: Dollars | None = Field(default=None, description="for reasoning tokens; default: as output")
 
-    @field_validator("*")
+    @field_validator("input", "output", "cached_input", "cache_write", "reasoning")
     @classmethod
     def is_a_rate(cls, value: Decimal | None) -> Decimal | None:
         """Whole nano-dollars per million tokens."""
@@ -77,6 +91,11 @@ class PriceSection(Section):
     def price(self) -> Price:
         """The rates in nano-dollars per million tokens, defaults filled in."""
         return price_of(self)
+
+    @property
+    def listed(self) -> Listed | None:
+        """Which price list the rates come from, or None where kaixu.yaml states them itself."""
+        return self._listed
 
 
 class ModelSection(Section):
@@ -90,13 +109,24 @@ class ModelSection(Section):
         description="the vendor's name for it; default: the public name",
     )
     price: PriceSection | None = Field(
-        default=None, description="what customers pay; calls to a model without one are refused"
+        default=None,
+        description="what customers pay: rates, or `list + 31%` of the lane's price list; "
+        "calls to a model without one are refused",
     )
-    cost: PriceSection | None = Field(default=None, description="what the vendor charges; optional, for the margin")
+    cost: PriceSection | None = Field(
+        default=None,
+        description="what the vendor charges, for the margin: rates, or `list`; default: `list`, if the price is",
+    )
     max_output_tokens: Whole = Field(
         default=8192, ge=1, le=10_000_000, description="the most output tokens that the model can make"
     )
+    default_output_tokens: Whole = Field(
+        default=1024, ge=1, le=10_000_000, description="how many a call gets that does not say max_tokens"
+    )
     dimensions: Whole | None = Field(default=None, ge=1, le=100_000, description="the length of its vectors (embed)")
+    fixed_dimensions: bool = Field(
+        default=False, description="true: the vendor's model knows one length only, and is not told it (embed)"
+    )
     image_tokens: Whole | None = Field(
         default=None,
         ge=1,
@@ -120,6 +150,11 @@ class LaneSection(PluginSection):
 
     plugin: PluginName = Field(description="the lane's plugin: a name (see `kaixu plugins`) or a file")
     aliases: list[str] = Field(default=[], max_length=50, description="other provider names that mean this lane")
+    price_list: PluginName | None = Field(
+        default=None,
+        description="the list that `list` means in its models' prices: a name (see `kaixu prices list`) or a file; "
+        "default: the plugin's name",
+    )
     required: bool = Field(default=False, description="true: the gateway does not start without it")
     on_disconnect: Literal["cancel", "drain"] = Field(
         default="cancel", description="when a client leaves: end the vendor's answer, or read it to its end"
@@ -189,4 +224,4 @@ def load(path: Path, environ: Mapping[str, str]) -> Document:
     from .check import check  # it needs the models above
     from .read import read_file
 
-    return check(read_file(path, environ))
+    return check(read_file(path, environ), path.parent)

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretStr | None = Field(default=None, description="where alerts are posted")
     monitor_retention_days: int = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
 
+    client_error_token: SecretStr | None = Field(
+        default=None, description="when set, client-error-report wants it in x-kaixu-error-token"
+    )
+
     @field_validator("kaixu_bind")
     @classmethod
     def is_host_and_port(cls, value: str) -> str:

@@ -7,13 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .document import Document, LaneSection
+from .document import Document, LaneSection, ModelSection
+from .price_list import TERMS
 
 Schema = dict[str, Any]
 DEFINITIONS = "#/$defs/{model}"
 
 #: What a schema says for people; it stays where it is when the rest is wrapped.
 WORDS = ("description", "default")
+
+#: What may stand where rates could.
+LISTED: Schema = {"type": "string", "pattern": f"^{TERMS.pattern}$"}
 
 #: Any plain value may come from the environment.
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
@@ -35,6 +39,8 @@ def json_schema(lanes: Mapping[str, type[BaseModel]]) -> Schema:
         for name, options in sorted(lanes.items())
     ]
     lane["properties"]["plugin"]["examples"] = sorted(lanes)
+    for field in ("price", "cost"):
+        definitions[ModelSection.__name__]["properties"][field]["anyOf"].insert(1, LISTED)
     schema["properties"] = {name: or_nothing(one) for name, one in schema["properties"].items()}
     finished: Schema = with_variables(schema)
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "kaixu.yaml"} | finished

@@ -44,12 +44,16 @@ class ConfigError(Exception):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like `name`, whatever its case; None if none is near."""
+    return next(iter(nearest_of(name, known, 1)), None)
+
+
+def nearest_of(name: str, known: Iterable[str], most: int) -> list[str]:
+    """At most `most` known names that are like `name`, whatever their case, the most like it first."""
     by_lower = {one.lower(): one for one in known}
-    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[near[0]] if near else None
+    return [by_lower[near] for near in get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean `…`?" with the nearest known name, or nothing."""
-    right = nearest(name, known)
-    return f"; did you mean `{right}`?" if right is not None else ""
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """ "; did you mean `…`?" with the nearest known name, or with `most` of them, or nothing."""
+    *others, last = [f"`{right}`" for right in nearest_of(name, known, most)] or [""]
+    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if last else ""

@@ -84,6 +84,12 @@ def rate_nusd(usd_amount: Decimal) -> int:
     return nusd
 
 
+def marked_up(nusd: int, percent: Decimal) -> int:
+    """An amount and `percent` of it on top, exact, then rounded half up to the nano-dollar."""
+    parts, whole = percent.as_integer_ratio()
+    return (2 * nusd * (100 * whole + parts) + 100 * whole) // (200 * whole)
+
+
 def usd(nusd: int) -> str:
     """Nano-dollars as dollars, exactly: at least two decimals, at most nine, never an exponent."""
     sign = "-" if nusd < 0 else ""

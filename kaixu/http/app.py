@@ -15,12 +15,17 @@ from .admin.login import login_routes, session_check_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .chat import chat_doors
+from .client_errors import client_error_door
 from .connection import Connection
 from .core import Core
 from .doors import Doors
 from .edge import PREFLIGHT, Edge, origins_of
 from .health import health_routes
 from .incoming import request_id_of
+from .openai.completions import completion_door
+from .openai.embeddings import embedding_door
+from .openai.models import model_routes
+from .openai.responses import responses_door
 from .user.session import session_routes
 
 
@@ -65,7 +70,13 @@ def create_app(core: Core) -> Quart:
     edge = Edge(origins_of(core.settings.allowed_origins, core.gateway.allow_origins))
     failures = errors.Failures(core.monitor)
     doors = Doors(edge, failures, lambda: core.gateway.body_limit_bytes)
-    for door in chat_doors(core):
+    for door in (
+        *chat_doors(core),
+        completion_door(core),
+        responses_door(core),
+        embedding_door(core),
+        client_error_door(core),
+    ):
         doors.add(door)
     app = Application(edge, doors)
     app.config["MAX_CONTENT_LENGTH"] = core.gateway.body_limit_bytes
@@ -83,6 +94,7 @@ def create_app(core: Core) -> Quart:
         usage_routes,
         topup_routes,
         device_routes,
+        model_routes,
     ):
         app.register_blueprint(make(core))
     return app

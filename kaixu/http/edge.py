@@ -12,8 +12,8 @@ ALLOW_HEADERS = (
     "x-kaixu-job-secret, x-job-worker-secret"
 )
 EXPOSE_HEADERS = (
-    "x-kaixu-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
-    "x-ratelimit-reset-requests"
+    "x-kaixu-request-id, x-request-id, request-id, retry-after, x-ratelimit-limit-requests, "
+    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 
 #: What a preflight gets: it needs no route, no credential and no body.
@@ -35,7 +35,8 @@ class Edge:
 
     def finish(self, method: str, asked: Headers, request_id: str, headers: Writable) -> None:
         """Give the reply to a request its headers."""
-        headers["x-kaixu-request-id"] = request_id
+        # Ours, and the names that OpenAI's and Anthropic's SDKs read it from.
+        headers["x-kaixu-request-id"] = headers["x-request-id"] = headers["request-id"] = request_id
         headers["x-content-type-options"] = "nosniff"
         origin = asked.get("origin")
         if origin is not None:

@@ -13,20 +13,21 @@ from werkzeug.exceptions import HTTPException
 from kaixu.metering.month import month_reply
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor, MonitorEvent
-from kaixu.plugin.errors import KaixuError, MethodNotAllowed, NotFound, TooLarge
+from kaixu.plugin.errors import KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge
 
 from .incoming import Incoming, incoming_of
+from .openai.errors import openai_error
 from .reply import Reply, json_reply
 
 log = logging.getLogger(__name__)
 
-#: Turns an envelope, for a status, into the body that a door's clients expect.
-Shape = Callable[[dict[str, Any], int], dict[str, Any]]
+#: Turns an envelope and its status into what a door's clients expect.
+Shape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
 
 
-def envelope_as_it_is(body: dict[str, Any], status: int) -> dict[str, Any]:
+def envelope_as_it_is(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     """The native shape: the envelope itself."""
-    return body
+    return body, status
 
 
 def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {"error": error.message, "code": error.code, "request_id": request_id}
     if error.hint:
         body["hint"] = error.hint
+    if error.field:
+        body["field"] = error.field
     return body
 
 
@@ -52,7 +55,10 @@ def refusal_body(refusal: Refusal, request_id: str) -> dict[str, Any]:
 
 def error_headers(error: KaixuError) -> dict[str, str]:
     """`retry-after` where the error says when to come back (RFC 9110 §10.2.3)."""
-    return {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    if error.retry_after_s is not None:
+        return {"retry-after": str(error.retry_after_s)}
+    # The official SDKs try again on 409 and 5xx unless told not to; where nothing will change, they are told.
+    return {"x-should-retry": "false"} if error.status == 409 or isinstance(error, LaneOff) else {}
 
 
 def rate_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict[str, str]:
@@ -82,21 +88,21 @@ class Failures:
     def reply(self, raised: Exception, asked: Incoming, shape: Shape = envelope_as_it_is) -> Reply:
         """The reply to a request that raised. What nobody foresaw is logged, and shown to nobody."""
         if isinstance(raised, HTTPException):
-            return of_http(raised, asked)
+            return of_http(raised, asked, shape)
         if isinstance(raised, Refusal):
             error = raised.error
             self.record(error, asked, raised)
             headers = error_headers(error)
             if error.status == 429:
                 headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
-            return json_reply(shape(refusal_body(raised, asked.request_id), error.status), error.status, headers)
+            return json_reply(*shape(refusal_body(raised, asked.request_id), error.status), headers)
         if isinstance(raised, KaixuError):
             error = raised
         else:
             log.error("request %s failed", asked.request_id, exc_info=raised)
             error = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
         self.record(error, asked)
-        return json_reply(shape(envelope(error, asked.request_id), error.status), error.status, error_headers(error))
+        return json_reply(*shape(envelope(error, asked.request_id), error.status), error_headers(error))
 
     def record(self, error: KaixuError, asked: Incoming, refusal: Refusal | None = None) -> None:
         """Tell the monitor of a request that was refused or failed."""
@@ -118,7 +124,7 @@ class Failures:
         )
 
 
-def of_http(raised: HTTPException, asked: Incoming) -> Reply:
+def of_http(raised: HTTPException, asked: Incoming, shape: Shape) -> Reply:
     """What Quart itself refuses, before any view."""
     headers = {}
     if raised.code == 404:
@@ -133,7 +139,7 @@ def of_http(raised: HTTPException, asked: Incoming) -> Reply:
         error = KaixuError(raised.name)
         error.status = raised.code or 500
         error.code = "BAD_REQUEST" if error.status < 500 else "INTERNAL"
-    return json_reply(envelope(error, asked.request_id), error.status, headers)
+    return json_reply(*shape(envelope(error, asked.request_id), error.status), headers)
 
 
 def install(app: Quart, failures: Failures) -> None:
@@ -141,5 +147,6 @@ def install(app: Quart, failures: Failures) -> None:
 
     @app.errorhandler(Exception)
     async def failed(raised: Exception) -> Response:
-        made = failures.reply(raised, incoming_of(request, g.request_id))
+        shape = openai_error if request.path.startswith("/v1/") else envelope_as_it_is
+        made = failures.reply(raised, incoming_of(request, g.request_id), shape)
         return Response(made.body, status=made.status, headers=made.headers)

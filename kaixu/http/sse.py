@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from time import time
 from typing import Any
 
 import msgspec
@@ -23,6 +22,16 @@ def frame(event: str, data: Any) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (event.encode(), ENCODER.encode(data))
 
 
+def comment() -> bytes:
+    """A ping that no client sees: a comment, as WHATWG's "Server-sent events" §9.2.7 advises."""
+    return b": ping\n\n"
+
+
+def data_frame(data: Any) -> bytes:
+    """One frame without a name, as OpenAI's streams have them."""
+    return b"data: %s\n\n" % ENCODER.encode(data)
+
+
 class EventStream:
     """A response body that a task of its own fills, so that frames made together leave together.
 
@@ -39,6 +48,7 @@ class EventStream:
         abandon: Callable[[], Coroutine[Any, Any, None]],
         *,
         drain: bool = False,
+        ping: Callable[[], bytes] = comment,
     ) -> None:
         self._make = make
         self._abandon = abandon
@@ -52,11 +62,14 @@ class EventStream:
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = False
+        self._make_ping = ping
+        self.said = False  # something was said, or the reply has begun without it: an error has no status any more
 
     async def put(self, data: bytes) -> None:
         """Add a frame. Waits while the reader is behind; drops it once the reader is gone."""
-        if self._gone:
+        if self._gone or not data:
             return
+        self.said = True
         if self._size >= MOST_BUFFERED_BYTES:
             self._writable.clear()
             await self._writable.wait()
@@ -67,16 +80,32 @@ class EventStream:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def first(self, within_s: float) -> None:
+        """Return when there is something to read, or after `within_s`. Raises what the maker failed with before."""
+        task = self._begin()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._readable.wait()
+        except TimeoutError:
+            self.said = True
+        if task.done() and not self._frames:
+            task.result()
+
+    def _begin(self) -> asyncio.Task[None]:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._make(self))
             self._task.add_done_callback(lambda _: self._readable.set())
+        return self._task
+
+    async def __anext__(self) -> bytes:
+        self.said = True
+        task = self._begin()
         while not self._frames:
-            if self._task.done():
-                self._task.result()
+            if task.done():
+                task.result()
                 raise StopAsyncIteration
             self._readable.clear()
-            if self._frames or self._task.done():
+            if self._frames or task.done():
                 continue
             timer = asyncio.get_running_loop().call_later(PING_S, self._ping)
             try:
@@ -91,7 +120,7 @@ class EventStream:
 
     def _ping(self) -> None:
         if not self._gone:
-            self._frames.append(frame("ping", {"t": int(time() * 1000)}))
+            self._frames.append(self._make_ping())
             self._readable.set()
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""The most that a chat call can cost, and how far it may be lowered to fit what is left."""
+"""The most that a call can cost, and how far it may be lowered to fit what is left."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import Price
-from kaixu.plugin.errors import UnpricedModel
-from kaixu.plugin.types import ChatRequest
+from kaixu.plugin.errors import UnpricedModel, Unsupported
+from kaixu.plugin.types import ChatRequest, EmbedRequest
 
-from .counting import most_input_tokens
+from .counting import most_embed_tokens, most_input_tokens
 from .pricing import most_nusd, output_tokens_for
 
 
@@ -25,17 +25,39 @@ class Ceiling(msgspec.Struct, frozen=True):
 def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
     """Bound the call from above. At the least, one token of each answer must be worth granting.
 
-    Raises `UnpricedModel`: a price that is not known is a refusal, never a missing hold.
+    Raises `UnpricedModel`.
     """
-    price = deployment.price
-    if price is None:
+    price = price_known(deployment)
+    tokens = most_input_tokens(request, deployment)
+    most = most_nusd(tokens, request.max_tokens * request.n, price)
+    return Ceiling(price, most, most_nusd(tokens, request.n, price), tokens)
+
+
+def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
+    """Bound an embedding call from above; it cannot be lowered. Raises `UnpricedModel`, `Unsupported`."""
+    price = price_known(deployment)
+    lane = deployment.lane
+    assert lane is not None
+    if request.dimensions is not None and request.dimensions != deployment.dimensions:
+        if not lane.shortens or deployment.fixed_dimensions:
+            raise Unsupported("dimensions")
+        if deployment.dimensions is not None and request.dimensions > deployment.dimensions:
+            raise Unsupported("dimensions", f"this model makes vectors of at most {deployment.dimensions}")
+    if not lane.embeds_tokens and any(not isinstance(one, str) for one in request.inputs):
+        raise Unsupported("input", "this model takes texts, not tokens")
+    tokens = most_embed_tokens(request, deployment)
+    most = most_nusd(tokens, 0, price)
+    return Ceiling(price, most, most, tokens)
+
+
+def price_known(deployment: Deployment) -> Price:
+    """A price that is not known is a refusal, never a missing hold. Raises `UnpricedModel`."""
+    if deployment.price is None:
         raise UnpricedModel(
             f"model `{deployment.model}` of provider `{deployment.provider}` has no price",
             hint="Ask the operator to set a price for it in kaixu.yaml.",
         )
-    tokens = most_input_tokens(request, deployment)
-    most = most_nusd(tokens, request.max_tokens * request.n, price)
-    return Ceiling(price, most, most_nusd(tokens, request.n, price), tokens)
+    return deployment.price
 
 
 def lowered(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:

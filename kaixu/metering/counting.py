@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import (
     ChatRequest,
+    EmbedRequest,
     ImagePart,
     Message,
     ReasoningPart,
@@ -87,6 +90,25 @@ def images_of(message: Message) -> int:
     parts = list(message.parts)
     parts += [inner for part in message.parts if isinstance(part, ToolResultPart) for inner in part.content]
     return sum(isinstance(part, ImagePart) for part in parts)
+
+
+def most_embed_tokens(request: EmbedRequest, deployment: Deployment) -> int:
+    """An upper bound of an embedding call's tokens."""
+    lane = deployment.lane
+    assert lane is not None
+    bound = REQUEST_OVERHEAD_TOKENS + lane.message_overhead_tokens * len(request.inputs)
+    for one in request.inputs:
+        if not isinstance(one, str):
+            bound += len(one)
+            continue
+        counted = lane.count_tokens(deployment.upstream, one)
+        bound += byte_length(one) if counted is None else counted
+    return bound
+
+
+def estimated_embed_tokens(inputs: Iterable[str | tuple[int, ...]]) -> int:
+    """About how many tokens some inputs are."""
+    return sum(max(1, estimated_tokens(one)) if isinstance(one, str) else len(one) for one in inputs)
 
 
 def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:

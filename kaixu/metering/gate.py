@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -14,11 +14,12 @@ import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.plugin.errors import KaixuError, Overloaded, Stopping, UpstreamError, UpstreamTimeout
-from kaixu.plugin.types import ChatEvent, ChatRequest
+from kaixu.plugin.lane import Lane
+from kaixu.plugin.types import ChatEvent, ChatRequest, EmbedRequest
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
 
 from .books import Books
-from .ceiling import Ceiling, ceiling_of, lowered
+from .ceiling import Ceiling, ceiling_of, embed_ceiling, lowered
 from .features import refuse_unsupported
 from .identity import new_ticket
 from .month import Figures, figures_of
@@ -28,6 +29,9 @@ from .wire import Limits, TicketWire, translated
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+
+#: How many batches of one embedding call are with the vendor at one time.
+BATCHES_AT_ONCE = 8
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -79,19 +83,34 @@ class Gate:
         self.stopping = False
         self.price_ids: dict[tuple[str, str], int] = {}
 
-    def chat(self, caller: Caller, deployment: Deployment, request: ChatRequest) -> Admission:
+    def chat(self, caller: Caller, deployment: Deployment, asked_provider: str, request: ChatRequest) -> Admission:
         """Admission of one chat call, as a context that settles when it is left.
+
+        `asked_provider` is the name by which the deployment was found (see `Catalog.resolve`).
 
         Raises, before anything is asked of the database: `LaneOff`, `PluginFailed`,
         `Unsupported`, `UnpricedModel`, `Unprocessable`, `Overloaded`, `Stopping`.
         """
         refuse_unsupported(Catalog.ready(deployment), request)
         ceiling = ceiling_of(request, deployment)
+        ask = self._ask(caller, deployment, asked_provider, "chat", ceiling)
+        return Admission(self, ask, deployment, request, ceiling)
+
+    def embed(self, caller: Caller, deployment: Deployment, asked_provider: str, request: EmbedRequest) -> Admission:
+        """Admission of one embedding call, of any number of inputs. Raises as `chat` does."""
+        Catalog.ready(deployment)
+        ceiling = embed_ceiling(request, deployment)
+        ask = self._ask(caller, deployment, asked_provider, "embed", ceiling)
+        return Admission(self, ask, deployment, None, ceiling)
+
+    def _ask(
+        self, caller: Caller, deployment: Deployment, asked_provider: str, operation: str, ceiling: Ceiling
+    ) -> Ask:
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         if len(self.in_flight) + self.entering >= self.max_in_flight:
             raise Overloaded(f"{self.max_in_flight} calls are in flight, as many as the gateway takes", retry_after_s=1)
-        ask = Ask(
+        return Ask(
             new_ticket(),
             caller.key_hash,
             caller.legacy_hash,
@@ -99,8 +118,9 @@ class Gate:
             caller.install_id,
             caller.agent,
             0,
-            "chat",
+            operation,
             deployment.provider,
+            asked_provider,
             deployment.model,
             "ai",
             self.price_ids[deployment.provider, deployment.model],
@@ -108,7 +128,6 @@ class Gate:
             ceiling.least_nusd,
             caller.request_id,
         )
-        return Admission(self, ask, deployment, request, ceiling)
 
     async def events(self, ticket: Ticket) -> AsyncGenerator[ChatEvent, None]:
         """The lane's answer, with the lane's time limits, ended when the budget is spent.
@@ -116,31 +135,45 @@ class Gate:
         Whatever a plugin raises comes out as a `KaixuError`. Sets `ticket.end_reason`
         to "budget_cut" where the stream was ended for its cost.
         """
-        deployment, request = ticket.deployment, ticket.request
-        assert deployment is not None
-        assert deployment.lane is not None
+        lane, request = lane_of(ticket), ticket.request
         assert request is not None
-        try:
-            async with (
-                asyncio.timeout(ticket.wire.limits.total_s),
-                aclosing(deployment.lane.chat(request, ticket.wire)) as events,  # type: ignore[type-var]
-            ):
-                async for event in events:
-                    ticket.saw(event)
-                    yield event
-                    if ticket.over_budget:
-                        ticket.end_reason = "budget_cut"
-                        return
-        except (KaixuError, asyncio.CancelledError, GeneratorExit):
-            raise
-        except TimeoutError as error:
-            raise UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s") from error
-        except httpx.HTTPError as error:
-            raise translated(error) from error
-        except Exception as error:
-            # A plugin's bug is the plugin's, not the client's and not the gateway's end.
-            log.exception("lane %s failed", deployment.provider)
-            raise UpstreamError(f"lane `{deployment.provider}` failed", hint="Tell your operator.") from error
+        async with limited(ticket), aclosing(lane.chat(request, ticket.wire)) as events:  # type: ignore[type-var]
+            async for event in events:
+                ticket.saw(event)
+                yield event
+                if ticket.over_budget:
+                    ticket.end_reason = "budget_cut"
+                    return
+
+    async def vectors(self, ticket: Ticket, request: EmbedRequest) -> list[tuple[float, ...]]:
+        """One vector for each input, in order; asked of the vendor in its own batches, several at once.
+
+        All or nothing: where one batch fails the others are given up, and what the
+        vendor has done by then is what the call costs. Raises `KaixuError`.
+        """
+        lane = lane_of(ticket)
+        at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
+
+        async def part(inputs: tuple[str | tuple[int, ...], ...]) -> tuple[tuple[float, ...], ...]:
+            async with at_once:
+                done = ticket.embedding(inputs)
+                answer = await lane.embed(msgspec.structs.replace(request, inputs=inputs), ticket.wire)
+                if len(answer.vectors) != len(inputs):
+                    raise UpstreamError("the vendor answered with another number of vectors than asked for")
+                done(answer.usage)
+                return answer.vectors
+
+        size = max(1, lane.max_batch)
+        batches = [request.inputs[start : start + size] for start in range(0, len(request.inputs), size)]
+        async with limited(ticket):
+            if len(batches) == 1:
+                return list(await part(batches[0]))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(part(batch)) for batch in batches]
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from errors
+            return [vector for task in tasks for vector in task.result()]
 
     def holds(self) -> list[Hold]:
         """The reservations of all running calls."""
@@ -158,12 +191,39 @@ class Gate:
         await self.books.drained()
 
 
+def lane_of(ticket: Ticket) -> Lane:
+    """The lane of an admitted call."""
+    assert ticket.deployment is not None
+    assert ticket.deployment.lane is not None
+    return ticket.deployment.lane
+
+
+@asynccontextmanager
+async def limited(ticket: Ticket) -> AsyncIterator[None]:
+    """The time that a call may take in all; what a plugin raises in it comes out as a `KaixuError`."""
+    try:
+        async with asyncio.timeout(ticket.wire.limits.total_s):
+            yield
+    except (KaixuError, asyncio.CancelledError, GeneratorExit):
+        raise
+    except TimeoutError as error:
+        raise UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s") from error
+    except httpx.HTTPError as error:
+        raise translated(error) from error
+    except Exception as error:
+        # A plugin's bug is the plugin's, not the client's and not the gateway's end.
+        log.exception("lane %s failed", ticket.ask.provider)
+        raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error
+
+
 class Admission:
     """`async with gate.chat(...) as ticket`: admitted inside, settled outside, however it was left."""
 
     __slots__ = ("ask", "ceiling", "deployment", "gate", "request", "ticket")
 
-    def __init__(self, gate: Gate, ask: Ask, deployment: Deployment, request: ChatRequest, ceiling: Ceiling) -> None:
+    def __init__(
+        self, gate: Gate, ask: Ask, deployment: Deployment, request: ChatRequest | None, ceiling: Ceiling
+    ) -> None:
         self.gate = gate
         self.ask = ask
         self.deployment = deployment
@@ -192,7 +252,9 @@ class Admission:
         return self.ticket
 
     def _ticket(self, verdict: Verdict) -> Ticket:
-        request = lowered(self.request, self.ceiling, verdict.granted_nusd or 0)
+        request = self.request
+        if request is not None:
+            request = lowered(request, self.ceiling, verdict.granted_nusd or 0)
         limits = limits_of(self.deployment)
         return Ticket(
             self.ask,
@@ -242,6 +304,8 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     if error is None:
         return ticket.end_reason or "complete"
     delivered = ticket.first_event_s is not None
+    if ticket.ask.operation == "embed" and isinstance(error, KaixuError) and ticket.usage is not None:
+        return "upstream_error"  # nobody gets half of a batch, but the vendor has done it
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         # What was sent to a vendor may have been worked on, answer or not.
         return "client_gone" if delivered or ticket.wire.used else "released"

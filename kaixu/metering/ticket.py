@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -14,7 +15,7 @@ from kaixu.config.price import Price
 from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
 from kaixu.store.admission import Ask, Hold, Settlement, Verdict
 
-from .counting import counted_input_tokens
+from .counting import counted_input_tokens, estimated_embed_tokens
 from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .wire import TicketWire
@@ -63,6 +64,7 @@ class Ticket:
         "settlement",
         "started",
         "stop_sequence",
+        "unanswered_tokens",
         "units",
         "usage",
         "vendor_cost",
@@ -96,6 +98,7 @@ class Ticket:
         self.finish_reason: str | None = None
         self.stop_sequence: str | None = None
         self.end_reason: str | None = None
+        self.unanswered_tokens = 0  # of embedding inputs that the vendor has and has not answered
         self.units: dict[str, Any] | None = None
         self.admitted_at = datetime.now(UTC)
         self.started = monotonic()
@@ -133,6 +136,28 @@ class Ticket:
         self.delivered_length += length
         if not text.isascii():
             self.delivered_other += sum(character > "\x7f" for character in text)
+
+    def embedding(self, inputs: Sequence[str | tuple[int, ...]]) -> Callable[[Usage], None]:
+        """Inputs are on their way to the vendor; call what is returned with what they used.
+
+        Until then they are counted, for a client that leaves before the vendor has said so.
+        """
+        tokens = estimated_embed_tokens(inputs)
+        self.unanswered_tokens += tokens
+
+        def done(used: Usage) -> None:
+            self.unanswered_tokens -= tokens
+            used, before = believable(used), self.usage or Usage()
+            self.usage = Usage(
+                before.input_tokens + used.input_tokens,
+                before.output_tokens + used.output_tokens,
+                before.cached_input_tokens + used.cached_input_tokens,
+                before.cache_write_tokens + used.cache_write_tokens,
+                before.reasoning_tokens + used.reasoning_tokens,
+                before.estimated or used.estimated,
+            )
+
+        return done
 
     @property
     def delivered_tokens(self) -> int:
@@ -201,15 +226,19 @@ class Ticket:
         )
 
     def _ended_early(self, end_reason: str) -> bool:
-        """Whether usage that came in a stream's beginning may miss what was delivered after it."""
+        """Whether usage that came early may miss what was made after it."""
         usage = self.usage
+        if end_reason == "client_gone" and self.unanswered_tokens:
+            return True
         return end_reason != "complete" and usage is not None and usage.output_tokens == 0 and self.delivered_tokens > 0
 
     def _counted(self) -> Usage:
         """The usage as far as we can count it ourselves."""
         request, deployment, seen = self.request, self.deployment, self.usage
         if request is None or deployment is None:
-            return Usage(estimated=True)
+            seen = seen or Usage()
+            tokens = seen.input_tokens + self.unanswered_tokens
+            return msgspec.structs.replace(seen, input_tokens=tokens, estimated=True)
         output = min(self.delivered_tokens, request.max_tokens * request.n)
         if seen is not None and seen.input_tokens:
             return msgspec.structs.replace(seen, output_tokens=max(seen.output_tokens, output), estimated=True)

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 
 class KaixuError(Exception):
-    """Anything a client may be told, with its HTTP status and its code."""
+    """Anything a client may be told, with its HTTP status and its code; `field` is the one that is wrong, if one is."""
 
     status = 500
     code = "INTERNAL"
@@ -43,6 +43,7 @@ class KaixuError(Exception):
         hint: str | None = None,
         retry_after_s: int | None = None,
         code: str | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -50,6 +51,7 @@ class KaixuError(Exception):
             self.code = code
         self.hint = hint
         self.retry_after_s = retry_after_s
+        self.field = field
 
 
 class Invalid(KaixuError):
@@ -77,8 +79,8 @@ class Unsupported(Invalid):
     code = "UNSUPPORTED_FIELD"
 
     def __init__(self, field: str, why: str = "this model cannot do it") -> None:
-        super().__init__(f"`{field}`: {why}", hint=f"Leave `{field}` out, or choose another model.")
-        self.field = field
+        super().__init__(f"`{field}`: {why}", hint=f"Leave `{field}` out, or choose another model.", field=field)
+        self.why = why
 
 
 class Unprocessable(Invalid):

@@ -53,7 +53,7 @@ class Lane:
     embeds_tokens: bool = False
     shortens: bool = False
 
-    #: Tokens that the vendor's chat template may add around each message, at most.
+    #: Tokens that the vendor may add around each message, or each input of an embedding call, at most.
     message_overhead_tokens: int = 16
 
     async def start(self) -> None:

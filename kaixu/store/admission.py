@@ -15,7 +15,10 @@ from .query import Query
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One call that wants to be admitted. Who: `key_hash` with `legacy_hash`, or `key_id` for a session."""
+    """One call that wants to be admitted. Who: `key_hash` with `legacy_hash`, or `key_id` for a session.
+
+    `provider` is the lane, `asked_provider` the name by which it was asked for.
+    """
 
     ticket: UUID
     key_hash: bytes | None
@@ -26,6 +29,7 @@ class Ask(msgspec.Struct, frozen=True):
     role_rank: int
     operation: str
     provider: str
+    asked_provider: str
     model: str
     book: str
     price_id: int
@@ -63,7 +67,7 @@ ADMIT = Query(
     select ticket, refused, scope, retry_after_s, granted_nusd, customer_id, key_id, chain_id, key_last4, month,
            rate_limit, rate_remaining, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
            key_spent_nusd, key_held_nusd
-      from kaixu.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+      from kaixu.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
     """,
 )
 

@@ -51,15 +51,7 @@ DEARER = (
     "best_of",
 )
 #: Fields that the contract and the vendor call the same.
-SAME = (
-    "temperature",
-    "top_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "parallel_tool_calls",
-    "user",
-)
+SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user")
 #: How long a vendor may take to end a stream after it said that it is done, in seconds.
 LONGEST_GOODBYE_S = 0.25
 
@@ -140,8 +132,7 @@ class OpenAI(Lane):
             raise Unsupported("modalities", "this gateway has a price for text only")
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        content = ENCODER.encode(self.body(request))
-        outgoing = httpx.Request("POST", self.chat_url, headers=self.headers, content=content)
+        outgoing = self.outgoing(self.chat_url, self.body(request))
         finish: Finish | None = None
         async with wire.send(outgoing) as response:
             if response.headers.get("content-type", "").startswith("application/json"):
@@ -176,8 +167,9 @@ class OpenAI(Lane):
         body: dict[str, Any] = {"model": request.model, "input": request.inputs, "encoding_format": "float"}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
-        outgoing = httpx.Request("POST", self.embed_url, headers=self.headers, content=ENCODER.encode(body))
-        async with wire.send(outgoing) as response:
+        if request.user is not None:
+            body["user"] = request.user
+        async with wire.send(self.outgoing(self.embed_url, body)) as response:
             try:
                 answer = VECTORS.decode(await response.aread())
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -186,6 +178,10 @@ class OpenAI(Lane):
         if len(vectors) != len(request.inputs):
             raise UpstreamError("the vendor answered with another number of vectors than asked for")
         return Embeddings(vectors, Usage(input_tokens=answer.usage.prompt_tokens or 0))
+
+    def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
+        """What goes out, and where to: `url` is that of chats or of embeddings."""
+        return httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The request as Chat Completions wants it; what was not said is left out."""
@@ -313,14 +309,8 @@ def turns_of(message: Message) -> list[dict[str, Any]]:
 
 def function_of(tool: Tool) -> dict[str, Any]:
     """A tool as OpenAI's function."""
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.parameters is not None:
-        function["parameters"] = tool.parameters
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
+    return {"type": "function", "function": {name: value for name, value in fields.items() if value is not None}}
 
 
 class FunctionPiece(msgspec.Struct):

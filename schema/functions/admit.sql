@@ -2,7 +2,8 @@
 --
 -- Parallel arrays, one element a call. p_key_hash with p_legacy_hash (plain SHA-256, for older keys) or
 -- p_key_id (a session) says who; p_most what the call could cost, p_least the least worth granting
--- (= p_most where it cannot be lowered). granted_nusd lies between them.
+-- (= p_most where it cannot be lowered). granted_nusd lies between them. p_provider is the lane, p_asked the name it was
+-- asked by (a lane may answer to a second one): an allowlist may hold either.
 -- Returns a row a call. refused is a code, never a sentence; null: admitted. A refused call writes nothing.
 -- Answers in the order a client should get them: key, customer, role, allowlists, device, minute, day, caps.
 --
@@ -21,6 +22,7 @@ create or replace function kaixu.admit(
     p_role_rank     integer[],
     p_operation     text[],
     p_provider      text[],
+    p_asked         text[],
     p_model         text[],
     p_book          text[],
     p_price_id      bigint[],
@@ -126,9 +128,9 @@ begin
                case k.role when 'viewer' then 0 when 'deployer' then 1 when 'admin' then 2 else 3 end as role_rank,
                c.is_active, c.monthly_cap_nusd as customer_cap, c.max_devices_per_key,
                c.require_install_id as customer_requires, c.allowed_providers, c.allowed_models
-          from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_provider, p_model, p_book,
+          from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_provider, p_asked, p_model, p_book,
                       p_most_nusd, p_least_nusd) with ordinality
-               a (asked_id, ticket, key_hash, install_id, agent, asked_rank, provider, model, book, most, least, at)
+               a (asked_id, ticket, key_hash, install_id, agent, asked_rank, provider, asked, model, book, most, least, at)
           left join kaixu.virtual_key k on k.id = a.asked_id
           left join kaixu.customer c on c.id = k.customer_id
          order by k.customer_id, a.book, k.chain_id, a.at
@@ -213,11 +215,11 @@ begin
             refused := 'CUSTOMER_DISABLED';
         elsif r.role_rank < r.asked_rank then
             refused := 'ROLE_TOO_LOW';
-        elsif not (kaixu.provider_allowed(r.allowed_providers, r.provider)
-                   and kaixu.provider_allowed(r.key_providers, r.provider)) then
+        elsif not (kaixu.provider_allowed(r.allowed_providers, r.provider, r.asked)
+                   and kaixu.provider_allowed(r.key_providers, r.provider, r.asked)) then
             refused := 'PROVIDER_NOT_ALLOWED';
-        elsif not (kaixu.model_allowed(r.allowed_models, r.provider, r.model)
-                   and kaixu.model_allowed(r.key_models, r.provider, r.model)) then
+        elsif not (kaixu.model_allowed(r.allowed_models, r.provider, r.asked, r.model)
+                   and kaixu.model_allowed(r.key_models, r.provider, r.asked, r.model)) then
             refused := 'MODEL_NOT_ALLOWED';
         end if;
         if refused is not null then

@@ -60,7 +60,7 @@ def test_example_opens_with_and_without_credentials(path: Path) -> None:
 def test_file_plugin_opens_a_lane_with_its_options(folder: Folder, name: str) -> None:
     folder.write("plugins/lanes/demo.py")
     catalog = folder.lane(f"plugin: {name}\n    speed: 3")
-    lane: Any = catalog.ready(catalog.resolve("a", "m", "chat"))
+    lane: Any = catalog.ready(catalog.resolve("a", "m", "chat").deployment)
     assert lane.speed == 3
     assert states(catalog.plugins) == {name: ("lane", "file", "on", None)}
 
@@ -95,13 +95,13 @@ def test_deployment_holds_what_the_file_says(folder: Folder) -> None:
               bare: {type: chat}
         """
     )
-    one = catalog.resolve("A", "n", "chat")
+    one = catalog.resolve("A", "n", "chat").deployment
     assert (one.provider, one.model, one.kind, one.upstream) == ("a", "m", "chat", "u")
     assert one.price == Price(10**8, 10**9, 10**8, 10**8, 10**9)
     assert one.cost == Price(0, 5 * 10**8, 0, 0, 5 * 10**8)
     assert (one.max_output_tokens, one.image_tokens, one.dimensions) == (7, 9, None)
     assert (one.on_disconnect, one.retries, one.timeouts.total_s) == ("drain", 0, 5)
-    bare = catalog.resolve("a", "bare", "chat")
+    bare = catalog.resolve("a", "bare", "chat").deployment
     assert (bare.upstream, bare.price, bare.cost) == ("bare", None, None)
     assert catalog.deployments == [one, bare]
 

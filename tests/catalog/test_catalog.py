@@ -32,10 +32,71 @@ def catalog(folder: Folder) -> Catalog:
     return folder.build(TWO_LANES)
 
 
+SHARED = """
+lanes:
+  kaixu:
+    plugin: echo
+    models:
+      kaixu-chat: {type: chat}
+      both: {type: chat}
+  kaixu-core:
+    plugin: echo
+    aliases: [kAIxu]
+    models:
+      core-chat: {type: chat}
+  other:
+    plugin: echo
+    models:
+      both: {type: chat}
+"""
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "lane", "asked"),
+    [
+        ("kaixu", "kaixu-chat", "kaixu", "kaixu"),
+        ("KAIXU", "core-chat", "kaixu-core", "kaixu"),
+        ("kaixu-core", "core-chat", "kaixu-core", "kaixu-core"),
+        (None, "kaixu-chat", "kaixu", "kaixu"),
+        (None, "core-chat", "kaixu-core", "kaixu-core"),
+        (None, "kaixu/core-chat", "kaixu-core", "kaixu"),
+        (None, "other/both", "other", "other"),
+    ],
+)
+def test_a_name_may_be_answered_by_several_lanes_and_a_model_s_name_may_hold_it(
+    folder: Folder, provider: str | None, model: str, lane: str, asked: str
+) -> None:
+    found = folder.build(SHARED).resolve(provider, model, "chat")
+    assert (found.deployment.provider, found.provider) == (lane, asked)
+
+
+@pytest.mark.parametrize(
+    ("model", "message", "hint"),
+    [
+        ("both", "model `both` is offered by 2 providers", "Say which one: `kaixu/both`, `other/both`."),
+        (
+            "core-chta",
+            "unknown model `core-chta`; did you mean `core-chat`?",
+            "The chat models here: `kaixu-chat`, `both`, `core-chat`, `both`.",
+        ),
+        ("nobody/m", "unknown provider `nobody`", "Providers here: `kaixu`, `kaixu-core`, `other`."),
+        (
+            "kaixu/core-chta",
+            "unknown model `core-chta` of provider `kaixu`; did you mean `core-chat`?",
+            "Its chat models: `kaixu-chat`, `both`, `core-chat`.",
+        ),
+    ],
+)
+def test_a_bare_name_must_mean_one_thing(folder: Folder, model: str, message: str, hint: str) -> None:
+    with pytest.raises(UnknownModel) as raised:
+        folder.build(SHARED).resolve(None, model, "chat")
+    assert (raised.value.message, raised.value.hint) == (message, hint)
+
+
 @pytest.mark.parametrize("provider", ["swift", "SWIFT", "kAIxu", "kaixu", "KAIXU"])
 @pytest.mark.parametrize("model", ["kaixu-chat", "default"])
 def test_provider_is_found_in_any_case_and_both_by_their_aliases(catalog: Catalog, provider: str, model: str) -> None:
-    found = catalog.resolve(provider, model, "chat")
+    found = catalog.resolve(provider, model, "chat").deployment
     assert (found.provider, found.model) == ("swift", "kaixu-chat")
 
 
@@ -96,7 +157,7 @@ def test_answer_to_an_endless_name_is_short(catalog: Catalog) -> None:
 
 
 def test_lane_that_is_off_is_found_and_not_ready(catalog: Catalog) -> None:
-    deployment = catalog.resolve("house", "notes", "embed")
+    deployment = catalog.resolve("house", "notes", "embed").deployment
     with pytest.raises(LaneOff) as caught:
         catalog.ready(deployment)
     assert (caught.value.status, caught.value.code) == (503, "LANE_OFF")
@@ -107,7 +168,7 @@ def test_lane_whose_plugin_failed_is_not_ready_and_keeps_the_reason_for_the_oper
     folder.write("bad.py", "raise RuntimeError('/srv/private')")
     catalog = folder.lane("plugin: ./bad.py")
     with pytest.raises(PluginFailed) as caught:
-        catalog.ready(catalog.resolve("a", "m", "chat"))
+        catalog.ready(catalog.resolve("a", "m", "chat").deployment)
     assert (caught.value.status, caught.value.message) == (
         503,
         "lane `a` is not available: its plugin failed",
@@ -152,8 +213,8 @@ async def test_lane_that_does_not_start_has_failed_and_the_others_go_on(
         "l15": ("on", None),
     }
     with pytest.raises(PluginFailed):
-        catalog.ready(catalog.resolve("l13", "m", "chat"))
-    assert catalog.ready(catalog.resolve("l15", "m", "chat"))
+        catalog.ready(catalog.resolve("l13", "m", "chat").deployment)
+    assert catalog.ready(catalog.resolve("l15", "m", "chat").deployment)
     await catalog.aclose()
     journal = sys.modules[type(catalog.lanes["l15"].lane).__module__].journal
     assert journal == ["start 13", "start 14", "start 15", "close 13", "close 14", "close 15"]

@@ -109,7 +109,7 @@ def test_empty_sections_are_sections() -> None:
                 "    aliases: [x, A]",
                 MODELS.rstrip(),
             ],
-            "7:18: `A` already means lane `a`",
+            "8:14: `a/m` already means a model of lane `a`",
         ),
         (
             [

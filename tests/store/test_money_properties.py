@@ -35,6 +35,7 @@ def ask(key_id: int, most: int, least: int | None = None, *, book: str = "ai", i
         0,
         "chat",
         "up",
+        "up",
         "m",
         book,
         1,

@@ -50,7 +50,7 @@ async def admit(
 ) -> tuple[Ask, Verdict]:
     """Ask for one call."""
     ask = Ask(
-        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, "chat", provider, model, "ai",
+        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, "chat", provider, provider, model, "ai",
         price_id, most, most if least is None else least, request_id,
     )  # fmt: skip
     [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)

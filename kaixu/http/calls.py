@@ -1,0 +1,169 @@
+"""What all doors of chat calls share: admission, the answer in one piece, the answer as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.config.price import usd
+from kaixu.metering.gate import Admission, Caller
+from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import KaixuError, Unsupported
+from kaixu.plugin.types import ChatEvent, ChatRequest
+
+from .core import Core
+from .errors import rate_headers
+from .reply import SSE, Reply
+from .sse import EventStream
+
+log = logging.getLogger(__name__)
+
+#: When the whole minute's limit is free again: a sliding window empties this long after its newest call.
+WINDOW_S = 60
+
+#: How long a door whose clients expect an error's own status waits for the vendor before it begins to answer.
+PATIENCE_S = 10.0
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """A chat call as it was asked for. `asked_provider`: the name by which the deployment was found."""
+
+    caller: Caller
+    deployment: Deployment
+    asked_provider: str
+    request: ChatRequest
+
+
+class Speaker(Protocol):
+    """Writes one call's stream in a door's own words. Each method gives whole frames, b"" for none."""
+
+    def ping(self) -> bytes:
+        """Said where nothing else was for a while."""
+        ...
+
+    def begin(self, ticket: Ticket) -> bytes:
+        """Said at once, before the vendor answers."""
+        ...
+
+    def event(self, event: ChatEvent) -> bytes:
+        """Said for one event of the lane."""
+        ...
+
+    def done(self, ticket: Ticket) -> bytes:
+        """Said after the call was settled."""
+        ...
+
+    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+        """Said after the call was settled, where it failed when part of it was out."""
+        ...
+
+
+def admission(core: Core, asking: Asking, fields: Mapping[str, str]) -> Admission:
+    """See `Gate.chat`. `fields`: what a door calls the contract's features, for the error of one that is refused."""
+    try:
+        return core.gate.chat(asking.caller, asking.deployment, asking.asked_provider, asking.request)
+    except Unsupported as error:
+        field = error.field or ""
+        raise Unsupported(fields.get(field, field), error.why) from None
+
+
+async def answered(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
+    """Everything the lane says, and the ticket, settled."""
+    work = collected(core, call)
+    if call.deployment.on_disconnect == "drain":
+        # A client that leaves must not end the vendor's call: it goes on in a task of its own.
+        return await asyncio.shield(asyncio.ensure_future(work))
+    return await work
+
+
+async def collected(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
+    """See `answered`."""
+    async with call as ticket, aclosing(core.gate.events(ticket)) as events:
+        said = [event async for event in events]
+    return ticket, said
+
+
+async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s: float = 0.0) -> Reply:
+    """The answer as a stream.
+
+    With `patience_s` the reply begins when there is something to say, or after that
+    time: until then a failure still has a status of its own.
+    """
+    ticket = await call.__aenter__()  # a refusal still has a status of its own; `speak` leaves the block
+
+    async def speak(out: EventStream) -> None:
+        out.begun = True
+        task = asyncio.current_task()
+        assert task is not None
+        call.hand_over(task)
+        await spoken(core, call, ticket, speaker, out)
+
+    async def never_begun() -> None:
+        await call.__aexit__(GeneratorExit, GeneratorExit(), None)
+
+    body = EventStream(speak, never_begun, drain=call.deployment.on_disconnect == "drain", ping=speaker.ping)
+    if patience_s:
+        try:
+            await body.first(patience_s)
+        except BaseException:
+            await body.aclose()
+            raise
+    headers = {"content-type": SSE, "cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+    return Reply(200, headers | rate_of(ticket), body)
+
+
+async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, out: EventStream) -> None:
+    """Write one stream's frames and settle; the last frame follows after the money is written.
+
+    Raises what failed where nothing was said yet: then it can have a status of its own.
+    """
+    failure: KaixuError | None = None
+    try:
+        await out.put(speaker.begin(ticket))
+        # Closed before it is settled: then the vendor has seen the cancel.
+        async with aclosing(core.gate.events(ticket)) as events:
+            async for event in events:
+                await out.put(speaker.event(event))
+    except KaixuError as error:
+        failure = error
+        if ticket.first_event_s is not None:
+            ticket.end_reason = "upstream_error"  # what was delivered is paid for
+    except BaseException as error:
+        await call.__aexit__(type(error), error, None)
+        raise
+    await call.__aexit__(None if failure is None else type(failure), failure, None)
+    if failure is None:
+        await out.put(speaker.done(ticket))
+        return
+    if not out.said:
+        raise failure
+    log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
+    await out.put(speaker.failed(failure, ticket))
+
+
+def rate_of(ticket: Ticket) -> dict[str, str]:
+    """The `x-ratelimit-*` headers of an admitted call."""
+    return rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
+
+
+def bill_of(ticket: Ticket) -> dict[str, Any]:
+    """What doors of other protocols tell beside their own usage, under `kaixu`."""
+    settled, deployment = ticket.settlement, ticket.deployment
+    assert settled is not None
+    assert deployment is not None
+    bill: dict[str, Any] = {
+        "provider": deployment.provider,
+        "model": deployment.model,
+        "cost_usd": usd(settled.cost_nusd),
+        "usage_source": settled.usage_source,
+        "end": settled.end_reason,
+    }
+    if ticket.lowered and ticket.request is not None:
+        bill["max_tokens_applied"] = ticket.request.max_tokens
+    return bill

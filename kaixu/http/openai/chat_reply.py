@@ -1,0 +1,226 @@
+"""The contract's events → OpenAI's completion, whole or in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import time
+from typing import Any
+
+from kaixu.http.calls import bill_of
+from kaixu.http.errors import envelope
+from kaixu.http.sse import comment, data_frame
+from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import KaixuError
+from kaixu.plugin.types import (
+    ChatDelta,
+    ChatEvent,
+    Finish,
+    NativeEvent,
+    ReasoningDelta,
+    ToolCallDelta,
+)
+
+from .errors import openai_error
+from .turns import extra_of
+
+#: Texts that come in pieces; everything else in a delta is said once.
+GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "text", "thinking"})
+
+
+class Speaker:
+    """A stream of `chat.completion.chunk`s. A native stream goes on as the vendor made it, under our model's name."""
+
+    def __init__(self, model: str, *, native: bool, include_usage: bool) -> None:
+        self.model = model
+        self.native = native
+        self.include_usage = include_usage
+        self.head: dict[str, Any] = {}
+        self.usage: dict[str, Any] | None = None
+        self.finished = False
+
+    def ping(self) -> bytes:
+        """A comment: the SDKs skip it."""
+        return comment()
+
+    def begin(self, ticket: Ticket) -> bytes:
+        """Nothing yet: until the vendor answers, a failure has a status of its own."""
+        self.head = head_of(ticket, "chat.completion.chunk", self.model)
+        return b""
+
+    def event(self, event: ChatEvent) -> bytes:
+        """One chunk, or nothing."""
+        if isinstance(event, NativeEvent):
+            return self.passed_on(event.data)
+        if self.native:
+            return b""
+        if isinstance(event, Finish):
+            return self.finish(event.reason)
+        delta = delta_of(event)
+        return b"" if delta is None else self.chunk({"role": "assistant", "content": None} | delta)
+
+    def passed_on(self, data: dict[str, Any]) -> bytes:
+        """The vendor's chunk; its usage is told at the end, when the call is settled."""
+        chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
+        usage = chunk.pop("usage", None)
+        self.usage = usage or self.usage
+        self.head |= {name: chunk[name] for name in ("id", "created") if chunk.get(name)}
+        choices = [in_pieces(choice) for choice in chunk.get("choices") or ()]
+        if any(choice.get("finish_reason") for choice in choices):
+            self.finished = True
+        if not choices and usage is not None:
+            return b""
+        return data_frame(self.head | chunk | {"choices": choices})
+
+    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        """A chunk of our own."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return data_frame(self.head | {"choices": [choice]})
+
+    def finish(self, reason: str) -> bytes:
+        """The chunk that says why it ended."""
+        self.finished = True
+        return self.chunk({}, reason)
+
+    def done(self, ticket: Ticket) -> bytes:
+        """What is left to say: the end, the usage, and that this was all."""
+        # A stream that we ended for its budget has no end of the vendor's.
+        end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
+        if self.include_usage:
+            last = {"choices": [], "usage": self.usage or usage_of(ticket), "kaixu": bill_of(ticket)}
+            end += data_frame(self.head | last)
+        return end + b"data: [DONE]\n\n"
+
+    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+        """An error in the middle: the SDKs raise it."""
+        body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
+        body["error"]["status"] = status
+        return data_frame(body | {"kaixu": bill_of(ticket)})
+
+
+def completion(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
+    """A whole `chat.completion`."""
+    chunks = [event.data for event in events if isinstance(event, NativeEvent)]
+    head = head_of(ticket, "chat.completion", model)
+    if not chunks:
+        chunks = [{"choices": [{"index": 0, "delta": delta}]} for event in events if (delta := delta_of(event))]
+        chunks.append({"choices": [{"index": 0, "finish_reason": ticket.finish_reason}]})
+    whole = folded(chunks)
+    whole |= {"object": "chat.completion", "model": model}
+    for choice in whole["choices"]:
+        if choice["finish_reason"] is None:
+            choice["finish_reason"] = "length" if ticket.end_reason == "budget_cut" else "stop"
+    return head | whole | {"usage": whole.get("usage") or usage_of(ticket), "kaixu": bill_of(ticket)}
+
+
+def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
+    """What every chunk begins with."""
+    return {"id": f"chatcmpl-{ticket.id.hex}", "object": kind, "created": int(time()), "model": model}
+
+
+def delta_of(event: ChatEvent) -> dict[str, Any] | None:
+    """What an event adds to the message; None: nothing."""
+    match event:
+        case ChatDelta(text):
+            return {"content": text}
+        case ReasoningDelta(text, opaque):
+            # The words as DeepSeek and many others tell them; the token as OpenRouter does, to be given back.
+            told: dict[str, Any] = {"reasoning_content": text} if text else {}
+            if opaque is not None:
+                told["reasoning_details"] = [{"index": 0, "type": "reasoning.text", "signature": opaque}]
+            return told
+        case ToolCallDelta():
+            return {"tool_calls": [call_of(event)]}
+        case _:
+            return None
+
+
+def call_of(event: ToolCallDelta) -> dict[str, Any]:
+    """A piece of a tool call."""
+    function: dict[str, Any] = {"arguments": event.arguments}
+    if event.name is None:
+        return {"index": event.index, "function": function, **extra_of(event.opaque)}
+    function = {"name": event.name} | function
+    return {"index": event.index, "id": event.id, "type": "function", "function": function, **extra_of(event.opaque)}
+
+
+def in_pieces(choice: dict[str, Any]) -> dict[str, Any]:
+    """A vendor that answered in one piece said `message` where a chunk says `delta`."""
+    if "message" not in choice:
+        return choice
+    choice = dict(choice)
+    return choice | {"delta": choice.pop("message")}
+
+
+def folded(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All chunks as one completion: texts joined, tool calls put together, of the rest the last word."""
+    whole: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in chunks:
+        for piece in chunk.get("choices") or ():
+            choice = in_pieces(piece)
+            index = choice.get("index") or 0
+            slot = choices.setdefault(
+                index,
+                {
+                    "index": index,
+                    "message": {"role": "assistant", "content": None},
+                    "logprobs": None,
+                    "finish_reason": None,
+                },
+            )
+            grow(slot["message"], choice.get("delta") or {})
+            logprobs = choice.get("logprobs")
+            if logprobs:
+                slot["logprobs"] = slot["logprobs"] or {}
+                grow(slot["logprobs"], logprobs)
+            known = ("index", "delta", "logprobs")
+            slot |= {name: value for name, value in choice.items() if name not in known and value is not None}
+        whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
+    for choice in choices.values():
+        for call in choice["message"].get("tool_calls") or ():
+            call.pop("index", None)
+    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+def grow(into: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a delta to what there is."""
+    for name, value in delta.items():
+        before = into.get(name)
+        if value is None:
+            into.setdefault(name, None)
+        elif before is None:
+            into[name] = numbered([], value) if isinstance(value, list) else value
+        elif isinstance(before, str) and isinstance(value, str) and name in GROWING:
+            into[name] = before + value
+        elif isinstance(before, dict) and isinstance(value, dict):
+            grow(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            numbered(before, value)
+        else:
+            into[name] = value
+
+
+def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
+    """Add pieces of a list: those with an `index` belong to the entry of the same one, others are new."""
+    for piece in pieces:
+        same = None
+        if isinstance(piece, dict) and isinstance(piece.get("index"), int):
+            same = next((one for one in into if isinstance(one, dict) and one.get("index") == piece["index"]), None)
+        if same is None:
+            into.append(dict(piece) if isinstance(piece, dict) else piece)
+        else:
+            grow(same, piece)
+    return into
+
+
+def usage_of(ticket: Ticket) -> dict[str, Any]:
+    """The settled usage, in OpenAI's words."""
+    settled = ticket.settlement
+    assert settled is not None
+    return {
+        "prompt_tokens": settled.input_tokens,
+        "completion_tokens": settled.output_tokens,
+        "total_tokens": settled.input_tokens + settled.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": settled.cached_input_tokens},
+        "completion_tokens_details": {"reasoning_tokens": settled.reasoning_tokens},
+    }

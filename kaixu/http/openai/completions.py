@@ -1,0 +1,40 @@
+"""`POST /v1/chat/completions`: OpenAI's chat, through the same gate as every other door."""
+
+from __future__ import annotations
+
+from kaixu.http.authenticate import caller_of
+from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.core import Core
+from kaixu.http.doors import Door
+from kaixu.http.fields import Fields, json_object
+from kaixu.http.incoming import Incoming
+from kaixu.http.reply import Reply, json_reply
+
+from .chat_reply import Speaker, completion
+from .chat_request import FEATURES, chat_request
+from .errors import openai_error
+from .names import model_of
+
+
+def completion_door(core: Core) -> Door:
+    """The door, bound to one gateway."""
+
+    async def chat(asked: Incoming) -> Reply:
+        caller = caller_of(asked, core.secrets)
+        body = json_object(asked.body)
+        model = model_of(body)
+        found = core.catalog.resolve(None, model, "chat")
+        core.catalog.ready(found.deployment)
+        request = chat_request(body, found.deployment, most_messages=core.gateway.max_messages)
+        asking = Asking(caller, found.deployment, found.provider, request)
+        fields = Fields(body)
+        options = fields.inner("stream_options")
+        with_usage = options is not None and options.flag("include_usage") is True
+        call = admission(core, asking, FEATURES)
+        if fields.flag("stream"):
+            speaker = Speaker(model, native=request.native is not None, include_usage=with_usage)
+            return await streamed(core, call, speaker, patience_s=PATIENCE_S)
+        ticket, events = await answered(core, call)
+        return json_reply(completion(ticket, events, model), 200, rate_of(ticket))
+
+    return Door(chat, ("/v1/chat/completions",), shape=openai_error)

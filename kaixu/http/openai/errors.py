@@ -1,0 +1,29 @@
+"""Errors as OpenAI's clients read them: `{"error": {message, type, param, code}}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
+    """The envelope in OpenAI's shape; what only the envelope has (`hint`, `month`, …) stays beside it.
+
+    OpenAI answers 400 to a field that is wrong, where the native doors answer 422.
+    """
+    status = 400 if status == 422 else status
+    kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    message = body["error"]
+    if hint := body.get("hint"):
+        message = f"{message}. {hint}"
+    error = {"message": message, "type": kind, "param": body.get("field"), "code": body["code"].lower()}
+    rest = {name: value for name, value in body.items() if name not in ("error", "code", "field")}
+    return {"error": error} | rest, status

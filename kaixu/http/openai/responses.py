@@ -1,0 +1,40 @@
+"""`POST /v1/responses`: the stateless part of OpenAI's Responses API, through the same gate as every other door."""
+
+from __future__ import annotations
+
+from kaixu.http.authenticate import caller_of
+from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.core import Core
+from kaixu.http.doors import Door
+from kaixu.http.fields import Fields, json_object
+from kaixu.http.incoming import Incoming
+from kaixu.http.reply import Reply, json_reply
+
+from .errors import openai_error
+from .names import model_of
+from .responses_reply import Responder
+from .responses_request import FEATURES, responses_request
+
+
+def responses_door(core: Core) -> Door:
+    """The door, bound to one gateway."""
+
+    async def respond(asked: Incoming) -> Reply:
+        caller = caller_of(asked, core.secrets)
+        body = json_object(asked.body)
+        model = model_of(body)
+        found = core.catalog.resolve(None, model, "chat")
+        core.catalog.ready(found.deployment)
+        request = responses_request(body, found.deployment, most_messages=core.gateway.max_messages)
+        call = admission(core, Asking(caller, found.deployment, found.provider, request), FEATURES)
+        responder = Responder(body, model)
+        if Fields(body).flag("stream"):
+            return await streamed(core, call, responder, patience_s=PATIENCE_S)
+        ticket, events = await answered(core, call)
+        responder.begin(ticket)
+        for event in events:
+            responder.event(event)
+        responder.close()
+        return json_reply(responder.whole(ticket), 200, rate_of(ticket))
+
+    return Door(respond, ("/v1/responses",), shape=openai_error)

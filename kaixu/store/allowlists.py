@@ -1,0 +1,52 @@
+"""Which models a key may use, by its own lists and its customer's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+import msgspec
+
+from .pool import database
+from .query import Query
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """A key's standing, and which of the names that were asked about it may use, by their place."""
+
+    is_revoked: bool
+    is_active: bool
+    places: list[int]
+
+
+ALLOWED = Query(
+    Allowed,
+    """
+    select k.revoked_at is not null as is_revoked,
+           c.is_active,
+           array(select (asked.place - 1)::integer
+                   from unnest($4::text[], $5::text[]) with ordinality asked (provider, model, place)
+                  where kaixu.provider_allowed(c.allowed_providers, asked.provider, asked.provider)
+                    and kaixu.provider_allowed(k.allowed_providers, asked.provider, asked.provider)
+                    and kaixu.model_allowed(c.allowed_models, asked.provider, asked.provider, asked.model)
+                    and kaixu.model_allowed(k.allowed_models, asked.provider, asked.provider, asked.model)
+                  order by asked.place) as places
+      from kaixu.virtual_key k
+      join kaixu.customer c on c.id = k.customer_id
+     where k.key_hash = $1::bytea or k.key_hash = $2::bytea or k.id = $3::bigint
+    """,
+)
+
+
+async def allowed(
+    pool: asyncpg.Pool,
+    *,
+    key_hash: bytes | None,
+    legacy_hash: bytes | None,
+    key_id: int | None,
+    models: Sequence[tuple[str, str]],
+) -> Allowed | None:
+    """Which of `models` (provider, model) a key may use; None: there is no such key. Raises `DatabaseAway`."""
+    providers, names = [provider for provider, _ in models], [model for _, model in models]
+    with database():
+        return await ALLOWED.one(pool, key_hash, legacy_hash, key_id, providers, names)

@@ -1,0 +1,57 @@
+"""The `azure` lane: OpenAI's models as Microsoft Azure serves them; a model's `upstream` is its deployment's name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+from kaixu_openai import OpenAI, OpenAIOptions
+from pydantic import Field, SecretStr
+
+from kaixu.plugin import ChatRequest, Options, RegisterLane, Unsupported, hookimpl
+
+
+class AzureOptions(Options):
+    """Which resource, its key, and which of Azure's two ways to be asked."""
+
+    endpoint: str = Field(pattern=r"^https?://[^?#]+$", description="https://NAME.openai.azure.com")
+    api_key: SecretStr
+    api_version: str | None = Field(
+        default=None,
+        pattern=r"^(v1|\d{4}-\d{2}-\d{2}(-preview)?)$",
+        description="none or v1: the API without versions; else a dated one, 2024-10-21 or later",
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_completion_tokens", description="older models and versions only know max_tokens"
+    )
+
+
+class Azure(OpenAI):
+    """The same protocol; another key, and for dated versions another URL for each deployment."""
+
+    def __init__(self, options: AzureOptions) -> None:
+        self.root = options.endpoint.rstrip("/") + "/openai"
+        self.api_version = None if options.api_version == "v1" else options.api_version
+        fields = {"api_key": options.api_key, "max_tokens_field": options.max_tokens_field}
+        super().__init__(OpenAIOptions.model_validate({"base_url": f"{self.root}/v1", **fields}))
+        del self.headers["authorization"]
+        self.headers["api-key"] = options.api_key.get_secret_value()
+
+    def check(self, request: ChatRequest) -> None:
+        super().check(request)
+        if request.native is not None and request.native.body.get("data_sources") is not None:
+            raise Unsupported("data_sources", "what Azure would add to the prompt was not reserved")
+
+    def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
+        if self.api_version is not None:
+            call = "embeddings" if url is self.embed_url else "chat/completions"
+            path = f"{self.root}/deployments/{quote(body['model'], safe='')}/{call}"
+            url = httpx.URL(path, params={"api-version": self.api_version})
+        return super().outgoing(url, body)
+
+
+@hookimpl
+def register_lanes(register: RegisterLane) -> None:
+    """The azure lane."""
+    register("azure", Azure, AzureOptions)

@@ -1,0 +1,188 @@
+"""The voyage lane: what it asks, what it makes of answers, and how it takes a vendor's bad days."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from kaixu_voyage import Voyage, VoyageOptions
+
+from kaixu.plugin import (
+    Embeddings,
+    EmbedRequest,
+    Lane,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    Usage,
+)
+from kaixu.plugin.testing import Answer, FakeWire, json_answer
+
+SECRET = "words of the vendor that no client may see"
+
+
+def lane(**options: Any) -> Voyage:
+    return Voyage(VoyageOptions.model_validate({"api_key": "pa-test", **options}))
+
+
+def asking(*texts: str, **fields: Any) -> EmbedRequest:
+    return EmbedRequest("voyage-4", texts or ("Hello",), **fields)
+
+
+def answer(*vectors: list[float], **fields: Any) -> dict[str, Any]:
+    """As the vendor writes it, with its usage unless `fields` say otherwise."""
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    return {"object": "list", "data": data, "model": "voyage-4", "usage": {"total_tokens": 10}} | fields
+
+
+async def asked(request: EmbedRequest) -> dict[str, Any]:
+    """The body that goes out for `request`."""
+    wire = FakeWire(json_answer(answer(*([0.5] for _ in request.inputs))))
+    await lane().embed(request, wire)
+    body: dict[str, Any] = json.loads(wire.requests[0].content)
+    return body
+
+
+# What goes out
+
+
+async def test_texts_alone_ask_for_nothing_else() -> None:
+    assert await asked(asking("a", "b")) == {"model": "voyage-4", "input": ["a", "b"], "input_type": None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "goes_out"),
+    [
+        ({"purpose": "document"}, {"input_type": "document"}),
+        ({"purpose": "query"}, {"input_type": "query"}),
+        ({"truncate": True}, {"truncation": True}),
+        ({"truncate": False}, {"truncation": False}),
+        ({"dimensions": 256}, {"output_dimension": 256}),
+        ({"user": "someone"}, {}),
+    ],
+    ids=["document", "query", "cut", "do not cut", "shorter", "whose user"],
+)
+async def test_every_field_goes_to_the_vendor_under_its_name(fields: dict[str, Any], goes_out: dict[str, Any]) -> None:
+    assert await asked(asking(**fields)) == await asked(asking()) | goes_out
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ({}, "https://api.voyageai.com/v1/embeddings"),
+        ({"base_url": "https://ai.mongodb.com/v1/"}, "https://ai.mongodb.com/v1/embeddings"),
+    ],
+    ids=["the vendor", "the operator's"],
+)
+async def test_it_asks_the_operators_vendor_with_the_operators_credential(options: dict[str, Any], url: str) -> None:
+    wire = FakeWire(json_answer(answer([0.5])))
+    await lane(**options).embed(asking(), wire)
+    request = wire.requests[0]
+    assert (request.method, str(request.url)) == ("POST", url)
+    headers = {name: value for name, value in request.headers.items() if name not in ("content-length", "host")}
+    assert headers == {
+        "authorization": "Bearer pa-test",
+        "content-type": "application/json",
+        "accept": "application/json",
+        "user-agent": "kaixu",
+    }
+
+
+def test_what_it_can_do_is_declared() -> None:
+    opened = lane()
+    assert (opened.max_batch, opened.shortens, opened.embeds_tokens) == (1000, True, False)
+    assert type(opened).chat is Lane.chat
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"api_key": "k", "api_kee": "k"}, {"api_key": "k", "base_url": "file:///etc"}],
+    ids=["no key", "unknown field", "not http"],
+)
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        VoyageOptions.model_validate(options)
+
+
+def test_secrets_do_not_show() -> None:
+    assert "pa-secret" not in repr(VoyageOptions.model_validate({"api_key": "pa-secret"}))
+
+
+# What comes back
+
+
+async def test_vectors_come_in_the_order_of_their_texts_with_their_usage() -> None:
+    told = answer([1.0, 0.0], [0.0, 1.0], [0.5, 0.5])
+    told["data"].reverse()
+    wire = FakeWire(json_answer(told))
+    vectors = await lane().embed(asking("a", "b", "c"), wire)
+    assert vectors == Embeddings(((1.0, 0.0), (0.0, 1.0), (0.5, 0.5)), Usage(input_tokens=10))
+    assert wire.open == 0
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"total_tokens": None}], ids=["null", "empty", "no number"])
+async def test_usage_that_is_not_told_is_counted_and_marked(usage: object) -> None:
+    wire = FakeWire(json_answer(answer([1.0], [1.0], [1.0], usage=usage)))
+    vectors = await lane().embed(asking("", "four", "fives"), wire)
+    assert vectors.usage == Usage(input_tokens=1 + 1 + 2, estimated=True)
+
+
+async def test_usage_that_is_left_out_is_counted_too() -> None:
+    told = answer([1.0])
+    del told["usage"]
+    vectors = await lane().embed(asking("x" * 400), FakeWire(json_answer(told)))
+    assert vectors.usage == Usage(input_tokens=100, estimated=True)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        answer([1.0]),
+        answer([1.0], [1.0], [1.0]),
+        answer([1.0], [1.0]) | {"data": [{"index": 0, "embedding": [1.0]}] * 2},
+    ],
+    ids=["too few", "too many", "one twice"],
+)
+async def test_other_vectors_than_asked_for_are_the_vendors_failure(told: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamError, match="other vectors"):
+        await lane().embed(asking("a", "b"), FakeWire(json_answer(told)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"<html>{SECRET}</html>".encode(),
+        json.dumps({"detail": SECRET}).encode(),
+        json.dumps(answer([1.0]) | {"usage": SECRET}).encode(),
+        json.dumps({"data": [{"index": 0, "embedding": SECRET}]}).encode(),
+        b'{"data": [{"index": 0, "embedding": [NaN]}]}',
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=["html", "an error", "usage", "vector", "not a number", "not text", "nothing"],
+)
+async def test_an_answer_that_cannot_be_read_is_told_without_the_vendors_words(content: bytes) -> None:
+    wire = FakeWire(Answer(200, {"content-type": "application/json"}, [content]))
+    with pytest.raises(UpstreamError, match="cannot be read") as caught:
+        await lane().embed(asking(), wire)
+    assert SECRET not in caught.value.message
+    assert wire.open == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (json_answer({"detail": SECRET}, 400), UpstreamRejected),
+        (json_answer({"detail": SECRET}, 429), UpstreamBusy),
+        (json_answer({"detail": SECRET}, 500), UpstreamError),
+        (httpx.ReadTimeout("late"), UpstreamTimeout),
+    ],
+    ids=["rejected", "busy", "failed", "silent"],
+)
+async def test_what_the_wire_says_goes_through(reply: Any, error: type[UpstreamError]) -> None:
+    with pytest.raises(error) as caught:
+        await lane().embed(asking(), FakeWire(reply))
+    assert SECRET not in caught.value.message
