@@ -10,20 +10,20 @@ import asyncio
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 import psutil
 
+from bench.beside import beside
+from bench.load import ROUNDS, SECONDS, nginx, table, wait_for, wrk
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate
 from kaixu.store.pool import open_pool
@@ -32,19 +32,9 @@ from tests.support.process import Process, free_port
 from tests.support.vendor import Vendor
 
 HERE = Path(__file__).parent
-SECONDS = int(os.environ.get("BENCH_SECONDS", "6"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+WITH_OTHERS = os.environ.get("BENCH_OTHERS", "1") != "0"
+NOT_MEASURED = "Not measured in this run (`BENCH_OTHERS=0`)."
 CALLS_FOR_MEMORY = int(os.environ.get("BENCH_MEMORY_CALLS", "100000"))
-
-
-@dataclass
-class Load:
-    """One run of wrk."""
-
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    failed: int
 
 
 def config(upstream: str) -> str:
@@ -59,44 +49,6 @@ lanes:
       up-chat: {{type: chat, price: {{input: 0.1965, output: 0.786}}, cost: {{input: 0.15, output: 0.6}}}}
       stream-50-20: {{type: chat, price: {{input: 0.1965, output: 0.786}}}}
 """
-
-
-def wrk(url: str, connections: int, key: str, seconds: int = SECONDS) -> Load:
-    """Load `url` for some seconds."""
-    ran = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "10", "-s", str(HERE / "chat.lua"), url],
-        env={**os.environ, "KAIXU_KEY": key},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+)", ran.stdout)
-    assert found is not None, ran.stdout + ran.stderr
-    rate, p50, p99, failed = found.groups()
-    return Load(float(rate), float(p50), float(p99), int(failed))
-
-
-def nginx(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """The upstream."""
-    port = free_port()
-    (folder / "nginx.conf").write_text((HERE / "upstream.conf").read_text().replace("UPSTREAM_PORT", str(port)))
-    folder.chmod(0o777)
-    process = subprocess.Popen(
-        ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
-    )
-    return process, f"http://127.0.0.1:{port}"
-
-
-async def wait_for(url: str) -> None:
-    """Until something listens."""
-    async with aiohttp.ClientSession() as http:
-        for _ in range(200):
-            try:
-                async with http.post(url, data=b"{}"):
-                    return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
-    raise AssertionError(f"nothing listens at {url}")
 
 
 async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tuple[float, float]:
@@ -120,14 +72,6 @@ async def streams(url: str, key: str, count: int = 200, deltas: int = 50) -> tup
         start = time.perf_counter()
         await asyncio.gather(*(one(http, start) for _ in range(count)))
     return count * deltas / max(finished), max(finished) / min(finished)
-
-
-def table(rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    head, *rest = rows
-    return "\n".join(
-        ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rest)]
-    )
 
 
 async def main() -> None:
@@ -188,6 +132,8 @@ async def main() -> None:
             )
             stdout.write(f"{rows[-1]}\n")
 
+        others = await beside(f"{gateway.url}/v1/chat/completions", key, upstream) if WITH_OTHERS else NOT_MEASURED
+
         assert gateway.process is not None
         process = psutil.Process(gateway.process.pid)
         counted = await pool.fetchval("select sum(calls) from kaixu.customer_month")
@@ -220,7 +166,7 @@ async def main() -> None:
             "memory (RSS) after the first calls": f"{memory[0] / 2**20:.0f} MB",
             f"memory after {counted:,} calls": f"{memory[-1] / 2**20:.0f} MB ({memory[-1] / memory[0] - 1:+.1%})",
         }
-        write(rows, figures)
+        write(rows, others, figures)
         stdout.write(json.dumps(figures, indent=1) + "\n")
     finally:
         await gateway.stop()
@@ -231,7 +177,7 @@ async def main() -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def write(rows: list[list[str]], figures: dict[str, str]) -> None:
+def write(rows: list[list[str]], others: str, figures: dict[str, str]) -> None:
     """bench/RESULTS.md."""
     (HERE / "RESULTS.md").write_text(
         f"""# Results
@@ -246,6 +192,13 @@ everything on: key, allowlist, seat, RPM, RPD, customer and key cap, durable set
 ## Chat calls
 
 {table(rows)}
+
+## Beside other gateways
+
+`/v1/chat/completions`, one worker each. Ours has everything on; LiteLLM's proxy runs without its database and without
+keys, Portkey's gateway has neither (`bench/beside.py`).
+
+{others}
 
 ## Streams and memory
 
@@ -262,6 +215,8 @@ everything on: key, allowlist, seat, RPM, RPD, customer and key cap, durable set
 | added latency at one client | ≤ 2.5 ms p50 |
 | deltas a second and core; spread of finish times | ≥ 8,000; ≤ 2× |
 | memory over 100,000 calls | < 5 % growth, < 150 MB |
+| `/v1/chat/completions` beside LiteLLM and Portkey, 32 connections | ≥ 25×, ≥ 1.5× |
+| p50 at one client | within 2 ms of Portkey's |
 """
     )
 

@@ -91,7 +91,8 @@ async def change_key(
 ) -> Key:
     """A key after the change of those wire fields that are given; `revoked` revokes it or lets it live again.
 
-    Raises `Invalid` where no field is known, `Unprocessable` naming a field, `NotFound`.
+    Raises `Invalid` where no field is known, `Unprocessable` naming a field, `NotFound`, and `Conflict` for a key
+    that was rotated and shall live again.
     """
     values = read(CHANGEABLE, given)
     revoked = fields.flag(given.get("revoked"), "revoked")
@@ -145,6 +146,7 @@ async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str
                 settings=settings_of(KeySettings, old, {}),
             )
             ended = await store.set_revoked(connection, key_id, True)
+            assert ended is not None
             await write_audit(
                 connection,
                 AuditEvent(
@@ -169,8 +171,12 @@ async def locked(connection: Connection, key_id: int) -> Key:
 
 
 async def revoke(connection: Connection, before: Key, revoked: bool, *, actor: str, request_id: str) -> Key:
-    """Revoke a locked key, or let it live again, and write it down."""
+    """Revoke a locked key, or let it live again, and write it down. Raises `Conflict` for one that was rotated."""
     after = await store.set_revoked(connection, before.id, revoked)
+    if after is None:
+        raise Conflict(
+            f"key {before.id} was rotated and cannot live again", hint="Use its successor, or create a new key."
+        )
     action = "KEY_REVOKE" if revoked else "KEY_UNREVOKE"
     await write_audit(
         connection,

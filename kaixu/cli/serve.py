@@ -27,6 +27,7 @@ from kaixu.store.pool import DatabaseRefused
 from .failure import fail
 from .gateway import Gateway
 from .report import print_json
+from .servers import SERVERS
 from .session import settings
 
 log = logging.getLogger("kaixu")
@@ -69,9 +70,6 @@ def run(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
 
 async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
     """Open, listen, stop in order."""
-    from hypercorn.asyncio import serve as hypercorn_serve
-    from hypercorn.config import Config
-
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,16 +79,6 @@ async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
     pid_file = gateway.settings.kaixu_home / "serve.pid"
     pid_file.parent.mkdir(parents=True, exist_ok=True)
     pid_file.write_text(str(os.getpid()))
-
-    config = Config()
-    config.bind = [f"{host}:{port}"]
-    config.graceful_timeout = float(gateway.core.gateway.grace_s)
-    config.keep_alive_timeout = 75
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.include_server_header = False
-    config.backlog = 1024
-    gateway.app.after_serving(gateway.close)
 
     # What was made at start lives as long as the process: the collector need not look at it again, and what
     # a call makes is freed by its references.
@@ -103,8 +91,9 @@ async def serving(gateway: Gateway, host: str, port: int, *, dev: bool) -> None:
         await stop.wait()
         gateway.core.gate.stopping = True
 
+    serve = SERVERS[gateway.core.gateway.server]
     try:
-        await hypercorn_serve(gateway.app, config, shutdown_trigger=until_stopped)
+        await serve(gateway, host, port, until_stopped)
     except OSError as error:
         await gateway.close()  # it never served, so nothing else closes it
         raise fail(f"cannot listen on {host}:{port}: {error.strerror}", hint="Set KAIXU_BIND.") from None

@@ -190,6 +190,10 @@ class GatewaySection(Section):
         default=120, ge=2, le=3600, description="how long a hold outlives the gateway that made it"
     )
     max_in_flight: Whole = Field(default=1000, ge=1, le=100_000, description="calls at one time; beyond it 503 at once")
+    server: Literal["hypercorn", "granian"] = Field(
+        default="hypercorn",
+        description="what speaks HTTP; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
+    )
     grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may go on after SIGTERM")
     body_limit_bytes: Whole = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"

@@ -14,6 +14,7 @@ from .admin.keys import key_routes
 from .admin.login import login_routes, session_check_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
+from .anthropic.messages import message_doors
 from .chat import chat_doors
 from .client_errors import client_error_door
 from .connection import Connection
@@ -72,6 +73,7 @@ def create_app(core: Core) -> Quart:
     doors = Doors(edge, failures, lambda: core.gateway.body_limit_bytes)
     for door in (
         *chat_doors(core),
+        *message_doors(core),
         completion_door(core),
         responses_door(core),
         embedding_door(core),

@@ -1,4 +1,4 @@
-"""Bearer → caller. Looks at the credential's form only: whether a key exists is admission's business."""
+"""Credential → caller. Looks at the credential's form only: whether a key exists is admission's business."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
 
 def bearer(headers: Headers) -> str:
-    """The bearer token. Raises `Unauthenticated`."""
+    """The bearer token, or else what Anthropic's clients send as `x-api-key`. Raises `Unauthenticated`."""
     scheme, _, token = (headers.get("authorization") or "").partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    token = token or (headers.get("x-api-key") or "").strip()
+    if not token:
         raise Unauthenticated("Missing Authorization: Bearer <virtual_key>")
     return token
 

@@ -18,8 +18,12 @@ from kaixu.plugin.errors import KaixuError, LaneOff, MethodNotAllowed, NotFound,
 from .incoming import Incoming, incoming_of
 from .openai.errors import openai_error
 from .reply import Reply, json_reply
+from .throttle import Throttle
 
 log = logging.getLogger(__name__)
+
+#: So many errors a minute of callers without a key are told to the monitor, from one address.
+MOST_TOLD = 60
 
 #: Turns an envelope and its status into what a door's clients expect.
 Shape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
@@ -84,6 +88,7 @@ class Failures:
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
+        self.strangers = Throttle(per_address=MOST_TOLD, in_all=10 * MOST_TOLD, window_s=60)
 
     def reply(self, raised: Exception, asked: Incoming, shape: Shape = envelope_as_it_is) -> Reply:
         """The reply to a request that raised. What nobody foresaw is logged, and shown to nobody."""
@@ -105,7 +110,10 @@ class Failures:
         return json_reply(*shape(envelope(error, asked.request_id), error.status), error_headers(error))
 
     def record(self, error: KaixuError, asked: Incoming, refusal: Refusal | None = None) -> None:
-        """Tell the monitor of a request that was refused or failed."""
+        """Tell the monitor of a request that was refused or failed; of strangers' only so many a minute."""
+        stranger = refusal is None or refusal.verdict.customer_id is None
+        if stranger and error.status < 500 and self.strangers.wait_s(asked.address) is not None:
+            return
         self.monitor.record(
             MonitorEvent(
                 kind=kind_of(error.status),

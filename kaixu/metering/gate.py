@@ -179,6 +179,11 @@ class Gate:
         """The reservations of all running calls."""
         return [ticket.hold() for ticket in self.in_flight]
 
+    async def idle(self) -> None:
+        """Return when no call is in flight."""
+        while self.in_flight or self.entering:  # noqa: ASYNC110 - asked a few times at the very end only
+            await asyncio.sleep(0.05)
+
     async def stop(self) -> None:
         """Cancel what is still in flight and await every settlement. Nothing is admitted any more."""
         self.stopping = True

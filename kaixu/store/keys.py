@@ -110,6 +110,9 @@ REVOKED_KEY = Query(
     update kaixu.virtual_key
        set revoked_at = case when $2 then coalesce(revoked_at, now()) end
      where id = $1
+       -- A key that was rotated does not live again beside its successor.
+       and ($2 or not exists (select from kaixu.virtual_key younger
+                               where younger.chain_id = kaixu.virtual_key.chain_id and younger.id > $1))
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
               allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
     """,
@@ -180,11 +183,12 @@ async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
     return changed
 
 
-async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key:
-    """Revoke a key that the caller has locked, or let it live again. Revoked twice, the first time stays."""
-    changed = await REVOKED_KEY.one(db, key_id, revoked)
-    assert changed is not None
-    return changed
+async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key | None:
+    """Revoke a key that the caller has locked, or let it live again. Revoked twice, the first time stays.
+
+    None: it cannot live again, for it was rotated.
+    """
+    return await REVOKED_KEY.one(db, key_id, revoked)
 
 
 async def owner_of(db: Connection, *, key_hash: bytes, legacy_hash: bytes) -> KeyOwner | None:

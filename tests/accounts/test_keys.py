@@ -103,6 +103,15 @@ async def test_a_revoked_key_is_not_rotated(pool: asyncpg.Pool, by: By) -> None:
         await rotate_key(pool, 99, pepper=PEPPER, **by)
 
 
+async def test_a_rotated_key_does_not_live_again_beside_its_successor(pool: asyncpg.Pool, by: By) -> None:
+    old = await made(pool, by)
+    new = await rotate_key(pool, old.row.id, pepper=PEPPER, **by)
+    with pytest.raises(Conflict):
+        await change_key(pool, old.row.id, {"revoked": False}, **by)
+    await change_key(pool, new.row.id, {"revoked": True}, **by)
+    assert (await change_key(pool, new.row.id, {"revoked": False}, **by)).revoked_at is None
+
+
 async def test_a_key_that_is_rotated_twice_at_once_has_one_successor(pool: asyncpg.Pool, by: By) -> None:
     key = await made(pool, by)
     answers = await asyncio.gather(

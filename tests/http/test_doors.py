@@ -12,11 +12,12 @@ import pytest
 from kaixu.http import doors
 from kaixu.http.doors import Door, Doors
 from kaixu.http.edge import Edge
-from kaixu.http.errors import Failures
+from kaixu.http.errors import MOST_TOLD, Failures
 from kaixu.http.incoming import Incoming, headers_of
 from kaixu.http.reply import SSE, Reply, json_reply
 from kaixu.http.sse import EventStream
 from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.plugin.errors import Unauthenticated, Unavailable
 
 LIMIT = 64
 
@@ -183,3 +184,14 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     await exchange.run(talk, part(b""), {"type": "http.disconnect"})
     assert closed.is_set()
     assert [message.get("body") for message in exchange.sent[1:]] == [b"one"]
+
+
+async def test_the_monitor_is_told_of_only_so_many_errors_of_one_stranger() -> None:
+    monitor = Monitor(keep)
+    failures = Failures(monitor)
+    asked = Incoming("GET", "/api/x", {}, b"", "r", "192.0.2.1")
+    for _ in range(MOST_TOLD + 5):
+        failures.reply(Unauthenticated("no"), asked)
+    assert len(monitor._waiting) == MOST_TOLD
+    failures.reply(Unavailable("down"), asked)
+    assert len(monitor._waiting) == MOST_TOLD + 1

@@ -36,7 +36,9 @@ class Speaker:
         self.include_usage = include_usage
         self.head: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
+        self.begun = False
         self.finished = False
+        self.deltas = Deltas()
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
@@ -55,8 +57,13 @@ class Speaker:
             return b""
         if isinstance(event, Finish):
             return self.finish(event.reason)
-        delta = delta_of(event)
-        return b"" if delta is None else self.chunk({"role": "assistant", "content": None} | delta)
+        delta = self.deltas.of(event)
+        if delta is None:
+            return b""
+        if not self.begun:  # the role is said once
+            self.begun = True
+            delta = {"role": "assistant", "content": None} | delta
+        return self.chunk(delta)
 
     def passed_on(self, data: dict[str, Any]) -> bytes:
         """The vendor's chunk; its usage is told at the end, when the call is settled."""
@@ -102,7 +109,8 @@ def completion(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     head = head_of(ticket, "chat.completion", model)
     if not chunks:
-        chunks = [{"choices": [{"index": 0, "delta": delta}]} for event in events if (delta := delta_of(event))]
+        deltas = Deltas()
+        chunks = [{"choices": [{"index": 0, "delta": delta}]} for event in events if (delta := deltas.of(event))]
         chunks.append({"choices": [{"index": 0, "finish_reason": ticket.finish_reason}]})
     whole = folded(chunks)
     whole |= {"object": "chat.completion", "model": model}
@@ -117,21 +125,34 @@ def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{ticket.id.hex}", "object": kind, "created": int(time()), "model": model}
 
 
-def delta_of(event: ChatEvent) -> dict[str, Any] | None:
-    """What an event adds to the message; None: nothing."""
-    match event:
-        case ChatDelta(text):
-            return {"content": text}
-        case ReasoningDelta(text, opaque):
-            # The words as DeepSeek and many others tell them; the token as OpenRouter does, to be given back.
-            told: dict[str, Any] = {"reasoning_content": text} if text else {}
-            if opaque is not None:
-                told["reasoning_details"] = [{"index": 0, "type": "reasoning.text", "signature": opaque}]
-            return told
-        case ToolCallDelta():
-            return {"tool_calls": [call_of(event)]}
-        case _:
-            return None
+class Deltas:
+    """What each event adds to the message; it counts the thoughts, so that each keeps its own token."""
+
+    def __init__(self) -> None:
+        self.thought = 0
+
+    def of(self, event: ChatEvent) -> dict[str, Any] | None:
+        """A delta; None: nothing."""
+        match event:
+            case ChatDelta(text):
+                return {"content": text}
+            case ReasoningDelta(text, opaque):
+                return self.reasoning(text, opaque)
+            case ToolCallDelta():
+                return {"tool_calls": [call_of(event)]}
+            case _:
+                return None
+
+    def reasoning(self, text: str, opaque: str | None) -> dict[str, Any]:
+        """The words as DeepSeek and many others tell them, and as OpenRouter does, with the token to be given back."""
+        detail: dict[str, Any] = {"index": self.thought, "type": "reasoning.text"}
+        told: dict[str, Any] = {"reasoning_details": [detail]}
+        if text:
+            told["reasoning_content"] = detail["text"] = text
+        if opaque is not None:  # it ends its thought
+            detail["signature"] = opaque
+            self.thought += 1
+        return told
 
 
 def call_of(event: ToolCallDelta) -> dict[str, Any]:

@@ -88,8 +88,10 @@ class Turns:
             kind = detail.text("type")
             if kind == "reasoning.encrypted":
                 parts.append(ReasoningPart("", detail.needed_text("data", most=MOST_IMAGE_TEXT)))
-            elif text := detail.text("text"):
-                parts.append(ReasoningPart(text, detail.text("signature")))
+                continue
+            text, signature = detail.text("text", most=MOST_IMAGE_TEXT), detail.text("signature", most=MOST_IMAGE_TEXT)
+            if text or signature:
+                parts.append(ReasoningPart(text or "", signature))
         return parts
 
     def content(self, turn: Fields) -> list[Part]:

@@ -9,9 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaixu.http.openai.chat_reply import Speaker, completion, folded
+from kaixu.http.openai.chat_request import chat_request
 from kaixu.plugin.errors import UpstreamError
-from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, NativeEvent, ReasoningDelta, ToolCallDelta, Usage
-from tests.http.openai.conftest import ticket
+from kaixu.plugin.types import (
+    ChatDelta,
+    ChatEvent,
+    Finish,
+    NativeEvent,
+    ReasoningDelta,
+    ReasoningPart,
+    TextPart,
+    ToolCallDelta,
+    Usage,
+)
+from tests.http.openai.conftest import deployment, ticket
 
 CALLS: list[ChatEvent] = [
     ChatDelta("Let me see. "),
@@ -61,16 +72,22 @@ def test_a_stream_says_the_same_as_the_completion() -> None:
     assert streamed == completion(ticket("tool_calls"), CALLS, "ours")["choices"][0]
 
 
-def test_reasoning_goes_under_the_name_that_most_clients_know() -> None:
+def test_reasoning_goes_under_the_name_that_most_clients_know_and_can_be_given_back() -> None:
     events: list[ChatEvent] = [
         ReasoningDelta("hm "),
-        ReasoningDelta("so", opaque=None),
+        ReasoningDelta("so"),
         ReasoningDelta("", opaque="s"),
+        ReasoningDelta("", opaque="t"),
         ChatDelta("4"),
     ]
     message = completion(ticket(), events, "ours")["choices"][0]["message"]
     assert (message["reasoning_content"], message["content"]) == ("hm so", "4")
-    assert message["reasoning_details"] == [{"index": 0, "type": "reasoning.text", "signature": "s"}]
+    assert message["reasoning_details"] == [
+        {"index": 0, "type": "reasoning.text", "text": "hm so", "signature": "s"},
+        {"index": 1, "type": "reasoning.text", "signature": "t"},
+    ]
+    read = chat_request({"messages": [message]}, deployment(), most_messages=9).messages[0].parts
+    assert read == (ReasoningPart("hm so", "s"), ReasoningPart("", "t"), TextPart("4"))
 
 
 def test_a_native_stream_goes_on_as_it_came_under_our_model_s_name() -> None:

@@ -1,0 +1,1 @@
+"""Anthropic's protocol: what its clients send and expect, in and out of the contract's words."""

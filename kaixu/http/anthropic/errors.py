@@ -1,0 +1,33 @@
+"""Errors as Anthropic's clients read them: `{"type": "error", "error": {type, message, details}, "request_id"}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
+    """The envelope in Anthropic's shape; what only the envelope has (`code`, `hint`, `month`, …) stays beside it.
+
+    Anthropic answers 400 to a field that is wrong, where the native doors answer 422.
+    """
+    status = 400 if status == 422 else status
+    kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    message = body["error"]
+    if hint := body.get("hint"):
+        message = f"{message}. {hint}"
+    # The SDK's `error_code`.
+    error = {"type": kind, "message": message, "details": {"error_code": body["code"].lower()}}
+    return {"type": "error"} | body | {"error": error}, status

@@ -1,0 +1,38 @@
+"""`POST /v1/messages`: Anthropic's Messages, through the same gate as every other door."""
+
+from __future__ import annotations
+
+from kaixu.http.authenticate import caller_of
+from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.core import Core
+from kaixu.http.doors import Door
+from kaixu.http.fields import Fields, json_object
+from kaixu.http.incoming import Incoming
+from kaixu.http.openai.names import model_of
+from kaixu.http.reply import Reply, json_reply
+
+from .count import count_door
+from .errors import anthropic_error
+from .reply import message
+from .request import features_in, message_request
+from .stream import Speaker
+
+
+def message_doors(core: Core) -> list[Door]:
+    """The doors, bound to one gateway."""
+
+    async def messages(asked: Incoming) -> Reply:
+        caller = caller_of(asked, core.secrets)
+        body = json_object(asked.body)
+        model = model_of(body)
+        found = core.catalog.resolve(None, model, "chat")
+        core.catalog.ready(found.deployment)
+        request = message_request(body, found.deployment, most_messages=core.gateway.max_messages)
+        asking = Asking(caller, found.deployment, found.provider, request)
+        call = admission(core, asking, features_in(body))
+        if Fields(body).flag("stream"):
+            return await streamed(core, call, Speaker(model, native=request.native is not None), patience_s=PATIENCE_S)
+        ticket, events = await answered(core, call)
+        return json_reply(message(ticket, events, model), 200, rate_of(ticket))
+
+    return [Door(messages, ("/v1/messages",), shape=anthropic_error), count_door(core)]

@@ -1,0 +1,399 @@
+"""The `anthropic` lane: Claude, and any other vendor that speaks Anthropic's Messages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import msgspec
+from pydantic import Field, SecretStr
+
+from kaixu.plugin import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Feature,
+    Finish,
+    ImagePart,
+    Lane,
+    NativeEvent,
+    Options,
+    Part,
+    ReasoningDelta,
+    ReasoningPart,
+    RegisterLane,
+    TextPart,
+    ToolCallDelta,
+    ToolCallPart,
+    ToolName,
+    ToolResultPart,
+    Unprocessable,
+    Unsupported,
+    UpstreamBusy,
+    UpstreamError,
+    Usage,
+    Wire,
+    hookimpl,
+    server_sent_events,
+)
+
+SAMPLING: tuple[Feature, ...] = ("temperature", "top_p", "top_k")
+TOOLS: tuple[Feature, ...] = ("tools", "tool_choice", "parallel_tool_calls")
+#: Fields that a native request may not have, as what they do costs extra or was not counted; save these values.
+EXTRA = {"service_tier": ("auto", "standard_only"), "speed": ("standard",), "inference_geo": ("global",)}
+EXTRA |= dict.fromkeys(("mcp_servers", "container", "fallbacks", "compaction", "thread"), ())
+#: Tools that the client runs. Any other kind is run by the vendor, at a price of its own.
+CLIENT_TOOL = re.compile(r"custom|(bash|text_editor|computer|computer_toolset|browser_toolset|memory)_\d{8}")
+#: A Claude's version, which is in its name.
+VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
+#: What words mean to models that only know budgets, at most half of `max_tokens`; for the others, the other way round.
+BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
+#: Marks the signature of a thought whose text was kept back, to tell it from a redacted one. No token has a colon.
+UNSHOWN = "unshown:"
+NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")  # other vendors' ids have such characters
+SYSTEM = ("system", "developer")
+FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "refusal": "content_filter"}
+FINISHES |= dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length")
+COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens", "thinking_tokens")
+
+
+class AnthropicOptions(Options):
+    """Where the vendor is, and the operator's credential for it."""
+
+    base_url: str = Field("https://api.anthropic.com", pattern=r"^https?://", description="without /v1/messages")
+    api_key: SecretStr
+    extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
+    beta: list[str] = Field(default_factory=list, description="features to switch on, by Anthropic's names")
+    hour_cache: bool = Field(False, description="let clients cache for an hour, at the price in `cache_write`")
+
+
+class Anthropic(Lane):
+    """Translates to Messages, always streamed, and back."""
+
+    supports = frozenset({*SAMPLING, *TOOLS, "stop", "response_format", "reasoning", "images", "tool_result_images"})
+    native = "anthropic.messages"
+
+    def __init__(self, options: AnthropicOptions) -> None:
+        self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
+        self.hour_cache = options.hour_cache
+        headers = {
+            "x-api-key": options.api_key.get_secret_value(),
+            "anthropic-version": "2023-06-01",
+            "content-type": "application/json",
+            "user-agent": "kaixu",
+        }
+        if options.beta:
+            headers["anthropic-beta"] = ",".join(options.beta)
+        extra = {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
+        self.headers = httpx.Headers(headers | extra)
+
+    def check(self, request: ChatRequest) -> None:
+        if request.native is not None:
+            refuse_dearer(request.native.body, hour_cache=self.hour_cache)
+        else:
+            translated(request)  # what cannot be said is found by saying it
+
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        body = translated(request) if request.native is None else request.native.body
+        body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
+        reader = Reader()
+        outgoing = httpx.Request("POST", self.url, headers=self.headers, content=ENCODER.encode(body))
+        async with wire.send(outgoing) as response:
+            stream = events_of(response)
+            async for event in stream:
+                if request.native is not None:
+                    yield NativeEvent(event)
+                for said in reader.read(event):
+                    yield said
+                if reader.done:
+                    break
+            if not reader.done:
+                raise UpstreamError("the vendor broke off before its answer was complete")
+            yield reader.finish
+            # Only a stream that was read to its end leaves its connection to the next call; it is due at once.
+            with contextlib.suppress(TimeoutError, UpstreamError, httpx.HTTPError):
+                async with asyncio.timeout(0.25):
+                    await anext(stream, None)
+
+
+def refuse_dearer(body: dict[str, Any], *, hour_cache: bool) -> None:
+    """Refuse what could make a native request dearer than its reservation, or has no price here."""
+    for field, harmless in EXTRA.items():
+        if body.get(field) and body[field] not in harmless:
+            raise Unsupported(field, "this gateway has no price for it")
+    tools, blocks = objects(body, "tools"), objects(body, "system") + objects(body, "messages")
+    edits = objects(inside(body, "context_management"), "edits")
+    if not all(str(edit.get("type")).startswith("clear_") for edit in edits):
+        raise Unsupported("context_management", "what a summary takes is missing from the vendor's count")
+    for block in blocks:
+        source = inside(block, "source")
+        blocks += objects(block, "content") + objects(source, "content") + objects(block, "tool_changes")
+        tools.append(inside(inside(block, "tool"), "definition"))
+        kind = "file" if (held := source.get("type")) == "file" else block.get("type")
+        # Neither a file's name nor a PDF's bytes bound its tokens.
+        if kind in ("file", "container_upload") or (kind == "document" and held not in ("text", "content")):
+            raise Unsupported(kind, "this gateway has a price for text and images only")
+    if not all(CLIENT_TOOL.fullmatch(str(tool.get("type") or "custom")) for tool in tools):
+        raise Unsupported("tools", "this gateway has no price for tools that the vendor runs")
+    for entry in () if hour_cache else (body, *tools, *blocks):
+        if inside(entry, "cache_control").get("ttl") not in (None, "5m"):
+            raise Unsupported("cache_control", "this gateway has a price for five minutes only")
+
+
+def objects(value: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    """The objects of a list; what is neither is the vendor's to refuse."""
+    held = value.get(field)
+    return [entry for entry in held if isinstance(entry, dict)] if isinstance(held, list) else []
+
+
+def inside(value: dict[str, Any], field: str) -> dict[str, Any]:
+    """An object in an object; empty where there is none."""
+    held = value.get(field)
+    return held if isinstance(held, dict) else {}
+
+
+def translated(request: ChatRequest) -> dict[str, Any]:
+    """A request that came in another protocol. Raises `Unsupported`, `Unprocessable`."""
+    body: dict[str, Any] = {"messages": turns_of(request)} | sampling_of(request) | thinking_of(request)
+    system = [message for message in request.messages if message.role in SYSTEM]
+    if not all(type(part) is TextPart for message in system for part in message.parts):
+        raise Unsupported("images", "to this vendor the system speaks in text only")
+    if rules := "\n\n".join(message.text for message in system if message.text.strip()):
+        body["system"] = rules
+    if request.stop:
+        if not all(text.strip() for text in request.stop):
+            raise Unsupported("stop", "this vendor does not stop at white space")
+        body["stop_sequences"] = request.stop
+    if request.tools:
+        body["tools"] = [
+            {"name": tool.name, "input_schema": {"type": "object"} | (tool.parameters or {})}
+            | {field: value for field in ("description", "strict") if (value := getattr(tool, field)) is not None}
+            for tool in request.tools
+        ]
+    if choice := choice_of(request):
+        if choice["type"] in ("any", "tool") and inside(body, "thinking").get("type") in ("adaptive", "enabled"):
+            raise Unsupported("tool_choice", "this vendor forces no tool on a model that thinks")
+        body["tool_choice"] = choice
+    if request.response_format is not None:
+        if request.response_format.schema is None:
+            raise Unsupported("response_format", "this vendor promises JSON of a schema only; send one")
+        form = {"type": "json_schema", "schema": request.response_format.schema}
+        body["output_config"] = inside(body, "output_config") | {"format": form}
+    if request.user is not None:
+        body["metadata"] = {"user_id": request.user}
+    return body
+
+
+def version_of(model: str) -> tuple[int, int] | None:
+    """Claude's version; None for the models of others."""
+    found = VERSION.search(model)
+    return (int(found[1]), int(found[2] or 0)) if found else None
+
+
+def sampling_of(request: ChatRequest) -> dict[str, Any]:
+    """How freely words are chosen. Claude after 4.6 takes nothing of it, save what it does anyway."""
+    wanted: dict[str, Any] = {field: getattr(request, field) for field in SAMPLING}
+    said = {field: value for field, value in wanted.items() if value is not None}
+    if said.get("temperature", 0) > 1:
+        raise Unsupported("temperature", "this vendor's goes from 0 to 1")
+    if (version_of(request.model) or (0, 0)) <= (4, 6):
+        return said
+    for field, value in said.items():
+        if field == "top_k" or value != 1:
+            raise Unsupported(field, "this model decides that itself")
+    return {}
+
+
+def thinking_of(request: ChatRequest) -> dict[str, Any]:
+    """How much to think: Claude up to 4.5 knows budgets only, later ones efforts only, others what was asked for."""
+    asked, version = request.reasoning, version_of(request.model)
+    if asked is None or (asked.effort is None and asked.budget_tokens is None):
+        return {}
+    effort, budget = asked.effort, asked.budget_tokens
+    if effort == "none" or (effort is None and budget == 0):
+        return {"thinking": {"type": "disabled"}}
+    if (budget is None) if version is None else (version > (4, 5)):
+        effort = effort or next((word for word in ("low", "medium") if (budget or 0) <= BUDGETS[word]), "high")
+        return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort.replace("minimal", "low")}}
+    if budget is None:
+        budget = max(BUDGETS["minimal"], min(BUDGETS.get(effort or "", 0), request.max_tokens // 2))
+    if not BUDGETS["minimal"] <= budget < request.max_tokens:
+        raise Unsupported("reasoning", "a budget is at least 1024 tokens, and less than `max_tokens`")
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def choice_of(request: ChatRequest) -> dict[str, Any]:
+    """The tool choice; empty where nothing was said."""
+    choice, one_by_one = request.tool_choice, request.parallel_tool_calls is False
+    if choice is None and not (one_by_one and request.tools):
+        return {}
+    made: dict[str, Any] = {"type": "any" if choice == "required" else choice or "auto"}
+    if isinstance(choice, ToolName):
+        made = {"type": "tool", "name": choice.name}
+    return made | ({"disable_parallel_tool_use": True} if one_by_one and choice != "none" else {})
+
+
+def turns_of(request: ChatRequest) -> list[dict[str, Any]]:
+    """User and assistant by turns; what tools answered comes first in the user's."""
+    turns: list[dict[str, Any]] = []
+    for message in request.messages:
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = [] if message.role in SYSTEM else [block for part in message.parts if (block := block_of(part))]
+        if blocks and turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    if not turns:
+        raise Unprocessable("`messages` holds nothing to answer", hint="Add a user's turn.", field="messages")
+    for turn in turns:
+        turn["content"].sort(key=lambda block: block["type"] != "tool_result")
+    return turns
+
+
+def block_of(part: Part) -> dict[str, Any] | None:
+    """A part as a block; None for what this vendor would refuse: blank text, and thoughts without their token."""
+    match part:
+        case TextPart(text):
+            return {"type": "text", "text": text} if text.strip() else None
+        case ImagePart(url):
+            return {"type": "image", "source": source_of(url)}
+        case ToolCallPart(id, name):
+            return {"type": "tool_use", "id": NOT_IN_IDS.sub("_", id), "name": name, "input": input_of(part)}
+        case ToolResultPart(id):
+            content = [block for inner in part.content if (block := block_of(inner))]
+            made = {"type": "tool_result", "tool_use_id": NOT_IN_IDS.sub("_", id), "content": content}
+            return made | ({"is_error": True} if part.is_error else {})
+        case ReasoningPart(text, str(token)) if text or token.startswith(UNSHOWN):
+            return {"type": "thinking", "thinking": text, "signature": token.removeprefix(UNSHOWN)}
+        case ReasoningPart(_, token):
+            return {"type": "redacted_thinking", "data": token} if token else None
+
+
+def source_of(url: str) -> dict[str, Any]:
+    """Where an image is, or the image itself."""
+    if not url.startswith("data:"):
+        return {"type": "url", "url": url}
+    head, _, data = url.removeprefix("data:").partition(";base64,")
+    if not data:
+        raise Unprocessable("an image in a data: URL must be base64", field="messages")
+    return {"type": "base64", "media_type": head.split(";")[0].replace("/jpg", "/jpeg"), "data": data}
+
+
+def input_of(call: ToolCallPart) -> dict[str, Any]:
+    """A tool call's arguments."""
+    try:
+        return OBJECT.decode(call.arguments.strip() or "{}")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise Unprocessable(f"the arguments of tool call `{call.id}` are no JSON object", field="messages") from None
+
+
+ENCODER = msgspec.json.Encoder()
+OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+async def events_of(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """The vendor's events. An answer in one piece is told as events would have told it."""
+    if not response.headers.get("content-type", "").startswith("application/json"):
+        async for sent in server_sent_events(response):
+            yield decoded(sent.data)
+        return
+    whole = decoded(await response.aread())
+    if whole.get("type") == "message":
+        yield {"type": "message_start", "message": whole | {"content": [], "stop_reason": None, "stop_sequence": None}}
+        for at, block in enumerate(objects(whole, "content")):
+            yield {"type": "content_block_start", "index": at, "content_block": block}
+            yield {"type": "content_block_stop", "index": at}
+        end = {field: whole.get(field) for field in ("stop_reason", "stop_sequence")}
+        yield {"type": "message_delta", "delta": end, "usage": whole.get("usage")}
+        yield {"type": "message_stop"}
+
+
+def decoded(data: bytes) -> dict[str, Any]:
+    """An event. Raises `UpstreamError`, never with the vendor's words, also for one that tells of a failure."""
+    try:
+        event = OBJECT.decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise UpstreamError("the vendor's answer cannot be read") from error
+    if event.get("type") != "error":
+        return event
+    if inside(event, "error").get("type") in ("overloaded_error", "rate_limit_error"):
+        raise UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
+    raise UpstreamError("the vendor reported an error in the middle of its answer")
+
+
+class Reader:
+    """Reads events, and keeps what later ones need. What it does not know says nothing to it."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, int] = {}  # by their blocks
+        self.inputs: dict[int, object] = {}  # of calls whose arguments have not come in pieces
+        self.shown = False  # whether the thought had a text
+        self.counts: dict[str, int] = {}
+        self.totals = [0] * 5
+        self.finish = Finish("stop")
+        self.done = False
+
+    def read(self, event: dict[str, Any]) -> Iterator[ChatEvent]:
+        """What an event says, in the contract's words."""
+        at = event["index"] if isinstance(event.get("index"), int) else 0
+        match event.get("type"):
+            case "content_block_start":
+                yield from self.piece(at, inside(event, "content_block"))
+            case "content_block_delta":
+                yield from self.piece(at, inside(event, "delta"))
+            case "content_block_stop" if at in self.inputs:
+                yield ToolCallDelta(self.calls[at], arguments=ENCODER.encode(self.inputs.pop(at) or {}).decode())
+            case "message_start":
+                # Its output is only the first token or two, and would pass for all of it if the client leaves.
+                usage = inside(inside(event, "message"), "usage")
+                yield from self.count({field: usage.get(field) for field in COUNTS[:3]})
+            case "message_delta":
+                yield from self.count(inside(event, "usage"))
+                if reason := str(inside(event, "delta").get("stop_reason") or ""):
+                    self.finish = Finish(FINISHES.get(reason, reason), inside(event, "delta").get("stop_sequence"))
+            case "message_stop":
+                self.done = True
+
+    def piece(self, at: int, piece: dict[str, Any]) -> Iterator[ChatEvent]:
+        """What a block begins with, or goes on with."""
+        match piece:
+            case {"type": "text" | "text_delta", "text": str(text)} if text:
+                yield ChatDelta(text)
+            case {"type": "thinking_delta", "thinking": str(text)} if text:
+                self.shown = True
+                yield ReasoningDelta(text)
+            case {"type": "signature_delta", "signature": str(token)} if token:
+                yield ReasoningDelta("", token if self.shown else UNSHOWN + token)
+                self.shown = False
+            case {"type": "thinking"}:  # empty, where the answer comes in pieces
+                yield from self.piece(at, piece | {"type": "thinking_delta"})
+                yield from self.piece(at, piece | {"type": "signature_delta"})
+            case {"type": "redacted_thinking", "data": str(token)} if token:
+                yield ReasoningDelta("", token)
+            case {"type": "tool_use", "id": str(id), "name": str(name)} if name:
+                self.calls[at], self.inputs[at] = len(self.calls), piece.get("input")
+                yield ToolCallDelta(self.calls[at], id, name)
+            case {"type": "input_json_delta", "partial_json": str(text)} if text and at in self.calls:
+                self.inputs.pop(at, None)
+                yield ToolCallDelta(self.calls[at], arguments=text)
+
+    def count(self, usage: dict[str, Any]) -> Iterator[Usage]:
+        """The totals so far; none falls, whatever the vendor says."""
+        said = usage | inside(usage, "output_tokens_details")
+        self.counts |= {field: said[field] for field in COUNTS if isinstance(said.get(field), int)}
+        if self.counts:
+            plain, read, written, output, thought = (self.counts.get(field, 0) for field in COUNTS)
+            now = (plain + read + written, output, read, written, min(thought, output))
+            self.totals = [max(pair) for pair in zip(self.totals, now, strict=True)]
+            whole, output, read, written, thought = self.totals
+            yield Usage(max(whole, read + written), output, read, written, thought)
+
+
+@hookimpl
+def register_lanes(register: RegisterLane) -> None:
+    """The anthropic lane."""
+    register("anthropic", Anthropic, AnthropicOptions)
