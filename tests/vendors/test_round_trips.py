@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kaixu_anthropic import Anthropic, AnthropicOptions
 from kaixu_gemini import Gemini, GeminiOptions
@@ -39,8 +39,6 @@ OPENAI = OpenAI(OpenAIOptions.model_validate({"api_key": "k"}))
 GEMINI = Gemini(GeminiOptions.model_validate({"api_key": "k"}))
 ANTHROPIC = Anthropic(AnthropicOptions.model_validate({"api_key": "k"}))
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-#: Without looking for the smallest example, which takes its time where one is known to be lost.
-UNSHRUNK = settings(MANY, phases=[Phase.generate])
 
 
 def sent(lane: Lane, request: ChatRequest) -> dict[str, Any]:
@@ -125,14 +123,6 @@ def answers(draw: st.DrawFn) -> tuple[Part, ...]:
     return (*said, *asked)
 
 
-def but_responses(why: str) -> pytest.MarkDecorator:
-    """All doors, and why those of the Responses API are known to lose it."""
-    lost = pytest.mark.xfail(strict=True, reason=why)
-    return pytest.mark.parametrize(
-        "door", [pytest.param(door, marks=lost) if door.startswith("responses") else door for door in DOORS]
-    )
-
-
 @given(thoughts=st.lists(st.builds(ReasoningPart, texts, st.none() | tokens), max_size=1), parts=answers())
 @MANY
 @pytest.mark.parametrize("door", DOORS)
@@ -143,23 +133,23 @@ def test_an_answer_that_is_given_back_is_what_it_was(
 
 
 @given(calls(names, any_text=False))
-@UNSHRUNK
-@but_responses("pieces of two calls by turns become more than two calls")
+@MANY
+@pytest.mark.parametrize("door", DOORS)
 def test_calls_whose_pieces_come_by_turns_are_given_back_whole(door: str, asked: tuple[ToolCallPart, ...]) -> None:
     assert given_back(door, asked, mixed=True) == asked
 
 
 @given(calls(names, any_text=False), tokens)
-@UNSHRUNK
-@but_responses("a call's `opaque` is told to nobody")
+@MANY
+@pytest.mark.parametrize("door", DOORS)
 def test_a_call_s_token_is_given_back(door: str, asked: tuple[ToolCallPart, ...], token: str) -> None:
     signed = (msgspec.structs.replace(asked[0], opaque=token), *asked[1:])
     assert given_back(door, signed) == signed
 
 
 @given(st.lists(st.builds(ReasoningPart, st.just("") | texts, tokens), min_size=2, max_size=3))
-@UNSHRUNK
-@but_responses("thoughts in a row become one, with the last one's token")
+@MANY
+@pytest.mark.parametrize("door", DOORS)
 def test_thoughts_in_a_row_are_given_back_each_with_its_own_token(door: str, thoughts: list[ReasoningPart]) -> None:
     assert given_back(door, (*thoughts, TextPart("Rome."))) == (*thoughts, TextPart("Rome."))
 
@@ -190,7 +180,7 @@ def claude_s_blocks(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @given(claude_s_blocks())
-@UNSHRUNK
+@MANY
 @pytest.mark.parametrize("door", ["chat", "chat, streamed"])
 def test_claude_s_own_blocks_go_back_to_it_through_another_door(door: str, blocks: list[dict[str, Any]]) -> None:
     usage = {"input_tokens": 1, "output_tokens": 1}
@@ -212,8 +202,8 @@ def gemini_s_parts(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @given(gemini_s_parts())
-@UNSHRUNK
-@but_responses("a call's `opaque` is told to nobody")
+@MANY
+@pytest.mark.parametrize("door", DOORS)
 def test_gemini_s_own_parts_go_back_to_it_through_another_door(door: str, parts: list[dict[str, Any]]) -> None:
     candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
     again = sent(GEMINI, DOORS[door](heard(GEMINI, {"candidates": [candidate]})))

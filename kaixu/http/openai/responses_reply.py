@@ -13,6 +13,7 @@ from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 from .errors import openai_error
+from .turns import extra_of
 
 #: Why an answer is incomplete, by the contract's reason.
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -34,8 +35,9 @@ REPEATED: dict[str, Any] = {
 class Responder:
     """Builds one Response; every method gives the frames that say what it added.
 
-    An item is open until something of another kind comes: text, a tool call and
-    reasoning are items of their own, in the order they came.
+    Text, each thought and each tool call are items of their own, in the order they
+    began. An item is open until something of another kind comes; tool calls stay open
+    together, for some vendors tell their pieces by turns.
     """
 
     def __init__(self, body: dict[str, Any], model: str) -> None:
@@ -45,8 +47,8 @@ class Responder:
         self.created = int(time())
         self.number = 0
         self.items: list[dict[str, Any]] = []
-        self.open: dict[str, Any] | None = None
-        self.call = -1  # the contract's index of the open tool call
+        self.open: list[int] = []  # which items may still grow
+        self.calls: dict[int, int] = {}  # which item a tool call is, by the contract's index
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
@@ -73,95 +75,110 @@ class Responder:
         """Add what one event says."""
         match event:
             case ChatDelta(text):
-                begun = self.opening() + self.item("message")
-                return begun + self.grow(self.opened["content"][0], text, "response.output_text.delta", content_index=0)
+                return self.text(text)
             case ReasoningDelta(text, opaque):
-                begun = self.opening() + self.item("reasoning")
-                if opaque is not None:
-                    self.opened["encrypted_content"] = opaque
-                if not text:
-                    return begun
-                if not self.opened["summary"]:
-                    part = {"type": "summary_text", "text": ""}
-                    self.opened["summary"].append(part)
-                    begun += self.say("response.reasoning_summary_part.added", **self.place, summary_index=0, part=part)
-                told = "response.reasoning_summary_text.delta"
-                return begun + self.grow(self.opened["summary"][0], text, told, summary_index=0)
+                return self.reasoning(text, opaque)
             case ToolCallDelta():
-                begun = self.opening() + self.item("function_call", event)
-                if not event.arguments:
-                    return begun
-                self.opened["arguments"] += event.arguments
-                told = "response.function_call_arguments.delta"
-                return begun + self.say(told, **self.place, delta=event.arguments)
+                return self.tool_call(event)
             case _:
                 return b""
 
-    @property
-    def opened(self) -> dict[str, Any]:
-        """The open item."""
-        assert self.open is not None
-        return self.open
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Which item an event is about."""
-        return {"item_id": self.opened["id"], "output_index": len(self.items)}
-
-    def grow(self, part: dict[str, Any], text: str, kind: str, **where: int) -> bytes:
-        """Add text to a part of the open item."""
-        part["text"] += text
-        extra: dict[str, Any] = {"logprobs": []} if kind == "response.output_text.delta" else {}
-        return self.say(kind, **self.place, **where, delta=text, **extra)
-
-    def item(self, kind: str, call: ToolCallDelta | None = None) -> bytes:
-        """Make sure that an item of `kind`, or of this very call, is open."""
-        same_call = call is None or call.index == self.call
-        if self.open is not None and self.open["type"] == kind and same_call:
-            return b""
-        said = self.close()
-        name = f"{kind[:2]}_{self.id[5:]}_{len(self.items)}"
-        if kind == "message":
-            self.open = {"id": name, "type": kind, "status": "in_progress", "role": "assistant", "content": []}
-        elif kind == "reasoning":
-            self.open = {"id": name, "type": kind, "summary": []}
-        else:
-            assert call is not None
-            self.call = call.index
-            about = {"call_id": call.id or name, "name": call.name or "", "arguments": ""}
-            self.open = {"id": name, "type": kind, "status": "in_progress", **about}
-        said += self.say("response.output_item.added", output_index=len(self.items), item=self.open)
-        if kind == "message":
+    def text(self, text: str) -> bytes:
+        """Words of the answer."""
+        said, at = self.going_on("message")
+        if at is None:
+            about = {"status": "in_progress", "role": "assistant", "content": []}
+            begun, at = self.begin_item("message", about)
             part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-            self.open["content"].append(part)
-            said += self.say("response.content_part.added", **self.place, content_index=0, part=part)
+            self.items[at]["content"].append(part)
+            said += begun + self.say("response.content_part.added", **self.place(at), content_index=0, part=part)
+        self.items[at]["content"][0]["text"] += text
+        return said + self.say("response.output_text.delta", **self.place(at), content_index=0, delta=text, logprobs=[])
+
+    def reasoning(self, text: str, opaque: str | None) -> bytes:
+        """Words of a thought; its vendor's token ends it."""
+        said, at = self.going_on("reasoning")
+        if at is None:
+            begun, at = self.begin_item("reasoning", {"summary": []})
+            said += begun
+        item = self.items[at]
+        if text:
+            if not item["summary"]:
+                part = {"type": "summary_text", "text": ""}
+                item["summary"].append(part)
+                said += self.say("response.reasoning_summary_part.added", **self.place(at), summary_index=0, part=part)
+            item["summary"][0]["text"] += text
+            told = "response.reasoning_summary_text.delta"
+            said += self.say(told, **self.place(at), summary_index=0, delta=text)
+        if opaque is not None:
+            item["encrypted_content"] = opaque
+            said += self.close()
         return said
 
+    def tool_call(self, event: ToolCallDelta) -> bytes:
+        """A piece of a tool call."""
+        said, open_call = self.going_on("function_call")
+        at = None if open_call is None else self.calls.get(event.index)
+        if at is None:
+            about = {"status": "in_progress", "call_id": event.id or "", "name": event.name or "", "arguments": ""}
+            begun, at = self.begin_item("function_call", about | extra_of(event.opaque))
+            self.calls[event.index] = at
+            said += begun
+        item = self.items[at]
+        item |= extra_of(event.opaque)
+        if event.arguments:
+            item["arguments"] += event.arguments
+            told = "response.function_call_arguments.delta"
+            said += self.say(told, **self.place(at), delta=event.arguments)
+        return said
+
+    def going_on(self, kind: str) -> tuple[bytes, int | None]:
+        """What comes before more of `kind`, and the open item of that kind."""
+        said = self.opening()
+        if self.open and self.items[self.open[-1]]["type"] == kind:
+            return said, self.open[-1]
+        return said + self.close(), None
+
+    def begin_item(self, kind: str, about: dict[str, Any]) -> tuple[bytes, int]:
+        """One more item, open; and its index."""
+        at = len(self.items)
+        item = {"id": f"{kind[:2]}_{self.id[5:]}_{at}", "type": kind} | about
+        if item.get("call_id") == "":
+            item["call_id"] = item["id"]
+        self.items.append(item)
+        self.open.append(at)
+        return self.say("response.output_item.added", output_index=at, item=item), at
+
+    def place(self, at: int) -> dict[str, Any]:
+        """Which item an event is about."""
+        return {"item_id": self.items[at]["id"], "output_index": at}
+
     def close(self) -> bytes:
-        """The open item is complete."""
-        item = self.open
-        if item is None:
-            return b""
-        said = b""
+        """What is open is complete."""
+        said = b"".join(self.close_item(at) for at in self.open)
+        self.open.clear()
+        self.calls.clear()
+        return said
+
+    def close_item(self, at: int) -> bytes:
+        """One item is complete."""
+        item, said = self.items[at], b""
         if item["type"] == "message":
             item["status"] = "completed"
             [part] = item["content"]
-            place = self.place | {"content_index": 0}
+            place = self.place(at) | {"content_index": 0}
             said = self.say("response.output_text.done", **place, text=part["text"], logprobs=[])
             said += self.say("response.content_part.done", **place, part=part)
         elif item["type"] == "reasoning" and item["summary"]:
             [part] = item["summary"]
-            place = self.place | {"summary_index": 0}
+            place = self.place(at) | {"summary_index": 0}
             said = self.say("response.reasoning_summary_text.done", **place, text=part["text"])
             said += self.say("response.reasoning_summary_part.done", **place, part=part)
         elif item["type"] == "function_call":
             item["status"] = "completed"
             told = {"name": item["name"], "arguments": item["arguments"]}
-            said = self.say("response.function_call_arguments.done", **self.place, **told)
-        said += self.say("response.output_item.done", output_index=len(self.items), item=item)
-        self.items.append(item)
-        self.open = None
-        return said
+            said = self.say("response.function_call_arguments.done", **self.place(at), **told)
+        return said + self.say("response.output_item.done", output_index=at, item=item)
 
     def done(self, ticket: Ticket) -> bytes:
         """The whole Response, after the call was settled."""

@@ -24,7 +24,7 @@ from kaixu.plugin.types import (
 )
 
 from .chat_request import EFFORTS, MOST_TOKENS, MOST_TOOLS
-from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES
+from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, signature_of
 
 #: What the Responses API calls the contract's features, for errors.
 FEATURES = {
@@ -128,6 +128,7 @@ class Input:
                     item.needed_text("call_id", most=1000),
                     item.needed_text("name", most=200),
                     item.text("arguments", most=MOST_IMAGE_TEXT) or "",
+                    signature_of(item.plain("extra_content")),
                 )
                 self.add("assistant", [call])
             case "function_call_output":
