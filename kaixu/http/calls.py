@@ -130,8 +130,12 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, 
         async with aclosing(core.gate.events(ticket)) as events:
             async for event in events:
                 await out.put(speaker.event(event))
-    except KaixuError as error:
-        failure = error
+    except Exception as error:
+        if isinstance(error, KaixuError):
+            failure = error
+        else:
+            log.exception("stream %s failed", ticket.ask.request_id)
+            failure = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
         if ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # what was delivered is paid for
     except BaseException as error:

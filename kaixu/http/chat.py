@@ -62,7 +62,8 @@ def chat_doors(core: Core) -> list[Door]:
         ticket, events = await answered(core, admission(core, ask.asking, FEATURES))
         body = ask.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
-            "finish_reason": ticket.finish_reason,
+            "finish_reason": finish_reason_of(ticket),
+            "end": ticket.end_reason or "complete",
             "usage": usage_reply(ticket),
             "month": month_reply(ticket.figures),
             "telemetry": {"install_id": ask.asking.caller.install_id},
@@ -120,7 +121,7 @@ class NativeSpeaker:
         done = {
             "usage": usage_reply(ticket),
             "month": month_reply(ticket.figures),
-            "finish_reason": ticket.finish_reason,
+            "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
         }
         return frame("done", self.ask.names | done)
@@ -131,6 +132,11 @@ class NativeSpeaker:
         if error.retry_after_s is not None:
             body["retry_after"] = error.retry_after_s
         return frame("error", self.ask.names | body)
+
+
+def finish_reason_of(ticket: Ticket) -> str | None:
+    """Why it ended; an answer that we ended for its budget has no reason of the vendor's."""
+    return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
 def usage_reply(ticket: Ticket) -> dict[str, Any]:

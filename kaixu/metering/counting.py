@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.plugin.errors import Unprocessable
+from kaixu.plugin.errors import Invalid, Unprocessable
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import (
     ChatRequest,
     EmbedRequest,
@@ -25,6 +27,8 @@ REQUEST_OVERHEAD_TOKENS = 16
 #: The fields of a native request that `messages` says in the contract's words, and that are counted there.
 TURNS = frozenset({"messages", "system"})
 
+log = logging.getLogger(__name__)
+
 ENCODER = msgspec.json.Encoder()
 
 
@@ -39,6 +43,24 @@ def estimated_tokens(text: str) -> int:
         return -(-len(text) // 4)
     other = sum(character > "\x7f" for character in text)
     return other - (other - len(text)) // 4
+
+
+def counted_by(lane: Lane, model: str, text: str) -> int | None:
+    """The lane's own count of a text. A plugin that fails here must not keep a call from being settled."""
+    try:
+        counted = lane.count_tokens(model, text)
+    except Exception:
+        log.exception("a lane's count_tokens failed for model %s", model)
+        return None
+    return counted if isinstance(counted, int) and counted >= 0 else None
+
+
+def encoded_length(value: object) -> int:
+    """The length as JSON. Raises `Invalid` for what is nested too deep to be written."""
+    try:
+        return len(ENCODER.encode(value))
+    except RecursionError:
+        raise Invalid("the body is nested too deep", hint="Send at most a hundred levels.") from None
 
 
 def texts_of(message: Message) -> list[str]:
@@ -67,7 +89,7 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
     for message in request.messages:
         bound += lane.message_overhead_tokens
         for text in texts_of(message):
-            counted = lane.count_tokens(deployment.upstream, text)
+            counted = counted_by(lane, deployment.upstream, text)
             bound += byte_length(text) if counted is None else counted
         if images := images_of(message):
             if deployment.image_tokens is None:
@@ -79,9 +101,9 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
     bound += lane.message_overhead_tokens * len(request.tools)
     if request.native is not None:
         # Whatever else it carries goes to the vendor too: tools, formats, fields that we do not know.
-        bound += len(ENCODER.encode({name: value for name, value in request.native.body.items() if name not in TURNS}))
+        bound += encoded_length({name: value for name, value in request.native.body.items() if name not in TURNS})
     else:
-        bound += len(ENCODER.encode((request.tools, request.response_format)))
+        bound += encoded_length((request.tools, request.response_format))
     return bound
 
 
@@ -101,7 +123,7 @@ def most_embed_tokens(request: EmbedRequest, deployment: Deployment) -> int:
         if not isinstance(one, str):
             bound += len(one)
             continue
-        counted = lane.count_tokens(deployment.upstream, one)
+        counted = counted_by(lane, deployment.upstream, one)
         bound += byte_length(one) if counted is None else counted
     return bound
 
@@ -118,7 +140,7 @@ def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
     total = 0
     for message in request.messages:
         for text in texts_of(message):
-            counted = lane.count_tokens(deployment.upstream, text)
+            counted = counted_by(lane, deployment.upstream, text)
             total += estimated_tokens(text) if counted is None else counted
         total += 4
     return total

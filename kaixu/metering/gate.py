@@ -137,8 +137,14 @@ class Gate:
         """
         lane, request = lane_of(ticket), ticket.request
         assert request is not None
-        async with limited(ticket), aclosing(lane.chat(request, ticket.wire)) as events:  # type: ignore[type-var]
-            async for event in events:
+        deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
+        async with understood(ticket), aclosing(lane.chat(request, ticket.wire)) as events:  # type: ignore[type-var]
+            while True:
+                # Around the lane's own work only: how long the reader takes with an event is the reader's.
+                async with asyncio.timeout_at(deadline):
+                    event = await anext(events, None)
+                if event is None:
+                    return
                 ticket.saw(event)
                 yield event
                 if ticket.over_budget:
@@ -206,9 +212,15 @@ def lane_of(ticket: Ticket) -> Lane:
 @asynccontextmanager
 async def limited(ticket: Ticket) -> AsyncIterator[None]:
     """The time that a call may take in all; what a plugin raises in it comes out as a `KaixuError`."""
+    async with understood(ticket), asyncio.timeout(ticket.wire.limits.total_s):
+        yield
+
+
+@asynccontextmanager
+async def understood(ticket: Ticket) -> AsyncIterator[None]:
+    """Whatever a plugin raises in it comes out as a `KaixuError`."""
     try:
-        async with asyncio.timeout(ticket.wire.limits.total_s):
-            yield
+        yield
     except (KaixuError, asyncio.CancelledError, GeneratorExit):
         raise
     except TimeoutError as error:
@@ -288,16 +300,18 @@ class Admission:
         ticket = self.ticket
         assert ticket is not None
         ticket.wire.close()
-        settlement = ticket.bill(outcome(ticket, error))
-        ticket.settlement = settlement
-        answer = self.gate.books.settle(settlement)
         try:
-            await finish(answer)
+            settlement = ticket.bill(outcome(ticket, error))
+            ticket.settlement = settlement
+            answer = self.gate.books.settle(settlement)
+            try:
+                await finish(answer)
+            finally:
+                if not answer.cancelled() and answer.exception() is None:
+                    ticket.figures = after(ticket, settlement, answer.result())
+                    self.gate.observer.settled(ticket, settlement)
         finally:
             self.gate.in_flight.pop(ticket, None)
-            if not answer.cancelled() and answer.exception() is None:
-                ticket.figures = after(ticket, settlement, answer.result())
-                self.gate.observer.settled(ticket, settlement)
 
 
 def outcome(ticket: Ticket, error: BaseException | None) -> str:

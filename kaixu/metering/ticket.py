@@ -20,24 +20,32 @@ from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .wire import TicketWire
 
-#: A token of any vendor carries at most about this many characters on average; a stream that has delivered more than
-#: its tokens could hold is surely over. Generous, so that no honest answer is ever cut.
-MOST_CHARACTERS_A_TOKEN = 12
+#: The longest tokens of any vendor (runs of blanks or dashes) have this many characters: a stream that has delivered
+#: more than its tokens could hold is surely over, so no honest answer is ever cut.
+MOST_CHARACTERS_A_TOKEN = 128
 
+#: What tokens carry at most on average where they are not such runs; told of a stream that also has more pieces than
+#: it may have tokens.
+USUAL_CHARACTERS_A_TOKEN = 12
 
 #: More tokens than any call can have; keeps sums of them far from the edge of 64 bits.
 MOST_TOKENS = 10**9
 
 
-def believable(usage: Usage) -> Usage:
-    """A vendor's figures, none below zero nor beyond all reason: they are multiplied with money."""
-    figures = (
+def figures_in(usage: Usage) -> tuple[int, int, int, int, int]:
+    """All that a usage counts."""
+    return (
         usage.input_tokens,
         usage.output_tokens,
         usage.cached_input_tokens,
         usage.cache_write_tokens,
         usage.reasoning_tokens,
     )
+
+
+def believable(usage: Usage) -> Usage:
+    """A vendor's figures, none below zero nor beyond all reason: they are multiplied with money."""
+    figures = figures_in(usage)
     if min(figures) >= 0 and max(figures) <= MOST_TOKENS:
         return usage
     inputs, outputs, cached, written, reasoned = (min(max(figure, 0), MOST_TOKENS) for figure in figures)
@@ -50,9 +58,11 @@ class Ticket:
     __slots__ = (
         "admitted_at",
         "ask",
-        "budget_length",
+        "budget_tokens",
+        "counted_tokens",
         "delivered_length",
         "delivered_other",
+        "delivered_pieces",
         "deployment",
         "end_reason",
         "figures",
@@ -94,7 +104,9 @@ class Ticket:
         self.usage: Usage | None = None
         self.delivered_length = 0  # characters, and how many of them are not ASCII
         self.delivered_other = 0
-        self.budget_length = 0 if request is None else request.max_tokens * request.n * MOST_CHARACTERS_A_TOKEN
+        self.delivered_pieces = 0
+        self.counted_tokens = 0  # how much of what was delivered the last usage has counted
+        self.budget_tokens = 0 if request is None else request.max_tokens * request.n
         self.finish_reason: str | None = None
         self.stop_sequence: str | None = None
         self.end_reason: str | None = None
@@ -117,25 +129,31 @@ class Ticket:
         return self.verdict.granted_nusd or 0
 
     def saw(self, event: ChatEvent) -> None:
-        """Take note of what the lane yielded: the last usage wins, text is counted in case none comes."""
+        """Take note of what the lane yielded: the last usage wins, text is counted in case none comes.
+
+        Raises `UnicodeEncodeError` for half a surrogate pair, which could not be sent on.
+        """
         if isinstance(event, ChatDelta | ReasoningDelta):
             text = event.text
         elif isinstance(event, ToolCallDelta):
             text = event.arguments + (event.name or "")
         elif isinstance(event, Usage):
-            self.usage = believable(event)
+            if self.usage is None or any(figures_in(event)):  # a later one without a figure says nothing
+                self.usage = believable(event)
+                self.counted_tokens = self.delivered_tokens
             return
         elif isinstance(event, Finish):
             self.finish_reason, self.stop_sequence = event.reason, event.stop_sequence
             return
         else:  # as the vendor said it; the same follows in the contract's words
             return
+        if not text.isascii():
+            text.encode()
+            self.delivered_other += sum(character > "\x7f" for character in text)
         if self.first_event_s is None:
             self.first_event_s = monotonic() - self.started
-        length = len(text)
-        self.delivered_length += length
-        if not text.isascii():
-            self.delivered_other += sum(character > "\x7f" for character in text)
+        self.delivered_length += len(text)
+        self.delivered_pieces += 1
 
     def embedding(self, inputs: Sequence[str | tuple[int, ...]]) -> Callable[[Usage], None]:
         """Inputs are on their way to the vendor; call what is returned with what they used.
@@ -167,13 +185,14 @@ class Ticket:
     @property
     def over_budget(self) -> bool:
         """Whether what was delivered has surely reached what was reserved."""
-        if self.delivered_length > self.budget_length:
+        most = USUAL_CHARACTERS_A_TOKEN if self.delivered_pieces > self.budget_tokens else MOST_CHARACTERS_A_TOKEN
+        if self.delivered_length > self.budget_tokens * most:
             return True
         usage = self.usage
         return (
             usage is not None
             and self.request is not None
-            and usage.output_tokens > self.request.max_tokens * self.request.n
+            and usage.output_tokens > self.budget_tokens
             and cost_nusd(usage, self.price) >= self.granted_nusd
         )
 
@@ -226,23 +245,26 @@ class Ticket:
         )
 
     def _ended_early(self, end_reason: str) -> bool:
-        """Whether usage that came early may miss what was made after it."""
+        """Whether usage that came early misses what was made after it."""
         usage = self.usage
-        if end_reason == "client_gone" and self.unanswered_tokens:
-            return True
-        return end_reason != "complete" and usage is not None and usage.output_tokens == 0 and self.delivered_tokens > 0
+        assert usage is not None
+        if end_reason == "complete":
+            # The vendor's last word, unless it forgot what we have seen.
+            return usage.output_tokens == 0 and self.delivered_tokens > 0
+        return self.unanswered_tokens > 0 or self.delivered_tokens > self.counted_tokens
 
     def _counted(self) -> Usage:
-        """The usage as far as we can count it ourselves."""
+        """The usage as far as we can count it ourselves: the vendor's, and what was delivered since."""
         request, deployment, seen = self.request, self.deployment, self.usage
         if request is None or deployment is None:
             seen = seen or Usage()
             tokens = seen.input_tokens + self.unanswered_tokens
             return msgspec.structs.replace(seen, input_tokens=tokens, estimated=True)
-        output = min(self.delivered_tokens, request.max_tokens * request.n)
-        if seen is not None and seen.input_tokens:
-            return msgspec.structs.replace(seen, output_tokens=max(seen.output_tokens, output), estimated=True)
-        return Usage(counted_input_tokens(request, deployment), output, estimated=True)
+        if seen is None or not seen.input_tokens:
+            output = min(self.delivered_tokens, self.budget_tokens)
+            return Usage(counted_input_tokens(request, deployment), output, estimated=True)
+        output = min(seen.output_tokens + self.delivered_tokens - self.counted_tokens, self.budget_tokens)
+        return msgspec.structs.replace(seen, output_tokens=max(seen.output_tokens, output), estimated=True)
 
     def hold(self) -> Hold:
         """The reservation as it was granted, to put it back should the database forget it."""
