@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -15,11 +18,14 @@ from kaixu.cli import app
 from kaixu.cli.lazy import COMMANDS
 from kaixu.config import document
 from kaixu.config.environment import Settings
-from kaixu.metering.verdict import ERRORS
+from kaixu.http.anthropic.errors import anthropic_error
+from kaixu.http.openai.errors import openai_error
 from kaixu.plugin import errors
 from kaixu.plugin.errors import KaixuError
 
 HERE = Path(__file__).parent
+#: Where errors are raised that clients see.
+CODE = (HERE.parent / "kaixu", HERE.parent / "plugins")
 SECTIONS = (
     ("The whole file", document.Document),
     ("`gateway:`", document.GatewaySection),
@@ -73,18 +79,44 @@ def environment() -> str:
     )
 
 
-def error_codes() -> str:
-    """Every error a client may get."""
-    rows = []
+def codes_of_classes() -> Iterator[tuple[str, int]]:
+    """The codes of the error tree, each with its status."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, KaixuError):
-            rows.append([str(kind.status), f"`{kind.code}`", (kind.__doc__ or "").splitlines()[0]])
-    return table(["status", "code", "meaning"], sorted(rows))
+            yield kind.code, kind.status
 
 
-def refusals() -> str:
-    """The codes that admission decides."""
-    return ", ".join(f"`{code}`" for code in ERRORS)
+def codes_of_calls() -> Iterator[tuple[str, int]]:
+    """The codes that are given where an error is raised, with the status of its class."""
+    for path in sorted(path for folder in CODE for path in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                kind = getattr(errors, name, None)
+                if isinstance(kind, type) and issubclass(kind, KaixuError):
+                    for given in node.keywords:
+                        if given.arg == "code" and isinstance(given.value, ast.Constant):
+                            yield str(given.value.value), kind.status
+
+
+def error_texts() -> dict[str, dict[str, str]]:
+    """What people wrote of each code."""
+    texts: dict[str, dict[str, str]] = yaml.safe_load((HERE / "errors.yaml").read_text(encoding="utf-8"))
+    return texts
+
+
+def error_codes() -> str:
+    """Every error a client may get, and what it becomes in OpenAI's and in Anthropic's shape."""
+    texts, rows = error_texts(), []
+    for code, status in sorted({*codes_of_classes(), *codes_of_calls()}, key=lambda one: (one[1], one[0])):
+        text = texts.get(code, {"means": "", "do": ""})
+        envelope = {"error": "", "code": code}
+        theirs, _ = openai_error(envelope, status)
+        others, sdk_status = anthropic_error(envelope, status)
+        shown = str(status) if status == sdk_status else f"{status}, {sdk_status} under `/v1`"
+        kinds = [f"`{theirs['error']['type']}`", f"`{others['error']['type']}`"]
+        rows.append([shown, f"`{code}`", text["means"], text["do"], *kinds])
+    return table(["status", "code", "meaning", "what to do", "OpenAI's `type`", "Anthropic's `type`"], rows)
 
 
 def command_list() -> str:
@@ -108,7 +140,6 @@ PARTS = {
     "configuration": configuration,
     "environment": environment,
     "errors": error_codes,
-    "refusals": refusals,
     "commands": command_list,
 }
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

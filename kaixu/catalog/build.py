@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from kaixu.config.document import Document, IntegrationSection, LaneSection, PluginSection
-from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
+from kaixu.config.mistakes import Mistake, did_you_mean
 from kaixu.config.price import rate_nusd
 from kaixu.config.read import Path_
 from kaixu.config.wording import mistakes_in
@@ -29,12 +29,21 @@ log = logging.getLogger(__name__)
 def build(document: Document, folder: Path, *, strict: bool = False) -> Catalog:
     """Open everything that `document` switches on; `folder` is where kaixu.yaml lies.
 
-    A plugin that fails is listed with its reason, and what depends on it answers 503.
     With `strict`, a mistake that a plugin finds in its section refuses the whole file:
     for a check, and for a reload, where there is an old one that serves.
 
     Raises `PluginError` where something that is `required: true` is not on, and, with
     `strict`, `ConfigError` with every mistake.
+    """
+    catalog = assemble(document, folder)
+    catalog.insist(strict=strict)
+    return catalog
+
+
+def assemble(document: Document, folder: Path) -> Catalog:
+    """`build`, whatever is wrong: for who must close the lanes of a catalog that is not good enough.
+
+    A plugin that fails is listed with its reason, and what depends on it answers 503.
     """
     build = Build(document, folder)
     catalog = build.catalog
@@ -46,9 +55,6 @@ def build(document: Document, folder: Path, *, strict: bool = False) -> Catalog:
         build.integration(name, integration_section)
     catalog.observers = [Observer(where, tell) for where, tell in build.loader.observers()]
     catalog.plugins = build.plugin_states()
-    if strict and catalog.mistakes:
-        raise ConfigError(catalog.mistakes)
-    catalog.insist()
     return catalog
 
 
@@ -160,7 +166,7 @@ class Build:
             outcome = self.failed((*path, "plugin") if section.plugin else path, error)
         else:
             options, outcome = self.options(path, section, integration.options)
-            if outcome.state == "on":
+            if outcome.state != "failed":
                 outcome = self.prices(path, section, integration) or outcome
             self.outcome(plugin, outcome)
         prices_nusd = {price: rate_nusd(dollars) for price, dollars in section.price.items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from kaixu.config.document import IntegrationSection, LaneSection, TimeoutSection
-from kaixu.config.mistakes import Mistake, did_you_mean
+from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
 from kaixu.config.price import Price
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
@@ -209,18 +209,45 @@ class Catalog:
                         state.reason = str(error)
         self.insist()
 
-    def insist(self) -> None:
-        """Raises `PluginError`, naming every section that is `required: true` and not on."""
-        sections: list[tuple[str, LaneState | IntegrationState]] = []
-        sections += [("lane", one) for one in self.lanes.values()]
-        sections += [("integration", one) for one in self.integrations.values()]
+    def sections(self) -> Iterator[tuple[str, LaneState | IntegrationState]]:
+        """Every section with its kind: "lane" or "integration"."""
+        for lane in self.lanes.values():
+            yield "lane", lane
+        for integration in self.integrations.values():
+            yield "integration", integration
+
+    def insist(self, *, strict: bool = False) -> None:
+        """Raises `PluginError`, naming every section that is `required: true` and not on.
+
+        With `strict`, `ConfigError` before that, if plugins found a mistake in kaixu.yaml.
+        """
+        if strict and self.mistakes:
+            raise ConfigError(self.mistakes)
         missing = [
             f"{kind} `{one.name}` is required and {one.state}: {one.reason}"
-            for kind, one in sections
+            for kind, one in self.sections()
             if one.section.required and one.state != "on"
         ]
         if missing:
             raise PluginError("\n".join(missing))
+
+    def insist_on(self, before: Catalog) -> None:
+        """Raises `PluginError`, naming everything that is on in `before` and has failed here."""
+        served = {(kind, one.name) for kind, one in before.sections() if one.state == "on"}
+        lost = [
+            f"{kind} `{one.name}` serves and would fail: {one.reason}"
+            for kind, one in self.sections()
+            if one.state == "failed" and (kind, one.name) in served
+        ]
+        loaded = {one.where for one in before.plugins if one.state == "on"}
+        said = "\n".join(lost)
+        lost += [
+            f"plugin `{one.name}` is loaded and would fail: {one.reason}"
+            for one in self.plugins
+            if one.state == "failed" and one.where in loaded and str(one.reason) not in said
+        ]
+        if lost:
+            raise PluginError("\n".join(lost))
 
     async def aclose(self) -> None:
         """Close every lane, whatever one of them raises."""

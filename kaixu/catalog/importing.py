@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,9 @@ from kaixu.plugin.errors import PluginError
 from .find import Found
 
 log = logging.getLogger(__name__)
+
+#: How the modules of plugin files are called.
+PREFIX = "kaixu_file_"
 
 
 def import_plugin(name: str, found: Found) -> ModuleType:
@@ -65,7 +70,25 @@ def import_file(found: Found) -> ModuleType:
     return module
 
 
+@contextmanager
+def put_back_on_failure() -> Iterator[None]:
+    """Where the block raises, the plugin files that were imported in it are forgotten for those from before."""
+    before = file_modules()
+    try:
+        yield
+    except BaseException:
+        for name in file_modules():
+            del sys.modules[name]
+        sys.modules.update(before)
+        raise
+
+
+def file_modules() -> dict[str, ModuleType]:
+    """The plugin files that are imported now, and what lies in their folders."""
+    return {name: module for name, module in list(sys.modules.items()) if name.startswith(PREFIX)}
+
+
 def module_name(file: Path) -> str:
     """A name for the module in `file`: readable, and like no other's."""
     stem = file.parent.name if file.name == "__init__.py" else file.stem
-    return f"kaixu_file_{stem}_{sha256(str(file).encode()).hexdigest()[:12]}"
+    return f"{PREFIX}{stem}_{sha256(str(file).encode()).hexdigest()[:12]}"

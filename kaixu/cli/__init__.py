@@ -28,3 +28,8 @@ def main() -> None:
         if error.hint:
             typer.echo(error.hint, err=True)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
+        sys.exit(1)

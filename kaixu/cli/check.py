@@ -8,32 +8,36 @@ from typing import Any
 
 import typer
 
-from kaixu.catalog.build import build
+from kaixu.catalog.build import assemble
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.document import Document, load
 from kaixu.config.environment import EnvironmentMistake, settings_from_environment
-from kaixu.config.mistakes import ConfigError
+from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.plugin.errors import PluginError
 
+from .examples import example
 from .failure import CommandFailed, fail
-from .report import print_record
+from .reloading import notes_of
+from .report import print_json, print_record
+from .servers import insist_on_server
 from .session import AsJson, Session, with_database
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(check)
+    app.command(epilog=example("check config/examples/minimal.yaml --no-database"))(check)
 
 
 def check(
+    file: Path = typer.Argument(None, help="The file; default: what KAIXU_CONFIG says."),
     as_json: AsJson = False,
     database: bool = typer.Option(True, help="Also look whether the database answers."),
 ) -> None:
     """Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."""
     wrong: list[str] = []
-    path = Path(os.environ.get("KAIXU_CONFIG") or "kaixu.yaml")
+    path = file or Path(os.environ.get("KAIXU_CONFIG") or "kaixu.yaml")
     try:
-        path = settings_from_environment().kaixu_config
+        path = file or settings_from_environment().kaixu_config
     except EnvironmentMistake as error:
         wrong.append(str(error))
         database = False  # it is not known where that is
@@ -45,8 +49,11 @@ def check(
         except CommandFailed as error:
             wrong.append(error.said)
     if wrong or catalog is None:
-        raise fail("\n".join(dict.fromkeys(wrong)))
+        if as_json:
+            print_json({"config": str(path), "wrong": wrong})
+        raise fail("\n".join(wrong))
     off = [f"{name} ({state.reason})" for name, state in catalog.lanes.items() if state.state == "off"]
+    notes = notes_of(catalog)
     record: dict[str, Any] = {
         "config": str(path),
         "lanes": len(catalog.lanes),
@@ -54,7 +61,9 @@ def check(
         "off": ", ".join(off) or None,
         "postgres": version,
     }
-    print_record(record, as_json=as_json)
+    print_record(record | ({"notes": notes} if as_json else {}), as_json=as_json)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
 
 
 async def server_version(session: Session) -> str:
@@ -63,40 +72,39 @@ async def server_version(session: Session) -> str:
 
 
 def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
-    """What the file switches on; all that is wrong with it, and with its plugins, is added to `wrong`."""
+    """What the file switches on; all that is wrong with it, and with its plugins, is added to `wrong`, each once."""
+    mistakes: list[Mistake] = []
+    document: Document | None
+    catalog: Catalog | None = None
+    usable = True
     try:
         document = load(path, os.environ)
     except ConfigError as error:
-        wrong += map(str, error.mistakes)
+        mistakes += error.mistakes
+        document, usable = error.rest, False
+    if document is not None:
+        catalog = assemble(document, path.resolve().parent)
+        mistakes += catalog.mistakes
+    wrong += map(str, sorted(set(mistakes)))
+    if catalog is not None:
+        add_failures(catalog, wrong)
+    if not usable or document is None or catalog is None:
         return None
-    folder = path.resolve().parent
     try:
-        catalog = build(document, folder)
+        insist_on_server(document.gateway.server)
+        catalog.insist()
     except PluginError as error:
-        wrong += [*mistakes_of(document, folder), *str(error).splitlines()]
+        said = "\n".join(wrong)
+        wrong += [line for line in str(error).splitlines() if line.partition(": ")[2] not in said]
         return None
-    wrong += map(str, sorted(catalog.mistakes))
-    said = "\n".join(wrong)
-    wrong += [
-        f"lane `{name}`: {state.reason}"
-        for name, state in catalog.lanes.items()
-        if state.state == "failed" and str(state.reason) not in said and f"lane `{name}`" not in said
-    ]
-    said = "\n".join(wrong)
-    wrong += [
-        f"plugin `{one.name}`: {one.reason}"
-        for one in catalog.plugins
-        if one.state == "failed" and str(one.reason) not in said
-    ]
     return catalog
 
 
-def mistakes_of(document: Document, folder: Path) -> list[str]:
-    """What plugins find wrong with the file, where something that is required keeps it from being used at all."""
-    try:
-        build(document, folder, strict=True)
-    except ConfigError as error:
-        return [str(mistake) for mistake in error.mistakes]
-    except PluginError:
-        pass
-    return []
+def add_failures(catalog: Catalog, wrong: list[str]) -> None:
+    """What failed and was not said yet."""
+    failed = [(f"{kind} `{one.name}`", one.reason) for kind, one in catalog.sections() if one.state == "failed"]
+    failed += [(f"plugin `{one.name}`", one.reason) for one in catalog.plugins if one.state == "failed"]
+    for what, reason in failed:
+        said = "\n".join(wrong)
+        if str(reason) not in said and what not in said:
+            wrong.append(f"{what}: {reason}")

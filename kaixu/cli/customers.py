@@ -11,10 +11,16 @@ from kaixu.accounts.topups import top_up
 from kaixu.config.price import nusd_of_cents, usd
 from kaixu.store import customers as store
 
+from .examples import example
+from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
 
 MOST_LISTED = 1000
+
+#: What `none` takes away. A customer always has a cap: 0 refuses every call.
+CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models"})
+
 commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
 
 
@@ -46,7 +52,7 @@ def record(row: store.Customer) -> dict[str, Any]:
     return shown
 
 
-@commands.command("list")
+@commands.command("list", epilog=example("customers list --json"))
 def list_customers(as_json: AsJson = False) -> None:
     """Newest first, with this month's figures."""
 
@@ -60,11 +66,13 @@ def list_customers(as_json: AsJson = False) -> None:
     print_rows(rows, as_json=as_json, title="customers")
 
 
-@commands.command()
+@commands.command(epilog=example("customers create ada@example.com --cap-cents 500"))
 def create(
-    email: str,
+    email: str = typer.Argument(help="Where the customer is reached; also its name in commands."),
     plan: str = typer.Option(None, help="Plan name."),
-    cap_cents: int = typer.Option(None, help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."),
+    cap_cents: int = typer.Option(
+        None, "--cap-cents", "--cap", help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Create a customer."""
@@ -82,19 +90,19 @@ def create(
     print_record(record(with_database(work)), as_json=as_json)
 
 
-@commands.command()
+@commands.command(epilog=example("customers change ada@example.com --seats 3 --providers none"))
 def change(
     customer: str = typer.Argument(help="Id or email."),
-    email: str = typer.Option(None),
-    plan: str = typer.Option(None),
-    cap_cents: int = typer.Option(None, help="Monthly cap in cents."),
-    seats: int = typer.Option(None, help="Device seats of each key; 0: no limit."),
+    email: str = typer.Option(None, help="A new address."),
+    plan: str = typer.Option(None, help="Plan name."),
+    cap_cents: int = typer.Option(None, "--cap-cents", "--cap", help="Monthly cap in cents."),
+    seats: str = typer.Option(None, metavar="N|none", help="Device seats of each key; 0 or none: no limit."),
     require_install_id: bool = typer.Option(None, help="Whether every call must name its device."),
-    providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' for all."),
-    models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}.'),
+    providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' or none: all."),
+    models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all.'),
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the next call goes by it."""
+    """Change what is given; the next call goes by it. `none` takes a limit away."""
     given = {
         "email": email,
         "plan_name": plan,
@@ -104,25 +112,25 @@ def change(
         "allowed_providers": providers,
         "allowed_models": models,
     }
-    print_record(record(changed(customer, {name: v for name, v in given.items() if v is not None})), as_json=as_json)
+    print_record(record(changed(customer, given_fields(given, clearable=CLEARABLE))), as_json=as_json)
 
 
-@commands.command()
+@commands.command(epilog=example("customers disable ada@example.com"))
 def disable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """Refuse every call of a customer, from the next one on."""
     print_record(record(changed(customer, {"is_active": False})), as_json=as_json)
 
 
-@commands.command()
+@commands.command(epilog=example("customers enable ada@example.com"))
 def enable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """Serve a customer again."""
     print_record(record(changed(customer, {"is_active": True})), as_json=as_json)
 
 
-@commands.command("top-up")
+@commands.command("top-up", epilog=example("customers top-up ada@example.com 500"))
 def top_up_customer(
-    amount_cents: int = typer.Argument(help="How much, in cents."),
     customer: str = typer.Argument(help="Id or email."),
+    amount_cents: int = typer.Argument(help="How much, in cents."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     idempotency_key: str = typer.Option(None, help="The same key again credits nothing."),
     as_json: AsJson = False,

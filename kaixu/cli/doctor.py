@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -14,10 +13,11 @@ from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
 from kaixu.store import state
 from kaixu.store.migrate import MigrationError
 from kaixu.store.partitions import month_after
-from kaixu.store.spool import read
 
 from .check import catalog_at
+from .examples import example
 from .failure import CommandFailed
+from .gateway_rows import Row, gateway_rows, row, spool_rows
 from .migrate import needed
 from .report import print_rows
 from .session import AsJson, Session, settings, with_database
@@ -28,31 +28,24 @@ OVERDUE_S = 60
 #: Holds and windows go by the database's clock, tokens by ours.
 MOST_SKEW_S = 5
 
-Row = dict[str, Any]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(doctor)
+    app.command(epilog=example("doctor --json"))(doctor)
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at secrets, database, schema, lanes, spool and reservations; exit 1 if something is wrong."""
+    """Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong."""
     given = settings()
     rows = [row("version", True, __version__), secrets_row(given)]
     try:
         rows += with_database(examine, migrated=False)
     except CommandFailed as error:
         rows.append(row("postgres", False, error.said))
-    rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home / "spool")]
+    rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home), *gateway_rows(given)]
     print_rows(rows, as_json=as_json)
     if any(one["state"] == "wrong" for one in rows):
         raise typer.Exit(1)
-
-
-def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
-    """One thing that was looked at: its state is "ok", "off" or "wrong"."""
-    return {"what": what, "state": "ok" if good else bad, "detail": detail}
 
 
 def secrets_row(given: Settings) -> Row:
@@ -122,12 +115,3 @@ def lane_rows(config: Path) -> Iterator[Row]:
         yield row(
             f"lane {name}", lane.state == "on", lane.reason or "on", bad="off" if lane.state == "off" else "wrong"
         )
-
-
-def spool_rows(spool: Path) -> Iterator[Row]:
-    """Settlements that are not in the database: spooled while it was away, or refused by it."""
-    waiting = sum(len(read(path)) for path in spool.glob("*.jsonl"))
-    yield row("spool", not waiting, f"{waiting} settlements wait to be written" if waiting else "empty", bad="off")
-    refused = spool / "refused"
-    kept = sum(len(read(path)) for path in refused.glob("*.jsonl"))
-    yield row("refused settlements", not kept, f"{kept} in {refused}" if kept else "none")

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from datetime import date
+from time import monotonic_ns
 from uuid import uuid4
 
 import asyncpg
-from quart import Quart
 
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
-from kaixu.config.document import Document, load
+from kaixu.config.document import GatewaySection, load
 from kaixu.config.environment import Secrets, Settings
-from kaixu.http.app import create_app
+from kaixu.config.mistakes import ConfigError
+from kaixu.http.app import Application, create_app
 from kaixu.http.core import Core
 from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
 from kaixu.metering.observers import Observers
 from kaixu.metering.recovery import Recovery
-from kaixu.metering.ticket import Ticket
 from kaixu.metering.wire import open_transport
-from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.ops.events import Monitor
 from kaixu.ops.tasks import Tasks, every
+from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.store.alerts import claim_alert
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
@@ -34,6 +36,10 @@ from kaixu.store.partitions import ensure_partitions
 from kaixu.store.pool import open_pool
 from kaixu.store.prices import price_version
 from kaixu.store.spool import Spool
+
+from .reloading import reload
+from .running import Claim, Reloaded
+from .servers import insist_on_server
 
 log = logging.getLogger(__name__)
 HOUR_S = 3600.0
@@ -48,14 +54,19 @@ class Gateway:
         self.tasks = Tasks()
         self.embedded: EmbeddedPostgres | None = None
         self.reloading = asyncio.Lock()
+        self.retired: list[Catalog] = []  # swapped out by a reload; calls that began before it still use them
+        self.folder: Claim | None = None  # where commands look for this process, if there is such a place
+        self.stop_at: float | None = None  # by the loop's clock: the end of running calls' grace
         self.pool: asyncpg.Pool
         self.core: Core
-        self.app: Quart
+        self.app: Application
+        self.started_with: GatewaySection
 
     async def open(self) -> None:
         """Database, schema, plugins, prices, gate, application; in this order. Raises what keeps it from serving."""
         settings = self.settings
         document = load(settings.kaixu_config, os.environ)
+        insist_on_server(document.gateway.server)
         catalog = build(document, settings.kaixu_config.resolve().parent)
         if settings.database_url is None:
             self.embedded = EmbeddedPostgres(settings.kaixu_home)
@@ -102,7 +113,12 @@ class Gateway:
         gate.price_ids = await self.price_ids(catalog)
         self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway)
         await books.replay()
-        await catalog.start()
+        try:
+            await catalog.start()
+        except PluginError:
+            await catalog.aclose()  # those that did start
+            raise
+        self.started_with = document.gateway
         self.app = create_app(self.core)
         self.recovery = Recovery(
             gate,
@@ -140,40 +156,52 @@ class Gateway:
             if one.price is not None
         }
 
-    async def reload(self) -> None:
-        """Swap in a changed kaixu.yaml. Raises what is wrong with it, and then the old one stays.
+    async def reload(self) -> Reloaded:
+        """Swap in a changed kaixu.yaml, see `reloading`; how that went is left for `kaixu reload`.
 
-        Calls in flight keep their lanes; those are closed when the last has settled.
+        Raises what is wrong with it, and then the old one stays.
         """
         async with self.reloading:
-            document: Document = load(self.settings.kaixu_config, os.environ)
-            catalog = build(document, self.settings.kaixu_config.resolve().parent, strict=True)
-            prices = await self.price_ids(catalog)
-            await catalog.start()
-            old, running = self.core.catalog, set(self.core.gate.in_flight)
-            self.core.gate.price_ids |= prices  # a call on its way may still want an old model
-            self.core.gate.max_in_flight = document.gateway.max_in_flight
-            self.core.catalog = catalog
-            self.core.gateway = document.gateway
-            self.recovery.charge_lost = document.gateway.on_lost == "charge"
-            self.core.monitor.record(MonitorEvent(kind="reload"))
-            log.warning("kaixu.yaml was reloaded: %d lanes", len(catalog.lanes))
-            self.tasks.spawn(self.retire(old, running), "retire lanes")
+            began_ns = monotonic_ns()
+            outcome = Reloaded(os.getpid(), began_ns, refused="something went wrong; see the gateway's log")
+            try:
+                outcome = await reload(self, began_ns)
+            except (ConfigError, PluginError, KaixuError) as error:
+                outcome = Reloaded(os.getpid(), began_ns, refused=str(error))
+                raise
+            finally:
+                if self.folder is not None:
+                    self.folder.told(outcome)
+            return outcome
 
-    async def retire(self, catalog: Catalog, running: set[Ticket]) -> None:
-        """Close the lanes of an old catalog once its calls are over."""
-        await asyncio.sleep(1)  # a request that has resolved its model may be on its way to the gate
-        while not running.isdisjoint(self.core.gate.in_flight):  # noqa: ASYNC110 - nothing is in a hurry here
-            await asyncio.sleep(0.5)
-        await catalog.aclose()
+    def stop_soon(self) -> None:
+        """Admit nothing new; from now on running calls have their grace."""
+        self.core.gate.stopping = True
+        self.stop_at = asyncio.get_running_loop().time() + self.core.gateway.grace_s
+
+    async def drained(self) -> None:
+        """Return when no call runs any more, or when their grace is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self.stop_at):
+                await self.core.gate.idle()
 
     async def close(self) -> None:
-        """After the last call: background tasks, lanes, wires, monitor, pool; the database last."""
+        """After the last call: background tasks, lanes, wires, monitor, pool; the database last.
+
+        A call that is read to its end without its client hangs on no connection: it is waited for here.
+        """
+        if self.stop_at is not None:
+            await self.drained()
         await self.core.gate.stop()
         await self.tasks.stop()
-        await self.core.catalog.aclose()
+        for catalog in [self.core.catalog, *self.retired]:
+            await catalog.aclose()
         await self.core.gate.transport.aclose()
         await self.core.monitor.flush()
+        await self.close_pool()
+
+    async def close_pool(self) -> None:
+        """Leave the database."""
         try:
             await asyncio.wait_for(self.pool.close(), 10)
         except (TimeoutError, asyncpg.InterfaceError, OSError):

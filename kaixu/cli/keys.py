@@ -11,10 +11,18 @@ from kaixu.accounts.customers import find_customer
 from kaixu.config.price import usd
 from kaixu.store import keys as store
 
+from .examples import example
+from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
 
 MOST_LISTED = 1000
+
+#: What `none` takes away: then the customer's limit is the key's, or the gateway's default.
+CLEARABLE = frozenset(
+    {"monthly_cap_cents", "rpm_limit", "rpd_limit", "max_devices", "allowed_providers", "allowed_models"}
+)
+
 commands = typer.Typer(no_args_is_help=True, help="Virtual keys: list, create, change, rotate, revoke, unrevoke.")
 
 
@@ -46,10 +54,10 @@ def record(row: store.Key) -> dict[str, Any]:
 
 def fields(
     label: str | None,
-    cap_cents: int | None,
-    rpm: int | None,
-    rpd: int | None,
-    seats: int | None,
+    cap_cents: str | None,
+    rpm: str | None,
+    rpd: str | None,
+    seats: str | None,
     require_install_id: bool | None,
     providers: str | None,
     models: str | None,
@@ -65,20 +73,23 @@ def fields(
         "allowed_providers": providers,
         "allowed_models": models,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return given_fields(given, clearable=CLEARABLE)
 
 
+KeyId = typer.Argument(help="The key's id, as `kaixu keys list` shows it.")
 Label = typer.Option(None, help="What the key is for.")
-Cap = typer.Option(None, "--cap-cents", help="Monthly cap of the key in cents, a hard value of its own.")
-Rpm = typer.Option(None, help="Requests a minute.")
-Rpd = typer.Option(None, help="Requests a day.")
-Seats = typer.Option(None, help="Device seats; 0: no limit.")
+Cap = typer.Option(
+    None, "--cap-cents", "--cap", metavar="CENTS|none", help="Monthly cap of the key in cents, besides its customer's."
+)
+Rpm = typer.Option(None, metavar="N|none", help="Requests a minute; none: DEFAULT_RPM_LIMIT.")
+Rpd = typer.Option(None, metavar="N|none", help="Requests a day.")
+Seats = typer.Option(None, metavar="N|none", help="Device seats; 0: no limit; none: as the customer's.")
 Require = typer.Option(None, help="Whether every call must name its device.")
-Providers = typer.Option(None, help="Allowed providers, comma-separated; narrows the customer's.")
-Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}.')
+Providers = typer.Option(None, help="Allowed providers, comma-separated; narrows the customer's; none: no narrowing.")
+Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: no narrowing.')
 
 
-@commands.command("list")
+@commands.command("list", epilog=example("keys list ada@example.com"))
 def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """A customer's keys, newest first, with this month's figures."""
 
@@ -93,15 +104,15 @@ def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJs
     print_rows(rows, as_json=as_json, title="keys")
 
 
-@commands.command()
+@commands.command(epilog=example("keys create ada@example.com --label laptop --rpm 10"))
 def create(
     customer: str = typer.Argument(help="Id or email."),
     role: str = typer.Option("deployer", help="viewer, deployer, admin or owner."),
     label: str = Label,
-    cap_cents: int = Cap,
-    rpm: int = Rpm,
-    rpd: int = Rpd,
-    seats: int = Seats,
+    cap_cents: str = Cap,
+    rpm: str = Rpm,
+    rpd: str = Rpd,
+    seats: str = Seats,
     require_install_id: bool = Require,
     providers: str = Providers,
     models: str = Models,
@@ -120,26 +131,31 @@ def create(
     print_record({"key": made.key} | record(made.row), as_json=as_json)
 
 
-@commands.command()
+@commands.command(epilog=example("keys change 7 --cap-cents 250 --rpm none"))
 def change(
-    key_id: int,
+    key_id: int = KeyId,
     label: str = Label,
-    cap_cents: int = Cap,
-    rpm: int = Rpm,
-    rpd: int = Rpd,
-    seats: int = Seats,
+    cap_cents: str = Cap,
+    rpm: str = Rpm,
+    rpd: str = Rpd,
+    seats: str = Seats,
     require_install_id: bool = Require,
+    install_id_as_customer: bool = typer.Option(
+        False, "--install-id-as-customer", help="The customer says again whether calls must name their device."
+    ),
     providers: str = Providers,
     models: str = Models,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the next call goes by it."""
+    """Change what is given; the next call goes by it. `none` takes a limit away."""
     given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models)
+    if install_id_as_customer:
+        given["require_install_id"] = None
     print_record(record(changed(key_id, given)), as_json=as_json)
 
 
-@commands.command()
-def rotate(key_id: int, as_json: AsJson = False) -> None:
+@commands.command(epilog=example("keys rotate 7"))
+def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Put a new key in the place of an old one: settings and spend stay, the old one is revoked."""
 
     async def work(session: Session) -> rules.MadeKey:
@@ -151,14 +167,14 @@ def rotate(key_id: int, as_json: AsJson = False) -> None:
     print_record({"key": made.key} | record(made.row), as_json=as_json)
 
 
-@commands.command()
-def revoke(key_id: int, as_json: AsJson = False) -> None:
+@commands.command(epilog=example("keys revoke 7"))
+def revoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Refuse a key, from the next call on."""
     print_record(record(changed(key_id, {"revoked": True})), as_json=as_json)
 
 
-@commands.command()
-def unrevoke(key_id: int, as_json: AsJson = False) -> None:
+@commands.command(epilog=example("keys unrevoke 7"))
+def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Let a revoked key live again."""
     print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
 

@@ -10,17 +10,18 @@ from typer.core import TyperCommand, TyperGroup
 #: Command → its module and its sentence; the module's `register(app)` adds the command, or the group of commands.
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the gateway."),
-    "reload": ("serve", "Have the running gateway read kaixu.yaml again."),
+    "reload": ("reload", "Have the running gateway read kaixu.yaml again."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
     "migrate": ("migrate", "Apply what the database lacks; safe to run from any number of machines at once."),
     "doctor": (
         "doctor",
-        "Look at secrets, database, schema, lanes, spool and reservations; exit 1 if something is wrong.",
+        "Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong.",
     ),
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
     "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
     "prices": ("prices", "Prices: what every model costs and earns, and the vendors' list prices that come along."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
+    "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
     "usage": ("usage", "Usage: a customer's month, and one call taken apart."),
 }

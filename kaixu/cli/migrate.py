@@ -8,13 +8,14 @@ from kaixu.store.migrate import migrate as apply
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.query import Session as Connection
 
+from .examples import example
 from .report import print_rows
 from .session import AsJson, Session, with_database
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(migrate)
+    app.command(epilog=example("migrate --dry-run"))(migrate)
 
 
 def migrate(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from .examples import example
 from .report import print_rows
 from .session import AsJson, catalog_of, settings
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(plugins)
+    app.command(epilog=example("plugins --json"))(plugins)
 
 
 def plugins(as_json: AsJson = False) -> None:

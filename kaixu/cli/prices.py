@@ -12,6 +12,7 @@ from kaixu.config.mistakes import ConfigError, did_you_mean
 from kaixu.config.price import Price, usd
 from kaixu.config.price_list import ListedPrice, packaged, read_price_list
 
+from .examples import example
 from .failure import fail
 from .report import print_rows
 from .session import AsJson, settings
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="prices")
 
 
-@commands.command()
+@commands.command(epilog=example("prices check"))
 def check(as_json: AsJson = False) -> None:
     """Every model's price, cost and margin; exit 1 if something is priced below its cost."""
     rows = [
@@ -49,7 +50,7 @@ def check(as_json: AsJson = False) -> None:
         raise fail(f"priced below cost: {'; '.join(losses)}", hint="Raise `price`, or write what you pay as `cost`.")
 
 
-@commands.command("list")
+@commands.command("list", epilog=example("prices list openai"))
 def list_prices(
     vendor: str = typer.Argument(None, help="The name of a list; default: all lists."), as_json: AsJson = False
 ) -> None:

@@ -8,6 +8,7 @@ from kaixu.accounts import fields
 from kaixu.accounts.reconcile import Reconciled
 from kaixu.accounts.reconcile import reconcile as prove
 
+from .examples import example
 from .failure import fail
 from .report import print_json, print_record, print_rows
 from .session import AsJson, Session, with_database
@@ -18,7 +19,7 @@ MOST_SHOWN = 20
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(reconcile)
+    app.command(epilog=example("reconcile --month 2026-11"))(reconcile)
 
 
 def reconcile(

@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import typer
 
+#: Of a table that nobody looks at in a terminal.
+MOST_COLUMNS = 100_000
+
 
 def print_json(value: Any) -> None:
     """JSON on stdout, and nothing else there."""
@@ -15,7 +18,10 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None) -> None:
-    """Rows with the same columns. Money is text already; None is shown as a dash."""
+    """Rows with the same columns. Money is text already; None is shown as a dash.
+
+    A terminal folds what is too wide for it; in a pipe a row is a line, however long.
+    """
     if as_json:
         print_json(rows)
         return
@@ -30,7 +36,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = MOST_COLUMNS
+    console.print(table)
 
 
 def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:

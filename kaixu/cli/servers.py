@@ -6,18 +6,35 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+
+from kaixu.http.app import Application
 from kaixu.plugin.errors import PluginError
 
-from .gateway import Gateway
+if TYPE_CHECKING:
+    from .gateway import Gateway
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
 
+#: How long closing may take once no call runs: settlements, lanes, the pool.
+CLOSE_S = 60
+
+#: Granian holds back connections beyond these; how many calls run at one time is the gate's to say.
+MOST_CONNECTIONS = 100_000
+
+#: The head of a request, at most; it is also the largest piece of a body that is read at one time.
+MOST_HEAD_BYTES = 64 * 1024
+
+#: How long replies that are made may take to leave.
+LAST_WORDS_S = 5.0
+
 #: Returns when the server shall stop; nothing new is admitted from then on.
 UntilStopped = Callable[[], Awaitable[None]]
-Serve = Callable[[Gateway, str, int, UntilStopped], Awaitable[None]]
+Serve = Callable[["Gateway", str, int, UntilStopped], Awaitable[None]]
 
 
 async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: UntilStopped) -> None:
@@ -26,49 +43,98 @@ async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: Until
     from hypercorn.config import Config
 
     config = Config()
-    config.bind = [f"{host}:{port}"]
-    config.graceful_timeout = float(gateway.core.gateway.grace_s)
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
     config.backlog = BACKLOG
     gateway.app.after_serving(gateway.close)
-    await serve(gateway.app, config, shutdown_trigger=until_stopped)
+
+    async def stopped() -> None:
+        await until_stopped()
+        grace_s = gateway.core.gateway.grace_s
+        config.graceful_timeout = float(grace_s)
+        config.shutdown_timeout = float(grace_s + CLOSE_S)  # calls without a connection have their grace in `close`
+
+    await serve(gateway.app, config, shutdown_trigger=stopped)
 
 
 async def granian(gateway: Gateway, host: str, port: int, until_stopped: UntilStopped) -> None:
     """Serve with Granian. Raises `OSError` where it cannot listen; then the gateway is still open."""
-    if find_spec("granian") is None:
-        raise PluginError("`server: granian` needs the package: pip install 'kaixu[granian]'")
     from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
     # Granian listens in a thread of its own and only logs where it cannot: tried here first, to fail in one line.
     probe = await asyncio.start_server(lambda *_: None, host, port)
     probe.close()
     await probe.wait_closed()
+    app = Counted(gateway.app)
     server = Server(
-        gateway.app,
+        app,
         address=host,
         port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD_BYTES),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=gateway.core.gateway.max_in_flight + BACKLOG,
+        backpressure=MOST_CONNECTIONS,
         log_enabled=False,
     )
     serving = asyncio.ensure_future(server.serve())
     stopping = asyncio.ensure_future(until_stopped())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(gateway.core.gate.idle(), gateway.core.gateway.grace_s)
-    await gateway.core.gate.stop()
-    server.stop()  # type: ignore[no-untyped-call]
-    await asyncio.wait([serving], timeout=5)
     stopping.cancel()
+    if serving.done():
+        gateway.stop_soon()
+        await gateway.close()
+        serving.result()
+        raise PluginError("Granian has stopped serving by itself")
+    # It listens to the end, and what comes meanwhile is told that the gateway is leaving.
+    await gateway.drained()
+    await gateway.core.gate.stop()
+    await app.finished(LAST_WORDS_S)
+    server.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait([serving], timeout=LAST_WORDS_S)
     await gateway.close()
 
 
+class Counted:
+    """An application, and how many exchanges of it are not over."""
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+        self.running = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """One exchange."""
+        self.running += 1
+        self.idle.clear()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.running -= 1
+            if not self.running:
+                self.idle.set()
+
+    async def finished(self, most_s: float) -> None:
+        """Return when all are over, or after `most_s`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.idle.wait(), most_s)
+
+
 SERVERS: dict[str, Serve] = {"hypercorn": hypercorn, "granian": granian}
+
+
+def insist_on_server(name: str) -> None:
+    """Raises `PluginError` where the server that `gateway.server` names is not installed."""
+    try:
+        import_module(name)
+    except ImportError as error:
+        raise PluginError(
+            f"`server: {name}` needs a package that is not installed: pip install 'kaixu[{name}]'"
+        ) from error

@@ -12,6 +12,7 @@ from kaixu.accounts.explain import explain as taken_apart
 from kaixu.accounts.usage import CustomerUsage, customer_usage
 from kaixu.config.price import usd
 
+from .examples import example
 from .report import print_json, print_record, print_rows
 from .session import AsJson, Session, with_database
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="usage")
 
 
-@commands.command()
+@commands.command(epilog=example("usage show ada@example.com --month 2026-11"))
 def show(
     customer: str = typer.Argument(help="Id or email."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
@@ -79,7 +80,7 @@ def show(
     print_rows(events[:20], as_json=False, title="\nnewest calls")
 
 
-@commands.command()
+@commands.command(epilog=example("usage explain 4711"))
 def explain(
     event: str = typer.Argument(help="An event's number, its ticket, or a request id."),
     as_json: AsJson = False,

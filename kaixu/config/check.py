@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from .document import Document, IntegrationSection, LaneSection, Listed
+from .document import Document, IntegrationSection, LaneSection, Listed, ModelSection
 from .mistakes import ConfigError
 from .price_list import PriceLists
 from .read import Path_, Reading
@@ -36,13 +37,44 @@ def check(reading: Reading, folder: Path = Path()) -> Document:
     check_names(reading, value)
     check_prices(reading, value)
     if reading.mistakes or document is None:
-        raise ConfigError(reading.mistakes)
+        raise ConfigError(reading.mistakes, rest_of(reading, value))
     document._reading = reading
     for path, variable in reading.unset.items():
-        switch_off(document, path, variable)
+        switch_off(document, path, f"{variable} is not set")
     for (_, lane, _, model, kind), source in listed.items():
         getattr(document.lanes[lane].models[model], kind)._listed = source
     return document
+
+
+def rest_of(reading: Reading, value: dict[str, Any]) -> Document:
+    """What can be read of a file with mistakes: the plugins it names and the fields that are theirs. All is off."""
+    lanes = {name: rest_of_lane(lane) for name, lane in entries(value.get("lanes")) if is_plugin(lane.get("plugin"))}
+    integrations = {}
+    for name, section in entries(value.get("integrations")):
+        with suppress(ValidationError):
+            integrations[name] = IntegrationSection.model_validate(section)
+    listed = value.get("plugins")
+    plugins = [one for one in listed if is_plugin(one)] if isinstance(listed, list) else []
+    document = Document.model_construct(lanes=lanes, integrations=integrations, plugins=plugins)
+    document._reading = reading
+    for path in (*(("lanes", name) for name in lanes), *(("integrations", name) for name in integrations)):
+        switch_off(document, path, "the file has mistakes")
+    return document
+
+
+def rest_of_lane(lane: dict[str, Any]) -> LaneSection:
+    """A lane's plugin, its fields, and those of its models that are right."""
+    models = {}
+    for name, model in entries(lane.get("models")):
+        with suppress(ValidationError):
+            models[name] = ModelSection.model_validate(model)
+    own = {name: inside for name, inside in lane.items() if name not in LaneSection.model_fields}
+    return LaneSection.model_construct(plugin=lane["plugin"], models=models, **own)
+
+
+def is_plugin(value: object) -> bool:
+    """Whether it can be a plugin's name."""
+    return isinstance(value, str) and bool(value)
 
 
 def settled(reading: Reading) -> dict[str, Any]:
@@ -85,13 +117,13 @@ def drop(value: Any, path: Path_) -> None:
         value.pop(str(path[-1]), None)
 
 
-def switch_off(document: Document, path: Path_, variable: str) -> None:
-    """The section around `path` is off: a variable that it asks for is not set."""
+def switch_off(document: Document, path: Path_, why: str) -> None:
+    """The section around `path` is off."""
     sections: dict[str, LaneSection] | dict[str, IntegrationSection]
     sections = document.lanes if path[0] == "lanes" else document.integrations
     section = sections[str(path[1])]
     if section._off is None:
-        section._off = f"{variable} is not set"
+        section._off = why
 
 
 def check_names(reading: Reading, value: dict[str, Any]) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .document import Document
 
 
 @dataclass(frozen=True, order=True)
@@ -35,10 +39,14 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `mistakes` holds everything that is wrong with it, in order."""
+    """The configuration cannot be used. `mistakes` holds everything that is wrong with it, in order.
 
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+    `rest` is what it says all the same, every section off: in there plugins may find more mistakes.
+    """
+
+    def __init__(self, mistakes: Iterable[Mistake], rest: Document | None = None) -> None:
         self.mistakes = sorted(set(mistakes))
+        self.rest = rest
         super().__init__("\n".join(map(str, self.mistakes)))
 
 

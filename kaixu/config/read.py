@@ -68,6 +68,8 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Reading:
             content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         fail(Place(str(path), 1, 1), "there is no such file")
+    except IsADirectoryError:
+        fail(Place(str(path), 1, 1), "this is a folder; name the file in it")
     except OSError as error:
         fail(Place(str(path), 1, 1), f"the file cannot be read: {error.strerror}")
     if len(content) > MOST_BYTES:

@@ -47,6 +47,11 @@ class Application(Quart):
         else:
             await super().asgi_app(scope, receive, send)
 
+    def adopt(self, core: Core) -> None:
+        """Go by `core.gateway` as it is now, where that is not asked for each call."""
+        self.edge.allow(origins_of(core.settings.allowed_origins, core.gateway.allow_origins))
+        self.config["MAX_CONTENT_LENGTH"] = core.gateway.body_limit_bytes
+
     async def preprocess_request(self, request_context: Any = None) -> Any:
         """Give the request its id; answer a preflight at once."""
         asked = current_request()
@@ -66,9 +71,9 @@ def current_request() -> Request:
     return current
 
 
-def create_app(core: Core) -> Quart:
+def create_app(core: Core) -> Application:
     """An application around an opened gateway."""
-    edge = Edge(origins_of(core.settings.allowed_origins, core.gateway.allow_origins))
+    edge = Edge(frozenset())
     failures = errors.Failures(core.monitor)
     doors = Doors(edge, failures, lambda: core.gateway.body_limit_bytes)
     for door in (
@@ -81,7 +86,7 @@ def create_app(core: Core) -> Quart:
     ):
         doors.add(door)
     app = Application(edge, doors)
-    app.config["MAX_CONTENT_LENGTH"] = core.gateway.body_limit_bytes
+    app.adopt(core)
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.strict_slashes = False

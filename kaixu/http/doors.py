@@ -7,6 +7,7 @@ gives a `Reply`; everything else of the application is ordinary Quart.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -27,7 +28,11 @@ from .errors import Failures, Shape, envelope_as_it_is
 from .incoming import Incoming, headers_of, request_id_of
 from .reply import Reply
 
+log = logging.getLogger(__name__)
 Handler = Callable[[Incoming], Awaitable[Reply]]
+
+#: A reader that takes nothing for this long is given up: its call holds money, a vendor's stream and a place here.
+LONGEST_STALL_S = 300.0
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -131,7 +136,12 @@ class Doors:
                 await send(piece(body, more=False))
                 return
             async for data in body:
-                await send(piece(data, more=True))
+                try:
+                    async with asyncio.timeout(LONGEST_STALL_S):
+                        await send(piece(data, more=True))
+                except TimeoutError:
+                    log.warning("stream %s: its reader took nothing for %g s", asked.request_id, LONGEST_STALL_S)
+                    return
         finally:
             if not isinstance(body, bytes):
                 await body.aclose()

@@ -30,6 +30,10 @@ class Edge:
     """What every reply gets, whatever made it. `origins`: who may call from a browser."""
 
     def __init__(self, origins: frozenset[str]) -> None:
+        self.allow(origins)
+
+    def allow(self, origins: frozenset[str]) -> None:
+        """From now on these may call from a browser."""
         self.origins = origins
         self.everyone = "*" in origins
 

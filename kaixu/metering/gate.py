@@ -79,7 +79,7 @@ class Gate:
         self.observer = observer
         self.max_in_flight = max_in_flight
         self.in_flight: dict[Ticket, asyncio.Task[object] | None] = {}
-        self.entering = 0
+        self.admitting: set[Admission] = set()
         self.stopping = False
         self.price_ids: dict[tuple[str, str], int] = {}
 
@@ -181,6 +181,16 @@ class Gate:
                 raise errors.exceptions[0] from errors
             return [vector for task in tasks for vector in task.result()]
 
+    @property
+    def entering(self) -> int:
+        """How many calls wait for their admission."""
+        return len(self.admitting)
+
+    def calls(self) -> list[Deployment]:
+        """The deployments of all calls that run or wait for their admission."""
+        running = [ticket.deployment for ticket in self.in_flight if ticket.deployment is not None]
+        return running + [admission.deployment for admission in self.admitting]
+
     def holds(self) -> list[Hold]:
         """The reservations of all running calls."""
         return [ticket.hold() for ticket in self.in_flight]
@@ -251,7 +261,7 @@ class Admission:
     async def __aenter__(self) -> Ticket:
         """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything."""
         gate = self.gate
-        gate.entering += 1
+        gate.admitting.add(self)
         try:
             answer = gate.books.admit(self.ask)
             try:
@@ -261,7 +271,7 @@ class Admission:
                 answer.add_done_callback(self._give_back)
                 raise
         finally:
-            gate.entering -= 1
+            gate.admitting.discard(self)
         if verdict.refused is not None:
             raise refusal_of(verdict, self.ask)
         self.ticket = self._ticket(verdict)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from email.utils import parsedate_to_datetime
-from time import time
+from contextvars import ContextVar
 from types import TracebackType
 
 import aiohttp
 import httpx
 import tenacity
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
-from kaixu.plugin.errors import (
-    KaixuError,
-    TicketClosed,
-    UpstreamBusy,
-    UpstreamError,
-    UpstreamRejected,
-    UpstreamTimeout,
-)
+from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamRejected, UpstreamTimeout
+from kaixu.plugin.refusals import refusal, retry_after
+
+from .vendor_response import Paced, readable
 
 log = logging.getLogger(__name__)
 
 #: The longest a vendor's `retry-after` makes us wait before the next try; longer ones go to the client.
 LONGEST_WAIT_S = 5.0
-RETRIED_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-REJECTED_STATUSES = frozenset({400, 404, 413, 415, 422})
+
+#: What a connection raises that was never made: nothing of the request can have left.
+UNREACHED = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Limits:
@@ -43,7 +41,35 @@ class Limits:
         self.between_bytes_s = between_bytes_s
         self.total_s = total_s
         self.retries = retries
-        self.extensions = {"timeout": {"connect": connect_s, "read": between_bytes_s, "pool": None}}
+        # The transport has one limit for every read; the narrower of the two is kept here (`attempt`) or by `Paced`.
+        read_s = max(first_byte_s, between_bytes_s)
+        self.extensions = {"timeout": {"connect": connect_s, "read": read_s, "pool": None}}
+
+
+class Progress:
+    """How far one try has come. `connecting`: it waits for a connection, so nothing of it can have left."""
+
+    __slots__ = ("connecting",)
+
+    def __init__(self) -> None:
+        self.connecting = False
+
+
+#: Of the try that the running task makes: between it and the connector there is nothing that could carry it.
+PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+class Connector(aiohttp.TCPConnector):
+    """The pool of connections; it tells a try's `Progress`."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        progress = PROGRESS.get() or Progress()
+        progress.connecting = True
+        connection = await super().connect(req, traces, timeout)
+        progress.connecting = False
+        return connection
 
 
 def open_transport() -> AiohttpTransport:
@@ -51,7 +77,7 @@ def open_transport() -> AiohttpTransport:
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30, ssl=transport.ssl_context),
+            connector=Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=30, ssl=transport.ssl_context),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept-Encoding", "User-Agent", "Accept", "Content-Type"),
             requote_redirect_url=False,
@@ -62,16 +88,21 @@ def open_transport() -> AiohttpTransport:
 
 
 class TicketWire:
-    """The wire of one ticket. `used`: something was sent, so the vendor may have worked on it."""
+    """The wire of one ticket."""
 
-    __slots__ = ("closed", "limits", "transport", "tries", "used")
+    __slots__ = ("closed", "limits", "maybe_accepted", "transport", "tries")
 
     def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits) -> None:
         self.transport = transport
         self.limits = limits
         self.closed = False
-        self.used = False
+        self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
+
+    @property
+    def used(self) -> bool:
+        """Whether a vendor may have worked on what was sent: one that was not reached, or that refused, has not."""
+        return self.maybe_accepted > 0
 
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
@@ -111,25 +142,41 @@ class TicketWire:
         """Send once. Raises an `UpstreamError` for anything but success."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
-        self.used = True
+        self.maybe_accepted += 1
         self.tries += 1
-        if not request.extensions:
-            request.extensions = self.limits.extensions
+        limits = self.limits
+        request.extensions = {**request.extensions, **limits.extensions}
+        request.headers["accept-encoding"] = "identity"
+        first_by = asyncio.get_running_loop().time() + limits.first_byte_s
+        progress = Progress()
+        PROGRESS.set(progress)
         try:
-            if self.limits.first_byte_s < self.limits.between_bytes_s:
-                async with asyncio.timeout(self.limits.first_byte_s):
+            if limits.first_byte_s < limits.between_bytes_s:
+                async with asyncio.timeout_at(first_by):
                     response = await self.transport.handle_async_request(request)
-            else:  # then the limit between two pieces, which the transport keeps, is the narrower one
+            else:  # then it is the transport's own limit
                 response = await self.transport.handle_async_request(request)
-        except TimeoutError as error:
-            raise UpstreamTimeout(f"the vendor did not answer within {self.limits.first_byte_s:g} s") from error
-        except httpx.HTTPError as error:
-            raise translated(error) from error
+        except BaseException as error:
+            if progress.connecting or unreached(error):
+                self.maybe_accepted -= 1
+            if isinstance(error, TimeoutError):
+                raise UpstreamTimeout(f"the vendor did not answer within {limits.first_byte_s:g} s") from error
+            if isinstance(error, httpx.HTTPError | aiohttp.ClientError):
+                raise translated(error) from error
+            raise
         status = response.status_code
         if 200 <= status < 300:
-            return response
+            if limits.first_byte_s > limits.between_bytes_s:
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                response.stream = Paced(response.stream, first_by, limits.between_bytes_s)
+            try:
+                return readable(response, request)
+            except UpstreamError:
+                await response.aclose()
+                raise
+        self.maybe_accepted -= 1
         retry_after_s = retry_after(response.headers)
-        await response.aclose()
+        await response.aclose()  # unread: whatever it says, and however long, stays outside
         raise refusal(status, retry_after_s)
 
 
@@ -154,33 +201,19 @@ class Sending:
             await self.response.aclose()
 
 
-def translated(error: httpx.HTTPError) -> UpstreamError:
+def unreached(error: BaseException) -> bool:
+    """Whether no connection was made; httpx-aiohttp tells a refused one from a broken one by its cause only."""
+    return isinstance(error, UNREACHED) or isinstance(error.__cause__, UNREACHED)
+
+
+def translated(error: httpx.HTTPError | aiohttp.ClientError) -> UpstreamError:
     """A failure of the connection, in our words."""
     cause = error.__cause__
     if isinstance(cause, TimeoutError) or (cause is None and isinstance(error, httpx.TimeoutException)):
         return UpstreamTimeout("the vendor did not answer in time")
-    if isinstance(error, httpx.ConnectError):
+    if unreached(error):
         return UpstreamError("the vendor could not be reached")
     return UpstreamError("the connection to the vendor broke")
-
-
-def refusal(status: int, retry_after_s: int | None) -> UpstreamError:
-    """A vendor's status, in our words; what the vendor wrote stays with us."""
-    if status in REJECTED_STATUSES:
-        return UpstreamRejected(
-            f"the vendor rejected the request ({status})",
-            hint="Check the request's fields; trying again will not help.",
-        )
-    if status == 429:
-        return UpstreamBusy("the vendor is over its own limit (429)", retry_after_s=retry_after_s or 5)
-    if status in (401, 403):
-        return UpstreamError(f"the vendor refused the gateway's credential ({status})", hint="Tell your operator.")
-    error = UpstreamError(f"the vendor failed ({status})", retry_after_s=retry_after_s)
-    if status in (503, 529):
-        error = UpstreamBusy(f"the vendor is overloaded ({status})", retry_after_s=retry_after_s or 5)
-    if status not in RETRIED_STATUSES and status < 500:
-        error.hint = "Tell your operator."
-    return error
 
 
 def worth_retrying(error: BaseException) -> bool:
@@ -198,17 +231,3 @@ def wait_for(state: tenacity.RetryCallState) -> float:
     if isinstance(error, KaixuError) and error.retry_after_s is not None:
         return float(error.retry_after_s)
     return float(tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_S)(state))
-
-
-def retry_after(headers: httpx.Headers) -> int | None:
-    """Seconds, from `retry-after-ms` or `retry-after` in both its forms (RFC 9110 §10.2.3); None where unreadable."""
-    milliseconds = headers.get("retry-after-ms", "")
-    if milliseconds.isdigit():
-        return -(-int(milliseconds[:9]) // 1000)
-    text = headers.get("retry-after", "")
-    if text.isdigit():
-        return int(text[:9])
-    try:
-        return max(0, int(parsedate_to_datetime(text).timestamp() - time()))
-    except ValueError:
-        return None

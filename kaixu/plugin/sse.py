@@ -9,8 +9,10 @@ from msgspec import Struct
 
 from kaixu.plugin.errors import UpstreamError
 
-#: One event may not grow past this; a vendor that never ends its line must not eat the memory.
+#: One event, and one line, may not grow past this; a vendor that never ends it must not eat the memory.
 MOST_EVENT_BYTES = 16 * 1024 * 1024
+#: What Python adds to a line that is kept: an event of very many tiny lines is bounded too.
+LINE_OVERHEAD_BYTES = 41
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -41,13 +43,12 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSe
 class Reader:
     """What is left of the last chunk: an unfinished line, and the lines of an unfinished event."""
 
-    __slots__ = ("after_return", "begun", "data", "data_size", "name", "pieces", "pieces_size")
+    __slots__ = ("after_return", "begun", "data", "data_size", "line", "name")
 
     def __init__(self) -> None:
         self.begun = False
         self.after_return = False  # the last chunk ended with a CR, so an LF that comes now belongs to it
-        self.pieces: list[bytes] = []  # of the unfinished line
-        self.pieces_size = 0
+        self.line = bytearray()  # the unfinished one; it grows in place, however small the pieces are
         self.data: list[bytes] = []
         self.data_size = 0
         self.name = "message"
@@ -64,15 +65,12 @@ class Reader:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         else:
             self.after_return = False
-        if self.pieces:
+        if self.line:
             if b"\n" not in chunk:
-                # A long line that comes in many chunks is joined once, at its end, and not with each of them.
                 self.keep(chunk)
                 return []
-            self.pieces.append(chunk)
-            chunk = b"".join(self.pieces)
-            self.pieces.clear()
-            self.pieces_size = 0
+            chunk = bytes(self.line + chunk)
+            self.line = bytearray()
         lines = chunk.split(b"\n")
         if rest := lines.pop():
             self.keep(rest)
@@ -95,19 +93,23 @@ class Reader:
                 self.name = "message"
             elif line.startswith(b"data:"):
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
-                self.data_size += len(line)
+                self.data_size += len(line) + LINE_OVERHEAD_BYTES
             elif line.startswith(b"event:"):
                 self.name = line[6:].strip().decode("utf-8", "replace") or "message"
             elif line == b"data":
                 data.append(b"")
-                self.data_size += len(line)
+                self.data_size += len(line) + LINE_OVERHEAD_BYTES
         if self.data_size > MOST_EVENT_BYTES:
-            raise UpstreamError("the vendor sent an event that does not end")
+            raise too_large()
         return events
 
     def keep(self, piece: bytes) -> None:
         """Hold a piece of a line until its end comes."""
-        self.pieces.append(piece)
-        self.pieces_size += len(piece)
-        if self.pieces_size + self.data_size > MOST_EVENT_BYTES:
-            raise UpstreamError("the vendor sent an event that does not end")
+        self.line += piece
+        if len(self.line) + self.data_size > MOST_EVENT_BYTES:
+            raise too_large()
+
+
+def too_large() -> UpstreamError:
+    """What is raised for an event that is, or becomes, too large."""
+    return UpstreamError(f"the vendor sent an event of more than {MOST_EVENT_BYTES >> 20} MiB")

@@ -13,15 +13,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 import msgspec
 
-from kaixu.plugin.errors import (
-    KaixuError,
-    TicketClosed,
-    UpstreamBusy,
-    UpstreamError,
-    UpstreamRejected,
-    UpstreamTimeout,
-)
+from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.lane import Lane, Wire
+from kaixu.plugin.refusals import refusal, retry_after
 from kaixu.plugin.types import (
     ChatDelta,
     ChatEvent,
@@ -91,7 +85,7 @@ class FakeWire:
         if isinstance(reply, Exception):
             raise no_answer(reply) from reply
         if not 200 <= reply.status < 300:
-            raise refusal(reply)
+            raise refusal(reply.status, retry_after(httpx.Headers(dict(reply.headers))))
         response = httpx.Response(reply.status, headers=dict(reply.headers), stream=Chunks(reply), request=request)
         self.open += 1
         try:
@@ -132,20 +126,6 @@ def no_answer(error: Exception) -> Exception:
     if isinstance(error, httpx.HTTPError):
         return UpstreamError("the vendor could not be reached")
     return error
-
-
-def refusal(answer: Answer) -> UpstreamError:
-    """What the real wire raises for a status that is not success."""
-    status = answer.status
-    wait = answer.headers.get("retry-after", "")
-    retry_after_s = int(wait) if wait.isdigit() else None
-    if status in (400, 404, 413, 415, 422):
-        return UpstreamRejected(f"the vendor rejected the request ({status})")
-    if status in (429, 503, 529):
-        return UpstreamBusy(f"the vendor is over its limit ({status})", retry_after_s=retry_after_s or 5)
-    if status in (401, 403):
-        return UpstreamError(f"the vendor refused the gateway's credential ({status})", hint="Tell your operator.")
-    return UpstreamError(f"the vendor failed ({status})", retry_after_s=retry_after_s)
 
 
 def must(holds: bool, says: str) -> None:

@@ -49,7 +49,8 @@ def states(plugins: list[PluginState]) -> dict[str, tuple[str, str, str, str | N
     ids=lambda path: path.name,
 )
 def test_example_opens_with_and_without_credentials(path: Path) -> None:
-    keys = {"OPENAI_API_KEY": "sk-0123456789", "HOUSE_API_KEY": "sk-0123456789"}
+    names = ("OPENAI_API_KEY", "HOUSE_API_KEY", "GEMINI_API_KEY", "VOYAGE_API_KEY")
+    keys = dict.fromkeys(names, "sk-0123456789")
     for environ in ({}, keys):
         catalog = build(load(path, environ), path.parent, strict=True)
         expected = {"on"} if environ else {"on", "off"}

@@ -90,7 +90,7 @@ def test_doctor_gets_as_far_as_it_can(kaixu: Kaixu, tmp_path: Path, dsn: str) ->
     ran = kaixu("doctor", "--json", DATABASE_URL=NOBODY)
     assert ran.returncode == 1
     rows = {row["what"]: row["state"] for row in json.loads(ran.stdout)}
-    assert rows == {
+    assert {what: state for what, state in rows.items() if " in /" not in what} == {
         "version": "ok",
         "secrets": "ok",
         "postgres": "wrong",
@@ -98,6 +98,7 @@ def test_doctor_gets_as_far_as_it_can(kaixu: Kaixu, tmp_path: Path, dsn: str) ->
         "lane echo": "ok",
         "spool": "ok",
         "refused settlements": "ok",
+        "gateway": "off",
     }
     (tmp_path / "kaixu.yaml").write_text("lanes: [")
     rows = {row["what"]: row["state"] for row in json.loads(kaixu("doctor", "--json", KEY_PEPPER="").stdout)}

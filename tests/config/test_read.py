@@ -155,7 +155,7 @@ def test_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         "none.yaml": f"{tmp_path}/none.yaml:1:1: there is no such file",
         "latin.yaml": "latin.yaml:2:4: the file is not UTF-8",
         "huge.yaml": "huge.yaml:1:1: the file is larger than 1048576 bytes",
-        ".": f"{tmp_path}:1:1: the file cannot be read: Is a directory",
+        ".": f"{tmp_path}:1:1: this is a folder; name the file in it",
     }
     for name, message in expected.items():
         with pytest.raises(ConfigError) as caught:

@@ -45,15 +45,3 @@ def test_commands_in_the_docs_exist() -> None:
     for page in PAGES:
         for word in re.findall(r"(?:^|`|bin/)kaixu ([a-z]+)", page.read_text(), re.MULTILINE):
             assert word in COMMANDS, f"{page.name}: kaixu {word}"
-
-
-def test_the_lane_of_the_docs_works(tmp_path: Path) -> None:
-    from kaixu.catalog.build import build
-    from kaixu.config.document import load
-
-    text = (ROOT / "docs" / "plugin-authors" / "lanes.md").read_text()
-    (tmp_path / "plugins" / "lanes").mkdir(parents=True)
-    (tmp_path / "plugins" / "lanes" / "loud.py").write_text(text.split("```python\n")[1].split("```")[0])
-    (tmp_path / "kaixu.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
-    catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
-    assert {name: state.state for name, state in catalog.lanes.items()} == {"shouting": "on"}

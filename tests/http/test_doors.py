@@ -130,6 +130,39 @@ async def test_other_methods_are_told_which_one_is_taken() -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
+async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stream_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[str] = []
+
+    async def make(out: EventStream) -> None:
+        out.begun = True
+        try:
+            while True:
+                await out.put(b"x" * 1024)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def abandoned() -> None:
+        ended.append("abandoned")
+
+    async def endless(asked: Incoming) -> Reply:
+        return Reply(200, {"content-type": SSE}, EventStream(make, abandoned))
+
+    class Stalled(Exchange):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if len(self.sent) == 3:
+                await asyncio.Event().wait()
+
+    monkeypatch.setattr(doors, "LONGEST_STALL_S", 0.05)
+    exchange = Stalled()
+    await exchange.run(endless, part(b""))
+    assert ended == ["cancelled"]
+    assert [message.get("more_body") for message in exchange.sent] == [None, True, True]
+
+
 async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_door() -> None:
     async def broken(asked: Incoming) -> Reply:
         raise ZeroDivisionError("secret")

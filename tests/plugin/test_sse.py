@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -122,8 +123,35 @@ async def test_a_large_event_in_small_pieces_is_whole() -> None:
     assert await read(b"data: ", *[piece] * 64, b"\n\n") == [ServerSentEvent("message", piece * 64)]
 
 
-@pytest.mark.parametrize("separator", [b"", b"\ndata: "], ids=["one line", "many lines"])
-async def test_an_event_that_does_not_end_is_refused(separator: bytes) -> None:
-    piece = b"x" * 1024 * 1024 + separator
-    with pytest.raises(UpstreamError, match="does not end"):
-        await read(b"data: ", *[piece] * (MOST_EVENT_BYTES // len(piece) + 2))
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"data: ", b"x" * 1024 * 1024),
+        (b"data: ", b"x" * 1024 * 1024 + b"\ndata: "),
+        (b": ", b"x" * 1024 * 1024),
+        (b"event: ", b"x" * 1024 * 1024),
+        (b"", b"data:\n" * 16 * 1024),
+    ],
+    ids=["one line", "many lines", "a comment", "a name", "tiny lines"],
+)
+async def test_an_event_that_does_not_end_is_refused(begin: bytes, piece: bytes) -> None:
+    with pytest.raises(UpstreamError, match="an event of more than 16 MiB"):
+        await read(begin, *[piece] * (MOST_EVENT_BYTES // len(piece) + 2))
+
+
+async def test_events_up_to_the_bound_are_read_again_and_again() -> None:
+    word = b"x" * (MOST_EVENT_BYTES - 1024)
+    cut = [b"data: " + word[:100], word[100:], b"\n\n"]
+    assert await read(*cut, *cut) == [ServerSentEvent("message", word)] * 2
+
+
+def test_a_line_that_comes_byte_by_byte_takes_no_more_memory_than_its_bytes() -> None:
+    reader = Reader()
+    tracemalloc.start()
+    try:
+        for at in range(200_000):
+            reader.feed(b"xy" if at else b"data: ")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1024 * 1024

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from kaixu.metering import wire as real
+from kaixu.metering.wire import Limits, TicketWire
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
@@ -26,7 +26,7 @@ from kaixu.plugin import (
     Usage,
     Wire,
 )
-from kaixu.plugin.testing import Answer, FakeWire, check_lane, event_stream, json_answer, refusal
+from kaixu.plugin.testing import Answer, FakeWire, check_lane, event_stream, json_answer
 
 REQUEST = ChatRequest("m", (Message("user", (TextPart("Hello"),)),), 10)
 
@@ -85,12 +85,32 @@ async def test_a_refusal_is_raised_as_the_real_wire_raises_it(status: int, error
     assert type(caught.value) is error
 
 
-@pytest.mark.parametrize("retry_after_s", [None, 7], ids=["no retry-after", "retry-after"])
-def test_every_status_means_the_same_to_both_wires(retry_after_s: int | None) -> None:
-    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
+class Vendor(httpx.AsyncBaseTransport):
+    """Answers with one status."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(self.answer.status, headers=dict(self.answer.headers), content=b"vendor secret")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"retry-after": "0"}, {"retry-after": "soon"}, {"Retry-After": "7"}, {"retry-after-ms": "1500"}],
+    ids=["none", "at once", "no number", "seconds", "milliseconds"],
+)
+async def test_every_status_means_the_same_to_both_wires(headers: dict[str, str]) -> None:
+    limits = Limits(connect_s=5, first_byte_s=5, between_bytes_s=5, total_s=5, retries=0)
     for status in range(300, 600):
-        fake, true = refusal(Answer(status, headers)), real.refusal(status, retry_after_s)
-        assert (status, type(fake), fake.retry_after_s) == (status, type(true), true.retry_after_s)
+        answer = Answer(status, headers)
+        said = []
+        for wire in (FakeWire(answer), TicketWire(Vendor(answer), limits)):
+            with pytest.raises(UpstreamError) as caught:
+                async with wire.send(ask()):
+                    pass
+            said.append((type(caught.value), caught.value.message, caught.value.hint, caught.value.retry_after_s))
+        assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ def free_port() -> int:
         return port
 
 
-def config_for(vendor_url: str, *models: str, gateway: str = "", lane: str = "") -> str:
+def config_for(vendor_url: str, *models: str, gateway: str = "", lane: str = "", model: str = "") -> str:
     """A kaixu.yaml with one lane `up` before the stand-in: 1 USD a million in, 2 out."""
     listed = "\n".join(
-        f"      {model}: {{type: chat, price: {{input: 1, output: 2}}, cost: {{input: 0.5, output: 1}}}}"
-        for model in models
+        f"      {name}: {{type: chat, price: {{input: 1, output: 2}}, cost: {{input: 0.5, output: 1}}, {model}}}"
+        for name in models
     )
     return f"""
 gateway: {{{gateway}}}
@@ -51,6 +51,9 @@ lanes:
 
 class Process:
     """One `kaixu serve`."""
+
+    #: What stands behind it on the command line.
+    options: tuple[str, ...] = ()
 
     def __init__(self, home: Path, dsn: str | None, config: str, **environment: str) -> None:
         self.home = home
@@ -77,7 +80,10 @@ class Process:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kaixu", "serve"], env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", "kaixu", "serve", *self.options],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
             )
         async with aiohttp.ClientSession() as http:
             for _ in range(600):
@@ -90,6 +96,18 @@ class Process:
                     pass
                 await asyncio.sleep(0.05)
         raise AssertionError(self.log.read_text())
+
+    async def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`kaixu …` in the environment of this process."""
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "kaixu", *words],
+            env=self.environment | environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def kill(self) -> None:
         """kill -9."""

@@ -1,0 +1,94 @@
+"""`kaixu devices …`: the same rules as the admin API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from kaixu.accounts import fields
+from kaixu.accounts.customers import find_customer
+from kaixu.accounts.devices import change_device
+from kaixu.store import devices as store
+from kaixu.store.pool import database
+
+from .examples import example
+from .report import print_record, print_rows
+from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
+
+MOST_LISTED = 1000
+commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
+
+KeyId = typer.Argument(help="The id of the device's key; an older one of its chain will do.")
+InstallId = typer.Argument(help='Its install id; "" is the seat that calls without one share.')
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="devices")
+
+
+def record(row: store.Device) -> dict[str, Any]:
+    """A device as it is printed."""
+    shown: dict[str, Any] = {
+        "install_id": row.install_id,
+        "label": row.device_label,
+        "state": "seated" if row.revoked_at is None else "revoked",
+        "first_seen": row.first_seen_at.isoformat(timespec="seconds"),
+        "last_seen": row.last_seen_at.isoformat(timespec="seconds"),
+        "agent": row.last_seen_agent,
+        "revoked_at": None if row.revoked_at is None else row.revoked_at.isoformat(timespec="seconds"),
+        "revoked_by": row.revoked_by,
+    }
+    if isinstance(row, store.ListedDevice):
+        shown = {"key": row.key_id, "key_last4": row.key_last4, "key_label": row.key_label} | shown
+    return shown
+
+
+@commands.command("list", epilog=example("devices list ada@example.com --key 7"))
+def list_devices(
+    customer: str = typer.Argument(help="Id or email."),
+    key_id: int = typer.Option(None, "--key", help="Only the devices of this key, and of those it was rotated from."),
+    as_json: AsJson = False,
+) -> None:
+    """A customer's devices, last seen first."""
+
+    async def work(session: Session) -> list[store.ListedDevice]:
+        found = await find_customer(session.pool, customer)
+        chosen = None if key_id is None else fields.identifier(key_id, "key")
+        with database():
+            return await store.devices(session.pool, found.id, key_id=chosen, limit=MOST_LISTED)
+
+    rows = [record(row) for row in with_database(work)]
+    if not as_json:
+        names = ("key", "key_label", "install_id", "label", "state", "first_seen", "last_seen", "agent")
+        rows = [{name: row[name] for name in names} for row in rows]
+    print_rows(rows, as_json=as_json, title="devices")
+
+
+@commands.command(epilog=example("devices revoke 7 laptop-1f3a"))
+def revoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
+    """Refuse a device, from the next call on; its seat is free for another."""
+    print_record(record(changed(key_id, install_id, revoked=True)), as_json=as_json)
+
+
+@commands.command(epilog=example("devices unrevoke 7 laptop-1f3a"))
+def unrevoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
+    """Give a revoked device its seat back, if one is free."""
+    print_record(record(changed(key_id, install_id, revoked=False)), as_json=as_json)
+
+
+def changed(key_id: int, install_id: str, *, revoked: bool) -> store.Device:
+    """A device after a change."""
+
+    async def work(session: Session) -> store.Device:
+        return await change_device(
+            session.pool,
+            fields.identifier(key_id, "key_id"),
+            fields.install_id(install_id, "install_id"),
+            revoked=revoked,
+            actor=ACTOR,
+            request_id=REQUEST_ID,
+        )
+
+    return with_database(work)

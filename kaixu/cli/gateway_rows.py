@@ -1,0 +1,84 @@
+"""What `kaixu doctor` finds out about gateways that run: ours, or others on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kaixu.config.environment import Settings
+from kaixu.store.spool import read
+
+from .running import About, about, database_of, other_folders, running_in
+
+#: A gateway that is well answers in milliseconds.
+ANSWER_S = 3.0
+
+Row = dict[str, Any]
+
+
+def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
+    """One thing that was looked at: its state is "ok", "off" or "wrong"."""
+    return {"what": what, "state": "ok" if good else bad, "detail": detail}
+
+
+def gateway_rows(given: Settings) -> Iterator[Row]:
+    """The gateway that runs with our data folder; where there is none, those that run with others."""
+    home = given.kaixu_home
+    process, itself = running_in(home), about(home)
+    if process is None:
+        yield row("gateway", False, f"none runs with data folder {home.resolve()}", bad="off")
+    elif itself is None:
+        yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
+    else:
+        yield row("gateway", True, described(itself, home))
+        yield health_row(itself)
+        yield from differing(itself, given)
+    if process is not None:
+        return
+    for folder in other_folders(home):
+        other = about(folder)
+        if other is not None:
+            yield row(f"gateway in {folder}", True, f"{described(other, folder)}; database {other.database}")
+            yield from spool_rows(folder, f" in {folder}")
+
+
+def described(itself: About, home: Path) -> str:
+    """A gateway in one line."""
+    return (
+        f"process {itself.pid} since {itself.since}, version {itself.version}, {itself.url} ({itself.server}), "
+        f"data folder {home.resolve()}"
+    )
+
+
+def differing(itself: About, given: Settings) -> Iterator[Row]:
+    """Whether our settings mean what the gateway works with: else commands look at something else."""
+    ours = {"database": database_of(given), "config": str(given.kaixu_config.resolve())}
+    for what, variable in (("database", "DATABASE_URL"), ("config", "KAIXU_CONFIG")):
+        its = getattr(itself, what)
+        same = its == ours[what]
+        yield row(f"gateway's {what}", same, its if same else f"{its}; {variable} here says {ours[what]}")
+
+
+def health_row(itself: About) -> Row:
+    """What it answers when it is asked how it is."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{itself.url}/api/health", timeout=ANSWER_S, trust_env=False)
+        said = answer.json()
+        why = "; ".join(map(str, said.get("why") or [])) or f"{said.get('in_flight', 0)} calls in flight"
+    except (httpx.HTTPError, ValueError, AttributeError, TypeError) as error:
+        return row("gateway's health", False, f"{itself.url} does not answer: {type(error).__name__}")
+    return row("gateway's health", answer.status_code == 200, f"{answer.status_code}: {why}")
+
+
+def spool_rows(home: Path, where: str = "") -> Iterator[Row]:
+    """Settlements that are not in the database: spooled while it was away, or refused by it."""
+    spool = home / "spool"
+    waiting = sum(len(read(path)) for path in spool.glob("*.jsonl"))
+    detail = f"{waiting} settlements wait to be written" if waiting else "empty"
+    yield row(f"spool{where}", not waiting, detail, bad="off")
+    refused = spool / "refused"
+    kept = sum(len(read(path)) for path in refused.glob("*.jsonl"))
+    yield row(f"refused settlements{where}", not kept, f"{kept} in {refused}" if kept else "none")

@@ -1,0 +1,16 @@
+"""Options that can also take a value away: `none` means that there shall be none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NONE = "none"
+
+
+def given_fields(options: dict[str, Any], *, clearable: frozenset[str]) -> dict[str, Any]:
+    """The wire fields of the options that were given; `none` becomes null where the field is `clearable`."""
+    return {
+        name: None if name in clearable and isinstance(value, str) and value.strip().lower() == NONE else value
+        for name, value in options.items()
+        if value is not None
+    }

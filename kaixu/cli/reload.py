@@ -1,0 +1,73 @@
+"""`kaixu reload`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from time import monotonic, monotonic_ns, sleep
+
+import typer
+
+from .examples import example
+from .failure import fail
+from .report import print_json, print_record
+from .running import Reloaded, other_folders, reloaded, running_in
+from .session import AsJson, settings
+
+LOOK_AGAIN_S = 0.05
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=example("reload --wait 10"))(reload)
+
+
+def reload(
+    wait: float = typer.Option(60.0, min=0, max=3600, help="How many seconds its lanes may take to start."),
+    as_json: AsJson = False,
+) -> None:
+    """Have the running gateway read kaixu.yaml again.
+
+    Exits 1 where it refuses the file; then the old one stays. A lane that serves now and would fail is a reason.
+    """
+    outcome = asked(wait)
+    if outcome.refused is not None:
+        if as_json:
+            print_json(outcome)
+        raise fail(outcome.refused, hint="kaixu.yaml was not reloaded, the old one stays.")
+    if as_json:
+        print_json(outcome)
+        return
+    waiting = ", ".join(f"gateway.{name}" for name in outcome.restart)
+    record = {"reloaded by process": outcome.pid, **{f"lane {name}": state for name, state in outcome.lanes.items()}}
+    print_record(record | ({"waits for a restart": waiting} if waiting else {}), as_json=False)
+    for note in outcome.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def asked(wait_s: float) -> Reloaded:
+    """Ask the gateway of our data folder, and wait for how it went."""
+    home = settings().kaixu_home
+    process = running_in(home)
+    if process is None:
+        others = ", ".join(map(str, other_folders(home)))
+        hint = f"KAIXU_HOME says which; gateways run with {others}." if others else "KAIXU_HOME says which it is."
+        raise fail(f"no gateway runs with data folder {home}", hint=hint)
+    if not process:
+        raise fail(f"the gateway with data folder {home} is starting or stopping", hint="Try again in a moment.")
+    asked_ns, end = monotonic_ns(), monotonic() + wait_s
+    try:
+        os.kill(process, signal.SIGHUP)
+    except PermissionError:
+        raise fail(f"process {process} is another user's", hint="Run this as the user that runs the gateway.") from None
+    except ProcessLookupError:
+        raise fail(f"process {process} is not to be seen from here", hint="Does it run in a container?") from None
+    while monotonic() < end:
+        outcome = reloaded(home)
+        # One that had begun before may have read the file before it was changed.
+        if outcome is not None and outcome.pid == process and outcome.began_ns >= asked_ns:
+            return outcome
+        if running_in(home) != process:
+            raise fail(f"the gateway (process {process}) ended before it had reloaded")
+        sleep(LOOK_AGAIN_S)
+    raise fail(f"process {process} has not reloaded within {wait_s:g} s", hint="Its log says how it went.")

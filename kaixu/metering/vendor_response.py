@@ -1,0 +1,84 @@
+"""A vendor's answer as a lane may read it: not compressed, whole only up to a size, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+
+from kaixu.plugin.errors import UpstreamError, UpstreamTimeout
+
+#: The most of an answer that is read as a whole. The longest honest one is a full batch of embeddings:
+#: 2,048 vectors of 3,072 numbers, each of some 22 characters, are 140 MB.
+MOST_WHOLE_BYTES = 160 * 1024 * 1024
+
+
+class VendorResponse(httpx.Response):
+    """An `httpx.Response` whose `aread` is bounded. A stream may be longer: its reader bounds the single event."""
+
+    async def aread(self) -> bytes:
+        """The whole body. Raises `UpstreamError` when it is larger than `MOST_WHOLE_BYTES`."""
+        if not hasattr(self, "_content"):
+            length = self.headers.get("content-length", "")
+            pieces: list[bytes] = []
+            size = int(length) if length.isdecimal() and len(length) < 19 else 0
+            if size <= MOST_WHOLE_BYTES:
+                size = 0
+                async for piece in self.aiter_raw():
+                    size += len(piece)
+                    if size > MOST_WHOLE_BYTES:
+                        break
+                    pieces.append(piece)
+            if size > MOST_WHOLE_BYTES:
+                raise UpstreamError(f"the vendor's answer is larger than {MOST_WHOLE_BYTES >> 20} MiB")
+            self._content = b"".join(pieces)
+        return self._content
+
+
+def readable(response: httpx.Response, request: httpx.Request) -> VendorResponse:
+    """The `response` to `request`, bounded; whoever has it closes it.
+
+    Raises `UpstreamError` for one that is compressed: a few bytes of that can
+    be gigabytes, and the wire asks every vendor for an answer as it is.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UpstreamError("the vendor compressed its answer, unasked", hint="Tell your operator.")
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return VendorResponse(
+        response.status_code,
+        headers=response.headers,
+        stream=response.stream,
+        request=request,
+        extensions=response.extensions,
+    )
+
+
+class Paced(httpx.AsyncByteStream):
+    """A body whose first piece may take longer than those that follow.
+
+    `first_by` is the event loop's time; the first piece never gets less than `between_s` seconds.
+    """
+
+    def __init__(self, stream: httpx.AsyncByteStream, first_by: float, between_s: float) -> None:
+        self.stream = stream
+        self.first_by = first_by
+        self.between_s = between_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        limit_s = max(self.first_by - asyncio.get_running_loop().time(), self.between_s)
+        pieces = aiter(self.stream)
+        while True:
+            try:
+                async with asyncio.timeout(limit_s):
+                    piece = await anext(pieces, None)
+            except TimeoutError as error:
+                raise UpstreamTimeout(f"nothing came from the vendor for {limit_s:.3g} s") from error
+            if piece is None:
+                return
+            yield piece
+            limit_s = self.between_s
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()

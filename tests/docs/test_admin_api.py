@@ -1,0 +1,66 @@
+"""docs/operators/admin-api.md: every admin endpoint there is, its commands run, its replies as they are shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from quart import Quart
+
+from kaixu.accounts.customers import CHANGEABLE as OF_CUSTOMERS
+from kaixu.accounts.fields import ROLES
+from kaixu.accounts.keys import AT_CREATION as OF_KEYS
+from tests.http.admin.conftest import app, core
+from tests.support.process import SECRETS, Process
+
+from .pages import run, same_shape, shown, text_of
+
+__all__ = ["app", "core"]  # fixtures
+
+PAGE = text_of("docs/operators/admin-api.md")
+CONFIG = "lanes: {local: {plugin: echo, models: {local-chat: {type: chat, price: {input: 1, output: 2}}}}}"
+
+
+def test_every_admin_endpoint_has_its_section(app: Quart) -> None:
+    prefix = "/api/"
+    served = {
+        f"{method} {rule.rule.removeprefix(prefix)}"
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(prefix)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    told = set(re.findall(r"^### ([A-Z]+ [a-z-]+)$", PAGE, re.MULTILINE))
+    assert told == served - {"POST health"}
+
+
+@pytest.mark.parametrize("stand_in", [False, True], ids=["the machine's curl", "a stand-in for curl"])
+async def test_its_commands_run_and_its_replies_are_as_shown(dsn: str, tmp_path: Path, stand_in: bool) -> None:
+    gateway = await Process(tmp_path / "home", dsn, CONFIG).start()
+    told = shown(PAGE)
+    try:
+        printed = await run(
+            [one.commands for one in told],
+            tmp_path,
+            {"GATEWAY": gateway.url, "ADMIN_PASSWORD": SECRETS["ADMIN_PASSWORD"]},
+            stand_in=stand_in,
+        )
+    finally:
+        await gateway.stop()
+    assert len([one for one in told if one.reply is not None]) > 12
+    for one, real in zip(told, printed, strict=True):
+        if one.reply is not None:
+            same_shape(one.reply, json.loads(real))
+
+
+@pytest.mark.parametrize(("section", "fields"), [("Customers", OF_CUSTOMERS), ("Keys", OF_KEYS)])
+def test_every_field_is_named(section: str, fields: dict[str, object]) -> None:
+    table = PAGE.split(f"\n## {section}\n")[1].split("\n### ")[0]
+    told = [name for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split("|")[1])]  # fmt: skip
+    assert sorted(told) == sorted(fields)
+
+
+def test_every_role_is_named() -> None:
+    section = PAGE.split("### Roles\n")[1].split("\n## ")[0]
+    assert all(f"`{role}`" in section for role in ROLES)

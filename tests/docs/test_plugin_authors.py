@@ -1,0 +1,79 @@
+"""docs/plugin-authors/lanes.md: its lanes open, its test passes, and it names what the contract has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from kaixu import plugin
+from kaixu.catalog.build import build
+from kaixu.config.document import load
+from kaixu.plugin import Feature, Lane, testing
+
+from .pages import blocks, text_of
+
+PAGE = text_of("docs/plugin-authors/lanes.md")
+LOUD, ACME, ACMES_TEST = blocks(PAGE, "python")
+SHOUTING, WITH_ACME = blocks(PAGE, "yaml")
+#: What the page has no need of: integrations, and errors that only the core raises.
+OF_OTHERS = {
+    "Call", "Charge", "Event", "Free", "Integration", "Operation", "PerCall", "PerUnit", "RegisterIntegration",
+    "Invalid", "KaixuError", "NotFound", "PluginError", "ServerSentEvent", "TooLarge", "Unavailable", "Unprocessable",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "config", "name"), [(LOUD, SHOUTING, "shouting"), (ACME, WITH_ACME, "acme")], ids=["loud", "acme"]
+)
+def test_its_lanes_open(code: str, config: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "plugins" / "lanes").mkdir(parents=True)
+    plugin_of = "loud" if name == "shouting" else name
+    (tmp_path / "plugins" / "lanes" / f"{plugin_of}.py").write_text(code)
+    (tmp_path / "kaixu.yaml").write_text(config)
+    catalog = build(load(tmp_path / "kaixu.yaml", {"ACME_API_KEY": "k"}), tmp_path)
+    assert {lane: state.state for lane, state in catalog.lanes.items()} == {name: "on"}
+
+
+def test_the_test_of_its_lane_passes(tmp_path: Path) -> None:
+    (tmp_path / "acme.py").write_text(ACME)
+    (tmp_path / "test_acme.py").write_text(ACMES_TEST)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:asyncio",
+            "--rootdir",
+            ".",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 passed" in done.stdout
+
+
+def test_every_feature_and_everything_a_lane_says_of_itself_is_named() -> None:
+    for feature in get_args(Feature):
+        assert f"`{feature}`" in PAGE
+    for name in vars(Lane):
+        if not name.startswith("_"):
+            assert f"`{name}" in PAGE, name
+
+
+def test_every_name_of_the_contract_is_on_the_page() -> None:
+    assert [name for name in plugin.__all__ if name not in PAGE and name not in OF_OTHERS] == []
+    for name in (testing.FakeWire, testing.check_lane, testing.event_stream, testing.json_answer, testing.Answer):
+        assert name.__name__ in PAGE
