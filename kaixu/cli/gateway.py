@@ -79,7 +79,7 @@ class Gateway:
             await migrate(connection)
             await ensure_partitions(connection)
         await preparing.close()
-        self.pool = await open_pool(dsn, pooler=settings.kaixu_pooler)
+        self.pool = await open_pool(dsn, pooler=settings.kaixu_pooler, lost=self.connection_lost)
 
         owner = uuid4()
         monitor = Monitor(lambda events: write_events(self.pool, events))
@@ -130,6 +130,11 @@ class Gateway:
         self.tasks.spawn(observers.run(), "observers")
         self.tasks.spawn(self.recovery.run(), "recovery")
         self.tasks.spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+
+    def connection_lost(self) -> None:
+        """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
+        if hasattr(self, "core"):
+            self.core.gate.books.doubtful = True
 
     async def claim(self, customer_id: int, chain_id: int, month: date, alert: str) -> bool:
         """Whether an alert is ours to tell."""

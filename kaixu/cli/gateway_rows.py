@@ -76,9 +76,9 @@ def health_row(itself: About) -> Row:
 def spool_rows(home: Path, where: str = "") -> Iterator[Row]:
     """Settlements that are not in the database: spooled while it was away, or refused by it."""
     spool = home / "spool"
-    waiting = sum(len(read(path)) for path in spool.glob("*.jsonl"))
+    waiting = sum(read(path).lines for path in spool.glob("*.jsonl"))
     detail = f"{waiting} settlements wait to be written" if waiting else "empty"
     yield row(f"spool{where}", not waiting, detail, bad="off")
     refused = spool / "refused"
-    kept = sum(len(read(path)) for path in refused.glob("*.jsonl"))
+    kept = sum(read(path).lines for path in refused.glob("*.jsonl"))
     yield row(f"refused settlements{where}", not kept, f"{kept} in {refused}" if kept else "none")

@@ -14,6 +14,7 @@ from kaixu.config.document import Document, GatewaySection, load
 from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.metering.gate import finish
 from kaixu.ops.events import MonitorEvent
+from kaixu.plugin.errors import DatabaseAway
 
 from .running import Reloaded
 from .servers import insist_on_server
@@ -93,7 +94,10 @@ async def renew_at_the_old_pace(gateway: Gateway, lifetime_s: int) -> None:
     admitted = set(gateway.core.gate.admitting)
     while True:
         waiting = not admitted.isdisjoint(gateway.core.gate.admitting)
-        await gateway.recovery.renew()
+        try:
+            await gateway.core.gate.books.renew()
+        except DatabaseAway:
+            return  # once it is back, all holds are made anew
         if not waiting:
             return
         await asyncio.sleep(lifetime_s / 4)
@@ -103,7 +107,8 @@ async def retire(gateway: Gateway, catalog: Catalog) -> None:
     """Close the lanes of an old catalog once no call uses them any more."""
     gate = gateway.core.gate
     await asyncio.sleep(ON_ITS_WAY_S)
-    while any(one.state is catalog.lanes.get(one.provider) for one in gate.calls()):  # noqa: ASYNC110 - nothing is in a hurry here
+    # Nothing is in a hurry here.
+    while any(one.state is catalog.lanes.get(one.provider) for one in gate.calls()):  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     gateway.retired.remove(catalog)
     await finish(asyncio.ensure_future(catalog.aclose()))

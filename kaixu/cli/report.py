@@ -37,9 +37,14 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = MOST_COLUMNS
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = MOST_COLUMNS
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:

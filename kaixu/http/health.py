@@ -37,7 +37,7 @@ def health_routes(core: Core) -> Blueprint:
             for name, state in core.catalog.lanes.items()
             if state.state == "failed"
         ]
-        if core.gate.books.spool.waiting:
+        if core.gate.books.waiting:
             why.append("settlements wait in the spool")
         ready = bool(database["ok"]) and not core.gate.stopping
         body = {

@@ -79,7 +79,7 @@ class Gate:
         self.observer = observer
         self.max_in_flight = max_in_flight
         self.in_flight: dict[Ticket, asyncio.Task[object] | None] = {}
-        self.admitting: set[Admission] = set()
+        self.admitting: dict[Admission, asyncio.Task[object] | None] = {}
         self.stopping = False
         self.price_ids: dict[tuple[str, str], int] = {}
 
@@ -204,7 +204,8 @@ class Gate:
         """Cancel what is still in flight and await every settlement. Nothing is admitted any more."""
         self.stopping = True
         me = asyncio.current_task()
-        tasks = {task for task in self.in_flight.values() if task is not None and task is not me}
+        running = (*self.in_flight.values(), *self.admitting.values())
+        tasks = {task for task in running if task is not None and task is not me}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -261,7 +262,7 @@ class Admission:
     async def __aenter__(self) -> Ticket:
         """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything."""
         gate = self.gate
-        gate.admitting.add(self)
+        gate.admitting[self] = asyncio.current_task()
         try:
             answer = gate.books.admit(self.ask)
             try:
@@ -271,7 +272,7 @@ class Admission:
                 answer.add_done_callback(self._give_back)
                 raise
         finally:
-            gate.admitting.discard(self)
+            del gate.admitting[self]
         if verdict.refused is not None:
             raise refusal_of(verdict, self.ask)
         self.ticket = self._ticket(verdict)

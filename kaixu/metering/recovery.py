@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from kaixu.ops.events import Monitor, MonitorEvent
-from kaixu.plugin.errors import DatabaseAway
+from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 
 from .gate import Gate
@@ -40,24 +40,31 @@ class Recovery:
         renewed = reaped = looked = monotonic()
         while True:
             await asyncio.sleep(ASK_AGAIN_S)
-            try:
-                if self.books.away:
-                    await self.return_from_outage()
-                    continue
-                if self.books.spool.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
-                    looked = monotonic()
-                    await self.books.replay()
-                if monotonic() - renewed >= self.books.lifetime_s / 4:
-                    renewed = monotonic()
-                    await self.renew()
-                if monotonic() - reaped >= min(5.0, self.books.lifetime_s / 2):
-                    reaped = monotonic()
-                    await self.reap()
-            except DatabaseAway:
-                self.books.away = True
-            except Exception:
-                # A clock that stops because of one bad round would be worse than the round.
-                log.exception("a round of recovery failed")
+            if self.books.away:
+                await self.attempt(self.return_from_outage)
+                continue
+            if self.books.doubtful:
+                await self.attempt(self.books.put_back)
+            if self.books.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
+                looked = monotonic()
+                await self.attempt(self.books.replay)
+            if monotonic() - renewed >= self.books.lifetime_s / 4:
+                renewed = monotonic()
+                await self.attempt(self.books.renew)
+            if monotonic() - reaped >= min(5.0, self.books.lifetime_s / 2):
+                reaped = monotonic()
+                await self.attempt(self.reap)
+
+    async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+        """One piece of work. A clock that stops because of one bad round would be worse than the round."""
+        try:
+            await work()
+        except DatabaseBusy:
+            log.warning("the database is busy; trying again")
+        except DatabaseAway:
+            self.books.away = True
+        except Exception:
+            log.exception("a round of recovery failed")
 
     async def return_from_outage(self) -> None:
         """Start the database again where it is ours to start, and look whether it answers."""
@@ -71,12 +78,6 @@ class Recovery:
             self.back_at = monotonic()
             log.warning("the database is back")
             self.monitor.record(MonitorEvent(kind="database_back", level="warn"))
-
-    async def renew(self) -> None:
-        """Push back the expiry of every running call."""
-        tickets = [ticket.id for ticket in self.gate.in_flight]
-        if tickets:
-            await admission.renew(self.books.pool, tickets, owner=self.books.owner, lifetime_s=self.books.lifetime_s)
 
     async def reap(self) -> None:
         """End what nobody renews. Not soon after an outage: then nobody could have."""

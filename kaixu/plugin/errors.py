@@ -16,7 +16,7 @@
     │   └── RateLimited 429
     ├── NotFound 404 · MethodNotAllowed 405
     ├── Conflict 409                   UnpricedModel
-    ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway, Overloaded, Stopping
+    ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway (DatabaseBusy), Overloaded, Stopping
     ├── UpstreamError 502              the vendor failed us
     │   ├── UpstreamRejected 422       the vendor calls the request itself wrong
     │   ├── UpstreamBusy 503           the vendor's own limit; retry later
@@ -225,6 +225,12 @@ class DatabaseAway(Unavailable):
     """The database does not answer; calls in flight finish, new ones wait outside."""
 
     code = "DATABASE_AWAY"
+
+
+class DatabaseBusy(DatabaseAway):
+    """The database is there, but somebody holds the account's lock for too long."""
+
+    code = "DATABASE_BUSY"
 
 
 class Overloaded(Unavailable):

@@ -19,6 +19,8 @@ class Group(Generic[Ask, Answer]):
     batches, and a single caller waits for nobody. An ask is never taken back:
     whoever stops waiting must undo it by its own id.
 
+    `send` answers each ask by a value, or by the error that it alone met.
+
     `pause_s` says how long to gather before a batch leaves: a batch costs about
     as much as the calls in it, so under load a few milliseconds of waiting
     (which the calls would otherwise spend waiting for the processor) pay.
@@ -26,7 +28,7 @@ class Group(Generic[Ask, Answer]):
 
     def __init__(
         self,
-        send: Callable[[list[Ask]], Awaitable[Sequence[Answer]]],
+        send: Callable[[list[Ask]], Awaitable[Sequence[Answer | Exception]]],
         *,
         most: int = 256,
         pause_s: Callable[[], float] = lambda: 0.0,
@@ -70,7 +72,11 @@ class Group(Generic[Ask, Answer]):
             fail(batch, error)
         else:
             for (_, answer), value in zip(batch, answers, strict=True):
-                if not answer.done():
+                if answer.done():
+                    continue
+                if isinstance(value, Exception):
+                    answer.set_exception(value)
+                else:
                     answer.set_result(value)
 
     async def drained(self) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
 import msgspec
 
-from kaixu.plugin.errors import DatabaseAway
+from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 
 #: A statement that takes longer than this is given up; the caller's work is idempotent.
 STATEMENT_S = 10.0
@@ -23,7 +23,15 @@ AWAY = (
     asyncpg.InterfaceError,
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.ReadOnlySQLTransactionError,  # a standby: its primary is elsewhere by now
+    asyncpg.exceptions.PostgresSystemError,
 )
+
+#: What it raises when somebody else is in the way: the same statement may go through a moment later.
+BUSY = (asyncpg.exceptions.LockNotAvailableError, asyncpg.exceptions.TransactionRollbackError)
+
+#: How long a transaction of ours may stand idle before Postgres ends it: it holds a customer's lock.
+IDLE_TRANSACTION_S = 5
 
 
 class DatabaseRefused(Exception):
@@ -32,11 +40,13 @@ class DatabaseRefused(Exception):
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Turn "the database is away" into `DatabaseAway`; other errors are bugs and pass."""
+    """Turn an absent database into `DatabaseAway`, somebody's lock into `DatabaseBusy`; other errors are bugs."""
     try:
         yield
     except asyncpg.DataError:
         raise
+    except BUSY as error:
+        raise DatabaseBusy("the database is busy with this account", hint="Try again.", retry_after_s=1) from error
     except AWAY as error:
         raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2) from error
 
@@ -57,17 +67,31 @@ async def keep_nothing(connection: asyncpg.Connection) -> None:
 
 
 async def open_pool(
-    dsn: str, *, most: int = 10, pooler: bool = False, statement_s: float | None = STATEMENT_S
+    dsn: str,
+    *,
+    most: int = 10,
+    pooler: bool = False,
+    statement_s: float | None = STATEMENT_S,
+    lost: Callable[[], None] = lambda: None,
 ) -> asyncpg.Pool:
     """Connections to `dsn`: at least two are made now, at most `most` are kept.
 
     `pooler` is for PgBouncer and Neon's pooler in transaction mode: nothing is
     kept in the session, so statements are not prepared ahead. A statement that
-    takes longer than `statement_s` seconds is given up; None: none is.
+    takes longer than `statement_s` seconds is given up; None: none is. `lost` is
+    called whenever a connection has ended, whoever ended it.
 
     Raises `DatabaseAway` and `DatabaseRefused`.
     """
     settings: dict[str, Any] = {"statement_cache_size": 0} if pooler else {"max_cached_statement_lifetime": 0}
+    session = {"application_name": "kaixu"}
+    if not pooler:
+        session["idle_in_transaction_session_timeout"] = f"{IDLE_TRANSACTION_S}s"
+
+    async def prepare(connection: asyncpg.Connection) -> None:
+        await prepare_connection(connection)
+        connection.add_termination_listener(lambda _: lost())
+
     with database():
         try:
             return await asyncpg.create_pool(
@@ -77,9 +101,9 @@ async def open_pool(
                 command_timeout=statement_s,
                 timeout=5,
                 max_inactive_connection_lifetime=300,
-                init=prepare_connection,
+                init=prepare,
                 reset=keep_nothing,
-                server_settings={"application_name": "kaixu"},
+                server_settings=session,
                 **settings,
             )
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:

@@ -173,7 +173,15 @@ OVER_CAP = Query(
       join kaixu.customer c on c.id = m.customer_id
      where ($1::date is null or m.month = $1)
        and m.book = 'ai' and m.spent_nusd + m.held_nusd > c.monthly_cap_nusd + m.extra_nusd
-     order by 2, 3
+    union all
+    select 'key chain', m.chain_id, m.month, m.book, 'spent_nusd + held_nusd over its cap', m.spent_nusd + m.held_nusd,
+           k.monthly_cap_nusd
+      from kaixu.key_month m
+      join lateral (select v.monthly_cap_nusd from kaixu.virtual_key v
+                     where v.chain_id = m.chain_id order by v.id desc limit 1) k on true
+     where ($1::date is null or m.month = $1)
+       and m.book = 'ai' and m.spent_nusd + m.held_nusd > k.monthly_cap_nusd
+     order by 1, 2, 3
     """,
 )
 

@@ -39,8 +39,7 @@ class Spool:
         """Put `settlements` on the disk. Blocks for one fsync."""
         with self.lock:
             if self.file is None:
-                self.file = self.path.open("ab")
-                fcntl.flock(self.file, fcntl.LOCK_EX)
+                self.file = locked(self.path)
                 directory = os.open(self.folder, os.O_RDONLY)
                 try:
                     os.fsync(directory)
@@ -73,8 +72,20 @@ class Spool:
             except BlockingIOError:
                 file.close()
             else:
-                found.append((path, file))
+                if is_at(file, path):
+                    found.append((path, file))
+                else:  # somebody else has settled it between our opening and our lock
+                    file.close()
         return found
+
+    def put_aside(self, name: str, lines: list[bytes]) -> None:
+        """Keep what cannot be settled in the folder `refused`, for the operator to look at. Blocks for one fsync."""
+        folder = self.folder / "refused"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        with (folder / name).open("ab") as file:
+            file.write(b"".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
 
     @staticmethod
     def forget(path: Path, file: IO[bytes]) -> None:
@@ -83,17 +94,51 @@ class Spool:
         file.close()
 
 
+def locked(path: Path) -> IO[bytes]:
+    """Open `path` for appending, locked. Another process may take it away before we have the lock: then again."""
+    while True:
+        file = path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if is_at(file, path):
+            return file
+        file.close()
+
+
+def is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still the one that `path` names."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def line_of(settlement: Settlement) -> bytes:
     """One line of the file."""
     body = msgspec.json.encode(settlement)
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-def read(path: Path) -> list[Settlement]:
-    """The whole lines of a spool file; one that was cut short or damaged is passed over."""
-    settlements = []
-    for line in path.read_bytes().splitlines():
+class Content(msgspec.Struct, frozen=True):
+    """What a spool file holds: settlements, and lines that are damaged or of another edition."""
+
+    settlements: list[Settlement]
+    unreadable: list[bytes]
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are."""
+        return len(self.settlements) + len(self.unreadable)
+
+
+def read(path: Path) -> Content:
+    """Read a spool file. A last line without its end was never promised to anybody and is passed over."""
+    settlements, unreadable = [], []
+    for line in path.read_bytes().split(b"\n")[:-1]:
         checksum, _, body = line.partition(b" ")
-        if checksum == b"%08x" % zlib.crc32(body):
+        try:
+            if checksum != b"%08x" % zlib.crc32(body):
+                raise ValueError("the checksum is another")
             settlements.append(msgspec.json.decode(body, type=Settlement))
-    return settlements
+        except ValueError:  # msgspec's are of this kind
+            unreadable.append(line + b"\n")
+    return Content(settlements, unreadable)

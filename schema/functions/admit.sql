@@ -55,6 +55,7 @@ create or replace function kaixu.admit(
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
@@ -266,10 +267,10 @@ begin
             retry_after_s := kaixu.window_frees_in(v_ten_minutes, v_ten_minute, r.rpd_limit) * 600 - (v_second % 600)::integer;
 
         -- For how much. A cap of nothing lets nothing through, not even what is free.
-        elsif customer_cap_nusd <= 0 or customer_cap_nusd - v_c_spent - v_c_held < r.least then
+        elsif customer_cap_nusd <= 0 or greatest(0, customer_cap_nusd - v_c_spent - v_c_held) < r.least then
             refused := 'CAP_REACHED';
             scope := 'customer';
-        elsif r.key_cap <= 0 or r.key_cap - v_k_spent - v_k_held < r.least then
+        elsif r.key_cap <= 0 or (r.key_cap is not null and greatest(0, r.key_cap - v_k_spent - v_k_held) < r.least) then
             refused := 'CAP_REACHED';
             scope := 'key';
         end if;
@@ -283,7 +284,7 @@ begin
         if r.key_cap is not null then
             v_room := least(v_room, r.key_cap - v_k_spent - v_k_held);
         end if;
-        granted_nusd := least(r.most, v_room);
+        granted_nusd := least(r.most, greatest(0, v_room));  -- what is free goes on where a cap was lowered
         v_c_held := v_c_held + granted_nusd;
         v_k_held := v_k_held + granted_nusd;
         v_added := v_added + granted_nusd;

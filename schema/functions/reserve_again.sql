@@ -2,6 +2,7 @@
 --
 -- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for
 -- what it has in flight before it admits anything new. What is still there, or settled, is left alone.
+-- Others may have been let into the room meanwhile: a hold is put back as far as the caps have room.
 -- Returns how many were put back.
 -- Lock: the customers' rows, ascending by id.
 create or replace function kaixu.reserve_again(
@@ -22,8 +23,12 @@ create or replace function kaixu.reserve_again(
     p_lifetime_s    integer
 ) returns integer
 language plpgsql as $$
+#variable_conflict use_column
 declare
-    v_put_back integer;
+    r               record;
+    v_room          bigint;
+    v_held          bigint;
+    v_put_back      integer := 0;
 begin
     perform 1
        from kaixu.customer c
@@ -31,29 +36,39 @@ begin
       order by c.id
         for no key update;
 
-    with missing as (
-        insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
-                                       model, price_id, install_id, request_id, owner, expires_at)
-        select a.ticket, a.customer_id, a.key_id, a.chain_id, a.month, a.book, a.held_nusd, a.operation, a.provider,
-               a.model, a.price_id, a.install_id, a.request_id, p_owner,
-               clock_timestamp() + make_interval(secs => p_lifetime_s)
+    for r in
+        select a.*
           from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_held_nusd, p_operation,
                       p_provider, p_model, p_price_id, p_install_id, p_request_id)
                a (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider, model, price_id,
                   install_id, request_id)
-         where not exists (select from kaixu.usage_event e where e.month = a.month and e.ticket = a.ticket)
-        on conflict (ticket) do nothing
-        returning ticket, customer_id, chain_id, month, book, held_nusd
-    ), customers as (
+         where not exists (select from kaixu.reservation o where o.ticket = a.ticket)
+           and not exists (select from kaixu.usage_event e where e.month = a.month and e.ticket = a.ticket)
+         order by a.customer_id, a.month, a.book, a.chain_id, a.ticket
+    loop
+        select least(c.monthly_cap_nusd + coalesce(cm.extra_nusd, 0) - coalesce(cm.spent_nusd, 0) - coalesce(cm.held_nusd, 0),
+                     k.monthly_cap_nusd - coalesce(km.spent_nusd, 0) - coalesce(km.held_nusd, 0))
+          into v_room
+          from kaixu.customer c
+          join kaixu.virtual_key k on k.id = r.key_id
+          left join kaixu.customer_month cm on cm.customer_id = c.id and cm.month = r.month and cm.book = r.book
+          left join kaixu.key_month km on km.chain_id = r.chain_id and km.month = r.month and km.book = r.book
+         where c.id = r.customer_id;
+        v_held := least(r.held_nusd, greatest(0, v_room));
+
+        insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
+                                       model, price_id, install_id, request_id, owner, expires_at)
+        values (r.ticket, r.customer_id, r.key_id, r.chain_id, r.month, r.book, v_held, r.operation, r.provider,
+                r.model, r.price_id, r.install_id, r.request_id, p_owner,
+                clock_timestamp() + make_interval(secs => p_lifetime_s));
         insert into kaixu.customer_month as m (customer_id, month, book, held_nusd)
-        select x.customer_id, x.month, x.book, sum(x.held_nusd) from missing x group by 1, 2, 3
-        on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd
-    ), keys as (
+        values (r.customer_id, r.month, r.book, v_held)
+        on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;
         insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd)
-        select x.chain_id, x.month, x.book, x.customer_id, sum(x.held_nusd) from missing x group by 1, 2, 3, 4
-        on conflict (chain_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd
-    )
-    select count(*) into v_put_back from missing;
+        values (r.chain_id, r.month, r.book, r.customer_id, v_held)
+        on conflict (chain_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;
+        v_put_back := v_put_back + 1;
+    end loop;
     return v_put_back;
 end
 $$;

@@ -4,8 +4,8 @@
 -- know (it crashed before the admission reached the disk, or the reaper was faster) is settled all the same.
 -- end_reason 'released' frees the hold and writes no event: the vendor never took the call.
 -- Returns a row a ticket: first_time is false for a replay, and the month's figures after the whole group.
--- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late; that, like whatever
--- has no reservation left, is billed as far as the caps have room.
+-- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late. What costs more than is
+-- held for it, or has no reservation left, is billed as far as the caps have room beside its hold.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
 -- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
@@ -49,11 +49,14 @@ create or replace function kaixu.settle(
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
     v_freed         uuid[];
     v_freed_nusd    bigint[];
+    v_dearer        boolean;
+    v_missing       boolean;
     v_lost          uuid[];
     v_cost          bigint[] := p_cost_nusd;
     v_units         jsonb[] := p_units;
@@ -78,17 +81,24 @@ begin
         returning r.ticket, r.held_nusd
     )
     select array_agg(x.ticket), array_agg(x.held_nusd) into v_freed, v_freed_nusd from ended x;
+    select coalesce(bool_or(a.cost_nusd > f.held_nusd), false) into v_dearer
+      from unnest(p_ticket, p_cost_nusd) a (ticket, cost_nusd)
+      join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket;
+    v_missing := coalesce(cardinality(v_freed), 0) < cardinality(p_ticket);
 
     -- Only where no reservation was found can the reaper have been here.
-    if coalesce(cardinality(v_freed), 0) < cardinality(p_ticket) then
+    if v_missing then
         select array_agg(e.ticket) into v_lost
           from kaixu.usage_event e
          where e.month = any (p_month) and e.ticket = any (p_ticket) and e.end_reason = 'lost';
+    end if;
 
-        -- Nothing is held for these any more, and others may have been let into their room: no cap is passed
-        -- for their sake. What does not fit is noted in the event and stays with the operator.
+    -- Beyond what is held for these, others may have been let into the room: no cap is passed for their sake.
+    -- What does not fit is noted in the event and stays with the operator.
+    if v_missing or v_dearer then
         for r in
-            select a.at, a.customer_id, a.chain_id, a.book, a.month, a.cost_nusd, coalesce(e.cost_nusd, 0) as before_nusd,
+            select a.at, a.customer_id, a.chain_id, a.book, a.month, a.cost_nusd,
+                   coalesce(f.held_nusd, e.cost_nusd, 0) as own_nusd,   -- its hold, or what the reaper made of it
                    c.monthly_cap_nusd + coalesce(cm.extra_nusd, 0) - coalesce(cm.spent_nusd, 0)
                        - coalesce(cm.held_nusd, 0) as customer_room,
                    k.monthly_cap_nusd - coalesce(km.spent_nusd, 0) - coalesce(km.held_nusd, 0) as key_room
@@ -96,12 +106,13 @@ begin
                    with ordinality a (ticket, customer_id, key_id, chain_id, month, book, end_reason, cost_nusd, at)
               join kaixu.customer c on c.id = a.customer_id
               join kaixu.virtual_key k on k.id = a.key_id
+              left join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket
               left join kaixu.customer_month cm
                 on cm.customer_id = a.customer_id and cm.month = a.month and cm.book = a.book
               left join kaixu.key_month km on km.chain_id = a.chain_id and km.month = a.month and km.book = a.book
               left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
              where a.end_reason not in ('released', 'lost')
-               and a.ticket <> all (coalesce(v_freed, '{}'))
+               and a.cost_nusd > coalesce(f.held_nusd, 0)
                and (e.ticket is null or e.end_reason = 'lost')
              order by a.customer_id, a.month, a.book, a.chain_id, a.at
         loop
@@ -112,12 +123,12 @@ begin
                 v_key_used := 0;
             end if;
             v_customer_id := r.customer_id; v_month := r.month; v_book := r.book; v_chain_id := r.chain_id;
-            v_billed := greatest(0, least(
+            v_billed := least(
                 r.cost_nusd,
-                r.customer_room + r.before_nusd - v_customer_used,
-                coalesce(r.key_room + r.before_nusd - v_key_used, r.cost_nusd)));
-            v_customer_used := v_customer_used + v_billed - r.before_nusd;
-            v_key_used := v_key_used + v_billed - r.before_nusd;
+                r.own_nusd + greatest(0, r.customer_room - v_customer_used),
+                case when r.key_room is not null then r.own_nusd + greatest(0, r.key_room - v_key_used) end);
+            v_customer_used := v_customer_used + greatest(0, v_billed - r.own_nusd);
+            v_key_used := v_key_used + greatest(0, v_billed - r.own_nusd);
             if v_billed < r.cost_nusd then
                 v_cost[r.at] := v_billed;
                 v_units[r.at] := coalesce(v_units[r.at], '{}') || jsonb_build_object('unbilled_nusd', r.cost_nusd - v_billed);

@@ -299,3 +299,29 @@ def test_building_again_after_a_change_uses_the_changed_plugin(folder: Folder) -
     os.utime(file, (1, 1))
     new = folder.lane("plugin: ./demo.py").lanes["a"].lane
     assert (getattr(old, "speed", None), getattr(new, "speed", None)) == (1, 22)
+
+
+def test_what_served_and_would_fail_is_named_and_what_is_new_or_off_is_not(folder: Folder) -> None:
+    folder.write("plugins/integrations/ping.py", PING)
+    folder.write("demo.py")
+    folder.write("watch.py", "from kaixu.plugin import hookimpl\n@hookimpl\ndef on_event(event): ...\n")
+    lane = "{{plugin: ./demo.py, speed: {speed}, models: {{m: {{type: chat}}}}}}"
+    ping = "integrations: {ping: {token: t, price: {say: 0.25}}}\n"
+    right = lane.format(speed="1")
+    before = folder.build(f"plugins: [watch.py]\nlanes: {{a: {right}, b: {right}, c: {right}}}\n{ping}")
+    folder.write("watch.py", "raise RuntimeError('asleep')")
+    wrong, off = lane.format(speed="fast"), lane.format(speed="'${SPEED}'")
+    after = folder.build(
+        f"plugins: [watch.py]\nlanes: {{a: {wrong}, b: {off}, new: {wrong}}}\n{ping.replace('say', 'shout')}",
+        strict=False,
+    )
+    with pytest.raises(PluginError) as caught:
+        after.insist_on(before)
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        "lane `a` serves and would fail",
+        "integration `ping` serves and would fail",
+        "plugin `./watch.py` is loaded and would fail",
+    ]
+    before.insist_on(before)
+    before.insist_on(after)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from kaixu.catalog.find import find
-from kaixu.catalog.importing import import_plugin, module_name
+from kaixu.catalog.importing import import_plugin, module_name, put_back_on_failure
 from kaixu.plugin import PluginError
 
 from .conftest import Folder
@@ -63,3 +63,24 @@ def test_file_that_is_not_python_says_so(folder: Folder) -> None:
     folder.write("plugin.txt", "")
     with pytest.raises(PluginError, match=r"its name must end in \.py"):
         import_plugin("./plugin.txt", find("./plugin.txt", folder.path))
+
+
+def test_files_that_were_imported_in_vain_give_way_to_those_from_before(folder: Folder) -> None:
+    file = folder.write("word.py", "word = 'old'")
+    old = import_plugin("./word.py", find("./word.py", folder.path))
+    folder.write("word.py", "word = 'newer'")
+    new = folder.write("new.py", "word = 'new'")
+
+    def reload() -> None:
+        with put_back_on_failure():
+            assert import_plugin("./word.py", find("./word.py", folder.path)).word == "newer"
+            import_plugin("./new.py", find("./new.py", folder.path))
+            raise PluginError("a lane does not start")
+
+    with pytest.raises(PluginError):
+        reload()
+    assert sys.modules[module_name(file)] is old
+    assert module_name(new) not in sys.modules
+    with put_back_on_failure():
+        newer = import_plugin("./word.py", find("./word.py", folder.path))
+    assert sys.modules[module_name(file)] is newer

@@ -111,3 +111,4 @@ def test_a_row_is_a_line_in_a_pipe_however_long(piped: Piped) -> None:
         assert len(lines) == 3
         assert email in lines[2]
         assert "p" * 40 in lines[2]
+        assert all(line == line.rstrip() for line in lines)

@@ -95,6 +95,33 @@ async def test_what_outlasts_the_grace_is_cancelled_and_billed_for_what_it_got(
     await assert_books_balance(pool)
 
 
+async def test_a_call_that_still_waits_for_its_admission_when_the_grace_is_over_holds_nothing(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
+) -> None:
+    (gateway,) = await start(1, gateway="grace_s: 0")
+    customer_id = await customer(pool)
+    _, key = await virtual_key(pool, customer_id)
+    async with pool.acquire() as connection:
+        blocking = connection.transaction()
+        await blocking.start()
+        await connection.execute("select 1 from kaixu.customer for update")
+        call = asyncio.ensure_future(Client(http, gateway.url, key).chat("stream-200-20"))
+        async with asyncio.timeout(20):
+            waits = (
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            )
+            while not await connection.fetchval(waits):
+                await asyncio.sleep(0.02)
+        ended = stopping(gateway)
+        with pytest.raises(aiohttp.ClientError):
+            await call
+        await blocking.rollback()
+    assert await ended == 0
+    assert vendor.asked == []
+    assert await spent_and_held(pool, customer_id) == (0, 0)
+    await assert_books_balance(pool)
+
+
 async def test_a_grace_that_was_reloaded_is_the_one_that_counts(
     start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
 ) -> None:

@@ -1,0 +1,266 @@
+"""The books on a bad day: locks that others hold, disks that take nothing, spools of other editions."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import zlib
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+
+from kaixu.metering.books import Books
+from kaixu.plugin.errors import DatabaseBusy
+from kaixu.store.admission import Hold, Settlement, Verdict
+from kaixu.store.pool import open_pool
+from kaixu.store.spool import Spool, line_of, read
+from tests.store.test_money_properties import ask, hold_of, settlement
+from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
+
+OWNER = uuid4()
+
+
+class System:
+    """Books, and the calls that run."""
+
+    def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
+        self.running: list[Hold] = []
+        self.books = Books(
+            pool,
+            Spool(folder, str(OWNER)),
+            owner=OWNER,
+            lifetime_s=60,
+            default_rpm=10**6,
+            running=lambda: self.running,
+        )
+
+    async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
+        """A call that runs."""
+        asked = ask(key_id, most, 0)
+        verdict = await self.books.admit(asked)
+        assert verdict.refused is None
+        self.running.append(msgspec.convert(hold_of(asked, verdict), Hold))
+        return asked, verdict
+
+    async def ended(self, call: tuple[Any, Verdict], cost: int) -> Settlement:
+        """It has ended."""
+        made = settlement(*call, cost)
+        await self.books.settle(made)
+        self.running = [hold for hold in self.running if hold.ticket != made.ticket]
+        return made
+
+
+@pytest.fixture
+def system(pool: asyncpg.Pool, tmp_path: Path) -> System:
+    """Books on the test's database."""
+    return System(pool, tmp_path / "spool")
+
+
+@pytest.fixture
+async def locked(pool: asyncpg.Pool, dsn: str) -> AsyncIterator[int]:
+    """The key of a customer whose row somebody has locked and forgotten."""
+    customer_id = await customer(pool, cap_nusd=1000)
+    key_id, _ = await virtual_key(pool, customer_id)
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await connection.execute("select from kaixu.customer where id = $1 for update", customer_id)
+        yield key_id
+    await connection.close()
+
+
+async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
+    system: System, pool: asyncpg.Pool, locked: int
+) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    answers = [system.books.admit(ask(locked, 1)), system.books.admit(ask(key_id, 1))]
+    refused, verdict = await asyncio.gather(*answers, return_exceptions=True)
+    assert isinstance(refused, DatabaseBusy)
+    assert isinstance(verdict, Verdict)
+    assert verdict.refused is None
+    assert not system.books.away
+
+
+async def test_a_settlement_of_a_locked_account_waits_in_the_spool_and_the_others_do_not(
+    system: System, pool: asyncpg.Pool, dsn: str
+) -> None:
+    customers = [await customer(pool, cap_nusd=1000) for _ in range(2)]
+    calls = [await system.admitted((await virtual_key(pool, one))[0], 100) for one in customers]
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
+        settled = await asyncio.gather(*(system.books.settle(settlement(*call, 70)) for call in calls))
+        assert [one is None for one in settled] == [True, False]
+        await system.books.replay()  # still locked: it stays in the spool, and is not put aside
+        assert system.books.waiting
+    await connection.close()
+    assert not system.books.away
+    await system.books.replay()
+    assert not system.books.waiting
+    assert [await spent_and_held(pool, one) for one in customers] == [(70, 0), (70, 0)]
+    await assert_books_balance(pool)
+
+
+async def test_a_full_disk_loses_nothing(
+    system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    call = await system.admitted((await virtual_key(pool, customer_id))[0], 100)
+
+    def full(settlements: list[Settlement]) -> None:
+        raise OSError(28, "No space left on device")
+
+    system.books.away = True
+    monkeypatch.setattr(system.books.spool, "append", full)
+    made = await system.ended(call, 70)
+    assert system.books.waiting
+    assert system.books.kept == [made]
+    await system.books.renew()  # its hold is still kept alive
+    assert await system.books.come_back()
+    assert not system.books.waiting
+    assert await spent_and_held(pool, customer_id) == (70, 0)
+    await assert_books_balance(pool)
+
+
+async def test_what_nobody_takes_before_the_end_is_told(
+    system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = await system.admitted((await virtual_key(pool, await customer(pool)))[0], 100)
+
+    def full(settlements: list[Settlement]) -> None:
+        raise OSError(30, "Read-only file system")
+
+    system.books.away = True
+    monkeypatch.setattr(system.books.spool, "append", full)
+    made = await system.ended(call, 70)
+    await system.books.drained()
+    assert str(made.ticket) in caplog.records[-1].getMessage()
+    assert caplog.records[-1].levelname == "CRITICAL"
+
+
+async def test_a_standby_in_the_primary_s_place_is_an_outage(
+    system: System, pool: asyncpg.Pool, dsn: str, tmp_path: Path
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    call = await system.admitted((await virtual_key(pool, customer_id))[0], 100)
+    name = await pool.fetchval("select current_database()")
+    async with pool.acquire() as connection:
+        await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    standby = await open_pool(dsn)
+    system.books.pool = standby
+    await system.ended(call, 70)
+    assert system.books.away
+    assert await system.books.come_back() is False
+    async with pool.acquire() as connection:
+        await connection.execute("set default_transaction_read_only = off")
+        await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
+    await standby.close()
+    system.books.pool = pool
+    assert await system.books.come_back()
+    assert await spent_and_held(pool, customer_id) == (70, 0)
+    assert not (tmp_path / "spool" / "refused").exists()
+
+
+async def test_spooled_lines_that_cannot_be_read_are_put_aside_and_the_others_written(
+    system: System, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    made = settlement(*await system.admitted((await virtual_key(pool, customer_id))[0], 100), 70)
+    whole = line_of(made)
+    other_edition = b'{"ticket":"of another edition"}'
+    foreign = b"%08x %s\n" % (zlib.crc32(other_edition), other_edition)
+    (tmp_path / "spool" / "dead.jsonl").write_bytes(foreign + b"00000000 damaged\n" + whole + whole[:40])
+    await system.books.replay()
+    assert await spent_and_held(pool, customer_id) == (70, 0)
+    assert not (tmp_path / "spool" / "dead.jsonl").exists()
+    assert (tmp_path / "spool" / "refused" / "dead.jsonl").read_bytes() == foreign + b"00000000 damaged\n"
+
+
+def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = Spool(tmp_path, "mine"), Spool(tmp_path, "other")
+    real = fcntl.flock
+    taken: list[bool] = []
+
+    def flock(file: Any, how: int) -> None:
+        if not taken and how == fcntl.LOCK_EX:
+            taken.append(True)
+            for path, held in other.take():  # between our opening and our lock
+                other.forget(path, held)
+        real(file, how)
+
+    one = settlement(
+        ask(1, 1),
+        Verdict(
+            uuid4(), None, None, None, 1, 1, 1, 1, "abcd", date(2026, 1, 1), None, None, None,
+            None, None, None, None, None,
+        ),
+        1,
+    )  # fmt: skip
+    monkeypatch.setattr(fcntl, "flock", flock)
+    mine.append([one])
+    assert taken
+    assert mine.file is not None
+    mine.file.close()
+    assert read(mine.path).settlements == [one]
+
+
+async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_room(
+    system: System, pool: asyncpg.Pool
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    key_id, _ = await virtual_key(pool, customer_id)
+    first = await system.admitted(key_id, 800)
+    # A crash forgets the admission; another call takes the room before anybody notices.
+    await pool.execute("delete from kaixu.reservation")
+    await pool.execute("update kaixu.customer_month set held_nusd = 0")
+    await pool.execute("update kaixu.key_month set held_nusd = 0")
+    second = await system.admitted(key_id, 900)
+    await system.books.renew()
+    assert system.books.doubtful
+    await system.books.put_back()
+    assert await spent_and_held(pool, customer_id) == (0, 1000)
+    await system.ended(first, 800)
+    await system.ended(second, 900)
+    assert await spent_and_held(pool, customer_id) == (1000, 0)
+    await assert_books_balance(pool)
+
+
+async def test_a_cost_above_its_hold_is_billed_as_far_as_the_key_has_room(system: System, pool: asyncpg.Pool) -> None:
+    customer_id = await customer(pool, cap_nusd=10_000)
+    key_id, _ = await virtual_key(pool, customer_id, monthly_cap_nusd=500)
+    first, second = await system.admitted(key_id, 100), await system.admitted(key_id, 300)
+    await system.ended(first, 10**15)
+    assert await spent_and_held(pool, customer_id) == (200, 300)
+    await system.ended(second, 300)
+    assert await spent_and_held(pool, customer_id) == (500, 0)
+    units = await pool.fetchval("select units from kaixu.usage_event where cost_nusd = 200")
+    assert units == {"unbilled_nusd": 10**15 - 200}
+    await assert_books_balance(pool)
+
+
+async def test_what_is_free_goes_on_where_a_cap_was_lowered_below_what_is_spent(
+    system: System, pool: asyncpg.Pool
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    key_id, _ = await virtual_key(pool, customer_id)
+    await system.ended(await system.admitted(key_id, 900), 900)
+    await pool.execute("update kaixu.customer set monthly_cap_nusd = 500 where id = $1", customer_id)
+    _, verdict = await system.admitted(key_id, 0)
+    assert verdict.granted_nusd == 0
+    assert (await system.books.admit(ask(key_id, 1))).refused == "CAP_REACHED"
+
+
+async def test_a_connection_that_ends_is_told(dsn: str, pool: asyncpg.Pool) -> None:
+    told = asyncio.Event()
+    mine = await open_pool(dsn, most=1, lost=told.set)
+    number = await mine.fetchval("select pg_backend_pid()")
+    await pool.execute("select pg_terminate_backend($1)", number)
+    await asyncio.wait_for(told.wait(), 10)
+    await mine.close()
