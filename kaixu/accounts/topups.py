@@ -17,6 +17,9 @@ from kaixu.store.usage import month_usage, this_month
 from . import fields
 from .customers import no_customer
 
+#: What can be added to a month's cap, in nano-dollars: far from the edge of 64 bits, where sums would fail.
+MOST_EXTRA_NUSD = 10**18
+
 
 class ToppedUp(msgspec.Struct, frozen=True):
     """A month after a top-up; `applied` is false where this one had been booked before."""
@@ -63,6 +66,12 @@ async def top_up(
             )
             if booked is None:
                 raise no_customer(customer_id)
+            if booked.extra_nusd > MOST_EXTRA_NUSD:  # raised inside: what was just booked is undone
+                raise Unprocessable(
+                    "the top-ups of one month are at most $1,000,000,000 in all",
+                    hint="Raise the customer's cap instead.",
+                    field="amount_cents",
+                )
             if booked.applied:
                 await write_audit(
                     connection,

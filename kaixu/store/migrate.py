@@ -25,6 +25,15 @@ create table if not exists kaixu.migration (
 """
 
 
+#: The row of `kaixu.migration` that says which release's functions are in force; its `sha256` is the release.
+RELEASE_ROW = ("kaixu", "release")
+
+
+def release() -> int:
+    """The release of the schema that comes along; raised with every release that changes a function."""
+    return int(asset("schema/release").read_text())
+
+
 class MigrationError(Exception):
     """The database and the schema files contradict each other."""
 
@@ -55,10 +64,13 @@ async def pending(connection: Session, steps: list[Step]) -> list[Step]:
     """The steps that this database still needs.
 
     Raises `MigrationError` for a migration that was edited after it was applied,
-    and for a database that has migrations this code does not know.
+    and for a database that has migrations this code does not know. Functions of a
+    newer release are left as they are: a replica of the last one, started during a
+    rolling deploy, must not put its own over them.
     """
     rows = await connection.fetch("select owner, name, sha256 from kaixu.migration")
     applied = {(row["owner"], row["name"]): row["sha256"] for row in rows}
+    newest = int(applied.get(RELEASE_ROW, "0"))
     known = {(step.owner, step.name) for step in steps}
     owners = {step.owner for step in steps}
     newer = sorted(
@@ -71,9 +83,9 @@ async def pending(connection: Session, steps: list[Step]) -> list[Step]:
     needed = []
     for step in steps:
         before = applied.get((step.owner, step.name))
-        if before is None or (step.repeatable and before != step.sha256):
+        if before is None or (step.repeatable and before != step.sha256 and newest <= release()):
             needed.append(step)
-        elif before != step.sha256:
+        elif before != step.sha256 and not step.repeatable:
             raise MigrationError(
                 f"{step.name} was edited after it was applied: "
                 f"{before[:12]} in the database, {step.sha256[:12]} in the file"
@@ -104,4 +116,13 @@ async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
                     step.sha256,
                 )
                 await connection.execute(step.sql)
+            await connection.execute(
+                """
+                insert into kaixu.migration as m (owner, name, sha256) values ($1, $2, $3)
+                on conflict (owner, name) do update set sha256 = excluded.sha256, applied_at = now()
+                 where m.sha256::integer < excluded.sha256::integer
+                """,
+                *RELEASE_ROW,
+                str(release()),
+            )
     return [step.name for step in needed]

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import asyncpg
 import pytest
 
-from kaixu.accounts.topups import ToppedUp, top_up
+from kaixu.accounts.topups import MOST_EXTRA_NUSD, ToppedUp, top_up
 from kaixu.plugin.errors import Conflict, NotFound, Unprocessable
 from tests.support.calls import admit
 from tests.support.money import customer, virtual_key
@@ -68,3 +68,19 @@ async def test_a_topup_is_of_a_cent_or_more(pool: asyncpg.Pool, by: By, cents: o
 async def test_nobody_is_topped_up_who_is_not_there(pool: asyncpg.Pool, by: By) -> None:
     with pytest.raises(NotFound):
         await topped(pool, 99, by, 5)
+
+
+async def test_a_month_s_topups_have_a_bound_and_beyond_it_nothing_is_booked(pool: asyncpg.Pool, by: By) -> None:
+    customer_id = await customer(pool)
+    await pool.execute(
+        """
+        insert into kaixu.customer_month (customer_id, month, extra_nusd)
+        values ($1, date_trunc('month', now() at time zone 'UTC')::date, $2)
+        """,
+        customer_id,
+        MOST_EXTRA_NUSD,
+    )
+    with pytest.raises(Unprocessable, match="at most"):
+        await topped(pool, customer_id, by, 1)
+    assert await pool.fetchval("select count(*) from kaixu.topup") == 0
+    assert await pool.fetchval("select extra_nusd from kaixu.customer_month") == MOST_EXTRA_NUSD

@@ -140,23 +140,25 @@ async def test_a_changed_file_is_in_force_when_the_command_returns(gateway: Proc
 async def test_a_call_that_waits_for_its_admission_keeps_its_lane(
     gateway: Process, client: Client, pool: asyncpg.Pool
 ) -> None:
-    async with pool.acquire() as connection:
-        blocking = connection.transaction()
-        await blocking.start()
-        await connection.execute("select 1 from kaixu.customer for update")
-        call = asyncio.ensure_future(client.chat())
+    _, key = await virtual_key(pool, await customer(pool))
+    async with pool.acquire() as connection, connection.transaction():
+        # One customer's lock holds up the admission of a first call, and that holds up the next.
+        await connection.execute(
+            "select 1 from kaixu.customer where id = (select min(id) from kaixu.customer) for update"
+        )
+        first = asyncio.ensure_future(client.chat())
         async with asyncio.timeout(20):
             waits = (
                 "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
             )
             while not await connection.fetchval(waits):
                 await asyncio.sleep(0.02)
+        call = asyncio.ensure_future(Client(client.http, gateway.url, key).chat())
+        await client.http.get(f"{gateway.url}/api/health")  # answered after that call has been heard
         assert (await reload(gateway, config(("up", "new"))))[0] == 0
-        await asyncio.sleep(2.5)  # longer than a reload gives to calls on their way to the gate
-        assert "close old" not in notes(gateway)
-        await blocking.rollback()
-    status, body = await call
+        status, body = await call
     assert (status, body["output_text"]) == (200, "old")
+    assert (await first)[0] in (200, 503)
     await noted(gateway, "close old")
     await assert_books_balance(pool)
 

@@ -141,3 +141,14 @@ def test_migrations_come_by_number_and_functions_after_them(tmp_path: Path) -> N
         ("functions/a.sql", True),
         ("functions/b.sql", True),
     ]
+
+
+async def test_an_older_release_leaves_the_functions_of_a_newer_one_alone(
+    blank: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(blank)
+    await blank.execute("update kaixu.migration set sha256 = 'older' where name = 'functions/admit.sql'")
+    await blank.execute("update kaixu.migration set sha256 = (sha256::integer + 1)::text where name = 'release'")
+    assert await migrate(blank) == []
+    await blank.execute("update kaixu.migration set sha256 = (sha256::integer - 1)::text where name = 'release'")
+    assert await migrate(blank) == ["functions/admit.sql"]
