@@ -98,7 +98,8 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
                     hint="Send text, or ask the operator to set image_tokens for it.",
                 )
             bound += images * deployment.image_tokens
-    bound += lane.message_overhead_tokens * len(request.tools)
+    if request.tools or (request.native is not None and request.native.body.get("tools")):
+        bound += lane.tools_overhead_tokens + lane.message_overhead_tokens * len(request.tools)
     if request.native is not None:
         # Whatever else it carries goes to the vendor too: tools, formats, fields that we do not know.
         bound += encoded_length({name: value for name, value in request.native.body.items() if name not in TURNS})

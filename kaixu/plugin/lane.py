@@ -56,6 +56,9 @@ class Lane:
     #: Tokens that the vendor may add around each message, or each input of an embedding call, at most.
     message_overhead_tokens: int = 16
 
+    #: Tokens that it may add once where a request has tools, at most.
+    tools_overhead_tokens: int = 512
+
     async def start(self) -> None:
         """Called once, before the first call. Slow work belongs behind it, not in it."""
 

@@ -41,11 +41,12 @@ from kaixu.plugin import (
     server_sent_events,
 )
 
+HEADERS = {"anthropic-version": "2023-06-01", "content-type": "application/json", "user-agent": "kaixu"}
 SAMPLING: tuple[Feature, ...] = ("temperature", "top_p", "top_k")
-TOOLS: tuple[Feature, ...] = ("tools", "tool_choice", "parallel_tool_calls")
 #: Fields that a native request may not have, as what they do costs extra or was not counted; save these values.
 EXTRA = {"service_tier": ("auto", "standard_only"), "speed": ("standard",), "inference_geo": ("global",)}
-EXTRA |= dict.fromkeys(("mcp_servers", "container", "fallbacks", "compaction", "thread"), ())
+PAID = ("mcp_servers", "container", "fallbacks", "compaction", "thread", "billing_policy", "fallback_credit_token")
+EXTRA |= dict.fromkeys(PAID, ())
 #: Tools that the client runs. Any other kind is run by the vendor, at a price of its own.
 CLIENT_TOOL = re.compile(r"custom|(bash|text_editor|computer|computer_toolset|browser_toolset|memory)_\d{8}")
 #: A Claude's version, which is in its name.
@@ -53,9 +54,8 @@ VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 #: What words mean to models that only know budgets, at most half of `max_tokens`; for the others, the other way round.
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
 #: Marks the signature of a thought whose text was kept back, to tell it from a redacted one. No token has a colon.
-UNSHOWN = "unshown:"
-NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")  # other vendors' ids have such characters
-SYSTEM = ("system", "developer")
+UNSHOWN, OWN_TOKEN = "unshown:", re.compile("(unshown:)?[^:]*", re.DOTALL)
+NOT_IN_IDS, SYSTEM = re.compile(r"[^a-zA-Z0-9_-]"), ("system", "developer")  # other vendors' ids have such characters
 FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "refusal": "content_filter"}
 FINISHES |= dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length")
 COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens", "thinking_tokens")
@@ -74,22 +74,19 @@ class AnthropicOptions(Options):
 class Anthropic(Lane):
     """Translates to Messages, always streamed, and back."""
 
-    supports = frozenset({*SAMPLING, *TOOLS, "stop", "response_format", "reasoning", "images", "tool_result_images"})
+    supports: frozenset[Feature] = frozenset(SAMPLING) | {"tools", "tool_choice", "parallel_tool_calls", "stop"}
+    supports |= {"response_format", "reasoning", "images", "tool_result_images"}
     native = "anthropic.messages"
+    tools_overhead_tokens = 1600  # the largest are told in its docs: 735 for the screen, 700 for the editor
 
     def __init__(self, options: AnthropicOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
         self.hour_cache = options.hour_cache
-        headers = {
-            "x-api-key": options.api_key.get_secret_value(),
-            "anthropic-version": "2023-06-01",
-            "content-type": "application/json",
-            "user-agent": "kaixu",
-        }
+        headers = HEADERS | {"x-api-key": options.api_key.get_secret_value()}
         if options.beta:
             headers["anthropic-beta"] = ",".join(options.beta)
-        extra = {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
-        self.headers = httpx.Headers(headers | extra)
+        headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
+        self.headers = httpx.Headers(headers)
 
     def check(self, request: ChatRequest) -> None:
         if request.native is not None:
@@ -267,10 +264,11 @@ def block_of(part: Part) -> dict[str, Any] | None:
             content = [block for inner in part.content if (block := block_of(inner))]
             made = {"type": "tool_result", "tool_use_id": NOT_IN_IDS.sub("_", id), "content": content}
             return made | ({"is_error": True} if part.is_error else {})
-        case ReasoningPart(text, str(token)) if text or token.startswith(UNSHOWN):
-            return {"type": "thinking", "thinking": text, "signature": token.removeprefix(UNSHOWN)}
-        case ReasoningPart(_, token):
-            return {"type": "redacted_thinking", "data": token} if token else None
+        case ReasoningPart(text, token) if token and OWN_TOKEN.fullmatch(token):
+            if text or token.startswith(UNSHOWN):
+                return {"type": "thinking", "thinking": text, "signature": token.removeprefix(UNSHOWN)}
+            return {"type": "redacted_thinking", "data": token}
+    return None
 
 
 def source_of(url: str) -> dict[str, Any]:
