@@ -101,20 +101,27 @@ def portkey(upstream: str, port: int) -> tuple[subprocess.Popen[bytes], Gateway]
     return process, Gateway("Portkey", url, "vendor-key", plain, streamed)
 
 
-async def beside(ours_url: str, key: str, upstream: str) -> str:
-    """The table, as Markdown."""
+async def beside(ours: dict[str, str], key: str, upstream: str) -> str:
+    """The table, as Markdown. `ours`: our gateways' addresses, by name."""
     RUN.mkdir(exist_ok=True)
     lite_process, lite = litellm(upstream, free_port())
     port_process, port = portkey(upstream, free_port())
-    ours = Gateway("ours", ours_url, key, {"MODEL": "up-chat"}, {"MODEL": "up-chat", "STREAM": "1"})
-    gateways = [ours, lite, port]
-    rows = [["calls", "connections", "gateway", "calls/s", "p50", "p99", "failed", "ours / it"]]
+    model = {"MODEL": "up-chat"}
+    gateways = [
+        *(
+            Gateway(name, f"{url}/v1/chat/completions", key, model, model | {"STREAM": "1"})
+            for name, url in ours.items()
+        ),
+        lite,
+        port,
+    ]
+    rows = [["calls", "connections", "gateway", "calls/s", "p50", "p99", "failed", *(f"{name} / it" for name in ours)]]
     try:
         for gateway in (lite, port):
             await wait_for(gateway.url, 90)
         for kind in ("plain", "streamed"):
             for connections in (1, 32):
-                rows += await measured(gateways, kind, connections)
+                rows += await measured(gateways, list(ours), kind, connections)
     finally:
         for process in (lite_process, port_process):
             process.kill()
@@ -122,7 +129,7 @@ async def beside(ours_url: str, key: str, upstream: str) -> str:
     return table(rows)
 
 
-async def measured(gateways: list[Gateway], kind: str, connections: int) -> list[list[str]]:
+async def measured(gateways: list[Gateway], ours: list[str], kind: str, connections: int) -> list[list[str]]:
     """The rows of one kind of call: the gateways in turn, so that the machine's moods meet all of them."""
     loads: dict[str, list[Load]] = {gateway.name: [] for gateway in gateways}
     for turn in range(ROUNDS + 1):
@@ -135,7 +142,12 @@ async def measured(gateways: list[Gateway], kind: str, connections: int) -> list
     median = statistics.median
     rows = []
     for name, measures in loads.items():
-        ratio = median(ours.rate / its.rate for ours, its in zip(loads["ours"], measures, strict=True))
+        ratios = [
+            median(mine.rate / its.rate for mine, its in zip(loads[one], measures, strict=True))
+            if it_answered(measures)
+            else 0
+            for one in ours
+        ]
         rows.append(
             [
                 kind,
@@ -145,8 +157,13 @@ async def measured(gateways: list[Gateway], kind: str, connections: int) -> list
                 f"{median(load.p50_ms for load in measures):.2f} ms",
                 f"{median(load.p99_ms for load in measures):.1f} ms",
                 str(sum(load.failed for load in measures)),
-                "" if name == "ours" else f"{ratio:.1f}×",
+                *("" if name in ours or not ratio else f"{ratio:.1f}×" for ratio in ratios),
             ]
         )
         sys.stdout.write(f"{rows[-1]}\n")
     return rows
+
+
+def it_answered(measures: list[Load]) -> bool:
+    """Whether what was measured are answers, not errors."""
+    return all(load.failed * 2 < load.rate for load in measures)

@@ -10,11 +10,22 @@ import asyncpg
 from kaixu.plugin.errors import Invalid, NotFound
 from kaixu.store import customers as store
 from kaixu.store.audit import AuditEvent, row_of, write_audit
-from kaixu.store.customers import Customer, CustomerSettings
+from kaixu.store.customers import Customer, CustomerSettings, ListedCustomer
 from kaixu.store.pool import database
 
 from . import fields
 from .changes import Field, changed, read, settings_of
+
+__all__ = [
+    "CHANGEABLE",
+    "Customer",
+    "ListedCustomer",
+    "change_customer",
+    "create_customer",
+    "find_customer",
+    "list_customers",
+    "no_customer",
+]
 
 PLAN = "starter"
 
@@ -40,14 +51,15 @@ CHANGEABLE: dict[str, Field] = {
 async def create_customer(
     pool: asyncpg.Pool, given: Mapping[str, object], *, default_cap_nusd: int, actor: str, request_id: str
 ) -> Customer:
-    """A new customer from its wire fields; a cap of nothing, or none, takes the default.
+    """A new customer from its wire fields; without a cap, or with a blank one, it gets the default. 0 is a cap.
 
-    Raises `Invalid` without an email, `Unprocessable` naming a field, `Conflict`
-    where the email is taken.
+    Raises `Invalid` without an email or with a field that does not exist, `Unprocessable`
+    naming a field, `Conflict` where the email is taken.
     """
+    fields.insist_on_known(given, CHANGEABLE)
     values = read(CHANGEABLE, given)
     if "email" not in values:
-        raise Invalid("`email` is missing")
+        raise Invalid("`email` is missing", field="email")
     blank: dict[str, Any] = {
         "plan_name": PLAN,
         "is_active": True,
@@ -60,8 +72,7 @@ async def create_customer(
         "auto_topup_threshold_nusd": None,
         "auto_topup_amount_nusd": None,
     }
-    cap = {"monthly_cap_nusd": values.get("monthly_cap_nusd") or default_cap_nusd}
-    settings = CustomerSettings(**blank | values | cap)
+    settings = CustomerSettings(**{"monthly_cap_nusd": default_cap_nusd} | blank | values)
     with database():
         async with pool.acquire() as connection, connection.transaction():
             made = await store.insert_customer(connection, settings)
@@ -77,9 +88,10 @@ async def change_customer(
 ) -> Customer:
     """A customer after the change of those wire fields that are given; the next admission goes by them.
 
-    Raises `Invalid` where no field is known, `Unprocessable` naming a field,
-    `NotFound`, `Conflict` where the email is taken.
+    Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming
+    a field, `NotFound`, `Conflict` where the email is taken.
     """
+    fields.insist_on_known(given, {*CHANGEABLE, "customer_id"})
     values = read(CHANGEABLE, given)
     if not CHANGEABLE.keys() & given.keys():
         raise Invalid("nothing to change", hint=f"Send one of {', '.join(CHANGEABLE)}.")
@@ -105,6 +117,12 @@ async def change_customer(
                 ),
             )
     return after
+
+
+async def list_customers(pool: asyncpg.Pool, *, limit: int, before_id: int | None) -> list[ListedCustomer]:
+    """The newest `limit` customers, or those older than `before_id`, with this month's figures."""
+    with database():
+        return await store.customers(pool, limit=limit, before_id=before_id)
 
 
 async def find_customer(pool: asyncpg.Pool, named: str) -> Customer:

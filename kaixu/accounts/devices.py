@@ -7,10 +7,18 @@ import asyncpg
 from kaixu.plugin.errors import NotFound, SeatsFull
 from kaixu.store import devices as store
 from kaixu.store.audit import AuditEvent, row_of, write_audit
-from kaixu.store.devices import Device
+from kaixu.store.devices import Device, ListedDevice
 from kaixu.store.pool import database
 
 from .keys import locked
+
+__all__ = ["Device", "ListedDevice", "change_device", "list_devices"]
+
+
+async def list_devices(pool: asyncpg.Pool, customer_id: int, *, key_id: int | None, limit: int) -> list[ListedDevice]:
+    """The devices of a customer, or of one of its keys; the last seen first."""
+    with database():
+        return await store.devices(pool, customer_id, key_id=key_id, limit=limit)
 
 
 async def change_device(

@@ -6,10 +6,12 @@ Each reader takes a raw value and the field's name. Raises `Unprocessable` namin
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from datetime import date
 
 import msgspec
 
+from kaixu.config.mistakes import did_you_mean
 from kaixu.config.price import nusd_of_cents
 from kaixu.plugin.errors import Invalid, Unprocessable
 
@@ -29,13 +31,25 @@ UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 
 
+def insist_on_known(given: Mapping[str, object], known: Collection[str]) -> None:
+    """Raises `Invalid` for a field that is none of `known`: a change that was misspelt must not look as if made."""
+    for name in given:
+        if name not in known:
+            shown = name if name.isprintable() and len(name) <= MOST_NAME else "…"
+            raise Invalid(
+                f"there is no field `{shown}`{did_you_mean(shown, known)}",
+                hint=f"The fields are {', '.join(sorted(known))}.",
+                field=shown,
+            )
+
+
 def identifier(value: object, field: str) -> int:
     """The number of a row, as number or text: clients send both. Raises `Invalid` where it is missing."""
     if value is None or value == "":
-        raise Invalid(f"`{field}` is missing")
+        raise Invalid(f"`{field}` is missing", field=field)
     number = whole(value, field)
     if number is None or not 1 <= number <= MOST_ID:
-        raise Unprocessable(f"`{field}` is not an id")
+        raise Unprocessable(f"`{field}` is not an id", field=field)
     return number
 
 
@@ -46,20 +60,20 @@ def whole(value: object, field: str) -> int | None:
         if value == "":
             return None
         if not re.fullmatch(r"-?[0-9]{1,19}", value):
-            raise Unprocessable(f"`{field}` must be a whole number")
+            raise Unprocessable(f"`{field}` must be a whole number", field=field)
         return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise Unprocessable(f"`{field}` must be a whole number")
+    raise Unprocessable(f"`{field}` must be a whole number", field=field)
 
 
 def bounded(value: object, field: str, most: int, least: int = 0) -> int | None:
     """A whole number from `least` to `most`, or None."""
     number = whole(value, field)
     if number is not None and not least <= number <= most:
-        raise Unprocessable(f"`{field}` must lie between {least} and {most}")
+        raise Unprocessable(f"`{field}` must lie between {least} and {most}", field=field)
     return number
 
 
@@ -73,7 +87,7 @@ def flag(value: object, field: str) -> bool | None:
     """true, false or null."""
     if value is None or isinstance(value, bool):
         return value
-    raise Unprocessable(f"`{field}` must be true or false")
+    raise Unprocessable(f"`{field}` must be true or false", field=field)
 
 
 def text(value: object, field: str, most: int) -> str | None:
@@ -81,24 +95,24 @@ def text(value: object, field: str, most: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Unprocessable(f"`{field}` must be text")
+        raise Unprocessable(f"`{field}` must be text", field=field)
     value = value.strip()
     if len(value) > most:
-        raise Unprocessable(f"`{field}` is longer than {most} characters")
+        raise Unprocessable(f"`{field}` is longer than {most} characters", field=field)
     if not value.isprintable():
-        raise Unprocessable(f"`{field}` holds characters that cannot be shown")
+        raise Unprocessable(f"`{field}` holds characters that cannot be shown", field=field)
     return value or None
 
 
 def install_id(value: object, field: str) -> str:
     """A device's install id; blank is the seat of calls without one. Raises `Invalid` where it is missing."""
     if value is None:
-        raise Invalid(f"`{field}` is missing")
+        raise Invalid(f"`{field}` is missing", field=field)
     if not isinstance(value, str):
-        raise Unprocessable(f"`{field}` must be text")
+        raise Unprocessable(f"`{field}` must be text", field=field)
     value = value.strip()
     if len(value) > MOST_INSTALL_ID or UNSTORABLE.search(value):
-        raise Unprocessable(f"`{field}` is not an install id")
+        raise Unprocessable(f"`{field}` is not an install id", field=field)
     return value
 
 
@@ -108,7 +122,7 @@ def email(value: object, field: str) -> str | None:
     if address is None:
         return None
     if not EMAIL.fullmatch(address):
-        raise Unprocessable(f"`{field}` is not an email address")
+        raise Unprocessable(f"`{field}` is not an email address", field=field)
     return address.lower()
 
 
@@ -118,7 +132,7 @@ def role(value: object, field: str) -> str | None:
     if name is None:
         return None
     if name.lower() not in ROLES:
-        raise Unprocessable(f"`{field}` must be one of {', '.join(ROLES)}")
+        raise Unprocessable(f"`{field}` must be one of {', '.join(ROLES)}", field=field)
     return name.lower()
 
 
@@ -129,7 +143,7 @@ def month(value: object, field: str) -> date | None:
         return None
     match = MONTH.fullmatch(written)
     if match is None:
-        raise Unprocessable(f"`{field}` must be a month written YYYY-MM")
+        raise Unprocessable(f"`{field}` must be a month written YYYY-MM", field=field)
     return date(int(match[1]), int(match[2]), 1)
 
 
@@ -138,9 +152,9 @@ def names(value: object, field: str, most: int) -> list[str]:
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, list):
-        raise Unprocessable(f"`{field}` must be a list of names, or text with commas")
+        raise Unprocessable(f"`{field}` must be a list of names, or text with commas", field=field)
     if len(value) > most:
-        raise Unprocessable(f"`{field}` names more than {most}")
+        raise Unprocessable(f"`{field}` names more than {most}", field=field)
     found = [text(one, field, MOST_NAME) for one in value]
     return list(dict.fromkeys(name for name in found if name is not None))
 
@@ -163,18 +177,18 @@ def models(value: object, field: str) -> dict[str, list[str]] | None:
         try:
             value = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise Unprocessable(f"`{field}` is not JSON", hint='Send {"provider": ["model"]}.') from None
+            raise Unprocessable(f"`{field}` is not JSON", hint='Send {"provider": ["model"]}.', field=field) from None
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise Unprocessable(f"`{field}` must be an object", hint='Send {"provider": ["model"]}.')
+        raise Unprocessable(f"`{field}` must be an object", hint='Send {"provider": ["model"]}.', field=field)
     if len(value) > MOST_LISTED:
-        raise Unprocessable(f"`{field}` names more than {MOST_LISTED} providers")
+        raise Unprocessable(f"`{field}` names more than {MOST_LISTED} providers", field=field)
     listed: dict[str, list[str]] = {}
     for provider, its_models in value.items():
         name = text(provider, field, MOST_NAME)
         if name is None:
-            raise Unprocessable(f"`{field}` names a provider without a name")
+            raise Unprocessable(f"`{field}` names a provider without a name", field=field)
         before = listed.get(name.lower(), [])
         listed[name.lower()] = list(dict.fromkeys(before + names(its_models, field, MOST_MODELS)))
     return listed

@@ -12,7 +12,7 @@ from kaixu.plugin.errors import Conflict, Invalid, NotFound
 from kaixu.store import customers
 from kaixu.store import keys as store
 from kaixu.store.audit import AuditEvent, row_of, write_audit
-from kaixu.store.keys import Key, KeySettings
+from kaixu.store.keys import Key, KeySettings, ListedKey
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
@@ -20,6 +20,21 @@ from . import fields
 from .changes import Field, changed, read, settings_of
 from .customers import no_customer
 from .key_material import key_hash, new_key
+
+__all__ = [
+    "AT_CREATION",
+    "CHANGEABLE",
+    "Key",
+    "ListedKey",
+    "MadeKey",
+    "change_key",
+    "create_key",
+    "find_key",
+    "list_keys",
+    "locked",
+    "no_key",
+    "rotate_key",
+]
 
 #: Wire name → where it goes and how it is read. Null clears a limit, and leaves the label as it is.
 CHANGEABLE: dict[str, Field] = {
@@ -65,7 +80,11 @@ async def create_key(
     actor: str,
     request_id: str,
 ) -> MadeKey:
-    """A new key of a customer, from its wire fields. Raises `Unprocessable` naming a field, `NotFound`."""
+    """A new key of a customer, from its wire fields.
+
+    Raises `Invalid` for a field that does not exist, `Unprocessable` naming a field, `NotFound`.
+    """
+    fields.insist_on_known(given, {*AT_CREATION, "customer_id"})
     settings = KeySettings(**BLANK | read(AT_CREATION, given))
     key = new_key()
     with database():
@@ -91,16 +110,20 @@ async def change_key(
 ) -> Key:
     """A key after the change of those wire fields that are given; `revoked` revokes it or lets it live again.
 
-    Raises `Invalid` where no field is known, `Unprocessable` naming a field, `NotFound`, and `Conflict` for a key
-    that was rotated and shall live again.
+    Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming a field, `NotFound`,
+    and `Conflict` for a key that was rotated and shall live again.
     """
+    fields.insist_on_known(given, {*AT_CREATION, "revoked", "key_id"})
     values = read(CHANGEABLE, given)
+    role = fields.role(given.get("role"), "role")
     revoked = fields.flag(given.get("revoked"), "revoked")
-    if not (CHANGEABLE.keys() | {"revoked"}) & given.keys():
+    if not (AT_CREATION.keys() | {"revoked"}) & given.keys():
         raise Invalid("nothing to change", hint=f"Send one of revoked, {', '.join(CHANGEABLE)}.")
     with database():
         async with pool.acquire() as connection, connection.transaction():
             now = before = await locked(connection, key_id)
+            if role not in (None, before.role):
+                raise Invalid("`role` cannot be changed", hint="Create another key with that role.", field="role")
             settings = settings_of(KeySettings, before, values)
             if settings != settings_of(KeySettings, before, {}):
                 now = await store.update_key(connection, key_id, settings)
@@ -119,6 +142,21 @@ async def change_key(
             if revoked is not None and revoked != (now.revoked_at is not None):
                 now = await revoke(connection, now, revoked, actor=actor, request_id=request_id)
     return now
+
+
+async def list_keys(pool: asyncpg.Pool, customer_id: int, *, limit: int, before_id: int | None) -> list[ListedKey]:
+    """The newest `limit` keys of a customer, or those older than `before_id`, with this month's figures."""
+    with database():
+        return await store.keys(pool, customer_id, limit=limit, before_id=before_id)
+
+
+async def find_key(pool: asyncpg.Pool, key_id: int) -> Key:
+    """One key. Raises `NotFound`."""
+    with database():
+        found = await store.key(pool, key_id)
+    if found is None:
+        raise no_key(key_id)
+    return found
 
 
 async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str, request_id: str) -> MadeKey:

@@ -49,7 +49,7 @@ async def top_up(
     """
     amount = fields.cents(amount_cents, "amount_cents")
     if not amount:
-        raise Unprocessable("`amount_cents` must be 1 or more")
+        raise Unprocessable("`amount_cents` must be 1 or more", field="amount_cents")
     named = fields.text(idempotency_key, "idempotency_key", 200)
     once = f"{source}:{named or uuid4()}"
     wanted = fields.month(month, "month")

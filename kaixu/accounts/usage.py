@@ -23,6 +23,8 @@ from kaixu.store.usage import (
 from . import fields
 from .customers import no_customer
 
+__all__ = ["CustomerUsage", "KeyUsage", "MonthUsage", "UsageEvent", "customer_usage"]
+
 MOST_EVENTS = 200
 
 

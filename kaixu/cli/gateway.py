@@ -109,7 +109,13 @@ class Gateway:
             observe=lambda event: self.core.catalog.observe(event),
         )
         monitor.heard_by = observers.noted
-        gate = Gate(books, transport, observers, max_in_flight=document.gateway.max_in_flight)
+        gate = Gate(
+            books,
+            transport,
+            observers,
+            max_in_flight=document.gateway.max_in_flight,
+            max_per_key=document.gateway.max_in_flight_per_key,
+        )
         gate.price_ids = await self.price_ids(catalog)
         self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway)
         await books.replay()

@@ -81,6 +81,7 @@ def adopt(gateway: Gateway, section: GatewaySection) -> list[str]:
     core = gateway.core
     before, core.gateway = core.gateway, section
     core.gate.max_in_flight = section.max_in_flight
+    core.gate.max_per_key = section.max_in_flight_per_key
     core.gate.books.lifetime_s = section.reservation_s
     gateway.recovery.charge_lost = section.on_lost == "charge"
     gateway.app.adopt(core)

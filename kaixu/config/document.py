@@ -190,6 +190,15 @@ class GatewaySection(Section):
         default=120, ge=2, le=3600, description="how long a hold outlives the gateway that made it"
     )
     max_in_flight: Whole = Field(default=1000, ge=1, le=100_000, description="calls at one time; beyond it 503 at once")
+    max_in_flight_per_key: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="calls of one key at one time; beyond it 429 at once; default: a quarter of `max_in_flight`",
+    )
+    stall_s: Whole = Field(
+        default=60, ge=1, le=3600, description="a reader that takes nothing of its answer for so long counts as gone"
+    )
     server: Literal["hypercorn", "granian"] = Field(
         default="hypercorn",
         description="what speaks HTTP; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
@@ -197,6 +206,12 @@ class GatewaySection(Section):
     grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may go on after SIGTERM")
     body_limit_bytes: Whole = Field(
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
+    )
+    body_memory_bytes: Whole = Field(
+        default=256 * 1024 * 1024,
+        ge=1024,
+        le=64 * 1024**3,
+        description="request bodies held at one time, all together; beyond it 503 at once",
     )
     max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="the most messages of a chat call")
     allow_origins: list[str] = Field(

@@ -7,13 +7,20 @@ import json
 import os
 import secrets as randomness
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 #: Shorter than this can be guessed, or tried out.
 LEAST_SECRET_LENGTH = 16
+
+#: The password is tried over the network only, and only so often; yet it opens everything.
+LEAST_PASSWORD_LENGTH = 12
+
+Network = IPv4Network | IPv6Network
 
 MOST_CENTS = 1_000_000_000
 MOST_A_MINUTE = 10_000_000
@@ -33,19 +40,29 @@ class Settings(BaseSettings):
         default=False, description="the database is behind PgBouncer or Neon's pooler: prepare nothing ahead"
     )
     kaixu_public_provider_name: str | None = Field(
-        default=None, max_length=80, description="show this provider name to clients, whichever lane answered"
+        default=None,
+        max_length=80,
+        description="does nothing yet; meant to show this provider name to clients, whichever lane answered",
     )
     database_url: SecretStr | None = Field(default=None, description="your own Postgres instead of the embedded one")
-    admin_password: SecretStr | None = Field(default=None, description="the operator's password")
+    kaixu_trusted_proxies: str = Field(
+        default="",
+        max_length=10_000,
+        description="comma-separated networks (`10.0.0.0/8, ::1`) of your reverse proxies: only from there is "
+        "`X-Forwarded-For` believed",
+    )
+    admin_password: SecretStr | None = Field(default=None, description="the operator's password, 12 characters or more")
     jwt_secret: SecretStr | None = Field(default=None, description="signs admin and session tokens")
     key_pepper: SecretStr | None = Field(default=None, description="keys are stored as HMAC-SHA256 under it")
-    db_encryption_key: SecretStr | None = Field(default=None, description="encrypts secrets at rest")
+    db_encryption_key: SecretStr | None = Field(
+        default=None, description="asked for, and does nothing yet; meant to encrypt secrets at rest"
+    )
     allowed_origins: str = Field(
         default="", description="comma-separated origins that browsers may call from; '*' for all"
     )
     admin_password_header: bool = Field(default=False, description="accept the header x-admin-password besides a login")
     default_customer_cap_cents: int = Field(
-        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a new customer"
+        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a new customer that is given none"
     )
     default_rpm_limit: int = Field(
         default=120,
@@ -54,13 +71,17 @@ class Settings(BaseSettings):
         description="requests a minute of a key without a limit of its own",
     )
     default_selfserve_cap_cents: int = Field(
-        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a self-service customer"
+        default=2000, ge=0, le=MOST_CENTS, description="does nothing yet; monthly cap of a self-service customer"
     )
     default_selfserve_rpm: int = Field(
-        default=10, ge=0, le=MOST_A_MINUTE, description="requests a minute of a self-service key"
+        default=10, ge=0, le=MOST_A_MINUTE, description="does nothing yet; requests a minute of a self-service key"
     )
-    default_selfserve_max_devices: int = Field(default=3, ge=0, le=100_000, description="seats of a self-service key")
-    default_selfserve_plan: str = Field(default="starter", max_length=40, description="plan of a self-service customer")
+    default_selfserve_max_devices: int = Field(
+        default=3, ge=0, le=100_000, description="does nothing yet; seats of a self-service key"
+    )
+    default_selfserve_plan: str = Field(
+        default="starter", max_length=40, description="does nothing yet; plan of a self-service customer"
+    )
     user_session_ttl_seconds: int = Field(default=21600, ge=60, le=86400, description="how long a session token lives")
     cap_warn_pct: int = Field(
         default=85, ge=1, le=99, description="warn when a month's spend passes this share of its cap"
@@ -81,11 +102,47 @@ class Settings(BaseSettings):
             raise ValueError("must be host:port")
         return value
 
+    @field_validator("kaixu_trusted_proxies")
+    @classmethod
+    def are_networks(cls, value: str) -> str:
+        """Networks or addresses, separated by commas."""
+        networks_in(value)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def is_a_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        """`postgresql://…`; what is behind it shows when it is opened."""
+        if value is not None:
+            try:
+                parts = urlsplit(value.get_secret_value())
+                several = "," in parts.netloc  # hosts, each with its port
+                named = parts.scheme in ("postgres", "postgresql") and "//" in value.get_secret_value()
+                good = named and (several or parts.port != 0)
+            except ValueError:
+                good = False
+            if not good:
+                raise ValueError("must be postgresql://user:password@host:port/database")
+        return value
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """`kaixu_trusted_proxies`, read."""
+        return networks_in(self.kaixu_trusted_proxies)
+
     @property
     def host_and_port(self) -> tuple[str, int]:
         """`kaixu_bind` taken apart."""
         host, _, port = self.kaixu_bind.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+def networks_in(text: str) -> tuple[Network, ...]:
+    """The networks in a comma-separated list. Raises `ValueError`, naming none of them."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be networks as 10.0.0.0/8 or addresses, separated by commas") from None
 
 
 class EnvironmentMistake(Exception):
@@ -136,8 +193,11 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
     if missing:
         names = ", ".join(name.upper() for name in missing)
         raise MissingSecrets(f"set {names}, or start with --dev to have them made up")
-    if short:
-        raise MissingSecrets(f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed")
+    wrong = [f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed"] if short else []
+    if len(given["admin_password"]) < LEAST_PASSWORD_LENGTH:
+        wrong.insert(0, f"ADMIN_PASSWORD: at least {LEAST_PASSWORD_LENGTH} characters are needed")
+    if wrong:
+        raise MissingSecrets("; ".join(wrong))
     return Secrets(**given)
 
 

@@ -10,7 +10,7 @@ from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Unauthenticated
 
 from .incoming import Headers, Incoming
-from .tokens import read_session_token
+from .tokens import Session, read_session_token
 
 UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
@@ -25,6 +25,13 @@ def bearer(headers: Headers) -> str:
     return token
 
 
+def insist_on_credential(headers: Headers, secrets: Secrets) -> None:
+    """Raises `Unauthenticated` where no key's shape and no session is shown; whether a key exists is not asked."""
+    token = bearer(headers)
+    if not is_key_shaped(token) and session_in(token, secrets) is None:
+        raise unknown(token)
+
+
 def caller_of(asked: Incoming, secrets: Secrets) -> Caller:
     """Who asks: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
     headers, request_id = asked.headers, asked.request_id
@@ -33,11 +40,24 @@ def caller_of(asked: Incoming, secrets: Secrets) -> Caller:
     agent = printable(headers.get("user-agent") or "", 240) or None
     if is_key_shaped(token):
         return Caller(key_hash(secrets.key_pepper, token), legacy_hash(token), None, install_id, agent, request_id)
+    session = session_in(token, secrets)
+    if session is None:
+        raise unknown(token)
+    return Caller(None, None, session.key_id, install_id, agent, request_id)
+
+
+def session_in(token: str, secrets: Secrets) -> Session | None:
+    """The session that a token is, if it is one and still good."""
+    return read_session_token(secrets.jwt_secret, token) if token.count(".") == 2 else None
+
+
+def unknown(token: str) -> Unauthenticated:
+    """The error for what is no key and no session."""
     if token.count(".") == 2:
-        session = read_session_token(secrets.jwt_secret, token)
-        if session is not None:
-            return Caller(None, None, session.key_id, install_id, agent, request_id)
-    raise Unauthenticated("Invalid or revoked key")
+        return Unauthenticated(
+            "Invalid or expired session token", hint="Make a new one with POST session-token, or send a key."
+        )
+    return Unauthenticated("Invalid or revoked key", hint="A key begins with kx_live_; ask your operator for one.")
 
 
 def printable(text: str, most: int) -> str:

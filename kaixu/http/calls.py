@@ -18,7 +18,7 @@ from kaixu.plugin.errors import KaixuError, Unsupported
 from kaixu.plugin.types import ChatEvent, ChatRequest
 
 from .core import Core
-from .errors import rate_headers
+from .errors import rate_headers, stream_failed
 from .reply import SSE, Reply
 from .sse import EventStream
 
@@ -148,6 +148,7 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, 
     if not out.said:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
+    core.monitor.record(stream_failed(failure, ticket))  # it was 200 already: nobody else tells of it
     await out.put(speaker.failed(failure, ticket))
 
 

@@ -43,7 +43,8 @@ def client_error_door(core: Core) -> Door:
         core.monitor.record(event_of(body, asked))
         return json_reply({"ok": True, "request_id": asked.request_id})
 
-    return Door(report, paths_of("client-error-report"))
+    # UTF-8 has at most four bytes for a character.
+    return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS)
 
 
 def event_of(body: dict[str, Any], asked: Incoming) -> MonitorEvent:
@@ -73,18 +74,24 @@ def event_of(body: dict[str, Any], asked: Incoming) -> MonitorEvent:
 
 
 def text_of(value: Any, most: int) -> str | None:
-    """A text, cut; None for what is none. A null character is not for a database."""
+    """A text, cut; None for what is none."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else ENCODER.encode(value).decode()
-    return text.replace("\x00", "")[:most].encode("utf-8", "replace").decode()
+    text = value if isinstance(value, str) else json_of(value)
+    return text[:most].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def kept(value: Any) -> Any:
     """A value that is small enough to be kept, or the beginning of its JSON."""
     if value is None:
         return None
-    text = ENCODER.encode(value).decode().replace("\\u0000", "")
-    if len(text) > MOST_EXTRA:
-        return {"truncated": True, "preview": text[:MOST_EXTRA]}
-    return msgspec.json.decode(text)
+    text = json_of(value)
+    return value if len(text) <= MOST_EXTRA else {"truncated": True, "preview": text[:MOST_EXTRA]}
+
+
+def json_of(value: Any) -> str:
+    """A value as JSON; nested deeper than can be written, it is a text that says so."""
+    try:
+        return ENCODER.encode(value).decode()
+    except RecursionError:
+        return '"nested too deeply"'

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
-from uuid import uuid4
+from typing import TYPE_CHECKING, cast
 
 from hypercorn.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
-    HTTPResponseBodyEvent,
     HTTPResponseStartEvent,
 )
 from quart import Request, Response
@@ -18,15 +16,13 @@ from quart.typing import ResponseTypes
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 
-from kaixu.plugin.errors import BodyTimeout
+from .incoming import incoming_in
 
-from .reply import reply
+if TYPE_CHECKING:
+    from .app import Application
 
 #: A handler that takes longer than this is watched for a client that goes away; shorter ones are not worth a task.
 WATCH_AFTER_S = 0.25
-
-#: A body that is not there, whole, within this time is given up.
-BODY_S = 60.0
 
 
 class Connection(ASGIHTTPConnection):
@@ -36,15 +32,16 @@ class Connection(ASGIHTTPConnection):
     """
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        request = self._create_request_from_scope(send)
-        try:
-            async with asyncio.timeout(BODY_S):
-                if not await read_body(request, receive):
-                    return
-        except TimeoutError:
-            await self._send_response(send, too_slow())
-            return
+        app = cast("Application", self.app)
+        with app.doors.budget.share() as share:
+            body = await app.received(self.scope, receive, send, share)
+            if body is None:
+                return
+            request = self._create_request_from_scope(send)
+            request.body.set_result(body)
+            await self._handled(request, receive, send)
 
+    async def _handled(self, request: Request, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         loop = asyncio.get_running_loop()
         watch = Watch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
         timer = loop.call_later(WATCH_AFTER_S, watch.begin)
@@ -58,40 +55,18 @@ class Connection(ASGIHTTPConnection):
             watch.end()
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
-        """A reply that is whole leaves as one body message, not as a body and an end."""
+        """A short reply that is whole leaves as one body message, not as a body and an end."""
         if not (isinstance(response, Response) and isinstance(response.response, DataBody)):
             await super()._send_response(send, response)
             return
-        start = {
+        start: HTTPResponseStartEvent = {
             "type": "http.response.start",
             "status": response.status_code,
             "headers": encode_headers(response.headers),
+            "trailers": False,
         }
-        await send(cast(HTTPResponseStartEvent, start))
-        body = {"type": "http.response.body", "body": response.response.data, "more_body": False}
-        await send(cast(HTTPResponseBodyEvent, body))
-
-
-async def read_body(request: Request, receive: ASGIReceiveCallable) -> bool:
-    """Take the whole body; it keeps its own bound. Returns whether the client stayed."""
-    while True:
-        message = cast(dict[str, Any], await receive())
-        if message["type"] == "http.disconnect":
-            return False
-        request.body.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            request.body.set_complete()
-            return True
-
-
-def too_slow() -> Response:
-    """408 (RFC 9110 §15.5.9), made outside of any request context: there is no request yet."""
-    error, request_id = BodyTimeout(), str(uuid4())
-    body = {"error": error.message, "code": error.code, "hint": error.hint, "request_id": request_id}
-    response = reply(body, error.status)
-    response.headers["x-kaixu-request-id"] = request_id
-    response.headers["connection"] = "close"
-    return response
+        doors = cast("Application", self.app).doors
+        await doors.whole(send, incoming_in(self.scope), start, response.response.data)
 
 
 class Watch:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Iterator
+from typing import cast
 
 import msgspec
 from hypercorn.typing import (
@@ -20,37 +20,59 @@ from hypercorn.typing import (
     HTTPScope,
 )
 
-from kaixu.plugin.errors import BodyTimeout, MethodNotAllowed, TooLarge
+from kaixu.plugin.errors import BodyTimeout, KaixuError, MethodNotAllowed
 
-from .connection import BODY_S, WATCH_AFTER_S, Watch
+from .connection import WATCH_AFTER_S, Watch
 from .edge import PREFLIGHT, Edge
 from .errors import Failures, Shape, envelope_as_it_is
-from .incoming import Incoming, headers_of, request_id_of
+from .incoming import Headers, Incoming, incoming_in
+from .reception import BODY_S, SMALL_BODY_BYTES, BodyBudget, Share, announced, thrown_away, whole_body
 from .reply import Reply
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Incoming], Awaitable[Reply]]
 
-#: A reader that takes nothing for this long is given up: its call holds money, a vendor's stream and a place here.
-LONGEST_STALL_S = 300.0
+#: What a slow reader is given at one time: at a kilobyte a second it has taken that within a minute.
+PIECE_BYTES = 64 * 1024
+
+#: Looks at a request's credential, before its body is read. Raises `Unauthenticated`.
+Credential = Callable[[Headers], None]
 
 
 class Door(msgspec.Struct, frozen=True):
-    """A handler, the paths it is reached at, the one method that it takes, and how its errors look."""
+    """A handler, the paths it is reached at, the one method that it takes, and how its errors look.
+
+    `public`: no credential is asked for. `most_bytes`: its bodies are shorter than others.
+    """
 
     handler: Handler
     paths: tuple[str, ...]
     method: str = "POST"
     shape: Shape = envelope_as_it_is
+    public: bool = False
+    most_bytes: int | None = None
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the doors go by: a body's length, all bodies' together, and how long a reader may take nothing."""
+
+    body_bytes: int
+    body_memory_bytes: int
+    stall_s: float
 
 
 class Doors:
-    """All doors of an application, by path. `body_limit`: how many bytes a body may have, asked for each call."""
+    """All doors of an application, by path. `limits` is asked for each call; `credential` for all that are not public.
 
-    def __init__(self, edge: Edge, failures: Failures, body_limit: Callable[[], int]) -> None:
+    A reader that takes nothing for `stall_s` is given up: its call holds money, a vendor's stream and a place here.
+    """
+
+    def __init__(self, edge: Edge, failures: Failures, limits: Callable[[], Limits], credential: Credential) -> None:
         self.edge = edge
         self.failures = failures
-        self.body_limit = body_limit
+        self.limits = limits
+        self.credential = credential
+        self.budget = BodyBudget(lambda: limits().body_memory_bytes)
         self.by_path: dict[str, Door] = {}
 
     def add(self, door: Door) -> None:
@@ -65,45 +87,81 @@ class Doors:
 
     async def serve(self, door: Door, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One exchange: the body, the handler, the reply. A client that goes away cancels the handler."""
-        headers = headers_of(scope["headers"])
-        client = scope.get("client")
-        asked = Incoming(
-            scope["method"],
-            scope["path"],
-            headers,
-            b"",
-            request_id_of(headers),
-            client[0] if client else "unknown",
-        )
+        asked = incoming_in(scope)
         if asked.method != door.method:
             await self.send(self.without_handler(door, asked), asked, send)
             return
-        try:
-            async with asyncio.timeout(BODY_S):
-                body = await whole_body(receive, headers, self.body_limit())
-        except (TimeoutError, TooLarge) as error:
-            failure = error if isinstance(error, TooLarge) else BodyTimeout()
-            reply = self.failed(failure, door, asked)
-            reply.headers["connection"] = "close"  # what is left of the body is not worth reading
-            await self.send(reply, asked, send)
-            return
-        if body is None:
-            return
-        asked = msgspec.structs.replace(asked, body=body)
-        watch = Watch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
-        timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch.begin)
-        try:
+        with self.budget.share() as share:
+            most = self.limits().body_bytes
+            body = await self.received(
+                asked,
+                receive,
+                send,
+                share,
+                credential=None if door.public else self.credential,
+                most=most if door.most_bytes is None else min(most, door.most_bytes),
+                shape=door.shape,
+            )
+            if body is None:
+                return
+            asked = msgspec.structs.replace(asked, body=body)
+            watch = Watch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
+            timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch.begin)
             try:
-                reply = await door.handler(asked)
-            except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it becomes a reply
-                reply = self.failed(error, door, asked)
+                try:
+                    reply = await door.handler(asked)
+                except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it becomes a reply
+                    reply = self.failed(error, door, asked)
+                await self.send(reply, asked, send)
+            except asyncio.CancelledError:
+                if not watch.gone:
+                    raise
+            finally:
+                timer.cancel()
+                watch.end()
+
+    async def received(
+        self,
+        asked: Incoming,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        share: Share,
+        *,
+        credential: Credential | None,
+        most: int,
+        shape: Shape = envelope_as_it_is,
+    ) -> bytes | None:
+        """The whole body. None: the request was refused and has its reply, or the client left."""
+        try:
+            if credential is not None:
+                credential(asked.headers)  # nothing of a stranger's body is kept
+            async with asyncio.timeout(BODY_S):
+                return await whole_body(receive, asked.headers, most, share)
+        except TimeoutError:
+            reply = self.failures.reply(BodyTimeout(), asked, shape)
+            reply.headers["connection"] = "close"  # whoever took so long has nothing more to say
             await self.send(reply, asked, send)
-        except asyncio.CancelledError:
-            if not watch.gone:
-                raise
-        finally:
-            timer.cancel()
-            watch.end()
+        except KaixuError as error:
+            share.give_back()
+            reply = self.failures.reply(error, asked, shape)
+            if share.ended:
+                await self.send(reply, asked, send)
+            else:
+                await self.refuse(reply, asked, receive, send)
+        return None
+
+    async def refuse(self, reply: Reply, asked: Incoming, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Send a reply at once to a request whose body was not read to its end."""
+        assert isinstance(reply.body, bytes)
+        length = announced(asked.headers)
+        if length is None or length > SMALL_BODY_BYTES:
+            reply.headers["connection"] = "close"  # what is left of the body is not worth reading
+        # By its length the client knows that the reply is whole; the exchange itself ends after the body.
+        if not await self.taken(send, asked, self.begun(reply, asked), piece(reply.body, more=True)):
+            return
+        if length != 0:
+            await thrown_away(receive)
+        await self.taken(send, asked, piece(b"", more=False))
 
     def failed(self, raised: Exception, door: Door, asked: Incoming) -> Reply:
         """The reply to what was raised, in the door's own shape."""
@@ -117,57 +175,61 @@ class Doors:
         reply.headers["allow"] = door.method
         return reply
 
+    def begun(self, reply: Reply, asked: Incoming) -> HTTPResponseStartEvent:
+        """A reply's head, with what every reply has."""
+        self.edge.finish(asked.method, asked.headers, asked.request_id, reply.headers)
+        if isinstance(reply.body, bytes):
+            reply.headers["content-length"] = str(len(reply.body))
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+        return {"type": "http.response.start", "status": reply.status, "headers": headers, "trailers": False}
+
     async def send(self, reply: Reply, asked: Incoming, send: ASGISendCallable) -> None:
         """Send a reply; a stream is closed however it ends."""
         body = reply.body
         try:
-            self.edge.finish(asked.method, asked.headers, asked.request_id, reply.headers)
+            start = self.begun(reply, asked)
             if isinstance(body, bytes):
-                reply.headers["content-length"] = str(len(body))
-            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
-            start: HTTPResponseStartEvent = {
-                "type": "http.response.start",
-                "status": reply.status,
-                "headers": headers,
-                "trailers": False,
-            }
-            await send(start)
-            if isinstance(body, bytes):
-                await send(piece(body, more=False))
+                await self.whole(send, asked, start, body)
+                return
+            if not await self.taken(send, asked, start):
                 return
             async for data in body:
-                try:
-                    async with asyncio.timeout(LONGEST_STALL_S):
-                        await send(piece(data, more=True))
-                except TimeoutError:
-                    log.warning("stream %s: its reader took nothing for %g s", asked.request_id, LONGEST_STALL_S)
+                if not await self.taken(send, asked, *pieces(data)):
                     return
         finally:
             if not isinstance(body, bytes):
                 await body.aclose()
-        await send(piece(b"", more=False))
+        await self.taken(send, asked, piece(b"", more=False))
+
+    async def whole(self, send: ASGISendCallable, asked: Incoming, start: HTTPResponseStartEvent, body: bytes) -> None:
+        """Send a reply that is whole; a short one's body is one message."""
+        *before, last = pieces(body)
+        await self.taken(send, asked, start, *before, {**last, "more_body": False})
+
+    async def taken(
+        self, send: ASGISendCallable, asked: Incoming, *messages: HTTPResponseStartEvent | HTTPResponseBodyEvent
+    ) -> bool:
+        """Whether the reader took `messages`, each of them in time; one that did not is as good as gone."""
+        stall_s = self.limits().stall_s
+        for message in messages:
+            try:
+                async with asyncio.timeout(stall_s):
+                    await send(message)
+            except TimeoutError:
+                log.warning("request %s: its reader took nothing for %g s", asked.request_id, stall_s)
+                return False
+        return True
+
+
+def pieces(data: bytes) -> Iterator[HTTPResponseBodyEvent]:
+    """Parts of a reply's body that also a slow reader takes in time."""
+    if len(data) <= PIECE_BYTES:
+        yield piece(data, more=True)
+        return
+    for at in range(0, len(data), PIECE_BYTES):
+        yield piece(data[at : at + PIECE_BYTES], more=True)
 
 
 def piece(data: bytes, *, more: bool) -> HTTPResponseBodyEvent:
     """A part of a reply's body."""
     return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-async def whole_body(receive: ASGIReceiveCallable, headers: Mapping[str, str], most: int) -> bytes | None:
-    """The whole body; None where the client left in the middle of it. Raises `TooLarge`."""
-    length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > most:
-        raise TooLarge(f"the body is {length} bytes long; {most} are taken")
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = cast(dict[str, Any], await receive())
-        if message["type"] == "http.disconnect":
-            return None
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > most:
-            raise TooLarge(f"the body is longer than {most} bytes")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)

@@ -11,6 +11,7 @@ from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from kaixu.metering.month import month_reply
+from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge
@@ -32,6 +33,11 @@ Shape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
 def envelope_as_it_is(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     """The native shape: the envelope itself."""
     return body, status
+
+
+def shape_at(path: str) -> Shape:
+    """How errors look at a path that has no door."""
+    return openai_error if path.startswith("/v1/") else envelope_as_it_is
 
 
 def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
@@ -132,6 +138,26 @@ class Failures:
         )
 
 
+def stream_failed(error: KaixuError, ticket: Ticket) -> MonitorEvent:
+    """What the monitor is told of a stream that failed when part of it was out."""
+    ask, verdict = ticket.ask, ticket.verdict
+    return MonitorEvent(
+        kind="error",
+        level="error",
+        request_id=ask.request_id,
+        function_name="stream",
+        method="POST",
+        user_agent=ask.agent,
+        customer_id=verdict.customer_id,
+        key_id=verdict.key_id,
+        provider=ask.provider,
+        model=ask.model,
+        http_status=error.status,
+        error_code=error.code,
+        error_message=error.message[:4000],
+    )
+
+
 def of_http(raised: HTTPException, asked: Incoming, shape: Shape) -> Reply:
     """What Quart itself refuses, before any view."""
     headers = {}
@@ -155,6 +181,5 @@ def install(app: Quart, failures: Failures) -> None:
 
     @app.errorhandler(Exception)
     async def failed(raised: Exception) -> Response:
-        shape = openai_error if request.path.startswith("/v1/") else envelope_as_it_is
-        made = failures.reply(raised, incoming_of(request, g.request_id), shape)
+        made = failures.reply(raised, incoming_of(request, g.request_id), shape_at(request.path))
         return Response(made.body, status=made.status, headers=made.headers)

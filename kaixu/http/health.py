@@ -1,4 +1,4 @@
-"""`health`: live, ready, degraded, and why. 200 only while the database answers."""
+"""`health`: live, ready, degraded, and why. 200 only while the database answers. Reasons are for operators."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from kaixu import __version__
-from kaixu.store.pool import AWAY
+from kaixu.accounts.database import database_time
+from kaixu.plugin.errors import DatabaseAway
 
+from .admin.access import is_operator
 from .core import Core
 from .names import at
 from .reply import reply
@@ -27,16 +29,19 @@ def health_routes(core: Core) -> Blueprint:
     async def health() -> Response:
         database: dict[str, Any] = {"ok": True}
         try:
-            now = await asyncio.wait_for(core.pool.fetchval("select now()"), PATIENCE_S)
-            database["now"] = now.isoformat()
-        except AWAY:
+            async with asyncio.timeout(PATIENCE_S):
+                database["now"] = (await database_time(core.pool)).isoformat()
+        except (DatabaseAway, TimeoutError):
             database = {"ok": False, "error": "the database does not answer"}
         lanes = {name: state.state for name, state in core.catalog.lanes.items()}
+        operator = is_operator(core, request.headers)
         why = [
-            f"lane {name} is {state.state}: {state.reason}"
+            f"lane {name} is {state.state}" + (f": {state.reason}" if operator else "")
             for name, state in core.catalog.lanes.items()
             if state.state == "failed"
         ]
+        if "on" not in lanes.values():
+            why.append("no lane is on: there is no model that could be called")
         if core.gate.books.waiting:
             why.append("settlements wait in the spool")
         ready = bool(database["ok"]) and not core.gate.stopping

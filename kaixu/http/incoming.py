@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import uuid4
 
 import msgspec
+from hypercorn.typing import HTTPScope
 from quart import Request
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -20,7 +21,7 @@ class Headers(Protocol):
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """One request. `headers` are in lower case, of repeated ones the first; `address` is the socket's."""
+    """One request. `headers` are in lower case, of repeated ones the first; `address` is the client's."""
 
     method: str
     path: str
@@ -36,6 +37,15 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     for name, value in raw:
         headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
     return headers
+
+
+def incoming_in(scope: HTTPScope) -> Incoming:
+    """ASGI's request as values, without its body."""
+    headers = headers_of(scope["headers"])
+    client = scope.get("client")
+    return Incoming(
+        scope["method"], scope["path"], headers, b"", request_id_of(headers), client[0] if client else "unknown"
+    )
 
 
 def request_id_of(headers: Headers) -> str:

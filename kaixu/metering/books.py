@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -12,11 +13,13 @@ import asyncpg
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
+from kaixu.store.around_locks import AroundLocks
 from kaixu.store.group import Group
 from kaixu.store.pool import AWAY
 from kaixu.store.spool import Spool, line_of, read
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 #: From so many calls in flight on, batches gather for a moment before they leave; the more calls, the longer.
 BUSY_CALLS = 64
@@ -59,10 +62,31 @@ class Books:
         self.calls = calls
         self.away = False
         self.doubtful = False  # whether the database may have forgotten holds without having been missed
+        self.owing = False  # whether holds of locked accounts are still to be put back, or to be released
         self.kept: list[Settlement] = []  # what neither the database nor the disk has taken yet
         self.unanswered: list[UUID] = []  # tickets whose admission broke off: the database may hold money for them
         self._admissions: Group[Ask, Verdict] = Group(self._admit, pause_s=self._pause_s)
         self._settlements: Group[Settlement, Settled | None] = Group(self._settle, pause_s=self._pause_s)
+        self._admitted: AroundLocks[Ask, Verdict] = AroundLocks(
+            lambda asks: admission.admit(
+                self.pool, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
+            ),
+            lambda asks: admission.locked_asks(self.pool, asks),
+            account=lambda ask: ask.key_id if ask.key_hash is None else ask.key_hash,
+        )
+        self._settled: AroundLocks[Settlement, Settled] = AroundLocks(
+            lambda settlements: admission.settle(self.pool, settlements),
+            lambda settlements: admission.locked_customers(self.pool, [one.customer_id for one in settlements]),
+            account=lambda settlement: settlement.customer_id,
+        )
+        self._reserved: AroundLocks[Hold, None] = AroundLocks(
+            self._reserve_again,
+            lambda holds: admission.locked_customers(self.pool, [hold.customer_id for hold in holds]),
+            account=lambda hold: hold.customer_id,
+        )
+        self._putting_back = asyncio.Lock()
+        self._ending: dict[UUID, asyncio.Future[Settled | None]] | None = None  # settled while holds are put back
+        self._ended: dict[UUID, asyncio.Future[Settled | None]] = {}  # of these, those whose hold was put back perhaps
 
     def _pause_s(self) -> float:
         calls = self.calls()
@@ -76,7 +100,10 @@ class Books:
 
     def settle(self, settlement: Settlement) -> asyncio.Future[Settled | None]:
         """Settle with the next group. None: the database is away, the settlement is on the disk and will be written."""
-        return self._settlements.put(settlement)
+        answer = self._settlements.put(settlement)
+        if self._ending is not None:
+            self._ending[settlement.ticket] = answer
+        return answer
 
     @property
     def waiting(self) -> bool:
@@ -85,14 +112,9 @@ class Books:
 
     async def _admit(self, asks: Sequence[Ask]) -> Sequence[Verdict | Exception]:
         try:
-            return await admission.admit(
-                self.pool, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
-            )
-        except DatabaseBusy as error:
-            if len(asks) == 1:
-                return [error]
-            # Whoever's account is locked must not hold up the others.
-            return [one for (one,) in await asyncio.gather(*(self._admit([ask]) for ask in asks))]
+            if self.doubtful:  # first of all, so that nobody is let into the room of a forgotten hold
+                await self.put_back()
+            return await self._admitted(asks)
         except DatabaseAway:
             self.away = True
             self.unanswered += [ask.ticket for ask in asks]
@@ -101,10 +123,7 @@ class Books:
     async def _settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled | None]:
         if not self.away:
             try:
-                return await admission.settle(self.pool, settlements)
-            except DatabaseBusy:
-                if len(settlements) > 1:
-                    return [one for (one,) in await asyncio.gather(*(self._settle([one]) for one in settlements))]
+                answers = await self._settled(settlements)
             except DatabaseAway:
                 self.away = True
             except asyncpg.PostgresError:
@@ -114,6 +133,10 @@ class Books:
                     "settlement %s was refused by the database; it is kept in the spool",
                     settlements[0].ticket,
                 )
+            else:
+                if late := busy_ones(settlements, answers):
+                    await self._keep(late)
+                return [None if isinstance(answer, DatabaseBusy) else answer for answer in answers]
         await self._keep(list(settlements))
         return [None] * len(settlements)
 
@@ -134,13 +157,6 @@ class Books:
         try:
             await asyncio.wait_for(self.pool.fetchval("select 1"), 3)
             await self.put_back()
-            if self.unanswered:
-                asked, self.unanswered = self.unanswered, []
-                try:
-                    await admission.release(self.pool, asked)
-                except DatabaseAway:
-                    self.unanswered += asked
-                    raise
             await self.replay()
         except (DatabaseAway, *AWAY):
             return False
@@ -148,15 +164,50 @@ class Books:
         return True
 
     async def put_back(self) -> None:
-        """Put back the holds of running calls that the database has forgotten. Raises `DatabaseAway`."""
-        self.doubtful = False
-        holds = self.running()
-        if holds:
+        """Put back the holds of running calls that the database has forgotten, and release what nobody runs.
+
+        Those of an account that somebody has locked are left for the next time. Raises `DatabaseAway`.
+        """
+        async with self._putting_back:
+            self.doubtful = self.owing = False
+            holds, self._ending = self.running(), {}
             try:
-                await admission.reserve_again(self.pool, holds, owner=self.owner, lifetime_s=self.lifetime_s)
+                if holds and busy_ones(holds, await self._reserved(holds)):
+                    self.owing = True
+            except asyncpg.PostgresError:
+                log.exception("the holds of running calls could not be put back")
+                self.owing = True
             except BaseException:
                 self.doubtful = True
                 raise
+            finally:
+                ending, self._ending = self._ending, None
+                self._ended |= {hold.ticket: ending[hold.ticket] for hold in holds if hold.ticket in ending}
+            await self._release_ended()
+
+    async def _reserve_again(self, holds: list[Hold]) -> list[None]:
+        await admission.reserve_again(self.pool, holds, owner=self.owner, lifetime_s=self.lifetime_s)
+        return [None] * len(holds)
+
+    async def _release_ended(self) -> None:
+        """Release what broke off, and what was put back just after its call had been settled. Raises `DatabaseAway`."""
+        if self._ended:
+            await asyncio.wait(self._ended.values())
+            for ticket, answer in self._ended.items():  # what is in the spool frees its hold itself
+                if not answer.cancelled() and answer.exception() is None and answer.result() is not None:
+                    self.unanswered.append(ticket)
+            self._ended = {}
+        if not self.unanswered:
+            return
+        asked, self.unanswered = self.unanswered, []
+        try:
+            await admission.release(self.pool, asked)
+        except DatabaseBusy:
+            self.unanswered += asked
+            self.owing = True
+        except BaseException:
+            self.unanswered += asked
+            raise
 
     async def renew(self) -> None:
         """Push back the expiry of what is running, or not yet written. Raises `DatabaseAway`."""
@@ -172,7 +223,7 @@ class Books:
         if self.kept:
             kept, self.kept = self.kept, []
             try:
-                await self._replay(kept)
+                self.kept += await self._replay(kept)
             except BaseException:
                 self.kept += kept  # what of it was written is not written again
                 raise
@@ -184,34 +235,37 @@ class Books:
                 if content.unreadable:
                     await asyncio.to_thread(self.spool.put_aside, path.name, content.unreadable)
                     log.error("%d lines of %s cannot be read and were put aside", len(content.unreadable), path.name)
-                await self._replay(content.settlements)
-                log.warning("replayed %d settlements from %s", len(content.settlements), path.name)
+                late = await self._replay(content.settlements)
+                if late:  # where the disk does not take them again, the file stays
+                    await asyncio.to_thread(self.spool.append, late)
+                if len(late) < len(content.settlements):
+                    log.warning("replayed %d settlements from %s", len(content.settlements) - len(late), path.name)
                 self.spool.forget(path, file)
                 del files[0]
         finally:
             for _, file in files:  # not settled: unlocked, so that the next round finds it
                 file.close()
 
-    async def _replay(self, settlements: list[Settlement]) -> None:
+    async def _replay(self, settlements: list[Settlement]) -> list[Settlement]:
+        """Write what was spooled; return what could not be written yet. Raises `DatabaseAway`."""
+        late: list[Settlement] = []
         for start in range(0, len(settlements), REPLAYED_AT_ONCE):
-            await self._write_again(settlements[start : start + REPLAYED_AT_ONCE])
+            late += await self._write_again(settlements[start : start + REPLAYED_AT_ONCE])
+        return late
 
-    async def _write_again(self, settlements: list[Settlement]) -> None:
+    async def _write_again(self, settlements: list[Settlement]) -> list[Settlement]:
         try:
-            await admission.settle(self.pool, settlements)
-        except (DatabaseBusy, asyncpg.PostgresError) as error:
+            return busy_ones(settlements, await self._settled(settlements))
+        except asyncpg.PostgresError as error:
             if len(settlements) > 1:
-                for one in settlements:
-                    await self._write_again([one])
-            elif isinstance(error, REFUSED):
-                # It would be refused for ever; it is put aside for `kaixu doctor` to show, not thrown away.
-                log.exception("settlement %s is refused by the database and was put aside", settlements[0].ticket)
-                await asyncio.to_thread(
-                    self.spool.put_aside, f"{settlements[0].ticket}.jsonl", [line_of(settlements[0])]
-                )
-            else:
+                return [late for one in settlements for late in await self._write_again([one])]
+            if not isinstance(error, REFUSED):
                 log.warning("settlement %s is not written yet: %s", settlements[0].ticket, error)
-                await self._keep(settlements)
+                return settlements
+            # It would be refused for ever; it is put aside for `kaixu doctor` to show, not thrown away.
+            log.exception("settlement %s is refused by the database and was put aside", settlements[0].ticket)
+            await asyncio.to_thread(self.spool.put_aside, f"{settlements[0].ticket}.jsonl", [line_of(settlements[0])])
+            return []
 
     async def drained(self) -> None:
         """Wait until every admission and settlement under way has its answer."""
@@ -222,3 +276,8 @@ class Books:
             await self._settle(kept)
             for lost in self.kept:
                 log.critical("a settlement could be written nowhere: %s", line_of(lost).decode().strip())
+
+
+def busy_ones(items: Sequence[Item], answers: Sequence[object]) -> list[Item]:
+    """Those of `items` whose account was locked."""
+    return [item for item, answer in zip(items, answers, strict=True) if isinstance(answer, DatabaseBusy)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
@@ -13,7 +14,7 @@ import httpx
 import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment
-from kaixu.plugin.errors import KaixuError, Overloaded, Stopping, UpstreamError, UpstreamTimeout
+from kaixu.plugin.errors import KaixuError, Overloaded, RateLimited, Stopping, UpstreamError, UpstreamTimeout
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import ChatEvent, ChatRequest, EmbedRequest
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
@@ -72,12 +73,20 @@ class Gate:
     """Admission and settlement around every call of a plugin, whatever triggered it."""
 
     def __init__(
-        self, books: Books, transport: httpx.AsyncBaseTransport, observer: Observer, *, max_in_flight: int
+        self,
+        books: Books,
+        transport: httpx.AsyncBaseTransport,
+        observer: Observer,
+        *,
+        max_in_flight: int,
+        max_per_key: int | None = None,
     ) -> None:
         self.books = books
         self.transport = transport
         self.observer = observer
         self.max_in_flight = max_in_flight
+        self.max_per_key = max_per_key  # None: a quarter of all, so that one key alone never shuts out the others
+        self.of_key: Counter[bytes | int | None] = Counter()
         self.in_flight: dict[Ticket, asyncio.Task[object] | None] = {}
         self.admitting: dict[Admission, asyncio.Task[object] | None] = {}
         self.stopping = False
@@ -110,6 +119,14 @@ class Gate:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         if len(self.in_flight) + self.entering >= self.max_in_flight:
             raise Overloaded(f"{self.max_in_flight} calls are in flight, as many as the gateway takes", retry_after_s=1)
+        most = self.max_per_key or -(-self.max_in_flight // 4)
+        if self.of_key[caller.key_hash or caller.key_id] >= most:
+            raise RateLimited(
+                f"{most} calls of this key are running, as many as it may have at one time",
+                hint="Try again when one of them has ended.",
+                retry_after_s=1,
+                code="TOO_MANY_AT_ONCE",
+            )
         return Ask(
             new_ticket(),
             caller.key_hash,
@@ -128,6 +145,13 @@ class Gate:
             ceiling.least_nusd,
             caller.request_id,
         )
+
+    def left(self, ask: Ask) -> None:
+        """A call of `ask`'s key is over."""
+        holder = ask.key_hash or ask.key_id
+        self.of_key[holder] -= 1
+        if not self.of_key[holder]:
+            del self.of_key[holder]
 
     async def events(self, ticket: Ticket) -> AsyncGenerator[ChatEvent, None]:
         """The lane's answer, with the lane's time limits, ended when the budget is spent.
@@ -192,8 +216,8 @@ class Gate:
         return running + [admission.deployment for admission in self.admitting]
 
     def holds(self) -> list[Hold]:
-        """The reservations of all running calls."""
-        return [ticket.hold() for ticket in self.in_flight]
+        """The reservations of all running calls; what is being settled runs no more."""
+        return [ticket.hold() for ticket in self.in_flight if ticket.settlement is None]
 
     async def idle(self) -> None:
         """Return when no call is in flight."""
@@ -263,6 +287,7 @@ class Admission:
         """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything."""
         gate = self.gate
         gate.admitting[self] = asyncio.current_task()
+        gate.of_key[self.ask.key_hash or self.ask.key_id] += 1
         try:
             answer = gate.books.admit(self.ask)
             try:
@@ -271,12 +296,14 @@ class Admission:
                 # The database may say yes after we have gone; then the hold goes back.
                 answer.add_done_callback(self._give_back)
                 raise
+            if verdict.refused is not None:
+                raise refusal_of(verdict, self.ask)
+            self.ticket = self._ticket(verdict)
+            gate.in_flight[self.ticket] = asyncio.current_task()
         finally:
             del gate.admitting[self]
-        if verdict.refused is not None:
-            raise refusal_of(verdict, self.ask)
-        self.ticket = self._ticket(verdict)
-        gate.in_flight[self.ticket] = asyncio.current_task()
+            if self.ticket is None:
+                gate.left(self.ask)
         return self.ticket
 
     def _ticket(self, verdict: Verdict) -> Ticket:
@@ -322,7 +349,9 @@ class Admission:
                     ticket.figures = after(ticket, settlement, answer.result())
                     self.gate.observer.settled(ticket, settlement)
         finally:
-            self.gate.in_flight.pop(ticket, None)
+            if ticket in self.gate.in_flight:
+                del self.gate.in_flight[ticket]
+                self.gate.left(self.ask)
 
 
 def outcome(ticket: Ticket, error: BaseException | None) -> str:

@@ -43,7 +43,7 @@ class Recovery:
             if self.books.away:
                 await self.attempt(self.return_from_outage)
                 continue
-            if self.books.doubtful:
+            if self.books.doubtful or self.books.owing:
                 await self.attempt(self.books.put_back)
             if self.books.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
                 looked = monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 
 from kaixu.config.price import usd
 from kaixu.plugin import errors
@@ -30,14 +31,33 @@ def refusal_of(verdict: Verdict, ask: Ask) -> Refusal:
 
 
 def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
-    """Names what is left and what the call could have cost."""
+    """Names whose cap it is, what is spent, held and left of it, and what the call could have cost."""
     figures = figures_of(verdict)
-    who = f"key …{verdict.key_last4}" if verdict.scope == "key" else "this customer"
+    if verdict.scope == "key":
+        who, cap = f"key …{verdict.key_last4}", figures.key_cap_nusd or 0
+        spent, held = figures.key_spent_nusd, figures.key_held_nusd
+    else:
+        who, cap = f"the account of key …{verdict.key_last4}", figures.customer_cap_nusd
+        spent, held = figures.customer_spent_nusd, figures.customer_held_nusd
+    left = max(0, cap - spent - held)
     return errors.CapReached(
-        f"Monthly cap reached: {who} has ${usd(figures.available_nusd)} left, "
-        f"this call could cost ${usd(ask.least_nusd)}",
-        hint="Shorten the request or lower max_tokens, wait for calls in flight to settle, or ask for a higher cap.",
+        f"Monthly cap reached: {who} has ${usd(left)} left of ${usd(cap)} "
+        f"(${usd(spent)} spent, ${usd(held)} held by calls in flight), this call could cost ${usd(ask.least_nusd)}",
+        hint=way_out(left, held, ask.least_nusd, figures.month),
     )
+
+
+def way_out(left_nusd: int, held_nusd: int, least_nusd: int, month: date) -> str:
+    """What helps against a cap: only what can."""
+    ways = []
+    if left_nusd > 0:
+        ways.append("shorten the request or lower max_tokens")
+    if held_nusd > 0 and left_nusd + held_nusd >= least_nusd:
+        ways.append("wait for calls in flight to end")
+    ways.append("ask your operator for a higher cap")
+    after = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+    said = ", or ".join(ways)
+    return f"{said[0].upper()}{said[1:]}. The next month begins on {after} (UTC)."
 
 
 def rate_limited(verdict: Verdict, ask: Ask) -> KaixuError:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from kaixu.plugin.errors import DatabaseAway
+
 log = logging.getLogger(__name__)
 
 #: While the database is away, older events than the newest so many are given up.
@@ -68,10 +70,21 @@ class Monitor:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:
                 await self._write(batch)
-            except Exception:
-                # The database is away, or an event is malformed: neither may hurt a call.
-                log.warning("%d monitor events could not be written", len(batch), exc_info=True)
+            except DatabaseAway as error:
+                log.warning("%d monitor events wait for the database: %s", len(batch), error.message)
                 self._waiting.extendleft(reversed(batch[: MOST_WAITING - len(self._waiting)]))
                 return False
+            except Exception:
+                # One of them is malformed. It goes; the others, and all that come after them, do not wait for it.
+                log.exception("%d monitor events could not be written together", len(batch))
+                await self._write_apart(batch)
         self._some.clear()
         return True
+
+    async def _write_apart(self, batch: Sequence[MonitorEvent]) -> None:
+        """Write events one by one; one that cannot be written is given up."""
+        for event in batch:
+            try:
+                await self._write([event])
+            except Exception:
+                log.exception("monitor event %s of request %s is given up", event.kind, event.request_id)

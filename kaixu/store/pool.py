@@ -38,6 +38,11 @@ class DatabaseRefused(Exception):
     """The database is there but does not take us: its user, password or name is wrong."""
 
 
+def busy() -> DatabaseBusy:
+    """What is told to whoever's account somebody else has locked."""
+    return DatabaseBusy("the database is busy with this account", hint="Try again.", retry_after_s=1)
+
+
 @contextmanager
 def database() -> Iterator[None]:
     """Turn an absent database into `DatabaseAway`, somebody's lock into `DatabaseBusy`; other errors are bugs."""
@@ -46,7 +51,7 @@ def database() -> Iterator[None]:
     except asyncpg.DataError:
         raise
     except BUSY as error:
-        raise DatabaseBusy("the database is busy with this account", hint="Try again.", retry_after_s=1) from error
+        raise busy() from error
     except AWAY as error:
         raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2) from error
 

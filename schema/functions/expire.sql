@@ -3,7 +3,8 @@
 -- p_charge false: the hold is released and the event costs nothing; true: the whole hold is charged. Either
 -- way the event says 'lost', and a settlement that comes late still replaces it by the truth.
 -- Returns the tickets it ended, with what was charged. At most p_most_calls at a time.
--- Lock: the customers' rows, ascending by id; reservations only under it.
+-- Lock: the customers' rows, ascending by id; reservations only under it. A customer that somebody else has locked
+-- is passed over: their calls end another time, and nobody else's wait for them.
 create or replace function kaixu.expire(p_charge boolean, p_most_calls integer)
 returns table (
     ticket      uuid,
@@ -18,7 +19,8 @@ returns table (
 language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_tickets uuid[];
+    v_tickets   uuid[];
+    v_customers bigint[];
 begin
     select array_agg(x.ticket) into v_tickets
       from (select r.ticket from kaixu.reservation r
@@ -27,17 +29,18 @@ begin
         return;
     end if;
 
-    perform 1
-       from kaixu.customer c
-      where c.id in (select r.customer_id from kaixu.reservation r where r.ticket = any (v_tickets))
-      order by c.id
-        for no key update;
+    select array_agg(x.id) into v_customers
+      from (select c.id
+              from kaixu.customer c
+             where c.id in (select r.customer_id from kaixu.reservation r where r.ticket = any (v_tickets))
+             order by c.id
+               for no key update skip locked) x;
 
     return query
     with ended as (
         -- Asked again under the lock: it may have been renewed or settled meanwhile.
         delete from kaixu.reservation r
-         where r.ticket = any (v_tickets) and r.expires_at < clock_timestamp()
+         where r.ticket = any (v_tickets) and r.customer_id = any (v_customers) and r.expires_at < clock_timestamp()
         returning r.*
     ), written as (
         insert into kaixu.usage_event (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model,

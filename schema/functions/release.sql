@@ -3,7 +3,9 @@
 -- Returns how many were there. Lock: the customers' rows, ascending by id.
 create or replace function kaixu.release(p_ticket uuid[])
 returns integer
-language plpgsql as $$
+language plpgsql
+set lock_timeout = '2s'
+as $$
 declare
     v_released integer;
 begin

@@ -22,7 +22,9 @@ create or replace function kaixu.reserve_again(
     p_owner         uuid,
     p_lifetime_s    integer
 ) returns integer
-language plpgsql as $$
+language plpgsql
+set lock_timeout = '2s'
+as $$
 #variable_conflict use_column
 declare
     r               record;

@@ -50,12 +50,25 @@ NOBODY = "postgresql://nobody:nothing@127.0.0.1:1/nothing"
 
 @pytest.mark.parametrize("words", [("customers", "list"), ("keys", "list", "1"), ("reconcile",), ("migrate",)])
 def test_a_database_that_is_away_is_said_in_two_lines(kaixu: Kaixu, words: tuple[str, ...]) -> None:
-    for url in (NOBODY, "nonsense"):
-        ran = kaixu(*words, DATABASE_URL=url)
-        assert (ran.returncode, ran.stdout) == (1, "")
-        assert ran.stderr.startswith("the database does not answer")
-        assert "DATABASE_URL" in ran.stderr
-        assert len(ran.stderr.splitlines()) == 2
+    ran = kaixu(*words, DATABASE_URL=NOBODY)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("the database does not answer")
+    assert "DATABASE_URL" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("words", [("serve",), ("serve", "--dev"), ("customers", "list"), ("migrate",)])
+def test_an_address_that_is_no_database_s_is_said_in_a_line_and_not_repeated(
+    kaixu: Kaixu, words: tuple[str, ...]
+) -> None:
+    ran = kaixu(*words, DATABASE_URL="my-secret")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == "DATABASE_URL: must be postgresql://user:password@host:port/database\n"
+
+
+def test_a_password_that_can_be_guessed_keeps_the_gateway_from_starting(kaixu: Kaixu) -> None:
+    ran = kaixu("serve", ADMIN_PASSWORD="12345678901")
+    assert (ran.returncode, ran.stderr) == (1, "ADMIN_PASSWORD: at least 12 characters are needed\n")
 
 
 def test_a_database_that_is_not_there_is_said_in_two_lines(kaixu: Kaixu, dsn: str) -> None:

@@ -42,6 +42,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "kaixu_home": Path(".kaixu"),
         "kaixu_pooler": False,
         "kaixu_public_provider_name": None,
+        "kaixu_trusted_proxies": "",
         "database_url": None,
         "admin_password": None,
         "jwt_secret": None,
@@ -95,6 +96,31 @@ def test_bind_that_is_not_host_and_port_is_refused(monkeypatch: pytest.MonkeyPat
         given(monkeypatch, KAIXU_BIND=bind)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "mysql://h/d", "postgres:/h", "postgresql://u:secret@h:99999/d", "postgresql://[::1/d", "h:5432/d"],
+)
+def test_an_address_that_is_no_database_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(EnvironmentMistake) as caught:
+        given(monkeypatch, DATABASE_URL=url)
+    assert str(caught.value) == "DATABASE_URL: must be postgresql://user:password@host:port/database"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://h/d", "postgresql://u:p%40@[::1]:5432/d", "postgresql:///d?host=/tmp", "postgresql://a:1,b:2/d"]
+)
+def test_every_form_of_a_database_s_address_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert given(monkeypatch, DATABASE_URL=url).database_url is not None
+
+
+def test_trusted_proxies_are_networks_or_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = given(monkeypatch, KAIXU_TRUSTED_PROXIES=" 10.0.0.0/8, 192.0.2.7,::1 ,")
+    assert [str(one) for one in settings.trusted_networks] == ["10.0.0.0/8", "192.0.2.7/32", "::1/128"]
+    for wrong in ("proxy.internal", "10.0.0.1/8", "10.0.0.0/8 ::1"):
+        with pytest.raises(EnvironmentMistake, match=r"^KAIXU_TRUSTED_PROXIES: must be networks"):
+            given(monkeypatch, KAIXU_TRUSTED_PROXIES=wrong)
+
+
 def test_secrets_never_show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     values = {name.upper(): f"{LONG}-{name}" for name in NAMES}
     settings = given(monkeypatch, DATABASE_URL=f"postgres://u:{LONG}@h/d", ALERT_WEBHOOK_URL=LONG, **values)
@@ -116,10 +142,13 @@ def test_without_dev_every_missing_secret_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_secrets_that_can_be_guessed_are_refused_outside_dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    short = dict.fromkeys(("ADMIN_PASSWORD", "JWT_SECRET", "KEY_PEPPER"), LONG[:15])
+    short = {"ADMIN_PASSWORD": LONG[:11], "JWT_SECRET": LONG[:15], "KEY_PEPPER": LONG[:15]}
     settings = given(monkeypatch, DB_ENCRYPTION_KEY=LONG, KAIXU_HOME=str(tmp_path), **short)
-    with pytest.raises(MissingSecrets, match=r"^JWT_SECRET, KEY_PEPPER: at least 16 characters are needed$"):
+    with pytest.raises(MissingSecrets) as caught:
         secrets_of(settings, dev=False)
+    assert str(caught.value) == (
+        "ADMIN_PASSWORD: at least 12 characters are needed; JWT_SECRET, KEY_PEPPER: at least 16 characters are needed"
+    )
     assert secrets_of(settings, dev=True).jwt_secret == LONG[:15]
 
 

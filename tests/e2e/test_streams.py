@@ -34,8 +34,8 @@ async def gateway(tmp_path: Path, dsn: str, streaming: StreamingVendor) -> Async
     """Start a gateway before that vendor, with one model."""
     running: list[Process] = []
 
-    async def start(model: str) -> Process:
-        config = config_for(streaming.url, model, model=f"max_output_tokens: {MANY_TOKENS}")
+    async def start(model: str, *, gateway: str = "") -> Process:
+        config = config_for(streaming.url, model, model=f"max_output_tokens: {MANY_TOKENS}", gateway=gateway)
         running.append(Process(tmp_path / "gateway", dsn, config))
         return await running[-1].start()
 
@@ -111,6 +111,30 @@ async def test_a_reader_that_stalls_holds_its_vendor_back_and_gets_everything_la
     heard = await listen(http, url, key, "native", model, stall)
     assert held[0] < 40  # what sockets hold; the gateway keeps next to nothing
     assert await mistakes(pool, [heard]) == []
+    await assert_books_balance(pool)
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "granian"])
+async def test_a_reader_that_takes_nothing_for_too_long_is_gone_and_its_call_settled(
+    server: str, gateway: Gateway, pool: asyncpg.Pool, http: aiohttp.ClientSession, key: str
+) -> None:
+    model = "megabyte-64-0"
+    url = (await gateway(model, gateway=f"stall_s: 1, server: {server}")).url
+    gone = asyncio.Event()
+
+    async def stall() -> None:
+        while await pool.fetchval("select count(*) from kaixu.usage_event") == 0:
+            await asyncio.sleep(0.1)
+        gone.set()
+
+    heard = asyncio.ensure_future(listen(http, url, key, "native", model, stall))
+    await gone.wait()
+    [(end, source)] = await pool.fetch("select end_reason, usage_source from kaixu.usage_event")
+    assert (end, source) == ("client_gone", "counted")
+    async with http.get(f"{url}/api/health") as response:
+        assert (await response.json())["in_flight"] == 0
+    heard.cancel()
+    await asyncio.wait([heard])
     await assert_books_balance(pool)
 
 

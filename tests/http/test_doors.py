@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from kaixu.http import doors
-from kaixu.http.doors import Door, Doors
+from kaixu.http.doors import Door, Doors, Limits
 from kaixu.http.edge import Edge
 from kaixu.http.errors import MOST_TOLD, Failures
-from kaixu.http.incoming import Incoming, headers_of
+from kaixu.http.incoming import Headers, Incoming, headers_of
 from kaixu.http.reply import SSE, Reply, json_reply
 from kaixu.http.sse import EventStream
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import Unauthenticated, Unavailable
 
-LIMIT = 64
+LIMITS = Limits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
 
 
 class Exchange:
@@ -41,7 +41,7 @@ class Exchange:
         """Ask `handler` behind a door."""
         monitor = Monitor(keep)
         door = Door(handler, ("/api/door",)) if shape is None else Door(handler, ("/api/door",), shape=shape)
-        house = Doors(Edge(frozenset()), Failures(monitor), lambda: LIMIT)
+        house = Doors(Edge(frozenset()), Failures(monitor), lambda: LIMITS, self.credential)
         house.add(door)
         for message in messages:
             self.waiting.put_nowait(message)
@@ -56,6 +56,9 @@ class Exchange:
         assert found is door
         await house.serve(found, scope, self.waiting.get, self.send)  # type: ignore[arg-type]
         self.told = list(monitor._waiting)
+
+    def credential(self, headers: Headers) -> None:
+        """Everybody is let in."""
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -109,7 +112,6 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(headers: Any,
     exchange = Exchange()
     await exchange.run(echo, *parts, headers=headers)
     assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
-    assert exchange.headers["connection"] == "close"
     assert [event.http_status for event in exchange.told] == [413]
 
 
@@ -118,6 +120,67 @@ async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch)
     exchange = Exchange()
     await exchange.run(echo, part(b"{", more=True))
     assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")
+
+
+async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() -> None:
+    class Refusing(Exchange):
+        def credential(self, headers: Headers) -> None:
+            raise Unauthenticated("Missing Authorization")
+
+    silent = Refusing()
+    waiting = asyncio.ensure_future(silent.run(echo, headers={b"content-length": b"60"}))
+    while len(silent.sent) < 2:
+        await asyncio.sleep(0)
+    assert (silent.status, json.loads(silent.sent[1]["body"])["code"]) == (401, "UNAUTHENTICATED")
+    assert int(silent.headers["content-length"]) == len(silent.sent[1]["body"])  # whole for the client, at once
+    silent.waiting.put_nowait(part(b"x" * 60))
+    await waiting
+    assert "connection" not in silent.headers  # what is short is read and thrown away: the connection goes on
+    long = Refusing()
+    await long.run(echo, part(b"x" * 60), headers={b"content-length": b"1000000"})
+    assert (long.status, long.headers["connection"]) == (401, "close")
+
+
+async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_given_back() -> None:
+    house = Doors(Edge(frozenset()), Failures(Monitor(keep)), lambda: LIMITS, lambda headers: None)
+    inside, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow(asked: Incoming) -> Reply:
+        inside.release()
+        await go.wait()
+        return json_reply({})
+
+    door = Door(slow, ("/api/slow",))
+    house.add(door)
+
+    def exchange(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
+        waiting: asyncio.Queue[Any] = asyncio.Queue()
+        for one in parts:
+            waiting.put_nowait(one)
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope: Any = {"type": "http", "method": "POST", "path": "/api/slow", "headers": raw, "client": None}
+        return asyncio.ensure_future(house.serve(door, scope, waiting.get, send)), sent
+
+    running = [exchange(part(b"x" * 60)) for _ in range(2)]
+    for _ in running:
+        await inside.acquire()
+    assert house.budget.held == 120
+    for told in ({"content_length": "9"}, {}):
+        late, sent = exchange(part(b"x" * 9), **told)
+        await late
+        assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (503, "OVERLOADED")
+        assert headers_of(sent[0]["headers"])["retry-after"] == "1"
+    fitting, sent = exchange(part(b"x" * 8))
+    await inside.acquire()
+    go.set()
+    await asyncio.gather(fitting, *(task for task, _ in running))
+    assert sent[0]["status"] == 200
+    assert house.budget.held == 0
 
 
 async def test_other_methods_are_told_which_one_is_taken() -> None:
@@ -130,9 +193,7 @@ async def test_other_methods_are_told_which_one_is_taken() -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
-async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stream_closed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
     ended: list[str] = []
 
     async def make(out: EventStream) -> None:
@@ -156,7 +217,6 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
             if len(self.sent) == 3:
                 await asyncio.Event().wait()
 
-    monkeypatch.setattr(doors, "LONGEST_STALL_S", 0.05)
     exchange = Stalled()
     await exchange.run(endless, part(b""))
     assert ended == ["cancelled"]

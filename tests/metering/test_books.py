@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import pytest
 
 from kaixu.metering.books import Books
 from kaixu.plugin.errors import DatabaseBusy
-from kaixu.store.admission import Hold, Settlement, Verdict
+from kaixu.store import admission
+from kaixu.store.admission import Ask, Hold, Settlement, Verdict
 from kaixu.store.pool import open_pool
 from kaixu.store.spool import Spool, line_of, read
 from tests.store.test_money_properties import ask, hold_of, settlement
@@ -56,6 +57,13 @@ class System:
         return made
 
 
+async def forget_holds(pool: asyncpg.Pool) -> None:
+    """What a crash of the database does to admissions that had not reached its disk."""
+    await pool.execute("delete from kaixu.reservation")
+    await pool.execute("update kaixu.customer_month set held_nusd = 0")
+    await pool.execute("update kaixu.key_month set held_nusd = 0")
+
+
 @pytest.fixture
 def system(pool: asyncpg.Pool, tmp_path: Path) -> System:
     """Books on the test's database."""
@@ -84,6 +92,114 @@ async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
     assert isinstance(verdict, Verdict)
     assert verdict.refused is None
     assert not system.books.away
+
+
+async def test_many_calls_of_a_locked_account_wait_as_one(
+    system: System, pool: asyncpg.Pool, locked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    real = admission.admit
+
+    async def counted(pool: asyncpg.Pool, asks: Sequence[Ask], **settings: Any) -> list[Verdict]:
+        sent.append(len(asks))
+        return await real(pool, asks, **settings)
+
+    monkeypatch.setattr(admission, "admit", counted)
+    keys = [(await virtual_key(pool, await customer(pool)))[0] for _ in range(2)]
+    for _ in range(2):
+        asks = [ask(locked, 1) for _ in range(40)] + [ask(key, 1) for key in keys] + [ask(10**6, 1)]
+        answers = await asyncio.gather(*map(system.books.admit, asks), return_exceptions=True)
+        assert {type(one) for one in answers[:40]} == {DatabaseBusy}
+        assert [one.refused for one in answers[40:] if isinstance(one, Verdict)] == [None, None, "UNAUTHENTICATED"]
+    # Only the first group meets the lock; it leaves again without the locked ones, and they stay out of the next.
+    assert sent == [43, 3, 3]
+
+
+async def test_an_account_that_is_free_again_is_let_in_at_once(
+    system: System, pool: asyncpg.Pool, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await connection.execute("select from kaixu.customer where id = $1 for update", customer_id)
+        with pytest.raises(DatabaseBusy):
+            await system.books.admit(ask(key_id, 1))
+    await connection.close()
+    assert (await system.books.admit(ask(key_id, 1))).refused is None
+
+
+async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
+    system: System, pool: asyncpg.Pool, dsn: str
+) -> None:
+    customers = [await customer(pool, cap_nusd=1000) for _ in range(2)]
+    calls = [await system.admitted((await virtual_key(pool, one))[0], 100) for one in customers]
+    await forget_holds(pool)
+    system.books.away = True
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
+        assert await system.books.come_back()
+        assert [await spent_and_held(pool, one) for one in customers] == [(0, 0), (0, 100)]
+        assert system.books.owing
+    await connection.close()
+    await system.books.put_back()
+    assert [await spent_and_held(pool, one) for one in customers] == [(0, 100), (0, 100)]
+    assert not system.books.owing
+    for call in calls:
+        await system.ended(call, 100)
+    await assert_books_balance(pool)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("end_reason", ["released", "complete"])
+async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
+    system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, end_reason: str, when: str
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    call = await system.admitted((await virtual_key(pool, customer_id))[0], 100)
+    real = admission.reserve_again
+
+    async def beside(*given: Any, **settings: Any) -> int:
+        put_back = await real(*given, **settings) if when == "after" else 0
+        await system.books.settle(settlement(*call, 0, end_reason))
+        return put_back or await real(*given, **settings)
+
+    monkeypatch.setattr(admission, "reserve_again", beside)
+    await system.books.put_back()
+    system.running = []
+    assert await spent_and_held(pool, customer_id) == (0, 0)
+    await assert_books_balance(pool)
+
+
+async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room(
+    system: System, pool: asyncpg.Pool
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    key_id, _ = await virtual_key(pool, customer_id)
+    call = await system.admitted(key_id, 800)
+    await forget_holds(pool)
+    system.books.doubtful = True
+    assert (await system.books.admit(ask(key_id, 300))).refused == "CAP_REACHED"
+    await system.ended(call, 800)
+    assert await spent_and_held(pool, customer_id) == (800, 0)
+    await assert_books_balance(pool)
+
+
+async def test_a_locked_account_keeps_no_lost_call_of_others_from_ending(pool: asyncpg.Pool, dsn: str) -> None:
+    customers = [await customer(pool, cap_nusd=1000) for _ in range(2)]
+    for one in customers:
+        await admission.admit(
+            pool, [ask((await virtual_key(pool, one))[0], 100, 0)], owner=OWNER, lifetime_s=60, default_rpm=100
+        )
+    await pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s'")
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
+        assert [lost.customer_id for lost in await admission.expire(pool, charge=False)] == [customers[1]]
+    await connection.close()
+    assert [lost.customer_id for lost in await admission.expire(pool, charge=False)] == [customers[0]]
+    await assert_books_balance(pool)
 
 
 async def test_a_settlement_of_a_locked_account_waits_in_the_spool_and_the_others_do_not(
@@ -218,9 +334,7 @@ async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_ro
     key_id, _ = await virtual_key(pool, customer_id)
     first = await system.admitted(key_id, 800)
     # A crash forgets the admission; another call takes the room before anybody notices.
-    await pool.execute("delete from kaixu.reservation")
-    await pool.execute("update kaixu.customer_month set held_nusd = 0")
-    await pool.execute("update kaixu.key_month set held_nusd = 0")
+    await forget_holds(pool)
     second = await system.admitted(key_id, 900)
     await system.books.renew()
     assert system.books.doubtful

@@ -44,8 +44,8 @@ SEES = {
     "metering": {"plugin", "config", "catalog", "ops", "store"},
     "accounts": {"plugin", "config", "ops", "store"},
     "work": {"plugin", "config", "ops", "store", "metering", "accounts"},
-    "http": {"plugin", "config", "catalog", "ops", "store", "metering", "accounts"},
-    "web": {"plugin", "config", "catalog", "ops", "store", "metering", "accounts", "http"},
+    "http": {"plugin", "config", "catalog", "ops", "metering", "accounts"},
+    "web": {"plugin", "config", "catalog", "ops", "metering", "accounts", "http"},
 }
 EVERYTHING = {*SEES, "cli"}
 

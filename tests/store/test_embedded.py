@@ -1,4 +1,4 @@
-"""The Postgres that comes along: who uses it, and when it stops."""
+"""The Postgres that comes along: shared by processes, and stopped by the last one out."""
 
 from __future__ import annotations
 
@@ -6,24 +6,77 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from kaixu.store.embedded import forget_the_dead
+import pytest
+
+from kaixu.store.embedded import EmbeddedPostgres, Users
+
+SHARES = """
+import sys
+from pathlib import Path
+from kaixu.store.embedded import EmbeddedPostgres, Users
+EmbeddedPostgres(Path(sys.argv[1])).start()
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A data folder that Postgres's own user reaches."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == "root" and os.geteuid() == 0 and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def other(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that has started the server, and shares it until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SHARES, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        yield process
+        process.kill()
+
+
+def test_the_last_one_out_stops_the_server_though_another_was_killed(
+    home: Path, other: subprocess.Popen[bytes]
+) -> None:
+    embedded = EmbeddedPostgres(home)
+    embedded.start()
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, though nobody has taken note of it
+    embedded.server.cleanup()
+    assert not (embedded.folder / "postmaster.pid").exists()
+
+
+def test_the_server_stays_for_a_process_that_still_uses_it(home: Path, other: subprocess.Popen[bytes]) -> None:
+    embedded = EmbeddedPostgres(home)
+    embedded.start()
+    embedded.server.cleanup()
+    assert (embedded.folder / "postmaster.pid").exists()
+    other.communicate(b"")
+    assert not (embedded.folder / "postmaster.pid").exists()
 
 
 def test_killed_processes_no_longer_count_as_users(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    users = tmp_path / "users.json"
-    users.write_text(json.dumps([dead.pid, os.getpid()]))
-    forget_the_dead(users)
-    assert json.loads(users.read_text()) == [os.getpid()]
+    path = tmp_path / "users.json"
+    path.write_text(json.dumps([dead.pid, os.getpid()]))
+    assert Users(path).get_and_remove(os.getpid()) == [os.getpid()]
+    assert json.loads(path.read_text()) == []
 
 
-def test_a_list_that_is_not_there_or_not_a_list_is_left(tmp_path: Path) -> None:
-    users = tmp_path / "users.json"
-    forget_the_dead(users)
-    assert not users.exists()
-    users.write_text("{broken")
-    forget_the_dead(users)
-    assert users.read_text() == "{broken"
+def test_a_list_that_is_not_there_or_not_a_list_names_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "users.json"
+    assert Users(path).get_and_remove(os.getpid()) == []
+    assert not path.exists()
+    path.write_text("{broken")
+    assert Users(path).get_and_add(os.getpid()) == []
+    assert json.loads(path.read_text()) == [os.getpid()]

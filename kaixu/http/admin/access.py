@@ -9,6 +9,7 @@ from quart import Blueprint, Response, g, request
 
 from kaixu.accounts.login import log_in
 from kaixu.http.core import Core
+from kaixu.http.incoming import Headers
 from kaixu.http.names import at
 from kaixu.http.tokens import is_admin_token
 from kaixu.ops.events import MonitorEvent
@@ -20,10 +21,26 @@ View = TypeVar("View", bound=Callable[[], Awaitable[Response]])
 ACTOR = "admin"
 
 
+def insist_on_operator(core: Core, headers: Headers) -> None:
+    """Raises `Unauthenticated` without an admin token; a password is left to `require_admin`, which counts tries."""
+    if not is_operator(core, headers) and not (core.settings.admin_password_header and headers.get("x-admin-password")):
+        raise stranger()
+
+
+def is_operator(core: Core, headers: Headers) -> bool:
+    """Whether an admin token is sent along."""
+    scheme, _, token = (headers.get("authorization") or "").partition(" ")
+    return scheme.lower() == "bearer" and is_admin_token(core.secrets.jwt_secret, token.strip())
+
+
+def stranger() -> Unauthenticated:
+    """The error for who is no operator."""
+    return Unauthenticated("Unauthorized", hint="Log in with POST admin-login and send the token as Bearer.")
+
+
 async def require_admin(core: Core) -> None:
     """Return for an operator. Raises `Unauthenticated`, and `RateLimited` for a password tried too often."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and is_admin_token(core.secrets.jwt_secret, token.strip()):
+    if is_operator(core, request.headers):
         return
     password = request.headers.get("x-admin-password")
     if password and core.settings.admin_password_header:
@@ -39,12 +56,16 @@ async def require_admin(core: Core) -> None:
         except Unauthenticated:
             raise Unauthenticated("Unauthorized") from None
         return
-    raise Unauthenticated("Unauthorized", hint="Log in with POST admin-login and send the token as Bearer.")
+    raise stranger()
 
 
 def address_of() -> str:
-    """Where the request comes from. Headers of proxies are not believed: anybody can write them."""
+    """Where the request comes from: the socket, or what a proxy says that the operator trusts (`address.py`)."""
     return request.remote_addr or "unknown"
+
+
+class OperatorBlueprint(Blueprint):
+    """A blueprint whose every route is for operators: a stranger's body is not even read."""
 
 
 class OperatorRoutes:
@@ -55,7 +76,7 @@ class OperatorRoutes:
     """
 
     def __init__(self, name: str, core: Core) -> None:
-        self.blueprint = Blueprint(name, __name__)
+        self.blueprint = OperatorBlueprint(name, __name__)
         self.core = core
 
     def at(self, name: str, *, methods: Sequence[str]) -> Callable[[View], View]:

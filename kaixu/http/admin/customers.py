@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
-from kaixu.accounts.customers import change_customer, create_customer
+from kaixu.accounts.customers import change_customer, create_customer, list_customers
 from kaixu.accounts.fields import identifier
 from kaixu.config.price import nusd_of_cents
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
 from kaixu.http.reply import reply
-from kaixu.store.customers import customers
-from kaixu.store.pool import database
 
 from .access import ACTOR, OperatorRoutes
 from .paging import page_of
@@ -27,8 +25,7 @@ def customer_routes(core: Core) -> Blueprint:
     @routes.at("admin-customers", methods=["GET"])
     async def listed() -> Response:
         page = page_of(MOST_LISTED)
-        with database():
-            rows = await customers(core.pool, limit=page.limit, before_id=page.before_id)
+        rows = await list_customers(core.pool, limit=page.limit, before_id=page.before_id)
         return reply({"customers": [listed_customer_reply(row) for row in rows]})
 
     @routes.at("admin-customers", methods=["POST"])

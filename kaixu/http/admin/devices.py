@@ -5,19 +5,19 @@ from __future__ import annotations
 from quart import Blueprint, Response, g, request
 
 from kaixu.accounts import fields
-from kaixu.accounts.devices import change_device
+from kaixu.accounts.devices import change_device, list_devices
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
 from kaixu.http.reply import reply
 from kaixu.plugin.errors import Invalid
-from kaixu.store.devices import devices
-from kaixu.store.pool import database
 
 from .access import ACTOR, OperatorRoutes
 from .paging import page_of
 from .shape import device_reply
 
 MOST_LISTED = 500
+
+CHANGEABLE = ("api_key_id", "install_id", "revoked")
 
 
 def device_routes(core: Core) -> Blueprint:
@@ -29,16 +29,16 @@ def device_routes(core: Core) -> Blueprint:
         customer_id = fields.identifier(request.args.get("customer_id"), "customer_id")
         named = request.args.get("api_key_id")
         key_id = fields.identifier(named, "api_key_id") if named else None
-        with database():
-            rows = await devices(core.pool, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
+        rows = await list_devices(core.pool, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
         return reply({"devices": [device_reply(row) for row in rows]})
 
     @routes.at("admin-devices", methods=["PATCH"])
     async def change() -> Response:
         given = await object_of(request)
+        fields.insist_on_known(given, CHANGEABLE)
         revoked = fields.flag(given.get("revoked"), "revoked")
         if revoked is None:
-            raise Invalid("`revoked` is missing")
+            raise Invalid("`revoked` is missing", field="revoked")
         await change_device(
             core.pool,
             fields.identifier(given.get("api_key_id"), "api_key_id"),

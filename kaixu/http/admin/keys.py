@@ -8,13 +8,11 @@ from typing import Any
 from quart import Blueprint, Response, g, request
 
 from kaixu.accounts.fields import identifier
-from kaixu.accounts.keys import MadeKey, change_key, create_key, no_key, rotate_key
+from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, list_keys, rotate_key
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
 from kaixu.http.reply import reply
 from kaixu.plugin.errors import Conflict, NotFound
-from kaixu.store import keys as store
-from kaixu.store.pool import database
 
 from .access import ACTOR, OperatorRoutes
 from .paging import page_of
@@ -34,8 +32,7 @@ def key_routes(core: Core) -> Blueprint:
             await refuse_to_reveal(core, identifier(request.args["reveal_key_id"], "reveal_key_id"))
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
         page = page_of(MOST_LISTED)
-        with database():
-            rows = await store.keys(core.pool, customer_id, limit=page.limit, before_id=page.before_id)
+        rows = await list_keys(core.pool, customer_id, limit=page.limit, before_id=page.before_id)
         return reply({"keys": [listed_key_reply(row) for row in rows]})
 
     @routes.at("admin-keys", methods=["POST"])
@@ -71,10 +68,7 @@ def key_routes(core: Core) -> Blueprint:
 
 async def refuse_to_reveal(core: Core, key_id: int) -> None:
     """Raise `Conflict`: only hashes are kept. `NotFound` where there is no such key."""
-    with database():
-        found = await store.key(core.pool, key_id)
-    if found is None:
-        raise no_key(key_id)
+    found = await find_key(core.pool, key_id)
     raise Conflict(
         f"key …{found.key_last4} was shown once and is not kept",
         hint="Rotate it to get a new one in its place.",

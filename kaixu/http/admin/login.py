@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
+from kaixu.accounts.fields import insist_on_known
 from kaixu.accounts.login import log_in
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
@@ -24,11 +25,13 @@ def login_routes(core: Core) -> Blueprint:
 
     @at(routes, "admin-login", methods=["POST"])
     async def login() -> Response:
-        password = (await object_of(request)).get("password")
+        given = await object_of(request)
+        insist_on_known(given, ("password",))
+        password = given.get("password")
         if password is None or password == "":
-            raise Invalid("`password` is missing")
+            raise Invalid("`password` is missing", field="password")
         if not isinstance(password, str) or len(password) > MOST_PASSWORD:
-            raise Unprocessable("`password` must be text")
+            raise Unprocessable(f"`password` must be text of at most {MOST_PASSWORD} characters", field="password")
         await log_in(core.pool, password, address=address_of(), secrets=core.secrets, request_id=g.request_id)
         body = {"token": make_admin_token(core.secrets.jwt_secret), "expires_in": ADMIN_TTL_S}
         return reply(body, headers={"cache-control": "no-store"})

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from kaixu.accounts.usage import CustomerUsage
+from kaixu.accounts.customers import Customer, ListedCustomer
+from kaixu.accounts.devices import ListedDevice
+from kaixu.accounts.keys import Key, ListedKey
+from kaixu.accounts.usage import CustomerUsage, KeyUsage, UsageEvent
 from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, usd
-from kaixu.store.customers import Customer, ListedCustomer
-from kaixu.store.devices import ListedDevice
-from kaixu.store.keys import Key, ListedKey
-from kaixu.store.usage import KeyUsage, UsageEvent
 
 
 def instant(moment: datetime | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
-from kaixu.accounts.fields import identifier
+from kaixu.accounts.fields import identifier, insist_on_known
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.http.body import object_of
@@ -14,6 +14,8 @@ from kaixu.http.reply import reply
 from .access import ACTOR, OperatorRoutes
 from .shape import month_name
 
+KNOWN = ("customer_id", "amount_cents", "month", "idempotency_key")
+
 
 def topup_routes(core: Core) -> Blueprint:
     """The route, bound to one gateway."""
@@ -22,6 +24,7 @@ def topup_routes(core: Core) -> Blueprint:
     @routes.at("admin-topup", methods=["POST"])
     async def topup() -> Response:
         given = await object_of(request)
+        insist_on_known(given, KNOWN)
         done = await top_up(
             core.pool,
             identifier(given.get("customer_id"), "customer_id"),

@@ -8,13 +8,13 @@ from quart import Blueprint, Response, request
 
 from kaixu.accounts.key_material import is_key_shaped
 from kaixu.accounts.sessions import session_owner
-from kaixu.http.authenticate import bearer
+from kaixu.http.authenticate import bearer, unknown
 from kaixu.http.body import object_of
 from kaixu.http.core import Core
 from kaixu.http.names import at
 from kaixu.http.reply import reply
 from kaixu.http.tokens import make_session_token
-from kaixu.plugin.errors import Invalid, Unauthenticated
+from kaixu.plugin.errors import Invalid
 
 LEAST_TTL_S, MOST_TTL_S = 60, 86400
 
@@ -27,9 +27,12 @@ def session_routes(core: Core) -> Blueprint:
     async def session_token() -> Response:
         key = bearer(request.headers)
         if key.count(".") == 2:
-            raise Invalid("a session token is made from a key, not from another token")
+            raise Invalid(
+                "a session token is made from a key, not from another token",
+                hint="Send the key itself, kx_live_…, as Bearer.",
+            )
         if not is_key_shaped(key):
-            raise Unauthenticated("Invalid or revoked key")
+            raise unknown(key)
         ttl_s = ttl_of((await object_of(request, optional=True)).get("ttl_seconds"))
         if ttl_s is None:
             ttl_s = core.settings.user_session_ttl_seconds
@@ -49,6 +52,8 @@ def session_routes(core: Core) -> Blueprint:
 
 def ttl_of(value: object) -> int | None:
     """How long it shall live, within bounds; None for what is not a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):  # an int may be too large to be asked
         return None
     return int(min(max(value, LEAST_TTL_S), MOST_TTL_S))

@@ -29,10 +29,18 @@ async def made(operator: Operator, **given: object) -> int:
 
 
 async def test_a_customer_is_made_with_the_default_cap(operator: Operator) -> None:
-    for blank in ({}, {"monthly_cap_cents": 0}, {"monthly_cap_cents": ""}, {"monthly_cap_cents": None}):
+    for blank in ({}, {"monthly_cap_cents": ""}, {"monthly_cap_cents": None}):
         email = f"{len(str(blank))}@example.com"
         body = await operator.send("POST", "admin-customers", {"email": email, **blank})
         assert (body["customer"]["monthly_cap_cents"], body["customer"]["plan_name"]) == (2000, "starter")
+
+
+async def test_a_cap_of_nothing_is_a_cap_of_nothing(operator: Operator) -> None:
+    for nothing in (0, "0", 0.0):
+        body = await operator.send(
+            "POST", "admin-customers", {"email": f"{type(nothing).__name__}@example.com", "monthly_cap_cents": nothing}
+        )
+        assert body["customer"]["monthly_cap_cents"] == 0
 
 
 async def test_the_list_shows_every_field_and_this_months_figures(pool: asyncpg.Pool, operator: Operator) -> None:
@@ -90,11 +98,15 @@ async def test_what_is_wrong_is_named(operator: Operator) -> None:
         ({"is_active": "yes"}, 422, "is_active"),
         ({"allowed_models": "{"}, 422, "allowed_models"),
         ({"plan_name": "p" * 41}, 422, "plan_name"),
-        ({"unknown": 1}, 400, "nothing to change"),
+        ({}, 400, "nothing to change"),
+        ({"monthly_cap_cent": 1}, 400, "there is no field `monthly_cap_cent`; did you mean `monthly_cap_cents`?"),
+        ({"is_active": True, "zzz": 1}, 400, "there is no field `zzz`"),
         ([], 400, "JSON object"),
     ):
         assert (reply := await operator.ask("PATCH", path, body))[0] == status
         assert says in reply[1]["error"]
+        if status == 422:
+            assert reply[1]["field"] == says
     assert (await operator.ask("PATCH", "admin-customers", {"is_active": False}))[0] == 400
     assert (await operator.ask("PATCH", "admin-customers?customer_id=x", {"is_active": False}))[0] == 422
     assert (await operator.ask("PATCH", "admin-customers?customer_id=99", {"is_active": False}))[0] == 404

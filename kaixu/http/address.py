@@ -1,0 +1,53 @@
+"""The client's address, also where proxies that the operator trusts stand in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+#: So many hops are followed; nobody has more proxies, and a header of thousands is somebody's game.
+MOST_HOPS = 32
+
+
+def client_address(
+    peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[IPv4Network | IPv6Network]
+) -> str:
+    """Whose request it is: the right-most `X-Forwarded-For` entry that is not of a `trusted` network.
+
+    Everything to the left of it may be made up by the client. `peer` is the socket's address; where it
+    is not trusted, it is the client itself, and the header says nothing. An entry that is no address
+    ends the search: the proxy that passed it on is the last that is known.
+    """
+    address = address_of(peer)
+    if address is None or not is_in(address, trusted):
+        return peer
+    # Several headers are one list (RFC 9110 §5.3).
+    whole = b",".join(value for name, value in headers if name.lower() == b"x-forwarded-for").decode("latin-1")
+    for entry in reversed(whole.rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
+        before = address_of(entry)
+        if before is None:
+            break
+        address = before
+        if not is_in(address, trusted):
+            break
+    return str(address)
+
+
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, with or without a port; None for anything else."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def is_in(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether one of `networks` holds it."""
+    return any(address in network for network in networks)
