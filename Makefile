@@ -36,7 +36,7 @@ serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are ma
 	@$(BIN)/kaixu serve --dev
 
 test: check $(VENV)/node.stamp ## set up, lint, type-check and run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: lint types docs ## everything but the tests
 

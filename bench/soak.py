@@ -168,7 +168,9 @@ async def soaking(home: Path) -> AsyncIterator[Soak]:
     await vendor.start()
     models = sorted({model for case in cases() for model in case.models})
     lane = f"timeouts: {{total_s: {MINUTES * 60 + 300:g}}}"
-    config = config_for(vendor.url, *models, lane=lane, model=f"max_output_tokens: {MANY_TOKENS}")
+    # One key makes all calls here, and a reader that stalls is to be waited for.
+    limits = f"max_in_flight_per_key: 1000, stall_s: {2 * STALL_S}"
+    config = config_for(vendor.url, *models, gateway=limits, lane=lane, model=f"max_output_tokens: {MANY_TOKENS}")
     gateway = Process(home / "gateway", dsn, config)
     try:
         await gateway.start()

@@ -208,7 +208,7 @@ class GatewaySection(Section):
         default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
     )
     body_memory_bytes: Whole = Field(
-        default=256 * 1024 * 1024,
+        default=128 * 1024 * 1024,
         ge=1024,
         le=64 * 1024**3,
         description="request bodies held at one time, all together; beyond it 503 at once",

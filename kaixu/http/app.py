@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 from quart import Quart, Request, Response, g, request
@@ -20,7 +20,7 @@ from .admin.login import login_routes, session_check_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .anthropic.messages import message_doors
-from .authenticate import insist_on_credential
+from .authenticate import insist_on_bearer, insist_on_credential
 from .chat import chat_doors
 from .client_errors import client_error_door
 from .connection import Connection
@@ -29,12 +29,20 @@ from .doors import Credential, Doors, Limits
 from .edge import PREFLIGHT, Edge, origins_of
 from .health import health_routes
 from .incoming import incoming_in, request_id_of
+from .names import paths_of
 from .openai.completions import completion_door
 from .openai.embeddings import embedding_door
 from .openai.models import model_routes
 from .openai.responses import responses_door
 from .reception import SMALL_BODY_BYTES, Share
 from .user.session import session_routes
+
+
+class Guard(NamedTuple):
+    """What a path of Quart's asks for before it reads a body, and whether a long one is taken then."""
+
+    credential: Credential
+    long_bodies: bool
 
 
 class Application(Quart):
@@ -47,7 +55,7 @@ class Application(Quart):
         self.edge = edge
         self.doors = doors
         self.trusted = trusted
-        self.guards: dict[str, Credential] = {}  # what is asked for before a body is read, by path
+        self.guards: dict[str, Guard] = {}
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """A door where there is one at this path, else Quart."""
@@ -76,8 +84,8 @@ class Application(Quart):
             receive,
             send,
             share,
-            credential=guard,
-            most=most if guard is not None else min(most, SMALL_BODY_BYTES),
+            credential=guard and guard.credential,
+            most=most if guard and guard.long_bodies else min(most, SMALL_BODY_BYTES),
             shape=errors.shape_at(asked.path),
         )
 
@@ -161,5 +169,7 @@ def create_app(core: Core) -> Application:
         app.register_blueprint(make(core))
     for rule in app.url_map.iter_rules():
         if isinstance(app.blueprints.get(rule.endpoint.partition(".")[0]), OperatorBlueprint):
-            app.guards[rule.rule] = lambda headers: insist_on_operator(core, headers)
+            app.guards[rule.rule] = Guard(lambda headers: insist_on_operator(core, headers), long_bodies=True)
+    for path in paths_of("session-token"):
+        app.guards[path] = Guard(insist_on_bearer, long_bodies=False)
     return app

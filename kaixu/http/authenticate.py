@@ -25,6 +25,11 @@ def bearer(headers: Headers) -> str:
     return token
 
 
+def insist_on_bearer(headers: Headers) -> None:
+    """Raises `Unauthenticated` where no key and no token is shown at all."""
+    bearer(headers)
+
+
 def insist_on_credential(headers: Headers, secrets: Secrets) -> None:
     """Raises `Unauthenticated` where no key's shape and no session is shown; whether a key exists is not asked."""
     token = bearer(headers)

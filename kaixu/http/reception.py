@@ -21,7 +21,7 @@ SMALL_BODY_BYTES = 64 * 1024
 #: How long, and how far, the rest of a refused body is read and thrown away: closing at once would
 #: reset the connection, and many a client then never reads why.
 LINGER_S = 2.0
-LINGER_BYTES = 1024 * 1024
+LINGER_BYTES = 8 * 1024 * 1024
 
 
 class BodyBudget:

@@ -45,10 +45,11 @@ async def wait_for(pool: asyncpg.Pool, query: str, wanted: object) -> None:
         ("POST", "/api/gateway-chat", ""),
         ("POST", "/v1/chat/completions", "authorization: Bearer nonsense\r\n"),
         ("POST", "/v1/messages", "x-api-key: a.b.c\r\n"),
+        ("POST", "/api/session-token", ""),
         ("POST", "/api/admin-customers", f"authorization: Bearer {new_key()}\r\n"),
         ("PATCH", "/.netlify/functions/admin-keys/", f"x-admin-password: {SECRETS['ADMIN_PASSWORD']}\r\n"),
     ],
-    ids=["native", "openai", "anthropic", "operators", "operators, by a header that is off"],
+    ids=["native", "openai", "anthropic", "sessions", "operators", "operators, by a header that is off"],
 )
 async def test_who_shows_no_credential_is_refused_before_the_body(
     server: str, method: str, path: str, credential: str, start: Start
@@ -112,12 +113,19 @@ async def test_all_request_bodies_together_are_bounded(
                 break
 
 
+@pytest.mark.parametrize("server", SERVERS)
+async def test_no_upgrade_to_a_websocket_makes_a_500(server: str, start: Start, http: aiohttp.ClientSession) -> None:
+    (gateway,) = await start(1, gateway=f"server: {server}")
+    for path in ("/", "/v1/chat/completions", "/api/gateway-chat", "/api/models"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await http.ws_connect(gateway.url + path)
+        assert 400 <= caught.value.status < 500
+    assert "Traceback" not in gateway.log.read_text()
+
+
 @pytest.mark.parametrize("path", ["/", "/v1/chat/completions", "/api/gateway-chat", "/api/health"])
-async def test_a_websocket_is_turned_away(path: str, start: Start, http: aiohttp.ClientSession) -> None:
+async def test_a_websocket_is_turned_away_with_a_reason(path: str, start: Start, http: aiohttp.ClientSession) -> None:
     (gateway,) = await start(1)
-    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-        await http.ws_connect(gateway.url + path)
-    assert caught.value.status == 400
     async with http.get(
         gateway.url + path,
         headers={
@@ -127,6 +135,7 @@ async def test_a_websocket_is_turned_away(path: str, start: Start, http: aiohttp
             "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
         },
     ) as response:
+        assert response.status == 400
         assert "WebSocket" in await response.text()
     assert "Traceback" not in gateway.log.read_text()
 
