@@ -159,6 +159,20 @@ async def find_key(pool: asyncpg.Pool, key_id: int) -> Key:
     return found
 
 
+async def key_in_charge(pool: asyncpg.Pool, customer_id: int) -> Key:
+    """The key that stands for a customer where an operator acts in its name: its oldest that lives.
+
+    Raises `NotFound`, and `Conflict` where the customer has no living key.
+    """
+    with database():
+        found = await store.oldest_living_key(pool, customer_id)
+        if found is not None:
+            return found
+        if await customers.customer(pool, customer_id) is None:
+            raise no_customer(customer_id)
+    raise Conflict(f"customer {customer_id} has no key", hint="Create one first.", code="NO_LIVE_KEY")
+
+
 async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str, request_id: str) -> MadeKey:
     """A new key in the place of an old one: same settings, same role, and what the old one spent is spent.
 

@@ -205,7 +205,7 @@ class GatewaySection(Section):
     )
     grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may go on after SIGTERM")
     body_limit_bytes: Whole = Field(
-        default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
+        default=8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
     )
     body_memory_bytes: Whole = Field(
         default=128 * 1024 * 1024,
@@ -213,6 +213,13 @@ class GatewaySection(Section):
         le=64 * 1024**3,
         description="request bodies held at one time, all together; beyond it 503 at once",
     )
+    max_vectors: Whole = Field(
+        default=1_000_000,
+        ge=0,
+        le=10**12,
+        description="vectors in a customer's collections, where it has no limit of its own",
+    )
+    max_collections: Whole = Field(default=1000, ge=0, le=1_000_000, description="collections of one customer")
     max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="the most messages of a chat call")
     allow_origins: list[str] = Field(
         default=[],

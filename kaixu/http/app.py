@@ -23,6 +23,8 @@ from .anthropic.messages import message_doors
 from .authenticate import insist_on_bearer, insist_on_credential
 from .chat import chat_doors
 from .client_errors import client_error_door
+from .collections.embed import embed_door
+from .collections.search import search_door
 from .connection import Connection
 from .core import Core
 from .doors import Credential, Doors, Limits
@@ -145,6 +147,8 @@ def create_app(core: Core) -> Application:
         completion_door(core),
         responses_door(core),
         embedding_door(core),
+        embed_door(core),
+        search_door(core),
         client_error_door(core),
     ):
         doors.add(door)

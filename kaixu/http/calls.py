@@ -76,10 +76,15 @@ def admission(core: Core, asking: Asking, fields: Mapping[str, str]) -> Admissio
 async def answered(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
     """Everything the lane says, and the ticket, settled."""
     work = collected(core, call)
-    if call.deployment.on_disconnect == "drain":
+    if drains(call):
         # A client that leaves must not end the vendor's call: it goes on in a task of its own.
         return await asyncio.shield(asyncio.ensure_future(work))
     return await work
+
+
+def drains(call: Admission) -> bool:
+    """Whether the vendor's answer is read to its end though the client has gone."""
+    return call.deployment is not None and call.deployment.on_disconnect == "drain"
 
 
 async def collected(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
@@ -107,7 +112,7 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
     async def never_begun() -> None:
         await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
-    body = EventStream(speak, never_begun, drain=call.deployment.on_disconnect == "drain", ping=speaker.ping)
+    body = EventStream(speak, never_begun, drain=drains(call), ping=speaker.ping)
     if patience_s:
         try:
             await body.first(patience_s)

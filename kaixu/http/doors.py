@@ -40,16 +40,18 @@ Credential = Callable[[Headers], None]
 
 
 class Door(msgspec.Struct, frozen=True):
-    """A handler, the paths it is reached at, the one method that it takes, and how its errors look.
+    """A handler, the paths it is reached at, the methods that it takes, and how its errors look.
 
-    `public`: no credential is asked for. `most_bytes`: its bodies are shorter than others.
+    `public`: no credential is asked for. `credential`: which one is, where it is not a key's or a session's.
+    `most_bytes`: its bodies are shorter than others.
     """
 
     handler: Handler
     paths: tuple[str, ...]
-    method: str = "POST"
+    methods: tuple[str, ...] = ("POST",)
     shape: Shape = envelope_as_it_is
     public: bool = False
+    credential: Credential | None = None
     most_bytes: int | None = None
 
 
@@ -88,7 +90,7 @@ class Doors:
     async def serve(self, door: Door, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One exchange: the body, the handler, the reply. A client that goes away cancels the handler."""
         asked = incoming_in(scope)
-        if asked.method != door.method:
+        if asked.method not in door.methods:
             await self.send(self.without_handler(door, asked), asked, send)
             return
         with self.budget.share() as share:
@@ -98,7 +100,7 @@ class Doors:
                 receive,
                 send,
                 share,
-                credential=None if door.public else self.credential,
+                credential=None if door.public else door.credential or self.credential,
                 most=most if door.most_bytes is None else min(most, door.most_bytes),
                 shape=door.shape,
             )
@@ -172,7 +174,7 @@ class Doors:
         if asked.method == "OPTIONS":
             return Reply(204, dict(PREFLIGHT), b"")
         reply = self.failed(MethodNotAllowed(f"{asked.method} is not for this path"), door, asked)
-        reply.headers["allow"] = door.method
+        reply.headers["allow"] = ", ".join(door.methods)
         return reply
 
     def begun(self, reply: Reply, asked: Incoming) -> HTTPResponseStartEvent:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Protocol
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import msgspec
 from hypercorn.typing import HTTPScope
 from quart import Request
 
+from kaixu.plugin.errors import Invalid
+
+MOST_ARGS = 50
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -29,6 +33,16 @@ class Incoming(msgspec.Struct, frozen=True):
     body: bytes
     request_id: str
     address: str
+    query: str = ""
+
+    @property
+    def args(self) -> dict[str, str]:
+        """The query's fields; of a repeated one the first counts. Raises `Invalid` for too many."""
+        try:
+            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MOST_ARGS, errors="replace")
+        except ValueError:
+            raise Invalid(f"the query has more than {MOST_ARGS} fields") from None
+        return dict(reversed(pairs))
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -44,7 +58,13 @@ def incoming_in(scope: HTTPScope) -> Incoming:
     headers = headers_of(scope["headers"])
     client = scope.get("client")
     return Incoming(
-        scope["method"], scope["path"], headers, b"", request_id_of(headers), client[0] if client else "unknown"
+        scope["method"],
+        scope["path"],
+        headers,
+        b"",
+        request_id_of(headers),
+        client[0] if client else "unknown",
+        scope["query_string"].decode("latin-1"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -15,7 +15,8 @@ from kaixu.store import admission
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
 from kaixu.store.around_locks import AroundLocks
 from kaixu.store.group import Group
-from kaixu.store.pool import AWAY
+from kaixu.store.pool import AWAY, database
+from kaixu.store.query import Connection
 from kaixu.store.spool import Spool, line_of, read
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,29 @@ class Books:
         if self._ending is not None:
             self._ending[settlement.ticket] = answer
         return answer
+
+    def settle_alongside(
+        self, settlement: Settlement, write: Callable[[Connection], Awaitable[None]]
+    ) -> asyncio.Future[Settled | None]:
+        """Settle in one transaction with what `write` writes: both or neither.
+
+        Raises what `write` raises, `DatabaseAway` and `DatabaseBusy`. Where the connection was lost just then both
+        may be written all the same; a release that follows finds that and changes nothing.
+        """
+        answer = asyncio.ensure_future(self._settle_alongside(settlement, write))
+        if self._ending is not None:
+            self._ending[settlement.ticket] = answer
+        return answer
+
+    async def _settle_alongside(
+        self, settlement: Settlement, write: Callable[[Connection], Awaitable[None]]
+    ) -> Settled | None:
+        if self.away:
+            raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2)
+        with database():
+            async with self.pool.acquire() as connection, connection.transaction():
+                await write(connection)
+                return (await admission.settle(connection, [settlement]))[0]
 
     @property
     def waiting(self) -> bool:

@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_args
 
 import httpx
 import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.config.price import Price
 from kaixu.plugin.errors import KaixuError, Overloaded, RateLimited, Stopping, UpstreamError, UpstreamTimeout
 from kaixu.plugin.lane import Lane
+from kaixu.plugin.operation import Rank
 from kaixu.plugin.types import ChatEvent, ChatRequest, EmbedRequest
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
 
@@ -30,6 +32,13 @@ from .wire import Limits, TicketWire, translated
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+
+RANKS: tuple[Rank, ...] = get_args(Rank)
+
+NOTHING = Price(0, 0, 0, 0, 0)
+
+#: For calls that no vendor hears of.
+FREE_LIMITS = Limits(connect_s=10, first_byte_s=60, between_bytes_s=60, total_s=600, retries=0)
 
 #: How many batches of one embedding call are with the vendor at one time.
 BATCHES_AT_ONCE = 8
@@ -105,15 +114,47 @@ class Gate:
         ask = self._ask(caller, deployment, asked_provider, "chat", ceiling)
         return Admission(self, ask, deployment, request, ceiling)
 
-    def embed(self, caller: Caller, deployment: Deployment, asked_provider: str, request: EmbedRequest) -> Admission:
+    def embed(
+        self,
+        caller: Caller,
+        deployment: Deployment,
+        asked_provider: str,
+        request: EmbedRequest,
+        *,
+        operation: str = "embed",
+        role: Rank = "viewer",
+    ) -> Admission:
         """Admission of one embedding call, of any number of inputs. Raises as `chat` does."""
         Catalog.ready(deployment)
         ceiling = embed_ceiling(request, deployment)
-        ask = self._ask(caller, deployment, asked_provider, "embed", ceiling)
+        ask = self._ask(caller, deployment, asked_provider, operation, ceiling, RANKS.index(role))
+        return Admission(self, ask, deployment, None, ceiling)
+
+    def free(
+        self,
+        caller: Caller,
+        operation: str,
+        *,
+        role: Rank = "viewer",
+        deployment: Deployment | None = None,
+        asked_provider: str = "",
+    ) -> Admission:
+        """Admission of what costs nothing: everything is asked but money. With a deployment, also the allowlists.
+
+        Raises `Overloaded`, `Stopping`.
+        """
+        ceiling = Ceiling(NOTHING, 0, 0, 0)
+        ask = self._ask(caller, deployment, asked_provider, operation, ceiling, RANKS.index(role))
         return Admission(self, ask, deployment, None, ceiling)
 
     def _ask(
-        self, caller: Caller, deployment: Deployment, asked_provider: str, operation: str, ceiling: Ceiling
+        self,
+        caller: Caller,
+        deployment: Deployment | None,
+        asked_provider: str,
+        operation: str,
+        ceiling: Ceiling,
+        role_rank: int = 0,
     ) -> Ask:
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
@@ -134,13 +175,13 @@ class Gate:
             caller.key_id,
             caller.install_id,
             caller.agent,
-            0,
+            role_rank,
             operation,
-            deployment.provider,
+            "" if deployment is None else deployment.provider,
             asked_provider,
-            deployment.model,
+            "" if deployment is None else deployment.model,
             "ai",
-            self.price_ids[deployment.provider, deployment.model],
+            0 if deployment is None else self.price_ids.get((deployment.provider, deployment.model), 0),
             ceiling.most_nusd,
             ceiling.least_nusd,
             caller.request_id,
@@ -213,7 +254,7 @@ class Gate:
     def calls(self) -> list[Deployment]:
         """The deployments of all calls that run or wait for their admission."""
         running = [ticket.deployment for ticket in self.in_flight if ticket.deployment is not None]
-        return running + [admission.deployment for admission in self.admitting]
+        return running + [one.deployment for one in self.admitting if one.deployment is not None]
 
     def holds(self) -> list[Hold]:
         """The reservations of all running calls; what is being settled runs no more."""
@@ -274,7 +315,7 @@ class Admission:
     __slots__ = ("ask", "ceiling", "deployment", "gate", "request", "ticket")
 
     def __init__(
-        self, gate: Gate, ask: Ask, deployment: Deployment, request: ChatRequest | None, ceiling: Ceiling
+        self, gate: Gate, ask: Ask, deployment: Deployment | None, request: ChatRequest | None, ceiling: Ceiling
     ) -> None:
         self.gate = gate
         self.ask = ask
@@ -310,7 +351,7 @@ class Admission:
         request = self.request
         if request is not None:
             request = lowered(request, self.ceiling, verdict.granted_nusd or 0)
-        limits = limits_of(self.deployment)
+        limits = FREE_LIMITS if self.deployment is None else limits_of(self.deployment)
         return Ticket(
             self.ask,
             verdict,
@@ -334,17 +375,29 @@ class Admission:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Settle; the ticket's `figures` then show the month after it. Never raises for a database that is away."""
+        """Settle; the ticket's `figures` then show the month after it.
+
+        Never raises for a database that is away, but where the call has something to write alongside: then both
+        are written or neither, and what kept it from being written is raised.
+        """
         ticket = self.ticket
         assert ticket is not None
         ticket.wire.close()
         try:
             settlement = ticket.bill(outcome(ticket, error))
             ticket.settlement = settlement
-            answer = self.gate.books.settle(settlement)
+            answer: asyncio.Future[Settled | None]
+            if error is None and ticket.alongside is not None:
+                answer = self.gate.books.settle_alongside(settlement, ticket.alongside)
+            else:
+                answer = self.gate.books.settle(settlement)
             try:
                 await finish(answer)
             finally:
+                if not answer.cancelled() and answer.exception() is not None:
+                    ticket.settlement = settlement = ticket.bill("released")  # nothing was written, nothing is owed
+                    answer = self.gate.books.settle(settlement)
+                    await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:
                     ticket.figures = after(ticket, settlement, answer.result())
                     self.gate.observer.settled(ticket, settlement)
@@ -363,7 +416,7 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     if error is None:
         return ticket.end_reason or "complete"
     delivered = ticket.first_event_s is not None
-    if ticket.ask.operation == "embed" and isinstance(error, KaixuError) and ticket.usage is not None:
+    if ticket.request is None and isinstance(error, KaixuError) and ticket.usage is not None:
         return "upstream_error"  # nobody gets half of a batch, but the vendor has done it
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         # What was sent to a vendor may have been worked on, answer or not.

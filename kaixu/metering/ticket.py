@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -14,11 +14,14 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import Price
 from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
 from kaixu.store.admission import Ask, Hold, Settlement, Verdict
+from kaixu.store.query import Connection
 
 from .counting import counted_input_tokens, estimated_embed_tokens
 from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .wire import TicketWire
+
+Alongside = Callable[[Connection], Awaitable[None]]
 
 #: The longest tokens of any vendor (runs of blanks or dashes) have this many characters: a stream that has delivered
 #: more than its tokens could hold is surely over, so no honest answer is ever cut.
@@ -57,6 +60,7 @@ class Ticket:
 
     __slots__ = (
         "admitted_at",
+        "alongside",
         "ask",
         "budget_tokens",
         "counted_tokens",
@@ -101,6 +105,7 @@ class Ticket:
         self.deployment = deployment
         self.request = request
         self.lowered = lowered
+        self.alongside: Alongside | None = None  # what the call made, written in one transaction with its bill
         self.usage: Usage | None = None
         self.delivered_length = 0  # characters, and how many of them are not ASCII
         self.delivered_other = 0

@@ -10,12 +10,13 @@
     │   └── BodyTimeout 408
     ├── Unauthenticated 401
     ├── Refused                        admission said no; nothing was spent
-    │   ├── CapReached 402
+    │   ├── CapReached 402             VectorsFull, CollectionsFull
     │   ├── Forbidden 403              CustomerDisabled, ProviderNotAllowed, ModelNotAllowed,
-    │   │                              RoleTooLow, DeviceRevoked, SeatsFull
+    │   │                              RoleTooLow, DeviceRevoked, SeatsFull, CollectionNotAllowed
     │   └── RateLimited 429
-    ├── NotFound 404 · MethodNotAllowed 405
-    ├── Conflict 409                   UnpricedModel
+    ├── NotFound 404                   UnknownCollection, UnknownDocument
+    ├── MethodNotAllowed 405
+    ├── Conflict 409                   UnpricedModel, ModelMismatch, CollectionBusy
     ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway (DatabaseBusy), Overloaded, Stopping
     ├── UpstreamError 502              the vendor failed us
     │   ├── UpstreamRejected 422       the vendor calls the request itself wrong
@@ -162,10 +163,28 @@ class DeviceRevoked(Forbidden):
     code = "DEVICE_REVOKED"
 
 
+class CollectionNotAllowed(Forbidden):
+    """The key is limited to other collections."""
+
+    code = "COLLECTION_NOT_ALLOWED"
+
+
 class SeatsFull(Forbidden):
     """Every device seat of the key is taken."""
 
     code = "SEATS_FULL"
+
+
+class VectorsFull(CapReached):
+    """The customer's collections hold as many vectors as they may."""
+
+    code = "VECTORS_FULL"
+
+
+class CollectionsFull(CapReached):
+    """The customer has as many collections as it may."""
+
+    code = "COLLECTIONS_FULL"
 
 
 class RateLimited(Refused):
@@ -182,6 +201,18 @@ class NotFound(KaixuError):
     code = "NOT_FOUND"
 
 
+class UnknownCollection(NotFound):
+    """The customer has no collection of this name, or none that this key may see."""
+
+    code = "UNKNOWN_COLLECTION"
+
+
+class UnknownDocument(NotFound):
+    """The collection has no document of this id."""
+
+    code = "UNKNOWN_DOCUMENT"
+
+
 class MethodNotAllowed(KaixuError):
     """The path exists, but not with this method."""
 
@@ -194,6 +225,18 @@ class Conflict(KaixuError):
 
     status = 409
     code = "CONFLICT"
+
+
+class ModelMismatch(Conflict):
+    """A collection holds vectors of one model and of one length only."""
+
+    code = "MODEL_MISMATCH"
+
+
+class CollectionBusy(Conflict):
+    """The collection is on its way to another model."""
+
+    code = "COLLECTION_BUSY"
 
 
 class UnpricedModel(Conflict):

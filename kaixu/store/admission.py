@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from .pool import database
-from .query import Query
+from .query import Connection, Query
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -192,14 +192,14 @@ SETTLE = Query(
 )
 
 
-async def settle(pool: asyncpg.Pool, settlements: Sequence[Settlement]) -> list[Settled]:
+async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
     """Write a group of settlements durably; a ticket that was settled before is not settled again.
 
     Raises `DatabaseAway`: settle again later, it is idempotent by ticket.
     """
     columns = [list(column) for column in zip(*map(msgspec.structs.astuple, settlements), strict=True)]
     with database():
-        settled = await SETTLE.all(pool, *columns)
+        settled = await SETTLE.all(db, *columns)
     by_ticket = {one.ticket: one for one in settled}
     return [by_ticket[one.ticket] for one in settlements]
 

@@ -12,6 +12,7 @@ from kaixu.plugin.errors import Conflict, KaixuError, NotFound
 OF_CONSTRAINT: dict[str, tuple[type[KaixuError], str, str | None]] = {
     "customer_email_key": (Conflict, "a customer with this email exists", "Change that customer instead."),
     "virtual_key_customer_id_fkey": (NotFound, "there is no such customer", None),
+    "collection_name_key": (Conflict, "a collection with this name exists", "Choose another name, or delete that one."),
     "topup_customer_id_fkey": (NotFound, "there is no such customer", None),
 }
 

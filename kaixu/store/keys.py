@@ -78,6 +78,18 @@ KEY = Query(
     """,
 )
 
+OLDEST_LIVING_KEY = Query(
+    Key,
+    """
+    select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+           allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+      from kaixu.virtual_key
+     where customer_id = $1 and revoked_at is null
+     order by id
+     limit 1
+    """,
+)
+
 NEW_KEY = Query(
     Key,
     """
@@ -139,6 +151,11 @@ async def keys(db: Connection, customer_id: int, *, limit: int, before_id: int |
 async def key(db: Connection, key_id: int) -> Key | None:
     """One key."""
     return await KEY.one(db, key_id)
+
+
+async def oldest_living_key(db: Connection, customer_id: int) -> Key | None:
+    """The first of a customer's keys that is not revoked."""
+    return await OLDEST_LIVING_KEY.one(db, customer_id)
 
 
 async def locked_key(db: Connection, key_id: int) -> Key | None:

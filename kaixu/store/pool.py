@@ -12,6 +12,8 @@ import msgspec
 
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 
+from .vectors import prepare_vectors
+
 #: A statement that takes longer than this is given up; the caller's work is idempotent.
 STATEMENT_S = 10.0
 
@@ -57,7 +59,7 @@ def database() -> Iterator[None]:
 
 
 async def prepare_connection(connection: asyncpg.Connection) -> None:
-    """JSON columns carry plain values both ways."""
+    """JSON columns carry plain values both ways; vectors are packed."""
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             name,
@@ -65,6 +67,7 @@ async def prepare_connection(connection: asyncpg.Connection) -> None:
             encoder=lambda value: msgspec.json.encode(value).decode(),
             decoder=msgspec.json.decode,
         )
+    await prepare_vectors(connection)
 
 
 async def keep_nothing(connection: asyncpg.Connection) -> None:

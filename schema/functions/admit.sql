@@ -3,7 +3,7 @@
 -- Parallel arrays, one element a call. p_key_hash with p_legacy_hash (plain SHA-256, for older keys) or
 -- p_key_id (a session) says who; p_most what the call could cost, p_least the least worth granting
 -- (= p_most where it cannot be lowered). granted_nusd lies between them. p_provider is the lane, p_asked the name it was
--- asked by (a lane may answer to a second one): an allowlist may hold either.
+-- asked by (a lane may answer to a second one): an allowlist may hold either. '': the call is no vendor's business.
 -- Returns a row a call. refused is a code, never a sentence; null: admitted. A refused call writes nothing.
 -- Answers in the order a client should get them: key, customer, role, allowlists, device, minute, day, caps.
 --
@@ -216,6 +216,8 @@ begin
             refused := 'CUSTOMER_DISABLED';
         elsif r.role_rank < r.asked_rank then
             refused := 'ROLE_TOO_LOW';
+        elsif r.provider = '' then
+            null;
         elsif not (kaixu.provider_allowed(r.allowed_providers, r.provider, r.asked)
                    and kaixu.provider_allowed(r.key_providers, r.provider, r.asked)) then
             refused := 'PROVIDER_NOT_ALLOWED';

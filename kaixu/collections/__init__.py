@@ -1,0 +1,1 @@
+"""Collections: texts cut, embedded, stored, found again. Between the gate and the doors."""

@@ -1,0 +1,105 @@
+"""Long texts cut into chunks that overlap: at the ends of sentences, or between words.
+
+A token is taken for four ASCII characters, or one other, as everywhere where no tokenizer is at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from kaixu.metering.counting import estimated_tokens
+from kaixu.plugin.errors import Unprocessable
+
+#: The end of a sentence: its mark, and what closes after it, before a blank; or a blank line.
+SENTENCE = re.compile(r"(?<=[.!?。！？…])[\"'»”’)\]]*(?:\s+|$)|(?<=[。！？])|\n\s*\n\s*")
+WORD = re.compile(r"\S+\s*|\s+")
+
+LEAST_SIZE, MOST_SIZE = 8, 8192
+
+
+class Chunking(msgspec.Struct, frozen=True):
+    """How to cut: `size` and `overlap` in tokens."""
+
+    size: int
+    overlap: int = 0
+    by: Literal["tokens", "sentences"] = "tokens"
+
+
+def chunking_of(value: Any) -> Chunking | None:
+    """`chunk` as it was sent. Raises `Unprocessable`."""
+    if value is None:
+        return None
+    try:
+        chunking = msgspec.convert(value, Chunking)
+    except msgspec.ValidationError:
+        raise Unprocessable(
+            "`chunk` must be an object like {size: 200, overlap: 20, by: tokens | sentences}", field="chunk"
+        ) from None
+    if not LEAST_SIZE <= chunking.size <= MOST_SIZE:
+        raise Unprocessable(f"`chunk.size` must lie between {LEAST_SIZE} and {MOST_SIZE}", field="chunk.size")
+    if not 0 <= chunking.overlap <= chunking.size // 2:
+        raise Unprocessable("`chunk.overlap` must lie between 0 and half of `chunk.size`", field="chunk.overlap")
+    return chunking
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a text is, whatever the model: every lane cuts alike."""
+    return estimated_tokens(text)
+
+
+def chunks(text: str, chunking: Chunking) -> list[tuple[int, str]]:
+    """Where each chunk begins, and its text; the whole text can be put together again from them.
+
+    A sentence, or a word, that alone is longer than `size` is cut.
+    """
+    pieces = [one for piece in units(text, chunking.by) for one in small_enough(text, piece, chunking.size)]
+    sizes = [tokens_of(text[start:end]) for start, end in pieces]
+    cut: list[tuple[int, str]] = []
+    first = 0
+    while first < len(pieces):
+        last, total = first, sizes[first]
+        while last + 1 < len(pieces) and total + sizes[last + 1] <= chunking.size:
+            last += 1
+            total += sizes[last]
+        cut.append((pieces[first][0], text[pieces[first][0] : pieces[last][1]]))
+        if last + 1 == len(pieces):
+            break
+        again, kept = last + 1, 0
+        while again - 1 > first and kept + sizes[again - 1] <= chunking.overlap:
+            again -= 1
+            kept += sizes[again]
+        first = again
+    return [(start, one) for start, one in cut if one.strip()] or [(0, text)]
+
+
+def units(text: str, by: str) -> list[tuple[int, int]]:
+    """The parts that are not cut if it can be helped, from start to end, one right behind the other."""
+    if by == "tokens":
+        return [match.span() for match in WORD.finditer(text)]
+    ends = [match.end() for match in SENTENCE.finditer(text) if match.end() > 0]
+    if not ends or ends[-1] < len(text):
+        ends.append(len(text))
+    starts = [0, *ends[:-1]]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+
+
+def small_enough(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, int]]:
+    """A part as it is, or, where it alone is longer than a chunk, its words, or the pieces of a word."""
+    start, end = piece
+    if tokens_of(text[start:end]) <= size:
+        return [piece]
+    words = [(start + word.start(), start + word.end()) for word in WORD.finditer(text[start:end])]
+    if len(words) > 1:
+        return [one for word in words for one in small_enough(text, word, size)]
+    return [(at, min(at + size, end)) for at in range(start, end, size)]
+
+
+def joined(parts: list[tuple[int, str]]) -> str:
+    """The whole text from its chunks, in order."""
+    text = ""
+    for start, part in parts:
+        text = text[:start].ljust(start) + part
+    return text

@@ -1,0 +1,189 @@
+"""Questions to a collection: by meaning, by words and meaning together, by a vector of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.metering.gate import Admission, Caller, Gate
+from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import ModelMismatch
+from kaixu.plugin.types import EmbedRequest
+from kaixu.store.collections import Collection, collection_of_key
+from kaixu.store.documents import chunks_of
+from kaixu.store.pool import database
+from kaixu.store.search import Condition, Found, nearest, with_words
+from kaixu.store.vectors import packed
+
+from .chunks import joined
+from .ingest import unknown
+
+#: Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): 1 / (60 + rank), summed over the lists.
+FUSION = 60
+
+#: How many candidates each list brings to the fusion, at least.
+CANDIDATES = 50
+
+#: How many chunks are looked at for each document, where documents are asked for.
+CHUNKS_A_DOCUMENT = 4
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is looked for: `text`, or a `vector` of the collection's own model."""
+
+    collection: str
+    text: str | None
+    vector: tuple[float, ...] | None
+    top_k: int
+    threshold: float | None
+    condition: Condition
+    hybrid: bool = False
+    parent: bool = False
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks, where two lists were joined."""
+
+    doc_id: str
+    chunk: int
+    starts_at: int
+    text: str
+    metadata: dict[str, Any]
+    score: float
+    fused: float | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The results, best first, and how long the database took for them."""
+
+    hits: list[Hit]
+    query_ms: float
+
+
+async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection | None:
+    """The collection of this name that the caller's key may use."""
+    with database():
+        return await collection_of_key(
+            pool,
+            key_id=caller.key_id,
+            key_hash=caller.key_hash,
+            legacy_hash=caller.legacy_hash,
+            name=name,
+        )
+
+
+async def search(
+    pool: asyncpg.Pool, gate: Gate, catalog: Catalog, caller: Caller, question: Question
+) -> tuple[Collection, Ticket, Answer]:
+    """Ask a collection. One admission, one bill: that of embedding the question, nothing for a vector.
+
+    Raises what admission says, and `UnknownCollection`.
+    """
+    collection = await looked_up(pool, caller, question.collection)
+    if collection is None:
+        async with gate.free(caller, "search") as ticket:  # whoever may not ask at all hears that first
+            ticket.end_reason = "released"
+            raise unknown(question.collection)
+    deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
+    if question.vector is not None:
+        call = gate.free(caller, "search", deployment=deployment, asked_provider=collection.provider)
+        async with call as ticket:
+            answer = await answered(pool, collection, question, checked(question.vector, collection))
+            ticket.units = {"searches": 1}
+        return collection, ticket, answer
+    request = embedding(deployment, collection, question.text or "")
+    async with asking(gate, caller, deployment, collection, request) as ticket:
+        vectors = await gate.vectors(ticket, request)
+        ticket.units = {"searches": 1}
+        answer = await answered(pool, collection, question, checked(vectors[0], collection))
+    return collection, ticket, answer
+
+
+def asking(
+    gate: Gate, caller: Caller, deployment: Deployment, collection: Collection, request: EmbedRequest
+) -> Admission:
+    """Admission of a question."""
+    return gate.embed(caller, deployment, collection.provider, request, operation="search")
+
+
+def embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
+    """The question as its collection's own model is asked for it."""
+    lane = deployment.lane
+    shortens = lane is not None and lane.shortens and not deployment.fixed_dimensions
+    return EmbedRequest(
+        model=deployment.upstream,
+        inputs=(text,),
+        dimensions=collection.dimensions if shortens else None,
+        purpose="query",
+    )
+
+
+def checked(vector: Sequence[float], collection: Collection) -> Sequence[float]:
+    """A vector as long as the collection's. Raises `ModelMismatch`."""
+    if len(vector) != collection.dimensions:
+        raise ModelMismatch(
+            f"collection `{collection.name}` holds vectors of {collection.dimensions} dimensions, not of {len(vector)}",
+            code="DIMENSIONS_MISMATCH",
+            field="vector",
+        )
+    return vector
+
+
+async def answered(pool: asyncpg.Pool, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
+    """The best pieces, or the documents that they are of."""
+    began = perf_counter()
+    with database():
+        hits = await ranked(pool, collection, question, packed(vector))
+        if question.threshold is not None:
+            hits = [hit for hit in hits if hit.score >= question.threshold]
+        if question.parent:
+            hits = await parents(pool, collection, hits, question.top_k)
+    return Answer(hits[: question.top_k], round((perf_counter() - began) * 1000, 3))
+
+
+async def ranked(pool: asyncpg.Pool, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
+    """Pieces, best first; more than asked for where some may be of one document."""
+    wanted = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
+    words = question.text if question.hybrid else None
+    if words is None:
+        near = await nearest(pool, collection, vector, condition=question.condition, limit=wanted)
+        return [hit_of(one) for one in near]
+    limit = max(wanted, CANDIDATES)
+    near = await nearest(pool, collection, vector, condition=question.condition, limit=limit)
+    spoken = await with_words(pool, collection, vector, words, condition=question.condition, limit=limit)
+    return fused(near, spoken)[:wanted]
+
+
+def fused(*lists: list[Found]) -> list[Hit]:
+    """Several ranked lists as one, by reciprocal rank fusion; equal ones by their nearness."""
+    sums: dict[tuple[str, int], float] = {}
+    pieces: dict[tuple[str, int], Found] = {}
+    for one in lists:
+        for rank, piece in enumerate(one, start=1):
+            at = (piece.doc_id, piece.chunk)
+            sums[at] = sums.get(at, 0.0) + 1 / (FUSION + rank)
+            pieces.setdefault(at, piece)
+    order = sorted(sums, key=lambda at: (-sums[at], -pieces[at].score, at))
+    return [hit_of(pieces[at], round(sums[at], 6)) for at in order]
+
+
+def hit_of(piece: Found, total: float | None = None) -> Hit:
+    """A piece as a result."""
+    return Hit(piece.doc_id, piece.chunk, piece.starts_at, piece.text, piece.metadata, piece.score, total)
+
+
+async def parents(pool: asyncpg.Pool, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
+    """The whole documents that pieces are of, each once, at the place of its best piece."""
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        best.setdefault(hit.doc_id, hit)
+    wanted = list(best)[:most]
+    texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in wanted}
+    for chunk in await chunks_of(pool, collection.id, wanted):
+        texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
+    return [msgspec.structs.replace(best[doc_id], text=joined(texts[doc_id])) for doc_id in wanted]

@@ -1,0 +1,1 @@
+"""The doors of embeddings that stay: store, search, and what an account has of them."""

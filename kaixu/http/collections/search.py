@@ -1,0 +1,116 @@
+"""`gateway-embed-search`: what in a collection is nearest to a question."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from kaixu.collections.filters import condition_of
+from kaixu.collections.search import Answer, Hit, Question, search
+from kaixu.http.calls import rate_of
+from kaixu.http.core import Core
+from kaixu.http.doors import Door
+from kaixu.http.fields import Fields, json_object
+from kaixu.http.incoming import Incoming
+from kaixu.http.names import paths_of
+from kaixu.http.reply import Reply, json_reply
+from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import Invalid, Unprocessable
+from kaixu.store.collections import Collection
+
+from .access import key_or_operator, visitor_of
+from .bill import money
+from .fields import collection_name, text_of
+
+MOST_RESULTS = 100
+MOST_NUMBERS = 16_000
+DEFAULT_RESULTS = 8
+
+
+def search_door(core: Core) -> Door:
+    """The door, bound to one gateway."""
+
+    async def find(asked: Incoming) -> Reply:
+        body = json_object(asked.body)
+        visitor = await visitor_of(core, asked, body.get("customer_id"))
+        question = question_of(body)
+        collection, ticket, answer = await search(core.pool, core.gate, core.catalog, visitor.caller, question)
+        reply = found_reply(collection, ticket, answer, question) | {
+            "telemetry": {"install_id": visitor.caller.install_id}
+        }
+        return json_reply(reply, 200, rate_of(ticket))
+
+    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(core))
+
+
+def question_of(body: dict[str, Any]) -> Question:
+    """The question. Raises `Invalid`, `Unprocessable` naming the field."""
+    fields = Fields(body)
+    name = collection_name(fields.take("collection"))
+    text = fields.take("query")
+    if text is None:
+        text = fields.take("input")
+    vector = vector_of(fields)
+    if text is None and vector is None:
+        raise Invalid("`query` is missing", hint="Send `query` as text, or `vector`.", field="query")
+    if text is not None:
+        text_of(text, "query", stored=True)
+    hybrid = fields.flag("hybrid") or False
+    if hybrid and text is None:
+        raise Unprocessable("`hybrid` looks for words, too", hint="Send `query`.", field="hybrid")
+    return Question(
+        collection=name,
+        text=text,
+        vector=vector,
+        top_k=fields.whole("top_k", 1, MOST_RESULTS) or fields.whole("topK", 1, MOST_RESULTS) or DEFAULT_RESULTS,
+        threshold=fields.number("threshold", -1, 1),
+        condition=condition_of(fields.take("filter")),
+        hybrid=hybrid,
+        parent=fields.flag("parent") or False,
+    )
+
+
+def vector_of(fields: Fields) -> tuple[float, ...] | None:
+    """A vector of one's own. Raises `Unprocessable`."""
+    value = fields.items("vector", most=MOST_NUMBERS)
+    if value is None:
+        return None
+    if not value or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        raise Unprocessable("`vector` must be a list of numbers", field="vector")
+    if not all(abs(one) <= 1e30 and math.isfinite(one) for one in value) or not any(abs(one) > 1e-30 for one in value):
+        raise Unprocessable("`vector` must point somewhere, with numbers that a float can hold", field="vector")
+    return tuple(float(one) for one in value)
+
+
+def found_reply(collection: Collection, ticket: Ticket, answer: Answer, question: Question) -> dict[str, Any]:
+    """The results; older clients read the same list as `matches`."""
+    results = [hit_reply(rank, hit) for rank, hit in enumerate(answer.hits, start=1)]
+    return {
+        "ok": True,
+        "collection": collection.name,
+        "provider": collection.provider,
+        "model": collection.model,
+        "top_k": question.top_k,
+        "count": len(results),
+        "total_items": collection.vectors,
+        "results": results,
+        "matches": results,
+        "query_ms": answer.query_ms,
+        **money(ticket),
+    }
+
+
+def hit_reply(rank: int, hit: Hit) -> dict[str, Any]:
+    """One result."""
+    reply: dict[str, Any] = {
+        "rank": rank,
+        "score": hit.score,
+        "id": hit.doc_id,
+        "doc_id": hit.doc_id,
+        "chunk": hit.chunk,
+        "text": hit.text,
+        "metadata": hit.metadata,
+    }
+    if hit.fused is not None:
+        reply["fused_score"] = hit.fused
+    return reply

@@ -1,0 +1,189 @@
+"""Documents of a collection: stored, read by id, in pages, removed."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from .query import Connection, Query
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A document or a chunk of one, on its way into a collection; `starts_at`: where it begins in the whole text."""
+
+    doc_id: str
+    chunk: int
+    starts_at: int
+    text: str
+    metadata: dict[str, Any]
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A stored piece."""
+
+    doc_id: str
+    chunk: int
+    starts_at: int
+    text: str
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class WithVector(Document, frozen=True):
+    """A stored piece with its vector."""
+
+    embedding: array[float]
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What schema/functions/store_documents.sql said. `refused` is a code, or None."""
+
+    refused: str | None
+    stored: int | None
+    replaced: int | None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A piece of a whole text."""
+
+    doc_id: str
+    starts_at: int
+    text: str
+
+
+class DeletedRows(msgspec.Struct, frozen=True):
+    """How many rows were removed."""
+
+    rows: int
+
+
+STORED = Query(
+    Stored,
+    "select refused, stored, replaced from kaixu.store_documents($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+)
+
+ONE = Query(
+    WithVector,
+    """
+    select doc_id, chunk, starts_at, body as text, metadata, created_at, updated_at, embedding
+      from kaixu.document
+     where collection_id = $1 and doc_id = $2
+     order by chunk
+     limit $3
+    """,
+)
+
+PAGE = Query(
+    Document,
+    """
+    select doc_id, chunk, starts_at, body as text, metadata, created_at, updated_at
+      from kaixu.document
+     where collection_id = $1 and (doc_id, chunk) > ($2, $3)
+     order by doc_id, chunk
+     limit $4
+    """,
+)
+
+PAGE_WITH_VECTORS = Query(
+    WithVector,
+    """
+    select doc_id, chunk, starts_at, body as text, metadata, created_at, updated_at, embedding
+      from kaixu.document
+     where collection_id = $1 and (doc_id, chunk) > ($2, $3)
+     order by doc_id, chunk
+     limit $4
+    """,
+)
+
+CHUNKS = Query(
+    Chunk,
+    """
+    select doc_id, starts_at, body as text
+      from kaixu.document
+     where collection_id = $1 and doc_id = any ($2::text[])
+     order by doc_id, chunk
+    """,
+)
+
+# The collection's row first, as whoever stores into it does.
+DELETED = Query(
+    DeletedRows,
+    """
+    with locked as materialized (
+        select c.id from kaixu.collection c
+         where c.id = $1 and c.customer_id = $2 and c.deleted_at is null
+           for no key update
+    ), gone as (
+        delete from kaixu.document d
+         where d.collection_id in (select l.id from locked l) and d.collection_id = $1 and d.doc_id = $3
+        returning 1
+    ), counted as (
+        update kaixu.collection c
+           set vectors = c.vectors - (select count(*) from gone), updated_at = clock_timestamp()
+         where c.id in (select l.id from locked l) and exists (select from gone)
+    )
+    select count(*) as rows from gone
+    """,
+)
+
+
+async def store_documents(
+    db: Connection,
+    *,
+    collection_id: int,
+    customer_id: int,
+    ticket: UUID,
+    pieces: Sequence[Piece],
+    vectors: Sequence[bytes],
+    most_vectors: int,
+) -> Stored:
+    """Store pieces with their packed vectors in the caller's transaction; what had their ids is replaced."""
+    stored = await STORED.one(
+        db,
+        collection_id,
+        customer_id,
+        ticket,
+        [piece.doc_id for piece in pieces],
+        [piece.chunk for piece in pieces],
+        [piece.starts_at for piece in pieces],
+        [piece.text for piece in pieces],
+        [piece.metadata for piece in pieces],
+        vectors,
+        most_vectors,
+    )
+    assert stored is not None
+    return stored
+
+
+async def document(db: Connection, collection_id: int, doc_id: str, *, most_chunks: int) -> list[WithVector]:
+    """A document's chunks, in order; none where there is no such document."""
+    return await ONE.all(db, collection_id, doc_id, most_chunks)
+
+
+async def page(db: Connection, collection_id: int, *, after: tuple[str, int], limit: int) -> list[Document]:
+    """Stored pieces by id and chunk, from the one after `after` on."""
+    return await PAGE.all(db, collection_id, *after, limit)
+
+
+async def page_with_vectors(
+    db: Connection, collection_id: int, *, after: tuple[str, int], limit: int
+) -> list[WithVector]:
+    """As `page`, with the vectors."""
+    return await PAGE_WITH_VECTORS.all(db, collection_id, *after, limit)
+
+
+async def chunks_of(db: Connection, collection_id: int, doc_ids: Sequence[str]) -> list[Chunk]:
+    """All chunks of some documents."""
+    return await CHUNKS.all(db, collection_id, doc_ids)
+
+
+async def delete_document(db: Connection, collection_id: int, customer_id: int, doc_id: str) -> int:
+    """Remove a document; how many vectors it had."""
+    done = await DELETED.one(db, collection_id, customer_id, doc_id)
+    return 0 if done is None else done.rows

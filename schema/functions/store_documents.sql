@@ -1,0 +1,68 @@
+-- store_documents: put documents, or the chunks of documents, with their vectors into a collection.
+--
+-- Parallel arrays, one element a vector; the rows of every p_doc_id that was there before are replaced, all chunks of it.
+-- Returns how many vectors were stored and how many were there under these ids before, or why not. Whatever is
+-- refused here was let in by open_collection and has changed since.
+-- Lock: the collection's row, so that two calls with the same ids write one after the other; then, shortly, the
+-- customer's. Collections are locked before customers, never after (see schema/README.md): this transaction settles
+-- the call as well, and the customer's other calls must not wait for the vectors to be written.
+create or replace function kaixu.store_documents(
+    p_collection_id bigint,
+    p_customer_id   bigint,
+    p_ticket        uuid,
+    p_doc_id        text[],
+    p_chunk         integer[],
+    p_starts_at     integer[],
+    p_body          text[],
+    p_metadata      jsonb[],
+    p_embedding     vector[],
+    p_most_vectors  bigint
+) returns table (refused text, stored integer, replaced integer)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_language  regconfig;
+    v_room      bigint;
+begin
+    select x.language into v_language
+      from kaixu.collection x
+     where x.id = p_collection_id and x.customer_id = p_customer_id and x.deleted_at is null
+       for no key update;
+    if not found then
+        refused := 'UNKNOWN_COLLECTION';
+        return next;
+        return;
+    end if;
+
+    delete from kaixu.document d
+     where d.collection_id = p_collection_id and d.doc_id = any (p_doc_id);
+    get diagnostics replaced = row_count;
+
+    insert into kaixu.document (collection_id, doc_id, chunk, starts_at, customer_id, body, metadata, embedding, words)
+    select p_collection_id, a.doc_id, a.chunk, a.starts_at, p_customer_id, a.body, a.metadata, a.embedding,
+           to_tsvector(v_language, left(a.body, 250000))
+      from unnest(p_doc_id, p_chunk, p_starts_at, p_body, p_metadata, p_embedding)
+           a (doc_id, chunk, starts_at, body, metadata, embedding);
+    get diagnostics stored = row_count;
+
+    update kaixu.collection x
+       set vectors = x.vectors + stored - replaced, updated_at = clock_timestamp()
+     where x.id = p_collection_id;
+
+    -- A crash may have forgotten the room that was held: then it is asked for once more.
+    if not exists (select from kaixu.reservation r where r.ticket = p_ticket and r.vectors >= stored - replaced) then
+        select coalesce(c.max_vectors, p_most_vectors) into v_room
+          from kaixu.customer c where c.id = p_customer_id
+           for no key update;
+        v_room := v_room
+            - (select coalesce(sum(x.vectors), 0) from kaixu.collection x
+                where x.customer_id = p_customer_id and x.deleted_at is null and x.replaces_id is null)
+            - (select coalesce(sum(r.vectors), 0) from kaixu.reservation r
+                where r.customer_id = p_customer_id and r.ticket <> p_ticket);
+        if v_room < 0 then
+            refused := 'VECTORS_FULL';
+        end if;
+    end if;
+    return next;
+end
+$$;
