@@ -18,6 +18,7 @@ from kaixu.config.document import GatewaySection, load
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.mistakes import ConfigError
 from kaixu.http.app import Application, create_app
+from kaixu.http.collections.embed import room_of
 from kaixu.http.core import Core
 from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
@@ -33,9 +34,11 @@ from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
 from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
-from kaixu.store.pool import open_pool
+from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.prices import price_version
 from kaixu.store.spool import Spool
+from kaixu.work.collections import CollectionKeeper
+from kaixu.work.reembedding import Reembedder
 
 from .reloading import reload
 from .running import Claim, Reloaded
@@ -43,6 +46,9 @@ from .servers import insist_on_server
 
 log = logging.getLogger(__name__)
 HOUR_S = 3600.0
+
+#: How often it is looked for collections that something is to be done for.
+LOOK_S = 2.0
 
 
 class Gateway:
@@ -136,6 +142,10 @@ class Gateway:
         self.tasks.spawn(observers.run(), "observers")
         self.tasks.spawn(self.recovery.run(), "recovery")
         self.tasks.spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+        keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=settings.kaixu_pooler))
+        self.tasks.spawn(every(LOOK_S, keeper.round, "keeping collections"), "collections")
+        reembedder = Reembedder(self.pool, gate, lambda: self.core.catalog, lambda: room_of(self.core))
+        self.tasks.spawn(every(LOOK_S, reembedder.round, "re-embedding"), "re-embedding")
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""

@@ -24,6 +24,7 @@ from .authenticate import insist_on_bearer, insist_on_credential
 from .chat import chat_doors
 from .client_errors import client_error_door
 from .collections.embed import embed_door
+from .collections.manage import collections_door
 from .collections.search import search_door
 from .connection import Connection
 from .core import Core
@@ -149,6 +150,7 @@ def create_app(core: Core) -> Application:
         embedding_door(core),
         embed_door(core),
         search_door(core),
+        collections_door(core),
         client_error_door(core),
     ):
         doors.add(door)

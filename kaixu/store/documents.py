@@ -58,9 +58,10 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class DeletedRows(msgspec.Struct, frozen=True):
-    """How many rows were removed."""
+    """What schema/functions/delete_document.sql said. `refused` is a code, or None."""
 
-    rows: int
+    refused: str | None
+    removed: int
 
 
 STORED = Query(
@@ -111,26 +112,7 @@ CHUNKS = Query(
     """,
 )
 
-# The collection's row first, as whoever stores into it does.
-DELETED = Query(
-    DeletedRows,
-    """
-    with locked as materialized (
-        select c.id from kaixu.collection c
-         where c.id = $1 and c.customer_id = $2 and c.deleted_at is null
-           for no key update
-    ), gone as (
-        delete from kaixu.document d
-         where d.collection_id in (select l.id from locked l) and d.collection_id = $1 and d.doc_id = $3
-        returning 1
-    ), counted as (
-        update kaixu.collection c
-           set vectors = c.vectors - (select count(*) from gone), updated_at = clock_timestamp()
-         where c.id in (select l.id from locked l) and exists (select from gone)
-    )
-    select count(*) as rows from gone
-    """,
-)
+DELETED = Query(DeletedRows, "select refused, removed from kaixu.delete_document($1, $2, $3)")
 
 
 async def store_documents(
@@ -183,7 +165,8 @@ async def chunks_of(db: Connection, collection_id: int, doc_ids: Sequence[str]) 
     return await CHUNKS.all(db, collection_id, doc_ids)
 
 
-async def delete_document(db: Connection, collection_id: int, customer_id: int, doc_id: str) -> int:
-    """Remove a document; how many vectors it had."""
+async def delete_document(db: Connection, collection_id: int, customer_id: int, doc_id: str) -> DeletedRows:
+    """Remove a document, all its chunks."""
     done = await DELETED.one(db, collection_id, customer_id, doc_id)
-    return 0 if done is None else done.rows
+    assert done is not None
+    return done

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import asyncpg
@@ -31,6 +31,9 @@ AWAY = (
 
 #: What it raises when somebody else is in the way: the same statement may go through a moment later.
 BUSY = (asyncpg.exceptions.LockNotAvailableError, asyncpg.exceptions.TransactionRollbackError)
+
+#: What a graph of vectors is built in: beyond it, building takes many times as long.
+MAINTENANCE_MEMORY = "256MB"
 
 #: How long a transaction of ours may stand idle before Postgres ends it: it holds a customer's lock.
 IDLE_TRANSACTION_S = 5
@@ -116,3 +119,18 @@ async def open_pool(
             )
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
             raise DatabaseRefused(f"the database refuses us: {error}") from None
+
+
+@asynccontextmanager
+async def maintenance(dsn: str, *, pooler: bool = False) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of one's own for work that takes long, with memory to build indexes in. Raises `DatabaseAway`."""
+    with database():
+        connection = await asyncpg.connect(
+            dsn, timeout=5, statement_cache_size=0, server_settings={"application_name": "kaixu maintenance"}
+        )
+    try:
+        if not pooler:  # there the session is somebody else's afterwards
+            await connection.execute(f"set maintenance_work_mem = '{MAINTENANCE_MEMORY}'")
+        yield connection
+    finally:
+        connection.terminate()

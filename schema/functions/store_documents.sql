@@ -22,14 +22,21 @@ language plpgsql as $$
 #variable_conflict use_column
 declare
     v_language  regconfig;
+    v_is_copy   boolean;
     v_room      bigint;
 begin
-    select x.language into v_language
+    select x.language, x.replaces_id is not null into v_language, v_is_copy
       from kaixu.collection x
      where x.id = p_collection_id and x.customer_id = p_customer_id and x.deleted_at is null
        for no key update;
     if not found then
         refused := 'UNKNOWN_COLLECTION';
+        return next;
+        return;
+    end if;
+
+    if exists (select from kaixu.reembedding e where e.collection_id = p_collection_id and e.state = 'running') then
+        refused := 'COLLECTION_BUSY';
         return next;
         return;
     end if;
@@ -50,7 +57,7 @@ begin
      where x.id = p_collection_id;
 
     -- A crash may have forgotten the room that was held: then it is asked for once more.
-    if not exists (select from kaixu.reservation r where r.ticket = p_ticket and r.vectors >= stored - replaced) then
+    if not v_is_copy and not exists (select from kaixu.reservation r where r.ticket = p_ticket and r.vectors >= stored - replaced) then
         select coalesce(c.max_vectors, p_most_vectors) into v_room
           from kaixu.customer c where c.id = p_customer_id
            for no key update;

@@ -17,6 +17,7 @@ create table kaixu.collection (
     language        regconfig   not null,               -- how its words are stemmed for full-text search
     vectors         bigint      not null default 0 check (vectors >= 0),
     index_state     text        not null default 'none' check (index_state in ('none', 'ready')),
+    indexing_until  timestamptz not null default '-infinity',   -- the lease of who builds its indexes
     replaces_id     bigint,                             -- set: the new copy of a collection that is being re-embedded
     created_at      timestamptz not null default now(),
     updated_at      timestamptz not null default now(),
@@ -62,6 +63,7 @@ create table kaixu.reembedding (
     id              bigint generated always as identity primary key,
     customer_id     bigint      not null,
     key_id          bigint      not null,               -- who asked, and pays
+    install_id      text,
     collection_id   bigint      not null,
     copy_id         bigint      not null,
     state           text        not null default 'running' check (state in ('running', 'done', 'failed', 'cancelled')),

@@ -43,9 +43,10 @@ SEES = {
     "store": {"plugin", "config", "ops"},
     "metering": {"plugin", "config", "catalog", "ops", "store"},
     "accounts": {"plugin", "config", "ops", "store"},
-    "work": {"plugin", "config", "ops", "store", "metering", "accounts"},
-    "http": {"plugin", "config", "catalog", "ops", "metering", "accounts"},
-    "web": {"plugin", "config", "catalog", "ops", "metering", "accounts", "http"},
+    "collections": {"plugin", "config", "catalog", "ops", "store", "metering"},
+    "work": {"plugin", "config", "catalog", "ops", "store", "metering", "accounts", "collections"},
+    "http": {"plugin", "config", "catalog", "ops", "metering", "accounts", "collections"},
+    "web": {"plugin", "config", "catalog", "ops", "metering", "accounts", "collections", "http"},
 }
 EVERYTHING = {*SEES, "cli"}
 

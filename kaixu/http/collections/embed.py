@@ -10,6 +10,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Asked
 from kaixu.collections.chunks import Chunking, chunking_of, chunks
+from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Ingested, Room, Target, ingest
 from kaixu.http.calls import rate_of
 from kaixu.http.core import Core
@@ -22,7 +23,6 @@ from kaixu.http.reply import Reply, json_reply
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
-from kaixu.store.documents import Piece
 
 from .access import Visitor, key_or_operator, visitor_of
 from .bill import money

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from kaixu.collections.contents import Collection
 from kaixu.collections.filters import condition_of
 from kaixu.collections.search import Answer, Hit, Question, search
 from kaixu.http.calls import rate_of
@@ -16,7 +17,6 @@ from kaixu.http.names import paths_of
 from kaixu.http.reply import Reply, json_reply
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Invalid, Unprocessable
-from kaixu.store.collections import Collection
 
 from .access import key_or_operator, visitor_of
 from .bill import money

@@ -1,0 +1,69 @@
+"""A whole collection as NDJSON: a line that says what it is, one for each piece, and one that says it is whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kaixu.collections.contents import Collection, WithVector, all_pieces
+from kaixu.http.reply import Reply
+from kaixu.http.sse import EventStream
+
+NDJSON = "application/x-ndjson; charset=utf-8"
+ENCODER = msgspec.json.Encoder()
+
+
+def exported(pool: asyncpg.Pool, collection: Collection, headers: dict[str, str]) -> Reply:
+    """The reply. A reader that finds no last line has not got all of it."""
+
+    async def write(out: EventStream) -> None:
+        out.begun = True
+        await out.put(line(head_of(collection)))
+        count = 0
+        async for rows in all_pieces(pool, collection):
+            for row in rows:
+                await out.put(line(row_of(row)))
+            count += len(rows)
+        await out.put(line({"exported": count}))
+
+    async def never_begun() -> None:
+        return
+
+    body = EventStream(write, never_begun, ping=lambda: b"\n")
+    name = f"{collection.name}.ndjson"
+    told = {
+        "content-type": NDJSON,
+        "cache-control": "no-store",
+        "content-disposition": f'attachment; filename="{name}"',
+    }
+    return Reply(200, told | headers, body)
+
+
+def head_of(collection: Collection) -> dict[str, Any]:
+    """The first line."""
+    return {
+        "collection": collection.name,
+        "provider": collection.provider,
+        "model": collection.model,
+        "dimensions": collection.dimensions,
+        "language": collection.language,
+    }
+
+
+def row_of(row: WithVector) -> dict[str, Any]:
+    """One piece."""
+    return {
+        "doc_id": row.doc_id,
+        "chunk": row.chunk,
+        "starts_at": row.starts_at,
+        "text": row.text,
+        "metadata": row.metadata,
+        "embedding": row.embedding.tolist(),
+    }
+
+
+def line(value: Any) -> bytes:
+    """One line."""
+    return ENCODER.encode(value) + b"\n"

@@ -1,0 +1,28 @@
+-- claim_reembedding: take up one collection that is on its way to another model, for as long as a lease lasts.
+--
+-- Returns no row where there is nothing to do. Lock: the work's own row, passing over what others hold.
+create or replace function kaixu.claim_reembedding(p_lease_s integer)
+returns table (
+    id              bigint,
+    customer_id     bigint,
+    key_id          bigint,
+    install_id      text,
+    collection_id   bigint,
+    copy_id         bigint,
+    request_id      text,
+    attempts        integer
+)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    return query
+    update kaixu.reembedding e
+       set leased_until = clock_timestamp() + make_interval(secs => p_lease_s)
+     where e.id = (select x.id from kaixu.reembedding x
+                    where x.state = 'running' and x.leased_until < clock_timestamp()
+                    order by x.leased_until, x.id
+                    limit 1
+                      for update skip locked)
+    returning e.id, e.customer_id, e.key_id, e.install_id, e.collection_id, e.copy_id, e.request_id, e.attempts;
+end
+$$;
