@@ -17,6 +17,15 @@ from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDel
 from .authenticate import caller_of
 from .calls import Asking, admission, answered, rate_of, streamed
 from .chat_body import FEATURES, names_in, request_of
+from .collections.retrieve import (
+    Retrieved,
+    both_lines,
+    citations,
+    retrieval_of,
+    retrieval_reply,
+    retrieved,
+    with_passages,
+)
 from .core import Core
 from .doors import Door
 from .errors import envelope
@@ -29,11 +38,12 @@ from .sse import frame
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A chat call, and the names that the client used for what it wants."""
+    """A chat call, the names that the client used for what it wants, and what was looked up for it."""
 
     asking: Asking
     provider: str | None
     model: str
+    found: Retrieved | None = None
 
     @property
     def names(self) -> dict[str, Any]:
@@ -45,20 +55,39 @@ class Asked(msgspec.Struct, frozen=True):
             "requested_model": self.model,
         }
 
+    @property
+    def citations(self) -> dict[str, Any]:
+        """What was looked up, where that was asked for."""
+        if self.found is None:
+            return {}
+        return {"citations": citations(self.found), "retrieval": retrieval_reply(self.found)}
+
+    def bill(self, ticket: Ticket) -> dict[str, Any]:
+        """Both lines of the bill, where there are two."""
+        return {} if self.found is None else {"bill": both_lines(self.found, ticket)}
+
 
 def chat_doors(core: Core) -> list[Door]:
     """The doors, bound to one gateway."""
 
-    def read(asked: Incoming) -> Asked:
+    async def read(asked: Incoming) -> Asked:
         caller = caller_of(asked, core.secrets)
         body = json_object(asked.body)
+        wanted = retrieval_of(body)
         provider, model = names_in(body)
         found = core.catalog.resolve(provider, model, "chat")
         request = request_of(body, found.deployment, most_messages=core.gateway.max_messages)
-        return Asked(Asking(caller, found.deployment, found.provider, request), provider, model)
+        asking = Asking(caller, found.deployment, found.provider, request)
+        if wanted is None:
+            return Asked(asking, provider, model)
+        admission(core, asking, FEATURES)  # what is wrong with the chat is said before the search is paid for
+        looked_up = await retrieved(core, caller, wanted, request)
+        body = with_passages(body, looked_up)
+        request = request_of(body, found.deployment, most_messages=core.gateway.max_messages)
+        return Asked(msgspec.structs.replace(asking, request=request), provider, model, looked_up)
 
     async def chat(asked: Incoming) -> Reply:
-        ask = read(asked)
+        ask = await read(asked)
         ticket, events = await answered(core, admission(core, ask.asking, FEATURES))
         body = ask.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
@@ -68,10 +97,10 @@ def chat_doors(core: Core) -> list[Door]:
             "month": month_reply(ticket.figures),
             "telemetry": {"install_id": ask.asking.caller.install_id},
         }
-        return json_reply(body | extras(events), 200, rate_of(ticket))
+        return json_reply(body | extras(events) | ask.citations | ask.bill(ticket), 200, rate_of(ticket))
 
     async def stream(asked: Incoming) -> Reply:
-        ask = read(asked)
+        ask = await read(asked)
         return await streamed(core, admission(core, ask.asking, FEATURES), NativeSpeaker(ask))
 
     return [Door(chat, paths_of("gateway-chat")), Door(stream, paths_of("gateway-stream"))]
@@ -102,7 +131,8 @@ class NativeSpeaker:
     def begin(self, ticket: Ticket) -> bytes:
         """`meta`."""
         telemetry = {"install_id": self.ask.asking.caller.install_id}
-        return frame("meta", self.ask.names | {"telemetry": telemetry, "month": month_reply(ticket.figures)})
+        meta = self.ask.names | {"telemetry": telemetry, "month": month_reply(ticket.figures)}
+        return frame("meta", meta | self.ask.citations)
 
     def event(self, event: ChatEvent) -> bytes:
         """`delta`."""
@@ -124,7 +154,7 @@ class NativeSpeaker:
             "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
         }
-        return frame("done", self.ask.names | done)
+        return frame("done", self.ask.names | done | self.ask.bill(ticket))
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
         """`error`: the envelope with the status it would have had, and what was billed."""

@@ -181,5 +181,5 @@ def settings(ef_search: int) -> str:
 
 
 def found(records: Sequence[Any]) -> list[Found]:
-    """Rows as values."""
-    return [Found(*record) for record in records]
+    """Rows as values; a score is as exact as a 32-bit float can make it."""
+    return [Found(*record[:-1], round(record[-1], 6)) for record in records]

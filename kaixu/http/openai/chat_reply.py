@@ -7,6 +7,7 @@ from time import time
 from typing import Any
 
 from kaixu.http.calls import bill_of
+from kaixu.http.collections.retrieve import Retrieved, both_lines, citations, retrieval_reply
 from kaixu.http.errors import envelope
 from kaixu.http.sse import comment, data_frame
 from kaixu.metering.ticket import Ticket
@@ -30,7 +31,8 @@ GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "ar
 class Speaker:
     """A stream of `chat.completion.chunk`s. A native stream goes on as the vendor made it, under our model's name."""
 
-    def __init__(self, model: str, *, native: bool, include_usage: bool) -> None:
+    def __init__(self, model: str, *, native: bool, include_usage: bool, found: Retrieved | None = None) -> None:
+        self.found = found
         self.model = model
         self.native = native
         self.include_usage = include_usage
@@ -95,6 +97,8 @@ class Speaker:
         if self.include_usage:
             last = {"choices": [], "usage": self.usage or usage_of(ticket), "kaixu": bill_of(ticket)}
             end += data_frame(self.head | last)
+        if self.found is not None:
+            end += data_frame(self.head | {"choices": []} | cited(self.found, ticket))
         return end + b"data: [DONE]\n\n"
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
@@ -118,6 +122,12 @@ def completion(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[
         if choice["finish_reason"] is None:
             choice["finish_reason"] = "length" if ticket.end_reason == "budget_cut" else "stop"
     return head | whole | {"usage": whole.get("usage") or usage_of(ticket), "kaixu": bill_of(ticket)}
+
+
+def cited(found: Retrieved, ticket: Ticket) -> dict[str, Any]:
+    """What was looked up for an answer, and both lines of the bill."""
+    ours = bill_of(ticket) | {"retrieval": retrieval_reply(found), "bill": both_lines(found, ticket)}
+    return {"citations": citations(found), "kaixu": ours}
 
 
 def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kaixu.http.authenticate import caller_of
 from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.collections.retrieve import retrieval_of, retrieved, with_passages
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
 from kaixu.http.incoming import Incoming
 from kaixu.http.reply import Reply, json_reply
 
-from .chat_reply import Speaker, completion
+from .chat_reply import Speaker, cited, completion
 from .chat_request import FEATURES, chat_request
 from .errors import openai_error
 from .names import model_of
@@ -22,6 +25,7 @@ def completion_door(core: Core) -> Door:
     async def chat(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
         body = json_object(asked.body)
+        wanted = retrieval_of(body)
         model = model_of(body)
         found = core.catalog.resolve(None, model, "chat")
         core.catalog.ready(found.deployment)
@@ -31,10 +35,19 @@ def completion_door(core: Core) -> Door:
         options = fields.inner("stream_options")
         with_usage = options is not None and options.flag("include_usage") is True
         call = admission(core, asking, FEATURES)
+        looked_up = None
+        if wanted is not None:
+            looked_up = await retrieved(core, caller, wanted, request)
+            body = with_passages(body, looked_up)
+            request = chat_request(body, found.deployment, most_messages=core.gateway.max_messages)
+            call = admission(core, msgspec.structs.replace(asking, request=request), FEATURES)
         if fields.flag("stream"):
-            speaker = Speaker(model, native=request.native is not None, include_usage=with_usage)
+            speaker = Speaker(model, native=request.native is not None, include_usage=with_usage, found=looked_up)
             return await streamed(core, call, speaker, patience_s=PATIENCE_S)
         ticket, events = await answered(core, call)
-        return json_reply(completion(ticket, events, model), 200, rate_of(ticket))
+        reply = completion(ticket, events, model)
+        if looked_up is not None:
+            reply |= cited(looked_up, ticket)
+        return json_reply(reply, 200, rate_of(ticket))
 
     return Door(chat, ("/v1/chat/completions",), shape=openai_error)
