@@ -182,4 +182,14 @@ def settings(ef_search: int) -> str:
 
 def found(records: Sequence[Any]) -> list[Found]:
     """Rows as values; a score is as exact as a 32-bit float can make it."""
-    return [Found(*record[:-1], round(record[-1], 6)) for record in records]
+    return [
+        Found(
+            record["doc_id"],
+            record["chunk"],
+            record["starts_at"],
+            record["text"],
+            record["metadata"],
+            round(record["score"], 6),
+        )
+        for record in records
+    ]
