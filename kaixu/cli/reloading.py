@@ -12,7 +12,7 @@ from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.importing import put_back_on_failure
 from kaixu.config.document import Document, GatewaySection, load
 from kaixu.config.mistakes import ConfigError, Mistake
-from kaixu.metering.gate import finish
+from kaixu.metering.admission import finish
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import DatabaseAway
 

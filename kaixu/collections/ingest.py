@@ -8,7 +8,8 @@ from functools import partial
 import asyncpg
 import msgspec
 
-from kaixu.metering.gate import Admission, Gate
+from kaixu.metering.admission import Admission
+from kaixu.metering.gate import Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import (
     CollectionBusy,

@@ -10,7 +10,8 @@ import asyncpg
 import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment
-from kaixu.metering.gate import Admission, Caller, Gate
+from kaixu.metering.admission import Admission
+from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import ModelMismatch
 from kaixu.plugin.types import EmbedRequest

@@ -12,7 +12,8 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import usd
-from kaixu.metering.gate import Admission, Caller
+from kaixu.metering.admission import Admission
+from kaixu.metering.gate import Caller
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError, Unsupported
 from kaixu.plugin.types import ChatEvent, ChatRequest

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from types import TracebackType
-from typing import Protocol, TypeVar, get_args
+from typing import Protocol, get_args
 
 import httpx
 import msgspec
@@ -19,26 +18,22 @@ from kaixu.plugin.errors import KaixuError, Overloaded, RateLimited, Stopping, U
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Rank
 from kaixu.plugin.types import ChatEvent, ChatRequest, EmbedRequest
-from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
+from kaixu.store.admission import Ask, Hold, Settlement
 
+from .admission import Admission
 from .books import Books
-from .ceiling import Ceiling, ceiling_of, embed_ceiling, lowered
+from .ceiling import Ceiling, ceiling_of, embed_ceiling
 from .features import refuse_unsupported
 from .identity import new_ticket
-from .month import Figures, figures_of
 from .ticket import Ticket
-from .verdict import refusal_of
-from .wire import Limits, TicketWire, translated
+from .vectors import Input, batches, checked, of_unit_length
+from .wire import translated
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 RANKS: tuple[Rank, ...] = get_args(Rank)
 
 NOTHING = Price(0, 0, 0, 0, 0)
-
-#: For calls that no vendor hears of.
-FREE_LIMITS = Limits(connect_s=10, first_byte_s=60, between_bytes_s=60, total_s=600, retries=0)
 
 #: How many batches of one embedding call are with the vendor at one time.
 BATCHES_AT_ONCE = 8
@@ -59,23 +54,6 @@ class Observer(Protocol):
     """Hears of what has happened to a call; must be quick and must not raise."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None: ...
-
-
-async def finish(answer: asyncio.Future[Answer]) -> Answer:
-    """Await `answer` to its end, even if the one who waits is cancelled meanwhile; then be cancelled."""
-    cancelled: asyncio.CancelledError | None = None
-    while not answer.done():
-        try:
-            await asyncio.shield(answer)
-        except asyncio.CancelledError as error:
-            if answer.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # noqa: BLE001 - raised again by result() below
-            break
-    if cancelled is not None:
-        raise cancelled
-    return answer.result()
 
 
 class Gate:
@@ -216,7 +194,7 @@ class Gate:
                     ticket.end_reason = "budget_cut"
                     return
 
-    async def vectors(self, ticket: Ticket, request: EmbedRequest) -> list[tuple[float, ...]]:
+    async def vectors(self, ticket: Ticket, request: EmbedRequest) -> list[Sequence[float]]:
         """One vector for each input, in order; asked of the vendor in its own batches, several at once.
 
         All or nothing: where one batch fails the others are given up, and what the
@@ -225,26 +203,27 @@ class Gate:
         lane = lane_of(ticket)
         at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
 
-        async def part(inputs: tuple[str | tuple[int, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        async def part(inputs: tuple[Input, ...]) -> Sequence[Sequence[float]]:
             async with at_once:
                 done = ticket.embedding(inputs)
                 answer = await lane.embed(msgspec.structs.replace(request, inputs=inputs), ticket.wire)
-                if len(answer.vectors) != len(inputs):
-                    raise UpstreamError("the vendor answered with another number of vectors than asked for")
+                checked(answer.vectors, len(inputs))
                 done(answer.usage)
-                return answer.vectors
+                return answer.vectors if request.dimensions is None else of_unit_length(answer.vectors)
 
-        size = max(1, lane.max_batch)
-        batches = [request.inputs[start : start + size] for start in range(0, len(request.inputs), size)]
+        parts = batches(lane, request)
         async with limited(ticket):
-            if len(batches) == 1:
-                return list(await part(batches[0]))
+            if len(parts) == 1:
+                return list(await part(parts[0]))
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(part(batch)) for batch in batches]
+                    tasks = [group.create_task(part(inputs)) for inputs in parts]
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from errors
-            return [vector for task in tasks for vector in task.result()]
+            vectors = [vector for task in tasks for vector in task.result()]
+            if len({len(vector) for vector in vectors}) > 1:
+                raise UpstreamError("the vendor answered with vectors that differ in length")
+            return vectors
 
     @property
     def entering(self) -> int:
@@ -307,144 +286,3 @@ async def understood(ticket: Ticket) -> AsyncIterator[None]:
         # A plugin's bug is the plugin's, not the client's and not the gateway's end.
         log.exception("lane %s failed", ticket.ask.provider)
         raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error
-
-
-class Admission:
-    """`async with gate.chat(...) as ticket`: admitted inside, settled outside, however it was left."""
-
-    __slots__ = ("ask", "ceiling", "deployment", "gate", "request", "ticket")
-
-    def __init__(
-        self, gate: Gate, ask: Ask, deployment: Deployment | None, request: ChatRequest | None, ceiling: Ceiling
-    ) -> None:
-        self.gate = gate
-        self.ask = ask
-        self.deployment = deployment
-        self.request = request
-        self.ceiling = ceiling
-        self.ticket: Ticket | None = None
-
-    async def __aenter__(self) -> Ticket:
-        """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything."""
-        gate = self.gate
-        gate.admitting[self] = asyncio.current_task()
-        gate.of_key[self.ask.key_hash or self.ask.key_id] += 1
-        try:
-            answer = gate.books.admit(self.ask)
-            try:
-                verdict = await asyncio.shield(answer)
-            except asyncio.CancelledError:
-                # The database may say yes after we have gone; then the hold goes back.
-                answer.add_done_callback(self._give_back)
-                raise
-            if verdict.refused is not None:
-                raise refusal_of(verdict, self.ask)
-            self.ticket = self._ticket(verdict)
-            gate.in_flight[self.ticket] = asyncio.current_task()
-        finally:
-            del gate.admitting[self]
-            if self.ticket is None:
-                gate.left(self.ask)
-        return self.ticket
-
-    def _ticket(self, verdict: Verdict) -> Ticket:
-        request = self.request
-        if request is not None:
-            request = lowered(request, self.ceiling, verdict.granted_nusd or 0)
-        limits = FREE_LIMITS if self.deployment is None else limits_of(self.deployment)
-        return Ticket(
-            self.ask,
-            verdict,
-            TicketWire(self.gate.transport, limits),
-            self.ceiling.price,
-            deployment=self.deployment,
-            request=request,
-            lowered=request is not self.request,
-        )
-
-    def _give_back(self, answer: asyncio.Future[Verdict]) -> None:
-        if answer.cancelled() or answer.exception() is not None or answer.result().refused is not None:
-            return
-        self.gate.books.settle(self._ticket(answer.result()).bill("released"))
-
-    def hand_over(self, task: asyncio.Task[object]) -> None:
-        """From now on `task` leaves the block; a stop cancels it instead of the one who entered."""
-        assert self.ticket is not None
-        self.gate.in_flight[self.ticket] = task
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Settle; the ticket's `figures` then show the month after it.
-
-        Never raises for a database that is away, but where the call has something to write alongside: then both
-        are written or neither, and what kept it from being written is raised.
-        """
-        ticket = self.ticket
-        assert ticket is not None
-        ticket.wire.close()
-        try:
-            settlement = ticket.bill(outcome(ticket, error))
-            ticket.settlement = settlement
-            answer: asyncio.Future[Settled | None]
-            if error is None and ticket.alongside is not None:
-                answer = self.gate.books.settle_alongside(settlement, ticket.alongside)
-            else:
-                answer = self.gate.books.settle(settlement)
-            try:
-                await finish(answer)
-            finally:
-                if not answer.cancelled() and answer.exception() is not None:
-                    ticket.settlement = settlement = ticket.bill("released")  # nothing was written, nothing is owed
-                    answer = self.gate.books.settle(settlement)
-                    await finish(answer)
-                if not answer.cancelled() and answer.exception() is None:
-                    ticket.figures = after(ticket, settlement, answer.result())
-                    self.gate.observer.settled(ticket, settlement)
-        finally:
-            if ticket in self.gate.in_flight:
-                del self.gate.in_flight[ticket]
-                self.gate.left(self.ask)
-
-
-def outcome(ticket: Ticket, error: BaseException | None) -> str:
-    """How a call ended, by the way its block was left.
-
-    A call that no vendor had accepted is released. So is one that failed before
-    anything of it reached the client: nobody pays for an error.
-    """
-    if error is None:
-        return ticket.end_reason or "complete"
-    delivered = ticket.first_event_s is not None
-    if ticket.request is None and isinstance(error, KaixuError) and ticket.usage is not None:
-        return "upstream_error"  # nobody gets half of a batch, but the vendor has done it
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        # What was sent to a vendor may have been worked on, answer or not.
-        return "client_gone" if delivered or ticket.wire.used else "released"
-    return ticket.end_reason or "released"
-
-
-def after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Figures:
-    """The month after a settlement; worked out here while the database is away."""
-    if settled is not None:
-        return figures_of(settled)
-    before = ticket.figures
-    return msgspec.structs.replace(
-        before,
-        customer_spent_nusd=before.customer_spent_nusd + settlement.cost_nusd,
-        customer_held_nusd=before.customer_held_nusd - ticket.granted_nusd,
-        key_spent_nusd=before.key_spent_nusd + settlement.cost_nusd,
-        key_held_nusd=before.key_held_nusd - ticket.granted_nusd,
-    )
-
-
-def limits_of(deployment: Deployment) -> Limits:
-    """The deployment's time limits, as its wire wants them."""
-    timeouts = deployment.timeouts
-    return Limits(
-        connect_s=timeouts.connect_s,
-        first_byte_s=timeouts.first_byte_s,
-        between_bytes_s=timeouts.between_bytes_s,
-        total_s=timeouts.total_s,
-        retries=deployment.retries,
-    )

@@ -256,6 +256,8 @@ class Ticket:
         if end_reason == "complete":
             # The vendor's last word, unless it forgot what we have seen.
             return usage.output_tokens == 0 and self.delivered_tokens > 0
+        if end_reason == "upstream_error" and self.request is None:
+            return False  # batches that were given up are not paid for, only those that the vendor has answered
         return self.unanswered_tokens > 0 or self.delivered_tokens > self.counted_tokens
 
     def _counted(self) -> Usage:

@@ -19,6 +19,7 @@ from kaixu.plugin.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
 from kaixu.plugin.lane import Lane, Options, Wire
 from kaixu.plugin.operation import Call, Charge, Free, Integration, Operation, PerCall, PerUnit
@@ -100,6 +101,7 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "Wire",
+    "floats_of",
     "hookimpl",
     "server_sent_events",
 ]

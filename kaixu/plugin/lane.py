@@ -49,6 +49,9 @@ class Lane:
     #: The most inputs that one `embed` call may carry.
     max_batch: int = 1
 
+    #: The most tokens that all inputs of one `embed` call may have together; None: as many as `max_batch` inputs have.
+    max_batch_tokens: int | None = None
+
     #: Whether `embed` takes lists of tokens besides texts, and whether it can shorten its vectors.
     embeds_tokens: bool = False
     shortens: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -249,7 +250,7 @@ class EmbedRequest(Struct, frozen=True):
 
 
 class Embeddings(Struct, frozen=True):
-    """One vector an input, in order, and what they used."""
+    """One vector an input, in order, and what they used. A vector of `array("f")` is handed on without a copy."""
 
-    vectors: tuple[tuple[float, ...], ...]
+    vectors: tuple[Sequence[float], ...]
     usage: Usage

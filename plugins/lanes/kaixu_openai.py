@@ -38,6 +38,7 @@ from kaixu.plugin import (
     UpstreamError,
     Usage,
     Wire,
+    floats_of,
     hookimpl,
     server_sent_events,
 )
@@ -73,6 +74,9 @@ class OpenAIOptions(Options):
         default="max_completion_tokens",
         description="OpenAI's name for it; many compatible vendors only know max_tokens",
     )
+    vector_encoding: Literal["base64", "float"] = Field(
+        default="base64", description="how vectors are asked for; float for vendors that refuse base64"
+    )
 
 
 class OpenAI(Lane):
@@ -96,7 +100,7 @@ class OpenAI(Lane):
         }
     )
     native = "openai.chat"
-    max_batch = 2048
+    max_batch, max_batch_tokens = 2048, 300_000
     embeds_tokens = True
     shortens = True
 
@@ -106,6 +110,7 @@ class OpenAI(Lane):
         self.embed_url = httpx.URL(base + "/embeddings")
         self.max_tokens_field = options.max_tokens_field
         self.extra_body = dict(options.extra_body)
+        self.encoding = options.vector_encoding
         headers = {
             "authorization": f"Bearer {options.api_key.get_secret_value()}",
             "content-type": "application/json",
@@ -164,19 +169,15 @@ class OpenAI(Lane):
                 await drain(stream)
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
-        body: dict[str, Any] = {"model": request.model, "input": request.inputs, "encoding_format": "float"}
-        if request.dimensions is not None:
-            body["dimensions"] = request.dimensions
-        if request.user is not None:
-            body["user"] = request.user
+        body: dict[str, Any] = {"model": request.model, "input": request.inputs, "encoding_format": self.encoding}
+        more = {"dimensions": request.dimensions, "user": request.user}
+        body |= {name: value for name, value in more.items() if value is not None}
         async with wire.send(self.outgoing(self.embed_url, body)) as response:
             try:
                 answer = VECTORS.decode(await response.aread())
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise UpstreamError("the vendor's answer cannot be read") from error
-        vectors = tuple(vector.embedding for vector in sorted(answer.data, key=lambda vector: vector.index))
-        if len(vectors) != len(request.inputs):
-            raise UpstreamError("the vendor answered with another number of vectors than asked for")
+        vectors = tuple(floats_of(vector.embedding) for vector in sorted(answer.data, key=lambda vector: vector.index))
         return Embeddings(vectors, Usage(input_tokens=answer.usage.prompt_tokens or 0))
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
@@ -338,19 +339,16 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class InputDetails(msgspec.Struct):
+class Details(msgspec.Struct):
     cached_tokens: int | None = None
-
-
-class OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
 class Tokens(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: OutputDetails | None = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
 
 
 class Chunk(msgspec.Struct):
@@ -361,7 +359,7 @@ class Chunk(msgspec.Struct):
 
 class Vector(msgspec.Struct):
     index: int
-    embedding: tuple[float, ...]
+    embedding: str | list[float]
 
 
 class Vectors(msgspec.Struct):

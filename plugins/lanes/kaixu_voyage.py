@@ -33,8 +33,9 @@ class VoyageOptions(Options):
 class Voyage(Lane):
     """Translates to Voyage's embeddings and back. There is no chat."""
 
-    #: Voyage's own limit. It also has one of 120,000 to 1,000,000 tokens for all inputs together, by model.
+    #: Voyage's own limits; the second is the narrowest of its models'.
     max_batch = 1000
+    max_batch_tokens = 120_000
     shortens = True
 
     def __init__(self, options: VoyageOptions) -> None:

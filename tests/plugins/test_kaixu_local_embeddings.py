@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,11 @@ async def embedded(*texts: str, **fields: Any) -> Embeddings:
     return await lane().embed(EmbedRequest("any", texts, **fields), FakeWire())
 
 
-def length(vector: tuple[float, ...]) -> float:
+def length(vector: Sequence[float]) -> float:
     return math.sqrt(sum(number * number for number in vector))
 
 
-def likeness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+def likeness(one: Sequence[float], other: Sequence[float]) -> float:
     """The cosine of two vectors of unit length."""
     return sum(a * b for a, b in zip(one, other, strict=True))
 

@@ -22,7 +22,7 @@ from kaixu.http.fields import Fields, json_object
 from kaixu.http.incoming import Incoming
 from kaixu.http.names import paths_of
 from kaixu.http.reply import Reply, json_reply
-from kaixu.metering.gate import Admission
+from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import UnknownDocument, Unprocessable
 from kaixu.plugin.operation import Rank

@@ -50,7 +50,7 @@ def embedding_door(core: Core) -> Door:
         reply = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": packed(vector) if as_text else vector}
+                {"object": "embedding", "index": index, "embedding": packed(vector) if as_text else list(vector)}
                 for index, vector in enumerate(vectors)
             ],
             "model": model,

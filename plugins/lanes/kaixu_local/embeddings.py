@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from array import array
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,13 +52,13 @@ class Model(msgspec.Struct, frozen=True):
         vectors = tuple(self.direction(ids, size) for ids in tokens)
         return Embeddings(vectors, Usage(input_tokens=sum(map(len, tokens))))
 
-    def direction(self, ids: list[int], size: int) -> tuple[float, ...]:
+    def direction(self, ids: list[int], size: int) -> array[float]:
         """Where the mean of these tokens points to. Their number does not matter: memory ends with the vocabulary."""
         import numpy
 
         seen, counts = numpy.unique(ids, return_counts=True)
         total = counts.astype(numpy.float32) @ self.vectors[seen, :size]
-        return tuple((total / numpy.linalg.norm(total)).tolist())
+        return array("f", (total / numpy.linalg.norm(total)).astype(numpy.float32).tobytes())
 
 
 class Embedder:

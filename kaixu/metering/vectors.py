@@ -1,0 +1,66 @@
+"""Embedding calls in a vendor's own batches, and whether what came back can be vectors."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+
+from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.lane import Lane
+from kaixu.plugin.types import EmbedRequest
+
+from .counting import byte_length, counted_by
+
+#: How far from one the length of a unit vector may be: vendors send 16-bit floats, too.
+UNIT = 0.01
+
+Input = str | tuple[int, ...]
+
+
+def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
+    """The inputs in order, cut where the vendor's limits want it. What alone is too long goes alone."""
+    size = max(1, lane.max_batch)
+    inputs, most = request.inputs, lane.max_batch_tokens
+    if most is None:
+        return [inputs[start : start + size] for start in range(0, len(inputs), size)]
+    cut: list[tuple[Input, ...]] = []
+    start = total = 0
+    for at, one in enumerate(inputs):
+        tokens = likely_tokens(lane, request.model, one)
+        if at > start and (at - start == size or total + tokens > most):
+            cut.append(inputs[start:at])
+            start, total = at, 0
+        total += tokens
+    return [*cut, inputs[start:]]
+
+
+def likely_tokens(lane: Lane, model: str, one: Input) -> int:
+    """How many tokens an input hardly exceeds: half of its bytes, where nobody can count them."""
+    if not isinstance(one, str):
+        return len(one)
+    counted = counted_by(lane, model, one)
+    return byte_length(one) // 2 + 1 if counted is None else counted
+
+
+def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
+    """Raises `UpstreamError` for what are no vectors, one for each input, all of one length."""
+    if len(vectors) != inputs:
+        raise UpstreamError("the vendor answered with another number of vectors than asked for")
+    for vector in vectors:
+        if len(vector) != len(vectors[0]) or not vector:
+            raise UpstreamError("the vendor answered with vectors that differ in length")
+        if not math.isfinite(sum(vector)):  # a sum with what is no number in it is none
+            raise UpstreamError("the vendor answered with a vector that holds what is no number")
+        if not any(vector):
+            raise UpstreamError("the vendor answered with a vector that points nowhere")
+
+
+def of_unit_length(vectors: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+    """Vectors that were cut short point as before but are no longer of length one: made so again.
+
+    The first one tells: a vendor does it for all or for none.
+    """
+    if abs(math.hypot(*vectors[0]) - 1) <= UNIT:
+        return vectors
+    return [array("f", [one / length for one in vector]) for vector in vectors for length in (math.hypot(*vector),)]

@@ -1,0 +1,27 @@
+"""Vectors as vendors send them: lists of numbers, or base64 of 32-bit floats."""
+
+from __future__ import annotations
+
+import binascii
+import sys
+from array import array
+from base64 import b64decode
+from collections.abc import Sequence
+
+from kaixu.plugin.errors import UpstreamError
+
+
+def floats_of(sent: str | Sequence[float]) -> Sequence[float]:
+    """A vector that a vendor sent, as it is or as base64 of little-endian 32-bit floats (OpenAI's `encoding_format`).
+
+    Base64 is a third of the length of numbers in JSON, and read in a hundredth of the time. Raises `UpstreamError`.
+    """
+    if not isinstance(sent, str):
+        return sent
+    try:
+        floats = array("f", b64decode(sent, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise UpstreamError("the vendor's vectors cannot be read") from error
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats
