@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import msgspec
 
-from kaixu.plugin.errors import CollectionBusy, UnknownCollection
+from kaixu.plugin.errors import CollectionBusy, CollectionNotAllowed, UnknownCollection
 from kaixu.store import collections as store
 from kaixu.store import documents, reembedding
 from kaixu.store.audit import AuditEvent, write_audit
@@ -20,9 +20,16 @@ class Acting(msgspec.Struct, frozen=True):
     request_id: str
 
 
-async def rename_collection(pool: asyncpg.Pool, collection: Collection, name: str, who: Acting) -> Collection:
-    """Give a collection another name. Raises `Conflict` for one that is taken, `CollectionBusy`."""
+async def rename_collection(
+    pool: asyncpg.Pool, collection: Collection, name: str, who: Acting, *, key_id: int
+) -> Collection:
+    """Give a collection another name.
+
+    Raises `Conflict` for one that is taken, `CollectionNotAllowed` for one that this key may not use, `CollectionBusy`.
+    """
     with database():
+        if not await store.is_allowed(pool, key_id, name):
+            raise CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
         async with pool.acquire() as connection, connection.transaction():
             after = await store.rename(connection, collection.id, collection.customer_id, name)
             if after is None:

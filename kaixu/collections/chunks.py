@@ -53,9 +53,12 @@ def tokens_of(text: str) -> int:
 def chunks(text: str, chunking: Chunking) -> list[tuple[int, str]]:
     """Where each chunk begins, and its text; the whole text can be put together again from them.
 
-    A sentence, or a word, that alone is longer than `size` is cut.
+    A sentence, or a word, that alone is longer than `size` is cut. Blanks stay with what stands before them, however
+    many they are: there is no chunk of nothing else.
     """
-    pieces = [one for piece in units(text, chunking.by) for one in small_enough(text, piece, chunking.size)]
+    pieces = with_blanks(
+        text, [one for piece in units(text, chunking.by) for one in small_enough(text, piece, chunking.size)]
+    )
     sizes = [tokens_of(text[start:end]) for start, end in pieces]
     cut: list[tuple[int, str]] = []
     first = 0
@@ -67,12 +70,14 @@ def chunks(text: str, chunking: Chunking) -> list[tuple[int, str]]:
         cut.append((pieces[first][0], text[pieces[first][0] : pieces[last][1]]))
         if last + 1 == len(pieces):
             break
+        # Only as much is said again as leaves room for something new.
+        most = min(chunking.overlap, chunking.size - sizes[last + 1])
         again, kept = last + 1, 0
-        while again - 1 > first and kept + sizes[again - 1] <= chunking.overlap:
+        while again - 1 > first and kept + sizes[again - 1] <= most:
             again -= 1
             kept += sizes[again]
         first = again
-    return [(start, one) for start, one in cut if one.strip()] or [(0, text)]
+    return cut or [(0, text)]
 
 
 def units(text: str, by: str) -> list[tuple[int, int]]:
@@ -97,9 +102,22 @@ def small_enough(text: str, piece: tuple[int, int], size: int) -> list[tuple[int
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 
 
+def with_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Blanks as a part of the piece before them; those at the very beginning, of the one after."""
+    kept: list[tuple[int, int]] = []
+    for start, end in pieces:
+        if not text[start:end].isspace():
+            kept.append((start if kept else 0, end))
+        elif kept:
+            kept[-1] = (kept[-1][0], end)
+    return kept or [(0, end) for _, end in pieces[-1:]]
+
+
 def joined(parts: list[tuple[int, str]]) -> str:
-    """The whole text from its chunks, in order."""
-    text = ""
+    """The whole text from its chunks, in order; what is missing between them shows as blanks."""
+    text: list[str] = []
+    length = 0
     for start, part in parts:
-        text = text[:start].ljust(start) + part
-    return text
+        text += (" " * (start - length), part[max(0, length - start) :])
+        length = max(length, start + len(part))
+    return "".join(text)

@@ -60,8 +60,8 @@ class Reader:
         if self.conditions > MOST_CONDITIONS:
             raise wrong("filter", f"has more than {MOST_CONDITIONS} conditions")
         if name in ("$and", "$or"):
-            if not isinstance(value, list) or not value:
-                raise wrong(place, "must be a list of filters")
+            if not isinstance(value, list) or not 1 <= len(value) <= MOST_CONDITIONS:
+                raise wrong(place, f"must be a list of 1 to {MOST_CONDITIONS} filters")
             parts = [self.object(one, f"{place}[{at}]", depth=depth + 1) for at, one in enumerate(value)]
             return all_of(parts) if name == "$and" else any_of(parts)
         if name == "$not":

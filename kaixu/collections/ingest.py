@@ -72,7 +72,11 @@ async def ingest(
         vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
-            opened = await hold_room(pool, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+            try:
+                opened = await hold_room(pool, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+            except KaixuError:
+                ticket.usage = None  # nobody pays for vectors that are not stored
+                raise
             collection_id = opened.collection_id
         assert collection_id is not None
         ticket.units = {"vectors": len(vectors), "stored": len(pieces)}

@@ -30,6 +30,9 @@ FUSION = 60
 #: How many candidates each list brings to the fusion, at least.
 CANDIDATES = 50
 
+#: So many characters of a question are looked for word by word; all of it, by its meaning.
+MOST_WORDS = 8_000
+
 #: How many chunks are looked at for each document, where documents are asked for.
 CHUNKS_A_DOCUMENT = 4
 
@@ -150,8 +153,8 @@ async def answered(pool: asyncpg.Pool, collection: Collection, question: Questio
 async def ranked(pool: asyncpg.Pool, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
     """Pieces, best first; more than asked for where some may be of one document."""
     wanted = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
-    words = question.text if question.hybrid else None
-    if words is None:
+    words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
+    if not words:
         near = await nearest(pool, collection, vector, condition=question.condition, limit=wanted)
         return [hit_of(one) for one in near]
     limit = max(wanted, CANDIDATES)

@@ -31,6 +31,9 @@ MOST_GATHER_S = 0.004
 REPLAYED_AT_ONCE = 200
 
 
+#: How many calls write what they made at one time: what they hold up is their own kind, not everybody's search.
+WRITERS = 4
+
 #: What the database will never take, however often it is asked.
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
@@ -86,6 +89,7 @@ class Books:
             account=lambda hold: hold.customer_id,
         )
         self._putting_back = asyncio.Lock()
+        self._writers = asyncio.Semaphore(WRITERS)
         self._ending: dict[UUID, asyncio.Future[Settled | None]] | None = None  # settled while holds are put back
         self._ended: dict[UUID, asyncio.Future[Settled | None]] = {}  # of these, those whose hold was put back perhaps
 
@@ -125,7 +129,7 @@ class Books:
         if self.away:
             raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2)
         with database():
-            async with self.pool.acquire() as connection, connection.transaction():
+            async with self._writers, self.pool.acquire() as connection, connection.transaction():
                 await write(connection)
                 return (await admission.settle(connection, [settlement]))[0]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lane import Lane
@@ -50,10 +52,31 @@ def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
     for vector in vectors:
         if len(vector) != len(vectors[0]) or not vector:
             raise UpstreamError("the vendor answered with vectors that differ in length")
-        if not math.isfinite(sum(vector)):  # a sum with what is no number in it is none
-            raise UpstreamError("the vendor answered with a vector that holds what is no number")
         if not any(vector):
             raise UpstreamError("the vendor answered with a vector that points nowhere")
+    if not all(map(finite, vectors)):
+        raise UpstreamError("the vendor answered with a vector that holds what is no number")
+
+
+def finite(vector: Sequence[float]) -> bool:
+    """Whether all are numbers: what is infinite or none has an exponent of all ones (IEEE 754 §3.4).
+
+    Looked for in all numbers of an array at once, as one long one: half the time of a sum over them.
+    """
+    if not isinstance(vector, array) or vector.typecode != "f":
+        return math.isfinite(sum(vector))
+    exponents, ones, over = masks(len(vector))
+    bits = int.from_bytes(vector.tobytes(), sys.byteorder)
+    return not ((bits & exponents) + ones) & over
+
+
+@lru_cache(maxsize=64)
+def masks(length: int) -> tuple[int, int, int]:
+    """For so many 32-bit floats: their exponents, a one at the end of each, and the bit that a full one sets."""
+    return tuple(  # type: ignore[return-value]
+        int.from_bytes(mask.to_bytes(4, sys.byteorder) * length, sys.byteorder)
+        for mask in (0x7F800000, 0x00800000, 0x80000000)
+    )
 
 
 def of_unit_length(vectors: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:

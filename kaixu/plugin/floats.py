@@ -5,8 +5,9 @@ from __future__ import annotations
 import binascii
 import sys
 from array import array
-from base64 import b64decode
 from collections.abc import Sequence
+
+from pybase64 import b64decode
 
 from kaixu.plugin.errors import UpstreamError
 

@@ -53,6 +53,12 @@ class Removed(msgspec.Struct, frozen=True):
     id: int
 
 
+class Allowed(msgspec.Struct, frozen=True):
+    """Whether a key may use collections of some name."""
+
+    is_allowed: bool
+
+
 # Which model a call needs must be known before it is admitted; whether its key is good is the admission's to say.
 OF_KEY = Query(
     Collection,
@@ -80,6 +86,15 @@ LISTED = Query(
        and (k.allowed_collections is null or c.name = any (k.allowed_collections))
      order by c.name
      limit $3
+    """,
+)
+
+ALLOWED = Query(
+    Allowed,
+    """
+    select k.allowed_collections is null or $2 = any (k.allowed_collections) as is_allowed
+      from kaixu.virtual_key k
+     where k.id = $1
     """,
 )
 
@@ -146,6 +161,12 @@ async def collection_of_key(
 async def collections_of_key(db: Connection, key_id: int, *, after: str, limit: int) -> list[Collection]:
     """The collections that a key may use, by name, from the one after `after` on."""
     return await LISTED.all(db, key_id, after, limit)
+
+
+async def is_allowed(db: Connection, key_id: int, name: str) -> bool:
+    """Whether a key may use a collection of this name, whether or not there is one."""
+    found = await ALLOWED.one(db, key_id, name)
+    return found is not None and found.is_allowed
 
 
 async def open_collection(

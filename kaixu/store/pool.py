@@ -35,6 +35,9 @@ BUSY = (asyncpg.exceptions.LockNotAvailableError, asyncpg.exceptions.Transaction
 #: What a graph of vectors is built in: beyond it, building takes many times as long.
 MAINTENANCE_MEMORY = "256MB"
 
+#: How indexes of vectors are searched where a search says nothing else: saves it two round trips.
+SEARCH = {"hnsw.ef_search": "250", "hnsw.iterative_scan": "relaxed_order", "hnsw.max_scan_tuples": "20000"}
+
 #: How long a transaction of ours may stand idle before Postgres ends it: it holds a customer's lock.
 IDLE_TRANSACTION_S = 5
 
@@ -97,7 +100,7 @@ async def open_pool(
     settings: dict[str, Any] = {"statement_cache_size": 0} if pooler else {"max_cached_statement_lifetime": 0}
     session = {"application_name": "kaixu"}
     if not pooler:
-        session["idle_in_transaction_session_timeout"] = f"{IDLE_TRANSACTION_S}s"
+        session |= {"idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s", **SEARCH}
 
     async def prepare(connection: asyncpg.Connection) -> None:
         await prepare_connection(connection)

@@ -11,7 +11,10 @@ import msgspec
 
 from .pool import database
 from .query import Connection, Query
-from .search import EXACT_NUMBERS, cast_of
+from .search import EXACT_NUMBERS, MOST_INDEXED, ROW_NUMBERS, indexed_form
+
+#: How carefully a graph is built: 100 instead of pgvector's 64 takes a third longer and finds as much with less search.
+EF_CONSTRUCTION = 100
 
 #: A build takes as long as it takes.
 BUILD_S = 24 * 3600.0
@@ -55,10 +58,10 @@ CLAIMED = Query(
     update kaixu.collection c
        set indexing_until = clock_timestamp() + make_interval(secs => $1::float8)
      where c.id = (select x.id from kaixu.collection x
-                    where x.index_state = 'none' and x.deleted_at is null and x.dimensions <= 4000
-                      and x.vectors * x.dimensions >= $2::bigint
+                    where x.index_state = 'none' and x.deleted_at is null and x.dimensions <= $6::integer
+                      and x.vectors * (x.dimensions + $5::integer) >= $2::bigint
                       and (x.updated_at < clock_timestamp() - make_interval(secs => $3::float8)
-                           or x.vectors * x.dimensions >= $2::bigint * $4::bigint)
+                           or x.vectors * (x.dimensions + $5::integer) >= $2::bigint * $4::bigint)
                       and x.indexing_until < clock_timestamp()
                     order by x.vectors desc
                     limit 1
@@ -84,8 +87,8 @@ OVERVIEW = Query(
     select count(*) filter (where deleted_at is null) as collections,
            coalesce(sum(vectors) filter (where deleted_at is null), 0)::bigint as vectors,
            count(*) filter (where deleted_at is null and index_state = 'ready') as indexed,
-           count(*) filter (where deleted_at is null and index_state = 'none' and dimensions <= 4000
-                              and vectors * dimensions >= $1::bigint) as waiting,
+           count(*) filter (where deleted_at is null and index_state = 'none' and dimensions <= $3::integer
+                              and vectors * (dimensions + $2::integer) >= $1::bigint) as waiting,
            count(*) filter (where deleted_at is not null) as deleted
       from kaixu.collection
     """,
@@ -103,7 +106,7 @@ def names_of(collection_id: int) -> tuple[str, str, str]:
 
 async def claim(db: Connection, *, lease_s: float, quiet_s: float = QUIET_S) -> Wanting | None:
     """A collection whose indexes nobody builds yet; None: there is none."""
-    return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, IMPATIENT)
+    return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, IMPATIENT, ROW_NUMBERS, MOST_INDEXED)
 
 
 async def lease_again(db: Connection, collection_id: int, *, lease_s: float) -> None:
@@ -127,13 +130,12 @@ async def indexes_of(db: Connection, collection_id: int) -> list[IndexRow]:
 async def build(connection: asyncpg.Connection, wanting: Wanting) -> bool:
     """Build what is missing; whether all of it is there then. Takes no lock that a search or an ingest waits for."""
     part = await part_of(connection, wanting.id)
-    cast = cast_of(wanting.dimensions)
-    if part is None or cast is None:
+    if part is None:
         return False
     near, metadata, words = names_of(wanting.id)
-    operators = "vector_cosine_ops" if cast.startswith("vector") else "halfvec_cosine_ops"
+    vector = indexed_form("embedding", wanting.dimensions)
     wanted = {
-        near: f"hnsw ((embedding::{cast}) {operators})",
+        near: f"hnsw (({vector}) halfvec_cosine_ops) with (ef_construction = {EF_CONSTRUCTION})",
         metadata: "gin (metadata jsonb_path_ops) with (fastupdate = off)",
         words: "gin (words) with (fastupdate = off)",
     }
@@ -172,6 +174,6 @@ async def part_of(db: Connection, collection_id: int) -> str | None:
 async def overview(pool: asyncpg.Pool) -> Overview:
     """How the collections are searched. Raises `DatabaseAway`."""
     with database():
-        found = await OVERVIEW.one(pool, EXACT_NUMBERS)
+        found = await OVERVIEW.one(pool, EXACT_NUMBERS, ROW_NUMBERS, MOST_INDEXED)
     assert found is not None
     return found

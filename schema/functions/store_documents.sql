@@ -47,7 +47,8 @@ begin
 
     insert into kaixu.document (collection_id, doc_id, chunk, starts_at, customer_id, body, metadata, embedding, words)
     select p_collection_id, a.doc_id, a.chunk, a.starts_at, p_customer_id, a.body, a.metadata, a.embedding,
-           to_tsvector(v_language, left(a.body, 250000))
+           -- All words together take at most a megabyte, or Postgres refuses them; hyphened ones count twice.
+           to_tsvector(v_language, left(a.body, case when octet_length(a.body) = length(a.body) then 250000 else 100000 end))
       from unnest(p_doc_id, p_chunk, p_starts_at, p_body, p_metadata, p_embedding)
            a (doc_id, chunk, starts_at, body, metadata, embedding);
     get diagnostics stored = row_count;

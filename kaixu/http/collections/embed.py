@@ -107,7 +107,7 @@ async def wanted_of(core: Core, body: dict[str, Any]) -> Wanted:
     store = fields.flag("store")
     collection = fields.take("collection")
     storing = store if store is not None else collection not in (None, "")
-    name = collection_name(collection or "default") if storing else None
+    name = collection_name("default" if collection in (None, "") else collection) if storing else None
     texts = texts_of(fields, stored=storing)
     doc_ids = doc_ids_of(fields, len(texts))
     metadata = all_metadata(fields, len(texts))

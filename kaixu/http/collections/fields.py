@@ -19,9 +19,16 @@ MOST_DOC_ID = 200
 MOST_METADATA_BYTES = 16 * 1024
 MOST_TEXT = 2 * 1024 * 1024
 MOST_INPUTS = 2048
+MOST_NUMBERS = 16_000
+
+#: Between these, and zero, are a vector's numbers: their squares, added up, are still 32-bit floats.
+LEAST_NUMBER, MOST_NUMBER = 1e-15, 1e15
 
 UNNAMED = re.compile(r"[^A-Za-z0-9._-]")
 LANGUAGE = re.compile(r"[a-z_]{1,40}")
+
+#: A NUL as JSON writes it; behind another backslash it is six characters like any.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 #: The languages whose words Postgres can stem out of the box; "simple" leaves words as they are.
 LANGUAGES = (
@@ -102,7 +109,7 @@ def metadata_of(value: Any, field: str) -> dict[str, Any]:
         raise Unprocessable(f"`{field}` cannot be stored", field=field) from None
     if len(encoded) > MOST_METADATA_BYTES:
         raise TooLarge(f"`{field}` is longer than {MOST_METADATA_BYTES} bytes", field=field)
-    if b"\\u0000" in encoded:
+    if NUL.search(encoded):
         raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
     return value
 
@@ -141,3 +148,17 @@ def text_of(text: Any, field: str, *, stored: bool) -> str:
     if stored and not storable(text):
         raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
     return text
+
+
+def vector_of(value: Any, field: str) -> tuple[float, ...]:
+    """A vector that was made elsewhere. Raises `Unprocessable`."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_NUMBERS:
+        raise Unprocessable(f"`{field}` must be a list of 1 to {MOST_NUMBERS} numbers", field=field)
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        raise Unprocessable(f"`{field}` must be a list of numbers", field=field)
+    if not LEAST_NUMBER <= max(map(abs, value)) <= MOST_NUMBER:
+        raise Unprocessable(
+            f"`{field}` must point somewhere, with numbers up to {MOST_NUMBER:g}", hint="Its length does not matter.",
+            field=field,
+        )  # fmt: skip
+    return tuple(map(float, value))

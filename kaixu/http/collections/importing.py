@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
@@ -23,10 +22,9 @@ from kaixu.plugin.types import EmbedRequest
 from .access import Visitor
 from .bill import money
 from .embed import room_of
-from .fields import LANGUAGES, MOST_INPUTS, doc_id_of, metadata_of, model_in, text_of
+from .fields import LANGUAGES, MOST_INPUTS, MOST_TEXT, doc_id_of, metadata_of, model_in, text_of, vector_of
 
 DECODER = msgspec.json.Decoder()
-MOST_NUMBERS = 16_000
 
 
 class Lines(msgspec.Struct):
@@ -34,7 +32,7 @@ class Lines(msgspec.Struct):
 
     head: dict[str, Any]
     pieces: list[Piece]
-    vectors: list[list[float]]
+    vectors: list[tuple[float, ...]]
 
 
 async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> Reply:
@@ -107,7 +105,7 @@ def read(body: bytes) -> Lines:
         seen.add((piece.doc_id, piece.chunk))
         lines.pieces.append(piece)
         if "embedding" in value:
-            lines.vectors.append(vector_of(value["embedding"], number))
+            lines.vectors.append(vector_of(value["embedding"], f"line {number}.embedding"))
     if not lines.pieces:
         raise Invalid("there is no document in the body", hint="Send one JSON object a line.")
     if lines.vectors and len(lines.vectors) < len(lines.pieces):
@@ -122,20 +120,7 @@ def piece_of(fields: Fields, number: int) -> Piece:
     return Piece(
         doc_id_of(fields.take("doc_id"), f"line {number}.doc_id"),
         fields.whole("chunk", 0, 10**6) or 0,
-        fields.whole("starts_at", 0, 2**31 - 1) or 0,
+        fields.whole("starts_at", 0, MOST_TEXT) or 0,
         text_of(fields.take("text"), f"line {number}.text", stored=True),
         metadata_of(fields.take("metadata"), f"line {number}.metadata"),
     )
-
-
-def vector_of(value: Any, number: int) -> list[float]:
-    """A vector. Raises `Unprocessable`."""
-    field = f"line {number}.embedding"
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_NUMBERS:
-        raise Unprocessable(f"`{field}` must be a list of numbers", field=field)
-    for one in value:
-        if isinstance(one, bool) or not isinstance(one, int | float) or not math.isfinite(one) or abs(one) > 1e30:
-            raise Unprocessable(f"`{field}` must be a list of numbers that a float can hold", field=field)
-    if not any(abs(one) > 1e-30 for one in value):
-        raise Unprocessable(f"`{field}` points nowhere", field=field)
-    return value

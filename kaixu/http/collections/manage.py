@@ -13,6 +13,7 @@ from typing import Any
 from kaixu.collections import contents
 from kaixu.collections.changes import Acting, cancel_reembedding, delete_collection, delete_document, rename_collection
 from kaixu.collections.contents import Collection
+from kaixu.collections.filters import storable
 from kaixu.collections.ingest import unknown
 from kaixu.collections.search import looked_up
 from kaixu.http.calls import rate_of
@@ -29,7 +30,7 @@ from kaixu.plugin.operation import Rank
 
 from .access import Visitor, key_or_operator, visitor_of
 from .export import exported
-from .fields import collection_name, doc_id_of
+from .fields import MOST_DOC_ID, MOST_NAME, collection_name, doc_id_of
 from .importing import imported
 from .making import created, reembed
 from .shape import collection_reply, document_reply, page_reply, progress_reply
@@ -97,7 +98,10 @@ async def listed(core: Core, ticket: Ticket, args: dict[str, str]) -> dict[str, 
     key_id = ticket.verdict.key_id
     assert key_id is not None
     limit = Fields(numbers(args)).whole("limit", 1, MOST_LISTED) or MOST_LISTED
-    rows = await contents.collections_of(core.pool, key_id, after=args.get("after", "")[:200], limit=limit + 1)
+    after = args.get("after", "")
+    if not storable(after) or len(after) > MOST_NAME:
+        raise Unprocessable("`after` is no collection's name", field="after")
+    rows = await contents.collections_of(core.pool, key_id, after=after, limit=limit + 1)
     shown = rows[:limit]
     return {
         "ok": True,
@@ -138,7 +142,7 @@ async def documents_page(core: Core, collection: Collection, args: dict[str, str
     limit = fields.whole("limit", 1, MOST_PAGE) or 50
     after = args.get("after", "")
     chunk = fields.whole("after_chunk", 0, 10**9)
-    if "\0" in after or len(after) > 200:
+    if not storable(after) or len(after) > MOST_DOC_ID:
         raise Unprocessable("`after` is no document's id", field="after")
     if after and chunk is None:
         chunk = 10**9  # behind all chunks of that document
@@ -169,7 +173,10 @@ async def rename(core: Core, asked: Incoming) -> Reply:
     async with free(core, visitor, "deployer") as ticket:
         ticket.end_reason = "released"
         collection = await collection_of(core, visitor, name)
-        after = await rename_collection(core.pool, collection, new_name, acting(asked, visitor, ticket))
+        key_id = ticket.verdict.key_id
+        assert key_id is not None
+        who = acting(asked, visitor, ticket)
+        after = await rename_collection(core.pool, collection, new_name, who, key_id=key_id)
     return json_reply({"ok": True, "collection": collection_reply(after)}, 200, rate_of(ticket))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from kaixu.collections.contents import Collection
@@ -20,10 +19,9 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .access import key_or_operator, visitor_of
 from .bill import money
-from .fields import collection_name, text_of
+from .fields import collection_name, text_of, vector_of
 
 MOST_RESULTS = 100
-MOST_NUMBERS = 16_000
 DEFAULT_RESULTS = 8
 
 
@@ -50,7 +48,9 @@ def question_of(body: dict[str, Any]) -> Question:
     text = fields.take("query")
     if text is None:
         text = fields.take("input")
-    vector = vector_of(fields)
+    vector = fields.take("vector")
+    if vector is not None:
+        vector = vector_of(vector, "vector")
     if text is None and vector is None:
         raise Invalid("`query` is missing", hint="Send `query` as text, or `vector`.", field="query")
     if text is not None:
@@ -68,18 +68,6 @@ def question_of(body: dict[str, Any]) -> Question:
         hybrid=hybrid,
         parent=fields.flag("parent") or False,
     )
-
-
-def vector_of(fields: Fields) -> tuple[float, ...] | None:
-    """A vector of one's own. Raises `Unprocessable`."""
-    value = fields.items("vector", most=MOST_NUMBERS)
-    if value is None:
-        return None
-    if not value or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
-        raise Unprocessable("`vector` must be a list of numbers", field="vector")
-    if not all(abs(one) <= 1e30 and math.isfinite(one) for one in value) or not any(abs(one) > 1e-30 for one in value):
-        raise Unprocessable("`vector` must point somewhere, with numbers that a float can hold", field="vector")
-    return tuple(float(one) for one in value)
 
 
 def found_reply(collection: Collection, ticket: Ticket, answer: Answer, question: Question) -> dict[str, Any]:

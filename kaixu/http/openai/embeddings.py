@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 from array import array
 from collections.abc import Sequence
 from typing import Any
+
+import pybase64
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.http.authenticate import caller_of
@@ -109,4 +110,4 @@ def packed(vector: Sequence[float]) -> str:
     floats = array("f", vector)
     if not LITTLE_ENDIAN:
         floats.byteswap()
-    return base64.b64encode(floats.tobytes()).decode()
+    return pybase64.b64encode(floats.tobytes()).decode()

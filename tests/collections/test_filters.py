@@ -1,0 +1,215 @@
+"""A filter is refused by name or becomes SQL of nothing but parameters, and means what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kaixu.collections.filters import MOST_CONDITIONS, condition_of
+from kaixu.plugin.errors import Unprocessable
+from kaixu.store.query import Connection
+from kaixu.store.search import FIRST
+
+#: Everything that such SQL may be made of, apart from `$3::jsonb`.
+PIECES = re.compile(
+    r"\$\d+::(?:jsonb|text)|d\.metadata|jsonb_typeof|coalesce|->|@>|>=|<=|[<>=(),]|'string'|'number'"
+    r"|\b(?:and|or|not|true|false)\b|\s+"
+)
+
+NAMES = st.sampled_from(["a", "b", "c"])
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([0.5, 1.0, -2.5])
+    | st.sampled_from(["", "1", "x", "yy"])
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=2), max_leaves=4
+)
+METADATA = st.dictionaries(NAMES, VALUES, max_size=3)
+COMPARED = {
+    "$gt": lambda left, right: left > right,
+    "$gte": lambda left, right: left >= right,
+    "$lt": lambda left, right: left < right,
+    "$lte": lambda left, right: left <= right,
+}
+
+OPERATORS = st.one_of(
+    st.tuples(st.sampled_from(["$eq", "$ne"]), VALUES),
+    st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(VALUES, max_size=3)),
+    st.tuples(st.sampled_from(list(COMPARED)), st.integers(-3, 3) | st.sampled_from([0.5, "", "1", "x"])),
+)
+CONDITIONS = st.dictionaries(NAMES, VALUES | st.lists(OPERATORS, min_size=1, max_size=2).map(dict), max_size=2)
+FILTERS = st.recursive(
+    CONDITIONS,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda them: {"$and": them}),
+        st.lists(inner, min_size=1, max_size=3).map(lambda them: {"$or": them}),
+        inner.map(lambda one: {"$not": one}),
+    ),
+    max_leaves=5,
+)
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(max_size=5) | st.sampled_from(["$and", "$or", "$not", "$in", "$gt", "$eq", "$nin", "$x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+def contained(value: Any, wanted: Any) -> bool:
+    """What jsonb calls containment, below the first level: all of `wanted` is in `value`."""
+    match wanted:
+        case dict():
+            return isinstance(value, dict) and all(
+                name in value and contained(value[name], one) for name, one in wanted.items()
+            )
+        case list():
+            return isinstance(value, list) and all(any(contained(one, other) for one in value) for other in wanted)
+        case _:
+            return (
+                isinstance(value, bool) == isinstance(wanted, bool)
+                and not isinstance(value, dict | list)
+                and value == wanted
+            )
+
+
+def holds(wanted: dict[str, Any], metadata: dict[str, Any]) -> bool:
+    """Whether a filter lets metadata through."""
+    return all(member(name, value, metadata) for name, value in wanted.items())
+
+
+def member(name: str, value: Any, metadata: dict[str, Any]) -> bool:
+    if name == "$and":
+        return all(holds(one, metadata) for one in value)
+    if name == "$or":
+        return any(holds(one, metadata) for one in value)
+    if name == "$not":
+        return not holds(value, metadata)
+    if isinstance(value, dict) and any(word.startswith("$") for word in value):
+        return all(operator(word, one, name, metadata) for word, one in value.items())
+    return name in metadata and contained(metadata[name], value)
+
+
+def operator(word: str, value: Any, name: str, metadata: dict[str, Any]) -> bool:
+    def equal(one: Any) -> bool:
+        return name in metadata and contained(metadata[name], one)
+
+    if word in ("$eq", "$ne"):
+        return equal(value) == (word == "$eq")
+    if word in ("$in", "$nin"):
+        return any(map(equal, value)) == (word == "$in")
+    found = metadata.get(name)
+    kinds = (str,) if isinstance(value, str) else (int, float)
+    return isinstance(found, kinds) and not isinstance(found, bool) and COMPARED[word](found, value)
+
+
+@pytest.fixture
+async def connection(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
+    """One connection for all examples of a test."""
+    async with pool.acquire() as connection:
+        yield connection
+
+
+async def let_through(connection: Connection, wanted: Any, metadata: list[dict[str, Any]]) -> list[bool]:
+    """What Postgres says to a filter, for each metadata."""
+    condition = condition_of(wanted)
+    assert FIRST == 3
+    rows = await connection.fetch(
+        f"select coalesce({condition.sql}, false) as found from unnest($1::jsonb[]) with ordinality d (metadata, at)"
+        " where $2::int = 0 order by at",
+        metadata, 0, *condition.values,
+    )  # fmt: skip
+    return [row["found"] for row in rows]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(wanted=FILTERS, metadata=st.lists(METADATA, min_size=1, max_size=6))
+async def test_a_filter_means_what_it_says(
+    connection: Connection, wanted: dict[str, Any], metadata: list[dict[str, Any]]
+) -> None:
+    assert await let_through(connection, wanted, metadata) == [holds(wanted, one) for one in metadata]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(wanted=ANYTHING)
+async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(connection: Connection, wanted: Any) -> None:
+    try:
+        condition = condition_of(wanted)
+    except Unprocessable:
+        return
+    assert PIECES.sub("", condition.sql) == ""
+    assert await let_through(connection, wanted, [{"a": 1}]) in ([True], [False])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "wanted", "found"),
+    [
+        ({"year": 2020}, {"year": {"$gte": 2020, "$lt": 2021}}, True),
+        ({"year": "2020"}, {"year": {"$gte": 2020}}, False),
+        ({"year": 2020}, {"year": "2020"}, False),
+        ({"year": 2020.0}, {"year": 2020}, True),
+        ({"draft": True}, {"draft": 1}, False),
+        ({"a": None}, {"a": None}, True),
+        ({}, {"a": None}, False),
+        ({}, {"a": {"$ne": 1}}, True),
+        ({}, {"a": {"$nin": [1]}}, True),
+        ({}, {"$not": {"a": {"$gt": 1}}}, True),
+        ({"tags": ["a", "b"]}, {"tags": ["b"]}, True),
+        ({"tags": ["a", "b"]}, {"tags": {"$in": [["c"], ["a"]]}}, True),
+        ({"by": {"name": "x", "at": 1}}, {"by": {"name": "x"}}, True),
+        ({"a": 1}, {"a": {"$in": []}}, False),
+        ({"a": 1}, {"a": {"$nin": []}}, True),
+        ({"a": 1}, {}, True),
+        ({"a'; drop table x; --": 1}, {"a'; drop table x; --": 1}, True),
+        ({"n": 10**299}, {"n": {"$gt": 10**298}}, True),
+    ],
+)
+async def test_examples(connection: Connection, metadata: dict[str, Any], wanted: Any, found: bool) -> None:
+    assert await let_through(connection, wanted, [metadata]) == [found]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A filter that deep."""
+    wanted: dict[str, Any] = {"a": 1}
+    for _ in range(depth):
+        wanted = {"$not": wanted}
+    return wanted
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        5, "x", [], True, {"$and": []}, {"$or": {}}, {"$not": []}, {"$and": [1]}, {"$where": "1=1"}, {"a": {"$regex": "x"}},
+        {"a": {"$in": 5}}, {"a": {"$in": [1] * 201}}, {"a": {"$gt": None}}, {"a": {"$gt": True}}, {"a": {"$gt": []}},
+        {"a": {"$gt": 1, "b": 2}}, {"a": {"b": {"$gt": 1}}}, {"a\0": 1}, {"a": "\0"}, {"a": {"b": "\0"}}, {"a": {"\0": 1}},
+        {"a" * 201: 1}, {"a": "x" * 2001}, {"a": [0] * 201}, {"a": 10**300}, {"a": [[[[[[1]]]]]]}, {"\ud800": 1}, {"a": "\ud800"},
+        nested(100), {str(at): at for at in range(MOST_CONDITIONS + 1)}, {"$or": [{"a": at} for at in range(1000)]},
+        {"$and": [{}] * 1000}, {"a": {"$in": ["\0"]}}, {"$eq": 1},
+    ],
+    ids=lambda wrong: ascii(wrong)[:40],
+)  # fmt: skip
+def test_what_is_no_filter_is_refused_by_name(wrong: Any) -> None:
+    with pytest.raises(Unprocessable) as raised:
+        condition_of(wrong)
+    assert (raised.value.field or "").startswith("filter")
+
+
+async def test_the_largest_filter_that_is_taken_runs(connection: Connection) -> None:
+    choices = [{"x": {"y": [at]}} for at in range(200)]
+    wanted = {"$or": [{f"field{at}": {"$in": choices}} for at in range(20)]}
+    assert await let_through(connection, wanted, [{"field19": {"x": {"y": [199]}}}]) == [True]
