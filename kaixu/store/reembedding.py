@@ -174,6 +174,19 @@ async def lease_again(db: Connection, work_id: int, *, lease_s: int, wait_s: flo
     )
 
 
+async def keep(db: Connection, work_id: int, *, lease_s: int) -> None:
+    """Whoever works on it is alive."""
+    await db.execute(
+        """
+        update kaixu.reembedding
+           set leased_until = greatest(leased_until, clock_timestamp() + make_interval(secs => $2::float8))
+         where id = $1 and state = 'running' and leased_until > clock_timestamp()
+        """,
+        work_id,
+        lease_s,
+    )
+
+
 async def finish(db: Connection, work_id: int) -> bool:
     """Let the copy take its place, if it is whole."""
     done = await FINISHED.one(db, work_id)

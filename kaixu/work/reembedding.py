@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -13,18 +14,19 @@ from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.collections.ingest import Ingested, Room, write
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
-from kaixu.plugin.errors import KaixuError, ModelMismatch
+from kaixu.plugin.errors import DatabaseAway, KaixuError, ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store import reembedding as store
 from kaixu.store.documents import Piece
 from kaixu.store.pool import database
+from kaixu.store.query import Connection
 from kaixu.store.reembedding import CopyOf, Work
 from kaixu.store.vectors import packed
 
 log = logging.getLogger(__name__)
 
-#: How long nobody else takes the work up after who did was last heard of; longer than any batch may take.
-LEASE_S = 660
+#: How long nobody else takes the work up after who did was last heard of.
+LEASE_S = 60
 PIECES_AT_ONCE = 256
 
 #: After so many failures in a row it is given up; until then it waits longer each time.
@@ -33,6 +35,11 @@ FIRST_WAIT_S = 2.0
 MOST_WAIT_S = 300.0
 
 AGENT = "re-embedding"
+CHANGED = "the collection has changed meanwhile; begin again"
+
+
+class TakenOver(Exception):
+    """Somebody else works on it."""
 
 
 class Reembedder:
@@ -53,7 +60,19 @@ class Reembedder:
                 work = await store.claim(self.pool, lease_s=LEASE_S)
             if work is None:
                 return
-            await self.go_on(work)
+            renewing = asyncio.get_running_loop().create_task(self.renew(work))
+            try:
+                await self.go_on(work)
+            finally:
+                renewing.cancel()
+                await asyncio.wait([renewing])
+
+    async def renew(self, work: Work) -> None:
+        """Keep the lease for as long as the work goes on: a batch may take as long as its vendor likes."""
+        while True:
+            await asyncio.sleep(LEASE_S / 4)
+            with contextlib.suppress(DatabaseAway), database():
+                await store.keep(self.pool, work.id, lease_s=LEASE_S)
 
     async def go_on(self, work: Work) -> None:
         """Until it is done, or fails for good, or must wait."""
@@ -67,6 +86,8 @@ class Reembedder:
                 return
             try:
                 done = await self.batch(work, copy)
+            except TakenOver:
+                return
             except (KaixuError, Refusal) as raised:
                 error = raised.error if isinstance(raised, Refusal) else raised
                 attempts += 1
@@ -74,7 +95,8 @@ class Reembedder:
                 return
             with database():
                 if done:
-                    await store.finish(self.pool, work.id)
+                    if not await store.finish(self.pool, work.id):
+                        await store.end(self.pool, work.id, "failed", code="COLLECTION_BUSY", message=CHANGED)
                     return
                 attempts = 0
                 await store.lease_again(self.pool, work.id, lease_s=LEASE_S)
@@ -97,16 +119,15 @@ class Reembedder:
                     code="DIMENSIONS_MISMATCH",
                 )
             ticket.units = {"vectors": len(vectors), "stored": len(vectors)}
-            ticket.alongside = partial(
-                write,
-                ticket,
-                work.copy_id,
-                pieces,
-                [packed(one) for one in vectors],
-                self.room(),
-                Ingested(),
-                copy.name,
-            )
+            made, ingested = [packed(one) for one in vectors], Ingested()
+            store_them = partial(write, ticket, work.copy_id, pieces, made, self.room(), ingested, copy.name)
+
+            async def store_once(connection: Connection) -> None:
+                await store_them(connection)
+                if ingested.replaced:  # whoever had the lease before was still at it: that is paid for already
+                    raise TakenOver
+
+            ticket.alongside = store_once
         return False
 
     async def failed(self, work: Work, error: KaixuError, attempts: int) -> None:
@@ -122,7 +143,6 @@ class Reembedder:
                 wait_s = max(float(error.retry_after_s), 0.5)
                 attempts = min(attempts, MOST_ATTEMPTS - 1 if error.status != 429 else 0)
             await store.lease_again(self.pool, work.id, lease_s=LEASE_S, wait_s=wait_s, attempts=attempts)
-        await asyncio.sleep(0)
 
 
 def request_of(deployment: Deployment, copy: CopyOf, pieces: list[Piece]) -> EmbedRequest:

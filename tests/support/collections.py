@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from aiohttp import web
 
+from kaixu.accounts.reconcile import reconcile
 from kaixu.store.query import Connection
-from tests.support.money import customer, virtual_key
+from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import Process
 from tests.vendors.stage import database
 
@@ -273,3 +275,24 @@ def house(server_dsn: str, pristine: str, home: Path, *, count: int = 1, gateway
 async def all_of(them: Iterable[Coroutine[Any, Any, object]]) -> None:
     """Do them at once."""
     await asyncio.gather(*them)
+
+
+async def assert_collections_balance(pool: asyncpg.Pool) -> None:
+    """The books add up, nothing is held, and collections hold what their figures say."""
+    for _ in range(200):  # what runs in the background may be just about to end
+        if not await pool.fetchval("select count(*) from kaixu.reservation"):
+            break
+        await asyncio.sleep(0.05)
+    await assert_books_balance(pool)
+    async with pool.acquire() as connection:
+        assert (await reconcile(connection)).differences == []
+    wrong = await pool.fetch(
+        """
+        select c.id, c.vectors, count(d.doc_id)
+          from kaixu.collection c
+          left join kaixu.document d on d.collection_id = c.id
+         where c.deleted_at is null
+         group by c.id having c.vectors <> count(d.doc_id)
+        """
+    )
+    assert [tuple(row) for row in wrong] == []
