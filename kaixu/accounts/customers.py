@@ -45,6 +45,7 @@ CHANGEABLE: dict[str, Field] = {
     "auto_topup_enabled": Field("auto_topup_enabled", fields.flag, clears=False),
     "auto_topup_threshold_cents": Field("auto_topup_threshold_nusd", fields.cents),
     "auto_topup_amount_cents": Field("auto_topup_amount_nusd", fields.cents),
+    "max_vectors": Field("max_vectors", lambda value, name: fields.bounded(value, name, fields.MOST_VECTORS)),
 }
 
 
@@ -71,6 +72,7 @@ async def create_customer(
         "auto_topup_enabled": False,
         "auto_topup_threshold_nusd": None,
         "auto_topup_amount_nusd": None,
+        "max_vectors": None,
     }
     settings = CustomerSettings(**{"monthly_cap_nusd": default_cap_nusd} | blank | values)
     with database():

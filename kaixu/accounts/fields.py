@@ -12,12 +12,14 @@ from datetime import date
 import msgspec
 
 from kaixu.config.mistakes import did_you_mean
+from kaixu.config.names import plain_name
 from kaixu.config.price import nusd_of_cents
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 MOST_CENTS = 1_000_000_000
 MOST_CALLS = 10_000_000
 MOST_DEVICES = 100_000
+MOST_VECTORS = 10**12
 MOST_LISTED = 200
 MOST_MODELS = 1000
 MOST_NAME = 200
@@ -164,6 +166,13 @@ def providers(value: object, field: str) -> list[str] | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     return list(dict.fromkeys(name.lower() for name in names(value, field, MOST_LISTED)))
+
+
+def collections(value: object, field: str) -> list[str] | None:
+    """The collections that a key may use, as they are called. None (null, blank text) lets it use all, [] none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    return list(dict.fromkeys(plain_name(name) for name in names(value, field, MOST_MODELS)))
 
 
 def models(value: object, field: str) -> dict[str, list[str]] | None:

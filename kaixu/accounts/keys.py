@@ -46,6 +46,7 @@ CHANGEABLE: dict[str, Field] = {
     "require_install_id": Field("require_install_id", fields.flag),
     "allowed_providers": Field("allowed_providers", fields.providers),
     "allowed_models": Field("allowed_models", fields.models),
+    "allowed_collections": Field("allowed_collections", fields.collections),
 }
 
 #: What a role lets a key do was decided when the key was made: a new role is a new key.
@@ -61,6 +62,7 @@ BLANK: dict[str, Any] = {
     "require_install_id": None,
     "allowed_providers": None,
     "allowed_models": None,
+    "allowed_collections": None,
 }
 
 

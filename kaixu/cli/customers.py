@@ -19,7 +19,7 @@ from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
 MOST_LISTED = 1000
 
 #: What `none` takes away. A customer always has a cap: 0 refuses every call.
-CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models"})
+CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors"})
 
 commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
 
@@ -41,6 +41,7 @@ def record(row: store.Customer) -> dict[str, Any]:
         "install_id_required": row.require_install_id,
         "allowed_providers": row.allowed_providers,
         "allowed_models": row.allowed_models,
+        "max_vectors": row.max_vectors,
     }
     if isinstance(row, store.ListedCustomer):
         shown |= {
@@ -100,6 +101,9 @@ def change(
     require_install_id: bool = typer.Option(None, help="Whether every call must name its device."),
     providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' or none: all."),
     models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all.'),
+    max_vectors: str = typer.Option(
+        None, metavar="N|none", help="Vectors in all collections together; none: the gateway's `max_vectors`."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; the next call goes by it. `none` takes a limit away."""
@@ -111,6 +115,7 @@ def change(
         "require_install_id": require_install_id,
         "allowed_providers": providers,
         "allowed_models": models,
+        "max_vectors": max_vectors,
     }
     print_record(record(changed(customer, given_fields(given, clearable=CLEARABLE))), as_json=as_json)
 

@@ -10,7 +10,7 @@ import typer
 
 from kaixu import __version__
 from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
-from kaixu.store import state
+from kaixu.store import state, vector_index
 from kaixu.store.migrate import MigrationError
 from kaixu.store.partitions import month_after
 
@@ -61,6 +61,14 @@ def secrets_row(given: Settings) -> Row:
     return row("secrets", private, f"kept in {kept}" if private else f"others can read {kept}: chmod 600 it")
 
 
+def pgvector_row(version: str | None) -> Row:
+    """Whether there is one, and one that searches by filters, too."""
+    if version is None:
+        return row("pgvector", False, "not installed on the server: install pgvector 0.8 or newer")
+    old = tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (0, 8)
+    return row("pgvector", not old, f"{version}: too old, 0.8 is needed" if old else version)
+
+
 async def examine(session: Session) -> list[Row]:
     """The database's rows."""
     async with session.pool.acquire() as connection:
@@ -73,7 +81,7 @@ async def examine(session: Session) -> list[Row]:
             row(
                 "postgres", server.version_number >= 150000, f"{server.version} ({kind}), {server.size_bytes >> 20} MiB"
             ),
-            row("pgvector", vector is not None, vector or "not installed on the server", bad="off"),
+            pgvector_row(vector),
             row("durability", durable, "settled money survives a power cut" if durable else "fsync is off"),
             row("clock", skew_s <= MOST_SKEW_S, f"{skew_s:.1f} s from the database's"),
         ]
@@ -88,7 +96,30 @@ async def examine(session: Session) -> list[Row]:
         overdue = (holds.oldest_expired_s or 0) > OVERDUE_S
         detail = f"{holds.running} in flight, {holds.expired} expired"
         rows.append(row("reservations", not overdue, f"{detail}; a running gateway ends them" if overdue else detail))
-        return [*rows, *partition_rows(await state.partitions(connection), await state.strays(connection))]
+        rows += partition_rows(await state.partitions(connection), await state.strays(connection))
+        found = await vector_index.overview(connection)
+        return [*rows, collections_row(found), *index_rows(await vector_index.large(connection))]
+
+
+def collections_row(found: vector_index.Overview) -> Row:
+    """How many there are, and how they are searched."""
+    told = f"{found.collections} with {found.vectors:,} vectors; {found.indexed} searched by an index"
+    if found.waiting:
+        told += f", {found.waiting} waiting for one"
+    if found.deleted:
+        told += f"; {found.deleted} deleted, being removed"
+    return row("collections", True, told)
+
+
+def index_rows(found: list[vector_index.Large]) -> Iterator[Row]:
+    """The large ones, each with its indexes."""
+    for one in found:
+        names = ", ".join(f"{index.name} {index.size_bytes >> 20} MiB" for index in one.indexes)
+        state_of = "indexed" if one.index_state == "ready" else "exact search until its index is built"
+        told = f"{one.vectors:,} x {one.dimensions}, {state_of}" + (f" ({names})" if names else "")
+        yield row(
+            f"collection {one.customer_id}/{one.name}", all(index.is_valid for index in one.indexes), told, bad="off"
+        )
 
 
 def partition_rows(names: list[str], strays: int) -> Iterator[Row]:

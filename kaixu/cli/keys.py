@@ -20,7 +20,15 @@ MOST_LISTED = 1000
 
 #: What `none` takes away: then the customer's limit is the key's, or the gateway's default.
 CLEARABLE = frozenset(
-    {"monthly_cap_cents", "rpm_limit", "rpd_limit", "max_devices", "allowed_providers", "allowed_models"}
+    {
+        "monthly_cap_cents",
+        "rpm_limit",
+        "rpd_limit",
+        "max_devices",
+        "allowed_providers",
+        "allowed_models",
+        "allowed_collections",
+    }
 )
 
 commands = typer.Typer(no_args_is_help=True, help="Virtual keys: list, create, change, rotate, revoke, unrevoke.")
@@ -46,6 +54,7 @@ def record(row: store.Key) -> dict[str, Any]:
         "install_id_required": row.require_install_id,
         "allowed_providers": row.allowed_providers,
         "allowed_models": row.allowed_models,
+        "allowed_collections": row.allowed_collections,
     }
     if isinstance(row, store.ListedKey):
         shown |= {"spent_usd": usd(row.spent_nusd), "held_usd": usd(row.held_nusd)}
@@ -61,6 +70,7 @@ def fields(
     require_install_id: bool | None,
     providers: str | None,
     models: str | None,
+    collections: str | None,
 ) -> dict[str, Any]:
     """The wire fields of what was given."""
     given = {
@@ -72,6 +82,7 @@ def fields(
         "require_install_id": require_install_id,
         "allowed_providers": providers,
         "allowed_models": models,
+        "allowed_collections": collections,
     }
     return given_fields(given, clearable=CLEARABLE)
 
@@ -87,6 +98,8 @@ Seats = typer.Option(None, metavar="N|none", help="Device seats; 0: no limit; no
 Require = typer.Option(None, help="Whether every call must name its device.")
 Providers = typer.Option(None, help="Allowed providers, comma-separated; narrows the customer's; none: no narrowing.")
 Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: no narrowing.')
+
+Collections = typer.Option(None, help="The collections it may use, comma-separated; none: all of the customer's.")
 
 
 @commands.command("list", epilog=example("keys list ada@example.com"))
@@ -116,10 +129,13 @@ def create(
     require_install_id: bool = Require,
     providers: str = Providers,
     models: str = Models,
+    collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
     """Create a key. It is printed once and kept nowhere."""
-    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models) | {"role": role}
+    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
+        "role": role
+    }
 
     async def work(session: Session) -> rules.MadeKey:
         found = await find_customer(session.pool, customer)
@@ -145,10 +161,11 @@ def change(
     ),
     providers: str = Providers,
     models: str = Models,
+    collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; the next call goes by it. `none` takes a limit away."""
-    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models)
+    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
     if install_id_as_customer:
         given["require_install_id"] = None
     print_record(record(changed(key_id, given)), as_json=as_json)

@@ -33,6 +33,9 @@ CANDIDATES = 50
 #: So many characters of a question are looked for word by word; all of it, by its meaning.
 MOST_WORDS = 8_000
 
+#: So many characters of whole documents are shown in one reply.
+MOST_PARENT_TEXT = 8_000_000
+
 #: How many chunks are looked at for each document, where documents are asked for.
 CHUNKS_A_DOCUMENT = 4
 
@@ -51,7 +54,10 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks, where two lists were joined."""
+    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks, where two lists were joined.
+
+    `whole`: the text is that of the whole document, not of the chunk.
+    """
 
     doc_id: str
     chunk: int
@@ -60,6 +66,7 @@ class Hit(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
     score: float
     fused: float | None = None
+    whole: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -190,4 +197,10 @@ async def parents(pool: asyncpg.Pool, collection: Collection, hits: list[Hit], m
     texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in wanted}
     for chunk in await chunks_of(pool, collection.id, wanted):
         texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
-    return [msgspec.structs.replace(best[doc_id], text=joined(texts[doc_id])) for doc_id in wanted]
+    found, room = [], MOST_PARENT_TEXT
+    for doc_id in wanted:
+        whole = joined(texts[doc_id])
+        room -= len(whole)
+        # What does not fit into a reply any more is shown by its best chunk.
+        found.append(best[doc_id] if room < 0 else msgspec.structs.replace(best[doc_id], text=whole, whole=True))
+    return found

@@ -15,6 +15,7 @@ from .address import client_address
 from .admin.access import OperatorBlueprint, insist_on_operator
 from .admin.customers import customer_routes
 from .admin.devices import device_routes
+from .admin.embed_usage import embed_usage_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes, session_check_routes
 from .admin.topup import topup_routes
@@ -168,6 +169,7 @@ def create_app(core: Core) -> Application:
         customer_routes,
         key_routes,
         usage_routes,
+        embed_usage_routes,
         topup_routes,
         device_routes,
         model_routes,

@@ -209,8 +209,10 @@ class Gate:
                 answer = await lane.embed(msgspec.structs.replace(request, inputs=inputs), ticket.wire)
                 checked(answer.vectors, len(inputs))
                 done(answer.usage)
-                return answer.vectors if request.dimensions is None else of_unit_length(answer.vectors)
+                return of_unit_length(answer.vectors) if shortened else answer.vectors
 
+        deployment = ticket.deployment
+        shortened = deployment is not None and request.dimensions not in (None, deployment.dimensions)
         parts = batches(lane, request)
         async with limited(ticket):
             if len(parts) == 1:

@@ -25,6 +25,7 @@ class CustomerSettings(msgspec.Struct, frozen=True):
     auto_topup_enabled: bool
     auto_topup_threshold_nusd: int | None
     auto_topup_amount_nusd: int | None
+    max_vectors: int | None
 
 
 class Customer(CustomerSettings, frozen=True):
@@ -50,7 +51,7 @@ CUSTOMERS = Query(
     """
     select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
            c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
-           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.id, c.stripe_subscription_id,
+           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.id, c.stripe_subscription_id,
            c.stripe_current_period_end, c.created_at,
            (select count(*)
               from kaixu.virtual_key k
@@ -72,7 +73,7 @@ CUSTOMER = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
            stripe_current_period_end, created_at
       from kaixu.customer
      where id = $1
@@ -85,7 +86,7 @@ LOCKED_CUSTOMER = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
            stripe_current_period_end, created_at
       from kaixu.customer
      where id = $1
@@ -98,7 +99,7 @@ CUSTOMER_OF_EMAIL = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
            stripe_current_period_end, created_at
       from kaixu.customer
      where lower(email) = lower($1)
@@ -110,11 +111,11 @@ NEW_CUSTOMER = Query(
     """
     insert into kaixu.customer (email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key,
                                 require_install_id, allowed_providers, allowed_models, stripe_customer_id,
-                                auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                                auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
               allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
               stripe_current_period_end, created_at
     """,
 )
@@ -125,11 +126,11 @@ CHANGED_CUSTOMER = Query(
     update kaixu.customer
        set email = $2, plan_name = $3, monthly_cap_nusd = $4, is_active = $5, max_devices_per_key = $6,
            require_install_id = $7, allowed_providers = $8, allowed_models = $9, stripe_customer_id = $10,
-           auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13
+           auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13, max_vectors = $14
      where id = $1
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
               allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, id, stripe_subscription_id,
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
               stripe_current_period_end, created_at
     """,
 )

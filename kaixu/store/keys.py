@@ -22,6 +22,7 @@ class KeySettings(msgspec.Struct, frozen=True):
     require_install_id: bool | None
     allowed_providers: list[str] | None
     allowed_models: dict[str, list[str]] | None
+    allowed_collections: list[str] | None
 
 
 class Key(KeySettings, frozen=True):
@@ -56,7 +57,8 @@ KEYS = Query(
     ListedKey,
     """
     select k.label, k.role, k.monthly_cap_nusd, k.rpm_limit, k.rpd_limit, k.max_devices, k.require_install_id,
-           k.allowed_providers, k.allowed_models, k.id, k.chain_id, k.customer_id, k.key_last4, k.created_at,
+           k.allowed_providers, k.allowed_models, k.allowed_collections, k.id, k.chain_id, k.customer_id,
+           k.key_last4, k.created_at,
            k.revoked_at, coalesce(m.spent_nusd, 0) as spent_nusd, coalesce(m.held_nusd, 0) as held_nusd
       from kaixu.virtual_key k
       left join kaixu.key_month m
@@ -72,7 +74,8 @@ KEY = Query(
     Key,
     """
     select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-           allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+           allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
+           created_at, revoked_at
       from kaixu.virtual_key
      where id = $1
     """,
@@ -82,7 +85,8 @@ OLDEST_LIVING_KEY = Query(
     Key,
     """
     select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-           allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+           allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
+           created_at, revoked_at
       from kaixu.virtual_key
      where customer_id = $1 and revoked_at is null
      order by id
@@ -96,11 +100,12 @@ NEW_KEY = Query(
     with numbered as (select nextval(pg_get_serial_sequence('kaixu.virtual_key', 'id')) as id)
     insert into kaixu.virtual_key (id, chain_id, customer_id, key_hash, key_last4, label, role,
                                    monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-                                   allowed_providers, allowed_models)
-    select n.id, coalesce($1, n.id), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+                                   allowed_providers, allowed_models, allowed_collections)
+    select n.id, coalesce($1, n.id), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
       from numbered n
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-              allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+              allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
+              created_at, revoked_at
     """,
 )
 
@@ -109,10 +114,11 @@ CHANGED_KEY = Query(
     """
     update kaixu.virtual_key
        set label = $2, role = $3, monthly_cap_nusd = $4, rpm_limit = $5, rpd_limit = $6, max_devices = $7,
-           require_install_id = $8, allowed_providers = $9, allowed_models = $10
+           require_install_id = $8, allowed_providers = $9, allowed_models = $10, allowed_collections = $11
      where id = $1
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-              allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+              allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
+              created_at, revoked_at
     """,
 )
 
@@ -126,7 +132,8 @@ REVOKED_KEY = Query(
        and ($2 or not exists (select from kaixu.virtual_key younger
                                where younger.chain_id = kaixu.virtual_key.chain_id and younger.id > $1))
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-              allowed_providers, allowed_models, id, chain_id, customer_id, key_last4, created_at, revoked_at
+              allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
+              created_at, revoked_at
     """,
 )
 

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from kaixu.assets import asset
 
 from .query import Session
@@ -93,6 +95,20 @@ async def pending(connection: Session, steps: list[Step]) -> list[Step]:
     return needed
 
 
+async def applied(connection: Session, step: Step) -> None:
+    """Run one file. Raises `MigrationError` where Postgres has no pgvector, or does not let us switch it on."""
+    try:
+        await connection.execute(step.sql)
+    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError, asyncpg.InsufficientPrivilegeError) as error:
+        if "extension" not in str(error) and "vector" not in str(error):
+            raise
+        raise MigrationError(
+            "this Postgres has no pgvector, or lets us not switch it on: install the package of its version "
+            "(Debian: postgresql-NN-pgvector, 0.8 or newer), and run `create extension vector` in this database "
+            "as a superuser if need be"
+        ) from error
+
+
 async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
     """Apply what is missing, all of it in one transaction; return the names applied (or, dry, needed).
 
@@ -115,7 +131,7 @@ async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
                     step.name,
                     step.sha256,
                 )
-                await connection.execute(step.sql)
+                await applied(connection, step)
             await connection.execute(
                 """
                 insert into kaixu.migration as m (owner, name, sha256) values ($1, $2, $3)

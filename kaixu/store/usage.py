@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -40,7 +41,7 @@ class KeyUsage(msgspec.Struct, frozen=True):
 
 
 class UsageEvent(msgspec.Struct, frozen=True):
-    """One call as it was billed."""
+    """One call as it was billed; `units` is what it counted besides tokens, for example vectors."""
 
     id: int
     ticket: UUID
@@ -59,6 +60,7 @@ class UsageEvent(msgspec.Struct, frozen=True):
     cached_input_tokens: int
     cache_write_tokens: int
     reasoning_tokens: int
+    units: dict[str, Any] | None
     usage_source: str
     end_reason: str
     install_id: str | None
@@ -107,7 +109,7 @@ EVENTS = Query(
     """
     select id, ticket, month, customer_id, key_id, book, operation, provider, model, price_id, cost_nusd,
            vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
-           reasoning_tokens, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
+           reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
            created_at
       from kaixu.usage_event
      where customer_id = $1 and month = $2 and book = $3
@@ -122,8 +124,8 @@ PRICED = Query(
     """
     select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
            e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
-           e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.usage_source, e.end_reason,
-           e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
+           e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
+           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
            p.created_at as priced_at,
            coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd
       from kaixu.usage_event e

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncpg
 import msgspec
 
-from .pool import database
 from .query import Connection, Query
 from .search import EXACT_NUMBERS, MOST_INDEXED, ROW_NUMBERS, indexed_form
 
 #: How carefully a graph is built: 100 instead of pgvector's 64 takes a third longer and finds as much with less search.
 EF_CONSTRUCTION = 100
+
+#: How many collections an operator is shown.
+MOST_SHOWN = 50
 
 #: A build takes as long as it takes.
 BUILD_S = 24 * 3600.0
@@ -40,6 +42,23 @@ class IndexRow(msgspec.Struct, frozen=True):
     name: str
     is_valid: bool
     size_bytes: int
+
+
+class LargeRow(msgspec.Struct, frozen=True):
+    """A collection that is, or should be, searched by an index."""
+
+    id: int
+    customer_id: int
+    name: str
+    dimensions: int
+    vectors: int
+    index_state: str
+
+
+class Large(LargeRow, frozen=True):
+    """The same, with its indexes."""
+
+    indexes: list[IndexRow]
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -91,6 +110,18 @@ OVERVIEW = Query(
                               and vectors * (dimensions + $2::integer) >= $1::bigint) as waiting,
            count(*) filter (where deleted_at is not null) as deleted
       from kaixu.collection
+    """,
+)
+
+
+LARGE = Query(
+    LargeRow,
+    """
+    select id, customer_id, name, dimensions, vectors, index_state
+      from kaixu.collection
+     where deleted_at is null and (index_state = 'ready' or vectors * (dimensions + $2::integer) >= $1::bigint)
+     order by vectors desc, id
+     limit $3
     """,
 )
 
@@ -171,9 +202,25 @@ async def part_of(db: Connection, collection_id: int) -> str | None:
     return part
 
 
-async def overview(pool: asyncpg.Pool) -> Overview:
-    """How the collections are searched. Raises `DatabaseAway`."""
-    with database():
-        found = await OVERVIEW.one(pool, EXACT_NUMBERS, ROW_NUMBERS, MOST_INDEXED)
+async def overview(db: Connection) -> Overview:
+    """How the collections are searched."""
+    found = await OVERVIEW.one(db, EXACT_NUMBERS, ROW_NUMBERS, MOST_INDEXED)
     assert found is not None
     return found
+
+
+async def large(db: Connection) -> list[Large]:
+    """The largest collections, each with its indexes."""
+    rows = await LARGE.all(db, EXACT_NUMBERS, ROW_NUMBERS, MOST_SHOWN)
+    return [
+        Large(
+            one.id,
+            one.customer_id,
+            one.name,
+            one.dimensions,
+            one.vectors,
+            one.index_state,
+            await indexes_of(db, one.id),
+        )
+        for one in rows
+    ]

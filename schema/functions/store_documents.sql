@@ -1,6 +1,7 @@
 -- store_documents: put documents, or the chunks of documents, with their vectors into a collection.
 --
--- Parallel arrays, one element a vector; the rows of every p_doc_id that was there before are replaced, all chunks of it.
+-- Parallel arrays, one element a vector. A document whose first chunk is among them replaces what was there under its
+-- id, all chunks of it; without its first chunk it goes on with what is there (a long one may come in several calls).
 -- Returns how many vectors were stored and how many were there under these ids before, or why not. Whatever is
 -- refused here was let in by open_collection and has changed since.
 -- Lock: the collection's row, so that two calls with the same ids write one after the other; then, shortly, the
@@ -42,7 +43,11 @@ begin
     end if;
 
     delete from kaixu.document d
-     where d.collection_id = p_collection_id and d.doc_id = any (p_doc_id);
+     using (select a.doc_id, bool_or(a.chunk = 0) as is_whole, array_agg(a.chunk) as chunks
+              from unnest(p_doc_id, p_chunk) a (doc_id, chunk)
+             group by a.doc_id) given
+     where d.collection_id = p_collection_id and d.doc_id = given.doc_id
+       and (given.is_whole or d.chunk = any (given.chunks));
     get diagnostics replaced = row_count;
 
     insert into kaixu.document (collection_id, doc_id, chunk, starts_at, customer_id, body, metadata, embedding, words)

@@ -61,6 +61,7 @@ def customer_reply(row: Customer) -> dict[str, Any]:
         "auto_topup_enabled": row.auto_topup_enabled,
         "auto_topup_threshold_cents": cents_or_none(row.auto_topup_threshold_nusd),
         "auto_topup_amount_cents": cents_or_none(row.auto_topup_amount_nusd),
+        "max_vectors": row.max_vectors,
         "created_at": instant(row.created_at),
     }
 
@@ -91,6 +92,7 @@ def key_reply(row: Key) -> dict[str, Any]:
         "require_install_id": row.require_install_id,
         "allowed_providers": row.allowed_providers,
         "allowed_models": row.allowed_models,
+        "allowed_collections": row.allowed_collections,
         "created_at": instant(row.created_at),
         "revoked_at": instant(row.revoked_at),
     }
@@ -178,6 +180,7 @@ def event_reply(row: UsageEvent) -> dict[str, Any]:
         "cached_input_tokens": row.cached_input_tokens,
         "cache_write_tokens": row.cache_write_tokens,
         "reasoning_tokens": row.reasoning_tokens,
+        "units": row.units,
         "cost_cents": cents_of_nusd(row.cost_nusd),
         "cost_usd": usd(row.cost_nusd),
         "vendor_cost_usd": usd(row.vendor_cost_nusd),

@@ -10,6 +10,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Asked, Catalog
 from kaixu.collections.filters import storable
+from kaixu.config.names import plain_name
 from kaixu.http.chat_body import names_in
 from kaixu.http.fields import Fields
 from kaixu.plugin.errors import Invalid, TooLarge, Unprocessable
@@ -24,7 +25,6 @@ MOST_NUMBERS = 16_000
 #: Between these, and zero, are a vector's numbers: their squares, added up, are still 32-bit floats.
 LEAST_NUMBER, MOST_NUMBER = 1e-15, 1e15
 
-UNNAMED = re.compile(r"[^A-Za-z0-9._-]")
 LANGUAGE = re.compile(r"[a-z_]{1,40}")
 
 #: A NUL as JSON writes it; behind another backslash it is six characters like any.
@@ -46,7 +46,7 @@ def collection_name(value: Any, field: str = "collection") -> str:
         raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
     if not isinstance(value, str):
         raise Unprocessable(f"`{field}` must be text", field=field)
-    name = UNNAMED.sub("-", value.strip())
+    name = plain_name(value)
     if not name:
         raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
     if len(name) > MOST_NAME:

@@ -21,7 +21,7 @@ from .access import key_or_operator, visitor_of
 from .bill import money
 from .fields import collection_name, text_of, vector_of
 
-MOST_RESULTS = 100
+MOST_RESULTS, MOST_PARENTS = 100, 20
 DEFAULT_RESULTS = 8
 
 
@@ -58,15 +58,17 @@ def question_of(body: dict[str, Any]) -> Question:
     hybrid = fields.flag("hybrid") or False
     if hybrid and text is None:
         raise Unprocessable("`hybrid` looks for words, too", hint="Send `query`.", field="hybrid")
+    parent = fields.flag("parent") or False
+    most = MOST_PARENTS if parent else MOST_RESULTS
     return Question(
         collection=name,
         text=text,
         vector=vector,
-        top_k=fields.whole("top_k", 1, MOST_RESULTS) or fields.whole("topK", 1, MOST_RESULTS) or DEFAULT_RESULTS,
+        top_k=fields.whole("top_k", 1, most) or fields.whole("topK", 1, most) or DEFAULT_RESULTS,
         threshold=fields.number("threshold", -1, 1),
         condition=condition_of(fields.take("filter")),
         hybrid=hybrid,
-        parent=fields.flag("parent") or False,
+        parent=parent,
     )
 
 
@@ -99,6 +101,8 @@ def hit_reply(rank: int, hit: Hit) -> dict[str, Any]:
         "text": hit.text,
         "metadata": hit.metadata,
     }
+    if hit.whole:
+        reply["whole"] = True
     if hit.fused is not None:
         reply["fused_score"] = hit.fused
     return reply
