@@ -11,7 +11,7 @@ import typer
 from kaixu import __version__
 from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
 from kaixu.store import state, vector_index
-from kaixu.store.migrate import MigrationError
+from kaixu.store.migrate import OLDEST_VECTOR, MigrationError, is_old
 from kaixu.store.partitions import month_after
 
 from .check import catalog_at
@@ -63,10 +63,10 @@ def secrets_row(given: Settings) -> Row:
 
 def pgvector_row(version: str | None) -> Row:
     """Whether there is one, and one that searches by filters, too."""
+    oldest = ".".join(map(str, OLDEST_VECTOR))
     if version is None:
-        return row("pgvector", False, "not installed on the server: install pgvector 0.8 or newer")
-    old = tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (0, 8)
-    return row("pgvector", not old, f"{version}: too old, 0.8 is needed" if old else version)
+        return row("pgvector", False, f"not installed on the server: install pgvector {oldest} or newer")
+    return row("pgvector", not is_old(version), f"{version}: {oldest} is needed" if is_old(version) else version)
 
 
 async def examine(session: Session) -> list[Row]:
@@ -112,14 +112,33 @@ def collections_row(found: vector_index.Overview) -> Row:
 
 
 def index_rows(found: list[vector_index.Large]) -> Iterator[Row]:
-    """The large ones, each with its indexes."""
+    """The large ones, each with its indexes; for scripts with their figures, too."""
     for one in found:
-        names = ", ".join(f"{index.name} {index.size_bytes >> 20} MiB" for index in one.indexes)
-        state_of = "indexed" if one.index_state == "ready" else "exact search until its index is built"
-        told = f"{one.vectors:,} x {one.dimensions}, {state_of}" + (f" ({names})" if names else "")
-        yield row(
-            f"collection {one.customer_id}/{one.name}", all(index.is_valid for index in one.indexes), told, bad="off"
+        names = ", ".join(
+            f"{index.name} {index.size_bytes >> 20} MiB{'' if index.is_valid else ' INVALID'}" for index in one.indexes
         )
+        search = "indexed" if one.index_state == "ready" else "exact"
+        told = "searched by its indexes" if search == "indexed" else "searched exactly until its indexes are built"
+        if search == "exact" and one.dimensions > MOST_INDEXED:
+            told = f"searched exactly: no index holds more than {MOST_INDEXED} dimensions"
+        good = all(index.is_valid for index in one.indexes)
+        yield row(
+            f"collection {one.id}",
+            good,
+            f"`{one.name}` of customer {one.customer_id}: {one.vectors:,} vectors of {one.dimensions}, {told}"
+            + (f" ({names})" if names else ""),
+            bad="off",  # what is half built is built anew
+        ) | {
+            "collection": {
+                "id": one.id,
+                "customer_id": one.customer_id,
+                "name": one.name,
+                "vectors": one.vectors,
+                "dimensions": one.dimensions,
+                "search": search,
+                "indexes": one.indexes,
+            }
+        }
 
 
 def partition_rows(names: list[str], strays: int) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from .query import Session
 
 #: One runner at a time, over all replicas: "kaixu" in ASCII.
 LOCK = 0x6B61697875
+
+#: The pgvector that searches by index and filter together: it goes on until it has found enough.
+OLDEST_VECTOR = (0, 8)
 
 BOOTSTRAP = """
 create schema if not exists kaixu;
@@ -95,29 +99,50 @@ async def pending(connection: Session, steps: list[Step]) -> list[Step]:
     return needed
 
 
-async def applied(connection: Session, step: Step) -> None:
-    """Run one file. Raises `MigrationError` where Postgres has no pgvector, or does not let us switch it on."""
-    try:
-        await connection.execute(step.sql)
-    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError, asyncpg.InsufficientPrivilegeError) as error:
-        if "extension" not in str(error) and "vector" not in str(error):
-            raise
+def is_old(version: str) -> bool:
+    """Whether a pgvector is too old: before 0.8 an index searched with a filter may find less than there is."""
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+    return tuple(numbers) < OLDEST_VECTOR
+
+
+async def provide_vector(connection: Session, *, dry_run: bool) -> None:
+    """Switch pgvector on in this database. Raises `MigrationError` where it is missing, too old or not ours to switch on."""
+    major = await connection.fetchval("select current_setting('server_version_num')::integer / 10000")
+    available = await connection.fetchval("select default_version from pg_available_extensions where name = 'vector'")
+    installed = await connection.fetchval("select extversion from pg_extension where extname = 'vector'")
+    needed = ".".join(map(str, OLDEST_VECTOR))
+    package = f"pgvector {needed} or newer (Debian, Ubuntu: postgresql-{major}-pgvector)"
+    if installed is None and available is None:
+        raise MigrationError(f"this Postgres has no pgvector: install {package} on its server")
+    if installed is not None and is_old(installed):
         raise MigrationError(
-            "this Postgres has no pgvector, or lets us not switch it on: install the package of its version "
-            "(Debian: postgresql-NN-pgvector, 0.8 or newer), and run `create extension vector` in this database "
-            "as a superuser if need be"
-        ) from error
+            f"this database has pgvector {installed}: install {package} on its server, "
+            "then run `alter extension vector update` in the database"
+        )
+    if installed is None and is_old(available):
+        raise MigrationError(f"this Postgres has pgvector {available}: install {package} on its server")
+    if installed is not None or dry_run:
+        return
+    try:
+        await connection.execute("create extension if not exists vector")
+    except asyncpg.InsufficientPrivilegeError:
+        raise MigrationError(
+            "this user may not switch on pgvector: have a superuser run `create extension vector` in the database"
+        ) from None
 
 
 async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
     """Apply what is missing, all of it in one transaction; return the names applied (or, dry, needed).
 
     Safe to call from any number of replicas at once: an advisory lock lets one at a time through.
+    Raises `MigrationError`.
     """
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(BOOTSTRAP)
         needed = await pending(connection, steps_of(asset("schema")))
+        if needed:
+            await provide_vector(connection, dry_run=dry_run)
         if not dry_run and needed:
             # What a function calls may come after it in the alphabet.
             await connection.execute("set local check_function_bodies = off")
@@ -131,7 +156,7 @@ async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
                     step.name,
                     step.sha256,
                 )
-                await applied(connection, step)
+                await connection.execute(step.sql)
             await connection.execute(
                 """
                 insert into kaixu.migration as m (owner, name, sha256) values ($1, $2, $3)

@@ -13,7 +13,7 @@ import pytest
 
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.pool import open_pool
-from tests.support.collections import CONFIG, Embedder
+from tests.support.embedding import CONFIG, Embedder
 from tests.support.money import customer, virtual_key
 from tests.support.process import Process
 

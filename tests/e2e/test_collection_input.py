@@ -13,7 +13,7 @@ import pytest
 from yarl import URL
 
 from kaixu.store.query import Connection
-from tests.support.collections import DIMENSIONS, Account, Answer, House, house
+from tests.support.embedding import DIMENSIONS, Account, Answer, House, house
 from tests.support.money import assert_books_balance
 
 IMPORT = {"import": 1}

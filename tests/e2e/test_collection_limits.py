@@ -10,7 +10,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.support.collections import DIMENSIONS, Account, Answer, House, assert_collections_balance, house
+from tests.support.embedding import DIMENSIONS, Account, Answer, House, assert_collections_balance, house
 from tests.support.money import customer, spent_and_held
 from tests.support.process import SECRETS
 

@@ -10,7 +10,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.support.collections import DIMENSIONS, Account, House, assert_collections_balance, house
+from tests.support.embedding import DIMENSIONS, Account, House, assert_collections_balance, house
 from tests.support.money import spent_and_held
 
 

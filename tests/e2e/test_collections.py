@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.support.collections import DIMENSIONS, Account, Answer, House, house, vector_of
+from tests.support.embedding import DIMENSIONS, Account, Answer, House, house, vector_of
 from tests.support.money import assert_books_balance, spent_and_held
 
 ANIMALS = {

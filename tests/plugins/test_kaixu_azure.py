@@ -123,7 +123,7 @@ async def test_what_is_asked_is_what_openai_would_be_asked() -> None:
             "stream_options": {"include_usage": True},
             "max_completion_tokens": 10,
         },
-        {"model": "our-embedder", "input": ["Hello"], "encoding_format": "float", "dimensions": 256},
+        {"model": "our-embedder", "input": ["Hello"], "encoding_format": "base64", "dimensions": 256},
     ]
 
 
@@ -156,7 +156,7 @@ async def test_azures_own_chunks_are_understood() -> None:
 
 async def test_vectors_come_with_their_usage() -> None:
     embeddings = await lane().embed(EmbedRequest("our-embedder", ("Hello",)), FakeWire(VECTORS))
-    assert embeddings == Embeddings(((1.0,),), Usage(input_tokens=2))
+    assert embeddings == Embeddings(([1.0],), Usage(input_tokens=2))
 
 
 @pytest.mark.parametrize("field", ["data_sources", "web_search_options"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
+from array import array
 from typing import Any
 
 import httpx
@@ -516,25 +519,33 @@ async def test_vectors_come_in_the_order_of_the_inputs() -> None:
     }
     wire = FakeWire(json_answer(answer))
     got = await lane().embed(EmbedRequest("embedder", ("a", "b"), dimensions=2), wire)
-    assert got == Embeddings(((1.0, 0.25), (0.0, 1.5)), Usage(input_tokens=6))
+    assert got == Embeddings(([1.0, 0.25], [0.0, 1.5]), Usage(input_tokens=6))
     assert str(wire.requests[0].url) == "https://api.openai.com/v1/embeddings"
     assert json.loads(wire.requests[0].content) == {
         "model": "embedder",
         "input": ["a", "b"],
-        "encoding_format": "float",
+        "encoding_format": "base64",
         "dimensions": 2,
     }
+
+
+async def test_vectors_come_as_base64_too_and_as_numbers_where_a_vendor_is_asked_for_them() -> None:
+    packed = base64.b64encode(struct.pack("<3f", 0.5, -2, 1e-3)).decode()
+    wire = FakeWire(json_answer({"data": [{"index": 0, "embedding": packed}]}))
+    got = await lane(vector_encoding="float").embed(EmbedRequest("embedder", ("a",)), wire)
+    assert got.vectors == (array("f", [0.5, -2, 1e-3]),)
+    assert json.loads(wire.requests[0].content)["encoding_format"] == "float"
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        json_answer({"data": [{"index": 0, "embedding": [1.0]}]}),
         json_answer({"data": [{"index": 0, "embedding": "AAAA"}] * 2}),
+        json_answer({"data": [{"index": 0, "embedding": "no base64!"}] * 2}),
         json_answer({"error": {"message": SECRET}}),
         Answer(200, {}, [SECRET.encode()]),
     ],
-    ids=["one missing", "not numbers", "error", "nonsense"],
+    ids=["half a number", "not base64", "error", "nonsense"],
 )
 async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(answer: Answer) -> None:
     with pytest.raises(UpstreamError) as caught:
