@@ -11,8 +11,8 @@ from datetime import date
 
 import msgspec
 
+from kaixu.config import names as plain
 from kaixu.config.mistakes import did_you_mean
-from kaixu.config.names import plain_name
 from kaixu.config.price import nusd_of_cents
 from kaixu.plugin.errors import Invalid, Unprocessable
 
@@ -22,6 +22,7 @@ MOST_DEVICES = 100_000
 MOST_VECTORS = 10**12
 MOST_LISTED = 200
 MOST_MODELS = 1000
+MOST_COLLECTIONS = 1000
 MOST_NAME = 200
 MOST_ID = 2**63 - 1
 MOST_INSTALL_ID = 80
@@ -172,7 +173,10 @@ def collections(value: object, field: str) -> list[str] | None:
     """The collections that a key may use, as they are called. None (null, blank text) lets it use all, [] none."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    return list(dict.fromkeys(plain_name(name) for name in names(value, field, MOST_MODELS)))
+    listed = names(value, field, MOST_COLLECTIONS)
+    if any(len(name) > plain.MOST_NAME for name in listed):
+        raise Unprocessable(f"`{field}` names a collection with more than {plain.MOST_NAME} characters", field=field)
+    return list(dict.fromkeys(map(plain.plain_name, listed)))
 
 
 def models(value: object, field: str) -> dict[str, list[str]] | None:

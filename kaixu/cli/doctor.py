@@ -13,6 +13,7 @@ from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
 from kaixu.store import state, vector_index
 from kaixu.store.migrate import OLDEST_VECTOR, MigrationError, is_old
 from kaixu.store.partitions import month_after
+from kaixu.store.search import MOST_INDEXED
 
 from .check import catalog_at
 from .examples import example
@@ -24,6 +25,9 @@ from .session import AsJson, Session, settings, with_database
 
 #: Expired for longer than this, a reservation should have been ended by some gateway.
 OVERDUE_S = 60
+
+#: What a table shows of each row; scripts get all of it.
+COLUMNS = ("what", "state", "detail")
 
 #: Holds and windows go by the database's clock, tokens by ours.
 MOST_SKEW_S = 5
@@ -43,7 +47,7 @@ def doctor(as_json: AsJson = False) -> None:
     except CommandFailed as error:
         rows.append(row("postgres", False, error.said))
     rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home), *gateway_rows(given)]
-    print_rows(rows, as_json=as_json)
+    print_rows(rows if as_json else [{name: one[name] for name in COLUMNS} for one in rows], as_json=as_json)
     if any(one["state"] == "wrong" for one in rows):
         raise typer.Exit(1)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+#: The longest name of a collection.
+MOST_NAME = 120
+
 UNNAMED = re.compile(r"[^A-Za-z0-9._-]")
 
 

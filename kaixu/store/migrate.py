@@ -106,7 +106,7 @@ def is_old(version: str) -> bool:
 
 
 async def provide_vector(connection: Session, *, dry_run: bool) -> None:
-    """Switch pgvector on in this database. Raises `MigrationError` where it is missing, too old or not ours to switch on."""
+    """Switch pgvector on in this database. Raises `MigrationError` where it is missing, too old, or not ours."""
     major = await connection.fetchval("select current_setting('server_version_num')::integer / 10000")
     available = await connection.fetchval("select default_version from pg_available_extensions where name = 'vector'")
     installed = await connection.fetchval("select extversion from pg_extension where extname = 'vector'")

@@ -92,6 +92,19 @@ async def test_only_what_is_given_changes(pool: asyncpg.Pool, by: By) -> None:
     assert (before["max_devices_per_key"], now["max_devices_per_key"]) == (3, None)
 
 
+async def test_the_room_for_vectors_is_set_and_cleared_and_written_down(pool: asyncpg.Pool, by: By) -> None:
+    made = await ada(pool, by, max_vectors="5000")
+    assert made.max_vectors == 5000
+    assert (await change_customer(pool, made.id, {"max_vectors": 0}, **by)).max_vectors == 0
+    assert (await change_customer(pool, made.id, {"max_vectors": None}, **by)).max_vectors is None
+    assert [entry[4] for entry in await log(pool)] == [{}, {"fields": ["max_vectors"]}, {"fields": ["max_vectors"]}]
+    kept = await pool.fetch("select after -> 'max_vectors' from kaixu.audit_event order by id")
+    assert [row[0] for row in kept] == [5000, 0, None]
+    for wrong in (-1, 10**12 + 1, "many", 1.5):
+        with pytest.raises(Unprocessable, match="max_vectors"):
+            await change_customer(pool, made.id, {"max_vectors": wrong}, **by)
+
+
 async def test_a_change_of_nothing_is_not_written_down(pool: asyncpg.Pool, by: By) -> None:
     made = await ada(pool, by)
     assert await change_customer(pool, made.id, {"plan_name": "starter", "is_active": None}, **by) == made

@@ -45,7 +45,14 @@ async def test_a_key_needs_a_customer(pool: asyncpg.Pool, by: By) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"role": "root"}, {"label": "l" * 61}, {"rpm_limit": -1}, {"max_devices": "many"}, {"allowed_models": "{"}],
+    [
+        {"role": "root"},
+        {"label": "l" * 61},
+        {"rpm_limit": -1},
+        {"max_devices": "many"},
+        {"allowed_models": "{"},
+        {"allowed_collections": 1},
+    ],
 )
 async def test_a_key_that_makes_no_sense_is_not_made(pool: asyncpg.Pool, by: By, given: dict[str, object]) -> None:
     with pytest.raises(Unprocessable):
@@ -59,6 +66,24 @@ async def test_a_change_sets_and_clears_what_is_given(pool: asyncpg.Pool, by: By
     )
     assert (after.rpm_limit, after.rpd_limit, after.require_install_id) == (None, 6, None)
     assert (after.monthly_cap_nusd, after.label) == (500_000_000, "subkey")
+
+
+async def test_the_collections_of_a_key_are_kept_as_they_are_called_and_written_down(
+    pool: asyncpg.Pool, by: By
+) -> None:
+    key = await made(pool, by, allowed_collections="My docs, wiki")
+    assert key.row.allowed_collections == ["My-docs", "wiki"]
+    for given, kept in (([], []), (["wiki", "wiki"], ["wiki"]), (None, None)):
+        after = await change_key(pool, key.row.id, {"allowed_collections": given}, **by)
+        assert after.allowed_collections == kept
+    rows = await pool.fetch("select meta, after -> 'allowed_collections' from kaixu.audit_event order by id")
+    changed = {"fields": ["allowed_collections"]}
+    assert [tuple(row) for row in rows] == [
+        ({}, ["My-docs", "wiki"]),
+        (changed, []),
+        (changed, ["wiki"]),
+        (changed, None),
+    ]
 
 
 async def test_a_role_stays_what_it_was(pool: asyncpg.Pool, by: By) -> None:
@@ -83,11 +108,21 @@ async def test_a_revoked_key_is_refused_from_the_next_call_until_it_lives_again(
 
 
 async def test_rotation_keeps_settings_role_and_what_was_spent(pool: asyncpg.Pool, by: By) -> None:
-    old = await made(pool, by, role="admin", label="mine", monthly_cap_cents=100, rpm_limit=7, max_devices=1)
+    old = await made(
+        pool,
+        by,
+        role="admin",
+        label="mine",
+        monthly_cap_cents=100,
+        rpm_limit=7,
+        max_devices=1,
+        allowed_collections=["docs"],
+    )
     await billed(pool, old.row.id, Usage(), cost=999_999_999, install_id="device")
     new = await rotate_key(pool, old.row.id, pepper=PEPPER, **by)
     assert (new.row.chain_id, new.row.role, new.row.label) == (old.row.chain_id, "admin", "mine")
     assert (new.row.monthly_cap_nusd, new.row.rpm_limit, new.row.max_devices) == (1_000_000_000, 7, 1)
+    assert new.row.allowed_collections == ["docs"]
     assert (await admit(pool, old.row.id, most=1))[1].refused == "KEY_REVOKED"
     assert (await admit(pool, new.row.id, most=2, install_id="device"))[1].refused == "CAP_REACHED"
     assert (await admit(pool, new.row.id, most=1, install_id="other"))[1].refused == "SEATS_FULL"

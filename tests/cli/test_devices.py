@@ -92,9 +92,19 @@ def test_none_takes_a_limit_away(piped: Piped) -> None:
     gone = ["--seats", "none", "--providers", "None", "--models", "NONE"]
     changed = read(piped("customers", "change", "ada@example.com", *gone, "--json"))
     assert [changed[name] for name in ("seats_per_key", "allowed_providers", "allowed_models")] == [None] * 3
+    changed = read(piped("customers", "change", "ada@example.com", "--max-vectors", "5000", "--json"))
+    assert changed["max_vectors"] == 5000
+    changed = read(piped("customers", "change", "ada@example.com", "--max-vectors", "none", "--json"))
+    assert changed["max_vectors"] is None
+    key = read(piped("keys", "create", "ada@example.com", "--collections", "My docs, wiki", "--json"))
+    assert key["allowed_collections"] == ["My-docs", "wiki"]
+    assert read(piped("keys", "rotate", str(key["id"]), "--json"))["allowed_collections"] == ["My-docs", "wiki"]
+    key = read(piped("keys", "change", str(key["id"]), "--collections", "none", "--json"))
+    assert key["allowed_collections"] is None
     for words, said in (
         (("keys", "change", str(key["id"]), "--rpm", "many"), "`rpm_limit` must be a whole number"),
         (("keys", "change", str(key["id"]), "--cap", "5.00"), "`monthly_cap_cents` must be a whole number"),
+        (("customers", "change", "ada@example.com", "--max-vectors", "-1"), "`max_vectors` must lie between 0 and"),
         (("customers", "change", "ada@example.com"), "nothing to change"),
     ):
         ran = piped(*words)

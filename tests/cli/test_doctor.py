@@ -9,13 +9,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from kaixu.store import vector_index
+from kaixu.store.pool import maintenance
 from kaixu.store.spool import Spool
+from kaixu.work.collections import CollectionKeeper
+from tests.support.money import customer
 from tests.support.process import Process
 from tests.support.settlements import settlement
 
-from .conftest import CONFIG
+from .conftest import CONFIG, Piped
 
 
 @pytest.fixture
@@ -79,6 +84,85 @@ async def test_doctor_finds_a_gateway_with_another_data_folder_and_what_it_could
     assert "database " in its
     lost = found[f"refused settlements in {gateway.home}"]
     assert (lost["state"], lost["detail"]) == ("wrong", f"1 in {gateway.home / 'spool' / 'refused'}")
+
+
+async def test_doctor_says_how_collections_are_searched(piped: Piped, dsn: str, pool: asyncpg.Pool) -> None:
+    def found() -> dict[str, dict[str, Any]]:
+        return {row["what"]: row for row in json.loads(piped("doctor", "--json").stdout)}
+
+    none = found()["collections"]
+    assert (none["state"], none["detail"]) == ("ok", "0 with 0 vectors; 0 searched by an index")
+    customer_id = await customer(pool)
+    small, large, wide = [
+        await collection(pool, customer_id, name, vectors=vectors, dimensions=dimensions)
+        for name, vectors, dimensions in (("small", 10, 4), ("large", 1_000_000, 4), ("wide", 1_000, 5_000))
+    ]
+    rows = found()
+    assert rows["collections"]["detail"] == "3 with 1,001,010 vectors; 0 searched by an index, 1 waiting for one"
+    assert rows["pgvector"]["state"] == "ok"
+    assert f"collection {small}" not in rows
+    assert "exactly until its indexes are built" in rows[f"collection {large}"]["detail"]
+    assert "no index holds more than" in rows[f"collection {wide}"]["detail"]
+    assert await CollectionKeeper(pool, lambda: maintenance(dsn)).index(quiet_s=0)
+    rows = found()
+    assert rows["collections"]["detail"] == "3 with 1,001,010 vectors; 1 searched by an index"
+    told = rows[f"collection {large}"]
+    shown = told.pop("collection")
+    indexes = {one.pop("name"): one for one in shown.pop("indexes")}
+    assert told["state"] == "ok"
+    assert told["detail"].startswith(
+        f"`large` of customer {customer_id}: 1,000,000 vectors of 4, searched by its indexes ("
+    )
+    assert shown == {
+        "id": large,
+        "customer_id": customer_id,
+        "name": "large",
+        "vectors": 1_000_000,
+        "dimensions": 4,
+        "search": "indexed",
+    }
+    assert set(indexes) == set(vector_index.names_of(large))
+    assert all(one["is_valid"] and one["size_bytes"] > 0 for one in indexes.values())
+    table = piped("doctor").stdout
+    assert "`large` of customer" in table
+    assert "size_bytes" not in table
+
+
+async def test_doctor_finds_a_pgvector_that_is_too_old_and_an_index_that_is_half_built(
+    piped: Piped, dsn: str, pool: asyncpg.Pool
+) -> None:
+    large = await collection(pool, await customer(pool), "large", vectors=1_000_000, dimensions=4)
+    assert await CollectionKeeper(pool, lambda: maintenance(dsn)).index(quiet_s=0)
+    near = vector_index.names_of(large)[0]
+    await pool.execute("update pg_index set indisvalid = false where indexrelid = $1::text::regclass", f"kaixu.{near}")
+    await pool.execute("update pg_extension set extversion = '0.7.4' where extname = 'vector'")
+    ran = piped("doctor", "--json")
+    rows = {row["what"]: row for row in json.loads(ran.stdout)}
+    assert ran.returncode == 1
+    assert (rows["pgvector"]["state"], rows["pgvector"]["detail"]) == ("wrong", "0.7.4: 0.8 is needed")
+    assert rows[f"collection {large}"]["state"] == "off"
+    assert f"{near} 0 MiB INVALID" in rows[f"collection {large}"]["detail"]
+
+
+async def collection(pool: asyncpg.Pool, customer_id: int, name: str, *, vectors: int, dimensions: int) -> int:
+    """A collection that says it holds so many vectors, and holds one."""
+    made: int = await pool.fetchval(
+        """
+        with made as (
+            insert into kaixu.collection (customer_id, name, provider, model, dimensions, language, vectors)
+            values ($1, $2, 'up', 'words', $3, 'english', $4) returning id, customer_id
+        )
+        insert into kaixu.document (collection_id, doc_id, customer_id, body, embedding, words)
+        select id, 'one', customer_id, 'text', array_fill(1::real, array[$3::integer])::vector, to_tsvector('text')
+          from made
+        returning collection_id
+        """,
+        customer_id,
+        name,
+        dimensions,
+        vectors,
+    )
+    return made
 
 
 async def test_no_file_of_a_running_gateway_holds_a_secret(gateway: Process) -> None:

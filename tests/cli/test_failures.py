@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,6 +150,27 @@ async def test_asking_what_to_migrate_leaves_nothing_behind(kaixu: Kaixu, server
         inside = await asyncpg.connect(blank)
         assert await inside.fetchval("select to_regnamespace('kaixu')") is None
         await inside.close()
+    finally:
+        await connection.execute(f"drop database {name} with (force)")
+        await connection.close()
+
+
+async def test_a_postgres_without_pgvector_is_said_in_a_line(kaixu: Kaixu, server_dsn: str, pool: asyncpg.Pool) -> None:
+    name = f"bare_{await pool.fetchval('select oid::text from pg_database where datname = current_database()')}"
+    connection = await asyncpg.connect(server_dsn)
+    await connection.execute(f"create database {name}")
+    await connection.execute(f"alter database {name} set extension_control_path = '/nowhere'")
+    bare = {"DATABASE_URL": other(server_dsn, path=f"/{name}")}
+    try:
+        for words in (("migrate",), ("migrate", "--dry-run"), ("customers", "list"), ("serve",)):
+            ran = await asyncio.to_thread(kaixu, *words, **bare)
+            assert (ran.returncode, ran.stdout) == (1, ""), words
+            assert re.fullmatch(r".*this Postgres has no pgvector: install pgvector 0\.8 or newer .*\n", ran.stderr), (
+                words
+            )
+        rows = {row["what"]: row for row in json.loads(kaixu("doctor", "--json", **bare).stdout)}
+        assert (rows["pgvector"]["state"], rows["schema"]["state"]) == ("wrong", "wrong")
+        assert "install pgvector 0.8 or newer" in rows["pgvector"]["detail"]
     finally:
         await connection.execute(f"drop database {name} with (force)")
         await connection.close()

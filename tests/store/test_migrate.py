@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from kaixu.assets import asset
-from kaixu.store.migrate import MigrationError, migrate, pending, steps_of
+from kaixu.store.migrate import MigrationError, is_old, migrate, pending, steps_of
 from tests.conftest import with_database
 
 ALL = [step.name for step in steps_of(asset("schema"))]
@@ -152,3 +153,60 @@ async def test_an_older_release_leaves_the_functions_of_a_newer_one_alone(
     assert await migrate(blank) == []
     await blank.execute("update kaixu.migration set sha256 = (sha256::integer - 1)::text where name = 'release'")
     assert await migrate(blank) == ["functions/admit.sql"]
+
+
+async def offer_pgvector(connection: asyncpg.Connection, folder: Path, version: str) -> None:
+    """Let this session's Postgres have another pgvector than it has: one that can do nothing."""
+    extension = folder / "extension"
+    extension.mkdir()
+    (extension / "vector.control").write_text(f"default_version = '{version}'\n")
+    (extension / f"vector--{version}.sql").write_text("create type vector;\n")
+    await connection.execute(f"set extension_control_path = '{folder}'")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the user of the embedded Postgres can read, too."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_postgres_without_pgvector_is_told_what_to_install(blank: asyncpg.Connection, dry_run: bool) -> None:
+    await blank.execute("set extension_control_path = '/nowhere'")
+    with pytest.raises(MigrationError, match=r"no pgvector: install pgvector 0\.8 or newer .*postgresql-\d+-pgvector"):
+        await migrate(blank, dry_run=dry_run)
+    assert await relations(blank) == set()
+    await blank.execute("reset extension_control_path")
+    assert await migrate(blank) == ALL
+
+
+async def test_a_pgvector_that_is_too_old_is_refused_before_anything_is_made(
+    blank: asyncpg.Connection, folder: Path
+) -> None:
+    await offer_pgvector(blank, folder, "0.7.4")
+    with pytest.raises(MigrationError, match=r"this Postgres has pgvector 0\.7\.4: install pgvector 0\.8 or newer"):
+        await migrate(blank)
+    await blank.execute("create extension vector")
+    with pytest.raises(MigrationError, match=r"this database has pgvector 0\.7\.4: .* `alter extension vector update`"):
+        await migrate(blank)
+    assert await relations(blank) == set()
+
+
+async def test_a_user_who_may_not_switch_pgvector_on_is_told_who_may(blank: asyncpg.Connection, folder: Path) -> None:
+    await offer_pgvector(blank, folder, "0.8.0")
+    name = f"owner_{uuid4().hex[:12]}"
+    database = await blank.fetchval("select current_database()")
+    await blank.execute(f"create role {name}; grant create on database {database} to {name}; set role {name}")
+    with pytest.raises(MigrationError, match="have a superuser run `create extension vector`"):
+        await migrate(blank)
+    await blank.execute(f"reset role; drop owned by {name}; drop role {name}")
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("0.7.4", True), ("0.8", False), ("0.8.5", False), ("0.10.0", False), ("1.0", False), ("1", False)],
+)
+def test_versions_are_compared_as_numbers(version: str, old: bool) -> None:
+    assert is_old(version) is old

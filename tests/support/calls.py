@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -44,13 +45,14 @@ async def admit(
     key_hash: bytes | None = None,
     legacy_hash: bytes | None = None,
     request_id: str = "r",
+    operation: str = "chat",
     price_id: int = 1,
     ticket: UUID | None = None,
     default_rpm: int = 10**6,
 ) -> tuple[Ask, Verdict]:
     """Ask for one call."""
     ask = Ask(
-        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, "chat", provider, provider, model, "ai",
+        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, "ai",
         price_id, most, most if least is None else least, request_id,
     )  # fmt: skip
     [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)
@@ -67,6 +69,7 @@ async def settle(
     vendor_cost: int = 0,
     end_reason: str = "complete",
     usage_source: str = "provider",
+    units: dict[str, Any] | None = None,
 ) -> Settled:
     """End a call."""
     assert verdict.customer_id is not None
@@ -76,7 +79,7 @@ async def settle(
         ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, ask.operation,
         ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, datetime.now(UTC), 12, end_reason,
         usage_source, cost, vendor_cost, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens,
-        usage.cache_write_tokens, usage.reasoning_tokens, None,
+        usage.cache_write_tokens, usage.reasoning_tokens, units,
     )  # fmt: skip
     [settled] = await admission.settle(pool, [settlement])
     return settled
@@ -92,10 +95,14 @@ async def billed(
     usage_source: str = "provider",
     request_id: str = "r",
     install_id: str | None = None,
+    operation: str = "chat",
+    units: dict[str, Any] | None = None,
 ) -> Ask:
     """One whole call at `PRICE`, billed as metering does, or for `cost`."""
     price_id = await price_version(pool, provider="up", model="m", price=PRICE, cost=COST)
-    ask, verdict = await admit(pool, key_id, request_id=request_id, install_id=install_id, price_id=price_id)
+    ask, verdict = await admit(
+        pool, key_id, request_id=request_id, install_id=install_id, operation=operation, price_id=price_id
+    )
     assert verdict.refused is None, verdict.refused
     await settle(
         pool,
@@ -106,5 +113,6 @@ async def billed(
         vendor_cost=cost_nusd(usage, COST),
         end_reason=end_reason,
         usage_source=usage_source,
+        units=units,
     )
     return ask

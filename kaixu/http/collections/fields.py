@@ -10,12 +10,11 @@ import msgspec
 
 from kaixu.catalog.catalog import Asked, Catalog
 from kaixu.collections.filters import storable
-from kaixu.config.names import plain_name
+from kaixu.config.names import MOST_NAME, plain_name
 from kaixu.http.chat_body import names_in
 from kaixu.http.fields import Fields
 from kaixu.plugin.errors import Invalid, TooLarge, Unprocessable
 
-MOST_NAME = 120
 MOST_DOC_ID = 200
 MOST_METADATA_BYTES = 16 * 1024
 MOST_TEXT = 2 * 1024 * 1024

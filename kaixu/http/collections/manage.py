@@ -16,6 +16,7 @@ from kaixu.collections.contents import Collection
 from kaixu.collections.filters import storable
 from kaixu.collections.ingest import unknown
 from kaixu.collections.search import looked_up
+from kaixu.config.names import MOST_NAME
 from kaixu.http.calls import rate_of
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
@@ -30,7 +31,7 @@ from kaixu.plugin.operation import Rank
 
 from .access import Visitor, key_or_operator, visitor_of
 from .export import exported
-from .fields import MOST_DOC_ID, MOST_NAME, collection_name, doc_id_of
+from .fields import MOST_DOC_ID, collection_name, doc_id_of
 from .importing import imported
 from .making import created, reembed
 from .shape import collection_reply, document_reply, page_reply, progress_reply

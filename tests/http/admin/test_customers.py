@@ -16,7 +16,8 @@ from .conftest import Operator
 FIELDS = {
     "id", "email", "plan_name", "monthly_cap_cents", "is_active", "max_devices_per_key", "require_install_id",
     "allowed_providers", "allowed_models", "stripe_customer_id", "stripe_subscription_id", "stripe_current_period_end",
-    "auto_topup_enabled", "auto_topup_threshold_cents", "auto_topup_amount_cents", "created_at", "active_keys",
+    "auto_topup_enabled", "auto_topup_threshold_cents", "auto_topup_amount_cents", "max_vectors", "created_at",
+    "active_keys",
     "has_netlify_token",
 }  # fmt: skip
 
@@ -68,7 +69,12 @@ async def test_the_list_is_newest_first_and_goes_on(operator: Operator) -> None:
 
 async def test_null_leaves_plan_and_cap_and_clears_the_rest(operator: Operator) -> None:
     customer_id = await made(
-        operator, plan_name="pro", monthly_cap_cents=700, max_devices_per_key=2, allowed_providers="A, b"
+        operator,
+        plan_name="pro",
+        monthly_cap_cents=700,
+        max_devices_per_key=2,
+        allowed_providers="A, b",
+        max_vectors="5000",
     )
     body = await operator.send(
         "PATCH",
@@ -80,6 +86,7 @@ async def test_null_leaves_plan_and_cap_and_clears_the_rest(operator: Operator) 
             "max_devices_per_key": None,
             "require_install_id": True,
             "allowed_providers": None,
+            "max_vectors": None,
             "allowed_models": '{"kAIxu": "kaixu-chat, other"}',
         },
     )
@@ -87,6 +94,10 @@ async def test_null_leaves_plan_and_cap_and_clears_the_rest(operator: Operator) 
     assert (body["customer"]["plan_name"], body["customer"]["monthly_cap_cents"]) == ("pro", 700)
     assert (body["customer"]["max_devices_per_key"], body["customer"]["allowed_providers"]) == (None, None)
     assert body["customer"]["allowed_models"] == {"kaixu": ["kaixu-chat", "other"]}
+    assert body["customer"]["max_vectors"] is None
+    body = await operator.send("PATCH", f"admin-customers?customer_id={customer_id}", {"max_vectors": 7})
+    assert body["customer"]["max_vectors"] == 7
+    assert (await operator.get("admin-customers"))["customers"][0]["max_vectors"] == 7
 
 
 async def test_what_is_wrong_is_named(operator: Operator) -> None:
@@ -98,6 +109,7 @@ async def test_what_is_wrong_is_named(operator: Operator) -> None:
         ({"is_active": "yes"}, 422, "is_active"),
         ({"allowed_models": "{"}, 422, "allowed_models"),
         ({"plan_name": "p" * 41}, 422, "plan_name"),
+        ({"max_vectors": -1}, 422, "max_vectors"),
         ({}, 400, "nothing to change"),
         ({"monthly_cap_cent": 1}, 400, "there is no field `monthly_cap_cent`; did you mean `monthly_cap_cents`?"),
         ({"is_active": True, "zzz": 1}, 400, "there is no field `zzz`"),

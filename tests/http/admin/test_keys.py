@@ -14,7 +14,7 @@ from .conftest import Operator
 
 FIELDS = {
     "id", "key_last4", "label", "role", "monthly_cap_cents", "rpm_limit", "rpd_limit", "max_devices", "require_install_id",
-    "allowed_providers", "allowed_models", "created_at", "revoked_at",
+    "allowed_providers", "allowed_models", "allowed_collections", "created_at", "revoked_at",
 }  # fmt: skip
 
 
@@ -46,6 +46,18 @@ async def test_the_list_shows_every_field_and_no_key(pool: asyncpg.Pool, operato
     assert (row["id"], row["rpm_limit"], row["max_devices"], row["allowed_providers"]) == (key["id"], 5, 2, ["kaixu"])
     assert row["can_reveal"] is False
     assert key["key"] not in str(row)
+
+
+async def test_a_key_is_limited_to_collections_by_the_names_they_are_kept_under(
+    pool: asyncpg.Pool, operator: Operator
+) -> None:
+    customer_id = await customer(pool)
+    key = await made(operator, customer_id, allowed_collections=["My docs", "wiki"])
+    [row] = (await operator.get(f"admin-keys?customer_id={customer_id}"))["keys"]
+    assert row["allowed_collections"] == ["My-docs", "wiki"]
+    for given, kept in (("wiki", ["wiki"]), ([], []), (None, None)):
+        body = await operator.send("PATCH", f"admin-keys?key_id={key['id']}", {"allowed_collections": given})
+        assert body["key"]["allowed_collections"] == kept
 
 
 async def test_a_key_is_never_shown_again(pool: asyncpg.Pool, operator: Operator) -> None:
@@ -93,6 +105,7 @@ async def test_a_rotated_key_has_a_successor_and_is_over(pool: asyncpg.Pool, ope
         ("POST", "admin-keys", {"customer_id": [1]}, 422),
         ("POST", "admin-keys", {"customer_id": 1, "role": "root"}, 422),
         ("POST", "admin-keys", {"customer_id": 1, "rpm_limit": -1}, 422),
+        ("POST", "admin-keys", {"customer_id": 1, "allowed_collections": {"docs": True}}, 422),
         ("PATCH", "admin-keys", {"revoked": True}, 400),
         ("PATCH", "admin-keys?key_id=99", {"revoked": True}, 404),
         ("PATCH", "admin-keys?key_id=99", {"revoked": "yes"}, 422),

@@ -45,6 +45,15 @@ async def test_a_month_adds_up_to_the_nano_dollar(pool: asyncpg.Pool, operator: 
     assert isinstance(event["price_id"], int)
 
 
+async def test_a_call_shows_what_it_counted_besides_tokens(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    await billed(pool, key_id, Usage(input_tokens=5))
+    await billed(pool, key_id, Usage(input_tokens=5), operation="embed", units={"vectors": 2, "stored": 2})
+    events = (await operator.get(f"admin-usage?customer_id={customer_id}"))["events"]
+    assert [one["units"] for one in events] == [{"vectors": 2, "stored": 2}, None]
+
+
 async def test_another_month_is_empty(pool: asyncpg.Pool, operator: Operator) -> None:
     body = await operator.get(f"admin-usage?customer_id={await customer(pool)}&month=2026-01")
     assert (body["month"], body["per_key"], body["events"]) == ("2026-01", [], [])
