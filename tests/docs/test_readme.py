@@ -24,20 +24,27 @@ async def test_its_tour_works_as_it_is_pasted(dsn: str, tmp_path: Path) -> None:
     gateway.options = ("--dev",)
     await gateway.start()
     shutil.copy(ROOT / "kaixu.yaml", tmp_path)
-    _, chat, stream, messages, ada = blocks(PAGE, "sh")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    _, chat, stream, messages, answers, ada = blocks(PAGE, "sh")
     try:
         async with asyncio.timeout(60):
             while "Try it:" not in gateway.log.read_text():  # it answers a moment before it has a key to show
                 await asyncio.sleep(0.05)
         host = gateway.url.removeprefix("http://")
-        tour = [commands.replace(ADDRESS, host) for commands in (chat, stream, messages, ada)]
-        said, streamed, message, figures = await run(tour, tmp_path, gateway.environment)
+        tour = [commands.replace(ADDRESS, host) for commands in (chat, stream, messages, answers, ada)]
+        said, streamed, message, answer, figures = await run(tour, tmp_path, gateway.environment)
     finally:
         await gateway.stop()
     told_reply = json.loads(blocks(PAGE, "json")[0])
     same_shape(told_reply, json.loads(said))
     assert [line for line in streamed.splitlines() if line.startswith("event: ")][-1] == "event: done"
     assert json.loads(message)["content"][0]["type"] == "text"
+    stored = json.loads((tmp_path / "stored.json").read_text())
+    assert stored["stored"] > len(stored["doc_ids"]) > 10
+    words, *cited = answer.strip().splitlines()
+    assert words
+    assert len(cited) == 3
+    assert set(cited) <= set(stored["doc_ids"])
     # What `reconcile` prints at the end, to the letter.
     told = PAGE.split("kaixu reconcile\n```\n\n```\n")[1].split("```")[0]
     assert figures.strip().endswith(told.strip())
