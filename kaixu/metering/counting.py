@@ -120,13 +120,15 @@ def most_embed_tokens(request: EmbedRequest, deployment: Deployment) -> int:
     lane = deployment.lane
     assert lane is not None
     bound = REQUEST_OVERHEAD_TOKENS + lane.message_overhead_tokens * len(request.inputs)
-    for one in request.inputs:
-        if not isinstance(one, str):
-            bound += len(one)
-            continue
-        counted = counted_by(lane, deployment.upstream, one)
-        bound += byte_length(one) if counted is None else counted
-    return bound
+    return bound + sum(most_tokens_of(one, lane, deployment.upstream) for one in request.inputs)
+
+
+def most_tokens_of(one: str | tuple[int, ...], lane: Lane, model: str) -> int:
+    """An upper bound of the tokens of one input of an embedding call."""
+    if not isinstance(one, str):
+        return len(one)
+    counted = counted_by(lane, model, one)
+    return byte_length(one) if counted is None else counted
 
 
 def estimated_embed_tokens(inputs: Iterable[str | tuple[int, ...]]) -> int:

@@ -171,6 +171,8 @@ class Ticket:
         def done(used: Usage) -> None:
             self.unanswered_tokens -= tokens
             used, before = believable(used), self.usage or Usage()
+            if not used.input_tokens:  # the vendor did not say
+                used = Usage(tokens, estimated=True)
             self.usage = Usage(
                 before.input_tokens + used.input_tokens,
                 before.output_tokens + used.output_tokens,

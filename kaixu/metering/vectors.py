@@ -12,16 +12,23 @@ from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import EmbedRequest
 
-from .counting import byte_length, counted_by
+from .counting import most_tokens_of
 
 #: How far from one the length of a unit vector may be: vendors send 16-bit floats, too.
-UNIT = 0.01
+UNIT = 0.001
+
+#: The largest 32-bit float, which is what vectors are stored as.
+LARGEST = (2 - 2**-23) * 2.0**127
 
 Input = str | tuple[int, ...]
 
 
 def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
-    """The inputs in order, cut where the vendor's limits want it. What alone is too long goes alone."""
+    """The inputs in order, cut where the vendor's limits want it. What alone is too long goes alone.
+
+    Tokens that nobody can count are bounded by bytes: batches come out smaller than they could be, but dense texts
+    (keys, logs, rare scripts) never make one that the vendor refuses as a whole.
+    """
     size = max(1, lane.max_batch)
     inputs, most = request.inputs, lane.max_batch_tokens
     if most is None:
@@ -29,7 +36,7 @@ def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
     cut: list[tuple[Input, ...]] = []
     start = total = 0
     for at, one in enumerate(inputs):
-        tokens = likely_tokens(lane, request.model, one)
+        tokens = most_tokens_of(one, lane, request.model)
         if at > start and (at - start == size or total + tokens > most):
             cut.append(inputs[start:at])
             start, total = at, 0
@@ -37,20 +44,14 @@ def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
     return [*cut, inputs[start:]]
 
 
-def likely_tokens(lane: Lane, model: str, one: Input) -> int:
-    """How many tokens an input hardly exceeds: half of its bytes, where nobody can count them."""
-    if not isinstance(one, str):
-        return len(one)
-    counted = counted_by(lane, model, one)
-    return byte_length(one) // 2 + 1 if counted is None else counted
-
-
 def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
     """Raises `UpstreamError` for what are no vectors, one for each input, all of one length."""
     if len(vectors) != inputs:
         raise UpstreamError("the vendor answered with another number of vectors than asked for")
     for vector in vectors:
-        if len(vector) != len(vectors[0]) or not vector:
+        if not len(vector):
+            raise UpstreamError("the vendor answered with a vector without numbers")
+        if len(vector) != len(vectors[0]):
             raise UpstreamError("the vendor answered with vectors that differ in length")
         if not any(vector):
             raise UpstreamError("the vendor answered with a vector that points nowhere")
@@ -59,12 +60,12 @@ def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
 
 
 def finite(vector: Sequence[float]) -> bool:
-    """Whether all are numbers: what is infinite or none has an exponent of all ones (IEEE 754 §3.4).
+    """Whether all are numbers, also as 32-bit floats: what is infinite or none has an exponent of all ones there.
 
-    Looked for in all numbers of an array at once, as one long one: half the time of a sum over them.
+    Looked for in all numbers of an array at once, as one long one (IEEE 754 §3.4): a quarter of the time of `hypot`.
     """
     if not isinstance(vector, array) or vector.typecode != "f":
-        return math.isfinite(sum(vector))
+        return math.hypot(*vector) <= LARGEST
     exponents, ones, over = masks(len(vector))
     bits = int.from_bytes(vector.tobytes(), sys.byteorder)
     return not ((bits & exponents) + ones) & over

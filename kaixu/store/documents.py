@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from pgvector import Vector
 
 from .query import Connection, Query
 
@@ -38,7 +38,7 @@ class Document(msgspec.Struct, frozen=True):
 class WithVector(Document, frozen=True):
     """A stored piece with its vector."""
 
-    embedding: array[float]
+    embedding: Vector
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -99,7 +99,7 @@ def indexed_sql(collection_id: int, dimensions: int, condition: Condition, *, ef
               from kaixu.document d
              where d.collection_id = {collection_id:d} and {passed}
              order by {indexed_form("d.embedding", dimensions)} <=> {indexed_form("$1::vector", dimensions)}
-             limit $2 * 2
+             limit $2 * 3
         )
         select n.doc_id, n.chunk, n.starts_at, n.text, n.metadata, (1 - n.distance)::float8 as score
           from near n
@@ -168,7 +168,7 @@ async def nearest(
         if count <= few:
             return found(await pool.fetch(exact, *values))
     rows: list[Found] = []
-    if limit * 2 <= EF_SEARCH:
+    if limit * 3 <= EF_SEARCH:
         # Sessions of ours are set to it, so one round trip is enough; behind a pooler they are not.
         sql = indexed_sql(collection.id, collection.dimensions, condition, ef_search=EF_SEARCH)
         rows = found(await pool.fetch(sql, *values))

@@ -25,6 +25,9 @@ class AzureOptions(Options):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_completion_tokens", description="older models and versions only know max_tokens"
     )
+    vector_encoding: Literal["base64", "float"] = Field(
+        default="base64", description="how vectors are asked for; float for models that refuse base64"
+    )
 
 
 class Azure(OpenAI):
@@ -33,8 +36,8 @@ class Azure(OpenAI):
     def __init__(self, options: AzureOptions) -> None:
         self.root = options.endpoint.rstrip("/") + "/openai"
         self.api_version = None if options.api_version == "v1" else options.api_version
-        fields = {"api_key": options.api_key, "max_tokens_field": options.max_tokens_field}
-        super().__init__(OpenAIOptions.model_validate({"base_url": f"{self.root}/v1", **fields}))
+        same = {name: getattr(options, name) for name in ("api_key", "max_tokens_field", "vector_encoding")}
+        super().__init__(OpenAIOptions.model_validate({"base_url": f"{self.root}/v1", **same}))
         del self.headers["authorization"]
         self.headers["api-key"] = options.api_key.get_secret_value()
 

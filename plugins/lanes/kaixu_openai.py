@@ -53,7 +53,7 @@ DEARER = (
 )
 #: Fields that the contract and the vendor call the same.
 SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user")
-#: How long a vendor may take to end a stream after it said that it is done, in seconds.
+#: How long a vendor may take to end a stream after it said it is done, in seconds.
 LONGEST_GOODBYE_S = 0.25
 
 
@@ -177,8 +177,10 @@ class OpenAI(Lane):
                 answer = VECTORS.decode(await response.aread())
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise UpstreamError("the vendor's answer cannot be read") from error
-        vectors = tuple(floats_of(vector.embedding) for vector in sorted(answer.data, key=lambda vector: vector.index))
-        return Embeddings(vectors, Usage(input_tokens=answer.usage.prompt_tokens or 0))
+        data = sorted(answer.data, key=lambda vector: vector.index)
+        if [vector.index for vector in data] != list(range(len(request.inputs))):
+            raise UpstreamError("the vendor answered with other vectors than asked for")
+        return Embeddings(tuple(floats_of(vector.embedding) for vector in data), usage_of(answer.usage or Tokens()))
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """What goes out, and where to: `url` is that of chats or of embeddings."""
@@ -364,7 +366,7 @@ class Vector(msgspec.Struct):
 
 class Vectors(msgspec.Struct):
     data: list[Vector]
-    usage: Tokens = msgspec.field(default_factory=Tokens)
+    usage: Tokens | None = None
 
 
 ENCODER = msgspec.json.Encoder()

@@ -414,7 +414,7 @@ async def test_chat_answers_from_what_it_looked_up(account: Account, shared: Hou
     )
     assert answer.status == 200, answer
     assert [one["doc_id"] for one in answer.json["citations"]] == ["cat"]
-    assert '[1] """the cat sleeps on the sofa"""' in shared.vendor.asked[-1]["messages"][-1]["content"]
+    assert 'Passage [1]: """the cat sleeps on the sofa"""' in shared.vendor.asked[-1]["messages"][-1]["content"]
     assert [line["operation"] for line in answer.json["bill"]["lines"]] == ["search", "chat"]
 
 

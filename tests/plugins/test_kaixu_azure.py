@@ -154,6 +154,12 @@ async def test_azures_own_chunks_are_understood() -> None:
     assert await check_lane(lane(), asking(), wire) == [ChatDelta("Hello"), Usage(9, 1), Finish("stop")]
 
 
+async def test_models_that_refuse_base64_are_asked_for_numbers() -> None:
+    wire = FakeWire(VECTORS)
+    await lane(vector_encoding="float").embed(EmbedRequest("our-embedder", ("Hello",)), wire)
+    assert json.loads(wire.requests[0].content)["encoding_format"] == "float"
+
+
 async def test_vectors_come_with_their_usage() -> None:
     embeddings = await lane().embed(EmbedRequest("our-embedder", ("Hello",)), FakeWire(VECTORS))
     assert embeddings == Embeddings(([1.0],), Usage(input_tokens=2))

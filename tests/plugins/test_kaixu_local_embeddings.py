@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,12 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
         turns += 1
     assert (await work).usage.input_tokens > 30_000
     assert turns > 5
+
+
+async def test_vectors_are_arrays_of_32_bit_floats() -> None:
+    [vector] = (await embedded(PASSAGE)).vectors
+    assert isinstance(vector, array)
+    assert (vector.typecode, len(vector)) == ("f", 256)
 
 
 async def test_a_full_batch_is_embedded_in_order() -> None:

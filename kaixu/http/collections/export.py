@@ -60,7 +60,7 @@ def row_of(row: WithVector) -> dict[str, Any]:
         "starts_at": row.starts_at,
         "text": row.text,
         "metadata": row.metadata,
-        "embedding": row.embedding.tolist(),
+        "embedding": row.embedding.to_list(),
     }
 
 

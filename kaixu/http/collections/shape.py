@@ -57,7 +57,7 @@ def document_reply(chunks: Sequence[WithVector], *, vectors: bool) -> dict[str, 
     }
     if vectors:
         for piece, one in zip(shown["chunks"], chunks, strict=True):
-            piece["embedding"] = one.embedding.tolist()
+            piece["embedding"] = one.embedding.to_list()
     return shown
 
 
