@@ -49,6 +49,7 @@ class Exchange:
             "type": "http",
             "method": method,
             "path": "/api/door/",
+            "query_string": b"",
             "headers": list((headers or {}).items()),
             "client": ("192.0.2.1", 1),
         }
@@ -163,7 +164,14 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
             sent.append(message)
 
         raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        scope: Any = {"type": "http", "method": "POST", "path": "/api/slow", "headers": raw, "client": None}
+        scope: Any = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/slow",
+            "query_string": b"",
+            "headers": raw,
+            "client": None,
+        }
         return asyncio.ensure_future(house.serve(door, scope, waiting.get, send)), sent
 
     running = [exchange(part(b"x" * 60)) for _ in range(2)]
