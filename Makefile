@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test lint types check bench soak docs wheel locks clean
+.PHONY: help serve test lint types check bench bench-embeddings soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -50,8 +50,12 @@ types: $(VENV)/test.stamp ## mypy --strict
 docs: $(VENV)/test.stamp ## the generated parts of the docs are fresh
 	@$(BIN)/python docs/generate.py --check
 
-bench: $(VENV)/test.stamp ## the figures of bench/RESULTS.md (needs wrk and nginx: apt-get install wrk nginx-light)
+bench: $(VENV)/test.stamp ## the figures of bench/*.md (needs wrk and nginx: apt-get install wrk nginx-light)
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.embeddings
+
+bench-embeddings: $(VENV)/test.stamp ## those of embeddings and search alone: bench/EMBEDDINGS.md
+	@$(BIN)/python -m bench.embeddings
 
 soak: $(VENV)/test.stamp ## hard streams for SOAK_MINUTES (30): bench/SOAK.md
 	@$(BIN)/python -m bench.soak

@@ -439,7 +439,10 @@ async def main() -> None:
             tell(f"{LOCAL:,} texts embedded by the local model (256 dimensions) and stored", f"{rate:,.0f}/s")
             await client.post("gateway-embed-collections", {"name": "long", "model": "up-embed"})
             await fill_long(pool, (await collection("long")).id, customer_id, LONG)
+            while await pool.fetchval("select exists (select from kaixu.collection where deleted_at is not null)"):
+                await asyncio.sleep(0.5)  # what was deleted above is being removed in the background
             quiet = await index()
+            await pool.execute("vacuum (analyze) kaixu.document", timeout=300)
             tell("both collections indexed", f"{quiet:.0f} s")
 
             local, long = await collection("local"), await collection("long")

@@ -13,7 +13,7 @@ from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.metering.admission import Admission
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
-from kaixu.plugin.errors import ModelMismatch
+from kaixu.plugin.errors import KaixuError, ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store.collections import Collection, collection_of_key
 from kaixu.store.documents import chunks_of
@@ -111,7 +111,11 @@ async def search(
     async with asking(gate, caller, deployment, collection, request) as ticket:
         vectors = await gate.vectors(ticket, request)
         ticket.units = {"searches": 1}
-        answer = await answered(pool, collection, question, checked(vectors[0], collection))
+        try:
+            answer = await answered(pool, collection, question, checked(vectors[0], collection))
+        except KaixuError:
+            ticket.usage = None  # nobody pays for a question that got no answer
+            raise
     return collection, ticket, answer
 
 

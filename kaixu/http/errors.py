@@ -89,6 +89,15 @@ def kind_of(status: int) -> str:
     return "blocked" if status in (401, 402, 403) else "error"
 
 
+class Billed(Exception):
+    """A call that failed after a vendor had worked for it: the client's error, and what is owed all the same."""
+
+    def __init__(self, error: KaixuError, money: dict[str, Any]) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.money = money
+
+
 class Failures:
     """Turns what was raised into a reply, and tells the monitor."""
 
@@ -107,6 +116,11 @@ class Failures:
             if error.status == 429:
                 headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
             return json_reply(*shape(refusal_body(raised, asked.request_id), error.status), headers)
+        if isinstance(raised, Billed):
+            error = raised.error
+            self.record(error, asked)
+            body = envelope(error, asked.request_id) | raised.money
+            return json_reply(*shape(body, error.status), error_headers(error))
         if isinstance(raised, KaixuError):
             error = raised
         else:

@@ -70,6 +70,8 @@ async def test_where_one_of_the_vendors_batches_fails_nothing_is_stored_and_the_
             await asyncio.sleep(0.02)
     answer = await failing
     assert answer.told == (502, "UPSTREAM_ERROR")
+    assert answer.json["usage"]["input_tokens"] == 2 * len(long)
+    assert answer.json["usage"]["cost_usd"] == answer.json["month"]["spent_usd"] != "0.00"
     assert len(shared.vendor.asked) - asked == 3
     assert shared.vendor.tokens - before == 2 * len(long)
     assert (await account.show()).json["collections"] == []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kaixu.config.price import cents_of_nusd, usd
+from kaixu.http.errors import Billed
+from kaixu.metering.admission import Admission
 from kaixu.metering.month import month_reply
 from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import KaixuError
 
 
 def usage_reply(ticket: Ticket) -> dict[str, Any]:
@@ -20,6 +25,18 @@ def usage_reply(ticket: Ticket) -> dict[str, Any]:
         "cost_usd": usd(bill.cost_nusd),
         "usage_source": bill.usage_source,
     }
+
+
+@contextmanager
+def telling(call: Admission) -> Iterator[None]:
+    """A call that fails in it tells its client what is owed all the same, if anything is. Raises `Billed`."""
+    try:
+        yield
+    except KaixuError as error:
+        ticket = call.ticket
+        if ticket is None or ticket.settlement is None or not ticket.settlement.input_tokens:
+            raise
+        raise Billed(error, money(ticket)) from error
 
 
 def money(ticket: Ticket) -> dict[str, Any]:

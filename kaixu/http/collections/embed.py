@@ -25,7 +25,7 @@ from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
 from .access import Visitor, key_or_operator, visitor_of
-from .bill import money
+from .bill import money, telling
 from .fields import MOST_INPUTS, all_metadata, collection_name, doc_ids_of, language_of, model_in, texts_of
 
 MOST_DIMENSIONS = 16_000
@@ -86,13 +86,17 @@ async def made(
     found, request = wanted.found, wanted.request
     if wanted.pieces is None or wanted.collection is None:
         call = core.gate.embed(visitor.caller, found.deployment, found.provider, request)
-        async with call as ticket:
-            vectors = await core.gate.vectors(ticket, request)
-            ticket.units = {"vectors": len(vectors)}
+        with telling(call):
+            async with call as ticket:
+                vectors = await core.gate.vectors(ticket, request)
+                ticket.units = {"vectors": len(vectors)}
         return ticket, vectors, None
     call = core.gate.embed(visitor.caller, found.deployment, found.provider, request, role="deployer")
     target = Target(wanted.collection, found.deployment.provider, found.deployment.model, wanted.language)
-    return await ingest(core.pool, core.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(core))
+    with telling(call):
+        return await ingest(
+            core.pool, core.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(core)
+        )
 
 
 def room_of(core: Core) -> Room:

@@ -20,7 +20,7 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
 from .access import Visitor
-from .bill import money
+from .bill import money, telling
 from .embed import room_of
 from .fields import LANGUAGES, MOST_INPUTS, MOST_TEXT, doc_id_of, metadata_of, model_in, text_of, vector_of
 
@@ -68,9 +68,10 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
             purpose="document",
         )
         call = core.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
-        ticket, _, ingested = await ingest(
-            core.pool, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
-        )
+        with telling(call):
+            ticket, _, ingested = await ingest(
+                core.pool, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
+            )
     reply = {"ok": True, "collection": name, "stored": ingested.stored, "replaced": ingested.replaced, **money(ticket)}
     return json_reply(reply, 200, rate_of(ticket))
 
