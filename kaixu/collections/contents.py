@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
+from kaixu.plugin.errors import UnknownCollection
 from kaixu.store import collections as store
 from kaixu.store import documents, reembedding
 from kaixu.store.collections import Collection, Content
@@ -66,12 +67,18 @@ async def pieces(pool: asyncpg.Pool, collection: Collection, *, after: tuple[str
 
 
 async def all_pieces(pool: asyncpg.Pool, collection: Collection) -> AsyncIterator[list[WithVector]]:
-    """All pieces with their vectors, some at a time."""
+    """All pieces with their vectors, some at a time.
+
+    Raises `UnknownCollection` at the end, where the collection was deleted or replaced meanwhile: then it is not all.
+    """
     after = ("", -1)
     while True:
         with database():
             rows = await documents.page_with_vectors(pool, collection.id, after=after, limit=AT_ONCE)
         yield rows
         if len(rows) < AT_ONCE:
-            return
+            break
         after = (rows[-1].doc_id, rows[-1].chunk)
+    with database():
+        if not await store.is_alive(pool, collection.id):
+            raise UnknownCollection(f"collection `{collection.name}` was deleted or replaced meanwhile")

@@ -100,13 +100,15 @@ async def search(
         async with gate.free(caller, "search") as ticket:  # whoever may not ask at all hears that first
             ticket.end_reason = "released"
             raise unknown(question.collection)
-    deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
     if question.vector is not None:
-        call = gate.free(caller, "search", deployment=deployment, asked_provider=collection.provider)
+        # Its model need not be there any more.
+        known = catalog.models.get(collection.provider, {}).get(collection.model)
+        call = gate.free(caller, "search", deployment=known, asked_provider=collection.provider)
         async with call as ticket:
             answer = await answered(pool, collection, question, checked(question.vector, collection))
             ticket.units = {"searches": 1}
         return collection, ticket, answer
+    deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
     request = embedding(deployment, collection, question.text or "")
     async with asking(gate, caller, deployment, collection, request) as ticket:
         vectors = await gate.vectors(ticket, request)

@@ -47,6 +47,12 @@ class Content(msgspec.Struct, frozen=True):
     text_bytes: int
 
 
+class Alive(msgspec.Struct, frozen=True):
+    """Whether a collection is still there."""
+
+    is_alive: bool
+
+
 class Removed(msgspec.Struct, frozen=True):
     """A collection that is deleted, and whose rows may still be there."""
 
@@ -145,6 +151,11 @@ DELETED = Query(
     """,
 )
 
+ALIVE = Query(
+    Alive,
+    "select exists (select from kaixu.collection where id = $1 and deleted_at is null) as is_alive",
+)
+
 REMOVED = Query(
     Removed,
     "select id from kaixu.collection where deleted_at is not null order by id limit $1",
@@ -209,6 +220,12 @@ async def rename(db: Connection, collection_id: int, customer_id: int, name: str
 async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
     """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
     return bool(await DELETED.all(db, collection_id, customer_id))
+
+
+async def is_alive(db: Connection, collection_id: int) -> bool:
+    """Whether a collection is still there, and nobody has deleted or replaced it."""
+    found = await ALIVE.one(db, collection_id)
+    return found is not None and found.is_alive
 
 
 async def removed(db: Connection, *, limit: int) -> list[int]:
