@@ -76,7 +76,7 @@ async def show(core: Core, asked: Incoming) -> Reply:
         elif truthy(args.get("documents")):
             reply = await documents_page(core, collection, args)
         else:
-            reply = await statistics(core, collection)
+            reply = await statistics(core, visitor, collection)
     return json_reply({"ok": True} | reply, 200, rate_of(ticket))
 
 
@@ -118,10 +118,12 @@ def numbers(args: dict[str, str]) -> dict[str, Any]:
     }
 
 
-async def statistics(core: Core, collection: Collection) -> dict[str, Any]:
+async def statistics(core: Core, visitor: Visitor, collection: Collection) -> dict[str, Any]:
     """What one holds, and how far it is on its way to another model."""
-    content = await contents.content_of(core.pool, collection)
     work = await contents.progress_of(core.pool, collection)
+    if work is not None and work.state == "done":  # its new copy may have taken its place since it was looked up
+        collection = await collection_of(core, visitor, collection.name)
+    content = await contents.content_of(core.pool, collection)
     shown = collection_reply(collection) | {"documents": content.documents, "text_bytes": content.text_bytes}
     if work is not None:
         shown["reembedding"] = progress_reply(work)
