@@ -18,9 +18,10 @@ from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane, Options
 from kaixu.plugin.operation import Free, Integration
 
-from .catalog import Catalog, Deployment, IntegrationState, LaneState, Observer, PluginState, State
+from .catalog import Catalog, IntegrationState, LaneState, Observer, PluginState, State
 from .find import NoSuchPlugin, installed, plugins_in
 from .load import LaneKind, Loader, Plugin
+from .models import add_lane, add_models
 from .redact import redacted, secret_texts, texts
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def assemble(document: Document, folder: Path) -> Catalog:
         build.plugins(entry, ("plugins", at))
     for name, lane_section in document.lanes.items():
         add_lane(catalog, build.lane(name, lane_section))
+    add_models(catalog, build.mistake)
     for name, integration_section in document.integrations.items():
         build.integration(name, integration_section)
     catalog.observers = [Observer(where, tell) for where, tell in build.loader.observers()]
@@ -210,36 +212,3 @@ class Build:
             )
             states[where] = PluginState(name, kind, source, where, version, "failed", str(error))
         return sorted(states.values(), key=lambda state: (state.kind, state.name))
-
-
-def add_lane(catalog: Catalog, state: LaneState) -> None:
-    """Put a lane and its models under every name that clients may send."""
-    section = state.section
-    catalog.lanes[state.name] = state
-    for name in (state.name, *section.aliases):
-        answering = catalog.providers.setdefault(name.lower(), [])
-        if state.name not in answering:
-            # A lane's own name goes before others' aliases.
-            answering.insert(0 if name == state.name else len(answering), state.name)
-    models = catalog.models[state.name] = {}
-    for name, model in section.models.items():
-        deployment = Deployment(
-            provider=state.name,
-            model=name,
-            kind=model.type,
-            upstream=model.upstream or name,
-            lane=state.lane,
-            state=state,
-            price=None if model.price is None else model.price.price(),
-            cost=None if model.cost is None else model.cost.price(),
-            max_output_tokens=model.max_output_tokens,
-            default_output_tokens=min(model.default_output_tokens, model.max_output_tokens),
-            image_tokens=model.image_tokens,
-            dimensions=model.dimensions,
-            fixed_dimensions=model.fixed_dimensions,
-            on_disconnect=section.on_disconnect,
-            timeouts=section.timeouts,
-            retries=section.retries,
-        )
-        for public in (name, *model.aliases):
-            models[public] = deployment

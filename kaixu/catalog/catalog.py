@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from kaixu.config.document import IntegrationSection, LaneSection, TimeoutSection
+from kaixu.config.document import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
 from kaixu.config.price import Price
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
@@ -19,6 +19,7 @@ from kaixu.plugin.operation import Integration, Operation
 
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]
+FREE = Price(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,11 @@ class Observer(NamedTuple):
 
 
 class Deployment(msgspec.Struct, frozen=True, eq=False):
-    """One public model and what stands behind it. `provider` and `model` are the names that customers see."""
+    """One public model and what stands behind it. `provider` and `model` are the names that customers see.
+
+    `state` is that of the lane that serves it, `owner` that of the lane that offers it; they differ where a model
+    is deployed elsewhere. A model with several deployments is the first of them, with the `others`.
+    """
 
     provider: str
     model: str
@@ -84,6 +89,47 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     on_disconnect: Literal["cancel", "drain"]
     timeouts: TimeoutSection
     retries: int
+    owner: LaneState | None = None  # None: the lane that serves it
+    name: str = ""  # what replies and usage events call it
+    weight: int = 1
+    priority: int = 0
+    breaker: BreakerSection = BreakerSection()
+    preamble: str | None = None
+    cache: CacheSection | None = None
+    cached_price: Price = FREE
+    others: tuple[Deployment, ...] = ()
+
+    @property
+    def prices(self) -> dict[str, Price]:
+        """Every price that a call of the model may be billed by: "" its own, "cached" that of a kept answer."""
+        if self.price is None:
+            return {}
+        return {"": self.price} | ({} if self.cache is None else {"cached": self.cached_price})
+
+    @property
+    def choices(self) -> tuple[Deployment, ...]:
+        """Every deployment of the model."""
+        return (self, *self.others)
+
+    @property
+    def ready(self) -> tuple[Deployment, ...]:
+        """Those whose lanes are on."""
+        if not self.others:
+            return (self,) if self.is_on else ()
+        return tuple(one for one in self.choices if one.is_on)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether its lane serves."""
+        return self.lane is not None and self.state.state == "on"
+
+    @property
+    def native(self) -> str | None:
+        """The protocol that whichever lane answers speaks: only then a request can be passed through."""
+        if not self.others:
+            return None if self.lane is None else self.lane.native
+        spoken = {one.lane.native for one in self.ready or self.choices if one.lane is not None}
+        return spoken.pop() if len(spoken) == 1 else None
 
 
 class Asked(NamedTuple):
@@ -176,10 +222,12 @@ class Catalog:
 
     @staticmethod
     def ready(deployment: Deployment) -> Lane:
-        """The lane behind a deployment. Raises `LaneOff` or `PluginFailed`."""
+        """A lane behind a model, the first that is on. Raises `LaneOff` or `PluginFailed`."""
+        for one in deployment.choices:
+            if one.is_on:
+                assert one.lane is not None
+                return one.lane
         state = deployment.state
-        if state.state == "on" and deployment.lane is not None:
-            return deployment.lane
         if state.state == "off":
             raise LaneOff(f"lane `{state.name}` is off: {state.reason}", hint="Tell your operator.")
         # The reason may show paths and versions: it is the operator's, in the log and in `kaixu plugins`.

@@ -22,11 +22,13 @@ from kaixu.http.collections.embed import room_of
 from kaixu.http.core import Core
 from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
-from kaixu.metering.gate import Gate
+from kaixu.metering.cache import ResponseCache
+from kaixu.metering.gate import Gate, PriceKey
 from kaixu.metering.observers import Observers
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
 from kaixu.ops.events import Monitor
+from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.store.alerts import claim_alert
@@ -36,6 +38,7 @@ from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.prices import price_version
+from kaixu.store.responses import prune_responses
 from kaixu.store.spool import Spool
 from kaixu.work.collections import CollectionKeeper
 from kaixu.work.reembedding import Reembedder
@@ -122,6 +125,7 @@ class Gateway:
             max_in_flight=document.gateway.max_in_flight,
             max_per_key=document.gateway.max_in_flight_per_key,
         )
+        gate.cache = ResponseCache(self.pool, Sealer(self.secrets.db_encryption_key))
         gate.price_ids = await self.price_ids(catalog)
         self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway)
         await books.replay()
@@ -162,19 +166,20 @@ class Gateway:
         await asyncio.to_thread(self.embedded.revive)
 
     async def upkeep(self) -> None:
-        """Make the coming months' partitions; forget old monitor events."""
+        """Make the coming months' partitions; forget old monitor events and kept answers."""
         async with self.pool.acquire() as connection:
             await ensure_partitions(connection)
         await prune_events(self.pool, days=self.settings.monitor_retention_days)
+        await prune_responses(self.pool)
 
-    async def price_ids(self, catalog: Catalog) -> dict[tuple[str, str], int]:
+    async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price that is in force; prices are known before anything is spent."""
         return {
-            (one.provider, one.model): await price_version(
-                self.pool, provider=one.provider, model=one.model, price=one.price, cost=one.cost
+            (one.provider, one.model, which): await price_version(
+                self.pool, provider=one.provider, model=one.model, price=price, cost=one.cost
             )
             for one in catalog.deployments
-            if one.price is not None
+            for which, price in one.prices.items()
         }
 
     async def reload(self) -> Reloaded:

@@ -108,8 +108,9 @@ async def retire(gateway: Gateway, catalog: Catalog) -> None:
     """Close the lanes of an old catalog once no call uses them any more."""
     gate = gateway.core.gate
     await asyncio.sleep(ON_ITS_WAY_S)
+    lanes = {id(state) for state in catalog.lanes.values()}
     # Nothing is in a hurry here.
-    while any(one.state is catalog.lanes.get(one.provider) for one in gate.calls()):  # noqa: ASYNC110
+    while any(id(one.state) in lanes for model in gate.calls() for one in model.choices):  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     gateway.retired.remove(catalog)
     await finish(asyncio.ensure_future(catalog.aclose()))

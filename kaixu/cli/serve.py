@@ -162,7 +162,7 @@ async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> 
         home=gateway.settings.kaixu_home,
         cap_nusd=nusd_of_cents(gateway.settings.default_customer_cap_cents),
     )
-    chats = [one for one in gateway.core.catalog.deployments if one.kind == "chat" and one.state.state == "on"]
+    chats = [one for one in gateway.core.catalog.deployments if one.kind == "chat" and one.ready]
     if chats:
         chosen = chats[0]
         out(

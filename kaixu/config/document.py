@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -9,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema, field_validator
 
 from .price import Price, price_of, rate_nusd
 from .read import Reading
@@ -22,10 +23,29 @@ def is_number(value: object) -> object:
     return value
 
 
+def in_seconds(value: object) -> object:
+    """Seconds as a number, or with a unit behind it."""
+    if isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
+        return float(match[1]) * SECONDS[match[2]]
+    if isinstance(value, str):
+        raise ValueError("must be seconds, or a number with s, m, h or d behind it")
+    return is_number(value)
+
+
+#: A time as people write it.
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd])")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 Number = BeforeValidator(is_number)
 Whole = Annotated[int, Number]
 Seconds = Annotated[float, Number, Field(gt=0, le=7200)]
 Dollars = Annotated[Decimal, Number]
+Duration = Annotated[
+    float,
+    BeforeValidator(in_seconds),
+    Field(gt=0, le=30 * 86_400),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
+]
 PluginName = Annotated[str, Field(min_length=1, max_length=400)]
 
 
@@ -98,6 +118,41 @@ class PriceSection(Section):
         return self._listed
 
 
+class DeploymentSection(Section):
+    """One place where a model is served: a lane, and the vendor's name for it there."""
+
+    lane: str | None = Field(default=None, min_length=1, max_length=80, description="which lane; default: this one")
+    upstream: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="the vendor's name for the model there; default: the model's own `upstream`",
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,80}$",
+        description="what replies and usage events call it; default: its lane's name, numbered where there are several",
+    )
+    weight: Whole = Field(
+        default=1, ge=1, le=1000, description="its share of the calls among deployments of the same priority"
+    )
+    priority: Whole = Field(
+        default=0, ge=0, le=1000, description="lower ones first; higher ones are asked where all lower ones fail"
+    )
+    cost: PriceSection | None = Field(
+        default=None, description="what this vendor charges, for the margin; default: the model's `cost`"
+    )
+
+
+class CacheSection(Section):
+    """Answers that are kept for the same question of the same customer."""
+
+    ttl: Duration = Field(description="how long an answer is kept: seconds, or `10m`, `2h`, `1d`")
+    any_temperature: bool = Field(
+        default=False, description="true: also answers that were made with another temperature than 0"
+    )
+
+
 class ModelSection(Section):
     """One model of a lane, under the name that clients send."""
 
@@ -134,6 +189,22 @@ class ModelSection(Section):
         description="the most tokens that one image can cost; without it images are refused",
     )
     aliases: list[str] = Field(default=[], max_length=50, description="other names that clients may send")
+    deployments: list[DeploymentSection] = Field(
+        default=[],
+        max_length=20,
+        description="where it is served, if not by this lane alone; customers pay the model's price, whichever answers",
+    )
+    fallback: list[str] = Field(
+        default=[],
+        max_length=20,
+        description="models of other lanes, as `lane/model`, that answer where all deployments fail",
+    )
+    cache: CacheSection | None = Field(
+        default=None, description="keeps answers for the same question of the same customer (chat)"
+    )
+    cached_price: PriceSection | None = Field(
+        default=None, description="what customers pay for an answer out of the cache; default: nothing"
+    )
 
 
 class TimeoutSection(Section):
@@ -143,6 +214,13 @@ class TimeoutSection(Section):
     first_byte_s: Seconds = Field(default=60, description="to begin its answer")
     between_bytes_s: Seconds = Field(default=60, description="between two pieces of it")
     total_s: Seconds = Field(default=600, description="for the whole answer")
+
+
+class BreakerSection(Section):
+    """When a deployment that fails is left alone for a while; only where there is another one."""
+
+    failures: Whole = Field(default=5, ge=1, le=1000, description="so many in a row")
+    cool_down_s: Seconds = Field(default=15, description="for so long; then one call tries it again")
 
 
 class LaneSection(PluginSection):
@@ -161,6 +239,15 @@ class LaneSection(PluginSection):
     )
     timeouts: TimeoutSection = Field(default=TimeoutSection(), description="how long the vendor may take")
     retries: Whole = Field(default=2, ge=0, le=10, description="further tries before the first byte")
+    breaker: BreakerSection = Field(
+        default=BreakerSection(), description="when a deployment of this lane that fails is left alone for a while"
+    )
+    preamble: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100_000,
+        description="text that goes before every chat with this lane's models, as system text; customers pay for it",
+    )
     models: dict[str, ModelSection] = Field(min_length=1, description="the models, by the name that clients send")
 
 

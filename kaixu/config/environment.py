@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(default=None, description="signs admin and session tokens")
     key_pepper: SecretStr | None = Field(default=None, description="keys are stored as HMAC-SHA256 under it")
     db_encryption_key: SecretStr | None = Field(
-        default=None, description="asked for, and does nothing yet; meant to encrypt secrets at rest"
+        default=None, description="seals what is kept at rest: answers in the cache, the texts of jobs"
     )
     allowed_origins: str = Field(
         default="", description="comma-separated origins that browsers may call from; '*' for all"

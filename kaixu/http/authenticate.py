@@ -6,6 +6,7 @@ import re
 
 from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash
 from kaixu.config.environment import Secrets
+from kaixu.metering.cache import CacheControl
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Unauthenticated
 
@@ -43,12 +44,20 @@ def caller_of(asked: Incoming, secrets: Secrets) -> Caller:
     token = bearer(headers)
     install_id = printable(headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "", 80) or None
     agent = printable(headers.get("user-agent") or "", 240) or None
+    cache = cache_control(headers)
     if is_key_shaped(token):
-        return Caller(key_hash(secrets.key_pepper, token), legacy_hash(token), None, install_id, agent, request_id)
+        hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
+        return Caller(*hashes, None, install_id, agent, request_id, cache)
     session = session_in(token, secrets)
     if session is None:
         raise unknown(token)
-    return Caller(None, None, session.key_id, install_id, agent, request_id)
+    return Caller(None, None, session.key_id, install_id, agent, request_id, cache)
+
+
+def cache_control(headers: Headers) -> CacheControl:
+    """What the client asks of kept answers (RFC 9111 §5.2.1): whatever else it says there means nothing here."""
+    said = {one.strip().lower() for one in (headers.get("cache-control") or "").split(",")}
+    return "no-store" if "no-store" in said else "no-cache" if "no-cache" in said else ""
 
 
 def session_in(token: str, secrets: Secrets) -> Session | None:

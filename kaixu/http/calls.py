@@ -174,7 +174,17 @@ def bill_of(ticket: Ticket) -> dict[str, Any]:
         "cost_usd": usd(settled.cost_nusd),
         "usage_source": settled.usage_source,
         "end": settled.end_reason,
+        **routing_of(ticket),
     }
     if ticket.lowered and ticket.request is not None:
         bill["max_tokens_applied"] = ticket.request.max_tokens
     return bill
+
+
+def routing_of(ticket: Ticket) -> dict[str, Any]:
+    """Which deployment served, and how many tries that took; or that the answer had been kept."""
+    routing: dict[str, Any] = {"deployment": None if ticket.served is None else ticket.served.name}
+    routing["tries"] = len(ticket.tried)
+    if ticket.deployment is not None and ticket.deployment.cache is not None:
+        routing["cache"] = "hit" if ticket.from_cache else "miss"
+    return routing

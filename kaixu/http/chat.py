@@ -15,7 +15,7 @@ from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 from .authenticate import caller_of
-from .calls import Asking, admission, answered, rate_of, streamed
+from .calls import Asking, admission, answered, rate_of, routing_of, streamed
 from .chat_body import FEATURES, names_in, request_of
 from .collections.retrieve import (
     Retrieved,
@@ -94,6 +94,7 @@ def chat_doors(core: Core) -> list[Door]:
             "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
             "usage": usage_reply(ticket),
+            "routing": routing_of(ticket),
             "month": month_reply(ticket.figures),
             "telemetry": {"install_id": ask.asking.caller.install_id},
         }
@@ -150,6 +151,7 @@ class NativeSpeaker:
         """`done`."""
         done = {
             "usage": usage_reply(ticket),
+            "routing": routing_of(ticket),
             "month": month_reply(ticket.figures),
             "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
@@ -158,7 +160,11 @@ class NativeSpeaker:
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
         """`error`: the envelope with the status it would have had, and what was billed."""
-        body = envelope(error, ticket.ask.request_id) | {"status": error.status, "usage": usage_reply(ticket)}
+        body = envelope(error, ticket.ask.request_id) | {
+            "status": error.status,
+            "usage": usage_reply(ticket),
+            "routing": routing_of(ticket),
+        }
         if error.retry_after_s is not None:
             body["retry_after"] = error.retry_after_s
         return frame("error", self.ask.names | body)

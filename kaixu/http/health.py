@@ -10,6 +10,8 @@ from quart import Blueprint, Response, request
 
 from kaixu import __version__
 from kaixu.accounts.database import database_time
+from kaixu.catalog.catalog import Catalog
+from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 
 from .admin.access import is_operator
@@ -51,7 +53,7 @@ def health_routes(core: Core) -> Blueprint:
             "live": True,
             "why": why,
             "ts": datetime.now(UTC).isoformat(),
-            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": None},
+            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(core.catalog)},
             "env": {
                 "hasDbUrl": core.settings.database_url is not None,
                 "hasJwtSecret": True,
@@ -59,6 +61,8 @@ def health_routes(core: Core) -> Blueprint:
                 "providers": {name: state == "on" for name, state in lanes.items()},
             },
             "lanes": lanes,
+            "preambles": preambles(core.catalog),
+            "deployments": deployments(core),
             "in_flight": len(core.gate.in_flight),
             "db": database,
         }
@@ -66,3 +70,31 @@ def health_routes(core: Core) -> Blueprint:
         return reply(body, 200 if ready else 503, headers)
 
     return routes
+
+
+def preambles(catalog: Catalog) -> dict[str, str]:
+    """The hash of each lane's preamble, of those that have one."""
+    return {
+        name: preamble_hash(state.section.preamble)
+        for name, state in catalog.lanes.items()
+        if state.section.preamble is not None
+    }
+
+
+def system_hash(catalog: Catalog) -> str | None:
+    """One hash for all preambles: of the only text there is, or of all of them."""
+    hashes = preambles(catalog)
+    if len(set(hashes.values())) <= 1:
+        return next(iter(hashes.values()), None)
+    return preamble_hash("\n".join(f"{lane} {text}" for lane, text in sorted(hashes.items())))
+
+
+def deployments(core: Core) -> dict[str, dict[str, str]]:
+    """How the deployments of models that have several stand: closed, open, half-open, or with their lane off."""
+    return {
+        f"{model.provider}/{model.model}": {
+            one.name: core.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices
+        }
+        for model in core.catalog.deployments
+        if model.others
+    }

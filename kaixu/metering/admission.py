@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,7 @@ from kaixu.store.admission import Ask, Settled, Settlement, Verdict
 
 from .ceiling import Ceiling, lowered
 from .month import Figures, figures_of
+from .routing import limits_of
 from .ticket import Ticket
 from .verdict import refusal_of
 from .wire import Limits, TicketWire
@@ -48,16 +50,25 @@ async def finish(answer: asyncio.Future[Answer]) -> Answer:
 class Admission:
     """`async with gate.chat(...) as ticket`: admitted inside, settled outside, however it was left."""
 
-    __slots__ = ("ask", "ceiling", "deployment", "gate", "request", "ticket")
+    __slots__ = ("ask", "cache_control", "ceiling", "choices", "deployment", "gate", "request", "ticket")
 
     def __init__(
-        self, gate: Gate, ask: Ask, deployment: Deployment | None, request: ChatRequest | None, ceiling: Ceiling
+        self,
+        gate: Gate,
+        ask: Ask,
+        deployment: Deployment | None,
+        request: ChatRequest | None,
+        ceiling: Ceiling,
+        choices: tuple[Deployment, ...] = (),
+        cache_control: str = "",
     ) -> None:
         self.gate = gate
         self.ask = ask
         self.deployment = deployment
         self.request = request
         self.ceiling = ceiling
+        self.choices = choices
+        self.cache_control = cache_control
         self.ticket: Ticket | None = None
 
     async def __aenter__(self) -> Ticket:
@@ -87,15 +98,17 @@ class Admission:
         request = self.request
         if request is not None:
             request = lowered(request, self.ceiling, verdict.granted_nusd or 0)
-        limits = FREE_LIMITS if self.deployment is None else limits_of(self.deployment)
+        limits = widest(self.choices) if self.choices else FREE_LIMITS
         return Ticket(
             self.ask,
             verdict,
-            TicketWire(self.gate.transport, limits),
+            TicketWire(self.gate.transport, limits, self.ask.request_id),
             self.ceiling.price,
             deployment=self.deployment,
             request=request,
             lowered=request is not self.request,
+            choices=self.choices,
+            cache_control=self.cache_control,
         )
 
     def _give_back(self, answer: asyncio.Future[Verdict]) -> None:
@@ -174,13 +187,6 @@ def after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Fi
     )
 
 
-def limits_of(deployment: Deployment) -> Limits:
-    """The deployment's time limits, as its wire wants them."""
-    timeouts = deployment.timeouts
-    return Limits(
-        connect_s=timeouts.connect_s,
-        first_byte_s=timeouts.first_byte_s,
-        between_bytes_s=timeouts.between_bytes_s,
-        total_s=timeouts.total_s,
-        retries=deployment.retries,
-    )
+def widest(choices: Sequence[Deployment]) -> Limits:
+    """The limits of whichever deployment may take longest in all."""
+    return limits_of(max(choices, key=lambda one: one.timeouts.total_s))

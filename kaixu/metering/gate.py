@@ -17,23 +17,31 @@ from kaixu.config.price import Price
 from kaixu.plugin.errors import KaixuError, Overloaded, RateLimited, Stopping, UpstreamError, UpstreamTimeout
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Rank
-from kaixu.plugin.types import ChatEvent, ChatRequest, EmbedRequest
+from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest
 from kaixu.store.admission import Ask, Hold, Settlement
 
 from .admission import Admission
 from .books import Books
+from .breakers import Breakers
+from .cache import CacheControl, ResponseCache
 from .ceiling import Ceiling, ceiling_of, embed_ceiling
 from .features import refuse_unsupported
 from .identity import new_ticket
+from .opening import Opened, opened, retargeted
+from .preamble import with_preamble
+from .routing import routed
 from .ticket import Ticket
-from .vectors import Input, batches, checked, of_unit_length
-from .wire import translated
+from .vectors import Input, checked, of_unit_length, smallest_batches
+from .wire import LentWire, translated
 
 log = logging.getLogger(__name__)
 
 RANKS: tuple[Rank, ...] = get_args(Rank)
 
 NOTHING = Price(0, 0, 0, 0, 0)
+
+#: Provider, model, and which of the model's prices: "" its own, "cached" that of an answer out of the cache.
+PriceKey = tuple[str, str, str]
 
 #: How many batches of one embedding call are with the vendor at one time.
 BATCHES_AT_ONCE = 8
@@ -48,6 +56,7 @@ class Caller(msgspec.Struct, frozen=True):
     install_id: str | None
     agent: str | None
     request_id: str
+    cache_control: CacheControl = ""
 
 
 class Observer(Protocol):
@@ -77,7 +86,9 @@ class Gate:
         self.in_flight: dict[Ticket, asyncio.Task[object] | None] = {}
         self.admitting: dict[Admission, asyncio.Task[object] | None] = {}
         self.stopping = False
-        self.price_ids: dict[tuple[str, str], int] = {}
+        self.price_ids: dict[PriceKey, int] = {}
+        self.breakers = Breakers()
+        self.cache: ResponseCache | None = None
 
     def chat(self, caller: Caller, deployment: Deployment, asked_provider: str, request: ChatRequest) -> Admission:
         """Admission of one chat call, as a context that settles when it is left.
@@ -87,10 +98,12 @@ class Gate:
         Raises, before anything is asked of the database: `LaneOff`, `PluginFailed`,
         `Unsupported`, `UnpricedModel`, `Unprocessable`, `Overloaded`, `Stopping`.
         """
-        refuse_unsupported(Catalog.ready(deployment), request)
-        ceiling = ceiling_of(request, deployment)
+        Catalog.ready(deployment)
+        request = with_preamble(request, deployment.preamble)
+        choices = able(deployment, request)
+        ceiling = max((ceiling_of(request, one) for one in choices), key=lambda one: one.most_nusd)
         ask = self._ask(caller, deployment, asked_provider, "chat", ceiling)
-        return Admission(self, ask, deployment, request, ceiling)
+        return Admission(self, ask, deployment, request, ceiling, choices, caller.cache_control)
 
     def embed(
         self,
@@ -104,9 +117,10 @@ class Gate:
     ) -> Admission:
         """Admission of one embedding call, of any number of inputs. Raises as `chat` does."""
         Catalog.ready(deployment)
-        ceiling = embed_ceiling(request, deployment)
+        choices = deployment.ready
+        ceiling = max((embed_ceiling(request, one) for one in choices), key=lambda one: one.most_nusd)
         ask = self._ask(caller, deployment, asked_provider, operation, ceiling, RANKS.index(role))
-        return Admission(self, ask, deployment, None, ceiling)
+        return Admission(self, ask, deployment, None, ceiling, choices)
 
     def free(
         self,
@@ -159,7 +173,7 @@ class Gate:
             asked_provider,
             "" if deployment is None else deployment.model,
             "ai",
-            0 if deployment is None else self.price_ids.get((deployment.provider, deployment.model), 0),
+            0 if deployment is None else self.price_ids.get((deployment.provider, deployment.model, ""), 0),
             ceiling.most_nusd,
             ceiling.least_nusd,
             caller.request_id,
@@ -173,26 +187,66 @@ class Gate:
             del self.of_key[holder]
 
     async def events(self, ticket: Ticket) -> AsyncGenerator[ChatEvent, None]:
-        """The lane's answer, with the lane's time limits, ended when the budget is spent.
+        """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
-        Whatever a plugin raises comes out as a `KaixuError`. Sets `ticket.end_reason`
-        to "budget_cut" where the stream was ended for its cost.
+        Nothing comes before a deployment has begun to say something: until then
+        another may take its place. Whatever a plugin raises comes out as a `KaixuError`.
+        Sets `ticket.end_reason` to "budget_cut" where the stream was ended for its cost.
         """
-        lane, request = lane_of(ticket), ticket.request
+        request = ticket.request
         assert request is not None
+        question = None if self.cache is None else self.cache.question(ticket)
+        if self.cache is not None and question is not None and ticket.cache_control == "":
+            kept = await self.cache.find(ticket, question)
+            if kept is not None:
+                ticket.kept(self.price_ids.get((ticket.ask.provider, ticket.ask.model, "cached"), 0))
+                for event in kept:
+                    ticket.saw(event)
+                    yield event
+                return
+        said: list[ChatEvent] = []
+        async with aclosing(self._asked(ticket, request)) as events:
+            async for event in events:
+                if question is not None:
+                    said.append(event)
+                yield event
+        if self.cache is not None and question is not None and ticket.cache_control != "no-store":
+            self.cache.keep(ticket, question, said)
+
+    async def _asked(self, ticket: Ticket, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        """See `events`; of a vendor in any case."""
         deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
-        async with understood(ticket), aclosing(lane.chat(request, ticket.wire)) as events:  # type: ignore[type-var]
-            while True:
-                # Around the lane's own work only: how long the reader takes with an event is the reader's.
-                async with asyncio.timeout_at(deadline):
-                    event = await anext(events, None)
-                if event is None:
-                    return
+
+        async def opening(one: Deployment, wire: LentWire) -> Opened:
+            async with understood(ticket, one):
+                assert one.lane is not None
+                return await opened(one.lane.chat(retargeted(request, one), wire))
+
+        async with understood(ticket, ticket.deployment), asyncio.timeout_at(deadline):
+            ticket.served, begun = await routed(self.breakers, ticket.wire, ticket.choices, opening, ticket.tried)
+        served = ticket.served
+        async with self.watched(served), understood(ticket, served), aclosing(begun.events) as events:
+            for event in begun.held:
                 ticket.saw(event)
                 yield event
-                if ticket.over_budget:
-                    ticket.end_reason = "budget_cut"
+            while not ticket.over_budget:
+                # Around the lane's own work only: how long the reader takes with an event is the reader's.
+                async with asyncio.timeout_at(deadline):
+                    further = await anext(events, None)
+                if further is None:
                     return
+                ticket.saw(further)
+                yield further
+            ticket.end_reason = "budget_cut"
+
+    @asynccontextmanager
+    async def watched(self, one: Deployment) -> AsyncIterator[None]:
+        """A deployment that breaks off in the middle has failed, too."""
+        try:
+            yield
+        except Exception as error:
+            self.breakers.failed(one, error)
+            raise
 
     async def vectors(self, ticket: Ticket, request: EmbedRequest) -> list[Sequence[float]]:
         """One vector for each input, in order; asked of the vendor in its own batches, several at once.
@@ -200,20 +254,26 @@ class Gate:
         All or nothing: where one batch fails the others are given up, and what the
         vendor has done by then is what the call costs. Raises `KaixuError`.
         """
-        lane = lane_of(ticket)
         at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
 
         async def part(inputs: tuple[Input, ...]) -> Sequence[Sequence[float]]:
+            async def asking(one: Deployment, wire: LentWire) -> Embeddings:
+                async with understood(ticket, one):
+                    assert one.lane is not None
+                    wanted = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
+                    answer = await one.lane.embed(wanted, wire)
+                    checked(answer.vectors, len(inputs))
+                    return answer
+
             async with at_once:
                 done = ticket.embedding(inputs)
-                answer = await lane.embed(msgspec.structs.replace(request, inputs=inputs), ticket.wire)
-                checked(answer.vectors, len(inputs))
+                ticket.served, answer = await routed(self.breakers, ticket.wire, ticket.choices, asking, ticket.tried)
                 done(answer.usage)
                 return of_unit_length(answer.vectors) if shortened else answer.vectors
 
         deployment = ticket.deployment
         shortened = deployment is not None and request.dimensions not in (None, deployment.dimensions)
-        parts = batches(lane, request)
+        parts = smallest_batches(lanes_of(ticket), request)
         async with limited(ticket):
             if len(parts) == 1:
                 return list(await part(parts[0]))
@@ -257,25 +317,42 @@ class Gate:
         if tasks:
             await asyncio.wait(tasks, timeout=20)
         await self.books.drained()
+        if self.cache is not None:
+            await self.cache.drained()
 
 
-def lane_of(ticket: Ticket) -> Lane:
-    """The lane of an admitted call."""
-    assert ticket.deployment is not None
-    assert ticket.deployment.lane is not None
-    return ticket.deployment.lane
+def able(deployment: Deployment, request: ChatRequest) -> tuple[Deployment, ...]:
+    """Those deployments that can do what `request` asks for. Raises what the first of them says if none can."""
+    choices = deployment.ready
+    able_ones, refused = [], None
+    for one in choices:
+        assert one.lane is not None
+        try:
+            refuse_unsupported(one.lane, request)
+        except KaixuError as error:
+            refused = refused or error
+        else:
+            able_ones.append(one)
+    if not able_ones and refused is not None:
+        raise refused
+    return tuple(able_ones)
+
+
+def lanes_of(ticket: Ticket) -> list[Lane]:
+    """The lanes that may serve an admitted call."""
+    return [one.lane for one in ticket.choices if one.lane is not None]
 
 
 @asynccontextmanager
 async def limited(ticket: Ticket) -> AsyncIterator[None]:
     """The time that a call may take in all; what a plugin raises in it comes out as a `KaixuError`."""
-    async with understood(ticket), asyncio.timeout(ticket.wire.limits.total_s):
+    async with understood(ticket, ticket.deployment), asyncio.timeout(ticket.wire.limits.total_s):
         yield
 
 
 @asynccontextmanager
-async def understood(ticket: Ticket) -> AsyncIterator[None]:
-    """Whatever a plugin raises in it comes out as a `KaixuError`."""
+async def understood(ticket: Ticket, one: Deployment | None) -> AsyncIterator[None]:
+    """Whatever a plugin raises in it comes out as a `KaixuError`; `one` is the deployment that was asked."""
     try:
         yield
     except (KaixuError, asyncio.CancelledError, GeneratorExit):
@@ -286,5 +363,5 @@ async def understood(ticket: Ticket) -> AsyncIterator[None]:
         raise translated(error) from error
     except Exception as error:
         # A plugin's bug is the plugin's, not the client's and not the gateway's end.
-        log.exception("lane %s failed", ticket.ask.provider)
+        log.exception("lane %s failed", ticket.ask.provider if one is None else one.state.name)
         raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error

@@ -19,6 +19,7 @@ from kaixu.store.query import Connection
 from .counting import counted_input_tokens, estimated_embed_tokens
 from .month import Figures, figures_of
 from .pricing import cost_nusd
+from .routing import Try
 from .wire import TicketWire
 
 Alongside = Callable[[Connection], Awaitable[None]]
@@ -30,6 +31,9 @@ MOST_CHARACTERS_A_TOKEN = 128
 #: What tokens carry at most on average where they are not such runs; told of a stream that also has more pieces than
 #: it may have tokens.
 USUAL_CHARACTERS_A_TOKEN = 12
+
+#: Large embedding calls make many tries, one a batch; so many of them are told.
+MOST_TRIES_TOLD = 20
 
 #: More tokens than any call can have; keeps sums of them far from the edge of 64 bits.
 MOST_TOKENS = 10**9
@@ -63,6 +67,8 @@ class Ticket:
         "alongside",
         "ask",
         "budget_tokens",
+        "cache_control",
+        "choices",
         "counted_tokens",
         "delivered_length",
         "delivered_other",
@@ -72,16 +78,19 @@ class Ticket:
         "figures",
         "finish_reason",
         "first_event_s",
+        "from_cache",
         "lowered",
         "price",
+        "price_id",
         "request",
+        "served",
         "settlement",
         "started",
         "stop_sequence",
+        "tried",
         "unanswered_tokens",
         "units",
         "usage",
-        "vendor_cost",
         "verdict",
         "wire",
     )
@@ -96,14 +105,21 @@ class Ticket:
         deployment: Deployment | None,
         request: ChatRequest | None,
         lowered: bool,
+        choices: tuple[Deployment, ...] = (),
+        cache_control: str = "",
     ) -> None:
         self.ask = ask
         self.verdict = verdict
         self.wire = wire
         self.price = price
-        self.vendor_cost = None if deployment is None else deployment.cost
         self.deployment = deployment
         self.request = request
+        self.choices = choices  # those of the model's deployments that may serve it
+        self.served: Deployment | None = None  # the one that did
+        self.tried: list[Try] = []
+        self.cache_control = cache_control
+        self.from_cache = False
+        self.price_id = ask.price_id
         self.lowered = lowered
         self.alongside: Alongside | None = None  # what the call made, written in one transaction with its bill
         self.usage: Usage | None = None
@@ -127,6 +143,12 @@ class Ticket:
     def id(self) -> UUID:
         """The ticket's id: the idempotency key of its settlement."""
         return self.ask.ticket
+
+    def kept(self, price_id: int) -> None:
+        """The answer was kept from an earlier call, and is billed at the price of such."""
+        assert self.deployment is not None
+        self.from_cache = True
+        self.price, self.price_id = self.deployment.cached_price, price_id
 
     @property
     def granted_nusd(self) -> int:
@@ -234,7 +256,7 @@ class Ticket:
             operation=ask.operation,
             provider=ask.provider,
             model=ask.model,
-            price_id=ask.price_id,
+            price_id=self.price_id,
             install_id=ask.install_id,
             request_id=ask.request_id,
             admitted_at=self.admitted_at,
@@ -242,14 +264,46 @@ class Ticket:
             end_reason=end_reason,
             usage_source=source,
             cost_nusd=cost,
-            vendor_cost_nusd=0 if self.vendor_cost is None else cost_nusd(usage, self.vendor_cost),
+            vendor_cost_nusd=self._vendor_cost_nusd(usage),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_input_tokens=usage.cached_input_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
-            units=self.units,
+            units=self.told,
         )
+
+    def _vendor_cost_nusd(self, usage: Usage) -> int:
+        """What the vendor that served takes for it, as far as the operator has said."""
+        if self.from_cache:
+            return 0
+        one = self.served or self.deployment
+        return 0 if one is None or one.cost is None else cost_nusd(usage, one.cost)
+
+    @property
+    def told(self) -> dict[str, Any] | None:
+        """What the usage event says besides tokens: what the operation counted, and how the call went."""
+        if not self.tried and not self.from_cache:
+            return self.units
+        return (self.units or {}) | {"call": self.course}
+
+    @property
+    def course(self) -> dict[str, Any]:
+        """Which deployment served, after how many tries, and when it began."""
+        course: dict[str, Any] = {"tries": len(self.tried)}
+        if self.from_cache:
+            course["cache"] = "hit"
+        if self.served is not None:
+            course["deployment"] = self.served.name
+        if self.first_event_s is not None:
+            course["first_ms"] = int(self.first_event_s * 1000)
+            course["deltas"] = self.delivered_pieces
+        if len(self.tried) > 1:
+            course["tried"] = [
+                {"deployment": one.deployment, "at_ms": one.at_ms, "took_ms": one.took_ms, "error": one.error}
+                for one in self.tried[:MOST_TRIES_TOLD]
+            ]
+        return course
 
     def _ended_early(self, end_reason: str) -> bool:
         """Whether usage that came early misses what was made after it."""

@@ -44,6 +44,11 @@ def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
     return [*cut, inputs[start:]]
 
 
+def smallest_batches(lanes: Sequence[Lane], request: EmbedRequest) -> list[tuple[Input, ...]]:
+    """Batches that each of `lanes` takes: whichever of them answers."""
+    return max((batches(lane, request) for lane in lanes), key=len)
+
+
 def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
     """Raises `UpstreamError` for what are no vectors, one for each input, all of one length."""
     if len(vectors) != inputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import ContextVar
+from time import monotonic
 from types import TracebackType
 
 import aiohttp
@@ -90,11 +91,13 @@ def open_transport() -> AiohttpTransport:
 class TicketWire:
     """The wire of one ticket."""
 
-    __slots__ = ("closed", "limits", "maybe_accepted", "transport", "tries")
+    __slots__ = ("closed", "lent_at", "limits", "maybe_accepted", "request_id", "transport", "tries")
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits, request_id: str | None = None) -> None:
         self.transport = transport
         self.limits = limits
+        self.request_id = request_id
+        self.lent_at = monotonic()
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
@@ -108,16 +111,21 @@ class TicketWire:
         """See `kaixu.plugin.Wire.send`."""
         return Sending(self, request)
 
+    def lent(self, limits: Limits) -> LentWire:
+        """The wire for one try, with limits of its own."""
+        return LentWire(self, limits)
+
     def close(self) -> None:
         """From now on nothing goes out."""
         self.closed = True
 
-    async def exchange(self, request: httpx.Request) -> httpx.Response:
+    async def exchange(self, request: httpx.Request, limits: Limits | None = None) -> httpx.Response:
         """Send, and send again where that may help, until a vendor accepts."""
+        limits = limits or self.limits
         try:
-            return await self.attempt(request)
+            return await self.attempt(request, limits)
         except KaixuError as error:
-            if self.limits.retries == 0 or not worth_retrying(error):
+            if limits.retries == 0 or not worth_retrying(error):
                 raise
             failure = error
 
@@ -128,25 +136,26 @@ class TicketWire:
             if first:
                 first = False
                 raise failure  # counts as the first try, so that its retry-after is honoured
-            return await self.attempt(request)
+            return await self.attempt(request, limits)
 
         retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(self.limits.retries + 1),
+            stop=tenacity.stop_after_attempt(limits.retries + 1),
             wait=wait_for,
             retry=tenacity.retry_if_exception(worth_retrying),
             reraise=True,
         )
         return await retrying(again)
 
-    async def attempt(self, request: httpx.Request) -> httpx.Response:
+    async def attempt(self, request: httpx.Request, limits: Limits) -> httpx.Response:
         """Send once. Raises an `UpstreamError` for anything but success."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
         self.maybe_accepted += 1
         self.tries += 1
-        limits = self.limits
         request.extensions = {**request.extensions, **limits.extensions}
         request.headers["accept-encoding"] = "identity"
+        if self.request_id is not None:
+            request.headers.setdefault("x-client-request-id", self.request_id)
         first_by = asyncio.get_running_loop().time() + limits.first_byte_s
         progress = Progress()
         PROGRESS.set(progress)
@@ -180,12 +189,37 @@ class TicketWire:
         raise refusal(status, retry_after_s)
 
 
+class LentWire:
+    """The ticket's wire for one try: dead when the try is over, for a plugin that holds on to it."""
+
+    __slots__ = ("closed", "limits", "wire")
+
+    def __init__(self, wire: TicketWire, limits: Limits) -> None:
+        self.wire = wire
+        self.limits = limits
+        self.closed = False
+
+    def send(self, request: httpx.Request) -> Sending:
+        """See `kaixu.plugin.Wire.send`."""
+        return Sending(self, request)
+
+    def close(self) -> None:
+        """From now on nothing goes out this way."""
+        self.closed = True
+
+    async def exchange(self, request: httpx.Request) -> httpx.Response:
+        """See `TicketWire.exchange`."""
+        if self.closed:
+            raise TicketClosed("the try is over; its wire is closed")
+        return await self.wire.exchange(request, self.limits)
+
+
 class Sending:
     """One exchange, as a context: inside it the response can be read, leaving it closes the connection's use."""
 
     __slots__ = ("request", "response", "wire")
 
-    def __init__(self, wire: TicketWire, request: httpx.Request) -> None:
+    def __init__(self, wire: TicketWire | LentWire, request: httpx.Request) -> None:
         self.wire = wire
         self.request = request
         self.response: httpx.Response | None = None

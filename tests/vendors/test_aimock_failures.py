@@ -98,7 +98,7 @@ async def test_errors_are_clear_cost_nothing_and_are_tried_again_only_where_that
     ("chaos", "status", "code", "tries"),
     [
         ("dropRate", 502, "upstream_error", 2),
-        ("malformedRate", 502, "upstream_error", 1),
+        ("malformedRate", 502, "upstream_error", 2),
         ("disconnectRate", 502, "upstream_error", 2),
     ],
 )

@@ -169,7 +169,9 @@ def key_usage_reply(row: KeyUsage) -> dict[str, Any]:
 
 
 def event_reply(row: UsageEvent) -> dict[str, Any]:
-    """One call as it was billed."""
+    """One call as it was billed; `call` tells which deployment served it, and how many tries that took."""
+    units = dict(row.units or {})
+    course = units.pop("call", None)
     return {
         "id": row.id,
         "api_key_id": row.key_id,
@@ -180,7 +182,8 @@ def event_reply(row: UsageEvent) -> dict[str, Any]:
         "cached_input_tokens": row.cached_input_tokens,
         "cache_write_tokens": row.cache_write_tokens,
         "reasoning_tokens": row.reasoning_tokens,
-        "units": row.units,
+        "units": units or None,
+        "call": course,
         "cost_cents": cents_of_nusd(row.cost_nusd),
         "cost_usd": usd(row.cost_nusd),
         "vendor_cost_usd": usd(row.vendor_cost_nusd),

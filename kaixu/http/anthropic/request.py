@@ -58,7 +58,7 @@ def message_request(body: dict[str, Any], deployment: Deployment, *, most_messag
     fields = Fields(body)
     fields.taken |= {"model"} | WITHOUT_EFFECT
     lane = deployment.lane
-    is_native = lane is not None and lane.native == PROTOCOL
+    is_native = deployment.native == PROTOCOL
     reader = Reader(fields, is_native, thinks=lane is not None and "reasoning" in lane.supports)
     max_tokens = max_tokens_of(fields, deployment)
     tools = reader.tools()

@@ -50,8 +50,7 @@ def chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages:
     fields = Fields(body)
     fields.taken |= {"model"} | WITHOUT_EFFECT
     turns = Turns()
-    lane = deployment.lane
-    native = Native(PROTOCOL, body) if lane is not None and lane.native == PROTOCOL else None
+    native = Native(PROTOCOL, body) if deployment.native == PROTOCOL else None
     request = ChatRequest(
         model=deployment.upstream,
         messages=turns.read(fields, most_messages),

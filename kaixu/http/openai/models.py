@@ -59,12 +59,12 @@ def model_routes(core: Core) -> Blueprint:
 
 def offered_by(catalog: Catalog) -> list[Deployment]:
     """What can be called at all: the lane is on and there is a price."""
-    return [one for one in catalog.deployments if one.state.state == "on" and one.price is not None]
+    return [one for one in catalog.deployments if one.ready and one.price is not None]
 
 
 def names_of(deployment: Deployment) -> list[str]:
     """The provider names that a deployment answers to."""
-    return [deployment.provider, *deployment.state.section.aliases]
+    return [deployment.provider, *(deployment.owner or deployment.state).section.aliases]
 
 
 def entries_of(deployments: list[Deployment]) -> list[dict[str, Any]]:

@@ -1,0 +1,171 @@
+"""The models of all lanes, under every name that clients may send, and where each is served."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from kaixu.config.document import DeploymentSection, ModelSection, PriceSection
+from kaixu.config.mistakes import did_you_mean
+from kaixu.config.price import Price
+from kaixu.config.read import Path_
+from kaixu.plugin.lane import Lane
+
+from .catalog import FREE, Catalog, Deployment, LaneState
+
+#: Notes that something in kaixu.yaml is wrong, with the place of it.
+Complain = Callable[[Path_, str], object]
+
+#: What comes of `fallback` is asked after all deployments of the model's own.
+AFTER_ALL = 10_000
+
+
+def add_lane(catalog: Catalog, state: LaneState) -> None:
+    """Put a lane under every name that clients may send."""
+    catalog.lanes[state.name] = state
+    for name in (state.name, *state.section.aliases):
+        answering = catalog.providers.setdefault(name.lower(), [])
+        if state.name not in answering:
+            # A lane's own name goes before others' aliases.
+            answering.insert(0 if name == state.name else len(answering), state.name)
+
+
+def add_models(catalog: Catalog, complain: Complain) -> None:
+    """Put the models of all lanes where clients find them; `complain` hears of deployments that cannot be."""
+    served = Serving(catalog, complain)
+    for owner in catalog.lanes.values():
+        models = catalog.models[owner.name] = {}
+        for name, model in owner.section.models.items():
+            deployment = served.model(owner, name, model)
+            for public in (name, *model.aliases):
+                models[public] = deployment
+
+
+class Serving:
+    """Where each model is served."""
+
+    def __init__(self, catalog: Catalog, complain: Complain) -> None:
+        self.catalog = catalog
+        self.complain = complain
+
+    def model(self, owner: LaneState, name: str, model: ModelSection) -> Deployment:
+        """A model with all its deployments, in the order of their priority."""
+        path: Path_ = ("lanes", owner.name, "models", name)
+        choices = self.own(path, owner, name, model)
+        for at, wanted in enumerate(model.fallback):
+            choices += self.fallback((*path, "fallback", at), owner, name, model, wanted)
+        if not choices:  # all that is wrong has been noted; the model is still known
+            choices = [self.deployment(owner, name, model, DeploymentSection())]
+        count = Counter(one.name for one in choices)
+        seen: Counter[str] = Counter()
+        for index, one in enumerate(choices):
+            seen[one.name] += 1
+            if count[one.name] > 1:
+                choices[index] = msgspec.structs.replace(one, name=f"{one.name}-{seen[one.name]}")
+        first, *others = sorted(choices, key=lambda one: one.priority)
+        return msgspec.structs.replace(first, others=tuple(others))
+
+    def own(self, path: Path_, owner: LaneState, name: str, model: ModelSection) -> list[Deployment]:
+        """What `deployments` says; without it, the lane itself."""
+        if not model.deployments:
+            return [self.deployment(owner, name, model, DeploymentSection())]
+        choices = []
+        names: set[str] = set()
+        for at, section in enumerate(model.deployments):
+            where: Path_ = (*path, "deployments", at)
+            if section.name is not None and section.name in names:
+                self.complain((*where, "name"), f"`{section.name}` already means another deployment")
+                continue
+            names |= {section.name} if section.name is not None else set()
+            state = self.lane(where, section.lane or owner.name, model)
+            if state is not None:
+                choices.append(self.deployment(owner, name, model, section))
+        return choices
+
+    def lane(self, path: Path_, name: str, model: ModelSection) -> LaneState | None:
+        """The lane of a deployment; None, with a mistake, where there is none that can do it."""
+        state = self.catalog.lanes.get(name)
+        if state is None:
+            meant = did_you_mean(name, self.catalog.lanes)
+            self.complain((*path, "lane"), f"there is no lane `{name[:80]}`{meant}")
+        elif state.lane is not None and getattr(type(state.lane), model.type) is getattr(Lane, model.type):
+            self.complain((*path, "lane"), f"lane `{name}` has no {model.type} models")
+            return None
+        return state
+
+    def fallback(self, path: Path_, owner: LaneState, name: str, model: ModelSection, wanted: str) -> list[Deployment]:
+        """The deployments of another lane's model, as ones of this model's; they come after all others."""
+        lane_name, slash, other_name = wanted.partition("/")
+        state = self.catalog.lanes.get(lane_name)
+        if not slash or state is None:
+            known = [f"{lane}/{one}" for lane, state in self.catalog.lanes.items() for one in state.section.models]
+            self.complain(path, f"there is no model `{wanted[:200]}`{did_you_mean(wanted[:200], known)}")
+            return []
+        other = state.section.models.get(other_name)
+        if other is None:
+            self.complain(path, f"lane `{lane_name}` has no model `{other_name[:80]}`")
+            return []
+        if other.type != model.type:
+            self.complain(path, f"model `{wanted}` is for {other.type}, not for {model.type}")
+            return []
+        if model.type == "embed" and other.dimensions != model.dimensions:
+            self.complain(path, f"model `{wanted}` makes vectors of another length")
+            return []
+        if (state.name, other_name) == (owner.name, name):
+            self.complain(path, f"model `{wanted}` cannot stand in for itself")
+            return []
+        sections = other.deployments or [DeploymentSection()]
+        return [
+            self.deployment(
+                owner,
+                name,
+                model,
+                section.model_copy(
+                    update={
+                        "lane": section.lane or lane_name,
+                        "upstream": section.upstream or other.upstream or other_name,
+                        "priority": section.priority + AFTER_ALL,
+                        "cost": section.cost or other.cost,
+                    }
+                ),
+            )
+            for section in sections
+            if (section.lane or lane_name) in self.catalog.lanes
+        ]
+
+    def deployment(self, owner: LaneState, name: str, model: ModelSection, section: DeploymentSection) -> Deployment:
+        """One deployment: limits and price are the model's, times and tries are those of the lane that serves."""
+        state = self.catalog.lanes.get(section.lane or owner.name, owner)
+        return Deployment(
+            provider=owner.name,
+            model=name,
+            kind=model.type,
+            upstream=section.upstream or model.upstream or name,
+            lane=state.lane,
+            state=state,
+            price=price_of(model.price),
+            cost=price_of(section.cost or model.cost),
+            max_output_tokens=model.max_output_tokens,
+            default_output_tokens=min(model.default_output_tokens, model.max_output_tokens),
+            image_tokens=model.image_tokens,
+            dimensions=model.dimensions,
+            fixed_dimensions=model.fixed_dimensions,
+            on_disconnect=owner.section.on_disconnect,
+            timeouts=state.section.timeouts,
+            retries=state.section.retries,
+            owner=owner,
+            name=section.name or state.name,
+            weight=section.weight,
+            priority=section.priority,
+            breaker=state.section.breaker,
+            preamble=owner.section.preamble,
+            cache=model.cache,
+            cached_price=price_of(model.cached_price) or FREE,
+        )
+
+
+def price_of(section: PriceSection | None) -> Price | None:
+    """The rates in nano-dollars per million tokens."""
+    return None if section is None else section.price()

@@ -1,0 +1,78 @@
+"""Kept answers: by customer and question, for a while."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from .pool import database
+
+#: So many of one customer; the oldest go first.
+MOST_OF_A_CUSTOMER = 10_000
+
+#: Rows removed in one statement.
+ROWS_AT_ONCE = 5_000
+
+
+async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes) -> bytes | None:
+    """The sealed answer to a question of this customer's, while it is fresh. Raises `DatabaseAway`."""
+    with database():
+        answer: bytes | None = await pool.fetchval(
+            """
+            select answer from kaixu.response
+             where customer_id = $1 and question = $2 and expires_at > clock_timestamp()
+            """,
+            customer_id,
+            question,
+        )
+    return answer
+
+
+async def keep_response(
+    pool: asyncpg.Pool, *, customer_id: int, question: bytes, answer: bytes, seconds: float
+) -> None:
+    """Keep an answer; a newer one takes its place. Raises `DatabaseAway`."""
+    with database():
+        await pool.execute(
+            """
+            insert into kaixu.response as r (customer_id, question, answer, expires_at)
+            values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+            on conflict (customer_id, question) do update
+               set answer = excluded.answer, created_at = now(), expires_at = excluded.expires_at
+            """,
+            customer_id,
+            question,
+            answer,
+            seconds,
+        )
+
+
+async def prune_responses(pool: asyncpg.Pool) -> int:
+    """Remove what is stale, and a customer's oldest where it has too many; return how many. Raises `DatabaseAway`."""
+    removed = 0
+    with database():
+        for statement, argument in ((STALE, None), (TOO_MANY, MOST_OF_A_CUSTOMER)):
+            while True:
+                arguments = [ROWS_AT_ONCE] if argument is None else [ROWS_AT_ONCE, argument]
+                gone = int((await pool.execute(statement, *arguments)).split()[-1])
+                removed += gone
+                if gone < ROWS_AT_ONCE:
+                    break
+    return removed
+
+
+STALE = """
+    delete from kaixu.response r
+     using (select customer_id, question from kaixu.response where expires_at <= now() limit $1) s
+     where r.customer_id = s.customer_id and r.question = s.question and r.expires_at <= now()
+"""
+
+TOO_MANY = """
+    delete from kaixu.response r
+     using (select c.customer_id, c.question
+              from (select customer_id, question,
+                           row_number() over (partition by customer_id order by created_at desc) as newer
+                      from kaixu.response) c
+             where c.newer > $2
+             limit $1) s
+     where r.customer_id = s.customer_id and r.question = s.question
+"""
