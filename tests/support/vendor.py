@@ -24,6 +24,8 @@ class Vendor:
         self.cancelled = 0
         self.delivered = 0
         self.failures_left = 0  # so many calls get a 500 first
+        self.sick: set[str] = set()  # models that get a 500 for now
+        self.headers: list[dict[str, str]] = []
         self.runner: web.AppRunner | None = None
         self.url = ""
 
@@ -49,8 +51,9 @@ class Vendor:
         self.asked.append(body)
         kind, *numbers = body["model"].split("-")
         most = body.get("max_completion_tokens") or body.get("max_tokens") or 16
-        if self.failures_left:
-            self.failures_left -= 1
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        if self.failures_left or body["model"] in self.sick:
+            self.failures_left = max(0, self.failures_left - 1)
             return web.json_response({"error": {"message": "vendor secret"}}, status=500)
         if kind == "status":
             return web.json_response(

@@ -1,0 +1,85 @@
+"""A vendor on its worst day: refuses, cannot be reached, hangs, answers 500, or breaks off; and gets well on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import Counter
+
+from aiohttp import web
+
+from .process import free_port
+
+MODES = ("refused", "unreachable", "hanging", "500", "cut", "cut-at-once")
+
+#: What each vendor says before its first word; it breaks off behind that.
+PRELUDES = {
+    "openai": {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+    "anthropic": {
+        "type": "message_start",
+        "message": {"id": "1", "type": "message", "role": "assistant", "content": [], "usage": {"input_tokens": 3}},
+    },
+    "gemini": {"candidates": [{"content": {"role": "model", "parts": []}}], "usageMetadata": {"promptTokenCount": 3}},
+}
+
+
+class DeadVendor:
+    """As a context it is dead at `url(mode, protocol)`. `asked` counts the calls that reached it, by mode."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.runner: web.AppRunner | None = None
+        self.full: list[socket.socket] = []
+        self.ports = {"refused": free_port()}
+
+    async def __aenter__(self) -> DeadVendor:
+        app = web.Application()
+        app.router.add_route("*", "/{mode}/{protocol}/{rest:.*}", self.answer)
+        self.runner = web.AppRunner(app, handler_cancellation=True)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        for mode in MODES[2:]:
+            self.ports[mode] = self.runner.addresses[0][1]
+        # Nobody accepts, and the queue is full: whoever comes now waits for ever.
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        self.full.append(listening)
+        for _ in range(8):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+            self.full.append(waiting)
+        self.ports["unreachable"] = listening.getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.runner is not None
+        await self.runner.cleanup()
+        for one in self.full:
+            one.close()
+
+    def url(self, mode: str, protocol: str) -> str:
+        """Where to ask."""
+        return f"http://127.0.0.1:{self.ports[mode]}/{mode}/{protocol}"
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Anything but an answer."""
+        mode, protocol = request.match_info["mode"], request.match_info["protocol"]
+        self.asked[f"{mode}-{protocol}"] += 1
+        await request.read()
+        if mode == "hanging":
+            await asyncio.sleep(3600)
+        if mode == "500":
+            return web.json_response({"error": {"message": "vendor secret"}}, status=500)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        if mode == "cut":
+            data = PRELUDES[protocol]
+            name = f"event: {data['type']}\n" if "type" in data else ""
+            await response.write(f"{name}data: {json.dumps(data)}\n\n".encode())
+            await asyncio.sleep(0.02)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
