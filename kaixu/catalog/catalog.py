@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -97,14 +98,27 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     preamble: str | None = None
     cache: CacheSection | None = None
     cached_price: Price = FREE
+    batch_factor: Decimal = Decimal(1)
     others: tuple[Deployment, ...] = ()
 
     @property
     def prices(self) -> dict[str, Price]:
-        """Every price that a call of the model may be billed by: "" its own, "cached" that of a kept answer."""
+        """Every price that a call of the model may be billed by.
+
+        "": its own; "batch": that of a call that may take a day; "cached": that of a kept answer.
+        """
         if self.price is None:
             return {}
-        return {"": self.price} | ({} if self.cache is None else {"cached": self.cached_price})
+        prices = {"": self.price, "batch": times(self.price, self.batch_factor)}
+        return prices | ({} if self.cache is None else {"cached": self.cached_price})
+
+    def priced(self, which: str) -> Deployment:
+        """The same at another of its prices."""
+        if not which or self.price is None:
+            return self
+        price = self.prices[which]
+        others = tuple(msgspec.structs.replace(one, price=price) for one in self.others)
+        return msgspec.structs.replace(self, price=price, others=others)
 
     @property
     def choices(self) -> tuple[Deployment, ...]:
@@ -305,6 +319,11 @@ class Catalog:
                     await state.lane.aclose()
                 except Exception:  # a stranger's lane can raise anything; the next one must close too
                     log.exception("lane %s did not close cleanly", state.name)
+
+
+def times(price: Price, factor: Decimal) -> Price:
+    """Every rate times `factor`, rounded up to the whole nano-dollar per million tokens."""
+    return Price(*(int((rate * factor).to_integral_value(ROUND_CEILING)) for rate in msgspec.structs.astuple(price)))
 
 
 def is_kind(deployment: Deployment | None, kind: str) -> bool:

@@ -163,6 +163,7 @@ class Serving:
             preamble=owner.section.preamble,
             cache=model.cache,
             cached_price=price_of(model.cached_price) or FREE,
+            batch_factor=owner.section.batch_price_factor,
         )
 
 

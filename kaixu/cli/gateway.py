@@ -20,6 +20,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.http.app import Application, create_app
 from kaixu.http.collections.embed import room_of
 from kaixu.http.core import Core
+from kaixu.jobs.queue import Queue
 from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
 from kaixu.metering.cache import ResponseCache
@@ -34,6 +35,7 @@ from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.store.alerts import claim_alert
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
+from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.pool import maintenance, open_pool
@@ -41,7 +43,9 @@ from kaixu.store.prices import price_version
 from kaixu.store.responses import prune_responses
 from kaixu.store.spool import Spool
 from kaixu.work.collections import CollectionKeeper
+from kaixu.work.models import ModelRunner
 from kaixu.work.reembedding import Reembedder
+from kaixu.work.worker import Worker
 
 from .reloading import reload
 from .running import Claim, Reloaded
@@ -70,6 +74,7 @@ class Gateway:
         self.core: Core
         self.app: Application
         self.started_with: GatewaySection
+        self.worker: Worker
 
     async def open(self) -> None:
         """Database, schema, plugins, prices, gate, application; in this order. Raises what keeps it from serving."""
@@ -125,9 +130,21 @@ class Gateway:
             max_in_flight=document.gateway.max_in_flight,
             max_per_key=document.gateway.max_in_flight_per_key,
         )
-        gate.cache = ResponseCache(self.pool, Sealer(self.secrets.db_encryption_key))
+        sealer = Sealer(self.secrets.db_encryption_key)
+        gate.cache = ResponseCache(self.pool, sealer)
         gate.price_ids = await self.price_ids(catalog)
-        self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway)
+        models = ModelRunner(gate, lambda: self.core.catalog, sealer)
+        self.worker = Worker(
+            self.pool,
+            gate,
+            sealer,
+            lambda: {"chat": models, "embed": models},
+            owner=owner,
+            slots=lambda: self.core.gateway.jobs.workers,
+            lease_s=lambda: self.core.gateway.jobs.lease_s,
+        )
+        queue = Queue(self.pool, gate, sealer, self.worker.nudge)
+        self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue)
         await books.replay()
         try:
             await catalog.start()
@@ -150,6 +167,7 @@ class Gateway:
         self.tasks.spawn(every(LOOK_S, keeper.round, "keeping collections"), "collections")
         reembedder = Reembedder(self.pool, gate, lambda: self.core.catalog, lambda: room_of(self.core))
         self.tasks.spawn(every(LOOK_S, reembedder.round, "re-embedding"), "re-embedding")
+        self.tasks.spawn(self.worker.run(), "jobs")
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
@@ -166,11 +184,16 @@ class Gateway:
         await asyncio.to_thread(self.embedded.revive)
 
     async def upkeep(self) -> None:
-        """Make the coming months' partitions; forget old monitor events and kept answers."""
+        """Make the coming months' partitions; forget old monitor events, kept answers and jobs."""
         async with self.pool.acquire() as connection:
             await ensure_partitions(connection)
         await prune_events(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
+        await prune_jobs(
+            self.pool,
+            ended_days=self.settings.async_job_success_retention_days,
+            unended_days=self.settings.async_job_retention_days,
+        )
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price that is in force; prices are known before anything is spent."""
@@ -218,6 +241,7 @@ class Gateway:
         """
         if self.stop_at is not None:
             await self.drained()
+        await self.worker.stop()
         await self.core.gate.stop()
         await self.tasks.stop()
         for catalog in [self.core.catalog, *self.retired]:

@@ -248,6 +248,9 @@ class LaneSection(PluginSection):
         max_length=100_000,
         description="text that goes before every chat with this lane's models, as system text; customers pay for it",
     )
+    batch_price_factor: Annotated[Decimal, Number, Field(ge=0, le=10)] = Field(
+        default=Decimal(1), description="what a call in a batch costs, as a part of its price: 0.5 is half"
+    )
     models: dict[str, ModelSection] = Field(min_length=1, description="the models, by the name that clients send")
 
 
@@ -265,6 +268,25 @@ class IntegrationSection(PluginSection):
         for price in value.values():
             rate_nusd(price)
         return value
+
+
+class JobsSection(Section):
+    """Work that outlives its caller."""
+
+    workers: Whole = Field(
+        default=4, ge=0, le=1000, description="jobs that one process runs at one time; 0: it leaves them to others"
+    )
+    lease_s: Seconds = Field(
+        default=60, ge=1, description="how long a job waits after its worker was heard of last, before another runs it"
+    )
+    attempts: Whole = Field(default=3, ge=1, le=20, description="how often a job is tried that fails")
+    most_waiting: Whole = Field(
+        default=10_000, ge=1, le=10_000_000, description="jobs of one customer that wait at one time; beyond it 429"
+    )
+    webhook_http: bool = Field(default=False, description="true: webhooks may go to http:// addresses, too")
+    webhook_private: bool = Field(
+        default=False, description="true: webhooks may go to private and loopback addresses, too"
+    )
 
 
 class GatewaySection(Section):
@@ -307,6 +329,7 @@ class GatewaySection(Section):
         description="vectors in a customer's collections, where it has no limit of its own",
     )
     max_collections: Whole = Field(default=1000, ge=0, le=1_000_000, description="collections of one customer")
+    jobs: JobsSection = Field(default=JobsSection(), description="work that outlives its caller")
     max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="the most messages of a chat call")
     allow_origins: list[str] = Field(
         default=[],

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretStr | None = Field(default=None, description="where alerts are posted")
     monitor_retention_days: int = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
 
+    async_job_success_retention_days: int = Field(
+        default=7, ge=1, le=3650, description="how long jobs are kept that have ended, with their texts"
+    )
+    async_job_retention_days: int = Field(
+        default=30, ge=1, le=3650, description="how long jobs are kept that have not ended"
+    )
     client_error_token: SecretStr | None = Field(
         default=None, description="when set, client-error-report wants it in x-kaixu-error-token"
     )

@@ -33,6 +33,8 @@ from .doors import Credential, Doors, Limits
 from .edge import PREFLIGHT, Edge, origins_of
 from .health import health_routes
 from .incoming import incoming_in, request_id_of
+from .jobs.look import look_doors
+from .jobs.submit import submit_door
 from .names import paths_of
 from .openai.completions import completion_door
 from .openai.embeddings import embedding_door
@@ -152,6 +154,8 @@ def create_app(core: Core) -> Application:
         embed_door(core),
         search_door(core),
         collections_door(core),
+        submit_door(core),
+        *look_doors(core),
         client_error_door(core),
     ):
         doors.add(door)

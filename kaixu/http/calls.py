@@ -65,10 +65,12 @@ class Speaker(Protocol):
         ...
 
 
-def admission(core: Core, asking: Asking, fields: Mapping[str, str]) -> Admission:
+def admission(core: Core, asking: Asking, fields: Mapping[str, str], *, operation: str = "chat") -> Admission:
     """See `Gate.chat`. `fields`: what a door calls the contract's features, for the error of one that is refused."""
     try:
-        return core.gate.chat(asking.caller, asking.deployment, asking.asked_provider, asking.request)
+        return core.gate.chat(
+            asking.caller, asking.deployment, asking.asked_provider, asking.request, operation=operation
+        )
     except Unsupported as error:
         field = error.field or ""
         raise Unsupported(fields.get(field, field), error.why) from None

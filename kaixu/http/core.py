@@ -9,6 +9,7 @@ import asyncpg
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.document import GatewaySection
 from kaixu.config.environment import Secrets, Settings
+from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.ops.events import Monitor
 
@@ -24,3 +25,4 @@ class Core:
     monitor: Monitor
     catalog: Catalog
     gateway: GatewaySection
+    queue: Queue

@@ -164,6 +164,8 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     """
     if error is None:
         return ticket.end_reason or "complete"
+    if ticket.waived:
+        return "released"
     delivered = ticket.first_event_s is not None
     if ticket.request is None and isinstance(error, KaixuError) and ticket.usage is not None:
         return "upstream_error"  # nobody gets half of a batch, but the vendor has done it

@@ -90,19 +90,30 @@ class Gate:
         self.breakers = Breakers()
         self.cache: ResponseCache | None = None
 
-    def chat(self, caller: Caller, deployment: Deployment, asked_provider: str, request: ChatRequest) -> Admission:
+    def chat(
+        self,
+        caller: Caller,
+        deployment: Deployment,
+        asked_provider: str,
+        request: ChatRequest,
+        *,
+        operation: str = "chat",
+        price: str = "",
+    ) -> Admission:
         """Admission of one chat call, as a context that settles when it is left.
 
-        `asked_provider` is the name by which the deployment was found (see `Catalog.resolve`).
+        `asked_provider` is the name by which the deployment was found (see `Catalog.resolve`), `price` says which of
+        the model's prices it is billed by (see `Deployment.prices`).
 
         Raises, before anything is asked of the database: `LaneOff`, `PluginFailed`,
         `Unsupported`, `UnpricedModel`, `Unprocessable`, `Overloaded`, `Stopping`.
         """
         Catalog.ready(deployment)
+        deployment = deployment.priced(price)
         request = with_preamble(request, deployment.preamble)
         choices = able(deployment, request)
         ceiling = max((ceiling_of(request, one) for one in choices), key=lambda one: one.most_nusd)
-        ask = self._ask(caller, deployment, asked_provider, "chat", ceiling)
+        ask = self._ask(caller, deployment, asked_provider, operation, ceiling, price=price)
         return Admission(self, ask, deployment, request, ceiling, choices, caller.cache_control)
 
     def embed(
@@ -114,12 +125,14 @@ class Gate:
         *,
         operation: str = "embed",
         role: Rank = "viewer",
+        price: str = "",
     ) -> Admission:
         """Admission of one embedding call, of any number of inputs. Raises as `chat` does."""
         Catalog.ready(deployment)
+        deployment = deployment.priced(price)
         choices = deployment.ready
         ceiling = max((embed_ceiling(request, one) for one in choices), key=lambda one: one.most_nusd)
-        ask = self._ask(caller, deployment, asked_provider, operation, ceiling, RANKS.index(role))
+        ask = self._ask(caller, deployment, asked_provider, operation, ceiling, RANKS.index(role), price=price)
         return Admission(self, ask, deployment, None, ceiling, choices)
 
     def free(
@@ -147,6 +160,8 @@ class Gate:
         operation: str,
         ceiling: Ceiling,
         role_rank: int = 0,
+        *,
+        price: str = "",
     ) -> Ask:
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
@@ -173,7 +188,7 @@ class Gate:
             asked_provider,
             "" if deployment is None else deployment.model,
             "ai",
-            0 if deployment is None else self.price_ids.get((deployment.provider, deployment.model, ""), 0),
+            0 if deployment is None else self.price_ids.get((deployment.provider, deployment.model, price), 0),
             ceiling.most_nusd,
             ceiling.least_nusd,
             caller.request_id,

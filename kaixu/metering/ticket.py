@@ -92,6 +92,7 @@ class Ticket:
         "units",
         "usage",
         "verdict",
+        "waived",
         "wire",
     )
 
@@ -119,6 +120,7 @@ class Ticket:
         self.tried: list[Try] = []
         self.cache_control = cache_control
         self.from_cache = False
+        self.waived = False  # a call that is broken off to be made again: what it has used is not billed
         self.price_id = ask.price_id
         self.lowered = lowered
         self.alongside: Alongside | None = None  # what the call made, written in one transaction with its bill

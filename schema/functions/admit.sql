@@ -5,6 +5,7 @@
 -- (= p_most where it cannot be lowered). granted_nusd lies between them. p_provider is the lane, p_asked the name it was
 -- asked by (a lane may answer to a second one): an allowlist may hold either. '': the call is no vendor's business.
 -- Returns a row a call. refused is a code, never a sentence; null: admitted. A refused call writes nothing.
+-- An operation 'job:…' was counted when it was handed in: rates are neither asked of it nor counted.
 -- Answers in the order a client should get them: key, customer, role, allowlists, device, minute, day, caps.
 --
 -- Lock: takes the customers' rows, ascending by id, in one statement; everything below (months, windows,
@@ -83,6 +84,7 @@ declare
     v_slot          bigint;
     v_taken         integer := 0;               -- calls admitted for this key, not yet written
     v_rpm           integer;
+    v_job           boolean;
     v_seats         integer;
     v_required      boolean;
     v_device        text;                       -- '': the anonymous seat; null: no seat is asked for
@@ -129,9 +131,10 @@ begin
                case k.role when 'viewer' then 0 when 'deployer' then 1 when 'admin' then 2 else 3 end as role_rank,
                c.is_active, c.monthly_cap_nusd as customer_cap, c.max_devices_per_key,
                c.require_install_id as customer_requires, c.allowed_providers, c.allowed_models
-          from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_provider, p_asked, p_model, p_book,
-                      p_most_nusd, p_least_nusd) with ordinality
-               a (asked_id, ticket, key_hash, install_id, agent, asked_rank, provider, asked, model, book, most, least, at)
+          from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_operation, p_provider, p_asked,
+                      p_model, p_book, p_most_nusd, p_least_nusd) with ordinality
+               a (asked_id, ticket, key_hash, install_id, agent, asked_rank, operation, provider, asked, model, book, most,
+                  least, at)
           left join kaixu.virtual_key k on k.id = a.asked_id
           left join kaixu.customer c on c.id = k.customer_id
          order by k.customer_id, a.book, k.chain_id, a.at
@@ -206,6 +209,7 @@ begin
         key_spent_nusd := v_k_spent;
         key_held_nusd := v_k_held;
         v_rpm := coalesce(r.rpm_limit, p_default_rpm);
+        v_job := r.operation like 'job:%';
         rate_limit := v_rpm;
         rate_remaining := greatest(v_rpm - v_minute_count, 0);
 
@@ -257,11 +261,11 @@ begin
         -- How often.
         if refused is not null then
             null;
-        elsif v_minute_count >= v_rpm then
+        elsif v_minute_count >= v_rpm and not v_job then
             refused := 'RATE_LIMITED';
             scope := 'minute';
             retry_after_s := kaixu.window_frees_in(v_seconds, v_second, v_rpm);
-        elsif v_day_count >= r.rpd_limit then
+        elsif v_day_count >= r.rpd_limit and not v_job then
             refused := 'RATE_LIMITED';
             scope := 'day';
             rate_limit := r.rpd_limit;
@@ -291,10 +295,12 @@ begin
         v_k_held := v_k_held + granted_nusd;
         v_added := v_added + granted_nusd;
         v_taken := v_taken + 1;
-        v_minute_count := v_minute_count + 1;
-        v_day_count := v_day_count + 1;
-        v_seconds[v_second % 61 + 1] := v_seconds[v_second % 61 + 1] + 1;
-        v_ten_minutes[v_ten_minute % 145 + 1] := v_ten_minutes[v_ten_minute % 145 + 1] + 1;
+        if not v_job then
+            v_minute_count := v_minute_count + 1;
+            v_day_count := v_day_count + 1;
+            v_seconds[v_second % 61 + 1] := v_seconds[v_second % 61 + 1] + 1;
+            v_ten_minutes[v_ten_minute % 145 + 1] := v_ten_minutes[v_ten_minute % 145 + 1] + 1;
+        end if;
         if v_new_seat then
             insert into kaixu.device (chain_id, install_id, customer_id, last_seen_agent)
             values (v_chain_id, v_device, r.customer_id, r.agent);

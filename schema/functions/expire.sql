@@ -1,7 +1,8 @@
 -- expire: settle what a dead gateway left behind.
 --
 -- p_charge false: the hold is released and the event costs nothing; true: the whole hold is charged. Either
--- way the event says 'lost', and a settlement that comes late still replaces it by the truth.
+-- way the event says 'lost', and a settlement that comes late still replaces it by the truth. An operation 'job:…'
+-- runs again: its hold is released, and there is nothing to say of it.
 -- Returns the tickets it ended, with what was charged. At most p_most_calls at a time.
 -- Lock: the customers' rows, ascending by id; reservations only under it. A customer that somebody else has locked
 -- is passed over: their calls end another time, and nobody else's wait for them.
@@ -49,6 +50,7 @@ begin
                x.price_id, case when p_charge then x.held_nusd else 0 end, 'estimated', 'lost', x.install_id,
                x.request_id, x.created_at
           from ended x
+         where x.operation not like 'job:%'
         on conflict (month, ticket) do nothing
         returning ticket, cost_nusd
     ), customers as (
@@ -71,6 +73,7 @@ begin
     select x.ticket, x.customer_id, x.key_id, x.request_id, x.provider, x.model, x.held_nusd,
            coalesce(w.cost_nusd, 0)
       from ended x
-      left join written w on w.ticket = x.ticket;
+      left join written w on w.ticket = x.ticket
+     where x.operation not like 'job:%';
 end
 $$;

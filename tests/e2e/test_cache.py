@@ -85,20 +85,26 @@ async def test_the_same_question_again_is_answered_without_the_vendor_and_costs_
         assert again["output_text"] == first["output_text"]
         assert (again["usage"]["input_tokens"], again["usage"]["cost_usd"]) == (INPUT, "0.00")
     assert len(vendor.asked) == 1
-    rows = await pool.fetch("select cost_nusd, vendor_cost_nusd, units -> 'call' as course from kaixu.usage_event order by id")
+    rows = await pool.fetch(
+        "select cost_nusd, vendor_cost_nusd, units -> 'call' as course from kaixu.usage_event order by id"
+    )
     assert [row["cost_nusd"] for row in rows] == [FULL, 0, 0]
     assert [row["vendor_cost_nusd"] for row in rows] == [INPUT * 1000 + OUTPUT * 1000, 0, 0]
     assert [row["course"].get("cache") for row in rows] == [None, "hit", "hit"]
     await assert_books_balance(pool)
 
 
-async def test_every_door_finds_its_own_answers(serve: Serve, client: Client, pool: asyncpg.Pool, vendor: Vendor) -> None:
+async def test_every_door_finds_its_own_answers(
+    serve: Serve, client: Client, pool: asyncpg.Pool, vendor: Vendor
+) -> None:
     at(client, await serve())
     body = {"model": "up/ok", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 9, "temperature": 0}
     said = []
     for stream in (False, True):
         for path in ("/v1/chat/completions", "/v1/messages"):
-            async with client.http.post(client.url + path, json=body | {"stream": stream}, headers=client.headers) as reply:
+            async with client.http.post(
+                client.url + path, json=body | {"stream": stream}, headers=client.headers
+            ) as reply:
                 assert reply.status == 200
                 said.append(await reply.text())
         await kept(pool, 2)
@@ -179,7 +185,7 @@ async def test_a_key_that_may_not_ask_gets_no_kept_answer_either(
     await kept(pool, 1)
     await pool.execute("update kaixu.virtual_key set revoked_at = now()")
     assert (await client.chat("ok", temperature=0))[0] == 401
-    await pool.execute("update kaixu.virtual_key set revoked_at = null, allowed_models = '{\"other\": [\"x\"]}'")
+    await pool.execute('update kaixu.virtual_key set revoked_at = null, allowed_models = \'{"other": ["x"]}\'')
     assert (await client.chat("ok", temperature=0))[0] == 403
 
 

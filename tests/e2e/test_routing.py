@@ -202,9 +202,7 @@ def register_lanes(register):
 async def test_the_preamble_goes_before_everything_and_its_hash_is_shown(
     serve: Serve, http: aiohttp.ClientSession, key: str, vendor: Vendor
 ) -> None:
-    process = await serve(
-        "n: {type: chat, upstream: ok, price: {input: 1, output: 2}}", lane="preamble: 'Be brief.',"
-    )
+    process = await serve("n: {type: chat, upstream: ok, price: {input: 1, output: 2}}", lane="preamble: 'Be brief.',")
     client = Client(http, process.url, key)
     await client.chat("n", messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}])
     body = {"model": "up/n", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}

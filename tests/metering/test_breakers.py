@@ -90,7 +90,9 @@ def test_a_probe_that_fails_opens_it_again(breakers: Breakers, clock: Clock) -> 
     assert breakers.state_of(one) == "open"
 
 
-def test_a_probe_whose_client_left_is_nobody_s_and_the_next_call_makes_another(breakers: Breakers, clock: Clock) -> None:
+def test_a_probe_whose_client_left_is_nobody_s_and_the_next_call_makes_another(
+    breakers: Breakers, clock: Clock
+) -> None:
     first, second = deployment("first"), deployment("second", priority=1)
     breakers.failed(first, FAILED)
     breakers.failed(first, FAILED)

@@ -44,9 +44,10 @@ SEES = {
     "metering": {"plugin", "config", "catalog", "ops", "store"},
     "accounts": {"plugin", "config", "ops", "store"},
     "collections": {"plugin", "config", "catalog", "ops", "store", "metering"},
-    "work": {"plugin", "config", "catalog", "ops", "store", "metering", "accounts", "collections"},
-    "http": {"plugin", "config", "catalog", "ops", "metering", "accounts", "collections"},
-    "web": {"plugin", "config", "catalog", "ops", "metering", "accounts", "collections", "http"},
+    "jobs": {"plugin", "config", "catalog", "ops", "store", "metering"},
+    "work": {"plugin", "config", "catalog", "ops", "store", "metering", "accounts", "collections", "jobs"},
+    "http": {"plugin", "config", "catalog", "ops", "metering", "accounts", "collections", "jobs"},
+    "web": {"plugin", "config", "catalog", "ops", "metering", "accounts", "collections", "jobs", "http"},
 }
 EVERYTHING = {*SEES, "cli"}
 

@@ -18,10 +18,12 @@ from kaixu.config.environment import Secrets, Settings
 from kaixu.http.app import create_app
 from kaixu.http.core import Core
 from kaixu.http.tokens import make_admin_token
+from kaixu.jobs.queue import Queue
 from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.ops.sealing import Sealer
 from kaixu.store.admission import Settlement
 from kaixu.store.events import write_events
 from kaixu.store.spool import Spool
@@ -55,7 +57,8 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     )
     gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
     monitor = Monitor(lambda events: write_events(pool, events))
-    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection())
+    queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
+    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Jobs: what is handed in, what comes of it, and who may look."""

@@ -1,0 +1,139 @@
+"""Handing jobs in, looking at them, cancelling them: each admitted through the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+
+from kaixu.metering.gate import Caller, Gate
+from kaixu.metering.ticket import Ticket
+from kaixu.ops.sealing import Sealer
+from kaixu.plugin.errors import Conflict, NotFound, RateLimited
+from kaixu.store import job_rows, jobs
+from kaixu.store.job_rows import JobRow as JobRow  # rooms above see rows, not the store
+from kaixu.store.jobs import NewJob
+from kaixu.store.pool import database
+from kaixu.store.query import Connection
+
+from .texts import ModelCall, Outcome, opened, sealed
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A job to be handed in, but for who wants it. `model` and `provider` are the public names."""
+
+    kind: str
+    call: ModelCall
+    provider: str
+    model: str
+    requested_provider: str | None
+    requested_model: str
+    idempotency_key: str | None = None
+    webhook: str | None = None
+
+
+class Queue:
+    """The customers' side of the queue. `nudge` tells the worker of this process that there is something to do."""
+
+    def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
+        self.pool = pool
+        self.gate = gate
+        self.sealer = sealer
+        self.nudge = nudge
+
+    def handing_in(self, ticket: Ticket, wanted: Wanted, *, attempts: int, most_waiting: int) -> Handing:
+        """What writes the job down in one transaction with the end of its admission; nothing is billed for that."""
+        ticket.end_reason = "released"
+        handing = Handing(self, ticket, wanted, attempts, most_waiting)
+        ticket.alongside = handing.write
+        return handing
+
+    async def look(self, caller: Caller, job_id: str) -> JobRow:
+        """A job of the caller's customer, by any of its keys. Raises what admission says, and `NotFound`."""
+        async with self.gate.free(caller, "job:status") as ticket:
+            ticket.end_reason = "released"
+            with database():
+                row = await job_rows.find_job(self.pool, uuid_of(job_id), customer_id=ticket.verdict.customer_id)
+        if row is None:
+            raise unknown(job_id)
+        return row
+
+    async def cancel(self, caller: Caller, job_id: str) -> JobRow:
+        """Cancel a job; one that has ended stays as it is. Raises as `look` does, and `Conflict` where it had ended."""
+        async with self.gate.free(caller, "job:cancel") as ticket:
+            ticket.end_reason = "released"
+            with database():
+                status = await job_rows.cancel_job(self.pool, uuid_of(job_id), customer_id=ticket.verdict.customer_id)
+        if status is None:
+            raise unknown(job_id)
+        if status in ("succeeded", "failed"):
+            raise Conflict(f"the job has {status} already", code="JOB_ENDED")
+        return await self.look(caller, job_id)
+
+    def outcome(self, row: JobRow) -> Outcome:
+        """What came of a job that has succeeded."""
+        assert row.result is not None
+        return msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=Outcome)
+
+
+class Handing:
+    """A job on its way into the queue; `id` is known once it is there."""
+
+    def __init__(self, queue: Queue, ticket: Ticket, wanted: Wanted, attempts: int, most_waiting: int) -> None:
+        self.queue = queue
+        self.ticket = ticket
+        self.wanted = wanted
+        self.attempts = attempts
+        self.most_waiting = most_waiting
+        self.id = uuid4()
+        self.is_new = True
+
+    async def write(self, connection: Connection) -> None:
+        """Insert it. Raises `RateLimited` where too many wait."""
+        verdict, wanted, sealer = self.ticket.verdict, self.wanted, self.queue.sealer
+        assert verdict.customer_id is not None
+        if await job_rows.queued_of(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
+            raise RateLimited(
+                f"{self.most_waiting} jobs of this account wait already",
+                hint="Hand in more when some of them have ended.",
+                retry_after_s=30,
+                code="TOO_MANY_JOBS",
+            )
+        job_id = await jobs.insert_job(
+            connection,
+            NewJob(
+                id=self.id,
+                kind=wanted.kind,
+                customer_id=verdict.customer_id,
+                key_id=verdict.key_id,
+                install_id=self.ticket.ask.install_id,
+                request_id=self.ticket.ask.request_id,
+                payload=sealed(sealer, self.id, "payload", wanted.call),
+                provider=wanted.provider,
+                model=wanted.model,
+                requested_provider=wanted.requested_provider,
+                requested_model=wanted.requested_model,
+                most_attempts=self.attempts,
+                idempotency_key=wanted.idempotency_key,
+                webhook=None if wanted.webhook is None else sealed(sealer, self.id, "webhook", wanted.webhook),
+            ),
+        )
+        self.is_new = job_id == self.id
+        self.id = job_id
+
+
+def uuid_of(text: str) -> UUID:
+    """A job's id. Raises `NotFound` for what cannot be one."""
+    try:
+        return UUID(text) if len(text) <= 45 else UUID("")
+    except ValueError:
+        raise unknown(text) from None
+
+
+def unknown(job_id: str) -> NotFound:
+    """There is no such job, or it is another customer's: both look the same."""
+    return NotFound(
+        f"there is no job `{job_id[:60]}`", hint="Jobs are forgotten some days after their end.", field="id"
+    )

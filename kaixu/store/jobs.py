@@ -1,0 +1,266 @@
+"""The queue: jobs handed in, taken up, kept alive, ended. Texts come and go sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+import msgspec
+
+from .query import Connection, Query
+
+#: A job whose workers were lost so often is given up: it may be what kills them.
+MOST_LOSSES = 8
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to be handed in. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own."""
+
+    id: UUID
+    kind: str
+    customer_id: int | None
+    key_id: int | None
+    install_id: str | None
+    request_id: str
+    payload: bytes
+    provider: str | None = None
+    model: str | None = None
+    requested_provider: str | None = None
+    requested_model: str | None = None
+    most_attempts: int = 3
+    run_after_s: float = 0.0
+    idempotency_key: str | None = None
+    batch_id: UUID | None = None
+    batch_line: int | None = None
+    webhook: bytes | None = None
+
+
+class Inserted(msgspec.Struct, frozen=True):
+    """The job that is there now."""
+
+    id: UUID
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A job that a worker holds under `claim`. `old_ticket`: of an attempt that was lost."""
+
+    id: UUID
+    claim: UUID
+    kind: str
+    customer_id: int | None
+    key_id: int | None
+    install_id: str | None
+    request_id: str
+    payload: bytes
+    attempts: int
+    most_attempts: int
+    old_ticket: UUID | None
+    batch_id: UUID | None
+    created_at: datetime
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A claim that is still good, and whether its job is to be cancelled."""
+
+    claim: UUID
+    cancel_asked: bool
+
+
+INSERT = Query(
+    Inserted,
+    """
+    with made as (
+        insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
+                               requested_provider, requested_model, most_attempts, run_after, idempotency_key, batch_id,
+                               batch_line, webhook)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, clock_timestamp() + make_interval(secs => $13),
+                $14, $15, $16, $17)
+        on conflict (account, kind, idempotency_key) where idempotency_key is not null do nothing
+        returning id
+    )
+    select id from made
+     union all
+    select j.id from kaixu.job j
+     where j.account = coalesce($3, 0) and j.kind = $2 and j.idempotency_key = $14 and not exists (select from made)
+    """,
+)
+
+
+async def insert_job(db: Connection, job: NewJob) -> UUID:
+    """Hand a job in, in the caller's transaction; return its id, or that of the one with the same idempotency key."""
+    values = msgspec.structs.astuple(job)
+    while True:  # another transaction may have made it, and not be seen yet by the statement that met it
+        row = await INSERT.one(db, *in_order(values, job))
+        if row is not None:
+            return row.id
+
+
+def in_order(values: tuple[object, ...], job: NewJob) -> list[object]:
+    """The values as the statement wants them."""
+    return [
+        *values[:7],
+        job.provider,
+        job.model,
+        job.requested_provider,
+        job.requested_model,
+        job.most_attempts,
+        float(job.run_after_s),
+        job.idempotency_key,
+        job.batch_id,
+        job.batch_line,
+        job.webhook,
+    ]
+
+
+CLAIM = Query(
+    Claimed,
+    """
+    select id, claim, kind, customer_id, key_id, install_id, request_id, payload, attempts, most_attempts, old_ticket,
+           batch_id, created_at
+      from kaixu.claim_jobs($1, $2, $3, $4, $5)
+    """,
+)
+
+
+async def claim_jobs(db: Connection, *, owner: UUID, kinds: Sequence[str], lease_s: float, most: int) -> list[Claimed]:
+    """Take up to `most` jobs of these kinds; see schema/functions/claim_jobs.sql."""
+    return await CLAIM.all(db, owner, list(kinds), float(lease_s), most, MOST_LOSSES)
+
+
+HEARTBEAT = Query(
+    Held,
+    """
+    update kaixu.job j
+       set leased_until = clock_timestamp() + make_interval(secs => $2), heartbeat_at = clock_timestamp()
+     where j.id in (select x.id from kaixu.job x
+                     where x.id = any ($3::uuid[]) and x.claim = any ($1::uuid[]) and x.status = 'running'
+                       for update skip locked)
+    returning j.claim, j.cancel_asked
+    """,
+)
+
+
+async def heartbeat(db: Connection, jobs: Sequence[Claimed], *, lease_s: float) -> list[Held]:
+    """Renew the leases of what this worker runs; what is missing from the answer is lost, or just being ended."""
+    return await HEARTBEAT.all(db, [one.claim for one in jobs], float(lease_s), [one.id for one in jobs])
+
+
+async def set_ticket(db: Connection, job: Claimed, ticket: UUID) -> bool:
+    """Note the ticket of the running attempt; whether the claim is still good."""
+    return (
+        await db.fetchval(
+            "update kaixu.job set ticket = $3 where id = $1 and claim = $2 and status = 'running' returning true",
+            job.id,
+            job.claim,
+            ticket,
+        )
+        is not None
+    )
+
+
+async def succeed(
+    db: Connection,
+    job: Claimed,
+    *,
+    result: bytes,
+    output_len: int | None,
+    ticket: UUID | None,
+    month: date | None,
+) -> bool:
+    """End a job with its result, in the caller's transaction; whether the claim was still good."""
+    return (
+        await db.fetchval(
+            """
+            update kaixu.job
+               set status = 'succeeded', result = $3, output_len = $4, ticket = $5, month = $6,
+                   completed_at = clock_timestamp(), claim = null, owner = null, leased_until = null,
+                   error_code = null, error_message = null,
+                   webhook_after = case when webhook is not null then clock_timestamp() end
+             where id = $1 and claim = $2 and status = 'running'
+            returning true
+            """,
+            job.id,
+            job.claim,
+            result,
+            output_len,
+            ticket,
+            month,
+        )
+        is not None
+    )
+
+
+async def end(
+    db: Connection,
+    job: Claimed,
+    status: str,
+    *,
+    code: str | None = None,
+    message: str | None = None,
+    ticket: UUID | None = None,
+    month: date | None = None,
+) -> bool:
+    """End a job as failed or cancelled; whether the claim was still good."""
+    return (
+        await db.fetchval(
+            """
+            update kaixu.job
+               set status = $3, error_code = $4, error_message = $5, ticket = $6, month = $7, attempts = attempts + 1,
+                   completed_at = clock_timestamp(), claim = null, owner = null, leased_until = null,
+                   webhook_after = case when webhook is not null then clock_timestamp() end
+             where id = $1 and claim = $2 and status = 'running'
+            returning true
+            """,
+            job.id,
+            job.claim,
+            status,
+            code,
+            message,
+            ticket,
+            month,
+        )
+        is not None
+    )
+
+
+async def put_back(
+    db: Connection,
+    job: Claimed,
+    *,
+    wait_s: float,
+    counted: bool,
+    code: str | None = None,
+    message: str | None = None,
+) -> bool:
+    """Give a job back to the queue; `counted`: as an attempt that failed. Whether the claim was still good."""
+    return (
+        await db.fetchval(
+            """
+            update kaixu.job
+               set status = 'queued', run_after = clock_timestamp() + make_interval(secs => $3),
+                   attempts = attempts + $4, error_code = $5, error_message = $6,
+                   claim = null, owner = null, leased_until = null, ticket = null
+             where id = $1 and claim = $2 and status = 'running'
+            returning true
+            """,
+            job.id,
+            job.claim,
+            float(wait_s),
+            int(counted),
+            code,
+            message,
+        )
+        is not None
+    )
+
+
+async def told(db: Connection, job: Claimed, done: int, total: int) -> None:
+    """Note how far a job is."""
+    await db.execute(
+        "update kaixu.job set done = $3, total = $4 where id = $1 and claim = $2 and status = 'running'",
+        job.id,
+        job.claim,
+        done,
+        total,
+    )
