@@ -16,7 +16,7 @@ from kaixu.config.read import Path_
 from kaixu.config.wording import mistakes_in
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane, Options
-from kaixu.plugin.operation import Free, Integration
+from kaixu.plugin.operation import Free, Integration, Job, Operation
 
 from .catalog import Catalog, IntegrationState, LaneState, Observer, PluginState, State
 from .find import NoSuchPlugin, installed, plugins_in
@@ -172,13 +172,20 @@ class Build:
                 outcome = self.prices(path, section, integration) or outcome
             self.outcome(plugin, outcome)
         prices_nusd = {price: rate_nusd(dollars) for price, dollars in section.price.items()}
-        self.catalog.integrations[name] = IntegrationState(name, section, *outcome, integration, options, prices_nusd)
+        schema = None
+        if integration is not None and integration.schema is not None:
+            schema = self.loader.folder_of(name) / integration.schema
+        state = IntegrationState(name, section, *outcome, integration, options, prices_nusd, schema)
+        self.catalog.integrations[name] = state
         if outcome.state == "on" and integration is not None:
-            self.catalog.operations |= {operation.name: operation for operation in integration.operations}
+            self.catalog.operations |= {one.name: (state, one) for one in integration.operations}
+            self.catalog.jobs |= {one.name: (state, one) for one in integration.jobs}
+            self.catalog.schedules |= {one.name: (state, one) for one in integration.schedules}
 
     def prices(self, path: Path_, section: IntegrationSection, integration: Integration) -> Outcome | None:
         """Whether every operation has its price, and every price its operation; None if so."""
-        charges = [operation.charge for operation in integration.operations]
+        priced: list[Operation | Job] = [*integration.operations, *integration.jobs]
+        charges = [one.charge for one in priced]
         wanted = sorted({charge.price for charge in charges if not isinstance(charge, Free)})
         wrong = None
         for name in wanted:

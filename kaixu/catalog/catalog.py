@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ from kaixu.config.price import Price
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane, Options
-from kaixu.plugin.operation import Integration, Operation
+from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
 
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]
@@ -58,6 +59,16 @@ class IntegrationState:
     integration: Integration | None
     options: Options | None
     prices_nusd: dict[str, int]
+    schema: Path | None = None  # where its tables are declared
+
+    @property
+    def rates(self) -> dict[str, dict[str, int]]:
+        """The price of every operation and job, by its name; as it is kept with what was billed by it."""
+        declared = self.integration
+        if declared is None or self.state != "on":
+            return {}
+        priced: list[Operation | Job] = [*declared.operations, *declared.jobs]
+        return {one.name: rates_of(one.charge, self.prices_nusd) for one in priced}
 
 
 class Observer(NamedTuple):
@@ -163,8 +174,10 @@ class Catalog:
     #: By lane, then by model name and alias.
     models: dict[str, dict[str, Deployment]] = field(default_factory=dict)
     integrations: dict[str, IntegrationState] = field(default_factory=dict)
-    #: Of the integrations that are on.
-    operations: dict[str, Operation] = field(default_factory=dict)
+    #: Of the integrations that are on, by name.
+    operations: dict[str, tuple[IntegrationState, Operation]] = field(default_factory=dict)
+    jobs: dict[str, tuple[IntegrationState, Job]] = field(default_factory=dict)
+    schedules: dict[str, tuple[IntegrationState, Schedule]] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
     plugins: list[PluginState] = field(default_factory=list)
     #: What plugins found wrong in kaixu.yaml; their lanes have failed, the others serve.
@@ -255,6 +268,13 @@ class Catalog:
             except Exception:  # a stranger's hook can raise anything; it comes after the fact
                 log.exception("plugin %s failed to observe %s", observer.where, event.kind)
 
+    def fail(self, name: str, reason: str) -> None:
+        """An integration cannot serve after all."""
+        self.integrations[name] = replace(self.integrations[name], state="failed", reason=reason)
+        self.operations = {key: one for key, one in self.operations.items() if one[0].name != name}
+        self.jobs = {key: one for key, one in self.jobs.items() if one[0].name != name}
+        self.schedules = {key: one for key, one in self.schedules.items() if one[0].name != name}
+
     async def start(self) -> None:
         """Start every lane; one that fails is marked and the others go on.
 
@@ -319,6 +339,15 @@ class Catalog:
                     await state.lane.aclose()
                 except Exception:  # a stranger's lane can raise anything; the next one must close too
                     log.exception("lane %s did not close cleanly", state.name)
+
+
+def rates_of(charge: Charge, prices_nusd: dict[str, int]) -> dict[str, int]:
+    """A charge's price, and for how many units."""
+    if isinstance(charge, Free):
+        return {}
+    return {charge.price: prices_nusd[charge.price]} | (
+        {f"per_{charge.unit}": charge.per} if isinstance(charge, PerUnit) else {}
+    )
 
 
 def times(price: Price, factor: Decimal) -> Price:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +16,16 @@ from kaixu.plugin import hookspecs
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane, Options
-from kaixu.plugin.operation import Integration
+from kaixu.plugin.operation import Integration, Job, Operation, PerUnit, Schedule
 
 from .find import Found, NoSuchPlugin, find, lane_in, path_in
 from .importing import import_plugin
 
 log = logging.getLogger(__name__)
+#: What comes behind the integration's name; dots become slashes in its path.
+WHAT = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*")
+MOST_TIMEOUT_S = 24 * 3600
+LEAST_PERIOD_S = 1
 HOOKS = ("register_lanes", "register_integrations", "on_event")
 Kind = Literal["lane", "integration", "observer"]
 
@@ -100,6 +105,12 @@ class Loader:
             have = ", ".join(f"`{one}`" for one in plugin.integrations) or "none"
             raise NoSuchPlugin(f"plugin {plugin.found.where} has no integration `{name}`, it has {have}")
         return plugin, plugin.integrations[name]
+
+    def folder_of(self, name: str) -> Path:
+        """The folder of the module that registered integration `name`."""
+        module = next(one.module for one in self.loaded.values() if name in one.integrations)
+        assert module.__file__ is not None
+        return Path(module.__file__).parent
 
     def listed(self, name: str, has: Callable[[Plugin], bool]) -> Plugin | None:
         """The plugin out of `plugins:` that brings what `name` asks for. Raises `NoSuchPlugin` if two do."""
@@ -186,9 +197,18 @@ def failure(name: str, found: Found, error: Exception, pending: list[str]) -> Pl
 
 def check_operations(integration: Integration) -> None:
     """Operations are called `<integration>.<what>`, each once. Raises `PluginError`."""
-    names = [operation.name for operation in integration.operations]
-    for at, name in enumerate(names):
-        if not name.startswith(f"{integration.name}.") or name.endswith("."):
-            raise PluginError(f"operation `{name}` must be called `{integration.name}.<what>`")
+    offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
+    names = [one.name for one in offered]
+    for at, one in enumerate(offered):
+        kind, name = type(one).__name__.lower(), one.name
+        if not WHAT.fullmatch(name.removeprefix(f"{integration.name}.")) or not name.startswith(f"{integration.name}."):
+            raise PluginError(f"{kind} `{name}` must be called `{integration.name}.<what>`")
         if name in names[:at]:
-            raise PluginError(f"operation `{name}` is registered twice")
+            raise PluginError(f"{kind} `{name}` is registered twice")
+        if not 0 < one.timeout_s <= MOST_TIMEOUT_S:
+            raise PluginError(f"{kind} `{name}` may take up to {MOST_TIMEOUT_S} s, not {one.timeout_s}")
+        if isinstance(one, Schedule):
+            if one.every_s < LEAST_PERIOD_S:
+                raise PluginError(f"schedule `{name}` cannot run more often than every {LEAST_PERIOD_S} s")
+        elif isinstance(one.charge, PerUnit) and not (one.charge.per > 0 and one.charge.most > 0):
+            raise PluginError(f"{kind} `{name}`: `per` and `most` of its charge must be at least 1")

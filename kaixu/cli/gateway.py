@@ -36,13 +36,16 @@ from kaixu.store.alerts import claim_alert
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
 from kaixu.store.job_rows import prune_jobs
-from kaixu.store.migrate import migrate
+from kaixu.store.migrate import MigrationError, migrate
 from kaixu.store.partitions import ensure_partitions
+from kaixu.store.plugin_schema import migrate_plugin
 from kaixu.store.pool import maintenance, open_pool
-from kaixu.store.prices import price_version
+from kaixu.store.prices import price_version, rates_version
+from kaixu.store.query import Session
 from kaixu.store.responses import prune_responses
 from kaixu.store.spool import Spool
 from kaixu.work.collections import CollectionKeeper
+from kaixu.work.integrations import Clock, IntegrationRunner
 from kaixu.work.models import ModelRunner
 from kaixu.work.reembedding import Reembedder
 from kaixu.work.worker import Worker
@@ -56,6 +59,9 @@ HOUR_S = 3600.0
 
 #: How often it is looked for collections that something is to be done for.
 LOOK_S = 2.0
+
+#: How often it is looked whether a schedule is due.
+TICK_S = 0.5
 
 
 class Gateway:
@@ -92,6 +98,7 @@ class Gateway:
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
+            await self.provide_tables(catalog, connection)
         await preparing.close()
         self.pool = await open_pool(dsn, pooler=settings.kaixu_pooler, lost=self.connection_lost)
 
@@ -132,13 +139,15 @@ class Gateway:
         )
         sealer = Sealer(self.secrets.db_encryption_key)
         gate.cache = ResponseCache(self.pool, sealer)
+        gate.sealer = sealer
         gate.price_ids = await self.price_ids(catalog)
         models = ModelRunner(gate, lambda: self.core.catalog, sealer)
+        integrations = IntegrationRunner(gate, lambda: self.core.catalog, sealer)
         self.worker = Worker(
             self.pool,
             gate,
             sealer,
-            lambda: {"chat": models, "embed": models},
+            lambda: {"chat": models, "embed": models, **integrations.kinds()},
             owner=owner,
             slots=lambda: self.core.gateway.jobs.workers,
             lease_s=lambda: self.core.gateway.jobs.lease_s,
@@ -168,6 +177,8 @@ class Gateway:
         reembedder = Reembedder(self.pool, gate, lambda: self.core.catalog, lambda: room_of(self.core))
         self.tasks.spawn(every(LOOK_S, reembedder.round, "re-embedding"), "re-embedding")
         self.tasks.spawn(self.worker.run(), "jobs")
+        clock = Clock(self.pool, lambda: self.core.catalog, sealer, self.worker.nudge)
+        self.tasks.spawn(every(TICK_S, clock.round, "the clock"), "schedules")
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
@@ -183,6 +194,16 @@ class Gateway:
         assert self.embedded is not None
         await asyncio.to_thread(self.embedded.revive)
 
+    async def provide_tables(self, catalog: Catalog, connection: Session) -> None:
+        """Apply what integrations declare of tables; one whose files do not fit fails, and the others serve."""
+        for state in list(catalog.integrations.values()):
+            if state.state == "on" and state.schema is not None:
+                try:
+                    await migrate_plugin(connection, state.name, state.schema)
+                except MigrationError as error:
+                    log.error("integration %s is off: %s", state.name, error)
+                    catalog.fail(state.name, str(error))
+
     async def upkeep(self) -> None:
         """Make the coming months' partitions; forget old monitor events, kept answers and jobs."""
         async with self.pool.acquire() as connection:
@@ -197,7 +218,12 @@ class Gateway:
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price that is in force; prices are known before anything is spent."""
-        return {
+        operations = {
+            (state.name, name, ""): await rates_version(self.pool, provider=state.name, model=name, rates=rates)
+            for state in catalog.integrations.values()
+            for name, rates in state.rates.items()
+        }
+        return operations | {
             (one.provider, one.model, which): await price_version(
                 self.pool, provider=one.provider, model=one.model, price=price, cost=one.cost
             )

@@ -45,6 +45,8 @@ async def reload(gateway: Gateway, began_ns: int) -> Reloaded:
         catalog = assemble(document, gateway.settings.kaixu_config.resolve().parent)
         try:
             catalog.insist(strict=True)
+            async with gateway.pool.acquire() as connection:
+                await gateway.provide_tables(catalog, connection)
             prices = await gateway.price_ids(catalog)
             await catalog.start()
             catalog.insist_on(old)

@@ -40,6 +40,7 @@ from .openai.completions import completion_door
 from .openai.embeddings import embedding_door
 from .openai.models import model_routes
 from .openai.responses import responses_door
+from .operations import operation_door, serves
 from .reception import SMALL_BODY_BYTES, Share
 from .user.session import session_routes
 
@@ -159,6 +160,8 @@ def create_app(core: Core) -> Application:
         client_error_door(core),
     ):
         doors.add(door)
+    operations = operation_door(core)
+    doors.otherwise = lambda path: operations if serves(core, path) else None
     app = Application(edge, doors, core.settings.trusted_networks)
     app.adopt(core)
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time

@@ -76,6 +76,8 @@ class Doors:
         self.credential = credential
         self.budget = BodyBudget(lambda: limits().body_memory_bytes)
         self.by_path: dict[str, Door] = {}
+        #: Asked where no door is at a path: what a reload may change is not written down here.
+        self.otherwise: Callable[[str], Door | None] = lambda path: None
 
     def add(self, door: Door) -> None:
         """Open a door at its paths."""
@@ -85,7 +87,8 @@ class Doors:
 
     def find(self, path: str) -> Door | None:
         """The door at a path; a slash at its end does not matter."""
-        return self.by_path.get(path) or (self.by_path.get(path.rstrip("/")) if path.endswith("/") else None)
+        door = self.by_path.get(path) or (self.by_path.get(path.rstrip("/")) if path.endswith("/") else None)
+        return door or self.otherwise(path)
 
     async def serve(self, door: Door, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One exchange: the body, the handler, the reply. A client that goes away cancels the handler."""

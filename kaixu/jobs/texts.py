@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from kaixu.ops.sealing import Sealer
+from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.types import ChatRequest, EmbedRequest
 
 
@@ -37,14 +37,9 @@ Part = Literal["payload", "result", "webhook"]
 
 def sealed(sealer: Sealer, job_id: UUID, part: Part, value: object) -> bytes:
     """`value` as JSON, sealed for this part of this job."""
-    return sealer.seal(msgspec.json.encode(value), about(job_id, part))
+    return sealer.seal(msgspec.json.encode(value), about_job(job_id, part))
 
 
 def opened(sealer: Sealer, job_id: UUID, part: Part, data: bytes) -> bytes:
     """What `sealed` was given. Raises `InvalidTag`."""
-    return sealer.open(data, about(job_id, part))
-
-
-def about(job_id: UUID, part: Part) -> str:
-    """What a sealed text is."""
-    return f"job:{job_id}:{part}"
+    return sealer.open(data, about_job(job_id, part))

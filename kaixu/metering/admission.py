@@ -15,7 +15,9 @@ from kaixu.plugin.types import ChatRequest
 from kaixu.store.admission import Ask, Settled, Settlement, Verdict
 
 from .ceiling import Ceiling, lowered
+from .charges import Meter
 from .month import Figures, figures_of
+from .operations import limits_for
 from .routing import limits_of
 from .ticket import Ticket
 from .verdict import refusal_of
@@ -50,7 +52,18 @@ async def finish(answer: asyncio.Future[Answer]) -> Answer:
 class Admission:
     """`async with gate.chat(...) as ticket`: admitted inside, settled outside, however it was left."""
 
-    __slots__ = ("ask", "cache_control", "ceiling", "choices", "deployment", "gate", "request", "ticket")
+    __slots__ = (
+        "ask",
+        "cache_control",
+        "ceiling",
+        "choices",
+        "deployment",
+        "gate",
+        "meter",
+        "request",
+        "ticket",
+        "timeout_s",
+    )
 
     def __init__(
         self,
@@ -61,6 +74,9 @@ class Admission:
         ceiling: Ceiling,
         choices: tuple[Deployment, ...] = (),
         cache_control: str = "",
+        *,
+        meter: Meter | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         self.gate = gate
         self.ask = ask
@@ -69,6 +85,8 @@ class Admission:
         self.ceiling = ceiling
         self.choices = choices
         self.cache_control = cache_control
+        self.meter = meter
+        self.timeout_s = timeout_s
         self.ticket: Ticket | None = None
 
     async def __aenter__(self) -> Ticket:
@@ -99,6 +117,8 @@ class Admission:
         if request is not None:
             request = lowered(request, self.ceiling, verdict.granted_nusd or 0)
         limits = widest(self.choices) if self.choices else FREE_LIMITS
+        if self.timeout_s is not None:
+            limits = limits_for(self.timeout_s)
         return Ticket(
             self.ask,
             verdict,
@@ -109,6 +129,7 @@ class Admission:
             lowered=request is not self.request,
             choices=self.choices,
             cache_control=self.cache_control,
+            meter=self.meter,
         )
 
     def _give_back(self, answer: asyncio.Future[Verdict]) -> None:

@@ -7,16 +7,18 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from math import ceil
+from time import monotonic
 from typing import Protocol, get_args
 
 import httpx
 import msgspec
 
-from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.catalog.catalog import Catalog, Deployment, IntegrationState
 from kaixu.config.price import Price
-from kaixu.plugin.errors import KaixuError, Overloaded, RateLimited, Stopping, UpstreamError, UpstreamTimeout
-from kaixu.plugin.lane import Lane
-from kaixu.plugin.operation import Rank
+from kaixu.ops.sealing import Sealer
+from kaixu.plugin.errors import Overloaded, RateLimited, Stopping, UpstreamError
+from kaixu.plugin.operation import Free, Job, Operation, Rank, Schedule
 from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest
 from kaixu.store.admission import Ask, Hold, Settlement
 
@@ -25,14 +27,16 @@ from .books import Books
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .ceiling import Ceiling, ceiling_of, embed_ceiling
-from .features import refuse_unsupported
+from .charges import Meter
 from .identity import new_ticket
+from .lanes import able, lanes_of, limited, understood
 from .opening import Opened, opened, retargeted
+from .operations import OperationCall, Progress, bounded, lending, limits_for, metered
 from .preamble import with_preamble
 from .routing import routed
 from .ticket import Ticket
 from .vectors import Input, checked, of_unit_length, smallest_batches
-from .wire import LentWire, translated
+from .wire import LentWire, TicketWire
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +93,7 @@ class Gate:
         self.price_ids: dict[PriceKey, int] = {}
         self.breakers = Breakers()
         self.cache: ResponseCache | None = None
+        self.sealer: Sealer | None = None
 
     def chat(
         self,
@@ -163,6 +168,35 @@ class Gate:
         *,
         price: str = "",
     ) -> Ask:
+        names = ("", "") if deployment is None else (deployment.provider, deployment.model)
+        price_id = 0 if deployment is None else self.price_ids.get((*names, price), 0)
+        return self.asked(
+            caller,
+            operation,
+            provider=names[0],
+            asked_provider=asked_provider,
+            model=names[1],
+            price_id=price_id,
+            most_nusd=ceiling.most_nusd,
+            least_nusd=ceiling.least_nusd,
+            role_rank=role_rank,
+        )
+
+    def asked(
+        self,
+        caller: Caller,
+        operation: str,
+        *,
+        provider: str,
+        asked_provider: str,
+        model: str,
+        price_id: int,
+        most_nusd: int,
+        least_nusd: int,
+        role_rank: int = 0,
+        book: str = "ai",
+    ) -> Ask:
+        """What is asked of admission. Raises `Overloaded`, `Stopping`, `RateLimited` for too many at one time."""
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         if len(self.in_flight) + self.entering >= self.max_in_flight:
@@ -184,15 +218,106 @@ class Gate:
             caller.agent,
             role_rank,
             operation,
-            "" if deployment is None else deployment.provider,
+            provider,
             asked_provider,
-            "" if deployment is None else deployment.model,
-            "ai",
-            0 if deployment is None else self.price_ids.get((deployment.provider, deployment.model, price), 0),
-            ceiling.most_nusd,
-            ceiling.least_nusd,
+            model,
+            book,
+            price_id,
+            most_nusd,
+            least_nusd,
             caller.request_id,
         )
+
+    def run(self, caller: Caller, integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Admission:
+        """Admission of an integration's operation, or of one of its jobs. See `handled`.
+
+        Raises `Overloaded`, `Stopping`, `TooLarge`.
+        """
+        meter = metered(integration, what, body_bytes)
+        is_job = isinstance(what, Job)
+        ask = self.asked(
+            caller,
+            f"job:{what.name}" if is_job else what.name,
+            provider=integration.name,
+            asked_provider=integration.name,
+            model=what.name,
+            price_id=self.price_ids.get((integration.name, what.name, ""), 0),
+            most_nusd=meter.most_nusd,
+            least_nusd=meter.most_nusd,
+            role_rank=RANKS.index("viewer" if isinstance(what, Job) else what.role),
+            book=meter.book,
+        )
+        return Admission(self, ask, None, None, Ceiling(NOTHING, 0, 0, 0), meter=meter, timeout_s=what.timeout_s)
+
+    async def handled(
+        self,
+        ticket: Ticket,
+        integration: IntegrationState,
+        what: Operation | Job,
+        body: msgspec.Struct,
+        progress: Progress | None = None,
+    ) -> bytes:
+        """What the handler of an admitted operation says, as JSON. Whatever it raises comes out as a `KaixuError`."""
+        assert ticket.meter is not None
+        call = OperationCall(
+            body=body,
+            options=integration.options,
+            customer_id=ticket.verdict.customer_id,
+            key_id=ticket.verdict.key_id,
+            request_id=ticket.ask.request_id,
+            wire=ticket.wire,
+            meter=ticket.meter,
+            lend=lending(self.books.pool, self.sealer, integration, ticket),
+            progress=progress,
+        )
+        began = monotonic()
+        async with bounded(what.name, what.timeout_s):
+            said = msgspec.json.encode(await what.handler(call))
+        ticket.meter.count("bytes_out", len(said))
+        ticket.meter.count("seconds", ceil(monotonic() - began))
+        return said
+
+    async def unowned(
+        self, integration: IntegrationState, what: Job, payload: msgspec.Struct, request_id: str, progress: Progress
+    ) -> bytes:
+        """Run a job that a schedule has handed in; it is free, or it could not have been. Raises `KaixuError`."""
+        assert isinstance(what.charge, Free)
+        wire = TicketWire(self.transport, limits_for(what.timeout_s), request_id)
+        call = OperationCall(
+            body=payload,
+            options=integration.options,
+            customer_id=None,
+            key_id=None,
+            request_id=request_id,
+            wire=wire,
+            meter=Meter(what.charge, 0),
+            lend=lending(self.books.pool, self.sealer, integration, None, request_id),
+            progress=progress,
+        )
+        try:
+            async with bounded(what.name, what.timeout_s):
+                return msgspec.json.encode(await what.handler(call))
+        finally:
+            wire.close()
+
+    async def scheduled(self, integration: IntegrationState, schedule: Schedule, request_id: str) -> None:
+        """Run a schedule: it has no customer, and nothing is billed. Raises `KaixuError`."""
+        wire = TicketWire(self.transport, limits_for(schedule.timeout_s), request_id)
+        call = OperationCall(
+            body=None,
+            options=integration.options,
+            customer_id=None,
+            key_id=None,
+            request_id=request_id,
+            wire=wire,
+            meter=Meter(Free(schedule.why_free), 0),
+            lend=lending(self.books.pool, self.sealer, integration, None, request_id),
+        )
+        try:
+            async with bounded(schedule.name, schedule.timeout_s):
+                await schedule.handler(call)
+        finally:
+            wire.close()
 
     def left(self, ask: Ask) -> None:
         """A call of `ask`'s key is over."""
@@ -334,49 +459,3 @@ class Gate:
         await self.books.drained()
         if self.cache is not None:
             await self.cache.drained()
-
-
-def able(deployment: Deployment, request: ChatRequest) -> tuple[Deployment, ...]:
-    """Those deployments that can do what `request` asks for. Raises what the first of them says if none can."""
-    choices = deployment.ready
-    able_ones, refused = [], None
-    for one in choices:
-        assert one.lane is not None
-        try:
-            refuse_unsupported(one.lane, request)
-        except KaixuError as error:
-            refused = refused or error
-        else:
-            able_ones.append(one)
-    if not able_ones and refused is not None:
-        raise refused
-    return tuple(able_ones)
-
-
-def lanes_of(ticket: Ticket) -> list[Lane]:
-    """The lanes that may serve an admitted call."""
-    return [one.lane for one in ticket.choices if one.lane is not None]
-
-
-@asynccontextmanager
-async def limited(ticket: Ticket) -> AsyncIterator[None]:
-    """The time that a call may take in all; what a plugin raises in it comes out as a `KaixuError`."""
-    async with understood(ticket, ticket.deployment), asyncio.timeout(ticket.wire.limits.total_s):
-        yield
-
-
-@asynccontextmanager
-async def understood(ticket: Ticket, one: Deployment | None) -> AsyncIterator[None]:
-    """Whatever a plugin raises in it comes out as a `KaixuError`; `one` is the deployment that was asked."""
-    try:
-        yield
-    except (KaixuError, asyncio.CancelledError, GeneratorExit):
-        raise
-    except TimeoutError as error:
-        raise UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s") from error
-    except httpx.HTTPError as error:
-        raise translated(error) from error
-    except Exception as error:
-        # A plugin's bug is the plugin's, not the client's and not the gateway's end.
-        log.exception("lane %s failed", ticket.ask.provider if one is None else one.state.name)
-        raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error

@@ -16,6 +16,7 @@ from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, Reason
 from kaixu.store.admission import Ask, Hold, Settlement, Verdict
 from kaixu.store.query import Connection
 
+from .charges import Meter
 from .counting import counted_input_tokens, estimated_embed_tokens
 from .month import Figures, figures_of
 from .pricing import cost_nusd
@@ -80,6 +81,7 @@ class Ticket:
         "first_event_s",
         "from_cache",
         "lowered",
+        "meter",
         "price",
         "price_id",
         "request",
@@ -108,6 +110,7 @@ class Ticket:
         lowered: bool,
         choices: tuple[Deployment, ...] = (),
         cache_control: str = "",
+        meter: Meter | None = None,
     ) -> None:
         self.ask = ask
         self.verdict = verdict
@@ -119,6 +122,7 @@ class Ticket:
         self.served: Deployment | None = None  # the one that did
         self.tried: list[Try] = []
         self.cache_control = cache_control
+        self.meter = meter  # of an integration's operation, which is not billed by tokens
         self.from_cache = False
         self.waived = False  # a call that is broken off to be made again: what it has used is not billed
         self.price_id = ask.price_id
@@ -237,6 +241,8 @@ class Ticket:
         cost: int
         if end_reason == "released":
             usage, source, cost = Usage(), "estimated", 0
+        elif self.meter is not None:
+            usage, source, cost = Usage(), "provider", min(self.meter.cost_nusd, self.granted_nusd)
         elif usage is not None and not usage.estimated and not self._ended_early(end_reason):
             source, cost = "provider", cost_nusd(usage, self.price)
             if end_reason == "budget_cut":  # we ended it, so what came after the budget is ours to bear
@@ -285,6 +291,8 @@ class Ticket:
     @property
     def told(self) -> dict[str, Any] | None:
         """What the usage event says besides tokens: what the operation counted, and how the call went."""
+        if self.meter is not None:
+            return dict(self.meter.units)
         if not self.tried and not self.from_cache:
             return self.units
         return (self.units or {}) | {"call": self.course}

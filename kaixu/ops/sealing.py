@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -32,3 +33,8 @@ class Sealer:
             raise InvalidTag
         nonce = sealed[1 : 1 + NONCE_BYTES]
         return self._cipher.decrypt(nonce, sealed[1 + NONCE_BYTES :], FORM + about.encode())
+
+
+def about_job(job_id: UUID, part: str) -> str:
+    """What a sealed text of a job is."""
+    return f"job:{job_id}:{part}"

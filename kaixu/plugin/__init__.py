@@ -22,7 +22,20 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
 from kaixu.plugin.lane import Lane, Options, Wire
-from kaixu.plugin.operation import Call, Charge, Free, Integration, Operation, PerCall, PerUnit
+from kaixu.plugin.operation import (
+    Call,
+    Charge,
+    Database,
+    Free,
+    Integration,
+    Job,
+    Operation,
+    PerCall,
+    PerUnit,
+    Retry,
+    Schedule,
+    ScheduledCall,
+)
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.types import (
     ChatDelta,
@@ -56,6 +69,7 @@ __all__ = [
     "ChatDelta",
     "ChatEvent",
     "ChatRequest",
+    "Database",
     "EmbedRequest",
     "Embeddings",
     "Event",
@@ -65,6 +79,7 @@ __all__ = [
     "ImagePart",
     "Integration",
     "Invalid",
+    "Job",
     "KaixuError",
     "Lane",
     "Message",
@@ -83,6 +98,9 @@ __all__ = [
     "RegisterIntegration",
     "RegisterLane",
     "ResponseFormat",
+    "Retry",
+    "Schedule",
+    "ScheduledCall",
     "ServerSentEvent",
     "TextPart",
     "TicketClosed",

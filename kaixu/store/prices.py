@@ -21,3 +21,10 @@ async def price_version(pool: asyncpg.Pool, *, provider: str, model: str, price:
             None if cost is None else msgspec.to_builtins(cost),
         )
     return number
+
+
+async def rates_version(pool: asyncpg.Pool, *, provider: str, model: str, rates: dict[str, int]) -> int:
+    """The id of what an integration's operation costs; see `price_version`. Raises `DatabaseAway`."""
+    with database():
+        number: int = await pool.fetchval("select kaixu.price_version($1, $2, $3, null)", provider, model, rates)
+    return number

@@ -15,6 +15,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError, RateLimited, Unavailable, UpstreamBusy
+from kaixu.plugin.operation import Retry
 from kaixu.store import jobs as store
 from kaixu.store.jobs import Claimed
 from kaixu.store.pool import database
@@ -29,8 +30,8 @@ HOPELESS = frozenset({400, 401, 402, 403, 404, 409, 413, 422})
 #: being counted.
 MOST_PASSING_S = 24 * 3600.0
 
-FIRST_WAIT_S = 2.0
-MOST_WAIT_S = 300.0
+#: How calls of models are tried again; how often, kaixu.yaml says.
+MODELS = Retry(first_wait_s=2.0, most_wait_s=300.0)
 
 #: How long an answer that is there is held on to while the database is away.
 MOST_AWAY_S = 600.0
@@ -49,6 +50,7 @@ class Lease:
         self.job = job
         self.ticket: Ticket | None = None
         self.cancel_asked = False
+        self.retry: Retry | None = None  # an integration's own; None: as models are tried
 
     async def began(self, ticket: Ticket) -> None:
         """The attempt was admitted under `ticket`. Raises `LeaseLost`, `DatabaseAway`."""
@@ -87,6 +89,11 @@ class Lease:
         with database():
             if not await store.succeed(self.pool, self.job, result=data, output_len=None, ticket=None, month=None):
                 raise LeaseLost
+
+    async def told(self, done: int, total: int) -> None:
+        """How far it is. Raises `DatabaseAway`."""
+        with database():
+            await store.told(self.pool, self.job, done, total)
 
     async def database_there(self) -> None:
         """Wait until the database answers: an answer that is there should not be lost for a moment of its absence."""
@@ -132,7 +139,8 @@ class Lease:
                     self.pool, job, wait_s=wait_s, counted=False, code=error.code, message=error.message[:1000]
                 )
             elif error.status not in HOPELESS and job.attempts + 1 < job.most_attempts:
-                wait_s = min(FIRST_WAIT_S * 4.0**job.attempts, MOST_WAIT_S)
+                retry = self.retry or MODELS
+                wait_s = min(retry.first_wait_s * 2.0**job.attempts, retry.most_wait_s)
                 await store.put_back(
                     self.pool, job, wait_s=wait_s, counted=True, code=error.code, message=error.message[:1000]
                 )

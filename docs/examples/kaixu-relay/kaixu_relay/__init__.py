@@ -1,0 +1,146 @@
+"""Posts customers' messages to web hooks that the operator has allowed: at once accepted, delivered by a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from pydantic import Field
+
+from kaixu.plugin import (
+    Call,
+    Free,
+    Integration,
+    Job,
+    NotFound,
+    Operation,
+    Options,
+    PerCall,
+    RegisterIntegration,
+    Retry,
+    Schedule,
+    ScheduledCall,
+    Unprocessable,
+    hookimpl,
+)
+
+
+class RelayOptions(Options):
+    """Its section of kaixu.yaml."""
+
+    hosts: list[str] = Field(min_length=1, description="where messages may go: hosts, with their port if they have one")
+    keep_s: float = Field(default=30 * 86400, gt=0, description="how long deliveries are kept, in seconds")
+
+
+class SendBody(msgspec.Struct, forbid_unknown_fields=True):
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
+    message: dict[str, Any]
+
+
+class StatusBody(msgspec.Struct, forbid_unknown_fields=True):
+    id: int
+
+
+class DeliverBody(msgspec.Struct):
+    id: int
+
+
+class Delivery(msgspec.Struct):
+    id: int
+    delivered: bool
+    tries: int
+
+
+async def send(call: Call[SendBody]) -> Delivery:
+    """Accept a message: its row and its job are there together, or neither is."""
+    insist_on_allowed(call.body.url, call.options)
+    async with call.db() as db:
+        number = await db.fetchval(
+            "insert into delivery (customer_id, url, message) values ($1, $2, $3) returning id",
+            call.customer_id,
+            call.body.url,
+            call.body.message,
+        )
+        await db.enqueue("relay.deliver", DeliverBody(number))
+    return Delivery(number, delivered=False, tries=0)
+
+
+async def status(call: Call[StatusBody]) -> Delivery:
+    """What became of one's own message."""
+    async with call.db() as db:
+        row = await db.fetchrow(
+            "select tries, delivered_at from delivery where id = $1 and customer_id = $2",
+            call.body.id,
+            call.customer_id,
+        )
+    if row is None:
+        raise NotFound(f"there is no delivery {call.body.id}", field="id")
+    return Delivery(call.body.id, row["delivered_at"] is not None, row["tries"])
+
+
+async def deliver(call: Call[DeliverBody]) -> Delivery:
+    """Post one message. A job may run twice where a gateway died: the receiver knows a repetition by its id."""
+    number = call.body.id
+    async with call.db() as db:
+        row = await db.fetchrow(
+            "update delivery set tries = tries + 1 where id = $1 returning url, message, tries, delivered_at", number
+        )
+    if row is None:
+        raise NotFound(f"delivery {number} has expired")
+    if row["delivered_at"] is None:
+        insist_on_allowed(row["url"], call.options)  # the operator may have changed the list meanwhile
+        headers = {"webhook-id": str(number)}
+        async with call.wire.send(httpx.Request("POST", row["url"], json=row["message"], headers=headers)):
+            pass  # the wire raises for anything but success; what a receiver says besides is not ours
+        async with call.db() as db:
+            await db.execute("update delivery set delivered_at = now() where id = $1", number)
+    return Delivery(number, delivered=True, tries=row["tries"])
+
+
+async def expire(call: ScheduledCall) -> None:
+    """Forget old deliveries."""
+    async with call.db() as db:
+        await db.execute("delete from delivery where created_at < now() - make_interval(secs => $1)", call.options.keep_s)
+
+
+def insist_on_allowed(url: str, options: RelayOptions) -> None:
+    """Raises `Unprocessable` for an address that the operator has not allowed."""
+    try:
+        parts = urlsplit(url)
+        allowed = parts.scheme in ("http", "https") and parts.netloc.lower() in options.hosts
+    except ValueError:
+        allowed = False
+    if not allowed:
+        raise Unprocessable(
+            "`url` leads to no host that is allowed here",
+            hint=f"Allowed are {', '.join(options.hosts)}.",
+            field="url",
+        )
+
+
+@hookimpl
+def register_integrations(register: RegisterIntegration) -> None:
+    register(
+        Integration(
+            name="relay",
+            options=RelayOptions,
+            schema="schema",
+            operations=[
+                Operation("relay.send", send, SendBody, PerCall("message"), role="deployer", timeout_s=10),
+                Operation("relay.status", status, StatusBody, Free("looking at one's own deliveries"), timeout_s=10),
+            ],
+            jobs=[
+                Job(
+                    "relay.deliver",
+                    deliver,
+                    DeliverBody,
+                    PerCall("delivery"),
+                    retry=Retry(attempts=5, first_wait_s=1, most_wait_s=600),
+                    timeout_s=30,
+                )
+            ],
+            schedules=[Schedule("relay.expire", expire, every_s=3600, why_free="housekeeping", timeout_s=60)],
+        )
+    )

@@ -1,0 +1,71 @@
+"""What an integration's operation may cost and what it did cost: whole nano-dollars, rounded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kaixu.plugin.errors import TooLarge
+from kaixu.plugin.operation import Book, Charge, Free, PerCall, PerUnit
+
+#: No honest count comes near it; keeps products of units and prices far from the edge of 64 bits.
+MOST_UNITS = 10**12
+
+
+class Meter:
+    """The units of one call, and the charge that they go towards. `price_nusd` is the charge's, in nano-dollars."""
+
+    def __init__(self, charge: Charge, price_nusd: int) -> None:
+        self.charge = charge
+        self.price_nusd = price_nusd
+        self.units: dict[str, int] = {}
+
+    @property
+    def book(self) -> Book:
+        """Which of the customer's books it draws on."""
+        return "ai" if isinstance(self.charge, Free) else self.charge.book
+
+    @property
+    def most_nusd(self) -> int:
+        """The most that the call can cost."""
+        return most_nusd(self.charge, self.price_nusd)
+
+    @property
+    def cost_nusd(self) -> int:
+        """What it costs with what was counted so far."""
+        return cost_nusd(self.charge, self.price_nusd, self.units)
+
+    def count(self, unit: str, n: int) -> None:
+        """Count `n` more. Raises `ValueError` for what cannot be counted, `TooLarge` beyond the charge's `most`."""
+        if not unit.isidentifier() or isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_UNITS:
+            raise ValueError(f"cannot count {n!r} of {unit!r}: units are whole numbers from 0 on")
+        total = self.units.get(unit, 0) + n
+        if isinstance(self.charge, PerUnit) and unit == self.charge.unit and total > self.charge.most:
+            raise TooLarge(f"{total} {unit} are more than the {self.charge.most} that one call may use")
+        self.units[unit] = min(total, MOST_UNITS)
+
+
+def most_nusd(charge: Charge, price_nusd: int) -> int:
+    """The most that one call can cost."""
+    match charge:
+        case Free():
+            return 0
+        case PerCall():
+            return price_nusd
+        case PerUnit(_, _, most, per):
+            return rounded(most * price_nusd, per)
+
+
+def cost_nusd(charge: Charge, price_nusd: int, units: Mapping[str, int]) -> int:
+    """What one call costs that has used `units`."""
+    match charge:
+        case Free():
+            return 0
+        case PerCall():
+            return price_nusd
+        case PerUnit(_, unit, _, per):
+            return rounded(units.get(unit, 0) * price_nusd, per)
+
+
+def rounded(total: int, per: int) -> int:
+    """`total` / `per`, half up."""
+    return (2 * total + per) // (2 * per)

@@ -1,0 +1,73 @@
+"""The clock of integrations' schedules: each is handed in once, however many gateways look at it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from .query import Connection, Query
+
+
+class ScheduleRow(msgspec.Struct, frozen=True):
+    """A schedule: when it is due, and how its newest run went. `status` is a job's, or None where there was none."""
+
+    name: str
+    every_s: float
+    next_at: datetime
+    last_at: datetime | None
+    status: str | None
+    error_code: str | None
+
+
+async def make_known(db: Connection, name: str, every_s: float) -> None:
+    """A schedule that is new is due after its first period; one whose period has changed, after the new one."""
+    await db.execute(
+        """
+        insert into kaixu.schedule as s (name, every_s, next_at)
+        values ($1, $2, now() + make_interval(secs => $2))
+        on conflict (name) do update
+           set every_s = excluded.every_s, next_at = least(s.next_at, excluded.next_at)
+         where s.every_s <> excluded.every_s
+        """,
+        name,
+        float(every_s),
+    )
+
+
+async def take(db: Connection, name: str) -> datetime | None:
+    """When it was due, where it is ours to hand in; None where it is not due, or somebody else's. In a transaction."""
+    due: datetime | None = await db.fetchval(
+        """
+        with due as (
+            select s.name, s.next_at from kaixu.schedule s
+             where s.name = $1 and s.next_at <= clock_timestamp()
+               for update skip locked
+        )
+        update kaixu.schedule s
+           set next_at = clock_timestamp() + make_interval(secs => s.every_s), last_at = clock_timestamp()
+          from due d
+         where s.name = d.name
+        returning d.next_at
+        """,
+        name,
+    )
+    return due
+
+
+LISTED = Query(
+    ScheduleRow,
+    """
+    select s.name, s.every_s, s.next_at, s.last_at, j.status, j.error_code
+      from kaixu.schedule s
+      left join lateral (select x.status, x.error_code from kaixu.job x
+                          where x.account = 0 and x.kind = s.name and x.idempotency_key is not null
+                          order by x.created_at desc limit 1) j on true
+     order by s.name
+    """,
+)
+
+
+async def list_schedules(db: Connection) -> list[ScheduleRow]:
+    """Every schedule that was ever known."""
+    return await LISTED.all(db)
