@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 #: Command → its module and its sentence; the module's `register(app)` adds the command, or the group of commands.
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the gateway."),
+    "work": ("work", "Work the queue of jobs without serving: on machines beside those that serve."),
     "reload": ("reload", "Have the running gateway read kaixu.yaml again."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
     "migrate": ("migrate", "Apply what the database lacks; safe to run from any number of machines at once."),
@@ -20,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
     "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
     "prices": ("prices", "Prices: what every model costs and earns, and the vendors' list prices that come along."),
+    "jobs": ("jobs", "Jobs: list, show, cancel."),
+    "trace": ("trace", "The life of one call: admitted, tried, first byte, settled, and what it cost."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),

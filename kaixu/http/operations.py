@@ -46,15 +46,12 @@ def found(core: Core, path: str) -> tuple[IntegrationState, Operation]:
         raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Tell your operator.")
     if state.state == "failed":
         # The reason may show paths and versions: it is the operator's, in the log and in `kaixu plugins`.
-        raise PluginFailed(
-            f"integration `{state.name}` is not available: its plugin failed", hint="Tell your operator."
-        )
+        raise PluginFailed(f"integration `{state.name}` is not available: it failed", hint="Tell your operator.")
     if name not in core.catalog.operations:
         known = [one for one in core.catalog.operations if one.startswith(f"{state.name}.")]
         paths = ", ".join(f"{PREFIX}{one.replace('.', '/')}" for one in known[:20])
-        raise NotFound(
-            f"there is no operation `{name[:80]}`{did_you_mean(name[:80], known)}", hint=f"There is: {paths}."
-        )
+        meant = did_you_mean(name[:80], known)
+        raise NotFound(f"there is no operation `{name[:80]}`{meant}", hint=f"There is: {paths}.")
     return core.catalog.operations[name]
 
 

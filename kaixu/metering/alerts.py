@@ -71,6 +71,22 @@ class Alerts:
                     extra={"held_nusd": ticket.granted_nusd, "cost_nusd": settlement.cost_nusd},
                 )
             )
+        if any(one.error for one in ticket.tried):
+            self.monitor.record(
+                MonitorEvent(
+                    kind="tries",
+                    level="warn",
+                    request_id=settlement.request_id,
+                    customer_id=settlement.customer_id,
+                    key_id=settlement.key_id,
+                    provider=settlement.provider,
+                    model=settlement.model,
+                    duration_ms=settlement.duration_ms,
+                    error_code=next(one.error for one in reversed(ticket.tried) if one.error),
+                    error_message="deployments failed",
+                    extra=ticket.course if settlement.end_reason == "released" else {},
+                )
+            )
         figures = ticket.figures
         self.look(settlement, 0, figures.customer_spent_nusd, figures.customer_cap_nusd, "CUSTOMER")
         if figures.key_cap_nusd is not None:

@@ -15,7 +15,7 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
-from kaixu.plugin.errors import KaixuError, UpstreamError, UpstreamTimeout
+from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.operation import Database, Free, Job, Operation
 from kaixu.store.jobs import NewJob, insert_job
 from kaixu.store.plugin_database import PluginTransaction, plugin_transaction
@@ -73,7 +73,9 @@ class OperationCall:
         return not self.wire.closed
 
     def db(self) -> AbstractAsyncContextManager[Database]:
-        """A transaction."""
+        """A transaction. Raises `TicketClosed`."""
+        if not self.is_open():
+            raise TicketClosed("the call has been settled; its database is closed")
         return self._lend(self.is_open)
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:

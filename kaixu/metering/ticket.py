@@ -308,7 +308,7 @@ class Ticket:
         if self.first_event_s is not None:
             course["first_ms"] = int(self.first_event_s * 1000)
             course["deltas"] = self.delivered_pieces
-        if len(self.tried) > 1:
+        if len(self.tried) > 1 or any(one.error for one in self.tried):
             course["tried"] = [
                 {"deployment": one.deployment, "at_ms": one.at_ms, "took_ms": one.took_ms, "error": one.error}
                 for one in self.tried[:MOST_TRIES_TOLD]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -27,54 +28,64 @@ MOST_ROWS = 10_000
 Enqueue = Callable[[Connection, str, msgspec.Struct, float, str | None], Awaitable[UUID]]
 
 
+class NotAllowed(Exception):
+    """A plugin's statement reaches for what is not its own."""
+
+
 class PluginTransaction:
-    """See `kaixu.plugin.Database`."""
+    """See `kaixu.plugin.Database`. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and what Postgres says."""
 
     def __init__(self, connection: Any, role: str, is_open: Callable[[], bool], enqueue: Enqueue) -> None:
         self._connection = connection
         self._role = role
         self._is_open = is_open
         self._enqueue = enqueue
-        self._over = False
+        self.over = False
 
-    def _checked(self, sql: str) -> Any:
-        if self._over or not self._is_open():
+    async def _prepared(self, sql: str) -> Any:
+        if self.over or not self._is_open():
             raise TicketClosed("the call has been settled; its database is closed")
+        if self._role == "none":
+            raise NotAllowed("this integration declares no tables, so it has no statements either")
         if why := refused(sql):
-            raise PermissionError(why)
-        return self._connection
+            raise NotAllowed(why)
+        return await self._connection.prepare(sql)  # one statement only: Postgres prepares no more
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         """Every row. Raises `TooLarge` for more than `MOST_ROWS`."""
-        statement = await self._checked(sql).prepare(sql)  # one statement only: Postgres prepares no more
-        rows = await statement.fetch(*args)
+        with database():
+            rows = await (await self._prepared(sql)).fetch(*args)
         if len(rows) > MOST_ROWS:
             raise TooLarge(f"a statement gave more than {MOST_ROWS} rows")
         return [dict(row) for row in rows]
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
         """The first row."""
-        row = await (await self._checked(sql).prepare(sql)).fetchrow(*args)
+        with database():
+            row = await (await self._prepared(sql)).fetchrow(*args)
         return None if row is None else dict(row)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """The first row's first column."""
-        return await (await self._checked(sql).prepare(sql)).fetchval(*args)
+        with database():
+            return await (await self._prepared(sql)).fetchval(*args)
 
     async def execute(self, sql: str, *args: Any) -> str:
         """The command's tag."""
-        statement = await self._checked(sql).prepare(sql)
-        await statement.fetch(*args)
+        with database():
+            statement = await self._prepared(sql)
+            await statement.fetch(*args)
         return str(statement.get_statusmsg())
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
         """A job, in this transaction."""
-        connection = self._checked("")
-        await connection.execute("set local role none")
-        try:
-            return await self._enqueue(connection, job, payload, delay_s, key)
-        finally:
-            await connection.execute(f"set local role {self._role}")
+        if self.over or not self._is_open():
+            raise TicketClosed("the call has been settled; its database is closed")
+        with database():
+            await self._connection.execute("set local role none")
+            job_id = await self._enqueue(self._connection, job, payload, delay_s, key)
+            await self._connection.execute(f"set local role {self._role}")
+        return job_id
 
 
 @asynccontextmanager
@@ -83,23 +94,34 @@ async def plugin_transaction(
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of integration `name`; it commits when the block is left without an error.
 
-    Raises `DatabaseAway`; a constraint that is violated comes out as `Conflict` unless the handler catches it.
+    Without tables it is good for handing jobs in, and nothing else. Raises `DatabaseAway`, `NotAllowed`; a row that
+    is there already comes out as `Conflict`, unless the handler catches what Postgres says.
     """
     role = role_of(name) if has_tables else "none"
-    with database():
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                f"set local statement_timeout = '{STATEMENT_S}s'; "
-                f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'"
-            )
-            if has_tables:
-                await connection.execute(f"set local role {role}; set local search_path = {schema_of(name)}")
-            transaction = PluginTransaction(connection, role, is_open, enqueue)
-            try:
-                yield transaction
-            except asyncpg.UniqueViolationError as error:
+    async with AsyncExitStack() as stack:
+        with database():
+            connection = await stack.enter_async_context(pool.acquire())
+            outer = connection.transaction()
+            await outer.start()
+        transaction = PluginTransaction(connection, role, is_open, enqueue)
+        try:
+            with database():
+                await connection.execute(
+                    f"set local statement_timeout = '{STATEMENT_S}s'; "
+                    f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'"
+                )
+                if has_tables:
+                    await connection.execute(f"set local role {role}; set local search_path = {schema_of(name)}")
+            yield transaction
+            transaction.over = True
+            with database():
+                if has_tables and await connection.fetchval("select current_user::text") != role:
+                    raise NotAllowed("a plugin may not change roles or settings")
+                await outer.commit()
+        except BaseException as error:
+            transaction.over = True
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await outer.rollback()
+            if isinstance(error, asyncpg.UniqueViolationError):
                 raise Conflict("this is there already") from error
-            finally:
-                transaction._over = True
-            if has_tables and await connection.fetchval("select current_user::text") != role:
-                raise PermissionError("a plugin may not change roles or settings")
+            raise

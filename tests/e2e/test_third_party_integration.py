@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class Caller:
     async def post(self, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        async with self.http.post(f"{self.gateway.url}/v1/{path}", data=data, headers=headers) as response:
+        async with self.http.post(f"{self.gateway.url}/v1/{path}", data=BytesIO(data), headers=headers) as response:
             return response.status, await response.json()
 
     async def send(self, url: str, **message: Any) -> tuple[int, dict[str, Any]]:

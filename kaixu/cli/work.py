@@ -1,0 +1,65 @@
+"""`kaixu work`: the queue's workers, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+import typer
+
+from kaixu.config.environment import EnvironmentMistake, secrets_of
+from kaixu.config.mistakes import ConfigError
+from kaixu.plugin.errors import DatabaseAway, PluginError
+from kaixu.store.migrate import MigrationError
+from kaixu.store.pool import DatabaseRefused
+
+from .examples import example
+from .failure import fail
+from .gateway import Gateway
+from .running import Claim, FolderTaken
+from .session import settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=example("work"))(work)
+
+
+def work() -> None:
+    """Work the queue of jobs until SIGTERM; any number of machines may."""
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+    given = settings()
+    if given.database_url is None:
+        raise fail(
+            "`kaixu work` needs DATABASE_URL", hint="A gateway with the embedded Postgres works its queue itself."
+        )
+    try:
+        gateway, claim = Gateway(given, secrets_of(given, dev=False)), Claim(given.kaixu_home)
+        asyncio.run(working(gateway, claim))
+    except FolderTaken as error:
+        raise fail(error, hint="Give each process a KAIXU_HOME of its own.") from None
+    except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
+        raise fail(error) from None
+    except (DatabaseAway, DatabaseRefused) as error:
+        raise fail(error, hint="Look at DATABASE_URL.") from None
+
+
+async def working(gateway: Gateway, claim: Claim) -> None:
+    """Open, work, stop in order."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await gateway.open()
+    gateway.folder = claim
+    workers = gateway.core.gateway.jobs.workers
+    typer.echo(f"working the queue: {workers} jobs at one time")
+    if not workers:
+        typer.echo("gateway.jobs.workers is 0 in kaixu.yaml, so there is nothing to do here", err=True)
+    await stop.wait()
+    gateway.stop_soon()
+    await gateway.close()

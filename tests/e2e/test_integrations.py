@@ -1,0 +1,360 @@
+"""An integration's operations as clients see them: admitted, bounded, billed; and what its plugin cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
+from tests.support.process import Process
+
+PLUGIN = '''
+import asyncio
+from typing import Annotated, Any
+import msgspec
+from kaixu.plugin import (
+    Free, Integration, Job, NotFound, Operation, Options, PerCall, PerUnit, Retry, Schedule, hookimpl,
+)
+
+class MineOptions(Options):
+    greeting: str = "hello"
+
+class Say(msgspec.Struct, forbid_unknown_fields=True):
+    words: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    times: int = 1
+
+class Said(msgspec.Struct):
+    said: Any = None
+
+KEPT = []
+
+async def say(call):
+    return Said(f"{call.options.greeting} {call.body.words}")
+
+async def count(call):
+    call.count("word", call.body.times)
+    return Said(call.body.times)
+
+async def size(call):
+    return Said("x")
+
+async def fail(call):
+    if call.body.words == "not found":
+        raise NotFound("there is no such thing")
+    raise ValueError("the plugin's secret")
+
+async def hang(call):
+    await asyncio.sleep(3600)
+
+async def sql(call):
+    async with call.db() as db:
+        return Said([dict(row) for row in await db.fetch(call.body.words)] if call.body.times == 1
+                    else await db.execute(call.body.words))
+
+async def keep(call):
+    KEPT.append(call)
+    return Said()
+
+async def use_kept(call):
+    old = KEPT.pop()
+    errors = []
+    for what in (lambda: old.count("word", 1), lambda: old.db(), lambda: old.enqueue("mine.work", Say("x"))):
+        try:
+            result = what()
+            if result is not None:
+                await result
+            errors.append("none")
+        except Exception as error:
+            errors.append(type(error).__name__)
+    return Said(errors)
+
+async def later(call):
+    async with call.db() as db:
+        await db.execute("insert into note (words) values ($1)", call.body.words)
+        job = await db.enqueue("mine.work", call.body, key=call.body.words or None)
+        if call.body.times == 13:
+            raise NotFound("changed its mind")
+    return Said(str(job))
+
+async def work(call):
+    async with call.db() as db:
+        tries = await db.fetchval("update note set tries = tries + 1 where words = $1 returning tries", call.body.words)
+    await call.progress(1, 2)
+    if tries < call.body.times:
+        raise RuntimeError("not yet")
+    return Said(call.customer_id)
+
+async def tick(call):
+    async with call.db() as db:
+        await db.execute("insert into note (words) values ('tick')")
+
+@hookimpl
+def register_integrations(register):
+    free = Free("a test")
+    register(Integration(
+        "mine", options=MineOptions, schema="tables",
+        operations=[
+            Operation("mine.say", say, Say, PerCall("say")),
+            Operation("mine.count", count, Say, PerUnit("words", unit="word", most=1000, per=3)),
+            Operation("mine.size", size, Say, PerUnit("bytes", unit="bytes_in", most=100)),
+            Operation("mine.fail", fail, Say, PerCall("say")),
+            Operation("mine.hang", hang, Say, PerCall("say"), timeout_s=0.3),
+            Operation("mine.wait", hang, Say, PerCall("say")),
+            Operation("mine.sql", sql, Say, free, role="deployer"),
+            Operation("mine.keep", keep, Say, free),
+            Operation("mine.use-kept", use_kept, Say, free),
+            Operation("mine.later", later, Say, PerCall("say")),
+        ],
+        jobs=[Job("mine.work", work, Say, PerCall("work"), retry=Retry(attempts=3, first_wait_s=0.1))],
+        schedules=[Schedule("mine.tick", tick, every_s=1, why_free="a test")],
+    ))
+'''
+TABLES = "create table note (id bigint generated always as identity, words text not null, tries integer not null default 0);"
+CONFIG = """
+gateway: {jobs: {workers: 4}}
+integrations:
+  mine:
+    plugin: ./mine
+    greeting: good day
+    price: {say: 0.001, words: 0.01, bytes: 0.000001, work: 0.002}
+"""
+SAY, WORK = 1_000_000, 2_000_000
+
+
+class House:
+    """A gateway with the integration, and a customer."""
+
+    def __init__(self, process: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool) -> None:
+        self.process = process
+        self.http = http
+        self.pool = pool
+        self.customer_id = 0
+        self.key = ""
+
+    async def call(self, what: str, body: Any = None, key: str | None = None, **how: Any) -> tuple[int, Any]:
+        headers = {"authorization": f"Bearer {key or self.key}"}
+        url = f"{self.process.url}/v1/mine/{what}"
+        async with self.http.post(url, json=body if body is not None else {}, headers=headers, **how) as response:
+            return response.status, await response.json()
+
+    async def notes(self, words: str) -> list[int]:
+        rows = await self.pool.fetch("select tries from kaixu_mine.note where words = $1 order by id", words)
+        return [row[0] for row in rows]
+
+    async def job(self) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            while True:
+                row = await self.pool.fetchrow("select * from kaixu.job where kind = 'mine.work' order by created_at desc limit 1")
+                if row is not None and row["completed_at"] is not None:
+                    return dict(row)
+                await asyncio.sleep(0.05)
+
+
+def written(folder: Path, plugin: str = PLUGIN, tables: str = TABLES) -> None:
+    (folder / "mine" / "tables").mkdir(parents=True, exist_ok=True)
+    (folder / "mine" / "__init__.py").write_text(plugin)
+    (folder / "mine" / "tables" / "0001_notes.sql").write_text(tables)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, dsn: str, http: aiohttp.ClientSession, pool: asyncpg.Pool) -> AsyncIterator[House]:
+    home = tmp_path / "gateway"
+    written(home)
+    process = Process(home, dsn, CONFIG)
+    await process.start()
+    made = House(process, http, pool)
+    made.customer_id = await customer(pool)
+    made.key = (await virtual_key(pool, made.customer_id))[1]
+    yield made
+    assert await process.stop() == 0
+
+
+async def test_an_operation_is_metered_by_what_it_declares(house: House) -> None:
+    assert await house.call("say", {"words": "there"}) == (200, {"said": "good day there"})
+    assert await house.call("count", {"times": 7}) == (200, {"said": 7})
+    assert (await house.call("size", {"words": "x" * 20}))[0] == 200
+    events = await house.pool.fetch("select operation, provider, model, cost_nusd, units, end_reason from kaixu.usage_event order by id")
+    assert [(event["operation"], event["provider"], event["model"]) for event in events] == [
+        (f"mine.{what}", "mine", f"mine.{what}") for what in ("say", "count", "size")
+    ]
+    sizes = events[2]["units"]
+    assert [event["cost_nusd"] for event in events] == [SAY, 23_333_333, sizes["bytes_in"] * 1000]
+    assert (events[1]["units"]["word"], sizes["calls"], sizes["bytes_out"]) == (7, 1, 12)
+    assert (await spent_and_held(house.pool, house.customer_id))[1] == 0
+    await assert_books_balance(house.pool)
+    proven = await house.process.command("reconcile")
+    assert proven.returncode == 0, proven.stdout
+
+
+async def test_caps_rates_roles_and_allowlists_hold_as_for_any_call(house: House) -> None:
+    _, poor = await virtual_key(house.pool, house.customer_id, monthly_cap_nusd=SAY - 1)
+    assert (await house.call("say", key=poor))[1]["code"] == "CAP_REACHED"
+    _, slow = await virtual_key(house.pool, house.customer_id, rpm_limit=1)
+    assert [(await house.call("say", key=slow))[0] for _ in range(2)] == [200, 429]
+    _, small = await virtual_key(house.pool, house.customer_id, role="viewer")
+    assert (await house.call("sql", key=small))[1]["code"] == "ROLE_TOO_LOW"
+    _, other = await virtual_key(house.pool, house.customer_id, allowed_providers=["elsewhere"])
+    assert (await house.call("say", key=other))[1]["code"] == "PROVIDER_NOT_ALLOWED"
+    _, one = await virtual_key(house.pool, house.customer_id, allowed_models={"mine": ["mine.count"]})
+    assert [(await house.call(what, key=one))[0] for what in ("count", "say")] == [200, 403]
+    assert (await house.call("say", key="kx_live_" + "x" * 43))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "status", "code"),
+    [
+        ("say", {"words": 3}, 422, "INVALID_FIELD"),
+        ("say", {"words": "x" * 101}, 422, "INVALID_FIELD"),
+        ("say", {"other": 1}, 422, "INVALID_FIELD"),
+        ("say", [], 422, "INVALID_FIELD"),
+        ("count", {"times": 1001}, 413, "TOO_LARGE"),
+        ("count", {"times": -1}, 502, "INTEGRATION_FAILED"),
+        ("size", {"words": "x" * 100}, 413, "TOO_LARGE"),
+        ("fail", {"words": "not found"}, 404, "NOT_FOUND"),
+        ("fail", {}, 502, "INTEGRATION_FAILED"),
+        ("hang", {}, 504, "OPERATION_TIMEOUT"),
+        ("sya", {}, 404, "NOT_FOUND"),
+        ("", {}, 404, "NOT_FOUND"),
+    ],
+)
+async def test_what_goes_wrong_is_said_clearly_and_costs_nothing(
+    house: House, what: str, body: Any, status: int, code: str
+) -> None:
+    answered, said = await house.call(what, body)
+    assert (answered, said["error"]["code"] if isinstance(said["error"], dict) else said["code"]) == (status, code)
+    assert "secret" not in str(said)
+    assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
+    await assert_books_balance(house.pool)
+
+
+async def test_a_client_that_leaves_is_not_billed_where_nothing_was_asked_of_anybody(house: House) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await house.call("wait", timeout=aiohttp.ClientTimeout(total=0.5))
+    async with asyncio.timeout(10):
+        while await house.pool.fetchval("select count(*) from kaixu.reservation"):
+            await asyncio.sleep(0.02)
+    assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from kaixu.customer",
+        'select * from "kaixu".customer',
+        "select * from kaixu . virtual_key",
+        "update kaixu.customer set monthly_cap_nusd = 0",
+        "reset role",
+        "set role postgres",
+        "set local role none",
+        "set session authorization default",
+        "select set_config('role', 'none', true)",
+        "discard all",
+        "select 1; select 2",
+        "do $$ begin execute 'select * from ka' || 'ixu.customer'; end $$",
+        "create table public.mine (id int)",
+        "copy note to program 'id'",
+        "select pg_read_file('/etc/passwd')",
+        "create function f() returns int language sql security definer as 'select 1'",
+    ],
+)
+async def test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: House, sql: str) -> None:
+    before = await house.pool.fetch("select * from kaixu.customer")
+    for times in (1, 2):
+        status, said = await house.call("sql", {"words": sql[:100], "times": times})
+        assert (status, said["code"]) == (502, "INTEGRATION_FAILED"), said
+    assert await house.pool.fetch("select * from kaixu.customer") == before
+
+
+async def test_its_own_tables_it_may_use_as_it_likes(house: House) -> None:
+    assert (await house.call("sql", {"words": "insert into note (words) values ('a')", "times": 2}))[1] == {"said": "INSERT 0 1"}
+    assert (await house.call("sql", {"words": "select words, current_user::text as who from note where words = 'a'"}))[1] == {
+        "said": [{"words": "a", "who": "kaixu_mine_plugin"}]
+    }  # fmt: skip
+
+
+async def test_what_is_kept_of_a_call_is_dead_when_it_was_settled(house: House) -> None:
+    assert (await house.call("keep"))[0] == 200
+    assert (await house.call("use-kept"))[1] == {"said": ["RuntimeError", "TicketClosed", "TicketClosed"]}
+
+
+async def test_a_job_is_there_together_with_the_rows_or_not_at_all_and_is_billed_when_it_has_run(house: House) -> None:
+    assert (await house.call("later", {"words": "gone", "times": 13}))[0] == 404
+    assert await house.notes("gone") == []
+    status, _ = await house.call("later", {"words": "done"})
+    assert status == 200
+    job = await house.job()
+    assert (job["status"], job["customer_id"], job["done"], job["total"]) == ("succeeded", house.customer_id, 1, 2)
+    assert b"done" not in job["payload"]
+    assert await house.pool.fetchval("select count(*) from kaixu.job where kind = 'mine.work'") == 1
+    assert await spent_and_held(house.pool, house.customer_id) == (SAY + WORK, 0)
+    events = await house.pool.fetch("select operation, model from kaixu.usage_event order by id")
+    assert [tuple(event) for event in events] == [("mine.later", "mine.later"), ("job:mine.work", "mine.work")]
+    await assert_books_balance(house.pool)
+
+
+async def test_a_job_that_fails_is_tried_again_and_billed_once(house: House) -> None:
+    await house.call("later", {"words": "third time", "times": 3})
+    job = await house.job()
+    assert (job["status"], await house.notes("third time")) == ("succeeded", [3])
+    await house.call("later", {"words": "never", "times": 100})
+    job = await house.job()
+    assert (job["status"], job["error_code"], await house.notes("never")) == ("failed", "INTEGRATION_FAILED", [3])
+    assert await spent_and_held(house.pool, house.customer_id) == (2 * SAY + WORK, 0)
+
+
+async def test_the_same_key_is_the_same_job(house: House) -> None:
+    said = [(await house.call("later", {"words": "once"}))[1]["said"] for _ in range(3)]
+    assert len(set(said)) == 1
+
+
+async def test_a_job_asks_again_whether_its_customer_may(house: House) -> None:
+    _, poor = await virtual_key(house.pool, house.customer_id, monthly_cap_nusd=SAY)
+    assert (await house.call("later", {"words": "dear"}, key=poor))[0] == 200
+    job = await house.job()
+    assert (job["status"], job["error_code"]) == ("failed", "CAP_REACHED")
+
+
+async def test_a_schedule_runs_on_its_own_and_costs_nobody(house: House) -> None:
+    async with asyncio.timeout(20):
+        while len(await house.notes("tick")) < 2:
+            await asyncio.sleep(0.05)
+    rows = await house.pool.fetch("select status, customer_id from kaixu.job where kind = 'mine.tick'")
+    assert {row["customer_id"] for row in rows} == {None}
+    assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
+
+
+async def test_a_reload_swaps_options_and_prices(house: House) -> None:
+    house.process.config.write_text(CONFIG.replace("good day", "farewell").replace("say: 0.001", "say: 0.005"))
+    assert (await house.process.command("reload")).returncode == 0
+    assert (await house.call("say"))[1] == {"said": "farewell "}
+    assert (await spent_and_held(house.pool, house.customer_id))[0] == 5 * SAY
+
+
+@pytest.mark.parametrize(
+    ("tables", "why"),
+    [
+        ("create table note (id bigint); select * from kaixu.customer;", "names the schema `kaixu`"),
+        ("set role postgres;", "changes roles"),
+        ("create tabel note (id bigint);", "failed: syntax error"),
+        ("create table public.note (id bigint);", "permission denied"),
+    ],
+)
+async def test_an_integration_whose_tables_cannot_be_made_is_off_and_says_why(
+    tmp_path: Path, dsn: str, http: aiohttp.ClientSession, pool: asyncpg.Pool, tables: str, why: str
+) -> None:
+    home = tmp_path / "gateway"
+    written(home, tables=tables)
+    process = Process(home, dsn, CONFIG)
+    await process.start()
+    house = House(process, http, pool)
+    house.key = (await virtual_key(pool, await customer(pool)))[1]
+    status, said = await house.call("say")
+    assert (status, said["error"]["code"] if isinstance(said["error"], dict) else said["code"]) == (503, "PLUGIN_FAILED")
+    assert why in process.log.read_text()
+    assert await process.stop() == 0
