@@ -1,0 +1,47 @@
+"""`kaixu work` as operators run it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from .process import Process
+
+
+class Worker:
+    """One `kaixu work`, to be killed and started again."""
+
+    def __init__(self, home: Path, dsn: str, config: str) -> None:
+        self.as_gateway = Process(home, dsn, config)
+        self.log = home / "work.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it takes up work as soon as it can."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "kaixu", "work"], env=self.as_gateway.environment, stdout=log, stderr=log
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.alive:
+            assert self.process is not None
+            self.process.kill()
+            self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        if not self.alive:
+            return 0
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.process.wait, 60)
