@@ -175,7 +175,8 @@ class Build:
         schema = None
         if integration is not None and integration.schema is not None:
             schema = self.loader.folder_of(name) / integration.schema
-        state = IntegrationState(name, section, *outcome, integration, options, prices_nusd, schema)
+        where = "" if integration is None else plugin.found.where
+        state = IntegrationState(name, section, *outcome, integration, options, prices_nusd, schema, where)
         self.catalog.integrations[name] = state
         if outcome.state == "on" and integration is not None:
             self.catalog.operations |= {one.name: (state, one) for one in integration.operations}

@@ -60,6 +60,7 @@ class IntegrationState:
     options: Options | None
     prices_nusd: dict[str, int]
     schema: Path | None = None  # where its tables are declared
+    where: str = ""  # its plugin
 
     @property
     def rates(self) -> dict[str, dict[str, int]]:

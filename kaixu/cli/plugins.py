@@ -1,12 +1,21 @@
-"""`kaixu plugins`: what is loaded, from where, and in which state."""
+"""`kaixu plugins`: what is loaded, from where, and in which state; what integrations offer, and for how much."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import typer
 
+from kaixu.catalog.catalog import Catalog, IntegrationState
+from kaixu.config.price import usd
+from kaixu.plugin.operation import Charge, Free, Operation, PerCall
+from kaixu.store.schedules import ScheduleRow, list_schedules
+
 from .examples import example
-from .report import print_rows
-from .session import AsJson, catalog_of, settings
+from .failure import CommandFailed
+from .report import print_json, print_rows
+from .session import AsJson, Session, catalog_of, settings, with_database
 
 
 def register(app: typer.Typer) -> None:
@@ -17,19 +26,81 @@ def register(app: typer.Typer) -> None:
 def plugins(as_json: AsJson = False) -> None:
     """Every plugin that kaixu.yaml names: name, kind, source, version, state."""
     catalog = catalog_of(settings())
-    print_rows(
-        [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "source": one.source,
-                "where": one.where,
-                "version": one.version,
-                "state": one.state,
-                "reason": one.reason,
-            }
-            for one in catalog.plugins
-        ],
-        as_json=as_json,
-        title="plugins",
-    )
+    clock = {row.name: row for row in schedule_rows()} if catalog.schedules else {}
+    rows = [
+        {
+            "name": one.name,
+            "kind": one.kind,
+            "source": one.source,
+            "where": one.where,
+            "version": one.version,
+            "state": one.state,
+            "reason": one.reason,
+        }
+        for one in catalog.plugins
+    ]
+    if as_json:
+        print_json([row | {"offers": list(offers(catalog, clock, row["where"]))} for row in rows])
+        return
+    print_rows(rows, as_json=False, title="plugins")
+    if offered := list(offers(catalog, clock)):
+        typer.echo()
+        print_rows(offered, as_json=False, title="integrations")
+
+
+def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
+    """What integrations that are on bring, each with its price; of one plugin, or of all."""
+    for state in catalog.integrations.values():
+        declared = state.integration
+        if declared is None or state.state != "on" or where not in (None, state.where):
+            continue
+        for one in (*declared.operations, *declared.jobs):
+            role = one.role if isinstance(one, Operation) else None
+            kind = "operation" if isinstance(one, Operation) else "job"
+            yield offer(kind, one.name, price=price_of(state, one.charge), role=role)
+        for schedule in declared.schedules:
+            free = f"free: {schedule.why_free}"
+            yield offer("schedule", schedule.name, price=free, row=clock.get(schedule.name))
+
+
+def offer(
+    kind: str, name: str, *, price: str, role: str | None = None, row: ScheduleRow | None = None
+) -> dict[str, Any]:
+    """One row."""
+    last = None
+    if row is not None and row.last_at is not None:
+        outcome = " ".join(filter(None, (row.status, row.error_code)))
+        last = f"{row.last_at:%Y-%m-%d %H:%M:%S}: {outcome or 'forgotten by now'}"
+    return {
+        "name": name,
+        "kind": kind,
+        "price": price,
+        "role": role,
+        "next": None if row is None else f"{row.next_at:%Y-%m-%d %H:%M:%S}",
+        "last": last,
+    }
+
+
+def price_of(state: IntegrationState, charge: Charge) -> str:
+    """A charge as an operator reads it."""
+    if isinstance(charge, Free):
+        return f"free: {charge.why}"
+    price = f"{usd(state.prices_nusd[charge.price])} USD"
+    if isinstance(charge, PerCall):
+        said = f"{price} a call"
+    else:
+        said = f"{price} per {charge.per:,} {charge.unit}, at most {charge.most:,} a call"
+    return said if charge.book == "ai" else f"{said}, from the book `{charge.book}`"
+
+
+def schedule_rows() -> list[ScheduleRow]:
+    """When schedules are due and how they went; nothing where the database cannot say."""
+
+    async def work(session: Session) -> list[ScheduleRow]:
+        return await list_schedules(session.pool)
+
+    try:
+        return with_database(work, migrated=False)
+    except CommandFailed as error:
+        typer.echo(f"note: when schedules run cannot be shown: {error.said}", err=True)
+        return []

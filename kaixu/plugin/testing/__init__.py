@@ -1,0 +1,35 @@
+"""What plugin authors test with: a wire that answers from a list, and the contract that plugins keep.
+
+wire = FakeWire(event_stream({"choices": [{"delta": {"content": "Hello"}}]}))
+events = await check_lane(MyLane(options), request, wire)
+assert json.loads(wire.requests[0].content)["model"] == "their-model"
+
+A lane that passes `LaneContract`, and an integration that passes `IntegrationContract`, behave in the gateway as
+operators expect. Nothing here needs pytest, though its tests are found by it.
+"""
+
+from kaixu.plugin.testing.checks import check_lane, check_usage, must
+from kaixu.plugin.testing.integrations import FakeCall, FakeDatabase, IntegrationContract, check_integration, run
+from kaixu.plugin.testing.lanes import EmbeddingContract, LaneContract
+from kaixu.plugin.testing.wire import Answer, Chunks, FakeWire, Reply, Respond, event_stream, json_answer, no_answer
+
+__all__ = [
+    "Answer",
+    "Chunks",
+    "EmbeddingContract",
+    "FakeCall",
+    "FakeDatabase",
+    "FakeWire",
+    "IntegrationContract",
+    "LaneContract",
+    "Reply",
+    "Respond",
+    "check_integration",
+    "check_lane",
+    "check_usage",
+    "event_stream",
+    "json_answer",
+    "must",
+    "no_answer",
+    "run",
+]
