@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
     "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
+    "plugin": ("plugin", "Plugins of your own: write a new one."),
     "prices": ("prices", "Prices: what every model costs and earns, and the vendors' list prices that come along."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
     "trace": ("trace", "The life of one call: admitted, tried, first byte, settled, and what it cost."),

@@ -1,0 +1,100 @@
+"""`kaixu plugin new`: a package that works, with tests that pass, to be made one's own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+
+from .examples import example
+from .failure import fail
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+MOST_NAME = 40
+
+commands = typer.Typer(no_args_is_help=True, help="Plugins of your own: write a new one.")
+new = typer.Typer(no_args_is_help=True, help="Write a package with tests that pass: a lane, or an integration.")
+commands.add_typer(new, name="new")
+
+Name = Annotated[str, typer.Argument(help="What kaixu.yaml will call it: lower-case letters, digits, dashes.")]
+Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is made.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(commands, name="plugin")
+
+
+@new.command(epilog=example("plugin new lane mistral"))
+def lane(name: Name, path: Where = Path()) -> None:
+    """A lane: one vendor's protocol, translated."""
+    write("lane", name, path, f"The lane `{name}` for the kAIxU Gateway.")
+
+
+@new.command(epilog=example("plugin new integration notes"))
+def integration(name: Name, path: Where = Path()) -> None:
+    """An integration: operations with a price, a table, a job, a schedule."""
+    write("integration", name, path, f"The integration `{name}` for the kAIxU Gateway.")
+
+
+def write(kind: str, name: str, path: Path, description: str) -> None:
+    """Write the package, and say what comes next."""
+    insist_on_name(kind, name)
+    folder = path / f"kaixu-{name}"
+    if folder.exists():
+        raise fail(f"{folder} is there already", hint="Choose another name, or --path.")
+    module = f"kaixu_{name.replace('-', '_')}"
+    words = {
+        "name": name,
+        "module": module,
+        "type": "".join(part.capitalize() for part in name.split("-")),
+        "project": f"kaixu-{name}",
+        "variable": name.replace("-", "_").upper(),
+        "description": description,
+    }
+    words["config"] = filled(f"{kind}/kaixu.yaml", words).rstrip()
+    files = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"{module}/__init__.py": f"{kind}/module.py",
+        f"tests/test_{module}.py": f"{kind}/test.py",
+    }
+    if kind == "integration":
+        files[f"{module}/schema/0001_notes.sql"] = "integration/0001_notes.sql"
+    try:
+        for target, template in files.items():
+            file = folder / target
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(filled(template, words), encoding="utf-8")
+        (folder / module / "py.typed").write_text("")
+        (folder / ".gitignore").write_text("__pycache__/\n*.egg-info/\ndist/\n.venv/\n")
+    except OSError as error:
+        raise fail(f"{error.filename}: {error.strerror}") from None
+    article = "an" if kind[0] in "aeiou" else "a"
+    typer.echo(f"{folder} holds {article} {kind} that works:")
+    for target in sorted(files):
+        typer.echo(f"  {target}")
+    typer.echo(f"\nNext:\n  cd {folder}\n  {Path(sys.executable).name} -m pip install -e '.[test]'\n  pytest")
+
+
+def filled(template: str, words: dict[str, str]) -> str:
+    """A template with its words."""
+    return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)
+
+
+def insist_on_name(kind: str, name: str) -> None:
+    """Raises `CommandFailed` for a name that cannot be one, or means something already."""
+    if not NAME.fullmatch(name) or len(name) > MOST_NAME:
+        raise fail(
+            f"`{name[:80]}` cannot be a name", hint="Use lower-case letters, digits and dashes, as in `my-vendor`."
+        )
+    if kind == "integration" and "-" in name:
+        raise fail("an integration's name is part of its paths and of its tables' schema", hint="Leave dashes out.")
+    if any(entry.name == name for entry in entry_points(group="kaixu")):
+        raise fail(f"`{name}` is a plugin already", hint="`kaixu plugins` lists them.")
