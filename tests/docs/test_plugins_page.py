@@ -1,0 +1,60 @@
+"""docs/plugins.md, followed word for word in a clean virtual environment, with nothing but the package registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import free_port
+
+from .pages import MARK, ROOT, blocks, run, same_shape, text_of
+
+PAGE = text_of("docs/plugins.md")
+
+#: What pip needs to reach the registry from here, if it needs anything.
+REGISTRY = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "UV_"))}
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This version, as the registry would have it."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    return folder
+
+
+async def test_a_newcomer_follows_the_page_from_nothing_to_a_lane_and_an_integration(
+    wheels: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for above in (tmp_path, *tmp_path.parents):
+        if os.geteuid() == 0 and above.is_relative_to(tmp_path_factory.getbasetemp().parent):
+            above.chmod(above.stat().st_mode | 0o055)  # the embedded Postgres runs as somebody else
+    gateway, vendor = str(free_port()), str(free_port())
+    commands = [one.replace("8787", gateway).replace("9000", vendor) for one in blocks(PAGE, "sh")]
+    links = " ".join([str(wheels), REGISTRY.get("PIP_FIND_LINKS", "")]).strip()
+    environment = REGISTRY | {"PIP_FIND_LINKS": links, "KAIXU_BIND": f"127.0.0.1:{gateway}"}
+    try:
+        printed = await run(commands, tmp_path, environment)
+    except AssertionError as error:
+        logs = [path.read_text()[-3000:] for path in tmp_path.glob("*.log")]
+        raise AssertionError("\n".join([str(error).replace(MARK, "\n---\n"), *logs])) from None
+    made, started, chat, built, integration, left, read, _ = printed
+    assert " passed" in made
+    assert "lanes     1" in started
+    replies = [json.loads(one) for one in blocks(PAGE, "json")]
+    for told, real in zip(replies, map(json.loads, (chat, left, read)), strict=True):
+        same_shape(told, real)
+    assert json.loads(chat)["output_text"] == replies[0]["output_text"]
+    assert json.loads(chat)["usage"] == replies[0]["usage"]
+    assert (json.loads(left), json.loads(read)) == tuple(replies[1:])
+    assert "kaixu_acme-0.1.0-py3-none-any.whl" in built
+    assert " passed" in integration
+    files = [path.read_text() for name in ("acme", "notes") for path in (tmp_path / f"kaixu-{name}").rglob("*.py")]
+    for block in blocks(PAGE, "python"):
+        assert any(block.rstrip() in file for file in files), f"not in what was written:\n{block}"
