@@ -20,6 +20,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.http.app import Application, create_app
 from kaixu.http.collections.embed import room_of
 from kaixu.http.core import Core
+from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
@@ -33,6 +34,7 @@ from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.store.alerts import claim_alert
+from kaixu.store.batches import expire_batches, prune_batches
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
 from kaixu.store.job_rows import prune_jobs
@@ -48,6 +50,7 @@ from kaixu.work.collections import CollectionKeeper
 from kaixu.work.integrations import Clock, IntegrationRunner
 from kaixu.work.models import ModelRunner
 from kaixu.work.reembedding import Reembedder
+from kaixu.work.webhooks import Webhooks
 from kaixu.work.worker import Worker
 
 from .reloading import reload
@@ -153,7 +156,8 @@ class Gateway:
             lease_s=lambda: self.core.gateway.jobs.lease_s,
         )
         queue = Queue(self.pool, gate, sealer, self.worker.nudge)
-        self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue)
+        batches = Batches(self.pool, gate, sealer, self.worker.nudge)
+        self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue, batches)
         await books.replay()
         try:
             await catalog.start()
@@ -179,6 +183,8 @@ class Gateway:
         self.tasks.spawn(self.worker.run(), "jobs")
         clock = Clock(self.pool, lambda: self.core.catalog, sealer, self.worker.nudge)
         self.tasks.spawn(every(TICK_S, clock.round, "the clock"), "schedules")
+        webhooks = Webhooks(self.pool, sealer, self.secrets.jwt_secret, lambda: self.core.gateway.jobs)
+        self.tasks.spawn(every(TICK_S, webhooks.round, "telling of jobs"), "webhooks")
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
@@ -210,6 +216,8 @@ class Gateway:
             await ensure_partitions(connection)
         await prune_events(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
+        await expire_batches(self.pool)
+        await prune_batches(self.pool, days=self.settings.async_job_retention_days)
         await prune_jobs(
             self.pool,
             ended_days=self.settings.async_job_success_retention_days,

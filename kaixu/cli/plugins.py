@@ -9,7 +9,7 @@ import typer
 
 from kaixu.catalog.catalog import Catalog, IntegrationState
 from kaixu.config.price import usd
-from kaixu.plugin.operation import Charge, Free, Operation, PerCall
+from kaixu.plugin.operation import Charge, Free, Job, Operation, PerCall
 from kaixu.store.schedules import ScheduleRow, list_schedules
 
 from .examples import example
@@ -54,7 +54,8 @@ def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = 
         declared = state.integration
         if declared is None or state.state != "on" or where not in (None, state.where):
             continue
-        for one in (*declared.operations, *declared.jobs):
+        priced: list[Operation | Job] = [*declared.operations, *declared.jobs]
+        for one in priced:
             role = one.role if isinstance(one, Operation) else None
             kind = "operation" if isinstance(one, Operation) else "job"
             yield offer(kind, one.name, price=price_of(state, one.charge), role=role)

@@ -200,7 +200,7 @@ def refusal(
         case "VECTORS_FULL":
             held = "" if opened is None else f": {opened.used} of {opened.most} are stored or on their way"
             return VectorsFull(
-                f"there is no room for {vectors} more vectors{held}",
+                f"there is no room for {vectors} more vector{'' if vectors == 1 else 's'}{held}",
                 hint="Delete documents, or ask your operator for more room.",
             )
         case _:

@@ -36,11 +36,14 @@ from .incoming import incoming_in, request_id_of
 from .jobs.look import look_doors
 from .jobs.submit import submit_door
 from .names import paths_of
+from .openai.batches import batch_door
+from .openai.batches import serves as serves_batches
 from .openai.completions import completion_door
 from .openai.embeddings import embedding_door
 from .openai.models import model_routes
 from .openai.responses import responses_door
-from .operations import operation_door, serves
+from .operations import operation_door
+from .operations import serves as serves_operations
 from .reception import SMALL_BODY_BYTES, Share
 from .user.session import session_routes
 
@@ -161,7 +164,10 @@ def create_app(core: Core) -> Application:
     ):
         doors.add(door)
     operations = operation_door(core)
-    doors.otherwise = lambda path: operations if serves(core, path) else None
+    batched = batch_door(core)
+    doors.otherwise = lambda path: (
+        batched if serves_batches(path) else operations if serves_operations(core, path) else None
+    )
     app = Application(edge, doors, core.settings.trusted_networks)
     app.adopt(core)
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time

@@ -9,6 +9,7 @@ import asyncpg
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.document import GatewaySection
 from kaixu.config.environment import Secrets, Settings
+from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.ops.events import Monitor
@@ -26,3 +27,4 @@ class Core:
     catalog: Catalog
     gateway: GatewaySection
     queue: Queue
+    batches: Batches

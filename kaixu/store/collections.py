@@ -137,10 +137,16 @@ RENAMED = Query(
 DELETED = Query(
     Removed,
     """
-    with gone as (
+    with locked as materialized (   -- ascending, as everywhere
+        select c.id from kaixu.collection c
+         where c.customer_id = $2 and (c.id = $1 or c.replaces_id = $1) and c.deleted_at is null
+         order by c.id
+           for no key update
+    ), gone as (
         update kaixu.collection c
            set deleted_at = clock_timestamp(), vectors = 0
-         where c.customer_id = $2 and (c.id = $1 or c.replaces_id = $1) and c.deleted_at is null
+          from locked l
+         where c.id = l.id and c.deleted_at is null
         returning c.id
     ), ended as (
         update kaixu.reembedding e
@@ -198,53 +204,49 @@ async def open_collection(
     most_collections: int,
 ) -> Opening:
     """Find (with `make`, or make) a collection to store into, and hold room for `vectors` more in it."""
-    opened = await OPENED.one(
-        db, ticket, customer_id, key_id, name, provider, model, dimensions, language, vectors, doc_ids, make,
-        most_vectors, most_collections,
-    )  # fmt: skip
-    assert opened is not None
-    return opened
+    with constraints():  # a rename may take the name at the same moment
+        opened = await OPENED.one(
+            db, ticket, customer_id, key_id, name, provider, model, dimensions, language, vectors, doc_ids, make,
+            most_vectors, most_collections,
+        )  # fmt: skip
+        assert opened is not None
+        return opened
 
+    async def content_of(db: Connection, collection_id: int) -> Content:
+        """How many documents a collection holds, and how much text."""
+        return await CONTENT.one(db, collection_id) or Content(0, 0)
 
-async def content_of(db: Connection, collection_id: int) -> Content:
-    """How many documents a collection holds, and how much text."""
-    return await CONTENT.one(db, collection_id) or Content(0, 0)
+    async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:
+        """Give a collection another name. None: it is gone, or on its way to another model. Raises `Conflict`."""
+        with constraints():
+            return await RENAMED.one(db, collection_id, customer_id, name)
 
+    async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
+        """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
+        return bool(await DELETED.all(db, collection_id, customer_id))
 
-async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:
-    """Give a collection another name. None: it is gone, or on its way to another model. Raises `Conflict`."""
-    with constraints():
-        return await RENAMED.one(db, collection_id, customer_id, name)
+    async def is_alive(db: Connection, collection_id: int) -> bool:
+        """Whether a collection is still there, and nobody has deleted or replaced it."""
+        found = await ALIVE.one(db, collection_id)
+        return found is not None and found.is_alive
 
+    async def removed(db: Connection, *, limit: int) -> list[int]:
+        """Deleted collections whose rows may still be there."""
+        return [one.id for one in await REMOVED.all(db, limit)]
 
-async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
-    """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
-    return bool(await DELETED.all(db, collection_id, customer_id))
+    async def remove_rows(db: Connection, collection_id: int, *, most: int) -> int:
+        """Remove some rows of a deleted collection; how many."""
+        done = await db.execute(
+            """
+            delete from kaixu.document d
+             where d.collection_id = $1
+               and (d.doc_id, d.chunk) in (select x.doc_id, x.chunk from kaixu.document x where x.collection_id = $1
+                                            order by x.doc_id, x.chunk limit $2)
+            """,
+            collection_id,
+            most,
+        )
 
-
-async def is_alive(db: Connection, collection_id: int) -> bool:
-    """Whether a collection is still there, and nobody has deleted or replaced it."""
-    found = await ALIVE.one(db, collection_id)
-    return found is not None and found.is_alive
-
-
-async def removed(db: Connection, *, limit: int) -> list[int]:
-    """Deleted collections whose rows may still be there."""
-    return [one.id for one in await REMOVED.all(db, limit)]
-
-
-async def remove_rows(db: Connection, collection_id: int, *, most: int) -> int:
-    """Remove some rows of a deleted collection; how many."""
-    done = await db.execute(
-        """
-        delete from kaixu.document d
-         where d.collection_id = $1
-           and (d.doc_id, d.chunk) in (select x.doc_id, x.chunk from kaixu.document x where x.collection_id = $1
-                                        order by x.doc_id, x.chunk limit $2)
-        """,
-        collection_id,
-        most,
-    )
     return int(done.split()[-1])
 
 

@@ -180,3 +180,61 @@ async def queued_of(db: Connection, customer_id: int, most: int) -> int:
         most,
     )
     return count
+
+
+class ToTell(msgspec.Struct, frozen=True):
+    """A job whose end is to be told; `webhook` is sealed."""
+
+    id: UUID
+    customer_id: int
+    kind: str
+    status: str
+    webhook: bytes
+    webhook_attempts: int
+    error_code: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    input_tokens: int
+    output_tokens: int
+    cost_nusd: int
+
+
+TO_TELL = Query(
+    ToTell,
+    """
+    with due as (
+        update kaixu.job j
+           set webhook_attempts = j.webhook_attempts + 1, webhook_after = clock_timestamp() + make_interval(secs => $1)
+         where j.id in (select x.id from kaixu.job x where x.webhook_after <= clock_timestamp()
+                         order by x.webhook_after limit $2 for update skip locked)
+        returning j.*
+    )
+    select d.id, d.customer_id, d.kind, d.status, d.webhook, d.webhook_attempts, d.error_code, d.created_at,
+           d.started_at, d.completed_at, coalesce(e.input_tokens, 0) as input_tokens,
+           coalesce(e.output_tokens, 0) as output_tokens, coalesce(e.cost_nusd, 0) as cost_nusd
+      from due d
+      left join kaixu.usage_event e on e.month = d.month and e.ticket = d.ticket
+    """,
+)
+
+
+async def take_webhooks(db: Connection, *, again_s: float, most: int) -> list[ToTell]:
+    """Ends that are to be told now; each is ours for `again_s` seconds, and then told again unless `webhook_done`."""
+    return await TO_TELL.all(db, float(again_s), most)
+
+
+async def webhook_done(db: Connection, job_id: UUID, *, told: bool, wait_s: float | None = None) -> None:
+    """It was told; or it is to be told again after `wait_s`; or, with neither, it is given up."""
+    await db.execute(
+        """
+        update kaixu.job
+           set webhook_told_at = case when $2 then clock_timestamp() end,
+               webhook_after = case when not $2 and $3::float8 is not null
+                                    then clock_timestamp() + make_interval(secs => $3) end
+         where id = $1
+        """,
+        job_id,
+        told,
+        wait_s,
+    )

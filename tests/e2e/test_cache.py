@@ -69,7 +69,8 @@ async def asked(client: Client, *, stream: bool = False, **fields: Any) -> dict[
         return body
     status, frames = await client.stream("ok", **{"temperature": 0, **fields})
     assert status == 200
-    return frames[-1][1] | {"output_text": "".join(data["text"] for name, data in frames if name == "delta")}
+    last: dict[str, Any] = frames[-1][1]
+    return last | {"output_text": "".join(data["text"] for name, data in frames if name == "delta")}
 
 
 async def test_the_same_question_again_is_answered_without_the_vendor_and_costs_nothing(

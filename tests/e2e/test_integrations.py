@@ -14,7 +14,7 @@ import pytest
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.process import Process
 
-PLUGIN = '''
+PLUGIN = """
 import asyncio
 from typing import Annotated, Any
 import msgspec
@@ -114,8 +114,10 @@ def register_integrations(register):
         jobs=[Job("mine.work", work, Say, PerCall("work"), retry=Retry(attempts=3, first_wait_s=0.1))],
         schedules=[Schedule("mine.tick", tick, every_s=1, why_free="a test")],
     ))
-'''
-TABLES = "create table note (id bigint generated always as identity, words text not null, tries integer not null default 0);"
+"""
+TABLES = (
+    "create table note (id bigint generated always as identity, words text not null, tries integer not null default 0);"
+)
 CONFIG = """
 gateway: {jobs: {workers: 4}}
 integrations:
@@ -150,7 +152,9 @@ class House:
     async def job(self) -> dict[str, Any]:
         async with asyncio.timeout(20):
             while True:
-                row = await self.pool.fetchrow("select * from kaixu.job where kind = 'mine.work' order by created_at desc limit 1")
+                row = await self.pool.fetchrow(
+                    "select * from kaixu.job where kind = 'mine.work' order by created_at desc limit 1"
+                )
                 if row is not None and row["completed_at"] is not None:
                     return dict(row)
                 await asyncio.sleep(0.05)
@@ -179,7 +183,9 @@ async def test_an_operation_is_metered_by_what_it_declares(house: House) -> None
     assert await house.call("say", {"words": "there"}) == (200, {"said": "good day there"})
     assert await house.call("count", {"times": 7}) == (200, {"said": 7})
     assert (await house.call("size", {"words": "x" * 20}))[0] == 200
-    events = await house.pool.fetch("select operation, provider, model, cost_nusd, units, end_reason from kaixu.usage_event order by id")
+    events = await house.pool.fetch(
+        "select operation, provider, model, cost_nusd, units, end_reason from kaixu.usage_event order by id"
+    )
     assert [(event["operation"], event["provider"], event["model"]) for event in events] == [
         (f"mine.{what}", "mine", f"mine.{what}") for what in ("say", "count", "size")
     ]
@@ -272,7 +278,9 @@ async def test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: Hou
 
 
 async def test_its_own_tables_it_may_use_as_it_likes(house: House) -> None:
-    assert (await house.call("sql", {"words": "insert into note (words) values ('a')", "times": 2}))[1] == {"said": "INSERT 0 1"}
+    assert (await house.call("sql", {"words": "insert into note (words) values ('a')", "times": 2}))[1] == {
+        "said": "INSERT 0 1"
+    }
     assert (await house.call("sql", {"words": "select words, current_user::text as who from note where words = 'a'"}))[1] == {
         "said": [{"words": "a", "who": "kaixu_mine_plugin"}]
     }  # fmt: skip
@@ -355,6 +363,9 @@ async def test_an_integration_whose_tables_cannot_be_made_is_off_and_says_why(
     house = House(process, http, pool)
     house.key = (await virtual_key(pool, await customer(pool)))[1]
     status, said = await house.call("say")
-    assert (status, said["error"]["code"] if isinstance(said["error"], dict) else said["code"]) == (503, "PLUGIN_FAILED")
+    assert (status, said["error"]["code"] if isinstance(said["error"], dict) else said["code"]) == (
+        503,
+        "PLUGIN_FAILED",
+    )
     assert why in process.log.read_text()
     assert await process.stop() == 0

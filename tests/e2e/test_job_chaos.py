@@ -114,7 +114,9 @@ async def assert_each_ended_and_was_billed_once(pool: asyncpg.Pool, customers: l
         "select count(distinct j.id) from kaixu.job j join kaixu.usage_event e on e.ticket = j.ticket and e.month = j.month"
     ) == sum(SHARES)
     for owner, share in zip(customers, SHARES, strict=True):
-        row = await pool.fetchrow("select spent_nusd, held_nusd, calls from kaixu.customer_month where customer_id = $1", owner)
+        row = await pool.fetchrow(
+            "select spent_nusd, held_nusd, calls from kaixu.customer_month where customer_id = $1", owner
+        )
         assert row is not None
         assert tuple(row) == (share * COST, 0, share)
     await assert_books_balance(pool)

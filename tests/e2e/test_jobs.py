@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.process import Client, Process
@@ -74,7 +80,9 @@ async def jobs(gateway: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool
     return Jobs(Client(http, gateway.url, (await virtual_key(pool, customer_id))[1]))
 
 
-async def test_a_job_is_handed_in_done_and_billed_once(jobs: Jobs, pool: asyncpg.Pool, customer_id: int, vendor: Vendor) -> None:
+async def test_a_job_is_handed_in_done_and_billed_once(
+    jobs: Jobs, pool: asyncpg.Pool, customer_id: int, vendor: Vendor
+) -> None:
     status, said = await jobs.submit(_kaixu_meta={"any": "thing"})
     assert status == 202
     assert said["status_url"] == f"{jobs.url}/api/gateway-job-status?id={said['job_id']}"
@@ -83,7 +91,11 @@ async def test_a_job_is_handed_in_done_and_billed_once(jobs: Jobs, pool: asyncpg
     ended = await jobs.ended(said["job_id"])
     job = ended["job"]
     assert (ended["status"], job["status"], job["output_len"], job["error"]) == ("succeeded", "succeeded", 16, None)
-    assert (job["usage"]["input_tokens"], job["usage"]["output_tokens"], job["usage"]["cost_usd"]) == (14, 4, "0.000022")
+    assert (job["usage"]["input_tokens"], job["usage"]["output_tokens"], job["usage"]["cost_usd"]) == (
+        14,
+        4,
+        "0.000022",
+    )
     async with jobs.http.get(said["result_url"], headers=jobs.headers) as response:
         result = await response.json()
         assert response.status == 200
@@ -122,12 +134,14 @@ async def test_a_cap_that_is_reached_is_told_flat(
     await assert_books_balance(pool)
 
 
-async def test_policy_is_asked_again_when_it_runs(jobs: Jobs, pool: asyncpg.Pool, customer_id: int, vendor: Vendor) -> None:
+async def test_policy_is_asked_again_when_it_runs(
+    jobs: Jobs, pool: asyncpg.Pool, customer_id: int, vendor: Vendor
+) -> None:
     blockers = [(await jobs.submit("hang"))[1]["job_id"] for _ in range(4)]
     waiting = (await jobs.submit())[1]["job_id"]
     while await pool.fetchval("select count(*) from kaixu.job where status = 'running'") < 4:
         await asyncio.sleep(0.02)
-    await pool.execute("update kaixu.customer set allowed_models = '{\"up\": [\"hang\"]}'")
+    await pool.execute('update kaixu.customer set allowed_models = \'{"up": ["hang"]}\'')
     for blocker in blockers:
         assert (await jobs.cancel(blocker))[0] == 200
     ended = await jobs.ended(waiting)
@@ -260,3 +274,83 @@ async def test_a_gateway_that_dies_loses_no_job_and_bills_none_twice(
     assert (await spent_and_held(pool, customer_id))[0] == 8 * (14_000 + 50 * 2000)
     assert await pool.fetchval("select count(*) from kaixu.usage_event") == 8
     await assert_books_balance(pool)
+
+
+class Receiver:
+    """Where webhooks go; it fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.failures_left = 0
+
+    async def hear(self, request: web.Request) -> web.Response:
+        self.heard.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
+        if self.failures_left:
+            self.failures_left -= 1
+            return web.Response(status=500)
+        return web.Response()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
+    made = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", made.hear)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield made, f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    await runner.cleanup()
+
+
+async def test_the_end_is_told_signed_without_a_text_and_again_where_it_was_not_heard(
+    start: Start, http: aiohttp.ClientSession, pool: asyncpg.Pool, receiver: tuple[Receiver, str]
+) -> None:
+    heard, url = receiver
+    heard.failures_left = 1
+    [process] = await start(gateway="jobs: {webhook_http: true, webhook_private: true}")
+    jobs = Jobs(Client(http, process.url, (await virtual_key(pool, await customer(pool)))[1]))
+    status, said = await jobs.submit(webhook={"url": url}, messages=[{"role": "user", "content": SECRET_WORDS}])
+    assert (status, said["webhook"]["url"]) == (202, url)
+    async with asyncio.timeout(30):
+        while (await jobs.get("status", said["job_id"]))[1]["job"]["webhook"] is None:
+            await asyncio.sleep(0.05)
+        while (waiting := (await jobs.get("status", said["job_id"]))[1]["job"]["webhook"])["attempts"] < 1:
+            await asyncio.sleep(0.05)
+        await pool.execute(
+            "update kaixu.job set webhook_after = now() where webhook_after is not null and webhook_attempts = 1"
+        )
+        while (waiting := (await jobs.get("status", said["job_id"]))[1]["job"]["webhook"])["state"] != "told":
+            await pool.execute(
+                "update kaixu.job set webhook_after = least(webhook_after, now()) where webhook_attempts = 1"
+            )
+            await asyncio.sleep(0.1)
+    assert waiting["attempts"] >= 2
+    for headers, body in heard.heard:
+        assert SECRET_WORDS.encode() not in body
+        message = json.loads(body)
+        assert (message["type"], message["data"]["job_id"]) == ("job.succeeded", said["job_id"])
+        assert message["data"]["usage"]["cost_usd"] == "0.000022"
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        key = base64.b64decode(said["webhook"]["secret"].removeprefix("whsec_"))
+        wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        assert headers["webhook-signature"] == f"v1,{wanted}"
+    assert len({headers["webhook-id"] for headers, _ in heard.heard}) == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "169.254.169.254", "[::1]", "10.0.0.1", "[::ffff:127.0.0.1]"]
+)
+async def test_nobody_inside_is_told(
+    start: Start, http: aiohttp.ClientSession, pool: asyncpg.Pool, receiver: tuple[Receiver, str], host: str
+) -> None:
+    heard, url = receiver
+    [process] = await start(gateway="jobs: {webhook_http: true}")
+    jobs = Jobs(Client(http, process.url, (await virtual_key(pool, await customer(pool)))[1]))
+    status, said = await jobs.submit(webhook={"url": url.replace("127.0.0.1", host)})
+    assert status == 202
+    await jobs.ended(said["job_id"])
+    async with asyncio.timeout(20):
+        while "the webhook of job" not in process.log.read_text():
+            await asyncio.sleep(0.05)
+    assert heard.heard == []

@@ -180,8 +180,13 @@ async def test_a_message_is_accepted_delivered_and_both_are_billed(
         "select p.rates from kaixu.usage_event e join kaixu.price p on p.id = e.price_id where e.operation = 'relay.send'"
     )
     assert rates == {"message": MESSAGE}
-    [job] = await pool.fetch("select customer_id, key_id, request_id, payload from kaixu.job where kind = 'relay.deliver'")
-    event = await pool.fetchrow("select customer_id, key_id, request_id from kaixu.usage_event where operation = 'relay.send'")
+    [job] = await pool.fetch(
+        "select customer_id, key_id, request_id, payload from kaixu.job where kind = 'relay.deliver'"
+    )
+    event = await pool.fetchrow(
+        "select customer_id, key_id, request_id from kaixu.usage_event where operation = 'relay.send'"
+    )
+    assert event is not None
     assert (job["customer_id"], job["key_id"], job["request_id"]) == tuple(event)
     assert b'"id"' not in job["payload"]
     await assert_books_balance(pool)
@@ -276,6 +281,7 @@ async def test_a_delivery_that_is_refused_for_good_ends_unbilled_and_tells_nothi
     await relay.send(receiver.url.replace("/in", "/nowhere"))
     await settled(pool)
     job = await pool.fetchrow("select status, error_code, error_message from kaixu.job where kind = 'relay.deliver'")
+    assert job is not None
     assert job["status"] == "failed"
     assert await bills(pool) == [("relay.send", MESSAGE)]
     await assert_books_balance(pool)
@@ -309,7 +315,9 @@ async def test_kill_9_between_accepting_and_delivering_loses_nothing(
     await serve().start()
     await settled(pool)
     assert {number for number, _ in receiver.got} == {str(number) for number in sent}
-    counted = await pool.fetch("select operation, count(*), sum(cost_nusd) from kaixu.usage_event group by 1 order by 1")
+    counted = await pool.fetch(
+        "select operation, count(*), sum(cost_nusd) from kaixu.usage_event group by 1 order by 1"
+    )
     assert [tuple(row) for row in counted] == [
         ("job:relay.deliver", 20, 20 * DELIVERY),
         ("relay.send", 20, 20 * MESSAGE),
@@ -324,7 +332,9 @@ async def test_its_schedule_runs_once_whoever_looks_and_without_a_customer(
     relay = await caller(http, pool, gateways[0], customer_id)
     numbers = [(await relay.send(receiver.url))[1]["id"] for _ in range(2)]
     await settled(pool)
-    await pool.execute("update kaixu_relay.delivery set created_at = now() - interval '31 days' where id = $1", numbers[0])
+    await pool.execute(
+        "update kaixu_relay.delivery set created_at = now() - interval '31 days' where id = $1", numbers[0]
+    )
     while not await pool.fetchval("select count(*) from kaixu.schedule"):
         await asyncio.sleep(0.05)
     await pool.execute("update kaixu.schedule set next_at = now()")

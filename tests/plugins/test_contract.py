@@ -56,7 +56,7 @@ class TestAzure(TestOpenAI):
 
 class TestAnthropic(LaneContract):
     def lane(self) -> Lane:
-        return Anthropic(AnthropicOptions(api_key=SecretStr(self.secret)))
+        return Anthropic(AnthropicOptions.model_validate({"api_key": self.secret}))
 
     def message(self, usage: Usage, stop: str, *inner: dict[str, Any]) -> Answer:
         start = {"id": "m", "type": "message", "role": "assistant", "content": [], "model": self.model}
@@ -99,7 +99,7 @@ class TestAnthropic(LaneContract):
 
 class TestGemini(LaneContract):
     def lane(self) -> Lane:
-        return Gemini(GeminiOptions(api_key=SecretStr(self.secret)))
+        return Gemini(GeminiOptions.model_validate({"api_key": self.secret}))
 
     def says(self, pieces: Sequence[str], usage: Usage) -> Answer:
         told = {"promptTokenCount": usage.input_tokens, "candidatesTokenCount": usage.output_tokens}
@@ -134,7 +134,7 @@ class TestOpenAIEmbeddings(EmbeddingContract):
 
 class TestGeminiEmbeddings(EmbeddingContract):
     def lane(self) -> Lane:
-        return Gemini(GeminiOptions(api_key=SecretStr(self.secret)))
+        return Gemini(GeminiOptions.model_validate({"api_key": self.secret}))
 
     def gives(self, vectors: Sequence[Sequence[float]], usage: Usage) -> Answer:
         return json_answer({"embeddings": [{"values": list(vector)} for vector in vectors]})

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections import Counter
+from typing import Any
 
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from .process import free_port
 MODES = ("refused", "unreachable", "hanging", "500", "cut", "cut-at-once")
 
 #: What each vendor says before its first word; it breaks off behind that.
-PRELUDES = {
+PRELUDES: dict[str, dict[str, Any]] = {
     "openai": {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
     "anthropic": {
         "type": "message_start",

@@ -123,7 +123,7 @@ def is_question(message: dict[str, Any]) -> bool:
 
 
 def context(found: Retrieved) -> str:
-    """The passages, quoted and numbered; small models do better with what is asked of them behind."""
+    """The passages, quoted and numbered; the instruction and the question come last, next to each other."""
     if not found.hits:
         return f"(No passage was found.)\n\n{INSTRUCTION}\n\nQuestion: "
     quoted = "\n\n".join(f"Passage [{rank}]: {quote(hit.text)}" for rank, hit in enumerate(found.hits, start=1))

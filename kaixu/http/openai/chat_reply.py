@@ -110,18 +110,26 @@ class Speaker:
 
 def completion(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
     """A whole `chat.completion`."""
-    chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     head = head_of(ticket, "chat.completion", model)
+    whole = whole_of(events, model, ticket.finish_reason, ticket.end_reason)
+    return head | whole | {"usage": whole.get("usage") or usage_of(ticket), "kaixu": bill_of(ticket)}
+
+
+def whole_of(
+    events: Sequence[ChatEvent], model: str, finish_reason: str | None, end_reason: str | None
+) -> dict[str, Any]:
+    """A `chat.completion` without its head and its bill."""
+    chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
         deltas = Deltas()
         chunks = [{"choices": [{"index": 0, "delta": delta}]} for event in events if (delta := deltas.of(event))]
-        chunks.append({"choices": [{"index": 0, "finish_reason": ticket.finish_reason}]})
+        chunks.append({"choices": [{"index": 0, "finish_reason": finish_reason}]})
     whole = folded(chunks)
     whole |= {"object": "chat.completion", "model": model}
     for choice in whole["choices"]:
         if choice["finish_reason"] is None:
-            choice["finish_reason"] = "length" if ticket.end_reason == "budget_cut" else "stop"
-    return head | whole | {"usage": whole.get("usage") or usage_of(ticket), "kaixu": bill_of(ticket)}
+            choice["finish_reason"] = "length" if end_reason == "budget_cut" else "stop"
+    return whole
 
 
 def cited(found: Retrieved, ticket: Ticket) -> dict[str, Any]:

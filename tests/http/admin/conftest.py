@@ -18,6 +18,7 @@ from kaixu.config.environment import Secrets, Settings
 from kaixu.http.app import create_app
 from kaixu.http.core import Core
 from kaixu.http.tokens import make_admin_token
+from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
@@ -58,7 +59,8 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
     monitor = Monitor(lambda events: write_events(pool, events))
     queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
-    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue)
+    batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
+    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches)
 
 
 @pytest.fixture

@@ -102,7 +102,8 @@ async def deliver(call: Call[DeliverBody]) -> Delivery:
 async def expire(call: ScheduledCall) -> None:
     """Forget old deliveries."""
     async with call.db() as db:
-        await db.execute("delete from delivery where created_at < now() - make_interval(secs => $1)", call.options.keep_s)
+        seconds = call.options.keep_s
+        await db.execute("delete from delivery where created_at < now() - make_interval(secs => $1)", seconds)
 
 
 def insist_on_allowed(url: str, options: RelayOptions) -> None:

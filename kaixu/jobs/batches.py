@@ -1,0 +1,214 @@
+"""Batches: a file with a line for each call, and the jobs that they become. All of a batch is there, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+
+from kaixu.metering.gate import Caller, Gate
+from kaixu.metering.ticket import Ticket
+from kaixu.ops.sealing import Sealer
+from kaixu.plugin.errors import NotFound, RateLimited
+from kaixu.store import batches as store
+from kaixu.store import job_rows
+from kaixu.store.batches import BatchRow as BatchRow  # rooms above see rows, not the store
+from kaixu.store.batches import FileRow as FileRow
+from kaixu.store.batches import LineRow as LineRow
+from kaixu.store.pool import database
+from kaixu.store.query import Connection
+
+from .queue import uuid_of
+from .texts import ModelCall, Outcome, opened, sealed
+
+#: So long a batch may take before what still waits is given up.
+WINDOW_S = 24 * 3600.0
+
+#: Lines read at one time where all of them are wanted.
+LINES_AT_ONCE = 200
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of a batch: a call, or what is wrong with it. `provider` and `model` are the public names."""
+
+    custom_id: str | None
+    call: ModelCall | None
+    provider: str | None = None
+    model: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A line as it is kept: `ModelCall`'s fields, and the name that its client gave it."""
+
+    provider: str = ""
+    model: str = ""
+    custom_id: str | None = None
+
+
+class Batches:
+    """The customers' side of batches."""
+
+    def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
+        self.pool = pool
+        self.gate = gate
+        self.sealer = sealer
+        self.nudge = nudge
+
+    async def keep(self, caller: Caller, purpose: str, filename: str, content: bytes) -> FileRow:
+        """Keep a file. Raises what admission says."""
+        file_id = uuid4()
+        async with self.gate.free(caller, "files") as ticket:
+            customer_id = customer_of(ticket)
+
+            async def write(connection: Connection) -> None:
+                await store.insert_file(
+                    connection,
+                    file_id=file_id,
+                    customer_id=customer_id,
+                    purpose=purpose,
+                    filename=filename,
+                    size=len(content),
+                    content=self.sealer.seal(content, f"file:{file_id}"),
+                )
+
+            ticket.end_reason, ticket.alongside = "released", write
+        return await self.file(caller, str(file_id))
+
+    async def file(self, caller: Caller, file_id: str) -> FileRow:
+        """A file of the caller's customer. Raises what admission says, and `NotFound`."""
+        async with self.gate.free(caller, "job:files") as ticket:
+            ticket.end_reason = "released"
+            with database():
+                row = await store.find_file(self.pool, uuid_of(file_id), customer_id=customer_of(ticket))
+        if row is None:
+            raise NotFound(f"there is no file `{file_id[:60]}`", field="id")
+        return row
+
+    def content(self, row: FileRow) -> bytes:
+        """What is in it."""
+        return self.sealer.open(row.content, f"file:{row.id}")
+
+    async def forget(self, caller: Caller, file_id: str) -> None:
+        """Forget a file; batches that were made of it go on. Raises `NotFound`."""
+        async with self.gate.free(caller, "job:files") as ticket:
+            ticket.end_reason = "released"
+            with database():
+                there = await store.delete_file(self.pool, uuid_of(file_id), customer_id=customer_of(ticket))
+        if not there:
+            raise NotFound(f"there is no file `{file_id[:60]}`", field="id")
+
+    async def create(
+        self,
+        caller: Caller,
+        *,
+        endpoint: str,
+        file: FileRow,
+        metadata: dict[str, Any],
+        lines: Sequence[Line],
+        attempts: int,
+        most_waiting: int,
+    ) -> BatchRow:
+        """Hand a batch in. Raises what admission says, and `RateLimited` where too much waits already."""
+        batch_id = uuid4()
+        kind = "embed" if endpoint.endswith("embeddings") else "chat"
+        async with self.gate.free(caller, "batch-create") as ticket:
+            customer_id = customer_of(ticket)
+            rows = [self.row_of(kind, line) for line in lines]
+
+            async def write(connection: Connection) -> None:
+                waiting = await job_rows.queued_of(connection, customer_id, most_waiting)
+                if waiting + len(rows) > most_waiting:
+                    raise RateLimited(
+                        f"{waiting} jobs of this account wait; with these it would be more than {most_waiting}",
+                        hint="Hand in more when some of them have ended, or fewer at one time.",
+                        retry_after_s=60,
+                        code="TOO_MANY_JOBS",
+                    )
+                await store.insert_batch(
+                    connection,
+                    batch_id=batch_id,
+                    customer_id=customer_id,
+                    key_id=ticket.verdict.key_id or 0,
+                    install_id=ticket.ask.install_id,
+                    endpoint=endpoint,
+                    input_file_id=file.id,
+                    metadata=metadata,
+                    request_id=ticket.ask.request_id,
+                    window_s=WINDOW_S,
+                    attempts=attempts,
+                    lines=rows,
+                )
+
+            ticket.end_reason, ticket.alongside = "released", write
+        self.nudge()
+        return await self.look(caller, str(batch_id))
+
+    def row_of(self, kind: str, line: Line) -> store.NewLine:
+        """A line as a job; what its client called it is sealed together with it."""
+        job_id = uuid4()
+        value = msgspec.to_builtins(line.call) if line.call is not None else {}
+        return store.NewLine(
+            job_id,
+            kind,
+            sealed(self.sealer, job_id, "payload", value | {"custom_id": line.custom_id}),
+            line.provider,
+            line.model,
+            line.error_code,
+            line.error_message,
+        )
+
+    async def look(self, caller: Caller, batch_id: str) -> BatchRow:
+        """A batch of the caller's customer. Raises what admission says, and `NotFound`."""
+        async with self.gate.free(caller, "job:batches") as ticket:
+            ticket.end_reason = "released"
+            with database():
+                row = await store.find_batch(self.pool, uuid_of(batch_id), customer_id=customer_of(ticket))
+        if row is None:
+            raise NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
+        return row
+
+    async def listed(self, caller: Caller, limit: int) -> list[BatchRow]:
+        """The newest batches of the caller's customer."""
+        async with self.gate.free(caller, "job:batches") as ticket:
+            ticket.end_reason = "released"
+            with database():
+                return await store.list_batches(self.pool, customer_id=customer_of(ticket), limit=limit)
+
+    async def cancel(self, caller: Caller, batch_id: str) -> BatchRow:
+        """Cancel what has not ended. Raises as `look` does."""
+        async with self.gate.free(caller, "job:batches") as ticket:
+            ticket.end_reason = "released"
+            customer_id = customer_of(ticket)
+            with database():
+                async with self.pool.acquire() as connection, connection.transaction():
+                    await store.cancel_batch(connection, uuid_of(batch_id), customer_id=customer_id)
+        return await self.look(caller, batch_id)
+
+    async def lines(
+        self, batch: BatchRow, *, succeeded: bool
+    ) -> AsyncIterator[tuple[LineRow, str | None, Outcome | None]]:
+        """The lines that have ended well, or not, in the order of the file: with their names, and what came of them."""
+        after = 0
+        while True:
+            with database():
+                rows = await store.lines_of(self.pool, batch.id, succeeded=succeeded, after=after, limit=LINES_AT_ONCE)
+            for row in rows:
+                kept = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=Kept)
+                outcome = None
+                if row.result is not None:
+                    outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=Outcome)
+                yield row, kept.custom_id, outcome
+            if len(rows) < LINES_AT_ONCE:
+                return
+            after = rows[-1].line
+
+
+def customer_of(ticket: Ticket) -> int:
+    """Whose call it is."""
+    assert ticket.verdict.customer_id is not None
+    return ticket.verdict.customer_id
