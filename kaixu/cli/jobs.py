@@ -59,7 +59,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
 
 @jobs.command(epilog=example("jobs cancel 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))
-def cancel(job_id: JobId) -> None:
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it."""
 
     async def work(session: Session) -> str | None:
@@ -68,6 +68,9 @@ def cancel(job_id: JobId) -> None:
     status = with_database(work)
     if status is None:
         raise fail(f"there is no job {job_id}")
+    if as_json:
+        print_json({"id": str(job_id), "status": status})
+        return
     said = {"cancelled": "cancelled", "running": "its worker will be told"}.get(status, f"it has {status} already")
     typer.echo(said)
 

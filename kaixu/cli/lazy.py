@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 #: Command → its module and its sentence; the module's `register(app)` adds the command, or the group of commands.
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the gateway."),
-    "work": ("work", "Work the queue of jobs without serving: on machines beside those that serve."),
+    "work": ("work", "Work the queue of jobs without serving; any number of machines may."),
     "reload": ("reload", "Have the running gateway read kaixu.yaml again."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
     "migrate": ("migrate", "Apply what the database lacks; safe to run from any number of machines at once."),
@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plugin": ("plugin", "Plugins of your own: write a new one."),
     "prices": ("prices", "Prices: what every model costs and earns, and the vendors' list prices that come along."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
-    "trace": ("trace", "The life of one call: admitted, tried, first byte, settled, and what it cost."),
+    "trace": ("trace", "The life of one call: admitted, tries, first word, settled, and what it cost."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),

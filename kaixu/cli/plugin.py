@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
 from string import Template
@@ -13,14 +14,22 @@ import typer
 
 from .examples import example
 from .failure import fail
+from .report import print_json
+from .session import AsJson
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MOST_NAME = 40
 
 commands = typer.Typer(no_args_is_help=True, help="Plugins of your own: write a new one.")
-new = typer.Typer(no_args_is_help=True, help="Write a package with tests that pass: a lane, or an integration.")
-commands.add_typer(new, name="new")
+
+
+class Kind(StrEnum):
+    """What can be written."""
+
+    lane = "lane"
+    integration = "integration"
+
 
 Name = Annotated[str, typer.Argument(help="What kaixu.yaml will call it: lower-case letters, digits, dashes.")]
 Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is made.")]
@@ -31,20 +40,29 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="plugin")
 
 
-@new.command(epilog=example("plugin new lane mistral"))
-def lane(name: Name, path: Where = Path()) -> None:
-    """A lane: one vendor's protocol, translated."""
-    write("lane", name, path, f"The lane `{name}` for the kAIxU Gateway.")
+@commands.command(epilog=example("plugin new lane mistral"))
+def new(
+    kind: Annotated[
+        Kind, typer.Argument(help="lane: a vendor's protocol, translated; integration: operations of your own.")
+    ],
+    name: Name,
+    path: Where = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Write a package with tests that pass: a lane, or an integration."""
+    folder, files = write(kind.value, name, path, f"The {kind.value} `{name}` for the kAIxU Gateway.")
+    if as_json:
+        print_json({"folder": str(folder), "files": files})
+        return
+    article = "an" if kind is Kind.integration else "a"
+    typer.echo(f"{folder} holds {article} {kind.value} that works:")
+    for target in files:
+        typer.echo(f"  {target}")
+    typer.echo(f"\nNext:\n  cd {folder}\n  {Path(sys.executable).name} -m pip install -e '.[test]'\n  pytest")
 
 
-@new.command(epilog=example("plugin new integration notes"))
-def integration(name: Name, path: Where = Path()) -> None:
-    """An integration: operations with a price, a table, a job, a schedule."""
-    write("integration", name, path, f"The integration `{name}` for the kAIxU Gateway.")
-
-
-def write(kind: str, name: str, path: Path, description: str) -> None:
-    """Write the package, and say what comes next."""
+def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, list[str]]:
+    """Write the package; return its folder and its files."""
     insist_on_name(kind, name)
     folder = path / f"kaixu-{name}"
     if folder.exists():
@@ -76,11 +94,7 @@ def write(kind: str, name: str, path: Path, description: str) -> None:
         (folder / ".gitignore").write_text("__pycache__/\n*.egg-info/\ndist/\n.venv/\n")
     except OSError as error:
         raise fail(f"{error.filename}: {error.strerror}") from None
-    article = "an" if kind[0] in "aeiou" else "a"
-    typer.echo(f"{folder} holds {article} {kind} that works:")
-    for target in sorted(files):
-        typer.echo(f"  {target}")
-    typer.echo(f"\nNext:\n  cd {folder}\n  {Path(sys.executable).name} -m pip install -e '.[test]'\n  pytest")
+    return folder, sorted(files)
 
 
 def filled(template: str, words: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 
@@ -18,8 +19,9 @@ from kaixu.store.pool import DatabaseRefused
 from .examples import example
 from .failure import fail
 from .gateway import Gateway
+from .report import print_json
 from .running import Claim, FolderTaken
-from .session import settings
+from .session import AsJson, settings
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +29,8 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=example("work"))(work)
 
 
-def work() -> None:
-    """Work the queue of jobs until SIGTERM; any number of machines may."""
+def work(as_json: AsJson = False) -> None:
+    """Work the queue of jobs without serving; any number of machines may."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -40,7 +42,7 @@ def work() -> None:
         )
     try:
         gateway, claim = Gateway(given, secrets_of(given, dev=False)), Claim(given.kaixu_home)
-        asyncio.run(working(gateway, claim))
+        asyncio.run(working(gateway, claim, as_json=as_json))
     except FolderTaken as error:
         raise fail(error, hint="Give each process a KAIXU_HOME of its own.") from None
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
@@ -49,7 +51,7 @@ def work() -> None:
         raise fail(error, hint="Look at DATABASE_URL.") from None
 
 
-async def working(gateway: Gateway, claim: Claim) -> None:
+async def working(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
     """Open, work, stop in order."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +59,10 @@ async def working(gateway: Gateway, claim: Claim) -> None:
     await gateway.open()
     gateway.folder = claim
     workers = gateway.core.gateway.jobs.workers
-    typer.echo(f"working the queue: {workers} jobs at one time")
+    if as_json:
+        print_json({"pid": os.getpid(), "workers": workers})
+    else:
+        typer.echo(f"working the queue: {workers} jobs at one time")
     if not workers:
         typer.echo("gateway.jobs.workers is 0 in kaixu.yaml, so there is nothing to do here", err=True)
     await stop.wait()

@@ -209,44 +209,49 @@ async def open_collection(
             db, ticket, customer_id, key_id, name, provider, model, dimensions, language, vectors, doc_ids, make,
             most_vectors, most_collections,
         )  # fmt: skip
-        assert opened is not None
-        return opened
+    assert opened is not None
+    return opened
 
-    async def content_of(db: Connection, collection_id: int) -> Content:
-        """How many documents a collection holds, and how much text."""
-        return await CONTENT.one(db, collection_id) or Content(0, 0)
 
-    async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:
-        """Give a collection another name. None: it is gone, or on its way to another model. Raises `Conflict`."""
-        with constraints():
-            return await RENAMED.one(db, collection_id, customer_id, name)
+async def content_of(db: Connection, collection_id: int) -> Content:
+    """How many documents a collection holds, and how much text."""
+    return await CONTENT.one(db, collection_id) or Content(0, 0)
 
-    async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
-        """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
-        return bool(await DELETED.all(db, collection_id, customer_id))
 
-    async def is_alive(db: Connection, collection_id: int) -> bool:
-        """Whether a collection is still there, and nobody has deleted or replaced it."""
-        found = await ALIVE.one(db, collection_id)
-        return found is not None and found.is_alive
+async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:
+    """Give a collection another name. None: it is gone, or on its way to another model. Raises `Conflict`."""
+    with constraints():
+        return await RENAMED.one(db, collection_id, customer_id, name)
 
-    async def removed(db: Connection, *, limit: int) -> list[int]:
-        """Deleted collections whose rows may still be there."""
-        return [one.id for one in await REMOVED.all(db, limit)]
 
-    async def remove_rows(db: Connection, collection_id: int, *, most: int) -> int:
-        """Remove some rows of a deleted collection; how many."""
-        done = await db.execute(
-            """
-            delete from kaixu.document d
-             where d.collection_id = $1
-               and (d.doc_id, d.chunk) in (select x.doc_id, x.chunk from kaixu.document x where x.collection_id = $1
-                                            order by x.doc_id, x.chunk limit $2)
-            """,
-            collection_id,
-            most,
-        )
+async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
+    """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
+    return bool(await DELETED.all(db, collection_id, customer_id))
 
+
+async def is_alive(db: Connection, collection_id: int) -> bool:
+    """Whether a collection is still there, and nobody has deleted or replaced it."""
+    found = await ALIVE.one(db, collection_id)
+    return found is not None and found.is_alive
+
+
+async def removed(db: Connection, *, limit: int) -> list[int]:
+    """Deleted collections whose rows may still be there."""
+    return [one.id for one in await REMOVED.all(db, limit)]
+
+
+async def remove_rows(db: Connection, collection_id: int, *, most: int) -> int:
+    """Remove some rows of a deleted collection; how many."""
+    done = await db.execute(
+        """
+        delete from kaixu.document d
+         where d.collection_id = $1
+           and (d.doc_id, d.chunk) in (select x.doc_id, x.chunk from kaixu.document x where x.collection_id = $1
+                                        order by x.doc_id, x.chunk limit $2)
+        """,
+        collection_id,
+        most,
+    )
     return int(done.split()[-1])
 
 
