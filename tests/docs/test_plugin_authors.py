@@ -17,6 +17,7 @@ from kaixu.plugin import Feature, Lane, testing
 from .pages import blocks, text_of
 
 PAGE = text_of("docs/plugin-authors/lanes.md")
+INTEGRATIONS = text_of("docs/plugin-authors/integrations.md")
 LOUD, ACME, ACMES_TEST = blocks(PAGE, "python")
 SHOUTING, WITH_ACME = blocks(PAGE, "yaml")
 #: What the page has no need of: integrations, and errors that only the core raises.
@@ -74,6 +75,7 @@ def test_every_feature_and_everything_a_lane_says_of_itself_is_named() -> None:
 
 
 def test_every_name_of_the_contract_is_on_the_page() -> None:
-    assert [name for name in plugin.__all__ if name not in PAGE and name not in OF_OTHERS] == []
+    pages = PAGE + INTEGRATIONS
+    assert [name for name in plugin.__all__ if name not in pages and name not in OF_OTHERS] == []
     for name in (testing.FakeWire, testing.check_lane, testing.event_stream, testing.json_answer, testing.Answer):
         assert name.__name__ in PAGE
