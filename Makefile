@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test lint types check bench bench-embeddings soak docs wheel locks clean
+.PHONY: help serve test lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -53,6 +53,10 @@ docs: $(VENV)/test.stamp ## the generated parts of the docs are fresh
 bench: $(VENV)/test.stamp ## the figures of bench/*.md (needs wrk and nginx: apt-get install wrk nginx-light)
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.embeddings
+	@$(BIN)/python -m bench.routing
+
+bench-routing: $(VENV)/test.stamp ## those of caches and fallback alone: bench/ROUTING.md
+	@$(BIN)/python -m bench.routing
 
 bench-embeddings: $(VENV)/test.stamp ## those of embeddings and search alone: bench/EMBEDDINGS.md
 	@$(BIN)/python -m bench.embeddings

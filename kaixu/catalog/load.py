@@ -24,6 +24,8 @@ from .importing import import_plugin
 log = logging.getLogger(__name__)
 #: What comes behind the integration's name; dots become slashes in its path.
 WHAT = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*")
+#: What lies below /v1 besides integrations.
+RESERVED = frozenset({"chat", "messages", "responses", "embeddings", "completions", "models", "files", "batches"})
 MOST_TIMEOUT_S = 24 * 3600
 LEAST_PERIOD_S = 1
 HOOKS = ("register_lanes", "register_integrations", "on_event")
@@ -198,6 +200,8 @@ def failure(name: str, found: Found, error: Exception, pending: list[str]) -> Pl
 def check_operations(integration: Integration) -> None:
     """Operations are called `<integration>.<what>`, each once. Raises `PluginError`."""
     offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
+    if integration.name in RESERVED:
+        raise PluginError(f"an integration cannot be called `{integration.name}`: the gateway has that path itself")
     names = [one.name for one in offered]
     for at, one in enumerate(offered):
         kind, name = type(one).__name__.lower(), one.name

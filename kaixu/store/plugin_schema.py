@@ -39,6 +39,19 @@ def role_of(name: str) -> str:
     return f"{schema_of(name)}_plugin"
 
 
+#: What would end the transaction that a file is applied in, and with it the plugin's role.
+TRANSACTIONS = re.compile(
+    r"(?:^|;)\s*(?:commit|rollback|end|abort|begin|start|savepoint|release|prepare\s+transaction)\b", re.IGNORECASE
+)
+COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+TEXTS = re.compile(r"\$([A-Za-z_]*)\$.*?\$\1\$|'(?:[^']|'')*'", re.DOTALL)
+
+
+def without_words(sql: str) -> str:
+    """Statements without their comments, texts and bodies."""
+    return TEXTS.sub(" ", COMMENTS.sub(" ", sql))
+
+
 def steps_in(name: str, folder: Path) -> list[Step]:
     """The files of an integration, by number. Raises `MigrationError` for what may not be there."""
     if not folder.is_dir():
@@ -50,8 +63,11 @@ def steps_in(name: str, folder: Path) -> list[Step]:
         sql = path.read_text(encoding="utf-8")
         if CORE.search(sql):
             raise MigrationError(f"{name}: {path.name} names the schema `kaixu`, which is the core's own")
-        if ROLES.search(sql):
+        bare = without_words(sql)
+        if ROLES.search(bare) or CORE.search(bare):
             raise MigrationError(f"{name}: {path.name} changes roles, which a plugin may not")
+        if TRANSACTIONS.search(bare):
+            raise MigrationError(f"{name}: {path.name} ends its transaction, which a plugin may not")
         digest = hashlib.sha256(sql.encode()).hexdigest()
         steps.append(Step(name, path.name, sql, digest, repeatable=False))
     return steps
@@ -94,11 +110,12 @@ async def migrate_plugin(connection: Session, name: str, folder: Path, *, dry_ru
 async def provide_role(connection: Session, name: str) -> None:
     """The role and the schema, made where they are not there. Raises `MigrationError` where we may not."""
     role, schema = role_of(name), schema_of(name)
+    v16 = await connection.fetchval("select current_setting('server_version_num')::integer >= 160000")
     there = await connection.fetchval("select true from pg_roles where rolname = $1", role)
     try:
         if not there:
             await connection.execute(f"create role {role} nologin noinherit")
-        if not await connection.fetchval("select pg_has_role(current_user, $1, 'member')", role):
+        if not await connection.fetchval("select pg_has_role(current_user, $1, $2)", role, "SET" if v16 else "MEMBER"):
             await connection.execute(f"grant {role} to current_user")
         await connection.execute(f"create schema if not exists {schema} authorization {role}")
     except asyncpg.InsufficientPrivilegeError:

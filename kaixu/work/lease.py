@@ -37,6 +37,10 @@ MODELS = Retry(first_wait_s=2.0, most_wait_s=300.0)
 MOST_AWAY_S = 600.0
 
 
+#: What a job has for a code that was cancelled: no error that a door answers with.
+CANCELLED = "JOB_CANCELLED"
+
+
 class LeaseLost(Exception):
     """Somebody else runs the job now, or it has ended: nothing of this attempt counts."""
 
@@ -116,7 +120,7 @@ class Lease:
                 self.pool,
                 self.job,
                 "cancelled",
-                code="JOB_CANCELLED",
+                code=CANCELLED,
                 message="the job was cancelled",
                 ticket=None if billed is None else billed.id,
                 month=None if billed is None else billed.verdict.month,

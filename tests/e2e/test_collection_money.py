@@ -79,10 +79,11 @@ async def test_where_one_of_the_vendors_batches_fails_nothing_is_stored_and_the_
     assert held == 0
     assert spent == 2 * len(long) * 1000
     event = await pool.fetchrow(
-        "select end_reason, cost_nusd, units from kaixu.usage_event where customer_id = $1", account.customer_id
+        "select end_reason, cost_nusd, units - 'call' as units from kaixu.usage_event where customer_id = $1",
+        account.customer_id,
     )
     assert event is not None
-    assert (event["end_reason"], event["cost_nusd"], event["units"]) == ("upstream_error", spent, None)
+    assert (event["end_reason"], event["cost_nusd"], event["units"]) == ("upstream_error", spent, {})
     assert (await account.store("docs", {"first": "fine"})).status == 200
 
 

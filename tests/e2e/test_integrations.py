@@ -354,6 +354,8 @@ async def test_a_reload_swaps_options_and_prices(house: House) -> None:
     [
         ("create table note (id bigint); select * from kaixu.customer;", "names the schema `kaixu`"),
         ("set role postgres;", "changes roles"),
+        ("set /* a comment */ role postgres;", "changes roles"),
+        ("create table note (id bigint); commit; select 1;", "ends its transaction"),
         ("create tabel note (id bigint);", "failed: syntax error"),
         ("create table public.note (id bigint);", "permission denied"),
     ],

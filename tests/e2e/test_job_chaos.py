@@ -127,5 +127,5 @@ async def assert_fair(pool: asyncpg.Pool, customers: list[int]) -> None:
     order = [row[0] for row in await pool.fetch("select customer_id from kaixu.job order by completed_at")]
     last = {owner: max(at for at, one in enumerate(order) if one == owner) for owner in customers}
     by_share = [last[owner] for owner in reversed(customers)]
-    assert by_share == sorted(by_share), "the fewer, the sooner"
-    assert by_share[0] < 5 * SHARES[-1] + 60, "the smallest had its share from the first moment on"
+    assert max(by_share[:-1]) < sum(SHARES) - SHARES[0] // 3, "nobody waits for who handed in most"
+    assert by_share[0] < sum(SHARES) // 2, "the smallest had its share from the first moment on"

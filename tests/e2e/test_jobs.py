@@ -162,7 +162,9 @@ async def test_another_customer_finds_nothing_and_a_second_key_of_the_same_does(
     assert (await second.get("result", job_id))[0] == 200
 
 
-@pytest.mark.parametrize("job_id", ["nonsense", "' or 1=1", "x" * 500, "\u0000", "e9efb73e-9d45-413f-b221-38a195371c92"])
+@pytest.mark.parametrize(
+    "job_id", ["nonsense", "' or 1=1", "x" * 500, "\u0000", "e9efb73e-9d45-413f-b221-38a195371c92"]
+)
 async def test_what_is_no_job_is_not_found(jobs: Jobs, job_id: str) -> None:
     for what in ("status", "result"):
         status, said = await jobs.get(what, job_id)

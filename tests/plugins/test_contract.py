@@ -13,7 +13,7 @@ from kaixu_openai import OpenAI, OpenAIOptions
 from kaixu_voyage import Voyage, VoyageOptions
 from pydantic import SecretStr
 
-from kaixu.plugin import Lane, Usage
+from kaixu.plugin import Lane, Options, Usage
 from kaixu.plugin.testing import Answer, EmbeddingContract, LaneContract, event_stream, json_answer
 
 
@@ -24,6 +24,8 @@ def named(*events: dict[str, Any]) -> Answer:
 
 
 class TestOpenAI(LaneContract):
+    options: ClassVar[type[Options] | None] = OpenAIOptions
+
     def lane(self) -> Lane:
         return OpenAI(OpenAIOptions(api_key=SecretStr(self.secret)))
 
@@ -50,11 +52,15 @@ class TestOpenAI(LaneContract):
 
 
 class TestAzure(TestOpenAI):
+    options = AzureOptions
+
     def lane(self) -> Lane:
         return Azure(AzureOptions(endpoint="https://mine.openai.azure.com", api_key=SecretStr(self.secret)))
 
 
 class TestAnthropic(LaneContract):
+    options = AnthropicOptions
+
     def lane(self) -> Lane:
         return Anthropic(AnthropicOptions.model_validate({"api_key": self.secret}))
 
@@ -98,6 +104,8 @@ class TestAnthropic(LaneContract):
 
 
 class TestGemini(LaneContract):
+    options = GeminiOptions
+
     def lane(self) -> Lane:
         return Gemini(GeminiOptions.model_validate({"api_key": self.secret}))
 

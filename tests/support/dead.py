@@ -10,8 +10,6 @@ from typing import Any
 
 from aiohttp import web
 
-from .process import free_port
-
 MODES = ("refused", "unreachable", "hanging", "500", "cut", "cut-at-once")
 
 #: What each vendor says before its first word; it breaks off behind that.
@@ -32,7 +30,10 @@ class DeadVendor:
         self.asked: Counter[str] = Counter()
         self.runner: web.AppRunner | None = None
         self.full: list[socket.socket] = []
-        self.ports = {"refused": free_port()}
+        bound = socket.socket()  # nobody listens there, and nobody else can
+        bound.bind(("127.0.0.1", 0))
+        self.full.append(bound)
+        self.ports = {"refused": bound.getsockname()[1]}
 
     async def __aenter__(self) -> DeadVendor:
         app = web.Application()

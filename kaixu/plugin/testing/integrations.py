@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from kaixu.plugin.errors import KaixuError, TicketClosed
+from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError
 from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule
 
 from .checks import must
@@ -31,8 +31,11 @@ class FakeDatabase:
         self.results = list(results)
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.handed_in: list[tuple[str, msgspec.Struct]] = []
+        self.closed = False
 
     def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
+        if self.closed:
+            raise TicketClosed("the call has been settled; its database is closed")
         self.statements.append((sql, args))
         must(bool(self.results), f"no result is left for {sql!r}")
         return self.results.pop(0)
@@ -57,6 +60,8 @@ class FakeDatabase:
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
         """A job."""
+        if self.closed:
+            raise TicketClosed("the call has been settled; its database is closed")
         self.handed_in.append((job, payload))
         return uuid4()
 
@@ -90,6 +95,7 @@ class FakeCall:
         """The call is settled."""
         self.closed = True
         self.wire.close()
+        self.database.closed = True
 
     def _insist(self) -> None:
         if self.closed:
@@ -105,7 +111,8 @@ class FakeCall:
     async def db(self) -> AsyncIterator[FakeDatabase]:
         """A transaction: jobs are handed in when it is left without an error."""
         self._insist()
-        yield self.database
+        self.database.handed_in = []
+        yield self.database  # what is raised in the block undoes it all, jobs too
         self.jobs += self.database.handed_in
         self.database.handed_in = []
 
@@ -192,7 +199,7 @@ class IntegrationContract:
             call = self.call(name)
             if not call.wire.answers:
                 continue  # it asks nobody
-            call.wire = FakeWire(KaixuErrorAnswer)
+            call.wire = FakeWire(VENDOR_FAILED)
             try:
                 asyncio.run(run(self.integration, name, call))
             except KaixuError as error:
@@ -218,4 +225,4 @@ class IntegrationContract:
         return calls[name]
 
 
-KaixuErrorAnswer = KaixuError("the vendor failed", code="UPSTREAM_ERROR")
+VENDOR_FAILED = UpstreamError("the vendor failed (500)")

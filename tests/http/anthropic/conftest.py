@@ -24,7 +24,10 @@ USAGE = {
     "output_tokens": 4,
     "output_tokens_details": {"thinking_tokens": 1},
 }
-BILL = {"provider": "lane", "model": "m", "cost_usd": "0.000012345", "usage_source": "provider", "end": "complete"}
+BILL = {
+    "provider": "lane", "model": "m", "cost_usd": "0.000012345", "usage_source": "provider", "end": "complete",
+    "deployment": None, "tries": 0,
+}  # fmt: skip
 
 
 class Plain(Lane):

@@ -1,0 +1,257 @@
+"""The contract suite catches lanes that do not keep the contract, and says what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+import pytest
+from kaixu_openai import OpenAI, OpenAIOptions
+from pydantic import SecretStr
+
+from kaixu.plugin import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Finish,
+    Integration,
+    Lane,
+    Operation,
+    Options,
+    PerCall,
+    PerUnit,
+    UpstreamBusy,
+    UpstreamError,
+    Usage,
+    Wire,
+    server_sent_events,
+)
+from kaixu.plugin.testing import Answer, FakeCall, LaneContract, check_integration, event_stream, run
+
+
+class Good(OpenAI):
+    """Keeps it."""
+
+    supports = OpenAI.supports - {"tools"}
+
+    def __init__(self, secret: str) -> None:
+        super().__init__(OpenAIOptions(api_key=SecretStr(secret)))
+
+    async def of(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        """What the real one says."""
+        async for event in super().chat(request, wire):
+            yield event
+
+
+class Contract(LaneContract):
+    kind: type[Good] = Good
+
+    def lane(self) -> Lane:
+        return self.kind(self.secret)
+
+    def says(self, pieces: Sequence[str], usage: Usage) -> Answer:
+        return event_stream(
+            *({"choices": [{"delta": {"content": piece}}]} for piece in pieces),
+            {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+            {"choices": [], "usage": {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}},
+        )
+
+
+class TakesACutForAnEnd(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        try:
+            async for event in self.of(request, wire):
+                yield event
+        except UpstreamError:
+            yield Finish("stop")
+
+
+class TellsNoUsage(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        async for event in self.of(request, wire):
+            if not isinstance(event, Usage):
+                yield event
+
+
+class WaitsForAll(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        for event in [event async for event in self.of(request, wire)]:
+            yield event
+
+
+class ReadsChunksForEvents(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        async with wire.send(self.outgoing(self.chat_url, self.body(request))) as response:
+            async for chunk in response.aiter_bytes():
+                for line in chunk.decode().split("\n\n"):
+                    if line.startswith("data: ") and line != "data: [DONE]":
+                        for event in self.read(line[6:].encode(), native=False):
+                            yield event
+
+
+class KeepsTheRequest(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        self.latest = request
+        async for event in self.of(request, wire):
+            await asyncio.sleep(0)
+            yield ChatDelta(self.latest.messages[0].text) if isinstance(event, ChatDelta) else event
+
+
+class TellsItsHeaders(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        try:
+            async for event in self.of(request, wire):
+                yield event
+        except UpstreamError as error:
+            raise UpstreamError(f"{error} {dict(self.headers)}") from error
+
+
+class LogsItsHeaders(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        logging.getLogger("a lane").info("calling with %s", dict(self.headers))
+        async for event in self.of(request, wire):
+            yield event
+
+
+class MakesBusyBroken(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        try:
+            async for event in self.of(request, wire):
+                yield event
+        except UpstreamBusy:
+            raise UpstreamError("failed") from None
+
+
+class SwallowsTheCancel(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        try:
+            async for event in self.of(request, wire):
+                yield event
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            yield Finish("stop")
+
+
+class KeepsItOpen(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        response = await wire.send(self.outgoing(self.chat_url, self.body(request))).__aenter__()
+        async for sent in server_sent_events(response):
+            if sent.data == b"[DONE]":
+                break
+            for event in self.read(sent.data, native=False):
+                yield event
+
+
+def wrongs(kind: type[Good], options: type[Options] | None = None) -> list[str]:
+    """What the suite says of a lane."""
+    contract = Contract()
+    contract.kind = kind
+    Contract.options = options
+    said = []
+    for name in dir(contract):
+        if name.startswith("test_"):
+            try:
+                getattr(contract, name)()
+            except Exception as error:
+                said.append(f"{type(error).__name__}: {error}")
+    return said
+
+
+def test_a_good_lane_passes() -> None:
+    assert wrongs(Good, OpenAIOptions) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (TakesACutForAnEnd, "was taken for an answer"),
+        (TellsNoUsage, "no Usage came"),
+        (WaitsForAll, "nothing comes before the vendor has said all"),
+        (ReadsChunksForEvents, ""),
+        (KeepsTheRequest, "the lane keeps something between calls"),
+        (TellsItsHeaders, "the secret comes out in"),
+        (LogsItsHeaders, "the secret is logged"),
+        (MakesBusyBroken, "429 must come out as the wire raised it"),
+        (SwallowsTheCancel, "let CancelledError through"),
+        (KeepsItOpen, "the lane kept a response open"),
+    ],
+)
+def test_a_lane_that_does_not_is_caught_and_told_why(kind: type[Good], says: str) -> None:
+    said = wrongs(kind)
+    assert said
+    assert any(says in one for one in said), said
+
+
+def test_a_secret_in_plain_text_is_caught() -> None:
+    class Plain(Options):
+        api_key: str = ""
+
+    assert any("api_key of Plain must be a SecretStr" in one for one in wrongs(Good, Plain))
+
+
+class Body(msgspec.Struct):
+    words: str = ""
+
+
+async def counts_too_much(call: FakeCall) -> Body:
+    call.count("word", 11)
+    return Body()
+
+
+async def counts_nothing(call: FakeCall) -> Body:
+    return Body()
+
+
+async def hands_in_what_is_not_there(call: FakeCall) -> Body:
+    await call.enqueue("notes.other", Body())
+    return Body()
+
+
+async def says_no_struct(call: FakeCall) -> dict[str, str]:
+    return {"words": ""}
+
+
+@pytest.mark.parametrize(
+    ("handler", "says"),
+    [
+        (counts_too_much, "more 'word' than"),
+        (counts_nothing, "counted none"),
+        (hands_in_what_is_not_there, "which is not declared"),
+        (says_no_struct, "must return a msgspec.Struct"),
+    ],
+)
+async def test_an_operation_that_does_not_keep_its_contract_is_caught(handler: object, says: str) -> None:
+    operation = Operation("notes.do", handler, Body, PerUnit("words", unit="word", most=10))  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match=says):
+        await run(Integration("notes", [operation]), "notes.do", FakeCall(Body()))
+
+
+def test_names_and_handlers_are_looked_at() -> None:
+    for operation, says in (
+        (Operation("other.do", counts_nothing, Body, PerCall("x")), "must begin with 'notes.'"),
+        (Operation("notes.do", lambda call: None, Body, PerCall("x")), "must be `async def`"),  # type: ignore[arg-type, return-value]
+    ):
+        with pytest.raises(AssertionError, match=says):
+            check_integration(Integration("notes", [operation]))
+
+
+async def test_a_block_that_fails_hands_nothing_in_and_nothing_works_after_the_end() -> None:
+    from kaixu.plugin import TicketClosed
+
+    call = FakeCall(Body(), results=["INSERT 0 1"])
+
+    async def fails() -> None:
+        async with call.db() as db:
+            await db.enqueue("notes.count", Body())
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await fails()
+    async with call.db() as db:
+        await db.execute("insert into note default values")
+    assert call.jobs == []
+    call.close()
+    with pytest.raises(TicketClosed):
+        await db.execute("select 1")
