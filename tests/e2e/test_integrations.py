@@ -212,24 +212,23 @@ async def test_caps_rates_roles_and_allowlists_hold_as_for_any_call(house: House
     assert (await house.call("say", key="kx_live_" + "x" * 43))[0] == 401
 
 
-@pytest.mark.parametrize(
-    ("what", "body", "status", "code"),
-    [
-        ("say", {"words": 3}, 422, "INVALID_FIELD"),
-        ("say", {"words": "x" * 101}, 422, "INVALID_FIELD"),
-        ("say", {"other": 1}, 422, "INVALID_FIELD"),
-        ("say", [], 422, "INVALID_FIELD"),
-        ("count", {"times": 1001}, 413, "TOO_LARGE"),
-        ("count", {"times": -1}, 502, "INTEGRATION_FAILED"),
-        ("size", {"words": "x" * 100}, 413, "TOO_LARGE"),
-        ("fail", {"words": "not found"}, 404, "NOT_FOUND"),
-        ("fail", {}, 502, "INTEGRATION_FAILED"),
-        ("hang", {}, 504, "OPERATION_TIMEOUT"),
-        ("sya", {}, 404, "NOT_FOUND"),
-        ("", {}, 404, "NOT_FOUND"),
-    ],
-)
-async def test_what_goes_wrong_is_said_clearly_and_costs_nothing(
+CASES_OF_WHAT_GOES_WRONG_IS_SAID_CLEARLY_AND_COSTS_NOTHING: list[Any] = [
+    ("say", {"words": 3}, 422, "INVALID_FIELD"),
+    ("say", {"words": "x" * 101}, 422, "INVALID_FIELD"),
+    ("say", {"other": 1}, 422, "INVALID_FIELD"),
+    ("say", [], 422, "INVALID_FIELD"),
+    ("count", {"times": 1001}, 413, "TOO_LARGE"),
+    ("count", {"times": -1}, 502, "INTEGRATION_FAILED"),
+    ("size", {"words": "x" * 100}, 413, "TOO_LARGE"),
+    ("fail", {"words": "not found"}, 404, "NOT_FOUND"),
+    ("fail", {}, 502, "INTEGRATION_FAILED"),
+    ("hang", {}, 504, "OPERATION_TIMEOUT"),
+    ("sya", {}, 404, "NOT_FOUND"),
+    ("", {}, 404, "NOT_FOUND"),
+]
+
+
+async def case_of_test_what_goes_wrong_is_said_clearly_and_costs_nothing(
     house: House, what: str, body: Any, status: int, code: str
 ) -> None:
     answered, said = await house.call(what, body)
@@ -237,6 +236,11 @@ async def test_what_goes_wrong_is_said_clearly_and_costs_nothing(
     assert "secret" not in str(said)
     assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
     await assert_books_balance(house.pool)
+
+
+async def test_what_goes_wrong_is_said_clearly_and_costs_nothing(house: House) -> None:
+    for case in CASES_OF_WHAT_GOES_WRONG_IS_SAID_CLEARLY_AND_COSTS_NOTHING:
+        await case_of_test_what_goes_wrong_is_said_clearly_and_costs_nothing(house, *case)
 
 
 async def test_a_client_that_leaves_is_not_billed_where_nothing_was_asked_of_anybody(house: House) -> None:
@@ -248,38 +252,42 @@ async def test_a_client_that_leaves_is_not_billed_where_nothing_was_asked_of_any
     assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "select * from kaixu.customer",
-        'select * from "kaixu".customer',
-        "select * from kaixu . virtual_key",
-        "update kaixu.customer set monthly_cap_nusd = 0",
-        "reset role",
-        "reset/**/role",
-        "set/**/role postgres",
-        "do $$ begin execute 're' || 'set role'; end $$",
-        "select * from kaixu/**/.customer",
-        "select query_to_xml('select set_con' || 'fig(''role'', ''none'', true)', false, false, '')",
-        "set role postgres",
-        "set local role none",
-        "set session authorization default",
-        "select set_config('role', 'none', true)",
-        "discard all",
-        "select 1; select 2",
-        "do $$ begin execute 'select * from ka' || 'ixu.customer'; end $$",
-        "create table public.mine (id int)",
-        "copy note to program 'id'",
-        "select pg_read_file('/etc/passwd')",
-        "create function f() returns int language sql security definer as 'select 1'",
-    ],
-)
-async def test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: House, sql: str) -> None:
+CASES_OF_A_PLUGIN_S_STATEMENTS_REACH_NOTHING_BUT_ITS_OWN_TABLES: list[Any] = [
+    "select * from kaixu.customer",
+    'select * from "kaixu".customer',
+    "select * from kaixu . virtual_key",
+    "update kaixu.customer set monthly_cap_nusd = 0",
+    "reset role",
+    "reset/**/role",
+    "set/**/role postgres",
+    "do $$ begin execute 're' || 'set role'; end $$",
+    "select * from kaixu/**/.customer",
+    "select query_to_xml('select set_con' || 'fig(''role'', ''none'', true)', false, false, '')",
+    "set role postgres",
+    "set local role none",
+    "set session authorization default",
+    "select set_config('role', 'none', true)",
+    "discard all",
+    "select 1; select 2",
+    "do $$ begin execute 'select * from ka' || 'ixu.customer'; end $$",
+    "create table public.mine (id int)",
+    "copy note to program 'id'",
+    "select pg_read_file('/etc/passwd')",
+    "create function f() returns int language sql security definer as 'select 1'",
+]
+
+
+async def case_of_test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: House, sql: str) -> None:
     before = await house.pool.fetch("select * from kaixu.customer")
     for times in (1, 2):
         status, said = await house.call("sql", {"words": sql[:100], "times": times})
         assert (status, said["code"]) == (502, "INTEGRATION_FAILED"), said
     assert await house.pool.fetch("select * from kaixu.customer") == before
+
+
+async def test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: House) -> None:
+    for case in CASES_OF_A_PLUGIN_S_STATEMENTS_REACH_NOTHING_BUT_ITS_OWN_TABLES:
+        await case_of_test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house, case)
 
 
 async def test_its_own_tables_it_may_use_as_it_likes(house: House) -> None:

@@ -162,35 +162,50 @@ async def test_another_customer_finds_nothing_and_a_second_key_of_the_same_does(
     assert (await second.get("result", job_id))[0] == 200
 
 
-@pytest.mark.parametrize(
-    "job_id", ["nonsense", "' or 1=1", "x" * 500, "\u0000", "e9efb73e-9d45-413f-b221-38a195371c92"]
-)
-async def test_what_is_no_job_is_not_found(jobs: Jobs, job_id: str) -> None:
+CASES_OF_WHAT_IS_NO_JOB_IS_NOT_FOUND: list[Any] = [
+    "nonsense",
+    "' or 1=1",
+    "x" * 500,
+    "\u0000",
+    "e9efb73e-9d45-413f-b221-38a195371c92",
+]
+
+
+async def case_of_test_what_is_no_job_is_not_found(jobs: Jobs, job_id: str) -> None:
     for what in ("status", "result"):
         status, said = await jobs.get(what, job_id)
         assert (status, said["code"]) == (404, "NOT_FOUND")
     assert (await jobs.get("status", ""))[0] == 400
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "code"),
-    [
-        ({"messages": []}, 400, "BAD_REQUEST"),
-        ({"model": "unknown"}, 400, "UNKNOWN_MODEL"),
-        ({"retrieve": {"collection": "x"}}, 422, "INVALID_FIELD"),
-        ({"webhook": {"url": "http://example.com"}}, 422, "INVALID_FIELD"),
-        ({"webhook": {"url": "https://user:pass@example.com"}}, 422, "INVALID_FIELD"),
-        ({"webhook": {"address": "https://example.com"}}, 422, "INVALID_FIELD"),
-        ({"headers": {"idempotency-key": " "}}, 422, "INVALID_FIELD"),
-        ({"headers": {"authorization": "Bearer kx_live_" + "x" * 43}}, 401, "UNAUTHENTICATED"),
-    ],
-)
-async def test_what_cannot_be_done_is_said_at_once(
+async def test_what_is_no_job_is_not_found(jobs: Jobs) -> None:
+    for case in CASES_OF_WHAT_IS_NO_JOB_IS_NOT_FOUND:
+        await case_of_test_what_is_no_job_is_not_found(jobs, case)
+
+
+CASES_OF_WHAT_CANNOT_BE_DONE_IS_SAID_AT_ONCE: list[Any] = [
+    ({"messages": []}, 400, "BAD_REQUEST"),
+    ({"model": "unknown"}, 400, "UNKNOWN_MODEL"),
+    ({"retrieve": {"collection": "x"}}, 422, "INVALID_FIELD"),
+    ({"webhook": {"url": "http://example.com"}}, 422, "INVALID_FIELD"),
+    ({"webhook": {"url": "https://user:pass@example.com"}}, 422, "INVALID_FIELD"),
+    ({"webhook": {"address": "https://example.com"}}, 422, "INVALID_FIELD"),
+    ({"headers": {"idempotency-key": " "}}, 422, "INVALID_FIELD"),
+    ({"headers": {"authorization": "Bearer kx_live_" + "x" * 43}}, 401, "UNAUTHENTICATED"),
+]
+
+
+async def case_of_test_what_cannot_be_done_is_said_at_once(
     jobs: Jobs, pool: asyncpg.Pool, fields: dict[str, Any], status: int, code: str
 ) -> None:
     answered, said = await jobs.submit(**fields)
     assert (answered, said["code"]) == (status, code)
     assert await pool.fetchval("select count(*) from kaixu.job") == 0
+
+
+async def test_what_cannot_be_done_is_said_at_once(jobs: Jobs, pool: asyncpg.Pool) -> None:
+    for case in CASES_OF_WHAT_CANNOT_BE_DONE_IS_SAID_AT_ONCE:
+        await case_of_test_what_cannot_be_done_is_said_at_once(jobs, pool, *case)
 
 
 async def test_the_same_idempotency_key_is_the_same_job(jobs: Jobs, pool: asyncpg.Pool, vendor: Vendor) -> None:
