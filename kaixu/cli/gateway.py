@@ -26,6 +26,7 @@ from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.books import Books
 from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
@@ -129,6 +130,7 @@ class Gateway:
         )
         observers = Observers(
             alerts,
+            notices=Notices(monitor),
             listening=lambda: bool(self.core.catalog.observers),
             observe=lambda event: self.core.catalog.observe(event),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 
 #: When the whole minute's limit is free again: a sliding window empties this long after its newest call.
 WINDOW_S = 60
+
+#: So many names of dropped fields are told in a header, and so much of each.
+MOST_NAMES = 20
+MOST_NAME = 100
+NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 #: How long a door whose clients expect an error's own status waits for the vendor before it begins to answer.
 PATIENCE_S = 10.0
@@ -123,7 +129,7 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
             await body.aclose()
             raise
     headers = {"content-type": SSE, "cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-    return Reply(200, headers | rate_of(ticket), body)
+    return Reply(200, headers | call_headers(ticket), body)
 
 
 async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, out: EventStream) -> None:
@@ -160,9 +166,18 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, 
     await out.put(speaker.failed(failure, ticket))
 
 
-def rate_of(ticket: Ticket) -> dict[str, str]:
-    """The `x-ratelimit-*` headers of an admitted call."""
-    return rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
+def call_headers(ticket: Ticket) -> dict[str, str]:
+    """What an admitted call's reply says in headers: its rate, and which fields of the request were dropped."""
+    headers = rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
+    if ticket.request is not None and ticket.request.dropped:
+        headers["x-kaixu-dropped-fields"] = dropped_header(ticket.request.dropped)
+    return headers
+
+
+def dropped_header(dropped: Sequence[str]) -> str:
+    """The names of dropped fields, comma-separated, in the characters a header may have; `...` where there are more."""
+    names = [NOT_IN_HEADERS.sub("?", name)[:MOST_NAME] for name in dict.fromkeys(dropped)]
+    return ", ".join(names[:MOST_NAMES] + (["..."] if len(names) > MOST_NAMES else []))
 
 
 def bill_of(ticket: Ticket) -> dict[str, Any]:

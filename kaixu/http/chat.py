@@ -15,7 +15,7 @@ from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 from .authenticate import caller_of
-from .calls import Asking, admission, answered, rate_of, routing_of, streamed
+from .calls import Asking, admission, answered, call_headers, routing_of, streamed
 from .chat_body import FEATURES, names_in, request_of
 from .collections.retrieve import (
     Retrieved,
@@ -98,7 +98,7 @@ def chat_doors(core: Core) -> list[Door]:
             "month": month_reply(ticket.figures),
             "telemetry": {"install_id": ask.asking.caller.install_id},
         }
-        return json_reply(body | extras(events) | ask.citations | ask.bill(ticket), 200, rate_of(ticket))
+        return json_reply(body | extras(events) | ask.citations | ask.bill(ticket), 200, call_headers(ticket))
 
     async def stream(asked: Incoming) -> Reply:
         ask = await read(asked)

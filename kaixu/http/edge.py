@@ -13,7 +13,7 @@ ALLOW_HEADERS = (
 )
 EXPOSE_HEADERS = (
     "x-kaixu-request-id, x-request-id, request-id, retry-after, x-ratelimit-limit-requests, "
-    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-kaixu-dropped-fields"
 )
 
 #: What a preflight gets: it needs no route, no credential and no body.

@@ -10,7 +10,7 @@ from kaixu.plugin.errors import Invalid, LaneOff, NotFound, PluginFailed, Unproc
 from kaixu.plugin.operation import Operation
 
 from .authenticate import caller_of
-from .calls import rate_of
+from .calls import call_headers
 from .core import Core
 from .doors import Door
 from .incoming import Incoming
@@ -28,7 +28,7 @@ def operation_door(core: Core) -> Door:
         body = body_of(operation, asked.body)
         async with core.gate.run(caller, state, operation, len(asked.body)) as ticket:
             said = await core.gate.handled(ticket, state, operation, body)
-        return Reply(200, {"content-type": JSON} | rate_of(ticket), said)
+        return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
 
     return Door(operate, ())
 

@@ -25,8 +25,16 @@ AT_ONCE = 20
 class Observers:
     """Hands on settlements and monitor events. `listening` says whether any plugin wants them at all."""
 
-    def __init__(self, alerts: Observer, *, listening: Callable[[], bool], observe: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        alerts: Observer,
+        *,
+        listening: Callable[[], bool],
+        observe: Callable[[Event], None],
+        notices: Observer | None = None,
+    ) -> None:
         self.alerts = alerts
+        self.notices = notices
         self.listening = listening
         self.observe = observe
         self.waiting: deque[Event] = deque(maxlen=MOST_WAITING)
@@ -35,6 +43,8 @@ class Observers:
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
         """See `kaixu.metering.gate.Observer`."""
         self.alerts.settled(ticket, settlement)
+        if self.notices is not None:
+            self.notices.settled(ticket, settlement)
         if self.listening():
             self.tell(Event("settled", msgspec.to_builtins(settlement)))
 

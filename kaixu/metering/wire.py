@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 #: The longest a vendor's `retry-after` makes us wait before the next try; longer ones go to the client.
 LONGEST_WAIT_S = 5.0
 
+#: So many notes of one call are kept, and so much of each.
+MOST_NOTES = 10
+MOST_NOTE = 200
+
 #: What a connection raises that was never made: nothing of the request can have left.
 UNREACHED = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
@@ -91,7 +95,7 @@ def open_transport() -> AiohttpTransport:
 class TicketWire:
     """The wire of one ticket."""
 
-    __slots__ = ("closed", "lent_at", "limits", "maybe_accepted", "request_id", "transport", "tries")
+    __slots__ = ("closed", "lent_at", "limits", "maybe_accepted", "notes", "request_id", "transport", "tries")
 
     def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits, request_id: str | None = None) -> None:
         self.transport = transport
@@ -101,6 +105,12 @@ class TicketWire:
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
+        self.notes: dict[str, None] = {}  # what a lane found odd in the vendor's answers, each text once
+
+    def note(self, what: str) -> None:
+        """See `kaixu.plugin.Wire.note`."""
+        if len(self.notes) < MOST_NOTES:
+            self.notes[what[:MOST_NOTE]] = None
 
     @property
     def used(self) -> bool:
@@ -202,6 +212,10 @@ class LentWire:
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
         return Sending(self, request)
+
+    def note(self, what: str) -> None:
+        """See `kaixu.plugin.Wire.note`."""
+        self.wire.note(what)
 
     def close(self) -> None:
         """From now on nothing goes out this way."""

@@ -31,6 +31,14 @@ class Wire(Protocol):
         """Send `request`; the response's body is still unread."""
         ...
 
+    def note(self, what: str) -> None:
+        """Tell the operator of something odd in the vendor's answer that was coerced or ignored.
+
+        `what` names the field and what is wrong with it, in a few words of your own, never the vendor's text. The
+        monitor shows each text once an hour.
+        """
+        ...
+
 
 class Lane:
     """One section of kaixu.yaml, opened: translates between the contract's types and one vendor.

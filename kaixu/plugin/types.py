@@ -150,7 +150,8 @@ class ChatRequest(Struct, frozen=True):
     vendors that want to know whom an abuse comes from; others are not told.
 
     Where `native` is set, it is what goes to the vendor, and the other fields say
-    the same as far as they can.
+    the same as far as they can. `dropped` names the fields that the client sent and
+    that do not go out; the core tells the client and the operator of them.
     """
 
     model: str
@@ -171,6 +172,7 @@ class ChatRequest(Struct, frozen=True):
     user: str | None = None
     n: int = 1
     native: Native | None = None
+    dropped: tuple[str, ...] = ()
 
 
 class ChatDelta(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kaixu.http.authenticate import caller_of
-from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
@@ -33,6 +33,6 @@ def message_doors(core: Core) -> list[Door]:
         if Fields(body).flag("stream"):
             return await streamed(core, call, Speaker(model, native=request.native is not None), patience_s=PATIENCE_S)
         ticket, events = await answered(core, call)
-        return json_reply(message(ticket, events, model), 200, rate_of(ticket))
+        return json_reply(message(ticket, events, model), 200, call_headers(ticket))
 
     return [Door(messages, ("/v1/messages",), shape=anthropic_error), count_door(core)]

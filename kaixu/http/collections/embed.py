@@ -12,7 +12,7 @@ from kaixu.catalog.catalog import Asked
 from kaixu.collections.chunks import Chunking, chunking_of, chunks
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Ingested, Room, Target, ingest
-from kaixu.http.calls import rate_of
+from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
@@ -74,7 +74,7 @@ def embed_door(core: Core) -> Door:
                 "replaced": ingested.replaced,
                 "doc_ids": wanted.doc_ids,
             }
-        return json_reply(reply, 200, rate_of(ticket))
+        return json_reply(reply, 200, call_headers(ticket))
 
     return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(core))
 

@@ -10,7 +10,7 @@ from kaixu.catalog.catalog import Asked
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Target, ingest, store_ready
 from kaixu.collections.search import looked_up
-from kaixu.http.calls import rate_of
+from kaixu.http.calls import call_headers
 from kaixu.http.chat_body import names_in
 from kaixu.http.core import Core
 from kaixu.http.fields import Fields
@@ -73,7 +73,7 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
                 core.pool, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
             )
     reply = {"ok": True, "collection": name, "stored": ingested.stored, "replaced": ingested.replaced, **money(ticket)}
-    return json_reply(reply, 200, rate_of(ticket))
+    return json_reply(reply, 200, call_headers(ticket))
 
 
 def read(body: bytes) -> Lines:

@@ -8,7 +8,7 @@ from kaixu.collections.changes import reembedding_started
 from kaixu.collections.contents import progress_of
 from kaixu.collections.ingest import Target, hold_room, unknown
 from kaixu.collections.search import looked_up
-from kaixu.http.calls import rate_of
+from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.fields import Fields
 from kaixu.http.reply import Reply, json_reply
@@ -39,7 +39,7 @@ async def created(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
         made = await looked_up(core.pool, visitor.caller, name)
     if made is None:
         raise unknown(name)
-    return json_reply({"ok": True, "collection": collection_reply(made)}, 200, rate_of(ticket))
+    return json_reply({"ok": True, "collection": collection_reply(made)}, 200, call_headers(ticket))
 
 
 async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
@@ -77,4 +77,4 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
         work = await progress_of(core.pool, collection)
     assert work is not None
     reply = {"ok": True, "collection": collection_reply(collection), "reembedding": progress_reply(work)}
-    return json_reply(reply, 202, rate_of(ticket))
+    return json_reply(reply, 202, call_headers(ticket))

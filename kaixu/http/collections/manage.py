@@ -17,7 +17,7 @@ from kaixu.collections.filters import storable
 from kaixu.collections.ingest import unknown
 from kaixu.collections.search import looked_up
 from kaixu.config.names import MOST_NAME
-from kaixu.http.calls import rate_of
+from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
@@ -67,17 +67,17 @@ async def show(core: Core, asked: Incoming) -> Reply:
     async with free(core, visitor, "viewer") as ticket:
         ticket.end_reason = "released"
         if not args.get("name"):
-            return json_reply(await listed(core, ticket, args), 200, rate_of(ticket))
+            return json_reply(await listed(core, ticket, args), 200, call_headers(ticket))
         collection = await collection_of(core, visitor, args["name"])
         if truthy(args.get("export")):
-            return exported(core.pool, collection, rate_of(ticket))
+            return exported(core.pool, collection, call_headers(ticket))
         if args.get("doc_id"):
             reply = await one_document(core, collection, args)
         elif truthy(args.get("documents")):
             reply = await documents_page(core, collection, args)
         else:
             reply = await statistics(core, visitor, collection)
-    return json_reply({"ok": True} | reply, 200, rate_of(ticket))
+    return json_reply({"ok": True} | reply, 200, call_headers(ticket))
 
 
 def truthy(text: str | None) -> bool:
@@ -180,7 +180,7 @@ async def rename(core: Core, asked: Incoming) -> Reply:
         assert key_id is not None
         who = acting(asked, visitor, ticket)
         after = await rename_collection(core.pool, collection, new_name, who, key_id=key_id)
-    return json_reply({"ok": True, "collection": collection_reply(after)}, 200, rate_of(ticket))
+    return json_reply({"ok": True, "collection": collection_reply(after)}, 200, call_headers(ticket))
 
 
 async def remove(core: Core, asked: Incoming) -> Reply:
@@ -203,7 +203,7 @@ async def remove(core: Core, asked: Incoming) -> Reply:
         else:
             removed = 0 if collection is None else await delete_collection(core.pool, collection, who)
             reply = {"deleted": name, "vectors": removed}
-    return json_reply({"ok": True, **reply}, 200, rate_of(ticket))
+    return json_reply({"ok": True, **reply}, 200, call_headers(ticket))
 
 
 def acting(asked: Incoming, visitor: Visitor, ticket: Ticket) -> Acting:

@@ -7,7 +7,7 @@ from typing import Any
 from kaixu.collections.contents import Collection
 from kaixu.collections.filters import condition_of
 from kaixu.collections.search import Answer, Hit, Question, search
-from kaixu.http.calls import rate_of
+from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
@@ -36,7 +36,7 @@ def search_door(core: Core) -> Door:
         reply = found_reply(collection, ticket, answer, question) | {
             "telemetry": {"install_id": visitor.caller.install_id}
         }
-        return json_reply(reply, 200, rate_of(ticket))
+        return json_reply(reply, 200, call_headers(ticket))
 
     return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(core))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kaixu.http.authenticate import caller_of
-from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
 from kaixu.http.collections.retrieve import retrieval_of, retrieved, with_passages
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
@@ -48,6 +48,6 @@ def completion_door(core: Core) -> Door:
         reply = completion(ticket, events, model)
         if looked_up is not None:
             reply |= cited(looked_up, ticket)
-        return json_reply(reply, 200, rate_of(ticket))
+        return json_reply(reply, 200, call_headers(ticket))
 
     return Door(chat, ("/v1/chat/completions",), shape=openai_error)

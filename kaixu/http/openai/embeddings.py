@@ -11,7 +11,7 @@ import pybase64
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.http.authenticate import caller_of
-from kaixu.http.calls import bill_of, rate_of
+from kaixu.http.calls import bill_of, call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
@@ -58,7 +58,7 @@ def embedding_door(core: Core) -> Door:
             "usage": {"prompt_tokens": settled.input_tokens, "total_tokens": settled.input_tokens},
             "kaixu": bill_of(ticket),
         }
-        return json_reply(reply, 200, rate_of(ticket))
+        return json_reply(reply, 200, call_headers(ticket))
 
     return Door(embed, ("/v1/embeddings",), shape=openai_error)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kaixu.http.authenticate import caller_of
-from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, rate_of, streamed
+from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import Fields, json_object
@@ -35,6 +35,6 @@ def responses_door(core: Core) -> Door:
         for event in events:
             responder.event(event)
         responder.close()
-        return json_reply(responder.whole(ticket), 200, rate_of(ticket))
+        return json_reply(responder.whole(ticket), 200, call_headers(ticket))
 
     return Door(respond, ("/v1/responses",), shape=openai_error)

@@ -52,6 +52,11 @@ class FakeWire:
         self.requests: list[httpx.Request] = []
         self.open = 0
         self.closed = False
+        self.notes: list[str] = []
+
+    def note(self, what: str) -> None:
+        """See `kaixu.plugin.Wire.note`; kept in `notes`."""
+        self.notes.append(what)
 
     def close(self) -> None:
         """The call has been settled: from now on nothing goes out."""

@@ -1,0 +1,68 @@
+"""What the operator is told of a call that went well: fields that were dropped, oddities in a vendor's answer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+
+from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.store.admission import Settlement
+
+from .ticket import Ticket
+
+#: The same notice is recorded once in this many seconds.
+ONCE_IN_S = 3600.0
+#: Notices that are remembered; beyond that the oldest are forgotten and may be told again.
+MOST_REMEMBERED = 10_000
+#: So many names of dropped fields are told of one call.
+MOST_FIELDS = 20
+
+
+class Notices:
+    """Looks at every settlement and records what is worth knowing, each thing once an hour."""
+
+    def __init__(self, monitor: Monitor, *, clock: Callable[[], float] = monotonic) -> None:
+        self.monitor = monitor
+        self.clock = clock
+        self.recorded: OrderedDict[tuple[object, ...], float] = OrderedDict()
+
+    def settled(self, ticket: Ticket, settlement: Settlement) -> None:
+        """See `kaixu.metering.gate.Observer`."""
+        request = ticket.request
+        if request is not None and request.dropped:
+            fields = tuple(dict.fromkeys(request.dropped))[:MOST_FIELDS]
+            if self.is_new(("dropped", settlement.key_id, settlement.provider, settlement.model, fields)):
+                message = f"fields that the lane does not know were dropped: {', '.join(fields)}"
+                self.record("dropped_fields", settlement, message, {"fields": list(fields)})
+        for note in ticket.wire.notes:
+            if self.is_new(("note", settlement.provider, settlement.model, note)):
+                self.record("vendor_odd", settlement, note, {})
+
+    def is_new(self, key: tuple[object, ...]) -> bool:
+        """Whether this was not recorded within the last hour; from now on it counts as recorded."""
+        now = self.clock()
+        before = self.recorded.get(key)
+        if before is not None and now - before < ONCE_IN_S:
+            return False
+        self.recorded[key] = now
+        self.recorded.move_to_end(key)
+        if len(self.recorded) > MOST_REMEMBERED:
+            self.recorded.popitem(last=False)
+        return True
+
+    def record(self, kind: str, settlement: Settlement, message: str, extra: dict[str, object]) -> None:
+        """One monitor event about a call."""
+        self.monitor.record(
+            MonitorEvent(
+                kind=kind,
+                level="info",
+                request_id=settlement.request_id,
+                customer_id=settlement.customer_id,
+                key_id=settlement.key_id,
+                provider=settlement.provider,
+                model=settlement.model,
+                error_message=message,
+                extra=extra,
+            )
+        )
