@@ -111,6 +111,9 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     cache: CacheSection | None = None
     cached_price: Price = FREE
     batch_factor: Decimal = Decimal(1)
+    unknown_fields: Literal["drop", "refuse", "pass"] = "drop"
+    known_fields: frozenset[str] = frozenset()
+    allow: frozenset[str] = frozenset()
     others: tuple[Deployment, ...] = ()
 
     @property

@@ -164,6 +164,9 @@ class Serving:
             cache=model.cache,
             cached_price=price_of(model.cached_price) or FREE,
             batch_factor=owner.section.batch_price_factor,
+            unknown_fields=state.section.unknown_fields,
+            known_fields=frozenset(state.section.known_fields),
+            allow=frozenset(model.allow),
         )
 
 

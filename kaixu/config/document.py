@@ -46,6 +46,7 @@ Duration = Annotated[
     Field(gt=0, le=30 * 86_400),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
 ]
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
 PluginName = Annotated[str, Field(min_length=1, max_length=400)]
 
 
@@ -188,6 +189,12 @@ class ModelSection(Section):
         le=1_000_000,
         description="the most tokens that one image can cost; without it images are refused",
     )
+    allow: list[FieldName] = Field(
+        default=[],
+        max_length=100,
+        description="what clients may ask for though no rate covers it, by the names in docs/clients/fields.md: "
+        "`service_tier`, `web_search`, …; the operator bears what it costs beyond the price",
+    )
     aliases: list[str] = Field(default=[], max_length=50, description="other names that clients may send")
     deployments: list[DeploymentSection] = Field(
         default=[],
@@ -234,6 +241,16 @@ class LaneSection(PluginSection):
         "default: the plugin's name",
     )
     required: bool = Field(default=False, description="true: the gateway does not start without it")
+    unknown_fields: Literal["drop", "refuse", "pass"] = Field(
+        default="drop",
+        description="fields of a request that the lane does not know: leave them out and say so in a reply header, "
+        "refuse the request, or send them on (each counts towards the hold)",
+    )
+    known_fields: list[FieldName] = Field(
+        default=[],
+        max_length=200,
+        description="further fields that this vendor knows and that cost nothing extra; they are sent on",
+    )
     on_disconnect: Literal["cancel", "drain"] = Field(
         default="cancel", description="when a client leaves: end the vendor's answer, or read it to its end"
     )
