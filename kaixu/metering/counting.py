@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-
-import msgspec
+from collections.abc import Callable, Iterable
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.plugin.errors import Invalid, Unprocessable
+from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import (
     ChatRequest,
@@ -18,18 +16,16 @@ from kaixu.plugin.types import (
     ReasoningPart,
     TextPart,
     ToolCallPart,
+    ToolName,
     ToolResultPart,
 )
 
-#: What a vendor may put around the whole request (start token, tool preamble), in tokens.
-REQUEST_OVERHEAD_TOKENS = 16
+from .native_tokens import CONVERSATION, NativeTokens, encoded_length
 
-#: The fields of a native request that `messages` says in the contract's words, and that are counted there.
-TURNS = frozenset({"messages", "system"})
+#: Longer URLs of images are not taken: a vendor that does not know images could read them as text.
+MOST_URL = 8192
 
 log = logging.getLogger(__name__)
-
-ENCODER = msgspec.json.Encoder()
 
 
 def byte_length(text: str) -> int:
@@ -55,22 +51,14 @@ def counted_by(lane: Lane, model: str, text: str) -> int | None:
     return counted if isinstance(counted, int) and counted >= 0 else None
 
 
-def encoded_length(value: object) -> int:
-    """The length as JSON. Raises `Invalid` for what is nested too deep to be written."""
-    try:
-        return len(ENCODER.encode(value))
-    except RecursionError:
-        raise Invalid("the body is nested too deep", hint="Send at most a hundred levels.") from None
-
-
 def texts_of(message: Message) -> list[str]:
     """Everything in a message that a vendor turns into tokens by spelling it."""
-    texts = []
+    texts = [] if message.name is None else [message.name]
     for part in message.parts:
         if isinstance(part, TextPart):
             texts.append(part.text)
         elif isinstance(part, ToolCallPart):
-            texts += [part.id, part.name, part.arguments]
+            texts += [part.id, part.name, part.arguments, part.opaque or ""]
         elif isinstance(part, ToolResultPart):
             texts += [part.id, part.text]
         elif isinstance(part, ReasoningPart):
@@ -79,47 +67,60 @@ def texts_of(message: Message) -> list[str]:
 
 
 def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
-    """An upper bound of the request's input tokens: counted where the lane can, else bounded by bytes.
+    """An upper bound of the request's input tokens, as it goes out: counted where the lane can, else bounded by bytes.
 
     Raises `Unprocessable` for an image where the operator has not said what one can cost at most.
     """
     lane = deployment.lane
     assert lane is not None
-    bound = REQUEST_OVERHEAD_TOKENS
-    for message in request.messages:
-        bound += lane.message_overhead_tokens
-        for text in texts_of(message):
-            counted = counted_by(lane, deployment.upstream, text)
-            bound += byte_length(text) if counted is None else counted
-        if images := images_of(message):
-            if deployment.image_tokens is None:
-                raise Unprocessable(
-                    f"model `{deployment.model}` takes no images",
-                    hint="Send text, or ask the operator to set image_tokens for it.",
-                )
-            bound += images * deployment.image_tokens
+
+    def most(text: str) -> int:
+        counted = counted_by(lane, deployment.upstream, text)
+        return byte_length(text) if counted is None else counted
+
+    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * len(request.messages)
     if request.tools or (request.native is not None and request.native.body.get("tools")):
         bound += lane.tools_overhead_tokens + lane.message_overhead_tokens * len(request.tools)
+    tokens, images = tokens_going_out(request, most, deployment.image_tokens or 0)
+    if images and deployment.image_tokens is None:
+        raise Unprocessable(
+            f"model `{deployment.model}` takes no images",
+            hint="Send text, or ask the operator to set image_tokens for it.",
+        )
+    return bound + tokens
+
+
+def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_tokens: int) -> tuple[int, int]:
+    """The tokens of all that goes to the vendor, each text counted by `count`, and how many images are in it.
+
+    Raises `Unprocessable` for an image whose URL is too long.
+    """
+    images = sum(images_of(message) for message in request.messages)
     if request.native is not None:
-        # Whatever else it carries goes to the vendor too: tools, formats, fields that we do not know.
-        bound += encoded_length({name: value for name, value in request.native.body.items() if name not in TURNS})
-    else:
-        bound += encoded_length((request.tools, request.response_format))
-    return bound
+        body = request.native.body
+        native = NativeTokens(count, image_tokens, body.get("tools"))
+        return native.body(body), max(images, native.images)
+    tokens = sum(count(text) for message in request.messages for text in texts_of(message))
+    tokens += images * image_tokens + encoded_length((request.tools, request.response_format))
+    further = (request.stop, request.user, request.tool_choice if isinstance(request.tool_choice, ToolName) else None)
+    return tokens + sum(encoded_length(one) for one in further if one), images
 
 
 def images_of(message: Message) -> int:
-    """How many images a message shows, also in what tools answered."""
+    """How many images a message shows, also in what tools answered. Raises `Unprocessable` for too long a URL."""
     parts = list(message.parts)
     parts += [inner for part in message.parts if isinstance(part, ToolResultPart) for inner in part.content]
-    return sum(isinstance(part, ImagePart) for part in parts)
+    images = [part for part in parts if isinstance(part, ImagePart)]
+    if any(len(image.url) > MOST_URL and not image.url.startswith("data:") for image in images):
+        raise Unprocessable(f"an image's URL is longer than {MOST_URL} characters", field="messages")
+    return len(images)
 
 
 def most_embed_tokens(request: EmbedRequest, deployment: Deployment) -> int:
     """An upper bound of an embedding call's tokens."""
     lane = deployment.lane
     assert lane is not None
-    bound = REQUEST_OVERHEAD_TOKENS + lane.message_overhead_tokens * len(request.inputs)
+    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * len(request.inputs)
     return bound + sum(most_tokens_of(one, lane, deployment.upstream) for one in request.inputs)
 
 
@@ -137,13 +138,18 @@ def estimated_embed_tokens(inputs: Iterable[str | tuple[int, ...]]) -> int:
 
 
 def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
-    """About how many input tokens the request was, for a bill without the vendor's word."""
+    """About how many input tokens the request was, for a bill without the vendor's word: never more than its bound."""
     lane = deployment.lane
     assert lane is not None
-    total = 0
-    for message in request.messages:
-        for text in texts_of(message):
-            counted = counted_by(lane, deployment.upstream, text)
-            total += estimated_tokens(text) if counted is None else counted
-        total += 4
-    return total
+
+    def about(text: str) -> int:
+        counted = counted_by(lane, deployment.upstream, text)
+        return estimated_tokens(text) if counted is None else counted
+
+    tokens, _ = tokens_going_out(request, about, deployment.image_tokens or 0)
+    beside: object = (request.tools, request.response_format)
+    if request.native is not None:
+        beside = {name: value for name, value in request.native.body.items() if name not in CONVERSATION}
+    # JSON was counted by its bytes; about four make a token.
+    saved = encoded_length(beside) * 3 // 4
+    return tokens - saved + 4 * len(request.messages)

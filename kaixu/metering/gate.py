@@ -30,6 +30,7 @@ from .ceiling import Ceiling, ceiling_of, embed_ceiling
 from .charges import Meter
 from .identity import new_ticket
 from .lanes import able, lanes_of, limited, understood
+from .native_fields import with_known_fields
 from .opening import Opened, opened, retargeted
 from .operations import OperationCall, Progress, bounded, lending, limits_for, metered
 from .preamble import with_preamble
@@ -115,7 +116,7 @@ class Gate:
         """
         Catalog.ready(deployment)
         deployment = deployment.priced(price)
-        request = with_preamble(request, deployment.preamble)
+        request = with_preamble(with_known_fields(request, deployment), deployment.preamble)
         choices = able(deployment, request)
         ceiling = max((ceiling_of(request, one) for one in choices), key=lambda one: one.most_nusd)
         ask = self._ask(caller, deployment, asked_provider, operation, ceiling, price=price)

@@ -54,6 +54,13 @@ class Lane:
     #: "openai.chat", "anthropic.messages".
     native: str | None = None
 
+    #: Further fields of that protocol that its vendor knows and charges nothing extra for, as `foo` or
+    #: `messages[].foo`; others than the protocol's own go by the operator's `unknown_fields`.
+    known_fields: frozenset[str] = frozenset()
+
+    #: What its options let through though it can cost more than usual, by the names that `allow` of a model has.
+    allows: frozenset[str] = frozenset()
+
     #: The most inputs that one `embed` call may carry.
     max_batch: int = 1
 
@@ -63,6 +70,9 @@ class Lane:
     #: Whether `embed` takes lists of tokens besides texts, and whether it can shorten its vectors.
     embeds_tokens: bool = False
     shortens: bool = False
+
+    #: Tokens that the vendor, or the lane itself, may add to every request, at most.
+    request_overhead_tokens: int = 16
 
     #: Tokens that the vendor may add around each message, or each input of an embedding call, at most.
     message_overhead_tokens: int = 16
@@ -81,8 +91,9 @@ class Lane:
         return None
 
     def check(self, request: ChatRequest) -> None:
-        """Refuse what `supports` cannot say: a value, two fields together, or a field of a native request that
-        could make the call dearer than what is reserved for it. Called before anything is spent.
+        """Refuse what `supports` cannot say: a value, or two fields together. Called before anything is spent.
+
+        What could make a native request dearer than its hold is refused by the core (`kaixu.plugin.protocols`).
 
         Raises `Unsupported`, with the field's name.
         """

@@ -151,7 +151,8 @@ class ChatRequest(Struct, frozen=True):
 
     Where `native` is set, it is what goes to the vendor, and the other fields say
     the same as far as they can. `dropped` names the fields that the client sent and
-    that do not go out; the core tells the client and the operator of them.
+    that do not go out; the core tells the client and the operator of them. `allowed`
+    names what the operator's `allow` has let through.
     """
 
     model: str
@@ -173,6 +174,7 @@ class ChatRequest(Struct, frozen=True):
     n: int = 1
     native: Native | None = None
     dropped: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
 
 
 class ChatDelta(Struct, frozen=True):

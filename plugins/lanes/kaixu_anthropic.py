@@ -43,12 +43,6 @@ from kaixu.plugin import (
 
 HEADERS = {"anthropic-version": "2023-06-01", "content-type": "application/json", "user-agent": "kaixu"}
 SAMPLING: tuple[Feature, ...] = ("temperature", "top_p", "top_k")
-#: Fields that a native request may not have, as what they do costs extra or was not counted; save these values.
-EXTRA = {"service_tier": ("auto", "standard_only"), "speed": ("standard",), "inference_geo": ("global",)}
-PAID = ("mcp_servers", "container", "fallbacks", "compaction", "thread", "billing_policy", "fallback_credit_token")
-EXTRA |= dict.fromkeys(PAID, ())
-#: Tools that the client runs. Any other kind is run by the vendor, at a price of its own.
-CLIENT_TOOL = re.compile(r"custom|(bash|text_editor|computer|computer_toolset|browser_toolset|memory)_\d{8}")
 #: A Claude's version, which is in its name.
 VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 #: What words mean to models that only know budgets, at most half of `max_tokens`; for the others, the other way round.
@@ -81,7 +75,8 @@ class Anthropic(Lane):
 
     def __init__(self, options: AnthropicOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
-        self.hour_cache = options.hour_cache
+        if options.hour_cache:
+            self.allows = frozenset({"cache_control"})
         headers = HEADERS | {"x-api-key": options.api_key.get_secret_value()}
         if options.beta:
             headers["anthropic-beta"] = ",".join(options.beta)
@@ -89,9 +84,7 @@ class Anthropic(Lane):
         self.headers = httpx.Headers(headers)
 
     def check(self, request: ChatRequest) -> None:
-        if request.native is not None:
-            refuse_dearer(request.native.body, hour_cache=self.hour_cache)
-        else:
+        if request.native is None:
             translated(request)  # what cannot be said is found by saying it
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
@@ -115,30 +108,6 @@ class Anthropic(Lane):
             with contextlib.suppress(TimeoutError, UpstreamError, httpx.HTTPError):
                 async with asyncio.timeout(0.25):
                     await anext(stream, None)
-
-
-def refuse_dearer(body: dict[str, Any], *, hour_cache: bool) -> None:
-    """Refuse what could make a native request dearer than its reservation, or has no price here."""
-    for field, harmless in EXTRA.items():
-        if body.get(field) and body[field] not in harmless:
-            raise Unsupported(field, "this gateway has no price for it")
-    tools, blocks = objects(body, "tools"), objects(body, "system") + objects(body, "messages")
-    edits = objects(inside(body, "context_management"), "edits")
-    if not all(str(edit.get("type")).startswith("clear_") for edit in edits):
-        raise Unsupported("context_management", "what a summary takes is missing from the vendor's count")
-    for block in blocks:
-        source = inside(block, "source")
-        blocks += objects(block, "content") + objects(source, "content") + objects(block, "tool_changes")
-        tools.append(inside(inside(block, "tool"), "definition"))
-        kind = "file" if (held := source.get("type")) == "file" else block.get("type")
-        # Neither a file's name nor a PDF's bytes bound its tokens.
-        if kind in ("file", "container_upload") or (kind == "document" and held not in ("text", "content")):
-            raise Unsupported(kind, "this gateway has a price for text and images only")
-    if not all(CLIENT_TOOL.fullmatch(str(tool.get("type") or "custom")) for tool in tools):
-        raise Unsupported("tools", "this gateway has no price for tools that the vendor runs")
-    for entry in () if hour_cache else (body, *tools, *blocks):
-        if inside(entry, "cache_control").get("ttl") not in (None, "5m"):
-            raise Unsupported("cache_control", "this gateway has a price for five minutes only")
 
 
 def objects(value: dict[str, Any], field: str) -> list[dict[str, Any]]:

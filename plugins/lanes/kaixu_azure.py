@@ -9,7 +9,7 @@ import httpx
 from kaixu_openai import OpenAI, OpenAIOptions
 from pydantic import Field, SecretStr
 
-from kaixu.plugin import ChatRequest, Options, RegisterLane, Unsupported, hookimpl
+from kaixu.plugin import Options, RegisterLane, hookimpl
 
 
 class AzureOptions(Options):
@@ -40,11 +40,6 @@ class Azure(OpenAI):
         super().__init__(OpenAIOptions.model_validate({"base_url": f"{self.root}/v1", **same}))
         del self.headers["authorization"]
         self.headers["api-key"] = options.api_key.get_secret_value()
-
-    def check(self, request: ChatRequest) -> None:
-        super().check(request)
-        if request.native is not None and request.native.body.get("data_sources") is not None:
-            raise Unsupported("data_sources", "what Azure would add to the prompt was not reserved")
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         if self.api_version is not None:

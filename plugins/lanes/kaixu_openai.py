@@ -34,7 +34,6 @@ from kaixu.plugin import (
     ToolCallPart,
     ToolName,
     ToolResultPart,
-    Unsupported,
     UpstreamError,
     Usage,
     Wire,
@@ -43,14 +42,6 @@ from kaixu.plugin import (
     server_sent_events,
 )
 
-#: Fields of a native request that could make it dearer than what was reserved, or that have no price here.
-DEARER = (
-    "web_search_options",
-    "audio",
-    "n_predict",  # llama.cpp's own name, which it puts before `max_tokens`
-    "n_cmpl",  # llama.cpp's own name for `n`
-    "best_of",
-)
 #: Fields that the contract and the vendor call the same.
 SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user")
 #: How long a vendor may take to end a stream after it said it is done, in seconds.
@@ -110,6 +101,8 @@ class OpenAI(Lane):
         self.embed_url = httpx.URL(base + "/embeddings")
         self.max_tokens_field = options.max_tokens_field
         self.extra_body = dict(options.extra_body)
+        if options.extra_body:
+            self.request_overhead_tokens += len(ENCODER.encode(options.extra_body))
         self.encoding = options.vector_encoding
         headers = {
             "authorization": f"Bearer {options.api_key.get_secret_value()}",
@@ -123,18 +116,6 @@ class OpenAI(Lane):
             headers["openai-project"] = options.project
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
-
-    def check(self, request: ChatRequest) -> None:
-        if request.native is None:
-            return
-        body = request.native.body
-        for field in DEARER:
-            if body.get(field) is not None:
-                raise Unsupported(field, "this gateway has no price for it")
-        if body.get("service_tier") not in (None, "auto", "default"):
-            raise Unsupported("service_tier", "this gateway has no price for it")
-        if body.get("modalities") not in (None, ["text"]):
-            raise Unsupported("modalities", "this gateway has a price for text only")
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         outgoing = self.outgoing(self.chat_url, self.body(request))

@@ -33,7 +33,6 @@ from kaixu.plugin import (
     ToolCallPart,
     ToolName,
     ToolResultPart,
-    Unsupported,
     UpstreamBusy,
     UpstreamError,
     Usage,
@@ -53,12 +52,6 @@ TOOL = {"tools": [{"name": "t", "input_schema": {"type": "object"}}]}
 URL = {"type": "image", "source": {"type": "url", "url": "https://x.test/a"}}
 JPEG = {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "AA=="}}
 UNSAYABLE = (ToolCallPart("c1", "now", "{"), ToolCallPart("c1", "now", "[]"), ImagePart("data:,AA"), TextPart(" "))
-DEARER: dict[str, Any] = {"mcp_servers": [{}], "container": "c", "service_tier": "priority", "speed": "fast"}
-DEARER |= {"inference_geo": "us", "fallbacks": "default", "thread": {"type": "create"}, "compaction": {"type": "new"}}
-DEARER |= {"cache_control": {"ttl": "1h"}, "context_management": {"edits": [{"type": "compact_20260112"}]}}
-VENDOR_TOOLS = ("web_search_20260318", "web_fetch_20260318", "code_execution_20260521", "mcp_toolset", "brand_new")
-BROUGHT_IN = {"type": "tool_addition", "tool": {"definition": {"type": VENDOR_TOOLS[0]}}}
-CLIENT_TOOLS = ("bash_20250124", "text_editor_20250728", "computer_20251124", "memory_20250818", "custom", None)
 REASONS = {"end_turn": "stop", "": "stop", "max_tokens": "length", "model_context_window_exceeded": "length"}
 
 
@@ -243,42 +236,6 @@ def marked(**cache: str) -> dict[str, Any]:
 
 def turn(*blocks: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": list(blocks)}, *blocks]}]}
-
-
-@pytest.mark.parametrize(
-    ("field", "body"),
-    [
-        *((field, {field: value}) for field, value in DEARER.items()),
-        *(("tools", {"tools": [{"name": "now"}, {"type": kind, "name": "x"}]}) for kind in VENDOR_TOOLS),
-        ("cache_control", {"tools": [marked(ttl="1h") | {"type": "custom"}]}),
-        ("cache_control", turn(marked(ttl="1h"))),
-        ("document", turn({"type": "document", "source": {"type": "url", "url": "https://x.test/a.pdf"}})),
-        ("file", turn({"type": "document", "source": {"content": [{"source": {"type": "file"}}], "type": "text"}})),
-        ("container_upload", turn({"type": "container_upload", "file_id": "file_1"})),
-        ("tools", turn(BROUGHT_IN)),
-        ("tools", turn({"type": "compaction", "tool_changes": [BROUGHT_IN]})),
-    ],
-)
-def test_a_native_request_that_could_cost_more_is_refused_by_name(field: str, body: dict[str, Any]) -> None:
-    with pytest.raises(Unsupported) as caught:
-        lane().check(native(**body))
-    assert caught.value.field == field
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"tools": [{"type": kind, "name": "x"} for kind in CLIENT_TOOLS]},
-        {"mcp_servers": [], "container": None, "fallbacks": None, "tools": None},
-        {"service_tier": "standard_only", "speed": "standard", "inference_geo": "global"},
-        {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
-        {"cache_control": {"type": "ephemeral"}, "system": [marked(ttl="5m")]} | turn(marked()),
-        turn({"type": "document", "source": {"type": "content", "content": [URL]}}, JPEG, {"type": "tool_addition"}),
-        {"system": "Rule.", "messages": "nonsense", "tools": [7], "context_management": []},
-    ],
-)
-def test_a_native_request_that_costs_what_it_should_may_pass(body: dict[str, Any]) -> None:
-    lane().check(native(**body))
 
 
 async def test_a_native_request_goes_out_with_every_field_but_those_that_cost() -> None:

@@ -18,7 +18,6 @@ from kaixu.plugin import (
     Native,
     NativeEvent,
     TextPart,
-    Unsupported,
     Usage,
 )
 from kaixu.plugin.testing import FakeWire, check_lane, event_stream, json_answer
@@ -163,15 +162,6 @@ async def test_models_that_refuse_base64_are_asked_for_numbers() -> None:
 async def test_vectors_come_with_their_usage() -> None:
     embeddings = await lane().embed(EmbedRequest("our-embedder", ("Hello",)), FakeWire(VECTORS))
     assert embeddings == Embeddings(([1.0],), Usage(input_tokens=2))
-
-
-@pytest.mark.parametrize("field", ["data_sources", "web_search_options"])
-def test_what_could_cost_more_than_was_reserved_is_refused_by_name(field: str) -> None:
-    with pytest.raises(Unsupported) as refused:
-        lane().check(asking(native=Native("openai.chat", {field: [{"type": "azure_search"}]})))
-    assert refused.value.field == field
-    lane().check(asking(native=Native("openai.chat", {field: None})))
-    lane().check(asking())
 
 
 # Options

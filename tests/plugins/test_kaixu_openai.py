@@ -37,7 +37,6 @@ from kaixu.plugin import (
     ToolCallPart,
     ToolName,
     ToolResultPart,
-    Unsupported,
     UpstreamBusy,
     UpstreamError,
     UpstreamRejected,
@@ -195,31 +194,6 @@ async def test_a_native_request_is_answered_natively_too() -> None:
     chunks = [delta(content="a") | {"system_fingerprint": "x"}, finish("stop")]
     events = await check_lane(lane(), request, FakeWire(event_stream(*chunks)))
     assert events == [NativeEvent(chunks[0]), ChatDelta("a"), NativeEvent(chunks[1]), Finish("stop")]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"best_of": 9},
-        {"n_predict": 9999},
-        {"n_cmpl": 9},
-        {"web_search_options": {}},
-        {"audio": {"voice": "alloy"}},
-        {"service_tier": "priority"},
-        {"modalities": ["text", "audio"]},
-    ],
-    ids=lambda body: next(iter(body)),
-)
-def test_what_could_cost_more_than_was_reserved_is_refused_by_name(body: dict[str, Any]) -> None:
-    with pytest.raises(Unsupported) as refused:
-        lane().check(asking(native=Native("openai.chat", body)))
-    assert refused.value.field == next(iter(body))
-
-
-def test_harmless_values_of_such_fields_are_not_refused() -> None:
-    harmless = {"service_tier": "auto", "modalities": ["text"], "best_of": None}
-    lane().check(asking(native=Native("openai.chat", harmless)))
-    lane().check(asking())
 
 
 async def test_the_operators_own_fields_go_with_every_call() -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.catalog.catalog import Asked, Deployment
 from kaixu.http.authenticate import caller_of
@@ -15,17 +11,13 @@ from kaixu.http.fields import json_object
 from kaixu.http.incoming import Incoming
 from kaixu.http.openai.names import model_of
 from kaixu.http.reply import Reply, json_reply
-from kaixu.metering.counting import counted_input_tokens, estimated_tokens, images_of, most_input_tokens
+from kaixu.metering.counting import counted_input_tokens, most_input_tokens
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import ModelNotAllowed
 from kaixu.plugin.types import ChatRequest
 
 from .errors import anthropic_error
 from .request import message_request
-
-#: What is not said by `messages` and costs tokens, too.
-BESIDE = ("tools", "output_config", "output_format")
-ENCODER = msgspec.json.Encoder()
 
 
 def count_door(core: Core) -> Door:
@@ -40,7 +32,7 @@ def count_door(core: Core) -> Door:
         await let_in(core, caller, found)
         whole = body | {"max_tokens": deployment.max_output_tokens}
         request = message_request(whole, deployment, most_messages=core.gateway.max_messages)
-        tokens = estimate(request, body, deployment)
+        tokens = estimate(request, deployment)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
     return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error)
@@ -64,11 +56,6 @@ async def let_in(core: Core, caller: Caller, found: Asked) -> None:
         raise ModelNotAllowed(f"model `{model}` of provider `{found.deployment.provider}` is not allowed for this key")
 
 
-def estimate(request: ChatRequest, body: dict[str, Any], deployment: Deployment) -> int:
+def estimate(request: ChatRequest, deployment: Deployment) -> int:
     """About how many tokens the input has; never more than what a call would reserve."""
-    beside = ENCODER.encode({field: body[field] for field in BESIDE if body.get(field)}).decode()
-    images = sum(images_of(message) for message in request.messages)
-    counted = counted_input_tokens(request, deployment) + images * (deployment.image_tokens or 0)
-    if beside != "{}":
-        counted += estimated_tokens(beside)
-    return min(counted, most_input_tokens(request, deployment))
+    return min(counted_input_tokens(request, deployment), most_input_tokens(request, deployment))

@@ -1,0 +1,50 @@
+"""A request in its vendor's own protocol, before it is priced: without unknown fields, and refused where it is dearer.
+
+What remains is what goes out, and what the hold counts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.errors import Unsupported
+from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, filtered, shape_of
+from kaixu.plugin.types import ChatRequest
+
+#: From the most cautious to the least: of a model's deployments the most cautious lane decides.
+POLICIES = ("refuse", "drop", "pass")
+
+
+def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatRequest:
+    """`request` as it may go out to every deployment of the model.
+
+    Raises `Unsupported`, naming the field, for what could cost more than the hold and is not in the model's `allow`,
+    and for unknown fields where a lane says `unknown_fields: refuse`.
+    """
+    native = request.native
+    if native is None or native.protocol not in PROTOCOLS:
+        return request
+    choices = deployment.ready
+    lanes = [one.lane for one in choices if one.lane is not None]
+    allowed = []
+    allow = deployment.allow.union(*(lane.allows for lane in lanes[:1])) if len(lanes) == 1 else deployment.allow
+    for name, why, may_be_allowed in dearer_fields(native):
+        if not may_be_allowed or name not in allow:
+            raise Unsupported(name, why)
+        allowed.append(name)
+    policy = min((one.unknown_fields for one in choices), key=POLICIES.index, default="drop")
+    dropped: list[str] = []
+    if policy != "pass":
+        known = frozenset.intersection(*(one.known_fields for one in choices)) if choices else frozenset()
+        known |= frozenset.intersection(*(lane.known_fields for lane in lanes)) if lanes else frozenset()
+        body, dropped = filtered(native.body, shape_of(native.protocol), known)
+        if dropped and policy == "refuse":
+            raise Unsupported(dropped[0], "this lane does not know it")
+        native = msgspec.structs.replace(native, body=body)
+    return msgspec.structs.replace(
+        request,
+        native=native,
+        dropped=(*request.dropped, *dropped),
+        allowed=tuple(dict.fromkeys(allowed)),
+    )
