@@ -99,7 +99,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     image_tokens: int | None
     dimensions: int | None
     fixed_dimensions: bool
-    on_disconnect: Literal["cancel", "drain"]
+    on_disconnect: Literal["cancel", "drain"] | None
     timeouts: TimeoutSection
     retries: int
     owner: LaneState | None = None  # None: the lane that serves it
@@ -114,6 +114,8 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     unknown_fields: Literal["drop", "refuse", "pass"] = "drop"
     known_fields: frozenset[str] = frozenset()
     allow: frozenset[str] = frozenset()
+    reasoning: bool | None = None
+    tokens_per_s: int = 200
     others: tuple[Deployment, ...] = ()
 
     @property

@@ -167,6 +167,8 @@ class Serving:
             unknown_fields=state.section.unknown_fields,
             known_fields=frozenset(state.section.known_fields),
             allow=frozenset(model.allow),
+            reasoning=model.reasoning,
+            tokens_per_s=model.tokens_per_s,
         )
 
 

@@ -195,6 +195,18 @@ class ModelSection(Section):
         description="what clients may ask for though no rate covers it, by the names in docs/clients/fields.md: "
         "`service_tier`, `web_search`, …; the operator bears what it costs beyond the price",
     )
+    reasoning: bool | None = Field(
+        default=None,
+        description="whether it thinks before it answers, unseen; default: told from its `upstream` name and from "
+        "what the request asks for",
+    )
+    tokens_per_s: Whole = Field(
+        default=200,
+        ge=1,
+        le=100_000,
+        description="output tokens that it makes in a second at most: what a client that leaves pays for thoughts "
+        "that the vendor did not tell",
+    )
     aliases: list[str] = Field(default=[], max_length=50, description="other names that clients may send")
     deployments: list[DeploymentSection] = Field(
         default=[],
@@ -251,8 +263,10 @@ class LaneSection(PluginSection):
         max_length=200,
         description="further fields that this vendor knows and that cost nothing extra; they are sent on",
     )
-    on_disconnect: Literal["cancel", "drain"] = Field(
-        default="cancel", description="when a client leaves: end the vendor's answer, or read it to its end"
+    on_disconnect: Literal["cancel", "drain"] | None = Field(
+        default=None,
+        description="when a client leaves: end the vendor's answer and bill its bound, or read it to its end and bill "
+        "exactly; default: `drain` for models that reason, `cancel` for others",
     )
     timeouts: TimeoutSection = Field(default=TimeoutSection(), description="how long the vendor may take")
     retries: Whole = Field(default=2, ge=0, le=10, description="further tries before the first byte")

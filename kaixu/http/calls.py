@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import usd
 from kaixu.metering.admission import Admission
 from kaixu.metering.gate import Caller
+from kaixu.metering.left_early import reasons
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError, Unsupported
 from kaixu.plugin.types import ChatEvent, ChatRequest
@@ -33,6 +35,9 @@ WINDOW_S = 60
 MOST_NAMES = 20
 MOST_NAME = 100
 NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+
+#: How long a vendor that has ended its answer may take to tell the usage to a client that is gone.
+USAGE_DUE_S = 2.0
 
 #: How long a door whose clients expect an error's own status waits for the vendor before it begins to answer.
 PATIENCE_S = 10.0
@@ -93,7 +98,12 @@ async def answered(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]
 
 def drains(call: Admission) -> bool:
     """Whether the vendor's answer is read to its end though the client has gone."""
-    return call.deployment is not None and call.deployment.on_disconnect == "drain"
+    deployment = call.deployment
+    if deployment is None:
+        return False
+    if deployment.on_disconnect is not None:
+        return deployment.on_disconnect == "drain"
+    return any(reasons(one, call.request) for one in call.choices or (deployment,))
 
 
 async def collected(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
@@ -121,7 +131,13 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
     async def never_begun() -> None:
         await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
-    body = EventStream(speak, never_begun, drain=drains(call), ping=speaker.ping)
+    def read_on_s() -> float:
+        if drains(call):
+            return inf
+        # The answer is complete: its usage is due at once, and the exact bill is better than a bound.
+        return USAGE_DUE_S if ticket.has_ended else 0.0
+
+    body = EventStream(speak, never_begun, read_on_s=read_on_s, ping=speaker.ping)
     if patience_s:
         try:
             await body.first(patience_s)

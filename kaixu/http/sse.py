@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from math import inf
 from typing import Any
 
 import msgspec
@@ -37,7 +38,8 @@ class EventStream:
 
     `make(put)` makes the frames. It starts when the server begins to read the
     body; a client that goes away cancels it, and `aclose` returns when it has
-    ended: what it must settle is settled then. Where the maker never came to
+    ended: what it must settle is settled then. `read_on_s` says for how many
+    seconds it goes on all the same (`math.inf`: to its end). Where the maker never came to
     run (a server may drop a body without beginning or closing it), `abandon`
     runs in its place.
     """
@@ -47,14 +49,14 @@ class EventStream:
         make: Callable[[EventStream], Coroutine[Any, Any, None]],
         abandon: Callable[[], Coroutine[Any, Any, None]],
         *,
-        drain: bool = False,
+        read_on_s: Callable[[], float] = lambda: 0.0,
         ping: Callable[[], bytes] = comment,
     ) -> None:
         self._make = make
         self._abandon = abandon
         self._loop = asyncio.get_running_loop()
         self.begun = False  # set by the maker's first statement: a task cancelled before it never runs at all
-        self._drain = drain
+        self._read_on_s = read_on_s
         self._frames: list[bytes] = []
         self._size = 0
         self._task: asyncio.Task[None] | None = None
@@ -124,13 +126,15 @@ class EventStream:
             self._readable.set()
 
     async def aclose(self) -> None:
-        """End: the maker is cancelled (or, draining, left to finish without a reader), and awaited."""
+        """End: the maker is cancelled and awaited, or left to go on for a while without a reader."""
         self._gone = True
         self._writable.set()
         task = self._task
         cancelled = False
         if task is not None and not task.done():
-            if self.begun and self._drain:
+            if self.begun and (read_on_s := self._read_on_s()) > 0:
+                if read_on_s != inf:
+                    self._loop.call_later(read_on_s, task.cancel)
                 return
             task.cancel()
             cancelled = await waited(task)

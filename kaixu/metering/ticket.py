@@ -17,7 +17,8 @@ from kaixu.store.admission import Ask, Hold, Settlement, Verdict
 from kaixu.store.query import Connection
 
 from .charges import Meter
-from .counting import counted_input_tokens, estimated_embed_tokens
+from .counting import counted_input_tokens, estimated_embed_tokens, most_input_tokens
+from .left_early import reasons, tokens_in, used_when_left
 from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .routing import Try
@@ -71,6 +72,7 @@ class Ticket:
         "cache_control",
         "choices",
         "counted_tokens",
+        "delivered_bytes",
         "delivered_length",
         "delivered_other",
         "delivered_pieces",
@@ -82,6 +84,7 @@ class Ticket:
         "from_cache",
         "lowered",
         "meter",
+        "native_finish",
         "price",
         "price_id",
         "request",
@@ -129,6 +132,7 @@ class Ticket:
         self.lowered = lowered
         self.alongside: Alongside | None = None  # what the call made, written in one transaction with its bill
         self.usage: Usage | None = None
+        self.delivered_bytes = 0
         self.delivered_length = 0  # characters, and how many of them are not ASCII
         self.delivered_other = 0
         self.delivered_pieces = 0
@@ -136,6 +140,7 @@ class Ticket:
         self.budget_tokens = 0 if request is None else request.max_tokens * request.n
         self.finish_reason: str | None = None
         self.stop_sequence: str | None = None
+        self.native_finish = False  # the vendor's own event said why it stopped; lanes tell it when all has come
         self.end_reason: str | None = None
         self.unanswered_tokens = 0  # of embedding inputs that the vendor has and has not answered
         self.units: dict[str, Any] | None = None
@@ -179,12 +184,14 @@ class Ticket:
             self.finish_reason, self.stop_sequence = event.reason, event.stop_sequence
             return
         else:  # as the vendor said it; the same follows in the contract's words
+            self.native_finish = self.native_finish or says_why_it_stopped(event.data)
             return
         if not text.isascii():
-            text.encode()
+            self.delivered_bytes += len(text.encode()) - len(text)
             self.delivered_other += sum(character > "\x7f" for character in text)
         if self.first_event_s is None:
             self.first_event_s = monotonic() - self.started
+        self.delivered_bytes += len(text)
         self.delivered_length += len(text)
         self.delivered_pieces += 1
 
@@ -243,6 +250,9 @@ class Ticket:
             usage, source, cost = Usage(), "estimated", 0
         elif self.meter is not None:
             usage, source, cost = Usage(), "provider", min(self.meter.cost_nusd, self.granted_nusd)
+        elif end_reason == "client_gone" and self.request is not None and not self._told_all():
+            usage, source = self._most_used(self.request), "estimated"
+            cost = min(cost_nusd(usage, self.price), self.granted_nusd)
         elif usage is not None and not usage.estimated and not self._ended_early(end_reason):
             source, cost = "provider", cost_nusd(usage, self.price)
             if end_reason == "budget_cut":  # we ended it, so what came after the budget is ours to bear
@@ -308,12 +318,39 @@ class Ticket:
         if self.first_event_s is not None:
             course["first_ms"] = int(self.first_event_s * 1000)
             course["deltas"] = self.delivered_pieces
+        if self.request is not None and self.request.allowed:
+            course["allowed"] = list(self.request.allowed)
         if len(self.tried) > 1 or any(one.error for one in self.tried):
             course["tried"] = [
                 {"deployment": one.deployment, "at_ms": one.at_ms, "took_ms": one.took_ms, "error": one.error}
                 for one in self.tried[:MOST_TRIES_TOLD]
             ]
         return course
+
+    def _told_all(self) -> bool:
+        """Whether the vendor has told the usage of an answer that it had ended."""
+        usage = self.usage
+        if usage is None or usage.estimated or not self.has_ended:
+            return False
+        return usage.output_tokens > 0 or self.delivered_bytes == 0
+
+    def _most_used(self, request: ChatRequest) -> Usage:
+        """The bound of what was used, for a client that left before the vendor told."""
+        one = self.served or (self.choices[0] if self.choices else self.deployment)
+        assert one is not None
+        hidden = tokens_in(monotonic() - self.wire.lent_at, one) if reasons(one, request) else 0
+        return used_when_left(
+            self.usage,
+            most_input_tokens=max(most_input_tokens(request, choice) for choice in self.choices or (one,)),
+            delivered_bytes=self.delivered_bytes,
+            hidden_tokens=hidden,
+            most_output_tokens=self.budget_tokens,
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the vendor has said why it stopped, in the contract's words or in its own."""
+        return self.finish_reason is not None or self.native_finish
 
     def _ended_early(self, end_reason: str) -> bool:
         """Whether usage that came early misses what was made after it."""
@@ -360,3 +397,12 @@ class Ticket:
             ask.install_id,
             ask.request_id,
         )
+
+
+def says_why_it_stopped(data: dict[str, Any]) -> bool:
+    """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
+    choices = data.get("choices")
+    if isinstance(choices, list):
+        return any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    delta = data.get("delta")
+    return isinstance(delta, dict) and bool(delta.get("stop_reason"))

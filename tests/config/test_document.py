@@ -45,7 +45,7 @@ def test_sections_have_the_defaults_that_the_documentation_states(tmp_path: Path
     lane = load(path, {}).lanes["a"]
     assert (lane.required, lane.on_disconnect, lane.retries, lane.aliases, lane.off) == (
         False,
-        "cancel",
+        None,
         2,
         [],
         None,

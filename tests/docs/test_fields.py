@@ -13,7 +13,9 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from kaixu.http.anthropic.request import message_request
+from kaixu.metering.native_fields import with_known_fields
 from kaixu.plugin.errors import Unsupported
+from kaixu.plugin.protocols import PROTOCOLS, shape_of
 from kaixu.plugin.types import ChatRequest
 from tests.http.anthropic.conftest import Native, Thinking, deployment
 
@@ -102,8 +104,7 @@ def translated(**fields: Any) -> ChatRequest:
 def passed_on(**fields: Any) -> ChatRequest:
     """A request to a lane that speaks Anthropic's protocol, after it was looked at."""
     request = message_request(PLAIN | fields, deployment(Native), most_messages=100)
-    LANE.check(request)
-    return request
+    return with_known_fields(request, deployment(Native))
 
 
 def test_every_row_of_anthropics_table_is_tried() -> None:
@@ -140,7 +141,7 @@ def test_a_lane_that_speaks_the_protocol_gets_a_field_unless_it_is_refused_every
     else:
         native = passed_on(**asked).native
         assert native is not None
-        assert native.body == PLAIN | asked
+        assert native.body == PLAIN | ({} if field == "brand_new" else asked)
 
 
 def test_what_the_table_says_of_single_values_is_so() -> None:
@@ -211,3 +212,9 @@ def test_any_other_block_is_refused_and_goes_to_a_lane_that_speaks_it() -> None:
     with pytest.raises(Unsupported):
         translated(**turns)
     assert passed_on(**turns).native is not None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_known_field_of_a_protocol_is_named(protocol: str) -> None:
+    section = PAGE.split("## Known, unknown and dearer fields")[1]
+    assert [name for name in shape_of(protocol) if f"`{name}`" not in section] == []

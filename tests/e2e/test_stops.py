@@ -144,8 +144,8 @@ async def test_granian_notices_a_client_that_leaves(
     client = Client(http, gateway.url, key)
     await client.stream("stream-200-20", leave_after=20)
     event = await settled(pool)
-    assert (event["end_reason"], event["usage_source"]) == ("client_gone", "counted")
-    assert 20 <= event["output_tokens"] <= 40
+    assert (event["end_reason"], event["usage_source"]) == ("client_gone", "estimated")
+    assert event["output_tokens"] >= 20
     assert (vendor.cancelled, vendor.finished) == (1, 0)
     call = asyncio.ensure_future(client.chat("stream-200-20"))
     await delivered(vendor, vendor.delivered + 10)

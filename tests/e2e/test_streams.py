@@ -130,7 +130,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_gone_and_its_call_set
     heard = asyncio.ensure_future(listen(http, url, key, "native", model, stall))
     await gone.wait()
     [(end, source)] = await pool.fetch("select end_reason, usage_source from kaixu.usage_event")
-    assert (end, source) == ("client_gone", "counted")
+    assert (end, source) == ("client_gone", "estimated")
     async with http.get(f"{url}/api/health") as response:
         assert (await response.json())["in_flight"] == 0
     heard.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from math import inf
 
 import pytest
 
@@ -34,7 +35,7 @@ def stream(settled: Settled, count: int, size: int = 10, *, drain: bool = False)
         finally:
             settled.ended += 1
 
-    return EventStream(make, settled.abandon, drain=drain)
+    return EventStream(make, settled.abandon, read_on_s=lambda: inf if drain else 0.0)
 
 
 async def test_frames_come_in_order_and_with_lf_only() -> None:

@@ -179,7 +179,7 @@ def with_text(body: dict[str, Any], path: tuple[str | int, ...], how: str, text:
     if how == "set":
         holder[last] = text
         return body
-    target = holder[last] if path else body
+    target: Any = holder[last] if path else body
     if how == "field":
         target["zz_unknown"] = text
     else:

@@ -70,7 +70,7 @@ FIELDS: Shape = {
     "messages": {"role": ANY, "content": BLOCK},
     "system": BLOCK,
     "max_tokens": ANY,
-    "metadata": {"user_id": ANY},
+    "metadata": ANY,
     "stop_sequences": ANY,
     "stream": ANY,
     "temperature": ANY,

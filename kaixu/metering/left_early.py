@@ -1,0 +1,74 @@
+"""What a call has used whose client left before the vendor told it: never less than it can truly have been.
+
+Else leaving just before the usage comes would be a discount. The input counts as the hold counts it, the text that was
+delivered by its bytes (no tokenizer makes more tokens than bytes), and what a reasoning model has thought unseen by the
+time that passed. Everything is bounded by the hold.
+"""
+
+from __future__ import annotations
+
+import re
+from math import ceil
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.types import ChatRequest, Usage
+
+#: Names of models that reason before they answer, unasked and unseen, at the vendors and in open weights. An operator
+#: who knows better says `reasoning` in kaixu.yaml.
+REASONS_BY_NAME = re.compile(
+    r"(?:^|[/:_-])(?:"
+    r"o[1-9](?:[.-]|$)|gpt-[5-9]|gpt-[1-9]\d|gpt-oss|codex"
+    r"|gemini-(?:2\.5|[3-9])|gemini-(?:flash|pro)-latest"
+    r"|claude-(?:[a-z]+-)?[5-9](?!\d)|claude-mythos"
+    r"|deepseek-(?:r\d|reason|v[4-9])|r1(?:[.-]|$)"
+    r"|grok-(?:[4-9]|3-mini)|qwq|qwen3|magistral|kimi-k[2-9]|glm-(?:4\.[5-9]|[5-9])|minimax-m\d|nemotron"
+    r")|reason|think",
+    re.IGNORECASE,
+)
+
+
+def reasons(deployment: Deployment, request: ChatRequest | None) -> bool:
+    """Whether the model may think unseen: by kaixu.yaml, by its name, or because the request asks for it."""
+    if deployment.reasoning is not None:
+        return deployment.reasoning
+    return bool(REASONS_BY_NAME.search(deployment.upstream)) or (request is not None and asks_to_reason(request))
+
+
+def asks_to_reason(request: ChatRequest) -> bool:
+    """Whether the request asks for reasoning, in the contract's words or in its vendor's own."""
+    wanted = request.reasoning
+    if wanted is not None and (wanted.effort not in (None, "none") or wanted.budget_tokens):
+        return True
+    body = {} if request.native is None else request.native.body
+    thinking, reasoning = body.get("thinking"), body.get("reasoning")
+    return (isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled")) or (
+        isinstance(reasoning, dict) and bool(reasoning) and reasoning.get("enabled") is not False
+    )
+
+
+def used_when_left(
+    seen: Usage | None, *, most_input_tokens: int, delivered_bytes: int, hidden_tokens: int, most_output_tokens: int
+) -> Usage:
+    """The bound of what was used.
+
+    `seen` is what the vendor has told so far: its figures are kept where they are complete (the input) and are the
+    least where they are not (the output). `delivered_bytes` is all text that was delivered; `hidden_tokens` is what
+    may have been thought and written in the time that passed, or 0.
+    """
+    seen = seen or Usage()
+    output = max(seen.output_tokens, min(max(delivered_bytes, hidden_tokens), most_output_tokens))
+    if seen.input_tokens:
+        return Usage(
+            seen.input_tokens,
+            output,
+            seen.cached_input_tokens,
+            seen.cache_write_tokens,
+            seen.reasoning_tokens,
+            estimated=True,
+        )
+    return Usage(most_input_tokens, output, estimated=True)
+
+
+def tokens_in(seconds: float, deployment: Deployment) -> int:
+    """How many tokens the model can have made in so many seconds."""
+    return ceil(seconds * deployment.tokens_per_s)
