@@ -149,7 +149,7 @@ class Serving:
             cost=price_of(section.cost or model.cost),
             max_output_tokens=model.max_output_tokens,
             default_output_tokens=min(model.default_output_tokens, model.max_output_tokens),
-            image_tokens=model.image_tokens,
+            image_tokens=model.most_image_tokens,
             dimensions=model.dimensions,
             fixed_dimensions=model.fixed_dimensions,
             on_disconnect=owner.section.on_disconnect,

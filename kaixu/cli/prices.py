@@ -152,4 +152,5 @@ def entry(name: str, price: ListedPrice, as_json: bool) -> dict[str, Any]:
     stated = price.model_dump(exclude_unset=True, exclude_none=True)
     unit = "_usd" if as_json else ""
     shown = {f"{kind}{unit}": usd(getattr(rates, kind)) if kind in stated else None for kind in CHARGED["chat"]}
+    shown["image_tokens"] = None if price.image_tokens is None else str(price.image_tokens)
     return {"model": name, **shown, "note": price.note} | ({"aliases": price.aliases} if as_json else {})

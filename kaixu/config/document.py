@@ -82,6 +82,7 @@ class Listed:
     as_of: date
     terms: str  # "list + 31 %"
     note: str | None  # what the list says about them
+    image_tokens: int | None = None  # the most that one image costs there
 
 
 class PriceSection(Section):
@@ -187,7 +188,8 @@ class ModelSection(Section):
         default=None,
         ge=1,
         le=1_000_000,
-        description="the most tokens that one image can cost; without it images are refused",
+        description="the most tokens that one image can cost; default: what the price list says that `price` or "
+        "`cost` names; where neither says it, images are refused",
     )
     allow: list[FieldName] = Field(
         default=[],
@@ -224,6 +226,14 @@ class ModelSection(Section):
     cached_price: PriceSection | None = Field(
         default=None, description="what customers pay for an answer out of the cache; default: nothing"
     )
+
+    @property
+    def most_image_tokens(self) -> int | None:
+        """The most tokens that one image can cost, by kaixu.yaml or the price list; None: images are refused."""
+        if self.image_tokens is not None:
+            return self.image_tokens
+        listed = [one.listed for one in (self.price, self.cost) if one is not None and one.listed is not None]
+        return next((one.image_tokens for one in listed if one.image_tokens is not None), None)
 
 
 class TimeoutSection(Section):

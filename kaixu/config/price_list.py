@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from kaixu.assets import asset
 
-from .document import Listed, PriceSection, Section
+from .document import Listed, PriceSection, Section, Whole
 from .mistakes import ConfigError, did_you_mean
 from .price import marked_up, rate_nusd
 from .read import Path_, Reading, read_file
@@ -31,6 +31,9 @@ class ListedPrice(PriceSection):
     """What a vendor charges for one model."""
 
     aliases: list[str] = Field(default=[], max_length=50, description="other names of the vendor's for it")
+    image_tokens: Whole | None = Field(
+        default=None, ge=1, le=1_000_000, description="the most tokens that the vendor makes of one image"
+    )
     note: str | None = Field(default=None, max_length=400, description="what an operator should know of these rates")
 
 
@@ -39,6 +42,9 @@ class PriceList(Section):
 
     vendor: str = Field(min_length=1, max_length=80, description="whose prices they are")
     as_of: date = Field(description="a day on which they were true")
+    images: str | None = Field(
+        default=None, max_length=400, description="where `image_tokens` come from, and the day on which they were true"
+    )
     models: dict[str, ListedPrice] = Field(min_length=1, description="the rates, by the vendor's name for the model")
 
     @field_validator("as_of", mode="before")
@@ -140,7 +146,7 @@ class PriceLists:
             self.reading.mistake(at, problem)
             return None
         terms = "list" if percent.is_zero() else f"list {'-' if percent < 0 else '+'} {abs(percent)} %"
-        return rates_of(price, percent), Listed(name, prices.as_of, terms, price.note)
+        return rates_of(price, percent), Listed(name, prices.as_of, terms, price.note, price.image_tokens)
 
     def named(self, name: str, at: Path_) -> PriceList | None:
         """The list `name`: one that comes along, or a file; None, with mistakes, where it cannot be had."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -327,3 +328,27 @@ def test_editor_knows_what_may_stand_for_a_price(price: str | int, accepted: boo
             "lanes": {"a": {"plugin": "p", "price_list": "openai", "models": {"m": {"type": "chat", field: price}}}}
         }
         assert jsonschema_rs.is_valid(json_schema({}), document) == accepted
+
+
+@pytest.mark.parametrize("name", sorted(packaged()))
+def test_figures_of_images_say_where_they_come_from(name: str) -> None:
+    prices = read_price_list(packaged()[name])
+    if any(one.image_tokens for one in prices.models.values()):
+        assert prices.images is not None
+        assert re.search(r"20\d\d-\d\d-\d\d", prices.images)
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        ("{type: chat, upstream: gpt-4o-mini, price: list}", 48169),
+        ("{type: chat, upstream: gpt-4o-mini, price: list, image_tokens: 9}", 9),
+        ("{type: chat, upstream: gpt-4o-mini, price: {input: 1, output: 2}, cost: list}", 48169),
+        ("{type: chat, upstream: gpt-4o-mini, price: {input: 1, output: 2}}", None),
+        ("{type: chat, upstream: o3-mini, price: list}", None),
+    ],
+)
+def test_a_model_takes_images_by_what_its_list_says_of_them(tmp_path: Path, model: str, most: int | None) -> None:
+    path = tmp_path / "kaixu.yaml"
+    path.write_text(f"lanes: {{a: {{plugin: openai, api_key: k, models: {{m: {model}}}}}}}")
+    assert load(path, {}).lanes["a"].models["m"].most_image_tokens == most
