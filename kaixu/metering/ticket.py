@@ -232,7 +232,7 @@ class Ticket:
             if end_reason == "budget_cut":  # we ended it, so what came after the budget is ours to bear
                 cost = min(cost, self.granted_nusd)
         else:
-            usage, source = self._counted(), "counted"
+            usage, source = self._counted(end_reason), "counted"
             cost = min(cost_nusd(usage, self.price), self.granted_nusd)
         verdict, ask = self.verdict, self.ask
         assert verdict.customer_id is not None
@@ -312,14 +312,15 @@ class Ticket:
             return True
         return self.unanswered_tokens > 0 or self.delivered_tokens > self.counted_tokens
 
-    def _counted(self) -> Usage:
+    def _counted(self, end_reason: str) -> Usage:
         """The usage as far as we can count it ourselves: the vendor's, and what was delivered since."""
         request, deployment, seen = self.request, self.deployment, self.usage
         if request is None or deployment is None:
             seen = seen or Usage()
             tokens = seen.input_tokens + self.unanswered_tokens
             return msgspec.structs.replace(seen, input_tokens=tokens, estimated=True)
-        since = self.delivered_tokens - self.counted_tokens
+        # The figures of an answer that is complete are of all of it, whenever they came.
+        since = 0 if end_reason == "complete" else self.delivered_tokens - self.counted_tokens
         inputs = partial(counted_input_tokens, request, deployment)
         return completed(seen or Usage(), inputs, self.delivered, since, self.budget_tokens)
 
