@@ -5,7 +5,7 @@ price. Both are declared through pluggy hooks at start and called by the core on
 """
 
 from kaixu.plugin.answer import AnswerReader, Document, object_in
-from kaixu.plugin.coerced import index_of, json_text_of, number_of, object_of, objects_of, text_of, word_of
+from kaixu.plugin.coerced import object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
@@ -135,10 +135,7 @@ __all__ = [
     "embedding_usage_of",
     "floats_of",
     "hookimpl",
-    "index_of",
     "json_lines",
-    "json_text_of",
-    "number_of",
     "numbers_in",
     "object_in",
     "object_of",
