@@ -31,7 +31,7 @@ from .charges import Meter
 from .identity import new_ticket
 from .lanes import able, lanes_of, limited, understood
 from .native_fields import with_known_fields
-from .opening import Opened, opened, retargeted
+from .opening import NO_ANSWER, Opened, opened, retargeted
 from .operations import OperationCall, Progress, bounded, lending, limits_for, metered
 from .preamble import with_preamble
 from .routing import routed
@@ -371,10 +371,19 @@ class Gate:
                 ticket.saw(event)
                 yield event
             while not ticket.over_budget:
-                # Around the lane's own work only: how long the reader takes with an event is the reader's.
-                async with asyncio.timeout_at(deadline):
-                    further = await anext(events, None)
+                try:
+                    # Around the lane's own work only: how long the reader takes with an event is the reader's.
+                    async with asyncio.timeout_at(deadline):
+                        further = await anext(events, None)
+                except Exception as error:
+                    if ticket.finish_reason is None:
+                        raise
+                    # Its end was seen, so it is complete, whatever comes after.
+                    ticket.wire.note(f"{type(error).__name__} after the end of an answer")
+                    return
                 if further is None:
+                    if ticket.finish_reason is None and ticket.first_event_s is None:
+                        raise UpstreamError(NO_ANSWER)
                     return
                 ticket.saw(further)
                 yield further

@@ -8,10 +8,13 @@ from typing import NamedTuple, cast
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta
 
 #: What a client would miss if it were taken back.
 SAID = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
+
+NO_ANSWER = "the vendor answered with nothing"
 
 #: So many events before the first word are more than any honest vendor sends.
 MOST_HELD = 64
@@ -25,7 +28,11 @@ class Opened(NamedTuple):
 
 
 async def opened(events: AsyncIterator[ChatEvent]) -> Opened:
-    """Wait for an answer's first word. What fails before it is closed, and leaves nothing behind."""
+    """Wait for an answer's first word. What fails before it is closed, and leaves nothing behind.
+
+    Raises `UpstreamError` for an answer that ends without one: no choice, no text, no call of a tool and no reason
+    why it ended is no answer, whatever its status was.
+    """
     stream = cast(AsyncGenerator[ChatEvent, None], events)
     held: list[ChatEvent] = []
     try:
@@ -33,6 +40,8 @@ async def opened(events: AsyncIterator[ChatEvent]) -> Opened:
             held.append(event)
             if isinstance(event, SAID) or len(held) >= MOST_HELD:
                 break
+        else:
+            raise UpstreamError(NO_ANSWER)
     except BaseException:
         await closed(stream)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -21,14 +22,11 @@ from .counting import counted_input_tokens, estimated_embed_tokens, most_input_t
 from .left_early import reasons, tokens_in, used_when_left
 from .month import Figures, figures_of
 from .pricing import cost_nusd
+from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, believable, completed, figures_in, is_untold
 from .routing import Try
 from .wire import TicketWire
 
 Alongside = Callable[[Connection], Awaitable[None]]
-
-#: The longest tokens of any vendor (runs of blanks or dashes) have this many characters: a stream that has delivered
-#: more than its tokens could hold is surely over, so no honest answer is ever cut.
-MOST_CHARACTERS_A_TOKEN = 128
 
 #: What tokens carry at most on average where they are not such runs; told of a stream that also has more pieces than
 #: it may have tokens.
@@ -36,29 +34,6 @@ USUAL_CHARACTERS_A_TOKEN = 12
 
 #: Large embedding calls make many tries, one a batch; so many of them are told.
 MOST_TRIES_TOLD = 20
-
-#: More tokens than any call can have; keeps sums of them far from the edge of 64 bits.
-MOST_TOKENS = 10**9
-
-
-def figures_in(usage: Usage) -> tuple[int, int, int, int, int]:
-    """All that a usage counts."""
-    return (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-    )
-
-
-def believable(usage: Usage) -> Usage:
-    """A vendor's figures, none below zero nor beyond all reason: they are multiplied with money."""
-    figures = figures_in(usage)
-    if min(figures) >= 0 and max(figures) <= MOST_TOKENS:
-        return usage
-    inputs, outputs, cached, written, reasoned = (min(max(figure, 0), MOST_TOKENS) for figure in figures)
-    return Usage(inputs, outputs, cached, written, reasoned, usage.estimated)
 
 
 class Ticket:
@@ -90,6 +65,7 @@ class Ticket:
         "request",
         "served",
         "settlement",
+        "shown_length",
         "started",
         "stop_sequence",
         "tried",
@@ -136,6 +112,7 @@ class Ticket:
         self.delivered_length = 0  # characters, and how many of them are not ASCII
         self.delivered_other = 0
         self.delivered_pieces = 0
+        self.shown_length = 0  # characters that are not reasoning
         self.counted_tokens = 0  # how much of what was delivered the last usage has counted
         self.budget_tokens = 0 if request is None else request.max_tokens * request.n
         self.finish_reason: str | None = None
@@ -178,7 +155,7 @@ class Ticket:
         elif isinstance(event, Usage):
             if self.usage is None or any(figures_in(event)):  # a later one without a figure says nothing
                 self.usage = believable(event)
-                self.counted_tokens = self.delivered_tokens
+                self.counted_tokens = self.delivered_tokens if self.usage.output_tokens else 0
             return
         elif isinstance(event, Finish):
             self.finish_reason, self.stop_sequence = event.reason, event.stop_sequence
@@ -193,6 +170,8 @@ class Ticket:
             self.first_event_s = monotonic() - self.started
         self.delivered_bytes += len(text)
         self.delivered_length += len(text)
+        if not isinstance(event, ReasoningDelta):
+            self.shown_length += len(text)
         self.delivered_pieces += 1
 
     def embedding(self, inputs: Sequence[str | tuple[int, ...]]) -> Callable[[Usage], None]:
@@ -206,8 +185,8 @@ class Ticket:
         def done(used: Usage) -> None:
             self.unanswered_tokens -= tokens
             used, before = believable(used), self.usage or Usage()
-            if not used.input_tokens:  # the vendor did not say
-                used = Usage(tokens, estimated=True)
+            if not used.input_tokens:  # the vendor did not say, or only what all of it comes to
+                used = Usage(used.total_tokens or tokens, estimated=not used.total_tokens)
             self.usage = Usage(
                 before.input_tokens + used.input_tokens,
                 before.output_tokens + used.output_tokens,
@@ -223,6 +202,11 @@ class Ticket:
     def delivered_tokens(self) -> int:
         """About how many tokens were delivered, counted as `estimated_tokens` counts."""
         return self.delivered_other - (self.delivered_other - self.delivered_length) // 4
+
+    @property
+    def delivered(self) -> Delivered:
+        """What was delivered."""
+        return Delivered(self.delivered_tokens, self.delivered_length, self.shown_length)
 
     @property
     def over_budget(self) -> bool:
@@ -241,8 +225,8 @@ class Ticket:
     def bill(self, end_reason: str) -> Settlement:
         """How this call is settled when it ends as `end_reason`.
 
-        The vendor's usage is the truth, even above the hold. Where it did not come
-        the text is counted, and the count is never charged above the hold.
+        The vendor's usage is the truth, even above the hold. Where it did not come, or lacks a figure (see
+        `is_untold`), the text is counted, and the count is never charged above the hold.
         """
         usage = self.usage
         cost: int
@@ -258,7 +242,7 @@ class Ticket:
             if end_reason == "budget_cut":  # we ended it, so what came after the budget is ours to bear
                 cost = min(cost, self.granted_nusd)
         else:
-            usage, source = self._counted(), "counted"
+            usage, source = self._counted(end_reason), "counted"
             cost = min(cost_nusd(usage, self.price), self.granted_nusd)
         verdict, ask = self.verdict, self.ask
         assert verdict.customer_id is not None
@@ -332,7 +316,7 @@ class Ticket:
         usage = self.usage
         if usage is None or usage.estimated or not self.has_ended:
             return False
-        return usage.output_tokens > 0 or self.delivered_bytes == 0
+        return self.delivered_bytes == 0 or not is_untold(usage, self.delivered)
 
     def _most_used(self, request: ChatRequest) -> Usage:
         """The bound of what was used, for a client that left before the vendor told."""
@@ -358,23 +342,24 @@ class Ticket:
         assert usage is not None
         if end_reason == "complete":
             # The vendor's last word, unless it forgot what we have seen.
-            return usage.output_tokens == 0 and self.delivered_tokens > 0
+            return self.request is not None and is_untold(usage, self.delivered)
         if end_reason == "upstream_error" and self.request is None:
             return False  # batches that were given up are not paid for, only those that the vendor has answered
+        if self.request is not None and is_untold(usage, self.delivered):
+            return True
         return self.unanswered_tokens > 0 or self.delivered_tokens > self.counted_tokens
 
-    def _counted(self) -> Usage:
+    def _counted(self, end_reason: str) -> Usage:
         """The usage as far as we can count it ourselves: the vendor's, and what was delivered since."""
         request, deployment, seen = self.request, self.deployment, self.usage
         if request is None or deployment is None:
             seen = seen or Usage()
             tokens = seen.input_tokens + self.unanswered_tokens
             return msgspec.structs.replace(seen, input_tokens=tokens, estimated=True)
-        if seen is None or not seen.input_tokens:
-            output = min(self.delivered_tokens, self.budget_tokens)
-            return Usage(counted_input_tokens(request, deployment), output, estimated=True)
-        output = min(seen.output_tokens + self.delivered_tokens - self.counted_tokens, self.budget_tokens)
-        return msgspec.structs.replace(seen, output_tokens=max(seen.output_tokens, output), estimated=True)
+        # The figures of an answer that is complete are of all of it, whenever they came.
+        since = 0 if end_reason == "complete" else self.delivered_tokens - self.counted_tokens
+        inputs = partial(counted_input_tokens, request, deployment)
+        return completed(seen or Usage(), inputs, self.delivered, since, self.budget_tokens)
 
     def hold(self) -> Hold:
         """The reservation as it was granted, to put it back should the database forget it."""

@@ -4,6 +4,10 @@ A lane translates one vendor's protocol; an integration brings operations with a
 price. Both are declared through pluggy hooks at start and called by the core only.
 """
 
+from kaixu.plugin.answer import AnswerReader, Document, object_in
+from kaixu.plugin.coerced import object_of, objects_of, text_of, word_of
+from kaixu.plugin.completions import CompletionReader
+from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     Invalid,
     KaixuError,
@@ -22,6 +26,8 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
 from kaixu.plugin.lane import Lane, Options, Wire
+from kaixu.plugin.lines import json_lines
+from kaixu.plugin.messages import MessagesReader
 from kaixu.plugin.operation import (
     Call,
     Charge,
@@ -62,14 +68,19 @@ from kaixu.plugin.types import (
     ToolResultPart,
     Usage,
 )
+from kaixu.plugin.usage import RunningUsage, embedding_usage_of, usage_of
+from kaixu.plugin.vectors import numbers_in, vectors_in
 
 __all__ = [
+    "AnswerReader",
     "Call",
     "Charge",
     "ChatDelta",
     "ChatEvent",
     "ChatRequest",
+    "CompletionReader",
     "Database",
+    "Document",
     "EmbedRequest",
     "Embeddings",
     "Event",
@@ -83,6 +94,7 @@ __all__ = [
     "KaixuError",
     "Lane",
     "Message",
+    "MessagesReader",
     "Native",
     "NativeEvent",
     "NotFound",
@@ -99,6 +111,7 @@ __all__ = [
     "RegisterLane",
     "ResponseFormat",
     "Retry",
+    "RunningUsage",
     "Schedule",
     "ScheduledCall",
     "ServerSentEvent",
@@ -119,7 +132,18 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "Wire",
+    "embedding_usage_of",
     "floats_of",
     "hookimpl",
+    "json_lines",
+    "numbers_in",
+    "object_in",
+    "object_of",
+    "objects_of",
     "server_sent_events",
+    "text_of",
+    "until_end",
+    "usage_of",
+    "vectors_in",
+    "word_of",
 ]

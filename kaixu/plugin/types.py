@@ -207,6 +207,9 @@ class Usage(Struct, frozen=True):
     `cache_write_tokens` are the parts of it that the vendor read from or wrote
     to its cache; `output_tokens` counts the whole output, `reasoning_tokens`
     the part of it that was reasoning. `estimated` marks counted, not reported.
+
+    A figure that is 0 though something was sent or delivered counts as not told: the core counts it. Where the
+    vendor only says what all of it comes to, that is `total_tokens`, and the core divides it.
     """
 
     input_tokens: int = 0
@@ -215,6 +218,7 @@ class Usage(Struct, frozen=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    total_tokens: int = 0
 
 
 class Finish(Struct, frozen=True):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,32 +11,26 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from kaixu.plugin import (
-    ChatDelta,
+    AnswerReader,
     ChatEvent,
     ChatRequest,
     Feature,
-    Finish,
     ImagePart,
     Lane,
-    NativeEvent,
+    MessagesReader,
     Options,
     Part,
-    ReasoningDelta,
     ReasoningPart,
     RegisterLane,
     TextPart,
-    ToolCallDelta,
     ToolCallPart,
     ToolName,
     ToolResultPart,
     Unprocessable,
     Unsupported,
-    UpstreamBusy,
-    UpstreamError,
-    Usage,
     Wire,
     hookimpl,
-    server_sent_events,
+    until_end,
 )
 
 HEADERS = {"anthropic-version": "2023-06-01", "content-type": "application/json", "user-agent": "kaixu"}
@@ -47,12 +39,8 @@ SAMPLING: tuple[Feature, ...] = ("temperature", "top_p", "top_k")
 VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 #: What words mean to models that only know budgets, at most half of `max_tokens`; for the others, the other way round.
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
-#: Marks the signature of a thought whose text was kept back, to tell it from a redacted one. No token has a colon.
-UNSHOWN, OWN_TOKEN = "unshown:", re.compile("(unshown:)?[^:]*", re.DOTALL)
+OWN_TOKEN = re.compile(f"({MessagesReader.unshown})?[^:]*", re.DOTALL)
 NOT_IN_IDS, SYSTEM = re.compile(r"[^a-zA-Z0-9_-]"), ("system", "developer")  # other vendors' ids have such characters
-FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "refusal": "content_filter"}
-FINISHES |= dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length")
-COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens", "thinking_tokens")
 
 
 class AnthropicOptions(Options):
@@ -90,24 +78,18 @@ class Anthropic(Lane):
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         body = translated(request) if request.native is None else request.native.body
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
-        reader = Reader()
+        reader = MessagesReader(wire.note, native=request.native is not None)
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=ENCODER.encode(body))
         async with wire.send(outgoing) as response:
-            stream = events_of(response)
-            async for event in stream:
-                if request.native is not None:
-                    yield NativeEvent(event)
-                for said in reader.read(event):
-                    yield said
+            answer = AnswerReader(response, wire.note)
+            async for document in until_end(answer.documents(), reader.finished):
+                for event in reader.read(document):
+                    yield event
                 if reader.done:
                     break
-            if not reader.done:
-                raise UpstreamError("the vendor broke off before its answer was complete")
-            yield reader.finish
-            # Only a stream that was read to its end leaves its connection to the next call; it is due at once.
-            with contextlib.suppress(TimeoutError, UpstreamError, httpx.HTTPError):
-                async with asyncio.timeout(0.25):
-                    await anext(stream, None)
+            yield reader.end(answer)
+            if reader.done:
+                await answer.drain()
 
 
 def objects(value: dict[str, Any], field: str) -> list[dict[str, Any]]:
@@ -234,8 +216,8 @@ def block_of(part: Part) -> dict[str, Any] | None:
             made = {"type": "tool_result", "tool_use_id": NOT_IN_IDS.sub("_", id), "content": content}
             return made | ({"is_error": True} if part.is_error else {})
         case ReasoningPart(text, token) if token and OWN_TOKEN.fullmatch(token):
-            if text or token.startswith(UNSHOWN):
-                return {"type": "thinking", "thinking": text, "signature": token.removeprefix(UNSHOWN)}
+            if text or token.startswith(MessagesReader.unshown):
+                return {"type": "thinking", "thinking": text, "signature": token.removeprefix(MessagesReader.unshown)}
             return {"type": "redacted_thinking", "data": token}
     return None
 
@@ -260,104 +242,6 @@ def input_of(call: ToolCallPart) -> dict[str, Any]:
 
 ENCODER = msgspec.json.Encoder()
 OBJECT = msgspec.json.Decoder(dict[str, Any])
-
-
-async def events_of(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    """The vendor's events. An answer in one piece is told as events would have told it."""
-    if not response.headers.get("content-type", "").startswith("application/json"):
-        async for sent in server_sent_events(response):
-            yield decoded(sent.data)
-        return
-    whole = decoded(await response.aread())
-    if whole.get("type") == "message":
-        yield {"type": "message_start", "message": whole | {"content": [], "stop_reason": None, "stop_sequence": None}}
-        for at, block in enumerate(objects(whole, "content")):
-            yield {"type": "content_block_start", "index": at, "content_block": block}
-            yield {"type": "content_block_stop", "index": at}
-        end = {field: whole.get(field) for field in ("stop_reason", "stop_sequence")}
-        yield {"type": "message_delta", "delta": end, "usage": whole.get("usage")}
-        yield {"type": "message_stop"}
-
-
-def decoded(data: bytes) -> dict[str, Any]:
-    """An event. Raises `UpstreamError`, never with the vendor's words, also for one that tells of a failure."""
-    try:
-        event = OBJECT.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise UpstreamError("the vendor's answer cannot be read") from error
-    if event.get("type") != "error":
-        return event
-    if inside(event, "error").get("type") in ("overloaded_error", "rate_limit_error"):
-        raise UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
-    raise UpstreamError("the vendor reported an error in the middle of its answer")
-
-
-class Reader:
-    """Reads events, and keeps what later ones need. What it does not know says nothing to it."""
-
-    def __init__(self) -> None:
-        self.calls: dict[int, int] = {}  # by their blocks
-        self.inputs: dict[int, object] = {}  # of calls whose arguments have not come in pieces
-        self.shown = False  # whether the thought had a text
-        self.counts: dict[str, int] = {}
-        self.totals = [0] * 5
-        self.finish = Finish("stop")
-        self.done = False
-
-    def read(self, event: dict[str, Any]) -> Iterator[ChatEvent]:
-        """What an event says, in the contract's words."""
-        at = event["index"] if isinstance(event.get("index"), int) else 0
-        match event.get("type"):
-            case "content_block_start":
-                yield from self.piece(at, inside(event, "content_block"))
-            case "content_block_delta":
-                yield from self.piece(at, inside(event, "delta"))
-            case "content_block_stop" if at in self.inputs:
-                yield ToolCallDelta(self.calls[at], arguments=ENCODER.encode(self.inputs.pop(at) or {}).decode())
-            case "message_start":
-                # Its output is only the first token or two, and would pass for all of it if the client leaves.
-                usage = inside(inside(event, "message"), "usage")
-                yield from self.count({field: usage.get(field) for field in COUNTS[:3]})
-            case "message_delta":
-                yield from self.count(inside(event, "usage"))
-                if reason := str(inside(event, "delta").get("stop_reason") or ""):
-                    self.finish = Finish(FINISHES.get(reason, reason), inside(event, "delta").get("stop_sequence"))
-            case "message_stop":
-                self.done = True
-
-    def piece(self, at: int, piece: dict[str, Any]) -> Iterator[ChatEvent]:
-        """What a block begins with, or goes on with."""
-        match piece:
-            case {"type": "text" | "text_delta", "text": str(text)} if text:
-                yield ChatDelta(text)
-            case {"type": "thinking_delta", "thinking": str(text)} if text:
-                self.shown = True
-                yield ReasoningDelta(text)
-            case {"type": "signature_delta", "signature": str(token)} if token:
-                yield ReasoningDelta("", token if self.shown else UNSHOWN + token)
-                self.shown = False
-            case {"type": "thinking"}:  # empty, where the answer comes in pieces
-                yield from self.piece(at, piece | {"type": "thinking_delta"})
-                yield from self.piece(at, piece | {"type": "signature_delta"})
-            case {"type": "redacted_thinking", "data": str(token)} if token:
-                yield ReasoningDelta("", token)
-            case {"type": "tool_use", "id": str(id), "name": str(name)} if name:
-                self.calls[at], self.inputs[at] = len(self.calls), piece.get("input")
-                yield ToolCallDelta(self.calls[at], id, name)
-            case {"type": "input_json_delta", "partial_json": str(text)} if text and at in self.calls:
-                self.inputs.pop(at, None)
-                yield ToolCallDelta(self.calls[at], arguments=text)
-
-    def count(self, usage: dict[str, Any]) -> Iterator[Usage]:
-        """The totals so far; none falls, whatever the vendor says."""
-        said = usage | inside(usage, "output_tokens_details")
-        self.counts |= {field: said[field] for field in COUNTS if isinstance(said.get(field), int)}
-        if self.counts:
-            plain, read, written, output, thought = (self.counts.get(field, 0) for field in COUNTS)
-            now = (plain + read + written, output, read, written, min(thought, output))
-            self.totals = [max(pair) for pair in zip(self.totals, now, strict=True)]
-            whole, output, read, written, thought = self.totals
-            yield Usage(max(whole, read + written), output, read, written, thought)
 
 
 @hookimpl

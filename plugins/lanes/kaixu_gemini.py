@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -14,6 +14,7 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from kaixu.plugin import (
+    AnswerReader,
     ChatDelta,
     ChatEvent,
     ChatRequest,
@@ -28,6 +29,7 @@ from kaixu.plugin import (
     ReasoningDelta,
     ReasoningPart,
     RegisterLane,
+    RunningUsage,
     TextPart,
     ToolCallDelta,
     ToolCallPart,
@@ -39,8 +41,15 @@ from kaixu.plugin import (
     UpstreamError,
     Usage,
     Wire,
+    embedding_usage_of,
     hookimpl,
-    server_sent_events,
+    numbers_in,
+    object_in,
+    object_of,
+    objects_of,
+    text_of,
+    until_end,
+    word_of,
 )
 
 SAMPLING: dict[Feature, str] = {"temperature": "temperature", "top_p": "topP", "top_k": "topK", "seed": "seed"}
@@ -59,7 +68,6 @@ IMAGES = ("png", "webp", "gif", "heic", "heif", "bmp")
 FILTERS = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "ESCALATION")
 FINISHES = dict.fromkeys((*FILTERS, "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"), "content_filter")
 FINISHES |= {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "FUNCTION_CALL": "tool_calls"}
-COUNTS = [f"{kind}TokenCount" for kind in ("prompt", "toolUsePrompt", "cachedContent", "candidates", "thoughts")]
 #: What an embedding is for: a field up to `gemini-embedding-001`, and words before the text since then.
 TASKS = {"document": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
 PREFIXES = {"document": "title: none | text: ", "query": "task: search result | query: "}
@@ -97,19 +105,14 @@ class Gemini(Lane):
         translated(request)  # what cannot be said is found by saying it
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        reader = Reader()
+        reader = Reader(wire.note)
         body = self.safety | translated(request)
         async with wire.send(self.outgoing(request.model, "streamGenerateContent?alt=sse", body)) as response:
-            try:
-                async for answer in answers_of(response):
-                    for event in reader.read(answer):
-                        yield event
-            except httpx.HTTPError:
-                if reader.finish is None:
-                    raise  # a break after the end costs a connection, never the answer
-        if reader.finish is None:
-            raise UpstreamError("the vendor broke off before its answer was complete")
-        yield reader.finish
+            answer = AnswerReader(response, wire.note)
+            async for document in until_end(answer.documents(), reader.finished):
+                for event in reader.read(document.data):
+                    yield event
+        yield reader.end(answer)
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         # This API has no `autoTruncate`: whether a text is too long, and what then, is for the vendor to say.
@@ -121,15 +124,15 @@ class Gemini(Lane):
         each = [asked | {"content": {"parts": [{"text": text}]}} for text in texts]
         method, body = ("embedContent", each[0]) if len(each) == 1 else ("batchEmbedContents", {"requests": each})
         async with wire.send(self.outgoing(request.model, method, body)) as response:
-            answer = decoded(VECTORS, await response.aread())
-        vectors = tuple(vector.values for vector in answer.embeddings or [answer.embedding] if vector is not None)
+            answer = object_in(await response.aread())
+        vectors = vectors_of(answer)
         if len(vectors) != len(texts):
             raise UpstreamError("the vendor answered with another number of vectors than asked for")
         if request.dimensions is not None:
             lengths = [math.hypot(*vector) or 1.0 for vector in vectors]  # Google leaves some as short as it cut them
             vectors = tuple(tuple(x / length for x in vector) for vector, length in zip(vectors, lengths, strict=True))
-        if tokens := inside(answer.usage_metadata or {}, COUNTS[0], int):
-            return Embeddings(vectors, Usage(tokens))
+        if (usage := embedding_usage_of(answer)) is not None:
+            return Embeddings(vectors, usage)
         return Embeddings(vectors, Usage(sum(max(1, -(-len(text) // 4)) for text in texts), estimated=True))
 
     def outgoing(self, model: str, method: str, body: Object) -> httpx.Request:
@@ -263,7 +266,7 @@ class Turns:
                 return image_of(url)
             case ToolCallPart(id, name, arguments, token):
                 self.names[id] = name
-                args = object_in(arguments.strip() or "{}")
+                args = object_in_text(arguments.strip() or "{}")
                 if args is None:
                     raise Unprocessable(f"the arguments of tool call `{id}` are no JSON object", field="messages")
                 call = said({"id": id if self.later else None, "name": name, "args": args})
@@ -272,7 +275,7 @@ class Turns:
                 if id not in self.names:
                     raise Unprocessable(f"tool result `{id}` answers no call", field="messages")
                 # Google takes a "$ref" for one to an image beside it, and refuses all others.
-                answer = None if is_error or '"$ref"' in part.text else object_in(part.text)
+                answer = None if is_error or '"$ref"' in part.text else object_in_text(part.text)
                 if answer is None:  # nothing else than an object is one
                     answer = {"error" if is_error else "result": part.text}
                 images = [inner.url for inner in content if isinstance(inner, ImagePart)]
@@ -297,7 +300,7 @@ def image_of(url: str) -> Object:
     return {"inlineData": {"mimeType": head.partition(";")[0].replace("/jpg", "/jpeg"), "data": data}}
 
 
-def object_in(text: str) -> Object | None:
+def object_in_text(text: str) -> Object | None:
     """The JSON object that a text is; None for any other."""
     try:
         return OBJECT.decode(text)
@@ -305,39 +308,14 @@ def object_in(text: str) -> Object | None:
         return None
 
 
-class Vector(msgspec.Struct):
-    values: tuple[float, ...]
-
-
-class Vectors(msgspec.Struct, rename="camel"):
-    embedding: Vector | None = None
-    embeddings: list[Vector] | None = None
-    usage_metadata: Object | None = None
-
-
 ENCODER = msgspec.json.Encoder()
 OBJECT = msgspec.json.Decoder(Object)
-ANSWERS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Object | list[Object])
-VECTORS = msgspec.json.Decoder(Vectors)
 
 
-def decoded(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
-    """What the vendor sent. Raises `UpstreamError`, never with its words."""
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise UpstreamError("the vendor's answer cannot be read") from error
-
-
-async def answers_of(response: httpx.Response) -> AsyncIterator[Object]:
-    """The pieces of an answer, also of one that came as a whole."""
-    if response.headers.get("content-type", "").startswith("application/json"):
-        whole = decoded(ANSWERS, await response.aread())
-        for piece in whole if isinstance(whole, list) else [whole]:
-            yield piece
-    else:
-        async for sent in server_sent_events(response):
-            yield decoded(OBJECT, sent.data)
+def vectors_of(answer: Object) -> tuple[tuple[float, ...], ...]:
+    """The vectors of an answer, of one input or of several. Raises `UpstreamError`."""
+    entries = objects_of(answer.get("embeddings") or answer.get("embedding"))
+    return tuple(tuple(numbers_in(entry.get("values"))) for entry in entries)
 
 
 def inside(value: Object, field: str, kind: type[Kind]) -> Kind:
@@ -349,40 +327,54 @@ def inside(value: Object, field: str, kind: type[Kind]) -> Kind:
 class Reader:
     """Reads the pieces of an answer. What it does not know says nothing to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
         self.calls = 0
-        self.totals = [0] * 4
+        self.usage = RunningUsage()
         self.finish: Finish | None = None
+
+    def finished(self) -> bool:
+        """Whether the end was told: what comes after that is no matter."""
+        return self.finish is not None
+
+    def end(self, answer: AnswerReader) -> Finish:
+        """How the answer ended. Raises `UpstreamError` for one that did not."""
+        if self.finish is not None:
+            return self.finish
+        if answer.unreadable:
+            raise UpstreamError("the vendor's answer cannot be read")
+        raise UpstreamError("the vendor broke off before its answer was complete")
 
     def read(self, answer: Object) -> Iterator[ChatEvent]:
         """What a piece says, in the contract's words. Raises `UpstreamError` for one that tells of a failure."""
-        match answer:
-            case {"error": {"status": "RESOURCE_EXHAUSTED" | "UNAVAILABLE"}}:
+        if (failure := answer.get("error")) and not self.finished():
+            if object_of(failure).get("status") in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
                 raise UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
-            case {"error": failure} if failure:
-                raise UpstreamError("the vendor reported an error in the middle of its answer")
-            case {"candidates": [dict(candidate), *_]}:
-                for part in inside(inside(candidate, "content", dict), "parts", list):
-                    yield from self.part(part) if isinstance(part, dict) else ()
-                if reason := inside(candidate, "finishReason", str):
-                    called = reason == "STOP" and self.calls
-                    self.finish = Finish("tool_calls" if called else FINISHES.get(reason, reason.lower()))
-            case {"promptFeedback": {"blockReason": str()}}:
-                self.finish = Finish("content_filter")
-        usage = inside(answer, "usageMetadata", dict)
-        prompt, used, cached, written, thought = (inside(usage, field, int) for field in COUNTS)
-        now = (prompt + used, written + thought, cached, thought)
-        self.totals = [max(pair) for pair in zip(self.totals, now, strict=True)]  # none falls, whatever Google says
-        if any(now):
-            whole, output, cached, thought = self.totals
-            yield Usage(whole, output, min(cached, whole), reasoning_tokens=thought)
+            raise UpstreamError("the vendor reported an error in the middle of its answer")
+        if candidates := objects_of(answer.get("candidates")):
+            candidate = candidates[0]
+            for part in objects_of(object_of(candidate.get("content")).get("parts")):
+                yield from self.part(part)
+            if reason := inside(candidate, "finishReason", str):
+                called = reason == "STOP" and self.calls
+                self.finish = Finish("tool_calls" if called else FINISHES.get(reason, reason.lower()))
+        elif word_of(object_of(answer.get("promptFeedback")).get("blockReason")):
+            self.finish = Finish("content_filter")
+        if (usage := self.usage.add(answer)) is not None:
+            yield usage
 
     def part(self, part: Object) -> Iterator[ChatEvent]:
         """What a part says. A text's signature comes after it, for there it belongs when it is given back."""
-        token, text, call = inside(part, "thoughtSignature", str), inside(part, "text", str), part.get("functionCall")
+        token, text, call = word_of(part.get("thoughtSignature")), text_of(part.get("text")), part.get("functionCall")
+        if text and not isinstance(part["text"], str):
+            self.note("`text` of a part is no string")
         if isinstance(call, dict) and (name := inside(call, "name", str)):
             id = inside(call, "id", str) or f"call_{uuid4().hex}"
-            arguments = ENCODER.encode(inside(call, "args", dict)).decode()
+            args = call.get("args")
+            if isinstance(args, str):
+                self.note("`args` of a function call is no object")
+                args = object_in_text(args)
+            arguments = ENCODER.encode(args if isinstance(args, dict) else {}).decode()
             yield ToolCallDelta(self.calls, id, name, arguments, token or None)
             self.calls += 1
         elif "text" in part:

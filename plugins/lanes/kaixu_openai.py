@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -11,41 +10,34 @@ import msgspec
 from pydantic import Field, SecretStr
 
 from kaixu.plugin import (
-    ChatDelta,
+    AnswerReader,
     ChatEvent,
     ChatRequest,
+    CompletionReader,
     Embeddings,
     EmbedRequest,
-    Finish,
     ImagePart,
     Lane,
     Message,
-    NativeEvent,
     Options,
     Reasoning,
-    ReasoningDelta,
     ReasoningPart,
     RegisterLane,
     ResponseFormat,
-    ServerSentEvent,
     TextPart,
     Tool,
-    ToolCallDelta,
     ToolCallPart,
     ToolName,
     ToolResultPart,
-    UpstreamError,
     Usage,
     Wire,
-    floats_of,
     hookimpl,
-    server_sent_events,
+    until_end,
+    vectors_in,
 )
 
 #: Fields that the contract and the vendor call the same.
 SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user")
-#: How long a vendor may take to end a stream after it said it is done, in seconds.
-LONGEST_GOODBYE_S = 0.25
 
 
 class OpenAIOptions(Options):
@@ -119,49 +111,24 @@ class OpenAI(Lane):
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         outgoing = self.outgoing(self.chat_url, self.body(request))
-        finish: Finish | None = None
+        reader = CompletionReader(wire.note, native=request.native is not None)
         async with wire.send(outgoing) as response:
-            if response.headers.get("content-type", "").startswith("application/json"):
-                # A vendor that cannot stream answers in one piece.
-                events = self.read(await response.aread(), native=request.native is not None)
-                for event in events:
-                    if type(event) is not Finish:
-                        yield event
-                if not events:
-                    raise UpstreamError("the vendor answered with nothing")
-                yield next((event for event in events if type(event) is Finish), Finish("stop"))
-                return
-            done = False
-            stream = server_sent_events(response)
-            async for sent in stream:
-                if sent.data == b"[DONE]":
-                    done = True
-                    break
-                for event in self.read(sent.data, native=request.native is not None):
-                    if type(event) is Finish:
-                        # Told last and once: some vendors repeat it in the chunk that carries the usage.
-                        finish = finish or event
-                    else:
-                        yield event
-            if finish is None and not done:
-                raise UpstreamError("the vendor broke off before its answer was complete")
-            yield finish or Finish("stop")
-            if done:
-                await drain(stream)
+            answer = AnswerReader(response, wire.note)
+            async for document in until_end(answer.documents(), reader.finished):
+                for event in reader.read(document.data):
+                    yield event
+            yield reader.end(answer)
+            if answer.done:
+                await answer.drain()
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         body: dict[str, Any] = {"model": request.model, "input": request.inputs, "encoding_format": self.encoding}
         more = {"dimensions": request.dimensions, "user": request.user}
         body |= {name: value for name, value in more.items() if value is not None}
         async with wire.send(self.outgoing(self.embed_url, body)) as response:
-            try:
-                answer = VECTORS.decode(await response.aread())
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise UpstreamError("the vendor's answer cannot be read") from error
-        data = sorted(answer.data, key=lambda vector: vector.index)
-        if [vector.index for vector in data] != list(range(len(request.inputs))):
-            raise UpstreamError("the vendor answered with other vectors than asked for")
-        return Embeddings(tuple(floats_of(vector.embedding) for vector in data), usage_of(answer.usage or Tokens()))
+            answer = await response.aread()
+        vectors, usage = vectors_in(answer, len(request.inputs), wire.note)
+        return Embeddings(vectors, usage or Usage())
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """What goes out, and where to: `url` is that of chats or of embeddings."""
@@ -178,46 +145,6 @@ class OpenAI(Lane):
             "stream_options": {"include_usage": True},
             self.max_tokens_field: request.max_tokens,
         }
-
-    def read(self, data: bytes, *, native: bool) -> list[ChatEvent]:
-        """What one chunk says, in the contract's words; before them, for a native request, in its own.
-
-        Raises `UpstreamError`, never with the vendor's words.
-        """
-        try:
-            chunk = CHUNK.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise UpstreamError("the vendor's answer cannot be read") from error
-        if chunk.error is not None:
-            raise UpstreamError("the vendor reported an error in the middle of its answer")
-        events: list[ChatEvent] = [NativeEvent(ANYTHING.decode(data))] if native else []
-        for choice in chunk.choices or ():
-            delta = choice.delta or choice.message
-            if delta is not None:
-                if reasoning := delta.reasoning_content or delta.reasoning:
-                    events.append(ReasoningDelta(reasoning))
-                if text := delta.content or delta.refusal:
-                    events.append(ChatDelta(text))
-                if delta.tool_calls:
-                    events += (call_of(place, call) for place, call in enumerate(delta.tool_calls))
-            if choice.finish_reason:
-                events.append(Finish(choice.finish_reason))
-        if chunk.usage is not None:
-            events.append(usage_of(chunk.usage))
-        return events
-
-
-async def drain(stream: AsyncIterator[ServerSentEvent]) -> None:
-    """Read to the end of a stream that is done, for only then can its connection serve the next call.
-
-    A vendor that does not hang up is not waited for: it costs a connection, never the answer.
-    """
-    try:
-        async with asyncio.timeout(LONGEST_GOODBYE_S):
-            async for _ in stream:
-                pass
-    except (TimeoutError, UpstreamError, httpx.HTTPError):
-        pass
 
 
 def translated(request: ChatRequest) -> dict[str, Any]:
@@ -297,81 +224,7 @@ def function_of(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": {name: value for name, value in fields.items() if value is not None}}
 
 
-class FunctionPiece(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class CallPiece(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: FunctionPiece | None = None
-
-
-class Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None  # what OpenRouter and Groq call it
-    tool_calls: list[CallPiece] | None = None
-
-
-class Choice(msgspec.Struct):
-    delta: Delta | None = None
-    message: Delta | None = None
-    finish_reason: str | None = None
-
-
-class Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class Tokens(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: Details | None = None
-    completion_tokens_details: Details | None = None
-
-
-class Chunk(msgspec.Struct):
-    choices: list[Choice] | None = None
-    usage: Tokens | None = None
-    error: Any = None
-
-
-class Vector(msgspec.Struct):
-    index: int
-    embedding: str | list[float]
-
-
-class Vectors(msgspec.Struct):
-    data: list[Vector]
-    usage: Tokens | None = None
-
-
 ENCODER = msgspec.json.Encoder()
-ANYTHING = msgspec.json.Decoder(dict[str, Any])
-CHUNK = msgspec.json.Decoder(Chunk)
-VECTORS = msgspec.json.Decoder(Vectors)
-
-
-def call_of(place: int, call: CallPiece) -> ToolCallDelta:
-    """A piece of a tool call; where a vendor does not number them, its place in the chunk does."""
-    function = call.function or FunctionPiece()
-    index = place if call.index is None else call.index
-    return ToolCallDelta(index, call.id, function.name, function.arguments or "")
-
-
-def usage_of(tokens: Tokens) -> Usage:
-    """The vendor's count, in the contract's words."""
-    inputs, outputs = tokens.prompt_tokens_details, tokens.completion_tokens_details
-    return Usage(
-        input_tokens=tokens.prompt_tokens or 0,
-        output_tokens=tokens.completion_tokens or 0,
-        cached_input_tokens=(inputs.cached_tokens or 0) if inputs else 0,
-        reasoning_tokens=(outputs.reasoning_tokens or 0) if outputs else 0,
-    )
 
 
 @hookimpl

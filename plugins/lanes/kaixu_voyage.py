@@ -14,10 +14,10 @@ from kaixu.plugin import (
     Lane,
     Options,
     RegisterLane,
-    UpstreamError,
     Usage,
     Wire,
     hookimpl,
+    vectors_in,
 )
 
 
@@ -52,16 +52,9 @@ class Voyage(Lane):
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=msgspec.json.encode(body_of(request)))
         async with wire.send(outgoing) as response:
-            try:
-                answer = ANSWER.decode(await response.aread())
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise UpstreamError("the vendor's answer cannot be read") from error
-        data = sorted(answer.data, key=lambda vector: vector.index)
-        if [vector.index for vector in data] != list(range(len(request.inputs))):
-            raise UpstreamError("the vendor answered with other vectors than asked for")
-        tokens = answer.usage.total_tokens if answer.usage is not None else None
-        usage = counted(request) if tokens is None else Usage(input_tokens=tokens)
-        return Embeddings(tuple(vector.embedding for vector in data), usage)
+            answer = await response.aread()
+        vectors, usage = vectors_in(answer, len(request.inputs), wire.note)
+        return Embeddings(vectors, usage or counted(request))
 
 
 def body_of(request: EmbedRequest) -> dict[str, Any]:
@@ -77,23 +70,6 @@ def body_of(request: EmbedRequest) -> dict[str, Any]:
 def counted(request: EmbedRequest) -> Usage:
     """What the inputs come to by their length, four characters a token."""
     return Usage(input_tokens=sum(max(1, -(-len(text) // 4)) for text in request.inputs), estimated=True)
-
-
-class Vector(msgspec.Struct):
-    index: int
-    embedding: tuple[float, ...]
-
-
-class Tokens(msgspec.Struct):
-    total_tokens: int | None = None
-
-
-class Answer(msgspec.Struct):
-    data: list[Vector]
-    usage: Tokens | None = None
-
-
-ANSWER = msgspec.json.Decoder(Answer)
 
 
 @hookimpl

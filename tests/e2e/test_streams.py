@@ -81,7 +81,8 @@ async def test_a_stream_that_cannot_be_read_on_is_an_error_after_what_was_good_a
 ) -> None:
     url = (await gateway(model)).url
     heard = await asyncio.gather(*(listen(http, url, key, door, model) for door in DOORS))
-    assert [(one.status, one.deltas, one.error) for one in heard] == [(200, 20, "UPSTREAM_ERROR")] * 3
+    good = 21 if model.startswith("half") else 20  # half a character is replaced; what is missing after it is not
+    assert [(one.status, one.deltas, one.error) for one in heard] == [(200, good, "UPSTREAM_ERROR")] * 3
     events = await pool.fetch("select end_reason, usage_source, output_tokens, cost_nusd from kaixu.usage_event")
     assert {tuple(event)[:2] for event in events} == {("upstream_error", "counted")}
     assert len(events) == 3

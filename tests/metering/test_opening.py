@@ -7,7 +7,18 @@ import pytest
 
 from kaixu.metering.opening import MOST_HELD, opened
 from kaixu.metering.preamble import with_preamble
-from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Finish, Message, Native, NativeEvent, TextPart, Usage
+from kaixu.plugin import (
+    ChatDelta,
+    ChatEvent,
+    ChatRequest,
+    Finish,
+    Message,
+    Native,
+    NativeEvent,
+    TextPart,
+    UpstreamError,
+    Usage,
+)
 
 HELLO = Message("user", (TextPart("Hello"),))
 
@@ -28,8 +39,13 @@ async def test_what_a_client_would_not_miss_is_held_back_until_the_first_word() 
 
 async def test_an_answer_without_a_word_is_one_and_too_long_a_prelude_is_not_waited_for() -> None:
     assert (await opened(saying(Usage(3), Finish("stop")))).held == [Usage(3), Finish("stop")]
-    assert (await opened(saying())).held == []
     assert len((await opened(saying(*[Usage(3)] * 100, ChatDelta("late")))).held) == MOST_HELD
+
+
+@pytest.mark.parametrize("events", [(), (Usage(3),), (NativeEvent({"code": 30001}), Usage(3))])
+async def test_an_answer_that_says_nothing_and_does_not_end_is_none(events: tuple[ChatEvent, ...]) -> None:
+    with pytest.raises(UpstreamError, match="nothing"):
+        await opened(saying(*events))
 
 
 async def test_what_fails_before_the_first_word_leaves_nothing_behind() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kaixu.metering.ticket import MOST_TOKENS, believable
+from kaixu.metering.reported_usage import MOST_TOKENS, believable
 from kaixu.plugin.types import Usage
 
 
@@ -15,8 +15,9 @@ from kaixu.plugin.types import Usage
         (Usage(-5, 7, -3), Usage(0, 7, 0)),
         (Usage(2**70, 7), Usage(MOST_TOKENS, 7)),
         (Usage(1, -1, estimated=True), Usage(1, 0, estimated=True)),
+        (Usage(10, 5, reasoning_tokens=400_000), Usage(10, 5, reasoning_tokens=5)),
     ],
-    ids=["honest", "negative", "enormous", "estimated"],
+    ids=["honest", "negative", "enormous", "estimated", "more reasoning than output"],
 )
 def test_usage_is_kept_within_reason(said: Usage, believed: Usage) -> None:
     assert believable(said) == believed

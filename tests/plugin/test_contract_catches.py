@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 
@@ -15,6 +16,7 @@ from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
     ChatRequest,
+    CompletionReader,
     Finish,
     Integration,
     Lane,
@@ -83,11 +85,12 @@ class WaitsForAll(Good):
 
 class ReadsChunksForEvents(Good):
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        reader = CompletionReader(wire.note, native=False)
         async with wire.send(self.outgoing(self.chat_url, self.body(request))) as response:
             async for chunk in response.aiter_bytes():
                 for line in chunk.decode().split("\n\n"):
                     if line.startswith("data: ") and line != "data: [DONE]":
-                        for event in self.read(line[6:].encode(), native=False):
+                        for event in reader.read(json.loads(line[6:])):
                             yield event
 
 
@@ -136,11 +139,12 @@ class SwallowsTheCancel(Good):
 
 class KeepsItOpen(Good):
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        reader = CompletionReader(wire.note, native=False)
         response = await wire.send(self.outgoing(self.chat_url, self.body(request))).__aenter__()
         async for sent in server_sent_events(response):
             if sent.data == b"[DONE]":
                 break
-            for event in self.read(sent.data, native=False):
+            for event in reader.read(json.loads(sent.data)):
                 yield event
 
 

@@ -389,7 +389,7 @@ async def test_tool_calls_come_in_pieces() -> None:
     [
         ([delta(reasoning="hm"), finish("stop")], [ReasoningDelta("hm"), Finish("stop")]),
         ([delta(refusal="No."), finish("stop")], [ChatDelta("No."), Finish("stop")]),
-        ([delta(content="a"), finish("stop"), finish("stop", usage={})], [ChatDelta("a"), Usage(), Finish("stop")]),
+        ([delta(content="a"), finish("stop"), finish("stop", usage={})], [ChatDelta("a"), Finish("stop")]),
         ([delta(content="a")], [ChatDelta("a"), Finish("stop")]),
         (
             [finish("length", usage={"prompt_tokens": 1, "completion_tokens": None, "prompt_tokens_details": None})],

@@ -24,6 +24,9 @@ from kaixu.plugin.types import (
 from .errors import openai_error
 from .turns import extra_of
 
+#: The figures of usage that are told as they were billed.
+FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
+
 #: Texts that come in pieces; everything else in a delta is said once.
 GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "text", "thinking"})
 
@@ -95,7 +98,7 @@ class Speaker:
         # A stream that we ended for its budget has no end of the vendor's.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
         if self.include_usage:
-            last = {"choices": [], "usage": self.usage or usage_of(ticket), "kaixu": bill_of(ticket)}
+            last = {"choices": [], "usage": usage_told(self.usage, ticket), "kaixu": bill_of(ticket)}
             end += data_frame(self.head | last)
         if self.found is not None:
             end += data_frame(self.head | {"choices": []} | cited(self.found, ticket))
@@ -112,7 +115,7 @@ def completion(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[
     """A whole `chat.completion`."""
     head = head_of(ticket, "chat.completion", model)
     whole = whole_of(events, model, ticket.finish_reason, ticket.end_reason)
-    return head | whole | {"usage": whole.get("usage") or usage_of(ticket), "kaixu": bill_of(ticket)}
+    return head | whole | {"usage": usage_told(whole.get("usage"), ticket), "kaixu": bill_of(ticket)}
 
 
 def whole_of(
@@ -250,6 +253,14 @@ def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
         else:
             grow(same, piece)
     return into
+
+
+def usage_told(said: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
+    """The vendor's own words for the usage, with the figures that were billed: it may say others, or none."""
+    billed = usage_of(ticket)
+    if not said:
+        return billed
+    return said | {name: billed[name] for name in FIGURES}
 
 
 def usage_of(ticket: Ticket) -> dict[str, Any]:

@@ -108,6 +108,39 @@ class LaneContract:
         at_once, _ = self.answered(Answer(answer.status, answer.headers, [whole]))
         self.must_say(at_once, UNICODE)
 
+    def test_texts_that_hold_line_separators_come_whole(self) -> None:
+        pieces = ["one\u2028two", "\u2029", "three\x85four", "\r\n", "\x0b\x0c\x1c five"]
+        events, _ = self.answered(self.says(pieces, Usage(3, 9)))
+        self.must_say(events, "".join(pieces))
+
+    def test_how_a_stream_is_written_does_not_matter(self) -> None:
+        whole = self.says(["Hel", "lo"], Usage(3, 2))
+        if not whole.headers.get("content-type", "").startswith("text/event-stream"):
+            return
+        heart = [b": alive\n\n", b"data:\n\n", b"data: \n\n", b"\n"]
+        ways = {
+            "no blank after `data:`": [chunk.replace(b"data: ", b"data:") for chunk in whole.chunks],
+            "CRLF": [chunk.replace(b"\n", b"\r\n") for chunk in whole.chunks],
+            "empty events between": [piece for chunk in whole.chunks for piece in (*heart, chunk)],
+        }
+        for way, chunks in ways.items():
+            events, _ = self.answered(Answer(whole.status, whole.headers, chunks))
+            self.must_say(events, "Hello")
+            must(any(isinstance(event, Finish) for event in events), f"no Finish came of a stream with {way}")
+
+    def test_the_body_decides_what_an_answer_is(self) -> None:
+        whole = self.says(["Hel", "lo"], Usage(3, 2))
+        for kind in ("application/json", "text/plain", "text/event-stream", "application/octet-stream", None):
+            headers = {} if kind is None else {"content-type": kind}
+            events, _ = self.answered(Answer(whole.status, headers, whole.chunks))
+            self.must_say(events, "Hello")
+
+    def test_what_breaks_after_the_end_was_told_is_no_failure(self) -> None:
+        whole = self.says(["Hel", "lo"], Usage(3, 2))
+        events, _ = self.answered(Answer(whole.status, whole.headers, whole.chunks, httpx.ReadError("gone")))
+        self.must_say(events, "Hello")
+        must(any(isinstance(event, Finish) for event in events), "no Finish came, though the vendor told its end")
+
     def test_a_tool_call_comes_with_its_name_and_its_arguments(self) -> None:
         answer = self.calls("weather", '{"city": "Oslo"}')
         must(answer is not None or "tools" not in self.lane().supports, "the lane supports tools: say how they come")
@@ -122,6 +155,19 @@ class LaneContract:
         must(said == '{"city":"Oslo"}', f"the arguments came as {said!r}")
         ends = [event.reason for event in events if isinstance(event, Finish)]
         must(ends == ["tool_calls"], f"the end must be 'tool_calls', it is {ends!r}")
+
+    def test_an_id_that_an_earlier_answer_had_begins_a_call_again(self) -> None:
+        lane = self.lane()
+        for city in ("Oslo", "Rome"):
+            answer = self.calls("weather", f'{{"city": "{city}"}}')
+            if answer is None:
+                return
+            asked = self.request()
+            request = ChatRequest(asked.model, asked.messages, asked.max_tokens, tools=(Tool("weather"),))
+            events = asyncio.run(check_lane(lane, request, FakeWire(answer)))
+            made = [event for event in events if isinstance(event, ToolCallDelta)]
+            must("".join(event.name or "" for event in made) == "weather", f"the tool's name did not come: {made!r}")
+            must(city in "".join(event.arguments for event in made), f"the arguments came as {made!r}")
 
     def test_what_the_vendor_refuses_goes_through_as_it_is(self) -> None:
         for status in STATUSES:
@@ -177,7 +223,8 @@ class LaneContract:
         told: list[ChatEvent] = []
 
         async def read() -> None:
-            answer = Answer(whole.status, whole.headers, whole.chunks[:-1], httpx.ReadError("gone"))
+            half = whole.chunks[: len(whole.chunks) // 2]
+            answer = Answer(whole.status, whole.headers, half, httpx.ReadError("gone"))
             async for event in self.lane().chat(self.request(), FakeWire(answer)):
                 told.append(event)
 

@@ -19,7 +19,7 @@ import msgspec
 from kaixu_openai import OpenAI, OpenAIOptions
 from pydantic import SecretStr
 
-from kaixu.plugin import ChatEvent, ChatRequest, Unavailable, Usage
+from kaixu.plugin import ChatRequest, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -54,19 +54,6 @@ class Said(msgspec.Struct, frozen=True):
     failed: str | None = None
 
 
-class Timings(msgspec.Struct):
-    cache_n: int = 0
-    prompt_n: int = 0
-    predicted_n: int = 0
-
-
-class Timed(msgspec.Struct):
-    timings: Timings | None = None
-
-
-TIMED = msgspec.json.Decoder(Timed)
-
-
 class Model(OpenAI):
     """A loaded model: an OpenAI-compatible vendor that also counts with every token, so that a cut answer is exact."""
 
@@ -79,13 +66,6 @@ class Model(OpenAI):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         return super().body(request) | {"timings_per_token": True}
-
-    def read(self, data: bytes, *, native: bool) -> list[ChatEvent]:
-        events = super().read(data, native=native)
-        counted = TIMED.decode(data).timings
-        if counted is not None and not any(type(event) is Usage for event in events):
-            events.append(Usage(counted.cache_n + counted.prompt_n, counted.predicted_n, counted.cache_n))
-        return events
 
 
 class Child:

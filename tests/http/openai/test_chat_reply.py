@@ -112,11 +112,12 @@ def test_a_native_stream_goes_on_as_it_came_under_our_model_s_name() -> None:
     assert [chunk["id"] for chunk in chunks] == ["v1", "v1"]
     assert {chunk["model"] for chunk in (*chunks, told)} == {"ours"}
     assert (chunks[0]["system_fingerprint"], chunks[0]["choices"]) == ("fp", first["choices"])
-    assert told["usage"] == {"prompt_tokens": 3, "odd_tokens": 9}
+    billed = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "odd_tokens": 9}
+    assert told["usage"] == billed
     assert "usage" not in spoken(*events, native=True, usage=False)[-2]
     whole = completion(ticket(), events, "ours")
     assert whole["choices"][0]["logprobs"] == {"content": [{"token": "a"}]}
-    assert (whole["system_fingerprint"], whole["usage"]) == ("fp", {"prompt_tokens": 3, "odd_tokens": 9})
+    assert (whole["system_fingerprint"], whole["usage"]) == ("fp", billed)
 
 
 def test_several_answers_are_kept_apart() -> None:

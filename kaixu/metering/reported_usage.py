@@ -1,0 +1,84 @@
+"""What a vendor has reported of its usage: how far it is believed, and what is counted in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from kaixu.plugin.types import Usage
+
+#: More tokens than any call can have; keeps sums of them far from the edge of 64 bits.
+MOST_TOKENS = 10**9
+
+#: The longest tokens of any vendor (runs of blanks or dashes) have this many characters: fewer tokens than that
+#: cannot have held what was delivered.
+MOST_CHARACTERS_A_TOKEN = 128
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What has come of an answer: its tokens as we count them, its characters, and those that are not reasoning."""
+
+    tokens: int
+    length: int
+    shown_length: int
+
+    @property
+    def shown_tokens(self) -> int:
+        """About how many of the tokens are not reasoning."""
+        return self.tokens * self.shown_length // self.length if self.length else 0
+
+
+def figures_in(usage: Usage) -> tuple[int, ...]:
+    """All that a usage counts."""
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        usage.total_tokens,
+    )
+
+
+def believable(usage: Usage) -> Usage:
+    """A vendor's figures, none below zero nor beyond all reason: they are multiplied with money.
+
+    Reasoning is a part of the output: more of it than there was output cannot have been.
+    """
+    inputs, output, cached, written, reasoned, total = (min(max(one, 0), MOST_TOKENS) for one in figures_in(usage))
+    return Usage(inputs, output, cached, written, min(reasoned, output), usage.estimated, total)
+
+
+def is_untold(usage: Usage, delivered: Delivered) -> bool:
+    """Whether a vendor's last word lacks a figure, or has one that is too small for what was plainly used.
+
+    That is: no input, for there is no call without; fewer output tokens than can have held what was delivered;
+    or nothing but reasoning, where something else was delivered too.
+    """
+    if not usage.input_tokens or delivered.length > usage.output_tokens * MOST_CHARACTERS_A_TOKEN:
+        return True
+    return bool(delivered.shown_length) and usage.reasoning_tokens >= usage.output_tokens
+
+
+def completed(
+    told: Usage, input_tokens: Callable[[], int], delivered: Delivered, since_tokens: int, budget_tokens: int
+) -> Usage:
+    """`told`, with what we count ourselves in place of what it lacks.
+
+    `since_tokens` were delivered after it was told. What is counted stays within the budget; what was told may be
+    more. Where the vendor has told its total, no less than that is counted.
+    """
+    output = told.output_tokens
+    if delivered.length > output * MOST_CHARACTERS_A_TOKEN:
+        counted = max(output + since_tokens, delivered.tokens)
+    elif told.reasoning_tokens >= output:
+        counted = output + max(since_tokens, delivered.shown_tokens)
+    else:
+        counted = output + since_tokens
+    output = max(output, min(counted, budget_tokens))
+    inputs = told.input_tokens or input_tokens()
+    if told.total_tokens:
+        inputs = min(inputs, told.total_tokens)
+        output = max(output, told.total_tokens - inputs)
+    return msgspec.structs.replace(told, input_tokens=inputs, output_tokens=output, estimated=True, total_tokens=0)
