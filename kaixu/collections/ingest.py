@@ -28,6 +28,8 @@ from kaixu.store.pool import database
 from kaixu.store.query import Connection
 from kaixu.store.vectors import packed
 
+from .lengths import length_of
+
 
 class Room(msgspec.Struct, frozen=True):
     """What customers without limits of their own may keep."""
@@ -64,19 +66,19 @@ async def ingest(
 ) -> tuple[Ticket, list[Sequence[float]], Ingested]:
     """Embed `request.inputs`, one for each of `pieces`, and store them; all or nothing, under one admission and bill.
 
-    Raises what keeps it from being stored, before anything is spent where that can be known.
+    Raises what keeps it from being stored, before anything is spent where that can be known. What changes while the
+    vendor works is found out afterwards; then the vectors are paid for all the same (see `kaixu.metering.ending`).
     """
     ingested = Ingested()
+    deployment = call.deployment
+    assert deployment is not None
+    length = length_of(deployment, request.dimensions)
     async with call as ticket:
-        opened = await hold_room(pool, ticket, target, pieces, dimensions=request.dimensions, room=room, make=False)
-        vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request))
+        opened = await hold_room(pool, ticket, target, pieces, dimensions=length, room=room, make=False)
+        vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request, length=length))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
-            try:
-                opened = await hold_room(pool, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
-            except KaixuError:
-                ticket.usage = None  # nobody pays for vectors that are not stored
-                raise
+            opened = await hold_room(pool, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
             collection_id = opened.collection_id
         assert collection_id is not None
         ticket.units = {"vectors": len(vectors), "stored": len(pieces)}

@@ -13,7 +13,7 @@ from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.metering.admission import Admission
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
-from kaixu.plugin.errors import KaixuError, ModelMismatch
+from kaixu.plugin.errors import ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store.collections import Collection, collection_of_key
 from kaixu.store.documents import chunks_of
@@ -23,6 +23,7 @@ from kaixu.store.vectors import packed
 
 from .chunks import joined
 from .ingest import unknown
+from .lengths import insist_on_length, length_of, shortens
 
 #: Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): 1 / (60 + rank), summed over the lists.
 FUSION = 60
@@ -109,15 +110,12 @@ async def search(
             ticket.units = {"searches": 1}
         return collection, ticket, answer
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
+    insist_on_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
     request = embedding(deployment, collection, question.text or "")
     async with asking(gate, caller, deployment, collection, request) as ticket:
-        vectors = await gate.vectors(ticket, request)
+        vectors = await gate.vectors(ticket, request, length=length_of(deployment, request.dimensions))
         ticket.units = {"searches": 1}
-        try:
-            answer = await answered(pool, collection, question, checked(vectors[0], collection))
-        except KaixuError:
-            ticket.usage = None  # nobody pays for a question that got no answer
-            raise
+        answer = await answered(pool, collection, question, checked(vectors[0], collection))
     return collection, ticket, answer
 
 
@@ -130,12 +128,10 @@ def asking(
 
 def embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
     """The question as its collection's own model is asked for it."""
-    lane = deployment.lane
-    shortens = lane is not None and lane.shortens and not deployment.fixed_dimensions
     return EmbedRequest(
         model=deployment.upstream,
         inputs=(text,),
-        dimensions=collection.dimensions if shortens else None,
+        dimensions=collection.dimensions if shortens(deployment) else None,
         purpose="query",
     )
 

@@ -8,7 +8,10 @@ from typing import NamedTuple, cast
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta
+from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
+
+from .ticket import believable
+from .wasted import Attempt
 
 #: What a client would miss if it were taken back.
 SAID = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
@@ -24,13 +27,18 @@ class Opened(NamedTuple):
     events: AsyncGenerator[ChatEvent, None]
 
 
-async def opened(events: AsyncIterator[ChatEvent]) -> Opened:
-    """Wait for an answer's first word. What fails before it is closed, and leaves nothing behind."""
+async def opened(events: AsyncIterator[ChatEvent], attempt: Attempt | None = None) -> Opened:
+    """Wait for an answer's first word. What fails before it is closed, and leaves nothing behind.
+
+    `attempt` takes note of what the vendor has told of its usage until then.
+    """
     stream = cast(AsyncGenerator[ChatEvent, None], events)
     held: list[ChatEvent] = []
     try:
         async for event in stream:
             held.append(event)
+            if attempt is not None and isinstance(event, Usage):
+                attempt.usage = believable(event)
             if isinstance(event, SAID) or len(held) >= MOST_HELD:
                 break
     except BaseException:

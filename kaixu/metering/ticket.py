@@ -21,6 +21,7 @@ from .counting import counted_input_tokens, estimated_embed_tokens
 from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .routing import Try
+from .wasted import Wasted
 from .wire import TicketWire
 
 Alongside = Callable[[Connection], Awaitable[None]]
@@ -95,6 +96,7 @@ class Ticket:
         "usage",
         "verdict",
         "waived",
+        "wasted",
         "wire",
     )
 
@@ -123,6 +125,7 @@ class Ticket:
         self.tried: list[Try] = []
         self.cache_control = cache_control
         self.meter = meter  # of an integration's operation, which is not billed by tokens
+        self.wasted = Wasted()  # what vendors have done in tries that came to nothing
         self.from_cache = False
         self.waived = False  # a call that is broken off to be made again: what it has used is not billed
         self.price_id = ask.price_id

@@ -7,6 +7,7 @@ from typing import Any
 from kaixu.collections.changes import reembedding_started
 from kaixu.collections.contents import progress_of
 from kaixu.collections.ingest import Target, hold_room, unknown
+from kaixu.collections.lengths import insist_on_length
 from kaixu.collections.search import looked_up
 from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
@@ -29,6 +30,7 @@ async def created(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
     dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`dimensions` is missing: this model's are not known", field="dimensions")
+    insist_on_length(deployment, dimensions, "dimensions")
     target = Target(name, deployment.provider, deployment.model, language_of(fields))
     call = core.gate.free(
         visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
@@ -54,6 +56,7 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
     dimensions = wanted.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`reembed.dimensions` is missing: this model's are not known", field="reembed.dimensions")
+    insist_on_length(deployment, dimensions, "reembed.dimensions")
     call = core.gate.free(
         visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
     )
