@@ -268,7 +268,7 @@ class Gate:
             request_id=ticket.ask.request_id,
             wire=ticket.wire,
             meter=ticket.meter,
-            lend=lending(self.books.pool, self.sealer, integration, ticket),
+            lend=lending(self.books.general, self.sealer, integration, ticket),
             progress=progress,
         )
         began = monotonic()
@@ -292,7 +292,7 @@ class Gate:
             request_id=request_id,
             wire=wire,
             meter=Meter(what.charge, 0),
-            lend=lending(self.books.pool, self.sealer, integration, None, request_id),
+            lend=lending(self.books.general, self.sealer, integration, None, request_id),
             progress=progress,
         )
         try:
@@ -312,7 +312,7 @@ class Gate:
             request_id=request_id,
             wire=wire,
             meter=Meter(Free(schedule.why_free), 0),
-            lend=lending(self.books.pool, self.sealer, integration, None, request_id),
+            lend=lending(self.books.general, self.sealer, integration, None, request_id),
         )
         try:
             async with bounded(schedule.name, schedule.timeout_s):

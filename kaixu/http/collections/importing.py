@@ -58,7 +58,7 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
             visitor.caller, "import", role="deployer", deployment=deployment, asked_provider=found.provider
         )
         ticket, ingested = await store_ready(
-            core.pool, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(core)
+            core.searches, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(core)
         )
     else:
         request = EmbedRequest(
@@ -72,7 +72,7 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
         call = core.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
         with telling(call):
             ticket, _, ingested = await ingest(
-                core.pool, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
+                core.searches, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
             )
     reply = {"ok": True, "collection": name, "stored": ingested.stored, "replaced": ingested.replaced, **money(ticket)}
     return json_reply(reply, 200, call_headers(ticket))

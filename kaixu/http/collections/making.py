@@ -37,7 +37,7 @@ async def created(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
     )
     async with call as ticket:
         ticket.end_reason = "released"
-        await hold_room(core.pool, ticket, target, [], dimensions=dimensions, room=room_of(core), make=True)
+        await hold_room(core.searches, ticket, target, [], dimensions=dimensions, room=room_of(core), make=True)
         made = await looked_up(core.pool, visitor.caller, name)
     if made is None:
         raise unknown(name)
@@ -68,7 +68,7 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
         key_id = ticket.verdict.key_id
         assert key_id is not None
         await reembedding_started(
-            core.pool,
+            core.searches,
             collection,
             key_id=key_id,
             install_id=visitor.caller.install_id,
@@ -77,7 +77,7 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
             dimensions=dimensions,
             request_id=visitor.caller.request_id,
         )
-        work = await progress_of(core.pool, collection)
+        work = await progress_of(core.searches, collection)
     assert work is not None
     reply = {"ok": True, "collection": collection_reply(collection), "reembedding": progress_reply(work)}
     return json_reply(reply, 202, call_headers(ticket))
