@@ -117,8 +117,8 @@ def connections_row(found: Room, given: Settings) -> Row:
     count = max(1, found.gateways)
     wanted = each * count
     told = (
-        f"at most {each} for each gateway, {found.gateways} running: {wanted} of the {found.most} that the server takes; "
-        f"{found.taken} are taken"
+        f"at most {each} for each gateway, {found.gateways} running: {wanted} of the {found.most} that the server "
+        f"takes; {found.taken} are taken"
     )
     if wanted > found.most:
         told += ": raise `max_connections`, or lower `gateway.database`"

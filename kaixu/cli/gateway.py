@@ -167,6 +167,7 @@ class Gateway:
         batches = Batches(self.pool, gate, sealer, self.worker.nudge)
         searches = Searches(
             self.pools.searches,
+            self.pool,
             most=sizes.searches_per_customer,
             statement_s=sizes.search_s,
             pooler=settings.kaixu_pooler,

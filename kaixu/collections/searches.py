@@ -1,4 +1,4 @@
-"""Ways to the collections: connections of their own, shared between customers, each statement bounded in time."""
+"""Ways to the collections: connections that customers share, each statement bounded in time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import cast
 
 import asyncpg
 
-from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited, SearchTooSlow, StatementTooSlow
-from kaixu.store.pool import busy, database
+from kaixu.plugin.errors import Overloaded, RateLimited, SearchTooSlow, StatementTooSlow
+from kaixu.store.pool import database
 from kaixu.store.query import Session
 from kaixu.store.shares import Shares
 
@@ -21,20 +21,29 @@ WAIT_LONG_S = 60.0
 
 
 class Searches:
-    """One gateway process's connections for collections.
+    """One gateway process's connections for collections: those of `pool` to search, some of `general` to change them.
 
-    A customer has at most half of them at one time; its other searches wait, and
+    A customer has at most half of either at one time; its other searches wait, and
     no more than `most` run or wait. So the searches of one customer, however heavy,
-    keep nobody else's from running.
+    keep nobody else's from running, and nobody from storing.
     """
 
-    def __init__(self, pool: asyncpg.Pool, *, most: int, statement_s: float, pooler: bool = False) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        general: asyncpg.Pool,
+        *,
+        most: int,
+        statement_s: float,
+        pooler: bool = False,
+    ) -> None:
         self.pool = pool
+        self.general = general
         self.most = most
         self.statement_s = statement_s
         self.pooler = pooler
-        size = pool.get_max_size()
-        self._shares = Shares(size, max(1, size // 2))
+        self._searching = Shares.halves(pool.get_max_size())
+        self._changing = Shares.halves(max(1, general.get_max_size() // 4))
         self._places: Counter[int] = Counter()
 
     @contextmanager
@@ -59,8 +68,14 @@ class Searches:
     async def reading(self, customer_id: int, *, wait_s: float = WAIT_S) -> AsyncIterator[Session]:
         """A connection to search with. Raises `SearchTooSlow`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
         try:
-            async with self.connection(customer_id, wait_s=wait_s) as connection:
-                yield connection
+            async with connection(self.pool, self._searching, customer_id, wait_s) as session:
+                if not self.pooler:
+                    yield session
+                    return
+                # Nothing is set in sessions behind a pooler, so the limit is set for each transaction.
+                async with session.transaction():
+                    await session.execute(f"set local statement_timeout = {self.statement_s * 1000:.0f}")
+                    yield session
         except StatementTooSlow as error:
             raise SearchTooSlow(
                 f"the search was ended after {self.statement_s:g} s",
@@ -69,46 +84,37 @@ class Searches:
 
     @asynccontextmanager
     async def changing(self, customer_id: int) -> AsyncIterator[Session]:
-        """A connection to change collections with. Raises `DatabaseBusy` and what `reading` does, but for the time."""
-        try:
-            async with self.connection(customer_id, wait_s=WAIT_S) as connection:
-                yield connection
-        except StatementTooSlow as error:  # it has waited for somebody who is changing the same
-            raise busy() from error
+        """A connection to change them with. Raises `DatabaseBusy`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
+        async with connection(self.general, self._changing, customer_id, WAIT_S) as session:
+            yield session
 
-    @asynccontextmanager
-    async def connection(self, customer_id: int, *, wait_s: float) -> AsyncIterator[Session]:
-        """A connection of the customer's share, in its own time."""
-        entered = False
-        place = self._shares.one(customer_id)
-        try:
-            async with asyncio.timeout(wait_s):
-                await place.__aenter__()
-                entered = True
-            with database():
-                async with self.pool.acquire(timeout=wait_s) as connection:
-                    if not self.pooler:
-                        yield cast(Session, connection)
-                        return
-                    # Nothing is set in sessions behind a pooler, so the limit is set for each transaction.
-                    async with connection.transaction():
-                        await connection.execute(f"set local statement_timeout = {self.statement_s * 1000:.0f}")
-                        yield cast(Session, connection)
-        except TimeoutError as error:
-            if entered:
-                raise
-            raise self._too_many(customer_id) from error
-        finally:
-            if entered:
-                await place.__aexit__(None, None, None)
 
-    def _too_many(self, customer_id: int) -> RateLimited | Overloaded | DatabaseAway:
-        """Why nobody got a connection: the customer's own searches, or everybody's."""
-        if self._shares.has_all(customer_id):
-            return RateLimited(
-                "other searches of this account took too long for this one to begin",
-                hint="Send fewer at one time.",
-                retry_after_s=2,
-                code="TOO_MANY_SEARCHES",
-            )
-        return Overloaded("too many searches are running", hint="Try again.", retry_after_s=2, code="SEARCHES_BUSY")
+@asynccontextmanager
+async def connection(pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float) -> AsyncIterator[Session]:
+    """A connection of a customer's share."""
+    place = shares.one(customer_id)
+    try:
+        async with asyncio.timeout(wait_s):
+            await place.__aenter__()
+    except TimeoutError as error:
+        raise too_many(shares, customer_id) from error
+    try:
+        with database():
+            async with pool.acquire(timeout=wait_s) as session:
+                yield cast(Session, session)
+    finally:
+        await place.__aexit__(None, None, None)
+
+
+def too_many(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
+    """Why nobody got a connection: the customer's own work, or everybody's."""
+    if shares.has_all(customer_id):
+        return RateLimited(
+            "other work of this account on its collections took too long for this to begin",
+            hint="Send fewer at one time.",
+            retry_after_s=2,
+            code="TOO_MANY_SEARCHES",
+        )
+    return Overloaded(
+        "too much is going on in collections", hint="Try again.", retry_after_s=2, code="COLLECTIONS_OVERLOADED"
+    )

@@ -32,9 +32,6 @@ MOST_GATHER_S = 0.004
 REPLAYED_AT_ONCE = 200
 
 
-#: How many calls write what they made at one time, and how many of one customer: what they hold up is their own kind.
-WRITERS, WRITERS_A_CUSTOMER = 4, 2
-
 #: What the database will never take, however often it is asked.
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
@@ -93,7 +90,8 @@ class Books:
             account=lambda hold: hold.customer_id,
         )
         self._putting_back = asyncio.Lock()
-        self._writers = Shares(WRITERS, WRITERS_A_CUSTOMER)
+        # Calls that write what they made take half of these connections, and those of one customer a quarter.
+        self._writers = Shares.halves(max(1, self.general.get_max_size() // 2))
         self._ending: dict[UUID, asyncio.Future[Settled | None]] | None = None  # settled while holds are put back
         self._ended: dict[UUID, asyncio.Future[Settled | None]] = {}  # of these, those whose hold was put back perhaps
 

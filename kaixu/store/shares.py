@@ -16,6 +16,11 @@ class Shares:
         self._of: dict[Hashable, asyncio.Semaphore] = {}
         self._using: dict[Hashable, int] = {}  # holders with somebody inside or waiting
 
+    @classmethod
+    def halves(cls, most: int) -> Shares:
+        """So many, half of them at most for each holder."""
+        return cls(most, max(1, most // 2))
+
     def has_all(self, holder: Hashable) -> bool:
         """Whether a holder has its whole share."""
         own = self._of.get(holder)

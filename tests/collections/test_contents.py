@@ -14,7 +14,7 @@ from tests.store.test_search import SMALL, filled
 
 def searches(pool: asyncpg.Pool) -> Searches:
     """A way to the collections."""
-    return Searches(pool, most=16, statement_s=5)
+    return Searches(pool, pool, most=16, statement_s=5)
 
 
 async def test_all_pieces_are_read_in_order(pool: asyncpg.Pool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -216,7 +216,9 @@ def assert_told_and_unbilled(event: asyncpg.Record) -> None:
 
 QUESTION = [{"role": "user", "content": "hello there"}]
 
-CHATS = {
+BodyOf = Callable[[str], dict[str, Any]]
+
+CHATS: dict[str, tuple[str, BodyOf]] = {
     "native": ("/api/gateway-chat", lambda model: {"provider": "up", "model": model, "messages": QUESTION}),
     "native-stream": ("/api/gateway-stream", lambda model: {"provider": "up", "model": model, "messages": QUESTION}),
     "openai": ("/v1/chat/completions", lambda model: {"model": f"up/{model}", "messages": QUESTION}),
@@ -257,7 +259,7 @@ async def test_a_chat_that_fails_after_the_vendor_worked(stage: Stage, door: str
         assert event["vendor_cost_nusd"] >= 1000 * 500 + 500 * 1000
 
 
-EMBEDS = {
+EMBEDS: dict[str, tuple[str, BodyOf, str]] = {
     "embed": ("/api/gateway-embed", lambda model: {"provider": "up", "model": model, "input": ["a b", "c d"]}, "embed"),
     "openai": ("/v1/embeddings", lambda model: {"model": f"up/{model}", "input": ["a b", "c d"]}, "embed"),
     "store": (

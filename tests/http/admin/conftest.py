@@ -61,7 +61,7 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     monitor = Monitor(lambda events: write_events(pool, events))
     queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
     batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
-    searches = Searches(pool, most=16, statement_s=5)
+    searches = Searches(pool, pool, most=16, statement_s=5)
     return Core(
         settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches, pool, searches
     )  # fmt: skip
