@@ -29,6 +29,7 @@ CODE = (HERE.parent / "kaixu", HERE.parent / "plugins")
 SECTIONS = (
     ("The whole file", document.Document),
     ("`gateway:`", document.GatewaySection),
+    ("`gateway.database:`", document.DatabaseSection),
     ("A lane: `lanes: NAME:`", document.LaneSection),
     ("Its time limits: `timeouts:`", document.TimeoutSection),
     ("A model: `models: NAME:`", document.ModelSection),
