@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from kaixu.cli import app
 from kaixu.cli.lazy import COMMANDS
 from kaixu.config import document
+from kaixu.config.database import DatabaseSection
 from kaixu.config.environment import Settings
 from kaixu.http.anthropic.errors import anthropic_error
 from kaixu.http.openai.errors import openai_error
@@ -29,6 +30,7 @@ CODE = (HERE.parent / "kaixu", HERE.parent / "plugins")
 SECTIONS = (
     ("The whole file", document.Document),
     ("`gateway:`", document.GatewaySection),
+    ("`gateway.database:`", DatabaseSection),
     ("A lane: `lanes: NAME:`", document.LaneSection),
     ("Its time limits: `timeouts:`", document.TimeoutSection),
     ("A model: `models: NAME:`", document.ModelSection),

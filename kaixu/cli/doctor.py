@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,14 @@ from pathlib import Path
 import typer
 
 from kaixu import __version__
+from kaixu.config.database import DatabaseSection
+from kaixu.config.document import load
 from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
+from kaixu.config.mistakes import ConfigError
 from kaixu.store import state, vector_index
 from kaixu.store.migrate import OLDEST_VECTOR, MigrationError, is_old
 from kaixu.store.partitions import month_after
+from kaixu.store.pools import Room, room
 from kaixu.store.search import MOST_INDEXED
 
 from .check import catalog_at
@@ -101,8 +106,31 @@ async def examine(session: Session) -> list[Row]:
         detail = f"{holds.running} in flight, {holds.expired} expired"
         rows.append(row("reservations", not overdue, f"{detail}; a running gateway ends them" if overdue else detail))
         rows += partition_rows(await state.partitions(connection), await state.strays(connection))
+        rows.append(connections_row(await room(connection), session.settings))
         found = await vector_index.overview(connection)
         return [*rows, collections_row(found), *index_rows(await vector_index.large(connection))]
+
+
+def connections_row(found: Room, given: Settings) -> Row:
+    """Whether the pools of all gateways together fit into what the server takes."""
+    each = sizes_in(given.kaixu_config).connections
+    count = max(1, found.gateways)
+    wanted = each * count
+    told = (
+        f"at most {each} for each gateway, {found.gateways} running: {wanted} of the {found.most} that the server "
+        f"takes; {found.taken} are taken"
+    )
+    if wanted > found.most:
+        told += ": raise `max_connections`, or lower `gateway.database`"
+    return row("connections", wanted <= found.most, told)
+
+
+def sizes_in(config: Path) -> DatabaseSection:
+    """The sizes that kaixu.yaml says; where it cannot be read, which another row tells, the usual ones."""
+    try:
+        return load(config, os.environ).gateway.database
+    except (ConfigError, OSError):
+        return DatabaseSection()
 
 
 def collections_row(found: vector_index.Overview) -> Row:

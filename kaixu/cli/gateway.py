@@ -14,6 +14,7 @@ import asyncpg
 
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
+from kaixu.collections.searches import Searches
 from kaixu.config.document import GatewaySection, load
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.mistakes import ConfigError
@@ -43,6 +44,7 @@ from kaixu.store.migrate import MigrationError, migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_schema import migrate_plugin
 from kaixu.store.pool import maintenance, open_pool
+from kaixu.store.pools import Pools, open_pools
 from kaixu.store.prices import price_version, rates_version
 from kaixu.store.query import Session
 from kaixu.store.responses import prune_responses
@@ -80,7 +82,8 @@ class Gateway:
         self.retired: list[Catalog] = []  # swapped out by a reload; calls that began before it still use them
         self.folder: Claim | None = None  # where commands look for this process, if there is such a place
         self.stop_at: float | None = None  # by the loop's clock: the end of running calls' grace
-        self.pool: asyncpg.Pool
+        self.pools: Pools
+        self.pool: asyncpg.Pool  # the general one
         self.core: Core
         self.app: Application
         self.started_with: GatewaySection
@@ -104,19 +107,22 @@ class Gateway:
             await ensure_partitions(connection)
             await self.provide_tables(catalog, connection)
         await preparing.close()
-        self.pool = await open_pool(dsn, pooler=settings.kaixu_pooler, lost=self.connection_lost)
+        sizes = document.gateway.database
+        self.pools = await open_pools(dsn, sizes, pooler=settings.kaixu_pooler, lost=self.connection_lost)
+        self.pool = self.pools.general
 
         owner = uuid4()
         monitor = Monitor(lambda events: write_events(self.pool, events))
         transport = open_transport()
         books = Books(
-            self.pool,
+            self.pools.money,
             Spool(settings.kaixu_home / "spool", str(owner)),
             owner=owner,
             lifetime_s=document.gateway.reservation_s,
             default_rpm=settings.default_rpm_limit,
             running=lambda: gate.holds(),
             calls=lambda: len(gate.in_flight) + gate.entering,
+            general=self.pool,
         )
         webhook = settings.alert_webhook_url
         alerts = Alerts(
@@ -159,7 +165,17 @@ class Gateway:
         )
         queue = Queue(self.pool, gate, sealer, self.worker.nudge)
         batches = Batches(self.pool, gate, sealer, self.worker.nudge)
-        self.core = Core(settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue, batches)
+        searches = Searches(
+            self.pools.searches,
+            self.pool,
+            most=sizes.searches_per_customer,
+            statement_s=sizes.search_s,
+            pooler=settings.kaixu_pooler,
+        )
+        self.core = Core(
+            settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue, batches,
+            self.pools.reports, searches,
+        )  # fmt: skip
         await books.replay()
         try:
             await catalog.start()
@@ -288,7 +304,4 @@ class Gateway:
 
     async def close_pool(self) -> None:
         """Leave the database."""
-        try:
-            await asyncio.wait_for(self.pool.close(), 10)
-        except (TimeoutError, asyncpg.InterfaceError, OSError):
-            self.pool.terminate()
+        await self.pools.close()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Fields of `gateway:` that are read at start only.
-AT_START = ("server",)
+AT_START = ("server", "database")
 
 #: A request that has resolved its model is at the gate by then.
 ON_ITS_WAY_S = 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncpg
 import msgspec
 
 from kaixu.plugin.errors import CollectionBusy, CollectionNotAllowed, UnknownCollection
@@ -10,7 +9,8 @@ from kaixu.store import collections as store
 from kaixu.store import documents, reembedding
 from kaixu.store.audit import AuditEvent, write_audit
 from kaixu.store.collections import Collection
-from kaixu.store.pool import database
+
+from .searches import Searches
 
 
 class Acting(msgspec.Struct, frozen=True):
@@ -21,16 +21,16 @@ class Acting(msgspec.Struct, frozen=True):
 
 
 async def rename_collection(
-    pool: asyncpg.Pool, collection: Collection, name: str, who: Acting, *, key_id: int
+    searches: Searches, collection: Collection, name: str, who: Acting, *, key_id: int
 ) -> Collection:
     """Give a collection another name.
 
     Raises `Conflict` for one that is taken, `CollectionNotAllowed` for one that this key may not use, `CollectionBusy`.
     """
-    with database():
-        if not await store.is_allowed(pool, key_id, name):
+    async with searches.changing(collection.customer_id) as connection:
+        if not await store.is_allowed(connection, key_id, name):
             raise CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
-        async with pool.acquire() as connection, connection.transaction():
+        async with connection.transaction():
             after = await store.rename(connection, collection.id, collection.customer_id, name)
             if after is None:
                 raise busy(collection.name)
@@ -38,30 +38,28 @@ async def rename_collection(
     return after
 
 
-async def delete_collection(pool: asyncpg.Pool, collection: Collection, who: Acting) -> int:
+async def delete_collection(searches: Searches, collection: Collection, who: Acting) -> int:
     """Remove a collection with all that is in it; how many vectors that were."""
-    with database():
-        async with pool.acquire() as connection, connection.transaction():
-            if not await store.delete(connection, collection.id, collection.customer_id):
-                return 0
-            await write_audit(connection, event("COLLECTION_DELETE", collection, who, {}))
+    async with searches.changing(collection.customer_id) as connection, connection.transaction():
+        if not await store.delete(connection, collection.id, collection.customer_id):
+            return 0
+        await write_audit(connection, event("COLLECTION_DELETE", collection, who, {}))
     return collection.vectors
 
 
-async def delete_document(pool: asyncpg.Pool, collection: Collection, doc_id: str, who: Acting) -> int:
+async def delete_document(searches: Searches, collection: Collection, doc_id: str, who: Acting) -> int:
     """Remove a document; how many vectors it had. Raises `CollectionBusy`."""
-    with database():
-        async with pool.acquire() as connection, connection.transaction():
-            done = await documents.delete_document(connection, collection.id, collection.customer_id, doc_id)
-            if done.refused == "COLLECTION_BUSY":
-                raise busy(collection.name)
-            if done.removed and who.actor == "admin":
-                await write_audit(connection, event("DOCUMENT_DELETE", collection, who, {"doc_id": doc_id}))
+    async with searches.changing(collection.customer_id) as connection, connection.transaction():
+        done = await documents.delete_document(connection, collection.id, collection.customer_id, doc_id)
+        if done.refused == "COLLECTION_BUSY":
+            raise busy(collection.name)
+        if done.removed and who.actor == "admin":
+            await write_audit(connection, event("DOCUMENT_DELETE", collection, who, {"doc_id": doc_id}))
     return done.removed
 
 
 async def reembedding_started(
-    pool: asyncpg.Pool,
+    searches: Searches,
     collection: Collection,
     *,
     key_id: int,
@@ -72,9 +70,9 @@ async def reembedding_started(
     request_id: str,
 ) -> int:
     """Send a collection on its way to another model; the work's id. Raises `CollectionBusy`, `UnknownCollection`."""
-    with database():
+    async with searches.changing(collection.customer_id) as connection:
         started = await reembedding.start(
-            pool,
+            connection,
             collection_id=collection.id,
             customer_id=collection.customer_id,
             key_id=key_id,
@@ -91,13 +89,13 @@ async def reembedding_started(
     return started.reembedding_id
 
 
-async def cancel_reembedding(pool: asyncpg.Pool, collection: Collection, who: Acting) -> bool:
+async def cancel_reembedding(searches: Searches, collection: Collection, who: Acting) -> bool:
     """End the work on a collection, which stays as it was; whether there was any."""
-    with database():
-        work = await reembedding.progress(pool, collection.customer_id, collection.id)
+    async with searches.changing(collection.customer_id) as connection:
+        work = await reembedding.progress(connection, collection.customer_id, collection.id)
         if work is None or work.state != "running":
             return False
-        async with pool.acquire() as connection, connection.transaction():
+        async with connection.transaction():
             await reembedding.end(connection, work.id, "cancelled")
             await write_audit(connection, event("REEMBEDDING_CANCEL", collection, who, {"work": work.id}))
     return True

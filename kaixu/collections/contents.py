@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import asyncpg
-
 from kaixu.plugin.errors import UnknownCollection
 from kaixu.store import collections as store
 from kaixu.store import documents, reembedding
 from kaixu.store.collections import Collection, Content
 from kaixu.store.documents import Document, Piece, WithVector
-from kaixu.store.pool import database
 from kaixu.store.reembedding import Progress
+
+from .searches import WAIT_LONG_S, Searches
 
 __all__ = [
     "Collection",
@@ -32,53 +31,69 @@ __all__ = [
 #: How many chunks of one document are shown at most.
 MOST_CHUNKS = 2048
 
-#: How many pieces are read at a time.
+#: How many pieces are read at a time, and how much of text and metadata.
 AT_ONCE = 200
+MOST_PAGE_BYTES = 4 * 1024 * 1024
 
 
-async def collections_of(pool: asyncpg.Pool, key_id: int, *, after: str, limit: int) -> list[Collection]:
+async def collections_of(
+    searches: Searches, customer_id: int, key_id: int, *, after: str, limit: int
+) -> list[Collection]:
     """The collections that a key may see, by name, from the one after `after` on."""
-    with database():
-        return await store.collections_of_key(pool, key_id, after=after, limit=limit)
+    async with searches.reading(customer_id) as connection:
+        return await store.collections_of_key(connection, key_id, after=after, limit=limit)
 
 
-async def content_of(pool: asyncpg.Pool, collection: Collection) -> Content:
+async def content_of(searches: Searches, collection: Collection) -> Content:
     """How many documents, and how much text."""
-    with database():
-        return await store.content_of(pool, collection.id)
+    async with searches.reading(collection.customer_id) as connection:
+        return await store.content_of(connection, collection.id)
 
 
-async def progress_of(pool: asyncpg.Pool, collection: Collection) -> Progress | None:
+async def progress_of(searches: Searches, collection: Collection) -> Progress | None:
     """How far it is on its way to another model, or how that ended."""
-    with database():
-        return await reembedding.progress(pool, collection.customer_id, collection.id)
+    async with searches.reading(collection.customer_id) as connection:
+        return await reembedding.progress(connection, collection.customer_id, collection.id)
 
 
-async def document(pool: asyncpg.Pool, collection: Collection, doc_id: str) -> list[WithVector]:
+async def document(searches: Searches, collection: Collection, doc_id: str) -> list[WithVector]:
     """A document's chunks in order; none where there is no such document."""
-    with database():
-        return await documents.document(pool, collection.id, doc_id, most_chunks=MOST_CHUNKS)
+    async with searches.reading(collection.customer_id) as connection:
+        return await documents.document(connection, collection.id, doc_id, most_chunks=MOST_CHUNKS)
 
 
-async def pieces(pool: asyncpg.Pool, collection: Collection, *, after: tuple[str, int], limit: int) -> list[Document]:
-    """Pieces by id and chunk, from the one after `after` on."""
-    with database():
-        return await documents.page(pool, collection.id, after=after, limit=limit)
+async def pieces(
+    searches: Searches, collection: Collection, *, after: tuple[str, int], limit: int
+) -> tuple[list[Document], bool]:
+    """At most `limit` pieces by id and chunk, from the one after `after` on; and whether there are more.
+
+    Fewer where they are long: a page has at most `MOST_PAGE_BYTES` of text and metadata, or one piece.
+    """
+    async with searches.reading(collection.customer_id) as connection:
+        rows = await documents.page(connection, collection.id, after=after, limit=limit + 1, most_bytes=MOST_PAGE_BYTES)
+        if len(rows) > limit:
+            return rows[:limit], True
+        if not rows:
+            return [], False
+        last = (rows[-1].doc_id, rows[-1].chunk)
+        return rows, await documents.is_more(connection, collection.id, after=last)
 
 
-async def all_pieces(pool: asyncpg.Pool, collection: Collection) -> AsyncIterator[list[WithVector]]:
-    """All pieces with their vectors, some at a time.
+async def all_pieces(searches: Searches, collection: Collection) -> AsyncIterator[list[WithVector]]:
+    """All pieces with their vectors, some at a time. No connection is held while they are handed on.
 
     Raises `UnknownCollection` at the end, where the collection was deleted or replaced meanwhile: then it is not all.
     """
     after = ("", -1)
     while True:
-        with database():
-            rows = await documents.page_with_vectors(pool, collection.id, after=after, limit=AT_ONCE)
-        yield rows
-        if len(rows) < AT_ONCE:
+        async with searches.reading(collection.customer_id, wait_s=WAIT_LONG_S) as connection:
+            rows = await documents.page_with_vectors(
+                connection, collection.id, after=after, limit=AT_ONCE, most_bytes=MOST_PAGE_BYTES
+            )
+        if not rows:
             break
+        yield rows
         after = (rows[-1].doc_id, rows[-1].chunk)
-    with database():
-        if not await store.is_alive(pool, collection.id):
+    async with searches.reading(collection.customer_id, wait_s=WAIT_LONG_S) as connection:
+        if not await store.is_alive(connection, collection.id):
             raise UnknownCollection(f"collection `{collection.name}` was deleted or replaced meanwhile")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaixu.plugin.errors import Unprocessable
-from kaixu.store.search import FIRST, Condition
+from kaixu.plugin.errors import FilterTooLarge, Unprocessable
+from kaixu.store.conditions import Condition, Parameters, Part, all_of, any_of, negated
 
 MOST_DEPTH = 6
 MOST_CONDITIONS = 64
 MOST_CHOICES = 200
+MOST_VALUES = 2000
 MOST_FIELD = 200
 MOST_VALUE = 2000
 MOST_NESTED = 5
@@ -25,94 +26,99 @@ LOGIC = ("$and", "$or", "$not")
 
 
 def condition_of(value: Any, field: str = "filter") -> Condition:
-    """A filter as it was sent. Raises `Unprocessable`, naming the place."""
+    """A filter as it was sent. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
     if value is None:
         return Condition()
     reader = Reader()
-    sql, indexed = reader.object(value, field, depth=1)
-    return Condition(sql, tuple(reader.values), indexed)
+    return reader.parameters.whole(reader.object(value, field, depth=1))
 
 
 class Reader:
     """Reads one filter, collecting its values."""
 
     def __init__(self) -> None:
-        self.values: list[Any] = []
+        self.parameters = Parameters()
         self.conditions = 0
+        self.values = 0
 
-    def param(self, value: Any, kind: str) -> str:
-        """A value's place in the statement."""
-        self.values.append(value)
-        return f"${FIRST + len(self.values) - 1}::{kind}"
-
-    def object(self, value: Any, place: str, *, depth: int) -> tuple[str, bool]:
+    def object(self, value: Any, place: str, *, depth: int) -> Part:
         """All members of an object hold together."""
         if not isinstance(value, dict):
             raise wrong(place, "must be an object")
         if depth > MOST_DEPTH:
             raise wrong(place, f"is nested deeper than {MOST_DEPTH} levels")
-        parts = [self.member(name, one, f"{place}.{name}", depth) for name, one in value.items()]
-        return all_of(parts)
+        return all_of([self.member(name, one, f"{place}.{name}", depth) for name, one in value.items()])
 
-    def member(self, name: str, value: Any, place: str, depth: int) -> tuple[str, bool]:
+    def member(self, name: str, value: Any, place: str, depth: int) -> Part:
         """One member: a field and what it must be like, or a word that joins others."""
-        self.conditions += 1
-        if self.conditions > MOST_CONDITIONS:
-            raise wrong("filter", f"has more than {MOST_CONDITIONS} conditions")
+        self.condition()
         if name in ("$and", "$or"):
             if not isinstance(value, list) or not 1 <= len(value) <= MOST_CONDITIONS:
                 raise wrong(place, f"must be a list of 1 to {MOST_CONDITIONS} filters")
             parts = [self.object(one, f"{place}[{at}]", depth=depth + 1) for at, one in enumerate(value)]
             return all_of(parts) if name == "$and" else any_of(parts)
         if name == "$not":
-            sql, _ = self.object(value, place, depth=depth + 1)
-            return f"not coalesce({sql}, false)", False
+            return negated(self.object(value, place, depth=depth + 1))
         if name.startswith("$"):
             raise wrong(place, f"is no operator; there are {', '.join((*LOGIC, *OPERATORS))}")
         if len(name) > MOST_FIELD or not storable(name):
             raise wrong(place[:100], "is no name of a field")
         if isinstance(value, dict) and any(one.startswith("$") for one in value):
             return all_of([self.operator(name, word, one, f"{place}.{word}") for word, one in value.items()])
-        return self.contains(name, value, place), True
+        return self.equal(name, value, place)
 
-    def operator(self, name: str, word: str, value: Any, place: str) -> tuple[str, bool]:
+    def operator(self, name: str, word: str, value: Any, place: str) -> Part:
         """One operator on a field."""
-        self.conditions += 1
+        self.condition()
         if word == "$eq":
-            return self.contains(name, value, place), True
+            return self.equal(name, value, place)
         if word == "$ne":
-            return f"not coalesce({self.contains(name, value, place)}, false)", False
+            return negated(self.equal(name, value, place))
         if word in ("$in", "$nin"):
             if not isinstance(value, list) or len(value) > MOST_CHOICES:
                 raise wrong(place, f"must be a list of at most {MOST_CHOICES} values")
-            sql, indexed = any_of([(self.contains(name, one, place), True) for one in value])
-            return (sql, indexed) if word == "$in" else (f"not coalesce({sql}, false)", False)
+            part = self.one_of(name, value, place)
+            return part if word == "$in" else negated(part)
         if word in COMPARED:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise wrong(place, "must be a number or text")
-            kind = "string" if isinstance(value, str) else "number"
-            field = f"(d.metadata -> {self.param(name, 'text')})"
-            bound = self.param(checked(value, place), "jsonb")
-            return f"(jsonb_typeof({field}) = '{kind}' and {field} {COMPARED[word]} {bound})", False
+            return self.parameters.compared(name, COMPARED[word], self.value(value, place))
         raise wrong(place, f"is no operator; there are {', '.join(OPERATORS)}")
 
-    def contains(self, name: str, value: Any, place: str) -> str:
+    def equal(self, name: str, value: Any, place: str) -> Part:
         """A field equals a value, or contains it."""
-        return f"d.metadata @> {self.param({name: checked(value, place)}, 'jsonb')}"
+        return self.parameters.equal(name, self.value(value, place))
+
+    def one_of(self, name: str, values: list[Any], place: str) -> Part:
+        """A field equals, or contains, one of some values."""
+        plain = [self.value(one, place) for one in values if isinstance(one, str | int | float)]
+        parts = [self.equal(name, one, place) for one in values if not isinstance(one, str | int | float)]
+        return any_of([self.parameters.one_of(name, plain), *parts] if plain else parts)
+
+    def condition(self) -> None:
+        """One more. Raises `FilterTooLarge`."""
+        self.conditions += 1
+        if self.conditions > MOST_CONDITIONS:
+            raise too_large(f"has more than {MOST_CONDITIONS} conditions")
+
+    def value(self, value: Any, place: str) -> Any:
+        """A value that metadata can have, counted with all that it holds. Raises `FilterTooLarge`, `Unprocessable`."""
+        self.values += leaves(checked(value, place))
+        if self.values > MOST_VALUES:
+            raise too_large(f"has more than {MOST_VALUES} values")
+        return value
 
 
-def all_of(parts: list[tuple[str, bool]]) -> tuple[str, bool]:
-    """All of them; one that an index narrows is enough."""
-    if not parts:
-        return "true", False
-    return "(" + " and ".join(sql for sql, _ in parts) + ")", any(indexed for _, indexed in parts)
+def too_large(says: str) -> FilterTooLarge:
+    """The error of a filter as a whole."""
+    return FilterTooLarge(f"`filter` {says}", hint="Use fewer conditions and fewer values.", field="filter")
 
 
-def any_of(parts: list[tuple[str, bool]]) -> tuple[str, bool]:
-    """Any of them; an index must narrow each."""
-    if not parts:
-        return "false", False
-    return "(" + " or ".join(sql for sql, _ in parts) + ")", all(indexed for _, indexed in parts)
+def leaves(value: Any) -> int:
+    """How many plain values there are in one; an empty object or list counts as one."""
+    if isinstance(value, dict):
+        return max(1, sum(map(leaves, value.values())))
+    return max(1, sum(map(leaves, value))) if isinstance(value, list) else 1
 
 
 def checked(value: Any, place: str, depth: int = 1) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import asyncpg
 import msgspec
 
 from kaixu.metering.admission import Admission
@@ -24,9 +23,11 @@ from kaixu.plugin.types import EmbedRequest
 from kaixu.store import collections as store
 from kaixu.store.collections import Opening
 from kaixu.store.documents import Piece, store_documents
-from kaixu.store.pool import database
 from kaixu.store.query import Connection
 from kaixu.store.vectors import packed
+
+from .lengths import length_of
+from .searches import Searches
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class Ingested(msgspec.Struct):
 
 
 async def ingest(
-    pool: asyncpg.Pool,
+    searches: Searches,
     gate: Gate,
     call: Admission,
     request: EmbedRequest,
@@ -64,19 +65,19 @@ async def ingest(
 ) -> tuple[Ticket, list[Sequence[float]], Ingested]:
     """Embed `request.inputs`, one for each of `pieces`, and store them; all or nothing, under one admission and bill.
 
-    Raises what keeps it from being stored, before anything is spent where that can be known.
+    Raises what keeps it from being stored, before anything is spent where that can be known. What changes while the
+    vendor works is found out afterwards; then the vectors are paid for all the same (see `kaixu.metering.ending`).
     """
     ingested = Ingested()
+    deployment = call.deployment
+    assert deployment is not None
+    length = length_of(deployment, request.dimensions)
     async with call as ticket:
-        opened = await hold_room(pool, ticket, target, pieces, dimensions=request.dimensions, room=room, make=False)
-        vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request))
+        opened = await hold_room(searches, ticket, target, pieces, dimensions=length, room=room, make=False)
+        vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request, length=length))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
-            try:
-                opened = await hold_room(pool, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
-            except KaixuError:
-                ticket.usage = None  # nobody pays for vectors that are not stored
-                raise
+            opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
             collection_id = opened.collection_id
         assert collection_id is not None
         ticket.units = {"vectors": len(vectors), "stored": len(pieces)}
@@ -87,7 +88,7 @@ async def ingest(
 
 
 async def store_ready(
-    pool: asyncpg.Pool,
+    searches: Searches,
     call: Admission,
     *,
     target: Target,
@@ -98,7 +99,7 @@ async def store_ready(
     """Store vectors that were made before; as `ingest`, without a vendor and without a cost."""
     ingested = Ingested()
     async with call as ticket:
-        opened = await hold_room(pool, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+        opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
         assert opened.collection_id is not None
         ticket.units = {"stored": len(pieces)}
         ticket.alongside = partial(
@@ -108,7 +109,7 @@ async def store_ready(
 
 
 async def hold_room(
-    pool: asyncpg.Pool,
+    searches: Searches,
     ticket: Ticket,
     target: Target,
     pieces: Sequence[Piece],
@@ -121,9 +122,9 @@ async def hold_room(
     verdict = ticket.verdict
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
-    with database():
+    async with searches.changing(verdict.customer_id) as connection:
         opened = await store.open_collection(
-            pool,
+            connection,
             ticket=ticket.ask.ticket,
             customer_id=verdict.customer_id,
             key_id=verdict.key_id,

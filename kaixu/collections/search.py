@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -13,16 +14,21 @@ from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.metering.admission import Admission
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
-from kaixu.plugin.errors import KaixuError, ModelMismatch
+from kaixu.plugin.errors import ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store.collections import Collection, collection_of_key
+from kaixu.store.conditions import Condition
 from kaixu.store.documents import chunks_of
 from kaixu.store.pool import database
-from kaixu.store.search import Condition, Found, nearest, with_words
+from kaixu.store.query import Session
+from kaixu.store.search import Found, nearest, with_words
 from kaixu.store.vectors import packed
 
+from .budget import insist_on_budget
 from .chunks import joined
 from .ingest import unknown
+from .lengths import insist_on_length, length_of, shortens
+from .searches import Searches
 
 #: Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): 1 / (60 + rank), summed over the lists.
 FUSION = 60
@@ -88,36 +94,66 @@ async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection
         )
 
 
+#: Around a search that is paid for: a door tells there what is owed where it fails.
+Around = Callable[[Admission], AbstractContextManager[None]]
+
+
+def no_telling(call: Admission) -> AbstractContextManager[None]:
+    """Nothing more is told."""
+    return nullcontext()
+
+
 async def search(
-    pool: asyncpg.Pool, gate: Gate, catalog: Catalog, caller: Caller, question: Question
+    pool: asyncpg.Pool,
+    searches: Searches,
+    gate: Gate,
+    catalog: Catalog,
+    caller: Caller,
+    question: Question,
+    around: Around = no_telling,
 ) -> tuple[Collection, Ticket, Answer]:
     """Ask a collection. One admission, one bill: that of embedding the question, nothing for a vector.
 
-    Raises what admission says, and `UnknownCollection`.
+    Whether it may run at all (the filter's size, how many run) is decided before a vendor is asked.
+    Raises what admission says, `UnknownCollection`, `FilterTooLarge`, `RateLimited`, `SearchTooSlow`.
     """
     collection = await looked_up(pool, caller, question.collection)
     if collection is None:
         async with gate.free(caller, "search") as ticket:  # whoever may not ask at all hears that first
             ticket.end_reason = "released"
             raise unknown(question.collection)
+    insist_on_budget(question.condition, collection)
+    with searches.place(collection.customer_id):
+        return await placed(searches, gate, catalog, caller, question, collection, around)
+
+
+async def placed(
+    searches: Searches,
+    gate: Gate,
+    catalog: Catalog,
+    caller: Caller,
+    question: Question,
+    collection: Collection,
+    around: Around,
+) -> tuple[Collection, Ticket, Answer]:
+    """See `search`."""
     if question.vector is not None:
         # Its model need not be there any more.
         known = catalog.models.get(collection.provider, {}).get(collection.model)
         call = gate.free(caller, "search", deployment=known, asked_provider=collection.provider)
         async with call as ticket:
-            answer = await answered(pool, collection, question, checked(question.vector, collection))
+            answer = await answered(searches, collection, question, checked(question.vector, collection))
             ticket.units = {"searches": 1}
         return collection, ticket, answer
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
+    insist_on_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
     request = embedding(deployment, collection, question.text or "")
-    async with asking(gate, caller, deployment, collection, request) as ticket:
-        vectors = await gate.vectors(ticket, request)
-        ticket.units = {"searches": 1}
-        try:
-            answer = await answered(pool, collection, question, checked(vectors[0], collection))
-        except KaixuError:
-            ticket.usage = None  # nobody pays for a question that got no answer
-            raise
+    call = asking(gate, caller, deployment, collection, request)
+    with around(call):
+        async with call as ticket:
+            vectors = await gate.vectors(ticket, request, length=length_of(deployment, request.dimensions))
+            ticket.units = {"searches": 1}
+            answer = await answered(searches, collection, question, checked(vectors[0], collection))
     return collection, ticket, answer
 
 
@@ -130,12 +166,10 @@ def asking(
 
 def embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
     """The question as its collection's own model is asked for it."""
-    lane = deployment.lane
-    shortens = lane is not None and lane.shortens and not deployment.fixed_dimensions
     return EmbedRequest(
         model=deployment.upstream,
         inputs=(text,),
-        dimensions=collection.dimensions if shortens else None,
+        dimensions=collection.dimensions if shortens(deployment) else None,
         purpose="query",
     )
 
@@ -151,28 +185,28 @@ def checked(vector: Sequence[float], collection: Collection) -> Sequence[float]:
     return vector
 
 
-async def answered(pool: asyncpg.Pool, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
+async def answered(searches: Searches, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
     """The best pieces, or the documents that they are of."""
-    began = perf_counter()
-    with database():
-        hits = await ranked(pool, collection, question, packed(vector))
+    async with searches.reading(collection.customer_id) as connection:
+        began = perf_counter()
+        hits = await ranked(connection, collection, question, packed(vector))
         if question.threshold is not None:
             hits = [hit for hit in hits if hit.score >= question.threshold]
         if question.parent:
-            hits = await parents(pool, collection, hits, question.top_k)
+            hits = await parents(connection, collection, hits, question.top_k)
     return Answer(hits[: question.top_k], round((perf_counter() - began) * 1000, 3))
 
 
-async def ranked(pool: asyncpg.Pool, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
+async def ranked(db: Session, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
     """Pieces, best first; more than asked for where some may be of one document."""
     wanted = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
     words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
     if not words:
-        near = await nearest(pool, collection, vector, condition=question.condition, limit=wanted)
+        near = await nearest(db, collection, vector, condition=question.condition, limit=wanted)
         return [hit_of(one) for one in near]
     limit = max(wanted, CANDIDATES)
-    near = await nearest(pool, collection, vector, condition=question.condition, limit=limit)
-    spoken = await with_words(pool, collection, vector, words, condition=question.condition, limit=limit)
+    near = await nearest(db, collection, vector, condition=question.condition, limit=limit)
+    spoken = await with_words(db, collection, vector, words, condition=question.condition, limit=limit)
     return fused(near, spoken)[:wanted]
 
 
@@ -194,14 +228,14 @@ def hit_of(piece: Found, total: float | None = None) -> Hit:
     return Hit(piece.doc_id, piece.chunk, piece.starts_at, piece.text, piece.metadata, piece.score, total)
 
 
-async def parents(pool: asyncpg.Pool, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
+async def parents(db: Session, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
     """The whole documents that pieces are of, each once, at the place of its best piece."""
     best: dict[str, Hit] = {}
     for hit in hits:
         best.setdefault(hit.doc_id, hit)
     wanted = list(best)[:most]
     texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in wanted}
-    for chunk in await chunks_of(pool, collection.id, wanted):
+    for chunk in await chunks_of(db, collection.id, wanted):
         texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
     found, room = [], MOST_PARENT_TEXT
     for doc_id in wanted:

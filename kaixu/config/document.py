@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema, field_validator
 
+from .database import DatabaseSection
 from .price import Price, price_of, rate_nusd
 from .read import Reading
 
@@ -371,6 +372,9 @@ class GatewaySection(Section):
     )
     max_collections: Whole = Field(default=1000, ge=0, le=1_000_000, description="collections of one customer")
     jobs: JobsSection = Field(default=JobsSection(), description="work that outlives its caller")
+    database: DatabaseSection = Field(
+        default=DatabaseSection(), description="connections to Postgres, in pools; read at start only"
+    )
     max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="the most messages of a chat call")
     allow_origins: list[str] = Field(
         default=[],

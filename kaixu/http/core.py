@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from kaixu.catalog.catalog import Catalog
+from kaixu.collections.searches import Searches
 from kaixu.config.document import GatewaySection
 from kaixu.config.environment import Secrets, Settings
 from kaixu.jobs.batches import Batches
@@ -17,7 +18,10 @@ from kaixu.ops.events import Monitor
 
 @dataclass
 class Core:
-    """The gateway's parts. `catalog` and `gateway` are swapped whole by a reload; calls in flight keep the old ones."""
+    """The gateway's parts. `catalog` and `gateway` are swapped whole by a reload; calls in flight keep the old ones.
+
+    `pool` is for general work, `reports` for operators' lists and figures; collections are reached through `searches`.
+    """
 
     settings: Settings
     secrets: Secrets
@@ -28,3 +32,5 @@ class Core:
     gateway: GatewaySection
     queue: Queue
     batches: Batches
+    reports: asyncpg.Pool
+    searches: Searches

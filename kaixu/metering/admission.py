@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatRequest
 from kaixu.store.admission import Ask, Settled, Settlement, Verdict
 
 from .ceiling import Ceiling, lowered
 from .charges import Meter
+from .ending import not_written, settlement_of
 from .month import Figures, figures_of
 from .operations import limits_for
 from .routing import limits_of
@@ -148,13 +148,14 @@ class Admission:
         """Settle; the ticket's `figures` then show the month after it.
 
         Never raises for a database that is away, but where the call has something to write alongside: then both
-        are written or neither, and what kept it from being written is raised.
+        are written or neither, and what kept it from being written is raised. What the vendor has done for it is
+        settled all the same (see `ending`).
         """
         ticket = self.ticket
         assert ticket is not None
         ticket.wire.close()
         try:
-            settlement = ticket.bill(outcome(ticket, error))
+            settlement = settlement_of(ticket, error)
             ticket.settlement = settlement
             answer: asyncio.Future[Settled | None]
             if error is None and ticket.alongside is not None:
@@ -164,8 +165,8 @@ class Admission:
             try:
                 await finish(answer)
             finally:
-                if not answer.cancelled() and answer.exception() is not None:
-                    ticket.settlement = settlement = ticket.bill("released")  # nothing was written, nothing is owed
+                if not answer.cancelled() and (failure := answer.exception()) is not None:
+                    ticket.settlement = settlement = not_written(ticket, failure)
                     answer = self.gate.books.settle(settlement)
                     await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:
@@ -175,25 +176,6 @@ class Admission:
             if ticket in self.gate.in_flight:
                 del self.gate.in_flight[ticket]
                 self.gate.left(self.ask)
-
-
-def outcome(ticket: Ticket, error: BaseException | None) -> str:
-    """How a call ended, by the way its block was left.
-
-    A call that no vendor had accepted is released. So is one that failed before
-    anything of it reached the client: nobody pays for an error.
-    """
-    if error is None:
-        return ticket.end_reason or "complete"
-    if ticket.waived:
-        return "released"
-    delivered = ticket.first_event_s is not None
-    if ticket.request is None and isinstance(error, KaixuError) and ticket.usage is not None:
-        return "upstream_error"  # nobody gets half of a batch, but the vendor has done it
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        # What was sent to a vendor may have been worked on, answer or not.
-        return "client_gone" if delivered or ticket.wire.used else "released"
-    return ticket.end_reason or "released"
 
 
 def after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Figures:

@@ -17,6 +17,7 @@ from kaixu.store.around_locks import AroundLocks
 from kaixu.store.group import Group
 from kaixu.store.pool import AWAY, database
 from kaixu.store.query import Connection
+from kaixu.store.shares import Shares
 from kaixu.store.spool import Spool, line_of, read
 
 log = logging.getLogger(__name__)
@@ -31,15 +32,13 @@ MOST_GATHER_S = 0.004
 REPLAYED_AT_ONCE = 200
 
 
-#: How many calls write what they made at one time: what they hold up is their own kind, not everybody's search.
-WRITERS = 4
-
 #: What the database will never take, however often it is asked.
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
 class Books:
-    """One gateway process's way to the money.
+    """One gateway process's way to the money: through `pool`, which nothing else uses. What calls write alongside
+    their settlements goes through `general`.
 
     `admit` fails at once while the database is away; `settle` never fails: what
     cannot be written goes to the spool, on the disk, before it returns; and where
@@ -56,8 +55,10 @@ class Books:
         default_rpm: int,
         running: Callable[[], list[Hold]],
         calls: Callable[[], int] = lambda: 0,
+        general: asyncpg.Pool | None = None,
     ) -> None:
         self.pool = pool
+        self.general = general or pool
         self.spool = spool
         self.owner = owner
         self.lifetime_s = lifetime_s
@@ -89,7 +90,8 @@ class Books:
             account=lambda hold: hold.customer_id,
         )
         self._putting_back = asyncio.Lock()
-        self._writers = asyncio.Semaphore(WRITERS)
+        # Calls that write what they made take half of these connections, and those of one customer a quarter.
+        self._writers = Shares.halves(max(1, self.general.get_max_size() // 2))
         self._ending: dict[UUID, asyncio.Future[Settled | None]] | None = None  # settled while holds are put back
         self._ended: dict[UUID, asyncio.Future[Settled | None]] = {}  # of these, those whose hold was put back perhaps
 
@@ -129,7 +131,11 @@ class Books:
         if self.away:
             raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2)
         with database():
-            async with self._writers, self.pool.acquire() as connection, connection.transaction():
+            async with (
+                self._writers.one(settlement.customer_id),
+                self.general.acquire() as connection,
+                connection.transaction(),
+            ):
                 await write(connection)
                 return (await admission.settle(connection, [settlement]))[0]
 

@@ -19,7 +19,7 @@ from kaixu.config.price import Price
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import Overloaded, RateLimited, Stopping, UpstreamError
 from kaixu.plugin.operation import Free, Job, Operation, Rank, Schedule
-from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest
+from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Usage
 from kaixu.store.admission import Ask, Hold, Settlement
 
 from .admission import Admission
@@ -28,12 +28,14 @@ from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .ceiling import Ceiling, ceiling_of, embed_ceiling
 from .charges import Meter
+from .counting import counted_input_tokens, estimated_embed_tokens
 from .identity import new_ticket
 from .lanes import able, lanes_of, limited, understood
 from .native_fields import with_known_fields
 from .opening import NO_ANSWER, Opened, opened, retargeted
 from .operations import OperationCall, Progress, bounded, lending, limits_for, metered
 from .preamble import with_preamble
+from .reported_usage import believable
 from .routing import routed
 from .ticket import Ticket
 from .vectors import Input, checked, of_unit_length, smallest_batches
@@ -268,7 +270,7 @@ class Gate:
             request_id=ticket.ask.request_id,
             wire=ticket.wire,
             meter=ticket.meter,
-            lend=lending(self.books.pool, self.sealer, integration, ticket),
+            lend=lending(self.books.general, self.sealer, integration, ticket),
             progress=progress,
         )
         began = monotonic()
@@ -292,7 +294,7 @@ class Gate:
             request_id=request_id,
             wire=wire,
             meter=Meter(what.charge, 0),
-            lend=lending(self.books.pool, self.sealer, integration, None, request_id),
+            lend=lending(self.books.general, self.sealer, integration, None, request_id),
             progress=progress,
         )
         try:
@@ -312,7 +314,7 @@ class Gate:
             request_id=request_id,
             wire=wire,
             meter=Meter(Free(schedule.why_free), 0),
-            lend=lending(self.books.pool, self.sealer, integration, None, request_id),
+            lend=lending(self.books.general, self.sealer, integration, None, request_id),
         )
         try:
             async with bounded(schedule.name, schedule.timeout_s):
@@ -359,9 +361,13 @@ class Gate:
         deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
 
         async def opening(one: Deployment, wire: LentWire) -> Opened:
-            async with understood(ticket, one):
-                assert one.lane is not None
-                return await opened(one.lane.chat(retargeted(request, one), wire))
+            def estimate() -> Usage:
+                return Usage(counted_input_tokens(request, one), estimated=True)
+
+            with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
+                async with understood(ticket, one):
+                    assert one.lane is not None
+                    return await opened(one.lane.chat(retargeted(request, one), wire), attempt)
 
         async with understood(ticket, ticket.deployment), asyncio.timeout_at(deadline):
             ticket.served, begun = await routed(self.breakers, ticket.wire, ticket.choices, opening, ticket.tried)
@@ -398,22 +404,30 @@ class Gate:
             self.breakers.failed(one, error)
             raise
 
-    async def vectors(self, ticket: Ticket, request: EmbedRequest) -> list[Sequence[float]]:
+    async def vectors(
+        self, ticket: Ticket, request: EmbedRequest, *, length: int | None = None
+    ) -> list[Sequence[float]]:
         """One vector for each input, in order; asked of the vendor in its own batches, several at once.
 
         All or nothing: where one batch fails the others are given up, and what the
-        vendor has done by then is what the call costs. Raises `KaixuError`.
+        vendor has done by then is what the call costs. With `length`, vectors of
+        another length are no answer. Raises `KaixuError`.
         """
         at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
 
         async def part(inputs: tuple[Input, ...]) -> Sequence[Sequence[float]]:
+            def estimate() -> Usage:
+                return Usage(estimated_embed_tokens(inputs), estimated=True)
+
             async def asking(one: Deployment, wire: LentWire) -> Embeddings:
-                async with understood(ticket, one):
-                    assert one.lane is not None
-                    wanted = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
-                    answer = await one.lane.embed(wanted, wire)
-                    checked(answer.vectors, len(inputs))
-                    return answer
+                with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
+                    async with understood(ticket, one):
+                        assert one.lane is not None
+                        wanted = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
+                        answer = await one.lane.embed(wanted, wire)
+                        attempt.usage = believable(answer.usage)
+                        checked(answer.vectors, len(inputs), length)
+                        return answer
 
             async with at_once:
                 done = ticket.embedding(inputs)

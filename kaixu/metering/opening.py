@@ -9,7 +9,10 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import UpstreamError
-from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta
+from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
+
+from .reported_usage import believable
+from .wasted import Attempt
 
 #: What a client would miss if it were taken back.
 SAID = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
@@ -27,8 +30,10 @@ class Opened(NamedTuple):
     events: AsyncGenerator[ChatEvent, None]
 
 
-async def opened(events: AsyncIterator[ChatEvent]) -> Opened:
+async def opened(events: AsyncIterator[ChatEvent], attempt: Attempt | None = None) -> Opened:
     """Wait for an answer's first word. What fails before it is closed, and leaves nothing behind.
+
+    `attempt` takes note of what the vendor has told of its usage until then.
 
     Raises `UpstreamError` for an answer that ends without one: no choice, no text, no call of a tool and no reason
     why it ended is no answer, whatever its status was.
@@ -38,6 +43,8 @@ async def opened(events: AsyncIterator[ChatEvent]) -> Opened:
     try:
         async for event in stream:
             held.append(event)
+            if attempt is not None and isinstance(event, Usage):
+                attempt.usage = believable(event)
             if isinstance(event, SAID) or len(held) >= MOST_HELD:
                 break
         else:

@@ -24,6 +24,7 @@ from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, believable, completed, figures_in, is_untold
 from .routing import Try
+from .wasted import Wasted
 from .wire import TicketWire
 
 Alongside = Callable[[Connection], Awaitable[None]]
@@ -74,6 +75,7 @@ class Ticket:
         "usage",
         "verdict",
         "waived",
+        "wasted",
         "wire",
     )
 
@@ -102,6 +104,7 @@ class Ticket:
         self.tried: list[Try] = []
         self.cache_control = cache_control
         self.meter = meter  # of an integration's operation, which is not billed by tokens
+        self.wasted = Wasted()  # what vendors have done in tries that came to nothing
         self.from_cache = False
         self.waived = False  # a call that is broken off to be made again: what it has used is not billed
         self.price_id = ask.price_id

@@ -49,8 +49,8 @@ def smallest_batches(lanes: Sequence[Lane], request: EmbedRequest) -> list[tuple
     return max((batches(lane, request) for lane in lanes), key=len)
 
 
-def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
-    """Raises `UpstreamError` for what are no vectors, one for each input, all of one length."""
+def checked(vectors: Sequence[Sequence[float]], inputs: int, length: int | None = None) -> None:
+    """Raises `UpstreamError` for what are no vectors, one for each input, all of one length (`length`, if given)."""
     if len(vectors) != inputs:
         raise UpstreamError("the vendor answered with another number of vectors than asked for")
     for vector in vectors:
@@ -58,6 +58,8 @@ def checked(vectors: Sequence[Sequence[float]], inputs: int) -> None:
             raise UpstreamError("the vendor answered with a vector without numbers")
         if len(vector) != len(vectors[0]):
             raise UpstreamError("the vendor answered with vectors that differ in length")
+        if length is not None and len(vector) != length:
+            raise UpstreamError(f"the vendor answered with vectors of {len(vector)} dimensions, not of {length}")
         if not any(vector):
             raise UpstreamError("the vendor answered with a vector that points nowhere")
     if not all(map(finite, vectors)):

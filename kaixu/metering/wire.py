@@ -129,11 +129,13 @@ class TicketWire:
         """From now on nothing goes out."""
         self.closed = True
 
-    async def exchange(self, request: httpx.Request, limits: Limits | None = None) -> httpx.Response:
-        """Send, and send again where that may help, until a vendor accepts."""
+    async def exchange(
+        self, request: httpx.Request, limits: Limits | None = None, lent: LentWire | None = None
+    ) -> httpx.Response:
+        """Send, and send again where that may help, until a vendor accepts. `lent`: the try that this belongs to."""
         limits = limits or self.limits
         try:
-            return await self.attempt(request, limits)
+            return await self.attempt(request, limits, lent)
         except KaixuError as error:
             if limits.retries == 0 or not worth_retrying(error):
                 raise
@@ -146,7 +148,7 @@ class TicketWire:
             if first:
                 first = False
                 raise failure  # counts as the first try, so that its retry-after is honoured
-            return await self.attempt(request, limits)
+            return await self.attempt(request, limits, lent)
 
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(limits.retries + 1),
@@ -156,11 +158,17 @@ class TicketWire:
         )
         return await retrying(again)
 
-    async def attempt(self, request: httpx.Request, limits: Limits) -> httpx.Response:
+    def count(self, change: int, lent: LentWire | None) -> None:
+        """So many more (or fewer) exchanges that a vendor has accepted, or may have."""
+        self.maybe_accepted += change
+        if lent is not None:
+            lent.maybe_accepted += change
+
+    async def attempt(self, request: httpx.Request, limits: Limits, lent: LentWire | None = None) -> httpx.Response:
         """Send once. Raises an `UpstreamError` for anything but success."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
-        self.maybe_accepted += 1
+        self.count(1, lent)
         self.tries += 1
         request.extensions = {**request.extensions, **limits.extensions}
         request.headers["accept-encoding"] = "identity"
@@ -177,7 +185,7 @@ class TicketWire:
                 response = await self.transport.handle_async_request(request)
         except BaseException as error:
             if progress.connecting or unreached(error):
-                self.maybe_accepted -= 1
+                self.count(-1, lent)
             if isinstance(error, TimeoutError):
                 raise UpstreamTimeout(f"the vendor did not answer within {limits.first_byte_s:g} s") from error
             if isinstance(error, httpx.HTTPError | aiohttp.ClientError):
@@ -193,7 +201,7 @@ class TicketWire:
             except UpstreamError:
                 await response.aclose()
                 raise
-        self.maybe_accepted -= 1
+        self.count(-1, lent)
         retry_after_s = retry_after(response.headers)
         await response.aclose()  # unread: whatever it says, and however long, stays outside
         raise refusal(status, retry_after_s)
@@ -202,12 +210,18 @@ class TicketWire:
 class LentWire:
     """The ticket's wire for one try: dead when the try is over, for a plugin that holds on to it."""
 
-    __slots__ = ("closed", "limits", "wire")
+    __slots__ = ("closed", "limits", "maybe_accepted", "wire")
 
     def __init__(self, wire: TicketWire, limits: Limits) -> None:
         self.wire = wire
         self.limits = limits
         self.closed = False
+        self.maybe_accepted = 0
+
+    @property
+    def used(self) -> bool:
+        """See `TicketWire.used`; of this try alone."""
+        return self.maybe_accepted > 0
 
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
@@ -225,7 +239,7 @@ class LentWire:
         """See `TicketWire.exchange`."""
         if self.closed:
             raise TicketClosed("the try is over; its wire is closed")
-        return await self.wire.exchange(request, self.limits)
+        return await self.wire.exchange(request, self.limits, self)
 
 
 class Sending:

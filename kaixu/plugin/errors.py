@@ -6,6 +6,7 @@
     │   ├── InstallIdRequired          this key works only with a device
     │   ├── Unsupported                the lane cannot do what a field asks for
     │   ├── Unprocessable 422          well-formed, but a field says something impossible
+    │   │                              FilterTooLarge, SearchTooSlow
     │   ├── TooLarge 413
     │   └── BodyTimeout 408
     ├── Unauthenticated 401
@@ -17,7 +18,8 @@
     ├── NotFound 404                   UnknownCollection, UnknownDocument
     ├── MethodNotAllowed 405
     ├── Conflict 409                   UnpricedModel, ModelMismatch, CollectionBusy
-    ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway (DatabaseBusy), Overloaded, Stopping
+    ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway (DatabaseBusy, StatementTooSlow),
+    │                                  Overloaded, Stopping
     ├── UpstreamError 502              the vendor failed us
     │   ├── UpstreamRejected 422       the vendor calls the request itself wrong
     │   ├── UpstreamBusy 503           the vendor's own limit; retry later
@@ -89,6 +91,18 @@ class Unprocessable(Invalid):
 
     status = 422
     code = "INVALID_FIELD"
+
+
+class FilterTooLarge(Unprocessable):
+    """A filter would have to compare more than a search may."""
+
+    code = "FILTER_TOO_LARGE"
+
+
+class SearchTooSlow(Unprocessable):
+    """The database did not finish a search in the time that one may take."""
+
+    code = "SEARCH_TOO_SLOW"
 
 
 class TooLarge(Invalid):
@@ -274,6 +288,12 @@ class DatabaseBusy(DatabaseAway):
     """The database is there, but somebody holds the account's lock for too long."""
 
     code = "DATABASE_BUSY"
+
+
+class StatementTooSlow(DatabaseAway):
+    """The database is there, but gave a statement up that took too long."""
+
+    code = "DATABASE_TOO_SLOW"
 
 
 class Overloaded(Unavailable):

@@ -49,6 +49,12 @@ class Stored(msgspec.Struct, frozen=True):
     replaced: int | None
 
 
+class More(msgspec.Struct, frozen=True):
+    """Whether there are more pieces."""
+
+    is_more: bool
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """A piece of a whole text."""
 
@@ -80,25 +86,44 @@ ONE = Query(
     """,
 )
 
+# How long a row is: told without reading what is stored elsewhere. The first row always comes: nothing is before it.
 PAGE = Query(
     Document,
     """
-    select doc_id, chunk, starts_at, body as text, metadata, created_at, updated_at
-      from kaixu.document
-     where collection_id = $1 and (doc_id, chunk) > ($2, $3)
-     order by doc_id, chunk
-     limit $4
+    select d.doc_id, d.chunk, d.starts_at, d.text, d.metadata, d.created_at, d.updated_at
+      from (select x.doc_id, x.chunk, x.starts_at, x.body as text, x.metadata, x.created_at, x.updated_at,
+                   sum(octet_length(x.body) + pg_column_size(x.metadata)) over (order by x.doc_id, x.chunk)
+                       - octet_length(x.body) - pg_column_size(x.metadata) as before
+              from (select y.* from kaixu.document y
+                     where y.collection_id = $1 and (y.doc_id, y.chunk) > ($2, $3)
+                     order by y.doc_id, y.chunk
+                     limit $4) x) d
+     where d.before < $5
+     order by d.doc_id, d.chunk
     """,
 )
 
 PAGE_WITH_VECTORS = Query(
     WithVector,
     """
-    select doc_id, chunk, starts_at, body as text, metadata, created_at, updated_at, embedding
-      from kaixu.document
-     where collection_id = $1 and (doc_id, chunk) > ($2, $3)
-     order by doc_id, chunk
-     limit $4
+    select d.doc_id, d.chunk, d.starts_at, d.text, d.metadata, d.created_at, d.updated_at, d.embedding
+      from (select x.doc_id, x.chunk, x.starts_at, x.body as text, x.metadata, x.created_at, x.updated_at, x.embedding,
+                   sum(octet_length(x.body) + pg_column_size(x.metadata)) over (order by x.doc_id, x.chunk)
+                       - octet_length(x.body) - pg_column_size(x.metadata) as before
+              from (select y.* from kaixu.document y
+                     where y.collection_id = $1 and (y.doc_id, y.chunk) > ($2, $3)
+                     order by y.doc_id, y.chunk
+                     limit $4) x) d
+     where d.before < $5
+     order by d.doc_id, d.chunk
+    """,
+)
+
+MORE = Query(
+    More,
+    """
+    select exists (select from kaixu.document d
+                    where d.collection_id = $1 and (d.doc_id, d.chunk) > ($2, $3)) as is_more
     """,
 )
 
@@ -148,16 +173,24 @@ async def document(db: Connection, collection_id: int, doc_id: str, *, most_chun
     return await ONE.all(db, collection_id, doc_id, most_chunks)
 
 
-async def page(db: Connection, collection_id: int, *, after: tuple[str, int], limit: int) -> list[Document]:
-    """Stored pieces by id and chunk, from the one after `after` on."""
-    return await PAGE.all(db, collection_id, *after, limit)
+async def page(
+    db: Connection, collection_id: int, *, after: tuple[str, int], limit: int, most_bytes: int
+) -> list[Document]:
+    """Stored pieces by id and chunk, from the one after `after` on, until there are `limit` or about `most_bytes`."""
+    return await PAGE.all(db, collection_id, *after, limit, most_bytes)
 
 
 async def page_with_vectors(
-    db: Connection, collection_id: int, *, after: tuple[str, int], limit: int
+    db: Connection, collection_id: int, *, after: tuple[str, int], limit: int, most_bytes: int
 ) -> list[WithVector]:
     """As `page`, with the vectors."""
-    return await PAGE_WITH_VECTORS.all(db, collection_id, *after, limit)
+    return await PAGE_WITH_VECTORS.all(db, collection_id, *after, limit, most_bytes)
+
+
+async def is_more(db: Connection, collection_id: int, *, after: tuple[str, int]) -> bool:
+    """Whether there are pieces after this one."""
+    found = await MORE.one(db, collection_id, *after)
+    return found is not None and found.is_more
 
 
 async def chunks_of(db: Connection, collection_id: int, doc_ids: Sequence[str]) -> list[Chunk]:

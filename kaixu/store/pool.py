@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
+from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .vectors import prepare_vectors
 
@@ -53,13 +53,19 @@ def busy() -> DatabaseBusy:
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Turn an absent database into `DatabaseAway`, somebody's lock into `DatabaseBusy`; other errors are bugs."""
+    """Turn an absent database into `DatabaseAway`, somebody's lock into `DatabaseBusy`, a statement that was ended for
+    its time into `StatementTooSlow`; other errors are bugs.
+    """
     try:
         yield
     except asyncpg.DataError:
         raise
     except BUSY as error:
         raise busy() from error
+    except asyncpg.QueryCanceledError as error:
+        raise StatementTooSlow(
+            "the database took too long for this", hint="Ask for less at a time.", retry_after_s=2
+        ) from error
     except AWAY as error:
         raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2) from error
 
@@ -84,23 +90,30 @@ async def open_pool(
     dsn: str,
     *,
     most: int = 10,
+    least: int = 2,
     pooler: bool = False,
     statement_s: float | None = STATEMENT_S,
+    server_statement_s: float | None = None,
+    name: str = "kaixu",
     lost: Callable[[], None] = lambda: None,
 ) -> asyncpg.Pool:
-    """Connections to `dsn`: at least two are made now, at most `most` are kept.
+    """Connections to `dsn`: `least` are made now, at most `most` are kept. Postgres shows them as `name`.
 
     `pooler` is for PgBouncer and Neon's pooler in transaction mode: nothing is
     kept in the session, so statements are not prepared ahead. A statement that
-    takes longer than `statement_s` seconds is given up; None: none is. `lost` is
-    called whenever a connection has ended, whoever ended it.
+    takes longer than `statement_s` seconds is given up; None: none is. With
+    `server_statement_s` the server ends it itself after so many seconds, and says
+    so; not behind a pooler, where `set local` has to do it. `lost` is called
+    whenever a connection has ended, whoever ended it.
 
     Raises `DatabaseAway` and `DatabaseRefused`.
     """
     settings: dict[str, Any] = {"statement_cache_size": 0} if pooler else {"max_cached_statement_lifetime": 0}
-    session = {"application_name": "kaixu"}
+    session = {"application_name": name}
     if not pooler:
         session |= {"idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s", **SEARCH}
+        if server_statement_s is not None:
+            session["statement_timeout"] = f"{server_statement_s * 1000:.0f}ms"
 
     async def prepare(connection: asyncpg.Connection) -> None:
         await prepare_connection(connection)
@@ -110,7 +123,7 @@ async def open_pool(
         try:
             return await asyncpg.create_pool(
                 dsn,
-                min_size=min(2, most),
+                min_size=min(least, most),
                 max_size=most,
                 command_timeout=statement_s,
                 timeout=5,

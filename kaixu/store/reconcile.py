@@ -134,6 +134,7 @@ PRICED_EVENTS = Query(
      cross join lateral (select e.cost_nusd + coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as cost) u
      where ($1::date is null or e.month = $1)
        and (e.units is null or e.units - 'call' = '{}' or e.units ? 'unbilled_nusd')
+       and not coalesce(e.units ? 'calls', false)   -- an integration's operation: its price is for other units
        and e.end_reason not in ('lost', 'released')
        and (d.proven is null
             or (e.usage_source = 'provider' and e.end_reason <> 'budget_cut' and u.cost <> d.proven)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from .collections import Collection
+from .conditions import ALL, FIRST, Condition
 from .pool import SEARCH
+from .query import Session
 
 #: pgvector indexes no longer vectors than this, as 16-bit floats (its README, "HNSW").
 MOST_INDEXED = 4000
@@ -50,23 +51,6 @@ class Found(msgspec.Struct, frozen=True):
     score: float
 
 
-class Condition(msgspec.Struct, frozen=True):
-    """What a piece's metadata must be like: SQL over `d.metadata` with its parameters from `$first` on.
-
-    `indexed`: an index on metadata narrows it.
-    """
-
-    sql: str = "true"
-    values: tuple[Any, ...] = ()
-    indexed: bool = False
-
-
-ALL = Condition()
-
-#: Where the parameters of a condition begin.
-FIRST = 3
-
-
 def exact_rows(dimensions: int) -> int:
     """How many vectors are compared one by one within ten milliseconds."""
     return EXACT_NUMBERS // (ROW_NUMBERS + dimensions)
@@ -81,12 +65,12 @@ def indexed_form(vector: str, dimensions: int) -> str:
     return f"l2_normalize({vector})::halfvec({dimensions:d})"
 
 
-def exact_sql(collection_id: int, condition: Condition) -> str:
-    """Every vector of a collection that the condition lets through, compared."""
+def exact_sql(collection_id: int, condition: Condition, *, indexed: bool = False) -> str:
+    """Every vector of a collection that the condition lets through, compared; `indexed`: its metadata has an index."""
     return f"""
         select {COLUMNS}, (1 - (d.embedding <=> $1))::float8 as score
           from kaixu.document d
-         where d.collection_id = {collection_id:d} and {condition.sql}
+         where d.collection_id = {collection_id:d} and {condition.narrowed if indexed else condition.sql}
          order by d.embedding <=> $1, d.doc_id, d.chunk
          limit $2
     """  # noqa: S608 - a number, and a condition without values
@@ -119,7 +103,8 @@ def matching_sql(collection_id: int, condition: Condition) -> str:
     return f"""
         select count(*)
           from (select from kaixu.document d
-                 where d.collection_id = {collection_id:d} and {condition.sql} and $2::vector is not null limit $1) x
+                 where d.collection_id = {collection_id:d} and {condition.narrowed} and $2::vector is not null
+                 limit $1) x
     """  # noqa: S608 - a number, and a condition without values
 
 
@@ -160,36 +145,36 @@ def words_sql(collection_id: int, condition: Condition) -> str:
 
 
 async def nearest(
-    pool: asyncpg.Pool, collection: Collection, vector: bytes, *, condition: Condition = ALL, limit: int
+    db: Session, collection: Collection, vector: bytes, *, condition: Condition = ALL, limit: int
 ) -> list[Found]:
     """The pieces nearest to a vector, nearest first."""
-    exact = exact_sql(collection.id, condition)
     values = (vector, limit, *condition.values)
     if collection.index_state != "ready" or collection.dimensions > MOST_INDEXED:
-        return found(await pool.fetch(exact, *values))
-    if condition.indexed:
+        return found(await db.fetch(exact_sql(collection.id, condition), *values))
+    exact = exact_sql(collection.id, condition, indexed=True)
+    if condition.index is not None:
         few = exact_rows(collection.dimensions) // FEWER
-        count = await pool.fetchval(matching_sql(collection.id, condition), few + 1, vector, *condition.values)
+        count = await db.fetchval(matching_sql(collection.id, condition), few + 1, vector, *condition.values)
         if count <= few:
-            return found(await pool.fetch(exact, *values))
+            return found(await db.fetch(exact, *values))
     rows: list[Found] = []
     filtered = condition.sql != ALL.sql
     if not filtered and limit * 3 <= EF_SEARCH:
         # Sessions of ours are set to it, so one round trip is enough; behind a pooler they are not.
         sql = indexed_sql(collection.id, collection.dimensions, condition, ef_search=EF_SEARCH)
-        rows = found(await pool.fetch(sql, *values))
+        rows = found(await db.fetch(sql, *values))
     if not rows:
-        async with pool.acquire() as connection, connection.transaction(readonly=True):
-            await connection.execute(settings(max(EF_FILTERED if filtered else EF_SEARCH, limit * 3)))
-            rows = found(await connection.fetch(indexed_sql(collection.id, collection.dimensions, condition), *values))
+        async with db.transaction(readonly=True):
+            await db.execute(settings(max(EF_FILTERED if filtered else EF_SEARCH, limit * 3)))
+            rows = found(await db.fetch(indexed_sql(collection.id, collection.dimensions, condition), *values))
     if len(rows) < min(limit, collection.vectors):
         # The filter left too few of those that the index came by: all are looked at, one by one.
-        return found(await pool.fetch(exact, *values))
+        return found(await db.fetch(exact, *values))
     return rows
 
 
 async def with_words(
-    pool: asyncpg.Pool,
+    db: Session,
     collection: Collection,
     vector: bytes,
     words: str,
@@ -198,10 +183,10 @@ async def with_words(
     limit: int,
 ) -> list[Found]:
     """The pieces that hold the words of a question best, each with its nearness to `vector` as its score."""
-    async with pool.acquire() as connection, connection.transaction(readonly=True):
-        await connection.execute(settings(EF_SEARCH))
+    async with db.transaction(readonly=True):
+        await db.execute(settings(EF_SEARCH))
         return found(
-            await connection.fetch(
+            await db.fetch(
                 words_sql(collection.id, condition),
                 vector,
                 limit,

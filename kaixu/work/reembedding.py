@@ -12,6 +12,7 @@ import asyncpg
 
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.collections.ingest import Ingested, Room, write
+from kaixu.collections.lengths import insist_on_length, length_of, shortens
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
 from kaixu.plugin.errors import DatabaseAway, KaixuError, ModelMismatch
@@ -110,9 +111,11 @@ class Reembedder:
         deployment = self.catalog().resolve(copy.provider, copy.model, "embed").deployment
         pieces = [Piece(one.doc_id, one.chunk, one.starts_at, one.text, one.metadata) for one in documents]
         request = request_of(deployment, copy, pieces)
+        insist_on_length(deployment, copy.dimensions, "dimensions")  # kaixu.yaml may have changed since it began
+        length = length_of(deployment, request.dimensions)
         caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
         async with self.gate.embed(caller, deployment, copy.provider, request, role="deployer") as ticket:
-            vectors = await self.gate.vectors(ticket, request)
+            vectors = await self.gate.vectors(ticket, request, length=length)
             if len(vectors[0]) != copy.dimensions:
                 raise ModelMismatch(
                     f"model `{copy.model}` made vectors of {len(vectors[0])} dimensions, not of {copy.dimensions}",
@@ -147,11 +150,9 @@ class Reembedder:
 
 def request_of(deployment: Deployment, copy: CopyOf, pieces: list[Piece]) -> EmbedRequest:
     """The pieces as the new model is asked for them."""
-    lane = deployment.lane
-    shortens = lane is not None and lane.shortens and not deployment.fixed_dimensions
     return EmbedRequest(
         model=deployment.upstream,
         inputs=tuple(piece.text for piece in pieces),
-        dimensions=copy.dimensions if shortens else None,
+        dimensions=copy.dimensions if shortens(deployment) else None,
         purpose="document",
     )

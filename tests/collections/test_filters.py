@@ -11,15 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kaixu.collections.filters import MOST_CONDITIONS, condition_of
-from kaixu.plugin.errors import Unprocessable
+from kaixu.collections.filters import MOST_CONDITIONS, MOST_VALUES, condition_of
+from kaixu.plugin.errors import FilterTooLarge, Unprocessable
+from kaixu.store.conditions import FIRST
 from kaixu.store.query import Connection
-from kaixu.store.search import FIRST
 
 #: Everything that such SQL may be made of, apart from `$3::jsonb`.
 PIECES = re.compile(
-    r"\$\d+::(?:jsonb|text)|d\.metadata|jsonb_typeof|coalesce|->|@>|>=|<=|[<>=(),]|'string'|'number'"
-    r"|\b(?:and|or|not|true|false)\b|\s+"
+    r"\$\d+::(?:jsonb\[\]|jsonb|text)|[dm]\.metadata|jsonb_typeof|jsonb_build_object|unnest|coalesce|array|->|@>|>=|<="
+    r"|[<>=(),]|'string'|'number'|'null'|''|'\{\}'|\|\||as metadata offset 0|\bm\b"
+    r"|\b(?:and|or|not|true|false|null|any|select|from)\b|\bx\b|\s+"
 )
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -130,10 +131,12 @@ async def let_through(connection: Connection, wanted: Any, metadata: list[dict[s
     condition = condition_of(wanted)
     assert FIRST == 3
     rows = await connection.fetch(
-        f"select coalesce({condition.sql}, false) as found from unnest($1::jsonb[]) with ordinality d (metadata, at)"
-        " where $2::int = 0 order by at",
+        f"select {condition.sql} as found, {condition.narrowed} as narrowed, {condition.index or 'true'} as by_index"
+        " from unnest($1::jsonb[]) with ordinality d (metadata, at) where $2::int = 0 order by at",
         metadata, 0, *condition.values,
     )  # fmt: skip
+    assert [row["narrowed"] for row in rows] == [row["found"] for row in rows]
+    assert all(row["by_index"] for row in rows if row["found"])  # an index leaves out nothing that is looked for
     return [row["found"] for row in rows]
 
 
@@ -152,7 +155,7 @@ async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(connec
         condition = condition_of(wanted)
     except Unprocessable:
         return
-    assert PIECES.sub("", condition.sql) == ""
+    assert PIECES.sub("", condition.narrowed) == ""
     assert await let_through(connection, wanted, [{"a": 1}]) in ([True], [False])
 
 
@@ -211,5 +214,27 @@ def test_what_is_no_filter_is_refused_by_name(wrong: Any) -> None:
 
 async def test_the_largest_filter_that_is_taken_runs(connection: Connection) -> None:
     choices = [{"x": {"y": [at]}} for at in range(200)]
-    wanted = {"$or": [{f"field{at}": {"$in": choices}} for at in range(20)]}
-    assert await let_through(connection, wanted, [{"field19": {"x": {"y": [199]}}}]) == [True]
+    wanted = {"$or": [{f"field{at}": {"$in": choices}} for at in range(MOST_VALUES // 200)]}
+    assert await let_through(connection, wanted, [{"field9": {"x": {"y": [199]}}}]) == [True]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {f"field{at}": {"$in": list(range(200))} for at in range(30)},
+        {"$or": [{f"field{at}": {"$nin": list(range(200))}} for at in range(11)]},
+        {f"field{at}": [[0] * 200] for at in range(11)},
+        {f"field{at}": at for at in range(MOST_CONDITIONS + 1)},
+    ],
+    ids=["lists of values", "lists in or", "values in values", "conditions"],
+)
+def test_a_filter_that_is_too_large_has_an_error_of_its_own(wanted: Any) -> None:
+    with pytest.raises(FilterTooLarge) as raised:
+        condition_of(wanted)
+    assert (raised.value.status, raised.value.code, raised.value.field) == (422, "FILTER_TOO_LARGE", "filter")
+
+
+def test_comparisons_of_a_filter_are_counted() -> None:
+    assert condition_of({"a": 1}).comparisons == 1
+    assert condition_of({"a": {"$in": list(range(200))}, "b": {"$gt": 1}}).comparisons == 23
+    assert condition_of({"$or": [{"a": {"x": [1, 2]}}, {"$not": {"b": 1}}]}).comparisons == 2

@@ -1,4 +1,4 @@
-"""What an ingest costs that comes to nothing: what the vendor has done where it failed, nothing where storing did."""
+"""What an ingest costs that comes to nothing: what the vendor has done, whoever kept it from being stored."""
 
 from __future__ import annotations
 
@@ -87,21 +87,36 @@ async def test_where_one_of_the_vendors_batches_fails_nothing_is_stored_and_the_
     assert (await account.store("docs", {"first": "fine"})).status == 200
 
 
-async def test_a_collection_deleted_while_the_vendor_works_costs_nothing(
+async def event_of(pool: asyncpg.Pool, account: Account) -> tuple[str, int, str | None]:
+    """How the newest call ended, what it cost, and what kept it from being delivered."""
+    row = await pool.fetchrow(
+        "select end_reason, cost_nusd, units ->> 'undelivered' from kaixu.usage_event where customer_id = $1 "
+        "order by id desc limit 1",
+        account.customer_id,
+    )
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+async def test_a_collection_deleted_while_the_vendor_works_does_not_make_its_work_free(
     account: Account, shared: House, pool: asyncpg.Pool
 ) -> None:
     await account.store("docs", texts(2))
-    before = await spent_and_held(pool, account.customer_id)
+    before, _ = await spent_and_held(pool, account.customer_id)
     with shared.vendor.holding("deleted-meanwhile"):
         storing = asyncio.ensure_future(account.store("docs", {"x": "deleted-meanwhile"}))
         await shared.vendor.is_reached()
         await account.remove(name="docs")
-    assert (await storing).told == (404, "UNKNOWN_COLLECTION")
-    assert await spent_and_held(pool, account.customer_id) == before
+    answer = await storing
+    assert answer.told == (404, "UNKNOWN_COLLECTION")
+    cost = len("deleted-meanwhile") * 1000
+    assert await spent_and_held(pool, account.customer_id) == (before + cost, 0)
+    assert await event_of(pool, account) == ("undelivered", cost, "UNKNOWN_COLLECTION")
+    assert answer.json["usage"]["input_tokens"] == len("deleted-meanwhile")
     assert (await account.show()).json["collections"] == []
 
 
-async def test_a_collection_of_another_model_made_while_the_vendor_works_costs_nothing(
+async def test_a_collection_of_another_model_made_while_the_vendor_works_does_not_make_it_free(
     account: Account, shared: House, pool: asyncpg.Pool
 ) -> None:
     with shared.vendor.holding("overtaken"):
@@ -109,10 +124,12 @@ async def test_a_collection_of_another_model_made_while_the_vendor_works_costs_n
         await shared.vendor.is_reached()
         await account.make({"name": "docs", "provider": "up", "model": "other"})
     assert (await storing).told == (409, "MODEL_MISMATCH")
-    assert await spent_and_held(pool, account.customer_id) == (0, 0)
+    cost = len("overtaken") * 1000
+    assert await spent_and_held(pool, account.customer_id) == (cost, 0)
+    assert await event_of(pool, account) == ("undelivered", cost, "MODEL_MISMATCH")
 
 
-async def test_room_that_was_taken_away_while_the_vendor_works_costs_nothing(
+async def test_room_that_was_taken_away_while_the_vendor_works_does_not_make_it_free(
     account: Account, shared: House, pool: asyncpg.Pool
 ) -> None:
     with shared.vendor.holding("lowered"):
@@ -120,11 +137,13 @@ async def test_room_that_was_taken_away_while_the_vendor_works_costs_nothing(
         await shared.vendor.is_reached()
         await pool.execute("update kaixu.customer set max_vectors = 0 where id = $1", account.customer_id)
     assert (await storing).told == (402, "VECTORS_FULL")
-    assert await spent_and_held(pool, account.customer_id) == (0, 0)
+    cost = len("lowered") * 1000
+    assert await spent_and_held(pool, account.customer_id) == (cost, 0)
+    assert await event_of(pool, account) == ("undelivered", cost, "VECTORS_FULL")
     assert (await account.show()).json["collections"] == []
 
 
-async def test_a_store_that_meets_a_re_embedding_costs_nothing(
+async def test_a_store_that_meets_a_re_embedding_that_is_called_off_is_stored_after_all(
     account: Account, shared: House, pool: asyncpg.Pool
 ) -> None:
     await account.store("docs", texts(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import cast
 from uuid import uuid4
 
 import asyncpg
@@ -11,8 +12,10 @@ import pytest
 from kaixu.collections.filters import condition_of
 from kaixu.store import search, vector_index
 from kaixu.store.collections import Collection, collection_of_key
+from kaixu.store.conditions import ALL, Condition
 from kaixu.store.documents import Piece, store_documents
 from kaixu.store.pool import maintenance, open_pool
+from kaixu.store.query import Session
 from kaixu.store.vectors import packed
 from kaixu.work.collections import CollectionKeeper
 from tests.support.money import customer, virtual_key
@@ -57,6 +60,14 @@ async def filled(pool: asyncpg.Pool, name: str, count: int, dimensions: int = DI
     return found
 
 
+async def nearest(
+    pool: asyncpg.Pool, collection: Collection, asked: bytes, *, condition: Condition = ALL, limit: int
+) -> list[search.Found]:
+    """Search on a connection of the pool."""
+    async with pool.acquire() as connection:
+        return await search.nearest(cast(Session, connection), collection, asked, condition=condition, limit=limit)
+
+
 async def plan(pool: asyncpg.Pool, sql: str, *values: object) -> str:
     """How Postgres would go about it, also after many calls of the same statement."""
     async with pool.acquire() as connection, connection.transaction():
@@ -86,14 +97,14 @@ async def test_a_large_collection_is_searched_by_its_own_indexes(pool: asyncpg.P
     assert large.index_state == "ready"
     near, metadata, words = vector_index.names_of(large.id)
     asked = packed(vector(-1))
-    sql = search.indexed_sql(large.id, DIMENSIONS, search.ALL, ef_search=search.EF_SEARCH)
+    sql = search.indexed_sql(large.id, DIMENSIONS, ALL, ef_search=search.EF_SEARCH)
     assert near in await plan(pool, sql, asked, 10)
 
     narrow = condition_of({"hundred": 7})
     assert metadata in await plan(pool, search.matching_sql(large.id, narrow), 1000, asked, *narrow.values)
     broad = condition_of({"hundred": {"$gte": 10}})
     assert near in await plan(pool, search.indexed_sql(large.id, DIMENSIONS, broad), asked, 10, *broad.values)
-    by_words = search.words_sql(large.id, search.ALL)
+    by_words = search.words_sql(large.id, ALL)
     assert words in await plan(pool, by_words, asked, 10, "text number77", "english", float(LARGE))
 
 
@@ -101,7 +112,7 @@ async def test_the_index_is_still_used_when_a_statement_has_been_planned_for_goo
     pool: asyncpg.Pool, large: Collection
 ) -> None:
     near = vector_index.names_of(large.id)[0]
-    sql = search.indexed_sql(large.id, DIMENSIONS, search.ALL, ef_search=search.EF_SEARCH)
+    sql = search.indexed_sql(large.id, DIMENSIONS, ALL, ef_search=search.EF_SEARCH)
     async with pool.acquire() as connection:
         await connection.execute("set plan_cache_mode = force_generic_plan")
         try:
@@ -123,7 +134,7 @@ async def test_a_small_collection_is_searched_through_nothing_but_its_own_rows(
     await pool.execute("analyze kaixu.document")
     async with pool.acquire() as connection:
         rows = await connection.fetch(
-            f"explain (analyze, format json) {search.exact_sql(small.id, search.ALL)}", packed(vector(-1)), 10
+            f"explain (analyze, format json) {search.exact_sql(small.id, ALL)}", packed(vector(-1)), 10
         )
     told = str(rows[0][0])
     assert "Seq Scan" not in told
@@ -137,8 +148,8 @@ async def test_an_index_finds_what_exact_search_finds(pool: asyncpg.Pool, large:
     for at in range(30):
         asked = packed(vector(-1 - at))
         condition = condition_of([None, {"hundred": 5}, {"hundred": {"$lt": 10}}][at % 3])
-        found = await search.nearest(pool, large, asked, condition=condition, limit=10)
-        right = await search.nearest(pool, exact, asked, condition=condition, limit=10)
+        found = await nearest(pool, large, asked, condition=condition, limit=10)
+        right = await nearest(pool, exact, asked, condition=condition, limit=10)
         assert len(found) == 10
         hits += len({one.doc_id for one in found} & {one.doc_id for one in right})
     assert hits >= 0.98 * 300
@@ -153,7 +164,7 @@ async def test_a_filter_that_hits_less_than_asked_for_finds_all_that_it_hits(
     )
     asked = packed(vector(-1))
     for condition in (condition_of({"rare": 5}), condition_of({"rare": {"$gt": 4}})):
-        found = await search.nearest(pool, large, asked, condition=condition, limit=10)
+        found = await nearest(pool, large, asked, condition=condition, limit=10)
         assert {one.doc_id for one in found} == {"d1", "d2", "d3"}
 
 
@@ -161,9 +172,7 @@ async def test_sessions_of_a_pooler_search_with_the_same_care(dsn: str, pool: as
     through = await open_pool(dsn, pooler=True)
     try:
         asked = packed(vector(-1))
-        assert await search.nearest(through, large, asked, limit=10) == await search.nearest(
-            pool, large, asked, limit=10
-        )
+        assert await nearest(through, large, asked, limit=10) == await nearest(pool, large, asked, limit=10)
     finally:
         await through.close()
 

@@ -25,7 +25,7 @@ def customer_routes(core: Core) -> Blueprint:
     @routes.at("admin-customers", methods=["GET"])
     async def listed() -> Response:
         page = page_of(MOST_LISTED)
-        rows = await list_customers(core.pool, limit=page.limit, before_id=page.before_id)
+        rows = await list_customers(core.reports, limit=page.limit, before_id=page.before_id)
         return reply({"customers": [listed_customer_reply(row) for row in rows]})
 
     @routes.at("admin-customers", methods=["POST"])

@@ -29,7 +29,7 @@ def device_routes(core: Core) -> Blueprint:
         customer_id = fields.identifier(request.args.get("customer_id"), "customer_id")
         named = request.args.get("api_key_id")
         key_id = fields.identifier(named, "api_key_id") if named else None
-        rows = await list_devices(core.pool, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
+        rows = await list_devices(core.reports, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
         return reply({"devices": [device_reply(row) for row in rows]})
 
     @routes.at("admin-devices", methods=["PATCH"])

@@ -23,7 +23,7 @@ def embed_usage_routes(core: Core) -> Blueprint:
     @routes.at("admin-embed-usage", methods=["GET"])
     async def usage() -> Response:
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        found = await embed_usage(core.pool, customer_id, month=request.args.get("month"))
+        found = await embed_usage(core.reports, customer_id, month=request.args.get("month"))
         totals = found.totals
         return reply(
             {

@@ -32,7 +32,7 @@ def key_routes(core: Core) -> Blueprint:
             await refuse_to_reveal(core, identifier(request.args["reveal_key_id"], "reveal_key_id"))
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
         page = page_of(MOST_LISTED)
-        rows = await list_keys(core.pool, customer_id, limit=page.limit, before_id=page.before_id)
+        rows = await list_keys(core.reports, customer_id, limit=page.limit, before_id=page.before_id)
         return reply({"keys": [listed_key_reply(row) for row in rows]})
 
     @routes.at("admin-keys", methods=["POST"])

@@ -20,7 +20,7 @@ def usage_routes(core: Core) -> Blueprint:
     @routes.at("admin-usage", methods=["GET"])
     async def usage() -> Response:
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        month = await customer_usage(core.pool, customer_id, month=request.args.get("month"))
+        month = await customer_usage(core.reports, customer_id, month=request.args.get("month"))
         return reply(usage_reply(month))
 
     return routes.blueprint

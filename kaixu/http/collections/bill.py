@@ -34,7 +34,8 @@ def telling(call: Admission) -> Iterator[None]:
         yield
     except KaixuError as error:
         ticket = call.ticket
-        if ticket is None or ticket.settlement is None or not ticket.settlement.input_tokens:
+        bill = None if ticket is None else ticket.settlement
+        if ticket is None or bill is None or not bill.input_tokens or "unbilled_nusd" in (bill.units or {}):
             raise
         raise Billed(error, money(ticket)) from error
 

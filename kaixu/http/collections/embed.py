@@ -95,7 +95,7 @@ async def made(
     target = Target(wanted.collection, found.deployment.provider, found.deployment.model, wanted.language)
     with telling(call):
         return await ingest(
-            core.pool, core.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(core)
+            core.searches, core.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(core)
         )
 
 

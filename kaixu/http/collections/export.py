@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from kaixu.collections.contents import Collection, WithVector, all_pieces
+from kaixu.collections.searches import Searches
 from kaixu.http.reply import Reply
 from kaixu.http.sse import EventStream
 
@@ -15,21 +16,25 @@ NDJSON = "application/x-ndjson; charset=utf-8"
 ENCODER = msgspec.json.Encoder()
 
 
-def exported(pool: asyncpg.Pool, collection: Collection, headers: dict[str, str]) -> Reply:
-    """The reply. A reader that finds no last line has not got all of it."""
+def exported(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
+    """The reply. A reader that finds no last line has not got all of it. Raises `RateLimited`."""
+    with ExitStack() as stack:
+        stack.enter_context(searches.place(collection.customer_id))
+        held = stack.pop_all()  # until the last line is out
 
     async def write(out: EventStream) -> None:
-        out.begun = True
-        await out.put(line(head_of(collection)))
-        count = 0
-        async for rows in all_pieces(pool, collection):
-            for row in rows:
-                await out.put(line(row_of(row)))
-            count += len(rows)
-        await out.put(line({"exported": count}))
+        with held:
+            out.begun = True
+            await out.put(line(head_of(collection)))
+            count = 0
+            async for rows in all_pieces(searches, collection):
+                for row in rows:
+                    await out.put(line(row_of(row)))
+                count += len(rows)
+            await out.put(line({"exported": count}))
 
     async def never_begun() -> None:
-        return
+        held.close()
 
     body = EventStream(write, never_begun, ping=lambda: b"\n")
     name = f"{collection.name}.ndjson"

@@ -9,6 +9,7 @@ import msgspec
 from kaixu.catalog.catalog import Asked
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Target, ingest, store_ready
+from kaixu.collections.lengths import insist_on_length, shortens
 from kaixu.collections.search import looked_up
 from kaixu.http.calls import call_headers
 from kaixu.http.chat_body import names_in
@@ -52,25 +53,26 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
     deployment = found.deployment
     target = Target(name, deployment.provider, deployment.model, language if language in LANGUAGES else "english")
     if lines.vectors:
+        insist_on_length(deployment, len(lines.vectors[0]), "embedding")
         call = core.gate.free(
             visitor.caller, "import", role="deployer", deployment=deployment, asked_provider=found.provider
         )
         ticket, ingested = await store_ready(
-            core.pool, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(core)
+            core.searches, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(core)
         )
     else:
-        lane = deployment.lane
-        shortens = lane is not None and lane.shortens and not deployment.fixed_dimensions
         request = EmbedRequest(
             model=deployment.upstream,
             inputs=tuple(piece.text for piece in lines.pieces),
-            dimensions=(known.dimensions if known is not None else deployment.dimensions) if shortens else None,
+            dimensions=(known.dimensions if known is not None else deployment.dimensions)
+            if shortens(deployment)
+            else None,
             purpose="document",
         )
         call = core.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
         with telling(call):
             ticket, _, ingested = await ingest(
-                core.pool, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
+                core.searches, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
             )
     reply = {"ok": True, "collection": name, "stored": ingested.stored, "replaced": ingested.replaced, **money(ticket)}
     return json_reply(reply, 200, call_headers(ticket))

@@ -7,6 +7,7 @@ from typing import Any
 from kaixu.collections.changes import reembedding_started
 from kaixu.collections.contents import progress_of
 from kaixu.collections.ingest import Target, hold_room, unknown
+from kaixu.collections.lengths import insist_on_length
 from kaixu.collections.search import looked_up
 from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
@@ -29,13 +30,14 @@ async def created(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
     dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`dimensions` is missing: this model's are not known", field="dimensions")
+    insist_on_length(deployment, dimensions, "dimensions")
     target = Target(name, deployment.provider, deployment.model, language_of(fields))
     call = core.gate.free(
         visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
     )
     async with call as ticket:
         ticket.end_reason = "released"
-        await hold_room(core.pool, ticket, target, [], dimensions=dimensions, room=room_of(core), make=True)
+        await hold_room(core.searches, ticket, target, [], dimensions=dimensions, room=room_of(core), make=True)
         made = await looked_up(core.pool, visitor.caller, name)
     if made is None:
         raise unknown(name)
@@ -54,6 +56,7 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
     dimensions = wanted.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`reembed.dimensions` is missing: this model's are not known", field="reembed.dimensions")
+    insist_on_length(deployment, dimensions, "reembed.dimensions")
     call = core.gate.free(
         visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
     )
@@ -65,7 +68,7 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
         key_id = ticket.verdict.key_id
         assert key_id is not None
         await reembedding_started(
-            core.pool,
+            core.searches,
             collection,
             key_id=key_id,
             install_id=visitor.caller.install_id,
@@ -74,7 +77,7 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
             dimensions=dimensions,
             request_id=visitor.caller.request_id,
         )
-        work = await progress_of(core.pool, collection)
+        work = await progress_of(core.searches, collection)
     assert work is not None
     reply = {"ok": True, "collection": collection_reply(collection), "reembedding": progress_reply(work)}
     return json_reply(reply, 202, call_headers(ticket))

@@ -70,7 +70,7 @@ async def show(core: Core, asked: Incoming) -> Reply:
             return json_reply(await listed(core, ticket, args), 200, call_headers(ticket))
         collection = await collection_of(core, visitor, args["name"])
         if truthy(args.get("export")):
-            return exported(core.pool, collection, call_headers(ticket))
+            return exported(core.searches, collection, call_headers(ticket))
         if args.get("doc_id"):
             reply = await one_document(core, collection, args)
         elif truthy(args.get("documents")):
@@ -102,7 +102,9 @@ async def listed(core: Core, ticket: Ticket, args: dict[str, str]) -> dict[str, 
     after = args.get("after", "")
     if not storable(after) or len(after) > MOST_NAME:
         raise Unprocessable("`after` is no collection's name", field="after")
-    rows = await contents.collections_of(core.pool, key_id, after=after, limit=limit + 1)
+    customer_id = ticket.verdict.customer_id
+    assert customer_id is not None
+    rows = await contents.collections_of(core.searches, customer_id, key_id, after=after, limit=limit + 1)
     shown = rows[:limit]
     return {
         "ok": True,
@@ -120,10 +122,10 @@ def numbers(args: dict[str, str]) -> dict[str, Any]:
 
 async def statistics(core: Core, visitor: Visitor, collection: Collection) -> dict[str, Any]:
     """What one holds, and how far it is on its way to another model."""
-    work = await contents.progress_of(core.pool, collection)
+    work = await contents.progress_of(core.searches, collection)
     if work is not None and work.state == "done":  # its new copy may have taken its place since it was looked up
         collection = await collection_of(core, visitor, collection.name)
-    content = await contents.content_of(core.pool, collection)
+    content = await contents.content_of(core.searches, collection)
     shown = collection_reply(collection) | {"documents": content.documents, "text_bytes": content.text_bytes}
     if work is not None:
         shown["reembedding"] = progress_reply(work)
@@ -133,7 +135,7 @@ async def statistics(core: Core, visitor: Visitor, collection: Collection) -> di
 async def one_document(core: Core, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
     """A document, whole, with its chunks."""
     doc_id = doc_id_of(args["doc_id"], "doc_id")
-    chunks = await contents.document(core.pool, collection, doc_id)
+    chunks = await contents.document(core.searches, collection, doc_id)
     if not chunks:
         raise no_document(collection, doc_id)
     return {"collection": collection.name, "document": document_reply(chunks, vectors=truthy(args.get("vectors")))}
@@ -150,8 +152,8 @@ async def documents_page(core: Core, collection: Collection, args: dict[str, str
     if after and chunk is None:
         chunk = 10**9  # behind all chunks of that document
     start = (after, -1 if chunk is None else chunk)
-    rows = await contents.pieces(core.pool, collection, after=start, limit=limit + 1)
-    return {"collection": collection.name} | page_reply(rows, limit)
+    rows, is_more = await contents.pieces(core.searches, collection, after=start, limit=limit)
+    return {"collection": collection.name} | page_reply(rows, is_more=is_more)
 
 
 async def make(core: Core, asked: Incoming) -> Reply:
@@ -179,7 +181,7 @@ async def rename(core: Core, asked: Incoming) -> Reply:
         key_id = ticket.verdict.key_id
         assert key_id is not None
         who = acting(asked, visitor, ticket)
-        after = await rename_collection(core.pool, collection, new_name, who, key_id=key_id)
+        after = await rename_collection(core.searches, collection, new_name, who, key_id=key_id)
     return json_reply({"ok": True, "collection": collection_reply(after)}, 200, call_headers(ticket))
 
 
@@ -195,13 +197,13 @@ async def remove(core: Core, asked: Incoming) -> Reply:
         if truthy(args.get("reembed")):
             if collection is None:
                 raise unknown(name)
-            reply: dict[str, Any] = {"cancelled": await cancel_reembedding(core.pool, collection, who)}
+            reply: dict[str, Any] = {"cancelled": await cancel_reembedding(core.searches, collection, who)}
         elif args.get("doc_id"):
             doc_id = doc_id_of(args["doc_id"], "doc_id")
-            removed = 0 if collection is None else await delete_document(core.pool, collection, doc_id, who)
+            removed = 0 if collection is None else await delete_document(core.searches, collection, doc_id, who)
             reply = {"deleted": doc_id, "vectors": removed}
         else:
-            removed = 0 if collection is None else await delete_collection(core.pool, collection, who)
+            removed = 0 if collection is None else await delete_collection(core.searches, collection, who)
             reply = {"deleted": name, "vectors": removed}
     return json_reply({"ok": True, **reply}, 200, call_headers(ticket))
 

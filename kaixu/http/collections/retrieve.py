@@ -20,7 +20,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import ChatRequest
 
-from .bill import usage_reply
+from .bill import telling, usage_reply
 from .fields import collection_name
 
 MOST_PASSAGES = 50
@@ -84,7 +84,9 @@ async def retrieved(core: Core, caller: Caller, wanted: Retrieval, request: Chat
     if not storable(text):
         raise Unprocessable("the last user message holds a NUL character", field="messages")
     question = msgspec.structs.replace(wanted.question, text=text)
-    collection, ticket, answer = await search(core.pool, core.gate, core.catalog, caller, question)
+    collection, ticket, answer = await search(
+        core.pool, core.searches, core.gate, core.catalog, caller, question, telling
+    )
     return Retrieved(collection.name, shortened(answer, wanted.max_characters), answer.query_ms, ticket)
 
 

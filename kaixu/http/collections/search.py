@@ -18,7 +18,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .access import key_or_operator, visitor_of
-from .bill import money
+from .bill import money, telling
 from .fields import collection_name, text_of, vector_of
 
 MOST_RESULTS, MOST_PARENTS = 100, 20
@@ -32,7 +32,9 @@ def search_door(core: Core) -> Door:
         body = json_object(asked.body)
         visitor = await visitor_of(core, asked, body.get("customer_id"))
         question = question_of(body)
-        collection, ticket, answer = await search(core.pool, core.gate, core.catalog, visitor.caller, question)
+        collection, ticket, answer = await search(
+            core.pool, core.searches, core.gate, core.catalog, visitor.caller, question, telling
+        )
         reply = found_reply(collection, ticket, answer, question) | {
             "telemetry": {"install_id": visitor.caller.install_id}
         }

@@ -66,10 +66,9 @@ def piece_reply(one: Document) -> dict[str, Any]:
     return {"chunk": one.chunk, "starts_at": one.starts_at, "text": one.text}
 
 
-def page_reply(rows: Sequence[Document], limit: int) -> dict[str, Any]:
+def page_reply(rows: Sequence[Document], *, is_more: bool) -> dict[str, Any]:
     """A page of pieces, and what to send for the next one."""
-    shown = rows[:limit]
-    more = {"after": shown[-1].doc_id, "after_chunk": shown[-1].chunk} if len(rows) > limit else None
+    more = {"after": rows[-1].doc_id, "after_chunk": rows[-1].chunk} if is_more else None
     return {
         "documents": [
             piece_reply(one)
@@ -80,7 +79,7 @@ def page_reply(rows: Sequence[Document], limit: int) -> dict[str, Any]:
                 "created_at": instant(one.created_at),
                 "updated_at": instant(one.updated_at),
             }
-            for one in shown
+            for one in rows
         ],
         "next": more,
     }

@@ -13,6 +13,7 @@ import pytest
 from quart import Quart
 
 from kaixu.catalog.catalog import Catalog
+from kaixu.collections.searches import Searches
 from kaixu.config.document import GatewaySection
 from kaixu.config.environment import Secrets, Settings
 from kaixu.http.app import create_app
@@ -60,7 +61,10 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     monitor = Monitor(lambda events: write_events(pool, events))
     queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
     batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
-    return Core(settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches)
+    searches = Searches(pool, pool, most=16, statement_s=5)
+    return Core(
+        settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches, pool, searches
+    )  # fmt: skip
 
 
 @pytest.fixture

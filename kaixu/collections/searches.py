@@ -1,0 +1,120 @@
+"""Ways to the collections: connections that customers share, each statement bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import cast
+
+import asyncpg
+
+from kaixu.plugin.errors import Overloaded, RateLimited, SearchTooSlow, StatementTooSlow
+from kaixu.store.pool import database
+from kaixu.store.query import Session
+from kaixu.store.shares import Shares
+
+#: So long a search waits for a connection, and an export for its next page.
+WAIT_S = 10.0
+WAIT_LONG_S = 60.0
+
+
+class Searches:
+    """One gateway process's connections for collections: those of `pool` to search, some of `general` to change them.
+
+    A customer has at most half of either at one time; its other searches wait, and
+    no more than `most` run or wait. So the searches of one customer, however heavy,
+    keep nobody else's from running, and nobody from storing.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        general: asyncpg.Pool,
+        *,
+        most: int,
+        statement_s: float,
+        pooler: bool = False,
+    ) -> None:
+        self.pool = pool
+        self.general = general
+        self.most = most
+        self.statement_s = statement_s
+        self.pooler = pooler
+        self._searching = Shares.halves(pool.get_max_size())
+        self._changing = Shares.halves(max(1, general.get_max_size() // 4))
+        self._places: Counter[int] = Counter()
+
+    @contextmanager
+    def place(self, customer_id: int) -> Iterator[None]:
+        """One search or export of a customer, from before its vendor is asked to its end. Raises `RateLimited`."""
+        if self._places[customer_id] >= self.most:
+            raise RateLimited(
+                f"{self.most} searches of this account are running, as many as it may have at one time",
+                hint="Try again when one of them has ended.",
+                retry_after_s=1,
+                code="TOO_MANY_SEARCHES",
+            )
+        self._places[customer_id] += 1
+        try:
+            yield
+        finally:
+            self._places[customer_id] -= 1
+            if not self._places[customer_id]:
+                del self._places[customer_id]
+
+    @asynccontextmanager
+    async def reading(self, customer_id: int, *, wait_s: float = WAIT_S) -> AsyncIterator[Session]:
+        """A connection to search with. Raises `SearchTooSlow`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
+        try:
+            async with connection(self.pool, self._searching, customer_id, wait_s) as session:
+                if not self.pooler:
+                    yield session
+                    return
+                # Nothing is set in sessions behind a pooler, so the limit is set for each transaction.
+                async with session.transaction():
+                    await session.execute(f"set local statement_timeout = {self.statement_s * 1000:.0f}")
+                    yield session
+        except StatementTooSlow as error:
+            raise SearchTooSlow(
+                f"the search was ended after {self.statement_s:g} s",
+                hint="Use a narrower filter, fewer results, or a smaller collection.",
+            ) from error
+
+    @asynccontextmanager
+    async def changing(self, customer_id: int) -> AsyncIterator[Session]:
+        """A connection to change them with. Raises `DatabaseBusy`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
+        async with connection(self.general, self._changing, customer_id, WAIT_S) as session:
+            yield session
+
+
+@asynccontextmanager
+async def connection(pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float) -> AsyncIterator[Session]:
+    """A connection of a customer's share."""
+    place = shares.one(customer_id)
+    try:
+        async with asyncio.timeout(wait_s):
+            await place.__aenter__()
+    except TimeoutError as error:
+        raise too_many(shares, customer_id) from error
+    try:
+        with database():
+            async with pool.acquire(timeout=wait_s) as session:
+                yield cast(Session, session)
+    finally:
+        await place.__aexit__(None, None, None)
+
+
+def too_many(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
+    """Why nobody got a connection: the customer's own work, or everybody's."""
+    if shares.has_all(customer_id):
+        return RateLimited(
+            "other work of this account on its collections took too long for this to begin",
+            hint="Send fewer at one time.",
+            retry_after_s=2,
+            code="TOO_MANY_SEARCHES",
+        )
+    return Overloaded(
+        "too much is going on in collections", hint="Try again.", retry_after_s=2, code="COLLECTIONS_OVERLOADED"
+    )

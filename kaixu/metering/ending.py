@@ -1,0 +1,152 @@
+"""How a call is settled that was left in one way or another: who pays for what a vendor has done.
+
+The rule is one table in docs/operators/money.md. In short: what was delivered is paid for; what was not delivered is
+paid for where the client caused that; else it costs nothing. In any case an event says what it cost the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from kaixu.plugin.errors import KaixuError, UpstreamError
+from kaixu.plugin.types import Usage
+from kaixu.store.admission import Settlement
+
+from .pricing import cost_nusd
+from .ticket import Ticket
+from .wasted import Failed, added
+
+#: How calls end that a vendor has worked for and whose answer could not be handed over or stored.
+UNDELIVERED = "undelivered"
+
+
+def settlement_of(ticket: Ticket, error: BaseException | None) -> Settlement:
+    """The settlement of a call whose block was left with `error`, or without one."""
+    reason = outcome(ticket, error)
+    if reason == UNDELIVERED:
+        return undelivered(ticket, error)
+    failed = ticket.wasted.failed
+    if reason != "client_gone":  # there the bill counts what was cancelled with the client
+        failed = failed.together(ticket.wasted.cancelled)
+    return with_failed(ticket.bill(reason), failed)
+
+
+def not_written(ticket: Ticket, error: BaseException) -> Settlement:
+    """The settlement of a call whose result could not be written together with its bill."""
+    return undelivered(ticket, error) if worked(ticket) else ticket.bill("released")
+
+
+def outcome(ticket: Ticket, error: BaseException | None) -> str:
+    """How a call ended, by the way its block was left. "released": no vendor has worked for it, there is no event."""
+    if error is None:
+        return ticket.end_reason or "complete"
+    nothing = UNDELIVERED if worked(ticket) else "released"
+    if ticket.waived:
+        return nothing
+    delivered = ticket.first_event_s is not None
+    if ticket.request is None and isinstance(error, UpstreamError) and ticket.usage is not None:
+        return "upstream_error"  # nobody gets half of the batches, but the vendor has done them
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        # What was sent to a vendor may have been worked on, answer or not.
+        return "client_gone" if delivered or ticket.wire.used else nothing
+    if ticket.end_reason in (None, "released"):
+        return nothing
+    return ticket.end_reason
+
+
+def worked(ticket: Ticket) -> bool:
+    """Whether a vendor may have worked for the call: it took what was sent, or told what that used."""
+    if ticket.from_cache:
+        return False
+    return ticket.wire.used or ticket.usage is not None or ticket.wasted.failed.tries > 0
+
+
+def by_its_client(ticket: Ticket, error: BaseException | None) -> bool:
+    """Whether the client caused that there was nothing to deliver: it deleted, filled or changed what it asked about.
+
+    An integration's operation that fails is never billed: that is what its authors are promised.
+    """
+    if ticket.waived or ticket.meter is not None or not isinstance(error, KaixuError):
+        return False
+    return 400 <= error.status < 500 and not isinstance(error, UpstreamError)
+
+
+def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
+    """What a vendor has done for nothing: billed where the client caused that, else noted as `unbilled_nusd`."""
+    own = own_bill(ticket)
+    failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
+    units = dict(own.units or {}) | {"undelivered": code_of(ticket, error)}
+    own = msgspec.structs.replace(own, end_reason=UNDELIVERED, units=units)
+    if by_its_client(ticket, error):
+        return with_failed(own, failed)
+    if ticket.meter is not None:
+        return unbilled(own, own.cost_nusd)
+    total = added(usage_in(own), failed.usage)
+    estimated = own.usage_source == "counted" or failed.usage.estimated
+    return unbilled(
+        msgspec.structs.replace(
+            own,
+            input_tokens=total.input_tokens,
+            output_tokens=total.output_tokens,
+            cached_input_tokens=total.cached_input_tokens,
+            cache_write_tokens=total.cache_write_tokens,
+            reasoning_tokens=total.reasoning_tokens,
+            usage_source="counted" if estimated else "provider",
+            vendor_cost_nusd=own.vendor_cost_nusd + failed.vendor_cost_nusd,
+        ),
+        cost_nusd(total, ticket.price),
+    )
+
+
+def own_bill(ticket: Ticket) -> Settlement:
+    """The bill of the answer that came, without the tries that failed; of nothing, where none came."""
+    answered = ticket.usage is not None or ticket.first_event_s is not None
+    if ticket.request is not None:
+        answered = answered or ticket.served is not None
+    if ticket.meter is None and not answered:
+        # `estimated` is how a bill of nothing says where its figures come from; here they are exact.
+        return msgspec.structs.replace(ticket.bill("released"), usage_source="provider")
+    return ticket.bill("upstream_error")
+
+
+def unbilled(bill: Settlement, nusd: int) -> Settlement:
+    """The same without a cost; what it would have cost stays with the operator and is noted."""
+    return msgspec.structs.replace(bill, cost_nusd=0, units=dict(bill.units or {}) | {"unbilled_nusd": nusd})
+
+
+def with_failed(bill: Settlement, failed: Failed) -> Settlement:
+    """The same with what failed tries cost the operator beside it."""
+    if not failed.tries or bill.end_reason == "released":
+        return bill
+    units = dict(bill.units or {})
+    units["call"] = dict(units.get("call") or {}) | {
+        "failed": {
+            "tries": failed.tries,
+            "input_tokens": failed.usage.input_tokens,
+            "output_tokens": failed.usage.output_tokens,
+            "estimated": failed.usage.estimated,
+        }
+    }
+    return msgspec.structs.replace(bill, vendor_cost_nusd=bill.vendor_cost_nusd + failed.vendor_cost_nusd, units=units)
+
+
+def usage_in(bill: Settlement) -> Usage:
+    """The tokens of a bill."""
+    return Usage(
+        bill.input_tokens,
+        bill.output_tokens,
+        bill.cached_input_tokens,
+        bill.cache_write_tokens,
+        bill.reasoning_tokens,
+    )
+
+
+def code_of(ticket: Ticket, error: BaseException | None) -> str:
+    """What kept it from being delivered, as a code."""
+    if ticket.waived:
+        return "RUNS_AGAIN"
+    if isinstance(error, KaixuError):
+        return error.code
+    return "INTERNAL" if isinstance(error, Exception) else "CANCELLED"

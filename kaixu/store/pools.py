@@ -1,0 +1,111 @@
+"""The pools of one gateway process: money has one of its own, so that nothing else can keep a call waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+
+from kaixu.config.database import DatabaseSection
+
+from .pool import STATEMENT_S, open_pool
+from .query import Connection, Query
+
+#: What Postgres shows as the name of a connection: this, its pool, and which process has it.
+NAME = "kaixu"
+
+#: Beyond the server's own limit for a statement, so long is waited for what it says before it counts as away.
+ANSWER_S = 2.0
+
+#: How long closing waits for what is under way.
+CLOSE_S = 10.0
+
+
+class Pools:
+    """`money`: admission, settlement, holds, the spool. `searches`: collections. `reports`: operators' lists and
+    figures. `general`: the rest.
+    """
+
+    def __init__(
+        self, money: asyncpg.Pool, general: asyncpg.Pool, searches: asyncpg.Pool, reports: asyncpg.Pool
+    ) -> None:
+        self.money = money
+        self.general = general
+        self.searches = searches
+        self.reports = reports
+
+    async def close(self) -> None:
+        """Leave the database."""
+        for pool in (self.searches, self.reports, self.general, self.money):
+            try:
+                await asyncio.wait_for(pool.close(), CLOSE_S)
+            except (TimeoutError, asyncpg.InterfaceError, OSError):
+                pool.terminate()
+
+
+async def open_pools(
+    dsn: str, sizes: DatabaseSection, *, pooler: bool, lost: Callable[[], None] = lambda: None
+) -> Pools:
+    """Open all of them; `lost` hears of connections of money and general work that ended. Raises as `open_pool`."""
+    process = uuid4().hex[:12]
+    opened: list[asyncpg.Pool] = []
+
+    async def one(
+        name: str, most: int, *, statement_s: float = STATEMENT_S, is_limited: bool = False, least: int = 2
+    ) -> asyncpg.Pool:
+        pool = await open_pool(
+            dsn,
+            most=most,
+            least=least,
+            pooler=pooler,
+            statement_s=statement_s + ANSWER_S if is_limited else statement_s,
+            server_statement_s=statement_s if is_limited else None,
+            name=f"{NAME} {name} {process}",
+            lost=lost if name in ("money", "general") else lambda: None,
+        )
+        opened.append(pool)
+        return pool
+
+    try:
+        return Pools(
+            await one("money", sizes.money),
+            await one("general", sizes.general),
+            await one("searches", sizes.searches, statement_s=sizes.search_s, is_limited=True, least=1),
+            await one("reports", sizes.reports, statement_s=sizes.report_s, is_limited=True, least=0),
+        )
+    except BaseException:
+        for pool in opened:
+            pool.terminate()
+        raise
+
+
+class Room(msgspec.Struct, frozen=True):
+    """How many connections the server takes from users like ours, how many it has, and how many gateways are there."""
+
+    most: int
+    taken: int
+    gateways: int
+
+
+ROOM = Query(
+    Room,
+    """
+    select current_setting('max_connections')::integer
+               - current_setting('superuser_reserved_connections')::integer
+               - coalesce(current_setting('reserved_connections', true), '0')::integer as most,
+           count(*) filter (where a.backend_type = 'client backend')::integer as taken,
+           count(distinct a.application_name) filter (where a.application_name like 'kaixu money %')::integer
+               as gateways
+      from pg_stat_activity a
+    """,
+)
+
+
+async def room(db: Connection) -> Room:
+    """How much room for connections there is. Behind a pooler it is the pooler's own limit that counts."""
+    found = await ROOM.one(db)
+    assert found is not None
+    return found

@@ -1,0 +1,40 @@
+"""A number of places, of which no customer has more than its share at one time; the others wait for their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+
+class Shares:
+    """`most` at one time in all, `each` at most of one holder. A holder that waits for its own holds no place."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self._all = asyncio.Semaphore(most)
+        self._each = each
+        self._of: dict[Hashable, asyncio.Semaphore] = {}
+        self._using: dict[Hashable, int] = {}  # holders with somebody inside or waiting
+
+    @classmethod
+    def halves(cls, most: int) -> Shares:
+        """So many, half of them at most for each holder."""
+        return cls(most, max(1, most // 2))
+
+    def has_all(self, holder: Hashable) -> bool:
+        """Whether a holder has its whole share."""
+        own = self._of.get(holder)
+        return own is not None and own.locked()
+
+    @asynccontextmanager
+    async def one(self, holder: Hashable) -> AsyncIterator[None]:
+        """A place, for as long as the block runs."""
+        own = self._of.setdefault(holder, asyncio.Semaphore(self._each))
+        self._using[holder] = self._using.get(holder, 0) + 1
+        try:
+            async with own, self._all:
+                yield
+        finally:
+            self._using[holder] -= 1
+            if not self._using[holder]:
+                del self._using[holder], self._of[holder]
