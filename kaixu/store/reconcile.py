@@ -13,7 +13,7 @@ from .query import Connection, Query
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A figure that is kept and what it should be; money in nano-dollars. `id` is a `what`'s; no `book`: all of them."""
+    """A figure that is kept and what it should be; money in nano-dollars. `id` is a `what`'s; no `book`: in all."""
 
     what: str
     id: int

@@ -296,7 +296,9 @@ async def test_books_are_capped_together(pool: asyncpg.Pool, whose: str) -> None
         (None, 60), (None, 39), (None, 1)
     ]  # fmt: skip
     for book in BOOKS:
-        (verdict,) = await admission.admit(pool, [ask(key_id, 1, book=book)], owner=OWNER, lifetime_s=60, default_rpm=100)
+        (verdict,) = await admission.admit(
+            pool, [ask(key_id, 1, book=book)], owner=OWNER, lifetime_s=60, default_rpm=100
+        )
         assert (verdict.refused, verdict.scope) == ("CAP_REACHED", whose)
         assert (verdict.customer_held_nusd, verdict.key_held_nusd) == (100, 100)
     # The vendor reports more than was held: it is billed as far as all books leave room.
@@ -349,7 +351,9 @@ class Apart:
             await connection.close()
 
 
-async def test_two_gateways_never_pass_a_cap_with_several_books_by_one_nano_dollar(dsn: str, pool: asyncpg.Pool) -> None:
+async def test_two_gateways_never_pass_a_cap_with_several_books_by_one_nano_dollar(
+    dsn: str, pool: asyncpg.Pool
+) -> None:
     customer_id = await customer(pool, cap_nusd=2_000)
     keys = [(await virtual_key(pool, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600, 900)]
     apart = Apart(dsn, keys)
