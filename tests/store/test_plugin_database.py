@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +21,8 @@ from kaixu.store.jobs import NewJob
 from kaixu.store.migrate import LOCK, MigrationError
 from kaixu.store.plugin_database import NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.plugin_jobs import write_down
+from kaixu.store.plugin_login import STATEMENT_S
 from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
 
@@ -67,18 +69,15 @@ class Guest:
 
     async def assert_clean(self) -> None:
         """The gateway works, and so does the plugin, on connections that remember nothing."""
-        for connection in (self.pool, None):
-            fetch = self.pool.fetchrow if connection is self.pool else None
-            if fetch is None:
-                async with self.db() as db:
-                    row = await db._connection.fetchrow(STATE)
-                    assert await db.execute("insert into note (words) values ($1)", str(uuid4())) == "INSERT 0 1"
-                assert tuple(row)[:3] == (ROLE, ROLE, "kaixu_guest")
-                assert row["statement_timeout"] == f"{plugin_database.STATEMENT_S}s"
-            else:
-                row = await fetch(STATE)
-                assert row["who"] == row["really"] != ROLE
-                assert row["statement_timeout"] == "0"
+        async with self.db() as db:
+            theirs = await db._connection.fetchrow(STATE)
+            assert await db.execute("insert into note (words) values ($1)", str(uuid4())) == "INSERT 0 1"
+        ours = await self.pool.fetchrow(STATE)
+        assert ours is not None
+        assert tuple(theirs)[:4] == (ROLE, ROLE, "kaixu_guest", f"{STATEMENT_S}s")
+        assert ours["who"] == ours["really"] != ROLE
+        assert ours["statement_timeout"] == "0"
+        for row in (ours, theirs):
             assert (row["locks"], row["prepared"], row["listening"], row["temporary"]) == (0, 0, 0, 0), dict(row)
         await virtual_key(self.pool, await customer(self.pool))
 
@@ -128,10 +127,8 @@ TRICKS = {
 @pytest.mark.parametrize("statements", TRICKS.values(), ids=TRICKS.keys())
 async def test_nothing_that_a_plugin_leaves_behind_stays(guest: Guest, statements: list[str]) -> None:
     for _ in range(2):
-        try:
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, NotAllowed, Conflict):
             await guest.raw(*statements)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, NotAllowed, Conflict):
-            pass
         await guest.assert_clean()
     assert (
         await guest.pool.fetchval("select count(*) from pg_stat_activity where usename = $1", ROLE) <= plugin_pool.MOST
@@ -232,14 +229,20 @@ async def test_a_statement_that_takes_too_long_is_the_plugins_fault_and_ends(
             end loop;
         end $$
     """
-    for sql in ("select pg_sleep(100)", "deaf"):
+
+    async def sleep() -> None:
+        async with guest.db() as db:
+            await db.fetch("select pg_sleep(100)")
+
+    async def sleep_deaf() -> None:
+        async with guest.db() as db:
+            await db._connection.execute("set statement_timeout = 0")
+            await db._connection.execute(deaf)
+            await db.fetch("select pg_temp.deaf()")
+
+    for how in (sleep, sleep_deaf):
         with pytest.raises(UpstreamTimeout):
-            async with guest.db() as db:
-                if sql == "deaf":
-                    await db._connection.execute("set statement_timeout = 0")
-                    await db._connection.execute(deaf)
-                    sql = "select pg_temp.deaf()"
-                await db.fetch(sql)
+            await how()
         await guest.assert_clean()
     async with asyncio.timeout(5):
         while await guest.pool.fetchval(
@@ -249,10 +252,13 @@ async def test_a_statement_that_takes_too_long_is_the_plugins_fault_and_ends(
 
 
 async def test_postgres_ends_a_slow_statement_as_well(guest: Guest) -> None:
-    with pytest.raises(UpstreamTimeout):
+    async def sleep() -> None:
         async with guest.db() as db:
             await db._connection.execute("set local statement_timeout = '50ms'")
             await db.fetch("select pg_sleep(5)")
+
+    with pytest.raises(UpstreamTimeout):
+        await sleep()
     await guest.assert_clean()
 
 
@@ -291,11 +297,15 @@ async def test_so_many_transactions_at_once_and_others_are_told(guest: Guest, mo
 
 async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(guest: Guest) -> None:
     guest.customer_id = await customer(guest.pool)
-    with pytest.raises(Conflict):
+
+    async def fail() -> None:
         async with guest.db() as db:
             await db.execute("insert into note (words) values ('a')")
             await db.enqueue("guest.work", Payload("lost"))
             await db.execute("insert into note (words) values ('a')")
+
+    with pytest.raises(Conflict):
+        await fail()
     assert await guest.pool.fetchval("select count(*) from kaixu.job") == 0
     async with guest.db() as db:
         first = await db.enqueue("guest.work", Payload("a"), key="same")
@@ -310,7 +320,7 @@ async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(gues
     # Another integration's, an old one, one that was taken already, one that nobody wrote down.
     made = [guest.job("guest.work", Payload(), 0, None) for _ in range(3)]
     for job, integration in zip(made, ("another", NAME, NAME), strict=True):
-        await plugin_database.write_down(guest.pool, integration, job)
+        await write_down(guest.pool, integration, job)
     await guest.pool.execute(
         "update kaixu.plugin_job set made_at = now() + interval '2 hours' where id = $1", made[1].id
     )
@@ -323,14 +333,16 @@ async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(gues
 
 
 async def test_a_failure_that_is_caught_undoes_it_all_and_says_so_where_a_job_is_lost(guest: Guest) -> None:
-    async with guest.db() as db:
-        with pytest.raises(asyncpg.PostgresError):
-            await db.fetch("select 1 / 0")
-    with pytest.raises(NotAllowed, match="jobs"):
+    async def caught(*, job: bool) -> None:
         async with guest.db() as db:
-            await db.enqueue("guest.work", Payload())
-            with pytest.raises(asyncpg.PostgresError):
+            if job:
+                await db.enqueue("guest.work", Payload())
+            with suppress(asyncpg.PostgresError):
                 await db.fetch("select 1 / 0")
+
+    await caught(job=False)
+    with pytest.raises(NotAllowed, match="jobs"):
+        await caught(job=True)
     assert await guest.pool.fetchval("select count(*) from kaixu.job") == 0
 
 
@@ -456,7 +468,7 @@ async def test_a_gateway_that_may_make_no_roles_says_what_to_run_and_takes_a_rol
     databases.pool = own
     try:
         async with own.acquire() as connection:
-            with pytest.raises(MigrationError, match="create role kaixu_given.*_plugin login noinherit"):
+            with pytest.raises(MigrationError, match=r"create role kaixu_given.*_plugin login noinherit"):
                 await databases.provide(connection, name, tmp_path, None)
             with pytest.raises(MigrationError, match="the gateway's own"):
                 await databases.provide(connection, name, tmp_path, dsn)
