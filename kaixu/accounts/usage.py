@@ -11,9 +11,11 @@ from kaixu.store import customers
 from kaixu.store.customers import Customer
 from kaixu.store.pool import database
 from kaixu.store.usage import (
+    BookUsage,
     KeyUsage,
     MonthUsage,
     UsageEvent,
+    book_usage,
     key_usage,
     month_usage,
     this_month,
@@ -23,17 +25,18 @@ from kaixu.store.usage import (
 from . import fields
 from .customers import no_customer
 
-__all__ = ["CustomerUsage", "KeyUsage", "MonthUsage", "UsageEvent", "customer_usage"]
+__all__ = ["BookUsage", "CustomerUsage", "KeyUsage", "MonthUsage", "UsageEvent", "customer_usage"]
 
 MOST_EVENTS = 200
 
 
 class CustomerUsage(msgspec.Struct, frozen=True):
-    """A customer's month, seen at one moment."""
+    """A customer's month, seen at one moment: all books together, and `books` one by one."""
 
     customer: Customer
     month: date
     total: MonthUsage
+    books: list[BookUsage]
     keys: list[KeyUsage]
     events: list[UsageEvent]
 
@@ -65,6 +68,7 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object)
                 found,
                 of_month,
                 await month_usage(connection, customer_id, of_month),
+                await book_usage(connection, customer_id, of_month),
                 await key_usage(connection, customer_id, of_month),
                 await usage_events(connection, customer_id, of_month, limit=MOST_EVENTS),
             )

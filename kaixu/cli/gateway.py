@@ -42,7 +42,8 @@ from kaixu.store.events import prune_events, write_events
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import MigrationError, migrate
 from kaixu.store.partitions import ensure_partitions
-from kaixu.store.plugin_schema import migrate_plugin
+from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.plugin_roles import keep_out
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.pools import Pools, open_pools
 from kaixu.store.prices import price_version, rates_version
@@ -82,6 +83,7 @@ class Gateway:
         self.retired: list[Catalog] = []  # swapped out by a reload; calls that began before it still use them
         self.folder: Claim | None = None  # where commands look for this process, if there is such a place
         self.stop_at: float | None = None  # by the loop's clock: the end of running calls' grace
+        self.databases: PluginDatabases
         self.pools: Pools
         self.pool: asyncpg.Pool  # the general one
         self.core: Core
@@ -101,15 +103,19 @@ class Gateway:
         else:
             dsn = settings.database_url.get_secret_value()
         # A migration takes as long as it takes; calls do not.
+        self.databases = PluginDatabases(dsn, self.secrets.db_encryption_key, pooler=settings.kaixu_pooler)
         preparing = await open_pool(dsn, most=1, pooler=settings.kaixu_pooler, statement_s=None)
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
             await self.provide_tables(catalog, connection)
+            if self.embedded is not None:
+                await keep_out(connection)
         await preparing.close()
         sizes = document.gateway.database
         self.pools = await open_pools(dsn, sizes, pooler=settings.kaixu_pooler, lost=self.connection_lost)
         self.pool = self.pools.general
+        self.databases.pool = self.pool
 
         owner = uuid4()
         monitor = Monitor(lambda events: write_events(self.pool, events))
@@ -151,6 +157,7 @@ class Gateway:
         sealer = Sealer(self.secrets.db_encryption_key)
         gate.cache = ResponseCache(self.pool, sealer)
         gate.sealer = sealer
+        gate.databases = self.databases
         gate.price_ids = await self.price_ids(catalog)
         models = ModelRunner(gate, lambda: self.core.catalog, sealer)
         integrations = IntegrationRunner(gate, lambda: self.core.catalog, sealer)
@@ -223,7 +230,10 @@ class Gateway:
         for state in list(catalog.integrations.values()):
             if state.state == "on" and state.schema is not None:
                 try:
-                    await migrate_plugin(connection, state.name, state.schema)
+                    url = state.section.database_url
+                    await self.databases.provide(
+                        connection, state.name, state.schema, None if url is None else url.get_secret_value()
+                    )
                 except MigrationError as error:
                     log.error("integration %s is off: %s", state.name, error)
                     catalog.fail(state.name, str(error))
@@ -304,4 +314,5 @@ class Gateway:
 
     async def close_pool(self) -> None:
         """Leave the database."""
+        await self.databases.close()
         await self.pools.close()

@@ -30,7 +30,7 @@ def show(
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     as_json: AsJson = False,
 ) -> None:
-    """A customer's month: totals, keys, newest calls."""
+    """A customer's month: totals, books, keys, newest calls."""
 
     async def work(session: Session) -> CustomerUsage:
         found = await find_customer(session.pool, customer)
@@ -49,12 +49,17 @@ def show(
         "input_tokens": used.total.input_tokens,
         "output_tokens": used.total.output_tokens,
     }
+    books = [
+        {"book": one.book, "calls": one.calls, "spent_usd": usd(one.spent_nusd), "held_usd": usd(one.held_nusd)}
+        for one in used.books
+    ]
     keys = [
         {
             "key": f"{one.key_id} …{one.key_last4}",
             "label": one.label,
             "calls": one.calls,
             "spent_usd": usd(one.spent_nusd),
+            **{f"{book}_usd": usd(one.books.get(book, 0)) for book in sorted({each.book for each in used.books})},
         }
         for one in used.keys
     ]
@@ -62,6 +67,7 @@ def show(
         {
             "id": one.id,
             "at": one.created_at.isoformat(timespec="seconds"),
+            "book": one.book,
             "model": f"{one.provider}/{one.model}",
             "input": one.input_tokens,
             "output": one.output_tokens,
@@ -73,9 +79,10 @@ def show(
         for one in used.events
     ]
     if as_json:
-        print_json({"total": total, "keys": keys, "events": events})
+        print_json({"total": total, "books": books, "keys": keys, "events": events})
         return
     print_record(total, as_json=False)
+    print_rows(books, as_json=False, title="\nbooks, under one cap")
     print_rows(keys, as_json=False, title="\nkeys")
     print_rows(events[:20], as_json=False, title="\nnewest calls")
 

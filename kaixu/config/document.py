@@ -10,7 +10,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    WithJsonSchema,
+    field_validator,
+)
 
 from .database import DatabaseSection
 from .price import Price, price_of, rate_nusd
@@ -301,7 +310,20 @@ class IntegrationSection(PluginSection):
 
     plugin: PluginName | None = Field(default=None, description="its plugin; default: the section's name")
     required: bool = Field(default=False, description="true: the gateway does not start without it")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="where its tables are, as a role that the operator has made for it; default: the gateway makes a "
+        "role of its own for it",
+    )
     price: dict[str, Dollars] = Field(default={}, description="USD, by the names that its operations charge under")
+
+    @field_validator("database_url")
+    @classmethod
+    def is_a_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        """An address as DATABASE_URL takes it, with the role's name."""
+        if value is not None and not re.match(r"postgres(ql)?://[^/]*@", value.get_secret_value()):
+            raise ValueError("must be postgresql://role:password@host:port/database")
+        return value
 
     @field_validator("price")
     @classmethod

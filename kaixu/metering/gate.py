@@ -21,6 +21,7 @@ from kaixu.plugin.errors import Overloaded, RateLimited, Stopping, UpstreamError
 from kaixu.plugin.operation import Free, Job, Operation, Rank, Schedule
 from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Usage
 from kaixu.store.admission import Ask, Hold, Settlement
+from kaixu.store.plugin_databases import PluginDatabases
 
 from .admission import Admission
 from .books import Books
@@ -97,6 +98,7 @@ class Gate:
         self.breakers = Breakers()
         self.cache: ResponseCache | None = None
         self.sealer: Sealer | None = None
+        self.databases: PluginDatabases | None = None
 
     def chat(
         self,
@@ -270,7 +272,7 @@ class Gate:
             request_id=ticket.ask.request_id,
             wire=ticket.wire,
             meter=ticket.meter,
-            lend=lending(self.books.general, self.sealer, integration, ticket),
+            lend=lending(self.databases, self.sealer, integration, ticket),
             progress=progress,
         )
         began = monotonic()
@@ -294,7 +296,7 @@ class Gate:
             request_id=request_id,
             wire=wire,
             meter=Meter(what.charge, 0),
-            lend=lending(self.books.general, self.sealer, integration, None, request_id),
+            lend=lending(self.databases, self.sealer, integration, None, request_id),
             progress=progress,
         )
         try:
@@ -314,7 +316,7 @@ class Gate:
             request_id=request_id,
             wire=wire,
             meter=Meter(Free(schedule.why_free), 0),
-            lend=lending(self.books.general, self.sealer, integration, None, request_id),
+            lend=lending(self.databases, self.sealer, integration, None, request_id),
         )
         try:
             async with bounded(schedule.name, schedule.timeout_s):

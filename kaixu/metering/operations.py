@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import msgspec
 
@@ -17,9 +16,9 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.operation import Database, Free, Job, Operation
-from kaixu.store.jobs import NewJob, insert_job
-from kaixu.store.plugin_database import PluginTransaction, plugin_transaction
-from kaixu.store.query import Connection
+from kaixu.store.jobs import NewJob
+from kaixu.store.plugin_database import Transaction
+from kaixu.store.plugin_databases import PluginDatabases
 
 from .charges import Meter
 from .ticket import Ticket
@@ -33,7 +32,7 @@ Progress = Callable[[int, int], Awaitable[None]]
 class Lent(Protocol):
     """What the core lends besides the wire: a transaction in the plugin's own schema."""
 
-    def __call__(self, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[PluginTransaction]: ...
+    def __call__(self, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]: ...
 
 
 class OperationCall:
@@ -107,7 +106,7 @@ def limits_for(timeout_s: float) -> Limits:
 
 
 def lending(
-    pool: asyncpg.Pool,
+    databases: PluginDatabases | None,
     sealer: Sealer | None,
     integration: IntegrationState,
     ticket: Ticket | None,
@@ -115,13 +114,12 @@ def lending(
 ) -> Lent:
     """What lends transactions to one call. Jobs that are handed in there are for the call's customer and key."""
     assert sealer is not None
+    assert databases is not None
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
 
-    async def enqueue(
-        connection: Connection, name: str, payload: msgspec.Struct, delay_s: float, key: str | None
-    ) -> UUID:
+    def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None) -> NewJob:
         job = jobs.get(name)
         if job is None:
             raise ValueError(f"integration `{integration.name}` has no job `{name}`")
@@ -131,27 +129,24 @@ def lending(
             raise ValueError(f"job `{name}` has a price: a schedule has no customer who could pay for it")
         job_id = uuid4()
         verdict = None if ticket is None else ticket.verdict
-        return await insert_job(
-            connection,
-            NewJob(
-                id=job_id,
-                kind=name,
-                customer_id=None if verdict is None else verdict.customer_id,
-                key_id=None if verdict is None else verdict.key_id,
-                install_id=None if ticket is None else ticket.ask.install_id,
-                request_id=request_id if ticket is None else ticket.ask.request_id,
-                payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
-                provider=integration.name,
-                model=name,
-                most_attempts=job.retry.attempts,
-                run_after_s=max(0.0, delay_s),
-                idempotency_key=key,
-            ),
+        return NewJob(
+            id=job_id,
+            kind=name,
+            customer_id=None if verdict is None else verdict.customer_id,
+            key_id=None if verdict is None else verdict.key_id,
+            install_id=None if ticket is None else ticket.ask.install_id,
+            request_id=request_id if ticket is None else ticket.ask.request_id,
+            payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
+            provider=integration.name,
+            model=name,
+            most_attempts=job.retry.attempts,
+            run_after_s=max(0.0, delay_s),
+            idempotency_key=key,
         )
 
-    def lend(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[PluginTransaction]:
-        return plugin_transaction(
-            pool, integration.name, has_tables=declared.schema is not None, is_open=is_open, enqueue=enqueue
+    def lend(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
+        return databases.lend(
+            integration.name, has_tables=declared.schema is not None, is_open=is_open, make_job=make_job
         )
 
     return lend

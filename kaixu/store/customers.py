@@ -56,12 +56,14 @@ CUSTOMERS = Query(
            (select count(*)
               from kaixu.virtual_key k
              where k.customer_id = c.id and k.revoked_at is null) as active_keys,
-           coalesce(m.spent_nusd, 0) as spent_nusd, coalesce(m.held_nusd, 0) as held_nusd,
-           coalesce(m.extra_nusd, 0) as extra_nusd
+           m.spent_nusd, m.held_nusd, m.extra_nusd
       from kaixu.customer c
-      left join kaixu.customer_month m
-        on m.customer_id = c.id and m.book = 'ai'
-       and m.month = date_trunc('month', now() at time zone 'UTC')::date
+     cross join lateral (select coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd,
+                                coalesce(sum(b.held_nusd), 0)::bigint as held_nusd,
+                                coalesce(sum(b.extra_nusd), 0)::bigint as extra_nusd
+                           from kaixu.customer_month b
+                          where b.customer_id = c.id
+                            and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
      where $1::bigint is null or c.id < $1
      order by c.id desc
      limit $2

@@ -205,8 +205,13 @@ TO_TELL = Query(
     """
     with due as (
         update kaixu.job j
-           set webhook_attempts = j.webhook_attempts + 1, webhook_after = clock_timestamp() + make_interval(secs => $1)
-         where j.id in (select x.id from kaixu.job x where x.webhook_after <= clock_timestamp()
+           set webhook_attempts = j.webhook_attempts + 1, webhook_after = clock_timestamp() + make_interval(secs => $1),
+               completed_at = least(j.completed_at, clock_timestamp())
+         where j.id in (select x.id from kaixu.job x
+                         where x.webhook_after <= clock_timestamp()
+                            or x.webhook_after > clock_timestamp() + interval '3 hours' -- longer than any wait
+                            or (x.webhook_after is not null
+                                and x.completed_at > clock_timestamp() + interval '5 seconds')
                          order by x.webhook_after limit $2 for update skip locked)
         returning j.*
     )

@@ -59,11 +59,13 @@ KEYS = Query(
     select k.label, k.role, k.monthly_cap_nusd, k.rpm_limit, k.rpd_limit, k.max_devices, k.require_install_id,
            k.allowed_providers, k.allowed_models, k.allowed_collections, k.id, k.chain_id, k.customer_id,
            k.key_last4, k.created_at,
-           k.revoked_at, coalesce(m.spent_nusd, 0) as spent_nusd, coalesce(m.held_nusd, 0) as held_nusd
+           k.revoked_at, m.spent_nusd, m.held_nusd
       from kaixu.virtual_key k
-      left join kaixu.key_month m
-        on m.chain_id = k.chain_id and m.book = 'ai'
-       and m.month = date_trunc('month', now() at time zone 'UTC')::date
+     cross join lateral (select coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd,
+                                coalesce(sum(b.held_nusd), 0)::bigint as held_nusd
+                           from kaixu.key_month b
+                          where b.chain_id = k.chain_id
+                            and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
      where k.customer_id = $1 and ($2::bigint is null or k.id < $2)
      order by k.id desc
      limit $3

@@ -1,127 +1,216 @@
-"""What an integration's handlers have of the database: a transaction in their own schema, under their own role."""
+"""What an integration's handlers have of the database: a transaction in their own schema, as their own login role."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from kaixu.plugin.errors import Conflict, TicketClosed, TooLarge
+from kaixu.plugin.errors import Conflict, DatabaseAway, TicketClosed, TooLarge, UpstreamTimeout
 
-from .plugin_schema import refused, role_of, schema_of
+from .jobs import NewJob, insert_job
+from .plugin_jobs import write_down
+from .plugin_login import STATEMENT_S
+from .plugin_pool import PluginPool
+from .plugin_schema import refused, verb_of
 from .pool import database
-from .query import Connection
 
-#: A statement gets so many seconds, and a transaction may stand idle so long.
-STATEMENT_S = 10
-IDLE_S = 15
-
-#: So many rows of one statement.
+#: So many rows of one statement, read so many at a time; and about so much text in them.
 MOST_ROWS = 10_000
+ROWS_AT_ONCE = 500
+MOST_BYTES = 64 * 1024 * 1024
 
-#: Hands a job in: its name, its payload, a delay in seconds, an idempotency key.
-Enqueue = Callable[[Connection, str, msgspec.Struct, float, str | None], Awaitable[UUID]]
+#: What the database itself does not end by then is ended from outside.
+PATIENCE_S = STATEMENT_S + 1.0
+
+#: Makes the job that is handed in: its name, its payload, a delay in seconds, an idempotency key.
+MakeJob = Callable[[str, msgspec.Struct, float, str | None], NewJob]
+
+#: How the tag of a statement that gives rows begins.
+TAGS = {"insert": "INSERT 0", "update": "UPDATE", "delete": "DELETE", "merge": "MERGE"}
 
 
 class NotAllowed(Exception):
     """A plugin's statement reaches for what is not its own."""
 
 
-class PluginTransaction:
-    """See `kaixu.plugin.Database`. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and what Postgres says."""
+class Transaction(Protocol):
+    """See `kaixu.plugin.Database`."""
 
-    def __init__(self, connection: Any, role: str, is_open: Callable[[], bool], enqueue: Enqueue) -> None:
+    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]: ...
+    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None: ...
+    async def fetchval(self, sql: str, *args: Any) -> Any: ...
+    async def execute(self, sql: str, *args: Any) -> str: ...
+    async def enqueue(
+        self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None
+    ) -> UUID: ...
+
+
+@contextmanager
+def statement() -> Iterator[None]:
+    """Around a plugin's statement: what takes too long is the plugin's fault, and not the database's."""
+    try:
+        with database():
+            yield
+    except DatabaseAway as error:
+        if isinstance(error.__cause__, TimeoutError | asyncpg.QueryCanceledError):
+            raise UpstreamTimeout(
+                f"a statement of the integration took longer than {STATEMENT_S} s", code="OPERATION_TIMEOUT"
+            ) from error
+        raise
+
+
+class PluginTransaction:
+    """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, what Postgres says."""
+
+    def __init__(self, plugin: PluginPool, connection: Any, is_open: Callable[[], bool], make_job: MakeJob) -> None:
+        self._plugin = plugin
         self._connection = connection
-        self._role = role
         self._is_open = is_open
-        self._enqueue = enqueue
+        self._make_job = make_job
+        self.handed_in = 0
         self.over = False
 
-    async def _prepared(self, sql: str) -> Any:
+    def _insist(self) -> None:
         if self.over or not self._is_open():
             raise TicketClosed("the call has been settled; its database is closed")
-        if self._role == "none":
-            raise NotAllowed("this integration declares no tables, so it has no statements either")
+        if not self._connection.is_in_transaction():
+            raise NotAllowed("the transaction has ended")
+
+    async def _prepared(self, sql: str) -> Any:
+        self._insist()
         if why := refused(sql):
             raise NotAllowed(why)
-        return await self._connection.prepare(sql)  # one statement only: Postgres prepares no more
+        return await self._connection.prepare(sql, name="", timeout=PATIENCE_S)  # Postgres prepares one statement only
+
+    async def _rows(self, prepared: Any, args: tuple[Any, ...]) -> list[Any]:
+        """Every row, read a few at a time. Raises `TooLarge`."""
+        cursor = await prepared.cursor(*args, timeout=PATIENCE_S)
+        rows: list[Any] = []
+        size = 0
+        while more := await cursor.fetch(ROWS_AT_ONCE, timeout=PATIENCE_S):
+            rows += more
+            size += sum(len(value) for row in more for value in row.values() if isinstance(value, str | bytes))
+            if len(rows) > MOST_ROWS:
+                raise TooLarge(f"a statement gave more than {MOST_ROWS} rows")
+            if size > MOST_BYTES:
+                raise TooLarge(f"a statement gave more than {MOST_BYTES >> 20} MiB")
+        return rows
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         """Every row. Raises `TooLarge` for more than `MOST_ROWS`."""
-        with database():
-            rows = await (await self._prepared(sql)).fetch(*args)
-        if len(rows) > MOST_ROWS:
-            raise TooLarge(f"a statement gave more than {MOST_ROWS} rows")
-        return [dict(row) for row in rows]
+        with statement():
+            return [dict(row) for row in await self._rows(await self._prepared(sql), args)]
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
         """The first row."""
-        with database():
-            row = await (await self._prepared(sql)).fetchrow(*args)
+        with statement():
+            row = await (await self._prepared(sql)).fetchrow(*args, timeout=PATIENCE_S)
         return None if row is None else dict(row)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """The first row's first column."""
-        with database():
-            return await (await self._prepared(sql)).fetchval(*args)
+        with statement():
+            return await (await self._prepared(sql)).fetchval(*args, timeout=PATIENCE_S)
 
     async def execute(self, sql: str, *args: Any) -> str:
         """The command's tag."""
-        with database():
-            statement = await self._prepared(sql)
-            await statement.fetch(*args)
-        return str(statement.get_statusmsg())
+        with statement():
+            prepared = await self._prepared(sql)
+            if prepared.get_attributes():  # it gives rows: they are counted, not kept all at once
+                rows = await self._rows(prepared, args)
+                return f"{TAGS.get(verb_of(sql), 'SELECT')} {len(rows)}"
+            await prepared.fetch(*args, timeout=PATIENCE_S)
+            return str(prepared.get_statusmsg())
+
+    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+        """A job, in this transaction; the gateway writes down whose it is, and the plugin's role hands it in."""
+        self._insist()
+        wanted = self._make_job(job, payload, delay_s, key)
+        with statement():
+            await write_down(self._plugin.own, self._plugin.login.name, wanted)
+            job_id: UUID = await self._connection.fetchval(
+                "select kaixu__plugin.enqueue($1)", wanted.id, timeout=PATIENCE_S
+            )
+        self.handed_in += 1
+        return job_id
+
+
+class JobsOnly:
+    """What an integration without tables has: it hands jobs in, and has no statements."""
+
+    def __init__(self, connection: Any, is_open: Callable[[], bool], make_job: MakeJob) -> None:
+        self._connection = connection
+        self._is_open = is_open
+        self._make_job = make_job
+        self.over = False
+
+    def _none(self) -> NotAllowed:
+        return NotAllowed("this integration declares no tables, so it has no statements either")
+
+    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
+        """Nothing."""
+        raise self._none()
+
+    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
+        """Nothing."""
+        raise self._none()
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """Nothing."""
+        raise self._none()
+
+    async def execute(self, sql: str, *args: Any) -> str:
+        """Nothing."""
+        raise self._none()
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
         """A job, in this transaction."""
         if self.over or not self._is_open():
             raise TicketClosed("the call has been settled; its database is closed")
         with database():
-            await self._connection.execute("set local role none")
-            job_id = await self._enqueue(self._connection, job, payload, delay_s, key)
-            await self._connection.execute(f"set local role {self._role}")
-        return job_id
+            return await insert_job(self._connection, self._make_job(job, payload, delay_s, key))
 
 
 @asynccontextmanager
 async def plugin_transaction(
-    pool: asyncpg.Pool, name: str, *, has_tables: bool, is_open: Callable[[], bool], enqueue: Enqueue
+    plugin: PluginPool, *, is_open: Callable[[], bool], make_job: MakeJob
 ) -> AsyncIterator[PluginTransaction]:
-    """A transaction of integration `name`; it commits when the block is left without an error.
+    """A transaction of an integration with tables; it commits when the block is left without an error.
 
-    Without tables it is good for handing jobs in, and nothing else. Raises `DatabaseAway`, `NotAllowed`; a row that
-    is there already comes out as `Conflict`, unless the handler catches what Postgres says.
+    Raises `DatabaseAway`, `DatabaseBusy`, `NotAllowed`; a row that is there already comes out as `Conflict`, unless the
+    handler catches what Postgres says.
     """
-    role = role_of(name) if has_tables else "none"
-    async with AsyncExitStack() as stack:
-        with database():
-            connection = await stack.enter_async_context(pool.acquire())
-            outer = connection.transaction()
-            await outer.start()
-        transaction = PluginTransaction(connection, role, is_open, enqueue)
+    async with plugin.connection() as connection:
+        transaction = PluginTransaction(plugin, connection, is_open, make_job)
         try:
-            with database():
-                await connection.execute(
-                    f"set local statement_timeout = '{STATEMENT_S}s'; "
-                    f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'"
-                )
-                if has_tables:
-                    await connection.execute(f"set local role {role}; set local search_path = {schema_of(name)}")
             yield transaction
             transaction.over = True
-            with database():
-                if has_tables and await connection.fetchval("select current_user::text") != role:
-                    raise NotAllowed("a plugin may not change roles or settings")
-                await outer.commit()
-        except BaseException as error:
+            if not connection.is_in_transaction():
+                raise NotAllowed("a plugin may not end its transaction")
+            with statement():
+                tag = await connection.execute("commit", timeout=PATIENCE_S)
+            if tag != "COMMIT" and transaction.handed_in:
+                raise NotAllowed("a statement had failed, so the jobs that were handed in are not there")
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict("this is there already") from error
+        finally:
             transaction.over = True
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await outer.rollback()
-            if isinstance(error, asyncpg.UniqueViolationError):
-                raise Conflict("this is there already") from error
-            raise
+
+
+@asynccontextmanager
+async def jobs_transaction(
+    pool: asyncpg.Pool, *, is_open: Callable[[], bool], make_job: MakeJob
+) -> AsyncIterator[JobsOnly]:
+    """A transaction of an integration without tables: on the gateway's own connection, which no plugin speaks on."""
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            transaction = JobsOnly(connection, is_open, make_job)
+            try:
+                yield transaction
+            finally:
+                transaction.over = True

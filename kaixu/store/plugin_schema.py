@@ -1,4 +1,4 @@
-"""An integration's own tables: a schema and a role for each, and its numbered files applied under that role."""
+"""An integration's own tables: the names of its schema and its role, its numbered files, and what it may say there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-import asyncpg
-
-from .migrate import LOCK, MigrationError, Step
-from .query import Session
+from .migrate import MigrationError, Step
 
 #: `0001_deliveries.sql`
 FILE = re.compile(r"[0-9]{4}_[a-z0-9_]{1,60}\.sql")
@@ -73,60 +70,21 @@ def steps_in(name: str, folder: Path) -> list[Step]:
     return steps
 
 
-async def migrate_plugin(connection: Session, name: str, folder: Path, *, dry_run: bool = False) -> list[str]:
-    """Apply what is missing, in one transaction; return the names. Raises `MigrationError`."""
-    steps = steps_in(name, folder)
-    async with connection.transaction():
-        await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-        rows = await connection.fetch("select name, sha256 from kaixu.migration where owner = $1", f"plugin:{name}")
-        applied = {row["name"]: row["sha256"] for row in rows}
-        needed = [step for step in steps if step.name not in applied]
-        for step in steps:
-            if applied.get(step.name, step.sha256) != step.sha256:
-                raise MigrationError(f"{name}: {step.name} was edited after it was applied; add another file instead")
-        if missing := sorted(applied.keys() - {step.name for step in steps}):
-            raise MigrationError(f"{name}: the database has {', '.join(missing)}, which this version does not know")
-        if dry_run:
-            return [step.name for step in needed]
-        await provide_role(connection, name)
-        for step in needed:
-            await connection.execute(
-                "insert into kaixu.migration (owner, name, sha256) values ($1, $2, $3)",
-                f"plugin:{name}",
-                step.name,
-                step.sha256,
-            )
-            await connection.execute(f"set local role {role_of(name)}")
-            await connection.execute(f"set local search_path = {schema_of(name)}")
-            try:
-                await connection.execute(step.sql)
-            except asyncpg.PostgresError as error:
-                raise MigrationError(f"{name}: {step.name} failed: {error}") from error
-            await connection.execute("set local role none")
-            await connection.execute("set local search_path to default")
-    return [step.name for step in needed]
+#: What a plugin's statements do. The wall is its role; this says clearly and early what has no use here.
+VERBS = frozenset({"select", "insert", "update", "delete", "merge", "truncate", "with", "values", "table"})
+VERB = re.compile(r"[\s(]*([A-Za-z]+)\b")
 
 
-async def provide_role(connection: Session, name: str) -> None:
-    """The role and the schema, made where they are not there. Raises `MigrationError` where we may not."""
-    role, schema = role_of(name), schema_of(name)
-    v16 = await connection.fetchval("select current_setting('server_version_num')::integer >= 160000")
-    there = await connection.fetchval("select true from pg_roles where rolname = $1", role)
-    try:
-        if not there:
-            await connection.execute(f"create role {role} nologin noinherit")
-        if not await connection.fetchval("select pg_has_role(current_user, $1, $2)", role, "SET" if v16 else "MEMBER"):
-            await connection.execute(f"grant {role} to current_user")
-        await connection.execute(f"create schema if not exists {schema} authorization {role}")
-    except asyncpg.InsufficientPrivilegeError:
-        raise MigrationError(
-            f"integration `{name}` needs a role for its tables, and this database user may not make one: have a "
-            f"superuser run `create role {role} nologin noinherit` and `grant {role} to` it"
-        ) from None
+def verb_of(sql: str) -> str:
+    """The word that a statement begins with, in lower case; "" where it begins with anything else."""
+    found = VERB.match(sql)
+    return "" if found is None else found[1].lower()
 
 
 def refused(sql: str) -> str | None:
     """Why a plugin may not run this statement; None if it may."""
+    if verb_of(sql) not in VERBS:
+        return "a plugin's statement selects, inserts, updates, deletes, merges or truncates, and begins with that word"
     if ROLES.search(sql):
         return "a plugin may not change roles or settings"
     if CORE.search(sql):

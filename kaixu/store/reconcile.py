@@ -13,7 +13,7 @@ from .query import Connection, Query
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A figure that is kept and what it should be; money in nano-dollars. `id` is a `what`'s."""
+    """A figure that is kept and what it should be; money in nano-dollars. `id` is a `what`'s; no `book`: in all."""
 
     what: str
     id: int
@@ -165,24 +165,30 @@ STRAYS = Query(
     """,
 )
 
+# The caps hold for all books of a month together: no book is named.
 OVER_CAP = Query(
     Difference,
     """
-    select 'customer' as what, m.customer_id as id, m.month, m.book,
-           'spent_nusd + held_nusd over cap + extra' as figure, m.spent_nusd + m.held_nusd as kept,
-           c.monthly_cap_nusd + m.extra_nusd as proven
-      from kaixu.customer_month m
+    select 'customer' as what, m.customer_id as id, m.month, null::text as book,
+           'spent_nusd + held_nusd of all books over cap + extra' as figure, m.used as kept,
+           c.monthly_cap_nusd + m.extra as proven
+      from (select b.customer_id, b.month, sum(b.spent_nusd + b.held_nusd)::bigint as used,
+                   sum(b.extra_nusd)::bigint as extra
+              from kaixu.customer_month b
+             where $1::date is null or b.month = $1
+             group by b.customer_id, b.month) m
       join kaixu.customer c on c.id = m.customer_id
-     where ($1::date is null or m.month = $1)
-       and m.book = 'ai' and m.spent_nusd + m.held_nusd > c.monthly_cap_nusd + m.extra_nusd
+     where m.used > c.monthly_cap_nusd + m.extra
     union all
-    select 'key chain', m.chain_id, m.month, m.book, 'spent_nusd + held_nusd over its cap', m.spent_nusd + m.held_nusd,
+    select 'key chain', m.chain_id, m.month, null, 'spent_nusd + held_nusd of all books over its cap', m.used,
            k.monthly_cap_nusd
-      from kaixu.key_month m
+      from (select b.chain_id, b.month, sum(b.spent_nusd + b.held_nusd)::bigint as used
+              from kaixu.key_month b
+             where $1::date is null or b.month = $1
+             group by b.chain_id, b.month) m
       join lateral (select v.monthly_cap_nusd from kaixu.virtual_key v
                      where v.chain_id = m.chain_id order by v.id desc limit 1) k on true
-     where ($1::date is null or m.month = $1)
-       and m.book = 'ai' and m.spent_nusd + m.held_nusd > k.monthly_cap_nusd
+     where m.used > k.monthly_cap_nusd
      order by 1, 2, 3
     """,
 )

@@ -179,7 +179,8 @@ async def keep(db: Connection, work_id: int, *, lease_s: int) -> None:
     await db.execute(
         """
         update kaixu.reembedding
-           set leased_until = greatest(leased_until, clock_timestamp() + make_interval(secs => $2::float8))
+           set leased_until = greatest(leased_until, clock_timestamp() + make_interval(secs => $2::float8)),
+               updated_at = clock_timestamp()
          where id = $1 and state = 'running' and leased_until > clock_timestamp()
         """,
         work_id,

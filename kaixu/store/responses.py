@@ -19,7 +19,9 @@ async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes
         answer: bytes | None = await pool.fetchval(
             """
             select answer from kaixu.response
-             where customer_id = $1 and question = $2 and expires_at > clock_timestamp()
+             where customer_id = $1 and question = $2
+               and expires_at > clock_timestamp()
+               and created_at <= clock_timestamp() -- else it was kept before the clock was set back
             """,
             customer_id,
             question,
@@ -62,8 +64,10 @@ async def prune_responses(pool: asyncpg.Pool) -> int:
 
 STALE = """
     delete from kaixu.response r
-     using (select customer_id, question from kaixu.response where expires_at <= now() limit $1) s
-     where r.customer_id = s.customer_id and r.question = s.question and r.expires_at <= now()
+     using (select customer_id, question from kaixu.response
+             where expires_at <= now() or created_at > now() limit $1) s
+     where r.customer_id = s.customer_id and r.question = s.question
+       and (r.expires_at <= now() or r.created_at > now())
 """
 
 TOO_MANY = """

@@ -41,7 +41,9 @@ async def take(db: Connection, name: str) -> datetime | None:
         """
         with due as (
             select s.name, s.next_at from kaixu.schedule s
-             where s.name = $1 and s.next_at <= clock_timestamp()
+             where s.name = $1
+               -- due, or so far ahead that it was put down before the clock was set back
+               and s.next_at not between clock_timestamp() and clock_timestamp() + make_interval(secs => s.every_s + 1)
                for update skip locked
         )
         update kaixu.schedule s

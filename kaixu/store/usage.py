@@ -12,7 +12,7 @@ from .query import Connection, Query
 
 
 class MonthUsage(msgspec.Struct, frozen=True):
-    """A customer's month in one book. Money is in nano-dollars."""
+    """A customer's month, all books together. Money is in nano-dollars."""
 
     spent_nusd: int
     held_nusd: int
@@ -24,8 +24,18 @@ class MonthUsage(msgspec.Struct, frozen=True):
     updated_at: datetime | None
 
 
+class BookUsage(msgspec.Struct, frozen=True):
+    """A customer's month in one book: what it holds of the sums in `MonthUsage`."""
+
+    book: str
+    spent_nusd: int
+    held_nusd: int
+    vendor_cost_nusd: int
+    calls: int
+
+
 class KeyUsage(msgspec.Struct, frozen=True):
-    """A key chain's month, under its newest key."""
+    """A key chain's month, under its newest key; all books together, and `books`: what each of them has spent."""
 
     key_id: int
     key_last4: str
@@ -38,6 +48,7 @@ class KeyUsage(msgspec.Struct, frozen=True):
     input_tokens: int
     output_tokens: int
     updated_at: datetime
+    books: dict[str, int]
 
 
 class UsageEvent(msgspec.Struct, frozen=True):
@@ -82,9 +93,23 @@ class PricedEvent(UsageEvent, frozen=True):
 MONTH = Query(
     MonthUsage,
     """
-    select spent_nusd, held_nusd, extra_nusd, vendor_cost_nusd, calls, input_tokens, output_tokens, updated_at
+    select coalesce(sum(spent_nusd), 0)::bigint as spent_nusd, coalesce(sum(held_nusd), 0)::bigint as held_nusd,
+           coalesce(sum(extra_nusd), 0)::bigint as extra_nusd,
+           coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd, coalesce(sum(calls), 0)::bigint as calls,
+           coalesce(sum(input_tokens), 0)::bigint as input_tokens,
+           coalesce(sum(output_tokens), 0)::bigint as output_tokens, max(updated_at) as updated_at
       from kaixu.customer_month
-     where customer_id = $1 and month = $2 and book = $3
+     where customer_id = $1 and month = $2
+    """,
+)
+
+BOOKS = Query(
+    BookUsage,
+    """
+    select book, spent_nusd, held_nusd, vendor_cost_nusd, calls
+      from kaixu.customer_month
+     where customer_id = $1 and month = $2
+     order by book
     """,
 )
 
@@ -92,14 +117,19 @@ KEYS = Query(
     KeyUsage,
     """
     select k.id as key_id, k.key_last4, k.label, k.monthly_cap_nusd as cap_nusd, m.spent_nusd, m.held_nusd,
-           m.vendor_cost_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at
-      from kaixu.key_month m
+           m.vendor_cost_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
+      from (select b.chain_id, sum(b.spent_nusd)::bigint as spent_nusd, sum(b.held_nusd)::bigint as held_nusd,
+                   sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd, sum(b.calls)::bigint as calls,
+                   sum(b.input_tokens)::bigint as input_tokens, sum(b.output_tokens)::bigint as output_tokens,
+                   max(b.updated_at) as updated_at, jsonb_object_agg(b.book, b.spent_nusd) as books
+              from kaixu.key_month b
+             where b.customer_id = $1 and b.month = $2
+             group by b.chain_id) m
       join lateral (select v.id, v.key_last4, v.label, v.monthly_cap_nusd
                       from kaixu.virtual_key v
                      where v.chain_id = m.chain_id
                      order by v.id desc
                      limit 1) k on true
-     where m.customer_id = $1 and m.month = $2 and m.book = $3
      order by m.spent_nusd desc, k.id
     """,
 )
@@ -112,9 +142,9 @@ EVENTS = Query(
            reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
            created_at
       from kaixu.usage_event
-     where customer_id = $1 and month = $2 and book = $3
+     where customer_id = $1 and month = $2
      order by created_at desc, id desc
-     limit $4
+     limit $3
     """,
 )
 
@@ -145,21 +175,24 @@ async def this_month(db: Connection) -> date:
     return month
 
 
-async def month_usage(db: Connection, customer_id: int, month: date, *, book: str = "ai") -> MonthUsage:
+async def month_usage(db: Connection, customer_id: int, month: date) -> MonthUsage:
     """A customer's month; all zero where nothing happened in it."""
-    return await MONTH.one(db, customer_id, month, book) or MonthUsage(0, 0, 0, 0, 0, 0, 0, None)
+    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, None)
 
 
-async def key_usage(db: Connection, customer_id: int, month: date, *, book: str = "ai") -> list[KeyUsage]:
+async def book_usage(db: Connection, customer_id: int, month: date) -> list[BookUsage]:
+    """The month of each book that anything happened in."""
+    return await BOOKS.all(db, customer_id, month)
+
+
+async def key_usage(db: Connection, customer_id: int, month: date) -> list[KeyUsage]:
     """The month of each key chain, dearest first."""
-    return await KEYS.all(db, customer_id, month, book)
+    return await KEYS.all(db, customer_id, month)
 
 
-async def usage_events(
-    db: Connection, customer_id: int, month: date, *, limit: int, book: str = "ai"
-) -> list[UsageEvent]:
+async def usage_events(db: Connection, customer_id: int, month: date, *, limit: int) -> list[UsageEvent]:
     """A month's newest calls."""
-    return await EVENTS.all(db, customer_id, month, book, limit)
+    return await EVENTS.all(db, customer_id, month, limit)
 
 
 async def priced_events(

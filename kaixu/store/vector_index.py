@@ -79,9 +79,12 @@ CLAIMED = Query(
      where c.id = (select x.id from kaixu.collection x
                     where x.index_state = 'none' and x.deleted_at is null and x.dimensions <= $6::integer
                       and x.vectors * (x.dimensions + $5::integer) >= $2::bigint
-                      and (x.updated_at < clock_timestamp() - make_interval(secs => $3::float8)
+                      and (x.updated_at not between clock_timestamp() - make_interval(secs => $3::float8)
+                                            and clock_timestamp() + interval '5 seconds'
                            or x.vectors * (x.dimensions + $5::integer) >= $2::bigint * $4::bigint)
-                      and x.indexing_until < clock_timestamp()
+                      -- over, or longer than any lease: it was taken before the clock was set back
+                      and x.indexing_until not between clock_timestamp()
+                                               and clock_timestamp() + make_interval(secs => $1::float8 + 60)
                     order by x.vectors desc
                     limit 1
                       for update skip locked)

@@ -7,6 +7,9 @@
 -- Returns a row a call. refused is a code, never a sentence; null: admitted. A refused call writes nothing.
 -- An operation 'job:…' was counted when it was handed in: rates are neither asked of it nor counted.
 -- Answers in the order a client should get them: key, customer, role, allowlists, device, minute, day, caps.
+-- The caps hold for all books together: what is spent and held is summed over the month's books, and the figures
+-- that are returned are those sums.
+-- A rate window that ends in the future is one that was written before the clock was set back, see window_now.
 --
 -- Lock: takes the customers' rows, ascending by id, in one statement; everything below (months, windows,
 -- seats) is read and written only under it. Commits without waiting for the disk: a reservation that a
@@ -70,19 +73,17 @@ declare
     v_customer_id   bigint;
     v_chain_id      bigint;
     v_book          text;
-    v_c_extra       bigint;
+    v_c_extra       bigint;                     -- of this and the next: all books of the month together
     v_c_spent       bigint;
     v_c_held        bigint;
     v_k_spent       bigint;
     v_k_held        bigint;
-    v_added         bigint := 0;                -- reserved for this key, not yet written
+    v_added         bigint := 0;                -- reserved for this key and book, not yet written
     v_seconds       integer[];
     v_ten_minutes   integer[];
     v_minute_count  integer;
     v_day_count     integer;
-    v_head          bigint;
-    v_slot          bigint;
-    v_taken         integer := 0;               -- calls admitted for this key, not yet written
+    v_taken         integer := 0;               -- calls admitted for this key and book, not yet written
     v_rpm           integer;
     v_job           boolean;
     v_seats         integer;
@@ -137,7 +138,7 @@ begin
                   least, at)
           left join kaixu.virtual_key k on k.id = a.asked_id
           left join kaixu.customer c on c.id = k.customer_id
-         order by k.customer_id, a.book, k.chain_id, a.at
+         order by k.customer_id, k.chain_id, a.book, a.at
     loop
         ticket := r.ticket;
         refused := null; scope := null; retry_after_s := null; granted_nusd := null;
@@ -152,54 +153,40 @@ begin
             continue;
         end if;
 
-        -- The next key: write what the last one took, read what this one has.
-        if v_chain_id is distinct from r.chain_id or v_book is distinct from r.book then
-            if v_taken > 0 then
-                perform kaixu.write_admitted(v_customer_id, v_chain_id, v_month, v_book, v_added,
-                                             v_second, v_seconds, v_ten_minute, v_ten_minutes, v_now, v_known_device);
-            end if;
+        -- The next key, or its next book: write what the last one took.
+        if (v_chain_id is distinct from r.chain_id or v_book is distinct from r.book) and v_taken > 0 then
+            perform kaixu.write_admitted(v_customer_id, v_chain_id, v_month, v_book, v_added,
+                                         v_second, v_seconds, v_ten_minute, v_ten_minutes, v_now, v_known_device);
             v_taken := 0;
             v_added := 0;
-            v_known_device := null;
-            if v_customer_id is distinct from r.customer_id or v_book is distinct from r.book then
-                select m.extra_nusd, m.spent_nusd, m.held_nusd into v_c_extra, v_c_spent, v_c_held
-                  from kaixu.customer_month m
-                 where m.customer_id = r.customer_id and m.month = v_month and m.book = r.book;
-                v_c_extra := coalesce(v_c_extra, 0); v_c_spent := coalesce(v_c_spent, 0); v_c_held := coalesce(v_c_held, 0);
-            end if;
+        end if;
+        v_book := r.book;
+
+        -- The next customer, the next key: read what they have used of their caps and of their rates.
+        if v_customer_id is distinct from r.customer_id then
             v_customer_id := r.customer_id;
+            select coalesce(sum(m.extra_nusd), 0), coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0)
+              into v_c_extra, v_c_spent, v_c_held
+              from kaixu.customer_month m
+             where m.customer_id = v_customer_id and m.month = v_month;
+        end if;
+        if v_chain_id is distinct from r.chain_id then
             v_chain_id := r.chain_id;
-            v_book := r.book;
+            v_known_device := null;
 
-            select m.spent_nusd, m.held_nusd into v_k_spent, v_k_held
+            select coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0) into v_k_spent, v_k_held
               from kaixu.key_month m
-             where m.chain_id = v_chain_id and m.month = v_month and m.book = v_book;
-            v_k_spent := coalesce(v_k_spent, 0); v_k_held := coalesce(v_k_held, 0);
+             where m.chain_id = v_chain_id and m.month = v_month;
 
-            select w.second_counts, w.second_slot, w.ten_minute_counts, w.ten_minute_slot
-              into v_seconds, v_head, v_ten_minutes, v_slot
+            select kaixu.window_now(w.second_counts, w.second_slot, v_second, 61),
+                   kaixu.window_now(w.ten_minute_counts, w.ten_minute_slot, v_ten_minute, 145)
+              into v_seconds, v_ten_minutes
               from kaixu.rate_window w
              where w.chain_id = v_chain_id;
-            if v_seconds is null or v_head <= v_second - 61 then
-                v_seconds := array_fill(0, array[61]);
-                v_minute_count := 0;
-            else
-                while v_head < v_second loop    -- the clock moved on: what has left the window is forgotten
-                    v_head := v_head + 1;
-                    v_seconds[v_head % 61 + 1] := 0;
-                end loop;
-                v_minute_count := (select sum(s) from unnest(v_seconds) s);
-            end if;
-            if v_ten_minutes is null or v_slot <= v_ten_minute - 145 then
-                v_ten_minutes := array_fill(0, array[145]);
-                v_day_count := 0;
-            else
-                while v_slot < v_ten_minute loop
-                    v_slot := v_slot + 1;
-                    v_ten_minutes[v_slot % 145 + 1] := 0;
-                end loop;
-                v_day_count := (select sum(s) from unnest(v_ten_minutes) s);
-            end if;
+            v_seconds := coalesce(v_seconds, array_fill(0, array[61]));
+            v_ten_minutes := coalesce(v_ten_minutes, array_fill(0, array[145]));
+            v_minute_count := (select sum(s) from unnest(v_seconds) s);
+            v_day_count := (select sum(s) from unnest(v_ten_minutes) s);
         end if;
 
         customer_cap_nusd := r.customer_cap + v_c_extra;
@@ -243,7 +230,8 @@ begin
         if v_required and r.install_id is null then
             refused := 'INSTALL_ID_REQUIRED';
         elsif v_device is not null and v_device is distinct from v_known_device then
-            select d.revoked_at is not null, d.last_seen_at < v_now - interval '1 minute' into v_revoked, v_touch
+            select d.revoked_at is not null, d.last_seen_at not between v_now - interval '1 minute' and v_now
+              into v_revoked, v_touch
               from kaixu.device d
              where d.chain_id = v_chain_id and d.install_id = v_device;
             if v_revoked then

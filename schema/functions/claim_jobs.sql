@@ -2,6 +2,8 @@
 --
 -- Fair: of the accounts that wait, the one with the fewest running jobs comes first, then what has waited longest.
 -- A job whose lease is over is taken up again, at once; one that was lost p_most_losses times ends as failed.
+-- A job that was handed in, put back or heard of in the future was so before the clock was set back: what it waits for,
+-- a retry, a delay or the end of its lease, begins anew now.
 -- old_ticket is the ticket of the attempt that was lost: its hold is to be released.
 -- Lock: the jobs' rows, passing over what others hold. No customer's row: see docs/decisions/0009.
 create or replace function kaixu.claim_jobs(
@@ -32,11 +34,26 @@ as $$
 declare
     v_now   timestamptz := clock_timestamp();
     v_ids   uuid[];
+    c_skew  constant interval := '5 seconds';   -- others' statements read the clock later than this one
 begin
+    update kaixu.job j
+       set leased_until = v_now + (j.leased_until - j.heartbeat_at), heartbeat_at = v_now
+     where j.id in (select x.id from kaixu.job x
+                     where x.status = 'running' and x.leased_until > v_now and x.heartbeat_at > v_now + c_skew
+                     limit 100
+                       for update skip locked);
+    update kaixu.job j
+       set run_after = j.run_after - (greatest(j.created_at, j.heartbeat_at) - v_now),
+           created_at = least(j.created_at, v_now), heartbeat_at = least(j.heartbeat_at, v_now)
+     where j.id in (select x.id from kaixu.job x
+                     where x.status = 'queued' and greatest(x.created_at, x.heartbeat_at) > v_now + c_skew
+                     limit 1000
+                       for update skip locked);
+
     -- What somebody has lost goes back into the queue, as its first.
     update kaixu.job j
        set status = l.status, losses = j.losses + 1, claim = null, owner = null, leased_until = null,
-           error_code = l.code, error_message = l.message,
+           run_after = least(j.run_after, v_now), error_code = l.code, error_message = l.message,
            completed_at = case when l.status <> 'queued' then v_now end,
            webhook_after = case when l.status <> 'queued' and j.webhook is not null then v_now end
       from (select x.id,

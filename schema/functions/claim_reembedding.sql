@@ -1,5 +1,6 @@
 -- claim_reembedding: take up one collection that is on its way to another model, for as long as a lease lasts.
 --
+-- A row that was written in the future was so before the clock was set back: its lease begins anew now.
 -- Returns no row where there is nothing to do. Lock: the work's own row, passing over what others hold.
 create or replace function kaixu.claim_reembedding(p_lease_s integer)
 returns table (
@@ -15,9 +16,15 @@ returns table (
 language plpgsql as $$
 #variable_conflict use_column
 begin
+    update kaixu.reembedding e
+       set leased_until = clock_timestamp() + (e.leased_until - e.updated_at), updated_at = clock_timestamp()
+     where e.id in (select x.id from kaixu.reembedding x
+                     where x.state = 'running' and x.leased_until > clock_timestamp()
+                       and x.updated_at > clock_timestamp() + interval '5 seconds'
+                       for update skip locked);
     return query
     update kaixu.reembedding e
-       set leased_until = clock_timestamp() + make_interval(secs => p_lease_s)
+       set leased_until = clock_timestamp() + make_interval(secs => p_lease_s), updated_at = clock_timestamp()
      where e.id = (select x.id from kaixu.reembedding x
                     where x.state = 'running' and x.leased_until < clock_timestamp()
                     order by x.leased_until, x.id

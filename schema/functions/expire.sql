@@ -3,6 +3,8 @@
 -- p_charge false: the hold is released and the event costs nothing; true: the whole hold is charged. Either
 -- way the event says 'lost', and a settlement that comes late still replaces it by the truth. An operation 'job:…'
 -- runs again: its hold is released, and there is nothing to say of it.
+-- A hold that lasts longer than any can (gateway.reservation_s is at most an hour) was made or renewed before the clock
+-- was set back: it has expired, too; if its call still runs after all, its settlement says so.
 -- Returns the tickets it ended, with what was charged. At most p_most_calls at a time.
 -- Lock: the customers' rows, ascending by id; reservations only under it. A customer that somebody else has locked
 -- is passed over: their calls end another time, and nobody else's wait for them.
@@ -22,10 +24,11 @@ language plpgsql as $$
 declare
     v_tickets   uuid[];
     v_customers bigint[];
+    v_longest   constant interval := '61 minutes';
 begin
     select array_agg(x.ticket) into v_tickets
       from (select r.ticket from kaixu.reservation r
-             where r.expires_at < clock_timestamp() order by r.expires_at limit p_most_calls) x;
+             where r.expires_at not between clock_timestamp() and clock_timestamp() + v_longest order by r.expires_at limit p_most_calls) x;
     if v_tickets is null then
         return;
     end if;
@@ -41,7 +44,8 @@ begin
     with ended as (
         -- Asked again under the lock: it may have been renewed or settled meanwhile.
         delete from kaixu.reservation r
-         where r.ticket = any (v_tickets) and r.customer_id = any (v_customers) and r.expires_at < clock_timestamp()
+         where r.ticket = any (v_tickets) and r.customer_id = any (v_customers)
+           and r.expires_at not between clock_timestamp() and clock_timestamp() + v_longest
         returning r.*
     ), written as (
         insert into kaixu.usage_event (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model,

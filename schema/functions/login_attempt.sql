@@ -3,7 +3,8 @@
 -- Asked before the password is looked at, so that tries that come at once are all counted. Returns null: go
 -- on; or the seconds until the next try is taken. A refused try does not count. An address that the right
 -- password came from lately has ten times the tries and does not wait for strangers, so that nobody can
--- lock the operator out from elsewhere.
+-- lock the operator out from elsewhere. A try that lies in the future was made before the clock was set back; it does
+-- not count.
 -- Lock: the row of everybody, then the address's own; one try at a time.
 create or replace function kaixu.login_attempt(
     p_address_hash  bytea,
@@ -25,16 +26,16 @@ begin
     v_now := clock_timestamp();
     v_since := v_now - make_interval(secs => p_window_s);
     delete from kaixu.login_try t
-     where t.address_hash <> '' and t.last_at < v_now - interval '1 day'
+     where t.address_hash <> '' and t.last_at not between v_now - interval '1 day' and v_now + interval '1 day'
        and coalesce(t.succeeded_at, '-infinity') < v_now - interval '30 days';
 
-    select t.tried_at, coalesce(t.succeeded_at > v_now - interval '30 days', false) into v_own, v_known
+    select t.tried_at, coalesce(t.succeeded_at between v_now - interval '30 days' and v_now + interval '1 day', false) into v_own, v_known
       from kaixu.login_try t
      where t.address_hash = p_address_hash;
     v_known := coalesce(v_known, false);
     v_most := p_per_address * case when v_known then 10 else 1 end;
-    v_own := array(select s from unnest(v_own) s where s > v_since order by s);
-    v_all := array(select s from unnest(v_all) s where s > v_since order by s);
+    v_own := array(select s from unnest(v_own) s where s > v_since and s <= v_now order by s);
+    v_all := array(select s from unnest(v_all) s where s > v_since and s <= v_now order by s);
 
     if cardinality(v_own) >= v_most then
         v_free_at := v_own[cardinality(v_own) - v_most + 1];

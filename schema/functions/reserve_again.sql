@@ -2,7 +2,8 @@
 --
 -- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for
 -- what it has in flight before it admits anything new. What is still there, or settled, is left alone.
--- Others may have been let into the room meanwhile: a hold is put back as far as the caps have room.
+-- Others may have been let into the room meanwhile: a hold is put back as far as the caps, which hold
+-- for all books of a month together, have room.
 -- Returns how many were put back.
 -- Lock: the customers' rows, ascending by id.
 create or replace function kaixu.reserve_again(
@@ -48,13 +49,15 @@ begin
            and not exists (select from kaixu.usage_event e where e.month = a.month and e.ticket = a.ticket)
          order by a.customer_id, a.month, a.book, a.chain_id, a.ticket
     loop
-        select least(c.monthly_cap_nusd + coalesce(cm.extra_nusd, 0) - coalesce(cm.spent_nusd, 0) - coalesce(cm.held_nusd, 0),
-                     k.monthly_cap_nusd - coalesce(km.spent_nusd, 0) - coalesce(km.held_nusd, 0))
-          into v_room
+        select least(c.monthly_cap_nusd - cm.used_nusd, k.monthly_cap_nusd - km.used_nusd) into v_room
           from kaixu.customer c
           join kaixu.virtual_key k on k.id = r.key_id
-          left join kaixu.customer_month cm on cm.customer_id = c.id and cm.month = r.month and cm.book = r.book
-          left join kaixu.key_month km on km.chain_id = r.chain_id and km.month = r.month and km.book = r.book
+         cross join (select coalesce(sum(m.spent_nusd + m.held_nusd - m.extra_nusd), 0)::bigint as used_nusd
+                       from kaixu.customer_month m
+                      where m.customer_id = r.customer_id and m.month = r.month) cm
+         cross join (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)::bigint as used_nusd
+                       from kaixu.key_month m
+                      where m.chain_id = r.chain_id and m.month = r.month) km
          where c.id = r.customer_id;
         v_held := least(r.held_nusd, greatest(0, v_room));
 

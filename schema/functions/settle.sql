@@ -5,7 +5,8 @@
 -- end_reason 'released' frees the hold and writes no event: the vendor never took the call.
 -- Returns a row a ticket: first_time is false for a replay, and the month's figures after the whole group.
 -- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late. What costs more than is
--- held for it, or has no reservation left, is billed as far as the caps have room beside its hold.
+-- held for it, or has no reservation left, is billed as far as the caps have room beside its hold. Caps hold for all
+-- books of a month together, and the figures are sums over them.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
 -- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
@@ -63,7 +64,6 @@ declare
     r               record;
     v_customer_id   bigint;
     v_chain_id      bigint;
-    v_book          text;
     v_month         date;
     v_customer_used bigint := 0;    -- what this group has taken of the room that was left
     v_key_used      bigint := 0;
@@ -97,32 +97,33 @@ begin
     -- What does not fit is noted in the event and stays with the operator.
     if v_missing or v_dearer then
         for r in
-            select a.at, a.customer_id, a.chain_id, a.book, a.month, a.cost_nusd,
+            select a.at, a.customer_id, a.chain_id, a.month, a.cost_nusd,
                    coalesce(f.held_nusd, e.cost_nusd, 0) as own_nusd,   -- its hold, or what the reaper made of it
-                   c.monthly_cap_nusd + coalesce(cm.extra_nusd, 0) - coalesce(cm.spent_nusd, 0)
-                       - coalesce(cm.held_nusd, 0) as customer_room,
-                   k.monthly_cap_nusd - coalesce(km.spent_nusd, 0) - coalesce(km.held_nusd, 0) as key_room
-              from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_end_reason, p_cost_nusd)
-                   with ordinality a (ticket, customer_id, key_id, chain_id, month, book, end_reason, cost_nusd, at)
+                   c.monthly_cap_nusd - cm.used_nusd as customer_room, k.monthly_cap_nusd - km.used_nusd as key_room
+              from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_end_reason, p_cost_nusd)
+                   with ordinality a (ticket, customer_id, key_id, chain_id, month, end_reason, cost_nusd, at)
               join kaixu.customer c on c.id = a.customer_id
               join kaixu.virtual_key k on k.id = a.key_id
               left join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket
-              left join kaixu.customer_month cm
-                on cm.customer_id = a.customer_id and cm.month = a.month and cm.book = a.book
-              left join kaixu.key_month km on km.chain_id = a.chain_id and km.month = a.month and km.book = a.book
+             cross join lateral (select coalesce(sum(m.spent_nusd + m.held_nusd - m.extra_nusd), 0)::bigint as used_nusd
+                                   from kaixu.customer_month m
+                                  where m.customer_id = a.customer_id and m.month = a.month) cm
+             cross join lateral (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)::bigint as used_nusd
+                                   from kaixu.key_month m
+                                  where m.chain_id = a.chain_id and m.month = a.month) km
               left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
              where a.end_reason not in ('released', 'lost')
                and a.cost_nusd > coalesce(f.held_nusd, 0)
                and (e.ticket is null or e.end_reason = 'lost')
-             order by a.customer_id, a.month, a.book, a.chain_id, a.at
+             order by a.customer_id, a.month, a.chain_id, a.at
         loop
-            if (v_customer_id, v_month, v_book) is distinct from (r.customer_id, r.month, r.book) then
+            if (v_customer_id, v_month) is distinct from (r.customer_id, r.month) then
                 v_customer_used := 0;
                 v_key_used := 0;
             elsif v_chain_id is distinct from r.chain_id then
                 v_key_used := 0;
             end if;
-            v_customer_id := r.customer_id; v_month := r.month; v_book := r.book; v_chain_id := r.chain_id;
+            v_customer_id := r.customer_id; v_month := r.month; v_chain_id := r.chain_id;
             v_billed := least(
                 r.cost_nusd,
                 r.own_nusd + greatest(0, r.customer_room - v_customer_used),
@@ -225,6 +226,27 @@ begin
                output_tokens = m.output_tokens + excluded.output_tokens,
                updated_at = now()
         returning m.chain_id, m.month, m.book, m.spent_nusd, m.held_nusd
+    ), customer_totals as (
+        -- The books that were just written, as they are now, and the others as they were.
+        select w.customer_id, w.month, (w.spent_nusd + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
+               (w.held_nusd + coalesce(o.held_nusd, 0))::bigint as held_nusd,
+               (w.extra_nusd + coalesce(o.extra_nusd, 0))::bigint as extra_nusd
+          from (select x.customer_id, x.month, array_agg(x.book) as books, sum(x.spent_nusd) as spent_nusd,
+                       sum(x.held_nusd) as held_nusd, sum(x.extra_nusd) as extra_nusd
+                  from customers x group by x.customer_id, x.month) w
+         cross join lateral (select sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd,
+                                    sum(m.extra_nusd) as extra_nusd
+                               from kaixu.customer_month m
+                              where m.customer_id = w.customer_id and m.month = w.month and m.book <> all (w.books)) o
+    ), key_totals as (
+        select w.chain_id, w.month, (w.spent_nusd + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
+               (w.held_nusd + coalesce(o.held_nusd, 0))::bigint as held_nusd
+          from (select x.chain_id, x.month, array_agg(x.book) as books, sum(x.spent_nusd) as spent_nusd,
+                       sum(x.held_nusd) as held_nusd
+                  from keys x group by x.chain_id, x.month) w
+         cross join lateral (select sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd
+                               from kaixu.key_month m
+                              where m.chain_id = w.chain_id and m.month = w.month and m.book <> all (w.books)) o
     )
     select a.ticket, w.ticket is not null, a.month,
            c.monthly_cap_nusd + cm.extra_nusd, cm.spent_nusd, cm.held_nusd,
@@ -233,7 +255,7 @@ begin
       left join written w on w.ticket = a.ticket
       join kaixu.customer c on c.id = a.customer_id
       join kaixu.virtual_key k on k.id = a.key_id
-      join customers cm on cm.customer_id = a.customer_id and cm.month = a.month and cm.book = a.book
-      join keys km on km.chain_id = a.chain_id and km.month = a.month and km.book = a.book;
+      join customer_totals cm on cm.customer_id = a.customer_id and cm.month = a.month
+      join key_totals km on km.chain_id = a.chain_id and km.month = a.month;
 end
 $$;

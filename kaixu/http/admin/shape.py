@@ -8,7 +8,7 @@ from typing import Any
 from kaixu.accounts.customers import Customer, ListedCustomer
 from kaixu.accounts.devices import ListedDevice
 from kaixu.accounts.keys import Key, ListedKey
-from kaixu.accounts.usage import CustomerUsage, KeyUsage, UsageEvent
+from kaixu.accounts.usage import BookUsage, CustomerUsage, KeyUsage, UsageEvent
 from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, usd
 
 
@@ -146,8 +146,19 @@ def usage_reply(usage: CustomerUsage) -> dict[str, Any]:
             "output_tokens": total.output_tokens,
             "updated_at": instant(total.updated_at),
         },
+        "books": [book_usage_reply(row) for row in usage.books],
         "per_key": [key_usage_reply(row) for row in usage.keys],
         "events": [event_reply(row) for row in usage.events],
+    }
+
+
+def book_usage_reply(row: BookUsage) -> dict[str, Any]:
+    """What one book has of the month; the cap holds for all books together."""
+    return {
+        "book": row.book,
+        **room(row.spent_nusd, row.held_nusd, None),
+        "vendor_cost_usd": usd(row.vendor_cost_nusd),
+        "calls": row.calls,
     }
 
 
@@ -159,6 +170,7 @@ def key_usage_reply(row: KeyUsage) -> dict[str, Any]:
         "key_last4": row.key_last4,
         "label": row.label,
         **room(row.spent_nusd, row.held_nusd, available),
+        "spent_usd_by_book": {book: usd(spent) for book, spent in sorted(row.books.items())},
         "vendor_cost_usd": usd(row.vendor_cost_nusd),
         "margin_usd": usd(row.spent_nusd - row.vendor_cost_nusd),
         "calls": row.calls,
@@ -175,6 +187,7 @@ def event_reply(row: UsageEvent) -> dict[str, Any]:
     return {
         "id": row.id,
         "api_key_id": row.key_id,
+        "book": row.book,
         "provider": row.provider,
         "model": row.model,
         "input_tokens": row.input_tokens,

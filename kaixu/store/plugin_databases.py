@@ -1,0 +1,60 @@
+"""The databases of all integrations: their logins, their tables, their connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import asyncpg
+
+from .plugin_database import MakeJob, Transaction, jobs_transaction, plugin_transaction
+from .plugin_login import PluginLogin, given_login, made_login
+from .plugin_pool import PluginPool
+from .plugin_roles import migrate_plugin, provide_role
+from .pool import database
+from .query import Session
+
+
+class PluginDatabases:
+    """What lends transactions. `dsn` is the gateway's database; from `secret` the roles' passwords are made."""
+
+    def __init__(self, dsn: str, secret: str, *, pooler: bool) -> None:
+        self.dsn = dsn
+        self.secret = secret
+        self.pooler = pooler
+        self.pool: asyncpg.Pool
+        self.logins: dict[str, PluginLogin] = {}
+        self.pools: dict[PluginLogin, PluginPool] = {}
+
+    def login_of(self, name: str, url: str | None) -> PluginLogin:
+        """Who an integration is in the database: as the gateway makes it, or as the operator says."""
+        return made_login(name, self.dsn, self.secret) if url is None else given_login(name, url)
+
+    async def provide(self, connection: Session, name: str, folder: Path, url: str | None) -> None:
+        """The role, the schema and the tables of an integration. Raises `MigrationError`, `DatabaseAway`."""
+        login = self.login_of(name, url)
+        await migrate_plugin(connection, name, folder, login, pooler=self.pooler)
+        self.logins[name] = login
+
+    def lend(
+        self, name: str, *, has_tables: bool, is_open: Callable[[], bool], make_job: MakeJob
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction of integration `name`; without tables it is good for handing jobs in."""
+        if not has_tables:
+            return jobs_transaction(self.pool, is_open=is_open, make_job=make_job)
+        login = self.logins[name]
+        if login not in self.pools:
+            self.pools[login] = PluginPool(self.pool, login, pooler=self.pooler, mend=lambda: self.mend(login))
+        return plugin_transaction(self.pools[login], is_open=is_open, make_job=make_job)
+
+    async def mend(self, login: PluginLogin) -> None:
+        """Give a role its password again: somebody, perhaps the plugin, has changed it."""
+        with database():
+            async with self.pool.acquire() as connection:
+                await provide_role(connection, login)
+
+    async def close(self) -> None:
+        """End every connection."""
+        for one in self.pools.values():
+            await one.close()

@@ -1,0 +1,83 @@
+"""How an integration logs in to the database: a role of its own, with a password that nobody has to keep."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from .plugin_schema import role_of, schema_of
+from .pool import database
+
+CONNECT_S = 5.0
+
+#: A statement gets so many seconds, and a transaction may stand idle so long.
+STATEMENT_S = 10
+IDLE_S = 15
+
+ITERATIONS = 4096
+
+
+class PluginLogin(msgspec.Struct, frozen=True):
+    """Where an integration's tables are, and who it is there. Never shows its password.
+
+    `user` is None where the operator has made the role and gives a whole address: then it is who that address says.
+    """
+
+    name: str
+    dsn: str
+    user: str | None
+    password: str | None
+
+    def __repr__(self) -> str:
+        return f"PluginLogin({self.name!r})"
+
+    async def connect(self, *, pooler: bool) -> asyncpg.Connection:
+        """A connection. Raises `DatabaseAway`, and asyncpg's `InvalidAuthorizationSpecificationError`."""
+        with database():
+            return await asyncpg.connect(**self.how(pooler=pooler))
+
+    def how(self, *, pooler: bool) -> dict[str, Any]:
+        """What asyncpg is told."""
+        session = {"application_name": f"kaixu plugin {self.name}"}
+        if not pooler:  # a pooler refuses what it does not know; each transaction sets them, too
+            session |= {
+                "search_path": schema_of(self.name),
+                "statement_timeout": f"{STATEMENT_S}s",
+                "idle_in_transaction_session_timeout": f"{IDLE_S}s",
+            }
+        who = {} if self.user is None else {"user": self.user, "password": self.password}
+        return {
+            "dsn": self.dsn,
+            "timeout": CONNECT_S,
+            "statement_cache_size": 0,  # `discard all` forgets prepared statements
+            "server_settings": session,
+            **who,
+        }
+
+
+def made_login(name: str, dsn: str, secret: str) -> PluginLogin:
+    """The login that the gateway makes: every gateway with the same secret finds the same password."""
+    about = f"kaixu database role of an integration\0{name}".encode()
+    return PluginLogin(name, dsn, role_of(name), hmac.new(secret.encode(), about, hashlib.sha256).hexdigest())
+
+
+def given_login(name: str, url: str) -> PluginLogin:
+    """The login that the operator gives as `database_url`."""
+    return PluginLogin(name, url, None, None)
+
+
+def scram_verifier(password: str) -> str:
+    """What Postgres keeps of a password (RFC 5803), so that the password itself is in no statement and in no log."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    stored_key = hashlib.sha256(client_key).digest()
+    salt_, stored, server = (base64.b64encode(one).decode() for one in (salt, stored_key, server_key))
+    return f"SCRAM-SHA-256${ITERATIONS}:{salt_}${stored}:{server}"

@@ -1,0 +1,162 @@
+"""The connections of one integration: few, its own role's, and clean whenever they are lent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
+
+from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin
+from .plugin_schema import schema_of
+from .pool import database, keep_nothing, prepare_connection
+
+log = logging.getLogger(__name__)
+
+#: Transactions of one integration at one time, in one gateway; more wait so long, and are then refused.
+MOST = 4
+WAIT_S = 5.0
+
+#: How long cleaning a connection may take before it is ended instead.
+CLEAN_S = 3.0
+IDLE_CONNECTION_S = 60.0
+
+
+class PluginPool:
+    """Connections of one integration's role, made when they are needed. `own` is the gateway's pool."""
+
+    def __init__(
+        self, own: asyncpg.Pool, login: PluginLogin, *, pooler: bool, mend: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.own = own
+        self.login = login
+        self.pooler = pooler
+        self.mend = mend
+        self.free = asyncio.Semaphore(MOST)
+        self.pool: asyncpg.Pool | None = None
+        self.begin = (
+            f"begin; set local statement_timeout = '{STATEMENT_S}s'; "
+            f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'; "
+            f"set local search_path = {schema_of(login.name)}"
+        )
+
+    async def opened(self) -> asyncpg.Pool:
+        """The pool; nothing is connected yet."""
+        if self.pool is None:
+            self.pool = await asyncpg.create_pool(
+                **self.login.how(pooler=self.pooler),
+                min_size=0,
+                max_size=MOST,
+                command_timeout=STATEMENT_S + 1.0,
+                max_inactive_connection_lifetime=IDLE_CONNECTION_S,
+                init=prepare_connection,
+                reset=keep_nothing,  # `ended` cleans it, and ends what it cannot clean
+            )
+        return self.pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection with a transaction begun; whatever is done to it, the next one finds it clean.
+
+        Raises `DatabaseAway`, and `DatabaseBusy` where too many are lent already.
+        """
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self.free.acquire()
+        except TimeoutError as error:
+            raise DatabaseBusy(
+                f"integration `{self.login.name}` has {MOST} transactions open already",
+                hint="Try again shortly.",
+                retry_after_s=1,
+            ) from error
+        try:
+            pool = await self.opened()
+            connection = await self.acquired(pool)
+            process = 0
+            try:
+                with database():
+                    await connection.execute(self.begin)
+                    process = (
+                        await connection.fetchval("select pg_backend_pid()")
+                        if self.pooler
+                        else connection.get_server_pid()
+                    )
+                yield connection
+            finally:
+                await undisturbed(self.ended(pool, connection, process))
+        finally:
+            self.free.release()
+
+    async def acquired(self, pool: asyncpg.Pool) -> Any:
+        """A connection. A role whose password is another by now gets it anew, once. Raises `DatabaseAway`."""
+        for again in (True, False):
+            try:
+                with database():
+                    return await pool.acquire()
+            except asyncpg.InvalidAuthorizationSpecificationError as error:
+                log.error(
+                    "integration %s: the database does not let its role in: %s", self.login.name, type(error).__name__
+                )
+                if not again:
+                    raise DatabaseAway(
+                        "the database does not let this integration in", hint="Tell your operator."
+                    ) from error
+                await self.mend()
+        raise AssertionError
+
+    async def ended(self, pool: asyncpg.Pool, connection: Any, process: int) -> None:
+        """Give a connection back with nothing of this transaction left in it, or end it."""
+        try:
+            async with asyncio.timeout(CLEAN_S):
+                if connection.is_in_transaction():
+                    await connection.execute("rollback")
+                if not self.pooler:  # there the session is one of the pooler's, and each transaction sets what it needs
+                    await connection.execute("discard all")
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            connection.terminate()
+            if process:
+                log.warning("a connection of integration %s was ended: %s", self.login.name, type(error).__name__)
+                await self.end_process(process)
+        await pool.release(connection)
+
+    async def end_process(self, process: int) -> None:
+        """End a statement that does not heed its cancellation, and the locks that it holds."""
+        try:
+            async with asyncio.timeout(CLEAN_S):
+                await self.own.execute(
+                    """
+                    select pg_terminate_backend(a.pid) from pg_catalog.pg_stat_activity a
+                      join kaixu.plugin_role p on p.role = a.usename::text
+                     where a.pid = $1 and p.integration = $2
+                    """,
+                    process,
+                    self.login.name,
+                )
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            log.warning("a statement of integration %s may still run: %s", self.login.name, type(error).__name__)
+
+    async def close(self) -> None:
+        """End every connection."""
+        if self.pool is not None:
+            self.pool.terminate()
+
+
+async def undisturbed(work: Awaitable[None]) -> None:
+    """Do `work` to its end, even if the one who waits is cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

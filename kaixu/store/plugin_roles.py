@@ -1,0 +1,256 @@
+"""Providing an integration's role and schema, and applying its files as that role."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from .migrate import LOCK, MigrationError, Step
+from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin, scram_verifier
+from .plugin_schema import role_of, schema_of, steps_in
+from .query import Session
+
+#: Connections of one integration's role, from all gateways together.
+MOST_CONNECTIONS = 50
+
+#: What the gateway asks of every integration's role; set on the role, and in each transaction once more.
+SETTINGS = {
+    "statement_timeout": f"{STATEMENT_S}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_S}s",
+}
+
+
+async def migrate_plugin(
+    connection: Session, name: str, folder: Path, login: PluginLogin, *, pooler: bool = False
+) -> list[str]:
+    """Provide the role and the schema, and apply what is missing as that role; return the names.
+
+    `connection` is the gateway's own: no statement of a plugin runs on it. Raises `MigrationError`, `DatabaseAway`.
+    """
+    steps = steps_in(name, folder)
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+        await needed_of(connection, name, steps)
+    await provide_role(connection, login)
+    plugin = await logged_in(login, pooler=pooler)
+    try:
+        await provide_schema(connection, name, str(await plugin.fetchval("select session_user::text")))
+        async with connection.transaction():
+            await connection.execute("set local idle_in_transaction_session_timeout = 0")
+            await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+            needed = await needed_of(connection, name, steps)
+            for step in needed:
+                await apply(plugin, name, step)
+    finally:
+        plugin.terminate()
+    return [step.name for step in needed]
+
+
+async def needed_of(connection: Session, name: str, steps: list[Step]) -> list[Step]:
+    """The files that are not applied yet. Raises `MigrationError` where files and database contradict each other."""
+    rows = await connection.fetch("select name, sha256 from kaixu.migration where owner = $1", f"plugin:{name}")
+    applied = {row["name"]: row["sha256"] for row in rows}
+    for step in steps:
+        if applied.get(step.name, step.sha256) != step.sha256:
+            raise MigrationError(f"{name}: {step.name} was edited after it was applied; add another file instead")
+    if missing := sorted(applied.keys() - {step.name for step in steps}):
+        raise MigrationError(f"{name}: the database has {', '.join(missing)}, which this version does not know")
+    return [step for step in steps if step.name not in applied]
+
+
+async def apply(plugin: asyncpg.Connection, name: str, step: Step) -> None:
+    """One file and the note that it was applied, in one transaction of the plugin's. Raises `MigrationError`."""
+    try:
+        await plugin.execute(
+            "begin; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; "
+            f"set local search_path = {schema_of(name)}"
+        )
+        await plugin.execute(step.sql)
+        if not plugin.is_in_transaction():
+            raise MigrationError(f"{name}: {step.name} ends its transaction, which a plugin may not")
+        await plugin.execute("select kaixu__plugin.migrated($1, $2)", step.name, step.sha256)
+        await plugin.execute("commit")
+    except asyncpg.PostgresError as error:
+        await plugin.execute("rollback")
+        raise MigrationError(f"{name}: {step.name} failed: {error}") from error
+
+
+async def logged_in(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
+    """A connection as the plugin's role. Raises `MigrationError` where it is refused, `DatabaseAway`."""
+    try:
+        return await login.connect(pooler=pooler)
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        who = "the role of `database_url`" if login.user is None else f"the role {login.user}"
+        raise MigrationError(
+            f"integration `{login.name}`: the database does not let {who} in ({type(error).__name__}); behind "
+            "PgBouncer it must be in `auth_file`, or found by `auth_query`"
+        ) from None
+
+
+async def provide_role(connection: Session, login: PluginLogin) -> None:
+    """The role of an integration, with its password; nothing for a login that the operator gives.
+
+    Raises `MigrationError` with the statements that are to be run where the gateway may not.
+    """
+    if login.user is None:
+        return
+    role = role_of(login.name)
+    for tries_left in (2, 1, 0):
+        try:
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+                await make_role(connection, role, login)
+            return
+        except asyncpg.InsufficientPrivilegeError:
+            raise not_allowed(login.name) from None
+        except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError, asyncpg.InternalServerError):
+            # Roles belong to all databases of a server: a gateway of another one makes or changes it just now.
+            if not tries_left:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def make_role(connection: Session, role: str, login: PluginLogin) -> None:
+    """Make it, or bring it to what it should be."""
+    assert login.password is not None
+    found = await connection.fetchrow(
+        """
+        select rolcanlogin and not rolinherit and rolconnlimit = $2 as as_wanted
+          from pg_catalog.pg_roles
+         where rolname = $1
+        """,
+        role,
+        MOST_CONNECTIONS,
+    )
+    wanted = f"login noinherit connection limit {MOST_CONNECTIONS}"
+    if found is None:
+        await with_password(connection, f"create role {role} {wanted}", login.password)
+    elif not found["as_wanted"] or not await lets_in(login):
+        await with_password(connection, f"alter role {role} {wanted}", login.password)
+    database = await connection.fetchval("select quote_ident(current_database())")
+    settings = [f"{name}={value}" for name, value in {**SETTINGS, "search_path": schema_of(login.name)}.items()]
+    kept = await connection.fetchval(
+        """
+        select s.setconfig from pg_catalog.pg_db_role_setting s
+          join pg_catalog.pg_database d on d.oid = s.setdatabase and d.datname = current_database()
+         where s.setrole = $1::text::regrole
+        """,
+        role,
+    )
+    if sorted(kept or []) != sorted(settings):  # a role may change its own: it starts anew with each gateway
+        await connection.execute(f"alter role {role} in database {database} reset all")
+        for one in settings:
+            name, value = one.split("=")
+            await connection.execute(f"alter role {role} in database {database} set {name} = '{value}'")
+
+
+async def with_password(connection: Session, statement: str, password: str) -> None:
+    """Run it with the password as Postgres keeps it; a few hosted ones take it as it is only."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"{statement} password '{scram_verifier(password)}'")
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.DuplicateObjectError, asyncpg.InternalServerError):
+        raise
+    except asyncpg.PostgresError:
+        await connection.execute(f"{statement} password '{password}'")
+
+
+async def lets_in(login: PluginLogin) -> bool:
+    """Whether the role's password is the one that this gateway knows."""
+    try:
+        (await login.connect(pooler=True)).terminate()
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        return False
+    return True
+
+
+async def provide_schema(connection: Session, name: str, role: str) -> None:
+    """The schema of an integration, owned by its role, which owns nothing else. Raises `MigrationError`.
+
+    `role` is who the plugin's connection is; what makes it more than a plugin's role is refused.
+    """
+    schema = schema_of(name)
+    if why := await connection.fetchval(TOO_MUCH, role):
+        raise MigrationError(f"integration `{name}`: its database role {role} {why}")
+    quoted = await connection.fetchval("select quote_ident($1)", role)
+    try:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+            owner = await connection.fetchval(
+                "select pg_get_userbyid(nspowner)::text from pg_catalog.pg_namespace where nspname = $1", schema
+            )
+            if owner is None:
+                if not await connection.fetchval(MAY_SET, role):
+                    await connection.execute(f"grant {quoted} to current_user")
+                await connection.execute(f"create schema {schema} authorization {quoted}")
+            elif owner != role:
+                raise MigrationError(
+                    f"integration `{name}`: its schema belongs to {owner}: run `alter schema {schema} owner to "
+                    f"{quoted}`, and the same for the tables in it"
+                )
+            await connection.execute("delete from kaixu.plugin_role where integration = $1 and role <> $2", name, role)
+            await connection.execute(
+                """
+                insert into kaixu.plugin_role as p (role, integration) values ($1, $2)
+                on conflict (role) do update set integration = excluded.integration
+                 where p.integration <> excluded.integration
+                """,
+                role,
+                name,
+            )
+            if not await connection.fetchval(
+                """
+                select has_schema_privilege($1, 'kaixu__plugin', 'usage')
+                       and has_function_privilege($1, 'kaixu__plugin.enqueue(uuid)', 'execute')
+                       and has_function_privilege($1, 'kaixu__plugin.migrated(text, text)', 'execute')
+                """,
+                role,
+            ):
+                await connection.execute(f"grant usage on schema kaixu__plugin to {quoted}")
+                await connection.execute(f"grant execute on all functions in schema kaixu__plugin to {quoted}")
+    except asyncpg.InsufficientPrivilegeError:
+        raise not_allowed(name) from None
+
+
+async def keep_out(connection: Session) -> None:
+    """In a database that is the gateway's alone: nobody but its user makes temporary tables, or tables in `public`."""
+    database = await connection.fetchval("select quote_ident(current_database())")
+    if await connection.fetchval("select has_database_privilege('public', current_database(), 'temporary')"):
+        await connection.execute(f"revoke temporary on database {database} from public")
+    if await connection.fetchval("select has_schema_privilege('public', 'public', 'create')"):
+        await connection.execute("revoke create on schema public from public")
+
+
+#: Why a role is not one for a plugin; null if it is. $1: the role.
+TOO_MUCH = """
+    select case when r.rolname = session_user then 'is the gateway''s own: it needs another one'
+                when r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
+                    then 'has rights over the whole server: take them away with `alter role`'
+                when exists (select from pg_catalog.pg_auth_members m where m.member = r.oid)
+                    then 'is a member of other roles: take that away with `revoke`'
+                when has_schema_privilege(r.oid, 'kaixu', 'usage')
+                    then 'may look into the schema kaixu: take that away with `revoke`'
+           end
+      from pg_catalog.pg_roles r
+     where r.rolname = $1
+"""
+
+#: Whether the gateway may make things for a role. $1: the role.
+MAY_SET = """
+    select pg_has_role(current_user, $1::text::name,
+                       case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
+"""
+
+
+def not_allowed(name: str) -> MigrationError:
+    """What an operator runs where the gateway's user may not make roles or schemas."""
+    role, schema = role_of(name), schema_of(name)
+    return MigrationError(
+        f"integration `{name}` needs a database role of its own, and the gateway's user may not make one. Either have "
+        "a superuser run `alter role <the gateway's user> createrole` and `grant create on database <it> to <that "
+        "user>`; "
+        f"or have one run `create role {role} login noinherit connection limit {MOST_CONNECTIONS} password '…'` and "
+        f"`create schema {schema} authorization {role}`, and set `database_url` in the section `integrations.{name}`"
+    )

@@ -1,0 +1,44 @@
+-- kaixu__plugin.enqueue: hand in the job that the gateway has written down under p_job for this call, once.
+--
+-- Called by an integration's own role, in its transaction: the job is there when that commits. Whose job it is and
+-- what it does was written by the gateway; who asks can only take it or leave it, and only its own integration's.
+-- Returns the job's id, or that of the one with the same idempotency key. Runs as the gateway's user.
+-- Lock: none but the job's row.
+create or replace function kaixu__plugin.enqueue(p_job uuid)
+returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    r       kaixu.plugin_job;
+    v_id    uuid;
+begin
+    delete from kaixu.plugin_job p
+     where p.id = p_job
+       and p.made_at between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute'
+       and exists (select from kaixu.plugin_role o where o.role = session_user and o.integration = p.integration)
+    returning p.* into r;
+    if not found then
+        raise exception 'there is no job to be handed in' using errcode = 'insufficient_privilege';
+    end if;
+    -- Another transaction may have made the same job, and not be seen yet by the statement that met it.
+    for v_try in 1 .. 10 loop
+        insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
+                               most_attempts, run_after, idempotency_key)
+        values (r.id, r.kind, r.customer_id, r.key_id, r.install_id, r.request_id, r.payload, r.provider, r.model,
+                r.most_attempts, clock_timestamp() + make_interval(secs => r.delay_s), r.idempotency_key)
+        on conflict (account, kind, idempotency_key) where idempotency_key is not null do nothing
+        returning id into v_id;
+        exit when found;
+        select j.id into v_id
+          from kaixu.job j
+         where j.account = coalesce(r.customer_id, 0) and j.kind = r.kind and j.idempotency_key = r.idempotency_key;
+        exit when found;
+    end loop;
+    if v_id is null then
+        raise exception 'the same job is being handed in elsewhere' using errcode = 'serialization_failure';
+    end if;
+    return v_id;
+end
+$$;
+revoke all on function kaixu__plugin.enqueue(uuid) from public;
