@@ -5,9 +5,14 @@ price. Both are declared through pluggy hooks at start and called by the core on
 """
 
 from kaixu.plugin.errors import (
+    ContentRefused,
+    ContextTooLong,
+    ImageRefused,
     Invalid,
     KaixuError,
+    ModelGone,
     NotFound,
+    ParameterRefused,
     PluginError,
     TicketClosed,
     TooLarge,
@@ -21,6 +26,7 @@ from kaixu.plugin.errors import (
 )
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
+from kaixu.plugin.keys import KeyOptions, Keys
 from kaixu.plugin.lane import Lane, Options, Wire
 from kaixu.plugin.operation import (
     Call,
@@ -36,6 +42,7 @@ from kaixu.plugin.operation import (
     Schedule,
     ScheduledCall,
 )
+from kaixu.plugin.refusals import error_in_answer
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.types import (
     ChatDelta,
@@ -69,6 +76,8 @@ __all__ = [
     "ChatDelta",
     "ChatEvent",
     "ChatRequest",
+    "ContentRefused",
+    "ContextTooLong",
     "Database",
     "EmbedRequest",
     "Embeddings",
@@ -77,17 +86,22 @@ __all__ = [
     "Finish",
     "Free",
     "ImagePart",
+    "ImageRefused",
     "Integration",
     "Invalid",
     "Job",
     "KaixuError",
+    "KeyOptions",
+    "Keys",
     "Lane",
     "Message",
+    "ModelGone",
     "Native",
     "NativeEvent",
     "NotFound",
     "Operation",
     "Options",
+    "ParameterRefused",
     "Part",
     "PerCall",
     "PerUnit",
@@ -119,6 +133,7 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "Wire",
+    "error_in_answer",
     "floats_of",
     "hookimpl",
     "server_sent_events",

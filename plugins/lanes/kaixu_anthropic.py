@@ -19,9 +19,9 @@ from kaixu.plugin import (
     Feature,
     Finish,
     ImagePart,
+    KeyOptions,
     Lane,
     NativeEvent,
-    Options,
     Part,
     ReasoningDelta,
     ReasoningPart,
@@ -33,10 +33,10 @@ from kaixu.plugin import (
     ToolResultPart,
     Unprocessable,
     Unsupported,
-    UpstreamBusy,
     UpstreamError,
     Usage,
     Wire,
+    error_in_answer,
     hookimpl,
     server_sent_events,
 )
@@ -61,11 +61,10 @@ FINISHES |= dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "leng
 COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens", "thinking_tokens")
 
 
-class AnthropicOptions(Options):
+class AnthropicOptions(KeyOptions):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field("https://api.anthropic.com", pattern=r"^https?://", description="without /v1/messages")
-    api_key: SecretStr
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     beta: list[str] = Field(default_factory=list, description="features to switch on, by Anthropic's names")
     hour_cache: bool = Field(False, description="let clients cache for an hour, at the price in `cache_write`")
@@ -82,11 +81,12 @@ class Anthropic(Lane):
     def __init__(self, options: AnthropicOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
         self.hour_cache = options.hour_cache
-        headers = HEADERS | {"x-api-key": options.api_key.get_secret_value()}
+        headers = dict(HEADERS)
         if options.beta:
             headers["anthropic-beta"] = ",".join(options.beta)
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
+        self.keys = options.keys("x-api-key", "")
 
     def check(self, request: ChatRequest) -> None:
         if request.native is not None:
@@ -99,6 +99,8 @@ class Anthropic(Lane):
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
         reader = Reader()
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=ENCODER.encode(body))
+        if self.keys.header not in self.headers:
+            self.keys.sign(outgoing)
         async with wire.send(outgoing) as response:
             stream = events_of(response)
             async for event in stream:
@@ -318,9 +320,7 @@ def decoded(data: bytes) -> dict[str, Any]:
         raise UpstreamError("the vendor's answer cannot be read") from error
     if event.get("type") != "error":
         return event
-    if inside(event, "error").get("type") in ("overloaded_error", "rate_limit_error"):
-        raise UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
-    raise UpstreamError("the vendor reported an error in the middle of its answer")
+    raise error_in_answer(event.get("error"))
 
 
 class Reader:

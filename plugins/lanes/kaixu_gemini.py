@@ -22,8 +22,8 @@ from kaixu.plugin import (
     Feature,
     Finish,
     ImagePart,
+    KeyOptions,
     Lane,
-    Options,
     Part,
     ReasoningDelta,
     ReasoningPart,
@@ -35,10 +35,10 @@ from kaixu.plugin import (
     ToolResultPart,
     Unprocessable,
     Unsupported,
-    UpstreamBusy,
     UpstreamError,
     Usage,
     Wire,
+    error_in_answer,
     hookimpl,
     server_sent_events,
 )
@@ -70,11 +70,10 @@ Object = dict[str, Any]
 Kind = TypeVar("Kind", Object, list[Any], str, int)
 
 
-class GeminiOptions(Options):
+class GeminiOptions(KeyOptions):
     """Where the vendor is, up to the version of its API, and the operator's credential for it."""
 
     base_url: str = Field("https://generativelanguage.googleapis.com/v1beta", pattern=r"^https?://")
-    api_key: SecretStr
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     safety_settings: list[dict[str, str]] | None = Field(None, description="sent with every chat call")
 
@@ -90,8 +89,8 @@ class Gemini(Lane):
         self.base_url = options.base_url.rstrip("/")
         self.safety = {} if options.safety_settings is None else {"safetySettings": options.safety_settings}
         extra = {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
-        own = {"x-goog-api-key": options.api_key.get_secret_value(), "content-type": "application/json"}
-        self.headers = httpx.Headers({"user-agent": "kaixu"} | own | extra)
+        self.headers = httpx.Headers({"user-agent": "kaixu", "content-type": "application/json"} | extra)
+        self.keys = options.keys("x-goog-api-key", "")
 
     def check(self, request: ChatRequest) -> None:
         translated(request)  # what cannot be said is found by saying it
@@ -136,7 +135,8 @@ class Gemini(Lane):
         """What goes out: `method` is what the model is asked to do."""
         kind, _, name = resource_of(model).partition("/")
         url = f"{self.base_url}/{kind}/{quote(name, safe='')}:{method}"
-        return httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
+        request = httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
+        return request if self.keys.header in self.headers else self.keys.sign(request)
 
 
 def resource_of(model: str) -> str:
@@ -357,10 +357,8 @@ class Reader:
     def read(self, answer: Object) -> Iterator[ChatEvent]:
         """What a piece says, in the contract's words. Raises `UpstreamError` for one that tells of a failure."""
         match answer:
-            case {"error": {"status": "RESOURCE_EXHAUSTED" | "UNAVAILABLE"}}:
-                raise UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
             case {"error": failure} if failure:
-                raise UpstreamError("the vendor reported an error in the middle of its answer")
+                raise error_in_answer(failure)
             case {"candidates": [dict(candidate), *_]}:
                 for part in inside(inside(candidate, "content", dict), "parts", list):
                     yield from self.part(part) if isinstance(part, dict) else ()

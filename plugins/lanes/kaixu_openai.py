@@ -18,10 +18,10 @@ from kaixu.plugin import (
     EmbedRequest,
     Finish,
     ImagePart,
+    KeyOptions,
     Lane,
     Message,
     NativeEvent,
-    Options,
     Reasoning,
     ReasoningDelta,
     ReasoningPart,
@@ -38,6 +38,7 @@ from kaixu.plugin import (
     UpstreamError,
     Usage,
     Wire,
+    error_in_answer,
     floats_of,
     hookimpl,
     server_sent_events,
@@ -57,13 +58,12 @@ SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty",
 LONGEST_GOODBYE_S = 0.25
 
 
-class OpenAIOptions(Options):
+class OpenAIOptions(KeyOptions):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field(
         default="https://api.openai.com/v1", pattern=r"^https?://", description="everything before /chat/completions"
     )
-    api_key: SecretStr
     organization: str | None = None
     project: str | None = None
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
@@ -112,7 +112,6 @@ class OpenAI(Lane):
         self.extra_body = dict(options.extra_body)
         self.encoding = options.vector_encoding
         headers = {
-            "authorization": f"Bearer {options.api_key.get_secret_value()}",
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
             "user-agent": "kaixu",  # some vendors' firewalls turn away callers without a name
@@ -123,6 +122,7 @@ class OpenAI(Lane):
             headers["openai-project"] = options.project
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
+        self.keys = options.keys()
 
     def check(self, request: ChatRequest) -> None:
         if request.native is None:
@@ -184,7 +184,8 @@ class OpenAI(Lane):
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """What goes out, and where to: `url` is that of chats or of embeddings."""
-        return httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
+        request = httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
+        return request if self.keys.header in self.headers else self.keys.sign(request)
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The request as Chat Completions wants it; what was not said is left out."""
@@ -208,7 +209,7 @@ class OpenAI(Lane):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UpstreamError("the vendor's answer cannot be read") from error
         if chunk.error is not None:
-            raise UpstreamError("the vendor reported an error in the middle of its answer")
+            raise error_in_answer(chunk.error)
         events: list[ChatEvent] = [NativeEvent(ANYTHING.decode(data))] if native else []
         for choice in chunk.choices or ():
             delta = choice.delta or choice.message

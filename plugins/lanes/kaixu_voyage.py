@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from kaixu.plugin import (
     Embeddings,
     EmbedRequest,
+    KeyOptions,
     Lane,
-    Options,
     RegisterLane,
     UpstreamError,
     Usage,
@@ -21,13 +21,12 @@ from kaixu.plugin import (
 )
 
 
-class VoyageOptions(Options):
+class VoyageOptions(KeyOptions):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field(
         default="https://api.voyageai.com/v1", pattern=r"^https?://", description="everything before /embeddings"
     )
-    api_key: SecretStr
 
 
 class Voyage(Lane):
@@ -42,16 +41,16 @@ class Voyage(Lane):
         self.url = httpx.URL(options.base_url.rstrip("/") + "/embeddings")
         self.headers = httpx.Headers(
             {
-                "authorization": f"Bearer {options.api_key.get_secret_value()}",
                 "content-type": "application/json",
                 "accept": "application/json",
                 "user-agent": "kaixu",
             }
         )
+        self.keys = options.keys()
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=msgspec.json.encode(body_of(request)))
-        async with wire.send(outgoing) as response:
+        async with wire.send(self.keys.sign(outgoing)) as response:
             try:
                 answer = ANSWER.decode(await response.aread())
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
