@@ -117,12 +117,15 @@ def place_of(one: Deployment) -> Place:
 def is_its_own(error: BaseException) -> bool:
     """Whether the failure is the deployment's, not the request's, not one key's of several, and not ours."""
     if isinstance(error, UpstreamError):
-        return not error.another_key and (isinstance(error, ModelGone) or not isinstance(error, UpstreamRejected))
+        return not error.another_key and (is_gone(error) or not isinstance(error, UpstreamRejected))
     return not isinstance(error, KaixuError)
 
 
 def is_for_long(error: BaseException) -> bool:
     """Whether the next call would fail in the same way: one failure is enough to leave the deployment alone."""
-    return isinstance(error, ModelGone) or (
-        isinstance(error, UpstreamError) and error.reason in ("quota", "region", "credential")
-    )
+    return isinstance(error, UpstreamError) and (is_gone(error) or error.reason in ("quota", "region", "credential"))
+
+
+def is_gone(error: UpstreamError) -> bool:
+    """Whether the deployment does not have the model, or there is nothing at its address."""
+    return isinstance(error, ModelGone) or error.reason == "model"

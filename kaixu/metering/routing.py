@@ -57,8 +57,8 @@ class Try(msgspec.Struct):
             self.vendor_words = error.vendor_words
 
 
-#: What is another deployment's chance: the request may fit there, or the model may still be there.
-ELSEWHERE = (ContextTooLong, ModelGone)
+#: Rejections that are another deployment's chance: the request may fit there, or the model may still be there.
+ELSEWHERE = frozenset({"context", "rate_size", "model"})
 
 #: How long a call waits in all for vendors that are busy, in seconds. Clients wait and try again themselves, and their
 #: waits multiply with ours.
@@ -106,7 +106,7 @@ class Route:
         """Whether another try may help: at another deployment, or at one of those that may well answer later."""
         if not isinstance(error, UpstreamError) or self.tries >= self.most:
             return False
-        if isinstance(error, UpstreamRejected) and not isinstance(error, ELSEWHERE):
+        if isinstance(error, UpstreamRejected) and not goes_elsewhere(error):
             return False
         if self.open:
             return True
@@ -135,8 +135,13 @@ class Route:
         """What the client hears when all is over: that its request is too long, where it can do no more than that."""
         if self.too_long is None or isinstance(error, ContextTooLong) or not isinstance(error, UpstreamError):
             return error
-        final = isinstance(error, ModelGone) or (error.hint is not None and not isinstance(error, UpstreamRejected))
+        final = error.reason == "model" or (error.hint is not None and not isinstance(error, UpstreamRejected))
         return self.too_long if final else error
+
+
+def goes_elsewhere(error: UpstreamRejected) -> bool:
+    """Whether another deployment may take what this one has rejected."""
+    return isinstance(error, ContextTooLong | ModelGone) or error.reason in ELSEWHERE
 
 
 async def routed(

@@ -98,10 +98,21 @@ class Keys:
                 return key
         return min(self.keys, key=lambda one: one.free_at)
 
+    def first(self) -> dict[str, str]:
+        """The header with the first key, for what a lane sends everywhere; `sign` replaces it."""
+        return {self.header: self.value_of(self.keys[0])}
+
+    def value_of(self, key: Key) -> str:
+        """What the header holds for a key."""
+        return self.prefix + key.secret.get_secret_value()
+
     def sign(self, request: httpx.Request) -> httpx.Request:
-        """The same request with the next key."""
+        """The same request with the next key; as it is, where its header holds something else than one of these."""
+        held = request.headers.get(self.header)
+        if held is not None and held not in map(self.value_of, self.keys):
+            return request
         key = self.next()
-        request.headers[self.header] = self.prefix + key.secret.get_secret_value()
+        request.headers[self.header] = self.value_of(key)
         request.extensions = {**request.extensions, EXTENSION: key}
         return request
 

@@ -113,14 +113,17 @@ def error_in_answer(said: Any, status: int | None = None, secrets: Iterable[str]
     """
     parts = taken_apart(said)
     status = status or parts.status or status_of(parts.codes)
-    if status is not None:
-        return refusal(status, None, said, secrets)
-    reason = reason_of(400, parts)
-    if reason is not None:
-        error = explained(400, reason, parts, None)
+    reason = reason_of(status or 400, parts)
+    if reason == "busy":
+        waiting = wait_in(parts)
+        error: UpstreamError = busy(status or 503, None if waiting is None else whole(waiting))
+        error.message = "the vendor is over its own limit"
+        error.args = (error.message,)
+    elif reason is not None or status in REJECTED_STATUSES:
+        error = explained(status or 400, reason, parts, None)
     else:
         error = UpstreamError("the vendor reported an error in the middle of its answer")
-    error.reason = reason
+    error.upstream_status, error.reason = status, reason
     error.vendor_words = fit_to_keep(parts.words, secrets) or None
     return error
 
@@ -141,7 +144,7 @@ def explained(status: int, reason: Reason | None, said: Said, retry_after_s: int
             )
         case "parameter":
             return parameter_refused(said)
-        case "model":
+        case "model" if said.codes or said.texts or status == 410:
             return ModelGone(f"the vendor does not have this model ({status})", hint="Choose another model.")
         case "quota":
             message = "the gateway's quota with the vendor is used up"

@@ -81,12 +81,12 @@ class Anthropic(Lane):
     def __init__(self, options: AnthropicOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
         self.hour_cache = options.hour_cache
-        headers = dict(HEADERS)
+        self.keys = options.keys("x-api-key", "")
+        headers = HEADERS | self.keys.first()
         if options.beta:
             headers["anthropic-beta"] = ",".join(options.beta)
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
-        self.keys = options.keys("x-api-key", "")
 
     def check(self, request: ChatRequest) -> None:
         if request.native is not None:
@@ -99,9 +99,7 @@ class Anthropic(Lane):
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
         reader = Reader()
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=ENCODER.encode(body))
-        if self.keys.header not in self.headers:
-            self.keys.sign(outgoing)
-        async with wire.send(outgoing) as response:
+        async with wire.send(self.keys.sign(outgoing)) as response:
             stream = events_of(response)
             async for event in stream:
                 if request.native is not None:

@@ -37,7 +37,9 @@ class Azure(OpenAI):
         self.api_version = None if options.api_version == "v1" else options.api_version
         same = {name: getattr(options, name) for name in ("api_key", "api_keys", "max_tokens_field", "vector_encoding")}
         super().__init__(OpenAIOptions.model_validate({"base_url": f"{self.root}/v1", **same}))
+        del self.headers["authorization"]
         self.keys = options.keys("api-key", "")
+        self.headers.update(self.keys.first())
 
     def check(self, request: ChatRequest) -> None:
         super().check(request)

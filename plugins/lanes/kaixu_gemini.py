@@ -89,8 +89,9 @@ class Gemini(Lane):
         self.base_url = options.base_url.rstrip("/")
         self.safety = {} if options.safety_settings is None else {"safetySettings": options.safety_settings}
         extra = {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
-        self.headers = httpx.Headers({"user-agent": "kaixu", "content-type": "application/json"} | extra)
         self.keys = options.keys("x-goog-api-key", "")
+        own = self.keys.first() | {"content-type": "application/json"}
+        self.headers = httpx.Headers({"user-agent": "kaixu"} | own | extra)
 
     def check(self, request: ChatRequest) -> None:
         translated(request)  # what cannot be said is found by saying it
@@ -135,8 +136,7 @@ class Gemini(Lane):
         """What goes out: `method` is what the model is asked to do."""
         kind, _, name = resource_of(model).partition("/")
         url = f"{self.base_url}/{kind}/{quote(name, safe='')}:{method}"
-        request = httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
-        return request if self.keys.header in self.headers else self.keys.sign(request)
+        return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
 
 
 def resource_of(model: str) -> str:

@@ -111,7 +111,8 @@ class OpenAI(Lane):
         self.max_tokens_field = options.max_tokens_field
         self.extra_body = dict(options.extra_body)
         self.encoding = options.vector_encoding
-        headers = {
+        self.keys = options.keys()
+        headers = self.keys.first() | {
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
             "user-agent": "kaixu",  # some vendors' firewalls turn away callers without a name
@@ -122,7 +123,6 @@ class OpenAI(Lane):
             headers["openai-project"] = options.project
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
-        self.keys = options.keys()
 
     def check(self, request: ChatRequest) -> None:
         if request.native is None:
@@ -184,8 +184,7 @@ class OpenAI(Lane):
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """What goes out, and where to: `url` is that of chats or of embeddings."""
-        request = httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
-        return request if self.keys.header in self.headers else self.keys.sign(request)
+        return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The request as Chat Completions wants it; what was not said is left out."""

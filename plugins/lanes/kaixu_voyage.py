@@ -39,14 +39,15 @@ class Voyage(Lane):
 
     def __init__(self, options: VoyageOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/embeddings")
+        self.keys = options.keys()
         self.headers = httpx.Headers(
-            {
+            self.keys.first()
+            | {
                 "content-type": "application/json",
                 "accept": "application/json",
                 "user-agent": "kaixu",
             }
         )
-        self.keys = options.keys()
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=msgspec.json.encode(body_of(request)))
