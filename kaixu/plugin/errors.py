@@ -32,7 +32,10 @@ Vendor text, SQL, secrets and other people's ids never reach a message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class KaixuError(Exception):

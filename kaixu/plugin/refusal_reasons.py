@@ -112,7 +112,7 @@ def walked(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
 
 def note(said: Said, name: str, value: str | int | float) -> None:
     """One value of an error."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or value == "":
         return
     if isinstance(value, int | float):
         if name in ("code", "status", "status_code") and 400 <= value < 600 and said.status is None:
