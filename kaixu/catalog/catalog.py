@@ -46,6 +46,7 @@ class LaneState:
     state: State
     reason: str | None
     lane: Lane | None
+    public_name: str = ""  # what replies call it
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     unknown_fields: Literal["drop", "refuse", "pass"] = "drop"
     known_fields: frozenset[str] = frozenset()
     allow: frozenset[str] = frozenset()
+    public_provider: str = ""  # what replies call the provider; "": by its own name
     others: tuple[Deployment, ...] = ()
 
     @property
@@ -134,6 +136,11 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
         price = self.prices[which]
         others = tuple(msgspec.structs.replace(one, price=price) for one in self.others)
         return msgspec.structs.replace(self, price=price, others=others)
+
+    @property
+    def shown_provider(self) -> str:
+        """The provider as replies show it; everything else goes by `provider`."""
+        return self.public_provider or self.provider
 
     @property
     def choices(self) -> tuple[Deployment, ...]:
@@ -227,7 +234,7 @@ class Catalog:
         for lane in lanes:
             deployment = self.models[lane].get(model)
             if deployment is not None and deployment.kind == kind:
-                return Asked(deployment, self.public_name(provider))
+                return Asked(deployment, self.written_name(provider) or deployment.provider)
         known = [name for lane in lanes for name, one in self.models[lane].items() if one.kind == kind]
         hint = f"Its {kind} models: {named(known)}."
         other = next((one for lane in lanes if (one := self.models[lane].get(model)) is not None), None)
@@ -243,13 +250,18 @@ class Catalog:
             field="model",
         )
 
-    def public_name(self, provider: str) -> str:
-        """A provider's name as kaixu.yaml writes it: the lane's own, or the alias."""
+    def written_name(self, provider: str) -> str | None:
+        """A provider's name as kaixu.yaml writes it, the lane's own or an alias; None for one that replies show."""
         for lane in self.lanes.values():
             for name in (lane.name, *lane.section.aliases):
                 if name.lower() == provider.lower():
                     return name
-        return provider
+        return None
+
+    def shown(self, provider: str | None) -> str | None:
+        """A lane's name as replies show it."""
+        lane = self.lanes.get(provider or "")
+        return provider if lane is None else lane.public_name or lane.name
 
     @staticmethod
     def ready(deployment: Deployment) -> Lane:
