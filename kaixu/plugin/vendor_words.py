@@ -28,7 +28,7 @@ NAMED = re.compile(
     r"""(?i)((?:api[-_ ]?key|access[-_ ]?token|token|secret|password|authorization|signature)["']?\s*[:=]\s*["']?)"""
     r"""[^\s"',;]{4,}"""
 )
-LONG = re.compile(r"(?=[A-Za-z+/_=*-]*[0-9])[A-Za-z0-9+/_=*-]{40,}")
+LONG = re.compile(r"(?<![A-Za-z0-9+/_=*-])(?=[A-Za-z+/_=*-]*[0-9])[A-Za-z0-9+/_=*-]{40,}")
 EMAIL = re.compile(r"[^\s@<>\"']{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,10}://)(?:[^\s/@]{1,200}@)?([^\s?#\"'<>]{1,300})(?:[?#][^\s\"'<>]*)?")
 #: Long quotations are of the request.
@@ -41,7 +41,7 @@ def fit_to_keep(words: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= LEAST_SECRET:
             words = words.replace(secret, "…")
-    words = UNPRINTABLE.sub(" ", words).strip()
+    words = UNPRINTABLE.sub(" ", words[: 8 * MOST_WORDS]).strip()
     words = URL.sub(r"\1\2", words)
     words = NAMED.sub(r"\1…", words)
     for pattern in (TOKENS, EMAIL, LONG):

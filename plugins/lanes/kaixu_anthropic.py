@@ -20,6 +20,7 @@ from kaixu.plugin import (
     Finish,
     ImagePart,
     KeyOptions,
+    Keys,
     Lane,
     NativeEvent,
     Part,
@@ -72,6 +73,8 @@ class AnthropicOptions(KeyOptions):
 
 class Anthropic(Lane):
     """Translates to Messages, always streamed, and back."""
+
+    keys: Keys
 
     supports: frozenset[Feature] = frozenset(SAMPLING) | {"tools", "tool_choice", "parallel_tool_calls", "stop"}
     supports |= {"response_format", "reasoning", "images", "tool_result_images"}

@@ -23,6 +23,7 @@ from kaixu.plugin import (
     Finish,
     ImagePart,
     KeyOptions,
+    Keys,
     Lane,
     Part,
     ReasoningDelta,
@@ -80,6 +81,8 @@ class GeminiOptions(KeyOptions):
 
 class Gemini(Lane):
     """Translates to `streamGenerateContent` and back. Google counts thoughts towards `max_tokens` as well."""
+
+    keys: Keys
 
     supports = frozenset({*SAMPLING, *PENALTIES, *OTHERS, "tools", "tool_choice"})
     max_batch = 100

@@ -19,6 +19,7 @@ from kaixu.plugin import (
     Finish,
     ImagePart,
     KeyOptions,
+    Keys,
     Lane,
     Message,
     NativeEvent,
@@ -81,6 +82,8 @@ class OpenAIOptions(KeyOptions):
 
 class OpenAI(Lane):
     """Translates to Chat Completions, always streamed, and back."""
+
+    keys: Keys
 
     supports = frozenset(
         {

@@ -12,6 +12,7 @@ from kaixu.plugin import (
     Embeddings,
     EmbedRequest,
     KeyOptions,
+    Keys,
     Lane,
     RegisterLane,
     UpstreamError,
@@ -31,6 +32,8 @@ class VoyageOptions(KeyOptions):
 
 class Voyage(Lane):
     """Translates to Voyage's embeddings and back. There is no chat."""
+
+    keys: Keys
 
     #: Voyage's own limits; the second is the narrowest of its models'.
     max_batch = 1000
