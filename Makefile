@@ -12,23 +12,23 @@ help:                ## this list
 # A bare Debian splits venv off python3; --without-pip would not help, so the package is asked for.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@echo "==> a Python environment of its own in $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); \
 	  else echo "python3-venv is missing: apt-get install python3-venv"; exit 1; fi; }
 
-$(VENV)/serve.stamp: locks/local.txt pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/local.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+$(VENV)/serve.stamp: locks/local.txt locks/install.py pyproject.toml | $(BIN)/python
+	@$(BIN)/python locks/install.py locks/local.txt
 	@touch $@
 
-$(VENV)/test.stamp: locks/test.txt pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/test.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+$(VENV)/test.stamp: locks/test.txt locks/install.py pyproject.toml | $(BIN)/python
+	@$(BIN)/python locks/install.py locks/test.txt
 	@touch $@ $(VENV)/serve.stamp
 
 # Node itself comes as a wheel of the test lock, so nothing has to be on the machine.
 $(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
+	@echo "==> Node's packages of tests/node/package-lock.json"
 	@cd tests/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 

@@ -39,18 +39,8 @@ def litellm(upstream: str, port: int) -> tuple[subprocess.Popen[bytes], Gateway]
     if not command.exists():
         venv.create(folder, with_pip=True)
         lock = HERE.parent / "locks" / "bench-litellm.txt"
-        subprocess.run(
-            [
-                folder / "bin" / "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--require-hashes",
-                "-r",
-                lock,
-            ],
-            check=True,
-        )
+        install = lock.with_name("install.py")
+        subprocess.run([folder / "bin" / "python", install, lock, "--packages-only"], check=True)
     config = RUN / "litellm.yaml"
     config.write_text(
         f"""

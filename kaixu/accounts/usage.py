@@ -13,10 +13,12 @@ from kaixu.store.pool import database
 from kaixu.store.usage import (
     BookUsage,
     KeyUsage,
+    LaneUsage,
     MonthUsage,
     UsageEvent,
     book_usage,
     key_usage,
+    lane_usage,
     month_usage,
     this_month,
     usage_events,
@@ -25,7 +27,16 @@ from kaixu.store.usage import (
 from . import fields
 from .customers import no_customer
 
-__all__ = ["BookUsage", "CustomerUsage", "KeyUsage", "MonthUsage", "UsageEvent", "customer_usage"]
+__all__ = [
+    "BookUsage",
+    "CustomerUsage",
+    "KeyUsage",
+    "LaneUsage",
+    "MonthUsage",
+    "UsageEvent",
+    "customer_usage",
+    "month_of_lanes",
+]
 
 MOST_EVENTS = 200
 
@@ -72,3 +83,11 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object)
                 await key_usage(connection, customer_id, of_month),
                 await usage_events(connection, customer_id, of_month, limit=MOST_EVENTS),
             )
+
+
+async def month_of_lanes(pool: asyncpg.Pool, *, month: object) -> list[LaneUsage]:
+    """A month of all customers by who served it. Raises `Unprocessable` for what is no month."""
+    wanted = fields.month(month, "month")
+    with database():
+        async with pool.acquire() as connection:
+            return await lane_usage(connection, wanted or await this_month(connection))

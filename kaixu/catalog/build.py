@@ -51,7 +51,7 @@ def assemble(document: Document, folder: Path) -> Catalog:
     for at, entry in enumerate(document.plugins):
         build.plugins(entry, ("plugins", at))
     for name, lane_section in document.lanes.items():
-        add_lane(catalog, build.lane(name, lane_section))
+        add_lane(catalog, build.lane(name, lane_section), document.public_name)
     add_models(catalog, build.mistake)
     for name, integration_section in document.integrations.items():
         build.integration(name, integration_section)

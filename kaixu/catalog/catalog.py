@@ -46,6 +46,7 @@ class LaneState:
     state: State
     reason: str | None
     lane: Lane | None
+    public_name: str = ""  # what replies call it
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     allow: frozenset[str] = frozenset()
     reasoning: bool | None = None
     tokens_per_s: int = 200
+    public_provider: str = ""  # what replies call the provider; "": by its own name
     others: tuple[Deployment, ...] = ()
 
     @property
@@ -136,6 +138,11 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
         price = self.prices[which]
         others = tuple(msgspec.structs.replace(one, price=price) for one in self.others)
         return msgspec.structs.replace(self, price=price, others=others)
+
+    @property
+    def shown_provider(self) -> str:
+        """The provider as replies show it; everything else goes by `provider`."""
+        return self.public_provider or self.provider
 
     @property
     def choices(self) -> tuple[Deployment, ...]:
@@ -229,7 +236,7 @@ class Catalog:
         for lane in lanes:
             deployment = self.models[lane].get(model)
             if deployment is not None and deployment.kind == kind:
-                return Asked(deployment, self.public_name(provider))
+                return Asked(deployment, self.written_name(provider) or deployment.provider)
         known = [name for lane in lanes for name, one in self.models[lane].items() if one.kind == kind]
         hint = f"Its {kind} models: {named(known)}."
         other = next((one for lane in lanes if (one := self.models[lane].get(model)) is not None), None)
@@ -245,13 +252,18 @@ class Catalog:
             field="model",
         )
 
-    def public_name(self, provider: str) -> str:
-        """A provider's name as kaixu.yaml writes it: the lane's own, or the alias."""
+    def written_name(self, provider: str) -> str | None:
+        """A provider's name as kaixu.yaml writes it, the lane's own or an alias; None for one that replies show."""
         for lane in self.lanes.values():
             for name in (lane.name, *lane.section.aliases):
                 if name.lower() == provider.lower():
                     return name
-        return provider
+        return None
+
+    def shown(self, provider: str | None) -> str | None:
+        """A lane's name as replies show it."""
+        lane = self.lanes.get(provider or "")
+        return provider if lane is None else lane.public_name or lane.name
 
     @staticmethod
     def ready(deployment: Deployment) -> Lane:

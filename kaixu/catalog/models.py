@@ -22,10 +22,11 @@ Complain = Callable[[Path_, str], object]
 AFTER_ALL = 10_000
 
 
-def add_lane(catalog: Catalog, state: LaneState) -> None:
-    """Put a lane under every name that clients may send."""
+def add_lane(catalog: Catalog, state: LaneState, public_name: str | None = None) -> None:
+    """Put a lane under every name that clients may send. `public_name`: that of lanes that have none of their own."""
     catalog.lanes[state.name] = state
-    for name in (state.name, *state.section.aliases):
+    state.public_name = state.section.public_name or public_name or state.name
+    for name in (state.name, *state.section.aliases, state.public_name):
         answering = catalog.providers.setdefault(name.lower(), [])
         if state.name not in answering:
             # A lane's own name goes before others' aliases.
@@ -140,6 +141,7 @@ class Serving:
         state = self.catalog.lanes.get(section.lane or owner.name, owner)
         return Deployment(
             provider=owner.name,
+            public_provider=owner.public_name,
             model=name,
             kind=model.type,
             upstream=section.upstream or model.upstream or name,

@@ -19,9 +19,18 @@ def texts(value: Any) -> set[str]:
 
 
 def secret_texts(options: BaseModel) -> set[str]:
-    """What the options hold as `SecretStr`."""
-    values = [getattr(options, name) for name in type(options).model_fields]
-    return {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+    """What the options hold as `SecretStr`, also in lists and mappings."""
+    return {text for name in type(options).model_fields for text in secrets_in(getattr(options, name))}
+
+
+def secrets_in(value: Any) -> set[str]:
+    """Every `SecretStr` in a value."""
+    if isinstance(value, SecretStr):
+        return {value.get_secret_value()}
+    if isinstance(value, BaseModel):
+        return secret_texts(value)
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+    return {text for one in inside for text in secrets_in(one)}
 
 
 def redacted(message: str, values: set[str]) -> str:

@@ -18,6 +18,7 @@ from .report import print_json
 from .session import AsJson, Session, with_database
 
 Step = dict[str, Any]
+Words = dict[tuple[int, str], str]
 
 
 def register(app: typer.Typer) -> None:
@@ -68,9 +69,11 @@ def line(step: Step) -> str:
 
 def steps_of(found: Trace) -> list[Step]:
     """Everything that happened, in order."""
-    steps = [step for event in found.events for step in of_event(event)]
+    said = vendors_words(found.notes)
+    steps = [step for event in found.events for step in of_event(event, said)]
     steps += [step for job in found.jobs for step in of_job(job)]
-    steps += [step for note in found.notes for step in of_note(note)]
+    for note in found.notes:
+        steps += of_note(note, {} if note.kind == "tries" else said)
     for hold in found.holds:
         who = f"{hold.operation} {hold.provider}/{hold.model}"
         detail = f"{who}: ${usd(hold.held_nusd)} held, until {hold.expires_at:%H:%M:%S}"
@@ -78,7 +81,13 @@ def steps_of(found: Trace) -> list[Step]:
     return sorted(steps, key=lambda step: step["at"])
 
 
-def of_event(event: TracedEvent) -> Iterator[Step]:
+def vendors_words(notes: list[TracedNote]) -> Words:
+    """What vendors said when they refused: by the number of the try, and where it was made."""
+    told = [one for note in notes if note.kind == "tries" for one in note.extra.get("vendor") or ()]
+    return {(one["try"], one["deployment"]): vendor_line(one) for one in told}
+
+
+def of_event(event: TracedEvent, said_by: Words) -> Iterator[Step]:
     """A call that was billed: its steps are in its usage event."""
     who = f"customer {event.customer_id}, key {event.key_id}"
     yield {
@@ -95,7 +104,9 @@ def of_event(event: TracedEvent) -> Iterator[Step]:
     for number, one in enumerate(tried or [], start=1):
         said = "answered" if one["error"] is None else f"failed, {one['error']}"
         at = event.admitted_at + timedelta(milliseconds=one["at_ms"])
-        yield {"at": at, "what": f"try {number}", "detail": f"{one['deployment']}: {said} after {one['took_ms']} ms"}
+        words = said_by.get((number, one["deployment"]), "")
+        detail = f"{one['deployment']}: {said} after {one['took_ms']} ms{words}"
+        yield {"at": at, "what": f"try {number}", "detail": detail}
     if "first_ms" in course:
         at = event.admitted_at + timedelta(milliseconds=course["first_ms"])
         yield {"at": at, "what": "first word", "detail": f"{course.get('deltas', 0)} deltas follow in all"}
@@ -124,13 +135,25 @@ def of_job(job: TracedJob) -> Iterator[Step]:
         yield {"at": job.completed_at, "what": "ended", "detail": detail}
 
 
-def of_note(note: TracedNote) -> Iterator[Step]:
-    """What the monitor noted."""
+def of_note(note: TracedNote, told: Words) -> Iterator[Step]:
+    """What the monitor noted. What vendors said stands with the tries, where there are any (`told`)."""
+    said_by = vendors_words([note])
     for number, one in enumerate(note.extra.get("tried") or [], start=1):
         said = "answered" if one["error"] is None else f"failed, {one['error']}"
-        detail = f"{one['deployment']}: {said} after {one['took_ms']} ms"
+        words = said_by.get((number, one["deployment"]), "")
+        detail = f"{one['deployment']}: {said} after {one['took_ms']} ms{words}"
         yield {"at": note.created_at, "what": f"try {number}", "detail": detail}
     status = f"{note.http_status} " if note.http_status else ""
     if note.kind != "tries":
         detail = f"{status}{note.error_code or ''}: {note.error_message or ''}".strip(": ")
+        vendor = note.extra.get("vendor")
+        if not told and isinstance(vendor, dict) and note.kind == "error":
+            detail += vendor_line(vendor)
         yield {"at": note.created_at, "what": note.kind, "detail": detail}
+
+
+def vendor_line(said: dict[str, Any]) -> str:
+    """A vendor's refusal: its status, what we take it for, and its own words."""
+    reason = f" ({said['reason']})" if said.get("reason") else ""
+    words = f", {said['words']}" if said.get("words") else ""
+    return f"; the vendor said {said.get('status') or 'in its answer'}{reason}{words}"

@@ -9,7 +9,7 @@ import typer
 from kaixu.accounts.customers import find_customer
 from kaixu.accounts.explain import Explanation
 from kaixu.accounts.explain import explain as taken_apart
-from kaixu.accounts.usage import CustomerUsage, customer_usage
+from kaixu.accounts.usage import CustomerUsage, LaneUsage, customer_usage, month_of_lanes
 from kaixu.config.price import usd
 
 from .examples import example
@@ -85,6 +85,33 @@ def show(
     print_rows(books, as_json=False, title="\nbooks, under one cap")
     print_rows(keys, as_json=False, title="\nkeys")
     print_rows(events[:20], as_json=False, title="\nnewest calls")
+
+
+@commands.command(epilog=example("usage lanes --month 2026-11"))
+def lanes(
+    month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
+    as_json: AsJson = False,
+) -> None:
+    """A month by who served it: each deployment and, of lanes with several keys, each key, with its share."""
+
+    async def work(session: Session) -> list[LaneUsage]:
+        return await month_of_lanes(session.pool, month=month)
+
+    found = with_database(work)
+    total = sum(one.spent_nusd for one in found) or 1
+    rows = [
+        {
+            "provider": one.provider,
+            "deployment": one.deployment,
+            "key": one.vendor_key or "",
+            "calls": one.calls,
+            "spent_usd": usd(one.spent_nusd),
+            "vendor_cost_usd": usd(one.vendor_cost_nusd),
+            "share": f"{one.spent_nusd * 100 / total:.1f} %",
+        }
+        for one in found
+    ]
+    print_rows(rows, as_json=as_json)
 
 
 @commands.command(epilog=example("usage explain 4711"))

@@ -57,6 +57,8 @@ Duration = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
 ]
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+#: A provider's name as replies show it. No slash: `provider/model` is read up to the first.
+PublicName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x20\x7f/][^\x00-\x1f\x7f/]*$")]
 PluginName = Annotated[str, Field(min_length=1, max_length=400)]
 
 
@@ -272,6 +274,11 @@ class LaneSection(PluginSection):
         description="the list that `list` means in its models' prices: a name (see `kaixu prices list`) or a file; "
         "default: the plugin's name",
     )
+    public_name: PublicName | None = Field(
+        default=None,
+        description="the provider name in replies, instead of the lane's own; clients may send it, too. Allowlists, "
+        "events and prices go by the lane's name; default: KAIXU_PUBLIC_PROVIDER_NAME, if that is set",
+    )
     required: bool = Field(default=False, description="true: the gateway does not start without it")
     unknown_fields: Literal["drop", "refuse", "pass"] = Field(
         default="drop",
@@ -415,11 +422,17 @@ class Document(Section):
     )
     integrations: dict[str, IntegrationSection] = Field(default={}, description="the integrations that are switched on")
     _reading: Reading | None = PrivateAttr(None)
+    _public_name: str | None = PrivateAttr(None)
 
     @property
     def reading(self) -> Reading:
         """Where everything stands, for mistakes that are found later."""
         return self._reading or Reading("kaixu.yaml")
+
+    @property
+    def public_name(self) -> str | None:
+        """The provider name in replies, of lanes that have no `public_name` of their own."""
+        return self._public_name
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Document:
@@ -427,4 +440,6 @@ def load(path: Path, environ: Mapping[str, str]) -> Document:
     from .check import check  # it needs the models above
     from .read import read_file
 
-    return check(read_file(path, environ), path.parent)
+    document = check(read_file(path, environ), path.parent)
+    document._public_name = environ.get("KAIXU_PUBLIC_PROVIDER_NAME", "").strip() or None
+    return document

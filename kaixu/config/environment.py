@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     kaixu_public_provider_name: str | None = Field(
         default=None,
         max_length=80,
-        description="does nothing yet; meant to show this provider name to clients, whichever lane answered",
+        pattern=r"^[^\x00-\x1f\x7f/]+$",
+        description="the provider name in replies, whichever lane answered; clients may send it, too. A lane's own "
+        "`public_name` goes before it; allowlists, events and prices go by the lane's name",
     )
     database_url: SecretStr | None = Field(default=None, description="your own Postgres instead of the embedded one")
     kaixu_trusted_proxies: str = Field(

@@ -202,7 +202,7 @@ def bill_of(ticket: Ticket) -> dict[str, Any]:
     assert settled is not None
     assert deployment is not None
     bill: dict[str, Any] = {
-        "provider": deployment.provider,
+        "provider": deployment.shown_provider,
         "model": deployment.model,
         "cost_usd": usd(settled.cost_nusd),
         "usage_source": settled.usage_source,

@@ -49,7 +49,7 @@ class Asked(msgspec.Struct, frozen=True):
     def names(self) -> dict[str, Any]:
         """The public names, and those that the client used."""
         return {
-            "provider": self.asking.deployment.provider,
+            "provider": self.asking.deployment.shown_provider,
             "model": self.asking.deployment.model,
             "requested_provider": self.provider,
             "requested_model": self.model,

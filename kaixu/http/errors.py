@@ -14,7 +14,7 @@ from kaixu.metering.month import month_reply
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor, MonitorEvent
-from kaixu.plugin.errors import KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge
+from kaixu.plugin.errors import KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge, UpstreamError
 
 from .incoming import Incoming, incoming_of
 from .openai.errors import openai_error
@@ -42,7 +42,7 @@ def shape_at(path: str) -> Shape:
 
 def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
     """The body of an error's reply."""
-    body: dict[str, Any] = {"error": error.message, "code": error.code, "request_id": request_id}
+    body: dict[str, Any] = {"error": error.message, "code": error.code, "request_id": request_id, **error.figures}
     if error.hint:
         body["hint"] = error.hint
     if error.field:
@@ -68,7 +68,13 @@ def error_headers(error: KaixuError) -> dict[str, str]:
     if error.retry_after_s is not None:
         return {"retry-after": str(error.retry_after_s)}
     # The official SDKs try again on 409 and 5xx unless told not to; where nothing will change, they are told.
-    return {"x-should-retry": "false"} if error.status == 409 or isinstance(error, LaneOff) else {}
+    lasting = error.status == 409 or isinstance(error, LaneOff) or is_operators(error)
+    return {"x-should-retry": "false"} if lasting else {}
+
+
+def is_operators(error: KaixuError) -> bool:
+    """Whether a vendor refuses the operator, not the client: its credential, its quota, its region."""
+    return isinstance(error, UpstreamError) and error.reason in ("credential", "quota", "region")
 
 
 def rate_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict[str, str]:
@@ -132,11 +138,13 @@ class Failures:
     def record(self, error: KaixuError, asked: Incoming, refusal: Refusal | None = None) -> None:
         """Tell the monitor of a request that was refused or failed; of strangers' only so many a minute."""
         stranger = refusal is None or refusal.verdict.customer_id is None
+        if isinstance(error, UpstreamError):
+            stranger = False  # a call was admitted before a vendor could say no
         if stranger and error.status < 500 and self.strangers.wait_s(asked.address) is not None:
             return
         self.monitor.record(
             MonitorEvent(
-                kind=kind_of(error.status),
+                kind="error" if isinstance(error, UpstreamError) else kind_of(error.status),
                 level="error" if error.status >= 500 else "warn",
                 request_id=asked.request_id,
                 function_name=asked.path.rsplit("/", 1)[-1][:200],
@@ -148,8 +156,17 @@ class Failures:
                 http_status=error.status,
                 error_code=error.code,
                 error_message=error.message[:4000],
+                upstream_status=error.upstream_status if isinstance(error, UpstreamError) else None,
+                extra=vendor_said(error),
             )
         )
+
+
+def vendor_said(error: KaixuError) -> dict[str, Any]:
+    """What a vendor said when it refused, for the operator: its own words, bounded and without secrets."""
+    if not isinstance(error, UpstreamError) or error.vendor_words is None:
+        return {}
+    return {"vendor": {"status": error.upstream_status, "reason": error.reason, "words": error.vendor_words}}
 
 
 def stream_failed(error: KaixuError, ticket: Ticket) -> MonitorEvent:
@@ -169,6 +186,8 @@ def stream_failed(error: KaixuError, ticket: Ticket) -> MonitorEvent:
         http_status=error.status,
         error_code=error.code,
         error_message=error.message[:4000],
+        upstream_status=error.upstream_status if isinstance(error, UpstreamError) else None,
+        extra=vendor_said(error),
     )
 
 

@@ -13,6 +13,7 @@ from kaixu.accounts.database import database_time
 from kaixu.catalog.catalog import Catalog
 from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
+from kaixu.plugin.keys import Keys
 
 from .admin.access import is_operator
 from .core import Core
@@ -63,6 +64,7 @@ def health_routes(core: Core) -> Blueprint:
             "lanes": lanes,
             "preambles": preambles(core.catalog),
             "deployments": deployments(core),
+            **({"keys": keys(core.catalog)} if operator else {}),
             "in_flight": len(core.gate.in_flight),
             "db": database,
         }
@@ -87,6 +89,15 @@ def system_hash(catalog: Catalog) -> str | None:
     if len(set(hashes.values())) <= 1:
         return next(iter(hashes.values()), None)
     return preamble_hash("\n".join(f"{lane} {text}" for lane, text in sorted(hashes.items())))
+
+
+def keys(catalog: Catalog) -> dict[str, Any]:
+    """How the keys of lanes that have several stand, by their labels."""
+    return {
+        name: state.lane.keys.states()
+        for name, state in catalog.lanes.items()
+        if state.lane is not None and isinstance(state.lane.keys, Keys) and len(state.lane.keys.keys) > 1
+    }
 
 
 def deployments(core: Core) -> dict[str, dict[str, str]]:

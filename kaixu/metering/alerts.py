@@ -18,7 +18,7 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.tasks import Tasks
 from kaixu.store.admission import Settlement
 
-from .ticket import Ticket
+from .ticket import MOST_TRIES_TOLD, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,22 @@ log = logging.getLogger(__name__)
 def alert_key(secret: str) -> str:
     """The webhook's signing key: whoever checks signatures must not be able to make tokens."""
     return hmac.new(secret.encode(), b"alert", hashlib.sha256).hexdigest()
+
+
+def vendors_words(ticket: Ticket) -> dict[str, Any]:
+    """What vendors said when they refused, try by try, for the operator; empty where none said anything."""
+    said = [
+        {
+            "try": number,
+            "deployment": one.deployment,
+            "status": one.upstream_status,
+            "reason": one.reason,
+            "words": one.vendor_words,
+        }
+        for number, one in enumerate(ticket.tried, start=1)
+        if one.upstream_status is not None or one.vendor_words is not None
+    ]
+    return {"vendor": said[:MOST_TRIES_TOLD]} if said else {}
 
 
 Claim = Callable[[int, int, date, str], Awaitable[bool]]
@@ -84,7 +100,8 @@ class Alerts:
                     duration_ms=settlement.duration_ms,
                     error_code=next(one.error for one in reversed(ticket.tried) if one.error),
                     error_message="deployments failed",
-                    extra=ticket.course if settlement.end_reason == "released" else {},
+                    upstream_status=next((one.upstream_status for one in reversed(ticket.tried) if one.error), None),
+                    extra=(ticket.course if settlement.end_reason == "released" else {}) | vendors_words(ticket),
                 )
             )
         figures = ticket.figures

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Literal
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.plugin.errors import KaixuError, UpstreamBusy, UpstreamError, UpstreamRejected
+from kaixu.plugin.errors import KaixuError, ModelGone, UpstreamBusy, UpstreamError, UpstreamRejected
 
 BreakerState = Literal["closed", "open", "half-open"]
 
@@ -86,7 +86,7 @@ class Breakers:
             breaker.probing = False
 
     def failed(self, one: Deployment, error: BaseException) -> None:
-        """`one` has failed; a request that it calls wrong is the client's failure."""
+        """`one` has failed; a request that it calls wrong is the client's failure, a model that it lacks its own."""
         if not is_its_own(error):
             self.left(one)
             return
@@ -96,7 +96,7 @@ class Breakers:
         breaker.failures += 1
         breaker.probing = False
         cool_down_s = 0.0
-        if was != "closed" or breaker.failures >= one.breaker.failures:
+        if was != "closed" or breaker.failures >= one.breaker.failures or is_for_long(error):
             cool_down_s = one.breaker.cool_down_s
         if isinstance(error, UpstreamBusy) and error.retry_after_s is not None:
             cool_down_s = max(cool_down_s, min(error.retry_after_s, LONGEST_COOL_DOWN_S))
@@ -115,7 +115,17 @@ def place_of(one: Deployment) -> Place:
 
 
 def is_its_own(error: BaseException) -> bool:
-    """Whether the failure is the deployment's, not the request's, and not ours."""
+    """Whether the failure is the deployment's, not the request's, not one key's of several, and not ours."""
     if isinstance(error, UpstreamError):
-        return not isinstance(error, UpstreamRejected)
+        return not error.another_key and (is_gone(error) or not isinstance(error, UpstreamRejected))
     return not isinstance(error, KaixuError)
+
+
+def is_for_long(error: BaseException) -> bool:
+    """Whether the next call would fail in the same way: one failure is enough to leave the deployment alone."""
+    return isinstance(error, UpstreamError) and (is_gone(error) or error.reason in ("quota", "region", "credential"))
+
+
+def is_gone(error: UpstreamError) -> bool:
+    """Whether the deployment does not have the model, or there is nothing at its address."""
+    return isinstance(error, ModelGone) or error.reason == "model"

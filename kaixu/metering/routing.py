@@ -15,7 +15,15 @@ import msgspec
 import tenacity
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.plugin.errors import KaixuError, UpstreamError, UpstreamRejected
+from kaixu.plugin.errors import (
+    ContextTooLong,
+    KaixuError,
+    ModelGone,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRejected,
+)
+from kaixu.plugin.vendor_words import fit_to_keep
 
 from .breakers import Breakers
 from .wire import LONGEST_WAIT_S, LentWire, Limits, TicketWire, wait_for, worth_retrying
@@ -27,12 +35,40 @@ Asking = Callable[[Deployment, LentWire], Awaitable[Answer]]
 
 
 class Try(msgspec.Struct):
-    """One try: where, when after the admission, how long, and the code of what failed."""
+    """One try: where, when after the admission, how long, the code of what failed, and what the vendor said then.
+
+    The vendor's status, its meaning and its words are for the operator's monitor; the usage event does not hold them.
+    """
 
     deployment: str
     at_ms: int
     took_ms: int
     error: str | None = None
+    upstream_status: int | None = None
+    reason: str | None = None
+    vendor_words: str | None = None
+    key: str | None = None  # the label of the lane's key that was accepted, where the lane has several
+
+    def failed(self, error: Exception) -> None:
+        """Take note of why."""
+        self.error = error.code if isinstance(error, KaixuError) else type(error).__name__
+        if isinstance(error, UpstreamError):
+            self.upstream_status, self.reason = error.upstream_status, error.reason
+            self.vendor_words = error.vendor_words
+
+
+#: Rejections that are another deployment's chance: the request may fit there, or the model may still be there.
+ELSEWHERE = frozenset({"context", "rate_size", "model"})
+
+#: How long a call waits in all for vendors that are busy, in seconds. Clients wait and try again themselves, and their
+#: waits multiply with ours.
+MOST_BUSY_WAIT_S = 1.0
+
+#: The least of it, where a vendor names no time.
+LEAST_BUSY_WAIT_S = 0.25
+
+#: So often one call tries another key of the same lane.
+MOST_KEY_TRIES = 10
 
 
 class Route:
@@ -44,9 +80,12 @@ class Route:
         self.later: list[Deployment] = []  # asked already, and worth being asked again
         self.most = max(len(choices), max(one.retries for one in choices) + 1)
         self.tries = 0
+        self.key_tries = 0
+        self.busy_wait_s = MOST_BUSY_WAIT_S  # what is left of it
+        self.too_long: ContextTooLong | None = None
 
     def next(self) -> Deployment:
-        """Whom to ask now."""
+        """The deployment that is asked next."""
         if not self.open:
             self.open, self.later = self.later, []
         self.tries += 1
@@ -54,18 +93,55 @@ class Route:
 
     def failed(self, one: Deployment, error: BaseException) -> None:
         """Take note of a failure."""
-        if worth_retrying(error):
+        if isinstance(error, ContextTooLong):
+            self.too_long = error
+        if isinstance(error, UpstreamError) and error.another_key and self.key_tries < MOST_KEY_TRIES:
+            self.key_tries += 1
+            self.most += 1  # a try with another key is not one of the deployment's
+            self.open.insert(0, one)
+        elif worth_retrying(error):
             self.later.append(one)
 
     def may_go_on(self, error: BaseException) -> bool:
         """Whether another try may help: at another deployment, or at one of those that may well answer later."""
-        if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected) or self.tries >= self.most:
+        if not isinstance(error, UpstreamError) or self.tries >= self.most:
             return False
-        return bool(self.open or self.later)
+        if isinstance(error, UpstreamRejected) and not goes_elsewhere(error):
+            return False
+        if self.open:
+            return True
+        if isinstance(error, UpstreamBusy) and self.busy_pause_s(error, 0.0) > self.busy_wait_s:
+            return False
+        return bool(self.later)
 
     def pause_s(self, state: tenacity.RetryCallState) -> float:
         """None before a deployment that was not asked yet; else the vendor's `retry-after`, or a jittered pause."""
-        return 0.0 if self.open else min(wait_for(state), LONGEST_WAIT_S)
+        if self.open:
+            return 0.0
+        pause_s = min(wait_for(state), LONGEST_WAIT_S)
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, UpstreamBusy):
+            pause_s = min(self.busy_pause_s(error, pause_s), self.busy_wait_s)
+            self.busy_wait_s -= pause_s
+        return pause_s
+
+    def busy_pause_s(self, error: UpstreamBusy, jittered_s: float) -> float:
+        """How long to wait for a busy vendor: as long as it says, or a little; for longer when that was too little."""
+        if error.wait_told and error.retry_after_s is not None:
+            return float(error.retry_after_s)
+        return max(jittered_s, LEAST_BUSY_WAIT_S)
+
+    def told(self, error: Exception) -> Exception:
+        """What the client hears when all is over: that its request is too long, where it can do no more than that."""
+        if self.too_long is None or isinstance(error, ContextTooLong) or not isinstance(error, UpstreamError):
+            return error
+        final = error.reason == "model" or (error.hint is not None and not isinstance(error, UpstreamRejected))
+        return self.too_long if final else error
+
+
+def goes_elsewhere(error: UpstreamRejected) -> bool:
+    """Whether another deployment may take what this one has rejected."""
+    return isinstance(error, ContextTooLong | ModelGone) or error.reason in ELSEWHERE
 
 
 async def routed(
@@ -93,12 +169,15 @@ async def routed(
             raise
         except Exception as error:
             lent.close()
-            note.error = error.code if isinstance(error, KaixuError) else type(error).__name__
+            if isinstance(error, UpstreamError) and error.vendor_words is not None:
+                error.vendor_words = fit_to_keep(error.vendor_words, wire.secrets)
+            note.failed(error)
             breakers.failed(one, error)
             route.failed(one, error)
             raise
         finally:
             note.took_ms = int((monotonic() - began) * 1000)
+        note.key = lent.key
         breakers.succeeded(one)
         return one, answer
 
@@ -120,7 +199,10 @@ async def routed(
     retrying = tenacity.AsyncRetrying(
         wait=route.pause_s, retry=tenacity.retry_if_exception(route.may_go_on), reraise=True
     )
-    return await retrying(again)
+    try:
+        return await retrying(again)
+    except UpstreamError as error:
+        raise route.told(error) from error
 
 
 def limits_of(deployment: Deployment) -> Limits:

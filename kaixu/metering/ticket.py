@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -307,6 +308,9 @@ class Ticket:
             course["deltas"] = self.delivered_pieces
         if self.request is not None and self.request.allowed:
             course["allowed"] = list(self.request.allowed)
+        keys = Counter(one.key for one in self.tried if one.key is not None)
+        if keys:
+            course["keys"] = dict(keys)  # of a lane with several: how many of the answers each has served
         if len(self.tried) > 1 or any(one.error for one in self.tried):
             course["tried"] = [
                 {"deployment": one.deployment, "at_ms": one.at_ms, "took_ms": one.took_ms, "error": one.error}

@@ -15,7 +15,15 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
-from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamRejected, UpstreamTimeout
+from kaixu.plugin.errors import (
+    KaixuError,
+    TicketClosed,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
 
 from .vendor_response import Paced, readable
@@ -24,6 +32,18 @@ log = logging.getLogger(__name__)
 
 #: The longest a vendor's `retry-after` makes us wait before the next try; longer ones go to the client.
 LONGEST_WAIT_S = 5.0
+
+#: How much of a refusal's body is read, and for how long.
+MOST_REFUSAL_BYTES = 16 * 1024
+LONGEST_READING_S = 1.0
+
+#: Headers that hold no secret.
+PLAIN_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "anthropic-beta", "anthropic-version", "connection", "content-length"),
+        *("content-type", "host", "transfer-encoding", "user-agent", "x-client-request-id"),
+    }
+)
 
 #: So many notes of one call are kept, and so much of each.
 MOST_NOTES = 10
@@ -95,7 +115,17 @@ def open_transport() -> AiohttpTransport:
 class TicketWire:
     """The wire of one ticket."""
 
-    __slots__ = ("closed", "lent_at", "limits", "maybe_accepted", "notes", "request_id", "transport", "tries")
+    __slots__ = (
+        "closed",
+        "lent_at",
+        "limits",
+        "maybe_accepted",
+        "notes",
+        "request_id",
+        "secrets",
+        "transport",
+        "tries",
+    )
 
     def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits, request_id: str | None = None) -> None:
         self.transport = transport
@@ -105,6 +135,7 @@ class TicketWire:
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
+        self.secrets: set[str] = set()  # what went out in headers; a vendor may quote it
         self.notes: dict[str, None] = {}  # what a lane found odd in the vendor's answers, each text once
 
     def note(self, what: str) -> None:
@@ -168,6 +199,8 @@ class TicketWire:
         """Send once. Raises an `UpstreamError` for anything but success."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
+        key = signed_with(request)
+        self.secrets |= secrets_in(request.headers)
         self.count(1, lent)
         self.tries += 1
         request.extensions = {**request.extensions, **limits.extensions}
@@ -193,6 +226,8 @@ class TicketWire:
             raise
         status = response.status_code
         if 200 <= status < 300:
+            if key is not None:
+                key.accepted()
             if limits.first_byte_s > limits.between_bytes_s:
                 assert isinstance(response.stream, httpx.AsyncByteStream)
                 response.stream = Paced(response.stream, first_by, limits.between_bytes_s)
@@ -202,20 +237,26 @@ class TicketWire:
                 await response.aclose()
                 raise
         self.count(-1, lent)
-        retry_after_s = retry_after(response.headers)
-        await response.aclose()  # unread: whatever it says, and however long, stays outside
-        raise refusal(status, retry_after_s)
+        try:
+            body = await beginning(response)
+        finally:
+            await response.aclose()
+        refused = refusal(status, retry_after(response.headers), body, self.secrets)
+        if key is not None:
+            key.refused(refused)
+        raise refused
 
 
 class LentWire:
     """The ticket's wire for one try: dead when the try is over, for a plugin that holds on to it."""
 
-    __slots__ = ("closed", "limits", "maybe_accepted", "wire")
+    __slots__ = ("closed", "key", "limits", "maybe_accepted", "wire")
 
     def __init__(self, wire: TicketWire, limits: Limits) -> None:
         self.wire = wire
         self.limits = limits
         self.closed = False
+        self.key: str | None = None  # the label of the key that was accepted, where the lane has several
         self.maybe_accepted = 0
 
     @property
@@ -239,7 +280,9 @@ class LentWire:
         """See `TicketWire.exchange`."""
         if self.closed:
             raise TicketClosed("the try is over; its wire is closed")
-        return await self.wire.exchange(request, self.limits, self)
+        response = await self.wire.exchange(request, self.limits, self)
+        self.key = label_of(request)
+        return response
 
 
 class Sending:
@@ -263,6 +306,29 @@ class Sending:
             await self.response.aclose()
 
 
+async def beginning(response: httpx.Response) -> bytes:
+    """The beginning of a refusal's body, as much of it as comes at once; empty for one that is compressed."""
+    if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        return b""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LONGEST_READING_S):
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for piece in response.stream:
+                body += piece[: MOST_REFUSAL_BYTES - len(body)]
+                if len(body) >= MOST_REFUSAL_BYTES:
+                    break
+    except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
+        pass  # what has come says enough, or the status does
+    return bytes(body)
+
+
+def secrets_in(headers: httpx.Headers) -> set[str]:
+    """The values of headers that may hold a credential, and their parts: `Bearer …` is a secret without its word."""
+    values = {value for name, value in headers.items() if name.lower() not in PLAIN_HEADERS}
+    return values | {part for value in values for part in value.split()}
+
+
 def unreached(error: BaseException) -> bool:
     """Whether no connection was made; httpx-aiohttp tells a refused one from a broken one by its cause only."""
     return isinstance(error, UNREACHED) or isinstance(error.__cause__, UNREACHED)
@@ -278,10 +344,17 @@ def translated(error: httpx.HTTPError | aiohttp.ClientError) -> UpstreamError:
     return UpstreamError("the connection to the vendor broke")
 
 
+def told_its_wait(error: BaseException) -> bool:
+    """Whether the time to wait is the vendor's own figure."""
+    return not isinstance(error, UpstreamBusy) or error.wait_told
+
+
 def worth_retrying(error: BaseException) -> bool:
     """Whether the same request may well succeed a moment later."""
     if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
         return False
+    if error.another_key:
+        return True
     if error.hint is not None:  # the credential, or a status that says "never"
         return False
     return error.retry_after_s is None or error.retry_after_s <= LONGEST_WAIT_S
@@ -290,6 +363,8 @@ def worth_retrying(error: BaseException) -> bool:
 def wait_for(state: tenacity.RetryCallState) -> float:
     """The vendor's `retry-after` where it gave one, else a jittered and growing pause; in seconds."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, KaixuError) and error.retry_after_s is not None:
+    if isinstance(error, UpstreamError) and error.another_key:
+        return 0.0
+    if isinstance(error, KaixuError) and error.retry_after_s is not None and told_its_wait(error):
         return float(error.retry_after_s)
     return float(tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_S)(state))

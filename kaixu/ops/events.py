@@ -37,6 +37,7 @@ class MonitorEvent(msgspec.Struct, frozen=True):
     duration_ms: int | None = None
     error_code: str | None = None
     error_message: str | None = None
+    upstream_status: int | None = None
     extra: dict[str, Any] = {}
 
 

@@ -9,9 +9,14 @@ from kaixu.plugin.coerced import object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
+    ContentRefused,
+    ContextTooLong,
+    ImageRefused,
     Invalid,
     KaixuError,
+    ModelGone,
     NotFound,
+    ParameterRefused,
     PluginError,
     TicketClosed,
     TooLarge,
@@ -25,6 +30,7 @@ from kaixu.plugin.errors import (
 )
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
+from kaixu.plugin.keys import KeyOptions, Keys
 from kaixu.plugin.lane import Lane, Options, Wire
 from kaixu.plugin.lines import json_lines
 from kaixu.plugin.messages import MessagesReader
@@ -42,6 +48,7 @@ from kaixu.plugin.operation import (
     Schedule,
     ScheduledCall,
 )
+from kaixu.plugin.refusals import error_in_answer
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.types import (
     ChatDelta,
@@ -79,6 +86,8 @@ __all__ = [
     "ChatEvent",
     "ChatRequest",
     "CompletionReader",
+    "ContentRefused",
+    "ContextTooLong",
     "Database",
     "Document",
     "EmbedRequest",
@@ -88,18 +97,23 @@ __all__ = [
     "Finish",
     "Free",
     "ImagePart",
+    "ImageRefused",
     "Integration",
     "Invalid",
     "Job",
     "KaixuError",
+    "KeyOptions",
+    "Keys",
     "Lane",
     "Message",
     "MessagesReader",
+    "ModelGone",
     "Native",
     "NativeEvent",
     "NotFound",
     "Operation",
     "Options",
+    "ParameterRefused",
     "Part",
     "PerCall",
     "PerUnit",
@@ -133,6 +147,7 @@ __all__ = [
     "Usage",
     "Wire",
     "embedding_usage_of",
+    "error_in_answer",
     "floats_of",
     "hookimpl",
     "json_lines",

@@ -8,6 +8,7 @@ from typing import Any
 from kaixu.plugin.answer import AnswerReader
 from kaixu.plugin.coerced import index_of, object_of, objects_of, text_of, word_of
 from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.refusals import error_in_answer
 from kaixu.plugin.tool_calls import ToolCalls
 from kaixu.plugin.types import (
     ChatDelta,
@@ -58,7 +59,7 @@ class CompletionReader:
             if self.finished():
                 self.note("an error after the end of the answer was passed over")
                 return
-            raise UpstreamError("the vendor reported an error in the middle of its answer")
+            raise error_in_answer(chunk.get("error") or chunk)
         events = [event for choice in self.choices_of(chunk) for event in self.choice(choice)]
         usage = self.usage.add(chunk)
         if self.native:

@@ -21,8 +21,10 @@
     ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway (DatabaseBusy, StatementTooSlow),
     │                                  Overloaded, Stopping
     ├── UpstreamError 502              the vendor failed us
-    │   ├── UpstreamRejected 422       the vendor calls the request itself wrong
-    │   ├── UpstreamBusy 503           the vendor's own limit; retry later
+    │   ├── UpstreamRejected 422       the vendor calls the request itself wrong: ContextTooLong, ContentRefused,
+    │   │   │                          ParameterRefused, ImageRefused
+    │   │   └── ModelGone 404          the vendor no longer has the model
+    │   ├── UpstreamBusy 503           overloaded; 429 where it is the vendor's rate limit; retry later
     │   └── UpstreamTimeout 504
     ├── TicketClosed                   a plugin used a wire after its call had been settled (a bug of the plugin)
     └── PluginError                    a plugin cannot be loaded (start only)
@@ -32,12 +34,20 @@ Vendor text, SQL, secrets and other people's ids never reach a message.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class KaixuError(Exception):
     """Anything a client may be told, with its HTTP status and its code; `field` is the one that is wrong, if one is."""
 
     status = 500
     code = "INTERNAL"
+
+    #: Numbers that belong to it, shown beside the message under these names.
+    figures: Mapping[str, int] = {}
 
     def __init__(
         self,
@@ -314,6 +324,15 @@ class UpstreamError(KaixuError):
     status = 502
     code = "UPSTREAM_ERROR"
 
+    #: What the vendor said, for the operator only: its status, what that means (see `refusal_reasons.Reason`), and its
+    #: own words, bounded and without secrets.
+    upstream_status: int | None = None
+    reason: str | None = None
+    vendor_words: str | None = None
+
+    #: Whether the lane has another key that may be accepted where this one was not.
+    another_key: bool = False
+
 
 class UpstreamRejected(UpstreamError):
     """The vendor calls the request itself wrong; sending it again will not help."""
@@ -322,11 +341,63 @@ class UpstreamRejected(UpstreamError):
     code = "UPSTREAM_REJECTED"
 
 
+class ContextTooLong(UpstreamRejected):
+    """The request, or it and the answer that it asks for, is longer than the model can read.
+
+    `figures` holds those of `limit_tokens`, `input_tokens` and `max_tokens` that are known.
+    """
+
+    code = "CONTEXT_TOO_LONG"
+
+    def __init__(
+        self, *, limit_tokens: int | None = None, input_tokens: int | None = None, max_tokens: int | None = None
+    ) -> None:
+        known = {"limit_tokens": limit_tokens, "input_tokens": input_tokens, "max_tokens": max_tokens}
+        message = "the request is longer than the model's maximum context length"
+        if limit_tokens is not None:
+            message += f" of {limit_tokens} tokens"
+            if input_tokens is not None:
+                message += f": it has {input_tokens}"
+                if max_tokens is not None:
+                    message += f", and asks for up to {max_tokens} more"
+        super().__init__(message, hint="Shorten the messages, or lower `max_tokens`.")
+        self.figures = {name: number for name, number in known.items() if number is not None}
+
+
+class ContentRefused(UpstreamRejected):
+    """The vendor's rules on content refuse the request."""
+
+    code = "CONTENT_REFUSED"
+
+
+class ParameterRefused(UpstreamRejected):
+    """The vendor's model does not know a field of the request, or not with this value."""
+
+    code = "PARAMETER_REFUSED"
+
+
+class ImageRefused(UpstreamRejected):
+    """The vendor cannot read an image of the request, or finds it too large."""
+
+    code = "IMAGE_REFUSED"
+
+
+class ModelGone(UpstreamRejected):
+    """The vendor does not have the model: it was switched off, or never was there."""
+
+    status = 404
+    code = "MODEL_GONE"
+
+
 class UpstreamBusy(UpstreamError):
-    """The vendor is over its own limit."""
+    """The vendor is overloaded, or over its own limit; an instance of the latter has status 429.
+
+    `wait_told`: whether `retry_after_s` is the vendor's own figure.
+    """
 
     status = 503
     code = "UPSTREAM_BUSY"
+    wait_told: bool = True
 
 
 class UpstreamTimeout(UpstreamError):

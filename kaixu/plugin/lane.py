@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
 from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Feature
+
+if TYPE_CHECKING:
+    from kaixu.plugin.keys import Keys
 
 
 class Options(BaseModel):
@@ -60,6 +63,9 @@ class Lane:
 
     #: What its options let through though it can cost more than usual, by the names that `allow` of a model has.
     allows: frozenset[str] = frozenset()
+
+    #: The operator's keys with the vendor, where the lane signs its requests with such: operators see how each stands.
+    keys: Keys | None = None
 
     #: The most inputs that one `embed` call may carry.
     max_batch: int = 1

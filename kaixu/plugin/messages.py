@@ -11,7 +11,8 @@ import msgspec
 
 from kaixu.plugin.answer import AnswerReader, Document
 from kaixu.plugin.coerced import index_of, json_text_of, object_of, objects_of, text_of, word_of
-from kaixu.plugin.errors import UpstreamBusy, UpstreamError
+from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.refusals import error_in_answer
 from kaixu.plugin.types import (
     ChatDelta,
     ChatEvent,
@@ -35,7 +36,6 @@ TEXTS = {
     "signature_delta": "signature",
     "input_json_delta": "partial_json",
 }
-BUSY = ("overloaded_error", "rate_limit_error")
 
 ENCODER = msgspec.json.Encoder()
 
@@ -79,7 +79,7 @@ class MessagesReader:
                 if self.finished():
                     self.note("an error after the end of the answer was passed over")
                     return
-                raise failure_of(event)
+                raise error_in_answer(event.get("error") or event)
             events = list(self.event(event))
             if self.native:
                 yield NativeEvent(event)
@@ -193,13 +193,6 @@ def events_of(document: Document) -> Iterator[dict[str, Any]]:
     end = {field: event.get(field) for field in ("stop_reason", "stop_sequence")}
     yield {"type": "message_delta", "delta": end, "usage": event.get("usage")}
     yield {"type": "message_stop"}
-
-
-def failure_of(event: dict[str, Any]) -> UpstreamError:
-    """An error that the vendor tells of, in our words."""
-    if object_of(event.get("error")).get("type") in BUSY:
-        return UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
-    return UpstreamError("the vendor reported an error in the middle of its answer")
 
 
 def arguments_of(value: object) -> str:

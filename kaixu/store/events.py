@@ -33,10 +33,10 @@ async def write_events(pool: asyncpg.Pool, events: Sequence[MonitorEvent]) -> No
             """
             insert into kaixu.gateway_event (kind, level, request_id, function_name, method, path, user_agent,
                                              customer_id, key_id, provider, model, http_status, duration_ms,
-                                             error_code, error_message, extra)
+                                             error_code, error_message, upstream_status, extra)
             select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                                  $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::integer[], $13::integer[],
-                                 $14::text[], $15::text[], $16::jsonb[])
+                                 $14::text[], $15::text[], $16::integer[], $17::jsonb[])
             """,
             *columns,
         )

@@ -73,6 +73,7 @@ class TracedNote(msgspec.Struct, frozen=True):
     http_status: int | None
     error_code: str | None
     error_message: str | None
+    upstream_status: int | None
     extra: dict[str, Any]
     created_at: datetime
 
@@ -105,7 +106,7 @@ JOBS = Query(
 NOTES = Query(
     TracedNote,
     """
-    select kind, level, path, http_status, error_code, error_message, extra, created_at
+    select kind, level, path, http_status, error_code, error_message, upstream_status, extra, created_at
       from kaixu.gateway_event where request_id = $1 order by id limit 1000
     """,
 )

@@ -134,6 +134,40 @@ KEYS = Query(
     """,
 )
 
+
+class LaneUsage(msgspec.Struct, frozen=True):
+    """What calls of one provider cost in a month, by who served them: the deployment, and its lane's key."""
+
+    provider: str
+    deployment: str | None
+    vendor_key: str | None
+    calls: int
+    spent_nusd: int
+    vendor_cost_nusd: int
+
+
+#: A call of several batches may have used several keys: each has its share by the batches that it was accepted for.
+LANES = Query(
+    LaneUsage,
+    """
+    select e.provider, e.units -> 'call' ->> 'deployment' as deployment, k.key as vendor_key, count(*) as calls,
+           round(sum(e.cost_nusd * coalesce(k.share, 1)))::bigint as spent_nusd,
+           round(sum(e.vendor_cost_nusd * coalesce(k.share, 1)))::bigint as vendor_cost_nusd
+      from kaixu.usage_event e
+      left join lateral (select a.key, a.value::numeric / sum(a.value::numeric) over () as share
+                           from jsonb_each_text(e.units -> 'call' -> 'keys') a) k on true
+     where e.month = $1 and e.units -> 'call' ->> 'deployment' is not null
+     group by 1, 2, 3
+     order by 1, 2, 3
+    """,
+)
+
+
+async def lane_usage(db: Connection, month: date) -> list[LaneUsage]:
+    """A month by deployments and their lanes' keys."""
+    return await LANES.all(db, month)
+
+
 EVENTS = Query(
     UsageEvent,
     """

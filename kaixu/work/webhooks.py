@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -23,12 +22,16 @@ from kaixu.ops.sealing import Sealer
 from kaixu.store.job_rows import ToTell, take_webhooks, webhook_done
 from kaixu.store.pool import database
 
+from .addresses import address_of, is_inside, leads_inside
+
 log = logging.getLogger(__name__)
 
 #: How long each try waits after the one before; with the last, it is given up.
 WAITS_S = (5.0, 30.0, 300.0, 1800.0, 7200.0)
 AT_ONCE = 20
 TIMEOUT_S = 10.0
+
+INSIDE = "its address is inside a private network"
 
 #: Others do not try it again before that, whatever becomes of this process.
 OURS_S = 60.0
@@ -48,7 +51,7 @@ class Webhooks:
         with database():
             due = await take_webhooks(self.pool, again_s=OURS_S, most=AT_ONCE)
         if due:
-            connector = aiohttp.TCPConnector(resolver=Guarded(self.section), limit=AT_ONCE, force_close=True)
+            connector = Guarded(self.section).connector()
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             async with aiohttp.ClientSession(
                 connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
@@ -71,7 +74,7 @@ class Webhooks:
         url: str = msgspec.json.decode(opened(self.sealer, one.id, "webhook", one.webhook))
         section = self.section()
         if not section.webhook_private and is_inside(urlsplit(url).hostname or ""):
-            return "its address is inside a private network"
+            return INSIDE
         body = msgspec.json.encode(message_of(one))
         headers = signed_headers(secret_of(self.secret, one.customer_id), one.id, int(time()), body)
         try:
@@ -103,31 +106,43 @@ def message_of(one: ToTell) -> dict[str, object]:
     }
 
 
-def is_inside(host: str) -> bool:
-    """Whether a literal address is one that nobody outside may name: private, loopback, link-local, reserved."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return not (mapped or address).is_global or address.is_multicast
-
-
 class Guarded(AbstractResolver):
-    """Looks names up, and passes on no address from inside: what was looked up is what is connected to."""
+    """Looks names up, and passes on no address from inside: what was looked up is what is connected to.
 
-    def __init__(self, section: Callable[[], JobsSection]) -> None:
+    `connector` decides once more on each address that is connected to, in case the host is an address itself and so
+    was never looked up, in whatever form: which forms those are differs from one version of aiohttp to the next.
+    """
+
+    def __init__(self, section: Callable[[], JobsSection], resolver: AbstractResolver | None = None) -> None:
         self.section = section
-        self.resolver = aiohttp.ThreadedResolver()
+        self.resolver = resolver or aiohttp.ThreadedResolver()
+
+    def connector(self) -> aiohttp.TCPConnector:
+        """Connections through this resolver, and to nowhere inside."""
+        return aiohttp.TCPConnector(
+            resolver=self, socket_factory=self.open_socket, limit=AT_ONCE, force_close=True, use_dns_cache=False
+        )
+
+    def is_allowed(self, host: str) -> bool:
+        """Whether an address may be connected to; what is no address may not."""
+        address = address_of(host)
+        return address is not None and (self.section().webhook_private or not leads_inside(address))
+
+    def open_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket for one address. Raises `OSError` where it may not be connected to."""
+        family, kind, protocol, _, address = info
+        if not self.is_allowed(str(address[0])):
+            raise OSError(INSIDE)
+        return socket.socket(family, kind, protocol)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses. Raises `OSError` where none may be connected to."""
         found = await self.resolver.resolve(host, port, family)
-        allowed = [one for one in found if self.section().webhook_private or not is_inside(one["host"])]
+        allowed = [one for one in found if self.is_allowed(one["host"])]
         if not allowed:
-            raise OSError("its address is inside a private network")
+            raise OSError(INSIDE)
         return allowed
 
     async def close(self) -> None:

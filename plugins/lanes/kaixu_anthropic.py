@@ -16,9 +16,10 @@ from kaixu.plugin import (
     ChatRequest,
     Feature,
     ImagePart,
+    KeyOptions,
+    Keys,
     Lane,
     MessagesReader,
-    Options,
     Part,
     ReasoningPart,
     RegisterLane,
@@ -43,11 +44,10 @@ OWN_TOKEN = re.compile(f"({MessagesReader.unshown})?[^:]*", re.DOTALL)
 NOT_IN_IDS, SYSTEM = re.compile(r"[^a-zA-Z0-9_-]"), ("system", "developer")  # other vendors' ids have such characters
 
 
-class AnthropicOptions(Options):
+class AnthropicOptions(KeyOptions):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field("https://api.anthropic.com", pattern=r"^https?://", description="without /v1/messages")
-    api_key: SecretStr
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     beta: list[str] = Field(default_factory=list, description="features to switch on, by Anthropic's names")
     hour_cache: bool = Field(False, description="let clients cache for an hour, at the price in `cache_write`")
@@ -55,6 +55,8 @@ class AnthropicOptions(Options):
 
 class Anthropic(Lane):
     """Translates to Messages, always streamed, and back."""
+
+    keys: Keys
 
     supports: frozenset[Feature] = frozenset(SAMPLING) | {"tools", "tool_choice", "parallel_tool_calls", "stop"}
     supports |= {"response_format", "reasoning", "images", "tool_result_images"}
@@ -65,7 +67,8 @@ class Anthropic(Lane):
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
         if options.hour_cache:
             self.allows = frozenset({"cache_control"})
-        headers = HEADERS | {"x-api-key": options.api_key.get_secret_value()}
+        self.keys = options.keys("x-api-key", "")
+        headers = HEADERS | self.keys.first()
         if options.beta:
             headers["anthropic-beta"] = ",".join(options.beta)
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
@@ -80,7 +83,7 @@ class Anthropic(Lane):
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
         reader = MessagesReader(wire.note, native=request.native is not None)
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=ENCODER.encode(body))
-        async with wire.send(outgoing) as response:
+        async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
             async for document in until_end(answer.documents(), reader.finished):
                 for event in reader.read(document):

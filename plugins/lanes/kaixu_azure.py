@@ -7,16 +7,15 @@ from urllib.parse import quote
 
 import httpx
 from kaixu_openai import OpenAI, OpenAIOptions
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from kaixu.plugin import Options, RegisterLane, hookimpl
+from kaixu.plugin import KeyOptions, RegisterLane, hookimpl
 
 
-class AzureOptions(Options):
+class AzureOptions(KeyOptions):
     """Which resource, its key, and which of Azure's two ways to be asked."""
 
     endpoint: str = Field(pattern=r"^https?://[^?#]+$", description="https://NAME.openai.azure.com")
-    api_key: SecretStr
     api_version: str | None = Field(
         default=None,
         pattern=r"^(v1|\d{4}-\d{2}-\d{2}(-preview)?)$",
@@ -36,10 +35,11 @@ class Azure(OpenAI):
     def __init__(self, options: AzureOptions) -> None:
         self.root = options.endpoint.rstrip("/") + "/openai"
         self.api_version = None if options.api_version == "v1" else options.api_version
-        same = {name: getattr(options, name) for name in ("api_key", "max_tokens_field", "vector_encoding")}
+        same = {name: getattr(options, name) for name in ("api_key", "api_keys", "max_tokens_field", "vector_encoding")}
         super().__init__(OpenAIOptions.model_validate({"base_url": f"{self.root}/v1", **same}))
         del self.headers["authorization"]
-        self.headers["api-key"] = options.api_key.get_secret_value()
+        self.keys = options.keys("api-key", "")
+        self.headers.update(self.keys.first())
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         if self.api_version is not None:

@@ -23,8 +23,9 @@ from kaixu.plugin import (
     Feature,
     Finish,
     ImagePart,
+    KeyOptions,
+    Keys,
     Lane,
-    Options,
     Part,
     ReasoningDelta,
     ReasoningPart,
@@ -37,11 +38,11 @@ from kaixu.plugin import (
     ToolResultPart,
     Unprocessable,
     Unsupported,
-    UpstreamBusy,
     UpstreamError,
     Usage,
     Wire,
     embedding_usage_of,
+    error_in_answer,
     hookimpl,
     numbers_in,
     object_in,
@@ -78,17 +79,18 @@ Object = dict[str, Any]
 Kind = TypeVar("Kind", Object, list[Any], str, int)
 
 
-class GeminiOptions(Options):
+class GeminiOptions(KeyOptions):
     """Where the vendor is, up to the version of its API, and the operator's credential for it."""
 
     base_url: str = Field("https://generativelanguage.googleapis.com/v1beta", pattern=r"^https?://")
-    api_key: SecretStr
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     safety_settings: list[dict[str, str]] | None = Field(None, description="sent with every chat call")
 
 
 class Gemini(Lane):
     """Translates to `streamGenerateContent` and back. Google counts thoughts towards `max_tokens` as well."""
+
+    keys: Keys
 
     supports = frozenset({*SAMPLING, *PENALTIES, *OTHERS, "tools", "tool_choice"})
     max_batch = 100
@@ -98,7 +100,8 @@ class Gemini(Lane):
         self.base_url = options.base_url.rstrip("/")
         self.safety = {} if options.safety_settings is None else {"safetySettings": options.safety_settings}
         extra = {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
-        own = {"x-goog-api-key": options.api_key.get_secret_value(), "content-type": "application/json"}
+        self.keys = options.keys("x-goog-api-key", "")
+        own = self.keys.first() | {"content-type": "application/json"}
         self.headers = httpx.Headers({"user-agent": "kaixu"} | own | extra)
 
     def check(self, request: ChatRequest) -> None:
@@ -139,7 +142,7 @@ class Gemini(Lane):
         """What goes out: `method` is what the model is asked to do."""
         kind, _, name = resource_of(model).partition("/")
         url = f"{self.base_url}/{kind}/{quote(name, safe='')}:{method}"
-        return httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
+        return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
 
 
 def resource_of(model: str) -> str:
@@ -348,9 +351,7 @@ class Reader:
     def read(self, answer: Object) -> Iterator[ChatEvent]:
         """What a piece says, in the contract's words. Raises `UpstreamError` for one that tells of a failure."""
         if (failure := answer.get("error")) and not self.finished():
-            if object_of(failure).get("status") in ("RESOURCE_EXHAUSTED", "UNAVAILABLE"):
-                raise UpstreamBusy("the vendor is over its own limit", retry_after_s=5)
-            raise UpstreamError("the vendor reported an error in the middle of its answer")
+            raise error_in_answer(failure)
         if candidates := objects_of(answer.get("candidates")):
             candidate = candidates[0]
             for part in objects_of(object_of(candidate.get("content")).get("parts")):

@@ -17,9 +17,10 @@ from kaixu.plugin import (
     Embeddings,
     EmbedRequest,
     ImagePart,
+    KeyOptions,
+    Keys,
     Lane,
     Message,
-    Options,
     Reasoning,
     ReasoningPart,
     RegisterLane,
@@ -40,13 +41,12 @@ from kaixu.plugin import (
 SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user")
 
 
-class OpenAIOptions(Options):
+class OpenAIOptions(KeyOptions):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field(
         default="https://api.openai.com/v1", pattern=r"^https?://", description="everything before /chat/completions"
     )
-    api_key: SecretStr
     organization: str | None = None
     project: str | None = None
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
@@ -64,6 +64,8 @@ class OpenAIOptions(Options):
 
 class OpenAI(Lane):
     """Translates to Chat Completions, always streamed, and back."""
+
+    keys: Keys
 
     supports = frozenset(
         {
@@ -96,8 +98,8 @@ class OpenAI(Lane):
         if options.extra_body:
             self.request_overhead_tokens += len(ENCODER.encode(options.extra_body))
         self.encoding = options.vector_encoding
-        headers = {
-            "authorization": f"Bearer {options.api_key.get_secret_value()}",
+        self.keys = options.keys()
+        headers = self.keys.first() | {
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
             "user-agent": "kaixu",  # some vendors' firewalls turn away callers without a name
@@ -132,7 +134,7 @@ class OpenAI(Lane):
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
         """What goes out, and where to: `url` is that of chats or of embeddings."""
-        return httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body))
+        return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """The request as Chat Completions wants it; what was not said is left out."""

@@ -6,13 +6,14 @@ from typing import Any
 
 import httpx
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from kaixu.plugin import (
     Embeddings,
     EmbedRequest,
+    KeyOptions,
+    Keys,
     Lane,
-    Options,
     RegisterLane,
     Usage,
     Wire,
@@ -21,17 +22,18 @@ from kaixu.plugin import (
 )
 
 
-class VoyageOptions(Options):
+class VoyageOptions(KeyOptions):
     """Where the vendor is, and the operator's credential for it."""
 
     base_url: str = Field(
         default="https://api.voyageai.com/v1", pattern=r"^https?://", description="everything before /embeddings"
     )
-    api_key: SecretStr
 
 
 class Voyage(Lane):
     """Translates to Voyage's embeddings and back. There is no chat."""
+
+    keys: Keys
 
     #: Voyage's own limits; the second is the narrowest of its models'.
     max_batch = 1000
@@ -40,9 +42,10 @@ class Voyage(Lane):
 
     def __init__(self, options: VoyageOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/embeddings")
+        self.keys = options.keys()
         self.headers = httpx.Headers(
-            {
-                "authorization": f"Bearer {options.api_key.get_secret_value()}",
+            self.keys.first()
+            | {
                 "content-type": "application/json",
                 "accept": "application/json",
                 "user-agent": "kaixu",
@@ -51,7 +54,7 @@ class Voyage(Lane):
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
         outgoing = httpx.Request("POST", self.url, headers=self.headers, content=msgspec.json.encode(body_of(request)))
-        async with wire.send(outgoing) as response:
+        async with wire.send(self.keys.sign(outgoing)) as response:
             answer = await response.aread()
         vectors, usage = vectors_in(answer, len(request.inputs), wire.note)
         return Embeddings(vectors, usage or counted(request))

@@ -75,7 +75,7 @@ async def test_a_draining_lane_reads_the_vendor_to_its_end_and_bills_exactly(
     ("model", "status", "code"),
     [
         ("status-500", 502, "UPSTREAM_ERROR"),
-        ("status-429", 503, "UPSTREAM_BUSY"),
+        ("status-429", 429, "UPSTREAM_BUSY"),
         ("status-400", 422, "UPSTREAM_REJECTED"),
         ("status-401", 502, "UPSTREAM_ERROR"),
         ("nonsense", 502, "UPSTREAM_ERROR"),

@@ -26,8 +26,25 @@ def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], 
     status = 400 if status == 422 else status
     kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     message = body["error"]
-    if hint := body.get("hint"):
+    if body["code"] == "CONTEXT_TOO_LONG":
+        message = too_long(body)
+    elif hint := body.get("hint"):
         message = f"{message}. {hint}"
     # The SDK's `error_code`.
     error = {"type": kind, "message": message, "details": {"error_code": body["code"].lower()}}
     return {"type": "error"} | body | {"error": error}, status
+
+
+def too_long(body: dict[str, Any]) -> str:
+    """Anthropic's own words for a request that is too long, numbers included: clients read them, and compact."""
+    limit, inputs, output = (body.get(name) for name in ("limit_tokens", "input_tokens", "max_tokens"))
+    if limit and inputs and output and inputs <= limit:
+        return (
+            f"input length and `max_tokens` exceed context limit: {inputs} + {output} > {limit}, "
+            "decrease input length or `max_tokens` and try again"
+        )
+    if limit and inputs:
+        return f"prompt is too long: {inputs} tokens > {limit} maximum"
+    return "prompt is too long" + (
+        f": more than the model's {limit} tokens" if limit else ": more than the model takes"
+    )

@@ -56,7 +56,7 @@ def embed_door(core: Core) -> Door:
         wanted = await wanted_of(core, body)
         ticket, vectors, ingested = await made(core, visitor, wanted)
         reply: dict[str, Any] = {
-            "provider": wanted.found.deployment.provider,
+            "provider": wanted.found.deployment.shown_provider,
             "model": wanted.found.deployment.model,
             "requested_provider": body.get("provider"),
             "requested_model": body.get("model"),

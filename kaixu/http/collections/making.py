@@ -41,7 +41,7 @@ async def created(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
         made = await looked_up(core.pool, visitor.caller, name)
     if made is None:
         raise unknown(name)
-    return json_reply({"ok": True, "collection": collection_reply(made)}, 200, call_headers(ticket))
+    return json_reply({"ok": True, "collection": collection_reply(core.catalog, made)}, 200, call_headers(ticket))
 
 
 async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
@@ -79,5 +79,9 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
         )
         work = await progress_of(core.searches, collection)
     assert work is not None
-    reply = {"ok": True, "collection": collection_reply(collection), "reembedding": progress_reply(work)}
+    reply = {
+        "ok": True,
+        "collection": collection_reply(core.catalog, collection),
+        "reembedding": progress_reply(core.catalog, work),
+    }
     return json_reply(reply, 202, call_headers(ticket))

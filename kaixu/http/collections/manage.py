@@ -108,7 +108,7 @@ async def listed(core: Core, ticket: Ticket, args: dict[str, str]) -> dict[str, 
     shown = rows[:limit]
     return {
         "ok": True,
-        "collections": [collection_reply(row) for row in shown],
+        "collections": [collection_reply(core.catalog, row) for row in shown],
         "next_after": shown[-1].name if len(rows) > limit else None,
     }
 
@@ -126,9 +126,12 @@ async def statistics(core: Core, visitor: Visitor, collection: Collection) -> di
     if work is not None and work.state == "done":  # its new copy may have taken its place since it was looked up
         collection = await collection_of(core, visitor, collection.name)
     content = await contents.content_of(core.searches, collection)
-    shown = collection_reply(collection) | {"documents": content.documents, "text_bytes": content.text_bytes}
+    shown = collection_reply(core.catalog, collection) | {
+        "documents": content.documents,
+        "text_bytes": content.text_bytes,
+    }
     if work is not None:
-        shown["reembedding"] = progress_reply(work)
+        shown["reembedding"] = progress_reply(core.catalog, work)
     return {"collection": shown}
 
 
@@ -182,7 +185,7 @@ async def rename(core: Core, asked: Incoming) -> Reply:
         assert key_id is not None
         who = acting(asked, visitor, ticket)
         after = await rename_collection(core.searches, collection, new_name, who, key_id=key_id)
-    return json_reply({"ok": True, "collection": collection_reply(after)}, 200, call_headers(ticket))
+    return json_reply({"ok": True, "collection": collection_reply(core.catalog, after)}, 200, call_headers(ticket))
 
 
 async def remove(core: Core, asked: Incoming) -> Reply:

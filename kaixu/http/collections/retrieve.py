@@ -173,7 +173,7 @@ def line(ticket: Ticket) -> dict[str, Any]:
     assert bill is not None
     return {
         "operation": bill.operation,
-        "provider": bill.provider,
+        "provider": bill.provider if ticket.deployment is None else ticket.deployment.shown_provider,
         "model": bill.model,
         "input_tokens": bill.input_tokens,
         "output_tokens": bill.output_tokens,

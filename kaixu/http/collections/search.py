@@ -35,7 +35,7 @@ def search_door(core: Core) -> Door:
         collection, ticket, answer = await search(
             core.pool, core.searches, core.gate, core.catalog, visitor.caller, question, telling
         )
-        reply = found_reply(collection, ticket, answer, question) | {
+        reply = found_reply(core, collection, ticket, answer, question) | {
             "telemetry": {"install_id": visitor.caller.install_id}
         }
         return json_reply(reply, 200, call_headers(ticket))
@@ -74,13 +74,15 @@ def question_of(body: dict[str, Any]) -> Question:
     )
 
 
-def found_reply(collection: Collection, ticket: Ticket, answer: Answer, question: Question) -> dict[str, Any]:
+def found_reply(
+    core: Core, collection: Collection, ticket: Ticket, answer: Answer, question: Question
+) -> dict[str, Any]:
     """The results; older clients read the same list as `matches`."""
     results = [hit_reply(rank, hit) for rank, hit in enumerate(answer.hits, start=1)]
     return {
         "ok": True,
         "collection": collection.name,
-        "provider": collection.provider,
+        "provider": core.catalog.shown(collection.provider),
         "model": collection.model,
         "top_k": question.top_k,
         "count": len(results),

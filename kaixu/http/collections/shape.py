@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kaixu.catalog.catalog import Catalog
 from kaixu.collections.chunks import joined
 from kaixu.collections.contents import Collection, Document, Progress, WithVector
 from kaixu.http.admin.shape import instant
 
 
-def collection_reply(row: Collection) -> dict[str, Any]:
+def collection_reply(catalog: Catalog, row: Collection) -> dict[str, Any]:
     """A collection."""
     return {
         "name": row.name,
         "vectors": row.vectors,
         "dimensions": row.dimensions,
-        "provider": row.provider,
+        "provider": catalog.shown(row.provider),
         "model": row.model,
         "language": row.language,
         "search": "indexed" if row.index_state == "ready" else "exact",
@@ -25,12 +26,12 @@ def collection_reply(row: Collection) -> dict[str, Any]:
     }
 
 
-def progress_reply(work: Progress) -> dict[str, Any]:
+def progress_reply(catalog: Catalog, work: Progress) -> dict[str, Any]:
     """How far a collection is on its way to another model."""
     shown: dict[str, Any] = {
         "id": work.id,
         "state": work.state,
-        "provider": work.provider,
+        "provider": catalog.shown(work.provider),
         "model": work.model,
         "done": work.done,
         "total": work.total,

@@ -28,7 +28,7 @@ def look_doors(core: Core) -> list[Door]:
         row = await core.queue.look(caller, id_in(asked.args.get("id")))
         if asked.args.get("kick") == "1" and row.status in ("queued", "running"):
             core.queue.nudge()
-        return json_reply({"status": row.status, "job": job_reply(row)})
+        return json_reply({"status": row.status, "job": job_reply(core, row)})
 
     async def result(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
@@ -41,7 +41,7 @@ def look_doors(core: Core) -> list[Door]:
         caller = caller_of(asked, core.secrets)
         wanted = json_object(asked.body).get("id") if asked.body else None
         row = await core.queue.cancel(caller, id_in(wanted or asked.args.get("id")))
-        return json_reply({"status": row.status, "job": job_reply(row)})
+        return json_reply({"status": row.status, "job": job_reply(core, row)})
 
     async def run_background(asked: Incoming) -> Reply:
         core.queue.nudge()  # the queue knows what there is to do; nobody can make it run anything twice
@@ -72,7 +72,7 @@ def usage_reply(row: JobRow) -> dict[str, Any]:
     }
 
 
-def job_reply(row: JobRow) -> dict[str, Any]:
+def job_reply(core: Core, row: JobRow) -> dict[str, Any]:
     """A job as its customer sees it. Clients look for its figures in both places."""
     return {
         "id": str(row.id),
@@ -80,7 +80,7 @@ def job_reply(row: JobRow) -> dict[str, Any]:
         "customer_id": row.customer_id,
         "api_key_id": row.key_id,
         "status": row.status,
-        "provider": row.provider,
+        "provider": core.catalog.shown(row.provider),
         "model": row.model,
         "requested_provider": row.requested_provider,
         "requested_model": row.requested_model,
@@ -128,7 +128,7 @@ def result_reply(core: Core, row: JobRow, request_id: str) -> Reply:
     events = events_in((outcome.events or "[]").encode())
     body = {
         "status": row.status,
-        "provider": row.provider,
+        "provider": core.catalog.shown(row.provider),
         "model": row.model,
         "requested_provider": row.requested_provider,
         "requested_model": row.requested_model,

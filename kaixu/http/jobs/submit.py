@@ -75,7 +75,7 @@ def submit_door(core: Core) -> Door:
             "status": "queued",
             "status_url": urls["status"],
             "result_url": urls["result"],
-            "provider": public.provider,
+            "provider": public.shown_provider,
             "model": public.model,
             "requested_provider": provider,
             "requested_model": model,

@@ -13,6 +13,17 @@ TYPES = {
     429: "rate_limit_error",
 }
 
+#: What OpenAI calls what its clients act on; any other code is ours, in lower case.
+CODES = {
+    "CONTEXT_TOO_LONG": "context_length_exceeded",
+    "CONTENT_REFUSED": "content_filter",
+    "PARAMETER_REFUSED": "unsupported_parameter",
+    "IMAGE_REFUSED": "invalid_image",
+    "MODEL_GONE": "model_not_found",
+}
+#: Beyond these, a door's error holds what the envelope holds.
+OWN = frozenset({"error", "code", "field"})
+
 
 def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     """The envelope in OpenAI's shape; what only the envelope has (`hint`, `month`, …) stays beside it.
@@ -24,6 +35,13 @@ def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int
     message = body["error"]
     if hint := body.get("hint"):
         message = f"{message}. {hint}"
-    error = {"message": message, "type": kind, "param": body.get("field"), "code": body["code"].lower()}
-    rest = {name: value for name, value in body.items() if name not in ("error", "code", "field")}
+    if kind == "not_found_error" and body["code"] == "MODEL_GONE":
+        kind = "invalid_request_error"  # OpenAI's own type beside its `model_not_found`
+    error = {
+        "message": message,
+        "type": kind,
+        "param": body.get("field"),
+        "code": CODES.get(body["code"], body["code"].lower()),
+    }
+    rest = {name: value for name, value in body.items() if name not in OWN}
     return {"error": error} | rest, status

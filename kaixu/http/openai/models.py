@@ -78,7 +78,7 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
     price = deployment.price
     assert price is not None
     ours: dict[str, Any] = {
-        "provider": deployment.provider,
+        "provider": deployment.shown_provider,
         "model": deployment.model,
         "type": deployment.kind,
         "price_usd_per_million_tokens": rates_of(price, deployment.kind),
@@ -93,7 +93,7 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
         "id": name,
         "object": "model",
         "created": int(EPOCH.timestamp()),
-        "owned_by": deployment.provider,
+        "owned_by": deployment.shown_provider,
         "type": "model",
         "display_name": deployment.model,
         "created_at": EPOCH.strftime("%Y-%m-%dT%H:%M:%SZ"),

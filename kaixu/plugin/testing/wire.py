@@ -76,7 +76,7 @@ class FakeWire:
         if isinstance(reply, Exception):
             raise no_answer(reply) from reply
         if not 200 <= reply.status < 300:
-            raise refusal(reply.status, retry_after(httpx.Headers(dict(reply.headers))))
+            raise refusal(reply.status, retry_after(httpx.Headers(dict(reply.headers))), b"".join(reply.chunks))
         response = httpx.Response(reply.status, headers=dict(reply.headers), stream=Chunks(reply), request=request)
         self.open += 1
         try:

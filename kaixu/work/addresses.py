@@ -1,0 +1,75 @@
+"""Which addresses lie inside the operator's own network, or nowhere: in every form that leads there.
+
+Decided by the tables below, which are IANA's, and not by `ipaddress.is_global`, which differs from one Python to the
+next. What a name resolves to is decided on; a name itself says nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import unicodedata
+from ipaddress import IPv4Address as IPv4
+from ipaddress import IPv6Address as IPv6
+from urllib.parse import unquote
+
+#: IPv4 that is private, loopback, link-local, shared, reserved, for documentation or multicast.
+INSIDE_4 = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
+        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    )
+)
+#: The only part of IPv6 that is routed, and what is not in it. The first has Teredo, benchmarks and ORCHIDs.
+GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
+INSIDE_6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20"))
+
+#: Forms of IPv6 that lead to an IPv4 address, and how far from the right that stands, in bits.
+EMBEDDING = (
+    (ipaddress.IPv6Network("::ffff:0:0/96"), 0),  # mapped
+    (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64
+    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
+)
+#: The middle of an ISATAP address, before its IPv4 address; with the bit for "globally unique" or without.
+ISATAP = (0x00005EFE, 0x02005EFE)
+
+#: Forms of IPv4 that `inet_aton` takes, and with it every look-up: `127.1`, `2130706433`, `0x7f.1`, `0177.0.0.1`.
+OLD_FORM = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
+
+
+def is_inside(host: str) -> bool:
+    """Whether a host is an address that nobody outside may name; False for names, which are looked up first."""
+    address = address_of(host)
+    return address is not None and leads_inside(address)
+
+
+def address_of(host: str) -> IPv4 | IPv6 | None:
+    """The address that a host is, however it is written; None for a name."""
+    text = unicodedata.normalize("NFKC", unquote(host)).strip().strip("[]").split("%")[0]
+    text = text.replace("\u3002", ".").rstrip(".")
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    if OLD_FORM.fullmatch(text):
+        try:
+            return IPv4(socket.inet_aton(text))
+        except OSError:
+            return None
+    return None
+
+
+def leads_inside(address: IPv4 | IPv6) -> bool:
+    """Whether what is sent to an address may arrive inside."""
+    if isinstance(address, IPv4):
+        return any(address in network for network in INSIDE_4)
+    number = int(address)
+    for network, bits in EMBEDDING:
+        if address in network:
+            return leads_inside(IPv4((number >> bits) & 0xFFFFFFFF))
+    if (number >> 32) & 0xFFFFFFFF in ISATAP and leads_inside(IPv4(number & 0xFFFFFFFF)):
+        return True
+    return address not in GLOBAL_6 or any(address in network for network in INSIDE_6)
