@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "locks"))
-from install import Progress, run  # noqa: E402
+
+
+def loaded(path: Path) -> Any:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+INSTALL = loaded(ROOT / "locks" / "install.py")
+Progress, run = INSTALL.Progress, INSTALL.run
 
 PIP_SAYS = """\
 WARNING: Location 'file:///nowhere/' is ignored: it is neither a file nor a directory.
