@@ -82,8 +82,9 @@ def run(command: list[str], progress: Progress | None = None) -> int:
 
     def listen() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
+        with process.stdout as output:
+            for line in output:
+                lines.put(line)
         lines.put(None)
 
     threading.Thread(target=listen, daemon=True).start()

@@ -150,6 +150,7 @@ def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
     beside: object = (request.tools, request.response_format)
     if request.native is not None:
         beside = {name: value for name, value in request.native.body.items() if name not in CONVERSATION}
-    # JSON was counted by its bytes; about four make a token.
-    saved = encoded_length(beside) * 3 // 4
+    # JSON was counted by its bytes; about four make a token, and none where there is nothing in it.
+    is_empty = request.native is None and not request.tools and request.response_format is None
+    saved = encoded_length(beside) if is_empty else encoded_length(beside) * 3 // 4
     return tokens - saved + 4 * len(request.messages)

@@ -103,7 +103,7 @@ class Vendor(httpx.AsyncBaseTransport):
 async def test_every_status_means_the_same_to_both_wires(headers: dict[str, str]) -> None:
     limits = Limits(connect_s=5, first_byte_s=5, between_bytes_s=5, total_s=5, retries=0)
     for status in range(300, 600):
-        answer = Answer(status, headers)
+        answer = Answer(status, headers, [b"vendor secret"])
         said = []
         for wire in (FakeWire(answer), TicketWire(Vendor(answer), limits)):
             with pytest.raises(UpstreamError) as caught:

@@ -173,7 +173,7 @@ class LaneContract:
         for status in STATUSES:
             said = json_answer({"error": {"message": f"no, {self.secret}"}}, status)
             error = self.failed(said)
-            wanted = refusal(status, None)
+            wanted = refusal(status, None, b"".join(said.chunks))
             same = type(error) is type(wanted) and getattr(error, "retry_after_s", None) == wanted.retry_after_s
             must(same, f"{status} must come out as the wire raised it, {wanted!r}; it is {error!r}")
 
