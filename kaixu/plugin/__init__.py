@@ -38,6 +38,7 @@ from kaixu.plugin.operation import (
 )
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.types import (
+    Cache,
     ChatDelta,
     ChatEvent,
     ChatRequest,
@@ -64,6 +65,7 @@ from kaixu.plugin.types import (
 )
 
 __all__ = [
+    "Cache",
     "Call",
     "Charge",
     "ChatDelta",

@@ -45,7 +45,7 @@ from kaixu.plugin import (
 
 SAMPLING: dict[Feature, str] = {"temperature": "temperature", "top_p": "topP", "top_k": "topK", "seed": "seed"}
 PENALTIES: dict[Feature, str] = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
-OTHERS: tuple[Feature, ...] = ("stop", "response_format", "reasoning", "images", "tool_result_images")
+OTHERS: tuple[Feature, ...] = ("stop", "response_format", "reasoning", "images", "tool_result_images", "names")
 #: A Gemini's version, which is in its name. `gemini-flash-latest` and others without one pass for the newest.
 VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
 #: How much to think: in tokens for Gemini 2.5, as Google's OpenAI-compatible door has it; in words for later ones.
@@ -151,6 +151,8 @@ def said(fields: Object) -> Object:
 
 def translated(request: ChatRequest) -> Object:
     """The request as Google wants it; what was not said is left out. Raises `Unsupported`, `Unprocessable`."""
+    if request.several_speak:
+        raise Unsupported("names", "this vendor cannot tell speakers of the same role apart")
     found = VERSION.search(request.model)
     version = (int(found[1]), int(found[2] or 0)) if found else (99, 0)
     system = [message for message in request.messages if message.role in ("system", "developer")]

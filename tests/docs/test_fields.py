@@ -207,7 +207,7 @@ def test_a_block_is_translated_or_refused_as_the_table_says(kind: str) -> None:
 
 
 def test_any_other_block_is_refused_and_goes_to_a_lane_that_speaks_it() -> None:
-    turns = {"messages": [{"role": "user", "content": [{"type": "search_result", "source": "s", "title": "t"}]}]}
+    turns = {"messages": [{"role": "user", "content": [{"type": "novel", "source": "s", "title": "t"}]}]}
     with pytest.raises(Unsupported):
         translated(**turns)
     assert passed_on(**turns).native is not None
