@@ -82,7 +82,7 @@ class GeminiOptions(Options):
 class Gemini(Lane):
     """Translates to `streamGenerateContent` and back. Google counts thoughts towards `max_tokens` as well."""
 
-    supports = frozenset({*SAMPLING, *PENALTIES, *OTHERS, "tools", "tool_choice"})
+    supports = frozenset({*SAMPLING, *PENALTIES, *OTHERS, "tools", "tool_choice", "parallel_tool_calls"})
     max_batch = 100
     shortens = True
 
@@ -98,12 +98,15 @@ class Gemini(Lane):
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         reader = Reader()
+        one_by_one = request.parallel_tool_calls is False
         body = self.safety | translated(request)
         async with wire.send(self.outgoing(request.model, "streamGenerateContent?alt=sse", body)) as response:
             try:
                 async for answer in answers_of(response):
                     for event in reader.read(answer):
-                        yield event
+                        # Google calls as many tools as it likes: a client that takes one by one gets the first.
+                        if not (one_by_one and type(event) is ToolCallDelta and event.index > 0):
+                            yield event
             except httpx.HTTPError:
                 if reader.finish is None:
                     raise  # a break after the end costs a connection, never the answer

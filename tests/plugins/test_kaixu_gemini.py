@@ -234,7 +234,6 @@ async def test_thoughts_of_others_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [
-        ("parallel_tool_calls", asking(parallel_tool_calls=True)),
         ("names", asking(Message("user", HELLO.parts, "ada"), Message("user", HELLO.parts, "bob"))),
         ("n", asking(n=2)),
         ("presence_penalty", asking(presence_penalty=0.5)),

@@ -55,6 +55,12 @@ KNOWN = {
             "web_search_options",
             "prompt_cache_key",
             "prompt_cache_retention",
+            # OpenRouter's, which many clients send to every vendor of this protocol
+            "include_reasoning",
+            "provider",
+            "reasoning",
+            "transforms",
+            "usage",
         ]
     ),
     "anthropic": frozenset(
@@ -115,7 +121,10 @@ class Refused(Exception):
 
 
 class ThreeVendors:
-    """Calls the first tool of `calls` that a request offers, then says `DONE`."""
+    """Calls the first tool of `calls` that a request offers, then says `DONE`.
+
+    `asked`: every request; `refused`: why those were that a vendor would not have taken.
+    """
 
     def __init__(self, calls: dict[str, dict[str, Any]]) -> None:
         self.calls = calls
@@ -127,6 +136,7 @@ class ThreeVendors:
         """Its doors."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", self.openai)
+        app.router.add_post("/openai/v1/chat/completions", self.openai)
         app.router.add_post("/v1/messages", self.anthropic)
         app.router.add_post("/v1beta/models/{model}", self.gemini)
         return app
@@ -142,6 +152,16 @@ class ThreeVendors:
             if vendor == "anthropic" and field in body and beta not in betas:
                 raise Refused(f"{field} needs {beta}")
 
+    def forget(self) -> None:
+        """Forget what was asked."""
+        self.asked.clear()
+        self.refused.clear()
+
+    def results(self) -> list[str]:
+        """What tools had answered by the last request that told of it."""
+        told = [RESULTS[asked.vendor](asked.body) for asked in self.asked]
+        return next((results for results in reversed(told) if results), [])
+
     def wanted(self, names: list[str]) -> tuple[str, dict[str, Any]] | None:
         """Which tool to call, of those offered."""
         return next(((name, self.calls[name]) for name in self.calls if name in names), None)
@@ -154,20 +174,16 @@ class ThreeVendors:
             answered = openai_results(body)
         except Refused as error:
             return self.refusal(error)
-        names = [tool["function"]["name"] for tool in body.get("tools", ()) if tool["type"] == "function"]
-        call = None if answered else self.wanted(names)
-        pieces: list[dict[str, Any]] = []
-        if call is None:
-            pieces += [{"content": word} for word in (DONE[:8], DONE[8:])]
-        else:
-            function = {"name": call[0], "arguments": ""}
-            pieces.append({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
-            arguments = json.dumps(call[1])
-            for part in (arguments[:5], arguments[5:]):
-                pieces.append({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+        offered = [tool | {"name": tool[tool["type"]]["name"]} for tool in body.get("tools", ())]
+        offered += [function | {"type": "older"} for function in body.get("functions", ())]
+        call = None if answered else self.wanted([tool["name"] for tool in offered])
+        pieces: list[dict[str, Any]] = [{"content": word} for word in (DONE[:8], DONE[8:])]
+        if call is not None:
+            [kind] = [tool["type"] for tool in offered if tool["name"] == call[0]]
+            pieces = openai_call(kind, *call)
         head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
         chunks = [head | {"choices": [{"index": 0, "delta": piece, "finish_reason": None}]} for piece in pieces]
-        reason = "stop" if call is None else "tool_calls"
+        reason = "stop" if call is None else "function_call" if "function_call" in pieces[0] else "tool_calls"
         chunks.append(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
         usage = {"prompt_tokens": USAGE[0], "completion_tokens": USAGE[1], "total_tokens": sum(USAGE)}
         chunks.append(head | {"choices": [], "usage": usage})
@@ -233,6 +249,18 @@ async def streamed(request: web.Request, frames: list[str]) -> web.StreamRespons
     return response
 
 
+def openai_call(kind: str, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """A call in pieces: of a function, a custom tool, or a function of the older form."""
+    text = json.dumps(arguments)
+    if kind == "older":
+        return [{"function_call": {"name": name, "arguments": text[:5]}}, {"function_call": {"arguments": text[5:]}}]
+    if kind == "custom":
+        custom = {"name": name, "input": next(iter(arguments.values()))}
+        return [{"tool_calls": [{"index": 0, "id": "call_1", "type": "custom", "custom": custom}]}]
+    begun = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": text[:5]}}
+    return [{"tool_calls": [begun]}, {"tool_calls": [{"index": 0, "function": {"arguments": text[5:]}}]}]
+
+
 def openai_results(body: dict[str, Any]) -> list[str]:
     """The texts that tools answered since a user spoke last; each must answer a call."""
     called: set[str] = set()
@@ -241,8 +269,10 @@ def openai_results(body: dict[str, Any]) -> list[str]:
         called |= {call["id"] for call in turn.get("tool_calls") or ()}
         if turn["role"] == "user":
             found = []
-        if turn["role"] == "tool":
-            if turn["tool_call_id"] not in called:
+        if turn.get("function_call"):
+            called.add(turn["function_call"]["name"])
+        if turn["role"] in ("tool", "function"):
+            if (turn["tool_call_id"] if turn["role"] == "tool" else turn["name"]) not in called:
                 raise Refused("a tool's turn must answer a call")
             content = turn["content"]
             found.append(content if isinstance(content, str) else "".join(part.get("text", "") for part in content))
