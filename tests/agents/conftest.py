@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.three_stage import ThreeStage, three_stage
 
 RESULT = "42 degrees in Rome"
 #: What the vendors call, of what a program offers: a command that says it, or a function of ours.
-CALLS = {
+CALLS: dict[str, dict[str, Any]] = {
     "Bash": {"command": "echo $((40+2)) degrees in Rome", "description": "The weather in Rome"},
     "exec_command": {"cmd": "echo $((40+2)) degrees in Rome"},
     "shell_command": {"command": "echo $((40+2)) degrees in Rome"},
