@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
+.PHONY: help serve test agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -37,6 +37,17 @@ serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are ma
 
 test: check $(VENV)/node.stamp ## set up, lint, type-check and run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
+
+# The real programs and libraries, each kind with a lock of its own: some 1.2 GB, so they are not a part of `make test`.
+$(VENV)/agents.stamp: tests/agents/node/package-lock.json tests/agents/python/requirements.txt $(VENV)/test.stamp
+	@cd tests/agents/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts
+	@$(BIN)/python -m venv $(VENV)/agents
+	@$(VENV)/agents/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r tests/agents/python/requirements.txt
+	@touch $@
+
+agents: $(VENV)/agents.stamp ## Claude Code, Codex CLI and libraries, the real ones, before a real gateway (downloads 1.2 GB)
+	@$(BIN)/python -m pytest tests/agents/programs.py tests/agents/libraries.py
 
 check: lint types docs ## everything but the tests
 
@@ -71,6 +82,7 @@ locks:               ## resolve the dependencies again (needs uv)
 	@$(UV_COMPILE) --upgrade --extra local --extra test --extra build -o locks/test.txt
 	@$(UV_COMPILE) --extra local --extra build -c locks/test.txt -o locks/local.txt
 	@$(UV_COMPILE) -c locks/test.txt -o locks/base.txt
+	@$(subst pyproject.toml,tests/agents/python/requirements.in,$(UV_COMPILE)) --upgrade -o tests/agents/python/requirements.txt
 	@$(UV_COMPILE) --extra granian -o locks/granian.txt
 
 clean:               ## forget the environment and caches (not the data in .kaixu/)

@@ -12,9 +12,12 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import ChatRequest
 
+from .asked import without_the_usual
+from .beyond import Beyond
 from .fields import Fields
 from .openai.chat_request import FEATURES as OPENAI_FEATURES
-from .openai.chat_request import format_of, reasoning_of, stop_of, tool_choice_of, tools_of
+from .openai.chat_request import format_of, reasoning_of, stop_of
+from .openai.chat_tools import ChatTools
 from .openai.turns import Turns
 
 MOST_TOKENS = 10_000_000
@@ -40,7 +43,9 @@ def name_of(value: object, field: str) -> str:
 def request_of(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
     """The call for a deployment. Raises `Invalid` and `Unprocessable`, naming the field."""
     fields = Fields(body)
-    return ChatRequest(
+    beyond = Beyond(deployment)
+    tools = ChatTools(fields, beyond, native=False, allow=())
+    request = ChatRequest(
         model=deployment.upstream,
         messages=Turns(lenient=True).read(fields, most_messages),
         max_tokens=max_tokens_of(body.get("max_tokens"), deployment),
@@ -48,12 +53,14 @@ def request_of(body: dict[str, Any], deployment: Deployment, *, most_messages: i
         top_p=fields.number("top_p", 0, 1),
         stop=stop_of(fields),
         seed=fields.whole("seed", -(2**63), 2**63 - 1),
-        tools=tools_of(fields, native=False),
-        tool_choice=tool_choice_of(fields, native=False),
-        parallel_tool_calls=fields.flag("parallel_tool_calls"),
+        tools=tools.tools,
+        tool_choice=tools.choice,
+        parallel_tool_calls=tools.parallel(deployment),
         response_format=format_of(fields, native=False),
         reasoning=reasoning_of(fields, native=False),
+        dropped=beyond.dropped,
     )
+    return without_the_usual(request)
 
 
 def is_number(value: object) -> bool:

@@ -51,6 +51,7 @@ from kaixu.plugin.operation import (
 from kaixu.plugin.refusals import error_in_answer
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.types import (
+    Cache,
     ChatDelta,
     ChatEvent,
     ChatRequest,
@@ -80,6 +81,7 @@ from kaixu.plugin.vectors import numbers_in, vectors_in
 
 __all__ = [
     "AnswerReader",
+    "Cache",
     "Call",
     "Charge",
     "ChatDelta",

@@ -91,8 +91,9 @@ class Unsupported(Invalid):
 
     code = "UNSUPPORTED_FIELD"
 
-    def __init__(self, field: str, why: str = "this model cannot do it") -> None:
-        super().__init__(f"`{field}`: {why}", hint=f"Leave `{field}` out, or choose another model.", field=field)
+    def __init__(self, field: str, why: str = "this model cannot do it", *, hint: str | None = None) -> None:
+        hint = hint or f"Leave `{field}` out, or choose another model."
+        super().__init__(f"`{field}`: {why}", hint=hint, field=field)
         self.why = why
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import httpx
 from pydantic import BaseModel, ConfigDict
 
-from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Feature
+from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Feature, Native
 
 if TYPE_CHECKING:
     from kaixu.plugin.keys import Keys
@@ -95,6 +95,12 @@ class Lane:
     def count_tokens(self, model: str, text: str) -> int | None:
         """Exactly how many tokens `model` makes of `text`, or None where no tokenizer is at hand."""
         return None
+
+    def admitted(self, native: Native) -> tuple[Native, tuple[str, ...]]:
+        """A native request without the betas that the operator does not allow and without the fields that they switch
+        on, and the names of what was left out. Called when the request is read, so that its client is told.
+        """
+        return native, ()
 
     def check(self, request: ChatRequest) -> None:
         """Refuse what `supports` cannot say: a value, or two fields together. Called before anything is spent.

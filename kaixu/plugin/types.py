@@ -9,11 +9,16 @@ from msgspec import Struct
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
+#: How long a vendor is asked to keep the input up to here in its cache. It changes what a call costs, never the answer:
+#: a lane whose vendor is not told of such points leaves them out.
+Cache = Literal["5m", "1h"]
+
 
 class TextPart(Struct, frozen=True, tag="text"):
     """Plain text."""
 
     text: str
+    cache: Cache | None = None
 
 
 class ImagePart(Struct, frozen=True, tag="image"):
@@ -21,6 +26,7 @@ class ImagePart(Struct, frozen=True, tag="image"):
 
     url: str
     detail: str | None = None
+    cache: Cache | None = None
 
 
 class ToolCallPart(Struct, frozen=True, tag="tool_call"):
@@ -33,6 +39,7 @@ class ToolCallPart(Struct, frozen=True, tag="tool_call"):
     name: str
     arguments: str
     opaque: str | None = None
+    cache: Cache | None = None
 
 
 class ToolResultPart(Struct, frozen=True, tag="tool_result"):
@@ -41,6 +48,7 @@ class ToolResultPart(Struct, frozen=True, tag="tool_result"):
     id: str
     content: tuple[TextPart | ImagePart, ...]
     is_error: bool = False
+    cache: Cache | None = None
 
     @property
     def text(self) -> str:
@@ -81,6 +89,7 @@ class Tool(Struct, frozen=True):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    cache: Cache | None = None
 
 
 class ToolName(Struct, frozen=True):
@@ -113,10 +122,13 @@ class Native(Struct, frozen=True):
 
     It is sent on with every field, also unknown ones, save those that the lane
     alone decides: the model, the most tokens, and that it is streamed.
+    `betas` are the features that the client asked to switch on, by the vendor's
+    names (Anthropic's header `anthropic-beta`); see `Lane.admitted`.
     """
 
     protocol: str
     body: dict[str, Any]
+    betas: tuple[str, ...] = ()
 
 
 #: What a request may ask for beyond text, `max_tokens` and tools' absence. A lane lists what it can do in `supports`;
@@ -148,6 +160,8 @@ class ChatRequest(Struct, frozen=True):
     where there is more than one answer), and a lane must pass it on. Fields that are
     None are left to the vendor. `user` is the client's name for its own user, for
     vendors that want to know whom an abuse comes from; others are not told.
+    `verbosity` ("low", "medium", "high") is a wish about the answer's length, for
+    vendors that know such a thing.
 
     Where `native` is set, it is what goes to the vendor, and the other fields say
     the same as far as they can. `dropped` names the fields that the client sent and
@@ -172,9 +186,16 @@ class ChatRequest(Struct, frozen=True):
     reasoning: Reasoning | None = None
     user: str | None = None
     n: int = 1
+    verbosity: str | None = None
     native: Native | None = None
     dropped: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
+
+    @property
+    def several_speak(self) -> bool:
+        """Whether names tell speakers of the same role apart; one name for all turns of a role says nothing."""
+        speakers = {(message.role, message.name) for message in self.messages if message.name is not None}
+        return len(speakers) > len({role for role, _ in speakers})
 
 
 class ChatDelta(Struct, frozen=True):

@@ -8,10 +8,12 @@ from typing import Any
 
 import httpx
 import msgspec
+from kaixu_anthropic_betas import ALLOWED, without_betas
 from pydantic import Field, SecretStr
 
 from kaixu.plugin import (
     AnswerReader,
+    Cache,
     ChatEvent,
     ChatRequest,
     Feature,
@@ -20,6 +22,7 @@ from kaixu.plugin import (
     Keys,
     Lane,
     MessagesReader,
+    Native,
     Part,
     ReasoningPart,
     RegisterLane,
@@ -41,6 +44,7 @@ VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 #: What words mean to models that only know budgets, at most half of `max_tokens`; for the others, the other way round.
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
 OWN_TOKEN = re.compile(f"({MessagesReader.unshown})?[^:]*", re.DOTALL)
+MOST_CACHE_POINTS = 4
 NOT_IN_IDS, SYSTEM = re.compile(r"[^a-zA-Z0-9_-]"), ("system", "developer")  # other vendors' ids have such characters
 
 
@@ -50,6 +54,9 @@ class AnthropicOptions(KeyOptions):
     base_url: str = Field("https://api.anthropic.com", pattern=r"^https?://", description="without /v1/messages")
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
     beta: list[str] = Field(default_factory=list, description="features to switch on, by Anthropic's names")
+    allow_betas: list[str] = Field(
+        default=list(ALLOWED), description="betas that clients may switch on with the header `anthropic-beta`"
+    )
     hour_cache: bool = Field(False, description="let clients cache for an hour, at the price in `cache_write`")
 
 
@@ -59,30 +66,45 @@ class Anthropic(Lane):
     keys: Keys
 
     supports: frozenset[Feature] = frozenset(SAMPLING) | {"tools", "tool_choice", "parallel_tool_calls", "stop"}
-    supports |= {"response_format", "reasoning", "images", "tool_result_images"}
+    supports |= {"response_format", "reasoning", "images", "tool_result_images", "names"}
     native = "anthropic.messages"
     tools_overhead_tokens = 1600  # the largest are told in its docs: 735 for the screen, 700 for the editor
 
     def __init__(self, options: AnthropicOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
+        self.hour_cache = options.hour_cache
         if options.hour_cache:
             self.allows = frozenset({"cache_control"})
+        self.betas = options.beta
+        self.allowed = frozenset(options.allow_betas)
         self.keys = options.keys("x-api-key", "")
         headers = HEADERS | self.keys.first()
-        if options.beta:
-            headers["anthropic-beta"] = ",".join(options.beta)
         headers |= {name.lower(): value.get_secret_value() for name, value in options.extra_headers.items()}
         self.headers = httpx.Headers(headers)
+
+    def admitted(self, native: Native) -> tuple[Native, tuple[str, ...]]:
+        return without_betas(native, allowed=self.allowed, always=frozenset(self.betas))
 
     def check(self, request: ChatRequest) -> None:
         if request.native is None:
             translated(request)  # what cannot be said is found by saying it
 
+    def headers_for(self, native: Native | None) -> httpx.Headers:
+        """The headers of one call, with the operator's betas and those of its client."""
+        own = self.headers.get("anthropic-beta")  # the operator's, in `extra_headers`
+        betas = [*([own] if own else ()), *self.betas, *(native.betas if native is not None else ())]
+        if not betas:
+            return self.headers
+        headers = self.headers.copy()
+        headers["anthropic-beta"] = ",".join(dict.fromkeys(betas))
+        return headers
+
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        body = translated(request) if request.native is None else request.native.body
+        native = None if request.native is None else self.admitted(request.native)[0]
+        body = translated(request, hour_cache=self.hour_cache) if native is None else native.body
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
         reader = MessagesReader(wire.note, native=request.native is not None)
-        outgoing = httpx.Request("POST", self.url, headers=self.headers, content=ENCODER.encode(body))
+        outgoing = httpx.Request("POST", self.url, headers=self.headers_for(native), content=ENCODER.encode(body))
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
             async for document in until_end(answer.documents(), reader.finished):
@@ -107,14 +129,18 @@ def inside(value: dict[str, Any], field: str) -> dict[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
-def translated(request: ChatRequest) -> dict[str, Any]:
+def translated(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, Any]:
     """A request that came in another protocol. Raises `Unsupported`, `Unprocessable`."""
+    if request.several_speak:
+        raise Unsupported("names", "this vendor cannot tell speakers of the same role apart")
     body: dict[str, Any] = {"messages": turns_of(request)} | sampling_of(request) | thinking_of(request)
     system = [message for message in request.messages if message.role in SYSTEM]
     if not all(type(part) is TextPart for message in system for part in message.parts):
         raise Unsupported("images", "to this vendor the system speaks in text only")
     if rules := "\n\n".join(message.text for message in system if message.text.strip()):
-        body["system"] = rules
+        cached = any(isinstance(part, TextPart) and part.cache for message in system for part in message.parts)
+        blocks = [block for message in system for part in message.parts if (block := block_of(part))]
+        body["system"] = blocks if cached else rules
     if request.stop:
         if not all(text.strip() for text in request.stop):
             raise Unsupported("stop", "this vendor does not stop at white space")
@@ -123,6 +149,7 @@ def translated(request: ChatRequest) -> dict[str, Any]:
         body["tools"] = [
             {"name": tool.name, "input_schema": {"type": "object"} | (tool.parameters or {})}
             | {field: value for field in ("description", "strict") if (value := getattr(tool, field)) is not None}
+            | cached_until(tool.cache)
             for tool in request.tools
         ]
     if choice := choice_of(request):
@@ -136,7 +163,33 @@ def translated(request: ChatRequest) -> dict[str, Any]:
         body["output_config"] = inside(body, "output_config") | {"format": form}
     if request.user is not None:
         body["metadata"] = {"user_id": request.user}
+    keep_cache_points(body, hour_cache=hour_cache)
     return body
+
+
+def cached_until(cache: Cache | None) -> dict[str, Any]:
+    """The field of a block, or a tool, up to which the input is kept."""
+    if cache is None:
+        return {}
+    return {"cache_control": {"type": "ephemeral"} | ({"ttl": cache} if cache != "5m" else {})}
+
+
+def keep_cache_points(body: dict[str, Any], *, hour_cache: bool) -> None:
+    """Leave the last few points only, for the vendor refuses more, and those of an hour where they have a price.
+
+    None is kept longer than one before it: then all are kept for as long as the first.
+    """
+    system = body.get("system")
+    holders = [*body.get("tools", ()), *(system if isinstance(system, list) else ())]
+    for turn in body["messages"]:
+        holders += turn["content"]
+    points = [holder for holder in holders if "cache_control" in holder]
+    for holder in points[:-MOST_CACHE_POINTS]:
+        del holder["cache_control"]
+    kept = points[-MOST_CACHE_POINTS:]
+    if kept and not (hour_cache and kept[0]["cache_control"].get("ttl") == "1h"):
+        for holder in kept:
+            holder["cache_control"] = {"type": "ephemeral"}
 
 
 def version_of(model: str) -> tuple[int, int] | None:
@@ -209,20 +262,28 @@ def block_of(part: Part) -> dict[str, Any] | None:
     """A part as a block; None for what this vendor would refuse: blank text, and thoughts without their token."""
     match part:
         case TextPart(text):
-            return {"type": "text", "text": text} if text.strip() else None
+            return {"type": "text", "text": text} | cached_until(part.cache) if text.strip() else None
         case ImagePart(url):
-            return {"type": "image", "source": source_of(url)}
+            return {"type": "image", "source": source_of(url)} | cached_until(part.cache)
         case ToolCallPart(id, name):
-            return {"type": "tool_use", "id": NOT_IN_IDS.sub("_", id), "name": name, "input": input_of(part)}
+            called = {"type": "tool_use", "id": NOT_IN_IDS.sub("_", id), "name": name, "input": input_of(part)}
+            return called | cached_until(part.cache)
         case ToolResultPart(id):
-            content = [block for inner in part.content if (block := block_of(inner))]
+            # A point inside of a result counts as one behind it.
+            cache = part.cache or next((inner.cache for inner in reversed(part.content) if inner.cache), None)
+            content = [block for inner in part.content if (block := block_of(without_point(inner)))]
             made = {"type": "tool_result", "tool_use_id": NOT_IN_IDS.sub("_", id), "content": content}
-            return made | ({"is_error": True} if part.is_error else {})
+            return made | ({"is_error": True} if part.is_error else {}) | cached_until(cache)
         case ReasoningPart(text, token) if token and OWN_TOKEN.fullmatch(token):
             if text or token.startswith(MessagesReader.unshown):
                 return {"type": "thinking", "thinking": text, "signature": token.removeprefix(MessagesReader.unshown)}
             return {"type": "redacted_thinking", "data": token}
     return None
+
+
+def without_point(part: TextPart | ImagePart) -> TextPart | ImagePart:
+    """A part that its cache does not end at."""
+    return part if part.cache is None else msgspec.structs.replace(part, cache=None)
 
 
 def source_of(url: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ from kaixu.plugin import (
 
 SAMPLING: dict[Feature, str] = {"temperature": "temperature", "top_p": "topP", "top_k": "topK", "seed": "seed"}
 PENALTIES: dict[Feature, str] = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
-OTHERS: tuple[Feature, ...] = ("stop", "response_format", "reasoning", "images", "tool_result_images")
+OTHERS: tuple[Feature, ...] = ("stop", "response_format", "reasoning", "images", "tool_result_images", "names")
 #: A Gemini's version, which is in its name. `gemini-flash-latest` and others without one pass for the newest.
 VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
 #: How much to think: in tokens for Gemini 2.5, as Google's OpenAI-compatible door has it; in words for later ones.
@@ -92,7 +92,7 @@ class Gemini(Lane):
 
     keys: Keys
 
-    supports = frozenset({*SAMPLING, *PENALTIES, *OTHERS, "tools", "tool_choice"})
+    supports = frozenset({*SAMPLING, *PENALTIES, *OTHERS, "tools", "tool_choice", "parallel_tool_calls"})
     max_batch = 100
     shortens = True
 
@@ -109,12 +109,15 @@ class Gemini(Lane):
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         reader = Reader(wire.note)
+        one_by_one = request.parallel_tool_calls is False
         body = self.safety | translated(request)
         async with wire.send(self.outgoing(request.model, "streamGenerateContent?alt=sse", body)) as response:
             answer = AnswerReader(response, wire.note)
             async for document in until_end(answer.documents(), reader.finished):
                 for event in reader.read(document.data):
-                    yield event
+                    # Google calls as many tools as it likes: a client that takes one by one gets the first.
+                    if not (one_by_one and type(event) is ToolCallDelta and event.index > 0):
+                        yield event
         yield reader.end(answer)
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:
@@ -157,6 +160,8 @@ def said(fields: Object) -> Object:
 
 def translated(request: ChatRequest) -> Object:
     """The request as Google wants it; what was not said is left out. Raises `Unsupported`, `Unprocessable`."""
+    if request.several_speak:
+        raise Unsupported("names", "this vendor cannot tell speakers of the same role apart")
     found = VERSION.search(request.model)
     version = (int(found[1]), int(found[2] or 0)) if found else (99, 0)
     system = [message for message in request.messages if message.role in ("system", "developer")]

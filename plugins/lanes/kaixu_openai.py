@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any, Literal
 
 import httpx
@@ -38,7 +40,21 @@ from kaixu.plugin import (
 )
 
 #: Fields that the contract and the vendor call the same.
-SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user")
+SAME = (
+    "temperature",
+    "top_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "parallel_tool_calls",
+    "user",
+    "verbosity",
+)
+#: The longest name of a client's user that OpenAI takes; a longer one goes out as its hash, which is exactly as long.
+LONGEST_USER = 64
+#: Models of OpenAI's that answer at once and refuse to be told how much to think. A client that speaks another protocol
+#: and cannot know this says it to every model.
+DOES_NOT_REASON = re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)")
 
 
 class OpenAIOptions(KeyOptions):
@@ -156,6 +172,8 @@ def translated(request: ChatRequest) -> dict[str, Any]:
         value = getattr(request, field)
         if value is not None:
             body[field] = value
+    if request.user is not None and len(request.user) > LONGEST_USER:
+        body["user"] = sha256(request.user.encode("utf-8", "surrogatepass")).hexdigest()
     if request.stop:
         body["stop"] = request.stop
     if request.tools:
@@ -166,7 +184,7 @@ def translated(request: ChatRequest) -> dict[str, Any]:
         body["tool_choice"] = request.tool_choice
     if request.response_format is not None:
         body["response_format"] = format_of(request.response_format)
-    if request.reasoning is not None:
+    if request.reasoning is not None and not DOES_NOT_REASON.match(request.model):
         body["reasoning_effort"] = effort_of(request.reasoning)
     return body
 

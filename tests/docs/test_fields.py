@@ -9,6 +9,7 @@ import pytest
 from anthropic.types import message_create_params as messages
 from anthropic.types.beta import message_create_params as beta
 from kaixu_anthropic import Anthropic, AnthropicOptions
+from msgspec import structs
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
@@ -114,7 +115,9 @@ def test_every_row_of_anthropics_table_is_tried() -> None:
 @pytest.mark.parametrize("field", sorted(ASKING))
 def test_a_field_of_anthropics_is_refused_or_without_effect_as_the_table_says(field: str) -> None:
     said, asked = table(MESSAGES)[field], {field: ASKING[field]}
-    if said.startswith("refused"):
+    if said.startswith("left out"):
+        assert translated(**asked) == structs.replace(translated(), dropped=(field,))
+    elif said.startswith("refused"):
         with pytest.raises(Unsupported) as raised:
             translated(**asked)
         assert raised.value.field == field
@@ -165,8 +168,9 @@ def test_what_the_table_says_of_single_values_is_so() -> None:
 
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
-#: The role that says it, the block, and whether the table has it translated.
-BLOCKS: dict[str, list[tuple[str, dict[str, Any], bool]]] = {
+NOW = {"type": "tool_reference", "name": "now"}
+#: The role that says it, the block, and whether the table has it translated; None: left out, or no part of a turn.
+BLOCKS: dict[str, list[tuple[str, dict[str, Any], bool | None]]] = {
     "text": [("user", {"type": "text", "text": "Hi"}, True)],
     "image": [
         ("user", IMAGE, True),
@@ -183,6 +187,21 @@ BLOCKS: dict[str, list[tuple[str, dict[str, Any], bool]]] = {
     "tool_result": [("user", {"type": "tool_result", "tool_use_id": "t", "content": "noon", "is_error": True}, True)],
     "thinking": [("assistant", {"type": "thinking", "thinking": "hm", "signature": "s"}, True)],
     "redacted_thinking": [("assistant", {"type": "redacted_thinking", "data": "s"}, True)],
+    "search_result": [("user", {"type": "search_result", "source": "s", "title": "t", "content": []}, True)],
+    "tool_reference": [
+        (
+            "user",
+            {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference", "tool_name": "n"}]},
+            True,
+        )
+    ],
+    "tool_addition": [("system", {"type": "tool_addition", "tool": NOW}, None)],
+    "tool_removal": [("system", {"type": "tool_removal", "tool": NOW}, None)],
+    "server_tool_use": [("assistant", {"type": "server_tool_use", "id": "s", "name": "n", "input": {}}, None)],
+    "web_search_tool_result": [
+        ("assistant", {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}, None)
+    ],
+    "compaction": [("assistant", {"type": "compaction", "content": "c"}, None)],
     "container_upload": [("user", {"type": "container_upload", "file_id": "f"}, False)],
 }
 
@@ -200,6 +219,10 @@ def test_a_block_is_translated_or_refused_as_the_table_says(kind: str) -> None:
             said = translated(**turns).messages[1]
             assert (said.role, len(said.parts)) == (role, 1)
             assert passed_on(**turns).native is not None
+        elif works is None:
+            left_out = "left out" in table(MESSAGES, "block")[kind]
+            assert translated(**turns).dropped == ((f"messages[].content[].{kind}",) if left_out else ())
+            assert passed_on(**turns).native is not None
         else:
             with pytest.raises(Unsupported):
                 translated(**turns)
@@ -208,7 +231,7 @@ def test_a_block_is_translated_or_refused_as_the_table_says(kind: str) -> None:
 
 
 def test_any_other_block_is_refused_and_goes_to_a_lane_that_speaks_it() -> None:
-    turns = {"messages": [{"role": "user", "content": [{"type": "search_result", "source": "s", "title": "t"}]}]}
+    turns = {"messages": [{"role": "user", "content": [{"type": "novel", "source": "s", "title": "t"}]}]}
     with pytest.raises(Unsupported):
         translated(**turns)
     assert passed_on(**turns).native is not None

@@ -234,8 +234,7 @@ async def test_thoughts_of_others_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [
-        ("parallel_tool_calls", asking(parallel_tool_calls=True)),
-        ("names", asking(Message("user", HELLO.parts, "ada"))),
+        ("names", asking(Message("user", HELLO.parts, "ada"), Message("user", HELLO.parts, "bob"))),
         ("n", asking(n=2)),
         ("presence_penalty", asking(presence_penalty=0.5)),
         ("frequency_penalty", asking(frequency_penalty=0.5, model=BEFORE)),

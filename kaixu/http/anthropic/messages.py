@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kaixu.http.authenticate import caller_of
 from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
 from kaixu.http.core import Core
@@ -17,6 +19,16 @@ from .reply import message
 from .request import features_in, message_request
 from .stream import Speaker
 
+#: So many betas are read of one request, and so much of each.
+MOST_BETAS = 50
+BETA = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+def betas_of(header: str | None) -> tuple[str, ...]:
+    """The features that a client wants switched on. What cannot be a name of one is none."""
+    names = [name.strip() for name in (header or "").split(",")[:MOST_BETAS]]
+    return tuple(dict.fromkeys(name for name in names if BETA.fullmatch(name)))
+
 
 def message_doors(core: Core) -> list[Door]:
     """The doors, bound to one gateway."""
@@ -27,7 +39,8 @@ def message_doors(core: Core) -> list[Door]:
         model = model_of(body)
         found = core.catalog.resolve(None, model, "chat")
         core.catalog.ready(found.deployment)
-        request = message_request(body, found.deployment, most_messages=core.gateway.max_messages)
+        betas = betas_of(asked.headers.get("anthropic-beta"))
+        request = message_request(body, found.deployment, most_messages=core.gateway.max_messages, betas=betas)
         asking = Asking(caller, found.deployment, found.provider, request)
         call = admission(core, asking, features_in(body))
         if Fields(body).flag("stream"):

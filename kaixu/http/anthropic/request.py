@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from kaixu.catalog.catalog import Deployment
+from kaixu.http.asked import without_the_usual
+from kaixu.http.beyond import NOTHING_LIKE_IT, Beyond
 from kaixu.http.fields import Fields
+from kaixu.http.hosted_tools import HostedTools, family_of
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat, Tool, ToolName
 
@@ -16,9 +22,10 @@ PROTOCOL = "anthropic.messages"
 MOST_TOKENS = 10_000_000
 MOST_TOOLS = 1024
 MOST_STOPS = 256
+MOST_EXAMPLES = 100
+ENCODER = msgspec.json.Encoder()
 MOST_STOP = 1000
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-NOTHING_LIKE_IT = "the vendor of this model has nothing like it"
 
 #: What Anthropic calls the contract's features, for errors.
 FEATURES = {
@@ -32,39 +39,67 @@ FEATURES = {
 #: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
 WITHOUT_EFFECT = frozenset({"cache_control", "diagnostics", "stream"})
 #: The same of a tool.
-WITHOUT_EFFECT_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
+WITHOUT_EFFECT_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
 #: Fields that ask for nothing when they say this.
 ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
     "speed": ("standard",),
     "inference_geo": ("global",),
     "mcp_servers": ([],),
-    "context_management": ({}, {"edits": []}),
 }
+#: Fields of Anthropic's that change the answer in a way that its client would miss, or say who is to pay for it.
+REFUSED = frozenset(
+    {
+        "billing_policy",
+        "compaction",
+        "container",
+        "fallback_credit_token",
+        "fallbacks",
+        "inference_geo",
+        "mcp_servers",
+        "output_config.task_budget",
+        "service_tier",
+        "speed",
+        "thread",
+    }
+)
+#: Tools of Anthropic's that the client itself runs; the vendor's model was trained on them.
+CLIENTS_OWN = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
 #: The same of a tool.
 ASK_FOR_NOTHING_IN_TOOLS: dict[str, tuple[Any, ...]] = {
-    "defer_loading": (False,),
     "allowed_callers": (["direct"],),
-    "input_examples": ([],),
 }
 
 
-def message_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
-    """The call for a deployment.
+def message_request(
+    body: dict[str, Any], deployment: Deployment, *, most_messages: int, betas: tuple[str, ...] = ()
+) -> ChatRequest:
+    """The call for a deployment. `betas`: what the client asked for in its header `anthropic-beta`.
 
-    A lane that speaks Anthropic's protocol gets the body as it is. For others every
-    field is translated or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
+    A lane that speaks Anthropic's protocol gets the body as it is, save the betas and
+    the tools that it does not allow. For others every field is translated, left out
+    or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
-    fields = Fields(body)
-    fields.taken |= {"model"} | WITHOUT_EFFECT
     lane = deployment.lane
     is_native = deployment.native == PROTOCOL
-    reader = Reader(fields, is_native, thinks=lane is not None and "reasoning" in lane.supports)
+    beyond = Beyond(deployment)
+    native: Native | None = None
+    if is_native and lane is not None:
+        native, left_out = lane.admitted(Native(PROTOCOL, body, betas))
+        body = native.body
+        for name in left_out:
+            beyond.drop(name)
+    fields = Fields(body)
+    fields.taken |= {"model"} | WITHOUT_EFFECT
+    thinks = lane is not None and "reasoning" in lane.supports
+    reader = Reader(fields, is_native, HostedTools(beyond), deployment.allow, thinks=thinks)
     max_tokens = max_tokens_of(fields, deployment)
     tools = reader.tools()
     turns = Turns(native=is_native, tools=body.get("tools") or [])
     messages = turns.read(fields, most_messages)
-    tool_choice, parallel_tool_calls = reader.tool_choice()
+    tools = (*tools, *(tool for entry in turns.added for tool in reader.tool(entry)))
+    tools = tuple(tool for tool in tools if tool.name not in turns.removed)
+    tool_choice, parallel_tool_calls = reader.tool_choice(tools)
     metadata = fields.inner("metadata")
     request = ChatRequest(
         model=deployment.upstream,
@@ -80,12 +115,29 @@ def message_request(body: dict[str, Any], deployment: Deployment, *, most_messag
         response_format=reader.response_format(),
         reasoning=reader.reasoning(),
         user=None if metadata is None else metadata.text("user_id", most=1000),
-        native=Native(PROTOCOL, body) if is_native else None,
+        native=None if native is None else replace(native, body=reader.native_body(body)),
     )
-    beyond = turns.beyond + reader.beyond + reader.output.rest() + asking(fields, ASK_FOR_NOTHING)
-    if beyond and not is_native:
-        raise Unsupported(beyond[0], NOTHING_LIKE_IT)
-    return request
+    if not is_native:
+        if not keeps_everything(fields.take("context_management")):
+            beyond.drop("context_management")
+        for name in turns.dropped:
+            beyond.drop(name)
+        settle(turns.beyond + reader.beyond + reader.output.rest() + asking(fields, ASK_FOR_NOTHING), beyond)
+    return without_the_usual(replace(request, dropped=beyond.dropped))
+
+
+def settle(names: list[str], beyond: Beyond) -> None:
+    """Refuse what is known and would be missed, and leave the rest to the lane's rule. Raises `Unsupported`."""
+    for name in names:
+        if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
+            raise Unsupported(name, NOTHING_LIKE_IT)
+    beyond.unknown(names)
+
+
+def keeps_everything(management: Any) -> bool:
+    """Whether `context_management` takes nothing out of the conversation."""
+    edits = management.get("edits") if isinstance(management, dict) else None
+    return all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits or ())
 
 
 def features_in(body: Mapping[str, Any]) -> dict[str, str]:
@@ -121,36 +173,58 @@ def asking(fields: Fields, for_nothing: Mapping[str, tuple[Any, ...]]) -> list[s
 class Reader:
     """Reads the fields that are objects. What is new in them is for their own vendor to know.
 
-    `thinks`: the lane can be told how much to think. `beyond`: see `Turns`.
+    `thinks`: the lane can be told how much to think. `beyond`: see `Turns`. `allow`: tools that a vendor of this
+    protocol may run.
     """
 
-    def __init__(self, fields: Fields, native: bool, *, thinks: bool) -> None:
+    def __init__(
+        self, fields: Fields, native: bool, hosted: HostedTools, allow: Collection[str], *, thinks: bool
+    ) -> None:
         self.fields = fields
         self.native = native
         self.thinks = thinks
         self.beyond: list[str] = []
+        self.hosted = hosted
+        self.allow = allow
+        self.left_out: set[int] = set()
         self.output = fields.inner("output_config") or Fields({}, "output_config")
 
     def tools(self) -> tuple[Tool, ...]:
-        """The functions. Tools of other kinds are the vendor's to understand, or refused."""
-        tools = []
-        for entry in self.fields.objects("tools", most=MOST_TOOLS) or ():
-            kind = entry.text("type", most=100)
-            if kind in (None, "custom"):
-                tools.append(function_of(entry))
-                entry.taken |= WITHOUT_EFFECT_IN_TOOLS
-                self.beyond += asking(entry, ASK_FOR_NOTHING_IN_TOOLS)
-            elif self.native:
-                tools.append(Tool(entry.text("name", most=200) or kind))
-            else:
-                raise Unsupported(entry.name("type"), "only functions of your own are taken as tools here")
-        return tuple(tools)
+        """All of them, save those that do not go out."""
+        entries = self.fields.objects("tools", most=MOST_TOOLS) or ()
+        return tuple(tool for at, entry in enumerate(entries) for tool in self.tool(entry, at))
 
-    def tool_choice(self) -> tuple[Any, bool | None]:
+    def tool(self, entry: Fields, at: int | None = None) -> list[Tool]:
+        """One tool: a function of the client's own, or one that its vendor is to understand."""
+        kind, name = entry.text("type", most=100), entry.text("name", most=200)
+        if kind in (None, "custom"):
+            made = function_of(entry)
+            entry.taken |= WITHOUT_EFFECT_IN_TOOLS
+            self.beyond += asking(entry, ASK_FOR_NOTHING_IN_TOOLS)
+            return [made]
+        family = family_of(kind)
+        if self.native and (family in CLIENTS_OWN or family in self.allow or kind in self.allow):
+            return [Tool(name or kind)]
+        if family in CLIENTS_OWN:
+            why = f"the vendor of this model has no tool {family}"
+            raise Unsupported(entry.name("type"), why, hint="Describe it as a tool of your own, with `input_schema`.")
+        self.hosted.leave_out(entry.place, kind, name)
+        self.left_out |= {at} if at is not None else set()
+        return []
+
+    def native_body(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body without the tools that do not go out."""
+        if not self.left_out:
+            return body
+        tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
+        return body | {"tools": tools}
+
+    def tool_choice(self, tools: tuple[Tool, ...]) -> tuple[Any, bool | None]:
         """A word, or the tool that must be called; and whether several may be called at once."""
         choice = self.fields.inner("tool_choice")
         if choice is None:
             return None, None
+        self.hosted.refuse_choice(choice.value, tools)
         kind = choice.text("type", most=100)
         parallel = False if choice.flag("disable_parallel_tool_use") else None
         name = choice.needed_text("name", most=200) if kind == "tool" else None
@@ -209,4 +283,8 @@ def function_of(entry: Fields) -> Tool:
     schema = entry.plain("input_schema")
     if schema is None:
         raise entry.wrong("input_schema", "is missing")
-    return Tool(entry.needed_text("name", most=200), entry.text("description"), schema, entry.flag("strict"))
+    description, examples = entry.text("description"), entry.items("input_examples", most=MOST_EXAMPLES)
+    if examples:
+        shown = "\n".join(ENCODER.encode(example).decode() for example in examples)
+        description = f"{description or ''}\n\nExamples of its input:\n{shown}".strip()
+    return Tool(entry.needed_text("name", most=200), description, schema, entry.flag("strict"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ MOST_BLOCKS = 10_000
 MOST_TEXT = 64 * 1024 * 1024
 #: A few bytes of a reference stand for a whole tool, and can be many.
 MOST_BROUGHT_IN = 4_000_000
+#: Blocks that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
+OTHERS_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
 ENCODER = msgspec.json.Encoder()
 
 
@@ -36,10 +39,15 @@ class Turns:
     `native`: the vendor gets it all as it was written. Then whatever is not known
     here becomes text that is only counted, for it costs tokens like any other.
     `tools` are those of the request: a block can bring one in again by its name.
+    `dropped` names what the client goes on without. `added` and `removed`: tools
+    that the conversation brings along, or that it has taken away.
     """
 
     def __init__(self, *, native: bool, tools: list[Any]) -> None:
         self.native = native
+        self.dropped: list[str] = []
+        self.added: list[Fields] = []
+        self.removed: set[str] = set()
         self.tools = {str(tool.get("name")): tool for tool in tools if isinstance(tool, dict)}
         self.brought_in = 0
         self.beyond: list[str] = []
@@ -51,10 +59,12 @@ class Turns:
         if not turns:
             hint = "Send `messages` as a list of {role, content}."
             raise Invalid("`messages` is missing", hint=hint, field="messages")
-        messages = [message for turn in turns if (message := self.message(turn)) is not None]
+        shown = turns if self.native else without_cleared(turns)
+        messages = [message for turn in shown if (message := self.message(turn)) is not None]
         if messages and messages[-1].role == "assistant" and not self.native:
             why = "the vendor of this model begins a new answer, and does not go on with one that was begun"
-            raise Unsupported(turns[-1].place, why)
+            hint = "End `messages` with a turn of the user's, or choose another model."
+            raise Unsupported(turns[-1].place, why, hint=hint)
         return (Message("system", system), *messages) if system else tuple(messages)
 
     def message(self, turn: Fields) -> Message | None:
@@ -109,9 +119,43 @@ class Turns:
                 parts = [ReasoningPart("", block.needed_text("data", most=MOST_TEXT))]
             case _ if self.native:
                 return self.counted(block.value)
+            case "search_result":
+                parts = self.search_result(block)
+            case "tool_reference":
+                name = block.needed_text("tool_name", most=200)
+                parts = [TextPart(f"The tool {name} can be called now.")]
+            case "tool_addition" | "tool_removal":
+                self.change_of_tools(block, added=kind == "tool_addition")
+                parts = []
+            case _ if OTHERS_BLOCKS.fullmatch(kind):
+                self.dropped.append(f"messages[].content[].{kind}")
+                return []
             case _:
-                raise Unsupported(block.name("type"), f"this gateway has no price for {kind} blocks")
+                why = f"this gateway has no price for {kind[:60]} blocks"
+                raise Unsupported(block.name("type"), why, hint="Leave this block out, or choose another model.")
         return parts + self.left(block)
+
+    def search_result(self, block: Fields) -> list[Part]:
+        """What the client found, after where it found it. Citations of it are not made."""
+        block.taken.add("citations")
+        lines = (block.text("title"), block.text("source", most=MOST_TEXT))
+        heading = "".join(f"{line}\n" for line in lines if line)
+        return [*([TextPart(heading)] if heading else []), *self.content(block, "content", "document")]
+
+    def change_of_tools(self, block: Fields, *, added: bool) -> None:
+        """A tool that can be called from here on, or no longer. In the end only the last word counts."""
+        tool = block.inner("tool")
+        if tool is None:
+            raise block.wrong("tool", "is missing")
+        definition = tool.inner("definition")
+        name = (definition or tool).needed_text("name", most=200)
+        tool.taken.add("type")
+        if not added:
+            self.removed.add(name)
+            return
+        self.removed.discard(name)
+        if definition is not None:
+            self.added.append(Fields(definition.value, definition.place))
 
     def result(self, block: Fields) -> ToolResultPart:
         """What a tool answered."""
@@ -134,7 +178,8 @@ class Turns:
         elif kind == "content":
             parts = self.content(source, "content", "document")
         else:
-            raise Unsupported(source.name("type"), "this gateway has a price for text and images only")
+            why = f"this gateway has no price for documents of type {(kind or 'such')[:60]}"
+            raise Unsupported(source.name("type"), why, hint="Send the document as text, or leave it out.")
         citations = block.inner("citations")
         if citations is not None and citations.flag("enabled"):
             self.beyond.append(citations.name("enabled"))
@@ -176,6 +221,18 @@ class Turns:
         return TextPart(text)
 
 
+def without_cleared(turns: list[Fields]) -> list[Fields]:
+    """The turns without those of the system that were for one turn of the user's only, and that one is over."""
+    kept: list[Fields] = []
+    later_user = False
+    for turn in reversed(turns):
+        cleared = turn.take("clear_at") == "next_user_message" and later_user
+        later_user = later_user or turn.value.get("role") == "user"
+        if not cleared:
+            kept.append(turn)
+    return kept[::-1]
+
+
 def image_of(block: Fields) -> ImagePart:
     """An image in the request, or its URL; the vendor fetches it, the gateway never does."""
     source = block.inner("source")
@@ -188,7 +245,8 @@ def image_of(block: Fields) -> ImagePart:
             raise source.wrong("media_type", "must be image/jpeg, image/png, image/gif or image/webp")
         return ImagePart(f"data:{media_type};base64,{source.needed_text('data', most=MOST_TEXT)}")
     if kind != "url":
-        raise Unsupported(source.name("type"), "images are taken as base64 or by their URL")
+        why = "images are taken as base64 or by their URL"
+        raise Unsupported(source.name("type"), why, hint="Send the image itself.")
     url = source.needed_text("url")
     if not url.startswith("https://"):
         raise source.wrong("url", "must begin with https://")

@@ -21,6 +21,7 @@ from kaixu.plugin.types import (
     ToolCallDelta,
 )
 
+from .chat_forms import CallForms
 from .errors import openai_error
 from .turns import extra_of
 
@@ -28,13 +29,21 @@ from .turns import extra_of
 FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 #: Texts that come in pieces; everything else in a delta is said once.
-GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "text", "thinking"})
+GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"})
 
 
 class Speaker:
     """A stream of `chat.completion.chunk`s. A native stream goes on as the vendor made it, under our model's name."""
 
-    def __init__(self, model: str, *, native: bool, include_usage: bool, found: Retrieved | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        native: bool,
+        include_usage: bool,
+        found: Retrieved | None = None,
+        forms: CallForms | None = None,
+    ) -> None:
         self.found = found
         self.model = model
         self.native = native
@@ -43,7 +52,7 @@ class Speaker:
         self.usage: dict[str, Any] | None = None
         self.begun = False
         self.finished = False
-        self.deltas = Deltas()
+        self.deltas = Deltas(forms)
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
@@ -63,8 +72,10 @@ class Speaker:
         if isinstance(event, Finish):
             return self.finish(event.reason)
         delta = self.deltas.of(event)
-        if delta is None:
-            return b""
+        return b"" if delta is None else self.said(delta)
+
+    def said(self, delta: dict[str, Any]) -> bytes:
+        """A chunk with what was added to the message."""
         if not self.begun:  # the role is said once
             self.begun = True
             delta = {"role": "assistant", "content": None} | delta
@@ -91,7 +102,9 @@ class Speaker:
     def finish(self, reason: str) -> bytes:
         """The chunk that says why it ended."""
         self.finished = True
-        return self.chunk({}, reason)
+        rest = self.deltas.forms.rest()
+        before = b"" if rest is None else self.said(rest)
+        return before + self.chunk({}, self.deltas.forms.reason(reason))
 
     def done(self, ticket: Ticket) -> bytes:
         """What is left to say: the end, the usage, and that this was all."""
@@ -111,22 +124,30 @@ class Speaker:
         return data_frame(body | {"kaixu": bill_of(ticket)})
 
 
-def completion(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
+def completion(
+    ticket: Ticket, events: Sequence[ChatEvent], model: str, forms: CallForms | None = None
+) -> dict[str, Any]:
     """A whole `chat.completion`."""
     head = head_of(ticket, "chat.completion", model)
-    whole = whole_of(events, model, ticket.finish_reason, ticket.end_reason)
+    whole = whole_of(events, model, ticket.finish_reason, ticket.end_reason, forms)
     return head | whole | {"usage": usage_told(whole.get("usage"), ticket), "kaixu": bill_of(ticket)}
 
 
 def whole_of(
-    events: Sequence[ChatEvent], model: str, finish_reason: str | None, end_reason: str | None
+    events: Sequence[ChatEvent],
+    model: str,
+    finish_reason: str | None,
+    end_reason: str | None,
+    forms: CallForms | None = None,
 ) -> dict[str, Any]:
     """A `chat.completion` without its head and its bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
-        deltas = Deltas()
-        chunks = [{"choices": [{"index": 0, "delta": delta}]} for event in events if (delta := deltas.of(event))]
-        chunks.append({"choices": [{"index": 0, "finish_reason": finish_reason}]})
+        deltas = Deltas(forms)
+        said = [delta for event in events if (delta := deltas.of(event))]
+        said += [rest] if (rest := deltas.forms.rest()) is not None else []
+        chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in said]
+        chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
     whole = folded(chunks)
     whole |= {"object": "chat.completion", "model": model}
     for choice in whole["choices"]:
@@ -149,7 +170,8 @@ def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
 class Deltas:
     """What each event adds to the message; it counts the thoughts, so that each keeps its own token."""
 
-    def __init__(self) -> None:
+    def __init__(self, forms: CallForms | None = None) -> None:
+        self.forms = CallForms({}) if forms is None else forms
         self.thought = 0
 
     def of(self, event: ChatEvent) -> dict[str, Any] | None:
@@ -160,7 +182,7 @@ class Deltas:
             case ReasoningDelta(text, opaque):
                 return self.reasoning(text, opaque)
             case ToolCallDelta():
-                return {"tool_calls": [call_of(event)]}
+                return self.forms.delta(event, call_of(event))
             case _:
                 return None
 

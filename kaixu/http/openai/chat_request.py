@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from kaixu.catalog.catalog import Deployment
+from kaixu.http.asked import cache_of, kept_until, without_the_usual
+from kaixu.http.beyond import NOTHING_LIKE_IT, Beyond
 from kaixu.http.fields import Fields
 from kaixu.plugin.errors import Unsupported
-from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat, Tool, ToolName
+from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat
 
+from .chat_tools import ChatTools
 from .turns import Turns
 
 PROTOCOL = "openai.chat"
 MOST_TOKENS = 10_000_000
-MOST_TOOLS = 1024
 MOST_ANSWERS = 128
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -27,16 +31,26 @@ FEATURES = {
 
 #: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
 WITHOUT_EFFECT = frozenset(
-    {"metadata", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "stream", "stream_options"}
+    {
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "store",
+        "stream",
+        "stream_options",
+    }
+)
+#: Fields of OpenAI's that change the answer in a way that its client would miss.
+REFUSED = frozenset(
+    {"audio", "logit_bias", "logprobs", "moderation", "modalities", "prediction", "top_logprobs", "web_search_options"}
 )
 #: Fields that ask for nothing when they say this.
 ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
-    "store": (False,),
-    "service_tier": ("auto", "default"),
+    "service_tier": ("auto", "default", "flex"),
     "logprobs": (False,),
     "logit_bias": ({},),
     "modalities": (["text"],),
-    "functions": ([],),
     "top_logprobs": (0,),
 }
 
@@ -45,37 +59,60 @@ def chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages:
     """The call for a deployment.
 
     A lane that speaks OpenAI's protocol gets the body as it is. For others every
-    field is translated or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
+    field is translated, left out or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
+    is_native = deployment.native == PROTOCOL
+    beyond = Beyond(deployment)
     fields = Fields(body)
     fields.taken |= {"model"} | WITHOUT_EFFECT
     turns = Turns()
-    native = Native(PROTOCOL, body) if deployment.native == PROTOCOL else None
+    tools = ChatTools(fields, beyond, native=is_native, allow=deployment.allow)
+    messages = turns.read(fields, most_messages)
+    cache = cache_of(fields)
     request = ChatRequest(
         model=deployment.upstream,
-        messages=turns.read(fields, most_messages),
+        messages=(*messages[:-1], kept_until(messages[-1], cache)),
         max_tokens=max_tokens_of(fields, deployment),
         temperature=fields.number("temperature", 0, 2),
         top_p=fields.number("top_p", 0, 1),
+        top_k=None if is_native else top_k_of(fields, deployment),
         stop=stop_of(fields),
         seed=fields.whole("seed", -(2**63), 2**63 - 1),
         presence_penalty=fields.number("presence_penalty", -2, 2),
         frequency_penalty=fields.number("frequency_penalty", -2, 2),
-        tools=tools_of(fields, native=native is not None),
-        tool_choice=tool_choice_of(fields, native=native is not None),
-        parallel_tool_calls=fields.flag("parallel_tool_calls"),
-        response_format=format_of(fields, native=native is not None),
-        reasoning=reasoning_of(fields, native=native is not None),
+        tools=tools.tools,
+        tool_choice=tools.choice,
+        parallel_tool_calls=tools.parallel(deployment),
+        response_format=format_of(fields, native=is_native),
+        reasoning=reasoning_of(fields, native=is_native),
+        verbosity=fields.text("verbosity", most=40),
         user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
         n=fields.whole("n", 1, MOST_ANSWERS) or 1,
-        native=native,
+        native=Native(PROTOCOL, tools.native_body(body)) if is_native else None,
     )
     fields.taken.add("user")
-    if native is None:
-        beyond = turns.beyond + [name for name in fields.rest() if body[name] not in ASK_FOR_NOTHING.get(name, ())]
-        if beyond:
-            raise Unsupported(beyond[0], "the vendor of this model has nothing like it")
-    return request
+    if not is_native:
+        refuse_known(fields)
+        beyond.unknown(turns.beyond + fields.rest())
+    return without_the_usual(replace(request, dropped=beyond.dropped))
+
+
+def refuse_known(fields: Fields) -> None:
+    """Refuse what would be missed, and take what asks for nothing. Raises `Unsupported`."""
+    for field, value in fields.value.items():
+        if field in fields.taken or value is None:
+            continue
+        if value in ASK_FOR_NOTHING.get(field, ()):
+            fields.taken.add(field)
+        elif field in REFUSED or field == "service_tier":
+            raise Unsupported(field, NOTHING_LIKE_IT)
+
+
+def top_k_of(fields: Fields, deployment: Deployment) -> int | None:
+    """A field of many OpenAI-compatible vendors; where the lane knows nothing like it, it stays unread."""
+    lane = deployment.lane
+    known = lane is not None and "top_k" in lane.supports and isinstance(fields.value.get("top_k"), int | float)
+    return fields.whole("top_k", -1, 2**31 - 1) if known and (fields.value["top_k"] > 0) else None
 
 
 def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
@@ -96,45 +133,6 @@ def stop_of(fields: Fields) -> tuple[str, ...]:
     if any(len(text) > 1000 for text in texts):
         raise fields.wrong("stop", "holds a text longer than 1000 characters")
     return tuple(texts)
-
-
-def tools_of(fields: Fields, *, native: bool) -> tuple[Tool, ...]:
-    """The functions. Tools of other kinds are the vendor's to understand, or refused."""
-    tools = []
-    for entry in fields.objects("tools", most=MOST_TOOLS) or ():
-        if entry.text("type", most=100) != "function":
-            if native:
-                continue  # its own vendor's to understand; the core refuses those that cost extra
-            raise Unsupported(entry.name("type"), "only functions are taken as tools here")
-        function = entry.inner("function")
-        if function is None:
-            raise entry.wrong("function", "is missing")
-        tools.append(
-            Tool(
-                function.needed_text("name", most=200),
-                function.text("description"),
-                function.plain("parameters"),
-                function.flag("strict"),
-            )
-        )
-        if not native and (beyond := function.rest() + entry.rest()):
-            raise Unsupported(beyond[0], "the vendor of this model has nothing like it")
-    return tuple(tools)
-
-
-def tool_choice_of(fields: Fields, *, native: bool) -> Any:
-    """A word, or the function that must be called."""
-    value = fields.take("tool_choice")
-    if value is None or value in ("auto", "none", "required"):
-        return value
-    if isinstance(value, dict):
-        function = value.get("function")
-        if value.get("type") == "function" and isinstance(function, dict) and isinstance(function.get("name"), str):
-            return ToolName(function["name"])
-        if native:
-            return None
-        raise Unsupported("tool_choice", "the vendor of this model has nothing like it")
-    raise fields.wrong("tool_choice", "must be auto, none, required or name a function")
 
 
 def format_of(fields: Fields, *, native: bool) -> ResponseFormat | None:

@@ -13,6 +13,7 @@ from kaixu.http.fields import Fields, json_object
 from kaixu.http.incoming import Incoming
 from kaixu.http.reply import Reply, json_reply
 
+from .chat_forms import CallForms
 from .chat_reply import Speaker, cited, completion
 from .chat_request import FEATURES, chat_request
 from .errors import openai_error
@@ -42,10 +43,11 @@ def completion_door(core: Core) -> Door:
             request = chat_request(body, found.deployment, most_messages=core.gateway.max_messages)
             call = admission(core, msgspec.structs.replace(asking, request=request), FEATURES)
         if fields.flag("stream"):
-            speaker = Speaker(model, native=request.native is not None, include_usage=with_usage, found=looked_up)
+            is_native = request.native is not None
+            speaker = Speaker(model, native=is_native, include_usage=with_usage, found=looked_up, forms=CallForms(body))
             return await streamed(core, call, speaker, patience_s=PATIENCE_S)
         ticket, events = await answered(core, call)
-        reply = completion(ticket, events, model)
+        reply = completion(ticket, events, model, CallForms(body))
         if looked_up is not None:
             reply |= cited(looked_up, ticket)
         return json_reply(reply, 200, call_headers(ticket))

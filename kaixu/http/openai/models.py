@@ -84,9 +84,8 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
         "price_usd_per_million_tokens": rates_of(price, deployment.kind),
     }
     if deployment.kind == "chat":
-        lane = deployment.lane
         ours["max_output_tokens"] = deployment.max_output_tokens
-        ours["supports"] = sorted(lane.supports) if lane is not None else []
+        ours["supports"] = supported_by(deployment)
     elif deployment.dimensions is not None:
         ours["dimensions"] = deployment.dimensions
     return {
@@ -99,6 +98,13 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
         "created_at": EPOCH.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "kaixu": ours,
     }
+
+
+def supported_by(deployment: Deployment) -> list[str]:
+    """What a model's lane can do; images only where the operator has said what one costs."""
+    lane = deployment.lane
+    supports: frozenset[str] = frozenset() if lane is None else lane.supports
+    return sorted(supports if deployment.image_tokens is not None else supports - {"images", "tool_result_images"})
 
 
 def rates_of(price: Price, kind: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import time
 from typing import Any
 
+import msgspec
+
 from kaixu.http.calls import bill_of
 from kaixu.http.errors import envelope
 from kaixu.http.sse import comment, frame
@@ -12,11 +14,15 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
+from .custom_tools import text_of
 from .errors import openai_error
+from .response_tools import CallNames
 from .turns import extra_of
 
 #: Why an answer is incomplete, by the contract's reason.
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+#: Items that are calls of tools, which may grow by turns.
+CALLS = ("function_call", "custom_tool_call", "tool_search_call")
 #: What a reply repeats of its request.
 REPEATED: dict[str, Any] = {
     "instructions": None,
@@ -49,6 +55,8 @@ class Responder:
         self.items: list[dict[str, Any]] = []
         self.open: list[int] = []  # which items may still grow
         self.calls: dict[int, int] = {}  # which item a tool call is, by the contract's index
+        self.arguments: dict[int, str] = {}  # what was said so far of calls that are told when they are whole
+        self.names = CallNames(body)
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
@@ -117,25 +125,39 @@ class Responder:
 
     def tool_call(self, event: ToolCallDelta) -> bytes:
         """A piece of a tool call."""
-        said, open_call = self.going_on("function_call")
+        said, open_call = self.going_on(*CALLS)
         at = None if open_call is None else self.calls.get(event.index)
         if at is None:
-            about = {"status": "in_progress", "call_id": event.id or "", "name": event.name or "", "arguments": ""}
-            begun, at = self.begin_item("function_call", about | extra_of(event.opaque))
+            begun, at = self.begin_call(event)
             self.calls[event.index] = at
             said += begun
         item = self.items[at]
         item |= extra_of(event.opaque)
-        if event.arguments:
+        if at in self.arguments:
+            self.arguments[at] += event.arguments
+        elif event.arguments:
             item["arguments"] += event.arguments
             told = "response.function_call_arguments.delta"
             said += self.say(told, **self.place(at), delta=event.arguments)
         return said
 
-    def going_on(self, kind: str) -> tuple[bytes, int | None]:
-        """What comes before more of `kind`, and the open item of that kind."""
+    def begin_call(self, event: ToolCallDelta) -> tuple[bytes, int]:
+        """A call as its client knows the tool: a function, perhaps of a namespace; a custom tool; a tool search."""
+        kind = self.names.kind_of(event.name or "")
+        about: dict[str, Any] = {"status": "in_progress", "call_id": event.id or ""}
+        if kind == "tool_search_call":
+            about |= {"execution": "client", "arguments": {}}
+        else:
+            about |= self.names.name_of(event.name or "") | {"arguments" if kind == "function_call" else "input": ""}
+        begun, at = self.begin_item(kind, about | extra_of(event.opaque))
+        if kind != "function_call":
+            self.arguments[at] = ""
+        return begun, at
+
+    def going_on(self, *kinds: str) -> tuple[bytes, int | None]:
+        """What comes before more of these kinds, and the open item of one of them."""
         said = self.opening()
-        if self.open and self.items[self.open[-1]]["type"] == kind:
+        if self.open and self.items[self.open[-1]]["type"] in kinds:
             return said, self.open[-1]
         return said + self.close(), None
 
@@ -174,6 +196,15 @@ class Responder:
             place = self.place(at) | {"summary_index": 0}
             said = self.say("response.reasoning_summary_text.done", **place, text=part["text"])
             said += self.say("response.reasoning_summary_part.done", **place, part=part)
+        elif item["type"] == "custom_tool_call":
+            item["status"] = "completed"
+            item["input"] = text_of(self.arguments[at])
+            place = self.place(at)
+            said = self.say("response.custom_tool_call_input.delta", **place, delta=item["input"])
+            said += self.say("response.custom_tool_call_input.done", **place, input=item["input"])
+        elif item["type"] == "tool_search_call":
+            item["status"] = "completed"
+            item["arguments"] = object_in(self.arguments[at])
         elif item["type"] == "function_call":
             item["status"] = "completed"
             told = {"name": item["name"], "arguments": item["arguments"]}
@@ -223,6 +254,15 @@ class Responder:
             "usage": None,
             **repeated,
         }
+
+
+def object_in(text: str) -> dict[str, Any]:
+    """Arguments, read; none where they are no JSON object."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def usage_of(ticket: Ticket) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kaixu.http.anthropic.request import features_in, message_request
 from kaixu.http.anthropic.turns import SIDES
+from kaixu.http.hosted_tools import family_of
 from kaixu.metering.counting import texts_of
 from kaixu.plugin.errors import Invalid, KaixuError, Unprocessable, Unsupported
 from kaixu.plugin.lane import Lane
@@ -173,7 +175,7 @@ def test_fields_are_translated() -> None:
 @pytest.mark.parametrize(
     ("sent", "choice"),
     [
-        ({"type": "auto"}, "auto"),
+        ({"type": "auto"}, None),
         ({"type": "none"}, "none"),
         ({"type": "any", "disable_parallel_tool_use": False}, "required"),
         ({"type": "tool", "name": "now"}, ToolName("now")),
@@ -240,19 +242,20 @@ def test_what_asks_for_nothing_has_no_effect(fields: dict[str, Any]) -> None:
 
 
 BEYOND: dict[str, dict[str, Any]] = {
-    "brand_new": {"brand_new": 1},
     "container": {"container": "c"},
     "mcp_servers": {"mcp_servers": [{"type": "url"}]},
-    "context_management": {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
     "service_tier": {"service_tier": "priority"},
     "speed": {"speed": "fast"},
     "inference_geo": {"inference_geo": "us"},
-    "tools[0].type": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
-    "tools[0].defer_loading": {"tools": [NOW | {"defer_loading": True}]},
-    "tools[0].input_examples": {"tools": [NOW | {"input_examples": [{}]}]},
+    "tools[0].type": {"tools": [{"type": "bash_20250124", "name": "bash"}]},
+    "tools[0].allowed_callers": {"tools": [NOW | {"allowed_callers": ["code_execution_20250825"]}]},
+    "tool_choice": {
+        "tools": [{"type": "web_search_20250305", "name": "web_search"}, NOW],
+        "tool_choice": {"type": "tool", "name": "web_search"},
+    },
     "thinking.type": {"thinking": {"type": "between_tools"}},
     "output_config.task_budget": {"output_config": {"task_budget": {"type": "tokens", "total": 1}}},
-    "messages[0].content[0].type": {"messages": [turn({"type": "search_result", "source": "s", "title": "t"})]},
+    "messages[0].content[0].type": {"messages": [turn({"type": "novel", "source": "s", "title": "t"})]},
     "messages[0].content[0].source.type": {
         "messages": [turn({"type": "document", "source": {"type": "base64", "data": "AA=="}})]
     },
@@ -264,11 +267,6 @@ BEYOND: dict[str, dict[str, Any]] = {
             turn({"type": "document", "source": {"type": "text", "data": "x"}, "citations": {"enabled": True}})
         ]
     },
-    "messages[0].content[0].brand_new": {"messages": [turn(TEXT | {"brand_new": 1})]},
-    "messages[0].content[0].content[0].type": {
-        "messages": [turn({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]})]
-    },
-    "messages[1].content[0].type": {"messages": [*HI, turn({"type": "server_tool_use"}, role="assistant"), *HI]},
     "messages[1].content[0].caller": {
         "messages": [
             *HI,
@@ -285,6 +283,84 @@ def test_what_other_vendors_lack_is_refused_by_name(field: str, fields: dict[str
     with pytest.raises(Unsupported) as raised:
         read(**fields)
     assert raised.value.field == field
+
+
+def test_fields_that_nobody_knows_are_dropped_and_told_or_refused_as_the_lane_says() -> None:
+    odd: dict[str, Any] = {
+        "brand_new": 1,
+        "messages": [turn(TEXT | {"brand_new": 1})],
+        "tools": [NOW | {"brand_new": 1}],
+    }
+    names = ("messages[].content[].brand_new", "tools[].brand_new", "brand_new")
+    assert read(**odd).dropped == names
+    strict = msgspec.structs.replace(deployment(), unknown_fields="refuse")
+    for field in odd:
+        body = {"model": "m", "max_tokens": 7, "messages": HI, field: odd[field]}
+        with pytest.raises(Unsupported):
+            message_request(body, strict, most_messages=100)
+
+
+KEEP: dict[str, Any] = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+
+
+def test_managing_the_context_is_left_out_and_told_where_it_would_take_something_away() -> None:
+    assert read(context_management=KEEP) == read()
+    clears = {"edits": [*KEEP["edits"], {"type": "clear_tool_uses_20250919"}]}
+    assert read(context_management=clears).dropped == ("context_management",)
+
+
+@pytest.mark.parametrize("lane", [Plain, conftest.Native], ids=["translated", "native"])
+@pytest.mark.parametrize("kind", ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825",
+                                  "tool_search_tool_regex_20251119", "mcp_toolset"])  # fmt: skip
+def test_a_tool_that_a_vendor_would_run_is_left_out_and_told(lane: type[Lane], kind: str) -> None:
+    asked = read(lane, tools=[{"type": kind, "name": "theirs"}, NOW])
+    assert asked.dropped == (f"tools[].{family_of(kind)}",)
+    assert [tool.name for tool in asked.tools] == ["now"]
+    if asked.native is not None:
+        assert asked.native.body["tools"] == [NOW]
+    choice = {"type": "tool", "name": "theirs"}
+    with pytest.raises(Unsupported, match="theirs"):
+        read(lane, tools=[{"type": kind, "name": "theirs"}, NOW], tool_choice=choice)
+
+
+def test_tools_that_a_conversation_brings_along_or_takes_away() -> None:
+    later = {"name": "later", "input_schema": {}}
+    added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": later}}
+    again = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "now"}}
+    gone = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "now"}}
+    deferred = NOW | {"defer_loading": True}
+    asked = read(tools=[deferred], messages=[*HI, turn(added, gone, role="system")])
+    assert [tool.name for tool in asked.tools] == ["later"]
+    asked = read(tools=[deferred], messages=[*HI, turn(gone, again, TEXT, role="system")])
+    assert [tool.name for tool in asked.tools] == ["now"]
+    assert asked.dropped == ()
+
+
+def test_what_only_its_own_vendor_can_read_is_left_out_of_a_conversation() -> None:
+    search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    result = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
+    asked = read(messages=[*HI, turn(search, result, TEXT, role="assistant"), *HI])
+    assert asked.messages[1] == Message("assistant", (TextPart("Hi"),))
+    assert asked.dropped == ("messages[].content[].server_tool_use", "messages[].content[].web_search_tool_result")
+
+
+def test_what_a_client_found_and_tools_that_it_refers_to_are_told_in_words() -> None:
+    found = {"type": "search_result", "title": "t", "source": "s", "content": [TEXT], "citations": {"enabled": True}}
+    refers = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "tool_reference", "tool_name": "now"}]}
+    said = read(messages=[turn(refers, found)]).messages[0]
+    told = TextPart("The tool now can be called now.")
+    assert said.parts == (ToolResultPart("t1", (told,)), TextPart("t\ns\n"), TextPart("Hi"))
+
+
+def test_a_note_for_one_turn_is_gone_after_it() -> None:
+    note = {"role": "system", "content": "Hurry.", "clear_at": "next_user_message"}
+    assert [message.role for message in read(messages=[*HI, note]).messages] == ["user", "system"]
+    assert [message.role for message in read(messages=[*HI, note, *HI]).messages] == ["user", "user"]
+
+
+def test_examples_of_a_tools_input_are_told_in_its_description() -> None:
+    [tool] = read(tools=[NOW | {"input_examples": [{"a": "b"}]}]).tools
+    assert tool.description == 'the time\n\nExamples of its input:\n{"a":"b"}'
 
 
 WRONG: dict[str, dict[str, Any]] = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
-from kaixu.http.openai.chat_request import ASK_FOR_NOTHING, WITHOUT_EFFECT, chat_request
+from kaixu.http.hosted_tools import family_of
+from kaixu.http.openai.chat_request import ASK_FOR_NOTHING, REFUSED, WITHOUT_EFFECT, chat_request
+from kaixu.http.openai.custom_tools import PARAMETERS
 from kaixu.plugin.errors import Invalid, KaixuError, Unsupported
 from kaixu.plugin.types import (
     ChatRequest,
@@ -32,6 +35,11 @@ HELLO = [{"role": "user", "content": "Hi"}]
 
 def read(native: bool = False, **body: Any) -> ChatRequest:
     return chat_request({"model": "m", "messages": HELLO} | body, deployment(native=native), most_messages=100)
+
+
+def read_strictly(**body: Any) -> ChatRequest:
+    strict = msgspec.structs.replace(deployment(), unknown_fields="refuse")
+    return chat_request({"model": "m", "messages": HELLO} | body, strict, most_messages=100)
 
 
 def test_the_least_that_can_be_asked() -> None:
@@ -142,21 +150,12 @@ def test_fields_are_translated(body: dict[str, Any], field: str, value: Any) -> 
     [
         ("logprobs", {"logprobs": True}),
         ("logit_bias", {"logit_bias": {"1": 2}}),
-        ("store", {"store": True}),
         ("prediction", {"prediction": {"type": "content", "content": "x"}}),
-        ("brand_new", {"brand_new": 1}),
-        ("functions", {"functions": [{"name": "f"}]}),
-        ("tools[0].type", {"tools": [{"type": "custom", "custom": {"name": "c"}}]}),
-        (
-            "tools[0].function.extra",
-            {"tools": [{"type": "function", "function": {"name": "f", "extra": 1}}]},
-        ),
-        ("tool_choice", {"tool_choice": {"type": "allowed_tools"}}),
-        (
-            "messages[0].content[0].cache_control",
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {}}]}]},
-        ),
-        ("messages[0].odd", {"messages": [{"role": "user", "content": "a", "odd": 1}]}),
+        ("tool_choice", {"tool_choice": {"type": "whichever"}}),
+        ("tool_choice", {"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
+        ("tool_choice", {"tools": [{"type": "web_search_preview"}], "tool_choice": "required"}),
+        ("service_tier", {"service_tier": "priority"}),
+        ("web_search_options", {"web_search_options": {}}),
         ("messages[0].audio", {"messages": [{"role": "assistant", "content": "a", "audio": {"id": "x"}}]}),
     ],
 )
@@ -223,18 +222,148 @@ def test_parts_without_a_price_are_refused_everywhere(part: dict[str, Any], nati
     assert refused.value.field == "messages[0].content[0].type"
 
 
-def test_every_field_of_the_official_client_is_translated_without_effect_or_refused_by_name() -> None:
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "brand_new": {"brand_new": 1},
+    "messages[].odd": {"messages": [{"role": "user", "content": "a", "odd": 1}] * 3},
+    "messages[].content[].odd": {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "odd": 1}]}]},
+    "messages[].tool_calls[].odd": {"messages": [*HELLO, {"role": "assistant", "tool_calls": [CALL | {"odd": 1}]}]},
+    "tools[].function.odd": {"tools": [{"type": "function", "function": {"name": "f", "odd": 1}}]},
+    "tools[].odd": {"tools": [{"type": "function", "function": {"name": "f"}, "odd": 1}]},
+    "tools[].whichever": {"tools": [{"type": "whichever"}]},
+}
+
+
+@pytest.mark.parametrize(("name", "body"), UNKNOWN.items(), ids=UNKNOWN)
+def test_a_field_that_nobody_knows_is_dropped_and_told_or_refused_as_the_lane_says(
+    name: str, body: dict[str, Any]
+) -> None:
+    assert read(**body).dropped == (name,)
+    with pytest.raises(Unsupported) as refused:
+        read_strictly(**body)
+    assert (refused.value.field or "").split("[")[0] == name.split("[")[0]
+
+
+@pytest.mark.parametrize("kind", ["web_search", "web_search_preview", "web_search_preview_2025_03_11", "mcp",
+                                  "code_interpreter", "file_search", "image_generation", "computer_use_preview"])  # fmt: skip
+@pytest.mark.parametrize("native", [False, True], ids=["translated", "native"])
+def test_a_tool_that_a_vendor_would_run_is_left_out_and_told(kind: str, native: bool) -> None:
+    asked = read(native=native, tools=[{"type": kind}, FUNCTION], tool_choice="auto")
+    assert asked.dropped == (f"tools[].{family_of(kind)}",)
+    assert [tool.name for tool in asked.tools] == ["f"]
+    if asked.native is not None:
+        assert asked.native.body["tools"] == [FUNCTION]
+    only = read(native=native, tools=[{"type": kind}], tool_choice="auto")
+    assert only.native is None or not {"tools", "tool_choice"} & only.native.body.keys()
+
+
+def test_an_operator_may_allow_it_where_the_protocol_is_the_vendors_own() -> None:
+    allowing = msgspec.structs.replace(deployment(native=True), allow=frozenset({"web_search"}))
+    body = {"model": "m", "messages": HELLO, "tools": [{"type": "web_search_preview"}]}
+    asked = chat_request(body, allowing, most_messages=100)
+    assert (asked.dropped, asked.native) == ((), Native("openai.chat", body))
+
+
+CUSTOM: dict[str, Any] = {"type": "custom", "custom": {"name": "patch", "description": "Change a file."}}
+FUNCTION: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
+
+
+def test_a_custom_tool_is_a_function_with_one_text() -> None:
+    [tool] = read(tools=[CUSTOM], tool_choice={"type": "custom", "custom": {"name": "patch"}}).tools
+    assert (tool.name, tool.description, tool.parameters) == ("patch", "Change a file.", PARAMETERS)
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}}
+    [strict] = read(tools=[{"type": "custom", "custom": CUSTOM["custom"] | {"format": grammar}}]).tools
+    assert "start: /x/" in (strict.description or "")
+    call = {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": 'a "b"'}}
+    for native in (False, True):
+        said = read(native, messages=[*HELLO, {"role": "assistant", "tool_calls": [call]}]).messages[1]
+        assert said == Message("assistant", (ToolCallPart("c1", "patch", '{"input":"a \\"b\\""}'),))
+
+
+def test_functions_of_the_older_form_are_tools_and_their_turns_results() -> None:
+    turns = [
+        *HELLO,
+        {"role": "assistant", "content": None, "function_call": {"name": "now", "arguments": "{}"}},
+        {"role": "function", "name": "now", "content": "noon"},
+        {"role": "assistant", "function_call": {"name": "now", "arguments": '{"a":1}'}},
+        {"role": "function", "name": "now", "content": "one"},
+    ]
+    for native in (False, True):
+        asked = read(native, messages=turns, functions=[{"name": "now"}], function_call={"name": "now"})
+        assert asked.messages[1:] == (
+            Message("assistant", (ToolCallPart("call_function_1", "now", "{}"),)),
+            Message("tool", (ToolResultPart("call_function_1", (TextPart("noon"),)),)),
+            Message("assistant", (ToolCallPart("call_function_2", "now", '{"a":1}'),)),
+            Message("tool", (ToolResultPart("call_function_2", (TextPart("one"),)),)),
+        )
+        assert (asked.tools, asked.tool_choice) == ((Tool("now"),), ToolName("now"))
+    with pytest.raises(Invalid) as refused:
+        read(messages=[*HELLO, {"role": "function", "name": "never", "content": "x"}])
+    assert refused.value.field == "messages[1].name"
+
+
+def test_some_of_the_tools_may_be_allowed_only() -> None:
+    other = {"type": "function", "function": {"name": "g"}}
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [FUNCTION]}}
+    asked = read(tools=[FUNCTION, other], tool_choice=choice)
+    assert ([tool.name for tool in asked.tools], asked.tool_choice) == (["f"], "required")
+
+
+FOR_NOTHING: list[dict[str, Any]] = [
+    {"store": True},
+    {"metadata": {"a": "b"}},
+    {"prompt_cache_key": "k"},
+    {"service_tier": "flex"},
+    {"parallel_tool_calls": True},
+    {"tool_choice": "auto"},
+    {"tool_choice": "none"},
+    {"presence_penalty": 0, "frequency_penalty": 0},
+    {"logit_bias": {}, "logprobs": False, "top_logprobs": 0, "functions": [], "n": 1},
+]
+
+
+@pytest.mark.parametrize("body", FOR_NOTHING, ids=lambda body: ", ".join(body))
+def test_what_asks_for_nothing_has_no_effect(body: dict[str, Any]) -> None:
+    assert read(**body) == read()
+    assert read_strictly(**body) == read()
+
+
+def test_the_name_of_a_tool_is_not_that_of_a_speaker() -> None:
+    turns = [*HELLO, {"role": "assistant", "tool_calls": [CALL]}]
+    turns.append({"role": "tool", "tool_call_id": "c1", "name": "now", "content": "noon"})
+    assert read(messages=turns).messages[2] == Message("tool", (ToolResultPart("c1", (TextPart("noon"),)),))
+
+
+def test_points_of_the_cache_are_kept_wherever_a_client_puts_them() -> None:
+    point, hour = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
+    asked = read(
+        messages=[
+            {"role": "system", "content": "a", "cache_control": hour},
+            {"role": "user", "content": [{"type": "text", "text": "b", "cache_control": point}]},
+            {"role": "assistant", "tool_calls": [CALL | {"cache_control": point}]},
+            {"role": "tool", "tool_call_id": "c1", "content": "d", "cache_control": point},
+        ],
+        tools=[
+            FUNCTION | {"cache_control": point},
+            {"type": "function", "function": {"name": "g", "cache_control": point}},
+        ],
+    )
+    assert [part.cache for message in asked.messages for part in message.parts] == ["1h", "5m", "5m", "5m"]  # type: ignore[union-attr]
+    assert [tool.cache for tool in asked.tools] == ["5m", "5m"]
+    assert asked.dropped == ()
+    odd = read(messages=[{"role": "user", "content": "a", "cache_control": 7}])
+    assert odd.messages == (Message("user", (TextPart("a"),)),)
+
+
+def test_every_field_of_the_official_client_is_translated_without_effect_told_or_refused_by_name() -> None:
     plausible: dict[str, Any] = {"messages": HELLO, "model": "m"}
     for field in CompletionCreateParamsBase.__annotations__:
         if field in plausible or field in WITHOUT_EFFECT:
             continue
         try:
-            read(native=False, **{field: {"odd": "value"}})
+            assert field in read(native=False, **{field: {"odd": "value"}}).dropped, f"{field} was dropped in silence"
         except KaixuError as refused:
             assert (refused.field or "").startswith(field), field  # noqa: PT017
-        else:
-            raise AssertionError(f"{field} was dropped in silence")
-    assert set(ASK_FOR_NOTHING) <= set(CompletionCreateParamsBase.__annotations__)
+    assert set(ASK_FOR_NOTHING) | REFUSED <= set(CompletionCreateParamsBase.__annotations__)
 
 
 JSON = st.recursive(

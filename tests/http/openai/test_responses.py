@@ -80,22 +80,24 @@ def test_fields_are_translated() -> None:
 @pytest.mark.parametrize(
     ("field", "body"),
     [
-        ("store", {"store": True}),
         ("previous_response_id", {"previous_response_id": "resp_1"}),
         ("conversation", {"conversation": "c"}),
         ("background", {"background": True}),
-        ("truncation", {"truncation": "auto"}),
-        ("text.verbosity", {"text": {"verbosity": "low"}}),
-        ("tools[0].type", {"tools": [{"type": "web_search"}]}),
-        ("tool_choice", {"tool_choice": {"type": "web_search"}}),
+        ("tool_choice", {"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
+        (
+            "tool_choice",
+            {"tools": [{"type": "mcp", "server_label": "s"}], "tool_choice": {"type": "mcp", "server_label": "s"}},
+        ),
+        ("tool_choice", {"tools": [{"type": "code_interpreter"}], "tool_choice": "required"}),
+        ("service_tier", {"service_tier": "priority"}),
         ("include", {"include": ["message.output_text.logprobs"]}),
-        ("max_tool_calls", {"max_tool_calls": 3}),
-        ("input[0].type", {"input": [{"type": "item_reference", "id": "x"}]}),
+        ("input[0].id", {"input": [{"type": "item_reference", "id": "msg_1"}]}),
+        ("input[0].id", {"input": [{"id": "msg_1"}]}),
+        ("input[0].type", {"input": [{"type": "compaction", "encrypted_content": "x"}]}),
         (
             "input[0].content[0].type",
             {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
         ),
-        ("brand_new", {"brand_new": 1}),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(field: str, body: dict[str, Any]) -> None:

@@ -1,0 +1,43 @@
+"""What a request holds that the contract has no word for: left out and told, or refused, as the lane is set up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from kaixu.catalog.catalog import Deployment
+from kaixu.plugin.errors import Unsupported
+
+NOTHING_LIKE_IT = "the vendor of this model has nothing like it"
+INDEX = re.compile(r"\[\d+\]")
+#: So many names are kept of one request.
+MOST_NAMES = 100
+
+
+class Beyond:
+    """Collects the names of fields. `dropped`: those that do not go out, each once, without their places in lists."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.refuses = deployment.unknown_fields == "refuse"
+        self.names: dict[str, None] = {}
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """See `ChatRequest.dropped`."""
+        return tuple(self.names)
+
+    def drop(self, name: str) -> None:
+        """A field that is known here and without which the client goes on."""
+        if len(self.names) < MOST_NAMES:
+            self.names[INDEX.sub("[]", name)] = None
+
+    def unknown(self, names: Iterable[str]) -> None:
+        """Fields that nobody here knows. Raises `Unsupported` where the lane says so.
+
+        A lane that passes such fields on does so with requests in its own protocol; in another's words they mean
+        nothing.
+        """
+        for name in names:
+            if self.refuses:
+                raise Unsupported(name, NOTHING_LIKE_IT)
+            self.drop(name)

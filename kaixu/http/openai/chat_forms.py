@@ -1,0 +1,61 @@
+"""How a client of Chat Completions wants calls of tools told: as functions, custom tools, or in the older form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kaixu.plugin.types import ToolCallDelta
+
+from .custom_tools import text_of
+
+
+class CallForms:
+    """Tells the calls of one answer that was translated. `body`: the request, as it was read before.
+
+    A custom tool's text is told once it is whole: before, it is in JSON and cannot be read. The older form knows one
+    call in an answer.
+    """
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self.custom = names_of(body.get("tools"))
+        self.older = bool(body.get("functions")) and not body.get("tools")
+        self.waiting: dict[int, dict[str, Any]] = {}
+
+    def delta(self, event: ToolCallDelta, told: dict[str, Any]) -> dict[str, Any] | None:
+        """What is said of a call's piece at once; `told` is it as a function. None: nothing yet."""
+        if self.older:
+            return {"function_call": told["function"]} if event.index == 0 else None
+        if event.index in self.waiting:
+            self.waiting[event.index]["custom"]["input"] += event.arguments
+            return None
+        if event.name in self.custom:
+            same = {name: value for name, value in told.items() if name not in ("function", "type")}
+            custom = {"name": event.name, "input": event.arguments}
+            self.waiting[event.index] = same | {"type": "custom", "custom": custom}
+            return None
+        return {"tool_calls": [told]}
+
+    def rest(self) -> dict[str, Any] | None:
+        """What is said at the end: the calls that waited."""
+        calls = [whole_custom(call) for call in self.waiting.values()]
+        self.waiting.clear()
+        return {"tool_calls": calls} if calls else None
+
+    def reason(self, reason: str | None) -> str | None:
+        """Why the answer ended, in the client's words."""
+        return "function_call" if self.older and reason == "tool_calls" else reason
+
+
+def names_of(tools: Any) -> frozenset[str]:
+    """The names of the custom tools in a request."""
+    entries = tools if isinstance(tools, list) else []
+    custom = [entry for entry in entries if isinstance(entry, dict) and entry.get("type") == "custom"]
+    inner = [entry["custom"] if isinstance(entry.get("custom"), dict) else entry for entry in custom]
+    return frozenset(str(entry.get("name")) for entry in inner)
+
+
+def whole_custom(call: dict[str, Any]) -> dict[str, Any]:
+    """A call of a custom tool with its text read."""
+    custom = call["custom"]
+    return call | {"custom": custom | {"input": text_of(custom["input"])}}

@@ -1,0 +1,1 @@
+"""The real programs and libraries that people use, before a real gateway: `make agents`, not a part of `make test`."""
