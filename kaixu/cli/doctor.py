@@ -16,6 +16,7 @@ from kaixu.store.partitions import month_after
 from kaixu.store.search import MOST_INDEXED
 
 from .check import catalog_at
+from .doctor_plugins import plugin_rows
 from .examples import example
 from .failure import CommandFailed
 from .gateway_rows import Row, gateway_rows, row, spool_rows
@@ -102,6 +103,7 @@ async def examine(session: Session) -> list[Row]:
         rows.append(row("reservations", not overdue, f"{detail}; a running gateway ends them" if overdue else detail))
         rows += partition_rows(await state.partitions(connection), await state.strays(connection))
         found = await vector_index.overview(connection)
+        rows += await plugin_rows(connection, session.settings.kaixu_config)
         return [*rows, collections_row(found), *index_rows(await vector_index.large(connection))]
 
 
