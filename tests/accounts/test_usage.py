@@ -63,9 +63,11 @@ async def test_what_is_not_a_month_or_a_customer_is_refused(pool: asyncpg.Pool) 
 
 
 async def test_every_book_is_shown_and_counts_against_the_cap(pool: asyncpg.Pool) -> None:
-    customer_id = await customer(pool, cap_nusd=1_000)
-    key_id, _ = await virtual_key(pool, customer_id, monthly_cap_nusd=900)
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
     await billed(pool, key_id, Usage(), cost=300)
+    await pool.execute("update kaixu.customer set monthly_cap_nusd = 1000")
+    await pool.execute("update kaixu.virtual_key set monthly_cap_nusd = 900")
     for table, whose in (("customer_month", "customer_id"), ("key_month", "chain_id")):
         more = ", customer_id" if table == "key_month" else ""
         await pool.execute(
