@@ -21,6 +21,7 @@ from kaixu.store.pools import Room, room
 from kaixu.store.search import MOST_INDEXED
 
 from .check import catalog_at
+from .doctor_plugins import plugin_rows
 from .examples import example
 from .failure import CommandFailed
 from .gateway_rows import Row, gateway_rows, row, spool_rows
@@ -108,6 +109,7 @@ async def examine(session: Session) -> list[Row]:
         rows += partition_rows(await state.partitions(connection), await state.strays(connection))
         rows.append(connections_row(await room(connection), session.settings))
         found = await vector_index.overview(connection)
+        rows += await plugin_rows(connection, session.settings.kaixu_config)
         return [*rows, collections_row(found), *index_rows(await vector_index.large(connection))]
 
 

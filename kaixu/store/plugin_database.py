@@ -19,10 +19,12 @@ from .plugin_pool import PluginPool
 from .plugin_schema import refused, verb_of
 from .pool import database
 
-#: So many rows of one statement, read so many at a time; and about so much text in them.
+#: So many rows of one statement, and about so much text in them; read a few at a time, as large as they turn out to be.
 MOST_ROWS = 10_000
-ROWS_AT_ONCE = 500
 MOST_BYTES = 64 * 1024 * 1024
+FIRST_ROWS = 16
+ROWS_AT_ONCE = 1000
+BYTES_AT_ONCE = 4 * 1024 * 1024
 
 #: What the database itself does not end by then is ended from outside.
 PATIENCE_S = STATEMENT_S + 1.0
@@ -92,13 +94,15 @@ class PluginTransaction:
         cursor = await prepared.cursor(*args, timeout=PATIENCE_S)
         rows: list[Any] = []
         size = 0
-        while more := await cursor.fetch(ROWS_AT_ONCE, timeout=PATIENCE_S):
+        at_once = FIRST_ROWS
+        while more := await cursor.fetch(at_once, timeout=PATIENCE_S):
             rows += more
             size += sum(len(value) for row in more for value in row.values() if isinstance(value, str | bytes))
             if len(rows) > MOST_ROWS:
                 raise TooLarge(f"a statement gave more than {MOST_ROWS} rows")
             if size > MOST_BYTES:
                 raise TooLarge(f"a statement gave more than {MOST_BYTES >> 20} MiB")
+            at_once = min(ROWS_AT_ONCE, max(1, BYTES_AT_ONCE * len(rows) // max(size, 1)))
         return rows
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:

@@ -40,7 +40,10 @@ class PluginLogin(msgspec.Struct, frozen=True):
     async def connect(self, *, pooler: bool) -> asyncpg.Connection:
         """A connection. Raises `DatabaseAway`, and asyncpg's `InvalidAuthorizationSpecificationError`."""
         with database():
-            return await asyncpg.connect(**self.how(pooler=pooler))
+            try:
+                return await asyncpg.connect(**self.how(pooler=pooler))
+            except asyncpg.ProtocolViolationError as error:  # how PgBouncer says that it does not know a role
+                raise asyncpg.InvalidAuthorizationSpecificationError(str(error)) from None
 
     def how(self, *, pooler: bool) -> dict[str, Any]:
         """What asyncpg is told."""

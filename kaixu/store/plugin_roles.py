@@ -7,10 +7,12 @@ from pathlib import Path
 
 import asyncpg
 
+from kaixu.plugin.errors import DatabaseAway
+
 from .migrate import LOCK, MigrationError, Step
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin, scram_verifier
 from .plugin_schema import role_of, schema_of, steps_in
-from .query import Session
+from .query import Connection, Session
 
 #: Connections of one integration's role, from all gateways together.
 MOST_CONNECTIONS = 50
@@ -87,6 +89,10 @@ async def logged_in(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
             f"integration `{login.name}`: the database does not let {who} in ({type(error).__name__}); behind "
             "PgBouncer it must be in `auth_file`, or found by `auth_query`"
         ) from None
+    except DatabaseAway:
+        if login.user is not None:
+            raise
+        raise MigrationError(f"integration `{login.name}`: no database answers at its `database_url`") from None
 
 
 async def provide_role(connection: Session, login: PluginLogin) -> None:
@@ -212,6 +218,23 @@ async def provide_schema(connection: Session, name: str, role: str) -> None:
                 await connection.execute(f"grant execute on all functions in schema kaixu__plugin to {quoted}")
     except asyncpg.InsufficientPrivilegeError:
         raise not_allowed(name) from None
+
+
+async def what_is_wrong(connection: Connection, name: str) -> str | None:
+    """Why integration `name` cannot have the role that the gateway makes for it; None if it can. Changes nothing."""
+    role = role_of(name)
+    if why := await connection.fetchval(TOO_MUCH, role):
+        return f"its database role {role} {why}"
+    may = await connection.fetchval(
+        """
+        select (select r.rolsuper or r.rolcreaterole from pg_catalog.pg_roles r where r.rolname = current_user)
+               and (has_database_privilege(current_database(), 'create')
+                    or exists (select from pg_catalog.pg_namespace n where n.nspname = $1))
+        """,
+        schema_of(name),
+    )
+    ready = await connection.fetchval("select true from pg_catalog.pg_roles where rolname = $1 and rolcanlogin", role)
+    return None if may or ready else str(not_allowed(name))
 
 
 async def keep_out(connection: Session) -> None:

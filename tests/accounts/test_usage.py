@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from kaixu.accounts.keys import rotate_key
+from kaixu.accounts.reconcile import reconcile
 from kaixu.accounts.topups import top_up
 from kaixu.accounts.usage import customer_usage
 from kaixu.plugin.errors import NotFound, Unprocessable
@@ -59,3 +60,27 @@ async def test_what_is_not_a_month_or_a_customer_is_refused(pool: asyncpg.Pool) 
         await customer_usage(pool, 1, month="2026-00")
     with pytest.raises(NotFound):
         await customer_usage(pool, 1, month=None)
+
+
+async def test_every_book_is_shown_and_counts_against_the_cap(pool: asyncpg.Pool) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    await billed(pool, key_id, Usage(), cost=300)
+    await pool.execute("update kaixu.customer set monthly_cap_nusd = 1000")
+    await pool.execute("update kaixu.virtual_key set monthly_cap_nusd = 900")
+    for table, whose in (("customer_month", "customer_id"), ("key_month", "chain_id")):
+        more = ", customer_id" if table == "key_month" else ""
+        await pool.execute(
+            f"insert into kaixu.{table} ({whose}{more}, month, book, spent_nusd, held_nusd, calls) "
+            f"select {whose}{more}, month, 'push', 700, 5, 2 from kaixu.{table}"
+        )
+    usage = await customer_usage(pool, customer_id, month=None)
+    assert (usage.total.spent_nusd, usage.total.held_nusd, usage.total.calls, usage.available_nusd) == (1000, 5, 3, 0)
+    assert [(one.book, one.spent_nusd, one.held_nusd) for one in usage.books] == [("ai", 300, 0), ("push", 700, 5)]
+    assert [(key.spent_nusd, key.books) for key in usage.keys] == [(1000, {"ai": 300, "push": 700})]
+    async with pool.acquire() as connection:
+        notes = (await reconcile(connection)).notes
+    assert [(one.what, one.book, one.kept, one.proven) for one in notes] == [
+        ("customer", None, 1005, 1000),
+        ("key chain", None, 1005, 900),
+    ]
