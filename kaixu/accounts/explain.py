@@ -112,6 +112,8 @@ def verdict(event: PricedEvent, priced_nusd: int) -> tuple[bool, str | None]:
     if event.end_reason == "lost":
         charged = "all that was held was charged" if event.cost_nusd else "nothing was charged"
         return True, f"its gateway died and nobody knows what was used; {charged}, as on_lost says"
+    if event.end_reason == "undelivered" and not event.cost_nusd:
+        return True, "a vendor worked for it, but its answer could not be delivered: nothing was billed"
     if event.cost_nusd == priced_nusd:
         return True, None
     if event.unbilled_nusd and event.cost_nusd + event.unbilled_nusd <= priced_nusd:

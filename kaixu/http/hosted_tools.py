@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from kaixu.plugin.errors import Unsupported
+from kaixu.plugin.protocols import family_of
 
 from .beyond import Beyond
 
@@ -37,12 +37,6 @@ HOSTED = frozenset(
         "web_search",
     }
 )
-VERSION = re.compile(r"(_preview)?([_-]\d{4}[_-]?\d{2}[_-]?\d{2})?$")
-
-
-def family_of(kind: str) -> str:
-    """The type of a tool without its version: `web_search` of `web_search_20250305` and `web_search_preview`."""
-    return VERSION.sub("", kind)
 
 
 class HostedTools:

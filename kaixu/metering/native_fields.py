@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
-from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, filtered, shape_of
+from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, family_of, filtered, shape_of
 from kaixu.plugin.types import ChatRequest
 
 #: From the most cautious to the least: of a model's deployments the most cautious lane decides.
@@ -30,7 +30,7 @@ def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatReque
     allowed = []
     allow = deployment.allow.union(*(lane.allows for lane in lanes[:1])) if len(lanes) == 1 else deployment.allow
     for name, why, may_be_allowed in dearer_fields(native):
-        if not may_be_allowed or name not in allow:
+        if not may_be_allowed or (name not in allow and family_of(name) not in allow):
             raise Unsupported(name, why)
         allowed.append(name)
     policy = min((one.unknown_fields for one in choices), key=POLICIES.index, default="drop")

@@ -74,6 +74,7 @@ async def test_all_calls_of_a_request_are_explained(pool: asyncpg.Pool) -> None:
         (5, "client_gone", "counted", True, "held"),
         (5, "budget_cut", "provider", True, "budget"),
         (10**9, "client_gone", "counted", False, "does not follow"),
+        (0, "undelivered", "provider", True, "could not be delivered"),
         (0, "lost", "estimated", True, "nothing was charged"),
         (9, "lost", "estimated", True, "all that was held"),
     ],

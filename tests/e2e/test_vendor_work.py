@@ -270,11 +270,12 @@ EMBEDS: dict[str, tuple[str, BodyOf, str]] = {
 }
 
 
-@pytest.mark.parametrize("failure", EMBED)
-@pytest.mark.parametrize("door", EMBEDS)
+@pytest.mark.parametrize(
+    ("door", "failure"),
+    # A vector of any length is an answer where nothing else is compared with it.
+    [(door, failure) for door in EMBEDS for failure in EMBED if failure != "too-short" or door == "store"],
+)
 async def test_an_embedding_that_fails_after_the_vendor_worked(stage: Stage, door: str, failure: str) -> None:
-    if failure == "too-short" and door != "store":
-        pytest.skip("a vector of any length is an answer where nothing else is compared with it")
     caller = await stage.caller()
     path, body, operation = EMBEDS[door]
     status, _ = await caller.post(path, body(failure))
@@ -285,11 +286,16 @@ async def test_an_embedding_that_fails_after_the_vendor_worked(stage: Stage, doo
         assert event["input_tokens"] == 1000
 
 
-@pytest.mark.parametrize("failure", [one for one in EMBED if one not in ("too-few", "differing")])
-@pytest.mark.parametrize("way", ["search", "retrieve", "batch line", "re-embedding"])
+@pytest.mark.parametrize(
+    ("way", "failure"),
+    [
+        (way, failure)
+        for way in ("search", "retrieve", "batch line", "re-embedding")
+        for failure in EMBED
+        if failure not in ("too-few", "differing") and (failure != "too-short" or way != "batch line")
+    ],
+)
 async def test_an_embedding_for_something_else_that_fails(stage: Stage, way: str, failure: str) -> None:
-    if failure == "too-short" and way == "batch line":
-        pytest.skip("a vector of any length is an answer where nothing else is compared with it")
     caller = await stage.caller()
     made = {"name": "docs", "provider": "up", "model": failure}
     if way in ("search", "retrieve"):

@@ -34,7 +34,7 @@ lanes:
     plugin: anthropic
     base_url: {{vendor}}
     api_key: sk-vendor
-    models: {{{{claude: {{{{{PRICED}, upstream: claude-sonnet-4-5}}}}}}}}
+    models: {{{{claude: {{{{{PRICED}, upstream: claude-sonnet-4-5, allow: [web_search]}}}}}}}}
   gemini:
     plugin: gemini
     base_url: {{vendor}}/v1beta

@@ -12,8 +12,9 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.http.asked import without_the_usual
 from kaixu.http.beyond import NOTHING_LIKE_IT, Beyond
 from kaixu.http.fields import Fields
-from kaixu.http.hosted_tools import HostedTools, family_of
+from kaixu.http.hosted_tools import HostedTools
 from kaixu.plugin.errors import Invalid, Unsupported
+from kaixu.plugin.protocols import family_of
 from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat, Tool, ToolName
 
 from .turns import Turns
@@ -203,8 +204,8 @@ class Reader:
             self.beyond += asking(entry, ASK_FOR_NOTHING_IN_TOOLS)
             return [made]
         family = family_of(kind)
-        if self.native and (family in CLIENTS_OWN or family in self.allow or kind in self.allow):
-            return [Tool(name or kind)]
+        if self.native:
+            return [Tool(name or kind)]  # the core refuses what the vendor runs, unless the operator allows it
         if family in CLIENTS_OWN:
             why = f"the vendor of this model has no tool {family}"
             raise Unsupported(entry.name("type"), why, hint="Describe it as a tool of your own, with `input_schema`.")

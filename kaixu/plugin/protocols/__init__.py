@@ -11,6 +11,7 @@ be bounded by the call's hold, so every field is one of three kinds:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,7 +31,16 @@ class Protocol(NamedTuple):
     dearer: Callable[[dict[str, Any]], list[Dearer]]
 
 
-__all__ = ["PROTOCOLS", "Filtered", "Shape", "dearer_fields", "filtered", "shape_of"]
+__all__ = ["PROTOCOLS", "Filtered", "Shape", "dearer_fields", "family_of", "filtered", "shape_of"]
+
+#: What tells the versions of a vendor's tool apart.
+VERSION = re.compile(r"(_preview)?([_-]\d{4}[_-]?\d{2}[_-]?\d{2})?$")
+
+
+def family_of(kind: str) -> str:
+    """The type of a tool without its version: `web_search` of `web_search_20250305` and `web_search_preview`."""
+    return VERSION.sub("", kind)
+
 
 #: By the name that `Lane.native` has.
 PROTOCOLS = {
