@@ -144,7 +144,7 @@ async def test_fields_that_the_vendor_lacks_are_refused_by_name(
     client: AsyncAnthropic, vendor: Vendor, pool: asyncpg.Pool
 ) -> None:
     for field, fields in (
-        ("brand_new", {"brand_new": {"a": 1}}),
+        ("inference_geo", {"inference_geo": "us"}),
         ("top_k", {"top_k": 3}),
         ("speed", {"speed": "fast"}),
         ("max_tokens", {"max_tokens": None}),
@@ -195,8 +195,8 @@ async def test_tokens_are_counted_without_a_call(client: AsyncAnthropic, vendor:
     more = await client.messages.count_tokens(model="ok", messages=HELLO, system="Be kind to us.", tools=ZONES)
     assert more.input_tokens > plain.input_tokens + 20
     assert vendor.asked == []
-    with pytest.raises(anthropic.BadRequestError, match="brand_new"):
-        await client.messages.count_tokens(model="ok", messages=HELLO, extra_body={"brand_new": 1})
+    with pytest.raises(anthropic.BadRequestError, match="inference_geo"):
+        await client.messages.count_tokens(model="ok", messages=HELLO, extra_body={"inference_geo": "us"})
     picture: Any = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
     with pytest.raises(anthropic.BadRequestError, match="takes no images"):
         await client.messages.count_tokens(model="ok", messages=[{"role": "user", "content": [picture]}])
