@@ -21,6 +21,7 @@ from kaixu.plugin.errors import (
     UpstreamRejected,
 )
 from kaixu.plugin.refusal_reasons import Reason, Said, reason_of, taken_apart, token_figures, wait_in
+from kaixu.plugin.refusal_wordings import MODEL
 from kaixu.plugin.vendor_words import fit_to_keep
 
 REJECTED_STATUSES = frozenset({400, 404, 413, 415, 422})
@@ -144,7 +145,7 @@ def explained(status: int, reason: Reason | None, said: Said, retry_after_s: int
             )
         case "parameter":
             return parameter_refused(said)
-        case "model" if said.codes or said.texts or status == 410:
+        case "model" if status == 410 or MODEL.search(said.all):  # else nothing may be at the lane's address at all
             return ModelGone(f"the vendor does not have this model ({status})", hint="Choose another model.")
         case "quota":
             message = "the gateway's quota with the vendor is used up"

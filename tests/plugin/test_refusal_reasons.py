@@ -62,7 +62,6 @@ REFUSALS: dict[str, list[tuple[int, Any, dict[str, int]]]] = {
         (400, {"message": "The provided model identifier is invalid."}, {}),
         (400, {"object": "error", "message": "Invalid model: mistral-x", "type": "invalid_model", "code": "1500"}, {}),
         (404, {"error": {"message": "No endpoints found for foo/bar.", "code": 404}}, {}),
-        (404, {"detail": "Not Found"}, {}),
         (410, {"error": "gone"}, {}),
     ],
     "quota": [
@@ -153,6 +152,12 @@ def texts(value: Any) -> list[str]:
     if isinstance(value, dict | list):
         return [text for one in (value.values() if isinstance(value, dict) else value) for text in texts(one)]
     return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("body", [b"", b"404 page not found", b'{"detail": "Not Found"}'])
+def test_a_404_that_names_no_model_is_a_rejection_that_goes_elsewhere(body: bytes) -> None:
+    error = refusal(404, None, body)
+    assert (error.code, error.reason) == ("UPSTREAM_REJECTED", "model")
 
 
 @pytest.mark.parametrize(
