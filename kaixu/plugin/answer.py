@@ -56,10 +56,14 @@ class AnswerReader:
         joiner = Joiner()
         events: list[str] = []
         async for event, data in self.pieces():
-            if data.strip() == b"[DONE]":
+            if b"[DONE]" in data[:16] and data.strip() == b"[DONE]":
                 self.done = True
                 break
-            for value, clean in self.values(data):
+            values = self.values(data)
+            if not joiner.waiting and len(values) == 1 and values[0][1]:  # as nearly all are
+                yield Document(event, values[0][0])
+                continue
+            for value, clean in values:
                 events.append(event)
                 for ready in joiner.feed(value, clean=clean):
                     yield Document(events.pop(0), ready)
@@ -132,9 +136,9 @@ class AnswerReader:
 
     def values(self, data: bytes) -> list[tuple[dict[str, Any], bool]]:
         """The objects that a piece of the answer holds, each with whether every text in it is whole."""
-        if not data.strip():
+        read = decoded(data) if data else None
+        if read is None and not data.strip():
             return []  # some vendors send an empty event to keep the connection
-        read = decoded(data)
         if read is None:
             self.unreadable = self.lost = True
             self.note("a piece of the answer that is no JSON was passed over")

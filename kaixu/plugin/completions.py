@@ -25,7 +25,7 @@ THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 #: What a part of a content is called that holds reasoning: Mistral's, and others'.
 THINKING = frozenset({"thinking", "reasoning", "reasoning_content"})
 #: Texts of a delta that are sent on as strings only.
-TEXTS = ("content", "refusal", *THOUGHTS)
+TEXTS = frozenset({"content", "refusal", *THOUGHTS})
 
 
 class CompletionReader:
@@ -60,7 +60,9 @@ class CompletionReader:
                 self.note("an error after the end of the answer was passed over")
                 return
             raise error_in_answer(chunk.get("error") or chunk)
-        events = [event for choice in self.choices_of(chunk) for event in self.choice(choice)]
+        events: list[ChatEvent] = []
+        for choice in self.choices_of(chunk):
+            events += self.choice(choice)
         usage = self.usage.add(chunk)
         if self.native:
             if "usage" in chunk and not isinstance(chunk["usage"], dict):
@@ -125,12 +127,14 @@ class CompletionReader:
 
     def delta(self, delta: dict[str, Any], index: int) -> Iterator[ChatEvent]:
         """What a delta says."""
-        for field in TEXTS:
-            if delta.get(field) is not None and not isinstance(delta[field], str):
-                self.note(f"`{field}` of a delta is no string")
-                self.put_right(delta, field)
-        if reasoning := next((text for field in THOUGHTS if (text := delta.get(field))), ""):
-            yield ReasoningDelta(reasoning)
+        odd = [field for field in delta if field in TEXTS and not isinstance(delta[field], str | None)]
+        for field in odd:
+            self.note(f"`{field}` of a delta is no string")
+            self.put_right(delta, field)
+        for field in THOUGHTS:
+            if delta.get(field):
+                yield ReasoningDelta(delta[field])  # under one name, though some vendors send it under two
+                break
         if text := delta.get("content") or delta.get("refusal"):
             yield ChatDelta(text)
         pieces = delta.get("tool_calls")

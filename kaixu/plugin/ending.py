@@ -20,15 +20,15 @@ async def until_end(pieces: AsyncIterator[Piece], finished: Callable[[], bool]) 
     """`pieces`, where nothing is a failure any more once the answer is `finished`: not a connection that breaks, not
     an event that is too large, not silence. Before that everything goes through as it is raised.
     """
+    try:
+        while not finished():
+            yield await anext(pieces)
+    except StopAsyncIteration:
+        return
     while True:
-        over = finished()
         try:
-            async with asyncio.timeout(LONGEST_END_S if over else None):
+            async with asyncio.timeout(LONGEST_END_S):
                 piece = await anext(pieces)
-        except StopAsyncIteration:
+        except (StopAsyncIteration, TimeoutError, UpstreamError, httpx.HTTPError):
             return
-        except (TimeoutError, UpstreamError, httpx.HTTPError):
-            if over:
-                return
-            raise
         yield piece

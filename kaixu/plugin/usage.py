@@ -193,7 +193,9 @@ def output_from(told: Figures, inputs: int) -> tuple[int, int]:
 def figures_in(answer: object) -> Figures:
     """What is told in any of the places that vendors have for it. The first place that tells a figure has it."""
     found = Figures()
-    for place in places_in(object_of(answer)):
+    if not isinstance(answer, dict) or not may_tell(answer):
+        return found
+    for place in places_in(answer):
         said = figures_of(place)
         if not said:
             continue
@@ -205,6 +207,21 @@ def figures_in(answer: object) -> Figures:
             found.output = said.output
             found.thoughts_beside = found.thoughts_beside or said.thoughts_beside
     return found
+
+
+def may_tell(answer: Fields) -> bool:
+    """Whether an answer has anything that could hold usage: most chunks of a stream have nothing but their text."""
+    for name, value in answer.items():
+        if value is not None and name not in OTHERS:
+            return True
+    for choice in objects_of(answer.get("choices")):
+        if (
+            "usage" in choice
+            or "usage" in object_of(choice.get("delta"))
+            or "usage" in object_of(choice.get("message"))
+        ):
+            return True
+    return False
 
 
 def places_in(answer: Fields) -> list[Fields]:

@@ -9,8 +9,9 @@ operators expect. Nothing here needs pytest, though its tests are found by it.
 """
 
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
+from kaixu.plugin.testing.embeddings import EmbeddingContract
 from kaixu.plugin.testing.integrations import FakeCall, FakeDatabase, IntegrationContract, check_integration, run
-from kaixu.plugin.testing.lanes import EmbeddingContract, LaneContract
+from kaixu.plugin.testing.lanes import LaneContract
 from kaixu.plugin.testing.wire import Answer, Chunks, FakeWire, Reply, Respond, event_stream, json_answer, no_answer
 
 __all__ = [

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import httpx
 from pydantic import BaseModel
@@ -19,7 +18,6 @@ from kaixu.plugin.types import (
     ChatDelta,
     ChatEvent,
     ChatRequest,
-    EmbedRequest,
     Finish,
     Message,
     TextPart,
@@ -29,10 +27,8 @@ from kaixu.plugin.types import (
 )
 
 from .checks import check_lane, must
+from .failures import STATUSES, Overheard, caught
 from .wire import Answer, FakeWire, Reply, json_answer
-
-#: What a vendor may say instead of an answer.
-STATUSES = (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529)
 
 #: Answers that are none: each must end as an error, never as an answer.
 NONSENSE: tuple[bytes, ...] = (
@@ -340,110 +336,3 @@ class LaneContract:
         whole = str(sent.url).encode() + sent.content
         must(self.model.encode() in whole, f"the vendor was not told the model {self.model!r}")
         must(b"64" in sent.content, "the vendor was not told max_tokens: it might answer more than is paid for")
-
-
-class EmbeddingContract:
-    """What every embedding lane keeps."""
-
-    #: Whether the vendor tells the tokens it used.
-    reports_usage: ClassVar[bool] = True
-
-    secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105
-    model: ClassVar[str] = "vendor-model"
-
-    def lane(self) -> Lane:
-        """A new lane."""
-        raise NotImplementedError("say how your lane is made")
-
-    def gives(self, vectors: Sequence[Sequence[float]], usage: Usage) -> Answer:
-        """The vendor's whole answer with `vectors`, in order."""
-        raise NotImplementedError("say how your vendor answers")
-
-    def test_each_input_gets_its_vector_in_order(self) -> None:
-        wanted = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
-        count = min(3, self.lane().max_batch)
-        wire = FakeWire(self.gives(wanted[:count], Usage(7)))
-        answer = asyncio.run(self.lane().embed(EmbedRequest(self.model, ("a", "b", "c")[:count]), wire))
-        must([list(vector) for vector in answer.vectors] == wanted[:count], f"the vectors came as {answer.vectors!r}")
-        told = answer.usage
-        wanted_tokens = (7,) if self.reports_usage else (0, 7)
-        must(told.input_tokens in wanted_tokens or told.estimated, f"the usage came as {told!r}")
-        must(wire.open == 0, "the response stays open")
-        must(self.model.encode() in str(wire.requests[0].url).encode() + wire.requests[0].content, "no model was sent")
-
-    def test_what_the_vendor_refuses_goes_through_as_it_is(self) -> None:
-        for status in STATUSES:
-            self.failed(json_answer({"error": {"message": f"no, {self.secret}"}}, status))
-
-    def test_nonsense_is_an_error_of_the_vendor(self) -> None:
-        for nonsense in (
-            b"",
-            b"<html>",
-            b"[]",
-            b"17",
-            b"null",
-            b'{"data": 3}',
-            b'{"data": [{"embedding": "x"}]}',
-            b"\xff",
-        ):
-            error = self.failed(Answer(200, {"content-type": "application/json"}, [nonsense]))
-            must(isinstance(error, UpstreamError), f"{nonsense!r} must be an UpstreamError, it is {error!r}")
-
-    def test_a_vendor_that_breaks_off_is_an_error(self) -> None:
-        whole = self.gives([[1.0, 2.0]], Usage(3))
-        data = b"".join(whole.chunks)
-        self.failed(Answer(whole.status, whole.headers, [data[: len(data) // 2]], httpx.ReadError("gone")))
-        self.failed(httpx.ConnectError("refused"))
-
-    def failed(self, answer: Reply) -> BaseException:
-        """What a call raises that gets `answer`."""
-        wire = FakeWire(answer)
-
-        async def ask() -> None:
-            await self.lane().embed(EmbedRequest(self.model, ("a",)), wire)
-
-        with Overheard() as heard:
-            error = caught(ask)
-        must(error is not None, f"{answer!r} was taken for an answer")
-        assert error is not None
-        must(isinstance(error, KaixuError | httpx.HTTPError), f"{answer!r} came out as {error!r}, a bug of the lane's")
-        for text in (str(error), repr(error), *heard.lines):
-            must(self.secret not in text, f"the secret comes out in {text!r}")
-        return error
-
-
-class Overheard(logging.Handler):
-    """Everything that is logged in the block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
-        self.lines.append(self.format(record))
-
-    def __enter__(self) -> Overheard:
-        self.level_before = logging.getLogger().level
-        logging.getLogger().addHandler(self)
-        logging.getLogger().setLevel(logging.DEBUG)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().removeHandler(self)
-        logging.getLogger().setLevel(self.level_before)
-
-
-def caught(ask: Callable[[], Awaitable[Any]]) -> BaseException | None:
-    """What it raises, or None."""
-
-    async def run() -> BaseException | None:
-        try:
-            await ask()
-        except AssertionError:
-            raise
-        except Exception as error:  # noqa: BLE001 - what it is, is what is tested
-            return error
-        return None
-
-    return asyncio.run(run())
