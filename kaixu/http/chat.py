@@ -104,7 +104,10 @@ def chat_doors(core: Core) -> list[Door]:
         ask = await read(asked)
         return await streamed(core, admission(core, ask.asking, FEATURES), NativeSpeaker(ask))
 
-    return [Door(chat, paths_of("gateway-chat")), Door(stream, paths_of("gateway-stream"))]
+    return [
+        Door(chat, paths_of("gateway-chat"), rate="call"),
+        Door(stream, paths_of("gateway-stream"), rate="call"),
+    ]
 
 
 def extras(events: Sequence[ChatEvent]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def operation_door(core: Core) -> Door:
             said = await core.gate.handled(ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
 
-    return Door(operate, ())
+    return Door(operate, (), rate="call")
 
 
 def serves(core: Core, path: str) -> bool:

@@ -7,6 +7,7 @@
     │   ├── Unsupported                the lane cannot do what a field asks for
     │   ├── Unprocessable 422          well-formed, but a field says something impossible
     │   ├── TooLarge 413
+    │   ├── UnsupportedEncoding 415
     │   └── BodyTimeout 408
     ├── Unauthenticated 401
     ├── Refused                        admission said no; nothing was spent
@@ -96,6 +97,13 @@ class TooLarge(Invalid):
 
     status = 413
     code = "TOO_LARGE"
+
+
+class UnsupportedEncoding(Invalid):
+    """The body comes in a `content-encoding` that is not taken."""
+
+    status = 415
+    code = "UNSUPPORTED_ENCODING"
 
 
 class BodyTimeout(Invalid):

@@ -43,7 +43,7 @@ def count_door(core: Core) -> Door:
         tokens = estimate(request, body, deployment)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
-    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error)
+    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
 
 
 async def let_in(core: Core, caller: Caller, found: Asked) -> None:

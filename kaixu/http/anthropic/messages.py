@@ -35,4 +35,4 @@ def message_doors(core: Core) -> list[Door]:
         ticket, events = await answered(core, call)
         return json_reply(message(ticket, events, model), 200, call_headers(ticket))
 
-    return [Door(messages, ("/v1/messages",), shape=anthropic_error), count_door(core)]
+    return [Door(messages, ("/v1/messages",), shape=anthropic_error, rate="call"), count_door(core)]

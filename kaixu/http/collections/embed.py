@@ -76,7 +76,7 @@ def embed_door(core: Core) -> Door:
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(core))
+    return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(core), rate="call")
 
 
 async def made(

@@ -89,7 +89,7 @@ def submit_door(core: Core) -> Door:
             said["webhook"] = webhook_reply(core, ticket.verdict.customer_id or 0, webhook)
         return json_reply(said, 202)
 
-    return Door(submit, paths_of("gateway-job-submit"), shape=flat)
+    return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
 
 
 def idempotency_key(asked: Incoming) -> str | None:

@@ -29,7 +29,7 @@ def batch_door(core: Core) -> Door:
         _, _, room, *rest = asked.path.rstrip("/").split("/")
         return await (files if room == "files" else batches)(core, asked, rest)
 
-    return Door(serve, (), methods=("GET", "POST", "DELETE"), shape=openai_error)
+    return Door(serve, (), methods=("GET", "POST", "DELETE"), shape=openai_error, rate="reading")
 
 
 def serves(path: str) -> bool:

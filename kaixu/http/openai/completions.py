@@ -50,4 +50,4 @@ def completion_door(core: Core) -> Door:
             reply |= cited(looked_up, ticket)
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(chat, ("/v1/chat/completions",), shape=openai_error)
+    return Door(chat, ("/v1/chat/completions",), shape=openai_error, rate="call")

@@ -60,7 +60,7 @@ def embedding_door(core: Core) -> Door:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, ("/v1/embeddings",), shape=openai_error)
+    return Door(embed, ("/v1/embeddings",), shape=openai_error, rate="call")
 
 
 def embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:

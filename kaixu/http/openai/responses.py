@@ -37,4 +37,4 @@ def responses_door(core: Core) -> Door:
         responder.close()
         return json_reply(responder.whole(ticket), 200, call_headers(ticket))
 
-    return Door(respond, ("/v1/responses",), shape=openai_error)
+    return Door(respond, ("/v1/responses",), shape=openai_error, rate="call")
