@@ -12,7 +12,7 @@ from kaixu.plugin.errors import CustomerDisabled, RateLimited, Unauthenticated
 from kaixu.store import readings
 
 #: A body of so many bytes is one unit of a key's readings; longer ones are more.
-UNIT_BYTES = 256 * 1024
+UNIT_BYTES = 64 * 1024
 
 #: So long it is not asked again whether a key lives. Only memory is given out by it: admission asks for itself.
 LIVES_S = 5.0

@@ -340,11 +340,11 @@ class GatewaySection(Section):
         description="request bodies held at one time, all together; beyond it 503 at once",
     )
     readings_per_minute: Whole = Field(
-        default=600,
+        default=1200,
         ge=120,
         le=1_000_000,
         description="what a key may read and poll a minute, beside its calls: jobs, batches, files, models, "
-        "count_tokens; every 256 KiB of a body are one more",
+        "count_tokens; every 64 KiB of a body are one more",
     )
     max_vectors: Whole = Field(
         default=1_000_000,

@@ -11,8 +11,10 @@ from kaixu.plugin.operation import Operation
 
 from .authenticate import caller_of
 from .calls import call_headers
+from .characters import ESCAPED_NUL, insist_on_whole_characters
 from .core import Core
 from .doors import Door
+from .fields import json_object
 from .incoming import Incoming
 from .reply import JSON, Reply
 
@@ -57,6 +59,8 @@ def found(core: Core, path: str) -> tuple[IntegrationState, Operation]:
 
 def body_of(operation: Operation, data: bytes) -> msgspec.Struct:
     """The body as the operation's own type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
+    if ESCAPED_NUL in data:
+        json_object(data, free=frozenset())  # what an integration keeps, it keeps in the database
     try:
         return msgspec.json.decode(data or b"{}", type=operation.body)
     except msgspec.ValidationError as error:
@@ -64,4 +68,5 @@ def body_of(operation: Operation, data: bytes) -> msgspec.Struct:
         field = path.rstrip("`").lstrip(".")
         raise Unprocessable(said[:300] + (f": `{field[:200]}`" if field else ""), field=field[:200] or None) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
+        insist_on_whole_characters(data)
         raise Invalid("the body is not JSON", code="BAD_JSON") from None

@@ -11,6 +11,7 @@ import msgspec
 import pybase64
 
 from kaixu.config.price import usd
+from kaixu.http.characters import insist_on_storable
 from kaixu.http.core import Core
 from kaixu.http.fields import Fields
 from kaixu.jobs.batches import BatchRow, Line, LineRow
@@ -59,13 +60,14 @@ def line_in(core: Core, text: bytes, endpoint: str, known: set[str]) -> Line:
         body = value.get("body")
         if not isinstance(body, dict):
             raise Unprocessable("`body` must be an object", field="body")
+        insist_on_storable(text, body)
         if body.get("stream"):
             raise Unsupported("stream", "a batch has no stream")
         return call_of(core, custom_id, body, endpoint)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return Line(custom_id, None, error_code="BAD_JSON", error_message="the line is not a JSON object")
     except KaixuError as error:
-        return Line(custom_id, None, error_code=error.code, error_message=error.message)
+        return Line(custom_id, None, error_code=error.code, error_message=error.message.replace("\0", ""))
 
 
 def call_of(core: Core, custom_id: str, body: dict[str, Any], endpoint: str) -> Line:
