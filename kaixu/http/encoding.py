@@ -165,7 +165,7 @@ def unbrotlied(pieces: Pieces) -> Pieces:
                 raise Broken from None
             if out:
                 yield out
-            if decoder.can_accept_more_data() or decoder.is_finished():
+            if decoder.is_finished() or (decoder.can_accept_more_data() and len(out) < STEP_BYTES):
                 break
             data = b""
     if not decoder.is_finished():
