@@ -67,7 +67,7 @@ class KeyLookup:
     async def owner_of(self, *, key_hash: bytes | None, legacy_hash: bytes | None, key_id: int | None) -> int:
         """The customer's id. Raises `Unauthenticated`, `DatabaseAway`."""
         name = key_hash if key_id is None else key_id
-        until, owner = self.known.get(name, (0.0, None))
+        until, owner = self.known.get(name, (float("-inf"), None))
         if until < self.clock():
             owner = await readings.owner_of(self.pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id)
             self.known[name] = (self.clock() + (UNKNOWN_S if owner is None else LIVES_S), owner)
