@@ -127,7 +127,9 @@ def packed(data: bytes, *encodings: str) -> bytes:
     return data
 
 
-async def post(account: Account, data: bytes, encoding: str, path: str = "/v1/chat/completions") -> tuple[int, Any, Any]:
+async def post(
+    account: Account, data: bytes, encoding: str, path: str = "/v1/chat/completions"
+) -> tuple[int, Any, Any]:
     """A packed body: its reply's status, headers and JSON."""
     headers = {**account.headers, "content-encoding": encoding}
     async with account.http.post(account.url + path, data=data, headers=headers) as response:
