@@ -119,7 +119,7 @@ async def test_files_are_listed_in_pages(shared: House, http: aiohttp.ClientSess
             await other.files.list(after=made[0])
         for wrong in ({"limit": 0}, {"limit": 10_001}, {"order": "up"}):
             with pytest.raises(openai.APIStatusError) as caught:
-                await client.files.list(**wrong)  # type: ignore[arg-type]
+                await client.files.list(**wrong)
             assert caught.value.status_code == 400, wrong
 
 
