@@ -16,6 +16,7 @@ from .core import Core
 from .doors import Door
 from .fields import json_object
 from .incoming import Incoming
+from .off_loop import off_loop
 from .reply import JSON, Reply
 
 PREFIX = "/v1/"
@@ -27,7 +28,7 @@ def operation_door(core: Core) -> Door:
     async def operate(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
         state, operation = found(core, asked.path)
-        body = body_of(operation, asked.body)
+        body = await off_loop(len(asked.body), lambda: body_of(operation, asked.body))
         async with core.gate.run(caller, state, operation, len(asked.body)) as ticket:
             said = await core.gate.handled(ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), said)

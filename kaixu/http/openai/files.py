@@ -16,6 +16,7 @@ from kaixu.http.authenticate import caller_of
 from kaixu.http.core import Core
 from kaixu.http.fields import Fields
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.reply import Reply, json_reply
 from kaixu.http.sse import EventStream
 from kaixu.jobs.batches import FileRow
@@ -35,7 +36,7 @@ async def files(core: Core, asked: Incoming, rest: list[str]) -> Reply:
         case "GET", []:
             return await listed(core, asked)
         case "POST", []:
-            purpose, filename, content = uploaded(asked)
+            purpose, filename, content = await off_loop(len(asked.body), lambda: uploaded(asked))
             return json_reply(file_reply(await core.batches.keep(caller, purpose, filename, content)))
         case _, []:
             raise MethodNotAllowed(f"{asked.method} is not for this path")
