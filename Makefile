@@ -32,10 +32,16 @@ $(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
 	@cd tests/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	@touch $@
 
+# The browser that the SDKs are tried in is Debian's.
+/usr/bin/chromium:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; \
+	  else echo "chromium is missing, tests of browsers need it: apt-get install chromium"; exit 1; fi
+
 serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are made up once and kept in .kaixu/
 	@$(BIN)/kaixu serve --dev
 
-test: check $(VENV)/node.stamp ## set up, lint, type-check and run every test
+test: check $(VENV)/node.stamp /usr/bin/chromium ## set up, lint, type-check and run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # The real programs and libraries, each kind with a lock of its own: some 1.2 GB, so they are not a part of `make test`.

@@ -393,6 +393,13 @@ class GatewaySection(Section):
         le=64 * 1024**3,
         description="request bodies held at one time, all together; beyond it 503 at once",
     )
+    readings_per_minute: Whole = Field(
+        default=1200,
+        ge=120,
+        le=1_000_000,
+        description="what a key may read and poll a minute, beside its calls: jobs, batches, files, models, "
+        "count_tokens; every 64 KiB of a body are one more",
+    )
     max_vectors: Whole = Field(
         default=1_000_000,
         ge=0,

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, cast
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 from quart import Quart, Request, Response, g, request
 
+from kaixu.accounts.readings import KeyLookup, take_reading
 from kaixu.config.environment import Network
-from kaixu.plugin.errors import Invalid
+from kaixu.plugin.errors import Invalid, TooLarge
 
 from . import errors
 from .address import client_address
-from .admin.access import OperatorBlueprint, insist_on_operator
+from .admin.access import OperatorBlueprint, insist_on_operator, is_operator
 from .admin.customers import customer_routes
 from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
@@ -21,7 +22,7 @@ from .admin.login import login_routes, session_check_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .anthropic.messages import message_doors
-from .authenticate import insist_on_bearer, insist_on_credential
+from .authenticate import caller_of, insist_on_credential, insist_on_key
 from .chat import chat_doors
 from .client_errors import client_error_door
 from .collections.embed import embed_door
@@ -29,13 +30,13 @@ from .collections.manage import collections_door
 from .collections.search import search_door
 from .connection import Connection
 from .core import Core
-from .doors import Credential, Doors, Limits
+from .doors import Credential, Doors, Limits, Rate
 from .edge import PREFLIGHT, Edge, origins_of
+from .framing import Ambiguous, insist_on_one_length
 from .health import health_routes
-from .incoming import incoming_in, request_id_of
+from .incoming import Incoming, incoming_in, request_id_of
 from .jobs.look import look_doors
 from .jobs.submit import submit_door
-from .names import paths_of
 from .openai.batches import batch_door
 from .openai.batches import serves as serves_batches
 from .openai.completions import completion_door
@@ -44,15 +45,21 @@ from .openai.models import model_routes
 from .openai.responses import responses_door
 from .operations import operation_door
 from .operations import serves as serves_operations
-from .reception import SMALL_BODY_BYTES, Share
+from .paths import insist_on_text, plain_path
+from .reception import SMALL_BODY_BYTES, Holder, Share
 from .user.session import session_routes
 
 
 class Guard(NamedTuple):
-    """What a path of Quart's asks for before it reads a body, and whether a long one is taken then."""
+    """What a path of Quart's asks for before it reads a body, whether a long one is taken then, and its rate."""
 
-    credential: Credential
+    credential: Credential | None
     long_bodies: bool
+    rate: Rate | None
+
+
+#: The rates of Quart's views, by their blueprint; those of `OperatorRoutes` are all the operator's.
+VIEW_RATES: dict[str, Rate] = {"health": "open", "admin_login": "address", "session": "reading", "models": "reading"}
 
 
 class Application(Quart):
@@ -77,7 +84,20 @@ class Application(Quart):
             if self.trusted and client:
                 address = client_address(client[0], scope["headers"], self.trusted)
                 scope = cast(HTTPScope, {**scope, "client": (address, client[1])})
-            if (door := self.doors.find(scope["path"])) is not None:
+            path = plain_path(scope["path"])
+            if path != scope["path"]:
+                scope = cast(HTTPScope, {**scope, "path": path})
+            try:
+                insist_on_one_length(scope["headers"])
+                insist_on_text(path, scope["query_string"])
+            except Invalid as error:
+                asked = incoming_in(scope)
+                reply = self.doors.failures.reply(error, asked, errors.shape_at(path))
+                if isinstance(error, Ambiguous):
+                    reply.headers["connection"] = "close"
+                await self.doors.refuse(reply, asked, receive, send)
+                return
+            if (door := self.doors.find(path)) is not None:
                 await self.doors.serve(door, scope, receive, send)
                 return
         await super().asgi_app(scope, receive, send)
@@ -87,7 +107,7 @@ class Application(Quart):
     ) -> bytes | None:
         """The body of a request to one of Quart's views; None where there is none to serve. See `Doors.received`."""
         asked = incoming_in(scope)
-        guard = self.guards.get(asked.path.rstrip("/")) if asked.method != "OPTIONS" else None
+        guard = self.guard_at(asked.path) if asked.method != "OPTIONS" else None
         most = self.doors.limits().body_bytes
         return await self.doors.received(
             asked,
@@ -97,7 +117,17 @@ class Application(Quart):
             credential=guard and guard.credential,
             most=most if guard and guard.long_bodies else min(most, SMALL_BODY_BYTES),
             shape=errors.shape_at(asked.path),
+            rate="open" if guard is None else guard.rate or "reading",
         )
+
+    def guard_at(self, path: str) -> Guard | None:
+        """The guard of a path; that of a rule with a variable stands before all paths below it."""
+        found = self.guards.get(path)
+        if found is None:
+            parts = path.split("/")
+            below = ("/".join([*parts[:at], "<"]) for at in range(len(parts) - 1, 1, -1))
+            found = next((self.guards[one] for one in below if one in self.guards), None)
+        return found
 
     async def turn_away(self, scope: WebsocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Nothing here speaks WebSocket: say so where the server can, else close."""
@@ -149,6 +179,33 @@ def create_app(core: Core) -> Application:
         return Limits(section.body_limit_bytes, held, section.stall_s)
 
     doors = Doors(edge, failures, limits, lambda headers: insist_on_credential(headers, core.secrets))
+    lookup = KeyLookup(core.pool)
+
+    async def identify(asked: Incoming) -> Holder:
+        if is_operator(core, asked.headers):
+            return "operator"
+        if asked.headers.get("x-admin-password"):
+            raise TooLarge(
+                f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
+                hint="Log in with POST admin-login and send the token as Bearer.",
+            )
+        caller = caller_of(asked, core.secrets)
+        return await lookup.owner_of(key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id)
+
+    async def reading(asked: Incoming, body_bytes: int) -> None:
+        caller = caller_of(asked, core.secrets)
+        await take_reading(
+            core.pool,
+            key_hash=caller.key_hash,
+            legacy_hash=caller.legacy_hash,
+            key_id=caller.key_id,
+            body_bytes=body_bytes,
+            per_minute=core.gateway.readings_per_minute,
+            default_rpm=core.settings.default_rpm_limit,
+        )
+
+    doors.identify = identify
+    doors.reading = reading
     for door in (
         *chat_doors(core),
         *message_doors(core),
@@ -189,8 +246,15 @@ def create_app(core: Core) -> Application:
     ):
         app.register_blueprint(make(core))
     for rule in app.url_map.iter_rules():
-        if isinstance(app.blueprints.get(rule.endpoint.partition(".")[0]), OperatorBlueprint):
-            app.guards[rule.rule] = Guard(lambda headers: insist_on_operator(core, headers), long_bodies=True)
-    for path in paths_of("session-token"):
-        app.guards[path] = Guard(insist_on_bearer, long_bodies=False)
+        blueprint = rule.endpoint.partition(".")[0]
+        path, variable, _ = rule.rule.partition("<")
+        if isinstance(app.blueprints.get(blueprint), OperatorBlueprint):
+            guard = Guard(lambda headers: insist_on_operator(core, headers), long_bodies=True, rate="operator")
+        elif blueprint == "session":
+            guard = Guard(insist_on_key, long_bodies=False, rate=VIEW_RATES[blueprint])
+        else:
+            rate = VIEW_RATES.get(blueprint)
+            asks = None if rate in ("open", "address") else doors.credential
+            guard = Guard(asks, long_bodies=False, rate=rate)
+        app.guards[path + variable] = guard
     return app

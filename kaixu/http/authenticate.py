@@ -8,7 +8,7 @@ from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash
 from kaixu.config.environment import Secrets
 from kaixu.metering.cache import CacheControl
 from kaixu.metering.gate import Caller
-from kaixu.plugin.errors import Unauthenticated
+from kaixu.plugin.errors import Invalid, Unauthenticated
 
 from .incoming import Headers, Incoming
 from .tokens import Session, read_session_token
@@ -17,18 +17,29 @@ UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
 
 def bearer(headers: Headers) -> str:
-    """The bearer token, or else what Anthropic's clients send as `x-api-key`. Raises `Unauthenticated`."""
+    """The bearer token, or what Anthropic's clients send as `x-api-key`. Raises `Unauthenticated`.
+
+    Where both are there, one of them is often a placeholder that a client insists on: a key's form counts first,
+    then a session's, then the bearer token.
+    """
     scheme, _, token = (headers.get("authorization") or "").partition(" ")
-    token = token.strip() if scheme.lower() == "bearer" else ""
-    token = token or (headers.get("x-api-key") or "").strip()
-    if not token:
+    shown = [token.strip() if scheme.lower() == "bearer" else "", (headers.get("x-api-key") or "").strip()]
+    shown = [one for one in shown if one]
+    if not shown:
         raise Unauthenticated("Missing Authorization: Bearer <virtual_key>")
-    return token
+    return min(shown, key=lambda one: 0 if is_key_shaped(one) else 1 if one.count(".") == 2 else 2)
 
 
-def insist_on_bearer(headers: Headers) -> None:
-    """Raises `Unauthenticated` where no key and no token is shown at all."""
-    bearer(headers)
+def insist_on_key(headers: Headers) -> None:
+    """Raises `Unauthenticated` where no key is shown, and `Invalid` for a session, which makes no other."""
+    token = bearer(headers)
+    if token.count(".") == 2:
+        raise Invalid(
+            "a session token is made from a key, not from another token",
+            hint="Send the key itself, kx_live_…, as Bearer.",
+        )
+    if not is_key_shaped(token):
+        raise unknown(token)
 
 
 def insist_on_credential(headers: Headers, secrets: Secrets) -> None:

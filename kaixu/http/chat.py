@@ -29,9 +29,10 @@ from .collections.retrieve import (
 from .core import Core
 from .doors import Door
 from .errors import envelope
-from .fields import json_object
+from .fields import object_in
 from .incoming import Incoming
 from .names import paths_of
+from .off_loop import off_loop
 from .openai.chat_reply import call_of, folded
 from .reply import Reply, json_reply
 from .sse import frame
@@ -72,23 +73,28 @@ def chat_doors(core: Core) -> list[Door]:
 
     async def read(asked: Incoming) -> Asked:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         wanted = retrieval_of(body)
         provider, model = names_in(body)
         found = core.catalog.resolve(provider, model, "chat")
-        request = request_of(body, found.deployment, most_messages=core.gateway.max_messages)
+        size, most = len(asked.body), core.gateway.max_messages
+        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
         asking = Asking(caller, found.deployment, found.provider, request)
         if wanted is None:
             return Asked(asking, provider, model)
-        admission(core, asking, FEATURES)  # what is wrong with the chat is said before the search is paid for
+        await off_loop(
+            size, lambda: admission(core, asking, FEATURES)
+        )  # what is wrong with the chat is said before the search is paid for
         looked_up = await retrieved(core, caller, wanted, request)
-        body = with_passages(body, looked_up)
-        request = request_of(body, found.deployment, most_messages=core.gateway.max_messages)
+        told = with_passages(body, looked_up)
+        request = await off_loop(size, lambda: request_of(told, found.deployment, most_messages=most))
         return Asked(msgspec.structs.replace(asking, request=request), provider, model, looked_up)
 
     async def chat(asked: Incoming) -> Reply:
         ask = await read(asked)
-        ticket, events = await answered(core, admission(core, ask.asking, FEATURES))
+        ticket, events = await answered(
+            core, await off_loop(len(asked.body), lambda: admission(core, ask.asking, FEATURES))
+        )
         body = ask.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
             "finish_reason": finish_reason_of(ticket),
@@ -102,9 +108,13 @@ def chat_doors(core: Core) -> list[Door]:
 
     async def stream(asked: Incoming) -> Reply:
         ask = await read(asked)
-        return await streamed(core, admission(core, ask.asking, FEATURES), NativeSpeaker(ask))
+        call = await off_loop(len(asked.body), lambda: admission(core, ask.asking, FEATURES))
+        return await streamed(core, call, NativeSpeaker(ask))
 
-    return [Door(chat, paths_of("gateway-chat")), Door(stream, paths_of("gateway-stream"))]
+    return [
+        Door(chat, paths_of("gateway-chat"), rate="call"),
+        Door(stream, paths_of("gateway-stream"), rate="call"),
+    ]
 
 
 def extras(events: Sequence[ChatEvent]) -> dict[str, Any]:

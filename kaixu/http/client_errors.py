@@ -44,7 +44,7 @@ def client_error_door(core: Core) -> Door:
         return json_reply({"ok": True, "request_id": asked.request_id})
 
     # UTF-8 has at most four bytes for a character.
-    return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS)
+    return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS, rate="address")
 
 
 def event_of(body: dict[str, Any], asked: Incoming) -> MonitorEvent:

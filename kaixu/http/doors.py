@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 from hypercorn.typing import (
@@ -20,13 +20,25 @@ from hypercorn.typing import (
     HTTPScope,
 )
 
-from kaixu.plugin.errors import BodyTimeout, KaixuError, MethodNotAllowed
+from kaixu.plugin.errors import BodyTimeout, KaixuError, MethodNotAllowed, UnsupportedEncoding
 
 from .connection import WATCH_AFTER_S, Watch
 from .edge import PREFLIGHT, Edge
+from .encoding import ACCEPTED, encodings_in, unpacked
 from .errors import Failures, Shape, envelope_as_it_is
 from .incoming import Headers, Incoming, incoming_in
-from .reception import BODY_S, SMALL_BODY_BYTES, BodyBudget, Share, announced, thrown_away, whole_body
+from .reception import (
+    BODY_S,
+    SMALL_BODY_BYTES,
+    BodyBudget,
+    Holder,
+    Identify,
+    Share,
+    address_of,
+    announced,
+    thrown_away,
+    whole_body,
+)
 from .reply import Reply
 
 log = logging.getLogger(__name__)
@@ -38,12 +50,18 @@ PIECE_BYTES = 64 * 1024
 #: Looks at a request's credential, before its body is read. Raises `Unauthenticated`.
 Credential = Callable[[Headers], None]
 
+#: How often somebody may come: "call", the handler asks admission, which counts a key's requests a minute and a day;
+#: "reading", the key's readings a minute are taken before the handler; "address", the handler counts by the client's
+#: address; "operator", for whoever has logged in as one; "open", for everybody, as it costs nothing.
+Rate = Literal["call", "reading", "address", "operator", "open"]
+
 
 class Door(msgspec.Struct, frozen=True):
     """A handler, the paths it is reached at, the methods that it takes, and how its errors look.
 
     `public`: no credential is asked for. `credential`: which one is, where it is not a key's or a session's.
-    `most_bytes`: its bodies are shorter than others.
+    `most_bytes`: its bodies are shorter than others. `rate`: every door says its own (tests/http/test_rates.py);
+    one that does not is given that of readings.
     """
 
     handler: Handler
@@ -53,6 +71,7 @@ class Door(msgspec.Struct, frozen=True):
     public: bool = False
     credential: Credential | None = None
     most_bytes: int | None = None
+    rate: Rate | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -74,7 +93,11 @@ class Doors:
         self.failures = failures
         self.limits = limits
         self.credential = credential
-        self.budget = BodyBudget(lambda: limits().body_memory_bytes)
+        self.budget = BodyBudget(lambda: limits().body_memory_bytes, lambda: limits().body_bytes)
+        #: Looks up whose a request is; without it everybody is somebody.
+        self.identify: Callable[[Incoming], Awaitable[Holder]] | None = None
+        #: Counts one reading of a request's key, for the length of its body. Raises what refuses it.
+        self.reading: Callable[[Incoming, int], Awaitable[None]] | None = None
         self.by_path: dict[str, Door] = {}
         #: Asked where no door is at a path: what a reload may change is not written down here.
         self.otherwise: Callable[[str], Door | None] = lambda path: None
@@ -93,7 +116,8 @@ class Doors:
     async def serve(self, door: Door, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One exchange: the body, the handler, the reply. A client that goes away cancels the handler."""
         asked = incoming_in(scope)
-        if asked.method not in door.methods:
+        method = "GET" if asked.method == "HEAD" and "HEAD" not in door.methods else asked.method
+        if method not in door.methods:
             await self.send(self.without_handler(door, asked), asked, send)
             return
         with self.budget.share() as share:
@@ -106,15 +130,16 @@ class Doors:
                 credential=None if door.public else door.credential or self.credential,
                 most=most if door.most_bytes is None else min(most, door.most_bytes),
                 shape=door.shape,
+                rate=door.rate or ("open" if door.public else "reading"),
             )
             if body is None:
                 return
-            asked = msgspec.structs.replace(asked, body=body)
+            handed = msgspec.structs.replace(asked, body=body, method=method)
             watch = Watch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
             timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch.begin)
             try:
                 try:
-                    reply = await door.handler(asked)
+                    reply = await door.handler(handed)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it becomes a reply
                     reply = self.failed(error, door, asked)
                 await self.send(reply, asked, send)
@@ -135,13 +160,24 @@ class Doors:
         credential: Credential | None,
         most: int,
         shape: Shape = envelope_as_it_is,
+        rate: Rate = "open",
     ) -> bytes | None:
-        """The whole body. None: the request was refused and has its reply, or the client left."""
+        """The whole body, unpacked. None: the request was refused and has its reply, or the client left."""
+        share.belongs_to(address_of(asked.address))
         try:
             if credential is not None:
                 credential(asked.headers)  # nothing of a stranger's body is kept
+            encodings = encodings_in(asked.headers)
+            identify = self.identify_in(asked, share, is_public=credential is None)
             async with asyncio.timeout(BODY_S):
-                return await whole_body(receive, asked.headers, most, share)
+                body = await whole_body(receive, asked.headers, most, share, identify)
+                if body and encodings:
+                    if identify is not None and share.is_stranger:
+                        share.belongs_to(await identify())
+                    body = await unpacked(body, encodings, most, share)
+            if body is not None and rate == "reading" and self.reading is not None:
+                await self.reading(asked, len(body))
+            return body
         except TimeoutError:
             reply = self.failures.reply(BodyTimeout(), asked, shape)
             reply.headers["connection"] = "close"  # whoever took so long has nothing more to say
@@ -149,11 +185,23 @@ class Doors:
         except KaixuError as error:
             share.give_back()
             reply = self.failures.reply(error, asked, shape)
+            if isinstance(error, UnsupportedEncoding):
+                reply.headers["accept-encoding"] = ACCEPTED
             if share.ended:
                 await self.send(reply, asked, send)
             else:
                 await self.refuse(reply, asked, receive, send)
         return None
+
+    def identify_in(self, asked: Incoming, share: Share, *, is_public: bool) -> Identify | None:
+        """What looks up whose a request is; None where nobody asks for a key."""
+        if is_public:
+            return None
+        look_up = self.identify
+        if look_up is None:
+            share.belongs_to(0)
+            return None
+        return lambda: look_up(asked)
 
     async def refuse(self, reply: Reply, asked: Incoming, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Send a reply at once to a request whose body was not read to its end."""
@@ -177,7 +225,8 @@ class Doors:
         if asked.method == "OPTIONS":
             return Reply(204, dict(PREFLIGHT), b"")
         reply = self.failed(MethodNotAllowed(f"{asked.method} is not for this path"), door, asked)
-        reply.headers["allow"] = ", ".join(door.methods)
+        also = ("HEAD", "OPTIONS") if "GET" in door.methods else ("OPTIONS",)
+        reply.headers["allow"] = ", ".join(dict.fromkeys((*door.methods, *also)))
         return reply
 
     def begun(self, reply: Reply, asked: Incoming) -> HTTPResponseStartEvent:
@@ -198,6 +247,9 @@ class Doors:
                 return
             if not await self.taken(send, asked, start):
                 return
+            if asked.method == "HEAD":
+                await self.taken(send, asked, piece(b"", more=False))
+                return
             async for data in body:
                 if not await self.taken(send, asked, *pieces(data)):
                     return
@@ -207,7 +259,9 @@ class Doors:
         await self.taken(send, asked, piece(b"", more=False))
 
     async def whole(self, send: ASGISendCallable, asked: Incoming, start: HTTPResponseStartEvent, body: bytes) -> None:
-        """Send a reply that is whole; a short one's body is one message."""
+        """Send a reply that is whole; a short one's body is one message, and what asks for the head gets none."""
+        if asked.method == "HEAD":
+            body = b""
         *before, last = pieces(body)
         await self.taken(send, asked, start, *before, {**last, "more_body": False})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from .incoming import Headers
@@ -9,12 +10,18 @@ from .incoming import Headers
 ALLOW_HEADERS = (
     "authorization, content-type, x-api-key, x-kaixu-install-id, x-install-id, x-kaixu-request-id, x-request-id, "
     "x-kaixu-app, x-kaixu-build, x-admin-password, x-kaixu-error-token, x-kaixu-mode, x-content-sha1, x-setup-secret, "
-    "x-kaixu-job-secret, x-job-worker-secret"
+    "x-kaixu-job-secret, x-job-worker-secret, idempotency-key, anthropic-version, anthropic-beta, "
+    "anthropic-dangerous-direct-browser-access, openai-organization, openai-project, openai-beta, cache-control"
 )
 EXPOSE_HEADERS = (
     "x-kaixu-request-id, x-request-id, request-id, retry-after, x-ratelimit-limit-requests, "
-    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-kaixu-dropped-fields"
+    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-kaixu-dropped-fields, x-should-retry"
 )
+METHODS = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"
+
+#: What a browser asks a preflight for: header names, in a list that is echoed only where it is one and not too long.
+HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}){0,99}")
+MOST_ECHOED = 4000
 
 #: What a preflight gets: it needs no route, no credential and no body.
 PREFLIGHT = {"access-control-max-age": "86400"}
@@ -44,15 +51,29 @@ class Edge:
         headers["x-content-type-options"] = "nosniff"
         origin = asked.get("origin")
         if origin is not None:
-            headers["vary"] = "Origin"
+            headers["vary"] = "Origin, Access-Control-Request-Headers" if method == "OPTIONS" else "Origin"
             if self.everyone or origin in self.origins:
                 headers["access-control-allow-origin"] = origin
         elif self.everyone:
             headers["access-control-allow-origin"] = "*"
         if origin is not None or method == "OPTIONS":
-            headers["access-control-allow-methods"] = "GET,POST,PUT,PATCH,DELETE,OPTIONS"
-            headers["access-control-allow-headers"] = ALLOW_HEADERS
+            headers["access-control-allow-methods"] = METHODS
+            headers["access-control-allow-headers"] = self.allowed_headers(origin, asked)
             headers["access-control-expose-headers"] = EXPOSE_HEADERS
+
+    def allowed_headers(self, origin: str | None, asked: Headers) -> str:
+        """The headers that a page may send: ours, and whichever others a page of an allowed origin asks for.
+
+        SDKs send headers of their own (`x-stainless-…`) that change with every version; none of them lets anybody in.
+        """
+        wanted = asked.get("access-control-request-headers")
+        if wanted is None or origin is None or not (self.everyone or origin in self.origins):
+            return ALLOW_HEADERS
+        if len(wanted) > MOST_ECHOED or not HEADER_NAMES.fullmatch(wanted.strip()):
+            return ALLOW_HEADERS
+        known = set(ALLOW_HEADERS.split(", "))
+        more = dict.fromkeys(name.strip().lower() for name in wanted.split(","))
+        return ", ".join([ALLOW_HEADERS, *(name for name in more if name not in known)])
 
 
 def origins_of(text: str, more: list[str]) -> frozenset[str]:

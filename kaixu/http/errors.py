@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
@@ -14,7 +15,7 @@ from kaixu.metering.month import month_reply
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor, MonitorEvent
-from kaixu.plugin.errors import KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge, UpstreamError
+from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge, UpstreamError
 
 from .incoming import Incoming, incoming_of
 from .openai.errors import openai_error
@@ -88,6 +89,16 @@ def rate_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict
     }
 
 
+def is_unstorable(raised: Exception) -> bool:
+    """Whether the database refused a text for a NUL, or asyncpg for half of a surrogate pair.
+
+    Bodies, paths and queries are looked at before (`characters.py`, `paths.py`); this is for what they do not see.
+    """
+    if isinstance(raised, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
+        return True
+    return isinstance(raised, asyncpg.DataError) and isinstance(raised.__cause__, UnicodeEncodeError)
+
+
 def kind_of(status: int) -> str:
     """The monitor's word for a refused or failed call."""
     if status == 429:
@@ -129,6 +140,8 @@ class Failures:
             return json_reply(*shape(body, error.status), error_headers(error))
         if isinstance(raised, KaixuError):
             error = raised
+        elif is_unstorable(raised):
+            error = Invalid("a text holds a character that cannot be kept", hint="Leave NUL characters out.")
         else:
             log.error("request %s failed", asked.request_id, exc_info=raised)
             error = KaixuError("something went wrong here", hint="Quote the request id to your operator.")

@@ -9,22 +9,42 @@ import msgspec
 
 from kaixu.plugin.errors import Invalid, Unprocessable
 
+from .characters import FREE_TEXT, insist_on_storable, insist_on_whole_characters
+from .incoming import Incoming
+from .off_loop import off_loop
+
 #: Longer texts than this are only taken where a field says so.
 MOST_TEXT = 200_000
 DECODER = msgspec.json.Decoder()
 
 
-def json_object(data: bytes) -> dict[str, Any]:
-    """The body as a JSON object; some clients encode twice. Raises `Invalid`."""
-    try:
-        value = DECODER.decode(data)
-        if isinstance(value, str):
-            value = DECODER.decode(value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise Invalid("the body is not JSON", code="BAD_JSON") from None
+def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
+    """The body as a JSON object; some clients encode twice.
+
+    Raises `Invalid`, also for text that cannot be kept, but in its fields `free`.
+    """
+    value = json_value(data)
+    if isinstance(value, str):
+        data = value.encode()
+        value = json_value(data)
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object", code="BAD_JSON")
+    insist_on_storable(data, value, free=free)
     return value
+
+
+def json_value(data: bytes) -> Any:
+    """What a JSON text says. Raises `Invalid`."""
+    try:
+        return DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        insist_on_whole_characters(data)
+        raise Invalid("the body is not JSON", code="BAD_JSON") from None
+
+
+async def object_in(asked: Incoming) -> dict[str, Any]:
+    """`json_object` of a request's body, beside the loop where it is long."""
+    return await off_loop(len(asked.body), lambda: json_object(asked.body))
 
 
 class Fields:

@@ -15,6 +15,10 @@ from quart import Request
 from kaixu.plugin.errors import Invalid
 
 MOST_ARGS = 50
+
+#: Headers whose repetitions make one list (RFC 9110 §5.3), and where all of the list matters.
+LISTS = frozenset({"content-encoding", "access-control-request-headers"})
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -46,10 +50,14 @@ class Incoming(msgspec.Struct, frozen=True):
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """ASGI's headers as text. Of a repeated one the first counts, as it does in Quart."""
+    """ASGI's headers as text. Of a repeated one the first counts, as it does in Quart; see `LISTS`."""
     headers: dict[str, str] = {}
-    for name, value in raw:
-        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in LISTS and name in headers:
+            headers[name] += f", {value}"
+        else:
+            headers.setdefault(name, value)
     return headers
 
 

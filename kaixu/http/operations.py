@@ -11,9 +11,12 @@ from kaixu.plugin.operation import Operation
 
 from .authenticate import caller_of
 from .calls import call_headers
+from .characters import ESCAPED_NUL, insist_on_whole_characters
 from .core import Core
 from .doors import Door
+from .fields import json_object
 from .incoming import Incoming
+from .off_loop import off_loop
 from .reply import JSON, Reply
 
 PREFIX = "/v1/"
@@ -25,12 +28,12 @@ def operation_door(core: Core) -> Door:
     async def operate(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
         state, operation = found(core, asked.path)
-        body = body_of(operation, asked.body)
+        body = await off_loop(len(asked.body), lambda: body_of(operation, asked.body))
         async with core.gate.run(caller, state, operation, len(asked.body)) as ticket:
             said = await core.gate.handled(ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
 
-    return Door(operate, ())
+    return Door(operate, (), rate="call")
 
 
 def serves(core: Core, path: str) -> bool:
@@ -57,6 +60,8 @@ def found(core: Core, path: str) -> tuple[IntegrationState, Operation]:
 
 def body_of(operation: Operation, data: bytes) -> msgspec.Struct:
     """The body as the operation's own type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
+    if ESCAPED_NUL in data:
+        json_object(data, free=frozenset())  # what an integration keeps, it keeps in the database
     try:
         return msgspec.json.decode(data or b"{}", type=operation.body)
     except msgspec.ValidationError as error:
@@ -64,4 +69,5 @@ def body_of(operation: Operation, data: bytes) -> msgspec.Struct:
         field = path.rstrip("`").lstrip(".")
         raise Unprocessable(said[:300] + (f": `{field[:200]}`" if field else ""), field=field[:200] or None) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
+        insist_on_whole_characters(data)
         raise Invalid("the body is not JSON", code="BAD_JSON") from None

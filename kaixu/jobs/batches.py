@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -27,8 +28,12 @@ from .texts import ModelCall, Outcome, opened, sealed
 #: So long a batch may take before what still waits is given up.
 WINDOW_S = 24 * 3600.0
 
-#: Lines read at one time where all of them are wanted.
+#: Lines read at one time where all of them are wanted, and bytes of them.
 LINES_AT_ONCE = 200
+LINE_BYTES_AT_ONCE = 1024 * 1024
+
+#: How many files are measured at one time: that is work, and done once for each.
+MEASURED_AT_ONCE = 2
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -58,6 +63,7 @@ class Batches:
         self.gate = gate
         self.sealer = sealer
         self.nudge = nudge
+        self.measuring = asyncio.Semaphore(MEASURED_AT_ONCE)
 
     async def keep(self, caller: Caller, purpose: str, filename: str, content: bytes) -> FileRow:
         """Keep a file. Raises what admission says."""
@@ -86,12 +92,53 @@ class Batches:
             with database():
                 row = await store.find_file(self.pool, uuid_of(file_id), customer_id=customer_of(ticket))
         if row is None:
-            raise NotFound(f"there is no file `{file_id[:60]}`", field="id")
+            raise no_file(file_id)
         return row
 
-    def content(self, row: FileRow) -> bytes:
-        """What is in it."""
-        return self.sealer.open(row.content, f"file:{row.id}")
+    async def content(self, row: FileRow) -> bytes:
+        """What is in it. Raises `NotFound` where it was deleted meanwhile."""
+        with database():
+            content = await store.content_of(self.pool, row.id)
+        if content is None:
+            raise no_file(str(row.id))
+        return self.sealer.open(content, f"file:{row.id}")
+
+    async def files(
+        self, caller: Caller, *, purpose: str | None, after: str | None, newest_first: bool, limit: int
+    ) -> list[FileRow]:
+        """A page of the caller's customer's files, behind `after`. Raises what admission says, and `NotFound`."""
+        async with self.gate.free(caller, "job:files") as ticket:
+            ticket.end_reason = "released"
+            customer_id = customer_of(ticket)
+            with database():
+                last = None
+                if after is not None:
+                    last = await store.find_file(self.pool, uuid_of(after), customer_id=customer_id)
+                    if last is None:
+                        raise no_file(after)
+                return await store.list_files(
+                    self.pool,
+                    customer_id=customer_id,
+                    purpose=purpose,
+                    after=last,
+                    newest_first=newest_first,
+                    limit=limit,
+                )
+
+    async def measured(self, batch: BatchRow, *, succeeded: bool, made: Callable[[], AsyncIterator[bytes]]) -> int:
+        """How long a file of an ended batch is. `made` makes it, piece by piece: once, then the length is kept."""
+        async with self.measuring:
+            with database():
+                sizes = await store.sizes_of(self.pool, batch.id)
+            known = None if sizes is None else sizes.output_bytes if succeeded else sizes.error_bytes
+            if known is not None:
+                return known
+            size = 0
+            async for piece in made():
+                size += len(piece)
+            with database():
+                await store.set_size(self.pool, batch.id, succeeded=succeeded, size=size)
+            return size
 
     async def forget(self, caller: Caller, file_id: str) -> None:
         """Forget a file; batches that were made of it go on. Raises `NotFound`."""
@@ -100,7 +147,7 @@ class Batches:
             with database():
                 there = await store.delete_file(self.pool, uuid_of(file_id), customer_id=customer_of(ticket))
         if not there:
-            raise NotFound(f"there is no file `{file_id[:60]}`", field="id")
+            raise no_file(file_id)
 
     async def create(
         self,
@@ -118,7 +165,7 @@ class Batches:
         kind = "embed" if endpoint.endswith("embeddings") else "chat"
         async with self.gate.free(caller, "batch-create") as ticket:
             customer_id = customer_of(ticket)
-            rows = [self.row_of(kind, line) for line in lines]
+            rows = await asyncio.to_thread(lambda: [self.row_of(kind, line) for line in lines])
 
             async def write(connection: Connection) -> None:
                 waiting = await job_rows.queued_of(connection, customer_id, most_waiting)
@@ -196,16 +243,28 @@ class Batches:
         after = 0
         while True:
             with database():
-                rows = await store.lines_of(self.pool, batch.id, succeeded=succeeded, after=after, limit=LINES_AT_ONCE)
+                rows = await store.lines_of(
+                    self.pool,
+                    batch.id,
+                    succeeded=succeeded,
+                    after=after,
+                    limit=LINES_AT_ONCE,
+                    most_bytes=LINE_BYTES_AT_ONCE,
+                )
+            if not rows:
+                return
             for row in rows:
                 kept = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=Kept)
                 outcome = None
                 if row.result is not None:
                     outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=Outcome)
                 yield row, kept.custom_id, outcome
-            if len(rows) < LINES_AT_ONCE:
-                return
             after = rows[-1].line
+
+
+def no_file(file_id: str) -> NotFound:
+    """There is no such file, or it is another customer's: both look the same."""
+    return NotFound(f"there is no file `{file_id[:60]}`", field="id")
 
 
 def customer_of(ticket: Ticket) -> int:

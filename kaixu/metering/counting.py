@@ -37,7 +37,7 @@ def estimated_tokens(text: str) -> int:
     """About how many tokens a text is: four ASCII characters, or one other character, a token."""
     if text.isascii():
         return -(-len(text) // 4)
-    other = sum(character > "\x7f" for character in text)
+    other = len(text) - len(text.encode("ascii", "ignore"))
     return other - (other - len(text)) // 4
 
 

@@ -8,6 +8,7 @@
     │   ├── Unprocessable 422          well-formed, but a field says something impossible
     │   │                              FilterTooLarge, SearchTooSlow
     │   ├── TooLarge 413
+    │   ├── UnsupportedEncoding 415
     │   └── BodyTimeout 408
     ├── Unauthenticated 401
     ├── Refused                        admission said no; nothing was spent
@@ -121,6 +122,13 @@ class TooLarge(Invalid):
 
     status = 413
     code = "TOO_LARGE"
+
+
+class UnsupportedEncoding(Invalid):
+    """The body comes in a `content-encoding` that is not taken."""
+
+    status = 415
+    code = "UNSUPPORTED_ENCODING"
 
 
 class BodyTimeout(Invalid):

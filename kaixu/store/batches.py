@@ -13,14 +13,26 @@ from .query import Connection, Query
 
 
 class FileRow(msgspec.Struct, frozen=True):
-    """A file; `content` is sealed."""
+    """A file, without its content."""
 
     id: UUID
     purpose: str
     filename: str
     size: int
-    content: bytes
     created_at: datetime
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What is in a file, sealed."""
+
+    content: bytes
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How long the files are that a batch has ended in; None where that is not known yet."""
+
+    output_bytes: int | None
+    error_bytes: int | None
 
 
 class BatchRow(msgspec.Struct, frozen=True):
@@ -75,10 +87,24 @@ class NewLine(msgspec.Struct, frozen=True):
 FILE = Query(
     FileRow,
     """
-    select id, purpose, filename, bytes as size, content, created_at
+    select id, purpose, filename, bytes as size, created_at
       from kaixu.file where id = $1 and customer_id = $2
     """,
 )
+
+CONTENT = Query(Content, "select content from kaixu.file where id = $1")
+
+FILES = """
+    select f.id, f.purpose, f.filename, f.bytes as size, f.created_at
+      from kaixu.file f
+     where f.customer_id = $1 and ($2::text is null or f.purpose = $2)
+       and ($3::timestamptz is null or (f.created_at, f.id) {beyond} ($3, $4::uuid))
+     order by f.created_at {order}, f.id {order} limit $5
+"""
+NEWEST_FILES = Query(FileRow, FILES.format(beyond="<", order="desc"))
+OLDEST_FILES = Query(FileRow, FILES.format(beyond=">", order="asc"))
+
+SIZES = Query(Sizes, "select output_bytes, error_bytes from kaixu.batch where id = $1")
 
 BATCHES = """
     select b.id, b.endpoint, b.input_file_id, b.metadata, b.cancelled_at, b.created_at, b.expires_at, s.total,
@@ -94,17 +120,27 @@ BATCHES = """
 BATCH = Query(BatchRow, f"{BATCHES} where b.id = $1 and b.customer_id = $2")
 LISTED = Query(BatchRow, f"{BATCHES} where b.customer_id = $1 order by b.created_at desc, b.id limit $2")
 
+#: Lines in order, so many that they fit into memory: sizes are known without reading them.
 LINES = Query(
     LineRow,
     """
+    with ahead as (
+        select n.id, n.batch_line, n.size, sum(n.size) over (order by n.batch_line) as size_so_far
+          from (select j.id, j.batch_line, octet_length(j.payload) + coalesce(octet_length(j.result), 0) as size
+                  from kaixu.job j
+                 where j.batch_id = $1 and (j.status = 'succeeded') = $2 and j.completed_at is not null
+                   and j.batch_line > $3
+                 order by j.batch_line
+                 limit $4) n
+    )
     select j.id, j.kind, j.status, j.batch_line as line, j.payload, j.result, j.error_code, j.error_message,
            j.request_id, j.model, j.completed_at, coalesce(e.input_tokens, 0) as input_tokens,
            coalesce(e.output_tokens, 0) as output_tokens, coalesce(e.cost_nusd, 0) as cost_nusd
-      from kaixu.job j
+      from ahead a
+      join kaixu.job j on j.id = a.id
       left join kaixu.usage_event e on e.month = j.month and e.ticket = j.ticket
-     where j.batch_id = $1 and (j.status = 'succeeded') = $2 and j.completed_at is not null and j.batch_line > $3
-     order by j.batch_line
-     limit $4
+     where a.size_so_far - a.size < $5
+     order by a.batch_line
     """,
 )
 
@@ -127,6 +163,41 @@ async def insert_file(
 async def find_file(db: Connection, file_id: UUID, *, customer_id: int) -> FileRow | None:
     """A file of this customer's."""
     return await FILE.one(db, file_id, customer_id)
+
+
+async def content_of(db: Connection, file_id: UUID) -> bytes | None:
+    """What is in a file, sealed."""
+    found = await CONTENT.one(db, file_id)
+    return None if found is None else found.content
+
+
+async def list_files(
+    db: Connection, *, customer_id: int, purpose: str | None, after: FileRow | None, newest_first: bool, limit: int
+) -> list[FileRow]:
+    """A page of a customer's files."""
+    query = NEWEST_FILES if newest_first else OLDEST_FILES
+    start = (None, None) if after is None else (after.created_at, after.id)
+    return await query.all(db, customer_id, purpose, *start, limit)
+
+
+async def sizes_of(db: Connection, batch_id: UUID) -> Sizes | None:
+    """How long a batch's files are, as far as that is known."""
+    return await SIZES.one(db, batch_id)
+
+
+async def set_size(db: Connection, batch_id: UUID, *, succeeded: bool, size: int) -> None:
+    """Write down how long one of an ended batch's files is: it does not change any more."""
+    await db.execute(
+        """
+        update kaixu.batch
+           set output_bytes = case when $2 then $3::bigint else output_bytes end,
+               error_bytes = case when $2 then error_bytes else $3::bigint end
+         where id = $1
+        """,
+        batch_id,
+        succeeded,
+        size,
+    )
 
 
 async def delete_file(db: Connection, file_id: UUID, *, customer_id: int) -> bool:
@@ -198,9 +269,11 @@ async def list_batches(db: Connection, *, customer_id: int, limit: int) -> list[
     return await LISTED.all(db, customer_id, limit)
 
 
-async def lines_of(db: Connection, batch_id: UUID, *, succeeded: bool, after: int, limit: int) -> list[LineRow]:
-    """The lines that have ended well, or not, in order."""
-    return await LINES.all(db, batch_id, succeeded, after, limit)
+async def lines_of(
+    db: Connection, batch_id: UUID, *, succeeded: bool, after: int, limit: int, most_bytes: int
+) -> list[LineRow]:
+    """The lines that have ended well, or not, in order: at most `limit`, and no more once they have `most_bytes`."""
+    return await LINES.all(db, batch_id, succeeded, after, limit, most_bytes)
 
 
 async def cancel_batch(db: Connection, batch_id: UUID, *, customer_id: int) -> bool:

@@ -165,7 +165,7 @@ CASES_OF_WHAT_CANNOT_BE_DONE_IS_SAID: list[Any] = [
     ("GET", "/v1/files/file-output-nonsense/content", None, 404),
     ("GET", "/v1/batches/batch_nonsense", None, 404),
     ("DELETE", "/v1/batches/batch_nonsense", None, 404),
-    ("GET", "/v1/files", None, 405),
+    ("DELETE", "/v1/files", None, 405),
     ("POST", "/v1/batches/a/b/c", {}, 404),
 ]
 

@@ -7,8 +7,9 @@ from kaixu.catalog.catalog import Asked, Deployment
 from kaixu.http.authenticate import caller_of
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import json_object
+from kaixu.http.fields import object_in
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.openai.names import model_of
 from kaixu.http.reply import Reply, json_reply
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
@@ -25,17 +26,21 @@ def count_door(core: Core) -> Door:
 
     async def count(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         found = core.catalog.resolve(None, model_of(body), "chat")
         deployment = found.deployment
         core.catalog.ready(deployment)
         await let_in(core, caller, found)
-        whole = body | {"max_tokens": deployment.max_output_tokens}
-        request = message_request(whole, deployment, most_messages=core.gateway.max_messages)
-        tokens = estimate(request, deployment)
+        whole, most = body | {"max_tokens": deployment.max_output_tokens}, core.gateway.max_messages
+
+        def counted() -> int:
+            request = message_request(whole, deployment, most_messages=most)
+            return estimate(request, deployment)
+
+        tokens = await off_loop(len(asked.body), counted)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
-    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error)
+    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
 
 
 async def let_in(core: Core, caller: Caller, found: Asked) -> None:

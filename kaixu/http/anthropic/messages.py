@@ -8,8 +8,9 @@ from kaixu.http.authenticate import caller_of
 from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, json_object
+from kaixu.http.fields import Fields, object_in
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.openai.names import model_of
 from kaixu.http.reply import Reply, json_reply
 
@@ -35,17 +36,18 @@ def message_doors(core: Core) -> list[Door]:
 
     async def messages(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         model = model_of(body)
         found = core.catalog.resolve(None, model, "chat")
         core.catalog.ready(found.deployment)
         betas = betas_of(asked.headers.get("anthropic-beta"))
-        request = message_request(body, found.deployment, most_messages=core.gateway.max_messages, betas=betas)
+        size, most = len(asked.body), core.gateway.max_messages
+        request = await off_loop(size, lambda: message_request(body, found.deployment, most_messages=most, betas=betas))
         asking = Asking(caller, found.deployment, found.provider, request)
-        call = admission(core, asking, features_in(body))
+        call = await off_loop(size, lambda: admission(core, asking, features_in(body)))
         if Fields(body).flag("stream"):
             return await streamed(core, call, Speaker(model, native=request.native is not None), patience_s=PATIENCE_S)
         ticket, events = await answered(core, call)
         return json_reply(message(ticket, events, model), 200, call_headers(ticket))
 
-    return [Door(messages, ("/v1/messages",), shape=anthropic_error), count_door(core)]
+    return [Door(messages, ("/v1/messages",), shape=anthropic_error, rate="call"), count_door(core)]

@@ -52,6 +52,7 @@ def collections_door(core: Core) -> Door:
         paths_of("gateway-embed-collections"),
         methods=("GET", "POST", "PATCH", "DELETE"),
         credential=key_or_operator(core),
+        rate="call",
     )
 
 

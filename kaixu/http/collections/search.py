@@ -40,7 +40,7 @@ def search_door(core: Core) -> Door:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(core))
+    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(core), rate="call")
 
 
 def question_of(body: dict[str, Any]) -> Question:

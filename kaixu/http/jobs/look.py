@@ -48,10 +48,10 @@ def look_doors(core: Core) -> list[Door]:
         return Reply(202, {}, b"")
 
     return [
-        Door(status, paths_of("gateway-job-status"), methods=("GET",)),
-        Door(result, paths_of("gateway-job-result"), methods=("GET",)),
-        Door(cancel, paths_of("gateway-job-cancel")),
-        Door(run_background, paths_of("gateway-job-run-background")),
+        Door(status, paths_of("gateway-job-status"), methods=("GET",), rate="reading"),
+        Door(result, paths_of("gateway-job-result"), methods=("GET",), rate="reading"),
+        Door(cancel, paths_of("gateway-job-cancel"), rate="reading"),
+        Door(run_background, paths_of("gateway-job-run-background"), rate="reading"),
     ]
 
 

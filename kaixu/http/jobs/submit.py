@@ -11,10 +11,11 @@ from kaixu.http.calls import Asking, admission
 from kaixu.http.chat_body import FEATURES, names_in, request_of
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import json_object
+from kaixu.http.fields import object_in
 from kaixu.http.health import system_hash
 from kaixu.http.incoming import Incoming
 from kaixu.http.names import paths_of
+from kaixu.http.off_loop import off_loop
 from kaixu.http.reply import Reply, json_reply
 from kaixu.jobs.queue import Wanted
 from kaixu.jobs.texts import ModelCall
@@ -35,7 +36,7 @@ def submit_door(core: Core) -> Door:
 
     async def submit(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         provider, model = names_in(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
@@ -46,7 +47,8 @@ def submit_door(core: Core) -> Door:
         found = core.catalog.resolve(provider, model, "chat")
         if body.get("max_tokens") is None:
             body["max_tokens"] = DEFAULT_TOKENS
-        request = request_of(body, found.deployment, most_messages=core.gateway.max_messages)
+        size, most = len(asked.body), core.gateway.max_messages
+        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
         public = found.deployment
         wanted = Wanted(
             kind="chat",
@@ -59,7 +61,8 @@ def submit_door(core: Core) -> Door:
             webhook=webhook,
         )
         asking = Asking(caller, public, found.provider, request)
-        async with admission(core, asking, FEATURES, operation="job-submit") as ticket:
+        call = await off_loop(size, lambda: admission(core, asking, FEATURES, operation="job-submit"))
+        async with call as ticket:
             handing = core.queue.handing_in(
                 ticket,
                 wanted,
@@ -89,7 +92,7 @@ def submit_door(core: Core) -> Door:
             said["webhook"] = webhook_reply(core, ticket.verdict.customer_id or 0, webhook)
         return json_reply(said, 202)
 
-    return Door(submit, paths_of("gateway-job-submit"), shape=flat)
+    return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
 
 
 def idempotency_key(asked: Incoming) -> str | None:

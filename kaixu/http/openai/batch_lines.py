@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pybase64
 
 from kaixu.config.price import usd
+from kaixu.http.characters import insist_on_storable
 from kaixu.http.core import Core
 from kaixu.http.fields import Fields
 from kaixu.jobs.batches import BatchRow, Line, LineRow
@@ -24,6 +27,9 @@ from .names import model_of
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 MOST_LINES = 50_000
 MOST_CUSTOM_ID = 200
+
+#: So many vectors are written before other requests have their turn.
+VECTORS_AT_ONCE = 16
 
 
 def lines_in(core: Core, content: bytes, endpoint: str) -> list[Line]:
@@ -54,13 +60,14 @@ def line_in(core: Core, text: bytes, endpoint: str, known: set[str]) -> Line:
         body = value.get("body")
         if not isinstance(body, dict):
             raise Unprocessable("`body` must be an object", field="body")
+        insist_on_storable(text, body)
         if body.get("stream"):
             raise Unsupported("stream", "a batch has no stream")
         return call_of(core, custom_id, body, endpoint)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return Line(custom_id, None, error_code="BAD_JSON", error_message="the line is not a JSON object")
     except KaixuError as error:
-        return Line(custom_id, None, error_code=error.code, error_message=error.message)
+        return Line(custom_id, None, error_code=error.code, error_message=error.message.replace("\0", ""))
 
 
 def call_of(core: Core, custom_id: str, body: dict[str, Any], endpoint: str) -> Line:
@@ -81,16 +88,27 @@ def call_of(core: Core, custom_id: str, body: dict[str, Any], endpoint: str) -> 
     return Line(custom_id, call, public.provider, public.model)
 
 
-async def output_lines(core: Core, batch: BatchRow) -> AsyncIterator[bytes]:
-    """A line for each call that went well."""
+async def output_lines(core: Core, batch: BatchRow) -> AsyncGenerator[bytes, None]:
+    """A line for each call that went well, in pieces."""
     async for row, custom_id, outcome in core.batches.lines(batch, succeeded=True):
         assert outcome is not None
-        body = completion_of(row, outcome) if row.kind == "chat" else embeddings_of(row, outcome)
-        response = {"status_code": 200, "request_id": row.request_id, "body": body}
-        yield line(row, custom_id, response, None)
+        response = {"status_code": 200, "request_id": row.request_id}
+        if row.kind == "chat":
+            yield line(row, custom_id, response | {"body": completion_of(row, outcome)}, None)
+            continue
+        # Vectors as text are many times as long as they are kept: they leave one by one.
+        gap = f"vectors of {uuid4()}"
+        body = embeddings_of(row, outcome, [gap])
+        before, _, after = line(row, custom_id, response | {"body": body}, None).partition(f'"{gap}"'.encode())
+        yield before
+        for at, vector in enumerate(outcome.vectors or []):
+            yield (b"," if at else b"") + vector_entry(at, vector)
+            if at % VECTORS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        yield after
 
 
-async def error_lines(core: Core, batch: BatchRow) -> AsyncIterator[bytes]:
+async def error_lines(core: Core, batch: BatchRow) -> AsyncGenerator[bytes, None]:
     """A line for each that did not."""
     async for row, custom_id, _ in core.batches.lines(batch, succeeded=False):
         yield line(row, custom_id, None, {"code": row.error_code, "message": row.error_message, "line": row.line})
@@ -120,11 +138,13 @@ def completion_of(row: LineRow, outcome: Outcome) -> dict[str, Any]:
     return whole | head | {"usage": usage, "kaixu": bill_of(row, outcome)}
 
 
-def embeddings_of(row: LineRow, outcome: Outcome) -> dict[str, Any]:
-    """Vectors, as numbers."""
-    data = [
-        {"object": "embedding", "index": at, "embedding": memoryview(pybase64.b64decode(vector)).cast("f").tolist()}
-        for at, vector in enumerate(outcome.vectors or [])
-    ]
+def embeddings_of(row: LineRow, outcome: Outcome, data: list[Any]) -> dict[str, Any]:
+    """Vectors, as numbers; `data` stands where they do."""
     usage = {"prompt_tokens": row.input_tokens, "total_tokens": row.input_tokens}
     return {"object": "list", "data": data, "model": row.model, "usage": usage, "kaixu": bill_of(row, outcome)}
+
+
+def vector_entry(at: int, vector: str) -> bytes:
+    """One vector."""
+    numbers = memoryview(pybase64.b64decode(vector)).cast("f").tolist()
+    return msgspec.json.encode({"object": "embedding", "index": at, "embedding": numbers})

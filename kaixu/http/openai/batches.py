@@ -9,6 +9,7 @@ from kaixu.http.core import Core
 from kaixu.http.doors import Door
 from kaixu.http.fields import json_object
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.reply import Reply, json_reply
 from kaixu.jobs.batches import BatchRow
 from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
@@ -29,7 +30,7 @@ def batch_door(core: Core) -> Door:
         _, _, room, *rest = asked.path.rstrip("/").split("/")
         return await (files if room == "files" else batches)(core, asked, rest)
 
-    return Door(serve, (), methods=("GET", "POST", "DELETE"), shape=openai_error)
+    return Door(serve, (), methods=("GET", "POST", "DELETE"), shape=openai_error, rate="reading")
 
 
 def serves(path: str) -> bool:
@@ -72,12 +73,13 @@ async def create(core: Core, asked: Incoming) -> Reply:
     if not isinstance(metadata, dict) or len(metadata) > MOST_METADATA or not all(map(is_short, metadata.items())):
         raise Unprocessable(f"`metadata` must be up to {MOST_METADATA} short texts", field="metadata")
     file = await core.batches.file(caller, file_id.removeprefix("file-"))
+    content = await core.batches.content(file)
     row = await core.batches.create(
         caller,
         endpoint=endpoint,
         file=file,
         metadata=metadata,
-        lines=lines_in(core, core.batches.content(file), endpoint),
+        lines=await off_loop(len(content), lambda: lines_in(core, content, endpoint)),
         attempts=core.gateway.jobs.attempts,
         most_waiting=core.gateway.jobs.most_waiting,
     )

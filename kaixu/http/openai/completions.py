@@ -9,8 +9,9 @@ from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_heade
 from kaixu.http.collections.retrieve import retrieval_of, retrieved, with_passages
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, json_object
+from kaixu.http.fields import Fields, object_in
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.reply import Reply, json_reply
 
 from .chat_forms import CallForms
@@ -25,23 +26,25 @@ def completion_door(core: Core) -> Door:
 
     async def chat(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         wanted = retrieval_of(body)
         model = model_of(body)
         found = core.catalog.resolve(None, model, "chat")
         core.catalog.ready(found.deployment)
-        request = chat_request(body, found.deployment, most_messages=core.gateway.max_messages)
+        size, most = len(asked.body), core.gateway.max_messages
+        request = await off_loop(size, lambda: chat_request(body, found.deployment, most_messages=most))
         asking = Asking(caller, found.deployment, found.provider, request)
         fields = Fields(body)
         options = fields.inner("stream_options")
         with_usage = options is not None and options.flag("include_usage") is True
-        call = admission(core, asking, FEATURES)
+        call = await off_loop(size, lambda: admission(core, asking, FEATURES))
         looked_up = None
         if wanted is not None:
             looked_up = await retrieved(core, caller, wanted, request)
-            body = with_passages(body, looked_up)
-            request = chat_request(body, found.deployment, most_messages=core.gateway.max_messages)
-            call = admission(core, msgspec.structs.replace(asking, request=request), FEATURES)
+            told = with_passages(body, looked_up)
+            request = await off_loop(size, lambda: chat_request(told, found.deployment, most_messages=most))
+            again = msgspec.structs.replace(asking, request=request)
+            call = await off_loop(size, lambda: admission(core, again, FEATURES))
         if fields.flag("stream"):
             is_native = request.native is not None
             speaker = Speaker(model, native=is_native, include_usage=with_usage, found=looked_up, forms=CallForms(body))
@@ -52,4 +55,4 @@ def completion_door(core: Core) -> Door:
             reply |= cited(looked_up, ticket)
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(chat, ("/v1/chat/completions",), shape=openai_error)
+    return Door(chat, ("/v1/chat/completions",), shape=openai_error, rate="call")

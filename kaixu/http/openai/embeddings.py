@@ -14,8 +14,9 @@ from kaixu.http.authenticate import caller_of
 from kaixu.http.calls import bill_of, call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, json_object
+from kaixu.http.fields import Fields, object_in
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.reply import Reply, json_reply
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
@@ -33,16 +34,18 @@ def embedding_door(core: Core) -> Door:
 
     async def embed(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         model = model_of(body)
         found = core.catalog.resolve(None, model, "embed")
         core.catalog.ready(found.deployment)
         fields = Fields(body)
-        request = embed_request(fields, found.deployment)
+        request = await off_loop(len(asked.body), lambda: embed_request(fields, found.deployment))
         as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
         if beyond := fields.rest():
             raise Unsupported(beyond[0], "this door has nothing like it")
-        call = core.gate.embed(caller, found.deployment, found.provider, request)
+        call = await off_loop(
+            len(asked.body), lambda: core.gate.embed(caller, found.deployment, found.provider, request)
+        )
         async with call as ticket:
             vectors = await core.gate.vectors(ticket, request)
             ticket.units = {"vectors": len(vectors)}
@@ -60,7 +63,7 @@ def embedding_door(core: Core) -> Door:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, ("/v1/embeddings",), shape=openai_error)
+    return Door(embed, ("/v1/embeddings",), shape=openai_error, rate="call")
 
 
 def embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:

@@ -6,8 +6,9 @@ from kaixu.http.authenticate import caller_of
 from kaixu.http.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, json_object
+from kaixu.http.fields import Fields, object_in
 from kaixu.http.incoming import Incoming
+from kaixu.http.off_loop import off_loop
 from kaixu.http.reply import Reply, json_reply
 
 from .errors import openai_error
@@ -21,12 +22,14 @@ def responses_door(core: Core) -> Door:
 
     async def respond(asked: Incoming) -> Reply:
         caller = caller_of(asked, core.secrets)
-        body = json_object(asked.body)
+        body = await object_in(asked)
         model = model_of(body)
         found = core.catalog.resolve(None, model, "chat")
         core.catalog.ready(found.deployment)
-        request = responses_request(body, found.deployment, most_messages=core.gateway.max_messages)
-        call = admission(core, Asking(caller, found.deployment, found.provider, request), FEATURES)
+        size, most = len(asked.body), core.gateway.max_messages
+        request = await off_loop(size, lambda: responses_request(body, found.deployment, most_messages=most))
+        asking = Asking(caller, found.deployment, found.provider, request)
+        call = await off_loop(size, lambda: admission(core, asking, FEATURES))
         responder = Responder(body, model)
         if Fields(body).flag("stream"):
             return await streamed(core, call, responder, patience_s=PATIENCE_S)
@@ -37,4 +40,4 @@ def responses_door(core: Core) -> Door:
         responder.close()
         return json_reply(responder.whole(ticket), 200, call_headers(ticket))
 
-    return Door(respond, ("/v1/responses",), shape=openai_error)
+    return Door(respond, ("/v1/responses",), shape=openai_error, rate="call")

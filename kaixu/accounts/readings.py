@@ -1,0 +1,79 @@
+"""Doors that need a key and make no call: whether the key lives, and how often it may come."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+
+import asyncpg
+
+from kaixu.plugin.errors import CustomerDisabled, RateLimited, Unauthenticated
+from kaixu.store import readings
+
+#: A body of so many bytes is one unit of a key's readings; longer ones are more.
+UNIT_BYTES = 64 * 1024
+
+#: So long it is not asked again whether a key lives. Only memory is given out by it: admission asks for itself.
+LIVES_S = 5.0
+UNKNOWN_S = 2.0
+MOST_REMEMBERED = 10_000
+
+
+async def take_reading(
+    pool: asyncpg.Pool,
+    *,
+    key_hash: bytes | None,
+    legacy_hash: bytes | None,
+    key_id: int | None,
+    body_bytes: int,
+    per_minute: int,
+    default_rpm: int,
+) -> None:
+    """Count one reading. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`, `DatabaseAway`."""
+    taken = await readings.take_reading_rate(
+        pool,
+        key_hash=key_hash,
+        legacy_hash=legacy_hash,
+        key_id=key_id,
+        units=1 + body_bytes // UNIT_BYTES,
+        per_minute=per_minute,
+        default_rpm=default_rpm,
+    )
+    if taken.refused in ("UNAUTHENTICATED", "KEY_REVOKED"):
+        raise Unauthenticated("Invalid or revoked key")
+    if taken.refused == "CUSTOMER_DISABLED":
+        raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
+    if taken.refused is not None:
+        if not taken.rate_limit:
+            raise RateLimited(
+                "rate limit reached: 0 requests", hint="Ask your operator.", retry_after_s=taken.retry_after_s
+            )
+        raise RateLimited(
+            f"rate limit reached: {taken.rate_limit} readings a minute",
+            hint=f"Try again in {taken.retry_after_s} s.",
+            retry_after_s=taken.retry_after_s,
+        )
+
+
+class KeyLookup:
+    """Whose a key is, asked of the database and remembered for some seconds."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Callable[[], float] = monotonic) -> None:
+        self.pool = pool
+        self.clock = clock
+        self.known: OrderedDict[bytes | int | None, tuple[float, int | None]] = OrderedDict()
+
+    async def owner_of(self, *, key_hash: bytes | None, legacy_hash: bytes | None, key_id: int | None) -> int:
+        """The customer's id. Raises `Unauthenticated`, `DatabaseAway`."""
+        name = key_hash if key_id is None else key_id
+        until, owner = self.known.get(name, (float("-inf"), None))
+        if until < self.clock():
+            owner = await readings.owner_of(self.pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id)
+            self.known[name] = (self.clock() + (UNKNOWN_S if owner is None else LIVES_S), owner)
+            self.known.move_to_end(name)
+            if len(self.known) > MOST_REMEMBERED:
+                self.known.popitem(last=False)
+        if owner is None:
+            raise Unauthenticated("Invalid or revoked key")
+        return owner

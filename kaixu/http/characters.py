@@ -1,0 +1,69 @@
+"""Characters that no database takes: NUL, and halves of surrogate pairs. One rule for all bodies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from kaixu.plugin.errors import Invalid
+
+#: What models read and nothing keeps as text: a tool's output may well hold a NUL.
+FREE_TEXT = frozenset({"messages", "system", "input", "instructions", "prompt", "tools"})
+
+ESCAPED_NUL = b"\\u0000"
+ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+HALF = re.compile("[\ud800-\udfff]")
+
+#: How much of a field's name is said.
+MOST_NAME = 200
+
+Place = tuple[str | int, ...]
+
+
+def insist_on_storable(data: bytes, value: dict[str, Any], *, free: frozenset[str] = FREE_TEXT) -> None:
+    """Raises `Invalid`, naming the field, for a NUL in a name or a text of `value`, but for its fields `free`.
+
+    `data`: the JSON that it was read from, where NUL can only be written as an escape.
+    """
+    if ESCAPED_NUL not in data:
+        return
+    for place, text in texts_in(value):
+        if "\0" in text and place[0] not in free:
+            raise wrong(place, "holds a NUL character")
+
+
+def insist_on_whole_characters(data: bytes) -> None:
+    """Raises `Invalid`, naming the field, for JSON that is refused only for half of a surrogate pair."""
+    if ESCAPED_HALF.search(data) is None:
+        return
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for place, text in texts_in(value):
+        if HALF.search(text):
+            raise wrong(place, "holds half of a surrogate pair")
+
+
+def wrong(place: Place, says: str) -> Invalid:
+    """The error of a text."""
+    name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place).lstrip(".")
+    name = HALF.sub("?", name.replace("\0", "?"))[:MOST_NAME]
+    return Invalid(f"`{name}` {says}", hint="Send text that is whole Unicode without NUL.", field=name or None)
+
+
+def texts_in(value: Any) -> Iterator[tuple[Place, str]]:
+    """Every text and every name in a value, with its place. However deep it is nested."""
+    waiting: list[tuple[Place, Any]] = [((), value)]
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, str):
+            yield place or ("",), one
+        elif isinstance(one, dict):
+            for name, inner in one.items():
+                yield (*place, name), name
+                waiting.append(((*place, name), inner))
+        elif isinstance(one, list):
+            waiting += [((*place, at), inner) for at, inner in enumerate(one)]

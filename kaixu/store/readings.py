@@ -1,0 +1,73 @@
+"""What needs a key and is no call: whether the key lives, and how often it reads."""
+
+from __future__ import annotations
+
+import asyncpg
+import msgspec
+
+from .pool import database
+from .query import Query
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What schema/functions/take_reading_rate.sql decided. `refused` is a code, or None."""
+
+    refused: str | None
+    retry_after_s: int | None
+    rate_limit: int
+    customer_id: int | None
+    key_id: int | None
+
+
+TAKE = Query(
+    Reading,
+    """
+    select refused, retry_after_s, rate_limit, customer_id, key_id
+      from kaixu.take_reading_rate($1, $2, $3, $4, $5, $6)
+    """,
+)
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The customer of a key that lives."""
+
+    customer_id: int
+
+
+OWNER = Query(
+    Owner,
+    """
+    select k.customer_id
+      from kaixu.virtual_key k
+      join kaixu.customer c on c.id = k.customer_id
+     where (k.key_hash = $1::bytea or k.key_hash = $2::bytea or k.id = $3::bigint)
+       and k.revoked_at is null and c.is_active
+     limit 1
+    """,
+)
+
+
+async def take_reading_rate(
+    pool: asyncpg.Pool,
+    *,
+    key_hash: bytes | None,
+    legacy_hash: bytes | None,
+    key_id: int | None,
+    units: int,
+    per_minute: int,
+    default_rpm: int,
+) -> Reading:
+    """Count one reading of `units`, or say why not. Raises `DatabaseAway`."""
+    with database():
+        found = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
+    assert found is not None
+    return found
+
+
+async def owner_of(
+    pool: asyncpg.Pool, *, key_hash: bytes | None, legacy_hash: bytes | None, key_id: int | None
+) -> int | None:
+    """Whose key it is; None where there is no such key, or it is of no use any more. Raises `DatabaseAway`."""
+    with database():
+        found = await OWNER.one(pool, key_hash, legacy_hash, key_id)
+    return None if found is None else found.customer_id
