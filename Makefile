@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
+.PHONY: help serve test quick attack agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -77,6 +77,23 @@ bench-routing: $(VENV)/test.stamp ## those of caches and fallback alone: bench/R
 
 bench-embeddings: $(VENV)/test.stamp ## those of embeddings and search alone: bench/EMBEDDINGS.md
 	@$(BIN)/python -m bench.embeddings
+
+# The tests of what attackers tried; the storm of hostile requests is 20 times as long as in `make test`.
+ATTACKS = attack e2e/test_hold_bounds.py e2e/test_leaving_early.py e2e/test_vendor_work.py e2e/test_odd_vendors.py \
+	e2e/test_search_pools.py e2e/test_readings.py e2e/test_http_edge.py e2e/test_unstorable_text.py \
+	e2e/test_overspend_probe.py e2e/test_crashes.py e2e/test_job_chaos.py e2e/test_bad_input.py e2e/test_odd_json.py \
+	store/test_plugin_database.py store/test_clock_set_back.py store/test_money_properties.py
+
+attack: $(VENV)/test.stamp ## what attackers tried, against two gateways: 8,000 hostile requests and all tests of their kinds
+	@KAIXU_ATTACK_REQUESTS=$${KAIXU_ATTACK_REQUESTS:-8000} $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(ATTACKS))
+
+# What needs no database and no process of its own.
+QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test_vendor_usage.py \
+	plugins/test_kaixu_openai.py plugins/test_kaixu_anthropic.py plugins/test_kaixu_gemini.py config catalog metering \
+	http/openai http/anthropic collections/test_filters.py collections/test_chunks.py ops
+
+quick: check         ## lint, types, docs, and the tests that need no process of their own: under 90 s
+	@$(BIN)/python -m pytest -q -n 2 $(addprefix tests/,$(QUICK))
 
 soak: $(VENV)/test.stamp ## hard streams for SOAK_MINUTES (30): bench/SOAK.md
 	@$(BIN)/python -m bench.soak
