@@ -35,7 +35,7 @@ async def test_a_vendor_over_its_limit_is_asked_again_when_it_said_and_then_the_
     ask: Ask, aimock: Aimock, payer: Payer, lane: str
 ) -> None:
     for _, said in await everywhere(ask, lane, "Please come back in a second."):
-        assert (said.status, said.code, said.retry_after, said.begun) == (503, "upstream_busy", "1", False)
+        assert (said.status, said.code, said.retry_after, said.begun) == (429, "upstream_busy", "1", False)
     assert statuses(aimock) == [429] * 2 * 2 * len(DOORS)
     times = [entry["timestamp"] for entry in aimock.journal()]
     assert max(times) - min(times) >= 1000
@@ -47,7 +47,7 @@ async def test_a_vendor_that_wants_to_be_left_alone_for_long_is_not_asked_again(
     ask: Ask, aimock: Aimock, payer: Payer, lane: str
 ) -> None:
     for _, said in await everywhere(ask, lane, "Please come back in an hour."):
-        assert (said.status, said.code, said.retry_after) == (503, "upstream_busy", "3600")
+        assert (said.status, said.code, said.retry_after) == (429, "upstream_busy", "3600")
     assert statuses(aimock) == [429] * 2 * len(DOORS)
     assert await payer.paid_nusd() == 0
 

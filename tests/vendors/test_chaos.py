@@ -22,7 +22,7 @@ AT_ONCE = 48
 LANES = ("openai", "anthropic", "gemini")
 
 #: What a client may be told when a vendor fails and fails again.
-ERRORS = {(502, "upstream_error"), (503, "upstream_busy"), (504, "upstream_timeout")}
+ERRORS = {(502, "upstream_error"), (429, "upstream_busy"), (503, "upstream_busy"), (504, "upstream_timeout")}
 
 CONFIG = """
 gateway: {{max_in_flight: 200, max_in_flight_per_key: 200}}
