@@ -89,7 +89,7 @@ async def test_a_key_may_come_as_x_api_key(client: AsyncAnthropic, gateway: Proc
     ("model", "error", "kind", "code"),
     [
         ("status-500", anthropic.InternalServerError, "api_error", "upstream_error"),
-        ("status-429", anthropic.InternalServerError, "overloaded_error", "upstream_busy"),
+        ("status-429", anthropic.RateLimitError, "rate_limit_error", "upstream_busy"),
         ("status-400", anthropic.BadRequestError, "invalid_request_error", "upstream_rejected"),
         ("nonsense", anthropic.InternalServerError, "api_error", "upstream_error"),
         ("nothing-of-ours", anthropic.BadRequestError, "invalid_request_error", "unknown_model"),

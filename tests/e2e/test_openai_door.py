@@ -52,7 +52,7 @@ async def test_a_stream_with_its_usage(client: AsyncOpenAI) -> None:
     ("model", "error", "code"),
     [
         ("status-500", openai.InternalServerError, "upstream_error"),
-        ("status-429", openai.InternalServerError, "upstream_busy"),
+        ("status-429", openai.RateLimitError, "upstream_busy"),
         ("status-400", openai.BadRequestError, "upstream_rejected"),
         ("nonsense", openai.InternalServerError, "upstream_error"),
         ("nothing-of-ours", openai.BadRequestError, "unknown_model"),
