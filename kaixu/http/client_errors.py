@@ -13,7 +13,7 @@ from kaixu.plugin.errors import Forbidden, RateLimited, TooLarge
 from .authenticate import printable
 from .core import Core
 from .doors import Door
-from .fields import json_object
+from .fields import plain_object
 from .incoming import Incoming
 from .names import paths_of
 from .reply import Reply, json_reply
@@ -39,7 +39,7 @@ def client_error_door(core: Core) -> Door:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
         if len(asked.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
             raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
-        body = json_object(asked.body) if asked.body.strip() else {}
+        body = plain_object(asked.body)[1] if asked.body.strip() else {}
         core.monitor.record(event_of(body, asked))
         return json_reply({"ok": True, "request_id": asked.request_id})
 

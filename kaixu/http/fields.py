@@ -18,17 +18,20 @@ MOST_TEXT = 200_000
 DECODER = msgspec.json.Decoder()
 
 
-def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
-    """The body as a JSON object; some clients encode twice.
-
-    Raises `Invalid`, also for text that cannot be kept, but in its fields `free`.
-    """
+def plain_object(data: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The body as a JSON object, and the JSON that it is read from; some clients encode twice. Raises `Invalid`."""
     value = json_value(data)
     if isinstance(value, str):
         data = value.encode()
         value = json_value(data)
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object", code="BAD_JSON")
+    return data, value
+
+
+def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
+    """See `plain_object`. Raises `Invalid` also for text that cannot be kept, but in its fields `free`."""
+    data, value = plain_object(data)
     insist_on_storable(data, value, free=free)
     return value
 
