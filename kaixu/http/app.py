@@ -46,7 +46,7 @@ from .openai.models import model_routes
 from .openai.responses import responses_door
 from .operations import operation_door
 from .operations import serves as serves_operations
-from .paths import insist_on_text, plain_path
+from .paths import plain_path
 from .reception import SMALL_BODY_BYTES, Holder, Share
 from .user.session import session_routes
 
@@ -90,12 +90,10 @@ class Application(Quart):
                 scope = cast(HTTPScope, {**scope, "path": path})
             try:
                 insist_on_one_length(scope["headers"])
-                insist_on_text(path, scope["query_string"])
-            except Invalid as error:
+            except Ambiguous as error:
                 asked = incoming_in(scope)
                 reply = self.doors.failures.reply(error, asked, errors.shape_at(path))
-                if isinstance(error, Ambiguous):
-                    reply.headers["connection"] = "close"
+                reply.headers["connection"] = "close"
                 await self.doors.refuse(reply, asked, receive, send)
                 return
             if (door := self.doors.find(path)) is not None:

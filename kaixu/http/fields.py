@@ -50,6 +50,11 @@ async def object_in(asked: Incoming) -> dict[str, Any]:
     return await off_loop(len(asked.body), lambda: json_object(asked.body))
 
 
+async def plain_object_in(asked: Incoming) -> dict[str, Any]:
+    """`plain_object` of a request's body: for doors that look at every text that they keep themselves."""
+    return await off_loop(len(asked.body), lambda: plain_object(asked.body)[1])
+
+
 class Fields:
     """An object and its place in the body (`messages[3]`). A field that is null is one that was not sent.
 

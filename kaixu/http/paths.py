@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes
-
-from kaixu.plugin.errors import Invalid
 
 #: What stands before the path where a client sends the whole URL (RFC 9112 §3.2.2).
 ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -19,16 +16,3 @@ def plain_path(path: str) -> str:
         if not path.startswith("/"):
             path = f"/{path}"
     return SLASHES.sub("/", path).rstrip("/") or "/"
-
-
-def insist_on_text(path: str, query: bytes) -> None:
-    """Raises `Invalid` for a NUL character in the path or the query: no database takes one, and no name has one."""
-    if "\0" in path:
-        raise Invalid("the path holds a NUL character")
-    if b"\0" not in query and b"%00" not in query:
-        return
-    for one in query.split(b"&"):
-        decoded = unquote_to_bytes(one)
-        if b"\0" in decoded:
-            name = decoded.partition(b"=")[0].replace(b"\0", b"").decode("utf-8", "replace")[:100]
-            raise Invalid(f"`{name}` holds a NUL character", field=name or None)

@@ -15,7 +15,7 @@ from kaixu.collections.ingest import Ingested, Room, Target, ingest
 from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, object_in
+from kaixu.http.fields import Fields, plain_object_in
 from kaixu.http.incoming import Incoming
 from kaixu.http.names import paths_of
 from kaixu.http.openai.embeddings import packed
@@ -51,7 +51,7 @@ def embed_door(core: Core) -> Door:
     """The door, bound to one gateway."""
 
     async def embed(asked: Incoming) -> Reply:
-        body = await object_in(asked)
+        body = await plain_object_in(asked)
         visitor = await visitor_of(core, asked, body.get("customer_id"))
         wanted = await wanted_of(core, body)
         ticket, vectors, ingested = await made(core, visitor, wanted)

@@ -20,7 +20,7 @@ from kaixu.config.names import MOST_NAME
 from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, json_object
+from kaixu.http.fields import Fields, plain_object_in
 from kaixu.http.incoming import Incoming
 from kaixu.http.names import paths_of
 from kaixu.http.reply import Reply, json_reply
@@ -161,7 +161,7 @@ async def make(core: Core, asked: Incoming) -> Reply:
     if truthy(args.get("import")):
         visitor = await visitor_of(core, asked, args.get("customer_id"))
         return await imported(core, visitor, asked, collection_name(args.get("name"), "name"))
-    body = json_object(asked.body)
+    body = await plain_object_in(asked)
     visitor = await visitor_of(core, asked, body.get("customer_id") or args.get("customer_id"))
     if "reembed" in body:
         return await reembed(core, visitor, body)
@@ -170,7 +170,7 @@ async def make(core: Core, asked: Incoming) -> Reply:
 
 async def rename(core: Core, asked: Incoming) -> Reply:
     """`PATCH`."""
-    args, body = asked.args, json_object(asked.body)
+    args, body = asked.args, await plain_object_in(asked)
     visitor = await visitor_of(core, asked, body.get("customer_id") or args.get("customer_id"))
     name = collection_name(body.get("name") or args.get("name"), "name")
     new_name = collection_name(body.get("new_name"), "new_name")

@@ -10,7 +10,7 @@ from kaixu.collections.search import Answer, Hit, Question, search
 from kaixu.http.calls import call_headers
 from kaixu.http.core import Core
 from kaixu.http.doors import Door
-from kaixu.http.fields import Fields, json_object
+from kaixu.http.fields import Fields, plain_object_in
 from kaixu.http.incoming import Incoming
 from kaixu.http.names import paths_of
 from kaixu.http.reply import Reply, json_reply
@@ -29,7 +29,7 @@ def search_door(core: Core) -> Door:
     """The door, bound to one gateway."""
 
     async def find(asked: Incoming) -> Reply:
-        body = json_object(asked.body)
+        body = await plain_object_in(asked)
         visitor = await visitor_of(core, asked, body.get("customer_id"))
         question = question_of(body)
         collection, ticket, answer = await search(core.pool, core.gate, core.catalog, visitor.caller, question)
