@@ -110,7 +110,7 @@ async def test_the_monitor_goes_on_after_a_path_that_no_database_holds(
         assert response.status == 200
     await gateway.stop()  # what waits is written
     rows = await pool.fetch("select kind, error_message, extra from kaixu.gateway_event order by id")
-    assert [row["kind"] for row in rows][-2:] == ["blocked", "client_error"]
+    assert [row["kind"] for row in rows][-3:] == ["blocked", "error", "client_error"]
     assert rows[-1]["error_message"] == "m"
     assert rows[-1]["extra"]["context"] == {"text": "\\u0000"}
 
