@@ -38,6 +38,7 @@ async def migrate_plugin(
     await provide_role(connection, login)
     plugin = await logged_in(login, pooler=pooler)
     try:
+        await insist_on_same_database(connection, plugin, name)
         await provide_schema(connection, name, str(await plugin.fetchval("select session_user::text")))
         async with connection.transaction():
             await connection.execute("set local idle_in_transaction_session_timeout = 0")
@@ -93,6 +94,16 @@ async def logged_in(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
         if login.user is not None:
             raise
         raise MigrationError(f"integration `{login.name}`: no database answers at its `database_url`") from None
+
+
+async def insist_on_same_database(connection: Connection, plugin: asyncpg.Connection, name: str) -> None:
+    """Raises `MigrationError` where a plugin's connection leads to another database than the gateway's."""
+    which = "select current_database()::text, pg_postmaster_start_time()"
+    if tuple(await connection.fetchrow(which) or ()) != tuple(await plugin.fetchrow(which) or ()):
+        raise MigrationError(
+            f"integration `{name}`: its `database_url` leads to another database than the gateway's; it must be the "
+            "same database, with another role"
+        )
 
 
 async def provide_role(connection: Session, login: PluginLogin) -> None:
@@ -235,6 +246,21 @@ async def what_is_wrong(connection: Connection, name: str) -> str | None:
     )
     ready = await connection.fetchval("select true from pg_catalog.pg_roles where rolname = $1 and rolcanlogin", role)
     return None if may or ready else str(not_allowed(name))
+
+
+async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *, pooler: bool) -> str | None:
+    """Why an integration cannot use the login that the operator gives; None if it can. Changes nothing."""
+    try:
+        plugin = await logged_in(login, pooler=pooler)
+        try:
+            await insist_on_same_database(connection, plugin, login.name)
+            role = str(await plugin.fetchval("select session_user::text"))
+        finally:
+            plugin.terminate()
+    except (MigrationError, DatabaseAway) as error:
+        return str(error)
+    why = await connection.fetchval(TOO_MUCH, role)
+    return None if why is None else f"its database role {role} {why}"
 
 
 async def keep_out(connection: Session) -> None:
