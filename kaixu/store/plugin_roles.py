@@ -17,7 +17,7 @@ from .query import Connection, Session
 #: Connections of one integration's role, from all gateways together.
 MOST_CONNECTIONS = 50
 
-#: What the gateway asks of every integration's role; set on the role, and in each transaction once more.
+#: Settings of every integration's role; set on the role, and again in each transaction.
 SETTINGS = {
     "statement_timeout": f"{STATEMENT_S}s",
     "idle_in_transaction_session_timeout": f"{IDLE_S}s",
@@ -130,7 +130,7 @@ async def provide_role(connection: Session, login: PluginLogin) -> None:
 
 
 async def make_role(connection: Session, role: str, login: PluginLogin) -> None:
-    """Make it, or bring it to what it should be."""
+    """Create the role, or correct its options, password and settings."""
     assert login.password is not None
     found = await connection.fetchrow(
         """
@@ -186,7 +186,7 @@ async def lets_in(login: PluginLogin) -> bool:
 async def provide_schema(connection: Session, name: str, role: str) -> None:
     """The schema of an integration, owned by its role, which owns nothing else. Raises `MigrationError`.
 
-    `role` is who the plugin's connection is; what makes it more than a plugin's role is refused.
+    `role` is the user of the plugin's connection; one with more rights than a plugin may have is refused.
     """
     schema = schema_of(name)
     if why := await connection.fetchval(TOO_MUCH, role):
@@ -272,7 +272,7 @@ async def keep_out(connection: Session) -> None:
         await connection.execute("revoke create on schema public from public")
 
 
-#: Why a role is not one for a plugin; null if it is. $1: the role.
+#: Why a role has too many rights for a plugin; null if it has not. $1: the role.
 TOO_MUCH = """
     select case when r.rolname = session_user then 'is the gateway''s own: it needs another one'
                 when r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
