@@ -345,8 +345,9 @@ class Gate:
             kept = await self.cache.find(ticket, question)
             if kept is not None:
                 ticket.kept(self.price_ids.get((ticket.ask.provider, ticket.ask.model, "cached"), 0))
-                for event in kept:
+                for event in kept:  # all of it is known, and billed, whenever the client leaves
                     ticket.saw(event)
+                for event in kept:
                     yield event
                 return
         said: list[ChatEvent] = []
@@ -477,6 +478,8 @@ class Gate:
         self.stopping = True
         me = asyncio.current_task()
         running = (*self.in_flight.values(), *self.admitting.values())
+        for ticket in self.in_flight:
+            ticket.stopped = True
         tasks = {task for task in running if task is not None and task is not me}
         for task in tasks:
             task.cancel()
