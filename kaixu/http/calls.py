@@ -97,7 +97,7 @@ async def answered(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]
         if task.done():
             raise
         if call.ticket is not None:
-            call.ticket.left = True
+            core.gate.reader_gone(call.ticket)
         further_s = read_on_s(call)
         if further_s == 0:
             task.cancel()
@@ -161,7 +161,7 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
         await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
     def left() -> float:
-        ticket.left = True
+        core.gate.reader_gone(ticket)
         return read_on_s(call)
 
     body = EventStream(speak, never_begun, read_on_s=left, ping=speaker.ping)

@@ -94,6 +94,7 @@ class Gate:
         self.in_flight: dict[Ticket, asyncio.Task[object] | None] = {}
         self.admitting: dict[Admission, asyncio.Task[object] | None] = {}
         self.stopping = False
+        self.stop_at: float | None = None  # the loop's time at which the grace of running calls is over
         self.price_ids: dict[PriceKey, int] = {}
         self.breakers = Breakers()
         self.cache: ResponseCache | None = None
@@ -323,6 +324,13 @@ class Gate:
                 await schedule.handler(call)
         finally:
             wire.close()
+
+    def reader_gone(self, ticket: Ticket) -> None:
+        """Nobody waits for the answer any more: its client has left, or the server has dropped it at its own end."""
+        if self.stop_at is not None and asyncio.get_running_loop().time() >= self.stop_at:
+            ticket.stopped = True
+        else:
+            ticket.left = True
 
     def left(self, ask: Ask) -> None:
         """A call of `ask`'s key is over."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from math import ceil
+from typing import Any
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.types import ChatRequest, Usage
@@ -72,3 +73,12 @@ def used_when_left(
 def tokens_in(seconds: float, deployment: Deployment) -> int:
     """How many tokens the model can have made in so many seconds."""
     return ceil(seconds * deployment.tokens_per_s)
+
+
+def says_why_it_stopped(data: dict[str, Any]) -> bool:
+    """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
+    choices = data.get("choices")
+    if isinstance(choices, list):
+        return any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    delta = data.get("delta")
+    return isinstance(delta, dict) and bool(delta.get("stop_reason"))

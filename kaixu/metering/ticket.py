@@ -20,7 +20,7 @@ from kaixu.store.query import Connection
 
 from .charges import Meter
 from .counting import counted_input_tokens, estimated_embed_tokens, most_input_tokens
-from .left_early import reasons, tokens_in, used_when_left
+from .left_early import reasons, says_why_it_stopped, tokens_in, used_when_left
 from .month import Figures, figures_of
 from .pricing import cost_nusd
 from .reported_usage import (
@@ -407,12 +407,3 @@ class Ticket:
             ask.install_id,
             ask.request_id,
         )
-
-
-def says_why_it_stopped(data: dict[str, Any]) -> bool:
-    """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
-    choices = data.get("choices")
-    if isinstance(choices, list):
-        return any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
-    delta = data.get("delta")
-    return isinstance(delta, dict) and bool(delta.get("stop_reason"))

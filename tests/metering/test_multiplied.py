@@ -87,7 +87,7 @@ async def test_what_a_vendor_frames_is_counted_one_by_one(case: str, lane: str) 
 async def test_numbers_go_out_as_they_were_counted(lane: str, place: str, number: str) -> None:
     numbers = '{"a":[' + ",".join([number] * 500) + "]}"
     arguments, result = (numbers, "ok") if place == "arguments" else ("{}", numbers)
-    turns = [
+    turns: list[dict[str, Any]] = [
         {"role": "assistant", "content": None, "tool_calls": [call(1, arguments)]},
         {"role": "tool", "tool_call_id": "c1", "content": result},
     ]
