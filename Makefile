@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
+.PHONY: help serve test agents attack lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -54,6 +54,9 @@ $(VENV)/agents.stamp: tests/agents/node/package-lock.json tests/agents/python/re
 
 agents: $(VENV)/agents.stamp ## Claude Code, Codex CLI and libraries, the real ones, before a real gateway (downloads 1.2 GB)
 	@$(BIN)/python -m pytest tests/agents/programs.py tests/agents/libraries.py
+
+attack: $(VENV)/test.stamp ## 8,000 hostile requests against two gateways that are stopped and killed meanwhile; before each release
+	@KAIXU_ATTACK_REQUESTS=8000 $(BIN)/python -m pytest tests/attack
 
 check: lint types docs ## everything but the tests
 
