@@ -41,6 +41,11 @@ def asks_to_reason(request: ChatRequest) -> bool:
     if wanted is not None and (wanted.effort not in (None, "none") or wanted.budget_tokens):
         return True
     body = {} if request.native is None else request.native.body
+    if body.get("think") not in (None, False, "none") or body.get("prompt_mode") == "reasoning":  # Ollama, Mistral
+        return True
+    switches = body.get("chat_template_kwargs")
+    if isinstance(switches, dict) and any(switches.get(name) for name in ("enable_thinking", "thinking")):  # vLLM
+        return True
     thinking, reasoning = body.get("thinking"), body.get("reasoning")
     return (isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled")) or (
         isinstance(reasoning, dict) and bool(reasoning) and reasoning.get("enabled") is not False

@@ -26,7 +26,6 @@ from .pricing import cost_nusd
 from .reported_usage import (
     MOST_CHARACTERS_A_TOKEN,
     MOST_TOKENS,
-    MOST_UNSENT_TOKENS,
     Delivered,
     believable,
     completed,
@@ -106,7 +105,7 @@ class Ticket:
         choices: tuple[Deployment, ...] = (),
         cache_control: str = "",
         meter: Meter | None = None,
-        most_input_tokens: int = MOST_TOKENS,
+        most_input_tokens: int | None = None,
     ) -> None:
         self.ask = ask
         self.verdict = verdict
@@ -175,7 +174,7 @@ class Ticket:
             text = event.arguments + (event.name or "")
         elif isinstance(event, Usage):
             if self.usage is None or any(figures_in(event)):  # a later one without a figure says nothing
-                self.usage = within(believable(event), self.most_input_tokens)
+                self.usage = self._believed(event)
                 self.counted_tokens = self.delivered_tokens if self.usage.output_tokens else 0
             return
         elif isinstance(event, Finish):
@@ -205,9 +204,9 @@ class Ticket:
 
         def done(used: Usage) -> None:
             self.unanswered_tokens -= tokens
-            used, before = within(believable(used), self.most_input_tokens), self.usage or Usage()
+            used, before = self._believed(used), self.usage or Usage()
             if not used.input_tokens:  # the vendor did not say, or only what all of it comes to
-                total = used.total_tokens if used.total_tokens <= self.most_input_tokens + MOST_UNSENT_TOKENS else 0
+                total = self._believed(Usage(used.total_tokens)).input_tokens
                 used = Usage(total or tokens, estimated=not total)
             self.usage = Usage(
                 before.input_tokens + used.input_tokens,
@@ -341,16 +340,23 @@ class Ticket:
         usage = self.usage
         if usage is None or usage.estimated or not usage.input_tokens or not self.has_ended:
             return False
+        if self.delivered_tokens > self.counted_tokens:
+            return False  # it is of an earlier moment
         return self.delivered_bytes == 0 or not is_untold(usage, self.delivered)
+
+    def _believed(self, usage: Usage) -> Usage:
+        """What a vendor has told, as far as it can be true."""
+        return within(believable(usage), MOST_TOKENS if self.most_input_tokens is None else self.most_input_tokens)
 
     def _most_used(self, request: ChatRequest) -> Usage:
         """The bound of what was used, for a client that left before the vendor told."""
         one = self.served or (self.choices[0] if self.choices else self.deployment)
         assert one is not None
         hidden = tokens_in(monotonic() - self.wire.lent_at, one) if reasons(one, request) else 0
+        most = self.most_input_tokens
         return used_when_left(
             self.usage,
-            most_input_tokens=max(most_input_tokens(request, choice) for choice in self.choices or (one,)),
+            most_input_tokens=most_input_tokens(request, one) if most is None else most,
             delivered_bytes=self.delivered_bytes,
             hidden_tokens=hidden,
             most_output_tokens=self.budget_tokens,
