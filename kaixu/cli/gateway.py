@@ -289,6 +289,7 @@ class Gateway:
         """Admit nothing new; from now on running calls have their grace."""
         self.core.gate.stopping = True
         self.stop_at = asyncio.get_running_loop().time() + self.core.gateway.grace_s
+        self.core.gate.stop_at = self.stop_at
 
     async def drained(self) -> None:
         """Return when no call runs any more, or when their grace is over."""

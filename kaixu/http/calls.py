@@ -24,7 +24,7 @@ from kaixu.plugin.types import ChatEvent, ChatRequest
 from .core import Core
 from .errors import rate_headers, stream_failed
 from .reply import SSE, Reply
-from .sse import EventStream
+from .sse import EventStream, waited
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,40 @@ def admission(core: Core, asking: Asking, fields: Mapping[str, str], *, operatio
 
 async def answered(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
     """Everything the lane says, and the ticket, settled."""
-    work = collected(core, call)
+    # A client that leaves does not always end the vendor's call: that goes on in a task of its own.
+    task = asyncio.ensure_future(collected(core, call))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.done():
+            raise
+        if call.ticket is not None:
+            core.gate.reader_gone(call.ticket)
+        further_s = read_on_s(call)
+        if further_s == 0:
+            task.cancel()
+            await waited(task)
+            raise
+        if further_s != inf:
+            asyncio.get_running_loop().call_later(further_s, task.cancel)
+        task.add_done_callback(passed_over)
+        raise
+
+
+def read_on_s(call: Admission) -> float:
+    """For how many seconds the vendor's answer is read on though the client has gone."""
+    if call.ticket is None:
+        return 0.0  # nothing went to a vendor
     if drains(call):
-        # A client that leaves must not end the vendor's call: it goes on in a task of its own.
-        return await asyncio.shield(asyncio.ensure_future(work))
-    return await work
+        return inf
+    # An answer that has ended: its usage is due at once, and the exact bill is better than a bound.
+    return USAGE_DUE_S if call.ticket.has_ended else 0.0
+
+
+def passed_over(task: asyncio.Future[tuple[Ticket, list[ChatEvent]]]) -> None:
+    """What a call came to that nobody waits for any more."""
+    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, KaixuError):
+        log.error("a call whose client had left failed", exc_info=error)
 
 
 def drains(call: Admission) -> bool:
@@ -131,13 +160,11 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
     async def never_begun() -> None:
         await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
-    def read_on_s() -> float:
-        if drains(call):
-            return inf
-        # The answer is complete: its usage is due at once, and the exact bill is better than a bound.
-        return USAGE_DUE_S if ticket.has_ended else 0.0
+    def left() -> float:
+        core.gate.reader_gone(ticket)
+        return read_on_s(call)
 
-    body = EventStream(speak, never_begun, read_on_s=read_on_s, ping=speaker.ping)
+    body = EventStream(speak, never_begun, read_on_s=left, ping=speaker.ping)
     if patience_s:
         try:
             await body.first(patience_s)
@@ -169,6 +196,8 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, 
         if ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # what was delivered is paid for
     except BaseException as error:
+        if ticket.stopped and not ticket.left and ticket.first_event_s is not None:
+            ticket.end_reason = "upstream_error"
         await call.__aexit__(type(error), error, None)
         raise
     await call.__aexit__(None if failure is None else type(failure), failure, None)

@@ -149,7 +149,7 @@ class EventStream:
             self._loop.call_soon_threadsafe(self._loop.create_task, self._abandon())
 
 
-async def waited(task: asyncio.Task[None]) -> bool:
+async def waited(task: asyncio.Task[Any]) -> bool:
     """Wait for `task` to its end, whatever happens to who waits; return whether that one was cancelled meanwhile."""
     cancelled = False
     while not task.done():

@@ -130,6 +130,7 @@ class Admission:
             choices=self.choices,
             cache_control=self.cache_control,
             meter=self.meter,
+            most_input_tokens=self.ceiling.input_tokens,
         )
 
     def _give_back(self, answer: asyncio.Future[Verdict]) -> None:

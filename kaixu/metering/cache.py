@@ -120,7 +120,7 @@ def fields_of(request: ChatRequest) -> object:
     if request.native is None:
         return msgspec.to_builtins(request)
     body = {name: value for name, value in request.native.body.items() if name not in SENDING}
-    return request.native.protocol, request.max_tokens, body
+    return request.native.protocol, request.max_tokens, body, request.native.betas
 
 
 def about(customer_id: int, question: bytes) -> str:

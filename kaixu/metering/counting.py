@@ -78,7 +78,9 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         counted = counted_by(lane, deployment.upstream, text)
         return byte_length(text) if counted is None else counted
 
-    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * len(request.messages)
+    framed = sum(framed_by_vendor(message) for message in request.messages)
+    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * framed
+    bound += sum(len(message.parts) for message in request.messages)  # a line break between two of them
     if request.tools or (request.native is not None and request.native.body.get("tools")):
         bound += lane.tools_overhead_tokens + lane.message_overhead_tokens * len(request.tools)
     tokens, images = tokens_going_out(request, most, deployment.image_tokens or 0)
@@ -101,9 +103,28 @@ def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_to
         native = NativeTokens(count, image_tokens, body.get("tools"))
         return native.body(body), max(images, native.images)
     tokens = sum(count(text) for message in request.messages for text in texts_of(message))
+    tokens += sum(map(count, names_said_again(request.messages)))
     tokens += images * image_tokens + encoded_length((request.tools, request.response_format))
     further = (request.stop, request.user, request.tool_choice if isinstance(request.tool_choice, ToolName) else None)
     return tokens + sum(encoded_length(one) for one in further if one), images
+
+
+def framed_by_vendor(message: Message) -> int:
+    """How many things a vendor puts something around: the message, and each call of a tool and each result in it,
+    for many vendors have them as turns of their own.
+    """
+    return 1 + sum(isinstance(part, ToolCallPart | ToolResultPart) for part in message.parts)
+
+
+def names_said_again(messages: Iterable[Message]) -> Iterable[str]:
+    """The names of the tools whose results are told: some vendors want the name, not only the id, with each result."""
+    names: dict[str, str] = {}
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, ToolCallPart):
+                names[part.id] = part.name
+            elif isinstance(part, ToolResultPart):
+                yield names.get(part.id, "")
 
 
 def images_of(message: Message) -> int:

@@ -48,6 +48,9 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     delivered = ticket.first_event_s is not None
     if ticket.request is None and isinstance(error, UpstreamError) and ticket.usage is not None:
         return "upstream_error"  # the client gets none of the batches, but the vendor has done some
+    if isinstance(error, asyncio.CancelledError | GeneratorExit) and ticket.stopped and not ticket.left:
+        # The gateway's own doing: what a stream has delivered is paid for, and nothing else.
+        return "upstream_error" if ticket.end_reason == "upstream_error" else nothing
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         # What was sent to a vendor may have been worked on, answer or not.
         return "client_gone" if delivered or ticket.wire.used else nothing

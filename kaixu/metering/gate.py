@@ -94,6 +94,7 @@ class Gate:
         self.in_flight: dict[Ticket, asyncio.Task[object] | None] = {}
         self.admitting: dict[Admission, asyncio.Task[object] | None] = {}
         self.stopping = False
+        self.stop_at: float | None = None  # the loop's time at which the grace of running calls is over
         self.price_ids: dict[PriceKey, int] = {}
         self.breakers = Breakers()
         self.cache: ResponseCache | None = None
@@ -324,6 +325,13 @@ class Gate:
         finally:
             wire.close()
 
+    def reader_gone(self, ticket: Ticket) -> None:
+        """Nobody waits for the answer any more: its client has left, or the server has dropped it at its own end."""
+        if self.stop_at is not None and asyncio.get_running_loop().time() >= self.stop_at:
+            ticket.stopped = True
+        else:
+            ticket.left = True
+
     def left(self, ask: Ask) -> None:
         """A call of `ask`'s key is over."""
         holder = ask.key_hash or ask.key_id
@@ -345,8 +353,9 @@ class Gate:
             kept = await self.cache.find(ticket, question)
             if kept is not None:
                 ticket.kept(self.price_ids.get((ticket.ask.provider, ticket.ask.model, "cached"), 0))
-                for event in kept:
+                for event in kept:  # all of it is known, and billed, whenever the client leaves
                     ticket.saw(event)
+                for event in kept:
                     yield event
                 return
         said: list[ChatEvent] = []
@@ -477,6 +486,8 @@ class Gate:
         self.stopping = True
         me = asyncio.current_task()
         running = (*self.in_flight.values(), *self.admitting.values())
+        for ticket in self.in_flight:
+            ticket.stopped = True
         tasks = {task for task in running if task is not None and task is not me}
         for task in tasks:
             task.cancel()

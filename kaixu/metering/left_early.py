@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from math import ceil
+from typing import Any
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.types import ChatRequest, Usage
@@ -40,6 +41,11 @@ def asks_to_reason(request: ChatRequest) -> bool:
     if wanted is not None and (wanted.effort not in (None, "none") or wanted.budget_tokens):
         return True
     body = {} if request.native is None else request.native.body
+    if body.get("think") not in (None, False, "none") or body.get("prompt_mode") == "reasoning":  # Ollama, Mistral
+        return True
+    switches = body.get("chat_template_kwargs")
+    if isinstance(switches, dict) and any(switches.get(name) for name in ("enable_thinking", "thinking")):  # vLLM
+        return True
     thinking, reasoning = body.get("thinking"), body.get("reasoning")
     return (isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled")) or (
         isinstance(reasoning, dict) and bool(reasoning) and reasoning.get("enabled") is not False
@@ -72,3 +78,12 @@ def used_when_left(
 def tokens_in(seconds: float, deployment: Deployment) -> int:
     """How many tokens the model can have made in so many seconds."""
     return ceil(seconds * deployment.tokens_per_s)
+
+
+def says_why_it_stopped(data: dict[str, Any]) -> bool:
+    """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
+    choices = data.get("choices")
+    if isinstance(choices, list):
+        return any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    delta = data.get("delta")
+    return isinstance(delta, dict) and bool(delta.get("stop_reason"))

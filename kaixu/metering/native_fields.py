@@ -23,6 +23,9 @@ def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatReque
     and for unknown fields where a lane says `unknown_fields: refuse`.
     """
     native = request.native
+    if native is not None and native.protocol != deployment.native:
+        # It waited as a job, and the lanes that serve the model now speak another protocol than those it was read for.
+        return msgspec.structs.replace(request, native=None)
     if native is None or native.protocol not in PROTOCOLS:
         return request
     choices = deployment.ready

@@ -144,11 +144,12 @@ class NativeTokens:
         """An image: never by its bytes. What else stands beside it counts."""
         self.images += 1
         total = self.image_tokens
+        holder = "source" if part.get("type") == "image" else "image_url"
         for field, value in part.items():
-            if field in ("image_url", "source") and isinstance(value, dict):
+            if field == holder and isinstance(value, dict):
                 rest = {name: held for name, held in value.items() if name not in ("url", "data")}
                 total += max(0, encoded_length(rest) - SHORT)
-            elif not (field in ("image_url", "source") and isinstance(value, str)):
+            elif not (field == holder and isinstance(value, str)):
                 total += max(0, encoded_length(value) - SHORT)
         return total
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.plugin.types import ChatRequest, Message, Native, TextPart
+from kaixu.plugin.types import ChatRequest, Message, TextPart
 
 
 def with_preamble(request: ChatRequest, preamble: str | None) -> ChatRequest:
@@ -17,7 +17,7 @@ def with_preamble(request: ChatRequest, preamble: str | None) -> ChatRequest:
     first = Message("system", (TextPart(preamble),))
     native = request.native
     if native is not None:
-        native = Native(native.protocol, BODIES[native.protocol](native.body, preamble))
+        native = msgspec.structs.replace(native, body=BODIES[native.protocol](native.body, preamble))
     return msgspec.structs.replace(request, messages=(first, *request.messages), native=native)
 
 

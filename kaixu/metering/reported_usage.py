@@ -16,6 +16,11 @@ MOST_TOKENS = 10**9
 MOST_CHARACTERS_A_TOKEN = 128
 
 
+#: So many tokens of input beyond the hold's bound a vendor may have added itself: prompts of its own, what its tools
+#: have found. More than that cannot be true.
+MOST_UNSENT_TOKENS = 200_000
+
+
 class Delivered(msgspec.Struct, frozen=True):
     """What has come of an answer: its tokens as we count them, its characters, and those that are not reasoning."""
 
@@ -48,6 +53,22 @@ def believable(usage: Usage) -> Usage:
     """
     inputs, output, cached, written, reasoned, total = (min(max(one, 0), MOST_TOKENS) for one in figures_in(usage))
     return Usage(inputs, output, cached, written, min(reasoned, output), usage.estimated, total)
+
+
+def within(usage: Usage, most_input_tokens: int) -> Usage:
+    """`usage` without an input that cannot be true, by what was sent: it counts as not told, and so is counted.
+
+    Cached and written tokens are parts of the input: of more than there was the rest cannot have been.
+    """
+    if usage.input_tokens > most_input_tokens + MOST_UNSENT_TOKENS:
+        return msgspec.structs.replace(
+            usage, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, total_tokens=0
+        )
+    cached = min(usage.cached_input_tokens, usage.input_tokens)
+    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    if (cached, written) == (usage.cached_input_tokens, usage.cache_write_tokens):
+        return usage
+    return msgspec.structs.replace(usage, cached_input_tokens=cached, cache_write_tokens=written)
 
 
 def is_untold(usage: Usage, delivered: Delivered) -> bool:

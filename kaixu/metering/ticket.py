@@ -20,10 +20,19 @@ from kaixu.store.query import Connection
 
 from .charges import Meter
 from .counting import counted_input_tokens, estimated_embed_tokens, most_input_tokens
-from .left_early import reasons, tokens_in, used_when_left
+from .left_early import reasons, says_why_it_stopped, tokens_in, used_when_left
 from .month import Figures, figures_of
 from .pricing import cost_nusd
-from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, believable, completed, figures_in, is_untold
+from .reported_usage import (
+    MOST_CHARACTERS_A_TOKEN,
+    MOST_TOKENS,
+    Delivered,
+    believable,
+    completed,
+    figures_in,
+    is_untold,
+    within,
+)
 from .routing import Try
 from .wasted import Wasted
 from .wire import TicketWire
@@ -59,8 +68,10 @@ class Ticket:
         "finish_reason",
         "first_event_s",
         "from_cache",
+        "left",
         "lowered",
         "meter",
+        "most_input_tokens",
         "native_finish",
         "price",
         "price_id",
@@ -70,6 +81,7 @@ class Ticket:
         "shown_length",
         "started",
         "stop_sequence",
+        "stopped",
         "tried",
         "unanswered_tokens",
         "units",
@@ -93,6 +105,7 @@ class Ticket:
         choices: tuple[Deployment, ...] = (),
         cache_control: str = "",
         meter: Meter | None = None,
+        most_input_tokens: int | None = None,
     ) -> None:
         self.ask = ask
         self.verdict = verdict
@@ -104,9 +117,12 @@ class Ticket:
         self.served: Deployment | None = None  # the one that did
         self.tried: list[Try] = []
         self.cache_control = cache_control
+        self.most_input_tokens = most_input_tokens  # the bound that was reserved for
         self.meter = meter  # of an integration's operation, which is not billed by tokens
         self.wasted = Wasted()  # what vendors have done in tries that came to nothing
         self.from_cache = False
+        self.left = False  # the client has gone
+        self.stopped = False  # the gateway is shutting down and has cancelled the call
         self.waived = False  # a call that is broken off to be made again: what it has used is not billed
         self.price_id = ask.price_id
         self.lowered = lowered
@@ -158,7 +174,7 @@ class Ticket:
             text = event.arguments + (event.name or "")
         elif isinstance(event, Usage):
             if self.usage is None or any(figures_in(event)):  # a later one without a figure says nothing
-                self.usage = believable(event)
+                self.usage = self._believed(event)
                 self.counted_tokens = self.delivered_tokens if self.usage.output_tokens else 0
             return
         elif isinstance(event, Finish):
@@ -188,9 +204,10 @@ class Ticket:
 
         def done(used: Usage) -> None:
             self.unanswered_tokens -= tokens
-            used, before = believable(used), self.usage or Usage()
+            used, before = self._believed(used), self.usage or Usage()
             if not used.input_tokens:  # the vendor did not say, or only what all of it comes to
-                used = Usage(used.total_tokens or tokens, estimated=not used.total_tokens)
+                total = self._believed(Usage(used.total_tokens)).input_tokens
+                used = Usage(total or tokens, estimated=not total)
             self.usage = Usage(
                 before.input_tokens + used.input_tokens,
                 before.output_tokens + used.output_tokens,
@@ -321,18 +338,25 @@ class Ticket:
     def _told_all(self) -> bool:
         """Whether the vendor has told the usage of an answer that it had ended."""
         usage = self.usage
-        if usage is None or usage.estimated or not self.has_ended:
+        if usage is None or usage.estimated or not usage.input_tokens or not self.has_ended:
             return False
+        if self.delivered_tokens > self.counted_tokens:
+            return False  # it is of an earlier moment
         return self.delivered_bytes == 0 or not is_untold(usage, self.delivered)
+
+    def _believed(self, usage: Usage) -> Usage:
+        """What a vendor has told, as far as it can be true."""
+        return within(believable(usage), MOST_TOKENS if self.most_input_tokens is None else self.most_input_tokens)
 
     def _most_used(self, request: ChatRequest) -> Usage:
         """The bound of what was used, for a client that left before the vendor told."""
         one = self.served or (self.choices[0] if self.choices else self.deployment)
         assert one is not None
         hidden = tokens_in(monotonic() - self.wire.lent_at, one) if reasons(one, request) else 0
+        most = self.most_input_tokens
         return used_when_left(
             self.usage,
-            most_input_tokens=max(most_input_tokens(request, choice) for choice in self.choices or (one,)),
+            most_input_tokens=most_input_tokens(request, one) if most is None else most,
             delivered_bytes=self.delivered_bytes,
             hidden_tokens=hidden,
             most_output_tokens=self.budget_tokens,
@@ -341,7 +365,7 @@ class Ticket:
     @property
     def has_ended(self) -> bool:
         """Whether the vendor has said why it stopped, in the contract's words or in its own."""
-        return self.finish_reason is not None or self.native_finish
+        return self.finish_reason is not None or self.native_finish or self.wire.has_finished
 
     def _ended_early(self, end_reason: str) -> bool:
         """Whether usage that came early misses what was made after it."""
@@ -389,12 +413,3 @@ class Ticket:
             ask.install_id,
             ask.request_id,
         )
-
-
-def says_why_it_stopped(data: dict[str, Any]) -> bool:
-    """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
-    choices = data.get("choices")
-    if isinstance(choices, list):
-        return any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
-    delta = data.get("delta")
-    return isinstance(delta, dict) and bool(delta.get("stop_reason"))

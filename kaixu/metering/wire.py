@@ -117,6 +117,7 @@ class TicketWire:
 
     __slots__ = (
         "closed",
+        "has_finished",
         "lent_at",
         "limits",
         "maybe_accepted",
@@ -136,7 +137,12 @@ class TicketWire:
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
         self.secrets: set[str] = set()  # what went out in headers; a vendor may quote it
+        self.has_finished = False  # the vendor has said why it stopped; its usage may be on the way
         self.notes: dict[str, None] = {}  # what a lane found odd in the vendor's answers, each text once
+
+    def finished(self) -> None:
+        """See `kaixu.plugin.Wire.finished`."""
+        self.has_finished = True
 
     def note(self, what: str) -> None:
         """See `kaixu.plugin.Wire.note`."""
@@ -154,6 +160,7 @@ class TicketWire:
 
     def lent(self, limits: Limits) -> LentWire:
         """The wire for one try, with limits of its own."""
+        self.has_finished = False
         return LentWire(self, limits)
 
     def close(self) -> None:
@@ -267,6 +274,11 @@ class LentWire:
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
         return Sending(self, request)
+
+    def finished(self) -> None:
+        """See `kaixu.plugin.Wire.finished`."""
+        if not self.closed:
+            self.wire.finished()
 
     def note(self, what: str) -> None:
         """See `kaixu.plugin.Wire.note`."""

@@ -5,7 +5,7 @@ price. Both are declared through pluggy hooks at start and called by the core on
 """
 
 from kaixu.plugin.answer import AnswerReader, Document, object_in
-from kaixu.plugin.coerced import object_of, objects_of, text_of, word_of
+from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
@@ -148,6 +148,7 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "Wire",
+    "as_written",
     "embedding_usage_of",
     "error_in_answer",
     "floats_of",

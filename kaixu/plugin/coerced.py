@@ -29,6 +29,15 @@ def number_of(value: object) -> int | None:
     return None
 
 
+def as_written(literal: str) -> msgspec.Raw:
+    """A number of JSON that goes out again as it came in, as a decoder's `float_hook`: `1e15` read and written anew
+    would be `1000000000000000.0`, longer than what was counted for it. Raises `ValueError` for one beyond all floats.
+    """
+    if not math.isfinite(float(literal)):
+        raise ValueError("the number is too large")
+    return msgspec.Raw(literal.encode())
+
+
 def index_of(value: object) -> int | None:
     """A place in a list, as `number_of` reads it; None for one that no list has."""
     index = number_of(value)

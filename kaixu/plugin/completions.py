@@ -32,11 +32,13 @@ class CompletionReader:
     """Reads the chunks of one answer, and keeps what later ones need.
 
     A chunk is changed in place: what has an unexpected shape is put right or taken out, and `note`d, so that a client
-    that gets it natively can read it too.
+    that gets it natively can read it too. `ended` is called when every choice has come to its end
+    (`kaixu.plugin.Wire.finished`).
     """
 
-    def __init__(self, note: Callable[[str], None], *, native: bool) -> None:
+    def __init__(self, note: Callable[[str], None], *, native: bool, ended: Callable[[], None] = lambda: None) -> None:
         self.note = note
+        self.ended = ended
         self.native = native
         self.usage = RunningUsage()
         self.finish: Finish | None = None
@@ -124,6 +126,8 @@ class CompletionReader:
             self.over.add(index)
             # Told last and once: some vendors repeat it in the chunk that carries the usage.
             self.finish = self.finish or Finish(reason)
+            if self.finished():
+                self.ended()
 
     def delta(self, delta: dict[str, Any], index: int) -> Iterator[ChatEvent]:
         """What a delta says."""

@@ -34,6 +34,14 @@ class Wire(Protocol):
         """Send `request`; the response's body is still unread."""
         ...
 
+    def finished(self) -> None:
+        """Tell the core that the vendor has said why it stopped, as soon as it has: only its usage may follow.
+
+        A client that leaves from then on gets the exact bill: the core reads on for the usage, for a moment. A lane
+        that never says so loses nothing but that: its `Finish` says the same when all has come.
+        """
+        ...
+
     def note(self, what: str) -> None:
         """Tell the operator of something odd in the vendor's answer that was coerced or ignored.
 

@@ -44,14 +44,16 @@ class MessagesReader:
     """Reads events, and keeps what later ones need. What it does not know says nothing to it.
 
     An event is changed in place: what has an unexpected shape is put right, and `note`d, so that a client that gets
-    it natively can read it too.
+    it natively can read it too. `ended` is called when the vendor has said why it stopped: see
+    `kaixu.plugin.Wire.finished`.
     """
 
     #: Marks the signature of a thought whose text was kept back, to tell it from a redacted one. No token has a colon.
     unshown: ClassVar[str] = "unshown:"
 
-    def __init__(self, note: Callable[[str], None], *, native: bool) -> None:
+    def __init__(self, note: Callable[[str], None], *, native: bool, ended: Callable[[], None] = lambda: None) -> None:
         self.note = note
+        self.ended = ended
         self.native = native
         self.usage = RunningUsage()
         self.finish: Finish | None = None
@@ -117,6 +119,7 @@ class MessagesReader:
                 if reason := word_of(delta.get("stop_reason")):
                     sequence = delta.get("stop_sequence")
                     self.finish = Finish(FINISHES.get(reason, reason), sequence if isinstance(sequence, str) else None)
+                    self.ended()
             case "message_stop":
                 self.done = True
 

@@ -33,6 +33,7 @@ from kaixu.plugin import (
     Unprocessable,
     Unsupported,
     Wire,
+    as_written,
     hookimpl,
     until_end,
 )
@@ -103,7 +104,7 @@ class Anthropic(Lane):
         native = None if request.native is None else self.admitted(request.native)[0]
         body = translated(request, hour_cache=self.hour_cache) if native is None else native.body
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
-        reader = MessagesReader(wire.note, native=request.native is not None)
+        reader = MessagesReader(wire.note, native=request.native is not None, ended=wire.finished)
         outgoing = httpx.Request("POST", self.url, headers=self.headers_for(native), content=ENCODER.encode(body))
         async with wire.send(self.keys.sign(outgoing)) as response:
             answer = AnswerReader(response, wire.note)
@@ -305,7 +306,7 @@ def input_of(call: ToolCallPart) -> dict[str, Any]:
 
 
 ENCODER = msgspec.json.Encoder()
-OBJECT = msgspec.json.Decoder(dict[str, Any])
+OBJECT = msgspec.json.Decoder(dict[str, Any], float_hook=as_written)
 
 
 @hookimpl

@@ -41,6 +41,7 @@ from kaixu.plugin import (
     UpstreamError,
     Usage,
     Wire,
+    as_written,
     embedding_usage_of,
     error_in_answer,
     hookimpl,
@@ -65,6 +66,12 @@ LEVELS = {"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDI
 UNSIGNED = "skip_thought_signature_validator"
 #: Marks the signature of a thought as Google's own: clients give back those of other vendors too, and it refuses them.
 OURS = "gemini:"
+#: Addresses that Google reads as videos, or as files of any kind that its customer has stored.
+NO_IMAGES = re.compile(
+    r"https://([^/?#]*@)?([^/?#@]*\.)?(youtube\.com|youtube-nocookie\.com|youtu\.be|generativelanguage\.googleapis\.com)"
+    r"\.?(:\d*)?([/?#]|$)",
+    re.IGNORECASE,
+)
 IMAGES = ("png", "webp", "gif", "heic", "heif", "bmp")
 FILTERS = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "ESCALATION")
 FINISHES = dict.fromkeys((*FILTERS, "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"), "content_filter")
@@ -108,7 +115,7 @@ class Gemini(Lane):
         translated(request)  # what cannot be said is found by saying it
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        reader = Reader(wire.note)
+        reader = Reader(wire.note, wire.finished)
         one_by_one = request.parallel_tool_calls is False
         body = self.safety | translated(request)
         async with wire.send(self.outgoing(request.model, "streamGenerateContent?alt=sse", body)) as response:
@@ -300,6 +307,10 @@ class Turns:
 def image_of(url: str) -> Object:
     """An image, or where the vendor finds it; one whose name does not say its kind passes for a JPEG."""
     if not url.startswith("data:"):
+        if NO_IMAGES.match(url):
+            raise Unprocessable(
+                "this gateway has a price for images only, not for videos and stored files", field="messages"
+            )
         ending = re.split(r"[?#]", url, maxsplit=1)[0].rpartition(".")[2].lower()
         return {"fileData": {"fileUri": url, "mimeType": f"image/{ending if ending in IMAGES else 'jpeg'}"}}
     head, _, data = url.removeprefix("data:").partition(";base64,")
@@ -317,7 +328,7 @@ def object_in_text(text: str) -> Object | None:
 
 
 ENCODER = msgspec.json.Encoder()
-OBJECT = msgspec.json.Decoder(Object)
+OBJECT = msgspec.json.Decoder(Object, float_hook=as_written)
 
 
 def vectors_of(answer: Object) -> tuple[tuple[float, ...], ...]:
@@ -335,8 +346,9 @@ def inside(value: Object, field: str, kind: type[Kind]) -> Kind:
 class Reader:
     """Reads the pieces of an answer. What it does not know says nothing to it."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], ended: Callable[[], None]) -> None:
         self.note = note
+        self.ended = ended
         self.calls = 0
         self.usage = RunningUsage()
         self.finish: Finish | None = None
@@ -359,6 +371,8 @@ class Reader:
             raise error_in_answer(failure)
         if candidates := objects_of(answer.get("candidates")):
             candidate = candidates[0]
+            if inside(candidate, "finishReason", str):
+                self.ended()
             for part in objects_of(object_of(candidate.get("content")).get("parts")):
                 yield from self.part(part)
             if reason := inside(candidate, "finishReason", str):

@@ -129,7 +129,7 @@ class OpenAI(Lane):
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         outgoing = self.outgoing(self.chat_url, self.body(request))
-        reader = CompletionReader(wire.note, native=request.native is not None)
+        reader = CompletionReader(wire.note, native=request.native is not None, ended=wire.finished)
         async with wire.send(outgoing) as response:
             answer = AnswerReader(response, wire.note)
             async for document in until_end(answer.documents(), reader.finished):

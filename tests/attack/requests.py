@@ -36,14 +36,14 @@ def turns(draw: random.Random) -> list[dict[str, Any]]:
 
 def plain(draw: random.Random) -> tuple[str, dict[str, Any]]:
     """A right request at any door."""
-    lane = draw.choice(("chat", "messages"))
+    lane, name = draw.choice(("chat", "messages")), draw.choice(("m", "m", "thinks", "both"))
     path = draw.choice((CHAT, MESSAGES, RESPONSES, NATIVE, STREAM))
     streamed = draw.random() < 0.5
-    body: dict[str, Any] = {"model": f"{lane}/m", "max_tokens": draw.choice((1, 16, 300)), "messages": turns(draw)}
+    body: dict[str, Any] = {"model": f"{lane}/{name}", "max_tokens": draw.choice((1, 16, 300)), "messages": turns(draw)}
     if path in (NATIVE, STREAM):
-        body |= {"provider": lane, "model": "m"}
+        body |= {"provider": lane, "model": name}
     elif path == RESPONSES:
-        body = {"model": f"{lane}/m", "max_output_tokens": 16, "input": "hello", "stream": streamed}
+        body = {"model": f"{lane}/{name}", "max_output_tokens": 16, "input": "hello", "stream": streamed}
     else:
         body["stream"] = streamed
     return path, body
@@ -108,10 +108,26 @@ def large(draw: random.Random) -> tuple[str, dict[str, Any]]:
     return path, body
 
 
+def framed(draw: random.Random) -> tuple[str, dict[str, Any]]:
+    """Many things of hardly a byte, each of which a vendor puts something around."""
+    path, body = plain(draw)
+    count, name = draw.choice((5, 300, 2000)), "f" * 200
+    parts: list[Any] = [{"type": "text", "text": "x"}] * count
+    if path == MESSAGES:
+        use = {"type": "tool_use", "id": "a", "name": name, "input": {}}
+        results: list[Any] = [{"type": "tool_result", "tool_use_id": "a", "content": ""}] * count
+        body["messages"] += [{"role": "assistant", "content": [use]}, {"role": "user", "content": results}]
+    elif path == RESPONSES:
+        body["input"] = [{"role": "user", "content": [{"type": "input_text", "text": "x"}] * count}]
+    else:
+        body["messages"][0]["content"] = parts
+    return path, body
+
+
 KINDS: dict[str, Callable[[random.Random], tuple[str, dict[str, Any]]]] = {
-    "plain": plain, "odd": odd, "hidden": hidden, "dearer": dearer, "large": large,
+    "plain": plain, "odd": odd, "hidden": hidden, "dearer": dearer, "large": large, "framed": framed,
 }  # fmt: skip
-WEIGHTS = {"plain": 6, "odd": 6, "hidden": 2, "dearer": 2, "large": 0.15}
+WEIGHTS = {"plain": 6, "odd": 6, "hidden": 2, "dearer": 2, "large": 0.15, "framed": 1}
 
 GETS = (
     "/v1/models",

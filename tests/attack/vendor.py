@@ -19,6 +19,9 @@ LIES: tuple[dict[str, Any] | None, ...] = (
     {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 10**9}},
     {"prompt_tokens": "10", "completion_tokens": 5.0},
     {"prompt_tokens": [], "completion_tokens": {}},
+    {"prompt_tokens": 10**9, "completion_tokens": 5},
+    {"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 10**9},
+    {"total_tokens": 10**12},
 )
 
 
@@ -27,9 +30,8 @@ class LyingVendor:
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(seed)
-        self.worked_for: set[str] = set()  # request ids of answers whose first word was sent
-        self.longest_body = 0
-        self.bodies: list[str] = []
+        self.worked_for: set[str] = set()  # request ids of what it has accepted
+        self.longest_text = 0
         self.runner: web.AppRunner | None = None
 
     async def start(self) -> str:
@@ -81,9 +83,10 @@ class LyingVendor:
     async def answer(self, request: web.Request, words: list[Any], end: list[Any]) -> web.StreamResponse:
         """Write a stream, or refuse, break off, or send nonsense."""
         body = await request.read()
-        self.longest_body = max(self.longest_body, len(body))
+        self.longest_text = max(self.longest_text, length_of_texts(json.loads(body)))
         if (refused := self.refusal()) is not None:
             return refused
+        self.worked_for.add(request.headers.get("x-client-request-id", ""))
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         mood = self.draw.random()
@@ -91,7 +94,6 @@ class LyingVendor:
         for event in words:
             await self.send(response, event)
             await asyncio.sleep(pause_s)
-        self.worked_for.add(request.headers.get("x-client-request-id", ""))
         if mood > 0.95:
             assert request.transport is not None
             request.transport.close()
@@ -107,3 +109,14 @@ class LyingVendor:
     async def send(self, response: web.StreamResponse, event: Any) -> None:
         """One event."""
         await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+
+def length_of_texts(value: Any) -> int:
+    """The bytes of all texts in a body, without the words of its protocol."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, list):
+        return sum(map(length_of_texts, value))
+    if isinstance(value, dict):
+        return sum(length_of_texts(inner) for name, inner in value.items() if name not in ("type", "role", "model"))
+    return 0

@@ -29,6 +29,8 @@ class Vendor:
     def __init__(self) -> None:
         self.pause_s = 0.005
         self.usage_due_s = 0.4
+        self.stop_due_s = 0.0  # Anthropic's last word, after the end and its usage
+        self.waiting = asyncio.Event()  # the answer's end is told
         self.cancelled = 0
         self.finished = 0
         self.runner: web.AppRunner | None = None
@@ -53,7 +55,11 @@ class Vendor:
                 await asyncio.sleep(self.pause_s)
             for event in after:
                 if event == "wait":
+                    self.waiting.set()
                     await asyncio.sleep(self.usage_due_s)
+                elif event == "wait for the stop":
+                    self.waiting.set()
+                    await asyncio.sleep(self.stop_due_s)
                 else:
                     await response.write(f"data: {json.dumps(event)}\n\n".encode())
             self.finished += 1
@@ -75,7 +81,7 @@ class Vendor:
         begin = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": DENSE}}
         end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": OUTPUT_TOKENS}}
-        after = [{"type": "content_block_stop", "index": 0}, "wait", end, {"type": "message_stop"}]
+        after = [{"type": "content_block_stop", "index": 0}, "wait", end, "wait for the stop", {"type": "message_stop"}]
         return await self.stream(request, [start, begin], [delta] * DELTAS, after)
 
 
@@ -181,6 +187,52 @@ async def test_leaving_early_is_never_cheaper_than_staying(
                             assert event["cost_nusd"] == TRUE_COST, told
                         elif event["usage_source"] != "provider":
                             assert event["usage_source"] == "estimated", told
+        await assert_books_balance(pool)
+    finally:
+        await gateway.stop()
+
+
+#: Doors that translate, by the path, the lane and the body: they show nothing of the vendor's end before its usage.
+TRANSLATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "messages": ("/v1/messages", {"stream": True, "messages": [{"role": "user", "content": "7" * 1800}]}),
+    "responses": ("/v1/responses", {"stream": True, "input": "7" * 1800}),
+    "native": ("/api/gateway-stream", {"provider": "chat", "messages": [{"role": "user", "content": "7" * 1800}]}),
+    "plain": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "7" * 1800}]}),
+    "plain messages": ("/v1/messages", {"messages": [{"role": "user", "content": "7" * 1800}]}),
+    "plain native": ("/api/gateway-chat", {"provider": "chat", "messages": [{"role": "user", "content": "7" * 1800}]}),
+    "chat before messages": (
+        "/v1/chat/completions",
+        {"model": "messages/plain", "stream": True, "messages": [{"role": "user", "content": "7" * 1800}]},
+    ),
+}
+
+
+async def test_who_leaves_between_the_end_and_the_usage_gets_the_exact_bill_at_every_door(
+    vendor: Vendor, tmp_path: Path, dsn: str, pool: asyncpg.Pool
+) -> None:
+    gateway = await Process(tmp_path / "gateway", dsn, config(await vendor.start(), "cancel")).start()
+    _, key = await virtual_key(pool, await customer(pool))
+    vendor.stop_due_s = 1.0
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+            for number, (case, (path, body)) in enumerate(TRANSLATED.items(), 1):
+                vendor.waiting.clear()
+                vendor.usage_due_s = 0.0 if body.get("model") == "messages/plain" else 1.0
+                model = "plain" if "provider" in body else "chat/plain"
+                whole = {"model": model, "max_tokens": 2000, "max_output_tokens": 2000} | body
+                headers = {"authorization": f"Bearer {key}"}
+                asked = asyncio.ensure_future(http.post(gateway.url + path, json=whole, headers=headers))
+                await asyncio.wait_for(vendor.waiting.wait(), 10)
+                await asyncio.sleep(0.2)  # the gateway reads what the vendor has written
+                if asked.done():
+                    answer = asked.result()
+                    assert answer.connection is not None
+                    assert answer.connection.transport is not None
+                    answer.connection.transport.abort()
+                else:
+                    asked.cancel()
+                event = await event_of(pool, number)
+                assert (event["usage_source"], event["cost_nusd"]) == ("provider", TRUE_COST), (case, dict(event))
         await assert_books_balance(pool)
     finally:
         await gateway.stop()

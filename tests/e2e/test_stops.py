@@ -208,3 +208,27 @@ async def test_a_server_that_is_not_installed_is_said_with_the_way_to_get_it(tmp
         ran = await without.command(command, PYTHONPATH=str(tmp_path))
         assert (ran.returncode, "Traceback" in ran.stderr) == (1, False)
         assert "pip install 'kaixu[granian]'" in ran.stderr
+
+
+@SERVERS
+async def test_a_stop_is_billed_for_what_was_delivered_and_for_nothing_unseen(
+    server: str, start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
+) -> None:
+    """It is the gateway's own doing: no bound is charged, and who got nothing pays nothing."""
+    (gateway,) = await start(1, gateway=f"server: {server}, grace_s: 1", lane="on_disconnect: cancel")
+    streams, plain = [await customer(pool) for _ in range(2)]
+    clients = [Client(http, gateway.url, (await virtual_key(pool, one))[1]) for one in (streams, plain)]
+    calls: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(clients[0].stream("stream-200-20", max_tokens=4000)) for _ in range(3)
+    ]
+    calls += [asyncio.ensure_future(clients[1].chat("stream-200-20", max_tokens=4000)) for _ in range(3)]
+    await delivered(vendor, 60)
+    assert await stopping(gateway) == 0
+    await asyncio.gather(*calls, return_exceptions=True)
+    for event in await pool.fetch("select * from kaixu.usage_event where customer_id = $1", streams):
+        assert (event["end_reason"], event["usage_source"]) == ("upstream_error", "counted"), dict(event)
+        assert 0 < event["output_tokens"] < 200, dict(event)
+    events = await pool.fetch("select * from kaixu.usage_event where customer_id = $1", plain)
+    assert [(event["end_reason"], event["cost_nusd"]) for event in events] == [("undelivered", 0)] * 3
+    assert all('"unbilled_nusd"' in event["units"] or event["units"]["unbilled_nusd"] > 0 for event in events)
+    await assert_books_balance(pool)

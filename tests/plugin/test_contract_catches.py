@@ -13,6 +13,7 @@ from kaixu_openai import OpenAI, OpenAIOptions
 from pydantic import SecretStr
 
 from kaixu.plugin import (
+    AnswerReader,
     ChatDelta,
     ChatEvent,
     ChatRequest,
@@ -29,6 +30,7 @@ from kaixu.plugin import (
     Usage,
     Wire,
     server_sent_events,
+    until_end,
 )
 from kaixu.plugin.testing import Answer, FakeCall, LaneContract, check_integration, event_stream, run
 
@@ -81,6 +83,17 @@ class WaitsForAll(Good):
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         for event in [event async for event in self.of(request, wire)]:
             yield event
+
+
+class KeepsItsEndToItself(Good):
+    async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
+        reader = CompletionReader(wire.note, native=False)
+        async with wire.send(self.outgoing(self.chat_url, self.body(request))) as response:
+            answer = AnswerReader(response, wire.note)
+            async for document in until_end(answer.documents(), reader.finished):
+                for event in reader.read(document.data):
+                    yield event
+            yield reader.end(answer)
 
 
 class ReadsChunksForEvents(Good):
@@ -173,6 +186,7 @@ def test_a_good_lane_passes() -> None:
         (TakesACutForAnEnd, "was taken for an answer"),
         (TellsNoUsage, "no Usage came"),
         (WaitsForAll, "nothing comes before the vendor has said all"),
+        (KeepsItsEndToItself, "call `wire.finished()`"),
         (ReadsChunksForEvents, ""),
         (KeepsTheRequest, "the lane keeps something between calls"),
         (TellsItsHeaders, "the secret comes out in"),

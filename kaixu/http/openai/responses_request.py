@@ -29,7 +29,7 @@ from kaixu.plugin.types import (
 from .chat_request import EFFORTS, MOST_TOKENS
 from .custom_tools import arguments_of
 from .response_tools import SEARCH, ResponseTools, flat_name
-from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, signature_of
+from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, signature_of
 
 #: What the Responses API calls the contract's features, for errors.
 FEATURES = {
@@ -259,8 +259,8 @@ class Input:
                     parts.append(TextPart(text))
             elif kind == "input_image":
                 url = part.text("image_url", most=MOST_IMAGE_TEXT)
-                if url is None or not url.startswith(("data:image/", "https://")):
-                    raise part.wrong("image_url", "must begin with data:image/ or https://")
+                if url is None or not is_image_url(url):
+                    raise part.wrong("image_url", "must begin with https://, or data:image/… with ;base64,")
                 detail = part.one_of("detail", ("low", "high", "auto", "original"))
                 parts.append(ImagePart(url, None if detail in ("auto", "original") else detail, cache))
             elif kind == "encrypted_content":  # only its own vendor can read it

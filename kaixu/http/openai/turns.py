@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -210,12 +211,21 @@ class Turns:
         return made
 
 
+#: An image in a URL: its bytes as base64, so that no vendor can take it for text.
+DATA_URL = re.compile(r"data:image/[A-Za-z0-9.+-]{1,40}(;[A-Za-z0-9=._-]{1,40})*;base64,")
+
+
+def is_image_url(url: str) -> bool:
+    """Whether it is a web address, or an image in itself."""
+    return url.startswith("https://") or DATA_URL.match(url) is not None
+
+
 def image_of(part: Fields, cache: Cache | None = None) -> ImagePart:
     """An image by its URL; the vendor fetches it, the gateway never does."""
     value = part.take("image_url")
     url, detail = (value.get("url"), value.get("detail")) if isinstance(value, dict) else (value, part.take("detail"))
-    if not isinstance(url, str) or not url.startswith(("data:image/", "https://")):
-        raise part.wrong("image_url", "must have a url that begins with data:image/ or https://")
+    if not isinstance(url, str) or not is_image_url(url):
+        raise part.wrong("image_url", "must have a url that begins with https://, or data:image/… with ;base64,")
     if detail not in (None, "low", "high", "auto"):
         raise part.wrong("image_url.detail", "must be low, high or auto")
     return ImagePart(url, detail, cache)

@@ -201,6 +201,10 @@ DEARER: dict[str, tuple[Any, ...]] = {
 #: Names of other protocols for the output's bound: what a vendor makes of them beside `max_tokens` is not known.
 UNBOUNDED = ("n_predict", "n_cmpl", "best_of", "use_beam_search")
 
+#: What servers let these override of the prompt itself: a template of the client's makes any number of tokens of it.
+TEMPLATE_OVERRIDES = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
+OVERRIDES = "it takes the place of what was counted"
+
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:$-]")
 
 
@@ -215,6 +219,12 @@ def dearer(body: dict[str, Any]) -> list[tuple[str, str, bool]]:
         (field, NOT_BOUNDED, False)
         for field in UNBOUNDED
         if body.get(field) not in (None, False, 1) or body.get(field) is True
+    ]
+    switches = body.get("chat_template_kwargs")
+    found += [
+        (f"chat_template_kwargs.{name}", OVERRIDES, False)
+        for name in TEMPLATE_OVERRIDES
+        if isinstance(switches, dict) and switches.get(name) is not None
     ]
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else ():

@@ -93,6 +93,8 @@ class LaneContract:
             must(bool(told), "no Usage came, though the vendor told it")
             figures = told[-1].input_tokens, told[-1].output_tokens
             must(figures == (3, 2), f"the last Usage says {figures}, the vendor said (3, 2)")
+            told_end = wire.has_finished or not wire.requests
+            must(told_end, "call `wire.finished()` when the vendor has said why it stopped")
         self.must_ask(wire)
 
     def test_where_the_network_cuts_an_answer_does_not_matter(self) -> None:

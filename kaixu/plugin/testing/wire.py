@@ -44,7 +44,8 @@ class FakeWire:
     """A wire that sends nothing: it answers in turn; a function as the last answer is asked for all that follow.
 
     `requests` keeps what was sent. Raises what the real wire raises, without its retries. `open` counts the
-    responses that are being read; it is 0 again when a lane has left them all.
+    responses that are being read; it is 0 again when a lane has left them all. `has_finished`: the lane has told that
+    the vendor said why it stopped.
     """
 
     def __init__(self, *answers: Reply | Respond) -> None:
@@ -53,6 +54,11 @@ class FakeWire:
         self.open = 0
         self.closed = False
         self.notes: list[str] = []
+        self.has_finished = False
+
+    def finished(self) -> None:
+        """See `kaixu.plugin.Wire.finished`."""
+        self.has_finished = True
 
     def note(self, what: str) -> None:
         """See `kaixu.plugin.Wire.note`; kept in `notes`."""

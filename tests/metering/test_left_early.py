@@ -1,0 +1,99 @@
+"""What is charged when a client leaves, event by event, without a gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kaixu_openai import OpenAI, OpenAIOptions
+from msgspec.structs import replace
+
+from kaixu.metering.left_early import asks_to_reason
+from kaixu.metering.native_fields import with_known_fields
+from kaixu.metering.reported_usage import MOST_UNSENT_TOKENS, within
+from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, Native, Usage
+from tests.plugins.billing import HELLO, ticket_for
+
+from .test_bounds import LANES, deployment
+
+LANE = OpenAI(OpenAIOptions.model_validate({"api_key": "k"}))
+TEXT = ChatDelta("word " * 100)
+
+
+@pytest.mark.parametrize(
+    ("events", "source"),
+    [
+        ([TEXT, Usage(30, 100), Finish("stop")], "provider"),
+        ([TEXT, Finish("stop"), Usage(30, 100)], "provider"),
+        ([Usage(30, 1), TEXT, Finish("stop")], "estimated"),
+        ([Usage(30, 1), TEXT], "estimated"),
+        ([TEXT, Usage(30, 100)], "estimated"),
+        ([Usage(0, 5), Finish("stop")], "estimated"),
+        ([Usage(30, 0), Finish("content_filter")], "provider"),
+    ],
+    ids=["told", "told last", "told too early", "not ended", "no end", "input untold", "nothing to tell"],
+)
+def test_only_the_usage_of_an_answer_that_has_ended_is_its_bill(events: list[ChatEvent], source: str) -> None:
+    ticket = ticket_for(LANE, HELLO)
+    for event in events:
+        ticket.saw(event)
+    bill = ticket.bill("client_gone")
+    assert bill.usage_source == source
+    if source == "estimated" and TEXT in events:
+        assert bill.output_tokens >= 100
+
+
+def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
+    ticket = ticket_for(LANE, HELLO)
+    ticket.saw(TEXT)
+    assert not ticket.has_ended
+    ticket.wire.finished()
+    assert ticket.has_ended
+    # Another try begins anew.
+    lent = ticket.wire.lent(ticket.wire.limits)
+    assert not ticket.has_ended
+    lent.close()
+    lent.finished()
+    assert not ticket.has_ended
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinks"),
+    [
+        ({"think": True}, True),
+        ({"think": "low"}, True),
+        ({"think": False}, False),
+        ({"prompt_mode": "reasoning"}, True),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"chat_template_kwargs": {"thinking": True}}, True),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"thinking": {"type": "enabled"}}, True),
+        ({"reasoning": {"enabled": False}}, False),
+        ({}, False),
+    ],
+)
+def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict[str, Any], thinks: bool) -> None:
+    assert asks_to_reason(replace(HELLO, native=Native("openai.chat", fields))) is thinks
+
+
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [
+        (Usage(9080, 10, 0, 9077), Usage(9080, 10, 0, 9077)),
+        (Usage(10**9, 5, 10**9), Usage(0, 5)),
+        (Usage(10**9, 5, total_tokens=10**9), Usage(0, 5)),
+        (Usage(50, 5, 10**9), Usage(50, 5, 50)),
+        (Usage(50, 5, 20, 10**9), Usage(50, 5, 20, 30)),
+        (Usage(MOST_UNSENT_TOKENS + 100), Usage(MOST_UNSENT_TOKENS + 100)),
+        (Usage(MOST_UNSENT_TOKENS + 101), Usage(0)),
+    ],
+)
+def test_input_that_was_never_sent_is_not_believed(said: Usage, believed: Usage) -> None:
+    assert within(said, 100) == believed
+
+
+@pytest.mark.parametrize("lane", ["anthropic", "gemini"])
+def test_what_waited_is_translated_where_the_lanes_speak_another_protocol_by_then(lane: str) -> None:
+    waited = replace(HELLO, native=Native("openai.chat", {"messages": [{"role": "user", "content": "hi"}]}))
+    assert with_known_fields(waited, deployment(LANES["openai"])).native is not None
+    assert with_known_fields(waited, deployment(LANES[lane])).native is None
