@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
+.PHONY: help serve test quick attack agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
 help:                ## this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 # A bare Debian splits venv off python3; --without-pip would not help, so the package is asked for.
 $(BIN)/python:
@@ -29,7 +29,7 @@ $(VENV)/test.stamp: locks/test.txt locks/install.py pyproject.toml | $(BIN)/pyth
 # Node itself comes as a wheel of the test lock, so nothing has to be on the machine.
 $(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
 	@echo "==> Node's packages of tests/node/package-lock.json"
-	@cd tests/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
+	@cd tests/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # The browser that the SDKs are tried in is Debian's.
@@ -46,16 +46,17 @@ test: check $(VENV)/node.stamp /usr/bin/chromium ## set up, lint, type-check and
 
 # The real programs and libraries, each kind with a lock of its own: some 1.2 GB, so they are not a part of `make test`.
 $(VENV)/agents.stamp: tests/agents/node/package-lock.json tests/agents/python/requirements.txt $(VENV)/test.stamp
-	@cd tests/agents/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts
+	@echo "==> the programs of tests/agents/node/package-lock.json (some 840 MB once installed; npm shows no progress)"
+	@cd tests/agents/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
+	@echo "==> a second Python environment, for the libraries, in $(VENV)/agents"
 	@$(BIN)/python -m venv $(VENV)/agents
-	@$(VENV)/agents/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-	  -r tests/agents/python/requirements.txt
+	@$(VENV)/agents/bin/python locks/install.py --packages-only tests/agents/python/requirements.txt
 	@touch $@
 
-agents: $(VENV)/agents.stamp ## Claude Code, Codex CLI and libraries, the real ones, before a real gateway (downloads 1.2 GB)
-	@$(BIN)/python -m pytest tests/agents/programs.py tests/agents/libraries.py
+agents: $(VENV)/agents.stamp ## run the real Claude Code, Codex CLI and AI libraries against a gateway (downloads 1.2 GB)
+	@$(BIN)/python -m pytest -v tests/agents/programs.py tests/agents/libraries.py
 
-check: lint types docs ## everything but the tests
+check: lint types docs ## lint, types and docs: all checks except the tests
 
 lint: $(VENV)/test.stamp ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -64,24 +65,41 @@ lint: $(VENV)/test.stamp ## ruff: rules and format
 types: $(VENV)/test.stamp ## mypy --strict
 	@$(BIN)/mypy
 
-docs: $(VENV)/test.stamp ## the generated parts of the docs are fresh
+docs: $(VENV)/test.stamp ## check that the generated parts of the docs are up to date
 	@$(BIN)/python docs/generate.py --check
 
-bench: $(VENV)/test.stamp ## the figures of bench/*.md (needs wrk and nginx: apt-get install wrk nginx-light)
+bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and nginx: apt-get install wrk nginx-light)
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
 
-bench-routing: $(VENV)/test.stamp ## those of caches and fallback alone: bench/ROUTING.md
+bench-routing: $(VENV)/test.stamp ## only the figures of caches and fallback: bench/ROUTING.md
 	@$(BIN)/python -m bench.routing
 
-bench-embeddings: $(VENV)/test.stamp ## those of embeddings and search alone: bench/EMBEDDINGS.md
+bench-embeddings: $(VENV)/test.stamp ## only the figures of embeddings and search: bench/EMBEDDINGS.md
 	@$(BIN)/python -m bench.embeddings
 
-soak: $(VENV)/test.stamp ## hard streams for SOAK_MINUTES (30): bench/SOAK.md
+# The tests of what attackers tried; the storm of hostile requests is 20 times as long as in `make test`.
+ATTACKS = attack e2e/test_hold_bounds.py e2e/test_leaving_early.py e2e/test_vendor_work.py e2e/test_odd_vendors.py \
+	e2e/test_search_pools.py e2e/test_readings.py e2e/test_http_edge.py e2e/test_unstorable_text.py \
+	e2e/test_overspend_probe.py e2e/test_crashes.py e2e/test_job_chaos.py e2e/test_bad_input.py e2e/test_odd_json.py \
+	store/test_plugin_database.py store/test_clock_set_back.py store/test_money_properties.py
+
+attack: $(VENV)/test.stamp ## what attackers tried, against two gateways: 8,000 hostile requests and all tests of their kinds
+	@KAIXU_ATTACK_REQUESTS=$${KAIXU_ATTACK_REQUESTS:-8000} $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(ATTACKS))
+
+# What needs no database and no process of its own.
+QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test_vendor_usage.py \
+	plugins/test_kaixu_openai.py plugins/test_kaixu_anthropic.py plugins/test_kaixu_gemini.py config catalog metering \
+	http/openai http/anthropic collections/test_filters.py collections/test_chunks.py ops
+
+quick: check         ## lint, types, docs, and the tests that need no process of their own: under 90 s
+	@$(BIN)/python -m pytest -q -n 2 $(addprefix tests/,$(QUICK))
+
+soak: $(VENV)/test.stamp ## many difficult streams for SOAK_MINUTES (30): bench/SOAK.md
 	@$(BIN)/python -m bench.soak
 
-wheel: $(VENV)/test.stamp ## dist/*.whl
+wheel: $(VENV)/test.stamp ## build dist/*.whl
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
 locks:               ## resolve the dependencies again (needs uv)
@@ -91,5 +109,5 @@ locks:               ## resolve the dependencies again (needs uv)
 	@$(subst pyproject.toml,tests/agents/python/requirements.in,$(UV_COMPILE)) --upgrade -o tests/agents/python/requirements.txt
 	@$(UV_COMPILE) --extra granian -o locks/granian.txt
 
-clean:               ## forget the environment and caches (not the data in .kaixu/)
+clean:               ## remove the environment and caches (not the data in .kaixu/)
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,7 @@
-"""Installs the packages of a lock file and says how far it is: what, how much, which step. Needs nothing but pip.
+"""Installs the packages of a lock file and shows progress: what, how much, which step. Needs nothing but pip.
 
-`python locks/install.py locks/local.txt` installs them with their hashes, and then this project itself;
-with `--packages-only` not. What pip says is shown only where it fails.
+`python locks/install.py locks/local.txt` installs them with their hashes, and then this project itself, unless
+`--packages-only` is given. What pip prints is shown only if it fails.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import threading
 from pathlib import Path
 from time import monotonic
 
-#: Larger downloads are told of one by one, in megabytes.
+#: Downloads from this size on, in megabytes, get a line of their own.
 LARGE_MB = 5.0
 
-#: Where nothing was said for so long, that it still goes on is said, in seconds.
+#: After this many seconds without a line, one says that the installation still goes on.
 SILENCE_S = 10.0
 
 PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==", re.MULTILINE)
@@ -39,7 +39,7 @@ class Progress:
         self.packages = packages
         self.seen = 0
         self.megabytes = 0.0
-        self.doing = "looking for what is needed"
+        self.doing = "reading the lock file"
         self.began = monotonic()
         self.told_at = self.began
 
@@ -50,7 +50,7 @@ class Progress:
 
     def read(self, line: str) -> None:
         """One line of pip's."""
-        if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+        if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ")):
             self.seen += 1
             if line.startswith("Collecting "):
                 self.doing = line.split()[1]
@@ -61,16 +61,17 @@ class Progress:
             self.megabytes += size
             self.doing = f"{found['file']} ({size:.1f} MB)"
             if size >= LARGE_MB:
-                self.tell(f"{self.seen} of {self.packages}: downloading {self.doing}")
+                self.tell(f"package {self.seen} of {self.packages}: downloading {self.doing}")
         elif line.startswith("Installing collected packages"):
-            self.doing = "unpacking"
-            self.tell(f"unpacking {self.packages} packages, {self.megabytes:.0f} MB downloaded")
+            self.seen = self.packages
+            self.doing = f"unpacking {self.packages} packages"
+            self.tell(f"{self.doing}; {self.megabytes:.0f} MB were downloaded")
 
     def still(self) -> None:
         """Say that it goes on, where nothing was said for a while."""
         if monotonic() - self.told_at >= SILENCE_S:
-            far = f"{min(self.seen, self.packages)} of {self.packages}"
-            self.tell(f"{far}: {self.doing}, {monotonic() - self.began:.0f} s so far")
+            at = "" if self.seen >= self.packages else f"package {self.seen} of {self.packages}: "
+            self.tell(f"{at}{self.doing} (still working, {monotonic() - self.began:.0f} s so far)")
 
 
 def run(command: list[str], progress: Progress | None = None) -> int:
@@ -112,14 +113,14 @@ def main(words: list[str]) -> int:
     """Install a lock's packages, then the project."""
     lock = Path(next(word for word in words if not word.startswith("--")))
     packages = len(PACKAGE.findall(lock.read_text(encoding="utf-8")))
-    say(f"==> {packages} packages of {lock} (hundreds of MB, where they are not at hand yet)")
+    say(f"==> {packages} packages of {lock} (can download hundreds of MB the first time)")
     began = monotonic()
     progress = Progress(packages)
     # A lock is complete: nothing is left to resolve, and older versions of pip cannot, with extras in it.
     if code := run([sys.executable, *PIP, "--no-deps", "--require-hashes", "-r", str(lock)], progress):
         return code
     if "--packages-only" not in words:
-        say("==> kaixu itself")
+        say("==> the gateway itself, from this folder")
         if code := run([sys.executable, *PIP, "--no-deps", "--no-build-isolation", "--no-index", "-e", "."]):
             return code
     say(f"==> installed in {monotonic() - began:.0f} s, {progress.megabytes:.0f} MB downloaded")

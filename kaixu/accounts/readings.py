@@ -1,4 +1,4 @@
-"""Doors that need a key and make no call: whether the key lives, and how often it may come."""
+"""Requests that need a key but call no model: whether the key is valid, and how often it may read and poll."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import asyncpg
 from kaixu.plugin.errors import CustomerDisabled, RateLimited, Unauthenticated
 from kaixu.store import readings
 
-#: A body of so many bytes is one unit of a key's readings; longer ones are more.
+#: Each full 64 KiB of a body count as one more reading.
 UNIT_BYTES = 64 * 1024
 
-#: So long it is not asked again whether a key lives. Only memory is given out by it: admission asks for itself.
+#: How long the owner of a key, and that a key is unknown, are remembered. Only memory for bodies is given out by
+#: this: admission always asks the database.
 LIVES_S = 5.0
 UNKNOWN_S = 2.0
 MOST_REMEMBERED = 10_000
@@ -57,7 +58,7 @@ async def take_reading(
 
 
 class KeyLookup:
-    """Whose a key is, asked of the database and remembered for some seconds."""
+    """Looks up which customer a key belongs to, and remembers that for some seconds."""
 
     def __init__(self, pool: asyncpg.Pool, clock: Callable[[], float] = monotonic) -> None:
         self.pool = pool

@@ -32,6 +32,9 @@ from .session import AsJson, Session, settings, with_database
 #: Expired for longer than this, a reservation should have been ended by some gateway.
 OVERDUE_S = 60
 
+#: So many missing migrations and functions are named; of more, the number is told.
+MOST_SHOWN = 5
+
 #: What a table shows of each row; scripts get all of it.
 COLUMNS = ("what", "state", "detail")
 
@@ -100,7 +103,8 @@ async def examine(session: Session) -> list[Row]:
         except MigrationError as error:
             return [*rows, row("schema", False, str(error))]
         if missing:
-            return [*rows, row("schema", False, f"needs {', '.join(missing)}: run `kaixu migrate`")]
+            shown = ", ".join(missing) if len(missing) <= MOST_SHOWN else f"{len(missing)} migrations and functions"
+            return [*rows, row("schema", False, f"needs {shown}: start a gateway, or run `kaixu migrate`")]
         rows.append(row("schema", True, "up to date"))
         holds = await state.holds(connection)
         overdue = (holds.oldest_expired_s or 0) > OVERDUE_S
@@ -109,7 +113,7 @@ async def examine(session: Session) -> list[Row]:
         rows += partition_rows(await state.partitions(connection), await state.strays(connection))
         rows.append(connections_row(await room(connection), session.settings))
         found = await vector_index.overview(connection)
-        rows += await plugin_rows(connection, session.settings.kaixu_config)
+        rows += await plugin_rows(connection, session.settings.kaixu_config, pooler=session.settings.kaixu_pooler)
         return [*rows, collections_row(found), *index_rows(await vector_index.large(connection))]
 
 

@@ -16,6 +16,7 @@ from kaixu.metering.admission import finish
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import DatabaseAway
 
+from .field_notes import field_notes
 from .running import Reloaded
 from .servers import insist_on_server
 
@@ -126,7 +127,8 @@ def refuse_emptied(gateway: Gateway, document: Document) -> None:
 
 def notes_of(catalog: Catalog) -> list[str]:
     """What is not wrong, and hardly meant so."""
-    return [] if catalog.lanes else ["no lanes are declared: there is no model that could be called"]
+    empty = [] if catalog.lanes else ["no lanes are declared: there is no model that could be called"]
+    return [*empty, *field_notes(catalog)]
 
 
 def notes_of_lost(old: Catalog, new: Catalog) -> list[str]:

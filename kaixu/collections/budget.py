@@ -6,7 +6,7 @@ from kaixu.plugin.errors import FilterTooLarge
 from kaixu.store.collections import Collection
 from kaixu.store.conditions import Condition
 
-#: Documents times comparisons each. Some three seconds of one processor where none is spared by an index.
+#: Documents times comparisons each. About three seconds of one processor core, if no index spares any of them.
 MOST_COMPARISONS = 50_000_000
 
 
@@ -17,7 +17,7 @@ def insist_on_budget(condition: Condition, collection: Collection) -> None:
         most = MOST_COMPARISONS // max(1, collection.vectors)
         raise FilterTooLarge(
             f"the filter makes {condition.comparisons} comparisons for each of {collection.vectors} documents, and "
-            f"{most} are possible in a collection of this size",
+            f"at most {most} are allowed in a collection of this size",
             hint="Use fewer conditions and fewer values, or a smaller collection.",
             field="filter",
         )

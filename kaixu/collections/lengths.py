@@ -21,7 +21,7 @@ def possible(deployment: Deployment, length: int) -> bool:
     known = deployment.dimensions
     if known is None:
         return True
-    # A lane that is off does not say whether it shortens; then what it cannot do is said when it is on again.
+    # A lane that is off cannot tell whether it shortens vectors; what it cannot do is refused once it is on.
     if shortens(deployment) or (deployment.lane is None and not deployment.fixed_dimensions):
         return length <= known
     return length == known

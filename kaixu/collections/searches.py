@@ -1,4 +1,4 @@
-"""Ways to the collections: connections that customers share, each statement bounded in time."""
+"""Database connections for collections: shared among customers, with a time limit for each statement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.store.pool import database
 from kaixu.store.query import Session
 from kaixu.store.shares import Shares
 
-#: So long a search waits for a connection, and an export for its next page.
+#: How long a search waits for a connection, and an export for its next page, in seconds.
 WAIT_S = 10.0
 WAIT_LONG_S = 60.0
 
@@ -51,7 +51,7 @@ class Searches:
         """One search or export of a customer, from before its vendor is asked to its end. Raises `RateLimited`."""
         if self._places[customer_id] >= self.most:
             raise RateLimited(
-                f"{self.most} searches of this account are running, as many as it may have at one time",
+                f"{self.most} searches of this account are running or waiting, as many as are allowed at one time",
                 hint="Try again when one of them has ended.",
                 retry_after_s=1,
                 code="TOO_MANY_SEARCHES",
@@ -107,14 +107,17 @@ async def connection(pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_
 
 
 def too_many(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
-    """Why nobody got a connection: the customer's own work, or everybody's."""
+    """The error where no connection came free: the customer's own work is the cause, or that of others."""
     if shares.has_all(customer_id):
         return RateLimited(
-            "other work of this account on its collections took too long for this to begin",
+            "no database connection came free in time: other searches and changes of this account have its share",
             hint="Send fewer at one time.",
             retry_after_s=2,
             code="TOO_MANY_SEARCHES",
         )
     return Overloaded(
-        "too much is going on in collections", hint="Try again.", retry_after_s=2, code="COLLECTIONS_OVERLOADED"
+        "collections are busy: no database connection came free in time",
+        hint="Try again.",
+        retry_after_s=2,
+        code="COLLECTIONS_OVERLOADED",
     )

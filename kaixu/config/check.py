@@ -91,6 +91,9 @@ def settled(reading: Reading) -> dict[str, Any]:
         if is_needed(path):
             reading.mistake(path, f"{variable} is not set; set it, or write ${{{variable}:-a default}}")
             continue
+        if isinstance(path[-1], int) and is_plugins_own(path):
+            put(value, path, f"${{{variable}}}")  # without it the plugin would call the list too short, or missing
+            continue
         if isinstance(path[-1], int) or (len(path) >= INSIDE_OPTIONAL and path[0] == "lanes"):
             path = path[:-1]
         drop(value, path)
@@ -106,15 +109,34 @@ def is_needed(path: Path_) -> bool:
     return path[2:] == ("plugin",)
 
 
+def is_plugins_own(path: Path_) -> bool:
+    """Whether `path` stands in a field of a lane or an integration that belongs to its plugin."""
+    model = LaneSection if path[0] == "lanes" else IntegrationSection
+    return path[2] not in model.model_fields
+
+
 def drop(value: Any, path: Path_) -> None:
     """Leave out what stands at `path`, if it is still there."""
+    parent = parent_of(value, path)
+    if isinstance(parent, dict):
+        parent.pop(str(path[-1]), None)
+
+
+def put(value: Any, path: Path_, text: str) -> None:
+    """Write `text` at `path`, a place in a list, if the list is still there."""
+    parent, place = parent_of(value, path), path[-1]
+    if isinstance(parent, list) and isinstance(place, int):
+        parent[place] = text
+
+
+def parent_of(value: Any, path: Path_) -> Any:
+    """The mapping or list around what stands at `path`."""
     for part in path[:-1]:
         if isinstance(value, list) and isinstance(part, int):
             value = value[part]
         elif isinstance(value, dict):
             value = value.get(str(part))
-    if isinstance(value, dict):
-        value.pop(str(path[-1]), None)
+    return value
 
 
 def switch_off(document: Document, path: Path_, why: str) -> None:

@@ -11,7 +11,7 @@ MAINTENANCE = 2
 
 
 def no_boolean(value: object) -> object:
-    """Python counts with booleans; an operator does not mean that."""
+    """Refuse true and false, which Python would take for 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
@@ -37,9 +37,14 @@ class DatabaseSection(BaseModel):
     )
     reports: Whole = Field(default=2, ge=1, le=200, description="connections for the lists and figures of operators")
     search_s: Seconds = Field(
-        default=5.0, gt=0, le=120, description="a statement of a search, an export or a list may take so many seconds"
+        default=5.0,
+        gt=0,
+        le=120,
+        description="the longest that one statement of a search, an export or a list may take, in seconds",
     )
-    report_s: Seconds = Field(default=10.0, gt=0, le=600, description="a statement of a report may take so long")
+    report_s: Seconds = Field(
+        default=10.0, gt=0, le=600, description="the longest that one statement of a report may take, in seconds"
+    )
     searches_per_customer: Whole = Field(
         default=16,
         ge=1,

@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(default=None, description="signs admin and session tokens")
     key_pepper: SecretStr | None = Field(default=None, description="keys are stored as HMAC-SHA256 under it")
     db_encryption_key: SecretStr | None = Field(
-        default=None, description="seals what is kept at rest: answers in the cache, the texts of jobs"
+        default=None,
+        description="encrypts what is kept at rest: answers in the cache, the texts of jobs; integrations' database "
+        "passwords are derived from it",
     )
     allowed_origins: str = Field(
         default="", description="comma-separated origins that browsers may call from; '*' for all"

@@ -23,6 +23,7 @@ from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .anthropic.messages import message_doors
 from .authenticate import caller_of, insist_on_credential, insist_on_key
+from .body import insist_on_kept_text
 from .chat import chat_doors
 from .client_errors import client_error_door
 from .collections.embed import embed_door
@@ -118,6 +119,7 @@ class Application(Quart):
             most=most if guard and guard.long_bodies else min(most, SMALL_BODY_BYTES),
             shape=errors.shape_at(asked.path),
             rate="open" if guard is None else guard.rate or "reading",
+            check=insist_on_kept_text,
         )
 
     def guard_at(self, path: str) -> Guard | None:

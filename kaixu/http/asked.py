@@ -1,4 +1,4 @@
-"""What a translated request still asks for, once what is usual anyway has been taken away."""
+"""Takes fields out of a translated request that only ask for the default behaviour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .fields import Fields
 
 
 def without_the_usual(request: ChatRequest) -> ChatRequest:
-    """A request without fields that ask for what every vendor does unasked.
+    """A request without fields that ask for what every vendor does by default.
 
     A lane that cannot do a thing would refuse a request that merely names the default.
     """
@@ -31,7 +31,7 @@ def without_the_usual(request: ChatRequest) -> ChatRequest:
 
 
 def cache_of(fields: Fields) -> Cache | None:
-    """`cache_control` of a turn, a part or a tool: up to there the input is to be kept. What is odd is ignored."""
+    """`cache_control` of a turn, a part or a tool: up to there the vendor should cache. Invalid values are ignored."""
     point = fields.take("cache_control")
     if not isinstance(point, dict) or point.get("type") != "ephemeral":
         return None
@@ -39,7 +39,7 @@ def cache_of(fields: Fields) -> Cache | None:
 
 
 def kept_until(message: Message, cache: Cache | None) -> Message:
-    """A message whose last part is one up to which the input is kept."""
+    """The message, its last part marked as one up to which the vendor should cache the input."""
     if cache is None or not message.parts:
         return message
     *before, last = message.parts

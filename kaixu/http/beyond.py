@@ -1,4 +1,4 @@
-"""What a request holds that the contract has no word for: left out and told, or refused, as the lane is set up."""
+"""Fields that the contract cannot express: left out and reported, or refused, by the lane's `unknown_fields`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
 
-NOTHING_LIKE_IT = "the vendor of this model has nothing like it"
+NOTHING_LIKE_IT = "the vendor of this model has no such feature"
 INDEX = re.compile(r"\[\d+\]")
-#: So many names are kept of one request.
+#: At most this many names are kept for one request.
 MOST_NAMES = 100
 
 
@@ -27,12 +27,12 @@ class Beyond:
         return tuple(self.names)
 
     def drop(self, name: str) -> None:
-        """A field that is known here and without which the client goes on."""
+        """A known field that the client can do without."""
         if len(self.names) < MOST_NAMES:
             self.names[INDEX.sub("[]", name)] = None
 
     def unknown(self, names: Iterable[str]) -> None:
-        """Fields that nobody here knows. Raises `Unsupported` where the lane says so.
+        """Fields that the gateway does not know. Raises `Unsupported` if the lane says `unknown_fields: refuse`.
 
         A lane that passes such fields on does so with requests in its own protocol; in another's words they mean
         nothing.

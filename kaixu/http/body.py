@@ -6,7 +6,8 @@ from typing import Any
 
 from quart import Request
 
-from .fields import json_object
+from .characters import ESCAPED_NUL
+from .fields import json_object, plain_object
 
 #: What is said here is kept: none of it may hold what a database does not take.
 NOTHING: frozenset[str] = frozenset()
@@ -20,4 +21,10 @@ async def object_of(request: Request, *, optional: bool = False) -> dict[str, An
     data = await request.get_data()
     if optional and not data.strip():
         return {}
-    return json_object(data if isinstance(data, bytes) else data.encode(), free=NOTHING)
+    return plain_object(data if isinstance(data, bytes) else data.encode())[1]
+
+
+def insist_on_kept_text(data: bytes) -> None:
+    """Raises `Invalid` for text that no database takes, anywhere in a body of JSON."""
+    if ESCAPED_NUL in data:
+        json_object(data, free=NOTHING)

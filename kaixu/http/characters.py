@@ -9,14 +9,14 @@ from typing import Any
 
 from kaixu.plugin.errors import Invalid
 
-#: What models read and nothing keeps as text: a tool's output may well hold a NUL.
+#: Fields that only models read and that are not stored as text: a tool's output may well hold a NUL.
 FREE_TEXT = frozenset({"messages", "system", "input", "instructions", "prompt", "tools"})
 
 ESCAPED_NUL = b"\\u0000"
 ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 HALF = re.compile("[\ud800-\udfff]")
 
-#: How much of a field's name is said.
+#: The longest name of a field that an error shows.
 MOST_NAME = 200
 
 Place = tuple[str | int, ...]
@@ -48,10 +48,10 @@ def insist_on_whole_characters(data: bytes) -> None:
 
 
 def wrong(place: Place, says: str) -> Invalid:
-    """The error of a text."""
+    """The error for a text with such a character."""
     name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place).lstrip(".")
     name = HALF.sub("?", name.replace("\0", "?"))[:MOST_NAME]
-    return Invalid(f"`{name}` {says}", hint="Send text that is whole Unicode without NUL.", field=name or None)
+    return Invalid(f"`{name}` {says}", hint="Send valid Unicode without NUL characters.", field=name or None)
 
 
 def texts_in(value: Any) -> Iterator[tuple[Place, str]]:

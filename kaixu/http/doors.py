@@ -28,6 +28,7 @@ from .encoding import ACCEPTED, encodings_in, unpacked
 from .errors import Failures, Shape, envelope_as_it_is
 from .incoming import Headers, Incoming, incoming_in
 from .reception import (
+    ANYBODY,
     BODY_S,
     SMALL_BODY_BYTES,
     BodyBudget,
@@ -161,8 +162,12 @@ class Doors:
         most: int,
         shape: Shape = envelope_as_it_is,
         rate: Rate = "open",
+        check: Callable[[bytes], None] | None = None,
     ) -> bytes | None:
-        """The whole body, unpacked. None: the request was refused and has its reply, or the client left."""
+        """The whole body, unpacked. None: the request was refused and has its reply, or the client left.
+
+        `check` raises what is wrong with it before anybody reads it.
+        """
         share.belongs_to(address_of(asked.address))
         try:
             if credential is not None:
@@ -175,6 +180,8 @@ class Doors:
                     if identify is not None and share.is_stranger:
                         share.belongs_to(await identify())
                     body = await unpacked(body, encodings, most, share)
+            if body and check is not None:
+                check(body)
             if body is not None and rate == "reading" and self.reading is not None:
                 await self.reading(asked, len(body))
             return body
@@ -199,7 +206,7 @@ class Doors:
             return None
         look_up = self.identify
         if look_up is None:
-            share.belongs_to(0)
+            share.belongs_to(ANYBODY)
             return None
         return lambda: look_up(asked)
 
@@ -225,8 +232,7 @@ class Doors:
         if asked.method == "OPTIONS":
             return Reply(204, dict(PREFLIGHT), b"")
         reply = self.failed(MethodNotAllowed(f"{asked.method} is not for this path"), door, asked)
-        also = ("HEAD", "OPTIONS") if "GET" in door.methods else ("OPTIONS",)
-        reply.headers["allow"] = ", ".join(dict.fromkeys((*door.methods, *also)))
+        reply.headers["allow"] = ", ".join(door.methods)
         return reply
 
     def begun(self, reply: Reply, asked: Incoming) -> HTTPResponseStartEvent:

@@ -19,7 +19,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: So much is packed in, or comes out, in one step; between two steps other requests have their turn.
+#: Bytes that go in, or come out, in one step; between two steps other requests have their turn.
 STEP_BYTES = 64 * 1024
 
 #: How many encodings may lie over one another, and how many members or frames a body may consist of.
@@ -75,7 +75,8 @@ async def steps(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIter
             piece = next(pieces, None)
         except Broken:
             raise Invalid(
-                f"the body is not whole {', '.join(encodings)} data", hint="Send it again, or without content-encoding."
+                f"the body is not complete, valid {', '.join(encodings)} data",
+                hint="Send it again, or without content-encoding.",
             ) from None
         if piece is None:
             return
@@ -206,5 +207,5 @@ DECODERS: dict[str, Callable[[Pieces], Pieces]] = {
     "zstd": unzstded,
 }
 
-#: What is told to whoever sends another one.
+#: The encodings that a client is told of that sends another one.
 ACCEPTED = "gzip, deflate, br, zstd"

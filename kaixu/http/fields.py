@@ -18,17 +18,20 @@ MOST_TEXT = 200_000
 DECODER = msgspec.json.Decoder()
 
 
-def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
-    """The body as a JSON object; some clients encode twice.
-
-    Raises `Invalid`, also for text that cannot be kept, but in its fields `free`.
-    """
+def plain_object(data: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The body as a JSON object, and the JSON that it is read from; some clients encode twice. Raises `Invalid`."""
     value = json_value(data)
     if isinstance(value, str):
         data = value.encode()
         value = json_value(data)
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object", code="BAD_JSON")
+    return data, value
+
+
+def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
+    """See `plain_object`. Raises `Invalid` also for text that cannot be kept, but in its fields `free`."""
+    data, value = plain_object(data)
     insist_on_storable(data, value, free=free)
     return value
 
@@ -45,6 +48,11 @@ def json_value(data: bytes) -> Any:
 async def object_in(asked: Incoming) -> dict[str, Any]:
     """`json_object` of a request's body, beside the loop where it is long."""
     return await off_loop(len(asked.body), lambda: json_object(asked.body))
+
+
+async def plain_object_in(asked: Incoming) -> dict[str, Any]:
+    """`plain_object` of a request's body: for doors that look at every text that they keep themselves."""
+    return await off_loop(len(asked.body), lambda: plain_object(asked.body)[1])
 
 
 class Fields:

@@ -8,7 +8,7 @@ from kaixu.plugin.errors import Invalid
 
 
 class Ambiguous(Invalid):
-    """Two readers of this request may see two different ones: nothing more is read from its connection."""
+    """The request can be read in two ways (request smuggling): nothing more is read from its connection."""
 
 
 def insist_on_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:

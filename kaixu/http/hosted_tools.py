@@ -10,7 +10,7 @@ from kaixu.plugin.protocols import family_of
 
 from .beyond import Beyond
 
-#: Their types, without what tells their versions apart: of OpenAI's and Anthropic's doors.
+#: Their types in OpenAI's and Anthropic's APIs, without versions.
 HOSTED = frozenset(
     {
         "advisor",
@@ -40,7 +40,7 @@ HOSTED = frozenset(
 
 
 class HostedTools:
-    """Those that a request names and that do not go out."""
+    """The vendors' tools of one request that are not sent on."""
 
     def __init__(self, beyond: Beyond) -> None:
         self.beyond = beyond
@@ -48,7 +48,7 @@ class HostedTools:
         self.names: set[str] = set()
 
     def leave_out(self, place: str, kind: str, name: str | None = None) -> None:
-        """One tool, at `place` in the request. Raises `Unsupported` for an unknown type where the lane says so."""
+        """Note one tool, at `place` in the request. Raises `Unsupported` if it is unknown and the lane refuses that."""
         family = family_of(kind)
         self.families.append(family)
         self.names |= {family, kind} | ({name} if name else set())
@@ -61,9 +61,9 @@ class HostedTools:
             self.beyond.drop(f"tools[].{kind[:60]}")
 
     def refuse_choice(self, choice: Any, others: Iterable[object]) -> None:
-        """Raises `Unsupported` where the request insists on one of them: it names it, or has none but them.
+        """Raises `Unsupported` if the tool choice names one of them, or requires a call and there are no other tools.
 
-        `others`: the tools that do go out.
+        `others`: the tools that are sent on.
         """
         named: str | None = None
         if isinstance(choice, dict):
@@ -77,5 +77,5 @@ class HostedTools:
             raise Unsupported("tool_choice", why, hint="Choose another tool, or another model.")
 
     def is_named(self, word: str) -> bool:
-        """Whether a word of a tool choice means one of them."""
+        """Whether a name or type in a tool choice means one of them."""
         return word in self.names or family_of(word) in self.families

@@ -21,7 +21,7 @@ POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="kaixu-bodies")
 async def off_loop(size: int, work: Callable[[], Result]) -> Result:
     """What `work` returns or raises; for a body of `size` bytes that is large, it runs beside the loop.
 
-    A cancelled call leaves at once; its work runs to its end, and nobody hears of it.
+    A cancelled call returns at once; its work runs to its end, and the result is discarded.
     """
     if size <= LARGE_BYTES:
         return work()

@@ -32,8 +32,11 @@ class Address(str):
     __slots__ = ()
 
 
-#: Who holds bytes: an address, or the customer (the operator: 0) whose key was looked up.
+#: Who holds bytes: an address, or the customer whose key was looked up, or "operator".
 Holder = Address | int | str
+
+#: Holds bytes where nobody is looked up: bounded by what all hold together.
+ANYBODY = "anybody"
 
 #: Looks up whose a request is. Raises `Unauthenticated`.
 Identify = Callable[[], Awaitable[Holder]]
@@ -54,7 +57,8 @@ class BodyBudget:
     """The bytes of request bodies that a process holds. `most` is asked each time: a reload may change it.
 
     `one` is the longest body that is taken. Strangers (whose key nobody has looked up) have half of it together and
-    an eighth from one address; a customer has half of it: nobody's bodies keep those of all others out.
+    an eighth from one address, but always room for one small body; a customer has half of it: nobody's bodies keep
+    those of all others out.
     """
 
     def __init__(self, most: Callable[[], int], one: Callable[[], int] = lambda: 0) -> None:
@@ -70,7 +74,13 @@ class BodyBudget:
 
     def most_of(self, holder: Holder) -> int:
         """How many bytes one may hold."""
-        return self.most() // 8 if isinstance(holder, Address) else max(self.one(), self.most() // 2)
+        if isinstance(holder, Address):
+            return max(SMALL_BODY_BYTES, self.most() // 8)
+        return self.most() if holder == ANYBODY else max(self.one(), self.most() // 2)
+
+    def most_of_strangers(self) -> int:
+        """How many bytes all of them may hold together."""
+        return max(SMALL_BODY_BYTES, self.most() // 2)
 
     def count(self, holder: Holder, count: int) -> None:
         """`holder` holds `count` bytes more, or fewer."""
@@ -110,7 +120,7 @@ class Share:
     def has_room(self, count: int) -> bool:
         """Whether the holder's own part has room for `count` bytes more."""
         budget = self.budget
-        if self.is_stranger and budget.by_strangers + count > budget.most() // 2:
+        if self.is_stranger and budget.by_strangers + count > budget.most_of_strangers():
             return False
         return budget.by_holder[self.holder] + count <= budget.most_of(self.holder)
 

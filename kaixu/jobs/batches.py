@@ -103,9 +103,7 @@ class Batches:
             raise no_file(str(row.id))
         return self.sealer.open(content, f"file:{row.id}")
 
-    async def files(
-        self, caller: Caller, *, purpose: str | None, after: str | None, newest_first: bool, limit: int
-    ) -> list[FileRow]:
+    async def files(self, caller: Caller, *, after: str | None, newest_first: bool, limit: int) -> list[FileRow]:
         """A page of the caller's customer's files, behind `after`. Raises what admission says, and `NotFound`."""
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
@@ -119,7 +117,6 @@ class Batches:
                 return await store.list_files(
                     self.pool,
                     customer_id=customer_id,
-                    purpose=purpose,
                     after=last,
                     newest_first=newest_first,
                     limit=limit,

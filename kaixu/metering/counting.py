@@ -147,10 +147,12 @@ def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         return estimated_tokens(text) if counted is None else counted
 
     tokens, _ = tokens_going_out(request, about, deployment.image_tokens or 0)
-    beside: object = (request.tools, request.response_format)
-    if request.native is not None:
+    # Beside the conversation JSON was counted by its bytes. About four make a token, and settings make none.
+    if request.native is None:
+        counted = encoded_length((request.tools, request.response_format))
+        texts = counted if request.tools or request.response_format is not None else 0
+    else:
         beside = {name: value for name, value in request.native.body.items() if name not in CONVERSATION}
-    # JSON was counted by its bytes; about four make a token, and none where there is nothing in it.
-    is_empty = request.native is None and not request.tools and request.response_format is None
-    saved = encoded_length(beside) if is_empty else encoded_length(beside) * 3 // 4
-    return tokens - saved + 4 * len(request.messages)
+        counted = encoded_length(beside)
+        texts = sum(encoded_length(value) for value in beside.values() if isinstance(value, dict | list))
+    return tokens - counted + -(-texts // 4) + 4 * len(request.messages)

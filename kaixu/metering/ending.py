@@ -1,4 +1,4 @@
-"""How a call is settled that was left in one way or another: who pays for what a vendor has done.
+"""How a call is settled, however it ended: who pays for what a vendor has done.
 
 The rule is one table in docs/operators/money.md. In short: what was delivered is paid for; what was not delivered is
 paid for where the client caused that; else it costs nothing. In any case an event says what it cost the operator.
@@ -47,7 +47,7 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
         return nothing
     delivered = ticket.first_event_s is not None
     if ticket.request is None and isinstance(error, UpstreamError) and ticket.usage is not None:
-        return "upstream_error"  # nobody gets half of the batches, but the vendor has done them
+        return "upstream_error"  # the client gets none of the batches, but the vendor has done some
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         # What was sent to a vendor may have been worked on, answer or not.
         return "client_gone" if delivered or ticket.wire.used else nothing
@@ -74,7 +74,7 @@ def by_its_client(ticket: Ticket, error: BaseException | None) -> bool:
 
 
 def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
-    """What a vendor has done for nothing: billed where the client caused that, else noted as `unbilled_nusd`."""
+    """Work that was not delivered: billed where the client caused that, else noted as `unbilled_nusd`."""
     own = own_bill(ticket)
     failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
     units = dict(own.units or {}) | {"undelivered": code_of(ticket, error)}
@@ -117,7 +117,7 @@ def unbilled(bill: Settlement, nusd: int) -> Settlement:
 
 
 def with_failed(bill: Settlement, failed: Failed) -> Settlement:
-    """The same with what failed tries cost the operator beside it."""
+    """The same settlement, with what failed tries cost the operator added."""
     if not failed.tries or bill.end_reason == "released":
         return bill
     units = dict(bill.units or {})
@@ -144,7 +144,7 @@ def usage_in(bill: Settlement) -> Usage:
 
 
 def code_of(ticket: Ticket, error: BaseException | None) -> str:
-    """What kept it from being delivered, as a code."""
+    """Why it was not delivered, as a code."""
     if ticket.waived:
         return "RUNS_AGAIN"
     if isinstance(error, KaixuError):

@@ -209,7 +209,7 @@ class Gate:
         most = self.max_per_key or -(-self.max_in_flight // 4)
         if self.of_key[caller.key_hash or caller.key_id] >= most:
             raise RateLimited(
-                f"{most} calls of this key are running, as many as it may have at one time",
+                f"{most} calls of this key are running, as many as are allowed at one time",
                 hint="Try again when one of them has ended.",
                 retry_after_s=1,
                 code="TOO_MANY_AT_ONCE",

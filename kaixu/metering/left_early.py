@@ -1,8 +1,8 @@
-"""What a call has used whose client left before the vendor told it: never less than it can truly have been.
+"""An upper bound for the usage of a call whose client left before the vendor reported it.
 
-Else leaving just before the usage comes would be a discount. The input counts as the hold counts it, the text that was
-delivered by its bytes (no tokenizer makes more tokens than bytes), and what a reasoning model has thought unseen by the
-time that passed. Everything is bounded by the hold.
+Otherwise leaving just before the usage comes would be a discount. The input counts as the hold counts it, the text
+that was delivered by its bytes (no tokenizer makes more tokens than bytes), and hidden reasoning by the time that
+passed. Everything is bounded by the hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request in its vendor's own protocol, before it is priced: without unknown fields, and refused where it is dearer.
+"""Checks a request in its vendor's own protocol: drops unknown fields, and refuses those that could cost more.
 
 What remains is what goes out, and what the hold counts.
 """
@@ -12,7 +12,7 @@ from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, family_of, filtered, shape_of
 from kaixu.plugin.types import ChatRequest
 
-#: From the most cautious to the least: of a model's deployments the most cautious lane decides.
+#: The strictest first: of a model's deployments, the lane with the strictest policy decides.
 POLICIES = ("refuse", "drop", "pass")
 
 

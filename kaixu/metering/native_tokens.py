@@ -168,7 +168,7 @@ class NativeTokens:
         return total
 
 
-#: As JSON, what a few words of settings take: `{"type":"ephemeral","ttl":"5m"}` and the like are not texts.
+#: Bytes of JSON that short settings take: `{"type":"ephemeral","ttl":"5m"}` and the like are not texts.
 SHORT = 64
 
 

@@ -1,4 +1,4 @@
-"""What the operator is told of a call that went well: fields that were dropped, oddities in a vendor's answer."""
+"""Monitor events about calls that succeeded: fields that were dropped, oddities in a vendor's answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .ticket import Ticket
 ONCE_IN_S = 3600.0
 #: Notices that are remembered; beyond that the oldest are forgotten and may be told again.
 MOST_REMEMBERED = 10_000
-#: So many names of dropped fields are told of one call.
+#: At most this many names of dropped fields are reported for one call.
 MOST_FIELDS = 20
 
 

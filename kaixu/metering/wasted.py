@@ -1,4 +1,4 @@
-"""What vendors have done for a call in tries that came to nothing: an answer that was no answer, a broken connection.
+"""What failed tries of a call have cost: those that ended in an unusable answer or a broken connection.
 
 None of it is billed. It is part of what the call cost the operator, so the call's usage event tells of it.
 """
@@ -27,7 +27,7 @@ def added(one: Usage, other: Usage) -> Usage:
 
 
 class Failed:
-    """So many tries, and what they used."""
+    """A number of tries, and what they used together."""
 
     __slots__ = ("tries", "usage", "vendor_cost_nusd")
 
@@ -62,7 +62,7 @@ class Attempt:
 
 
 class Wasted:
-    """The tries of one call that came to nothing: those that failed, and those that were cancelled."""
+    """The tries of one call without a result: those that failed, and those that were cancelled."""
 
     __slots__ = ("cancelled", "failed")
 

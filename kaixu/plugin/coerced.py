@@ -1,4 +1,4 @@
-"""Values of vendors' answers, taken for what they plainly mean: strict in what we send, lenient in what vendors say."""
+"""Reads values of vendors' answers leniently: `"5"` and `5.0` as 5, texts in lists as text."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from kaixu.plugin.lane import Options
 #: The most keys of one lane.
 MOST_KEYS = 50
 
-#: How long a key is left alone, in seconds, that is over its rate and was told no time; whose quota is used up; or
-#: that is not accepted. However long the vendor says, it is tried again after the longest of them.
+#: Cool-downs in seconds: of a key over its rate, where the vendor names no time; of one whose quota is used up; of one
+#: that is not accepted. A time that the vendor names counts up to the longest of them.
 BUSY_S = 10.0
 QUOTA_S = 300.0
 CREDENTIAL_S = 600.0

@@ -25,7 +25,7 @@ from kaixu.plugin.usage import RunningUsage
 
 FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "refusal": "content_filter"}
 FINISHES |= dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length")
-#: The output that a stream begins with is only the first token or two, and would pass for all of it.
+#: A stream begins with an output of one or two tokens, which must not be taken for the total.
 NOT_AT_FIRST = ("output_tokens", "output_tokens_details")
 #: A text in a delta or block, by the kind of the one that has it.
 TEXTS = {

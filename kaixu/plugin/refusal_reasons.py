@@ -30,11 +30,11 @@ Reason = Literal[
     "context", "content", "parameter", "image", "model", "quota", "region", "credential", "busy", "rate_size"
 ]
 
-#: So deep and so many values of an error are looked at.
+#: How deep an error is read, and how many of its values.
 MOST_DEPTH = 8
 MOST_VALUES = 200
 
-#: So much of each text is looked at: what comes later is usually the request, quoted.
+#: How much of each text is read: what comes later is usually a quotation of the request.
 MOST_TEXT = 1500
 
 CODE_FIELDS = frozenset(
@@ -189,7 +189,7 @@ MOST_TOKENS = 10**8
 
 
 def token_figures(said: Said) -> dict[str, int]:
-    """What a vendor that finds a request too long has counted, for `ContextTooLong`; no contradictions."""
+    """What a vendor has counted in a request that is too long; contradictory figures are left out."""
     words = re.sub(r"(?<=\d),(?=\d{3})", "", said.all)
     limit = number_in(LIMITS, words) or said.counts.get("n_ctx")
     inputs = number_in(INPUTS, words) or said.counts.get("n_prompt_tokens")
@@ -206,7 +206,7 @@ def token_figures(said: Said) -> dict[str, int]:
 
 
 def number_in(patterns: Sequence[str], words: str) -> int | None:
-    """The number that the first pattern finds which finds one."""
+    """The number found by the first pattern that matches."""
     found = next((found for pattern in patterns if (found := re.search(pattern, words))), None)
     return None if found is None else int(found[1][:12])
 

@@ -12,7 +12,7 @@ LOW = re.compile("^[\udc00-\udfff]")
 PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 LONE = re.compile("[\ud800-\udfff]")
 
-#: So many documents are held back while the second half is awaited, no more.
+#: At most this many documents are held back while the second half is awaited.
 MOST_WAITING = 8
 
 #: Where a text stands in a document: the names and numbers that lead to it.

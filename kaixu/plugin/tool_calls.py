@@ -56,7 +56,7 @@ class ToolCalls:
         self.calls: list[Call] = []
         self.by_index: dict[int, Call] = {}
         self.by_id: dict[str, Call] = {}
-        self.chunk: list[Call] = []  # whom the pieces of this chunk belong to, so far
+        self.chunk: list[Call] = []  # the calls that the pieces of this chunk belong to
         self.pieces = 0  # how many it has
 
     def begin_chunk(self, pieces: int) -> None:

@@ -1,4 +1,4 @@
-"""Reading vectors as OpenAI's embeddings have them, and as vendors write them that mean the same."""
+"""Reads vectors in the form of OpenAI's embeddings, and in the variants that compatible vendors use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Vector(msgspec.Struct):
 
 
 class Vectors(msgspec.Struct):
-    """An answer as it should be; what differs is read slower."""
+    """An answer in OpenAI's exact form, which is read fast; other forms are read by `entry_of`."""
 
     data: list[Vector]
     usage: dict[str, Any] | None = None

@@ -97,9 +97,8 @@ CONTENT = Query(Content, "select content from kaixu.file where id = $1")
 FILES = """
     select f.id, f.purpose, f.filename, f.bytes as size, f.created_at
       from kaixu.file f
-     where f.customer_id = $1 and ($2::text is null or f.purpose = $2)
-       and ($3::timestamptz is null or (f.created_at, f.id) {beyond} ($3, $4::uuid))
-     order by f.created_at {order}, f.id {order} limit $5
+     where f.customer_id = $1 and ($2::timestamptz is null or (f.created_at, f.id) {beyond} ($2, $3::uuid))
+     order by f.created_at {order}, f.id {order} limit $4
 """
 NEWEST_FILES = Query(FileRow, FILES.format(beyond="<", order="desc"))
 OLDEST_FILES = Query(FileRow, FILES.format(beyond=">", order="asc"))
@@ -172,12 +171,12 @@ async def content_of(db: Connection, file_id: UUID) -> bytes | None:
 
 
 async def list_files(
-    db: Connection, *, customer_id: int, purpose: str | None, after: FileRow | None, newest_first: bool, limit: int
+    db: Connection, *, customer_id: int, after: FileRow | None, newest_first: bool, limit: int
 ) -> list[FileRow]:
     """A page of a customer's files."""
     query = NEWEST_FILES if newest_first else OLDEST_FILES
     start = (None, None) if after is None else (after.created_at, after.id)
-    return await query.all(db, customer_id, purpose, *start, limit)
+    return await query.all(db, customer_id, *start, limit)
 
 
 async def sizes_of(db: Connection, batch_id: UUID) -> Sizes | None:

@@ -1,4 +1,4 @@
-"""The databases of all integrations: their logins, their tables, their connections."""
+"""The logins, tables and connections that integrations have in the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .query import Session
 
 
 class PluginDatabases:
-    """What lends transactions. `dsn` is the gateway's database; from `secret` the roles' passwords are made."""
+    """Lends transactions to integrations. `dsn`: the gateway's database; passwords are derived from `secret`."""
 
     def __init__(self, dsn: str, secret: str, *, pooler: bool) -> None:
         self.dsn = dsn
@@ -28,7 +28,7 @@ class PluginDatabases:
         self.pools: dict[PluginLogin, PluginPool] = {}
 
     def login_of(self, name: str, url: str | None) -> PluginLogin:
-        """Who an integration is in the database: as the gateway makes it, or as the operator says."""
+        """The login of an integration: a role that the gateway makes, or the operator's `database_url`."""
         return made_login(name, self.dsn, self.secret) if url is None else given_login(name, url)
 
     async def provide(self, connection: Session, name: str, folder: Path, url: str | None) -> None:
@@ -49,7 +49,7 @@ class PluginDatabases:
         return plugin_transaction(self.pools[login], is_open=is_open, make_job=make_job)
 
     async def mend(self, login: PluginLogin) -> None:
-        """Give a role its password again: somebody, perhaps the plugin, has changed it."""
+        """Set a role's password again, after somebody, perhaps the plugin, has changed it."""
         with database():
             async with self.pool.acquire() as connection:
                 await provide_role(connection, login)

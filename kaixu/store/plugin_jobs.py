@@ -1,4 +1,4 @@
-"""Jobs on their way through an integration's transaction: written down here, handed in by the integration's role."""
+"""Jobs that an integration hands in: written here by the gateway, put into the queue by the integration's role."""
 
 from __future__ import annotations
 

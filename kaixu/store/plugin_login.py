@@ -1,4 +1,4 @@
-"""How an integration logs in to the database: a role of its own, with a password that nobody has to keep."""
+"""How an integration logs in to the database: as a role of its own, with a derived password that is stored nowhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pool import database
 
 CONNECT_S = 5.0
 
-#: A statement gets so many seconds, and a transaction may stand idle so long.
+#: The longest that a statement may take, and that a transaction may stand idle, in seconds.
 STATEMENT_S = 10
 IDLE_S = 15
 
@@ -24,9 +24,9 @@ ITERATIONS = 4096
 
 
 class PluginLogin(msgspec.Struct, frozen=True):
-    """Where an integration's tables are, and who it is there. Never shows its password.
+    """The database address and role of an integration. Its representation never shows the password.
 
-    `user` is None where the operator has made the role and gives a whole address: then it is who that address says.
+    `user` is None where the operator gives a whole address: then the role is the one in that address.
     """
 
     name: str
@@ -46,7 +46,7 @@ class PluginLogin(msgspec.Struct, frozen=True):
                 raise asyncpg.InvalidAuthorizationSpecificationError(str(error)) from None
 
     def how(self, *, pooler: bool) -> dict[str, Any]:
-        """What asyncpg is told."""
+        """The arguments for asyncpg."""
         session = {"application_name": f"kaixu plugin {self.name}"}
         if not pooler:  # a pooler refuses what it does not know; each transaction sets them, too
             session |= {

@@ -1,4 +1,4 @@
-"""The connections of one integration: few, its own role's, and clean whenever they are lent."""
+"""The connections of one integration: a few, of its own role, cleaned before each use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .pool import database, keep_nothing, prepare_connection
 
 log = logging.getLogger(__name__)
 
-#: Transactions of one integration at one time, in one gateway; more wait so long, and are then refused.
+#: Transactions of one integration at one time in one gateway, and how long further ones wait before they are refused.
 MOST = 4
 WAIT_S = 5.0
 
@@ -61,7 +61,7 @@ class PluginPool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection with a transaction begun; whatever is done to it, the next one finds it clean.
+        """A connection with a transaction begun. Whatever is done to it, the next user finds it clean.
 
         Raises `DatabaseAway`, and `DatabaseBusy` where too many are lent already.
         """
@@ -125,7 +125,7 @@ class PluginPool:
         await pool.release(connection)
 
     async def end_process(self, process: int) -> None:
-        """End a statement that does not heed its cancellation, and the locks that it holds."""
+        """Terminate the backend of a statement that ignores its cancellation, so that its locks are released."""
         try:
             async with asyncio.timeout(CLEAN_S):
                 await self.own.execute(
@@ -147,7 +147,7 @@ class PluginPool:
 
 
 async def undisturbed(work: Awaitable[None]) -> None:
-    """Do `work` to its end, even if the one who waits is cancelled meanwhile; then be cancelled."""
+    """Finish `work` even if the caller is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -17,7 +17,7 @@ from .query import Connection, Session
 #: Connections of one integration's role, from all gateways together.
 MOST_CONNECTIONS = 50
 
-#: What the gateway asks of every integration's role; set on the role, and in each transaction once more.
+#: Settings of every integration's role; set on the role, and again in each transaction.
 SETTINGS = {
     "statement_timeout": f"{STATEMENT_S}s",
     "idle_in_transaction_session_timeout": f"{IDLE_S}s",
@@ -38,6 +38,7 @@ async def migrate_plugin(
     await provide_role(connection, login)
     plugin = await logged_in(login, pooler=pooler)
     try:
+        await insist_on_same_database(connection, plugin, name)
         await provide_schema(connection, name, str(await plugin.fetchval("select session_user::text")))
         async with connection.transaction():
             await connection.execute("set local idle_in_transaction_session_timeout = 0")
@@ -95,6 +96,16 @@ async def logged_in(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
         raise MigrationError(f"integration `{login.name}`: no database answers at its `database_url`") from None
 
 
+async def insist_on_same_database(connection: Connection, plugin: asyncpg.Connection, name: str) -> None:
+    """Raises `MigrationError` where a plugin's connection leads to another database than the gateway's."""
+    which = "select current_database()::text, pg_postmaster_start_time()"
+    if tuple(await connection.fetchrow(which) or ()) != tuple(await plugin.fetchrow(which) or ()):
+        raise MigrationError(
+            f"integration `{name}`: its `database_url` leads to another database than the gateway's; it must be the "
+            "same database, with another role"
+        )
+
+
 async def provide_role(connection: Session, login: PluginLogin) -> None:
     """The role of an integration, with its password; nothing for a login that the operator gives.
 
@@ -119,7 +130,7 @@ async def provide_role(connection: Session, login: PluginLogin) -> None:
 
 
 async def make_role(connection: Session, role: str, login: PluginLogin) -> None:
-    """Make it, or bring it to what it should be."""
+    """Create the role, or correct its options, password and settings."""
     assert login.password is not None
     found = await connection.fetchrow(
         """
@@ -175,7 +186,7 @@ async def lets_in(login: PluginLogin) -> bool:
 async def provide_schema(connection: Session, name: str, role: str) -> None:
     """The schema of an integration, owned by its role, which owns nothing else. Raises `MigrationError`.
 
-    `role` is who the plugin's connection is; what makes it more than a plugin's role is refused.
+    `role` is the user of the plugin's connection; one with more rights than a plugin may have is refused.
     """
     schema = schema_of(name)
     if why := await connection.fetchval(TOO_MUCH, role):
@@ -237,6 +248,21 @@ async def what_is_wrong(connection: Connection, name: str) -> str | None:
     return None if may or ready else str(not_allowed(name))
 
 
+async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *, pooler: bool) -> str | None:
+    """Why an integration cannot use the login that the operator gives; None if it can. Changes nothing."""
+    try:
+        plugin = await logged_in(login, pooler=pooler)
+        try:
+            await insist_on_same_database(connection, plugin, login.name)
+            role = str(await plugin.fetchval("select session_user::text"))
+        finally:
+            plugin.terminate()
+    except (MigrationError, DatabaseAway) as error:
+        return str(error)
+    why = await connection.fetchval(TOO_MUCH, role)
+    return None if why is None else f"its database role {role} {why}"
+
+
 async def keep_out(connection: Session) -> None:
     """In a database that is the gateway's alone: nobody but its user makes temporary tables, or tables in `public`."""
     database = await connection.fetchval("select quote_ident(current_database())")
@@ -246,7 +272,7 @@ async def keep_out(connection: Session) -> None:
         await connection.execute("revoke create on schema public from public")
 
 
-#: Why a role is not one for a plugin; null if it is. $1: the role.
+#: Why a role has too many rights for a plugin; null if it has not. $1: the role.
 TOO_MUCH = """
     select case when r.rolname = session_user then 'is the gateway''s own: it needs another one'
                 when r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls

@@ -17,10 +17,10 @@ from .query import Connection, Query
 #: What Postgres shows as the name of a connection: this, its pool, and which process has it.
 NAME = "kaixu"
 
-#: Beyond the server's own limit for a statement, so long is waited for what it says before it counts as away.
+#: Seconds beyond the server's own limit for a statement before the server counts as away.
 ANSWER_S = 2.0
 
-#: How long closing waits for what is under way.
+#: How long closing waits for running statements, in seconds.
 CLOSE_S = 10.0
 
 
@@ -38,7 +38,7 @@ class Pools:
         self.reports = reports
 
     async def close(self) -> None:
-        """Leave the database."""
+        """Close all pools."""
         for pool in (self.searches, self.reports, self.general, self.money):
             try:
                 await asyncio.wait_for(pool.close(), CLOSE_S)

@@ -1,4 +1,4 @@
-"""What needs a key and is no call: whether the key lives, and how often it reads."""
+"""Requests that need a key but call no model: whether the key is valid, and its rate of reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TAKE = Query(
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The customer of a key that lives."""
+    """The customer of a valid key."""
 
     customer_id: int
 

@@ -1,4 +1,4 @@
-"""A number of places, of which no customer has more than its share at one time; the others wait for their turn."""
+"""A limited number of places: no customer has more than its share at one time, and the rest wait their turn."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,18 @@ CALLS: dict[str, dict[str, Any]] = {
     "shell": {"command": ["bash", "-c", "echo $((40+2)) degrees in Rome"]},
     "weather": {"city": "Rome"},
 }
+
+HERE = Path(__file__).parent
+
+
+def pytest_report_header() -> list[str]:
+    """Which programs and libraries run, each with its version."""
+    packages = json.loads((HERE / "node" / "package-lock.json").read_text())["packages"]
+    wanted = [name for name in packages[""]["devDependencies"] if name != "zod"]
+    node = [f"{name} {packages[f'node_modules/{name}']['version']}" for name in wanted]
+    pins = re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", (HERE / "python" / "requirements.txt").read_text(), re.MULTILINE)
+    python = [f"{name} {version}" for name, version in pins if name in ("llama-index-core", "pydantic-ai-slim")]
+    return [f"tried, each with a tool call on every lane: {', '.join([*node, *python])}"]
 
 
 @pytest.fixture(scope="session")

@@ -181,6 +181,15 @@ def test_lane_without_its_credential_is_off_with_the_variable_s_name(folder: Fol
     assert folder.lane(fields, DEMO_KEY="k").lanes["a"].state == "on"
 
 
+@pytest.mark.parametrize(("one", "missing"), [("", "KEY_ONE"), ("k", "KEY_TWO")], ids=["none is set", "one is set"])
+def test_lane_without_one_of_its_several_keys_is_off_with_the_variable_s_name(
+    folder: Folder, one: str, missing: str
+) -> None:
+    catalog = folder.lane("plugin: openai\n    api_keys: ['${KEY_ONE}', '${KEY_TWO}']", KEY_ONE=one)
+    assert (catalog.lanes["a"].state, catalog.lanes["a"].reason) == ("off", f"{missing} is not set")
+    assert catalog.mistakes == []
+
+
 def test_mistake_in_a_lane_that_is_off_is_still_said(folder: Folder) -> None:
     folder.write("demo.py", SECRET)
     catalog = folder.lane("plugin: ./demo.py\n    key: ${DEMO_KEY}\n    sped: 3")

@@ -88,6 +88,26 @@ def test_any_file_can_be_checked_and_one_without_lanes_is_said(piped: Piped, tmp
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+def test_names_without_effect_in_allow_and_known_fields_are_said(piped: Piped, tmp_path: Path) -> None:
+    (tmp_path / "kaixu.yaml").write_text("""
+lanes:
+  vendor:
+    plugin: openai
+    api_key: k
+    known_fields: [cache_salt, service_tier]
+    models:
+      chat: {type: chat, price: {input: 1, output: 2}, allow: [service_teir, web_search_preview, n_predict]}
+""")
+    ran = piped("check", "--no-database")
+    assert ran.returncode == 0
+    notes = [line.partition(" of ")[0] + " … " + line.rpartition(" ")[2] for line in ran.stderr.splitlines()]
+    assert notes == [
+        "note: `service_teir` in `allow` … `service_tier`?",
+        "note: `n_predict` in `allow` … it",
+        "note: `service_tier` in `known_fields` … model",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

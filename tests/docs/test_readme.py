@@ -24,7 +24,6 @@ async def test_its_tour_works_as_it_is_pasted(dsn: str, tmp_path: Path) -> None:
     gateway.options = ("--dev",)
     await gateway.start()
     shutil.copy(ROOT / "kaixu.yaml", tmp_path)
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
     _, chat, stream, messages, answers, ada = blocks(PAGE, "sh")
     try:
         async with asyncio.timeout(60):
@@ -40,11 +39,11 @@ async def test_its_tour_works_as_it_is_pasted(dsn: str, tmp_path: Path) -> None:
     assert [line for line in streamed.splitlines() if line.startswith("event: ")][-1] == "event: done"
     assert json.loads(message)["content"][0]["type"] == "text"
     stored = json.loads((tmp_path / "stored.json").read_text())
-    assert stored["stored"] > len(stored["doc_ids"]) > 10
-    words, *cited = answer.strip().splitlines()
+    assert stored["stored"] == len(stored["doc_ids"]) == 3
+    # The page shows what the model says; what it says depends a little on the processor, what is cited does not.
+    words, cited = answer.strip().splitlines()
     assert words
-    assert len(cited) == 3
-    assert set(cited) <= set(stored["doc_ids"])
+    assert f"\n{cited}\n```" in PAGE
     # What `reconcile` prints at the end, to the letter.
     told = PAGE.split("kaixu reconcile\n```\n\n```\n")[1].split("```")[0]
     assert figures.strip().endswith(told.strip())

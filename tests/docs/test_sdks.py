@@ -87,6 +87,11 @@ async def test_the_example_for_llm_runs(gateway: Process, key: str, tmp_path: Pa
     assert out.strip() == CAPITAL
 
 
+async def test_the_example_for_the_tool_runner_runs(gateway: Process, key: str, tmp_path: Path) -> None:
+    code = example("Anthropic, tool runner", "python").replace("claude/sonnet", "local/local-chat")
+    assert "How is the weather in Rome?" in await said([sys.executable, "-"], code, gateway, key, tmp_path)
+
+
 async def test_the_tool_runner_is_refused_with_its_thread_as_the_page_says(gateway: Process, key: str) -> None:
     @beta_async_tool
     async def weather(city: str) -> str:

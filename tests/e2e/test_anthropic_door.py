@@ -89,7 +89,7 @@ async def test_a_key_may_come_as_x_api_key(client: AsyncAnthropic, gateway: Proc
     ("model", "error", "kind", "code"),
     [
         ("status-500", anthropic.InternalServerError, "api_error", "upstream_error"),
-        ("status-429", anthropic.InternalServerError, "overloaded_error", "upstream_busy"),
+        ("status-429", anthropic.RateLimitError, "rate_limit_error", "upstream_busy"),
         ("status-400", anthropic.BadRequestError, "invalid_request_error", "upstream_rejected"),
         ("nonsense", anthropic.InternalServerError, "api_error", "upstream_error"),
         ("nothing-of-ours", anthropic.BadRequestError, "invalid_request_error", "unknown_model"),
@@ -452,7 +452,7 @@ async def test_its_own_vendor_gets_every_field_and_is_passed_on(
         answer = await native_client.messages.create(model="claude-haiku", extra_body=brand_new, **sent)
         assert answer.model_extra is not None
         assert answer.model_extra["kaixu"]["cost_usd"] == "0.000026"
-    assert claude.asked == [sent | brand_new | {"model": "claude-haiku-4-5", "stream": True}]
+    assert claude.asked == [sent | {"model": "claude-haiku-4-5", "stream": True}]  # what nobody knows is dropped
     assert [block.to_dict() for block in answer.content] == [
         {"type": "thinking", "thinking": "hm", "signature": "tok"},
         {"type": "text", "text": "Hello!", "brand_new": 1},

@@ -103,7 +103,7 @@ async def test_vectors_come_as_base64_on_request(account: Account) -> None:
         ({"store": True}, "default"),
         ({"store": True, "collection": ""}, "default"),
         ({"collection": " my docs/ä "}, "my-docs--"),
-        ({"collection": "a\0b"}, "a-b"),
+        ({"collection": "a\nb"}, "a-b"),
     ],
 )
 async def test_what_is_stored_where_goes_by_collection_and_store(

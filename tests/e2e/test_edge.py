@@ -92,11 +92,16 @@ async def test_all_request_bodies_together_are_bounded(
     (gateway,) = await start(1, gateway="body_limit_bytes: 100000, body_memory_bytes: 100000")
     _, key = await virtual_key(pool, await customer(pool))
     headers = f"authorization: Bearer {key}\r\n"
-    # 60,000 bytes that are held, for the last one does not come.
-    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(f"POST /api/gateway-chat HTTP/1.1\r\nhost: x\r\ncontent-length: 60001\r\n{headers}\r\n".encode())
-    writer.write(b" " * 60_000)
-    await writer.drain()
+
+    async def hold() -> tuple[asyncio.StreamWriter, asyncio.Future[bytes]]:
+        """60,000 bytes that are held, for the last one does not come; and the reply, where they found no room."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(f"POST /api/gateway-chat HTTP/1.1\r\nhost: x\r\ncontent-length: 60001\r\n{headers}\r\n".encode())
+        writer.write(b" " * 60_000)
+        await writer.drain()
+        return writer, asyncio.ensure_future(reader.read(1))
+
+    writer, refused = await hold()
     body = json.dumps({"provider": "up", "model": "ok", "messages": MESSAGES, "padding": "x" * 60_000})
     url, given = f"{gateway.url}/api/gateway-chat", {"authorization": f"Bearer {key}"}
     while True:
@@ -105,8 +110,12 @@ async def test_all_request_bodies_together_are_bounded(
                 assert (await response.json())["code"] == "OVERLOADED"
                 assert response.headers["retry-after"] == "1"
                 break
+        if refused.done():  # they came while the other one's were held
+            writer.close()
+            writer, refused = await hold()
     assert (await Client(http, gateway.url, key).chat())[0] == 200  # a short one has room
     writer.close()
+    refused.cancel()
     while True:
         async with http.post(url, data=body, headers=given) as response:
             if response.status == 200:

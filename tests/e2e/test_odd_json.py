@@ -100,15 +100,19 @@ async def test_the_monitor_goes_on_after_a_path_that_no_database_holds(
     (gateway,) = await start(1)
     for path in ("/api/admin-keys/%00", "/v1/chat/completions"):
         async with http.post(gateway.url + path) as response:
-            assert response.status in (401, 404)
-    report = {"error": {"name": "\x00", "message": "m\x00"}, "context": {"text": "\\u0000", "null": "\x00"}}
+            assert response.status in (400, 401)
+    report: dict[str, Any] = {"error": {"name": "n", "message": "m"}, "context": {"text": "\\u0000"}}
+    odd = report | {"context": {"null": "\x00"}}
+    async with http.post(f"{gateway.url}/api/client-error-report", json=odd) as response:
+        assert response.status == 400
+        assert (await response.json())["field"] == "context.null"
     async with http.post(f"{gateway.url}/api/client-error-report", json=report) as response:
         assert response.status == 200
     await gateway.stop()  # what waits is written
     rows = await pool.fetch("select kind, error_message, extra from kaixu.gateway_event order by id")
-    assert [row["kind"] for row in rows][-2:] == ["blocked", "client_error"]
+    assert [row["kind"] for row in rows][-3:] == ["blocked", "error", "client_error"]
     assert rows[-1]["error_message"] == "m"
-    assert rows[-1]["extra"]["context"] == {"text": "\\u0000", "null": ""}
+    assert rows[-1]["extra"]["context"] == {"text": "\\u0000"}
 
 
 async def test_a_session_lives_as_long_as_can_be_whatever_number_is_asked_for(

@@ -170,7 +170,9 @@ async def test_what_is_no_answer_is_the_vendor_s_failure_at_every_door_and_costs
             else:
                 assert (where, status) == (where, 502), text
             assert "bad parameter" not in text
-    assert await pool.fetchval("select count(*) from kaixu.usage_event") == 0
+    # The vendor may have worked; nobody pays for it.
+    rows = await pool.fetch("select end_reason, cost_nusd from kaixu.usage_event")
+    assert {(row["end_reason"], row["cost_nusd"]) for row in rows} <= {("undelivered", 0)}
     await assert_books_balance(pool)
 
 

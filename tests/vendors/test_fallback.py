@@ -125,7 +125,7 @@ async def test_where_nobody_else_can_answer_there_is_one_clear_error_and_no_bill
         expected = (504, "upstream_timeout") if how[0] in ("unreachable", "hanging") else (502, "upstream_error")
         assert (one.status, one.code, one.text) == (*expected, ""), how
     assert await payer.paid_nusd() == 0
-    assert await courses(payer) == []
+    assert {event["cost_nusd"] for event in await courses(payer)} <= {0}  # what a vendor may have done is told
     # Each was tried twice, as `retries: 1` says; nobody knows of those that could not be reached.
     for mode, kind in product(MODES[2:], PLUGINS):
         assert house.dead.asked[f"{mode}-{kind}"] == 2 * len(DOORS) * 2

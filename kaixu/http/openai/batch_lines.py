@@ -83,7 +83,7 @@ def call_of(core: Core, custom_id: str, body: dict[str, Any], endpoint: str) -> 
         wanted = embed_request(fields, public)
         fields.one_of("encoding_format", ("float", "base64"))
         if beyond := fields.rest():
-            raise Unsupported(beyond[0], "this door has nothing like it")
+            raise Unsupported(beyond[0], "this endpoint has no such feature")
         call = ModelCall(found.provider, public.model, embed=wanted, price="batch")
     return Line(custom_id, call, public.provider, public.model)
 

@@ -1,4 +1,4 @@
-"""How a client of Chat Completions wants calls of tools told: as functions, custom tools, or in the older form."""
+"""Writes tool calls in the form that a Chat Completions client uses: functions, custom tools, or `function_call`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .custom_tools import text_of
 
 
 class CallForms:
-    """Tells the calls of one answer that was translated. `body`: the request, as it was read before.
+    """Writes the tool calls of one translated answer. `body`: the request, which was checked before.
 
-    A custom tool's text is told once it is whole: before, it is in JSON and cannot be read. The older form knows one
-    call in an answer.
+    A custom tool's text is sent once it is complete, because until then it is a piece of JSON. The older form
+    (`function_call`) has one call in an answer.
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ class CallForms:
         self.waiting: dict[int, dict[str, Any]] = {}
 
     def delta(self, event: ToolCallDelta, told: dict[str, Any]) -> dict[str, Any] | None:
-        """What is said of a call's piece at once; `told` is it as a function. None: nothing yet."""
+        """What is sent at once for a piece of a call; `told` is the piece as a function call. None: nothing yet."""
         if self.older:
             return {"function_call": told["function"]} if event.index == 0 else None
         if event.index in self.waiting:
@@ -37,7 +37,7 @@ class CallForms:
         return {"tool_calls": [told]}
 
     def rest(self) -> dict[str, Any] | None:
-        """What is said at the end: the calls that waited."""
+        """What is sent at the end: the calls that were held back."""
         calls = [whole_custom(call) for call in self.waiting.values()]
         self.waiting.clear()
         return {"tool_calls": calls} if calls else None
@@ -56,6 +56,6 @@ def names_of(tools: Any) -> frozenset[str]:
 
 
 def whole_custom(call: dict[str, Any]) -> dict[str, Any]:
-    """A call of a custom tool with its text read."""
+    """A call of a custom tool, its text taken out of the JSON."""
     custom = call["custom"]
     return call | {"custom": custom | {"input": text_of(custom["input"])}}

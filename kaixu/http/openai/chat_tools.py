@@ -1,4 +1,4 @@
-"""The tools of a chat request, their choice, and what a client of the older form said instead."""
+"""The tools of a chat request and the tool choice, also in the older form (`functions`, `function_call`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_TOOLS = 1024
 class ChatTools:
     """Reads `tools`, `tool_choice` and `parallel_tool_calls`, and the older `functions` and `function_call`.
 
-    `allow`: tools that a vendor runs and that the operator lets a lane of OpenAI's own protocol have.
+    `allow`: tools run by the vendor that the operator allows for the model.
     """
 
     def __init__(self, fields: Fields, beyond: Beyond, *, native: bool, allow: Collection[str]) -> None:
@@ -38,7 +38,7 @@ class ChatTools:
         self.choice = self.tool_choice()
 
     def tool(self, at: int, entry: Fields) -> Tool | None:
-        """One tool; None for one that does not go out."""
+        """One tool; None for one that is not sent on."""
         kind = entry.text("type", most=100)
         cache = cache_of(entry)
         made: Tool | None = None
@@ -108,7 +108,7 @@ class ChatTools:
         return choice["mode"]
 
     def parallel(self, deployment: Deployment) -> bool | None:
-        """Whether several may be called at once; a client of the older form understands one."""
+        """Whether several may be called at once; clients of the older form understand only one."""
         said = self.fields.flag("parallel_tool_calls")
         lane = deployment.lane
         if said is None and self.older and lane is not None and "parallel_tool_calls" in lane.supports:
@@ -116,7 +116,7 @@ class ChatTools:
         return said
 
     def native_body(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body without the tools that do not go out."""
+        """The body without the tools that are not sent on."""
         if not self.left_out:
             return body
         tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]

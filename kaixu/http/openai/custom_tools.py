@@ -39,7 +39,7 @@ def arguments_of(text: str) -> str:
 
 
 def text_of(arguments: str) -> str:
-    """The text of a call: its one argument. A model that wrote something else meant that."""
+    """The text of a call: its one argument. If the model wrote something else, all of it is the text."""
     try:
         value = DECODER.decode(arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -42,7 +42,7 @@ def embedding_door(core: Core) -> Door:
         request = await off_loop(len(asked.body), lambda: embed_request(fields, found.deployment))
         as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
         if beyond := fields.rest():
-            raise Unsupported(beyond[0], "this door has nothing like it")
+            raise Unsupported(beyond[0], "this endpoint has no such feature")
         call = await off_loop(
             len(asked.body), lambda: core.gate.embed(caller, found.deployment, found.provider, request)
         )

@@ -26,6 +26,7 @@ from .batch_lines import error_lines, output_lines
 
 JSONL = "application/jsonl; charset=utf-8"
 MOST_LISTED = 10_000
+PURPOSE = "batch"
 OUTPUT, ERRORS = "file-output-", "file-errors-"
 
 
@@ -62,13 +63,15 @@ async def listed(core: Core, asked: Incoming) -> Reply:
     limit = fields.whole("limit", 1, MOST_LISTED) or MOST_LISTED
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
+    purpose = fields.text("purpose", most=100)
     rows = await core.batches.files(
         caller_of(asked, core.secrets),
-        purpose=fields.text("purpose", most=100),
         after=None if after is None else after.removeprefix("file-"),
         newest_first=order == "desc",
         limit=limit + 1,
     )
+    if purpose not in (None, PURPOSE):
+        rows = []  # there are no others
     data = [file_reply(row) for row in rows[:limit]]
     ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
@@ -136,7 +139,7 @@ def uploaded(asked: Incoming) -> tuple[str, str, bytes]:
 def purpose_in(form: MultiDict[str, str]) -> str:
     """What it is for."""
     purpose = form.get("purpose")
-    if purpose != "batch":
+    if purpose != PURPOSE:
         raise Unprocessable("`purpose` must be batch", field="purpose")
     return purpose
 
