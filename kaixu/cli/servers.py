@@ -10,7 +10,13 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPResponseStartEvent,
+    Scope,
+)
 
 from kaixu.http.app import Application
 from kaixu.plugin.errors import PluginError
@@ -44,6 +50,7 @@ async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: Until
     from hypercorn.config import Config
 
     refuse_bare_cr()
+    stay_with_http_1()
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
@@ -72,6 +79,25 @@ def refuse_bare_cr() -> None:
 
     strict = rb"(?P<chunk_size>[0-9a-fA-F]{1,20})(?P<chunk_ext>[ \t]*;[^\r\n]*)?[ \t]*\r\n"
     _readers.chunk_header_re = re.compile(strict)
+
+
+def stay_with_http_1() -> None:
+    """Let Hypercorn ignore `upgrade: h2c`, for which it has no setting.
+
+    A proxy that passes it on sees nothing of what is sent over its connection from then on: its own rules, which paths
+    strangers reach for example, would be passed by. RFC 9113 has taken this upgrade away. A proxy that speaks HTTP/2
+    to the gateway by itself still may.
+    """
+    from h11 import Request
+    from hypercorn.protocol.h11 import H11Protocol
+
+    async def only_http_2_by_itself(self: H11Protocol, event: Request) -> None:
+        if event.method == b"PRI":
+            await checked(self, event)
+
+    checked = H11Protocol._check_protocol
+    if checked.__name__ != only_http_2_by_itself.__name__:
+        H11Protocol._check_protocol = only_http_2_by_itself  # type: ignore[method-assign]
 
 
 async def granian(gateway: Gateway, host: str, port: int, until_stopped: UntilStopped) -> None:
@@ -115,8 +141,18 @@ async def granian(gateway: Gateway, host: str, port: int, until_stopped: UntilSt
     await gateway.close()
 
 
+#: What a client hears that sends a body nobody can read: Granian tells the application that it has left, and would say
+#: 500 to it.
+NOT_WHOLE: HTTPResponseStartEvent = {
+    "type": "http.response.start",
+    "status": 400,
+    "headers": [(b"content-length", b"0"), (b"connection", b"close")],
+    "trailers": False,
+}
+
+
 class Counted:
-    """An application, and how many exchanges of it are not over."""
+    """An application, and how many exchanges of it are not over. It answers whatever the application does not."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
@@ -128,8 +164,18 @@ class Counted:
         """One exchange."""
         self.running += 1
         self.idle.clear()
+        answered = False
+
+        async def answer(message: ASGISendEvent) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, answer)
+            if not answered and scope["type"] == "http":
+                await send(NOT_WHOLE)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.running -= 1
             if not self.running:

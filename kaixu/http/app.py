@@ -33,7 +33,7 @@ from .connection import Connection
 from .core import Core
 from .doors import Credential, Doors, Limits, Rate
 from .edge import PREFLIGHT, Edge, origins_of
-from .framing import Ambiguous, insist_on_one_length
+from .framing import Ambiguous, insist_on_one_reading
 from .health import health_routes
 from .incoming import Incoming, incoming_in, request_id_of
 from .jobs.look import look_doors
@@ -89,7 +89,7 @@ class Application(Quart):
             if path != scope["path"]:
                 scope = cast(HTTPScope, {**scope, "path": path})
             try:
-                insist_on_one_length(scope["headers"])
+                insist_on_one_reading(scope["headers"])
                 insist_on_text(path, scope["query_string"])
             except Invalid as error:
                 asked = incoming_in(scope)

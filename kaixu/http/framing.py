@@ -1,4 +1,4 @@
-"""How a body is delimited, where HTTP/1.1 leaves room for two readings."""
+"""How a request is delimited and whom it is for, where HTTP/1.1 leaves room for two readings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,25 @@ class Ambiguous(Invalid):
     """The request can be read in two ways (request smuggling): nothing more is read from its connection."""
 
 
-def insist_on_one_length(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises `Ambiguous` for a body with both a length and chunks (RFC 9112 §6.1): the means of request smuggling."""
-    names = {name.lower() for name, _ in headers}
-    if b"content-length" in names and b"transfer-encoding" in names:
+def insist_on_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises `Ambiguous` for what request smuggling is made of.
+
+    A body with both a length and chunks (RFC 9112 §6.1), a transfer coding besides `chunked` (§7), two hosts (§3.2).
+    Servers refuse most of it themselves, each something else.
+    """
+    coded: list[bytes] = []
+    hosts = lengths = 0
+    for raw_name, value in headers:
+        name = raw_name.lower()
+        if name == b"transfer-encoding":
+            coded += [one.strip().lower() for one in value.split(b",")]
+        elif name == b"content-length":
+            lengths += 1
+        elif name == b"host":
+            hosts += 1
+    if lengths and coded:
         raise Ambiguous("a request has content-length or transfer-encoding, not both", hint="Leave content-length out.")
+    if coded and coded != [b"chunked"]:
+        raise Ambiguous("the only transfer-encoding that is taken is chunked", hint="Use content-encoding instead.")
+    if hosts > 1:
+        raise Ambiguous("a request has one host")

@@ -18,7 +18,7 @@ def any_of(*patterns: str) -> re.Pattern[str]:
 REGION = any_of(
     r"unsupported_country", r"location is not supported", r"unsupported (?:countries|country|region)",
     r"not (?:available|supported|allowed|accessible)[^.]{0,30} (?:in|from) (?:your|this) (?:country|region|location|territory)",
-    r"country, region, or territory",
+    r"country, region, or territory", r"\bcountry\b[^.]{0,30}(?:not supported|not available)",
 )  # fmt: skip
 CREDENTIAL = any_of(
     r"invalid_api_key", r"api_key_invalid", r"invalidapikey", r"api key not valid", r"api key expired",
@@ -31,14 +31,16 @@ QUOTA = any_of(
     r"check your plan and billing", r"exceeded_current_quota", r"arrearage", r"(?:spend|spending|cost) limit",
     r"(?:specified|monthly) (?:api )?usage limits?", r"usage limits?\. you will regain", r"account (?:is |has been )?suspended",
     r"monthly included credits", r"quota (?:has been |is )?(?:exhausted|used up)", r"perday", r"prepayment credits",
-    r"payment required",
+    r"payment required", r"billing to be enabled", r"billing (?:account )?(?:is )?(?:disabled|not enabled|not active)",
 )  # fmt: skip
 CONTENT = any_of(
     r"content_filter", r"content_policy", r"responsibleaipolicyviolation", r"content management policy",
     r"content filtering policy", r"content exists risk", r"usage polic(?:y|ies)", r"usage guidelines",
     r"data_inspection_failed", r"datainspectionfailed", r"inappropriate content", r"safety system", r"moderation",
     r"prohibited_content", r"contentpolicyviolation", r"flagged (?:as|by|for)", r"content_blocked", r"guardrail",
-    r"violat(?:es|ing|ion of)[^.]{0,40}(?:polic|guideline|terms)", r"sensitive_words", r"cyber_policy",
+    r"violat(?:es|ing|ion of)[^.]{0,40}(?:polic|guideline|terms)", r"sensitive_words", r"cyber_policy", r"unsafe content",
+    r"sensitive (?:content|information)", r"blocked (?:due to|because of|by|for) (?:the |its |our )?safety", r"machine outputted is blocked",
+    r"敏感内容", r"不安全",
 )  # fmt: skip
 MODEL = any_of(
     r"model_not_found", r"model_decommissioned", r"model_deprecated", r"model_not_available", r"deploymentnotfound",
@@ -48,7 +50,7 @@ MODEL = any_of(
     r"model identifier is invalid", r"end of its life", r"marked by provider as legacy",
     r"\bmodels?\b[^\n]{0,160}(?:decommissioned|discontinued|retired|been deprecated|shut ?down|been removed|no longer (?:available|supported|served))",
     r"deployment[^.]{0,60}does not exist", r"no such model", r"try pulling it first", r"not_found_error:? model:",
-    r"model: [^ ]{1,200}$",
+    r"model: [^ ]{1,200}$", r"\bmodel ['\"`]?[\w./:-]{1,100}['\"`]? is not (?:available|supported)\b(?! with)",
 )  # fmt: skip
 CONTEXT = any_of(
     r"context_length", r"context_size", r"context_window", r"contextwindow", r"max_prompt_tokens", r"tokens_limit_reached",
@@ -59,12 +61,16 @@ CONTEXT = any_of(
     r"exceeds the maximum number of (?:input )?tokens", r"max(?:imum)? (?:number of )?input tokens", r"exceeded model token limit",
     r"token limit exceeded", r"reduce the length", r"reduce your prompt", r"too large for model", r"longer than the model",
     r"inputs?`? tokens \+ `?max_new_tokens", r"max_model_len", r"maximum allowed (?:input )?(?:length|tokens)",
-    r"request body too large for", r"string too long", r"maximum sequence length",
+    r"request body too large for", r"string too long", r"maximum sequence length", r"input and output tokens",
+    r"(?:prompt|input|text|conversation|messages?)'?(?: \w+)? (?:is |are |was )?too (?:long|large)", r"too large: prompt",
+    r"\b(?:prompt|inputs?|messages'?|conversation|sequence)\b[^.]{0,40} exceed[^.]{0,60}(?:max|limit|length|\d{3})",
+    r"(?<!max )(?<!output )(?<!completion )(?<!new )\btokens? (?!per |quota)(?:[^.]{0,80} )?exceed", r"exceed[^.]{0,30} input tokens",
+    r"exceed[^.]{0,40}\bcontext\b", r"must have (?:less|fewer) than \d+ tokens", r"expected maxlength",
 )  # fmt: skip
 #: More than the operator's rate allows in a whole minute: waiting never helps, a shorter request does.
 RATE_SIZE = any_of(r"request too large for", r"must be reduced in order to run", r"reduce your message size")
 OUTPUT = any_of(
-    r"number of output tokens", r"at most \d+ completion tokens", r"max(?:_completion|_output|_new)?_?tokens`?'?\"? (?:is |must |should |cannot |value )"
+    r"number of output tokens", r"at most \d+ completion tokens", r"max(?:_completion|_output|_new)?_?tokens`?'?\"?:? (?:is |must |should |cannot |value |exceeds? )"
 )  # fmt: skip
 IMAGE = any_of(
     r"image_too_large", r"image_parse", r"invalid_image", r"unsupported_image", r"image exceeds", r"image (?:dimension|size)",
@@ -77,7 +83,9 @@ PARAMETER = any_of(
     r"unsupported (?:parameter|value|field)", r"unrecognized (?:request )?(?:argument|field|parameter)",
     r"unknown (?:name|field|parameter|argument)", r"extra inputs are not permitted", r"extra fields not permitted",
     r"(?:does not|doesn't|not) support", r"is not (?:supported|available|allowed) (?:with|for|by|on|in) ", r"not supported",
-    r"is deprecated for this model", r"no endpoints found that",
+    r"is deprecated for this model", r"no endpoints found that", r"must be (?:between|less than|greater than|at (?:most|least)) ",
+    r"cannot (?:both )?be specified", r"is not enabled for (?:this |the )?models?", r"is unavailable now", r"too many tools",
+    r"number of sequences",
 )  # fmt: skip
 
 #: What else than a model a request may name that is not there.

@@ -202,6 +202,45 @@ async def test_a_bare_carriage_return_in_a_chunk_s_extension_is_refused(
     assert b" 200 " in good
 
 
+@pytest.mark.parametrize(
+    "chunks", [b"0x5\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloXX0\r\n\r\n", b"-1\r\n", b"%s\r\nx\r\n" % (b"f" * 30)],
+    ids=["no number", "no end", "negative", "huge"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/session-token", "/v1/files"])
+async def test_chunks_that_cannot_be_read_are_a_bad_request(
+    shared: House, account: Account, path: str, chunks: bytes
+) -> None:
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {account.key}\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    said = await raw(shared, head.encode() + chunks)
+    assert said.startswith(b"HTTP/1.1 400 "), said
+    assert not said.endswith(b"<still open>")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\nhost: y",
+    ],
+    ids=["two codings", "chunks in chunks", "two hosts"],
+)
+async def test_what_may_be_read_in_two_ways_ends_the_connection(shared: House, account: Account, more: str) -> None:
+    body = json.dumps(TALK).encode()
+    head = LENGTHS.format(key=account.key, more=more).encode()
+    said = await raw(shared, head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), said
+    assert not said.endswith(b"<still open>")
+
+
+async def test_nobody_changes_to_another_protocol_behind_a_proxy_s_back(shared: House, account: Account) -> None:
+    more = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA"
+    head = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {account.key}\r\n{more}\r\n\r\n"
+    assert (await raw(shared, head.encode())).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_strangers_do_not_hold_the_memory_of_bodies(shared: House, account: Account) -> None:
     """Sixteen made-up keys announce 8 MiB each, send some of it, and say nothing more."""
     opened = []

@@ -123,11 +123,66 @@ CODES = {
     "parameter": "PARAMETER_REFUSED", "image": "IMAGE_REFUSED", "busy": "UPSTREAM_BUSY",
 }  # fmt: skip
 
+#: Further wordings, each with the status that it comes with: the same meaning in other words.
+WORDED: dict[str, list[tuple[int, str]]] = {
+    "context": [
+        (400, "Prompt exceeds max length"),
+        (400, "Exceeded max limit of input tokens"),
+        (400, "Requested tokens exceed the limit"),
+        (400, "Input text is too long. Max length is 8192"),
+        (400, "messages too long"),
+        (400, "the total length of input messages exceeds the limit"),
+        (400, "Invalid 'messages': total token count exceeds the model limit"),
+        (400, "Input tokens exceeded the configured limit of 272000 tokens"),
+        (400, "Total tokens of image and text exceed max message tokens"),
+        (400, "The total number of tokens in the system instruction and the input exceeds 32768"),
+        (400, "Malformed input request: expected maxLength: 10000, actual: 20000"),
+        (400, "inputs must have less than 4096 tokens. Given: 5000"),
+        (400, "Sequence length 9000 exceeds max_position_embeddings 8192"),
+        (400, "The sum of input and output tokens exceeds the model's maximum"),
+        (400, "This request would exceed the model's context"),
+    ],
+    "parameter": [
+        (400, "Invalid value for 'max_output_tokens': exceeds the maximum"),
+        (400, "temperature must be between 0 and 2"),
+        (400, "`temperature` and `top_p` cannot both be specified for this model"),
+        (400, "tools: Too many tools, maximum is 128"),
+        (400, "Function calling is not enabled for models/x"),
+        (400, "response_format: This response_format type is unavailable now"),
+    ],
+    "model": [(400, "The model 'foo' is not available"), (400, "The requested model `x/y-2` is not supported.")],
+    "content": [
+        (400, "The request was blocked because of unsafe content"),
+        (400, "Prompt was blocked due to safety"),
+        (400, "The content you provided or machine outputted is blocked"),
+        (400, "系统检测到输入或生成内容可能包含不安全或敏感内容"),
+    ],
+    "quota": [(403, "This API method requires billing to be enabled")],
+    "region": [(403, "The country you are in is not supported")],
+    "busy": [(429, "Tokens per minute limit exceeded"), (503, "the request exceeded its time limit")],
+    "": [
+        (400, "the request exceeded its time limit"),
+        (400, "your requests exceed the limit of tokens per minute"),
+        (500, "the request exceeded the maximum time"),
+        (500, "database tokens per minute exceeded"),
+    ],
+}
+
 CASES = [
     pytest.param(reason, status, body, figures, id=f"{reason or 'unknown'}-{status}-{number}")
     for reason, refusals in REFUSALS.items()
     for number, (status, body, figures) in enumerate(refusals)
 ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "words"),
+    [pytest.param(reason, *one, id=one[1][:40]) for reason, several in WORDED.items() for one in several],
+)
+def test_a_refusal_is_understood_in_other_words(reason: str, status: int, words: str) -> None:
+    error = refusal(status, None, json.dumps({"error": {"message": words}}).encode())
+    assert error.reason == (reason or None)
+    assert words not in f"{error.message} {error.hint}"
 
 
 def sent(body: Any) -> bytes:
