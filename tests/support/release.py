@@ -17,6 +17,7 @@ import msgspec
 from kaixu.assets import asset
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate, steps_of
+from kaixu.store.query import Connection
 
 NOTED = Path(__file__).parent.parent / "store" / "last_release.json"
 
@@ -47,7 +48,7 @@ def digests() -> dict[str, str]:
     }
 
 
-async def signatures(connection: asyncpg.Connection) -> dict[str, str]:
+async def signatures(connection: Connection) -> dict[str, str]:
     """What each function of a database is called with, and what it returns."""
     return {row["signature"]: row["result"] for row in await connection.fetch(SIGNATURES)}
 
