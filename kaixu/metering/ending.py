@@ -49,6 +49,10 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     if ticket.request is None and isinstance(error, UpstreamError) and ticket.usage is not None:
         return "upstream_error"  # the client gets none of the batches, but the vendor has done some
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        if ticket.stopped:
+            return (
+                nothing  # the gateway has left, not the client; a stream is told so and is settled as one that failed
+            )
         # What was sent to a vendor may have been worked on, answer or not.
         return "client_gone" if delivered or ticket.wire.used else nothing
     if ticket.end_reason in (None, "released"):

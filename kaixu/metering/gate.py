@@ -478,6 +478,8 @@ class Gate:
         me = asyncio.current_task()
         running = (*self.in_flight.values(), *self.admitting.values())
         tasks = {task for task in running if task is not None and task is not me}
+        for ticket in self.in_flight:
+            ticket.stopped = True
         for task in tasks:
             task.cancel()
         if tasks:

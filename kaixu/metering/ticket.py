@@ -70,6 +70,7 @@ class Ticket:
         "shown_length",
         "started",
         "stop_sequence",
+        "stopped",
         "tried",
         "unanswered_tokens",
         "units",
@@ -107,6 +108,7 @@ class Ticket:
         self.meter = meter  # of an integration's operation, which is not billed by tokens
         self.wasted = Wasted()  # what vendors have done in tries that came to nothing
         self.from_cache = False
+        self.stopped = False  # the gateway leaves, and ends the call before its answer is complete
         self.waived = False  # a call that is broken off to be made again: what it has used is not billed
         self.price_id = ask.price_id
         self.lowered = lowered
