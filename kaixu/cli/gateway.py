@@ -297,6 +297,11 @@ class Gateway:
             async with asyncio.timeout_at(self.stop_at):
                 await self.core.gate.idle()
 
+    async def last_words(self) -> None:
+        """When the grace of running calls is over: end them while their clients can still be told."""
+        await self.drained()
+        await self.core.gate.stop()
+
     async def close(self) -> None:
         """After the last call: background tasks, lanes, wires, monitor, pool; the database last.
 

@@ -63,7 +63,8 @@ async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: Until
     async def stopped() -> None:
         await until_stopped()
         grace_s = gateway.core.gateway.grace_s
-        config.graceful_timeout = float(grace_s)
+        gateway.tasks.spawn(gateway.last_words(), "last words")
+        config.graceful_timeout = grace_s + LAST_WORDS_S  # when the calls' grace is over, they still say so
         config.shutdown_timeout = float(grace_s + CLOSE_S)  # calls without a connection have their grace in `close`
 
     await serve(gateway.app, config, shutdown_trigger=stopped)
@@ -133,8 +134,7 @@ async def granian(gateway: Gateway, host: str, port: int, until_stopped: UntilSt
         serving.result()
         raise PluginError("Granian has stopped serving by itself")
     # It listens to the end, and what comes meanwhile is told that the gateway is leaving.
-    await gateway.drained()
-    await gateway.core.gate.stop()
+    await gateway.last_words()
     await app.finished(LAST_WORDS_S)
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait([serving], timeout=LAST_WORDS_S)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+    Scope,
+    WebsocketScope,
+)
 from quart import Quart, Request, Response, g, request
 
 from kaixu.accounts.readings import KeyLookup, take_reading
 from kaixu.config.environment import Network
-from kaixu.plugin.errors import Invalid, TooLarge
+from kaixu.plugin.errors import Invalid, Stopping, TooLarge
 
 from . import errors
 from .address import client_address
@@ -74,6 +83,7 @@ class Application(Quart):
         self.doors = doors
         self.trusted = trusted
         self.guards: dict[str, Guard] = {}
+        self.is_stopping: Callable[[], bool] = lambda: False
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """A door where there is one at this path, else Quart."""
@@ -102,6 +112,28 @@ class Application(Quart):
                 await self.doors.serve(door, scope, receive, send)
                 return
         await super().asgi_app(scope, receive, send)
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """One exchange. Where the gateway ends it because it leaves, its client is told so."""
+        begun = False
+
+        async def noted(message: ASGISendEvent) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, noted)
+        except asyncio.CancelledError:
+            if not begun and scope["type"] == "http" and self.is_stopping():
+                path = plain_path(scope["path"])
+                door = self.doors.find(path)
+                asked = incoming_in(scope)
+                error = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
+                reply = self.doors.failures.reply(error, asked, door.shape if door else errors.shape_at(path))
+                reply.headers["connection"] = "close"
+                await self.doors.send(reply, asked, noted)
+            raise
 
     async def received(
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, share: Share
@@ -228,6 +260,7 @@ def create_app(core: Core) -> Application:
         batched if serves_batches(path) else operations if serves_operations(core, path) else None
     )
     app = Application(edge, doors, core.settings.trusted_networks)
+    app.is_stopping = lambda: core.gate.stopping
     app.adopt(core)
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time
     app.config["RESPONSE_TIMEOUT"] = None

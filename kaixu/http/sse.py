@@ -67,6 +67,11 @@ class EventStream:
         self._make_ping = ping
         self.said = False  # something was said, or the reply has begun without it: an error has no status any more
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody reads it any more."""
+        return self._gone
+
     async def put(self, data: bytes) -> None:
         """Add a frame. Waits while the reader is behind; drops it once the reader is gone."""
         if self._gone or not data:

@@ -90,7 +90,7 @@ class Batches:
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             with database():
-                row = await store.find_file(self.pool, uuid_of(file_id), customer_id=customer_of(ticket))
+                row = await store.find_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
         if row is None:
             raise no_file(file_id)
         return row
@@ -111,7 +111,7 @@ class Batches:
             with database():
                 last = None
                 if after is not None:
-                    last = await store.find_file(self.pool, uuid_of(after), customer_id=customer_id)
+                    last = await store.find_file(self.pool, uuid_of(after, no_file), customer_id=customer_id)
                     if last is None:
                         raise no_file(after)
                 return await store.list_files(
@@ -142,7 +142,7 @@ class Batches:
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             with database():
-                there = await store.delete_file(self.pool, uuid_of(file_id), customer_id=customer_of(ticket))
+                there = await store.delete_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
         if not there:
             raise no_file(file_id)
 
@@ -211,9 +211,9 @@ class Batches:
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
             with database():
-                row = await store.find_batch(self.pool, uuid_of(batch_id), customer_id=customer_of(ticket))
+                row = await store.find_batch(self.pool, uuid_of(batch_id, no_batch), customer_id=customer_of(ticket))
         if row is None:
-            raise NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
+            raise no_batch(batch_id)
         return row
 
     async def listed(self, caller: Caller, limit: int) -> list[BatchRow]:
@@ -230,7 +230,7 @@ class Batches:
             customer_id = customer_of(ticket)
             with database():
                 async with self.pool.acquire() as connection, connection.transaction():
-                    await store.cancel_batch(connection, uuid_of(batch_id), customer_id=customer_id)
+                    await store.cancel_batch(connection, uuid_of(batch_id, no_batch), customer_id=customer_id)
         return await self.look(caller, batch_id)
 
     async def lines(
@@ -262,6 +262,11 @@ class Batches:
 def no_file(file_id: str) -> NotFound:
     """There is no such file, or it is another customer's: both look the same."""
     return NotFound(f"there is no file `{file_id[:60]}`", field="id")
+
+
+def no_batch(batch_id: str) -> NotFound:
+    """There is no such batch, or it is another customer's."""
+    return NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
 
 
 def customer_of(ticket: Ticket) -> int:

@@ -124,16 +124,16 @@ class Handing:
         self.id = job_id
 
 
-def uuid_of(text: str) -> UUID:
-    """A job's id. Raises `NotFound` for what cannot be one."""
-    try:
-        return UUID(text) if len(text) <= 45 else UUID("")
-    except ValueError:
-        raise unknown(text) from None
-
-
 def unknown(job_id: str) -> NotFound:
     """There is no such job, or it is another customer's: both look the same."""
     return NotFound(
         f"there is no job `{job_id[:60]}`", hint="Jobs are forgotten some days after their end.", field="id"
     )
+
+
+def uuid_of(text: str, missing: Callable[[str], NotFound] = unknown) -> UUID:
+    """An id. Raises what `missing` makes, `NotFound`, for what cannot be one."""
+    try:
+        return UUID(text) if len(text) <= 45 else UUID("")
+    except ValueError:
+        raise missing(text) from None

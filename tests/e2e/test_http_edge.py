@@ -289,3 +289,22 @@ async def test_a_large_body_does_not_hold_up_others(shared: House, account: Acco
     waits.sort()
     print(len(waits), waits[len(waits) // 2], waits[-1])
     assert waits[len(waits) // 2] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "what"),
+    [
+        ("GET", "/v1/files/file-nope", "file"),
+        ("GET", "/v1/files/file-nope/content", "file"),
+        ("DELETE", "/v1/files/file-nope", "file"),
+        ("GET", "/v1/files?after=file-nope", "file"),
+        ("GET", "/v1/batches/batch_nope", "batch"),
+        ("POST", "/v1/batches/batch_nope/cancel", "batch"),
+        ("GET", "/api/gateway-job-status?id=nope", "job"),
+    ],
+    ids=str,
+)
+async def test_what_is_not_there_is_called_by_its_own_name(account: Account, method: str, path: str, what: str) -> None:
+    async with account.http.request(method, account.url + path, headers=account.headers) as response:
+        assert response.status == 404
+        assert f"there is no {what} `nope`" in await response.text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,43 @@ async def test_what_outlasts_the_grace_is_cancelled_and_billed_for_what_it_got(
     await assert_books_balance(pool)
 
 
+@SERVERS
+async def test_whoever_is_broken_off_by_a_stop_is_told_and_pays_for_what_arrived(
+    server: str, start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
+) -> None:
+    (gateway,) = await start(1, gateway=f"server: {server}, grace_s: 1")
+    _, key = await virtual_key(pool, await customer(pool))
+    client = Client(http, gateway.url, key)
+
+    async def upload() -> tuple[int, str]:
+        async def body() -> AsyncIterator[bytes]:
+            while True:
+                yield b" " * 100
+                await asyncio.sleep(0.1)
+
+        async with http.post(f"{gateway.url}/v1/files", data=body(), headers=client.headers) as response:
+            return response.status, (await response.json())["error"]["code"]
+
+    plain = [asyncio.ensure_future(client.chat("stream-200-20")) for _ in range(3)]
+    streamed = [asyncio.ensure_future(client.stream("stream-200-20")) for _ in range(3)]
+    uploading = asyncio.ensure_future(upload())
+    await delivered(vendor, 60)
+    assert await stopping(gateway) == 0
+    for status, body in await asyncio.gather(*plain):
+        assert (status, body["code"]) == (503, "STOPPING")
+    for status, frames in await asyncio.gather(*streamed):
+        assert (status, frames[-1][0], frames[-1][1]["code"]) == (200, "error", "STOPPING")
+    if server == "hypercorn":  # Granian listens to the end and then ends what is left
+        assert await uploading == (503, "stopping")
+    else:
+        with suppress(aiohttp.ClientError):
+            assert (await uploading)[0] == 503
+    rows = await pool.fetch("select end_reason, output_tokens, cost_nusd from kaixu.usage_event order by end_reason")
+    assert [row["end_reason"] for row in rows] == ["undelivered"] * 3 + ["upstream_error"] * 3
+    assert all((row["cost_nusd"] > 0) == (row["end_reason"] == "upstream_error") for row in rows)
+    await assert_books_balance(pool)
+
+
 async def test_a_call_that_still_waits_for_its_admission_when_the_grace_is_over_holds_nothing(
     start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
 ) -> None:
@@ -113,8 +152,8 @@ async def test_a_call_that_still_waits_for_its_admission_when_the_grace_is_over_
             while not await connection.fetchval(waits):
                 await asyncio.sleep(0.02)
         ended = stopping(gateway)
-        with pytest.raises(aiohttp.ClientError):
-            await call
+        status, told = await call
+        assert (status, told["code"]) == (503, "STOPPING")
         await blocking.rollback()
     assert await ended == 0
     assert vendor.asked == []
