@@ -90,8 +90,12 @@ class Admission:
         self.ticket: Ticket | None = None
 
     async def __aenter__(self) -> Ticket:
-        """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything."""
+        """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything.
+
+        Raises `Overloaded`, `Stopping` or `RateLimited` where there is no room for the call any more.
+        """
         gate = self.gate
+        gate.insist_on_room(self.ask.key_hash or self.ask.key_id)
         gate.admitting[self] = asyncio.current_task()
         gate.of_key[self.ask.key_hash or self.ask.key_id] += 1
         try:

@@ -202,19 +202,8 @@ class Gate:
         role_rank: int = 0,
         book: str = "ai",
     ) -> Ask:
-        """What is asked of admission. Raises `Overloaded`, `Stopping`, `RateLimited` for too many at one time."""
-        if self.stopping:
-            raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
-        if len(self.in_flight) + self.entering >= self.max_in_flight:
-            raise Overloaded(f"{self.max_in_flight} calls are in flight, as many as the gateway takes", retry_after_s=1)
-        most = self.max_per_key or -(-self.max_in_flight // 4)
-        if self.of_key[caller.key_hash or caller.key_id] >= most:
-            raise RateLimited(
-                f"{most} calls of this key are running, as many as are allowed at one time",
-                hint="Try again when one of them has ended.",
-                retry_after_s=1,
-                code="TOO_MANY_AT_ONCE",
-            )
+        """What is asked of admission. Raises as `insist_on_room`."""
+        self.insist_on_room(caller.key_hash or caller.key_id)
         return Ask(
             new_ticket(),
             caller.key_hash,
@@ -233,6 +222,25 @@ class Gate:
             least_nusd,
             caller.request_id,
         )
+
+    def insist_on_room(self, holder: bytes | int | None) -> None:
+        """Raises `Overloaded`, `Stopping`, or `RateLimited` where `holder`, a key, has too many calls at one time.
+
+        Asked twice: when a call is made, before anything else is done for it, and again in the same step in which it
+        takes its place, for other calls may have come in between.
+        """
+        if self.stopping:
+            raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
+        if len(self.in_flight) + self.entering >= self.max_in_flight:
+            raise Overloaded(f"{self.max_in_flight} calls are in flight, as many as the gateway takes", retry_after_s=1)
+        most = self.max_per_key or -(-self.max_in_flight // 4)
+        if self.of_key[holder] >= most:
+            raise RateLimited(
+                f"{most} calls of this key are running, as many as are allowed at one time",
+                hint="Try again when one of them has ended.",
+                retry_after_s=1,
+                code="TOO_MANY_AT_ONCE",
+            )
 
     def run(self, caller: Caller, integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Admission:
         """Admission of an integration's operation, or of one of its jobs. See `handled`.

@@ -195,7 +195,7 @@ async def test_failures_of_the_vendor_are_its_own_exceptions(client: AsyncAnthro
     for words, error, kind in (
         ("reject", anthropic.BadRequestError, "invalid_request_error"),
         ("fail", anthropic.InternalServerError, "api_error"),
-        ("come back in an hour", anthropic.InternalServerError, "overloaded_error"),
+        ("come back in an hour", anthropic.RateLimitError, "rate_limit_error"),
     ):
         asked: list[MessageParam] = [{"role": "user", "content": words}]
         with pytest.raises(error) as raised:

@@ -222,7 +222,7 @@ async def test_failures_of_the_vendor_are_its_own_exceptions(client: AsyncOpenAI
     for words, error, code in (
         ("reject", openai.BadRequestError, "upstream_rejected"),
         ("fail", openai.InternalServerError, "upstream_error"),
-        ("come back in an hour", openai.InternalServerError, "upstream_busy"),
+        ("come back in an hour", openai.RateLimitError, "upstream_busy"),
     ):
         with pytest.raises(error) as raised:
             await client.chat.completions.create(model=MODELS[lane], messages=[{"role": "user", "content": words}])
