@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
+from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin
 from .plugin_schema import schema_of
@@ -76,11 +76,10 @@ class PluginPool:
             ) from error
         try:
             pool = await self.opened()
-            connection = await self.acquired(pool)
+            connection = await self.begun(pool)
             process = 0
             try:
                 with database():
-                    await connection.execute(self.begin)
                     process = (
                         await connection.fetchval("select pg_backend_pid()")
                         if self.pooler
@@ -91,6 +90,26 @@ class PluginPool:
                 await undisturbed(self.ended(pool, connection, process))
         finally:
             self.free.release()
+
+    async def begun(self, pool: asyncpg.Pool) -> Any:
+        """A connection with a transaction begun. Raises `DatabaseAway`, `StatementTooSlow`.
+
+        A time limit of a millisecond that an earlier transaction set can still go off in Postgres when the connection
+        has been cleaned, and would then cancel this statement: the connection is ended, and a new one is taken, once.
+        """
+        for again in (True, False):
+            connection = await self.acquired(pool)
+            try:
+                with database():
+                    await connection.execute(self.begin)
+            except BaseException as error:
+                connection.terminate()
+                await pool.release(connection)
+                if not (again and isinstance(error, StatementTooSlow)):
+                    raise
+            else:
+                return connection
+        raise AssertionError
 
     async def acquired(self, pool: asyncpg.Pool) -> Any:
         """A connection. A role whose password is another by now gets it anew, once. Raises `DatabaseAway`."""
