@@ -195,19 +195,14 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, 
             failure = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
         if ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # what was delivered is paid for
-    except asyncio.CancelledError as error:
+    except BaseException as error:
         is_stop = ticket.stopped and not ticket.left  # the gateway's own doing, not the client's
         if is_stop and ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"
-        if not is_stop or out.gone:
+        if not is_stop or out.gone or not isinstance(error, asyncio.CancelledError):
             await call.__aexit__(type(error), error, None)
             raise
         failure = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
-    except BaseException as error:
-        if ticket.stopped and not ticket.left and ticket.first_event_s is not None:
-            ticket.end_reason = "upstream_error"
-        await call.__aexit__(type(error), error, None)
-        raise
     await call.__aexit__(None if failure is None else type(failure), failure, None)
     if failure is None:
         await out.put(speaker.done(ticket))

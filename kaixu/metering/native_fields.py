@@ -17,7 +17,7 @@ POLICIES = ("refuse", "drop", "pass")
 
 
 def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatRequest:
-    """`request` as it may go out to every deployment of the model.
+    """`request` as it may go out to every deployment of the model, at least one of which is on.
 
     Raises `Unsupported`, naming the field, for what could cost more than the hold and is not in the model's `allow`,
     and for unknown fields where a lane says `unknown_fields: refuse`.
@@ -31,16 +31,16 @@ def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatReque
     choices = deployment.ready
     lanes = [one.lane for one in choices if one.lane is not None]
     allowed = []
-    allow = deployment.allow.union(*(lane.allows for lane in lanes[:1])) if len(lanes) == 1 else deployment.allow
+    allow = deployment.allow | frozenset.intersection(*(lane.allows for lane in lanes))
     for name, why, may_be_allowed in dearer_fields(native):
         if not may_be_allowed or (name not in allow and family_of(name) not in allow):
             raise Unsupported(name, why)
         allowed.append(name)
-    policy = min((one.unknown_fields for one in choices), key=POLICIES.index, default="drop")
+    policy = min((one.unknown_fields for one in choices), key=POLICIES.index)
     dropped: list[str] = []
     if policy != "pass":
-        known = frozenset.intersection(*(one.known_fields for one in choices)) if choices else frozenset()
-        known |= frozenset.intersection(*(lane.known_fields for lane in lanes)) if lanes else frozenset()
+        known = frozenset.intersection(*(one.known_fields for one in choices))
+        known |= frozenset.intersection(*(lane.known_fields for lane in lanes))
         body, dropped = filtered(native.body, shape_of(native.protocol), known)
         if dropped and policy == "refuse":
             raise Unsupported(dropped[0], "this lane does not know it")
