@@ -131,7 +131,7 @@ class Route:
             return float(error.retry_after_s)
         return max(jittered_s, LEAST_BUSY_WAIT_S)
 
-    def told(self, error: Exception) -> Exception:
+    def error_for_client(self, error: Exception) -> Exception:
         """What the client hears when all is over: that its request is too long, where it can do no more than that."""
         if self.too_long is None or isinstance(error, ContextTooLong) or not isinstance(error, UpstreamError):
             return error
@@ -202,7 +202,7 @@ async def routed(
     try:
         return await retrying(again)
     except UpstreamError as error:
-        raise route.told(error) from error
+        raise route.error_for_client(error) from error
 
 
 def limits_of(deployment: Deployment) -> Limits:

@@ -72,9 +72,9 @@ class Speaker:
         if isinstance(event, Finish):
             return self.finish(event.reason)
         delta = self.deltas.of(event)
-        return b"" if delta is None else self.said(delta)
+        return b"" if delta is None else self.chunk_frame(delta)
 
-    def said(self, delta: dict[str, Any]) -> bytes:
+    def chunk_frame(self, delta: dict[str, Any]) -> bytes:
         """A chunk with what was added to the message."""
         if not self.begun:  # the role is said once
             self.begun = True
@@ -103,7 +103,7 @@ class Speaker:
         """The chunk that says why it ended."""
         self.finished = True
         rest = self.deltas.forms.rest()
-        before = b"" if rest is None else self.said(rest)
+        before = b"" if rest is None else self.chunk_frame(rest)
         return before + self.chunk({}, self.deltas.forms.reason(reason))
 
     def done(self, ticket: Ticket) -> bytes:
