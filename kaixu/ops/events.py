@@ -49,6 +49,7 @@ class Monitor:
         self.heard_by: Callable[[MonitorEvent], None] | None = None
         self._waiting: deque[MonitorEvent] = deque(maxlen=MOST_WAITING)
         self._some = asyncio.Event()
+        self._writing = asyncio.Lock()
 
     def record(self, event: MonitorEvent) -> None:
         """Queue one event. Never waits; the oldest gives way when the queue is full."""
@@ -62,11 +63,19 @@ class Monitor:
         while True:
             await self._some.wait()
             await asyncio.sleep(0.2)  # what comes together is written together
-            if not await self.flush():
+            # A stop cancels this loop, not the write that is under way: its events would be lost.
+            if not await asyncio.shield(asyncio.ensure_future(self.flush())):
                 await asyncio.sleep(1)
 
     async def flush(self) -> bool:
-        """Write what is waiting; whether that went well. What could not be written stays."""
+        """Write what is waiting, after a write that is under way; whether that went well.
+
+        What could not be written stays.
+        """
+        async with self._writing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:
