@@ -91,7 +91,7 @@ attack: $(VENV)/test.stamp ## what attackers tried, against two gateways: 8,000 
 # What needs no database and no process of its own.
 QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test_vendor_usage.py \
 	plugins/test_kaixu_openai.py plugins/test_kaixu_anthropic.py plugins/test_kaixu_gemini.py config catalog metering \
-	http/openai http/anthropic collections/test_filters.py collections/test_chunks.py ops
+	api/openai api/anthropic collections/test_filters.py collections/test_chunks.py ops
 
 quick: check         ## lint, types, docs, and the tests that need no process of their own: under 90 s
 	@$(BIN)/python -m pytest -q -n 2 $(addprefix tests/,$(QUICK))

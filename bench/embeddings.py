@@ -29,13 +29,13 @@ import numpy
 
 from bench.load import table
 from bench.quality.measure import SET, quality
+from kaixu.collections.keeper import CollectionKeeper
 from kaixu.store.collections import collection_of_key
 from kaixu.store.documents import Piece, store_documents
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.vectors import packed
-from kaixu.work.collections import CollectionKeeper
 from tests.support.money import customer, virtual_key
 from tests.support.process import Process, free_port
 

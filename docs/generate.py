@@ -16,11 +16,12 @@ from pydantic.fields import FieldInfo
 
 from kaixu.cli import app
 from kaixu.cli.lazy import COMMANDS
-from kaixu.config import document
+from kaixu.config import document, sections
 from kaixu.config.database import DatabaseSection
 from kaixu.config.environment import Settings
-from kaixu.http.anthropic.errors import anthropic_error
-from kaixu.http.openai.errors import openai_error
+from kaixu.config.gateway_section import GatewaySection
+from kaixu.edge.anthropic_errors import anthropic_error
+from kaixu.edge.openai_errors import openai_error
 from kaixu.plugin import errors
 from kaixu.plugin.errors import KaixuError
 
@@ -29,13 +30,13 @@ HERE = Path(__file__).parent
 CODE = (HERE.parent / "kaixu", HERE.parent / "plugins")
 SECTIONS = (
     ("The whole file", document.Document),
-    ("`gateway:`", document.GatewaySection),
+    ("`gateway:`", GatewaySection),
     ("`gateway.database:`", DatabaseSection),
-    ("A lane: `lanes: NAME:`", document.LaneSection),
-    ("Its time limits: `timeouts:`", document.TimeoutSection),
-    ("A model: `models: NAME:`", document.ModelSection),
-    ("`price:` and `cost:`", document.PriceSection),
-    ("An integration: `integrations: NAME:`", document.IntegrationSection),
+    ("A lane: `lanes: NAME:`", sections.LaneSection),
+    ("Its time limits: `timeouts:`", sections.TimeoutSection),
+    ("A model: `models: NAME:`", sections.ModelSection),
+    ("`price:` and `cost:`", sections.PriceSection),
+    ("An integration: `integrations: NAME:`", sections.IntegrationSection),
 )
 
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from kaixu.config.document import Document, IntegrationSection, LaneSection, PluginSection
+from kaixu.config.document import Document
 from kaixu.config.mistakes import Mistake, did_you_mean
 from kaixu.config.price import rate_nusd
 from kaixu.config.read import Path_
+from kaixu.config.sections import IntegrationSection, LaneSection, PluginSection
 from kaixu.config.wording import mistakes_in
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane, Options

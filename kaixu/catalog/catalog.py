@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from kaixu.config.document import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
 from kaixu.config.price import Price
+from kaixu.config.sections import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane, Options

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from kaixu.config.document import DeploymentSection, ModelSection, PriceSection
 from kaixu.config.mistakes import did_you_mean
 from kaixu.config.price import Price
 from kaixu.config.read import Path_
+from kaixu.config.sections import DeploymentSection, ModelSection, PriceSection
 from kaixu.plugin.lane import Lane
 
 from .catalog import FREE, Catalog, Deployment, LaneState

@@ -10,16 +10,17 @@ import typer
 
 from kaixu.catalog.build import assemble
 from kaixu.catalog.catalog import Catalog
-from kaixu.config.document import Document, load
+from kaixu.config.document import Document
 from kaixu.config.environment import EnvironmentMistake, settings_from_environment
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
+from kaixu.gateway.reload import notes_of
+from kaixu.gateway.servers import insist_on_server
 from kaixu.plugin.errors import PluginError
 
 from .examples import example
 from .failure import CommandFailed, fail
-from .reloading import notes_of
 from .report import print_json, print_record
-from .servers import insist_on_server
 from .session import AsJson, Session, with_database
 
 

@@ -11,8 +11,8 @@ import typer
 
 from kaixu import __version__
 from kaixu.config.database import DatabaseSection
-from kaixu.config.document import load
 from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.store import state, vector_index
 from kaixu.store.migrate import OLDEST_VECTOR, MigrationError, is_old

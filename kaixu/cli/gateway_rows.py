@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kaixu.config.environment import Settings
+from kaixu.gateway.claim import About, about, database_of, other_folders, running_in
 from kaixu.store.spool import read
-
-from .running import About, about, database_of, other_folders, running_in
 
 #: A gateway that is well answers in milliseconds.
 ANSWER_S = 3.0

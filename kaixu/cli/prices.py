@@ -7,10 +7,12 @@ from typing import Any
 
 import typer
 
-from kaixu.config.document import Document, ModelSection, PriceSection, load
+from kaixu.config.document import Document
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, did_you_mean
 from kaixu.config.price import Price, usd
 from kaixu.config.price_list import ListedPrice, packaged, read_price_list
+from kaixu.config.sections import ModelSection, PriceSection
 
 from .examples import example
 from .failure import fail

@@ -8,10 +8,11 @@ from time import monotonic, monotonic_ns, sleep
 
 import typer
 
+from kaixu.gateway.claim import Reloaded, other_folders, reloaded, running_in
+
 from .examples import example
 from .failure import fail
 from .report import print_json, print_record
-from .running import Reloaded, other_folders, reloaded, running_in
 from .session import AsJson, settings
 
 LOOK_AGAIN_S = 0.05

@@ -20,17 +20,17 @@ from kaixu.assets import asset
 from kaixu.config.environment import EnvironmentMistake, secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
+from kaixu.gateway.claim import About, Claim, FolderTaken, database_of
+from kaixu.gateway.process import Gateway
+from kaixu.gateway.reload import notes_of
+from kaixu.gateway.servers import SERVERS
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 from kaixu.store.migrate import MigrationError
 from kaixu.store.pool import DatabaseRefused
 
 from .examples import example
 from .failure import fail
-from .gateway import Gateway
-from .reloading import notes_of
 from .report import print_json
-from .running import About, Claim, FolderTaken, database_of
-from .servers import SERVERS
 from .session import AsJson, settings
 
 log = logging.getLogger("kaixu")

@@ -12,7 +12,6 @@ import typer
 
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
-from kaixu.config.document import load
 from kaixu.config.environment import (
     EnvironmentMistake,
     Secrets,
@@ -20,6 +19,7 @@ from kaixu.config.environment import (
     secrets_of,
     settings_from_environment,
 )
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 from kaixu.store.embedded import EmbeddedPostgres

@@ -12,15 +12,15 @@ import typer
 
 from kaixu.config.environment import EnvironmentMistake, secrets_of
 from kaixu.config.mistakes import ConfigError
+from kaixu.gateway.claim import Claim, FolderTaken
+from kaixu.gateway.process import Gateway
 from kaixu.plugin.errors import DatabaseAway, PluginError
 from kaixu.store.migrate import MigrationError
 from kaixu.store.pool import DatabaseRefused
 
 from .examples import example
 from .failure import fail
-from .gateway import Gateway
 from .report import print_json
-from .running import Claim, FolderTaken
 from .session import AsJson, settings
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .document import Document, IntegrationSection, LaneSection, Listed, ModelSection
+from kaixu.config.document import Document
+from kaixu.config.sections import IntegrationSection, LaneSection, Listed, ModelSection
+
 from .mistakes import ConfigError
 from .price_list import PriceLists
 from .read import Path_, Reading

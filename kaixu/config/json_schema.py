@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .document import Document, LaneSection, ModelSection
+from kaixu.config.document import Document
+from kaixu.config.sections import LaneSection, ModelSection
+
 from .price_list import TERMS
 
 Schema = dict[str, Any]

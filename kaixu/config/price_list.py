@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from kaixu.assets import asset
+from kaixu.config.sections import Listed, PriceSection
+from kaixu.config.values import Section, Whole
 
-from .document import Listed, PriceSection, Section, Whole
 from .mistakes import ConfigError, did_you_mean
 from .price import marked_up, rate_nusd
 from .read import Path_, Reading, read_file

@@ -10,7 +10,7 @@ import pytest
 
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
-from kaixu.config.document import load
+from kaixu.config.load import load
 
 LANE = """
 from kaixu.plugin import Lane, Options, hookimpl

@@ -10,7 +10,7 @@ import pytest
 from kaixu.assets import asset
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import PluginState
-from kaixu.config.document import load
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import Price
 from kaixu.plugin import Event, PluginError

@@ -12,10 +12,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from kaixu.collections.keeper import CollectionKeeper
 from kaixu.store import vector_index
 from kaixu.store.pool import maintenance
 from kaixu.store.spool import Spool
-from kaixu.work.collections import CollectionKeeper
 from tests.support.money import customer
 from tests.support.process import Process
 from tests.support.settlements import settlement

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kaixu.catalog.build import build
-from kaixu.config.document import load
+from kaixu.config.load import load
 
 
 def kaixu(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -7,33 +7,37 @@ import pytest
 from pydantic import BaseModel
 
 from kaixu.assets import asset
-from kaixu.config import document as sections
-from kaixu.config.document import Document, GatewaySection, ModelSection, PriceSection, TimeoutSection, load
+from kaixu.config import document, gateway_section, sections
+from kaixu.config.document import Document
+from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.config.sections import LaneSection, ModelSection, PriceSection, TimeoutSection
 
 EXAMPLES = [asset("kaixu.yaml"), *sorted(asset("config").glob("examples/*.yaml"))]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_loads(path: Path) -> None:
-    document = load(path, {})
-    assert document.lanes
+    assert load(path, {}).lanes
     assert path.read_text().startswith("# yaml-language-server: $schema=")
 
 
 def test_the_example_of_everything_names_every_field_with_its_default() -> None:
     path = asset("config") / "examples" / "everything.yaml"
-    document, text = load(path, {}), path.read_text()
-    assert document.gateway == GatewaySection()
-    assert document.lanes["kaixu"].timeouts == TimeoutSection()
-    assert document.lanes["kaixu"].retries == sections.LaneSection.model_fields["retries"].default
-    for model in (GatewaySection, sections.LaneSection, ModelSection, PriceSection, TimeoutSection, Document):
+    whole, text = load(path, {}), path.read_text()
+    assert whole.gateway == GatewaySection()
+    assert whole.lanes["kaixu"].timeouts == TimeoutSection()
+    assert whole.lanes["kaixu"].retries == LaneSection.model_fields["retries"].default
+    for model in (GatewaySection, LaneSection, ModelSection, PriceSection, TimeoutSection, Document):
         for name in model.model_fields:
             assert f"{name}:" in text, f"{model.__name__}.{name}"
 
 
 def test_every_field_says_what_it_is() -> None:
-    models = [one for one in vars(sections).values() if isinstance(one, type) and issubclass(one, BaseModel)]
+    modules = (document, gateway_section, sections)
+    found = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
+    models = [one for one in found if issubclass(one, BaseModel)]
     for model in models:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"

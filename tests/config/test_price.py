@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.config.document import PriceSection
 from kaixu.config.price import NUSD_PER_USD, Price, cents_of_nusd, nusd_of_cents, price_of, rate_nusd, usd
+from kaixu.config.sections import PriceSection
 
 NUSD = st.integers(0, 1_000_000 * NUSD_PER_USD)
 

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.config.document import LaneSection, Listed, ModelSection, load
 from kaixu.config.json_schema import json_schema
+from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import NUSD_PER_USD, Price, marked_up, rate_nusd
 from kaixu.config.price_list import packaged, percent_of, read_price_list
+from kaixu.config.sections import LaneSection, Listed, ModelSection
 
 LIST = """
 vendor: Acme

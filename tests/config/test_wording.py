@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from kaixu.config.check import check
-from kaixu.config.document import Document, LaneSection
+from kaixu.config.document import Document
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.read import read_text
+from kaixu.config.sections import LaneSection
 from kaixu.config.wording import described, fields_at
 
 MODEL = "lanes:\n  core:\n    plugin: p\n    models:\n      m: {type: chat, %s}"

@@ -12,7 +12,7 @@ from quart import Quart
 from kaixu.accounts.customers import CHANGEABLE as OF_CUSTOMERS
 from kaixu.accounts.fields import ROLES
 from kaixu.accounts.keys import AT_CREATION as OF_KEYS
-from tests.http.admin.conftest import app, core
+from tests.api.admin.conftest import app, core
 from tests.support.process import SECRETS, Process
 
 from .pages import run, same_shape, shown, text_of

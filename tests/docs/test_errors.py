@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kaixu.http.anthropic.errors import anthropic_error
-from kaixu.http.openai.errors import openai_error
+from kaixu.edge.anthropic_errors import anthropic_error
+from kaixu.edge.openai_errors import openai_error
 from kaixu.metering.verdict import ERRORS
 from kaixu.plugin import errors
 

@@ -13,12 +13,12 @@ from msgspec import structs
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from kaixu.http.anthropic.request import message_request
+from kaixu.api.anthropic.request import message_request
 from kaixu.metering.native_fields import with_known_fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.protocols import PROTOCOLS, shape_of
 from kaixu.plugin.types import ChatRequest
-from tests.http.anthropic.conftest import Native, Thinking, deployment
+from tests.api.anthropic.conftest import Native, Thinking, deployment
 
 from .pages import text_of
 

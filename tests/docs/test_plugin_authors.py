@@ -11,7 +11,7 @@ import pytest
 
 from kaixu import plugin
 from kaixu.catalog.build import build
-from kaixu.config.document import load
+from kaixu.config.load import load
 from kaixu.plugin import Feature, Lane, testing
 
 from .pages import blocks, text_of

@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from kaixu.http.characters import FREE_TEXT
+from kaixu.edge.characters import FREE_TEXT
 from tests.support.embedding import Account, House, house
 from tests.support.process import SECRETS
 

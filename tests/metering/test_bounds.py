@@ -14,12 +14,12 @@ from kaixu_anthropic import Anthropic, AnthropicOptions
 from kaixu_gemini import Gemini, GeminiOptions
 from kaixu_openai import OpenAI, OpenAIOptions
 
+from kaixu.api.anthropic.request import message_request
+from kaixu.api.native.chat_request import request_of
+from kaixu.api.openai.chat_request import chat_request
+from kaixu.api.openai.responses_request import responses_request
 from kaixu.catalog.catalog import Deployment, LaneState
-from kaixu.config.document import LaneSection, TimeoutSection
-from kaixu.http.anthropic.request import message_request
-from kaixu.http.chat_body import request_of
-from kaixu.http.openai.chat_request import chat_request
-from kaixu.http.openai.responses_request import responses_request
+from kaixu.config.sections import LaneSection, TimeoutSection
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
 from kaixu.metering.lanes import able
 from kaixu.metering.native_fields import with_known_fields

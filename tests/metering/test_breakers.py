@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaixu.catalog.catalog import Deployment, LaneState
-from kaixu.config.document import BreakerSection, LaneSection, TimeoutSection
+from kaixu.config.sections import BreakerSection, LaneSection, TimeoutSection
 from kaixu.metering.breakers import Breakers
 from kaixu.plugin.errors import Unsupported, UpstreamBusy, UpstreamError, UpstreamRejected, UpstreamTimeout
 from kaixu.plugin.lane import Lane

@@ -9,8 +9,8 @@ from uuid import uuid4
 import httpx
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.config.document import TimeoutSection
 from kaixu.config.price import Price
+from kaixu.config.sections import TimeoutSection
 from kaixu.metering.ceiling import ceiling_of
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.wire import Limits, TicketWire

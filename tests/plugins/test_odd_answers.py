@@ -18,8 +18,8 @@ from kaixu_gemini import Gemini, GeminiOptions
 from kaixu_openai import OpenAI, OpenAIOptions
 from kaixu_voyage import Voyage, VoyageOptions
 
-from kaixu.http.anthropic.reply import folded as message_of
-from kaixu.http.openai.chat_reply import Speaker, whole_of
+from kaixu.api.anthropic.reply import folded as message_of
+from kaixu.api.openai.chat_reply import Speaker, whole_of
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from kaixu.collections.filters import condition_of
+from kaixu.collections.keeper import CollectionKeeper
 from kaixu.store import search, vector_index
 from kaixu.store.collections import Collection, collection_of_key
 from kaixu.store.conditions import ALL, Condition
@@ -17,7 +18,6 @@ from kaixu.store.documents import Piece, store_documents
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.query import Session
 from kaixu.store.vectors import packed
-from kaixu.work.collections import CollectionKeeper
 from tests.support.money import customer, virtual_key
 
 DIMENSIONS = 16

@@ -12,16 +12,16 @@ import httpx2
 from anthropic import Anthropic
 from openai import OpenAI
 
-from kaixu.http.anthropic.reply import message
-from kaixu.http.anthropic.request import message_request
-from kaixu.http.anthropic.stream import Speaker as AnthropicSpeaker
-from kaixu.http.openai.chat_reply import Speaker, completion
-from kaixu.http.openai.chat_request import chat_request
-from kaixu.http.openai.responses_reply import Responder
-from kaixu.http.openai.responses_request import responses_request
+from kaixu.api.anthropic.reply import message
+from kaixu.api.anthropic.request import message_request
+from kaixu.api.anthropic.stream import Speaker as AnthropicSpeaker
+from kaixu.api.openai.chat_reply import Speaker, completion
+from kaixu.api.openai.chat_request import chat_request
+from kaixu.api.openai.responses_reply import Responder
+from kaixu.api.openai.responses_request import responses_request
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.types import ChatEvent, ChatRequest, ToolCallDelta
-from tests.http.anthropic.conftest import Thinking, deployment, ticket
+from tests.api.anthropic.conftest import Thinking, deployment, ticket
 
 NOWHERE = "http://gateway.test"
 HELLO: dict[str, Any] = {"role": "user", "content": "hello"}

@@ -15,7 +15,7 @@ from kaixu_anthropic import Anthropic, AnthropicOptions
 from kaixu_gemini import Gemini, GeminiOptions
 from kaixu_openai import OpenAI, OpenAIOptions
 
-from kaixu.http.asked import without_the_usual
+from kaixu.api.usual_fields import without_the_usual
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.testing import Answer, FakeWire, json_answer

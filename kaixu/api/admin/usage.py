@@ -1,0 +1,26 @@
+"""`admin-usage`: a customer's month."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request
+
+from kaixu.accounts.fields import identifier
+from kaixu.accounts.usage import customer_usage
+from kaixu.edge.operators import OperatorRoutes
+from kaixu.edge.response import reply
+from kaixu.edge.services import Core
+
+from .shape import usage_reply
+
+
+def usage_routes(core: Core) -> Blueprint:
+    """The route, bound to one gateway."""
+    routes = OperatorRoutes("admin_usage", core)
+
+    @routes.at("admin-usage", methods=["GET"])
+    async def usage() -> Response:
+        customer_id = identifier(request.args.get("customer_id"), "customer_id")
+        month = await customer_usage(core.reports, customer_id, month=request.args.get("month"))
+        return reply(usage_reply(month))
+
+    return routes.blueprint

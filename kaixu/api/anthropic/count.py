@@ -1,0 +1,66 @@
+"""`POST /v1/messages/count_tokens`: about how many tokens a message would have, without asking its vendor."""
+
+from __future__ import annotations
+
+from kaixu.accounts.allowlists import allowed_models
+from kaixu.api.openai.names import model_of
+from kaixu.catalog.catalog import Asked, Deployment
+from kaixu.edge.anthropic_errors import anthropic_error
+from kaixu.edge.authenticate import caller_of
+from kaixu.edge.exchange import Door
+from kaixu.edge.fields import object_in
+from kaixu.edge.off_loop import off_loop
+from kaixu.edge.request import Incoming
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.services import Core
+from kaixu.metering.counting import counted_input_tokens, most_input_tokens
+from kaixu.metering.gate import Caller
+from kaixu.plugin.errors import ModelNotAllowed
+from kaixu.plugin.types import ChatRequest
+
+from .request import message_request
+
+
+def count_door(core: Core) -> Door:
+    """The door, bound to one gateway."""
+
+    async def count(asked: Incoming) -> Reply:
+        caller = caller_of(asked, core.secrets)
+        body = await object_in(asked)
+        found = core.catalog.resolve(None, model_of(body), "chat")
+        deployment = found.deployment
+        core.catalog.ready(deployment)
+        await let_in(core, caller, found)
+        whole, most = body | {"max_tokens": deployment.max_output_tokens}, core.gateway.max_messages
+
+        def counted() -> int:
+            request = message_request(whole, deployment, most_messages=most)
+            return estimate(request, deployment)
+
+        tokens = await off_loop(len(asked.body), counted)
+        return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
+
+    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
+
+
+async def let_in(core: Core, caller: Caller, found: Asked) -> None:
+    """Admission's questions, without an admission: does the key live, and may it use this model?
+
+    Raises `Unauthenticated`, `CustomerDisabled`, `ModelNotAllowed`.
+    """
+    model = found.deployment.model
+    names = {(found.deployment.provider, model), (found.provider, model)}
+    may = await allowed_models(
+        core.pool,
+        key_hash=caller.key_hash,
+        legacy_hash=caller.legacy_hash,
+        key_id=caller.key_id,
+        models=list(names),
+    )
+    if not may:
+        raise ModelNotAllowed(f"model `{model}` of provider `{found.deployment.provider}` is not allowed for this key")
+
+
+def estimate(request: ChatRequest, deployment: Deployment) -> int:
+    """About how many tokens the input has; never more than what a call would reserve."""
+    return min(counted_input_tokens(request, deployment), most_input_tokens(request, deployment))

@@ -1,0 +1,291 @@
+"""Anthropic's request → the contract's `ChatRequest`: translated, passed through, or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from kaixu.api.dropped_fields import NOTHING_LIKE_IT, Beyond
+from kaixu.api.hosted_tools import HostedTools
+from kaixu.api.usual_fields import without_the_usual
+from kaixu.catalog.catalog import Deployment
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Invalid, Unsupported
+from kaixu.plugin.protocols import family_of
+from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat, Tool, ToolName
+
+from .turns import Turns
+
+PROTOCOL = "anthropic.messages"
+MOST_TOKENS = 10_000_000
+MOST_TOOLS = 1024
+MOST_STOPS = 256
+MOST_EXAMPLES = 100
+ENCODER = msgspec.json.Encoder()
+MOST_STOP = 1000
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+#: What Anthropic calls the contract's features, for errors.
+FEATURES = {
+    "stop": "stop_sequences",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "response_format": "output_config.format",
+    "images": "messages",
+    "tool_result_images": "messages",
+}
+
+#: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
+WITHOUT_EFFECT = frozenset({"cache_control", "diagnostics", "stream"})
+#: The same of a tool.
+WITHOUT_EFFECT_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
+#: Fields that ask for nothing when they say this.
+ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
+    "service_tier": ("auto", "standard_only"),
+    "speed": ("standard",),
+    "inference_geo": ("global",),
+    "mcp_servers": ([],),
+}
+#: Fields of Anthropic's that change the answer in a way that its client would miss, or say who is to pay for it.
+REFUSED = frozenset(
+    {
+        "billing_policy",
+        "compaction",
+        "container",
+        "fallback_credit_token",
+        "fallbacks",
+        "inference_geo",
+        "mcp_servers",
+        "output_config.task_budget",
+        "service_tier",
+        "speed",
+        "thread",
+    }
+)
+#: Tools of Anthropic's that the client itself runs; the vendor's model was trained on them.
+CLIENTS_OWN = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
+#: The same of a tool.
+ASK_FOR_NOTHING_IN_TOOLS: dict[str, tuple[Any, ...]] = {
+    "allowed_callers": (["direct"],),
+}
+
+
+def message_request(
+    body: dict[str, Any], deployment: Deployment, *, most_messages: int, betas: tuple[str, ...] = ()
+) -> ChatRequest:
+    """The call for a deployment. `betas`: what the client asked for in its header `anthropic-beta`.
+
+    A lane that speaks Anthropic's protocol gets the body as it is, save the betas and
+    the tools that it does not allow. For others every field is translated, left out
+    or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
+    """
+    lane = deployment.lane
+    is_native = deployment.native == PROTOCOL
+    beyond = Beyond(deployment)
+    native: Native | None = None
+    if is_native and lane is not None:
+        native, left_out = lane.admitted(Native(PROTOCOL, body, betas))
+        body = native.body
+        for name in left_out:
+            beyond.drop(name)
+    fields = Fields(body)
+    fields.taken |= {"model"} | WITHOUT_EFFECT
+    thinks = lane is not None and "reasoning" in lane.supports
+    reader = Reader(fields, is_native, HostedTools(beyond), deployment.allow, thinks=thinks)
+    max_tokens = max_tokens_of(fields, deployment)
+    tools = reader.tools()
+    turns = Turns(native=is_native, tools=body.get("tools") or [])
+    messages = turns.read(fields, most_messages)
+    tools = (*tools, *(tool for entry in turns.added for tool in reader.tool(entry)))
+    tools = tuple(tool for tool in tools if tool.name not in turns.removed)
+    tool_choice, parallel_tool_calls = reader.tool_choice(tools)
+    metadata = fields.inner("metadata")
+    request = ChatRequest(
+        model=deployment.upstream,
+        messages=messages,
+        max_tokens=max_tokens,
+        temperature=fields.number("temperature", 0, 2),
+        top_p=fields.number("top_p", 0, 1),
+        top_k=fields.whole("top_k", 0, 2**31 - 1) or None,
+        stop=stop_of(fields),
+        tools=tools,
+        tool_choice=tool_choice,
+        parallel_tool_calls=parallel_tool_calls,
+        response_format=reader.response_format(),
+        reasoning=reader.reasoning(),
+        user=None if metadata is None else metadata.text("user_id", most=1000),
+        native=None if native is None else replace(native, body=reader.native_body(body)),
+    )
+    if not is_native:
+        if not keeps_everything(fields.take("context_management")):
+            beyond.drop("context_management")
+        for name in turns.dropped:
+            beyond.drop(name)
+        settle(turns.beyond + reader.beyond + reader.output.rest() + asking(fields, ASK_FOR_NOTHING), beyond)
+    return without_the_usual(replace(request, dropped=beyond.dropped))
+
+
+def settle(names: list[str], beyond: Beyond) -> None:
+    """Refuse what is known and would be missed, and leave the rest to the lane's rule. Raises `Unsupported`."""
+    for name in names:
+        if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
+            raise Unsupported(name, NOTHING_LIKE_IT)
+    beyond.unknown(names)
+
+
+def keeps_everything(management: Any) -> bool:
+    """Whether `context_management` takes nothing out of the conversation."""
+    edits = management.get("edits") if isinstance(management, dict) else None
+    return all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits or ())
+
+
+def features_in(body: Mapping[str, Any]) -> dict[str, str]:
+    """See `FEATURES`; reasoning is asked for in two places."""
+    thinking = body.get("thinking")
+    enabled = isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    return FEATURES | {"reasoning": "thinking" if enabled else "output_config.effort"}
+
+
+def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
+    """How many tokens at most; Anthropic wants to be told."""
+    wanted = fields.whole("max_tokens", 1, MOST_TOKENS)
+    if wanted is None:
+        raise Invalid("`max_tokens` is missing", hint="Send `max_tokens` as a number.", field="max_tokens")
+    return min(wanted, deployment.max_output_tokens)
+
+
+def stop_of(fields: Fields) -> tuple[str, ...]:
+    """A few texts."""
+    texts = fields.items("stop_sequences", most=MOST_STOPS) or []
+    for at, text in enumerate(texts):
+        if not isinstance(text, str) or not 1 <= len(text) <= MOST_STOP:
+            raise fields.wrong(f"stop_sequences[{at}]", f"must be text of 1 to {MOST_STOP} characters")
+    return tuple(texts)
+
+
+def asking(fields: Fields, for_nothing: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """The full names of the fields that were not read and do ask for something."""
+    left = {field: value for field, value in fields.value.items() if field not in fields.taken and value is not None}
+    return [fields.name(field) for field, value in left.items() if value not in for_nothing.get(field, ())]
+
+
+class Reader:
+    """Reads the fields that are objects. What is new in them is for their own vendor to know.
+
+    `thinks`: the lane can be told how much to think. `beyond`: see `Turns`. `allow`: tools that a vendor of this
+    protocol may run.
+    """
+
+    def __init__(
+        self, fields: Fields, native: bool, hosted: HostedTools, allow: Collection[str], *, thinks: bool
+    ) -> None:
+        self.fields = fields
+        self.native = native
+        self.thinks = thinks
+        self.beyond: list[str] = []
+        self.hosted = hosted
+        self.allow = allow
+        self.left_out: set[int] = set()
+        self.output = fields.inner("output_config") or Fields({}, "output_config")
+
+    def tools(self) -> tuple[Tool, ...]:
+        """All of them, save those that do not go out."""
+        entries = self.fields.objects("tools", most=MOST_TOOLS) or ()
+        return tuple(tool for at, entry in enumerate(entries) for tool in self.tool(entry, at))
+
+    def tool(self, entry: Fields, at: int | None = None) -> list[Tool]:
+        """One tool: a function of the client's own, or one that its vendor is to understand."""
+        kind, name = entry.text("type", most=100), entry.text("name", most=200)
+        if kind in (None, "custom"):
+            made = function_of(entry)
+            entry.taken |= WITHOUT_EFFECT_IN_TOOLS
+            self.beyond += asking(entry, ASK_FOR_NOTHING_IN_TOOLS)
+            return [made]
+        family = family_of(kind)
+        if self.native:
+            return [Tool(name or kind)]  # the core refuses what the vendor runs, unless the operator allows it
+        if family in CLIENTS_OWN:
+            why = f"the vendor of this model has no tool {family}"
+            raise Unsupported(entry.name("type"), why, hint="Describe it as a tool of your own, with `input_schema`.")
+        self.hosted.leave_out(entry.place, kind, name)
+        self.left_out |= {at} if at is not None else set()
+        return []
+
+    def native_body(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body without the tools that do not go out."""
+        if not self.left_out:
+            return body
+        tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
+        return body | {"tools": tools}
+
+    def tool_choice(self, tools: tuple[Tool, ...]) -> tuple[Any, bool | None]:
+        """A word, or the tool that must be called; and whether several may be called at once."""
+        choice = self.fields.inner("tool_choice")
+        if choice is None:
+            return None, None
+        self.hosted.refuse_choice(choice.value, tools)
+        kind = choice.text("type", most=100)
+        parallel = False if choice.flag("disable_parallel_tool_use") else None
+        name = choice.needed_text("name", most=200) if kind == "tool" else None
+        self.beyond += choice.rest()
+        match kind:
+            case "auto" | "none":
+                return kind, parallel
+            case "any":
+                return "required", parallel
+            case "tool":
+                return ToolName(name or ""), parallel
+            case str() if self.native:
+                return None, parallel
+        raise choice.wrong("type", "must be auto, any, tool or none")
+
+    def reasoning(self) -> Reasoning | None:
+        """How much to think: in tokens, in a word, or (None) as much as the vendor finds right."""
+        effort = self.output.text("effort", most=100)
+        if effort is not None and effort not in EFFORTS and not self.native:
+            raise self.output.wrong("effort", f"must be one of {', '.join(EFFORTS)}")
+        budget = None
+        thinking = self.fields.inner("thinking")
+        if thinking is not None:
+            kind = thinking.text("type", most=100)
+            thinking.taken.add("display")
+            if kind == "enabled":
+                budget = thinking.whole("budget_tokens", 1, MOST_TOKENS)
+                if budget is None:
+                    raise thinking.wrong("budget_tokens", "is missing")
+            elif kind == "disabled":
+                # A lane that cannot think does not have to be told.
+                effort = "none" if self.thinks else effort
+            elif kind is None:
+                raise thinking.wrong("type", "is missing")
+            elif kind != "adaptive":
+                self.beyond.append(thinking.name("type"))
+            self.beyond += thinking.rest()
+        return None if effort is None and budget is None else Reasoning(effort, budget)
+
+    def response_format(self) -> ResponseFormat | None:
+        """JSON of a schema, which the answer keeps to; or (None) text. It has an older place, too."""
+        wanted = self.output.inner("format") or self.fields.inner("output_format")
+        if wanted is None:
+            return None
+        kind, schema = wanted.text("type", most=100), wanted.plain("schema")
+        self.beyond += wanted.rest()
+        if kind == "json_schema" and schema is not None:
+            return ResponseFormat(schema, strict=True)
+        if self.native:
+            return None
+        raise wanted.wrong("type", "must be json_schema with `schema`")
+
+
+def function_of(entry: Fields) -> Tool:
+    """A tool of the client's own."""
+    schema = entry.plain("input_schema")
+    if schema is None:
+        raise entry.wrong("input_schema", "is missing")
+    description, examples = entry.text("description"), entry.items("input_examples", most=MOST_EXAMPLES)
+    if examples:
+        shown = "\n".join(ENCODER.encode(example).decode() for example in examples)
+        description = f"{description or ''}\n\nExamples of its input:\n{shown}".strip()
+    return Tool(entry.needed_text("name", most=200), description, schema, entry.flag("strict"))

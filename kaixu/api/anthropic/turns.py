@@ -1,0 +1,266 @@
+"""Anthropic's turns → the contract's messages, and what in them the contract has no word for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from kaixu.api.openai.turns import signature_of
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Invalid, Unprocessable, Unsupported
+from kaixu.plugin.types import (
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+#: Blocks that only one side says.
+SIDES = {"tool_use": "assistant", "thinking": "assistant", "redacted_thinking": "assistant", "tool_result": "user"}
+MOST_BLOCKS = 10_000
+MOST_TEXT = 64 * 1024 * 1024
+#: A few bytes of a reference stand for a whole tool, and can be many.
+MOST_BROUGHT_IN = 4_000_000
+#: Blocks that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
+OTHERS_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
+ENCODER = msgspec.json.Encoder()
+
+
+class Turns:
+    """Reads the system prompt and the messages. `beyond` names what was sent and has no place in the contract.
+
+    `native`: the vendor gets it all as it was written. Then whatever is not known
+    here becomes text that is only counted, for it costs tokens like any other.
+    `tools` are those of the request: a block can bring one in again by its name.
+    `dropped` names what the client goes on without. `added` and `removed`: tools
+    that the conversation brings along, or that it has taken away.
+    """
+
+    def __init__(self, *, native: bool, tools: list[Any]) -> None:
+        self.native = native
+        self.dropped: list[str] = []
+        self.added: list[Fields] = []
+        self.removed: set[str] = set()
+        self.tools = {str(tool.get("name")): tool for tool in tools if isinstance(tool, dict)}
+        self.brought_in = 0
+        self.beyond: list[str] = []
+
+    def read(self, fields: Fields, most: int) -> tuple[Message, ...]:
+        """The fields `system` and `messages`. Raises `Invalid` where there are no messages."""
+        system = tuple(self.content(fields, "system", "system"))
+        turns = fields.objects("messages", most=most)
+        if not turns:
+            hint = "Send `messages` as a list of {role, content}."
+            raise Invalid("`messages` is missing", hint=hint, field="messages")
+        shown = turns if self.native else without_cleared(turns)
+        messages = [message for turn in shown if (message := self.message(turn)) is not None]
+        if messages and messages[-1].role == "assistant" and not self.native:
+            why = "the vendor of this model begins a new answer, and does not go on with one that was begun"
+            hint = "End `messages` with a turn of the user's, or choose another model."
+            raise Unsupported(turns[-1].place, why, hint=hint)
+        return (Message("system", system), *messages) if system else tuple(messages)
+
+    def message(self, turn: Fields) -> Message | None:
+        """One turn; None for one in which the assistant said nothing."""
+        role = ROLES.get(turn.text("role", most=40) or "")
+        if role is None:
+            raise turn.wrong("role", f"must be one of {', '.join(ROLES)}")
+        parts = self.content(turn, "content", role)
+        parts += self.left(turn)
+        if not parts:
+            return None if role == "assistant" else Message(role, (TextPart(""),))
+        return Message(role, tuple(parts))
+
+    def content(self, fields: Fields, field: str, role: str) -> list[Part]:
+        """Text, or a list of blocks. `role`: who says it; "tool" or "document" inside of such a block."""
+        value = fields.take(field)
+        if value is None:
+            return []
+        if isinstance(value, str):
+            return [TextPart(value)] if value else []
+        if not isinstance(value, list) or len(value) > MOST_BLOCKS:
+            raise fields.wrong(field, f"must be text or a list of at most {MOST_BLOCKS} blocks")
+        blocks = fields.objects(field, most=MOST_BLOCKS) or []
+        return [part for block in blocks for part in self.block(block, role)]
+
+    def block(self, block: Fields, role: str) -> list[Part]:
+        """One block."""
+        kind = block.text("type", most=100)
+        if kind is None:
+            raise block.wrong("type", "is missing")
+        if SIDES.get(kind, role) != role:
+            raise block.wrong("type", f"can be {kind} only in what the {SIDES[kind]} says")
+        block.taken.add("cache_control")
+        match kind:
+            case "text":
+                if not self.native:
+                    block.taken.add("citations")  # of an answer that is given back: they were its reader's
+                text = block.text("text", most=MOST_TEXT)
+                parts: list[Part] = [TextPart(text)] if text else []
+            case "image":
+                parts = [image_of(block)]
+            case "document" if role != "document":
+                parts = self.document(block)
+            case "tool_use":
+                parts = [tool_call(block)]
+            case "tool_result":
+                parts = [self.result(block)]
+            case "thinking":
+                thought, token = block.text("thinking", most=MOST_TEXT), block.text("signature", most=MOST_TEXT)
+                parts = [ReasoningPart(thought or "", token or None)] if thought or token else []
+            case "redacted_thinking":
+                parts = [ReasoningPart("", block.needed_text("data", most=MOST_TEXT))]
+            case _ if self.native:
+                return self.counted(block.value)
+            case "search_result":
+                parts = self.search_result(block)
+            case "tool_reference":
+                name = block.needed_text("tool_name", most=200)
+                parts = [TextPart(f"The tool {name} can be called now.")]
+            case "tool_addition" | "tool_removal":
+                self.change_of_tools(block, added=kind == "tool_addition")
+                parts = []
+            case _ if OTHERS_BLOCKS.fullmatch(kind):
+                self.dropped.append(f"messages[].content[].{kind}")
+                return []
+            case _:
+                why = f"this gateway has no price for {kind[:60]} blocks"
+                raise Unsupported(block.name("type"), why, hint="Leave this block out, or choose another model.")
+        return parts + self.left(block)
+
+    def search_result(self, block: Fields) -> list[Part]:
+        """What the client found, after where it found it. Citations of it are not made."""
+        block.taken.add("citations")
+        lines = (block.text("title"), block.text("source", most=MOST_TEXT))
+        heading = "".join(f"{line}\n" for line in lines if line)
+        return [*([TextPart(heading)] if heading else []), *self.content(block, "content", "document")]
+
+    def change_of_tools(self, block: Fields, *, added: bool) -> None:
+        """A tool that can be called from here on, or no longer. In the end only the last word counts."""
+        tool = block.inner("tool")
+        if tool is None:
+            raise block.wrong("tool", "is missing")
+        definition = tool.inner("definition")
+        name = (definition or tool).needed_text("name", most=200)
+        tool.taken.add("type")
+        if not added:
+            self.removed.add(name)
+            return
+        self.removed.discard(name)
+        if definition is not None:
+            self.added.append(Fields(definition.value, definition.place))
+
+    def result(self, block: Fields) -> ToolResultPart:
+        """What a tool answered."""
+        content = self.content(block, "content", "tool")
+        return ToolResultPart(
+            block.needed_text("tool_use_id", most=1000),
+            tuple(part for part in content if isinstance(part, TextPart | ImagePart)),
+            block.flag("is_error") is True,
+        )
+
+    def document(self, block: Fields) -> list[Part]:
+        """A document that is text, or blocks, after its title and context."""
+        source = block.inner("source")
+        if source is None:
+            raise block.wrong("source", "is missing")
+        kind = source.text("type", most=100)
+        if kind == "text":
+            source.taken.add("media_type")
+            parts: list[Part] = [TextPart(source.needed_text("data", most=MOST_TEXT))]
+        elif kind == "content":
+            parts = self.content(source, "content", "document")
+        else:
+            why = f"this gateway has no price for documents of type {(kind or 'such')[:60]}"
+            raise Unsupported(source.name("type"), why, hint="Send the document as text, or leave it out.")
+        citations = block.inner("citations")
+        if citations is not None and citations.flag("enabled"):
+            self.beyond.append(citations.name("enabled"))
+        heading = "".join(f"{line}\n" for line in (block.text("title"), block.text("context", most=MOST_TEXT)) if line)
+        return [*([TextPart(heading)] if heading else []), *parts, *self.left(source)]
+
+    def left(self, fields: Fields) -> list[Part]:
+        """What was not read: counted where its own vendor gets it, else named."""
+        names = fields.rest()
+        if not self.native:
+            self.beyond += names
+            return []
+        rest = {field: value for field, value in fields.value.items() if field not in fields.taken}
+        return self.counted(rest) if names else []
+
+    def counted(self, value: dict[str, Any]) -> list[Part]:
+        """What is for its own vendor to understand, as far as it can cost: its JSON, its images, tools it refers to."""
+        parts: list[Part] = [TextPart(ENCODER.encode(value).decode())]
+        waiting: list[Any] = [value]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, list):
+                waiting += one
+            elif isinstance(one, dict):
+                waiting += one.values()
+                if one.get("type") == "image":
+                    parts.append(ImagePart(""))
+                elif one.get("type") == "tool_reference":
+                    parts.append(self.tool(str(one.get("tool_name"))))
+        return parts
+
+    def tool(self, name: str) -> TextPart:
+        """A tool's definition, once more."""
+        text = ENCODER.encode(self.tools.get(name)).decode()
+        self.brought_in += len(text)
+        if self.brought_in > MOST_BROUGHT_IN:
+            message = f"tool_reference blocks bring in more than {MOST_BROUGHT_IN} characters"
+            raise Unprocessable(message, hint="Refer to each tool once.", field="messages")
+        return TextPart(text)
+
+
+def without_cleared(turns: list[Fields]) -> list[Fields]:
+    """The turns without those of the system that were for one turn of the user's only, and that one is over."""
+    kept: list[Fields] = []
+    later_user = False
+    for turn in reversed(turns):
+        cleared = turn.take("clear_at") == "next_user_message" and later_user
+        later_user = later_user or turn.value.get("role") == "user"
+        if not cleared:
+            kept.append(turn)
+    return kept[::-1]
+
+
+def image_of(block: Fields) -> ImagePart:
+    """An image in the request, or its URL; the vendor fetches it, the gateway never does."""
+    source = block.inner("source")
+    if source is None:
+        raise block.wrong("source", "is missing")
+    kind = source.text("type", most=100)
+    if kind == "base64":
+        media_type = source.needed_text("media_type", most=100)
+        if not media_type.startswith("image/") or not media_type.removeprefix("image/").isalnum():
+            raise source.wrong("media_type", "must be image/jpeg, image/png, image/gif or image/webp")
+        return ImagePart(f"data:{media_type};base64,{source.needed_text('data', most=MOST_TEXT)}")
+    if kind != "url":
+        why = "images are taken as base64 or by their URL"
+        raise Unsupported(source.name("type"), why, hint="Send the image itself.")
+    url = source.needed_text("url")
+    if not url.startswith("https://"):
+        raise source.wrong("url", "must begin with https://")
+    return ImagePart(url)
+
+
+def tool_call(block: Fields) -> ToolCallPart:
+    """A call that the assistant made."""
+    arguments = block.plain("input") or {}
+    if block.value.get("caller") == {"type": "direct"}:
+        block.taken.add("caller")
+    return ToolCallPart(
+        block.needed_text("id", most=1000),
+        block.needed_text("name", most=200),
+        ENCODER.encode(arguments).decode(),
+        signature_of(block.plain("extra_content")),
+    )

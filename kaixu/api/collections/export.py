@@ -1,0 +1,74 @@
+"""A whole collection as NDJSON: a line that says what it is, one for each piece, and one that says it is whole."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+
+from kaixu.collections.contents import Collection, WithVector, all_pieces
+from kaixu.collections.searches import Searches
+from kaixu.edge.response import Reply
+from kaixu.edge.sse import EventStream
+
+NDJSON = "application/x-ndjson; charset=utf-8"
+ENCODER = msgspec.json.Encoder()
+
+
+def exported(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
+    """The reply. A reader that finds no last line has not got all of it. Raises `RateLimited`."""
+    with ExitStack() as stack:
+        stack.enter_context(searches.place(collection.customer_id))
+        held = stack.pop_all()  # until the last line is out
+
+    async def write(out: EventStream) -> None:
+        with held:
+            out.begun = True
+            await out.put(line(head_of(collection)))
+            count = 0
+            async for rows in all_pieces(searches, collection):
+                for row in rows:
+                    await out.put(line(row_of(row)))
+                count += len(rows)
+            await out.put(line({"exported": count}))
+
+    async def never_begun() -> None:
+        held.close()
+
+    body = EventStream(write, never_begun, ping=lambda: b"\n")
+    name = f"{collection.name}.ndjson"
+    told = {
+        "content-type": NDJSON,
+        "cache-control": "no-store",
+        "content-disposition": f'attachment; filename="{name}"',
+    }
+    return Reply(200, told | headers, body)
+
+
+def head_of(collection: Collection) -> dict[str, Any]:
+    """The first line."""
+    return {
+        "collection": collection.name,
+        "provider": collection.provider,
+        "model": collection.model,
+        "dimensions": collection.dimensions,
+        "language": collection.language,
+    }
+
+
+def row_of(row: WithVector) -> dict[str, Any]:
+    """One piece."""
+    return {
+        "doc_id": row.doc_id,
+        "chunk": row.chunk,
+        "starts_at": row.starts_at,
+        "text": row.text,
+        "metadata": row.metadata,
+        "embedding": row.embedding.to_list(),
+    }
+
+
+def line(value: Any) -> bytes:
+    """One line."""
+    return ENCODER.encode(value) + b"\n"

@@ -1,0 +1,163 @@
+"""What the fields of these doors may hold: names, ids, metadata, texts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from kaixu.api.native.chat_request import names_in
+from kaixu.catalog.catalog import Asked, Catalog
+from kaixu.collections.filters import storable
+from kaixu.config.names import MOST_NAME, plain_name
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Invalid, TooLarge, Unprocessable
+
+MOST_DOC_ID = 200
+MOST_METADATA_BYTES = 16 * 1024
+MOST_TEXT = 2 * 1024 * 1024
+MOST_INPUTS = 2048
+MOST_NUMBERS = 16_000
+
+#: Between these, and zero, are a vector's numbers: their squares, added up, are still 32-bit floats.
+LEAST_NUMBER, MOST_NUMBER = 1e-15, 1e15
+
+LANGUAGE = re.compile(r"[a-z_]{1,40}")
+
+#: A NUL as JSON writes it; behind another backslash it is six characters like any.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+#: The languages whose words Postgres can stem out of the box; "simple" leaves words as they are.
+LANGUAGES = (
+    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
+    "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian",
+    "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
+)  # fmt: skip
+
+ENCODER = msgspec.json.Encoder()
+
+
+def collection_name(value: Any, field: str = "collection") -> str:
+    """A collection's name: what is not a letter, a digit, `.`, `_` or `-` becomes `-`. Raises `Invalid`."""
+    if value is None or value == "":
+        raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
+    if not isinstance(value, str):
+        raise Unprocessable(f"`{field}` must be text", field=field)
+    name = plain_name(value)
+    if not name:
+        raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
+    if len(name) > MOST_NAME:
+        raise Unprocessable(f"`{field}` is longer than {MOST_NAME} characters", field=field)
+    return name
+
+
+def model_in(catalog: Catalog, body: dict[str, Any]) -> Asked:
+    """The embedding model that a body names. Raises `UnknownModel`, `LaneOff` and what a name can be wrong with."""
+    provider, model = names_in(body)
+    found = catalog.resolve(provider, model, "embed")
+    catalog.ready(found.deployment)
+    return found
+
+
+def language_of(fields: Fields) -> str:
+    """How a new collection's words are stemmed."""
+    return fields.one_of("language", LANGUAGES) or "english"
+
+
+def doc_id_of(value: Any, field: str) -> str:
+    """A document's id. Raises `Unprocessable`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise Unprocessable(f"`{field}` must be text that can be printed", field=field)
+    if len(value) > MOST_DOC_ID:
+        raise Unprocessable(f"`{field}` is longer than {MOST_DOC_ID} characters", field=field)
+    return value
+
+
+def doc_ids_of(fields: Fields, count: int) -> list[str]:
+    """One id for each text: those that were sent, else new ones. Raises `Unprocessable`."""
+    given = fields.take("doc_ids")
+    if given is None:
+        return [str(uuid4()) for _ in range(count)]
+    if isinstance(given, str | int):
+        given = [given]
+    if not isinstance(given, list) or len(given) != count:
+        raise Unprocessable(f"`doc_ids` must name each of the {count} inputs, in their order", field="doc_ids")
+    ids = [doc_id_of(one, f"doc_ids[{at}]") for at, one in enumerate(given)]
+    if len(set(ids)) < len(ids):
+        twice = next(one for at, one in enumerate(ids) if one in ids[:at])
+        raise Unprocessable(
+            f"`doc_ids` holds `{twice[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
+            field="doc_ids",
+        )  # fmt: skip
+    return ids
+
+
+def metadata_of(value: Any, field: str) -> dict[str, Any]:
+    """A document's metadata. Raises `Unprocessable`, `TooLarge`."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unprocessable(f"`{field}` must be an object", field=field)
+    try:
+        encoded = ENCODER.encode(value)
+    except (RecursionError, UnicodeEncodeError, OverflowError, TypeError):
+        raise Unprocessable(f"`{field}` cannot be stored", field=field) from None
+    if len(encoded) > MOST_METADATA_BYTES:
+        raise TooLarge(f"`{field}` is longer than {MOST_METADATA_BYTES} bytes", field=field)
+    if NUL.search(encoded):
+        raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
+    return value
+
+
+def all_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
+    """One object for all documents, or a list of one for each."""
+    value = fields.take("metadata")
+    if not isinstance(value, list):
+        return [metadata_of(value, "metadata")] * count
+    if len(value) != count:
+        raise Unprocessable(f"`metadata` must be one object, or one for each of the {count} inputs", field="metadata")
+    return [metadata_of(one, f"metadata[{at}]") for at, one in enumerate(value)]
+
+
+def texts_of(fields: Fields, *, stored: bool) -> list[str]:
+    """`input`: a text, or a list of them; none may be empty. Raises `Unprocessable`, `TooLarge`."""
+    value = fields.take("input")
+    if value is None:
+        raise Invalid("`input` is missing", hint="Send `input` as text, or as a list of texts.", field="input")
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MOST_INPUTS:
+        raise Unprocessable(f"`input` must be text, or a list of 1 to {MOST_INPUTS} texts", field="input")
+    for at, text in enumerate(texts):
+        text_of(text, "input" if isinstance(value, str) else f"input[{at}]", stored=stored)
+    return texts
+
+
+def text_of(text: Any, field: str, *, stored: bool) -> str:
+    """A text that has something in it. Raises `Unprocessable`, `TooLarge`."""
+    if not isinstance(text, str):
+        raise Unprocessable(f"`{field}` must be text", field=field)
+    if not text.strip():
+        raise Unprocessable(f"`{field}` is empty", hint="Leave empty texts out.", field=field)
+    if len(text) > MOST_TEXT:
+        raise TooLarge(f"`{field}` is longer than {MOST_TEXT} characters", field=field)
+    if stored and not storable(text):
+        raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
+    return text
+
+
+def vector_of(value: Any, field: str) -> tuple[float, ...]:
+    """A vector that was made elsewhere. Raises `Unprocessable`."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_NUMBERS:
+        raise Unprocessable(f"`{field}` must be a list of 1 to {MOST_NUMBERS} numbers", field=field)
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        raise Unprocessable(f"`{field}` must be a list of numbers", field=field)
+    if not LEAST_NUMBER <= max(map(abs, value)) <= MOST_NUMBER:
+        raise Unprocessable(
+            f"`{field}` must point somewhere, with numbers up to {MOST_NUMBER:g}", hint="Its length does not matter.",
+            field=field,
+        )  # fmt: skip
+    return tuple(map(float, value))

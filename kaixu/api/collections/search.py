@@ -1,0 +1,112 @@
+"""`gateway-embed-search`: what in a collection is nearest to a question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kaixu.api.calls import call_headers
+from kaixu.collections.contents import Collection
+from kaixu.collections.filters import condition_of
+from kaixu.collections.search import Answer, Hit, Question, search
+from kaixu.edge.exchange import Door
+from kaixu.edge.fields import Fields, json_object
+from kaixu.edge.function_paths import paths_of
+from kaixu.edge.request import Incoming
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.services import Core
+from kaixu.metering.ticket import Ticket
+from kaixu.plugin.errors import Invalid, Unprocessable
+
+from .access import key_or_operator, visitor_of
+from .bill import money, telling
+from .fields import collection_name, text_of, vector_of
+
+MOST_RESULTS, MOST_PARENTS = 100, 20
+DEFAULT_RESULTS = 8
+
+
+def search_door(core: Core) -> Door:
+    """The door, bound to one gateway."""
+
+    async def find(asked: Incoming) -> Reply:
+        body = json_object(asked.body)
+        visitor = await visitor_of(core, asked, body.get("customer_id"))
+        question = question_of(body)
+        collection, ticket, answer = await search(
+            core.pool, core.searches, core.gate, core.catalog, visitor.caller, question, telling
+        )
+        reply = found_reply(core, collection, ticket, answer, question) | {
+            "telemetry": {"install_id": visitor.caller.install_id}
+        }
+        return json_reply(reply, 200, call_headers(ticket))
+
+    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(core), rate="call")
+
+
+def question_of(body: dict[str, Any]) -> Question:
+    """The question. Raises `Invalid`, `Unprocessable` naming the field."""
+    fields = Fields(body)
+    name = collection_name(fields.take("collection"))
+    text = fields.take("query")
+    if text is None:
+        text = fields.take("input")
+    vector = fields.take("vector")
+    if vector is not None:
+        vector = vector_of(vector, "vector")
+    if text is None and vector is None:
+        raise Invalid("`query` is missing", hint="Send `query` as text, or `vector`.", field="query")
+    if text is not None:
+        text_of(text, "query", stored=True)
+    hybrid = fields.flag("hybrid") or False
+    if hybrid and text is None:
+        raise Unprocessable("`hybrid` looks for words, too", hint="Send `query`.", field="hybrid")
+    parent = fields.flag("parent") or False
+    most = MOST_PARENTS if parent else MOST_RESULTS
+    return Question(
+        collection=name,
+        text=text,
+        vector=vector,
+        top_k=fields.whole("top_k", 1, most) or fields.whole("topK", 1, most) or DEFAULT_RESULTS,
+        threshold=fields.number("threshold", -1, 1),
+        condition=condition_of(fields.take("filter")),
+        hybrid=hybrid,
+        parent=parent,
+    )
+
+
+def found_reply(
+    core: Core, collection: Collection, ticket: Ticket, answer: Answer, question: Question
+) -> dict[str, Any]:
+    """The results; older clients read the same list as `matches`."""
+    results = [hit_reply(rank, hit) for rank, hit in enumerate(answer.hits, start=1)]
+    return {
+        "ok": True,
+        "collection": collection.name,
+        "provider": core.catalog.shown(collection.provider),
+        "model": collection.model,
+        "top_k": question.top_k,
+        "count": len(results),
+        "total_items": collection.vectors,
+        "results": results,
+        "matches": results,
+        "query_ms": answer.query_ms,
+        **money(ticket),
+    }
+
+
+def hit_reply(rank: int, hit: Hit) -> dict[str, Any]:
+    """One result."""
+    reply: dict[str, Any] = {
+        "rank": rank,
+        "score": hit.score,
+        "id": hit.doc_id,
+        "doc_id": hit.doc_id,
+        "chunk": hit.chunk,
+        "text": hit.text,
+        "metadata": hit.metadata,
+    }
+    if hit.whole:
+        reply["whole"] = True
+    if hit.fused is not None:
+        reply["fused_score"] = hit.fused
+    return reply

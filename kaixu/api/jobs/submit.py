@@ -1,0 +1,123 @@
+"""`gateway-job-submit`: a chat that outlives its caller. Everything is asked at once, and asked again when it runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kaixu import __version__
+from kaixu.api.calls import Asking, admission
+from kaixu.api.health import system_hash
+from kaixu.api.native.chat_request import FEATURES, names_in, request_of
+from kaixu.edge.authenticate import caller_of
+from kaixu.edge.exchange import Door
+from kaixu.edge.fields import object_in
+from kaixu.edge.function_paths import paths_of
+from kaixu.edge.off_loop import off_loop
+from kaixu.edge.request import Incoming
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.services import Core
+from kaixu.jobs.queue import Wanted
+from kaixu.jobs.texts import ModelCall
+from kaixu.plugin.errors import Unprocessable
+
+from .webhook import webhook_of, webhook_reply
+
+#: What a job gets that does not say max_tokens.
+DEFAULT_TOKENS = 4096
+
+#: A host as a URL may name it.
+HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+def submit_door(core: Core) -> Door:
+    """The door, bound to one gateway."""
+
+    async def submit(asked: Incoming) -> Reply:
+        caller = caller_of(asked, core.secrets)
+        body = await object_in(asked)
+        provider, model = names_in(body)
+        if body.get("retrieve") is not None:
+            raise Unprocessable(
+                "`retrieve` is not for jobs", hint="Search first, then send the passages.", field="retrieve"
+            )
+        webhook = webhook_of(body, core.gateway.jobs)
+        key = idempotency_key(asked)
+        found = core.catalog.resolve(provider, model, "chat")
+        if body.get("max_tokens") is None:
+            body["max_tokens"] = DEFAULT_TOKENS
+        size, most = len(asked.body), core.gateway.max_messages
+        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
+        public = found.deployment
+        wanted = Wanted(
+            kind="chat",
+            call=ModelCall(found.provider, public.model, chat=request),
+            provider=public.provider,
+            model=public.model,
+            requested_provider=provider,
+            requested_model=model,
+            idempotency_key=key,
+            webhook=webhook,
+        )
+        asking = Asking(caller, public, found.provider, request)
+        call = await off_loop(size, lambda: admission(core, asking, FEATURES, operation="job-submit"))
+        async with call as ticket:
+            handing = core.queue.handing_in(
+                ticket,
+                wanted,
+                attempts=core.gateway.jobs.attempts,
+                most_waiting=core.gateway.jobs.most_waiting,
+            )
+        core.queue.nudge()
+        job_id = str(handing.id)
+        urls = {name: url_of(asked, f"gateway-job-{name}", job_id) for name in ("status", "result")}
+        said: dict[str, Any] = {
+            "job_id": job_id,
+            "id": job_id,
+            "status": "queued",
+            "status_url": urls["status"],
+            "result_url": urls["result"],
+            "provider": public.shown_provider,
+            "model": public.model,
+            "requested_provider": provider,
+            "requested_model": model,
+            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(core.catalog)},
+            "note": "the job is in the queue; look at status_url until it has succeeded or failed"
+            if handing.is_new
+            else "a job with this idempotency key was handed in before; this is it",
+            "request_id": asked.request_id,
+        }
+        if webhook is not None:
+            said["webhook"] = webhook_reply(core, ticket.verdict.customer_id or 0, webhook)
+        return json_reply(said, 202)
+
+    return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
+
+
+def idempotency_key(asked: Incoming) -> str | None:
+    """What makes a second hand-in the same job. Raises `Unprocessable`."""
+    key = asked.headers.get("idempotency-key")
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise Unprocessable("`idempotency-key` must be 1 to 200 printable characters", field="idempotency-key")
+    return key
+
+
+def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
+    """The refusal of a cap as this door's clients know it: the figures of whose cap it is, side by side."""
+    month = body.get("month")
+    if status != 402 or not isinstance(month, dict):
+        return body, status
+    who = "key" if body.get("scope") == "key" else "customer"
+    figures = {"cap_cents": month[f"{who}_cap_cents"], "spent_cents": month[f"{who}_spent_cents"]}
+    return body | {"month": month["month"]} | figures, status
+
+
+def url_of(asked: Incoming, function: str, job_id: str) -> str:
+    """Where the job is looked at: at the address that its caller has used."""
+    path = asked.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
+    host = asked.headers.get("host", "")
+    if not HOST.fullmatch(host):
+        return path
+    scheme = "https" if asked.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
+    return f"{scheme}://{host}{path}"

@@ -1,0 +1,40 @@
+"""`webhook` in a hand-in: where the end of the job is told of."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from kaixu.config.gateway_section import JobsSection
+from kaixu.edge.fields import Fields
+from kaixu.edge.services import Core
+from kaixu.jobs.webhooks import secret_of
+from kaixu.plugin.errors import Unprocessable
+
+MOST_URL = 2000
+
+
+def webhook_of(body: dict[str, Any], section: JobsSection) -> str | None:
+    """The address, if one was given. Raises `Unprocessable`."""
+    fields = Fields(body).inner("webhook")
+    if fields is None:
+        return None
+    url = fields.text("url", most=MOST_URL)
+    if url is None:
+        raise Unprocessable("`webhook.url` is missing", field="webhook.url")
+    try:
+        parts = urlsplit(url)
+        good = bool(parts.hostname) and parts.port != 0 and not parts.username and url.isascii() and url.isprintable()
+    except ValueError:
+        good = False
+    schemes = ("https", "http") if section.webhook_http else ("https",)
+    if not good or parts.scheme not in schemes:
+        raise Unprocessable(f"`webhook.url` must be an address of {' or '.join(schemes)}", field="webhook.url")
+    if beyond := fields.rest():
+        raise Unprocessable(f"`{beyond[0]}` is no field of `webhook`", field=beyond[0])
+    return url
+
+
+def webhook_reply(core: Core, customer_id: int, url: str) -> dict[str, str]:
+    """The address, and what its messages are signed with: one secret for all jobs of a customer."""
+    return {"url": url, "secret": secret_of(core.secrets.jwt_secret, customer_id)}

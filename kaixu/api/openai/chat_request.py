@@ -1,0 +1,171 @@
+"""OpenAI's chat request → the contract's `ChatRequest`: translated, passed through, or refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from kaixu.api.dropped_fields import NOTHING_LIKE_IT, Beyond
+from kaixu.api.usual_fields import cache_of, kept_until, without_the_usual
+from kaixu.catalog.catalog import Deployment
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Unsupported
+from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat
+
+from .chat_tools import ChatTools
+from .turns import Turns
+
+PROTOCOL = "openai.chat"
+MOST_TOKENS = 10_000_000
+MOST_ANSWERS = 128
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+#: What OpenAI calls the contract's features, for errors.
+FEATURES = {
+    "reasoning": "reasoning_effort",
+    "images": "messages",
+    "tool_result_images": "messages",
+    "names": "messages[].name",
+}
+
+#: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
+WITHOUT_EFFECT = frozenset(
+    {
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "store",
+        "stream",
+        "stream_options",
+    }
+)
+#: Fields of OpenAI's that change the answer in a way that its client would miss.
+REFUSED = frozenset(
+    {"audio", "logit_bias", "logprobs", "moderation", "modalities", "prediction", "top_logprobs", "web_search_options"}
+)
+#: Fields that ask for nothing when they say this.
+ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
+    "service_tier": ("auto", "default", "flex"),
+    "logprobs": (False,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "top_logprobs": (0,),
+}
+
+
+def chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
+    """The call for a deployment.
+
+    A lane that speaks OpenAI's protocol gets the body as it is. For others every
+    field is translated, left out or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
+    """
+    is_native = deployment.native == PROTOCOL
+    beyond = Beyond(deployment)
+    fields = Fields(body)
+    fields.taken |= {"model"} | WITHOUT_EFFECT
+    turns = Turns()
+    tools = ChatTools(fields, beyond, native=is_native, allow=deployment.allow)
+    messages = turns.read(fields, most_messages)
+    cache = cache_of(fields)
+    request = ChatRequest(
+        model=deployment.upstream,
+        messages=(*messages[:-1], kept_until(messages[-1], cache)),
+        max_tokens=max_tokens_of(fields, deployment),
+        temperature=fields.number("temperature", 0, 2),
+        top_p=fields.number("top_p", 0, 1),
+        top_k=None if is_native else top_k_of(fields, deployment),
+        stop=stop_of(fields),
+        seed=fields.whole("seed", -(2**63), 2**63 - 1),
+        presence_penalty=fields.number("presence_penalty", -2, 2),
+        frequency_penalty=fields.number("frequency_penalty", -2, 2),
+        tools=tools.tools,
+        tool_choice=tools.choice,
+        parallel_tool_calls=tools.parallel(deployment),
+        response_format=format_of(fields, native=is_native),
+        reasoning=reasoning_of(fields, native=is_native),
+        verbosity=fields.text("verbosity", most=40),
+        user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
+        n=fields.whole("n", 1, MOST_ANSWERS) or 1,
+        native=Native(PROTOCOL, tools.native_body(body)) if is_native else None,
+    )
+    fields.taken.add("user")
+    if not is_native:
+        refuse_known(fields)
+        beyond.unknown(turns.beyond + fields.rest())
+    return without_the_usual(replace(request, dropped=beyond.dropped))
+
+
+def refuse_known(fields: Fields) -> None:
+    """Refuse what would be missed, and take what asks for nothing. Raises `Unsupported`."""
+    for field, value in fields.value.items():
+        if field in fields.taken or value is None:
+            continue
+        if value in ASK_FOR_NOTHING.get(field, ()):
+            fields.taken.add(field)
+        elif field in REFUSED or field == "service_tier":
+            raise Unsupported(field, NOTHING_LIKE_IT)
+
+
+def top_k_of(fields: Fields, deployment: Deployment) -> int | None:
+    """A field of many OpenAI-compatible vendors; where the lane knows nothing like it, it stays unread."""
+    lane = deployment.lane
+    known = lane is not None and "top_k" in lane.supports and isinstance(fields.value.get("top_k"), int | float)
+    return fields.whole("top_k", -1, 2**31 - 1) if known and (fields.value["top_k"] > 0) else None
+
+
+def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
+    """How many tokens at most; the newer of the two names wins."""
+    older = fields.whole("max_tokens", 1, MOST_TOKENS)
+    wanted = fields.whole("max_completion_tokens", 1, MOST_TOKENS) or older or deployment.default_output_tokens
+    return min(wanted, deployment.max_output_tokens)
+
+
+def stop_of(fields: Fields) -> tuple[str, ...]:
+    """One text or a few."""
+    value = fields.take("stop")
+    texts = [value] if isinstance(value, str) else value
+    if texts is None:
+        return ()
+    if not isinstance(texts, list) or len(texts) > 16 or not all(isinstance(text, str) and text for text in texts):
+        raise fields.wrong("stop", "must be a text or up to 16 of them, none empty")
+    if any(len(text) > 1000 for text in texts):
+        raise fields.wrong("stop", "holds a text longer than 1000 characters")
+    return tuple(texts)
+
+
+def format_of(fields: Fields, *, native: bool) -> ResponseFormat | None:
+    """JSON of a schema, any JSON object, or (None) text."""
+    wanted = fields.inner("response_format")
+    if wanted is None:
+        return None
+    kind = wanted.text("type", most=100)
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return ResponseFormat()
+    schema = wanted.inner("json_schema")
+    if kind != "json_schema" or schema is None:
+        if native and kind is not None and kind != "json_schema":
+            return None
+        raise wrong_format(wanted)
+    return ResponseFormat(
+        schema.plain("schema") or {},
+        schema.text("name", most=200) or "answer",
+        schema.text("description"),
+        schema.flag("strict"),
+    )
+
+
+def wrong_format(wanted: Fields) -> Exception:
+    """The error of a format that says nothing."""
+    return wanted.wrong("type", "must be text, json_object or json_schema with `json_schema`")
+
+
+def reasoning_of(fields: Fields, *, native: bool) -> Reasoning | None:
+    """How much to think, in a word; a word that is new is for the vendor to know."""
+    effort = fields.text("reasoning_effort", most=100)
+    if effort is not None and effort not in EFFORTS and not native:
+        raise fields.wrong("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
+    return None if effort is None else Reasoning(effort)

@@ -1,0 +1,139 @@
+"""The tools of a chat request and the tool choice, also in the older form (`functions`, `function_call`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from kaixu.api.dropped_fields import Beyond
+from kaixu.api.hosted_tools import HostedTools
+from kaixu.api.usual_fields import cache_of
+from kaixu.catalog.catalog import Deployment
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Unsupported
+from kaixu.plugin.types import Tool, ToolName
+
+from .custom_tools import custom_tool
+
+MOST_TOOLS = 1024
+
+
+class ChatTools:
+    """Reads `tools`, `tool_choice` and `parallel_tool_calls`, and the older `functions` and `function_call`.
+
+    `allow`: tools run by the vendor that the operator allows for the model.
+    """
+
+    def __init__(self, fields: Fields, beyond: Beyond, *, native: bool, allow: Collection[str]) -> None:
+        self.fields = fields
+        self.beyond = beyond
+        self.native = native
+        self.allow = allow
+        self.hosted = HostedTools(beyond)
+        self.left_out: set[int] = set()
+        entries = enumerate(fields.objects("tools", most=MOST_TOOLS) or ())
+        self.tools = tuple(tool for at, entry in entries if (tool := self.tool(at, entry)) is not None)
+        self.older = self.functions()
+        self.tools += self.older
+        self.choice = self.tool_choice()
+
+    def tool(self, at: int, entry: Fields) -> Tool | None:
+        """One tool; None for one that is not sent on."""
+        kind = entry.text("type", most=100)
+        cache = cache_of(entry)
+        made: Tool | None = None
+        if kind == "custom":
+            # Some of OpenAI's clients send it flat, as the Responses API has it.
+            inner = entry.inner("custom") or entry
+            made = custom_tool(inner, cache)
+        elif kind == "function" or (kind is None and "function" in entry.value):
+            inner = entry.inner("function") or entry
+            if inner is entry and "name" not in entry.value:
+                raise entry.wrong("function", "is missing")
+            made = function_tool(inner, cache or (None if inner is entry else cache_of(inner)))
+        elif kind is None:
+            raise entry.wrong("type", "is missing")
+        elif self.native:
+            return Tool(kind)  # its own vendor has it: the core refuses it by name, unless the operator allows it
+        else:
+            self.left_out.add(at)
+            self.hosted.leave_out(entry.place, kind, None)
+            return None
+        if not self.native:
+            self.beyond.unknown(entry.rest() + ([] if inner is entry else inner.rest()))
+        return made
+
+    def functions(self) -> tuple[Tool, ...]:
+        """Functions in the older form."""
+        entries = self.fields.objects("functions", most=MOST_TOOLS) or ()
+        made = tuple(function_tool(entry, cache_of(entry)) for entry in entries)
+        if not self.native:
+            self.beyond.unknown(name for entry in entries for name in entry.rest())
+        return made
+
+    def tool_choice(self) -> Any:
+        """A word, or the function that must be called."""
+        value, older = self.fields.take("tool_choice"), self.fields.take("function_call")
+        if value is None and older is not None:
+            if older in ("auto", "none"):
+                return older
+            if isinstance(older, dict) and isinstance(older.get("name"), str):
+                return ToolName(older["name"])
+            raise self.fields.wrong("function_call", "must be auto, none or name a function")
+        self.hosted.refuse_choice(value, self.tools)
+        if value is None or value in ("auto", "none", "required"):
+            return value
+        if isinstance(value, dict):
+            kind = value.get("type")
+            named = value.get(kind) if kind in ("function", "custom") else None
+            if isinstance(named, dict) and isinstance(named.get("name"), str):
+                return ToolName(named["name"])
+            if kind == "allowed_tools" and not self.native:
+                return self.allowed(value.get("allowed_tools"))
+            if self.native:
+                return None
+            why = f"a choice of type {str(kind)[:60]} is not known here"
+            raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
+        raise self.fields.wrong("tool_choice", "must be auto, none, required or name a function")
+
+    def allowed(self, choice: Any) -> Any:
+        """Some of the tools only: the others are not offered."""
+        entries = choice.get("tools") if isinstance(choice, dict) else None
+        if not isinstance(entries, list) or choice.get("mode") not in ("auto", "required"):
+            raise self.fields.wrong("tool_choice.allowed_tools", "must have a mode, auto or required, and tools")
+        objects = [entry for entry in entries if isinstance(entry, dict)]
+        inner = [entry.get(str(entry.get("type"))) for entry in objects]
+        names = {entry.get("name") for entry in (*objects, *inner) if isinstance(entry, dict)}
+        self.tools = tuple(tool for tool in self.tools if tool.name in names)
+        return choice["mode"]
+
+    def parallel(self, deployment: Deployment) -> bool | None:
+        """Whether several may be called at once; clients of the older form understand only one."""
+        said = self.fields.flag("parallel_tool_calls")
+        lane = deployment.lane
+        if said is None and self.older and lane is not None and "parallel_tool_calls" in lane.supports:
+            return False
+        return said
+
+    def native_body(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body without the tools that are not sent on."""
+        if not self.left_out:
+            return body
+        tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
+        rest = {field: value for field, value in body.items() if field != "tools"}
+        if not tools:  # OpenAI takes neither an empty list nor a choice of nothing
+            return {
+                field: value for field, value in rest.items() if field not in ("tool_choice", "parallel_tool_calls")
+            }
+        return rest | {"tools": tools}
+
+
+def function_tool(entry: Fields, cache: Any = None) -> Tool:
+    """A function."""
+    return Tool(
+        entry.needed_text("name", most=200),
+        entry.text("description"),
+        entry.plain("parameters"),
+        entry.flag("strict"),
+        cache,
+    )

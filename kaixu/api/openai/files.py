@@ -1,0 +1,166 @@
+"""`/v1/files`: what batches are made of, and what comes of them. OpenAI's shapes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import HTTPException
+from werkzeug.formparser import MultiPartParser
+from werkzeug.http import parse_options_header
+
+from kaixu.edge.authenticate import caller_of
+from kaixu.edge.fields import Fields
+from kaixu.edge.off_loop import off_loop
+from kaixu.edge.request import Incoming
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.services import Core
+from kaixu.edge.sse import EventStream
+from kaixu.jobs.batches import FileRow
+from kaixu.plugin.errors import Invalid, MethodNotAllowed, NotFound, Unprocessable
+
+from .batch_lines import error_lines, output_lines
+
+JSONL = "application/jsonl; charset=utf-8"
+MOST_LISTED = 10_000
+PURPOSE = "batch"
+OUTPUT, ERRORS = "file-output-", "file-errors-"
+
+
+async def files(core: Core, asked: Incoming, rest: list[str]) -> Reply:
+    """Whatever is asked below `/v1/files`; `rest` is the path behind it."""
+    caller = caller_of(asked, core.secrets)
+    match asked.method, rest:
+        case "GET", []:
+            return await listed(core, asked)
+        case "POST", []:
+            purpose, filename, content = await off_loop(len(asked.body), lambda: uploaded(asked))
+            return json_reply(file_reply(await core.batches.keep(caller, purpose, filename, content)))
+        case _, []:
+            raise MethodNotAllowed(f"{asked.method} is not for this path")
+    name, *what = rest
+    if name.startswith((OUTPUT, ERRORS)):
+        return await made_file(core, asked, name, what)
+    file_id = name.removeprefix("file-")
+    if asked.method == "DELETE" and not what:
+        await core.batches.forget(caller, file_id)
+        return json_reply({"id": name, "object": "file", "deleted": True})
+    if asked.method != "GET" or what not in ([], ["content"]):
+        raise NotFound("there is nothing at this path")
+    row = await core.batches.file(caller, file_id)
+    if not what:
+        return json_reply(file_reply(row))
+    return Reply(200, {"content-type": JSONL}, await core.batches.content(row))
+
+
+async def listed(core: Core, asked: Incoming) -> Reply:
+    """A page of what was uploaded; what a batch has ended in is named by the batch alone."""
+    args = asked.args
+    fields = Fields({**args, "limit": int(args["limit"])} if is_number(args.get("limit")) else dict(args))
+    limit = fields.whole("limit", 1, MOST_LISTED) or MOST_LISTED
+    order = fields.one_of("order", ("asc", "desc")) or "desc"
+    after = fields.text("after", most=100)
+    purpose = fields.text("purpose", most=100)
+    rows = await core.batches.files(
+        caller_of(asked, core.secrets),
+        after=None if after is None else after.removeprefix("file-"),
+        newest_first=order == "desc",
+        limit=limit + 1,
+    )
+    if purpose not in (None, PURPOSE):
+        rows = []  # there are no others
+    data = [file_reply(row) for row in rows[:limit]]
+    ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+    return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
+
+
+def is_number(text: str | None) -> bool:
+    """Whether a field of the query is a number."""
+    return text is not None and text.isascii() and text.isdigit() and len(text) < 10
+
+
+async def made_file(core: Core, asked: Incoming, name: str, what: list[str]) -> Reply:
+    """What came of a batch: made of its lines when it is asked for, piece by piece."""
+    if asked.method != "GET" or what not in ([], ["content"]):
+        raise NotFound("there is nothing at this path")
+    caller = caller_of(asked, core.secrets)
+    well = name.startswith(OUTPUT)
+    batch = await core.batches.look(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
+    if batch.waiting or not (batch.succeeded if well else batch.failed):
+        raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
+    lines = output_lines if well else error_lines
+    if what:
+        return Reply(200, {"content-type": JSONL}, streamed(lines(core, batch)))
+    return json_reply(
+        {
+            "id": name,
+            "object": "file",
+            "bytes": await core.batches.measured(batch, succeeded=well, made=lambda: lines(core, batch)),
+            "created_at": int((batch.ended_at or batch.created_at).timestamp()),
+            "filename": f"{name}.jsonl",
+            "purpose": "batch_output",
+            "status": "processed",
+        }
+    )
+
+
+def streamed(pieces: AsyncGenerator[bytes, None]) -> EventStream:
+    """A reply's body, made while it is read."""
+
+    async def write(out: EventStream) -> None:
+        out.begun = True
+        async with aclosing(pieces):
+            async for piece in pieces:
+                await out.put(piece)
+
+    async def never_begun() -> None:
+        await pieces.aclose()
+
+    return EventStream(write, never_begun, ping=lambda: b"")
+
+
+def uploaded(asked: Incoming) -> tuple[str, str, bytes]:
+    """Purpose, name and content out of a form. Raises `Invalid`, `Unprocessable`."""
+    kind, options = parse_options_header(asked.headers.get("content-type"))
+    boundary = options.get("boundary", "")
+    if kind != "multipart/form-data" or not boundary or not boundary.isascii():
+        raise Invalid("the body must be a form (multipart/form-data)", hint="Send `purpose` and `file`.")
+    try:
+        parser = MultiPartParser(max_form_memory_size=64 * 1024 * 1024, max_form_parts=20)
+        form, sent = parser.parse(io.BytesIO(asked.body), boundary.encode(), len(asked.body))
+    except (ValueError, HTTPException):
+        raise Invalid("the form cannot be read") from None
+    return purpose_in(form), *file_in(sent)
+
+
+def purpose_in(form: MultiDict[str, str]) -> str:
+    """What it is for."""
+    purpose = form.get("purpose")
+    if purpose != PURPOSE:
+        raise Unprocessable("`purpose` must be batch", field="purpose")
+    return purpose
+
+
+def file_in(sent: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
+    """The file."""
+    file = sent.get("file")
+    if file is None:
+        raise Invalid("`file` is missing", field="file")
+    name = "".join(one for one in (file.filename or "") if one.isprintable())[:200]
+    return name or "batch.jsonl", file.read()
+
+
+def file_reply(row: FileRow) -> dict[str, Any]:
+    """A file as OpenAI's clients know it."""
+    return {
+        "id": f"file-{row.id}",
+        "object": "file",
+        "bytes": row.size,
+        "created_at": int(row.created_at.timestamp()),
+        "filename": row.filename,
+        "purpose": row.purpose,
+        "status": "processed",
+    }

@@ -1,0 +1,162 @@
+"""The tools of a Responses request as functions of one flat list, and the calls of them in the client's own form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import Any
+
+from kaixu.api.dropped_fields import Beyond
+from kaixu.api.hosted_tools import HostedTools
+from kaixu.api.usual_fields import cache_of
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Unsupported
+from kaixu.plugin.types import Tool, ToolName
+
+from .custom_tools import custom_tool
+
+MOST_TOOLS = 1024
+#: The longest name of a function that OpenAI, Anthropic and Google all take, and the characters that it may have.
+MOST_NAME = 64
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+#: Fields of a function that change nothing about how it is called.
+WITHOUT_EFFECT = frozenset({"defer_loading", "allowed_callers", "output_schema"})
+#: The search for further tools, where the client runs it.
+SEARCH = "tool_search"
+
+
+def flat_name(namespace: str | None, name: str) -> str:
+    """The one name that a function of a namespace has for vendors who know no namespaces."""
+    if namespace is None:
+        return name
+    whole = NOT_IN_NAMES.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
+    if len(whole) <= MOST_NAME:
+        return whole
+    return f"{whole[: MOST_NAME - 9]}_{sha256(whole.encode()).hexdigest()[:8]}"
+
+
+class ResponseTools:
+    """Reads `tools`, and those that items of the input bring along. Of two with the same name the first counts."""
+
+    def __init__(self, fields: Fields, beyond: Beyond) -> None:
+        self.fields = fields
+        self.beyond = beyond
+        self.hosted = HostedTools(beyond)
+        self.by_name: dict[str, Tool] = {}
+        self.add(fields)
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """All of them."""
+        return tuple(self.by_name.values())
+
+    def add(self, holder: Fields, namespace: str | None = None) -> None:
+        """The field `tools` of the request, of a namespace, or of an item."""
+        for entry in holder.objects("tools", most=MOST_TOOLS) or ():
+            kind = entry.text("type", most=100) or "function"
+            if kind == "namespace" and namespace is None:
+                entry.taken.add("description")
+                self.add(entry, entry.needed_text("name", most=200))
+            elif kind == "function":
+                self.put(function_of(entry, namespace))
+            elif kind == "custom":
+                made = custom_tool(entry, cache_of(entry))
+                entry.taken |= WITHOUT_EFFECT
+                self.put(renamed(made, flat_name(namespace, made.name)))
+            elif kind == SEARCH and entry.value.get("execution") == "client":
+                entry.taken.add("execution")
+                self.put(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))
+            else:
+                label = entry.value.get("server_label") or entry.value.get("name")
+                self.hosted.leave_out(entry.place, kind, label if isinstance(label, str) else None)
+                continue
+            self.beyond.unknown(entry.rest())
+        if len(self.by_name) > MOST_TOOLS:
+            raise holder.wrong("tools", f"holds more than {MOST_TOOLS} tools")
+
+    def put(self, tool: Tool) -> None:
+        """One more."""
+        self.by_name.setdefault(tool.name, tool)
+
+    def choice(self) -> Any:
+        """A word, or the tool that must be called; or some of them only. Raises `Unsupported`."""
+        value = self.fields.take("tool_choice")
+        self.hosted.refuse_choice(value, self.by_name)
+        if value is None or value in ("auto", "none", "required"):
+            return value
+        named = isinstance(value, dict) and isinstance(value.get("name"), str)
+        if named and value.get("type") in ("function", "custom"):
+            return ToolName(chosen_name(value))
+        if isinstance(value, dict) and value.get("type") == "allowed_tools" and isinstance(value.get("tools"), list):
+            names = {chosen_name(entry) for entry in value["tools"] if isinstance(entry, dict)}
+            self.by_name = {name: tool for name, tool in self.by_name.items() if name in names}
+            return value.get("mode") if value.get("mode") in ("auto", "required") else "auto"
+        kind = value.get("type") if isinstance(value, dict) else value
+        why = f"a choice of {str(kind)[:60]} is not known here"
+        raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
+
+
+def chosen_name(choice: dict[str, Any]) -> str:
+    """The flat name of a tool that a choice names."""
+    namespace = choice.get("namespace")
+    return flat_name(namespace if isinstance(namespace, str) else None, str(choice.get("name")))
+
+
+def renamed(tool: Tool, name: str) -> Tool:
+    """The same tool by another name."""
+    return Tool(name, tool.description, tool.parameters, tool.strict, tool.cache)
+
+
+def function_of(entry: Fields, namespace: str | None) -> Tool:
+    """A function."""
+    entry.taken |= WITHOUT_EFFECT
+    return Tool(
+        flat_name(namespace, entry.needed_text("name", most=200)),
+        entry.text("description"),
+        entry.plain("parameters"),
+        entry.flag("strict"),
+        cache_of(entry),
+    )
+
+
+class CallNames:
+    """What a client calls the tools that a vendor knows by their flat names. Takes a body that was read before."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.custom: set[str] = set()
+        self.namespaces: dict[str, tuple[str, str]] = {}
+        self.searches = False
+        given = body.get("input")
+        holders = [body, *(given if isinstance(given, list) else ())]
+        for entry, namespace in (found for holder in holders for found in entries_of(holder, None)):
+            name = str(entry.get("name"))
+            flat = flat_name(namespace, name)
+            if namespace is not None:
+                self.namespaces[flat] = namespace, name
+            if entry.get("type") == "custom":
+                self.custom.add(flat)
+            self.searches = self.searches or (entry.get("type") == SEARCH and entry.get("execution") == "client")
+
+    def kind_of(self, name: str) -> str:
+        """The type of the item that a call of this tool is."""
+        if name in self.custom:
+            return "custom_tool_call"
+        return "tool_search_call" if name == SEARCH and self.searches else "function_call"
+
+    def name_of(self, name: str) -> dict[str, str]:
+        """Its name, and its namespace where it has one."""
+        if name not in self.namespaces:
+            return {"name": name}
+        namespace, inner = self.namespaces[name]
+        return {"name": inner, "namespace": namespace}
+
+
+def entries_of(holder: object, namespace: str | None) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """The tools that something brings along, those of namespaces after them."""
+    tools: Iterable[object] = holder.get("tools") or () if isinstance(holder, dict) else ()
+    for entry in tools if isinstance(tools, list) else ():
+        if isinstance(entry, dict):
+            yield entry, namespace
+            if entry.get("type") == "namespace" and namespace is None:
+                yield from entries_of(entry, str(entry.get("name")))

@@ -1,0 +1,324 @@
+"""OpenAI's Responses request → the contract's `ChatRequest`. Stateless: nothing is kept, so nothing is referred to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from kaixu.api.dropped_fields import NOTHING_LIKE_IT, Beyond
+from kaixu.api.usual_fields import cache_of, without_the_usual
+from kaixu.catalog.catalog import Deployment
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Invalid, Unsupported
+from kaixu.plugin.types import (
+    ChatRequest,
+    ImagePart,
+    Message,
+    Part,
+    Reasoning,
+    ReasoningPart,
+    ResponseFormat,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+from .chat_request import EFFORTS, MOST_TOKENS
+from .custom_tools import arguments_of
+from .response_tools import SEARCH, ResponseTools, flat_name
+from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, signature_of
+
+#: What the Responses API calls the contract's features, for errors.
+FEATURES = {
+    "reasoning": "reasoning",
+    "images": "input",
+    "tool_result_images": "input",
+    "response_format": "text.format",
+}
+
+#: Fields that change nothing about the answer. To `store` it is no promise that anything can be referred to later:
+#: what refers to it is refused.
+WITHOUT_EFFECT = frozenset(
+    {
+        "background_options",
+        "client_metadata",
+        "metadata",
+        "model",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "store",
+        "stream",
+        "stream_options",
+        "truncation",
+    }
+)
+#: Fields that an answer can do without, and that its client is told of: limits of tools that the vendor would run, and
+#: what shortens a conversation that is too long.
+DISPENSABLE = frozenset({"context_management", "max_tool_calls"})
+#: Fields that change the answer in a way that the client would miss, save where they ask for nothing.
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "access_programs": ([], {}),
+    "background": (False,),
+    "image": (),
+    "moderation": (),
+    "service_tier": ("auto", "default", "flex"),
+    "top_logprobs": (0,),
+}
+#: What `include` may ask for that the client would miss.
+LOGPROBS = "message.output_text.logprobs"
+#: Items that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
+OTHERS_ITEMS = frozenset(
+    {
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "code_interpreter_call",
+        "computer_call",
+        "computer_call_output",
+        "file_search_call",
+        "image_generation_call",
+        "local_shell_call",
+        "local_shell_call_output",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "mcp_list_tools",
+        "shell_call",
+        "shell_call_output",
+        "web_search_call",
+    }
+)
+#: How the ids of thoughts begin, ours and OpenAI's. A thought that is only referred to is one more that is not shown.
+THOUGHTS = ("re_", "rs_")
+ENCODER = msgspec.json.Encoder()
+
+
+def responses_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
+    """The call for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
+    beyond = Beyond(deployment)
+    fields = Fields(body)
+    fields.taken |= WITHOUT_EFFECT
+    for kept in ("previous_response_id", "conversation", "prompt"):
+        if body.get(kept) is not None:
+            why = "this gateway keeps nothing that it could refer to"
+            raise Unsupported(kept, why, hint=f"Leave `{kept}` out and send the whole conversation as `input`.")
+    tools = ResponseTools(fields, beyond)
+    messages = Input(fields, most_messages, tools, beyond).messages()
+    choice = tools.choice()
+    wanted, verbosity = text_of(fields, beyond)
+    request = ChatRequest(
+        model=deployment.upstream,
+        messages=messages,
+        max_tokens=min(
+            fields.whole("max_output_tokens", 1, MOST_TOKENS) or deployment.default_output_tokens,
+            deployment.max_output_tokens,
+        ),
+        temperature=fields.number("temperature", 0, 2),
+        top_p=fields.number("top_p", 0, 1),
+        tools=tools.tools,
+        tool_choice=choice,
+        parallel_tool_calls=fields.flag("parallel_tool_calls"),
+        response_format=wanted,
+        reasoning=reasoning_of(fields, beyond),
+        verbosity=verbosity,
+        user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
+    )
+    fields.taken.add("user")
+    included = fields.take("include")
+    if isinstance(included, list) and LOGPROBS in included:
+        raise Unsupported("include", f"{LOGPROBS} cannot be told here", hint=f"Leave {LOGPROBS} out of `include`.")
+    for field in [name for name in fields.rest() if name in REFUSED]:
+        fields.taken.add(field)
+        if body[field] not in REFUSED[field]:
+            raise Unsupported(field, NOTHING_LIKE_IT)
+    for field in [name for name in fields.rest() if name in DISPENSABLE]:
+        fields.taken.add(field)
+        beyond.drop(field)
+    beyond.unknown(fields.rest())
+    return without_the_usual(replace(request, dropped=beyond.dropped))
+
+
+class Input:
+    """Reads `instructions` and `input`: items that belong to one turn of the assistant become one message."""
+
+    def __init__(self, fields: Fields, most: int, tools: ResponseTools, beyond: Beyond) -> None:
+        self.fields = fields
+        self.most = most
+        self.tools = tools
+        self.beyond = beyond
+        self.turns: list[tuple[Role, list[Part]]] = []
+        self.ids: set[str] = set()  # of the items that are in the input themselves
+
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation. Raises `Invalid` where there is none."""
+        instructions = self.fields.text("instructions", most=MOST_IMAGE_TEXT)
+        if instructions:
+            self.turns.append(("system", [TextPart(instructions)]))
+        given = self.fields.take("input")
+        if isinstance(given, str):
+            if given:
+                self.turns.append(("user", [TextPart(given)]))
+        else:
+            items = self.fields.objects("input", most=self.most) or []
+            self.ids = {str(item.value.get("id")) for item in items if kind_of(item) != "item_reference"}
+            for item in items:
+                self.item(item)
+        if not any(role not in ("system", "developer") for role, _ in self.turns):
+            raise Invalid("`input` is missing", hint="Send `input` as text or as a list of items.", field="input")
+        return tuple(Message(role, tuple(parts) or (TextPart(""),)) for role, parts in self.turns)
+
+    def item(self, item: Fields) -> None:
+        """One item."""
+        match kind_of(item):
+            case "message":
+                role = ROLES.get(item.text("role", most=40) or "")
+                if role is None or role == "tool":
+                    raise item.wrong("role", "must be user, assistant, system or developer")
+                self.add(role, self.contents(item, "content"))
+            case "function_call" | "custom_tool_call" | "tool_search_call" as kind:
+                self.add("assistant", [self.call(item, kind)])
+            case "function_call_output" | "custom_tool_call_output":
+                parts = self.contents(item, "output")
+                shown = tuple(part for part in parts if isinstance(part, TextPart | ImagePart))
+                item.taken |= {"name", "namespace"}
+                self.add("tool", [ToolResultPart(item.needed_text("call_id", most=1000), shown)])
+            case "tool_search_output":
+                self.tools.add(item)
+                found = [entry.get("name") for entry in item.value.get("tools") or () if isinstance(entry, dict)]
+                text = f"These tools can be called now: {', '.join(str(name) for name in found) or 'none'}."
+                item.taken.add("execution")
+                self.add("tool", [ToolResultPart(item.needed_text("call_id", most=1000), (TextPart(text),))])
+            case "additional_tools":
+                item.taken.add("role")
+                self.tools.add(item)
+            case "reasoning":
+                self.add("assistant", reasoning_parts(item))
+            case "item_reference":
+                self.reference(item)
+            case kind if kind in OTHERS_ITEMS:
+                self.beyond.drop(f"input[].{kind}")
+                return
+            case kind:
+                why = f"items of type {kind[:60]} are not taken here"
+                raise Unsupported(item.name("type"), why, hint="Leave this item out, or choose another model.")
+        item.taken |= {"id", "status", "phase", "content", "annotations", "internal_chat_message_metadata_passthrough"}
+        self.beyond.unknown(item.rest())
+
+    def call(self, item: Fields, kind: str) -> ToolCallPart:
+        """A call that the assistant made, by the name that the vendor knows it by."""
+        if kind == "tool_search_call":
+            name, arguments = SEARCH, ENCODER.encode(item.plain("arguments") or {}).decode()
+            item.taken.add("execution")
+        else:
+            name = flat_name(item.text("namespace", most=200), item.needed_text("name", most=200))
+            if kind == "custom_tool_call":
+                arguments = arguments_of(item.text("input", most=MOST_IMAGE_TEXT) or "")
+            else:
+                arguments = item.text("arguments", most=MOST_IMAGE_TEXT) or ""
+        signature = signature_of(item.plain("extra_content"))
+        return ToolCallPart(item.needed_text("call_id", most=1000), name, arguments, signature)
+
+    def reference(self, item: Fields) -> None:
+        """An item that is only named: nothing is lost where it is in the input too, or was a thought."""
+        id = item.needed_text("id", most=1000)
+        if id in self.ids:
+            return
+        if id.startswith(THOUGHTS):
+            self.beyond.drop("input[].item_reference")
+            return
+        raise Unsupported(
+            item.name("id"),
+            "it refers to an item that is not in `input`, and this gateway keeps none",
+            hint="Send the item itself. SDKs do so with `store: false`.",
+        )
+
+    def add(self, role: Role, parts: list[Part]) -> None:
+        """Add to the conversation; what the assistant says in a row is one message."""
+        if role == "assistant" and self.turns and self.turns[-1][0] == "assistant":
+            self.turns[-1][1].extend(parts)
+        else:
+            self.turns.append((role, parts))
+
+    def contents(self, item: Fields, field: str) -> list[Part]:
+        """Text, or a list of parts."""
+        value = item.take(field)
+        if isinstance(value, str):
+            return [TextPart(value)] if value else []
+        parts: list[Part] = []
+        for part in item.objects(field, most=MOST_PARTS) or ():
+            kind = part.text("type", most=100)
+            cache = cache_of(part)
+            if kind in ("input_text", "output_text", "text"):
+                if text := part.text("text", most=MOST_IMAGE_TEXT):
+                    parts.append(TextPart(text, cache))
+            elif kind == "refusal":
+                if text := part.text("refusal", most=MOST_IMAGE_TEXT):
+                    parts.append(TextPart(text))
+            elif kind == "input_image":
+                url = part.text("image_url", most=MOST_IMAGE_TEXT)
+                if url is None or not is_image_url(url):
+                    raise part.wrong("image_url", "must begin with https://, or data:image/… with ;base64,")
+                detail = part.one_of("detail", ("low", "high", "auto", "original"))
+                parts.append(ImagePart(url, None if detail in ("auto", "original") else detail, cache))
+            elif kind == "encrypted_content":  # only its own vendor can read it
+                self.beyond.drop(part.name("encrypted_content"))
+                continue
+            else:
+                why = f"this gateway has no price for {(kind or 'such')[:60]} parts"
+                raise Unsupported(part.name("type"), why, hint="Leave this part out.")
+            part.taken |= {"annotations", "logprobs"}
+            self.beyond.unknown(part.rest())
+        return parts
+
+
+def kind_of(item: Fields) -> str:
+    """An item's type. One without is a message, or, where it has nothing but an id, a reference."""
+    kind = item.text("type", most=100)
+    if kind is None:
+        return "item_reference" if "id" in item.value and "role" not in item.value else "message"
+    return kind
+
+
+def reasoning_parts(item: Fields) -> list[Part]:
+    """What the assistant thought, and the token that its vendor wants back."""
+    summary = item.objects("summary", most=MOST_PARTS) or []
+    text = "".join(part.text("text", most=MOST_IMAGE_TEXT) or "" for part in summary)
+    opaque = item.text("encrypted_content", most=MOST_IMAGE_TEXT)
+    return [ReasoningPart(text, opaque)] if text or opaque else []
+
+
+def text_of(fields: Fields, beyond: Beyond) -> tuple[ResponseFormat | None, str | None]:
+    """`text.format` and `text.verbosity`."""
+    text = fields.inner("text")
+    if text is None:
+        return None, None
+    wanted = text.inner("format")
+    made: ResponseFormat | None = None
+    if wanted is not None:
+        kind = wanted.one_of("type", ("text", "json_object", "json_schema"))
+        if kind == "json_object":
+            made = ResponseFormat()
+        elif kind == "json_schema":
+            made = ResponseFormat(
+                wanted.plain("schema") or {},
+                wanted.text("name", most=200) or "answer",
+                wanted.text("description"),
+                wanted.flag("strict"),
+            )
+    verbosity = text.text("verbosity", most=40)
+    beyond.unknown(text.rest())
+    return made, verbosity
+
+
+def reasoning_of(fields: Fields, beyond: Beyond) -> Reasoning | None:
+    """How much to think. A summary is always shown where the vendor gives one."""
+    wanted = fields.inner("reasoning")
+    if wanted is None:
+        return None
+    effort = wanted.one_of("effort", EFFORTS)
+    wanted.taken |= {"summary", "generate_summary"}
+    beyond.unknown(wanted.rest())
+    return None if effort is None else Reasoning(effort)

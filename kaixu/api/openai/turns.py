@@ -1,0 +1,243 @@
+"""OpenAI's messages → the contract's, and what in them the contract has no word for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from kaixu.api.usual_fields import cache_of, kept_until
+from kaixu.edge.fields import Fields
+from kaixu.plugin.errors import Invalid, Unsupported
+from kaixu.plugin.types import (
+    Cache,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+from .custom_tools import arguments_of
+
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "developer",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+MOST_PARTS = 2000
+MOST_IMAGE_TEXT = 64 * 1024 * 1024
+ENCODER = msgspec.json.Encoder()
+#: Parts of a turn that are neither text nor an image; nothing bounds what they cost.
+WITHOUT_PRICE = frozenset({"file", "input_audio", "input_file", "audio_url", "video_url", "input_video", "file_url"})
+
+
+class Turns:
+    """Reads messages. `beyond` names what was sent and has no place in the contract.
+
+    `lenient`: empty turns are dropped, as the native clients have come to rely on.
+    """
+
+    def __init__(self, *, lenient: bool = False) -> None:
+        self.lenient = lenient
+        self.beyond: list[str] = []
+        self.called: list[tuple[str, str]] = []  # calls of the older form that wait for their result: name and id
+        self.functions = 0
+
+    def read(self, fields: Fields, most: int) -> tuple[Message, ...]:
+        """The field `messages`. Raises `Invalid` where there is none with content."""
+        turns = fields.objects("messages", most=most)
+        if turns is None:
+            raise Invalid(
+                "`messages` is missing", hint="Send `messages` as a list of {role, content}.", field="messages"
+            )
+        messages = [message for turn in turns if (message := self.message(turn)) is not None]
+        if not messages:
+            raise Invalid("`messages` holds no text", hint="Send at least one message with content.", field="messages")
+        return tuple(messages)
+
+    def message(self, turn: Fields) -> Message | None:
+        """One turn; None for an empty one."""
+        said = (turn.text("role", most=40) or "").strip().lower()
+        role = ROLES.get(said)
+        if role is None:
+            raise turn.wrong("role", f"must be one of {', '.join(ROLES)}")
+        cache = cache_of(turn)
+        name = turn.text("name", most=200)
+        parts: list[Part] = []
+        if role == "tool":
+            content = tuple(part for part in self.content(turn) if isinstance(part, TextPart | ImagePart))
+            id = self.answered(turn, name) if said == "function" else turn.needed_text("tool_call_id", most=1000)
+            parts.append(ToolResultPart(id, content))
+            name = None  # that of its function, which the call has said
+        elif role == "assistant":
+            parts = self.assistant(turn)
+        else:
+            parts = self.content(turn)
+        turn.taken |= {"annotations", "reasoning"}  # replies carry them; nobody wants them back
+        if turn.value.get("audio") is not None:
+            raise Unsupported(turn.name("audio"), "this gateway has a price for text and images only")
+        self.beyond += turn.rest()
+        if not parts:
+            return None if self.lenient or role == "assistant" else Message(role, (TextPart(""),), name)
+        return kept_until(Message(role, tuple(parts), name), cache)
+
+    def assistant(self, turn: Fields) -> list[Part]:
+        """What the assistant thought, said and called, in this order."""
+        parts = self.reasoning(turn) + self.content(turn)
+        refusal = turn.text("refusal")
+        if refusal:
+            parts.append(TextPart(refusal))
+        parts += [self.tool_call(call) for call in turn.objects("tool_calls", most=MOST_PARTS) or ()]
+        older = turn.inner("function_call")
+        if older is not None:
+            self.functions += 1
+            id = f"call_function_{self.functions}"
+            parts.append(self.function(older, id, None))
+            self.called.append((older.value["name"], id))
+        return parts
+
+    def answered(self, turn: Fields, name: str | None) -> str:
+        """The id of the call that a turn of the role `function` answers: the last one of its name."""
+        if name is None:
+            raise turn.wrong("name", "is missing")
+        for at in reversed(range(len(self.called))):
+            if self.called[at][0] == name:
+                return self.called.pop(at)[1]
+        raise turn.wrong("name", "must be that of a function which the assistant called before")
+
+    def reasoning(self, turn: Fields) -> list[Part]:
+        """What the assistant thought, where the client gives it back as this gateway, or OpenRouter, told it."""
+        told = turn.text("reasoning_content")
+        details = turn.objects("reasoning_details", most=MOST_PARTS)
+        if details is None:
+            return [ReasoningPart(told)] if told else []
+        parts: list[Part] = []
+        for detail in details:
+            kind = detail.text("type")
+            if kind == "reasoning.encrypted":
+                parts.append(ReasoningPart("", detail.needed_text("data", most=MOST_IMAGE_TEXT)))
+                continue
+            text, signature = detail.text("text", most=MOST_IMAGE_TEXT), detail.text("signature", most=MOST_IMAGE_TEXT)
+            if text or signature:
+                parts.append(ReasoningPart(text or "", signature))
+        return parts
+
+    def content(self, turn: Fields) -> list[Part]:
+        """Text, or a list of parts."""
+        content = turn.take("content")
+        if content is None:
+            return []
+        if isinstance(content, str):
+            return [TextPart(content)] if content else []
+        if not isinstance(content, list) or len(content) > MOST_PARTS:
+            raise turn.wrong("content", f"must be text or a list of at most {MOST_PARTS} parts")
+        parts: list[Part] = []
+        for at, part in enumerate(content):
+            if isinstance(part, str):
+                part = {"type": "text", "text": part}
+            if not isinstance(part, dict):
+                raise turn.wrong(f"content[{at}]", "must be an object with `type`")
+            made = self.part(Fields(part, turn.name(f"content[{at}]")))
+            if made is not None:
+                parts.append(made)
+        return parts
+
+    def part(self, part: Fields) -> Part | None:
+        """One part of a content; None for an empty one."""
+        kind = part.text("type", most=100)
+        cache = cache_of(part)
+        made: Part | None
+        if kind in ("text", "input_text", "output_text", "refusal"):
+            text = part.text("refusal" if kind == "refusal" else "text", most=MOST_IMAGE_TEXT) or ""
+            made = TextPart(text, cache) if text else None
+        elif kind == "image_url":
+            made = image_of(part, cache)
+        elif kind in ("thinking", "reasoning"):  # how Mistral and others tell it
+            told = part.take("thinking") or part.take("text")
+            token = part.text("signature", most=MOST_IMAGE_TEXT)
+            made = ReasoningPart(told if isinstance(told, str) else "", token) if told or token else None
+        elif kind in WITHOUT_PRICE:
+            why = f"this gateway has no price for {kind} parts"
+            raise Unsupported(part.name("type"), why, hint=f"Leave the {kind} part out.")
+        else:
+            raise part.wrong("type", f"is {kind}; it must be text or image_url")
+        part.taken.add("annotations")
+        self.beyond += part.rest()
+        return made
+
+    def tool_call(self, call: Fields) -> ToolCallPart:
+        """A call that the assistant made."""
+        kind = call.text("type", most=100)
+        if kind not in (None, "function", "custom"):
+            why = f"calls of type {kind[:40]} are not taken"
+            raise Unsupported(call.name("type"), why, hint="Calls are of the type function or custom.")
+        call.taken.add("index")
+        signature = signature_of(call.plain("extra_content"))
+        id = call.needed_text("id", most=1000)
+        if kind == "custom":
+            custom = call.inner("custom")
+            if custom is None:
+                raise call.wrong("custom", "is missing")
+            name, text = custom.needed_text("name", most=200), custom.text("input", most=MOST_IMAGE_TEXT) or ""
+            self.beyond += custom.rest()
+            made = ToolCallPart(id, name, arguments_of(text), signature)
+        else:
+            function = call.inner("function")
+            if function is None:
+                raise call.wrong("function", "is missing")
+            made = self.function(function, id, signature)
+        cache = cache_of(call)
+        self.beyond += call.rest()
+        return made if cache is None else replace(made, cache=cache)
+
+    def function(self, function: Fields, id: str, signature: str | None) -> ToolCallPart:
+        """A function that was called, and with what."""
+        arguments = function.take("arguments")
+        if isinstance(arguments, dict):  # some clients keep them read
+            arguments = ENCODER.encode(arguments).decode()
+        if not isinstance(arguments, str | None):
+            raise function.wrong("arguments", "must be JSON text")
+        made = ToolCallPart(id, function.needed_text("name", most=200), arguments or "", signature)
+        self.beyond += function.rest()
+        return made
+
+
+#: An image in a URL: its bytes as base64, so that no vendor can take it for text.
+DATA_URL = re.compile(r"data:image/[A-Za-z0-9.+-]{1,40}(;[A-Za-z0-9=._-]{1,40})*;base64,")
+
+
+def is_image_url(url: str) -> bool:
+    """Whether it is a web address, or an image in itself."""
+    return url.startswith("https://") or DATA_URL.match(url) is not None
+
+
+def image_of(part: Fields, cache: Cache | None = None) -> ImagePart:
+    """An image by its URL; the vendor fetches it, the gateway never does."""
+    value = part.take("image_url")
+    url, detail = (value.get("url"), value.get("detail")) if isinstance(value, dict) else (value, part.take("detail"))
+    if not isinstance(url, str) or not is_image_url(url):
+        raise part.wrong("image_url", "must have a url that begins with https://, or data:image/… with ;base64,")
+    if detail not in (None, "low", "high", "auto"):
+        raise part.wrong("image_url.detail", "must be low, high or auto")
+    return ImagePart(url, detail, cache)
+
+
+def signature_of(extra: dict[str, Any] | None) -> str | None:
+    """A vendor's token beside a tool call, where Google's OpenAI-compatible clients put it."""
+    google = (extra or {}).get("google")
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) else None
+
+
+def extra_of(opaque: str | None) -> dict[str, Any]:
+    """The other way round: a part of a tool call, or nothing."""
+    return {} if opaque is None else {"extra_content": {"google": {"thought_signature": opaque}}}

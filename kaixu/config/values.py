@@ -1,0 +1,57 @@
+"""The kinds of values that sections of kaixu.yaml are made of, and what all sections share."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+
+
+def is_number(value: object) -> object:
+    """Python counts with booleans; an operator does not mean that."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def in_seconds(value: object) -> object:
+    """Seconds as a number, or with a unit behind it."""
+    if isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
+        return float(match[1]) * SECONDS[match[2]]
+    if isinstance(value, str):
+        raise ValueError("must be seconds, or a number with s, m, h or d behind it")
+    return is_number(value)
+
+
+#: A time as people write it.
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd])")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+Number = BeforeValidator(is_number)
+Whole = Annotated[int, Number]
+Seconds = Annotated[float, Number, Field(gt=0, le=7200)]
+Dollars = Annotated[Decimal, Number]
+Duration = Annotated[
+    float,
+    BeforeValidator(in_seconds),
+    Field(gt=0, le=30 * 86_400),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
+]
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+#: A provider's name as replies show it. No slash: `provider/model` is read up to the first.
+PublicName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x20\x7f/][^\x00-\x1f\x7f/]*$")]
+PluginName = Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class Section(BaseModel):
+    """A part of kaixu.yaml. Unknown fields are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: requests, responses, errors, credentials. Knows no endpoint."""

@@ -1,0 +1,211 @@
+"""Compressed request bodies (`content-encoding`): unpacked piece by piece, never further than the body's bound."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+import brotli
+
+from kaixu.plugin.errors import Invalid, TooLarge, UnsupportedEncoding
+
+from .request_body import Share
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+#: Bytes that go in, or come out, in one step; between two steps other requests have their turn.
+STEP_BYTES = 64 * 1024
+
+#: How many encodings may lie over one another, and how many members or frames a body may consist of.
+MOST_ENCODINGS = 3
+MOST_MEMBERS = 100
+
+#: 8 MiB, as RFC 8878 §3.1.1.1.2 recommends: the window is memory, and the sender chooses it.
+MOST_ZSTD_WINDOW_LOG = 23
+
+Pieces = Iterator[bytes]
+
+
+class Broken(Exception):
+    """The data is not what its encoding says."""
+
+
+def encodings_in(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The encodings of a body, in the order they were applied. Raises `UnsupportedEncoding` for one that is not taken.
+
+    `identity` is none at all.
+    """
+    named = [one.strip().lower() for one in headers.get("content-encoding", "").split(",")]
+    encodings = tuple(one for one in named if one not in ("", "identity"))
+    for one in encodings:
+        if one not in DECODERS:
+            raise UnsupportedEncoding(f"content-encoding `{one[:40]}` is not taken", hint=f"Send one of {ACCEPTED}.")
+    if len(encodings) > MOST_ENCODINGS:
+        raise UnsupportedEncoding(
+            f"the body has {len(encodings)} content-encodings; {MOST_ENCODINGS} are taken",
+            hint=f"Send one of {ACCEPTED}.",
+        )
+    return encodings
+
+
+async def unpacked(body: bytes, encodings: tuple[str, ...], most: int, share: Share) -> bytes:
+    """The body without its encodings. Raises `TooLarge` as soon as it exceeds `most`, `Invalid`, `Overloaded`."""
+    if not body or not encodings:
+        return body
+    parts = []
+    async for piece in steps(body, encodings, most):
+        share.take(len(piece))
+        parts.append(piece)
+    return b"".join(parts)
+
+
+async def steps(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIterator[bytes]:
+    """See `unpacked`: its pieces."""
+    pieces = cut(body)
+    for name in reversed(encodings):
+        pieces = bounded(DECODERS[name](pieces), most)
+    while True:
+        try:
+            piece = next(pieces, None)
+        except Broken:
+            raise Invalid(
+                f"the body is not complete, valid {', '.join(encodings)} data",
+                hint="Send it again, or without content-encoding.",
+            ) from None
+        if piece is None:
+            return
+        yield piece
+        await asyncio.sleep(0)
+
+
+def cut(body: bytes) -> Pieces:
+    """A body in pieces."""
+    for at in range(0, len(body), STEP_BYTES):
+        yield body[at : at + STEP_BYTES]
+
+
+def bounded(pieces: Pieces, most: int) -> Pieces:
+    """The same pieces. Raises `TooLarge` when there are more than `most` bytes of them."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise TooLarge(f"the body, unpacked, is longer than {most} bytes")
+        yield piece
+
+
+def gunzipped(pieces: Pieces) -> Pieces:
+    """Gzip, also of several members (RFC 1952 §2.2)."""
+    return inflated(pieces, lambda _: zlib.decompressobj(wbits=31), MOST_MEMBERS)
+
+
+def inflated_any(pieces: Pieces) -> Pieces:
+    """Deflate in zlib's format (RFC 9110 §8.4.1.2), or, as many senders understand it, without."""
+
+    def begun(first: bytes) -> Any:
+        is_zlib = len(first) >= 2 and first[0] & 0x0F == 8 and int.from_bytes(first[:2], "big") % 31 == 0
+        return zlib.decompressobj(wbits=15 if is_zlib else -15)
+
+    return inflated(pieces, begun, 1)
+
+
+def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
+    """What zlib unpacks."""
+    decoder: Any = None
+    members = 0
+    for piece in pieces:
+        rest = piece
+        while rest:
+            if decoder is None:
+                if members and not rest.strip(b"\0"):
+                    break  # padding behind the last member
+                members += 1
+                if members > most_members:
+                    raise Broken
+                decoder = begin(rest)
+            try:
+                data = decoder.decompress(rest, STEP_BYTES)
+            except zlib.error:
+                raise Broken from None
+            if data:
+                yield data
+            rest = decoder.unconsumed_tail
+            if decoder.eof:
+                rest, decoder = decoder.unused_data, None
+            elif not rest and len(data) == STEP_BYTES:
+                yield from pending(decoder)
+                if decoder.eof:
+                    rest, decoder = decoder.unused_data, None
+    if decoder is not None or not members:
+        raise Broken
+
+
+def pending(decoder: Any) -> Pieces:
+    """What zlib still holds back of what it was given."""
+    while data := decoder.decompress(b"", STEP_BYTES):
+        yield data
+
+
+def unbrotlied(pieces: Pieces) -> Pieces:
+    """Brotli (RFC 7932)."""
+    decoder = brotli.Decompressor()
+    for piece in pieces:
+        if decoder.is_finished():
+            raise Broken  # nothing may follow
+        data = piece
+        while True:
+            try:
+                out = decoder.process(data, output_buffer_limit=STEP_BYTES)
+            except brotli.error:
+                raise Broken from None
+            if out:
+                yield out
+            if decoder.is_finished() or (decoder.can_accept_more_data() and len(out) < STEP_BYTES):
+                break
+            data = b""
+    if not decoder.is_finished():
+        raise Broken
+
+
+def unzstded(pieces: Pieces) -> Pieces:
+    """Zstandard (RFC 8878), also of several frames."""
+    options = {int(zstd.DecompressionParameter.window_log_max): MOST_ZSTD_WINDOW_LOG}
+    decoder: Any = None
+    frames = 0
+    for piece in pieces:
+        rest = piece
+        while rest or (decoder is not None and not decoder.needs_input):
+            if decoder is None:
+                frames += 1
+                if frames > MOST_MEMBERS:
+                    raise Broken
+                decoder = zstd.ZstdDecompressor(options=options)
+            try:
+                data = decoder.decompress(rest, STEP_BYTES)
+            except (zstd.ZstdError, EOFError):
+                raise Broken from None
+            if data:
+                yield data
+            rest = b""
+            if decoder.eof:
+                rest, decoder = decoder.unused_data, None
+    if decoder is not None or not frames:
+        raise Broken
+
+
+DECODERS: dict[str, Callable[[Pieces], Pieces]] = {
+    "gzip": gunzipped,
+    "x-gzip": gunzipped,
+    "deflate": inflated_any,
+    "br": unbrotlied,
+    "zstd": unzstded,
+}
+
+#: The encodings that a client is told of that sends another one.
+ACCEPTED = "gzip, deflate, br, zstd"

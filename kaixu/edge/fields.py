@@ -1,0 +1,182 @@
+"""Reading a JSON object field by field: every one bounded, a wrong one named, the unread ones known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from kaixu.plugin.errors import Invalid, Unprocessable
+
+from .characters import FREE_TEXT, insist_on_storable, insist_on_whole_characters
+from .off_loop import off_loop
+from .request import Incoming
+
+#: Longer texts than this are only taken where a field says so.
+MOST_TEXT = 200_000
+DECODER = msgspec.json.Decoder()
+
+
+def plain_object(data: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The body as a JSON object, and the JSON that it is read from; some clients encode twice. Raises `Invalid`."""
+    value = json_value(data)
+    if isinstance(value, str):
+        data = value.encode()
+        value = json_value(data)
+    if not isinstance(value, dict):
+        raise Invalid("the body must be a JSON object", code="BAD_JSON")
+    return data, value
+
+
+def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
+    """See `plain_object`. Raises `Invalid` also for text that cannot be kept, but in its fields `free`."""
+    data, value = plain_object(data)
+    insist_on_storable(data, value, free=free)
+    return value
+
+
+def json_value(data: bytes) -> Any:
+    """What a JSON text says. Raises `Invalid`."""
+    try:
+        return DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        insist_on_whole_characters(data)
+        raise Invalid("the body is not JSON", code="BAD_JSON") from None
+
+
+async def object_in(asked: Incoming) -> dict[str, Any]:
+    """`json_object` of a request's body, beside the loop where it is long."""
+    return await off_loop(len(asked.body), lambda: json_object(asked.body))
+
+
+async def plain_object_in(asked: Incoming) -> dict[str, Any]:
+    """`plain_object` of a request's body: for doors that look at every text that they keep themselves."""
+    return await off_loop(len(asked.body), lambda: plain_object(asked.body)[1])
+
+
+class Fields:
+    """An object and its place in the body (`messages[3]`). A field that is null is one that was not sent.
+
+    Every reader raises `Unprocessable` with the field's full name.
+    """
+
+    __slots__ = ("place", "taken", "value")
+
+    def __init__(self, value: dict[str, Any], place: str = "") -> None:
+        self.value = value
+        self.place = place
+        self.taken: set[str] = set()
+
+    def name(self, field: str) -> str:
+        """The field's full name."""
+        return f"{self.place}.{field}" if self.place else field
+
+    def wrong(self, field: str, says: str) -> Unprocessable:
+        """The error of a field."""
+        name = self.name(field)
+        return Unprocessable(f"`{name}` {says}", field=name)
+
+    def take(self, field: str) -> Any:
+        """A field's value, which from now on counts as read."""
+        self.taken.add(field)
+        return self.value.get(field)
+
+    def rest(self) -> list[str]:
+        """The full names of the fields that were sent and not read."""
+        return [
+            self.name(field) for field, value in self.value.items() if field not in self.taken and value is not None
+        ]
+
+    def text(self, field: str, *, most: int = MOST_TEXT) -> str | None:
+        """A text."""
+        value = self.take(field)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise self.wrong(field, "must be text")
+        if len(value) > most:
+            raise self.wrong(field, f"is longer than {most} characters")
+        return value
+
+    def needed_text(self, field: str, *, most: int = MOST_TEXT) -> str:
+        """A text that must be there."""
+        value = self.text(field, most=most)
+        if not value:
+            raise self.wrong(field, "is missing")
+        return value
+
+    def number(self, field: str, least: float, most: float) -> float | None:
+        """A number within bounds."""
+        value = self.take(field)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise self.wrong(field, "must be a number")
+        if not least <= value <= most:
+            raise self.wrong(field, f"must lie between {least:g} and {most:g}")
+        return float(value)
+
+    def whole(self, field: str, least: int, most: int) -> int | None:
+        """A whole number within bounds; 3.0 is one too."""
+        value = self.take(field)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong(field, "must be a whole number")
+        if not least <= value <= most:
+            raise self.wrong(field, f"must lie between {least} and {most}")
+        return value
+
+    def flag(self, field: str) -> bool | None:
+        """True or false."""
+        value = self.take(field)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(field, "must be true or false")
+        return value
+
+    def one_of(self, field: str, choices: Collection[str]) -> str | None:
+        """One of a few words."""
+        value = self.text(field)
+        if value is not None and value not in choices:
+            raise self.wrong(field, f"must be one of {', '.join(choices)}")
+        return value
+
+    def items(self, field: str, *, most: int) -> list[Any] | None:
+        """A list."""
+        value = self.take(field)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise self.wrong(field, "must be a list")
+        if len(value) > most:
+            raise self.wrong(field, f"holds {len(value)} entries; {most} are taken")
+        return value
+
+    def objects(self, field: str, *, most: int) -> list[Fields] | None:
+        """A list of objects."""
+        value = self.items(field, most=most)
+        if value is None:
+            return None
+        for at, one in enumerate(value):
+            if not isinstance(one, dict):
+                raise self.wrong(f"{field}[{at}]", "must be an object")
+        return [Fields(one, self.name(f"{field}[{at}]")) for at, one in enumerate(value)]
+
+    def inner(self, field: str) -> Fields | None:
+        """An object."""
+        value = self.take(field)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.wrong(field, "must be an object")
+        return Fields(value, self.name(field))
+
+    def plain(self, field: str) -> dict[str, Any] | None:
+        """An object that is handed on as it is, a JSON Schema for example."""
+        value = self.take(field)
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(field, "must be an object")
+        return value

@@ -1,0 +1,1 @@
+"""The process: opens and closes everything, serves it, applies a changed kaixu.yaml."""

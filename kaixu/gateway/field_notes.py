@@ -1,0 +1,47 @@
+"""Names in `allow` and `known_fields` of kaixu.yaml that have no effect: most often they are misspelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kaixu.api.hosted_tools import HOSTED
+from kaixu.catalog.catalog import Catalog
+from kaixu.config.mistakes import did_you_mean
+from kaixu.plugin.protocols import family_of
+from kaixu.plugin.protocols.anthropic_messages import DEARER as ANTHROPIC_DEARER
+from kaixu.plugin.protocols.openai_chat import DEARER as OPENAI_DEARER
+from kaixu.plugin.protocols.openai_chat import UNBOUNDED
+
+#: Fields that are refused unless `allow` has their name.
+FIELDS = frozenset({*OPENAI_DEARER, *ANTHROPIC_DEARER, "context_management"})
+#: What else `allow` can name: content of Anthropic's requests, and the tools that vendors run.
+ALLOWABLE = FIELDS | HOSTED | {"cache_control", "document", "file", "container_upload"}
+
+
+def field_notes(catalog: Catalog) -> list[str]:
+    """One sentence for each such name."""
+    return [*allow_notes(catalog), *known_notes(catalog)]
+
+
+def allow_notes(catalog: Catalog) -> Iterator[str]:
+    """Names in the models' `allow`."""
+    for lane, state in catalog.lanes.items():
+        for model, section in state.section.models.items():
+            for name in section.allow:
+                entry = f"`{name}` in `allow` of model `{model}` of lane `{lane}`"
+                if name in UNBOUNDED:
+                    yield f"{entry} has no effect: it is always refused, because `max_tokens` does not bound it"
+                elif name not in ALLOWABLE and family_of(name) not in ALLOWABLE:
+                    known = did_you_mean(name, ALLOWABLE)
+                    yield f"{entry} is neither a field that can cost more nor a known tool of a vendor{known}"
+
+
+def known_notes(catalog: Catalog) -> Iterator[str]:
+    """Names in the lanes' `known_fields`."""
+    for lane, state in catalog.lanes.items():
+        for name in state.section.known_fields:
+            entry = f"`{name}` in `known_fields` of lane `{lane}` has no effect"
+            if name in UNBOUNDED:
+                yield f"{entry}: it is always refused, because `max_tokens` does not bound it"
+            elif name in FIELDS:
+                yield f"{entry}: it can cost more, so it goes into `allow` of a model"

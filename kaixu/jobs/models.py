@@ -1,0 +1,91 @@
+"""Jobs that call a model: admitted when they run, as any call is, and ended together with their bill."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+
+import msgspec
+import pybase64
+
+from kaixu.catalog.catalog import Catalog
+from kaixu.metering.cache import bytes_of
+from kaixu.metering.gate import Caller, Gate
+from kaixu.metering.ticket import Ticket
+from kaixu.ops.sealing import Sealer
+from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
+from kaixu.store.jobs import Claimed
+
+from .lease import Lease
+from .texts import ModelCall, Outcome, opened
+
+AGENT = "job"
+
+
+class ModelRunner:
+    """Runs jobs of kind "chat" and "embed"."""
+
+    def __init__(self, gate: Gate, catalog: Callable[[], Catalog], sealer: Sealer) -> None:
+        self.gate = gate
+        self.catalog = catalog
+        self.sealer = sealer
+
+    async def run(self, job: Claimed, lease: Lease) -> None:
+        """See `Runner.run`."""
+        call = msgspec.json.decode(opened(self.sealer, job.id, "payload", job.payload), type=ModelCall)
+        caller = Caller(None, None, job.key_id, job.install_id, AGENT, job.request_id)
+        if call.chat is not None:
+            await self.chat(caller, call, call.chat, lease)
+        else:
+            assert call.embed is not None
+            await self.embed(caller, call, call.embed, lease)
+
+    async def chat(self, caller: Caller, call: ModelCall, request: ChatRequest, lease: Lease) -> None:
+        """One chat."""
+        found = self.catalog().resolve(call.provider, call.model, "chat")
+        admission = self.gate.chat(
+            caller, found.deployment, found.provider, request, operation="job:chat", price=call.price
+        )
+        async with admission as ticket:
+            await lease.began(ticket)
+            async with aclosing(self.gate.events(ticket)) as events:
+                said = [event async for event in events]
+            outcome = Outcome(
+                events=bytes_of(said).decode(),
+                finish_reason=ticket.finish_reason,
+                stop_sequence=ticket.stop_sequence,
+                end=ticket.end_reason or "complete",
+                bill=bill_of(ticket),
+            )
+            length = sum(len(event.text) for event in said if isinstance(event, ChatDelta))
+            await lease.database_there()
+            ticket.alongside = lease.succeeding(ticket, outcome, length)
+
+    async def embed(self, caller: Caller, call: ModelCall, request: EmbedRequest, lease: Lease) -> None:
+        """One embedding call."""
+        found = self.catalog().resolve(call.provider, call.model, "embed")
+        admission = self.gate.embed(
+            caller, found.deployment, found.provider, request, operation="job:embed", price=call.price
+        )
+        async with admission as ticket:
+            await lease.began(ticket)
+            vectors = await self.gate.vectors(ticket, request)
+            ticket.units = {"vectors": len(vectors)}
+            made = [in_base64(vector) for vector in vectors]
+            await lease.database_there()
+            ticket.alongside = lease.succeeding(ticket, Outcome(vectors=made, bill=bill_of(ticket)), None)
+
+
+def in_base64(vector: Sequence[float]) -> str:
+    """32-bit floats, little-endian, as OpenAI's clients read them."""
+    floats = array("f", vector)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return pybase64.b64encode(floats.tobytes()).decode()
+
+
+def bill_of(ticket: Ticket) -> dict[str, object]:
+    """What the reply says of the call besides what the usage event knows."""
+    return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

@@ -1,1 +1,0 @@
-"""What the gateway does by itself, beside its clients' calls."""

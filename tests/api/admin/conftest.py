@@ -1,0 +1,121 @@
+"""The admin doors around a real database, without a port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+from quart import Quart
+
+from kaixu.catalog.catalog import Catalog
+from kaixu.collections.searches import Searches
+from kaixu.config.environment import Secrets, Settings
+from kaixu.config.gateway_section import GatewaySection
+from kaixu.edge.services import Core
+from kaixu.edge.tokens import make_admin_token
+from kaixu.gateway.app import create_app
+from kaixu.jobs.batches import Batches
+from kaixu.jobs.queue import Queue
+from kaixu.metering.books import Books
+from kaixu.metering.gate import Gate
+from kaixu.metering.ticket import Ticket
+from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.ops.sealing import Sealer
+from kaixu.store.admission import Settlement
+from kaixu.store.events import write_events
+from kaixu.store.spool import Spool
+from tests.support.process import SECRETS
+
+
+class Deaf:
+    """Hears of calls and does nothing; there are none here."""
+
+    def settled(self, ticket: Ticket, settlement: Settlement) -> None:
+        """Not asked."""
+
+
+@pytest.fixture
+def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
+    """A gateway's parts, with no lanes."""
+    settings = Settings(kaixu_home=tmp_path)
+    secrets = Secrets(
+        admin_password=SECRETS["ADMIN_PASSWORD"],
+        jwt_secret=SECRETS["JWT_SECRET"],
+        key_pepper=SECRETS["KEY_PEPPER"],
+        db_encryption_key=SECRETS["DB_ENCRYPTION_KEY"],
+    )
+    books = Books(
+        pool,
+        Spool(tmp_path / "spool", "test"),
+        owner=uuid4(),
+        lifetime_s=60,
+        default_rpm=120,
+        running=lambda: gate.holds(),
+    )
+    gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
+    monitor = Monitor(lambda events: write_events(pool, events))
+    queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
+    batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
+    searches = Searches(pool, pool, most=16, statement_s=5)
+    return Core(
+        settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches, pool, searches
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(core: Core) -> Quart:
+    """The application around it."""
+    return create_app(core)
+
+
+class Operator:
+    """Somebody at the admin doors; `headers` say who."""
+
+    def __init__(self, app: Quart, **headers: str) -> None:
+        self.client = app.test_client()
+        self.headers = headers
+
+    async def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
+        """A request: its status and its JSON."""
+        response = await self.client.open(
+            f"/api/{path}",
+            method=method,
+            headers=self.headers,
+            **({"data": raw} if raw is not None else {"json": body} if body is not None else {}),
+        )
+        return response.status_code, await response.get_json(force=True)
+
+    async def get(self, path: str) -> Any:
+        """What a GET that goes well replies."""
+        status, body = await self.ask("GET", path)
+        assert status == 200, body
+        return body
+
+    async def send(self, method: str, path: str, body: Any = None) -> Any:
+        """What a change that goes well replies."""
+        status, reply = await self.ask(method, path, body)
+        assert status == 200, reply
+        return reply
+
+
+@pytest.fixture
+def operator(app: Quart, core: Core) -> Operator:
+    """An operator who is logged in."""
+    return Operator(app, authorization=f"Bearer {make_admin_token(core.secrets.jwt_secret)}")
+
+
+@pytest.fixture
+def stranger(app: Quart) -> Operator:
+    """Somebody who is not."""
+    return Operator(app)
+
+
+@pytest.fixture
+def seen(core: Core) -> Sequence[MonitorEvent]:
+    """What the monitor was told."""
+    return core.monitor._waiting

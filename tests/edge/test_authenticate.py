@@ -1,0 +1,63 @@
+"""Who asks, by the form of the credential alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaixu.accounts.key_material import key_hash, legacy_hash, new_key
+from kaixu.config.environment import Secrets
+from kaixu.edge.authenticate import bearer, caller_of
+from kaixu.edge.request import Incoming
+from kaixu.edge.tokens import make_session_token
+from kaixu.metering.gate import Caller
+from kaixu.plugin.errors import Unauthenticated
+
+KEY, OTHER = new_key(), new_key()
+SECRETS = Secrets("admin", "jwt-secret-for-tests-0123456789-0123", "pepper", "encryption")
+
+
+def asked(**headers: str) -> Incoming:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Incoming("POST", "/v1/messages", named, b"", "r", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [
+        ({"authorization": f"Bearer {KEY}"}, KEY),
+        ({"authorization": f"bearer   {KEY} "}, KEY),
+        ({"x-api-key": f" {KEY} "}, KEY),
+        ({"authorization": f"Bearer {KEY}", "x-api-key": OTHER}, KEY),
+        ({"authorization": "Bearer ", "x-api-key": OTHER}, OTHER),
+        ({"authorization": "Basic abc", "x-api-key": OTHER}, OTHER),
+    ],
+    ids=["bearer", "bearer in another case", "x-api-key", "both", "an empty bearer", "another scheme"],
+)
+def test_the_credential(headers: dict[str, str], token: str) -> None:
+    assert bearer(headers) == token
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": KEY}, {"authorization": "Basic abc"}, {"x-api-key": " "}],
+    ids=["none", "no scheme", "another scheme", "blank"],
+)
+def test_no_credential(headers: dict[str, str]) -> None:
+    with pytest.raises(Unauthenticated):
+        bearer(headers)
+
+
+@pytest.mark.parametrize("header", ["authorization", "x_api_key"])
+def test_a_key_and_a_session_are_callers_in_either_header(header: str) -> None:
+    prefix = "Bearer " if header == "authorization" else ""
+    by_key = caller_of(asked(**{header: prefix + KEY}, x_install_id="i", user_agent="a"), SECRETS)
+    assert by_key == Caller(key_hash(SECRETS.key_pepper, KEY), legacy_hash(KEY), None, "i", "a", "r")
+    token = make_session_token(SECRETS.jwt_secret, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
+    by_session = caller_of(asked(**{header: prefix + token}), SECRETS)
+    assert by_session == Caller(None, None, 7, None, None, "r")
+
+
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "kx_short"])
+def test_what_is_neither_is_refused(token: str) -> None:
+    with pytest.raises(Unauthenticated):
+        caller_of(asked(x_api_key=token), SECRETS)

@@ -1,0 +1,298 @@
+"""The doors: what is refused before a handler, and how a reply leaves, whole or as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from kaixu.edge import exchange as doors
+from kaixu.edge.cors import Edge
+from kaixu.edge.errors import MOST_TOLD, Failures
+from kaixu.edge.exchange import Door, Doors, Limits
+from kaixu.edge.request import Headers, Incoming, headers_of
+from kaixu.edge.response import SSE, Reply, json_reply
+from kaixu.edge.sse import EventStream
+from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.plugin.errors import Unauthenticated, Unavailable
+
+LIMITS = Limits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
+
+
+class Exchange:
+    """One exchange with a door: what was sent to it, and what it answered."""
+
+    def __init__(self) -> None:
+        self.told: list[MonitorEvent] = []
+        self.sent: list[dict[str, Any]] = []
+        self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def run(
+        self,
+        handler: doors.Handler,
+        *messages: dict[str, Any],
+        method: str = "POST",
+        headers: Mapping[bytes, bytes] | None = None,
+        shape: Any = None,
+    ) -> None:
+        """Ask `handler` behind a door."""
+        monitor = Monitor(keep)
+        door = Door(handler, ("/api/door",)) if shape is None else Door(handler, ("/api/door",), shape=shape)
+        house = Doors(Edge(frozenset()), Failures(monitor), lambda: LIMITS, self.credential)
+        house.add(door)
+        for message in messages:
+            self.waiting.put_nowait(message)
+        scope: Any = {
+            "type": "http",
+            "method": method,
+            "path": "/api/door/",
+            "query_string": b"",
+            "headers": list((headers or {}).items()),
+            "client": ("192.0.2.1", 1),
+        }
+        found = house.find(scope["path"])
+        assert found is door
+        await house.serve(found, scope, self.waiting.get, self.send)  # type: ignore[arg-type]
+        self.told = list(monitor._waiting)
+
+    def credential(self, headers: Headers) -> None:
+        """Everybody is let in."""
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        """The reply's status."""
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The reply's headers."""
+        return headers_of(self.sent[0]["headers"])
+
+    @property
+    def body(self) -> bytes:
+        """The reply's body, put together."""
+        assert [message["more_body"] for message in self.sent[1:]] == [True] * (len(self.sent) - 2) + [False]
+        return b"".join(message["body"] for message in self.sent[1:])
+
+
+async def keep(events: Any) -> None:
+    """A monitor that nobody reads."""
+
+
+async def echo(asked: Incoming) -> Reply:
+    """Says what it was sent."""
+    return json_reply({"body": asked.body.decode(), "address": asked.address, "agent": asked.headers["user-agent"]})
+
+
+def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def test_a_handler_sees_values() -> None:
+    exchange = Exchange()
+    headers = {b"User-Agent": b"test", b"x-request-id": b"mine"}
+    await exchange.run(echo, part(b"a", more=True), part(b"b"), headers=headers)
+    assert exchange.status == 200
+    assert json.loads(exchange.body) == {"body": "ab", "address": "192.0.2.1", "agent": "test"}
+    assert exchange.headers["x-kaixu-request-id"] == "mine"
+    assert exchange.headers["content-length"] == str(len(exchange.body))
+
+
+@pytest.mark.parametrize(
+    ("headers", "parts"),
+    [({b"content-length": b"65"}, ()), ({}, (part(b"x" * 40, more=True), part(b"x" * 40, more=True)))],
+    ids=["announced", "not announced"],
+)
+async def test_a_body_over_the_limit_is_refused_before_it_is_whole(headers: Any, parts: Any) -> None:
+    exchange = Exchange()
+    await exchange.run(echo, *parts, headers=headers)
+    assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
+    assert [event.http_status for event in exchange.told] == [413]
+
+
+async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "BODY_S", 0.05)
+    exchange = Exchange()
+    await exchange.run(echo, part(b"{", more=True))
+    assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")
+
+
+async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() -> None:
+    class Refusing(Exchange):
+        def credential(self, headers: Headers) -> None:
+            raise Unauthenticated("Missing Authorization")
+
+    silent = Refusing()
+    waiting = asyncio.ensure_future(silent.run(echo, headers={b"content-length": b"60"}))
+    while len(silent.sent) < 2:
+        await asyncio.sleep(0)
+    assert (silent.status, json.loads(silent.sent[1]["body"])["code"]) == (401, "UNAUTHENTICATED")
+    assert int(silent.headers["content-length"]) == len(silent.sent[1]["body"])  # whole for the client, at once
+    silent.waiting.put_nowait(part(b"x" * 60))
+    await waiting
+    assert "connection" not in silent.headers  # what is short is read and thrown away: the connection goes on
+    long = Refusing()
+    await long.run(echo, part(b"x" * 60), headers={b"content-length": b"1000000"})
+    assert (long.status, long.headers["connection"]) == (401, "close")
+
+
+async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_given_back() -> None:
+    house = Doors(Edge(frozenset()), Failures(Monitor(keep)), lambda: LIMITS, lambda headers: None)
+    inside, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow(asked: Incoming) -> Reply:
+        inside.release()
+        await go.wait()
+        return json_reply({})
+
+    door = Door(slow, ("/api/slow",))
+    house.add(door)
+
+    def exchange(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
+        waiting: asyncio.Queue[Any] = asyncio.Queue()
+        for one in parts:
+            waiting.put_nowait(one)
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope: Any = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/slow",
+            "query_string": b"",
+            "headers": raw,
+            "client": None,
+        }
+        return asyncio.ensure_future(house.serve(door, scope, waiting.get, send)), sent
+
+    running = [exchange(part(b"x" * 60)) for _ in range(2)]
+    for _ in running:
+        await inside.acquire()
+    assert house.budget.held == 120
+    for told in ({"content_length": "9"}, {}):
+        late, sent = exchange(part(b"x" * 9), **told)
+        await late
+        assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (503, "OVERLOADED")
+        assert headers_of(sent[0]["headers"])["retry-after"] == "1"
+    fitting, sent = exchange(part(b"x" * 8))
+    await inside.acquire()
+    go.set()
+    await asyncio.gather(fitting, *(task for task, _ in running))
+    assert sent[0]["status"] == 200
+    assert house.budget.held == 0
+
+
+async def test_other_methods_are_told_which_one_is_taken() -> None:
+    exchange = Exchange()
+    await exchange.run(echo, method="GET")
+    assert (exchange.status, exchange.headers["allow"]) == (405, "POST")
+    preflight = Exchange()
+    await preflight.run(echo, method="OPTIONS")
+    assert (preflight.status, preflight.body) == (204, b"")
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+
+
+async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
+    ended: list[str] = []
+
+    async def make(out: EventStream) -> None:
+        out.begun = True
+        try:
+            while True:
+                await out.put(b"x" * 1024)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def abandoned() -> None:
+        ended.append("abandoned")
+
+    async def endless(asked: Incoming) -> Reply:
+        return Reply(200, {"content-type": SSE}, EventStream(make, abandoned))
+
+    class Stalled(Exchange):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if len(self.sent) == 3:
+                await asyncio.Event().wait()
+
+    exchange = Stalled()
+    await exchange.run(endless, part(b""))
+    assert ended == ["cancelled"]
+    assert [message.get("more_body") for message in exchange.sent] == [None, True, True]
+
+
+async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_door() -> None:
+    async def broken(asked: Incoming) -> Reply:
+        raise ZeroDivisionError("secret")
+
+    exchange = Exchange()
+    await exchange.run(broken, part(b""), shape=lambda body, status: ({"mine": body["code"]}, status + 1))
+    assert (exchange.status, json.loads(exchange.body)) == (501, {"mine": "INTERNAL"})
+
+
+async def test_a_client_that_leaves_cancels_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
+    ended = asyncio.Event()
+
+    async def slow(asked: Incoming) -> Reply:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        raise AssertionError
+
+    exchange = Exchange()
+    await exchange.run(slow, part(b""), {"type": "http.disconnect"})
+    assert ended.is_set()
+    assert exchange.sent == []
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_gets_nothing() -> None:
+    exchange = Exchange()
+    await exchange.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
+    assert exchange.sent == []
+
+
+async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
+    closed = asyncio.Event()
+
+    async def speak(out: EventStream) -> None:
+        out.begun = True
+        try:
+            await out.put(b"one")
+            await asyncio.sleep(3600)
+        finally:
+            closed.set()
+
+    async def never_begun() -> None:
+        raise AssertionError
+
+    async def talk(asked: Incoming) -> Reply:
+        return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
+
+    exchange = Exchange()
+    await exchange.run(talk, part(b""), {"type": "http.disconnect"})
+    assert closed.is_set()
+    assert [message.get("body") for message in exchange.sent[1:]] == [b"one"]
+
+
+async def test_the_monitor_is_told_of_only_so_many_errors_of_one_stranger() -> None:
+    monitor = Monitor(keep)
+    failures = Failures(monitor)
+    asked = Incoming("GET", "/api/x", {}, b"", "r", "192.0.2.1")
+    for _ in range(MOST_TOLD + 5):
+        failures.reply(Unauthenticated("no"), asked)
+    assert len(monitor._waiting) == MOST_TOLD
+    failures.reply(Unavailable("down"), asked)
+    assert len(monitor._waiting) == MOST_TOLD + 1

@@ -1,0 +1,69 @@
+"""Whose the bytes of request bodies are, and how many each may hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaixu.edge.request_body import BodyBudget, Holder, Share, address_of
+from kaixu.plugin.errors import Overloaded
+
+
+def held(budget: BodyBudget, holder: Holder, count: int) -> Share:
+    """A share that holds so many bytes."""
+    share = budget.share()
+    share.belongs_to(holder)
+    share.take(count)
+    return share
+
+
+def is_full(budget: BodyBudget, holder: Holder, count: int = 1) -> bool:
+    """Whether there is no room for more."""
+    share = budget.share()
+    share.belongs_to(holder)
+    try:
+        share.insist(count)
+    except Overloaded:
+        return True
+    return False
+
+
+def test_an_address_has_an_eighth_and_strangers_together_a_half() -> None:
+    budget = BodyBudget(lambda: 800_000)
+    for at in range(4):
+        held(budget, address_of(f"192.0.2.{at}"), 100_000)
+        assert is_full(budget, address_of(f"192.0.2.{at}"))
+    assert is_full(budget, address_of("192.0.2.9"))
+    assert not is_full(budget, 7, 400_000)
+
+
+def test_a_customer_has_a_half_and_always_room_for_one_body() -> None:
+    budget = BodyBudget(lambda: 800_000, lambda: 500_000)
+    share = held(budget, 7, 500_000)
+    assert is_full(budget, 7)
+    assert not is_full(budget, 8, 300_000)
+    share.give_back()
+    assert not is_full(budget, 7, 500_000)
+    assert (budget.held, dict(budget.by_holder)) == (0, {})
+
+
+def test_what_a_stranger_holds_moves_with_it_when_it_is_known() -> None:
+    budget = BodyBudget(lambda: 800_000)
+    share = held(budget, address_of("192.0.2.1"), 100_000)
+    share.belongs_to(7)
+    assert (budget.held, budget.by_strangers, budget.by_holder[7]) == (100_000, 0, 100_000)
+    share.give_back()
+    assert (budget.held, budget.by_strangers, dict(budget.by_holder)) == (0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("unknown", "unknown", True),
+    ],
+)
+def test_an_ipv6_network_is_one_address(one: str, other: str, same: bool) -> None:
+    assert (address_of(one) == address_of(other)) == same

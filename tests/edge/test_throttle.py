@@ -1,0 +1,40 @@
+"""The throttle: so many from one address, so many in all, and memory for so many addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaixu.edge import throttle as module
+from kaixu.edge.throttle import Throttle
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_one_address_has_its_share_until_the_window_ends() -> None:
+    clock = Clock()
+    throttle = Throttle(per_address=2, in_all=10, window_s=60, clock=clock)
+    assert [throttle.wait_s("a") for _ in range(3)] == [None, None, 60]
+    clock.now += 45
+    assert (throttle.wait_s("a"), throttle.wait_s("b")) == (15, None)
+    clock.now += 15
+    assert throttle.wait_s("a") is None
+
+
+def test_everybody_together_has_a_share() -> None:
+    throttle = Throttle(per_address=2, in_all=3, window_s=60, clock=Clock())
+    assert [throttle.wait_s(address) for address in "abcd"] == [None, None, None, 60]
+
+
+def test_only_so_many_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ADDRESSES", 2)
+    throttle = Throttle(per_address=1, in_all=100, window_s=60, clock=Clock())
+    for address in "abc":
+        throttle.wait_s(address)
+    assert list(throttle.counts) == ["b", "c"]

@@ -1,0 +1,61 @@
+"""Tokens: each kind under a key of its own, good for a while, and nothing else passes for one."""
+
+from __future__ import annotations
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaixu.edge.tokens import (
+    Session,
+    is_admin_token,
+    make_admin_token,
+    make_session_token,
+    read_session_token,
+    signing_key,
+)
+
+SECRET = "a secret of some length"
+
+
+def test_a_session_token_says_which_key_it_stands_for() -> None:
+    token = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
+    assert read_session_token(SECRET, token) == Session(7, 8, "abcd")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 60
+    assert claims.items() >= {"type": "user_session", "api_key_id": 7, "customer_id": 8, "key_last4": "abcd"}.items()
+
+
+def test_no_kind_passes_for_the_other() -> None:
+    assert is_admin_token(SECRET, make_admin_token(SECRET))
+    session = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
+    assert not is_admin_token(SECRET, session)
+    assert read_session_token(SECRET, make_admin_token(SECRET)) is None
+    assert signing_key(SECRET, "admin") != signing_key(SECRET, "session")
+
+
+def test_an_expired_token_and_one_of_another_secret_are_none() -> None:
+    expired = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=-1)
+    assert read_session_token(SECRET, expired) is None
+    assert not is_admin_token(SECRET + "x", make_admin_token(SECRET))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"type": "user_session", "api_key_id": 1, "customer_id": 1},
+        {"type": "other", "api_key_id": 1, "customer_id": 1, "iat": 1, "exp": 2**40},
+        {"type": "user_session", "api_key_id": "x", "customer_id": 1, "iat": 1, "exp": 2**40},
+        {"type": "user_session", "customer_id": 1, "iat": 1, "exp": 2**40},
+    ],
+)
+def test_a_well_signed_token_still_has_to_make_sense(claims: dict[str, object]) -> None:
+    token = jwt.encode(claims, signing_key(SECRET, "session"), algorithm="HS256")
+    assert read_session_token(SECRET, token) is None
+
+
+@given(st.text())
+def test_whatever_else_is_no_token(text: str) -> None:
+    assert not is_admin_token(SECRET, text)
+    assert read_session_token(SECRET, text) is None
