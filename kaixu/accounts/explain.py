@@ -25,7 +25,7 @@ KINDS = frozenset({"input", "cached_input", "cache_write", "output", "reasoning"
 MOST_OF_A_REQUEST = 100
 
 
-class Line(msgspec.Struct, frozen=True):
+class ExplainedEvent(msgspec.Struct, frozen=True):
     """One kind of token. `rate`: nano-dollars per million tokens; `cost_millionths`: of a nano-dollar."""
 
     kind: str
@@ -38,7 +38,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """A call's cost, taken apart. `priced_nusd` is None where its price has no rates."""
 
     event: PricedEvent
-    lines: list[Line]
+    lines: list[ExplainedEvent]
     priced_nusd: int | None
     vendor_priced_nusd: int | None
     adds_up: bool
@@ -88,7 +88,7 @@ def priced_by_token(rates: Mapping[str, int]) -> bool:
     return rates.keys() >= KINDS
 
 
-def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[Line]:
+def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[ExplainedEvent]:
     """Every token once: cached and cache-writing ones are parts of the input, reasoning of the output."""
     plain_input = max(0, event.input_tokens - event.cached_input_tokens - event.cache_write_tokens)
     plain_output = max(0, event.output_tokens - event.reasoning_tokens)
@@ -99,7 +99,7 @@ def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[Line]:
         ("output", plain_output),
         ("reasoning", event.reasoning_tokens),
     )
-    return [Line(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
+    return [ExplainedEvent(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
 
 
 def rounded(millionths: int) -> int:

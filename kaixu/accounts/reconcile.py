@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 
 from kaixu.store.pool import database
-from kaixu.store.query import Session
+from kaixu.store.query import DatabaseSession
 from kaixu.store.reconcile import Difference, differences, over_cap
 
 
@@ -22,7 +22,7 @@ class Reconciled(msgspec.Struct, frozen=True):
     notes: list[Difference]
 
 
-async def reconcile(connection: Session, *, month: date | None = None) -> Reconciled:
+async def reconcile(connection: DatabaseSession, *, month: date | None = None) -> Reconciled:
     """Compare every figure that is kept with the rows it stands for; in one month, or in all.
 
     Nothing is written and nothing is locked; calls go on meanwhile, the snapshot stays.

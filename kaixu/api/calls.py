@@ -16,7 +16,7 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import usd
 from kaixu.edge.errors import rate_headers, stream_failed
 from kaixu.edge.response import SSE, Reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream, waited
 from kaixu.metering.admission import Admission
 from kaixu.metering.gate import Caller
@@ -42,7 +42,7 @@ USAGE_DUE_S = 2.0
 PATIENCE_S = 10.0
 
 
-class Asking(msgspec.Struct, frozen=True):
+class ChatCall(msgspec.Struct, frozen=True):
     """A chat call as it was asked for. `asked_provider`: the name by which the deployment was found."""
 
     caller: Caller
@@ -51,7 +51,7 @@ class Asking(msgspec.Struct, frozen=True):
     request: ChatRequest
 
 
-class Speaker(Protocol):
+class StreamEncoder(Protocol):
     """Writes one call's stream in a door's own words. Each method gives whole frames, b"" for none."""
 
     def ping(self) -> bytes:
@@ -75,10 +75,10 @@ class Speaker(Protocol):
         ...
 
 
-def admission(core: Core, asking: Asking, fields: Mapping[str, str], *, operation: str = "chat") -> Admission:
+def admission(services: Services, asking: ChatCall, fields: Mapping[str, str], *, operation: str = "chat") -> Admission:
     """See `Gate.chat`. `fields`: what a door calls the contract's features, for the error of one that is refused."""
     try:
-        return core.gate.chat(
+        return services.gate.chat(
             asking.caller, asking.deployment, asking.asked_provider, asking.request, operation=operation
         )
     except Unsupported as error:
@@ -86,17 +86,17 @@ def admission(core: Core, asking: Asking, fields: Mapping[str, str], *, operatio
         raise Unsupported(fields.get(field, field), error.why) from None
 
 
-async def answered(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
+async def answered(services: Services, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
     """Everything the lane says, and the ticket, settled."""
     # A client that leaves does not always end the vendor's call: that goes on in a task of its own.
-    task = asyncio.ensure_future(collected(core, call))
+    task = asyncio.ensure_future(collected(services, call))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         if task.done():
             raise
         if call.ticket is not None:
-            core.gate.reader_gone(call.ticket)
+            services.gate.reader_gone(call.ticket)
         further_s = read_on_s(call)
         if further_s == 0:
             task.cancel()
@@ -134,14 +134,14 @@ def drains(call: Admission) -> bool:
     return any(reasons(one, call.request) for one in call.choices or (deployment,))
 
 
-async def collected(core: Core, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
+async def collected(services: Services, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
     """See `answered`."""
-    async with call as ticket, aclosing(core.gate.events(ticket)) as events:
+    async with call as ticket, aclosing(services.gate.events(ticket)) as events:
         said = [event async for event in events]
     return ticket, said
 
 
-async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s: float = 0.0) -> Reply:
+async def streamed(services: Services, call: Admission, encoder: StreamEncoder, *, patience_s: float = 0.0) -> Reply:
     """The answer as a stream.
 
     With `patience_s` the reply begins when there is something to say, or after that
@@ -154,16 +154,16 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
         task = asyncio.current_task()
         assert task is not None
         call.hand_over(task)
-        await spoken(core, call, ticket, speaker, out)
+        await spoken(services, call, ticket, encoder, out)
 
     async def never_begun() -> None:
         await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
     def left() -> float:
-        core.gate.reader_gone(ticket)
+        services.gate.reader_gone(ticket)
         return read_on_s(call)
 
-    body = EventStream(speak, never_begun, read_on_s=left, ping=speaker.ping)
+    body = EventStream(speak, never_begun, read_on_s=left, ping=encoder.ping)
     if patience_s:
         try:
             await body.first(patience_s)
@@ -174,18 +174,18 @@ async def streamed(core: Core, call: Admission, speaker: Speaker, *, patience_s:
     return Reply(200, headers | call_headers(ticket), body)
 
 
-async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, out: EventStream) -> None:
+async def spoken(services: Services, call: Admission, ticket: Ticket, encoder: StreamEncoder, out: EventStream) -> None:
     """Write one stream's frames and settle; the last frame follows after the money is written.
 
     Raises what failed where nothing was said yet: then it can have a status of its own.
     """
     failure: KaixuError | None = None
     try:
-        await out.put(speaker.begin(ticket))
+        await out.put(encoder.begin(ticket))
         # Closed before it is settled: then the vendor has seen the cancel.
-        async with aclosing(core.gate.events(ticket)) as events:
+        async with aclosing(services.gate.events(ticket)) as events:
             async for event in events:
-                await out.put(speaker.event(event))
+                await out.put(encoder.event(event))
     except Exception as error:
         if isinstance(error, KaixuError):
             failure = error
@@ -204,13 +204,13 @@ async def spoken(core: Core, call: Admission, ticket: Ticket, speaker: Speaker, 
         failure = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
     await call.__aexit__(None if failure is None else type(failure), failure, None)
     if failure is None:
-        await out.put(speaker.done(ticket))
+        await out.put(encoder.done(ticket))
         return
     if not out.said:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
-    core.monitor.record(stream_failed(failure, ticket))  # it was 200 already: nobody else tells of it
-    await out.put(speaker.failed(failure, ticket))
+    services.monitor.record(stream_failed(failure, ticket))  # it was 200 already: nobody else tells of it
+    await out.put(encoder.failed(failure, ticket))
 
 
 def call_headers(ticket: Ticket) -> dict[str, str]:

@@ -11,9 +11,9 @@ from kaixu.edge.authenticate import printable
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.throttle import Throttle
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Forbidden, RateLimited, TooLarge
@@ -23,12 +23,12 @@ MOST_MESSAGE, MOST_STACK, MOST_NAME, MOST_EXTRA = 8000, 20_000, 200, 20_000
 ENCODER = msgspec.json.Encoder()
 
 
-def client_error_door(core: Core) -> Door:
+def client_error_door(services: Services) -> Door:
     """The door, bound to one gateway."""
     throttle = Throttle(per_address=30, in_all=600, window_s=60)
 
-    async def report(asked: Incoming) -> Reply:
-        token = core.settings.client_error_token
+    async def report(asked: IncomingRequest) -> Reply:
+        token = services.settings.client_error_token
         if token is not None:
             given = asked.headers.get("x-kaixu-error-token", "")
             if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
@@ -39,14 +39,14 @@ def client_error_door(core: Core) -> Door:
         if len(asked.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
             raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
         body = json_object(asked.body) if asked.body.strip() else {}
-        core.monitor.record(event_of(body, asked))
+        services.monitor.record(event_of(body, asked))
         return json_reply({"ok": True, "request_id": asked.request_id})
 
     # UTF-8 has at most four bytes for a character.
     return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS, rate="address")
 
 
-def event_of(body: dict[str, Any], asked: Incoming) -> MonitorEvent:
+def event_of(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
     """The report as the monitor shows it; whatever it holds is cut to a size that can be kept."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}

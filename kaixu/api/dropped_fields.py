@@ -14,7 +14,7 @@ INDEX = re.compile(r"\[\d+\]")
 MOST_NAMES = 100
 
 
-class Beyond:
+class DroppedFields:
     """Collects the names of fields. `dropped`: those that do not go out, each once, without their places in lists."""
 
     def __init__(self, deployment: Deployment) -> None:

@@ -14,7 +14,7 @@ from kaixu.catalog.catalog import Catalog
 from kaixu.edge.function_paths import at
 from kaixu.edge.operators import is_operator
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
@@ -23,7 +23,7 @@ from kaixu.plugin.keys import Keys
 PATIENCE_S = 2.0
 
 
-def health_routes(core: Core) -> Blueprint:
+def health_routes(services: Services) -> Blueprint:
     """The route, bound to one gateway."""
     routes = Blueprint("health", __name__)
 
@@ -32,39 +32,39 @@ def health_routes(core: Core) -> Blueprint:
         database: dict[str, Any] = {"ok": True}
         try:
             async with asyncio.timeout(PATIENCE_S):
-                database["now"] = (await database_time(core.pool)).isoformat()
+                database["now"] = (await database_time(services.pool)).isoformat()
         except (DatabaseAway, TimeoutError):
             database = {"ok": False, "error": "the database does not answer"}
-        lanes = {name: state.state for name, state in core.catalog.lanes.items()}
-        operator = is_operator(core, request.headers)
+        lanes = {name: state.state for name, state in services.catalog.lanes.items()}
+        operator = is_operator(services, request.headers)
         why = [
             f"lane {name} is {state.state}" + (f": {state.reason}" if operator else "")
-            for name, state in core.catalog.lanes.items()
+            for name, state in services.catalog.lanes.items()
             if state.state == "failed"
         ]
         if "on" not in lanes.values():
             why.append("no lane is on: there is no model that could be called")
-        if core.gate.books.waiting:
+        if services.gate.ledger.waiting:
             why.append("settlements wait in the spool")
-        ready = bool(database["ok"]) and not core.gate.stopping
+        ready = bool(database["ok"]) and not services.gate.stopping
         body = {
             "ok": ready,
             "status": "unready" if not ready else "degraded" if why else "ready",
             "live": True,
             "why": why,
             "ts": datetime.now(UTC).isoformat(),
-            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(core.catalog)},
+            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
             "env": {
-                "hasDbUrl": core.settings.database_url is not None,
+                "hasDbUrl": services.settings.database_url is not None,
                 "hasJwtSecret": True,
                 "hasAdminPassword": True,
                 "providers": {name: state == "on" for name, state in lanes.items()},
             },
             "lanes": lanes,
-            "preambles": preambles(core.catalog),
-            "deployments": deployments(core),
-            **({"keys": keys(core.catalog)} if operator else {}),
-            "in_flight": len(core.gate.in_flight),
+            "preambles": preambles(services.catalog),
+            "deployments": deployments(services),
+            **({"keys": keys(services.catalog)} if operator else {}),
+            "in_flight": len(services.gate.in_flight),
             "db": database,
         }
         headers = {} if ready else {"retry-after": "2"}
@@ -99,12 +99,12 @@ def keys(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def deployments(core: Core) -> dict[str, dict[str, str]]:
+def deployments(services: Services) -> dict[str, dict[str, str]]:
     """How the deployments of models that have several stand: closed, open, half-open, or with their lane off."""
     return {
         f"{model.provider}/{model.model}": {
-            one.name: core.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices
+            one.name: services.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices
         }
-        for model in core.catalog.deployments
+        for model in services.catalog.deployments
         if model.others
     }

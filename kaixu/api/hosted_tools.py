@@ -8,7 +8,7 @@ from typing import Any
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.protocols import family_of
 
-from .dropped_fields import Beyond
+from .dropped_fields import DroppedFields
 
 #: Their types in OpenAI's and Anthropic's APIs, without versions.
 HOSTED = frozenset(
@@ -42,7 +42,7 @@ HOSTED = frozenset(
 class HostedTools:
     """The vendors' tools of one request that are not sent on."""
 
-    def __init__(self, beyond: Beyond) -> None:
+    def __init__(self, beyond: DroppedFields) -> None:
         self.beyond = beyond
         self.families: list[str] = []
         self.names: set[str] = set()

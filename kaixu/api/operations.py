@@ -11,9 +11,9 @@ from kaixu.edge.characters import ESCAPED_NUL, insist_on_whole_characters
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
 from kaixu.edge.off_loop import off_loop
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import JSON, Reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid, LaneOff, NotFound, PluginFailed, Unprocessable
 from kaixu.plugin.operation import Operation
 
@@ -22,40 +22,40 @@ from .calls import call_headers
 PREFIX = "/v1/"
 
 
-def operation_door(core: Core) -> Door:
+def operation_door(services: Services) -> Door:
     """The door of all operations; see `serves`."""
 
-    async def operate(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
-        state, operation = found(core, asked.path)
+    async def operate(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
+        state, operation = found(services, asked.path)
         body = await off_loop(len(asked.body), lambda: body_of(operation, asked.body))
-        async with core.gate.run(caller, state, operation, len(asked.body)) as ticket:
-            said = await core.gate.handled(ticket, state, operation, body)
+        async with services.gate.run(caller, state, operation, len(asked.body)) as ticket:
+            said = await services.gate.handled(ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
 
     return Door(operate, (), rate="call")
 
 
-def serves(core: Core, path: str) -> bool:
+def serves(services: Services, path: str) -> bool:
     """Whether a path belongs to an integration that kaixu.yaml names."""
-    return path.startswith(PREFIX) and path[len(PREFIX) :].partition("/")[0] in core.catalog.integrations
+    return path.startswith(PREFIX) and path[len(PREFIX) :].partition("/")[0] in services.catalog.integrations
 
 
-def found(core: Core, path: str) -> tuple[IntegrationState, Operation]:
+def found(services: Services, path: str) -> tuple[IntegrationState, Operation]:
     """The operation at a path. Raises `NotFound`, `LaneOff`, `PluginFailed`."""
     name = path[len(PREFIX) :].strip("/").replace("/", ".")
-    state = core.catalog.integrations[name.partition(".")[0]]
+    state = services.catalog.integrations[name.partition(".")[0]]
     if state.state == "off":
         raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Tell your operator.")
     if state.state == "failed":
         # The reason may show paths and versions: it is the operator's, in the log and in `kaixu plugins`.
         raise PluginFailed(f"integration `{state.name}` is not available: it failed", hint="Tell your operator.")
-    if name not in core.catalog.operations:
-        known = [one for one in core.catalog.operations if one.startswith(f"{state.name}.")]
+    if name not in services.catalog.operations:
+        known = [one for one in services.catalog.operations if one.startswith(f"{state.name}.")]
         paths = ", ".join(f"{PREFIX}{one.replace('.', '/')}" for one in known[:20])
         meant = did_you_mean(name[:80], known)
         raise NotFound(f"there is no operation `{name[:80]}`{meant}", hint=f"There is: {paths}.")
-    return core.catalog.operations[name]
+    return services.catalog.operations[name]
 
 
 def body_of(operation: Operation, data: bytes) -> msgspec.Struct:

@@ -61,7 +61,7 @@ def assemble(document: Document, folder: Path) -> Catalog:
     return catalog
 
 
-class Outcome(NamedTuple):
+class BuildResult(NamedTuple):
     """What became of one section."""
 
     state: State
@@ -76,21 +76,21 @@ class Build:
         self.folder = folder
         self.loader = Loader(folder)
         self.catalog = Catalog()
-        self.outcomes: dict[str, list[Outcome]] = {}  # by the plugin's place
+        self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's place
 
-    def mistake(self, path: Path_, message: str) -> Outcome:
+    def mistake(self, path: Path_, message: str) -> BuildResult:
         """Something in kaixu.yaml does not fit the plugin that it names."""
         mistake = Mistake.at(self.document.reading.place(path), message)
         self.catalog.mistakes.append(mistake)
-        return Outcome("failed", str(mistake))
+        return BuildResult("failed", str(mistake))
 
-    def failed(self, path: Path_, error: PluginError) -> Outcome:
+    def failed(self, path: Path_, error: PluginError) -> BuildResult:
         """A plugin cannot be had; a mistake only if its name means nothing here."""
         if isinstance(error, NoSuchPlugin):
             return self.mistake(path, str(error))
-        return Outcome("failed", str(error))
+        return BuildResult("failed", str(error))
 
-    def outcome(self, plugin: Plugin, outcome: Outcome) -> Outcome:
+    def outcome(self, plugin: Plugin, outcome: BuildResult) -> BuildResult:
         """Remember what became of a section of `plugin`."""
         self.outcomes.setdefault(plugin.found.where, []).append(outcome)
         return outcome
@@ -118,13 +118,13 @@ class Build:
             try:
                 lane = kind.lane(options)  # type: ignore[call-arg]
             except Exception as error:  # noqa: BLE001 - a stranger's constructor can raise anything
-                outcome = Outcome("failed", self.said(error, section, options))
+                outcome = BuildResult("failed", self.said(error, section, options))
         return LaneState(name, section, *self.outcome(plugin, outcome), lane)
 
-    def options(self, path: Path_, section: PluginSection, model: type[Options]) -> tuple[Options | None, Outcome]:
+    def options(self, path: Path_, section: PluginSection, model: type[Options]) -> tuple[Options | None, BuildResult]:
         """A section's own fields, read with the plugin's model; without those whose variable is not set."""
         reading = self.document.reading
-        off = Outcome("on", None) if section.off is None else Outcome("off", section.off)
+        off = BuildResult("on", None) if section.off is None else BuildResult("off", section.off)
         try:
             return model.model_validate(section.options), off
         except ValidationError as error:
@@ -134,11 +134,11 @@ class Build:
             hidden = reading.given | texts(section.options)
             for one in mistakes:
                 self.catalog.mistakes.append(replace(one, message=redacted(one.message, hidden)))
-            return None, Outcome("failed", str(self.catalog.mistakes[-len(mistakes)]))
+            return None, BuildResult("failed", str(self.catalog.mistakes[-len(mistakes)]))
         except Exception as error:  # noqa: BLE001 - a stranger's validator can raise anything
-            return None, Outcome("failed", self.said(error, section, None))
+            return None, BuildResult("failed", self.said(error, section, None))
 
-    def abilities(self, path: Path_, section: LaneSection, kind: LaneKind) -> Outcome | None:
+    def abilities(self, path: Path_, section: LaneSection, kind: LaneKind) -> BuildResult | None:
         """Whether the lane can do what its models are for; None if so."""
         wrong = None
         for name, model in section.models.items():
@@ -184,7 +184,7 @@ class Build:
             self.catalog.jobs |= {one.name: (state, one) for one in integration.jobs}
             self.catalog.schedules |= {one.name: (state, one) for one in integration.schedules}
 
-    def prices(self, path: Path_, section: IntegrationSection, integration: Integration) -> Outcome | None:
+    def prices(self, path: Path_, section: IntegrationSection, integration: Integration) -> BuildResult | None:
         """Whether every operation has its price, and every price its operation; None if so."""
         priced: list[Operation | Job] = [*integration.operations, *integration.jobs]
         charges = [one.charge for one in priced]
@@ -209,7 +209,7 @@ class Build:
             )
         for plugin in self.loader.loaded.values():
             found = plugin.found
-            outcomes = self.outcomes.get(found.where, [Outcome("on", None)])
+            outcomes = self.outcomes.get(found.where, [BuildResult("on", None)])
             order: tuple[State, ...] = ("on", "failed", "off")
             state, reason = min(outcomes, key=lambda outcome: order.index(outcome.state))
             states[found.where] = PluginState(

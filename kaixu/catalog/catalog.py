@@ -170,7 +170,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
         return spoken.pop() if len(spoken) == 1 else None
 
 
-class Asked(NamedTuple):
+class RequestedModel(NamedTuple):
     """A deployment, and the provider's name that it was asked by."""
 
     deployment: Deployment
@@ -201,7 +201,7 @@ class Catalog:
         """Every deployment once."""
         return list({id(one): one for models in self.models.values() for one in models.values()}.values())
 
-    def resolve(self, provider: str | None, model: str, kind: Literal["chat", "embed"]) -> Asked:
+    def resolve(self, provider: str | None, model: str, kind: Literal["chat", "embed"]) -> RequestedModel:
         """What a client means by `provider` and `model`: providers in any case, models exactly.
 
         Without a provider, `model` is the name of one lane's model alone, or "provider/model".
@@ -210,7 +210,7 @@ class Catalog:
         if provider is None:
             having = [lane for lane, models in self.models.items() if is_kind(models.get(model), kind)]
             if len(having) == 1:
-                return Asked(self.models[having[0]][model], having[0])
+                return RequestedModel(self.models[having[0]][model], having[0])
             if having:
                 raise UnknownModel(
                     f"model `{model}` is offered by {len(having)} providers",
@@ -236,7 +236,7 @@ class Catalog:
         for lane in lanes:
             deployment = self.models[lane].get(model)
             if deployment is not None and deployment.kind == kind:
-                return Asked(deployment, self.written_name(provider) or deployment.provider)
+                return RequestedModel(deployment, self.written_name(provider) or deployment.provider)
         known = [name for lane in lanes for name, one in self.models[lane].items() if one.kind == kind]
         hint = f"Its {kind} models: {named(known)}."
         other = next((one for lane in lanes if (one := self.models[lane].get(model)) is not None), None)

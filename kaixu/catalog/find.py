@@ -20,7 +20,7 @@ class NoSuchPlugin(PluginError):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPlugin:
     """Where a plugin comes from: an entry point or a file, never both."""
 
     source: Source
@@ -30,7 +30,7 @@ class Found:
     file: Path | None
 
 
-def find(name: str, folder: Path) -> Found:
+def find(name: str, folder: Path) -> FoundPlugin:
     """Look up `plugin: name`; `folder` is where kaixu.yaml lies.
 
     A path is that file or folder. Anything else is an entry point in the group `kaixu`,
@@ -46,7 +46,7 @@ def find(name: str, folder: Path) -> Found:
         for file in (folder / place / f"{name}.py", folder / place / name / "__init__.py"):
             if file.is_file():
                 where = str(file.relative_to(folder))
-                hits[where] = Found("file", where, None, None, file.resolve())
+                hits[where] = FoundPlugin("file", where, None, None, file.resolve())
     if not hits:
         known = {entry.name for entry in entry_points(group=GROUP)}
         raise NoSuchPlugin(f"there is no plugin `{name}`{did_you_mean(name, sorted(known))}")
@@ -66,25 +66,25 @@ def lane_in(name: str) -> str | None:
     return name.partition(":")[2] or None
 
 
-def of_path(path: str, folder: Path) -> Found:
+def of_path(path: str, folder: Path) -> FoundPlugin:
     """A file, or a folder with an `__init__.py`. Raises `NoSuchPlugin`."""
     file = (folder / path).resolve()
     if file.is_dir():
         file /= "__init__.py"
     if not file.is_file():
         raise NoSuchPlugin(f"there is no plugin file {path} beside kaixu.yaml")
-    return Found("file", path, None, None, file)
+    return FoundPlugin("file", path, None, None, file)
 
 
-def of_entry(entry: EntryPoint) -> Found:
+def of_entry(entry: EntryPoint) -> FoundPlugin:
     """An installed plugin; ours come in through the same door as everyone's."""
     project = entry.dist.name if entry.dist is not None else "?"
     version = entry.dist.version if entry.dist is not None else None
     source: Source = "built-in" if project == "kaixu" else "package"
-    return Found(source, f"{entry.module} ({project})", version, entry, None)
+    return FoundPlugin(source, f"{entry.module} ({project})", version, entry, None)
 
 
-def installed() -> dict[str, Found]:
+def installed() -> dict[str, FoundPlugin]:
     """Every installed plugin by its name, whether or not kaixu.yaml names it."""
     return {entry.name: of_entry(entry) for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name)}
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from kaixu.plugin.errors import PluginError
 
-from .find import Found
+from .find import FoundPlugin
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 PREFIX = "kaixu_file_"
 
 
-def import_plugin(name: str, found: Found) -> ModuleType:
+def import_plugin(name: str, found: FoundPlugin) -> ModuleType:
     """Import the plugin `name`. Raises `PluginError`."""
     try:
         module = found.entry.load() if found.entry is not None else import_file(found)
@@ -43,7 +43,7 @@ def import_plugin(name: str, found: Found) -> ModuleType:
     return module
 
 
-def import_file(found: Found) -> ModuleType:
+def import_file(found: FoundPlugin) -> ModuleType:
     """Import a file under a name of its own, so that it can never shadow an installed package.
 
     The same file has the same name each time: a reload replaces what was imported

@@ -18,7 +18,7 @@ from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane, Options
 from kaixu.plugin.operation import Integration, Job, Operation, PerUnit, Schedule
 
-from .find import Found, NoSuchPlugin, find, lane_in, path_in
+from .find import FoundPlugin, NoSuchPlugin, find, lane_in, path_in
 from .importing import import_plugin
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Plugin(NamedTuple):
     """A loaded plugin, under the name it was first asked for, and what it registered."""
 
     name: str
-    found: Found
+    found: FoundPlugin
     module: ModuleType
     lanes: dict[str, LaneKind]
     integrations: dict[str, Integration]
@@ -58,7 +58,7 @@ class Failure(NamedTuple):
     """A plugin that did not load, and what it was wanted for."""
 
     kind: Kind
-    found: Found | None
+    found: FoundPlugin | None
     error: PluginError
 
 
@@ -76,7 +76,7 @@ class Loader:
         """The plugin `name`, loaded and its hooks run. Raises `PluginError`, for one name always the same."""
         if name in self.failed:
             raise self.failed[name].error
-        found: Found | None = None
+        found: FoundPlugin | None = None
         try:
             found = find(name, self.folder)
             place = str(found.file or found.where)
@@ -128,7 +128,7 @@ class Loader:
             return brings
         raise NoSuchPlugin(f"plugin `{name}` could be {brings.found.where} or {other.where}; rename one")
 
-    def register(self, name: str, found: Found, module: ModuleType) -> Plugin:
+    def register(self, name: str, found: FoundPlugin, module: ModuleType) -> Plugin:
         """Check the names and arguments of a module's hooks and run the two that declare.
 
         Raises `PluginError`; a plugin that fails half-way leaves nothing behind.
@@ -184,7 +184,7 @@ class Loader:
         ]
 
 
-def failure(name: str, found: Found, error: Exception, pending: list[str]) -> PluginError:
+def failure(name: str, found: FoundPlugin, error: Exception, pending: list[str]) -> PluginError:
     """What went wrong in a plugin's hooks, as one line that names it."""
     who = f"plugin `{name}` ({found.where})"
     if isinstance(error, PluginError):

@@ -21,7 +21,7 @@ from kaixu.plugin.errors import PluginError
 from .examples import example
 from .failure import CommandFailed, fail
 from .report import print_json, print_record
-from .session import AsJson, Session, with_database
+from .session import AsJson, CommandSession, with_database
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +67,7 @@ def check(
         typer.echo(f"note: {note}", err=True)
 
 
-async def server_version(session: Session) -> str:
+async def server_version(session: CommandSession) -> str:
     """What answers."""
     return str(await session.pool.fetchval("show server_version"))
 

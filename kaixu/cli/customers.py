@@ -14,7 +14,7 @@ from kaixu.store import customers as store
 from .examples import example
 from .given import given_fields
 from .report import print_record, print_rows
-from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
+from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MOST_LISTED = 1000
 
@@ -57,7 +57,7 @@ def record(row: store.Customer) -> dict[str, Any]:
 def list_customers(as_json: AsJson = False) -> None:
     """Newest first, with this month's figures."""
 
-    async def work(session: Session) -> list[store.ListedCustomer]:
+    async def work(session: CommandSession) -> list[store.ListedCustomer]:
         return await store.customers(session.pool, limit=MOST_LISTED)
 
     rows = [record(row) for row in with_database(work)]
@@ -79,7 +79,7 @@ def create(
     """Create a customer."""
     given = {"email": email, "plan_name": plan, "monthly_cap_cents": cap_cents}
 
-    async def work(session: Session) -> store.Customer:
+    async def work(session: CommandSession) -> store.Customer:
         return await rules.create_customer(
             session.pool,
             {name: value for name, value in given.items() if value is not None},
@@ -142,7 +142,7 @@ def top_up_customer(
 ) -> None:
     """Raise a month's cap by a credit."""
 
-    async def work(session: Session) -> dict[str, Any]:
+    async def work(session: CommandSession) -> dict[str, Any]:
         found = await rules.find_customer(session.pool, customer)
         done = await top_up(
             session.pool,
@@ -168,7 +168,7 @@ def top_up_customer(
 def changed(customer: str, given: dict[str, Any]) -> store.Customer:
     """A customer after a change."""
 
-    async def work(session: Session) -> store.Customer:
+    async def work(session: CommandSession) -> store.Customer:
         found = await rules.find_customer(session.pool, customer)
         return await rules.change_customer(session.pool, found.id, given, actor=ACTOR, request_id=REQUEST_ID)
 

@@ -14,7 +14,7 @@ from kaixu.store.pool import database
 
 from .examples import example
 from .report import print_record, print_rows
-from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
+from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MOST_LISTED = 1000
 commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
@@ -53,7 +53,7 @@ def list_devices(
 ) -> None:
     """A customer's devices, last seen first."""
 
-    async def work(session: Session) -> list[store.ListedDevice]:
+    async def work(session: CommandSession) -> list[store.ListedDevice]:
         found = await find_customer(session.pool, customer)
         chosen = None if key_id is None else fields.identifier(key_id, "key")
         with database():
@@ -81,7 +81,7 @@ def unrevoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson =
 def changed(key_id: int, install_id: str, *, revoked: bool) -> store.Device:
     """A device after a change."""
 
-    async def work(session: Session) -> store.Device:
+    async def work(session: CommandSession) -> store.Device:
         return await change_device(
             session.pool,
             fields.identifier(key_id, "key_id"),

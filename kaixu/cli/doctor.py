@@ -27,7 +27,7 @@ from .failure import CommandFailed
 from .gateway_rows import Row, gateway_rows, row, spool_rows
 from .migrate import needed
 from .report import print_rows
-from .session import AsJson, Session, settings, with_database
+from .session import AsJson, CommandSession, settings, with_database
 
 #: Expired for longer than this, a reservation should have been ended by some gateway.
 OVERDUE_S = 60
@@ -82,7 +82,7 @@ def pgvector_row(version: str | None) -> Row:
     return row("pgvector", not is_old(version), f"{version}: {oldest} is needed" if is_old(version) else version)
 
 
-async def examine(session: Session) -> list[Row]:
+async def examine(session: CommandSession) -> list[Row]:
     """The database's rows."""
     async with session.pool.acquire() as connection:
         server = await state.server(connection)

@@ -13,7 +13,7 @@ from kaixu.store.job_rows import JobRow, cancel_job, find_job, list_jobs
 from .examples import example
 from .failure import fail
 from .report import print_json, print_rows
-from .session import AsJson, Session, with_database
+from .session import AsJson, CommandSession, with_database
 
 jobs = typer.Typer(name="jobs", help="Jobs: list, show, cancel.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def list_them(
 ) -> None:
     """The newest jobs; never their texts."""
 
-    async def work(session: Session) -> list[JobRow]:
+    async def work(session: CommandSession) -> list[JobRow]:
         return await list_jobs(session.pool, customer_id=customer, status=status, limit=limit)
 
     print_rows([row_of(one) for one in with_database(work)], as_json=as_json, title="jobs")
@@ -44,7 +44,7 @@ def list_them(
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """One job; never its texts."""
 
-    async def work(session: Session) -> JobRow | None:
+    async def work(session: CommandSession) -> JobRow | None:
         return await find_job(session.pool, job_id, customer_id=None)
 
     found = with_database(work)
@@ -62,7 +62,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it."""
 
-    async def work(session: Session) -> str | None:
+    async def work(session: CommandSession) -> str | None:
         return await cancel_job(session.pool, job_id, customer_id=None)
 
     status = with_database(work)

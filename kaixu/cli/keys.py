@@ -14,7 +14,7 @@ from kaixu.store import keys as store
 from .examples import example
 from .given import given_fields
 from .report import print_record, print_rows
-from .session import ACTOR, REQUEST_ID, AsJson, Session, with_database
+from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MOST_LISTED = 1000
 
@@ -106,7 +106,7 @@ Collections = typer.Option(None, help="The collections it may use, comma-separat
 def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """A customer's keys, newest first, with this month's figures."""
 
-    async def work(session: Session) -> list[store.ListedKey]:
+    async def work(session: CommandSession) -> list[store.ListedKey]:
         found = await find_customer(session.pool, customer)
         return await store.keys(session.pool, found.id, limit=MOST_LISTED)
 
@@ -137,7 +137,7 @@ def create(
         "role": role
     }
 
-    async def work(session: Session) -> rules.MadeKey:
+    async def work(session: CommandSession) -> rules.MadeKey:
         found = await find_customer(session.pool, customer)
         return await rules.create_key(
             session.pool, found.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
@@ -175,7 +175,7 @@ def change(
 def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Put a new key in the place of an old one: settings and spend stay, the old one is revoked."""
 
-    async def work(session: Session) -> rules.MadeKey:
+    async def work(session: CommandSession) -> rules.MadeKey:
         return await rules.rotate_key(
             session.pool, key_id, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
         )
@@ -199,7 +199,7 @@ def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
 def changed(key_id: int, given: dict[str, Any]) -> store.Key:
     """A key after a change."""
 
-    async def work(session: Session) -> store.Key:
+    async def work(session: CommandSession) -> store.Key:
         return await rules.change_key(session.pool, key_id, given, actor=ACTOR, request_id=REQUEST_ID)
 
     return with_database(work)

@@ -6,11 +6,11 @@ import typer
 
 from kaixu.store.migrate import migrate as apply
 from kaixu.store.partitions import ensure_partitions
-from kaixu.store.query import Session as Connection
+from kaixu.store.query import DatabaseSession as Connection
 
 from .examples import example
 from .report import print_rows
-from .session import AsJson, Session, with_database
+from .session import AsJson, CommandSession, with_database
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def migrate(
 ) -> None:
     """Apply what the database lacks; safe to run from any number of machines at once."""
 
-    async def work(session: Session) -> list[str]:
+    async def work(session: CommandSession) -> list[str]:
         async with session.pool.acquire() as connection:
             if dry_run:
                 return await needed(connection)

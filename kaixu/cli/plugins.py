@@ -15,7 +15,7 @@ from kaixu.store.schedules import ScheduleRow, list_schedules
 from .examples import example
 from .failure import CommandFailed
 from .report import print_json, print_rows
-from .session import AsJson, Session, catalog_of, settings, with_database
+from .session import AsJson, CommandSession, catalog_of, settings, with_database
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +97,7 @@ def price_of(state: IntegrationState, charge: Charge) -> str:
 def schedule_rows() -> list[ScheduleRow]:
     """When schedules are due and how they went; nothing where the database cannot say."""
 
-    async def work(session: Session) -> list[ScheduleRow]:
+    async def work(session: CommandSession) -> list[ScheduleRow]:
         return await list_schedules(session.pool)
 
     try:

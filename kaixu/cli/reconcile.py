@@ -11,7 +11,7 @@ from kaixu.accounts.reconcile import reconcile as prove
 from .examples import example
 from .failure import fail
 from .report import print_json, print_record, print_rows
-from .session import AsJson, Session, with_database
+from .session import AsJson, CommandSession, with_database
 
 #: Of a long list the first rows say enough; `--json` has all of them.
 MOST_SHOWN = 20
@@ -31,7 +31,7 @@ def reconcile(
     Exits 1 with the first figure that does not. Writes nothing; calls may go on meanwhile.
     """
 
-    async def work(session: Session) -> Reconciled:
+    async def work(session: CommandSession) -> Reconciled:
         async with session.pool.acquire() as connection:
             return await prove(connection, month=fields.month(month, "month"))
 

@@ -140,16 +140,18 @@ def address_of(host: str, port: int) -> str:
 
 async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> None:
     """Say where it listens, which lanes serve, and how to try it."""
-    notes = notes_of(gateway.core.catalog)
+    notes = notes_of(gateway.services.catalog)
     for note in notes:
         log.warning("%s", note)
     if as_json:
-        states = {name: {"state": one.state, "reason": one.reason} for name, one in gateway.core.catalog.lanes.items()}
+        states = {
+            name: {"state": one.state, "reason": one.reason} for name, one in gateway.services.catalog.lanes.items()
+        }
         print_json({"url": address, "pid": os.getpid(), "lanes": states, "notes": notes})
         return
     out = typer.echo
     out(f"\nkAIxU Gateway listens on {address}")
-    for name, state in gateway.core.catalog.lanes.items():
+    for name, state in gateway.services.catalog.lanes.items():
         out(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
     if not dev:
         return
@@ -162,7 +164,7 @@ async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> 
         home=gateway.settings.kaixu_home,
         cap_nusd=nusd_of_cents(gateway.settings.default_customer_cap_cents),
     )
-    chats = [one for one in gateway.core.catalog.deployments if one.kind == "chat" and one.ready]
+    chats = [one for one in gateway.services.catalog.deployments if one.kind == "chat" and one.ready]
     if chats:
         chosen = chats[0]
         out(

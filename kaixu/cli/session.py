@@ -46,7 +46,7 @@ NO_SCHEMA = (
 )
 
 
-class Session:
+class CommandSession:
     """One command's view of the gateway."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
@@ -78,7 +78,7 @@ def catalog_of(given: Settings) -> Catalog:
         raise fail(error) from None
 
 
-def with_database(work: Callable[[Session], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
+def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
     """Run `work` with a connection to the gateway's database: the operator's own, or the embedded one.
 
     `migrated` brings the schema up to date first. What is expected to go wrong
@@ -93,7 +93,7 @@ def with_database(work: Callable[[Session], Awaitable[Answer]], *, migrated: boo
             if migrated:
                 async with pool.acquire() as connection:
                     await migrate(connection)
-            return await work(Session(given, pool))
+            return await work(CommandSession(given, pool))
         finally:
             await pool.close()
 

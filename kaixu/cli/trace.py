@@ -15,7 +15,7 @@ from kaixu.store.trace import trace as look_up
 from .examples import example
 from .failure import fail
 from .report import print_json
-from .session import AsJson, Session, with_database
+from .session import AsJson, CommandSession, with_database
 
 Step = dict[str, Any]
 Words = dict[tuple[int, str], str]
@@ -37,7 +37,7 @@ def trace(
     for _ in range(months - 1):
         since = (since - timedelta(days=1)).replace(day=1)
 
-    async def work(session: Session) -> Trace:
+    async def work(session: CommandSession) -> Trace:
         return await look_up(session.pool, request_id, since=since)
 
     steps = steps_of(with_database(work))

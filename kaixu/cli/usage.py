@@ -14,7 +14,7 @@ from kaixu.config.price import usd
 
 from .examples import example
 from .report import print_json, print_record, print_rows
-from .session import AsJson, Session, with_database
+from .session import AsJson, CommandSession, with_database
 
 commands = typer.Typer(no_args_is_help=True, help="Usage: a customer's month, and one call taken apart.")
 
@@ -32,7 +32,7 @@ def show(
 ) -> None:
     """A customer's month: totals, books, keys, newest calls."""
 
-    async def work(session: Session) -> CustomerUsage:
+    async def work(session: CommandSession) -> CustomerUsage:
         found = await find_customer(session.pool, customer)
         return await customer_usage(session.pool, found.id, month=month)
 
@@ -94,7 +94,7 @@ def lanes(
 ) -> None:
     """A month by who served it: each deployment and, of lanes with several keys, each key, with its share."""
 
-    async def work(session: Session) -> list[LaneUsage]:
+    async def work(session: CommandSession) -> list[LaneUsage]:
         return await month_of_lanes(session.pool, month=month)
 
     found = with_database(work)
@@ -121,7 +121,7 @@ def explain(
 ) -> None:
     """Recompute a call's cost from its tokens and the price version it was billed by; exit 1 if it does not add up."""
 
-    async def work(session: Session) -> list[Explanation]:
+    async def work(session: CommandSession) -> list[Explanation]:
         return await taken_apart(session.pool, event)
 
     found = with_database(work)

@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 from kaixu.plugin.errors import UnknownCollection
 from kaixu.store import collections as store
 from kaixu.store import documents, reembedding
-from kaixu.store.collections import Collection, Content
+from kaixu.store.collections import Collection, CollectionContent
 from kaixu.store.documents import Document, Piece, WithVector
-from kaixu.store.reembedding import Progress
+from kaixu.store.reembedding import ReembeddingProgress
 
 from .searches import WAIT_LONG_S, Searches
 
 __all__ = [
     "Collection",
-    "Content",
+    "CollectionContent",
     "Document",
     "Piece",
-    "Progress",
+    "ReembeddingProgress",
     "WithVector",
     "all_pieces",
     "collections_of",
@@ -44,13 +44,13 @@ async def collections_of(
         return await store.collections_of_key(connection, key_id, after=after, limit=limit)
 
 
-async def content_of(searches: Searches, collection: Collection) -> Content:
+async def content_of(searches: Searches, collection: Collection) -> CollectionContent:
     """How many documents, and how much text."""
     async with searches.reading(collection.customer_id) as connection:
         return await store.content_of(connection, collection.id)
 
 
-async def progress_of(searches: Searches, collection: Collection) -> Progress | None:
+async def progress_of(searches: Searches, collection: Collection) -> ReembeddingProgress | None:
     """How far it is on its way to another model, or how that ended."""
     async with searches.reading(collection.customer_id) as connection:
         return await reembedding.progress(connection, collection.customer_id, collection.id)

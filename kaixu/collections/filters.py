@@ -29,11 +29,11 @@ def condition_of(value: Any, field: str = "filter") -> Condition:
     """A filter as it was sent. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
     if value is None:
         return Condition()
-    reader = Reader()
+    reader = FilterParser()
     return reader.parameters.whole(reader.object(value, field, depth=1))
 
 
-class Reader:
+class FilterParser:
     """Reads one filter, collecting its values."""
 
     def __init__(self) -> None:

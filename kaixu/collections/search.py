@@ -20,8 +20,8 @@ from kaixu.store.collections import Collection, collection_of_key
 from kaixu.store.conditions import Condition
 from kaixu.store.documents import chunks_of
 from kaixu.store.pool import database
-from kaixu.store.query import Session
-from kaixu.store.search import Found, nearest, with_words
+from kaixu.store.query import DatabaseSession
+from kaixu.store.search import SearchHit, nearest, with_words
 from kaixu.store.vectors import packed
 
 from .budget import insist_on_budget
@@ -197,7 +197,7 @@ async def answered(searches: Searches, collection: Collection, question: Questio
     return Answer(hits[: question.top_k], round((perf_counter() - began) * 1000, 3))
 
 
-async def ranked(db: Session, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
+async def ranked(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
     """Pieces, best first; more than asked for where some may be of one document."""
     wanted = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
     words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
@@ -210,10 +210,10 @@ async def ranked(db: Session, collection: Collection, question: Question, vector
     return fused(near, spoken)[:wanted]
 
 
-def fused(*lists: list[Found]) -> list[Hit]:
+def fused(*lists: list[SearchHit]) -> list[Hit]:
     """Several ranked lists as one, by reciprocal rank fusion; equal ones by their nearness."""
     sums: dict[tuple[str, int], float] = {}
-    pieces: dict[tuple[str, int], Found] = {}
+    pieces: dict[tuple[str, int], SearchHit] = {}
     for one in lists:
         for rank, piece in enumerate(one, start=1):
             at = (piece.doc_id, piece.chunk)
@@ -223,12 +223,12 @@ def fused(*lists: list[Found]) -> list[Hit]:
     return [hit_of(pieces[at], round(sums[at], 6)) for at in order]
 
 
-def hit_of(piece: Found, total: float | None = None) -> Hit:
+def hit_of(piece: SearchHit, total: float | None = None) -> Hit:
     """A piece as a result."""
     return Hit(piece.doc_id, piece.chunk, piece.starts_at, piece.text, piece.metadata, piece.score, total)
 
 
-async def parents(db: Session, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
+async def parents(db: DatabaseSession, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
     """The whole documents that pieces are of, each once, at the place of its best piece."""
     best: dict[str, Hit] = {}
     for hit in hits:

@@ -12,7 +12,7 @@ import asyncpg
 
 from kaixu.plugin.errors import Overloaded, RateLimited, SearchTooSlow, StatementTooSlow
 from kaixu.store.pool import database
-from kaixu.store.query import Session
+from kaixu.store.query import DatabaseSession
 from kaixu.store.shares import Shares
 
 #: How long a search waits for a connection, and an export for its next page, in seconds.
@@ -65,7 +65,7 @@ class Searches:
                 del self._places[customer_id]
 
     @asynccontextmanager
-    async def reading(self, customer_id: int, *, wait_s: float = WAIT_S) -> AsyncIterator[Session]:
+    async def reading(self, customer_id: int, *, wait_s: float = WAIT_S) -> AsyncIterator[DatabaseSession]:
         """A connection to search with. Raises `SearchTooSlow`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
         try:
             async with connection(self.pool, self._searching, customer_id, wait_s) as session:
@@ -83,14 +83,16 @@ class Searches:
             ) from error
 
     @asynccontextmanager
-    async def changing(self, customer_id: int) -> AsyncIterator[Session]:
+    async def changing(self, customer_id: int) -> AsyncIterator[DatabaseSession]:
         """A connection to change them with. Raises `DatabaseBusy`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
         async with connection(self.general, self._changing, customer_id, WAIT_S) as session:
             yield session
 
 
 @asynccontextmanager
-async def connection(pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float) -> AsyncIterator[Session]:
+async def connection(
+    pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float
+) -> AsyncIterator[DatabaseSession]:
     """A connection of a customer's share."""
     place = shares.one(customer_id)
     try:
@@ -101,7 +103,7 @@ async def connection(pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_
     try:
         with database():
             async with pool.acquire(timeout=wait_s) as session:
-                yield cast(Session, session)
+                yield cast(DatabaseSession, session)
     finally:
         await place.__aexit__(None, None, None)
 

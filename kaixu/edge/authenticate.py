@@ -10,8 +10,8 @@ from kaixu.metering.cache import CacheControl
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Invalid, Unauthenticated
 
-from .request import Headers, Incoming
-from .tokens import Session, read_session_token
+from .request import Headers, IncomingRequest
+from .tokens import UserSession, read_session_token
 
 UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
@@ -49,7 +49,7 @@ def insist_on_credential(headers: Headers, secrets: Secrets) -> None:
         raise unknown(token)
 
 
-def caller_of(asked: Incoming, secrets: Secrets) -> Caller:
+def caller_of(asked: IncomingRequest, secrets: Secrets) -> Caller:
     """Who asks: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
     headers, request_id = asked.headers, asked.request_id
     token = bearer(headers)
@@ -71,7 +71,7 @@ def cache_control(headers: Headers) -> CacheControl:
     return "no-store" if "no-store" in said else "no-cache" if "no-cache" in said else ""
 
 
-def session_in(token: str, secrets: Secrets) -> Session | None:
+def session_in(token: str, secrets: Secrets) -> UserSession | None:
     """The session that a token is, if it is one and still good."""
     return read_session_token(secrets.jwt_secret, token) if token.count(".") == 2 else None
 

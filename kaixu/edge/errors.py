@@ -18,7 +18,7 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, MethodNotAllowed, NotFound, TooLarge, UpstreamError
 
 from .openai_errors import openai_error
-from .request import Incoming, incoming_of
+from .request import IncomingRequest, incoming_of
 from .response import Reply, json_reply
 from .throttle import Throttle
 
@@ -122,7 +122,7 @@ class Failures:
         self.monitor = monitor
         self.strangers = Throttle(per_address=MOST_TOLD, in_all=10 * MOST_TOLD, window_s=60)
 
-    def reply(self, raised: Exception, asked: Incoming, shape: Shape = envelope_as_it_is) -> Reply:
+    def reply(self, raised: Exception, asked: IncomingRequest, shape: Shape = envelope_as_it_is) -> Reply:
         """The reply to a request that raised. What nobody foresaw is logged, and shown to nobody."""
         if isinstance(raised, HTTPException):
             return of_http(raised, asked, shape)
@@ -148,7 +148,7 @@ class Failures:
         self.record(error, asked)
         return json_reply(*shape(envelope(error, asked.request_id), error.status), error_headers(error))
 
-    def record(self, error: KaixuError, asked: Incoming, refusal: Refusal | None = None) -> None:
+    def record(self, error: KaixuError, asked: IncomingRequest, refusal: Refusal | None = None) -> None:
         """Tell the monitor of a request that was refused or failed; of strangers' only so many a minute."""
         stranger = refusal is None or refusal.verdict.customer_id is None
         if isinstance(error, UpstreamError):
@@ -204,7 +204,7 @@ def stream_failed(error: KaixuError, ticket: Ticket) -> MonitorEvent:
     )
 
 
-def of_http(raised: HTTPException, asked: Incoming, shape: Shape) -> Reply:
+def of_http(raised: HTTPException, asked: IncomingRequest, shape: Shape) -> Reply:
     """What Quart itself refuses, before any view."""
     headers = {}
     if raised.code == 404:

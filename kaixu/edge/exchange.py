@@ -26,7 +26,7 @@ from .cors import PREFLIGHT, Edge
 from .encoding import ACCEPTED, encodings_in, unpacked
 from .errors import Failures, Shape, envelope_as_it_is
 from .quart_exchange import WATCH_AFTER_S, Watch
-from .request import Headers, Incoming, incoming_in
+from .request import Headers, IncomingRequest, incoming_in
 from .request_body import (
     ANYBODY,
     BODY_S,
@@ -43,7 +43,7 @@ from .request_body import (
 from .response import Reply
 
 log = logging.getLogger(__name__)
-Handler = Callable[[Incoming], Awaitable[Reply]]
+Handler = Callable[[IncomingRequest], Awaitable[Reply]]
 
 #: What a slow reader is given at one time: at a kilobyte a second it has taken that within a minute.
 PIECE_BYTES = 64 * 1024
@@ -75,7 +75,7 @@ class Door(msgspec.Struct, frozen=True):
     rate: Rate | None = None
 
 
-class Limits(msgspec.Struct, frozen=True):
+class BodyLimits(msgspec.Struct, frozen=True):
     """What the doors go by: a body's length, all bodies' together, and how long a reader may take nothing."""
 
     body_bytes: int
@@ -89,16 +89,18 @@ class Doors:
     A reader that takes nothing for `stall_s` is given up: its call holds money, a vendor's stream and a place here.
     """
 
-    def __init__(self, edge: Edge, failures: Failures, limits: Callable[[], Limits], credential: Credential) -> None:
+    def __init__(
+        self, edge: Edge, failures: Failures, limits: Callable[[], BodyLimits], credential: Credential
+    ) -> None:
         self.edge = edge
         self.failures = failures
         self.limits = limits
         self.credential = credential
         self.budget = BodyBudget(lambda: limits().body_memory_bytes, lambda: limits().body_bytes)
         #: Looks up whose a request is; without it everybody is somebody.
-        self.identify: Callable[[Incoming], Awaitable[Holder]] | None = None
+        self.identify: Callable[[IncomingRequest], Awaitable[Holder]] | None = None
         #: Counts one reading of a request's key, for the length of its body. Raises what refuses it.
-        self.reading: Callable[[Incoming, int], Awaitable[None]] | None = None
+        self.reading: Callable[[IncomingRequest, int], Awaitable[None]] | None = None
         self.by_path: dict[str, Door] = {}
         #: Asked where no door is at a path: what a reload may change is not written down here.
         self.otherwise: Callable[[str], Door | None] = lambda path: None
@@ -153,7 +155,7 @@ class Doors:
 
     async def received(
         self,
-        asked: Incoming,
+        asked: IncomingRequest,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
         share: Share,
@@ -200,7 +202,7 @@ class Doors:
                 await self.refuse(reply, asked, receive, send)
         return None
 
-    def identify_in(self, asked: Incoming, share: Share, *, is_public: bool) -> Identify | None:
+    def identify_in(self, asked: IncomingRequest, share: Share, *, is_public: bool) -> Identify | None:
         """What looks up whose a request is; None where nobody asks for a key."""
         if is_public:
             return None
@@ -210,7 +212,9 @@ class Doors:
             return None
         return lambda: look_up(asked)
 
-    async def refuse(self, reply: Reply, asked: Incoming, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def refuse(
+        self, reply: Reply, asked: IncomingRequest, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         """Send a reply at once to a request whose body was not read to its end."""
         assert isinstance(reply.body, bytes)
         length = announced(asked.headers)
@@ -223,11 +227,11 @@ class Doors:
             await thrown_away(receive)
         await self.taken(send, asked, piece(b"", more=False))
 
-    def failed(self, raised: Exception, door: Door, asked: Incoming) -> Reply:
+    def failed(self, raised: Exception, door: Door, asked: IncomingRequest) -> Reply:
         """The reply to what was raised, in the door's own shape."""
         return self.failures.reply(raised, asked, door.shape)
 
-    def without_handler(self, door: Door, asked: Incoming) -> Reply:
+    def without_handler(self, door: Door, asked: IncomingRequest) -> Reply:
         """A preflight, or a method that is not for this door."""
         if asked.method == "OPTIONS":
             return Reply(204, dict(PREFLIGHT), b"")
@@ -235,7 +239,7 @@ class Doors:
         reply.headers["allow"] = ", ".join(door.methods)
         return reply
 
-    def begun(self, reply: Reply, asked: Incoming) -> HTTPResponseStartEvent:
+    def begun(self, reply: Reply, asked: IncomingRequest) -> HTTPResponseStartEvent:
         """A reply's head, with what every reply has."""
         self.edge.finish(asked.method, asked.headers, asked.request_id, reply.headers)
         if isinstance(reply.body, bytes):
@@ -243,7 +247,7 @@ class Doors:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
         return {"type": "http.response.start", "status": reply.status, "headers": headers, "trailers": False}
 
-    async def send(self, reply: Reply, asked: Incoming, send: ASGISendCallable) -> None:
+    async def send(self, reply: Reply, asked: IncomingRequest, send: ASGISendCallable) -> None:
         """Send a reply; a stream is closed however it ends."""
         body = reply.body
         try:
@@ -264,7 +268,9 @@ class Doors:
                 await body.aclose()
         await self.taken(send, asked, piece(b"", more=False))
 
-    async def whole(self, send: ASGISendCallable, asked: Incoming, start: HTTPResponseStartEvent, body: bytes) -> None:
+    async def whole(
+        self, send: ASGISendCallable, asked: IncomingRequest, start: HTTPResponseStartEvent, body: bytes
+    ) -> None:
         """Send a reply that is whole; a short one's body is one message, and what asks for the head gets none."""
         if asked.method == "HEAD":
             body = b""
@@ -272,7 +278,7 @@ class Doors:
         await self.taken(send, asked, start, *before, {**last, "more_body": False})
 
     async def taken(
-        self, send: ASGISendCallable, asked: Incoming, *messages: HTTPResponseStartEvent | HTTPResponseBodyEvent
+        self, send: ASGISendCallable, asked: IncomingRequest, *messages: HTTPResponseStartEvent | HTTPResponseBodyEvent
     ) -> bool:
         """Whether the reader took `messages`, each of them in time; one that did not is as good as gone."""
         stall_s = self.limits().stall_s

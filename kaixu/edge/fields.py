@@ -11,7 +11,7 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .characters import FREE_TEXT, insist_on_storable, insist_on_whole_characters
 from .off_loop import off_loop
-from .request import Incoming
+from .request import IncomingRequest
 
 #: Longer texts than this are only taken where a field says so.
 MOST_TEXT = 200_000
@@ -45,12 +45,12 @@ def json_value(data: bytes) -> Any:
         raise Invalid("the body is not JSON", code="BAD_JSON") from None
 
 
-async def object_in(asked: Incoming) -> dict[str, Any]:
+async def object_in(asked: IncomingRequest) -> dict[str, Any]:
     """`json_object` of a request's body, beside the loop where it is long."""
     return await off_loop(len(asked.body), lambda: json_object(asked.body))
 
 
-async def plain_object_in(asked: Incoming) -> dict[str, Any]:
+async def plain_object_in(asked: IncomingRequest) -> dict[str, Any]:
     """`plain_object` of a request's body: for doors that look at every text that they keep themselves."""
     return await off_loop(len(asked.body), lambda: plain_object(asked.body)[1])
 

@@ -13,7 +13,7 @@ from kaixu.plugin.errors import Unauthenticated
 
 from .function_paths import at
 from .request import Headers
-from .services import Core
+from .services import Services
 from .tokens import is_admin_token
 
 View = TypeVar("View", bound=Callable[[], Awaitable[Response]])
@@ -22,16 +22,18 @@ View = TypeVar("View", bound=Callable[[], Awaitable[Response]])
 ACTOR = "admin"
 
 
-def insist_on_operator(core: Core, headers: Headers) -> None:
+def insist_on_operator(services: Services, headers: Headers) -> None:
     """Raises `Unauthenticated` without an admin token; a password is left to `require_admin`, which counts tries."""
-    if not is_operator(core, headers) and not (core.settings.admin_password_header and headers.get("x-admin-password")):
+    if not is_operator(services, headers) and not (
+        services.settings.admin_password_header and headers.get("x-admin-password")
+    ):
         raise stranger()
 
 
-def is_operator(core: Core, headers: Headers) -> bool:
+def is_operator(services: Services, headers: Headers) -> bool:
     """Whether an admin token is sent along."""
     scheme, _, token = (headers.get("authorization") or "").partition(" ")
-    return scheme.lower() == "bearer" and is_admin_token(core.secrets.jwt_secret, token.strip())
+    return scheme.lower() == "bearer" and is_admin_token(services.secrets.jwt_secret, token.strip())
 
 
 def stranger() -> Unauthenticated:
@@ -39,18 +41,18 @@ def stranger() -> Unauthenticated:
     return Unauthenticated("Unauthorized", hint="Log in with POST admin-login and send the token as Bearer.")
 
 
-async def require_admin(core: Core) -> None:
+async def require_admin(services: Services) -> None:
     """Return for an operator. Raises `Unauthenticated`, and `RateLimited` for a password tried too often."""
-    if is_operator(core, request.headers):
+    if is_operator(services, request.headers):
         return
     password = request.headers.get("x-admin-password")
-    if password and core.settings.admin_password_header:
+    if password and services.settings.admin_password_header:
         try:
             await log_in(
-                core.pool,
+                services.pool,
                 password,
                 address=address_of(),
-                secrets=core.secrets,
+                secrets=services.secrets,
                 request_id=g.request_id,
                 logged=False,
             )
@@ -76,20 +78,20 @@ class OperatorRoutes:
     off. Nobody keeps the replies, and the monitor sees the changes.
     """
 
-    def __init__(self, name: str, core: Core) -> None:
+    def __init__(self, name: str, services: Services) -> None:
         self.blueprint = OperatorBlueprint(name, __name__)
-        self.core = core
+        self.services = services
 
     def at(self, name: str, *, methods: Sequence[str]) -> Callable[[View], View]:
         """Mount a view as function `name`, under both prefixes, for operators."""
 
         def mount(view: View) -> View:
             async def for_operators() -> Response:
-                await require_admin(self.core)
+                await require_admin(self.services)
                 response = await view()
                 response.headers["cache-control"] = "no-store"
                 if request.method != "GET":
-                    self.core.monitor.record(change_seen())
+                    self.services.monitor.record(change_seen())
                 return response
 
             at(self.blueprint, name, methods=methods)(for_operators)

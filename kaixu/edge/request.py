@@ -28,7 +28,7 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class IncomingRequest(msgspec.Struct, frozen=True):
     """One request. `headers` are in lower case, of repeated ones the first; `address` is the client's."""
 
     method: str
@@ -61,11 +61,11 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def incoming_in(scope: HTTPScope) -> Incoming:
+def incoming_in(scope: HTTPScope) -> IncomingRequest:
     """ASGI's request as values, without its body."""
     headers = headers_of(scope["headers"])
     client = scope.get("client")
-    return Incoming(
+    return IncomingRequest(
         scope["method"],
         scope["path"],
         headers,
@@ -82,7 +82,7 @@ def request_id_of(headers: Headers) -> str:
     return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())
 
 
-def incoming_of(request: Request, request_id: str) -> Incoming:
+def incoming_of(request: Request, request_id: str) -> IncomingRequest:
     """Quart's request as values, without its body: for what the two kinds of routes share."""
     headers = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
-    return Incoming(request.method, request.path, headers, b"", request_id, request.remote_addr or "unknown")
+    return IncomingRequest(request.method, request.path, headers, b"", request_id, request.remote_addr or "unknown")

@@ -17,7 +17,7 @@ from kaixu.ops.events import Monitor
 
 
 @dataclass
-class Core:
+class Services:
     """The gateway's parts. `catalog` and `gateway` are swapped whole by a reload; calls in flight keep the old ones.
 
     `pool` is for general work, `reports` for operators' lists and figures; collections are reached through `searches`.

@@ -16,7 +16,7 @@ ADMIN_TTL_S = 12 * 3600
 SKEW_S = 60
 
 
-class Session(msgspec.Struct, frozen=True):
+class UserSession(msgspec.Struct, frozen=True):
     """Which key a session stands for. Whether that key still lives is admission's business."""
 
     key_id: int
@@ -71,12 +71,12 @@ def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4:
     return jwt.encode(claims, signing_key(secret, "session"), algorithm="HS256")
 
 
-def read_session_token(secret: str, token: str) -> Session | None:
+def read_session_token(secret: str, token: str) -> UserSession | None:
     """The session that `token` stands for, or None where it is not one or has expired."""
     claims = read(secret, "session", token, ["type", "api_key_id", "customer_id"])
     if claims is None or claims["type"] != "user_session":
         return None
     try:
-        return Session(int(claims["api_key_id"]), int(claims["customer_id"]), str(claims.get("key_last4", "")))
+        return UserSession(int(claims["api_key_id"]), int(claims["customer_id"]), str(claims.get("key_last4", "")))
     except (TypeError, ValueError):
         return None

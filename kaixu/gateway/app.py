@@ -47,15 +47,15 @@ from kaixu.edge import errors
 from kaixu.edge.authenticate import caller_of, insist_on_credential, insist_on_key
 from kaixu.edge.client_address import client_address
 from kaixu.edge.cors import PREFLIGHT, Edge, origins_of
-from kaixu.edge.exchange import Credential, Doors, Limits, Rate
+from kaixu.edge.exchange import BodyLimits, Credential, Doors, Rate
 from kaixu.edge.framing import Ambiguous, insist_on_one_reading
 from kaixu.edge.json_body import insist_on_kept_text
 from kaixu.edge.operators import OperatorBlueprint, insist_on_operator, is_operator
 from kaixu.edge.paths import insist_on_text, plain_path
 from kaixu.edge.quart_exchange import Connection
-from kaixu.edge.request import Incoming, incoming_in, request_id_of
+from kaixu.edge.request import IncomingRequest, incoming_in, request_id_of
 from kaixu.edge.request_body import SMALL_BODY_BYTES, Holder, Share
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid, Stopping, TooLarge
 
 
@@ -176,10 +176,10 @@ class Application(Quart):
         await sender({**start, "type": "websocket.http.response.start"})
         await sender({"type": "websocket.http.response.body", "body": reply.body, "more_body": False})
 
-    def adopt(self, core: Core) -> None:
+    def adopt(self, services: Services) -> None:
         """Go by `core.gateway` as it is now, where that is not asked for each call."""
-        self.edge.allow(origins_of(core.settings.allowed_origins, core.gateway.allow_origins))
-        self.config["MAX_CONTENT_LENGTH"] = max(core.gateway.body_limit_bytes, SMALL_BODY_BYTES)
+        self.edge.allow(origins_of(services.settings.allowed_origins, services.gateway.allow_origins))
+        self.config["MAX_CONTENT_LENGTH"] = max(services.gateway.body_limit_bytes, SMALL_BODY_BYTES)
 
     async def preprocess_request(self, request_context: Any = None) -> Any:
         """Give the request its id; answer a preflight at once."""
@@ -200,67 +200,67 @@ def current_request() -> Request:
     return current
 
 
-def create_app(core: Core) -> Application:
+def create_app(services: Services) -> Application:
     """An application around an opened gateway."""
     edge = Edge(frozenset())
-    failures = errors.Failures(core.monitor)
+    failures = errors.Failures(services.monitor)
 
-    def limits() -> Limits:
-        section = core.gateway
+    def limits() -> BodyLimits:
+        section = services.gateway
         # One whole body has room in any case.
         held = max(section.body_memory_bytes, section.body_limit_bytes)
-        return Limits(section.body_limit_bytes, held, section.stall_s)
+        return BodyLimits(section.body_limit_bytes, held, section.stall_s)
 
-    doors = Doors(edge, failures, limits, lambda headers: insist_on_credential(headers, core.secrets))
-    lookup = KeyLookup(core.pool)
+    doors = Doors(edge, failures, limits, lambda headers: insist_on_credential(headers, services.secrets))
+    lookup = KeyLookup(services.pool)
 
-    async def identify(asked: Incoming) -> Holder:
-        if is_operator(core, asked.headers):
+    async def identify(asked: IncomingRequest) -> Holder:
+        if is_operator(services, asked.headers):
             return "operator"
         if asked.headers.get("x-admin-password"):
             raise TooLarge(
                 f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
                 hint="Log in with POST admin-login and send the token as Bearer.",
             )
-        caller = caller_of(asked, core.secrets)
+        caller = caller_of(asked, services.secrets)
         return await lookup.owner_of(key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id)
 
-    async def reading(asked: Incoming, body_bytes: int) -> None:
-        caller = caller_of(asked, core.secrets)
+    async def reading(asked: IncomingRequest, body_bytes: int) -> None:
+        caller = caller_of(asked, services.secrets)
         await take_reading(
-            core.pool,
+            services.pool,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,
             key_id=caller.key_id,
             body_bytes=body_bytes,
-            per_minute=core.gateway.readings_per_minute,
-            default_rpm=core.settings.default_rpm_limit,
+            per_minute=services.gateway.readings_per_minute,
+            default_rpm=services.settings.default_rpm_limit,
         )
 
     doors.identify = identify
     doors.reading = reading
     for door in (
-        *chat_doors(core),
-        *message_doors(core),
-        completion_door(core),
-        responses_door(core),
-        embedding_door(core),
-        embed_door(core),
-        search_door(core),
-        collections_door(core),
-        submit_door(core),
-        *look_doors(core),
-        client_error_door(core),
+        *chat_doors(services),
+        *message_doors(services),
+        completion_door(services),
+        responses_door(services),
+        embedding_door(services),
+        embed_door(services),
+        search_door(services),
+        collections_door(services),
+        submit_door(services),
+        *look_doors(services),
+        client_error_door(services),
     ):
         doors.add(door)
-    operations = operation_door(core)
-    batched = batch_door(core)
+    operations = operation_door(services)
+    batched = batch_door(services)
     doors.otherwise = lambda path: (
-        batched if serves_batches(path) else operations if serves_operations(core, path) else None
+        batched if serves_batches(path) else operations if serves_operations(services, path) else None
     )
-    app = Application(edge, doors, core.settings.trusted_networks)
-    app.is_stopping = lambda: core.gate.stopping
-    app.adopt(core)
+    app = Application(edge, doors, services.settings.trusted_networks)
+    app.is_stopping = lambda: services.gate.stopping
+    app.adopt(services)
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.strict_slashes = False
@@ -278,12 +278,12 @@ def create_app(core: Core) -> Application:
         device_routes,
         model_routes,
     ):
-        app.register_blueprint(make(core))
+        app.register_blueprint(make(services))
     for rule in app.url_map.iter_rules():
         blueprint = rule.endpoint.partition(".")[0]
         path, variable, _ = rule.rule.partition("<")
         if isinstance(app.blueprints.get(blueprint), OperatorBlueprint):
-            guard = Guard(lambda headers: insist_on_operator(core, headers), long_bodies=True, rate="operator")
+            guard = Guard(lambda headers: insist_on_operator(services, headers), long_bodies=True, rate="operator")
         elif blueprint == "session":
             guard = Guard(insist_on_key, long_bodies=False, rate=VIEW_RATES[blueprint])
         else:

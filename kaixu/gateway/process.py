@@ -22,7 +22,7 @@ from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.integrations import Clock, IntegrationRunner
 from kaixu.jobs.models import ModelRunner
@@ -30,9 +30,9 @@ from kaixu.jobs.queue import Queue
 from kaixu.jobs.webhook_sender import Webhooks
 from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts, alert_key
-from kaixu.metering.books import Books
 from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
 from kaixu.metering.recovery import Recovery
@@ -53,7 +53,7 @@ from kaixu.store.plugin_roles import keep_out
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.pools import Pools, open_pools
 from kaixu.store.prices import price_version, rates_version
-from kaixu.store.query import Session
+from kaixu.store.query import DatabaseSession
 from kaixu.store.responses import prune_responses
 from kaixu.store.spool import Spool
 
@@ -87,7 +87,7 @@ class Gateway:
         self.databases: PluginDatabases
         self.pools: Pools
         self.pool: asyncpg.Pool  # the general one
-        self.core: Core
+        self.services: Services
         self.app: Application
         self.started_with: GatewaySection
         self.worker: Worker
@@ -121,7 +121,7 @@ class Gateway:
         owner = uuid4()
         monitor = Monitor(lambda events: write_events(self.pool, events))
         transport = open_transport()
-        books = Books(
+        ledger = Ledger(
             self.pools.money,
             Spool(settings.kaixu_home / "spool", str(owner)),
             owner=owner,
@@ -144,12 +144,12 @@ class Gateway:
         observers = Observers(
             alerts,
             notices=Notices(monitor),
-            listening=lambda: bool(self.core.catalog.observers),
-            observe=lambda event: self.core.catalog.observe(event),
+            listening=lambda: bool(self.services.catalog.observers),
+            observe=lambda event: self.services.catalog.observe(event),
         )
         monitor.heard_by = observers.noted
         gate = Gate(
-            books,
+            ledger,
             transport,
             observers,
             max_in_flight=document.gateway.max_in_flight,
@@ -160,16 +160,16 @@ class Gateway:
         gate.sealer = sealer
         gate.databases = self.databases
         gate.price_ids = await self.price_ids(catalog)
-        models = ModelRunner(gate, lambda: self.core.catalog, sealer)
-        integrations = IntegrationRunner(gate, lambda: self.core.catalog, sealer)
+        models = ModelRunner(gate, lambda: self.services.catalog, sealer)
+        integrations = IntegrationRunner(gate, lambda: self.services.catalog, sealer)
         self.worker = Worker(
             self.pool,
             gate,
             sealer,
             lambda: {"chat": models, "embed": models, **integrations.kinds()},
             owner=owner,
-            slots=lambda: self.core.gateway.jobs.workers,
-            lease_s=lambda: self.core.gateway.jobs.lease_s,
+            slots=lambda: self.services.gateway.jobs.workers,
+            lease_s=lambda: self.services.gateway.jobs.lease_s,
         )
         queue = Queue(self.pool, gate, sealer, self.worker.nudge)
         batches = Batches(self.pool, gate, sealer, self.worker.nudge)
@@ -180,18 +180,18 @@ class Gateway:
             statement_s=sizes.search_s,
             pooler=settings.kaixu_pooler,
         )
-        self.core = Core(
+        self.services = Services(
             settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue, batches,
             self.pools.reports, searches,
         )  # fmt: skip
-        await books.replay()
+        await ledger.replay()
         try:
             await catalog.start()
         except PluginError:
             await catalog.aclose()  # those that did start
             raise
         self.started_with = document.gateway
-        self.app = create_app(self.core)
+        self.app = create_app(self.services)
         self.recovery = Recovery(
             gate,
             monitor,
@@ -204,18 +204,18 @@ class Gateway:
         self.tasks.spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=settings.kaixu_pooler))
         self.tasks.spawn(every(LOOK_S, keeper.round, "keeping collections"), "collections")
-        reembedder = Reembedder(self.pool, gate, lambda: self.core.catalog, lambda: room_of(self.core))
+        reembedder = Reembedder(self.pool, gate, lambda: self.services.catalog, lambda: room_of(self.services))
         self.tasks.spawn(every(LOOK_S, reembedder.round, "re-embedding"), "re-embedding")
         self.tasks.spawn(self.worker.run(), "jobs")
-        clock = Clock(self.pool, lambda: self.core.catalog, sealer, self.worker.nudge)
+        clock = Clock(self.pool, lambda: self.services.catalog, sealer, self.worker.nudge)
         self.tasks.spawn(every(TICK_S, clock.round, "the clock"), "schedules")
-        webhooks = Webhooks(self.pool, sealer, self.secrets.jwt_secret, lambda: self.core.gateway.jobs)
+        webhooks = Webhooks(self.pool, sealer, self.secrets.jwt_secret, lambda: self.services.gateway.jobs)
         self.tasks.spawn(every(TICK_S, webhooks.round, "telling of jobs"), "webhooks")
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
         if hasattr(self, "core"):
-            self.core.gate.books.doubtful = True
+            self.services.gate.ledger.doubtful = True
 
     async def claim(self, customer_id: int, chain_id: int, month: date, alert: str) -> bool:
         """Whether an alert is ours to tell."""
@@ -226,7 +226,7 @@ class Gateway:
         assert self.embedded is not None
         await asyncio.to_thread(self.embedded.revive)
 
-    async def provide_tables(self, catalog: Catalog, connection: Session) -> None:
+    async def provide_tables(self, catalog: Catalog, connection: DatabaseSession) -> None:
         """Apply what integrations declare of tables; one whose files do not fit fails, and the others serve."""
         for state in list(catalog.integrations.values()):
             if state.state == "on" and state.schema is not None:
@@ -288,20 +288,20 @@ class Gateway:
 
     def stop_soon(self) -> None:
         """Admit nothing new; from now on running calls have their grace."""
-        self.core.gate.stopping = True
-        self.stop_at = asyncio.get_running_loop().time() + self.core.gateway.grace_s
-        self.core.gate.stop_at = self.stop_at
+        self.services.gate.stopping = True
+        self.stop_at = asyncio.get_running_loop().time() + self.services.gateway.grace_s
+        self.services.gate.stop_at = self.stop_at
 
     async def drained(self) -> None:
         """Return when no call runs any more, or when their grace is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.stop_at):
-                await self.core.gate.idle()
+                await self.services.gate.idle()
 
     async def last_words(self) -> None:
         """When the grace of running calls is over: end them while their clients can still be told."""
         await self.drained()
-        await self.core.gate.stop()
+        await self.services.gate.stop()
 
     async def close(self) -> None:
         """After the last call: background tasks, lanes, wires, monitor, pool; the database last.
@@ -311,12 +311,12 @@ class Gateway:
         if self.stop_at is not None:
             await self.drained()
         await self.worker.stop()
-        await self.core.gate.stop()
+        await self.services.gate.stop()
         await self.tasks.stop()
-        for catalog in [self.core.catalog, *self.retired]:
+        for catalog in [self.services.catalog, *self.retired]:
             await catalog.aclose()
-        await self.core.gate.transport.aclose()
-        await self.core.monitor.flush()
+        await self.services.gate.transport.aclose()
+        await self.services.monitor.flush()
         await self.close_pool()
 
     async def close_pool(self) -> None:

@@ -43,7 +43,7 @@ async def reload(gateway: Gateway, began_ns: int) -> Reloaded:
     document = load(gateway.settings.kaixu_config, os.environ)
     refuse_emptied(gateway, document)
     insist_on_server(document.gateway.server)
-    old = gateway.core.catalog
+    old = gateway.services.catalog
     with put_back_on_failure():
         catalog = assemble(document, gateway.settings.kaixu_config.resolve().parent)
         try:
@@ -56,13 +56,13 @@ async def reload(gateway: Gateway, began_ns: int) -> Reloaded:
         except BaseException:
             await finish(asyncio.ensure_future(catalog.aclose()))
             raise
-    core = gateway.core
-    core.gate.price_ids |= prices  # a call on its way may still want an old model
-    core.catalog = catalog
+    services = gateway.services
+    services.gate.price_ids |= prices  # a call on its way may still want an old model
+    services.catalog = catalog
     gateway.retired.append(old)
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")
     restart = adopt(gateway, document.gateway)
-    core.monitor.record(MonitorEvent(kind="reload"))
+    services.monitor.record(MonitorEvent(kind="reload"))
     outcome = Reloaded(
         os.getpid(),
         began_ns,
@@ -83,13 +83,13 @@ async def reload(gateway: Gateway, began_ns: int) -> Reloaded:
 
 def adopt(gateway: Gateway, section: GatewaySection) -> list[str]:
     """Go by a changed `gateway:` section; return the fields that wait for a restart."""
-    core = gateway.core
-    before, core.gateway = core.gateway, section
-    core.gate.max_in_flight = section.max_in_flight
-    core.gate.max_per_key = section.max_in_flight_per_key
-    core.gate.books.lifetime_s = section.reservation_s
+    services = gateway.services
+    before, services.gateway = services.gateway, section
+    services.gate.max_in_flight = section.max_in_flight
+    services.gate.max_per_key = section.max_in_flight_per_key
+    services.gate.ledger.lifetime_s = section.reservation_s
     gateway.recovery.charge_lost = section.on_lost == "charge"
-    gateway.app.adopt(core)
+    gateway.app.adopt(services)
     if section.reservation_s > before.reservation_s:
         gateway.tasks.spawn(renew_at_the_old_pace(gateway, before.reservation_s), "renew holds")
     return [name for name in AT_START if getattr(section, name) != getattr(gateway.started_with, name)]
@@ -97,11 +97,11 @@ def adopt(gateway: Gateway, section: GatewaySection) -> list[str]:
 
 async def renew_at_the_old_pace(gateway: Gateway, lifetime_s: int) -> None:
     """Holds that were made to last `lifetime_s` must not run out before the next renewal, which comes later now."""
-    admitted = set(gateway.core.gate.admitting)
+    admitted = set(gateway.services.gate.admitting)
     while True:
-        waiting = not admitted.isdisjoint(gateway.core.gate.admitting)
+        waiting = not admitted.isdisjoint(gateway.services.gate.admitting)
         try:
-            await gateway.core.gate.books.renew()
+            await gateway.services.gate.ledger.renew()
         except DatabaseAway:
             return  # once it is back, all holds are made anew
         if not waiting:
@@ -111,7 +111,7 @@ async def renew_at_the_old_pace(gateway: Gateway, lifetime_s: int) -> None:
 
 async def retire(gateway: Gateway, catalog: Catalog) -> None:
     """Close the lanes of an old catalog once no call uses them any more."""
-    gate = gateway.core.gate
+    gate = gateway.services.gate
     await asyncio.sleep(ON_ITS_WAY_S)
     lanes = {id(state) for state in catalog.lanes.values()}
     # Nothing is in a hurry here.
@@ -123,7 +123,7 @@ async def retire(gateway: Gateway, catalog: Catalog) -> None:
 
 def refuse_emptied(gateway: Gateway, document: Document) -> None:
     """Raises `ConfigError` for a file with nothing in it: an editor is at work, or something went wrong."""
-    if gateway.core.catalog.lanes and not document.model_fields_set:
+    if gateway.services.catalog.lanes and not document.model_fields_set:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])
 
 

@@ -63,7 +63,7 @@ async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: Until
 
     async def stopped() -> None:
         await until_stopped()
-        grace_s = gateway.core.gateway.grace_s
+        grace_s = gateway.services.gateway.grace_s
         gateway.tasks.spawn(gateway.last_words(), "last words")
         config.graceful_timeout = grace_s + LAST_WORDS_S  # when the calls' grace is over, they still say so
         config.shutdown_timeout = float(grace_s + CLOSE_S)  # calls without a connection have their grace in `close`

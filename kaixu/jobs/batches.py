@@ -23,7 +23,7 @@ from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
 from .queue import uuid_of
-from .texts import ModelCall, Outcome, opened, sealed
+from .texts import JobOutcome, ModelCall, opened, sealed
 
 #: So long a batch may take before what still waits is given up.
 WINDOW_S = 24 * 3600.0
@@ -36,7 +36,7 @@ LINE_BYTES_AT_ONCE = 1024 * 1024
 MEASURED_AT_ONCE = 2
 
 
-class Line(msgspec.Struct, frozen=True):
+class BatchLine(msgspec.Struct, frozen=True):
     """One line of a batch: a call, or what is wrong with it. `provider` and `model` are the public names."""
 
     custom_id: str | None
@@ -153,7 +153,7 @@ class Batches:
         endpoint: str,
         file: FileRow,
         metadata: dict[str, Any],
-        lines: Sequence[Line],
+        lines: Sequence[BatchLine],
         attempts: int,
         most_waiting: int,
     ) -> BatchRow:
@@ -192,7 +192,7 @@ class Batches:
         self.nudge()
         return await self.look(caller, str(batch_id))
 
-    def row_of(self, kind: str, line: Line) -> store.NewLine:
+    def row_of(self, kind: str, line: BatchLine) -> store.NewLine:
         """A line as a job; what its client called it is sealed together with it."""
         job_id = uuid4()
         value = msgspec.to_builtins(line.call) if line.call is not None else {}
@@ -235,7 +235,7 @@ class Batches:
 
     async def lines(
         self, batch: BatchRow, *, succeeded: bool
-    ) -> AsyncIterator[tuple[LineRow, str | None, Outcome | None]]:
+    ) -> AsyncIterator[tuple[LineRow, str | None, JobOutcome | None]]:
         """The lines that have ended well, or not, in the order of the file: with their names, and what came of them."""
         after = 0
         while True:
@@ -254,7 +254,7 @@ class Batches:
                 kept = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=Kept)
                 outcome = None
                 if row.result is not None:
-                    outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=Outcome)
+                    outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
                 yield row, kept.custom_id, outcome
             after = rows[-1].line
 

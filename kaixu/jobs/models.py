@@ -19,7 +19,7 @@ from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import Claimed
 
 from .lease import Lease
-from .texts import ModelCall, Outcome, opened
+from .texts import JobOutcome, ModelCall, opened
 
 AGENT = "job"
 
@@ -52,7 +52,7 @@ class ModelRunner:
             await lease.began(ticket)
             async with aclosing(self.gate.events(ticket)) as events:
                 said = [event async for event in events]
-            outcome = Outcome(
+            outcome = JobOutcome(
                 events=bytes_of(said).decode(),
                 finish_reason=ticket.finish_reason,
                 stop_sequence=ticket.stop_sequence,
@@ -75,7 +75,7 @@ class ModelRunner:
             ticket.units = {"vectors": len(vectors)}
             made = [in_base64(vector) for vector in vectors]
             await lease.database_there()
-            ticket.alongside = lease.succeeding(ticket, Outcome(vectors=made, bill=bill_of(ticket)), None)
+            ticket.alongside = lease.succeeding(ticket, JobOutcome(vectors=made, bill=bill_of(ticket)), None)
 
 
 def in_base64(vector: Sequence[float]) -> str:

@@ -18,10 +18,10 @@ from kaixu.store.jobs import NewJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .texts import ModelCall, Outcome, opened, sealed
+from .texts import JobOutcome, ModelCall, opened, sealed
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class JobRequest(msgspec.Struct, frozen=True):
     """A job to be handed in, but for who wants it. `model` and `provider` are the public names."""
 
     kind: str
@@ -43,7 +43,7 @@ class Queue:
         self.sealer = sealer
         self.nudge = nudge
 
-    def handing_in(self, ticket: Ticket, wanted: Wanted, *, attempts: int, most_waiting: int) -> Handing:
+    def handing_in(self, ticket: Ticket, wanted: JobRequest, *, attempts: int, most_waiting: int) -> Handing:
         """What writes the job down in one transaction with the end of its admission; nothing is billed for that."""
         ticket.end_reason = "released"
         handing = Handing(self, ticket, wanted, attempts, most_waiting)
@@ -72,16 +72,16 @@ class Queue:
             raise Conflict(f"the job has {status} already", code="JOB_ENDED")
         return await self.look(caller, job_id)
 
-    def outcome(self, row: JobRow) -> Outcome:
+    def outcome(self, row: JobRow) -> JobOutcome:
         """What came of a job that has succeeded."""
         assert row.result is not None
-        return msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=Outcome)
+        return msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
 
 
 class Handing:
     """A job on its way into the queue; `id` is known once it is there."""
 
-    def __init__(self, queue: Queue, ticket: Ticket, wanted: Wanted, attempts: int, most_waiting: int) -> None:
+    def __init__(self, queue: Queue, ticket: Ticket, wanted: JobRequest, attempts: int, most_waiting: int) -> None:
         self.queue = queue
         self.ticket = ticket
         self.wanted = wanted

@@ -21,7 +21,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     price: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class JobOutcome(msgspec.Struct, frozen=True):
     """What came of a call: the events of a chat as `metering.cache.bytes_of` writes them, or vectors; and its bill."""
 
     events: str | None = None

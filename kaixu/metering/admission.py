@@ -21,7 +21,7 @@ from .operations import limits_for
 from .routing import limits_of
 from .ticket import Ticket
 from .verdict import refusal_of
-from .wire import Limits, TicketWire
+from .wire import TicketWire, WireLimits
 
 if TYPE_CHECKING:
     from .gate import Gate
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 #: For calls that no vendor hears of.
-FREE_LIMITS = Limits(connect_s=10, first_byte_s=60, between_bytes_s=60, total_s=600, retries=0)
+FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, total_s=600, retries=0)
 
 
 async def finish(answer: asyncio.Future[Answer]) -> Answer:
@@ -99,7 +99,7 @@ class Admission:
         gate.admitting[self] = asyncio.current_task()
         gate.of_key[self.ask.key_hash or self.ask.key_id] += 1
         try:
-            answer = gate.books.admit(self.ask)
+            answer = gate.ledger.admit(self.ask)
             try:
                 verdict = await asyncio.shield(answer)
             except asyncio.CancelledError:
@@ -140,7 +140,7 @@ class Admission:
     def _give_back(self, answer: asyncio.Future[Verdict]) -> None:
         if answer.cancelled() or answer.exception() is not None or answer.result().refused is not None:
             return
-        self.gate.books.settle(self._ticket(answer.result()).bill("released"))
+        self.gate.ledger.settle(self._ticket(answer.result()).bill("released"))
 
     def hand_over(self, task: asyncio.Task[object]) -> None:
         """From now on `task` leaves the block; a stop cancels it instead of the one who entered."""
@@ -164,15 +164,15 @@ class Admission:
             ticket.settlement = settlement
             answer: asyncio.Future[Settled | None]
             if error is None and ticket.alongside is not None:
-                answer = self.gate.books.settle_alongside(settlement, ticket.alongside)
+                answer = self.gate.ledger.settle_alongside(settlement, ticket.alongside)
             else:
-                answer = self.gate.books.settle(settlement)
+                answer = self.gate.ledger.settle(settlement)
             try:
                 await finish(answer)
             finally:
                 if not answer.cancelled() and (failure := answer.exception()) is not None:
                     ticket.settlement = settlement = not_written(ticket, failure)
-                    answer = self.gate.books.settle(settlement)
+                    answer = self.gate.ledger.settle(settlement)
                     await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:
                     ticket.figures = after(ticket, settlement, answer.result())
@@ -197,6 +197,6 @@ def after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Fi
     )
 
 
-def widest(choices: Sequence[Deployment]) -> Limits:
+def widest(choices: Sequence[Deployment]) -> WireLimits:
     """The limits of whichever deployment may take longest in all."""
     return limits_of(max(choices, key=lambda one: one.timeouts.total_s))

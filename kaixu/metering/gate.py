@@ -16,6 +16,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment, IntegrationState
 from kaixu.config.price import Price
+from kaixu.metering.ledger import Ledger
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import Overloaded, RateLimited, Stopping, UpstreamError
 from kaixu.plugin.operation import Free, Job, Operation, Rank, Schedule
@@ -24,7 +25,6 @@ from kaixu.store.admission import Ask, Hold, Settlement
 from kaixu.store.plugin_databases import PluginDatabases
 
 from .admission import Admission
-from .books import Books
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .ceiling import Ceiling, ceiling_of, embed_ceiling
@@ -34,13 +34,13 @@ from .identity import new_ticket
 from .lanes import able, lanes_of, limited, understood
 from .native_fields import with_known_fields
 from .opening import NO_ANSWER, Opened, opened, retargeted
-from .operations import OperationCall, Progress, bounded, lending, limits_for, metered
+from .operations import OperationCall, ReportProgress, bounded, lending, limits_for, metered
 from .preamble import with_preamble
 from .reported_usage import believable
 from .routing import routed
 from .ticket import Ticket
 from .vectors import Input, checked, of_unit_length, smallest_batches
-from .wire import LentWire, TicketWire
+from .wire import MeteredWire, TicketWire
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +78,14 @@ class Gate:
 
     def __init__(
         self,
-        books: Books,
+        ledger: Ledger,
         transport: httpx.AsyncBaseTransport,
         observer: Observer,
         *,
         max_in_flight: int,
         max_per_key: int | None = None,
     ) -> None:
-        self.books = books
+        self.ledger = ledger
         self.transport = transport
         self.observer = observer
         self.max_in_flight = max_in_flight
@@ -269,7 +269,7 @@ class Gate:
         integration: IntegrationState,
         what: Operation | Job,
         body: msgspec.Struct,
-        progress: Progress | None = None,
+        progress: ReportProgress | None = None,
     ) -> bytes:
         """What the handler of an admitted operation says, as JSON. Whatever it raises comes out as a `KaixuError`."""
         assert ticket.meter is not None
@@ -292,7 +292,12 @@ class Gate:
         return said
 
     async def unowned(
-        self, integration: IntegrationState, what: Job, payload: msgspec.Struct, request_id: str, progress: Progress
+        self,
+        integration: IntegrationState,
+        what: Job,
+        payload: msgspec.Struct,
+        request_id: str,
+        progress: ReportProgress,
     ) -> bytes:
         """Run a job that a schedule has handed in; it is free, or it could not have been. Raises `KaixuError`."""
         assert isinstance(what.charge, Free)
@@ -379,7 +384,7 @@ class Gate:
         """See `events`; of a vendor in any case."""
         deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
 
-        async def opening(one: Deployment, wire: LentWire) -> Opened:
+        async def opening(one: Deployment, wire: MeteredWire) -> Opened:
             def estimate() -> Usage:
                 return Usage(counted_input_tokens(request, one), estimated=True)
 
@@ -438,7 +443,7 @@ class Gate:
             def estimate() -> Usage:
                 return Usage(estimated_embed_tokens(inputs), estimated=True)
 
-            async def asking(one: Deployment, wire: LentWire) -> Embeddings:
+            async def asking(one: Deployment, wire: MeteredWire) -> Embeddings:
                 with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
                     async with understood(ticket, one):
                         assert one.lane is not None
@@ -501,6 +506,6 @@ class Gate:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=20)
-        await self.books.drained()
+        await self.ledger.drained()
         if self.cache is not None:
             await self.cache.drained()

@@ -22,11 +22,11 @@ from kaixu.store.plugin_databases import PluginDatabases
 
 from .charges import Meter
 from .ticket import Ticket
-from .wire import Limits, TicketWire, translated
+from .wire import TicketWire, WireLimits, translated
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], Awaitable[None]]
+ReportProgress = Callable[[int, int], Awaitable[None]]
 
 
 class Lent(Protocol):
@@ -49,7 +49,7 @@ class OperationCall:
         wire: TicketWire,
         meter: Meter,
         lend: Lent,
-        progress: Progress | None = None,
+        progress: ReportProgress | None = None,
     ) -> None:
         self.body = body
         self.options = options
@@ -98,9 +98,9 @@ def metered(integration: IntegrationState, what: Operation | Job, body_bytes: in
     return meter
 
 
-def limits_for(timeout_s: float) -> Limits:
+def limits_for(timeout_s: float) -> WireLimits:
     """The limits of an operation's wire: its handler is bounded as a whole."""
-    return Limits(
+    return WireLimits(
         connect_s=min(10.0, timeout_s), first_byte_s=timeout_s, between_bytes_s=timeout_s, total_s=timeout_s, retries=0
     )
 

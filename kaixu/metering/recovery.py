@@ -29,7 +29,7 @@ class Recovery:
         self, gate: Gate, monitor: Monitor, *, charge_lost: bool, revive: Callable[[], Awaitable[None]] | None
     ) -> None:
         self.gate = gate
-        self.books = gate.books
+        self.ledger = gate.ledger
         self.monitor = monitor
         self.charge_lost = charge_lost
         self.revive = revive
@@ -40,18 +40,18 @@ class Recovery:
         renewed = reaped = looked = monotonic()
         while True:
             await asyncio.sleep(ASK_AGAIN_S)
-            if self.books.away:
+            if self.ledger.away:
                 await self.attempt(self.return_from_outage)
                 continue
-            if self.books.doubtful or self.books.owing:
-                await self.attempt(self.books.put_back)
-            if self.books.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
+            if self.ledger.doubtful or self.ledger.owing:
+                await self.attempt(self.ledger.put_back)
+            if self.ledger.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
                 looked = monotonic()
-                await self.attempt(self.books.replay)
-            if monotonic() - renewed >= self.books.lifetime_s / 4:
+                await self.attempt(self.ledger.replay)
+            if monotonic() - renewed >= self.ledger.lifetime_s / 4:
                 renewed = monotonic()
-                await self.attempt(self.books.renew)
-            if monotonic() - reaped >= min(5.0, self.books.lifetime_s / 2):
+                await self.attempt(self.ledger.renew)
+            if monotonic() - reaped >= min(5.0, self.ledger.lifetime_s / 2):
                 reaped = monotonic()
                 await self.attempt(self.reap)
 
@@ -62,7 +62,7 @@ class Recovery:
         except DatabaseBusy:
             log.warning("the database is busy; trying again")
         except DatabaseAway:
-            self.books.away = True
+            self.ledger.away = True
         except Exception:
             log.exception("a round of recovery failed")
 
@@ -74,16 +74,16 @@ class Recovery:
             except Exception:
                 # Whatever keeps it from starting, the next round tries again.
                 log.warning("the embedded database does not start", exc_info=True)
-        if await self.books.come_back():
+        if await self.ledger.come_back():
             self.back_at = monotonic()
             log.warning("the database is back")
             self.monitor.record(MonitorEvent(kind="database_back", level="warn"))
 
     async def reap(self) -> None:
         """End what nobody renews. Not soon after an outage: then nobody could have."""
-        if monotonic() - self.back_at < self.books.lifetime_s / 2:
+        if monotonic() - self.back_at < self.ledger.lifetime_s / 2:
             return
-        for lost in await admission.expire(self.books.pool, charge=self.charge_lost):
+        for lost in await admission.expire(self.ledger.pool, charge=self.charge_lost):
             log.warning(
                 "call %s was lost with its gateway; charged %d of %d nano-dollars",
                 lost.request_id,

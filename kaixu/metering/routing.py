@@ -26,12 +26,12 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.vendor_words import fit_to_keep
 
 from .breakers import Breakers
-from .wire import LONGEST_WAIT_S, LentWire, Limits, TicketWire, wait_for, worth_retrying
+from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, wait_for, worth_retrying
 
 Answer = TypeVar("Answer")
 
 #: Asks one deployment, through a wire that dies with the try.
-Asking = Callable[[Deployment, LentWire], Awaitable[Answer]]
+Asking = Callable[[Deployment, MeteredWire], Awaitable[Answer]]
 
 
 class Try(msgspec.Struct):
@@ -205,10 +205,10 @@ async def routed(
         raise route.error_for_client(error) from error
 
 
-def limits_of(deployment: Deployment) -> Limits:
+def limits_of(deployment: Deployment) -> WireLimits:
     """A deployment's time limits, as its wire wants them. Tries are the route's to count, not the wire's."""
     timeouts = deployment.timeouts
-    return Limits(
+    return WireLimits(
         connect_s=timeouts.connect_s,
         first_byte_s=timeouts.first_byte_s,
         between_bytes_s=timeouts.between_bytes_s,

@@ -53,7 +53,7 @@ MOST_NOTE = 200
 UNREACHED = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-class Limits:
+class WireLimits:
     """How long a vendor may take, in seconds, and how often it is asked again."""
 
     __slots__ = ("between_bytes_s", "connect_s", "extensions", "first_byte_s", "retries", "total_s")
@@ -71,7 +71,7 @@ class Limits:
         self.extensions = {"timeout": {"connect": connect_s, "read": read_s, "pool": None}}
 
 
-class Progress:
+class WireProgress:
     """How far one try has come. `connecting`: it waits for a connection, so nothing of it can have left."""
 
     __slots__ = ("connecting",)
@@ -81,7 +81,7 @@ class Progress:
 
 
 #: Of the try that the running task makes: between it and the connector there is nothing that could carry it.
-PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+PROGRESS: ContextVar[WireProgress | None] = ContextVar("progress", default=None)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -90,7 +90,7 @@ class Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        progress = PROGRESS.get() or Progress()
+        progress = PROGRESS.get() or WireProgress()
         progress.connecting = True
         connection = await super().connect(req, traces, timeout)
         progress.connecting = False
@@ -128,7 +128,7 @@ class TicketWire:
         "tries",
     )
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits, request_id: str | None = None) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, limits: WireLimits, request_id: str | None = None) -> None:
         self.transport = transport
         self.limits = limits
         self.request_id = request_id
@@ -158,17 +158,17 @@ class TicketWire:
         """See `kaixu.plugin.Wire.send`."""
         return Sending(self, request)
 
-    def lent(self, limits: Limits) -> LentWire:
+    def lent(self, limits: WireLimits) -> MeteredWire:
         """The wire for one try, with limits of its own."""
         self.has_finished = False
-        return LentWire(self, limits)
+        return MeteredWire(self, limits)
 
     def close(self) -> None:
         """From now on nothing goes out."""
         self.closed = True
 
     async def exchange(
-        self, request: httpx.Request, limits: Limits | None = None, lent: LentWire | None = None
+        self, request: httpx.Request, limits: WireLimits | None = None, lent: MeteredWire | None = None
     ) -> httpx.Response:
         """Send, and send again where that may help, until a vendor accepts. `lent`: the try that this belongs to."""
         limits = limits or self.limits
@@ -196,13 +196,15 @@ class TicketWire:
         )
         return await retrying(again)
 
-    def count(self, change: int, lent: LentWire | None) -> None:
+    def count(self, change: int, lent: MeteredWire | None) -> None:
         """So many more (or fewer) exchanges that a vendor has accepted, or may have."""
         self.maybe_accepted += change
         if lent is not None:
             lent.maybe_accepted += change
 
-    async def attempt(self, request: httpx.Request, limits: Limits, lent: LentWire | None = None) -> httpx.Response:
+    async def attempt(
+        self, request: httpx.Request, limits: WireLimits, lent: MeteredWire | None = None
+    ) -> httpx.Response:
         """Send once. Raises an `UpstreamError` for anything but success."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
@@ -215,7 +217,7 @@ class TicketWire:
         if self.request_id is not None:
             request.headers.setdefault("x-client-request-id", self.request_id)
         first_by = asyncio.get_running_loop().time() + limits.first_byte_s
-        progress = Progress()
+        progress = WireProgress()
         PROGRESS.set(progress)
         try:
             if limits.first_byte_s < limits.between_bytes_s:
@@ -254,12 +256,12 @@ class TicketWire:
         raise refused
 
 
-class LentWire:
+class MeteredWire:
     """The ticket's wire for one try: dead when the try is over, for a plugin that holds on to it."""
 
     __slots__ = ("closed", "key", "limits", "maybe_accepted", "wire")
 
-    def __init__(self, wire: TicketWire, limits: Limits) -> None:
+    def __init__(self, wire: TicketWire, limits: WireLimits) -> None:
         self.wire = wire
         self.limits = limits
         self.closed = False
@@ -302,7 +304,7 @@ class Sending:
 
     __slots__ = ("request", "response", "wire")
 
-    def __init__(self, wire: TicketWire | LentWire, request: httpx.Request) -> None:
+    def __init__(self, wire: TicketWire | MeteredWire, request: httpx.Request) -> None:
         self.wire = wire
         self.request = request
         self.response: httpx.Response | None = None

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lines import LineReader
-from kaixu.plugin.sse import Reader
+from kaixu.plugin.sse import SSEReader
 from kaixu.plugin.surrogates import Joiner
 
 #: The most of an answer in one piece; events and lines are bounded by themselves.
@@ -98,7 +98,7 @@ class AnswerReader:
 
     async def events(self, start: bytes) -> AsyncGenerator[tuple[str, bytes], None]:
         """Server-sent events."""
-        reader = Reader()
+        reader = SSEReader()
         for event in reader.feed(start):
             yield event.event, event.data
         async for chunk in self.chunks:

@@ -32,7 +32,7 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSe
 
     Raises `UpstreamError` when one event is larger than 16 MiB.
     """
-    reader = Reader()
+    reader = SSEReader()
     async for chunk in response.aiter_bytes():
         for event in reader.feed(chunk):
             yield event
@@ -40,7 +40,7 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSe
         yield event
 
 
-class Reader:
+class SSEReader:
     """What is left of the last chunk: an unfinished line, and the lines of an unfinished event."""
 
     __slots__ = ("after_return", "begun", "data", "data_size", "line", "name")

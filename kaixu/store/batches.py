@@ -22,7 +22,7 @@ class FileRow(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class Content(msgspec.Struct, frozen=True):
+class BatchFileContent(msgspec.Struct, frozen=True):
     """What is in a file, sealed."""
 
     content: bytes
@@ -92,7 +92,7 @@ FILE = Query(
     """,
 )
 
-CONTENT = Query(Content, "select content from kaixu.file where id = $1")
+CONTENT = Query(BatchFileContent, "select content from kaixu.file where id = $1")
 
 FILES = """
     select f.id, f.purpose, f.filename, f.bytes as size, f.created_at

@@ -40,7 +40,7 @@ class Opening(msgspec.Struct, frozen=True):
     used: int
 
 
-class Content(msgspec.Struct, frozen=True):
+class CollectionContent(msgspec.Struct, frozen=True):
     """How much a collection holds."""
 
     documents: int
@@ -113,7 +113,7 @@ OPENED = Query(
 )
 
 CONTENT = Query(
-    Content,
+    CollectionContent,
     """
     select count(*) filter (where d.chunk = 0) as documents,
            coalesce(sum(octet_length(d.body)), 0)::bigint as text_bytes
@@ -213,9 +213,9 @@ async def open_collection(
     return opened
 
 
-async def content_of(db: Connection, collection_id: int) -> Content:
+async def content_of(db: Connection, collection_id: int) -> CollectionContent:
     """How many documents a collection holds, and how much text."""
-    return await CONTENT.one(db, collection_id) or Content(0, 0)
+    return await CONTENT.one(db, collection_id) or CollectionContent(0, 0)
 
 
 async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:

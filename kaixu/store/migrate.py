@@ -11,7 +11,7 @@ import asyncpg
 
 from kaixu.assets import asset
 
-from .query import Session
+from .query import DatabaseSession
 
 #: One runner at a time, over all replicas: "kaixu" in ASCII.
 LOCK = 0x6B61697875
@@ -66,7 +66,7 @@ def steps_of(folder: Path, owner: str = "kaixu") -> list[Step]:
     return steps
 
 
-async def pending(connection: Session, steps: list[Step]) -> list[Step]:
+async def pending(connection: DatabaseSession, steps: list[Step]) -> list[Step]:
     """The steps that this database still needs.
 
     Raises `MigrationError` for a migration that was edited after it was applied,
@@ -105,7 +105,7 @@ def is_old(version: str) -> bool:
     return tuple(numbers) < OLDEST_VECTOR
 
 
-async def provide_vector(connection: Session, *, dry_run: bool) -> None:
+async def provide_vector(connection: DatabaseSession, *, dry_run: bool) -> None:
     """Switch pgvector on in this database. Raises `MigrationError` where it is missing, too old, or not ours."""
     major = await connection.fetchval("select current_setting('server_version_num')::integer / 10000")
     available = await connection.fetchval("select default_version from pg_available_extensions where name = 'vector'")
@@ -131,7 +131,7 @@ async def provide_vector(connection: Session, *, dry_run: bool) -> None:
         ) from None
 
 
-async def migrate(connection: Session, *, dry_run: bool = False) -> list[str]:
+async def migrate(connection: DatabaseSession, *, dry_run: bool = False) -> list[str]:
     """Apply what is missing, all of it in one transaction; return the names applied (or, dry, needed).
 
     Safe to call from any number of replicas at once: an advisory lock lets one at a time through.

@@ -7,7 +7,7 @@ from datetime import date
 
 import asyncpg
 
-from .query import Session
+from .query import DatabaseSession
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ def month_after(month: date) -> date:
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
-async def ensure_partitions(connection: Session, *, months: int = 3) -> list[str]:
+async def ensure_partitions(connection: DatabaseSession, *, months: int = 3) -> list[str]:
     """Make the partitions of this month and the next ones; return the names that were made.
 
     The default partition catches what this missed, so nothing depends on it but speed; and
@@ -38,7 +38,7 @@ async def ensure_partitions(connection: Session, *, months: int = 3) -> list[str
     return made
 
 
-async def make_partition(connection: Session, name: str, month: date, following: date) -> list[str]:
+async def make_partition(connection: DatabaseSession, name: str, month: date, following: date) -> list[str]:
     """Make one, unless it is there; its name, where it was made."""
     async with connection.transaction():
         await connection.execute("set local lock_timeout = '300ms'")

@@ -13,7 +13,7 @@ from .plugin_login import PluginLogin, given_login, made_login
 from .plugin_pool import PluginPool
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
-from .query import Session
+from .query import DatabaseSession
 
 
 class PluginDatabases:
@@ -31,7 +31,7 @@ class PluginDatabases:
         """The login of an integration: a role that the gateway makes, or the operator's `database_url`."""
         return made_login(name, self.dsn, self.secret) if url is None else given_login(name, url)
 
-    async def provide(self, connection: Session, name: str, folder: Path, url: str | None) -> None:
+    async def provide(self, connection: DatabaseSession, name: str, folder: Path, url: str | None) -> None:
         """The role, the schema and the tables of an integration. Raises `MigrationError`, `DatabaseAway`."""
         login = self.login_of(name, url)
         await migrate_plugin(connection, name, folder, login, pooler=self.pooler)

@@ -12,7 +12,7 @@ from kaixu.plugin.errors import DatabaseAway
 from .migrate import LOCK, MigrationError, Step
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin, scram_verifier
 from .plugin_schema import role_of, schema_of, steps_in
-from .query import Connection, Session
+from .query import Connection, DatabaseSession
 
 #: Connections of one integration's role, from all gateways together.
 MOST_CONNECTIONS = 50
@@ -25,7 +25,7 @@ SETTINGS = {
 
 
 async def migrate_plugin(
-    connection: Session, name: str, folder: Path, login: PluginLogin, *, pooler: bool = False
+    connection: DatabaseSession, name: str, folder: Path, login: PluginLogin, *, pooler: bool = False
 ) -> list[str]:
     """Provide the role and the schema, and apply what is missing as that role; return the names.
 
@@ -51,7 +51,7 @@ async def migrate_plugin(
     return [step.name for step in needed]
 
 
-async def needed_of(connection: Session, name: str, steps: list[Step]) -> list[Step]:
+async def needed_of(connection: DatabaseSession, name: str, steps: list[Step]) -> list[Step]:
     """The files that are not applied yet. Raises `MigrationError` where files and database contradict each other."""
     rows = await connection.fetch("select name, sha256 from kaixu.migration where owner = $1", f"plugin:{name}")
     applied = {row["name"]: row["sha256"] for row in rows}
@@ -106,7 +106,7 @@ async def insist_on_same_database(connection: Connection, plugin: asyncpg.Connec
         )
 
 
-async def provide_role(connection: Session, login: PluginLogin) -> None:
+async def provide_role(connection: DatabaseSession, login: PluginLogin) -> None:
     """The role of an integration, with its password; nothing for a login that the operator gives.
 
     Raises `MigrationError` with the statements that are to be run where the gateway may not.
@@ -129,7 +129,7 @@ async def provide_role(connection: Session, login: PluginLogin) -> None:
             await asyncio.sleep(0.2)
 
 
-async def make_role(connection: Session, role: str, login: PluginLogin) -> None:
+async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) -> None:
     """Create the role, or correct its options, password and settings."""
     assert login.password is not None
     found = await connection.fetchrow(
@@ -163,7 +163,7 @@ async def make_role(connection: Session, role: str, login: PluginLogin) -> None:
             await connection.execute(f"alter role {role} in database {database} set {name} = '{value}'")
 
 
-async def with_password(connection: Session, statement: str, password: str) -> None:
+async def with_password(connection: DatabaseSession, statement: str, password: str) -> None:
     """Run it with the password as Postgres keeps it; a few hosted ones take it as it is only."""
     try:
         async with connection.transaction():
@@ -183,7 +183,7 @@ async def lets_in(login: PluginLogin) -> bool:
     return True
 
 
-async def provide_schema(connection: Session, name: str, role: str) -> None:
+async def provide_schema(connection: DatabaseSession, name: str, role: str) -> None:
     """The schema of an integration, owned by its role, which owns nothing else. Raises `MigrationError`.
 
     `role` is the user of the plugin's connection; one with more rights than a plugin may have is refused.
@@ -263,7 +263,7 @@ async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *
     return None if why is None else f"its database role {role} {why}"
 
 
-async def keep_out(connection: Session) -> None:
+async def keep_out(connection: DatabaseSession) -> None:
     """In a database that is the gateway's alone: nobody but its user makes temporary tables, or tables in `public`."""
     database = await connection.fetchval("select quote_ident(current_database())")
     if await connection.fetchval("select has_database_privilege('public', current_database(), 'temporary')"):

@@ -19,7 +19,7 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: Any) -> str: ...
 
 
-class Session(Connection, Protocol):
+class DatabaseSession(Connection, Protocol):
     """A connection of one's own, on which transactions can be begun."""
 
     def transaction(self, *, isolation: Any = None, readonly: bool = False) -> Any: ...

@@ -30,7 +30,7 @@ class Work(msgspec.Struct, frozen=True):
     attempts: int
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ReembeddingProgress(msgspec.Struct, frozen=True):
     """How far it is."""
 
     id: int
@@ -75,7 +75,7 @@ CLAIMED = Query(
 )
 
 PROGRESS = Query(
-    Progress,
+    ReembeddingProgress,
     """
     select e.id, e.state, c.provider, c.model, e.done, e.total, e.error_code, e.error_message, e.created_at,
            e.updated_at
@@ -143,7 +143,7 @@ async def claim(db: Connection, *, lease_s: int) -> Work | None:
     return await CLAIMED.one(db, lease_s)
 
 
-async def progress(db: Connection, customer_id: int, collection_id: int) -> Progress | None:
+async def progress(db: Connection, customer_id: int, collection_id: int) -> ReembeddingProgress | None:
     """The newest work on a collection."""
     return await PROGRESS.one(db, customer_id, collection_id)
 

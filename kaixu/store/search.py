@@ -14,7 +14,7 @@ import msgspec
 from .collections import Collection
 from .conditions import ALL, FIRST, Condition
 from .pool import SEARCH
-from .query import Session
+from .query import DatabaseSession
 
 #: pgvector indexes no longer vectors than this, as 16-bit floats (its README, "HNSW").
 MOST_INDEXED = 4000
@@ -40,7 +40,7 @@ MOST_RANKED = 20_000
 COLUMNS = "d.doc_id, d.chunk, d.starts_at, d.body as text, d.metadata"
 
 
-class Found(msgspec.Struct, frozen=True):
+class SearchHit(msgspec.Struct, frozen=True):
     """A piece near to what was asked; `score` is the cosine of the angle between them, 1 for the same direction."""
 
     doc_id: str
@@ -145,8 +145,8 @@ def words_sql(collection_id: int, condition: Condition) -> str:
 
 
 async def nearest(
-    db: Session, collection: Collection, vector: bytes, *, condition: Condition = ALL, limit: int
-) -> list[Found]:
+    db: DatabaseSession, collection: Collection, vector: bytes, *, condition: Condition = ALL, limit: int
+) -> list[SearchHit]:
     """The pieces nearest to a vector, nearest first."""
     values = (vector, limit, *condition.values)
     if collection.index_state != "ready" or collection.dimensions > MOST_INDEXED:
@@ -157,7 +157,7 @@ async def nearest(
         count = await db.fetchval(matching_sql(collection.id, condition), few + 1, vector, *condition.values)
         if count <= few:
             return found(await db.fetch(exact, *values))
-    rows: list[Found] = []
+    rows: list[SearchHit] = []
     filtered = condition.sql != ALL.sql
     if not filtered and limit * 3 <= EF_SEARCH:
         # Sessions of ours are set to it, so one round trip is enough; behind a pooler they are not.
@@ -174,14 +174,14 @@ async def nearest(
 
 
 async def with_words(
-    db: Session,
+    db: DatabaseSession,
     collection: Collection,
     vector: bytes,
     words: str,
     *,
     condition: Condition = ALL,
     limit: int,
-) -> list[Found]:
+) -> list[SearchHit]:
     """The pieces that hold the words of a question best, each with its nearness to `vector` as its score."""
     async with db.transaction(readonly=True):
         await db.execute(settings(EF_SEARCH))
@@ -207,10 +207,10 @@ def settings(ef_search: int) -> str:
     )
 
 
-def found(records: Sequence[Any]) -> list[Found]:
+def found(records: Sequence[Any]) -> list[SearchHit]:
     """Rows as values; a score is as exact as a 32-bit float can make it."""
     return [
-        Found(
+        SearchHit(
             record["doc_id"],
             record["chunk"],
             record["starts_at"],

@@ -118,7 +118,7 @@ def line_of(settlement: Settlement) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-class Content(msgspec.Struct, frozen=True):
+class SpoolContent(msgspec.Struct, frozen=True):
     """What a spool file holds: settlements, and lines that are damaged or of another edition."""
 
     settlements: list[Settlement]
@@ -130,7 +130,7 @@ class Content(msgspec.Struct, frozen=True):
         return len(self.settlements) + len(self.unreadable)
 
 
-def read(path: Path) -> Content:
+def read(path: Path) -> SpoolContent:
     """Read a spool file. A last line without its end was never promised to anybody and is passed over."""
     settlements, unreadable = [], []
     for line in path.read_bytes().split(b"\n")[:-1]:
@@ -141,4 +141,4 @@ def read(path: Path) -> Content:
             settlements.append(msgspec.json.decode(body, type=Settlement))
         except ValueError:  # msgspec's are of this kind
             unreadable.append(line + b"\n")
-    return Content(settlements, unreadable)
+    return SpoolContent(settlements, unreadable)

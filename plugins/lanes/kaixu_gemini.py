@@ -115,7 +115,7 @@ class Gemini(Lane):
         translated(request)  # what cannot be said is found by saying it
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        reader = Reader(wire.note, wire.finished)
+        reader = GeminiStreamReader(wire.note, wire.finished)
         one_by_one = request.parallel_tool_calls is False
         body = self.safety | translated(request)
         async with wire.send(self.outgoing(request.model, "streamGenerateContent?alt=sse", body)) as response:
@@ -343,7 +343,7 @@ def inside(value: Object, field: str, kind: type[Kind]) -> Kind:
     return held if isinstance(held, kind) else kind()
 
 
-class Reader:
+class GeminiStreamReader:
     """Reads the pieces of an answer. What it does not know says nothing to it."""
 
     def __init__(self, note: Callable[[str], None], ended: Callable[[], None]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import SecretStr
 from quart import Quart
 
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.gateway.app import create_app
 from kaixu.ops.events import MonitorEvent
-from tests.api.admin.conftest import Operator, app, core, seen, stranger
+from tests.api.admin.conftest import Operator, app, seen, services, stranger
 
-__all__ = ["app", "core", "seen", "stranger"]
+__all__ = ["app", "seen", "services", "stranger"]
 
 
 async def test_a_report_becomes_a_monitor_event(stranger: Operator, seen: Sequence[MonitorEvent]) -> None:
@@ -56,8 +56,8 @@ async def test_one_address_sends_only_so_many(stranger: Operator) -> None:
     assert answers == [200] * 30 + [429]
 
 
-async def test_a_token_is_asked_for_where_the_operator_set_one(core: Core) -> None:
-    core.settings = core.settings.model_copy(update={"client_error_token": SecretStr("t0ken")})
-    app: Quart = create_app(core)
+async def test_a_token_is_asked_for_where_the_operator_set_one(services: Services) -> None:
+    services.settings = services.settings.model_copy(update={"client_error_token": SecretStr("t0ken")})
+    app: Quart = create_app(services)
     assert (await Operator(app).ask("POST", "client-error-report", {}))[0] == 403
     assert (await Operator(app, **{"x-kaixu-error-token": "t0ken"}).ask("POST", "client-error-report", {}))[0] == 200

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kaixu.catalog.catalog import Catalog, LaneState
 from kaixu.config.sections import LaneSection, ModelSection
-from kaixu.edge.services import Core
-from tests.api.admin.conftest import Operator, app, core, operator, stranger
+from kaixu.edge.services import Services
+from tests.api.admin.conftest import Operator, app, operator, services, stranger
 
-__all__ = ["app", "core", "operator", "stranger"]
+__all__ = ["app", "operator", "services", "stranger"]
 
 
 async def test_a_gateway_that_has_no_lane_is_degraded_and_says_so(stranger: Operator) -> None:
@@ -17,14 +17,14 @@ async def test_a_gateway_that_has_no_lane_is_degraded_and_says_so(stranger: Oper
     assert body["db"]["now"]
 
 
-async def test_why_a_lane_failed_is_for_operators(core: Core, operator: Operator, stranger: Operator) -> None:
+async def test_why_a_lane_failed_is_for_operators(services: Services, operator: Operator, stranger: Operator) -> None:
     section = LaneSection(plugin="echo", models={"m": ModelSection(type="chat")})
     states = {
         "good": LaneState("good", section, "on", None, None),
         "bad": LaneState("bad", section, "failed", "/srv/models/secret.gguf is damaged", None),
         "switched": LaneState("switched", section, "off", "SECRET_KEY is not set", None),
     }
-    core.catalog = Catalog(lanes=states)
+    services.catalog = Catalog(lanes=states)
     seen = await stranger.get("health")
     assert (seen["status"], seen["why"]) == ("degraded", ["lane bad is failed"])
     assert seen["lanes"] == {"good": "on", "bad": "failed", "switched": "off"}
@@ -37,8 +37,8 @@ async def test_why_a_lane_failed_is_for_operators(core: Core, operator: Operator
     assert (await stranger.get("health"))["status"] == "ready"
 
 
-async def test_without_a_database_it_is_unready(core: Core, stranger: Operator) -> None:
-    await core.pool.close()
+async def test_without_a_database_it_is_unready(services: Services, stranger: Operator) -> None:
+    await services.pool.close()
     status, body = await stranger.ask("GET", "health")
     assert (status, body["status"], body["db"]) == (
         503,

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
-from kaixu.catalog.find import Found, NoSuchPlugin, find, installed, plugins_in
+from kaixu.catalog.find import FoundPlugin, NoSuchPlugin, find, installed, plugins_in
 
 from .conftest import Folder
 
@@ -26,7 +26,7 @@ def test_installed_package_is_found_by_its_entry_point(folder: Folder, install: 
 )
 def test_file_in_the_plugins_folder_is_found_by_its_name(folder: Folder, file: str) -> None:
     path = folder.write(file)
-    assert find("acme", folder.path) == Found("file", file, None, None, path)
+    assert find("acme", folder.path) == FoundPlugin("file", file, None, None, path)
 
 
 def test_path_means_that_file_or_folder_beside_kaixu_yaml(folder: Folder) -> None:

@@ -12,12 +12,12 @@ from quart import Quart
 from kaixu.accounts.customers import CHANGEABLE as OF_CUSTOMERS
 from kaixu.accounts.fields import ROLES
 from kaixu.accounts.keys import AT_CREATION as OF_KEYS
-from tests.api.admin.conftest import app, core
+from tests.api.admin.conftest import app, services
 from tests.support.process import SECRETS, Process
 
 from .pages import run, same_shape, shown, text_of
 
-__all__ = ["app", "core"]  # fixtures
+__all__ = ["app", "services"]  # fixtures
 
 PAGE = text_of("docs/operators/admin-api.md")
 CONFIG = "lanes: {local: {plugin: echo, models: {local-chat: {type: chat, price: {input: 1, output: 2}}}}}"

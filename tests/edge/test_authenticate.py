@@ -7,7 +7,7 @@ import pytest
 from kaixu.accounts.key_material import key_hash, legacy_hash, new_key
 from kaixu.config.environment import Secrets
 from kaixu.edge.authenticate import bearer, caller_of
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.tokens import make_session_token
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Unauthenticated
@@ -16,9 +16,9 @@ KEY, OTHER = new_key(), new_key()
 SECRETS = Secrets("admin", "jwt-secret-for-tests-0123456789-0123", "pepper", "encryption")
 
 
-def asked(**headers: str) -> Incoming:
+def asked(**headers: str) -> IncomingRequest:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Incoming("POST", "/v1/messages", named, b"", "r", "192.0.2.1")
+    return IncomingRequest("POST", "/v1/messages", named, b"", "r", "192.0.2.1")
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import pytest
 from kaixu.edge import exchange as doors
 from kaixu.edge.cors import Edge
 from kaixu.edge.errors import MOST_TOLD, Failures
-from kaixu.edge.exchange import Door, Doors, Limits
-from kaixu.edge.request import Headers, Incoming, headers_of
+from kaixu.edge.exchange import BodyLimits, Door, Doors
+from kaixu.edge.request import Headers, IncomingRequest, headers_of
 from kaixu.edge.response import SSE, Reply, json_reply
 from kaixu.edge.sse import EventStream
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import Unauthenticated, Unavailable
 
-LIMITS = Limits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
+LIMITS = BodyLimits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
 
 
 class Exchange:
@@ -85,7 +85,7 @@ async def keep(events: Any) -> None:
     """A monitor that nobody reads."""
 
 
-async def echo(asked: Incoming) -> Reply:
+async def echo(asked: IncomingRequest) -> Reply:
     """Says what it was sent."""
     return json_reply({"body": asked.body.decode(), "address": asked.address, "agent": asked.headers["user-agent"]})
 
@@ -146,7 +146,7 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
     house = Doors(Edge(frozenset()), Failures(Monitor(keep)), lambda: LIMITS, lambda headers: None)
     inside, go = asyncio.Semaphore(0), asyncio.Event()
 
-    async def slow(asked: Incoming) -> Reply:
+    async def slow(asked: IncomingRequest) -> Reply:
         inside.release()
         await go.wait()
         return json_reply({})
@@ -216,7 +216,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
     async def abandoned() -> None:
         ended.append("abandoned")
 
-    async def endless(asked: Incoming) -> Reply:
+    async def endless(asked: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(make, abandoned))
 
     class Stalled(Exchange):
@@ -232,7 +232,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
 
 
 async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_door() -> None:
-    async def broken(asked: Incoming) -> Reply:
+    async def broken(asked: IncomingRequest) -> Reply:
         raise ZeroDivisionError("secret")
 
     exchange = Exchange()
@@ -244,7 +244,7 @@ async def test_a_client_that_leaves_cancels_the_handler(monkeypatch: pytest.Monk
     monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
     ended = asyncio.Event()
 
-    async def slow(asked: Incoming) -> Reply:
+    async def slow(asked: IncomingRequest) -> Reply:
         try:
             await asyncio.sleep(3600)
         finally:
@@ -278,7 +278,7 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     async def never_begun() -> None:
         raise AssertionError
 
-    async def talk(asked: Incoming) -> Reply:
+    async def talk(asked: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
 
     exchange = Exchange()
@@ -290,7 +290,7 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
 async def test_the_monitor_is_told_of_only_so_many_errors_of_one_stranger() -> None:
     monitor = Monitor(keep)
     failures = Failures(monitor)
-    asked = Incoming("GET", "/api/x", {}, b"", "r", "192.0.2.1")
+    asked = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
     for _ in range(MOST_TOLD + 5):
         failures.reply(Unauthenticated("no"), asked)
     assert len(monitor._waiting) == MOST_TOLD

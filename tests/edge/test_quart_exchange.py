@@ -12,7 +12,7 @@ import pytest
 from kaixu.edge import exchange as doors
 from kaixu.edge.cors import Edge
 from kaixu.edge.errors import Failures
-from kaixu.edge.exchange import Doors, Limits
+from kaixu.edge.exchange import BodyLimits, Doors
 from kaixu.edge.quart_exchange import Connection
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.gateway.app import Application
@@ -40,7 +40,7 @@ async def keep(events: Sequence[MonitorEvent]) -> None:
 @pytest.fixture
 def app() -> Application:
     """An application without views."""
-    limits = Limits(body_bytes=1024, body_memory_bytes=10**6, stall_s=1)
+    limits = BodyLimits(body_bytes=1024, body_memory_bytes=10**6, stall_s=1)
     edge = Edge(frozenset())
     return Application(edge, Doors(edge, Failures(Monitor(keep)), lambda: limits, lambda headers: None))
 

@@ -8,24 +8,24 @@ import pytest
 
 from kaixu.api.operations import operation_door
 from kaixu.edge.exchange import Door, Rate
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.gateway.app import Application
 from tests.api.admin.conftest import app as app  # a fixture
-from tests.api.admin.conftest import core as core  # a fixture
+from tests.api.admin.conftest import services as services  # a fixture
 
 #: Who needs no key and no login, and why that is bounded all the same.
 OPEN = {"/api/health", "/.netlify/functions/health"}
 
 
-def doors_of(app: Application, core: Core) -> dict[str, Door]:
+def doors_of(app: Application, services: Services) -> dict[str, Door]:
     """All doors, also those that are found by what their paths begin with."""
     batches = app.doors.otherwise("/v1/batches")
     assert batches is not None
-    return {**app.doors.by_path, "/v1/batches": batches, "/v1/<integration>": operation_door(core)}
+    return {**app.doors.by_path, "/v1/batches": batches, "/v1/<integration>": operation_door(services)}
 
 
-def test_every_door_has_a_rate(app: Application, core: Core) -> None:
-    doors = doors_of(app, core)
+def test_every_door_has_a_rate(app: Application, services: Services) -> None:
+    doors = doors_of(app, services)
     assert len(doors) > 20
     assert {path: door.rate for path, door in doors.items() if door.rate not in get_args(Rate)} == {}
     for path, door in doors.items():

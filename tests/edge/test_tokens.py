@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaixu.edge.tokens import (
-    Session,
+    UserSession,
     is_admin_token,
     make_admin_token,
     make_session_token,
@@ -21,7 +21,7 @@ SECRET = "a secret of some length"
 
 def test_a_session_token_says_which_key_it_stands_for() -> None:
     token = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
-    assert read_session_token(SECRET, token) == Session(7, 8, "abcd")
+    assert read_session_token(SECRET, token) == UserSession(7, 8, "abcd")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 60
     assert claims.items() >= {"type": "user_session", "api_key_id": 7, "customer_id": 8, "key_last4": "abcd"}.items()

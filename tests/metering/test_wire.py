@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from kaixu.metering.vendor_response import MOST_WHOLE_BYTES
-from kaixu.metering.wire import Limits, TicketWire
+from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin.errors import (
     KaixuError,
     TicketClosed,
@@ -21,9 +21,9 @@ from kaixu.plugin.errors import (
 )
 
 
-def limits(retries: int = 2) -> Limits:
+def limits(retries: int = 2) -> WireLimits:
     """Generous time, few retries."""
-    return Limits(connect_s=1, first_byte_s=5, between_bytes_s=5, total_s=5, retries=retries)
+    return WireLimits(connect_s=1, first_byte_s=5, between_bytes_s=5, total_s=5, retries=retries)
 
 
 class Script(httpx.AsyncBaseTransport):

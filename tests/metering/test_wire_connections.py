@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from kaixu.metering.wire import Limits, TicketWire, open_transport
+from kaixu.metering.wire import TicketWire, WireLimits, open_transport
 from kaixu.plugin.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from tests.support.process import free_port
 
@@ -23,7 +23,7 @@ Vendor = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 def wire_with(
     transport: httpx.AsyncBaseTransport, *, first_byte_s: float = 20, between_bytes_s: float = 20
 ) -> TicketWire:
-    limits = Limits(connect_s=20, first_byte_s=first_byte_s, between_bytes_s=between_bytes_s, total_s=60, retries=0)
+    limits = WireLimits(connect_s=20, first_byte_s=first_byte_s, between_bytes_s=between_bytes_s, total_s=60, retries=0)
     return TicketWire(transport, limits)
 
 

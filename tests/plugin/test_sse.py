@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kaixu.plugin import ServerSentEvent, UpstreamError, server_sent_events
-from kaixu.plugin.sse import MOST_EVENT_BYTES, Reader
+from kaixu.plugin.sse import MOST_EVENT_BYTES, SSEReader
 
 ENDS = (b"\n", b"\r\n", b"\r")
 
@@ -33,7 +33,7 @@ async def read(*chunks: bytes) -> list[ServerSentEvent]:
 
 
 def fed(chunks: list[bytes]) -> list[ServerSentEvent]:
-    reader = Reader()
+    reader = SSEReader()
     return [event for chunk in [*chunks, b"\n\n"] for event in reader.feed(chunk)]
 
 
@@ -86,7 +86,7 @@ def test_any_cutting_of_the_bytes_gives_the_same_events(stream: bytes, data: st.
 
 @pytest.mark.parametrize("end", ENDS, ids=["LF", "CRLF", "CR"])
 def test_an_event_is_given_as_soon_as_its_blank_line_has_come(end: bytes) -> None:
-    reader = Reader()
+    reader = SSEReader()
     assert reader.feed(b"data: first" + end) == []
     assert reader.feed(end) == [ServerSentEvent("message", b"first")]
     assert reader.feed(b"data: second" + end + end) == [ServerSentEvent("message", b"second")]
@@ -146,7 +146,7 @@ async def test_events_up_to_the_bound_are_read_again_and_again() -> None:
 
 
 def test_a_line_that_comes_byte_by_byte_takes_no_more_memory_than_its_bytes() -> None:
-    reader = Reader()
+    reader = SSEReader()
     tracemalloc.start()
     try:
         for at in range(200_000):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from kaixu.metering.wire import Limits, TicketWire
+from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
@@ -101,7 +101,7 @@ class Vendor(httpx.AsyncBaseTransport):
     ids=["none", "at once", "no number", "seconds", "milliseconds"],
 )
 async def test_every_status_means_the_same_to_both_wires(headers: dict[str, str]) -> None:
-    limits = Limits(connect_s=5, first_byte_s=5, between_bytes_s=5, total_s=5, retries=0)
+    limits = WireLimits(connect_s=5, first_byte_s=5, between_bytes_s=5, total_s=5, retries=0)
     for status in range(300, 600):
         answer = Answer(status, headers, [b"vendor secret"])
         said = []

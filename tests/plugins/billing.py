@@ -13,7 +13,7 @@ from kaixu.config.price import Price
 from kaixu.config.sections import TimeoutSection
 from kaixu.metering.ceiling import ceiling_of
 from kaixu.metering.ticket import Ticket
-from kaixu.metering.wire import Limits, TicketWire
+from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin import ChatRequest, Lane, Message, TextPart, Usage
 from kaixu.plugin.testing import Answer, FakeWire, check_lane
 from kaixu.store.admission import Ask, Settlement, Verdict
@@ -45,7 +45,7 @@ def ticket_for(lane: Lane, request: ChatRequest) -> Ticket:
     verdict = Verdict(
         ticket, None, None, None, ceiling.most_nusd, 1, 1, 1, "last", month, 60, 59, 10**12, 0, 0, None, 0, 0
     )  # fmt: skip
-    limits = Limits(connect_s=1, first_byte_s=1, between_bytes_s=1, total_s=1, retries=0)
+    limits = WireLimits(connect_s=1, first_byte_s=1, between_bytes_s=1, total_s=1, retries=0)
     wire = TicketWire(cast(httpx.AsyncBaseTransport, None), limits)
     return Ticket(ask, verdict, wire, PRICE, deployment=deployment, request=request, lowered=False)
 

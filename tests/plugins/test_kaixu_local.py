@@ -21,7 +21,7 @@ import pytest_asyncio
 from kaixu_local import Local, LocalOptions, child, dialogue, server
 from kaixu_local.child import Child, Settings
 
-from kaixu.metering.wire import Limits, TicketWire, open_transport
+from kaixu.metering.wire import TicketWire, WireLimits, open_transport
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
@@ -47,7 +47,7 @@ with_model = pytest.mark.asyncio(loop_scope="session")
 async def wire() -> AsyncIterator[TicketWire]:
     """The real way out, without retries: what is said here is said by the first try."""
     transport = open_transport()
-    yield TicketWire(transport, Limits(connect_s=5, first_byte_s=60, between_bytes_s=60, total_s=120, retries=0))
+    yield TicketWire(transport, WireLimits(connect_s=5, first_byte_s=60, between_bytes_s=60, total_s=120, retries=0))
     await transport.aclose()
 
 

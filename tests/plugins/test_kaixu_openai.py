@@ -14,7 +14,7 @@ from aiohttp import web
 from kaixu_local import Local
 from kaixu_openai import OpenAI, OpenAIOptions
 
-from kaixu.metering.wire import Limits, TicketWire, open_transport
+from kaixu.metering.wire import TicketWire, WireLimits, open_transport
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
@@ -530,8 +530,8 @@ async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(ans
 # On a real socket
 
 
-def limits(retries: int = 0) -> Limits:
-    return Limits(connect_s=5, first_byte_s=30, between_bytes_s=30, total_s=60, retries=retries)
+def limits(retries: int = 0) -> WireLimits:
+    return WireLimits(connect_s=5, first_byte_s=30, between_bytes_s=30, total_s=60, retries=retries)
 
 
 async def test_a_finished_stream_leaves_its_connection_to_the_next_call() -> None:

@@ -19,7 +19,7 @@ from kaixu_openai import OpenAI, OpenAIOptions
 from kaixu_voyage import Voyage, VoyageOptions
 
 from kaixu.api.anthropic.reply import folded as message_of
-from kaixu.api.openai.chat_reply import Speaker, whole_of
+from kaixu.api.openai.chat_reply import ChatStreamEncoder, whole_of
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
@@ -137,7 +137,7 @@ async def test_an_odd_piece_of_a_chat_completion_does_not_cost_the_answer(
     if asked == "native":
         whole = whole_of(events, "m", "stop", None)
         assert whole["choices"][0]["message"]["content"] == text
-        speaker = Speaker("m", native=True, include_usage=True)
+        speaker = ChatStreamEncoder("m", native=True, include_usage=True)
         assert all(isinstance(speaker.event(event), bytes) for event in events)
 
 
@@ -504,7 +504,7 @@ def test_no_change_of_a_good_stream_costs_what_can_still_be_read(data: st.DataOb
         passed = [event.data for event in events if isinstance(event, NativeEvent)]
         assert isinstance(msgspec.json.encode(passed), bytes)
         if lane.native == "openai.chat":
-            speaker = Speaker("m", native=True, include_usage=True)
+            speaker = ChatStreamEncoder("m", native=True, include_usage=True)
             assert all(isinstance(speaker.event(event), bytes) for event in events)
             if passed:
                 whole_of(events, "m", None, None)

@@ -16,7 +16,7 @@ from kaixu.store.collections import Collection, collection_of_key
 from kaixu.store.conditions import ALL, Condition
 from kaixu.store.documents import Piece, store_documents
 from kaixu.store.pool import maintenance, open_pool
-from kaixu.store.query import Session
+from kaixu.store.query import DatabaseSession
 from kaixu.store.vectors import packed
 from tests.support.money import customer, virtual_key
 
@@ -62,10 +62,12 @@ async def filled(pool: asyncpg.Pool, name: str, count: int, dimensions: int = DI
 
 async def nearest(
     pool: asyncpg.Pool, collection: Collection, asked: bytes, *, condition: Condition = ALL, limit: int
-) -> list[search.Found]:
+) -> list[search.SearchHit]:
     """Search on a connection of the pool."""
     async with pool.acquire() as connection:
-        return await search.nearest(cast(Session, connection), collection, asked, condition=condition, limit=limit)
+        return await search.nearest(
+            cast(DatabaseSession, connection), collection, asked, condition=condition, limit=limit
+        )
 
 
 async def plan(pool: asyncpg.Pool, sql: str, *values: object) -> str:

@@ -14,8 +14,8 @@ from openai import OpenAI
 
 from kaixu.api.anthropic.reply import message
 from kaixu.api.anthropic.request import message_request
-from kaixu.api.anthropic.stream import Speaker as AnthropicSpeaker
-from kaixu.api.openai.chat_reply import Speaker, completion
+from kaixu.api.anthropic.stream import MessageStreamEncoder
+from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion
 from kaixu.api.openai.chat_request import chat_request
 from kaixu.api.openai.responses_reply import Responder
 from kaixu.api.openai.responses_request import responses_request
@@ -60,7 +60,7 @@ def after_chat(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
     """`/v1/chat/completions`."""
     settled = ticket()
     if stream:
-        said = frames(Speaker("m", native=False, include_usage=True), settled, events)
+        said = frames(ChatStreamEncoder("m", native=False, include_usage=True), settled, events)
         with (
             OpenAI(api_key="k", base_url=NOWHERE, http_client=connection(said)) as client,
             client.chat.completions.stream(model="m", messages=[]) as answer,
@@ -95,7 +95,7 @@ def after_messages(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
     """`/v1/messages`."""
     settled = ticket()
     if stream:
-        said = frames(AnthropicSpeaker("m", native=False), settled, events)
+        said = frames(MessageStreamEncoder("m", native=False), settled, events)
         with (
             Anthropic(api_key="k", base_url=NOWHERE, http_client=connection(said)) as client,
             client.messages.stream(model="m", messages=[], max_tokens=9) as answer,

@@ -11,19 +11,19 @@ from kaixu.accounts.fields import identifier
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.operators import OperatorRoutes
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 
 from .shape import instant, month_name
 
 
-def embed_usage_routes(core: Core) -> Blueprint:
+def embed_usage_routes(services: Services) -> Blueprint:
     """The route, bound to one gateway."""
-    routes = OperatorRoutes("admin_embed_usage", core)
+    routes = OperatorRoutes("admin_embed_usage", services)
 
     @routes.at("admin-embed-usage", methods=["GET"])
     async def usage() -> Response:
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        found = await embed_usage(core.reports, customer_id, month=request.args.get("month"))
+        found = await embed_usage(services.reports, customer_id, month=request.args.get("month"))
         totals = found.totals
         return reply(
             {

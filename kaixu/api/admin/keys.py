@@ -12,7 +12,7 @@ from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, list_
 from kaixu.edge.json_body import object_of
 from kaixu.edge.operators import ACTOR, OperatorRoutes
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import Conflict, NotFound
 
 from .paging import page_of
@@ -21,38 +21,38 @@ from .shape import instant, key_reply, listed_key_reply
 MOST_LISTED = 1000
 
 
-def key_routes(core: Core) -> Blueprint:
+def key_routes(services: Services) -> Blueprint:
     """The routes, bound to one gateway."""
-    routes = OperatorRoutes("admin_keys", core)
-    pepper = core.secrets.key_pepper
+    routes = OperatorRoutes("admin_keys", services)
+    pepper = services.secrets.key_pepper
 
     @routes.at("admin-keys", methods=["GET"])
     async def listed() -> Response:
         if "reveal_key_id" in request.args:
-            await refuse_to_reveal(core, identifier(request.args["reveal_key_id"], "reveal_key_id"))
+            await refuse_to_reveal(services, identifier(request.args["reveal_key_id"], "reveal_key_id"))
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
         page = page_of(MOST_LISTED)
-        rows = await list_keys(core.reports, customer_id, limit=page.limit, before_id=page.before_id)
+        rows = await list_keys(services.reports, customer_id, limit=page.limit, before_id=page.before_id)
         return reply({"keys": [listed_key_reply(row) for row in rows]})
 
     @routes.at("admin-keys", methods=["POST"])
     async def create() -> Response:
         given = await object_of(request)
         customer_id = identifier(given.get("customer_id") or request.args.get("customer_id"), "customer_id")
-        made = await create_key(core.pool, customer_id, given, pepper=pepper, actor=ACTOR, request_id=g.request_id)
+        made = await create_key(services.pool, customer_id, given, pepper=pepper, actor=ACTOR, request_id=g.request_id)
         return reply({"api_key": made_reply(made)})
 
     @routes.at("admin-keys", methods=["PATCH"])
     async def change() -> Response:
         given = await object_of(request)
         key_id = identifier(request.args.get("key_id") or given.get("key_id"), "key_id")
-        after = await change_key(core.pool, key_id, given, actor=ACTOR, request_id=g.request_id)
+        after = await change_key(services.pool, key_id, given, actor=ACTOR, request_id=g.request_id)
         return reply({"ok": True, "key": key_reply(after)})
 
     @routes.at("admin-keys", methods=["PUT"])
     async def rotate() -> Response:
         key_id = identifier(request.args.get("rotate_key_id"), "rotate_key_id")
-        made = await rotate_key(core.pool, key_id, pepper=pepper, actor=ACTOR, request_id=g.request_id)
+        made = await rotate_key(services.pool, key_id, pepper=pepper, actor=ACTOR, request_id=g.request_id)
         return reply({"rotated": True, "old_key_id": key_id, "new_key": made_reply(made)})
 
     @routes.at("admin-keys", methods=["DELETE"])
@@ -60,15 +60,15 @@ def key_routes(core: Core) -> Blueprint:
         # Keys are never deleted, for their calls name them. One that is not there is as good as revoked.
         key_id = identifier(request.args.get("key_id"), "key_id")
         with suppress(NotFound):
-            await change_key(core.pool, key_id, {"revoked": True}, actor=ACTOR, request_id=g.request_id)
+            await change_key(services.pool, key_id, {"revoked": True}, actor=ACTOR, request_id=g.request_id)
         return reply({"ok": True})
 
     return routes.blueprint
 
 
-async def refuse_to_reveal(core: Core, key_id: int) -> None:
+async def refuse_to_reveal(services: Services, key_id: int) -> None:
     """Raise `Conflict`: only hashes are kept. `NotFound` where there is no such key."""
-    found = await find_key(core.pool, key_id)
+    found = await find_key(services.pool, key_id)
     raise Conflict(
         f"key …{found.key_last4} was shown once and is not kept",
         hint="Rotate it to get a new one in its place.",

@@ -122,7 +122,7 @@ def device_reply(row: ListedDevice) -> dict[str, Any]:
     }
 
 
-def usage_reply(usage: CustomerUsage) -> dict[str, Any]:
+def customer_usage_reply(usage: CustomerUsage) -> dict[str, Any]:
     """A customer's month: total, keys, newest calls."""
     total = usage.total
     return {

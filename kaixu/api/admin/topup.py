@@ -10,23 +10,23 @@ from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.json_body import object_of
 from kaixu.edge.operators import ACTOR, OperatorRoutes
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 
 from .shape import month_name
 
 KNOWN = ("customer_id", "amount_cents", "month", "idempotency_key")
 
 
-def topup_routes(core: Core) -> Blueprint:
+def topup_routes(services: Services) -> Blueprint:
     """The route, bound to one gateway."""
-    routes = OperatorRoutes("admin_topup", core)
+    routes = OperatorRoutes("admin_topup", services)
 
     @routes.at("admin-topup", methods=["POST"])
     async def topup() -> Response:
         given = await object_of(request)
         insist_on_known(given, KNOWN)
         done = await top_up(
-            core.pool,
+            services.pool,
             identifier(given.get("customer_id"), "customer_id"),
             amount_cents=given.get("amount_cents"),
             month=given.get("month"),

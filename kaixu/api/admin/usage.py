@@ -8,19 +8,19 @@ from kaixu.accounts.fields import identifier
 from kaixu.accounts.usage import customer_usage
 from kaixu.edge.operators import OperatorRoutes
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 
-from .shape import usage_reply
+from .shape import customer_usage_reply
 
 
-def usage_routes(core: Core) -> Blueprint:
+def usage_routes(services: Services) -> Blueprint:
     """The route, bound to one gateway."""
-    routes = OperatorRoutes("admin_usage", core)
+    routes = OperatorRoutes("admin_usage", services)
 
     @routes.at("admin-usage", methods=["GET"])
     async def usage() -> Response:
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        month = await customer_usage(core.reports, customer_id, month=request.args.get("month"))
-        return reply(usage_reply(month))
+        month = await customer_usage(services.reports, customer_id, month=request.args.get("month"))
+        return reply(customer_usage_reply(month))
 
     return routes.blueprint

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.api.openai.names import model_of
-from kaixu.catalog.catalog import Asked, Deployment
+from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.off_loop import off_loop
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import ModelNotAllowed
@@ -21,17 +21,17 @@ from kaixu.plugin.types import ChatRequest
 from .request import message_request
 
 
-def count_door(core: Core) -> Door:
+def count_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def count(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
+    async def count(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
-        found = core.catalog.resolve(None, model_of(body), "chat")
+        found = services.catalog.resolve(None, model_of(body), "chat")
         deployment = found.deployment
-        core.catalog.ready(deployment)
-        await let_in(core, caller, found)
-        whole, most = body | {"max_tokens": deployment.max_output_tokens}, core.gateway.max_messages
+        services.catalog.ready(deployment)
+        await let_in(services, caller, found)
+        whole, most = body | {"max_tokens": deployment.max_output_tokens}, services.gateway.max_messages
 
         def counted() -> int:
             request = message_request(whole, deployment, most_messages=most)
@@ -43,7 +43,7 @@ def count_door(core: Core) -> Door:
     return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
 
 
-async def let_in(core: Core, caller: Caller, found: Asked) -> None:
+async def let_in(services: Services, caller: Caller, found: RequestedModel) -> None:
     """Admission's questions, without an admission: does the key live, and may it use this model?
 
     Raises `Unauthenticated`, `CustomerDisabled`, `ModelNotAllowed`.
@@ -51,7 +51,7 @@ async def let_in(core: Core, caller: Caller, found: Asked) -> None:
     model = found.deployment.model
     names = {(found.deployment.provider, model), (found.provider, model)}
     may = await allowed_models(
-        core.pool,
+        services.pool,
         key_hash=caller.key_hash,
         legacy_hash=caller.legacy_hash,
         key_id=caller.key_id,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kaixu.api.anthropic.content_blocks import ContentBlockEncoder, object_in
 from kaixu.api.calls import bill_of
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.types import ChatEvent, NativeEvent, Usage
-
-from .teller import Teller, object_in
 
 STOP_REASONS = {
     "stop": "end_turn",
@@ -25,7 +24,7 @@ def message(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str
     """A whole message, settled."""
     said = [event.data for event in events if isinstance(event, NativeEvent)]
     if not said:
-        teller = Teller(ticket.id.hex)
+        teller = ContentBlockEncoder(ticket.id.hex)
         said = [told for event in events for told in teller.tell(event)] + teller.end()
     whole = head_of(ticket, model) | folded(said)
     if whole["stop_reason"] is None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, Beyond
+from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
 from kaixu.api.hosted_tools import HostedTools
 from kaixu.api.usual_fields import without_the_usual
 from kaixu.catalog.catalog import Deployment
@@ -83,7 +83,7 @@ def message_request(
     """
     lane = deployment.lane
     is_native = deployment.native == PROTOCOL
-    beyond = Beyond(deployment)
+    beyond = DroppedFields(deployment)
     native: Native | None = None
     if is_native and lane is not None:
         native, left_out = lane.admitted(Native(PROTOCOL, body, betas))
@@ -93,7 +93,7 @@ def message_request(
     fields = Fields(body)
     fields.taken |= {"model"} | WITHOUT_EFFECT
     thinks = lane is not None and "reasoning" in lane.supports
-    reader = Reader(fields, is_native, HostedTools(beyond), deployment.allow, thinks=thinks)
+    reader = MessageRequestReader(fields, is_native, HostedTools(beyond), deployment.allow, thinks=thinks)
     max_tokens = max_tokens_of(fields, deployment)
     tools = reader.tools()
     turns = Turns(native=is_native, tools=body.get("tools") or [])
@@ -127,7 +127,7 @@ def message_request(
     return without_the_usual(replace(request, dropped=beyond.dropped))
 
 
-def settle(names: list[str], beyond: Beyond) -> None:
+def settle(names: list[str], beyond: DroppedFields) -> None:
     """Refuse what is known and would be missed, and leave the rest to the lane's rule. Raises `Unsupported`."""
     for name in names:
         if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
@@ -171,7 +171,7 @@ def asking(fields: Fields, for_nothing: Mapping[str, tuple[Any, ...]]) -> list[s
     return [fields.name(field) for field, value in left.items() if value not in for_nothing.get(field, ())]
 
 
-class Reader:
+class MessageRequestReader:
     """Reads the fields that are objects. What is new in them is for their own vendor to know.
 
     `thinks`: the lane can be told how much to think. `beyond`: see `Turns`. `allow`: tools that a vendor of this

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kaixu.api.anthropic.content_blocks import ContentBlockEncoder
 from kaixu.api.calls import bill_of
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.errors import envelope
@@ -13,10 +14,9 @@ from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatEvent, NativeEvent
 
 from .reply import end_of, head_of, index_in, said_in, usage_of
-from .teller import Teller
 
 
-class Speaker:
+class MessageStreamEncoder:
     """A stream of named events. A native one goes on as the vendor made it, under our model's name.
 
     The last two, `message_delta` and `message_stop`, follow when the call is settled.
@@ -25,7 +25,7 @@ class Speaker:
     def __init__(self, model: str, *, native: bool) -> None:
         self.model = model
         self.native = native
-        self.teller = Teller("")
+        self.teller = ContentBlockEncoder("")
         self.ticket: Ticket | None = None
         self.begun = False
         self.open: dict[int, None] = {}  # the indices of the blocks that are, in order
@@ -40,7 +40,7 @@ class Speaker:
     def begin(self, ticket: Ticket) -> bytes:
         """Nothing yet: until the vendor answers, a failure has a status of its own."""
         self.ticket = ticket
-        self.teller = Teller(ticket.id.hex)
+        self.teller = ContentBlockEncoder(ticket.id.hex)
         return b""
 
     def event(self, event: ChatEvent) -> bytes:

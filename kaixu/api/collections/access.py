@@ -11,39 +11,39 @@ from kaixu.accounts.keys import key_in_charge
 from kaixu.edge.authenticate import caller_of, insist_on_credential
 from kaixu.edge.exchange import Credential
 from kaixu.edge.operators import is_operator
-from kaixu.edge.request import Headers, Incoming
-from kaixu.edge.services import Core
+from kaixu.edge.request import Headers, IncomingRequest
+from kaixu.edge.services import Services
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Invalid
 
 
-class Visitor(msgspec.Struct, frozen=True):
+class CollectionCaller(msgspec.Struct, frozen=True):
     """The caller, and whether an operator acts in its customer's name."""
 
     caller: Caller
     is_operator: bool
 
 
-def key_or_operator(core: Core) -> Credential:
+def key_or_operator(services: Services) -> Credential:
     """What these doors ask for before they read a body."""
 
     def insist(headers: Headers) -> None:
-        if not is_operator(core, headers):
-            insist_on_credential(headers, core.secrets)
+        if not is_operator(services, headers):
+            insist_on_credential(headers, services.secrets)
 
     return insist
 
 
-async def visitor_of(core: Core, asked: Incoming, customer_id: Any) -> Visitor:
+async def visitor_of(services: Services, asked: IncomingRequest, customer_id: Any) -> CollectionCaller:
     """Who asks. An operator names a customer, and its oldest living key stands for it, with all its limits.
 
     Raises `Unauthenticated`, `Invalid`, `NotFound`, `Conflict`.
     """
-    if not is_operator(core, asked.headers):
-        return Visitor(caller_of(asked, core.secrets), is_operator=False)
+    if not is_operator(services, asked.headers):
+        return CollectionCaller(caller_of(asked, services.secrets), is_operator=False)
     if customer_id in (None, ""):
         raise Invalid("`customer_id` is missing", hint="An operator says whose collections.", field="customer_id")
-    key = await key_in_charge(core.pool, identifier(customer_id, "customer_id"))
+    key = await key_in_charge(services.pool, identifier(customer_id, "customer_id"))
     headers = asked.headers
     install_id = (headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "").strip()[:80] or None
-    return Visitor(Caller(None, None, key.id, install_id, None, asked.request_id), is_operator=True)
+    return CollectionCaller(Caller(None, None, key.id, install_id, None, asked.request_id), is_operator=True)

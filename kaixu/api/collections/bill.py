@@ -14,7 +14,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError
 
 
-def usage_reply(ticket: Ticket) -> dict[str, Any]:
+def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
     """What the call used and cost: cents for display, dollars exactly."""
     bill = ticket.settlement
     assert bill is not None
@@ -42,4 +42,4 @@ def telling(call: Admission) -> Iterator[None]:
 
 def money(ticket: Ticket) -> dict[str, Any]:
     """Usage and month."""
-    return {"usage": usage_reply(ticket), "month": month_reply(ticket.figures)}
+    return {"usage": collection_usage_reply(ticket), "month": month_reply(ticket.figures)}

@@ -10,21 +10,21 @@ import msgspec
 
 from kaixu.api.calls import call_headers
 from kaixu.api.openai.embeddings import packed
-from kaixu.catalog.catalog import Asked
+from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.chunks import Chunking, chunking_of, chunks
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Ingested, Room, Target, ingest
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
-from .access import Visitor, key_or_operator, visitor_of
+from .access import CollectionCaller, key_or_operator, visitor_of
 from .bill import money, telling
 from .fields import MOST_INPUTS, all_metadata, collection_name, doc_ids_of, language_of, model_in, texts_of
 
@@ -34,10 +34,10 @@ MOST_DIMENSIONS = 16_000
 TASKS = {"RETRIEVAL_QUERY": "query", "RETRIEVAL_DOCUMENT": "document"}
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class EmbedCall(msgspec.Struct, frozen=True):
     """An embedding call as it was asked for. `pieces` is None where nothing is stored."""
 
-    found: Asked
+    found: RequestedModel
     request: EmbedRequest
     collection: str | None
     language: str
@@ -47,14 +47,14 @@ class Wanted(msgspec.Struct, frozen=True):
     with_vectors: bool
 
 
-def embed_door(core: Core) -> Door:
+def embed_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def embed(asked: Incoming) -> Reply:
+    async def embed(asked: IncomingRequest) -> Reply:
         body = await object_in(asked)
-        visitor = await visitor_of(core, asked, body.get("customer_id"))
-        wanted = await wanted_of(core, body)
-        ticket, vectors, ingested = await made(core, visitor, wanted)
+        visitor = await visitor_of(services, asked, body.get("customer_id"))
+        wanted = await wanted_of(services, body)
+        ticket, vectors, ingested = await made(services, visitor, wanted)
         reply: dict[str, Any] = {
             "provider": wanted.found.deployment.shown_provider,
             "model": wanted.found.deployment.model,
@@ -76,37 +76,37 @@ def embed_door(core: Core) -> Door:
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(core), rate="call")
+    return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(services), rate="call")
 
 
 async def made(
-    core: Core, visitor: Visitor, wanted: Wanted
+    services: Services, visitor: CollectionCaller, wanted: EmbedCall
 ) -> tuple[Ticket, Sequence[Sequence[float]], Ingested | None]:
     """The vectors, stored where that was asked for."""
     found, request = wanted.found, wanted.request
     if wanted.pieces is None or wanted.collection is None:
-        call = core.gate.embed(visitor.caller, found.deployment, found.provider, request)
+        call = services.gate.embed(visitor.caller, found.deployment, found.provider, request)
         with telling(call):
             async with call as ticket:
-                vectors = await core.gate.vectors(ticket, request)
+                vectors = await services.gate.vectors(ticket, request)
                 ticket.units = {"vectors": len(vectors)}
         return ticket, vectors, None
-    call = core.gate.embed(visitor.caller, found.deployment, found.provider, request, role="deployer")
+    call = services.gate.embed(visitor.caller, found.deployment, found.provider, request, role="deployer")
     target = Target(wanted.collection, found.deployment.provider, found.deployment.model, wanted.language)
     with telling(call):
         return await ingest(
-            core.searches, core.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(core)
+            services.searches, services.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(services)
         )
 
 
-def room_of(core: Core) -> Room:
+def room_of(services: Services) -> Room:
     """What customers without limits of their own may keep."""
-    return Room(core.gateway.max_vectors, core.gateway.max_collections)
+    return Room(services.gateway.max_vectors, services.gateway.max_collections)
 
 
-async def wanted_of(core: Core, body: dict[str, Any]) -> Wanted:
+async def wanted_of(services: Services, body: dict[str, Any]) -> EmbedCall:
     """The call. Raises `Invalid`, `Unprocessable` naming the field, `UnknownModel`, `LaneOff`."""
-    found = model_in(core.catalog, body)
+    found = model_in(services.catalog, body)
     fields = Fields(body)
     store = fields.flag("store")
     collection = fields.take("collection")
@@ -140,7 +140,7 @@ async def wanted_of(core: Core, body: dict[str, Any]) -> Wanted:
         truncate=fields.flag("truncate"),
         user=fields.text("user", most=500),
     )
-    return Wanted(
+    return EmbedCall(
         found,
         request,
         name,

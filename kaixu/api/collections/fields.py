@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from kaixu.api.native.chat_request import names_in
-from kaixu.catalog.catalog import Asked, Catalog
+from kaixu.catalog.catalog import Catalog, RequestedModel
 from kaixu.collections.filters import storable
 from kaixu.config.names import MOST_NAME, plain_name
 from kaixu.edge.fields import Fields
@@ -53,7 +53,7 @@ def collection_name(value: Any, field: str = "collection") -> str:
     return name
 
 
-def model_in(catalog: Catalog, body: dict[str, Any]) -> Asked:
+def model_in(catalog: Catalog, body: dict[str, Any]) -> RequestedModel:
     """The embedding model that a body names. Raises `UnknownModel`, `LaneOff` and what a name can be wrong with."""
     provider, model = names_in(body)
     found = catalog.resolve(provider, model, "embed")

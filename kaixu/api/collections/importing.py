@@ -8,19 +8,19 @@ import msgspec
 
 from kaixu.api.calls import call_headers
 from kaixu.api.native.chat_request import names_in
-from kaixu.catalog.catalog import Asked
+from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Target, ingest, store_ready
 from kaixu.collections.lengths import insist_on_length, shortens
 from kaixu.collections.search import looked_up
 from kaixu.edge.fields import Fields
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
-from .access import Visitor
+from .access import CollectionCaller
 from .bill import money, telling
 from .embed import room_of
 from .fields import LANGUAGES, MOST_INPUTS, MOST_TEXT, doc_id_of, metadata_of, model_in, text_of, vector_of
@@ -36,10 +36,10 @@ class Lines(msgspec.Struct):
     vectors: list[tuple[float, ...]]
 
 
-async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> Reply:
+async def imported(services: Services, visitor: CollectionCaller, asked: IncomingRequest, name: str) -> Reply:
     """Store what was sent, all of it or nothing."""
     lines = read(asked.body)
-    known = await looked_up(core.pool, visitor.caller, name)
+    known = await looked_up(services.pool, visitor.caller, name)
     args = asked.args
     named = {"provider": args.get("provider"), "model": args.get("model")} if args.get("model") else lines.head
     if known is not None and not args.get("model"):
@@ -47,18 +47,18 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
     language = lines.head.get("language")
     if lines.vectors:
         # No vendor is asked, so the lane need not be on.
-        found: Asked = core.catalog.resolve(*names_in(named), "embed")
+        found: RequestedModel = services.catalog.resolve(*names_in(named), "embed")
     else:
-        found = model_in(core.catalog, named)
+        found = model_in(services.catalog, named)
     deployment = found.deployment
     target = Target(name, deployment.provider, deployment.model, language if language in LANGUAGES else "english")
     if lines.vectors:
         insist_on_length(deployment, len(lines.vectors[0]), "embedding")
-        call = core.gate.free(
+        call = services.gate.free(
             visitor.caller, "import", role="deployer", deployment=deployment, asked_provider=found.provider
         )
         ticket, ingested = await store_ready(
-            core.searches, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(core)
+            services.searches, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(services)
         )
     else:
         request = EmbedRequest(
@@ -69,10 +69,16 @@ async def imported(core: Core, visitor: Visitor, asked: Incoming, name: str) -> 
             else None,
             purpose="document",
         )
-        call = core.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
+        call = services.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
         with telling(call):
             ticket, _, ingested = await ingest(
-                core.searches, core.gate, call, request, target=target, pieces=lines.pieces, room=room_of(core)
+                services.searches,
+                services.gate,
+                call,
+                request,
+                target=target,
+                pieces=lines.pieces,
+                room=room_of(services),
             )
     reply = {"ok": True, "collection": name, "stored": ingested.stored, "replaced": ingested.replaced, **money(ticket)}
     return json_reply(reply, 200, call_headers(ticket))

@@ -12,63 +12,63 @@ from kaixu.collections.lengths import insist_on_length
 from kaixu.collections.search import looked_up
 from kaixu.edge.fields import Fields
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import Unprocessable
 
-from .access import Visitor
+from .access import CollectionCaller
 from .embed import MOST_DIMENSIONS, room_of
 from .fields import collection_name, language_of, model_in
 from .shape import collection_reply, progress_reply
 
 
-async def created(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
+async def created(services: Services, visitor: CollectionCaller, body: dict[str, Any]) -> Reply:
     """A collection for one model; one that is there already, of that model, is left as it is."""
     fields = Fields(body)
     name = collection_name(fields.take("name") or fields.take("collection"), "name")
-    found = model_in(core.catalog, body)
+    found = model_in(services.catalog, body)
     deployment = found.deployment
     dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`dimensions` is missing: this model's are not known", field="dimensions")
     insist_on_length(deployment, dimensions, "dimensions")
     target = Target(name, deployment.provider, deployment.model, language_of(fields))
-    call = core.gate.free(
+    call = services.gate.free(
         visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
     )
     async with call as ticket:
         ticket.end_reason = "released"
-        await hold_room(core.searches, ticket, target, [], dimensions=dimensions, room=room_of(core), make=True)
-        made = await looked_up(core.pool, visitor.caller, name)
+        await hold_room(services.searches, ticket, target, [], dimensions=dimensions, room=room_of(services), make=True)
+        made = await looked_up(services.pool, visitor.caller, name)
     if made is None:
         raise unknown(name)
-    return json_reply({"ok": True, "collection": collection_reply(core.catalog, made)}, 200, call_headers(ticket))
+    return json_reply({"ok": True, "collection": collection_reply(services.catalog, made)}, 200, call_headers(ticket))
 
 
-async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
+async def reembed(services: Services, visitor: CollectionCaller, body: dict[str, Any]) -> Reply:
     """Begin to make a collection's vectors anew by another model; what becomes of it is shown with the collection."""
     fields = Fields(body)
     name = collection_name(fields.take("name") or fields.take("collection"), "name")
     wanted = fields.inner("reembed")
     if wanted is None:
         raise Unprocessable("`reembed` must be an object with `model`", field="reembed")
-    found = model_in(core.catalog, wanted.value)
+    found = model_in(services.catalog, wanted.value)
     deployment = found.deployment
     dimensions = wanted.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`reembed.dimensions` is missing: this model's are not known", field="reembed.dimensions")
     insist_on_length(deployment, dimensions, "reembed.dimensions")
-    call = core.gate.free(
+    call = services.gate.free(
         visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
     )
     async with call as ticket:
         ticket.end_reason = "released"
-        collection = await looked_up(core.pool, visitor.caller, name)
+        collection = await looked_up(services.pool, visitor.caller, name)
         if collection is None:
             raise unknown(name)
         key_id = ticket.verdict.key_id
         assert key_id is not None
         await reembedding_started(
-            core.searches,
+            services.searches,
             collection,
             key_id=key_id,
             install_id=visitor.caller.install_id,
@@ -77,11 +77,11 @@ async def reembed(core: Core, visitor: Visitor, body: dict[str, Any]) -> Reply:
             dimensions=dimensions,
             request_id=visitor.caller.request_id,
         )
-        work = await progress_of(core.searches, collection)
+        work = await progress_of(services.searches, collection)
     assert work is not None
     reply = {
         "ok": True,
-        "collection": collection_reply(core.catalog, collection),
-        "reembedding": progress_reply(core.catalog, work),
+        "collection": collection_reply(services.catalog, collection),
+        "reembedding": progress_reply(services.catalog, work),
     }
     return json_reply(reply, 202, call_headers(ticket))

@@ -21,15 +21,15 @@ from kaixu.config.names import MOST_NAME
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import UnknownDocument, Unprocessable
 from kaixu.plugin.operation import Rank
 
-from .access import Visitor, key_or_operator, visitor_of
+from .access import CollectionCaller, key_or_operator, visitor_of
 from .export import exported
 from .fields import MOST_DOC_ID, collection_name, doc_id_of
 from .importing import imported
@@ -40,44 +40,44 @@ MOST_LISTED = 200
 MOST_PAGE = 200
 
 
-def collections_door(core: Core) -> Door:
+def collections_door(services: Services) -> Door:
     """The door, bound to one gateway."""
     by_method = {"GET": show, "POST": make, "PATCH": rename, "DELETE": remove}
 
-    async def serve(asked: Incoming) -> Reply:
-        return await by_method[asked.method](core, asked)
+    async def serve(asked: IncomingRequest) -> Reply:
+        return await by_method[asked.method](services, asked)
 
     return Door(
         serve,
         paths_of("gateway-embed-collections"),
         methods=("GET", "POST", "PATCH", "DELETE"),
-        credential=key_or_operator(core),
+        credential=key_or_operator(services),
         rate="call",
     )
 
 
-def free(core: Core, visitor: Visitor, role: Rank) -> Admission:
+def free(services: Services, visitor: CollectionCaller, role: Rank) -> Admission:
     """Admission of what costs nothing."""
-    return core.gate.free(visitor.caller, "collections", role=role)
+    return services.gate.free(visitor.caller, "collections", role=role)
 
 
-async def show(core: Core, asked: Incoming) -> Reply:
+async def show(services: Services, asked: IncomingRequest) -> Reply:
     """`GET`."""
     args = asked.args
-    visitor = await visitor_of(core, asked, args.get("customer_id"))
-    async with free(core, visitor, "viewer") as ticket:
+    visitor = await visitor_of(services, asked, args.get("customer_id"))
+    async with free(services, visitor, "viewer") as ticket:
         ticket.end_reason = "released"
         if not args.get("name"):
-            return json_reply(await listed(core, ticket, args), 200, call_headers(ticket))
-        collection = await collection_of(core, visitor, args["name"])
+            return json_reply(await listed(services, ticket, args), 200, call_headers(ticket))
+        collection = await collection_of(services, visitor, args["name"])
         if truthy(args.get("export")):
-            return exported(core.searches, collection, call_headers(ticket))
+            return exported(services.searches, collection, call_headers(ticket))
         if args.get("doc_id"):
-            reply = await one_document(core, collection, args)
+            reply = await one_document(services, collection, args)
         elif truthy(args.get("documents")):
-            reply = await documents_page(core, collection, args)
+            reply = await documents_page(services, collection, args)
         else:
-            reply = await statistics(core, visitor, collection)
+            reply = await statistics(services, visitor, collection)
     return json_reply({"ok": True} | reply, 200, call_headers(ticket))
 
 
@@ -86,16 +86,16 @@ def truthy(text: str | None) -> bool:
     return text is not None and text.lower() in ("1", "true", "yes", "y", "on")
 
 
-async def collection_of(core: Core, visitor: Visitor, given: Any) -> Collection:
+async def collection_of(services: Services, visitor: CollectionCaller, given: Any) -> Collection:
     """The collection that is named. Raises `UnknownCollection`."""
     name = collection_name(given, "name")
-    found = await looked_up(core.pool, visitor.caller, name)
+    found = await looked_up(services.pool, visitor.caller, name)
     if found is None:
         raise unknown(name)
     return found
 
 
-async def listed(core: Core, ticket: Ticket, args: dict[str, str]) -> dict[str, Any]:
+async def listed(services: Services, ticket: Ticket, args: dict[str, str]) -> dict[str, Any]:
     """All that the key may see, by name, in pages."""
     key_id = ticket.verdict.key_id
     assert key_id is not None
@@ -105,11 +105,11 @@ async def listed(core: Core, ticket: Ticket, args: dict[str, str]) -> dict[str, 
         raise Unprocessable("`after` is no collection's name", field="after")
     customer_id = ticket.verdict.customer_id
     assert customer_id is not None
-    rows = await contents.collections_of(core.searches, customer_id, key_id, after=after, limit=limit + 1)
+    rows = await contents.collections_of(services.searches, customer_id, key_id, after=after, limit=limit + 1)
     shown = rows[:limit]
     return {
         "ok": True,
-        "collections": [collection_reply(core.catalog, row) for row in shown],
+        "collections": [collection_reply(services.catalog, row) for row in shown],
         "next_after": shown[-1].name if len(rows) > limit else None,
     }
 
@@ -121,31 +121,31 @@ def numbers(args: dict[str, str]) -> dict[str, Any]:
     }
 
 
-async def statistics(core: Core, visitor: Visitor, collection: Collection) -> dict[str, Any]:
+async def statistics(services: Services, visitor: CollectionCaller, collection: Collection) -> dict[str, Any]:
     """What one holds, and how far it is on its way to another model."""
-    work = await contents.progress_of(core.searches, collection)
+    work = await contents.progress_of(services.searches, collection)
     if work is not None and work.state == "done":  # its new copy may have taken its place since it was looked up
-        collection = await collection_of(core, visitor, collection.name)
-    content = await contents.content_of(core.searches, collection)
-    shown = collection_reply(core.catalog, collection) | {
+        collection = await collection_of(services, visitor, collection.name)
+    content = await contents.content_of(services.searches, collection)
+    shown = collection_reply(services.catalog, collection) | {
         "documents": content.documents,
         "text_bytes": content.text_bytes,
     }
     if work is not None:
-        shown["reembedding"] = progress_reply(core.catalog, work)
+        shown["reembedding"] = progress_reply(services.catalog, work)
     return {"collection": shown}
 
 
-async def one_document(core: Core, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
+async def one_document(services: Services, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
     """A document, whole, with its chunks."""
     doc_id = doc_id_of(args["doc_id"], "doc_id")
-    chunks = await contents.document(core.searches, collection, doc_id)
+    chunks = await contents.document(services.searches, collection, doc_id)
     if not chunks:
         raise no_document(collection, doc_id)
     return {"collection": collection.name, "document": document_reply(chunks, vectors=truthy(args.get("vectors")))}
 
 
-async def documents_page(core: Core, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
+async def documents_page(services: Services, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
     """Pieces by id and chunk, in pages."""
     fields = Fields(numbers(args))
     limit = fields.whole("limit", 1, MOST_PAGE) or 50
@@ -156,63 +156,63 @@ async def documents_page(core: Core, collection: Collection, args: dict[str, str
     if after and chunk is None:
         chunk = 10**9  # behind all chunks of that document
     start = (after, -1 if chunk is None else chunk)
-    rows, is_more = await contents.pieces(core.searches, collection, after=start, limit=limit)
+    rows, is_more = await contents.pieces(services.searches, collection, after=start, limit=limit)
     return {"collection": collection.name} | page_reply(rows, is_more=is_more)
 
 
-async def make(core: Core, asked: Incoming) -> Reply:
+async def make(services: Services, asked: IncomingRequest) -> Reply:
     """`POST`."""
     args = asked.args
     if truthy(args.get("import")):
-        visitor = await visitor_of(core, asked, args.get("customer_id"))
-        return await imported(core, visitor, asked, collection_name(args.get("name"), "name"))
+        visitor = await visitor_of(services, asked, args.get("customer_id"))
+        return await imported(services, visitor, asked, collection_name(args.get("name"), "name"))
     body = json_object(asked.body)
-    visitor = await visitor_of(core, asked, body.get("customer_id") or args.get("customer_id"))
+    visitor = await visitor_of(services, asked, body.get("customer_id") or args.get("customer_id"))
     if "reembed" in body:
-        return await reembed(core, visitor, body)
-    return await created(core, visitor, body)
+        return await reembed(services, visitor, body)
+    return await created(services, visitor, body)
 
 
-async def rename(core: Core, asked: Incoming) -> Reply:
+async def rename(services: Services, asked: IncomingRequest) -> Reply:
     """`PATCH`."""
     args, body = asked.args, json_object(asked.body)
-    visitor = await visitor_of(core, asked, body.get("customer_id") or args.get("customer_id"))
+    visitor = await visitor_of(services, asked, body.get("customer_id") or args.get("customer_id"))
     name = collection_name(body.get("name") or args.get("name"), "name")
     new_name = collection_name(body.get("new_name"), "new_name")
-    async with free(core, visitor, "deployer") as ticket:
+    async with free(services, visitor, "deployer") as ticket:
         ticket.end_reason = "released"
-        collection = await collection_of(core, visitor, name)
+        collection = await collection_of(services, visitor, name)
         key_id = ticket.verdict.key_id
         assert key_id is not None
         who = acting(asked, visitor, ticket)
-        after = await rename_collection(core.searches, collection, new_name, who, key_id=key_id)
-    return json_reply({"ok": True, "collection": collection_reply(core.catalog, after)}, 200, call_headers(ticket))
+        after = await rename_collection(services.searches, collection, new_name, who, key_id=key_id)
+    return json_reply({"ok": True, "collection": collection_reply(services.catalog, after)}, 200, call_headers(ticket))
 
 
-async def remove(core: Core, asked: Incoming) -> Reply:
+async def remove(services: Services, asked: IncomingRequest) -> Reply:
     """`DELETE`. What is not there is as good as removed."""
     args = asked.args
-    visitor = await visitor_of(core, asked, args.get("customer_id"))
+    visitor = await visitor_of(services, asked, args.get("customer_id"))
     name = collection_name(args.get("name"), "name")
-    async with free(core, visitor, "deployer") as ticket:
+    async with free(services, visitor, "deployer") as ticket:
         ticket.end_reason = "released"
-        collection = await looked_up(core.pool, visitor.caller, name)
+        collection = await looked_up(services.pool, visitor.caller, name)
         who = acting(asked, visitor, ticket)
         if truthy(args.get("reembed")):
             if collection is None:
                 raise unknown(name)
-            reply: dict[str, Any] = {"cancelled": await cancel_reembedding(core.searches, collection, who)}
+            reply: dict[str, Any] = {"cancelled": await cancel_reembedding(services.searches, collection, who)}
         elif args.get("doc_id"):
             doc_id = doc_id_of(args["doc_id"], "doc_id")
-            removed = 0 if collection is None else await delete_document(core.searches, collection, doc_id, who)
+            removed = 0 if collection is None else await delete_document(services.searches, collection, doc_id, who)
             reply = {"deleted": doc_id, "vectors": removed}
         else:
-            removed = 0 if collection is None else await delete_collection(core.searches, collection, who)
+            removed = 0 if collection is None else await delete_collection(services.searches, collection, who)
             reply = {"deleted": name, "vectors": removed}
     return json_reply({"ok": True, **reply}, 200, call_headers(ticket))
 
 
-def acting(asked: Incoming, visitor: Visitor, ticket: Ticket) -> Acting:
+def acting(asked: IncomingRequest, visitor: CollectionCaller, ticket: Ticket) -> Acting:
     """Who makes a change, for the audit log."""
     who = "admin" if visitor.is_operator else f"key:{ticket.verdict.key_id}"
     return Acting(who, asked.request_id)

@@ -14,13 +14,13 @@ from kaixu.collections.filters import condition_of, storable
 from kaixu.collections.search import Answer, Hit, Question, search
 from kaixu.config.price import usd
 from kaixu.edge.fields import Fields
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.metering.gate import Caller
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import ChatRequest
 
-from .bill import telling, usage_reply
+from .bill import collection_usage_reply, telling
 from .fields import collection_name
 
 MOST_PASSAGES = 50
@@ -75,7 +75,7 @@ def retrieval_of(body: dict[str, Any]) -> Retrieval | None:
     return Retrieval(question, most)
 
 
-async def retrieved(core: Core, caller: Caller, wanted: Retrieval, request: ChatRequest) -> Retrieved:
+async def retrieved(services: Services, caller: Caller, wanted: Retrieval, request: ChatRequest) -> Retrieved:
     """Look the last user message up. Raises what a search raises."""
     asked = next((one.text for one in reversed(request.messages) if one.role == "user" and one.text.strip()), "")
     if not asked.strip():
@@ -85,7 +85,7 @@ async def retrieved(core: Core, caller: Caller, wanted: Retrieval, request: Chat
         raise Unprocessable("the last user message holds a NUL character", field="messages")
     question = msgspec.structs.replace(wanted.question, text=text)
     collection, ticket, answer = await search(
-        core.pool, core.searches, core.gate, core.catalog, caller, question, telling
+        services.pool, services.searches, services.gate, services.catalog, caller, question, telling
     )
     return Retrieved(collection.name, shortened(answer, wanted.max_characters), answer.query_ms, ticket)
 
@@ -157,7 +157,7 @@ def citations(found: Retrieved) -> list[dict[str, Any]]:
 
 def retrieval_reply(found: Retrieved) -> dict[str, Any]:
     """The search, as the reply tells of it."""
-    return {"collection": found.collection, "query_ms": found.query_ms, "usage": usage_reply(found.ticket)}
+    return {"collection": found.collection, "query_ms": found.query_ms, "usage": collection_usage_reply(found.ticket)}
 
 
 def both_lines(found: Retrieved, chat: Ticket) -> dict[str, Any]:

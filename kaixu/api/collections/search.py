@@ -11,9 +11,9 @@ from kaixu.collections.search import Answer, Hit, Question, search
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Invalid, Unprocessable
 
@@ -25,22 +25,22 @@ MOST_RESULTS, MOST_PARENTS = 100, 20
 DEFAULT_RESULTS = 8
 
 
-def search_door(core: Core) -> Door:
+def search_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def find(asked: Incoming) -> Reply:
+    async def find(asked: IncomingRequest) -> Reply:
         body = json_object(asked.body)
-        visitor = await visitor_of(core, asked, body.get("customer_id"))
+        visitor = await visitor_of(services, asked, body.get("customer_id"))
         question = question_of(body)
         collection, ticket, answer = await search(
-            core.pool, core.searches, core.gate, core.catalog, visitor.caller, question, telling
+            services.pool, services.searches, services.gate, services.catalog, visitor.caller, question, telling
         )
-        reply = found_reply(core, collection, ticket, answer, question) | {
+        reply = found_reply(services, collection, ticket, answer, question) | {
             "telemetry": {"install_id": visitor.caller.install_id}
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(core), rate="call")
+    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(services), rate="call")
 
 
 def question_of(body: dict[str, Any]) -> Question:
@@ -75,14 +75,14 @@ def question_of(body: dict[str, Any]) -> Question:
 
 
 def found_reply(
-    core: Core, collection: Collection, ticket: Ticket, answer: Answer, question: Question
+    services: Services, collection: Collection, ticket: Ticket, answer: Answer, question: Question
 ) -> dict[str, Any]:
     """The results; older clients read the same list as `matches`."""
     results = [hit_reply(rank, hit) for rank, hit in enumerate(answer.hits, start=1)]
     return {
         "ok": True,
         "collection": collection.name,
-        "provider": core.catalog.shown(collection.provider),
+        "provider": services.catalog.shown(collection.provider),
         "model": collection.model,
         "top_k": question.top_k,
         "count": len(results),

@@ -8,7 +8,7 @@ from typing import Any
 from kaixu.api.admin.shape import instant
 from kaixu.catalog.catalog import Catalog
 from kaixu.collections.chunks import joined
-from kaixu.collections.contents import Collection, Document, Progress, WithVector
+from kaixu.collections.contents import Collection, Document, ReembeddingProgress, WithVector
 
 
 def collection_reply(catalog: Catalog, row: Collection) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def collection_reply(catalog: Catalog, row: Collection) -> dict[str, Any]:
     }
 
 
-def progress_reply(catalog: Catalog, work: Progress) -> dict[str, Any]:
+def progress_reply(catalog: Catalog, work: ReembeddingProgress) -> dict[str, Any]:
     """How far a collection is on its way to another model."""
     shown: dict[str, Any] = {
         "id": work.id,

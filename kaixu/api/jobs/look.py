@@ -11,40 +11,40 @@ from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.jobs.queue import JobRow, unknown
 from kaixu.metering.cache import events_in
 from kaixu.plugin.errors import Invalid
 from kaixu.plugin.types import ChatDelta
 
 
-def look_doors(core: Core) -> list[Door]:
+def look_doors(services: Services) -> list[Door]:
     """The doors, bound to one gateway."""
 
-    async def status(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
-        row = await core.queue.look(caller, id_in(asked.args.get("id")))
+    async def status(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
+        row = await services.queue.look(caller, id_in(asked.args.get("id")))
         if asked.args.get("kick") == "1" and row.status in ("queued", "running"):
-            core.queue.nudge()
-        return json_reply({"status": row.status, "job": job_reply(core, row)})
+            services.queue.nudge()
+        return json_reply({"status": row.status, "job": job_reply(services, row)})
 
-    async def result(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
-        row = await core.queue.look(caller, id_in(asked.args.get("id")))
+    async def result(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
+        row = await services.queue.look(caller, id_in(asked.args.get("id")))
         if row.kind != "chat":
             raise unknown(str(row.id))
-        return result_reply(core, row, asked.request_id)
+        return result_reply(services, row, asked.request_id)
 
-    async def cancel(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
+    async def cancel(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
         wanted = json_object(asked.body).get("id") if asked.body else None
-        row = await core.queue.cancel(caller, id_in(wanted or asked.args.get("id")))
-        return json_reply({"status": row.status, "job": job_reply(core, row)})
+        row = await services.queue.cancel(caller, id_in(wanted or asked.args.get("id")))
+        return json_reply({"status": row.status, "job": job_reply(services, row)})
 
-    async def run_background(asked: Incoming) -> Reply:
-        core.queue.nudge()  # the queue knows what there is to do; nobody can make it run anything twice
+    async def run_background(asked: IncomingRequest) -> Reply:
+        services.queue.nudge()  # the queue knows what there is to do; nobody can make it run anything twice
         return Reply(202, {}, b"")
 
     return [
@@ -62,7 +62,7 @@ def id_in(value: object) -> str:
     return value.strip()
 
 
-def usage_reply(row: JobRow) -> dict[str, Any]:
+def job_usage_reply(row: JobRow) -> dict[str, Any]:
     """What the job used and cost."""
     return {
         "input_tokens": row.input_tokens,
@@ -72,7 +72,7 @@ def usage_reply(row: JobRow) -> dict[str, Any]:
     }
 
 
-def job_reply(core: Core, row: JobRow) -> dict[str, Any]:
+def job_reply(services: Services, row: JobRow) -> dict[str, Any]:
     """A job as its customer sees it. Clients look for its figures in both places."""
     return {
         "id": str(row.id),
@@ -80,7 +80,7 @@ def job_reply(core: Core, row: JobRow) -> dict[str, Any]:
         "customer_id": row.customer_id,
         "api_key_id": row.key_id,
         "status": row.status,
-        "provider": core.catalog.shown(row.provider),
+        "provider": services.catalog.shown(row.provider),
         "model": row.model,
         "requested_provider": row.requested_provider,
         "requested_model": row.requested_model,
@@ -93,8 +93,8 @@ def job_reply(core: Core, row: JobRow) -> dict[str, Any]:
         "cancelling": row.cancel_asked and row.status == "running",
         "progress": None if row.total is None else {"done": row.done, "of": row.total},
         "output_len": row.output_len,
-        "usage": usage_reply(row),
-        **usage_reply(row),
+        "usage": job_usage_reply(row),
+        **job_usage_reply(row),
         "error": row.error_message if row.status in ("failed", "cancelled") else None,
         "code": row.error_code if row.status in ("failed", "cancelled") else None,
         "last_error": None if row.status not in ("queued", "running") else row.error_code,
@@ -110,7 +110,7 @@ def webhook_state(row: JobRow) -> dict[str, Any] | None:
     return {"state": state, "attempts": row.webhook_attempts, "told_at": instant(row.webhook_told_at)}
 
 
-def result_reply(core: Core, row: JobRow, request_id: str) -> Reply:
+def result_reply(services: Services, row: JobRow, request_id: str) -> Reply:
     """What came of it: the answer, not yet, or why there is none."""
     short = {"id": str(row.id), "status": row.status, "created_at": instant(row.created_at)}
     if row.status in ("queued", "running"):
@@ -124,18 +124,18 @@ def result_reply(core: Core, row: JobRow, request_id: str) -> Reply:
             "job": short,
         }
         return json_reply(failed, 409 if row.status == "cancelled" else 500)
-    outcome = core.queue.outcome(row)
+    outcome = services.queue.outcome(row)
     events = events_in((outcome.events or "[]").encode())
     body = {
         "status": row.status,
-        "provider": core.catalog.shown(row.provider),
+        "provider": services.catalog.shown(row.provider),
         "model": row.model,
         "requested_provider": row.requested_provider,
         "requested_model": row.requested_model,
         "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
         "finish_reason": "length" if outcome.end == "budget_cut" else outcome.finish_reason,
         "end": outcome.end,
-        "usage": usage_reply(row),
+        "usage": job_usage_reply(row),
         "routing": outcome.bill,
         "job": short | {"started_at": instant(row.started_at), "completed_at": instant(row.completed_at)},
     }

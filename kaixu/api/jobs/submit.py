@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from kaixu import __version__
-from kaixu.api.calls import Asking, admission
+from kaixu.api.calls import ChatCall, admission
 from kaixu.api.health import system_hash
 from kaixu.api.native.chat_request import FEATURES, names_in, request_of
 from kaixu.edge.authenticate import caller_of
@@ -14,10 +14,10 @@ from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.function_paths import paths_of
 from kaixu.edge.off_loop import off_loop
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
-from kaixu.jobs.queue import Wanted
+from kaixu.edge.services import Services
+from kaixu.jobs.queue import JobRequest
 from kaixu.jobs.texts import ModelCall
 from kaixu.plugin.errors import Unprocessable
 
@@ -31,26 +31,26 @@ HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def submit_door(core: Core) -> Door:
+def submit_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def submit(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
+    async def submit(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
         provider, model = names_in(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
                 "`retrieve` is not for jobs", hint="Search first, then send the passages.", field="retrieve"
             )
-        webhook = webhook_of(body, core.gateway.jobs)
+        webhook = webhook_of(body, services.gateway.jobs)
         key = idempotency_key(asked)
-        found = core.catalog.resolve(provider, model, "chat")
+        found = services.catalog.resolve(provider, model, "chat")
         if body.get("max_tokens") is None:
             body["max_tokens"] = DEFAULT_TOKENS
-        size, most = len(asked.body), core.gateway.max_messages
+        size, most = len(asked.body), services.gateway.max_messages
         request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
         public = found.deployment
-        wanted = Wanted(
+        wanted = JobRequest(
             kind="chat",
             call=ModelCall(found.provider, public.model, chat=request),
             provider=public.provider,
@@ -60,16 +60,16 @@ def submit_door(core: Core) -> Door:
             idempotency_key=key,
             webhook=webhook,
         )
-        asking = Asking(caller, public, found.provider, request)
-        call = await off_loop(size, lambda: admission(core, asking, FEATURES, operation="job-submit"))
+        asking = ChatCall(caller, public, found.provider, request)
+        call = await off_loop(size, lambda: admission(services, asking, FEATURES, operation="job-submit"))
         async with call as ticket:
-            handing = core.queue.handing_in(
+            handing = services.queue.handing_in(
                 ticket,
                 wanted,
-                attempts=core.gateway.jobs.attempts,
-                most_waiting=core.gateway.jobs.most_waiting,
+                attempts=services.gateway.jobs.attempts,
+                most_waiting=services.gateway.jobs.most_waiting,
             )
-        core.queue.nudge()
+        services.queue.nudge()
         job_id = str(handing.id)
         urls = {name: url_of(asked, f"gateway-job-{name}", job_id) for name in ("status", "result")}
         said: dict[str, Any] = {
@@ -82,20 +82,20 @@ def submit_door(core: Core) -> Door:
             "model": public.model,
             "requested_provider": provider,
             "requested_model": model,
-            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(core.catalog)},
+            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
             "note": "the job is in the queue; look at status_url until it has succeeded or failed"
             if handing.is_new
             else "a job with this idempotency key was handed in before; this is it",
             "request_id": asked.request_id,
         }
         if webhook is not None:
-            said["webhook"] = webhook_reply(core, ticket.verdict.customer_id or 0, webhook)
+            said["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
         return json_reply(said, 202)
 
     return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
 
 
-def idempotency_key(asked: Incoming) -> str | None:
+def idempotency_key(asked: IncomingRequest) -> str | None:
     """What makes a second hand-in the same job. Raises `Unprocessable`."""
     key = asked.headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
@@ -113,7 +113,7 @@ def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     return body | {"month": month["month"]} | figures, status
 
 
-def url_of(asked: Incoming, function: str, job_id: str) -> str:
+def url_of(asked: IncomingRequest, function: str, job_id: str) -> str:
     """Where the job is looked at: at the address that its caller has used."""
     path = asked.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
     host = asked.headers.get("host", "")

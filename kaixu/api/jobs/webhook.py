@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from kaixu.config.gateway_section import JobsSection
 from kaixu.edge.fields import Fields
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.jobs.webhooks import secret_of
 from kaixu.plugin.errors import Unprocessable
 
@@ -35,6 +35,6 @@ def webhook_of(body: dict[str, Any], section: JobsSection) -> str | None:
     return url
 
 
-def webhook_reply(core: Core, customer_id: int, url: str) -> dict[str, str]:
+def webhook_reply(services: Services, customer_id: int, url: str) -> dict[str, str]:
     """The address, and what its messages are signed with: one secret for all jobs of a customer."""
-    return {"url": url, "secret": secret_of(core.secrets.jwt_secret, customer_id)}
+    return {"url": url, "secret": secret_of(services.secrets.jwt_secret, customer_id)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.calls import Asking, admission, answered, call_headers, routing_of, streamed
+from kaixu.api.calls import ChatCall, admission, answered, call_headers, routing_of, streamed
 from kaixu.api.collections.retrieve import (
     Retrieved,
     both_lines,
@@ -26,9 +26,9 @@ from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.function_paths import paths_of
 from kaixu.edge.off_loop import off_loop
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.sse import frame
 from kaixu.metering.month import month_reply
 from kaixu.metering.ticket import Ticket
@@ -38,10 +38,10 @@ from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDel
 from .chat_request import FEATURES, names_in, request_of
 
 
-class Asked(msgspec.Struct, frozen=True):
+class NativeChatCall(msgspec.Struct, frozen=True):
     """A chat call, the names that the client used for what it wants, and what was looked up for it."""
 
-    asking: Asking
+    asking: ChatCall
     provider: str | None
     model: str
     found: Retrieved | None = None
@@ -68,48 +68,48 @@ class Asked(msgspec.Struct, frozen=True):
         return {} if self.found is None else {"bill": both_lines(self.found, ticket)}
 
 
-def chat_doors(core: Core) -> list[Door]:
+def chat_doors(services: Services) -> list[Door]:
     """The doors, bound to one gateway."""
 
-    async def read(asked: Incoming) -> Asked:
-        caller = caller_of(asked, core.secrets)
+    async def read(asked: IncomingRequest) -> NativeChatCall:
+        caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
         wanted = retrieval_of(body)
         provider, model = names_in(body)
-        found = core.catalog.resolve(provider, model, "chat")
-        size, most = len(asked.body), core.gateway.max_messages
+        found = services.catalog.resolve(provider, model, "chat")
+        size, most = len(asked.body), services.gateway.max_messages
         request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
-        asking = Asking(caller, found.deployment, found.provider, request)
+        asking = ChatCall(caller, found.deployment, found.provider, request)
         if wanted is None:
-            return Asked(asking, provider, model)
+            return NativeChatCall(asking, provider, model)
         await off_loop(
-            size, lambda: admission(core, asking, FEATURES)
+            size, lambda: admission(services, asking, FEATURES)
         )  # what is wrong with the chat is said before the search is paid for
-        looked_up = await retrieved(core, caller, wanted, request)
+        looked_up = await retrieved(services, caller, wanted, request)
         told = with_passages(body, looked_up)
         request = await off_loop(size, lambda: request_of(told, found.deployment, most_messages=most))
-        return Asked(msgspec.structs.replace(asking, request=request), provider, model, looked_up)
+        return NativeChatCall(msgspec.structs.replace(asking, request=request), provider, model, looked_up)
 
-    async def chat(asked: Incoming) -> Reply:
+    async def chat(asked: IncomingRequest) -> Reply:
         ask = await read(asked)
         ticket, events = await answered(
-            core, await off_loop(len(asked.body), lambda: admission(core, ask.asking, FEATURES))
+            services, await off_loop(len(asked.body), lambda: admission(services, ask.asking, FEATURES))
         )
         body = ask.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
             "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
-            "usage": usage_reply(ticket),
+            "usage": chat_usage_reply(ticket),
             "routing": routing_of(ticket),
             "month": month_reply(ticket.figures),
             "telemetry": {"install_id": ask.asking.caller.install_id},
         }
         return json_reply(body | extras(events) | ask.citations | ask.bill(ticket), 200, call_headers(ticket))
 
-    async def stream(asked: Incoming) -> Reply:
+    async def stream(asked: IncomingRequest) -> Reply:
         ask = await read(asked)
-        call = await off_loop(len(asked.body), lambda: admission(core, ask.asking, FEATURES))
-        return await streamed(core, call, NativeSpeaker(ask))
+        call = await off_loop(len(asked.body), lambda: admission(services, ask.asking, FEATURES))
+        return await streamed(services, call, NativeSpeaker(ask))
 
     return [
         Door(chat, paths_of("gateway-chat"), rate="call"),
@@ -132,7 +132,7 @@ def extras(events: Sequence[ChatEvent]) -> dict[str, Any]:
 class NativeSpeaker:
     """`meta` before the vendor answers, `delta`s, and `done` after the money is written."""
 
-    def __init__(self, ask: Asked) -> None:
+    def __init__(self, ask: NativeChatCall) -> None:
         self.ask = ask
 
     def ping(self) -> bytes:
@@ -160,7 +160,7 @@ class NativeSpeaker:
     def done(self, ticket: Ticket) -> bytes:
         """`done`."""
         done = {
-            "usage": usage_reply(ticket),
+            "usage": chat_usage_reply(ticket),
             "routing": routing_of(ticket),
             "month": month_reply(ticket.figures),
             "finish_reason": finish_reason_of(ticket),
@@ -172,7 +172,7 @@ class NativeSpeaker:
         """`error`: the envelope with the status it would have had, and what was billed."""
         body = envelope(error, ticket.ask.request_id) | {
             "status": error.status,
-            "usage": usage_reply(ticket),
+            "usage": chat_usage_reply(ticket),
             "routing": routing_of(ticket),
         }
         if error.retry_after_s is not None:
@@ -185,7 +185,7 @@ def finish_reason_of(ticket: Ticket) -> str | None:
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
-def usage_reply(ticket: Ticket) -> dict[str, Any]:
+def chat_usage_reply(ticket: Ticket) -> dict[str, Any]:
     """What the call used and cost: cents for display, dollars exactly."""
     bill, wanted = ticket.settlement, ticket.request
     assert bill is not None

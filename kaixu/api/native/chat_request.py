@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaixu.api.dropped_fields import Beyond
+from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.openai.chat_request import FEATURES as OPENAI_FEATURES
 from kaixu.api.openai.chat_request import format_of, reasoning_of, stop_of
 from kaixu.api.openai.chat_tools import ChatTools
@@ -42,7 +42,7 @@ def name_of(value: object, field: str) -> str:
 def request_of(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
     """The call for a deployment. Raises `Invalid` and `Unprocessable`, naming the field."""
     fields = Fields(body)
-    beyond = Beyond(deployment)
+    beyond = DroppedFields(deployment)
     tools = ChatTools(fields, beyond, native=False, allow=())
     request = ChatRequest(
         model=deployment.upstream,

@@ -13,9 +13,9 @@ import pybase64
 from kaixu.config.price import usd
 from kaixu.edge.characters import insist_on_storable
 from kaixu.edge.fields import Fields
-from kaixu.edge.services import Core
-from kaixu.jobs.batches import BatchRow, Line, LineRow
-from kaixu.jobs.texts import ModelCall, Outcome
+from kaixu.edge.services import Services
+from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
+from kaixu.jobs.texts import JobOutcome, ModelCall
 from kaixu.metering.cache import events_in
 from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Unsupported
 
@@ -32,7 +32,7 @@ MOST_CUSTOM_ID = 200
 VECTORS_AT_ONCE = 16
 
 
-def lines_in(core: Core, content: bytes, endpoint: str) -> list[Line]:
+def lines_in(services: Services, content: bytes, endpoint: str) -> list[BatchLine]:
     """Every line, checked as its door would check it. Raises `Invalid`, `TooLarge` where the file itself is wrong."""
     texts = [text for text in content.split(b"\n") if text.strip()]
     if not texts:
@@ -40,10 +40,10 @@ def lines_in(core: Core, content: bytes, endpoint: str) -> list[Line]:
     if len(texts) > MOST_LINES:
         raise TooLarge(f"the file holds more than {MOST_LINES} lines", field="input_file_id")
     known: set[str] = set()
-    return [line_in(core, text, endpoint, known) for text in texts]
+    return [line_in(services, text, endpoint, known) for text in texts]
 
 
-def line_in(core: Core, text: bytes, endpoint: str, known: set[str]) -> Line:
+def line_in(services: Services, text: bytes, endpoint: str, known: set[str]) -> BatchLine:
     """One line; what is wrong with it is its own error, and nobody else's."""
     custom_id: str | None = None
     try:
@@ -63,20 +63,20 @@ def line_in(core: Core, text: bytes, endpoint: str, known: set[str]) -> Line:
         insist_on_storable(text, body)
         if body.get("stream"):
             raise Unsupported("stream", "a batch has no stream")
-        return call_of(core, custom_id, body, endpoint)
+        return call_of(services, custom_id, body, endpoint)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return Line(custom_id, None, error_code="BAD_JSON", error_message="the line is not a JSON object")
+        return BatchLine(custom_id, None, error_code="BAD_JSON", error_message="the line is not a JSON object")
     except KaixuError as error:
-        return Line(custom_id, None, error_code=error.code, error_message=error.message.replace("\0", ""))
+        return BatchLine(custom_id, None, error_code=error.code, error_message=error.message.replace("\0", ""))
 
 
-def call_of(core: Core, custom_id: str, body: dict[str, Any], endpoint: str) -> Line:
+def call_of(services: Services, custom_id: str, body: dict[str, Any], endpoint: str) -> BatchLine:
     """The call that a line asks for."""
     kind = "chat" if endpoint == CHAT else "embed"
-    found = core.catalog.resolve(None, model_of(body), "chat" if endpoint == CHAT else "embed")
+    found = services.catalog.resolve(None, model_of(body), "chat" if endpoint == CHAT else "embed")
     public = found.deployment
     if kind == "chat":
-        request = chat_request(body, public, most_messages=core.gateway.max_messages)
+        request = chat_request(body, public, most_messages=services.gateway.max_messages)
         call = ModelCall(found.provider, public.model, chat=request, price="batch")
     else:
         fields = Fields(body)
@@ -85,12 +85,12 @@ def call_of(core: Core, custom_id: str, body: dict[str, Any], endpoint: str) -> 
         if beyond := fields.rest():
             raise Unsupported(beyond[0], "this endpoint has no such feature")
         call = ModelCall(found.provider, public.model, embed=wanted, price="batch")
-    return Line(custom_id, call, public.provider, public.model)
+    return BatchLine(custom_id, call, public.provider, public.model)
 
 
-async def output_lines(core: Core, batch: BatchRow) -> AsyncGenerator[bytes, None]:
+async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[bytes, None]:
     """A line for each call that went well, in pieces."""
-    async for row, custom_id, outcome in core.batches.lines(batch, succeeded=True):
+    async for row, custom_id, outcome in services.batches.lines(batch, succeeded=True):
         assert outcome is not None
         response = {"status_code": 200, "request_id": row.request_id}
         if row.kind == "chat":
@@ -108,9 +108,9 @@ async def output_lines(core: Core, batch: BatchRow) -> AsyncGenerator[bytes, Non
         yield after
 
 
-async def error_lines(core: Core, batch: BatchRow) -> AsyncGenerator[bytes, None]:
+async def error_lines(services: Services, batch: BatchRow) -> AsyncGenerator[bytes, None]:
     """A line for each that did not."""
-    async for row, custom_id, _ in core.batches.lines(batch, succeeded=False):
+    async for row, custom_id, _ in services.batches.lines(batch, succeeded=False):
         yield line(row, custom_id, None, {"code": row.error_code, "message": row.error_message, "line": row.line})
 
 
@@ -120,12 +120,12 @@ def line(row: LineRow, custom_id: str | None, response: Any, error: Any) -> byte
     return msgspec.json.encode(said) + b"\n"
 
 
-def bill_of(row: LineRow, outcome: Outcome) -> dict[str, Any]:
+def bill_of(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
     """What it cost, and who served it."""
     return {"cost_usd": usd(row.cost_nusd), **outcome.bill}
 
 
-def completion_of(row: LineRow, outcome: Outcome) -> dict[str, Any]:
+def completion_of(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
     """A chat's answer."""
     events = events_in((outcome.events or "[]").encode())
     whole = whole_of(events, row.model or "", outcome.finish_reason, outcome.end)
@@ -138,7 +138,7 @@ def completion_of(row: LineRow, outcome: Outcome) -> dict[str, Any]:
     return whole | head | {"usage": usage, "kaixu": bill_of(row, outcome)}
 
 
-def embeddings_of(row: LineRow, outcome: Outcome, data: list[Any]) -> dict[str, Any]:
+def embeddings_of(row: LineRow, outcome: JobOutcome, data: list[Any]) -> dict[str, Any]:
     """Vectors, as numbers; `data` stands where they do."""
     usage = {"prompt_tokens": row.input_tokens, "total_tokens": row.input_tokens}
     return {"object": "list", "data": data, "model": row.model, "usage": usage, "kaixu": bill_of(row, outcome)}

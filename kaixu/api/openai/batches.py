@@ -9,9 +9,9 @@ from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchRow
 from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
 
@@ -23,12 +23,12 @@ MOST_LISTED = 100
 MOST_METADATA = 16
 
 
-def batch_door(core: Core) -> Door:
+def batch_door(services: Services) -> Door:
     """The door of everything below `/v1/files` and `/v1/batches`; see `serves`."""
 
-    async def serve(asked: Incoming) -> Reply:
+    async def serve(asked: IncomingRequest) -> Reply:
         _, _, room, *rest = asked.path.rstrip("/").split("/")
-        return await (files if room == "files" else batches)(core, asked, rest)
+        return await (files if room == "files" else batches)(services, asked, rest)
 
     return Door(serve, (), methods=("GET", "POST", "DELETE"), shape=openai_error, rate="reading")
 
@@ -38,29 +38,29 @@ def serves(path: str) -> bool:
     return any(path == one or path.startswith(f"{one}/") for one in (FILES, BATCHES))
 
 
-async def batches(core: Core, asked: Incoming, rest: list[str]) -> Reply:
+async def batches(services: Services, asked: IncomingRequest, rest: list[str]) -> Reply:
     """Whatever is asked below `/v1/batches`; `rest` is the path behind it."""
-    caller = caller_of(asked, core.secrets)
+    caller = caller_of(asked, services.secrets)
     match asked.method, rest:
         case "POST", []:
-            return await create(core, asked)
+            return await create(services, asked)
         case "GET", []:
             limit = asked.args.get("limit", "20")
             most = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else 20
-            rows = await core.batches.listed(caller, max(1, min(most, MOST_LISTED)))
+            rows = await services.batches.listed(caller, max(1, min(most, MOST_LISTED)))
             data = [batch_reply(row) for row in rows]
             ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
             return json_reply({"object": "list", "data": data, "has_more": False, **ids})
         case "GET", [batch_id]:
-            return json_reply(batch_reply(await core.batches.look(caller, batch_id.removeprefix("batch_"))))
+            return json_reply(batch_reply(await services.batches.look(caller, batch_id.removeprefix("batch_"))))
         case "POST", [batch_id, "cancel"]:
-            return json_reply(batch_reply(await core.batches.cancel(caller, batch_id.removeprefix("batch_"))))
+            return json_reply(batch_reply(await services.batches.cancel(caller, batch_id.removeprefix("batch_"))))
     raise NotFound("there is nothing at this path")
 
 
-async def create(core: Core, asked: Incoming) -> Reply:
+async def create(services: Services, asked: IncomingRequest) -> Reply:
     """Hand a batch in: its lines are checked at once, and wait in the queue."""
-    caller = caller_of(asked, core.secrets)
+    caller = caller_of(asked, services.secrets)
     body = json_object(asked.body)
     file_id, endpoint = body.get("input_file_id"), body.get("endpoint")
     if not isinstance(file_id, str) or not file_id:
@@ -72,16 +72,16 @@ async def create(core: Core, asked: Incoming) -> Reply:
     metadata = body.get("metadata") or {}
     if not isinstance(metadata, dict) or len(metadata) > MOST_METADATA or not all(map(is_short, metadata.items())):
         raise Unprocessable(f"`metadata` must be up to {MOST_METADATA} short texts", field="metadata")
-    file = await core.batches.file(caller, file_id.removeprefix("file-"))
-    content = await core.batches.content(file)
-    row = await core.batches.create(
+    file = await services.batches.file(caller, file_id.removeprefix("file-"))
+    content = await services.batches.content(file)
+    row = await services.batches.create(
         caller,
         endpoint=endpoint,
         file=file,
         metadata=metadata,
-        lines=await off_loop(len(content), lambda: lines_in(core, content, endpoint)),
-        attempts=core.gateway.jobs.attempts,
-        most_waiting=core.gateway.jobs.most_waiting,
+        lines=await off_loop(len(content), lambda: lines_in(services, content, endpoint)),
+        attempts=services.gateway.jobs.attempts,
+        most_waiting=services.gateway.jobs.most_waiting,
     )
     return json_reply(batch_reply(row))
 

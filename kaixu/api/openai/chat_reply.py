@@ -32,7 +32,7 @@ FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"})
 
 
-class Speaker:
+class ChatStreamEncoder:
     """A stream of `chat.completion.chunk`s. A native stream goes on as the vendor made it, under our model's name."""
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, Beyond
+from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
 from kaixu.api.usual_fields import cache_of, kept_until, without_the_usual
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
@@ -62,7 +62,7 @@ def chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages:
     field is translated, left out or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
     is_native = deployment.native == PROTOCOL
-    beyond = Beyond(deployment)
+    beyond = DroppedFields(deployment)
     fields = Fields(body)
     fields.taken |= {"model"} | WITHOUT_EFFECT
     turns = Turns()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from kaixu.api.dropped_fields import Beyond
+from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.hosted_tools import HostedTools
 from kaixu.api.usual_fields import cache_of
 from kaixu.catalog.catalog import Deployment
@@ -24,7 +24,7 @@ class ChatTools:
     `allow`: tools run by the vendor that the operator allows for the model.
     """
 
-    def __init__(self, fields: Fields, beyond: Beyond, *, native: bool, allow: Collection[str]) -> None:
+    def __init__(self, fields: Fields, beyond: DroppedFields, *, native: bool, allow: Collection[str]) -> None:
         self.fields = fields
         self.beyond = beyond
         self.native = native

@@ -4,52 +4,54 @@ from __future__ import annotations
 
 import msgspec
 
-from kaixu.api.calls import PATIENCE_S, Asking, admission, answered, call_headers, streamed
+from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_headers, streamed
 from kaixu.api.collections.retrieve import retrieval_of, retrieved, with_passages
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 
 from .chat_forms import CallForms
-from .chat_reply import Speaker, cited, completion
+from .chat_reply import ChatStreamEncoder, cited, completion
 from .chat_request import FEATURES, chat_request
 from .names import model_of
 
 
-def completion_door(core: Core) -> Door:
+def completion_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def chat(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
+    async def chat(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
         wanted = retrieval_of(body)
         model = model_of(body)
-        found = core.catalog.resolve(None, model, "chat")
-        core.catalog.ready(found.deployment)
-        size, most = len(asked.body), core.gateway.max_messages
+        found = services.catalog.resolve(None, model, "chat")
+        services.catalog.ready(found.deployment)
+        size, most = len(asked.body), services.gateway.max_messages
         request = await off_loop(size, lambda: chat_request(body, found.deployment, most_messages=most))
-        asking = Asking(caller, found.deployment, found.provider, request)
+        asking = ChatCall(caller, found.deployment, found.provider, request)
         fields = Fields(body)
         options = fields.inner("stream_options")
         with_usage = options is not None and options.flag("include_usage") is True
-        call = await off_loop(size, lambda: admission(core, asking, FEATURES))
+        call = await off_loop(size, lambda: admission(services, asking, FEATURES))
         looked_up = None
         if wanted is not None:
-            looked_up = await retrieved(core, caller, wanted, request)
+            looked_up = await retrieved(services, caller, wanted, request)
             told = with_passages(body, looked_up)
             request = await off_loop(size, lambda: chat_request(told, found.deployment, most_messages=most))
             again = msgspec.structs.replace(asking, request=request)
-            call = await off_loop(size, lambda: admission(core, again, FEATURES))
+            call = await off_loop(size, lambda: admission(services, again, FEATURES))
         if fields.flag("stream"):
             is_native = request.native is not None
-            speaker = Speaker(model, native=is_native, include_usage=with_usage, found=looked_up, forms=CallForms(body))
-            return await streamed(core, call, speaker, patience_s=PATIENCE_S)
-        ticket, events = await answered(core, call)
+            encoder = ChatStreamEncoder(
+                model, native=is_native, include_usage=with_usage, found=looked_up, forms=CallForms(body)
+            )
+            return await streamed(services, call, encoder, patience_s=PATIENCE_S)
+        ticket, events = await answered(services, call)
         reply = completion(ticket, events, model, CallForms(body))
         if looked_up is not None:
             reply |= cited(looked_up, ticket)

@@ -16,9 +16,9 @@ from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
 
@@ -29,25 +29,25 @@ MOST_DIMENSIONS = 100_000
 LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
 
 
-def embedding_door(core: Core) -> Door:
+def embedding_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def embed(asked: Incoming) -> Reply:
-        caller = caller_of(asked, core.secrets)
+    async def embed(asked: IncomingRequest) -> Reply:
+        caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
         model = model_of(body)
-        found = core.catalog.resolve(None, model, "embed")
-        core.catalog.ready(found.deployment)
+        found = services.catalog.resolve(None, model, "embed")
+        services.catalog.ready(found.deployment)
         fields = Fields(body)
         request = await off_loop(len(asked.body), lambda: embed_request(fields, found.deployment))
         as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
         if beyond := fields.rest():
             raise Unsupported(beyond[0], "this endpoint has no such feature")
         call = await off_loop(
-            len(asked.body), lambda: core.gate.embed(caller, found.deployment, found.provider, request)
+            len(asked.body), lambda: services.gate.embed(caller, found.deployment, found.provider, request)
         )
         async with call as ticket:
-            vectors = await core.gate.vectors(ticket, request)
+            vectors = await services.gate.vectors(ticket, request)
             ticket.units = {"vectors": len(vectors)}
         settled = ticket.settlement
         assert settled is not None

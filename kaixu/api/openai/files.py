@@ -15,9 +15,9 @@ from werkzeug.http import parse_options_header
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.fields import Fields
 from kaixu.edge.off_loop import off_loop
-from kaixu.edge.request import Incoming
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
 from kaixu.jobs.batches import FileRow
 from kaixu.plugin.errors import Invalid, MethodNotAllowed, NotFound, Unprocessable
@@ -30,33 +30,33 @@ PURPOSE = "batch"
 OUTPUT, ERRORS = "file-output-", "file-errors-"
 
 
-async def files(core: Core, asked: Incoming, rest: list[str]) -> Reply:
+async def files(services: Services, asked: IncomingRequest, rest: list[str]) -> Reply:
     """Whatever is asked below `/v1/files`; `rest` is the path behind it."""
-    caller = caller_of(asked, core.secrets)
+    caller = caller_of(asked, services.secrets)
     match asked.method, rest:
         case "GET", []:
-            return await listed(core, asked)
+            return await listed(services, asked)
         case "POST", []:
             purpose, filename, content = await off_loop(len(asked.body), lambda: uploaded(asked))
-            return json_reply(file_reply(await core.batches.keep(caller, purpose, filename, content)))
+            return json_reply(file_reply(await services.batches.keep(caller, purpose, filename, content)))
         case _, []:
             raise MethodNotAllowed(f"{asked.method} is not for this path")
     name, *what = rest
     if name.startswith((OUTPUT, ERRORS)):
-        return await made_file(core, asked, name, what)
+        return await made_file(services, asked, name, what)
     file_id = name.removeprefix("file-")
     if asked.method == "DELETE" and not what:
-        await core.batches.forget(caller, file_id)
+        await services.batches.forget(caller, file_id)
         return json_reply({"id": name, "object": "file", "deleted": True})
     if asked.method != "GET" or what not in ([], ["content"]):
         raise NotFound("there is nothing at this path")
-    row = await core.batches.file(caller, file_id)
+    row = await services.batches.file(caller, file_id)
     if not what:
         return json_reply(file_reply(row))
-    return Reply(200, {"content-type": JSONL}, await core.batches.content(row))
+    return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
 
 
-async def listed(core: Core, asked: Incoming) -> Reply:
+async def listed(services: Services, asked: IncomingRequest) -> Reply:
     """A page of what was uploaded; what a batch has ended in is named by the batch alone."""
     args = asked.args
     fields = Fields({**args, "limit": int(args["limit"])} if is_number(args.get("limit")) else dict(args))
@@ -64,8 +64,8 @@ async def listed(core: Core, asked: Incoming) -> Reply:
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
     purpose = fields.text("purpose", most=100)
-    rows = await core.batches.files(
-        caller_of(asked, core.secrets),
+    rows = await services.batches.files(
+        caller_of(asked, services.secrets),
         after=None if after is None else after.removeprefix("file-"),
         newest_first=order == "desc",
         limit=limit + 1,
@@ -82,23 +82,23 @@ def is_number(text: str | None) -> bool:
     return text is not None and text.isascii() and text.isdigit() and len(text) < 10
 
 
-async def made_file(core: Core, asked: Incoming, name: str, what: list[str]) -> Reply:
+async def made_file(services: Services, asked: IncomingRequest, name: str, what: list[str]) -> Reply:
     """What came of a batch: made of its lines when it is asked for, piece by piece."""
     if asked.method != "GET" or what not in ([], ["content"]):
         raise NotFound("there is nothing at this path")
-    caller = caller_of(asked, core.secrets)
+    caller = caller_of(asked, services.secrets)
     well = name.startswith(OUTPUT)
-    batch = await core.batches.look(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
+    batch = await services.batches.look(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
     if batch.waiting or not (batch.succeeded if well else batch.failed):
         raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
     lines = output_lines if well else error_lines
     if what:
-        return Reply(200, {"content-type": JSONL}, streamed(lines(core, batch)))
+        return Reply(200, {"content-type": JSONL}, streamed(lines(services, batch)))
     return json_reply(
         {
             "id": name,
             "object": "file",
-            "bytes": await core.batches.measured(batch, succeeded=well, made=lambda: lines(core, batch)),
+            "bytes": await services.batches.measured(batch, succeeded=well, made=lambda: lines(services, batch)),
             "created_at": int((batch.ended_at or batch.created_at).timestamp()),
             "filename": f"{name}.jsonl",
             "purpose": "batch_output",
@@ -122,7 +122,7 @@ def streamed(pieces: AsyncGenerator[bytes, None]) -> EventStream:
     return EventStream(write, never_begun, ping=lambda: b"")
 
 
-def uploaded(asked: Incoming) -> tuple[str, str, bytes]:
+def uploaded(asked: IncomingRequest) -> tuple[str, str, bytes]:
     """Purpose, name and content out of a form. Raises `Invalid`, `Unprocessable`."""
     kind, options = parse_options_header(asked.headers.get("content-type"))
     boundary = options.get("boundary", "")

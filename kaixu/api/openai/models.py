@@ -14,23 +14,23 @@ from kaixu.config.price import Price, usd
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.request import incoming_of
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.plugin.errors import NotFound
 
 #: Vendors' dates are not ours to tell; clients only want one to be there.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def model_routes(core: Core) -> Blueprint:
+def model_routes(services: Services) -> Blueprint:
     """The routes, bound to one gateway."""
     routes = Blueprint("models", __name__)
 
     async def usable() -> dict[str, dict[str, Any]]:
-        caller = caller_of(incoming_of(request, g.request_id), core.secrets)
-        offered = offered_by(core.catalog)
+        caller = caller_of(incoming_of(request, g.request_id), services.secrets)
+        offered = offered_by(services.catalog)
         names = [(name, one.model) for one in offered for name in names_of(one)]
         may = await allowed_models(
-            core.pool,
+            services.pool,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,
             key_id=caller.key_id,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
-from kaixu.api.dropped_fields import Beyond
+from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.hosted_tools import HostedTools
 from kaixu.api.usual_fields import cache_of
 from kaixu.edge.fields import Fields
@@ -39,7 +39,7 @@ def flat_name(namespace: str | None, name: str) -> str:
 class ResponseTools:
     """Reads `tools`, and those that items of the input bring along. Of two with the same name the first counts."""
 
-    def __init__(self, fields: Fields, beyond: Beyond) -> None:
+    def __init__(self, fields: Fields, beyond: DroppedFields) -> None:
         self.fields = fields
         self.beyond = beyond
         self.hosted = HostedTools(beyond)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, Beyond
+from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
 from kaixu.api.usual_fields import cache_of, without_the_usual
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
@@ -98,7 +98,7 @@ ENCODER = msgspec.json.Encoder()
 
 def responses_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
     """The call for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
-    beyond = Beyond(deployment)
+    beyond = DroppedFields(deployment)
     fields = Fields(body)
     fields.taken |= WITHOUT_EFFECT
     for kept in ("previous_response_id", "conversation", "prompt"):
@@ -144,7 +144,7 @@ def responses_request(body: dict[str, Any], deployment: Deployment, *, most_mess
 class Input:
     """Reads `instructions` and `input`: items that belong to one turn of the assistant become one message."""
 
-    def __init__(self, fields: Fields, most: int, tools: ResponseTools, beyond: Beyond) -> None:
+    def __init__(self, fields: Fields, most: int, tools: ResponseTools, beyond: DroppedFields) -> None:
         self.fields = fields
         self.most = most
         self.tools = tools
@@ -290,7 +290,7 @@ def reasoning_parts(item: Fields) -> list[Part]:
     return [ReasoningPart(text, opaque)] if text or opaque else []
 
 
-def text_of(fields: Fields, beyond: Beyond) -> tuple[ResponseFormat | None, str | None]:
+def text_of(fields: Fields, beyond: DroppedFields) -> tuple[ResponseFormat | None, str | None]:
     """`text.format` and `text.verbosity`."""
     text = fields.inner("text")
     if text is None:
@@ -313,7 +313,7 @@ def text_of(fields: Fields, beyond: Beyond) -> tuple[ResponseFormat | None, str 
     return made, verbosity
 
 
-def reasoning_of(fields: Fields, beyond: Beyond) -> Reasoning | None:
+def reasoning_of(fields: Fields, beyond: DroppedFields) -> Reasoning | None:
     """How much to think. A summary is always shown where the vendor gives one."""
     wanted = fields.inner("reasoning")
     if wanted is None:

@@ -11,13 +11,13 @@ from kaixu.edge.authenticate import bearer
 from kaixu.edge.function_paths import at
 from kaixu.edge.json_body import object_of
 from kaixu.edge.response import reply
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_session_token
 
 LEAST_TTL_S, MOST_TTL_S = 60, 86400
 
 
-def session_routes(core: Core) -> Blueprint:
+def session_routes(services: Services) -> Blueprint:
     """The route, bound to one gateway."""
     routes = Blueprint("session", __name__)
 
@@ -26,10 +26,10 @@ def session_routes(core: Core) -> Blueprint:
         key = bearer(request.headers)  # its form was looked at before the body was read
         ttl_s = ttl_of((await object_of(request, optional=True)).get("ttl_seconds"))
         if ttl_s is None:
-            ttl_s = core.settings.user_session_ttl_seconds
-        owner = await session_owner(core.pool, key, pepper=core.secrets.key_pepper)
+            ttl_s = services.settings.user_session_ttl_seconds
+        owner = await session_owner(services.pool, key, pepper=services.secrets.key_pepper)
         token = make_session_token(
-            core.secrets.jwt_secret,
+            services.secrets.jwt_secret,
             key_id=owner.key_id,
             customer_id=owner.customer_id,
             key_last4=owner.key_last4,

@@ -16,13 +16,13 @@ from kaixu.catalog.catalog import Catalog
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token
 from kaixu.gateway.app import create_app
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
-from kaixu.metering.books import Books
 from kaixu.metering.gate import Gate
+from kaixu.metering.ledger import Ledger
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
@@ -40,7 +40,7 @@ class Deaf:
 
 
 @pytest.fixture
-def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
+def services(pool: asyncpg.Pool, tmp_path: Path) -> Services:
     """A gateway's parts, with no lanes."""
     settings = Settings(kaixu_home=tmp_path)
     secrets = Secrets(
@@ -49,7 +49,7 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
         key_pepper=SECRETS["KEY_PEPPER"],
         db_encryption_key=SECRETS["DB_ENCRYPTION_KEY"],
     )
-    books = Books(
+    books = Ledger(
         pool,
         Spool(tmp_path / "spool", "test"),
         owner=uuid4(),
@@ -62,15 +62,15 @@ def core(pool: asyncpg.Pool, tmp_path: Path) -> Core:
     queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
     batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
-    return Core(
+    return Services(
         settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches, pool, searches
     )  # fmt: skip
 
 
 @pytest.fixture
-def app(core: Core) -> Quart:
+def app(services: Services) -> Quart:
     """The application around it."""
-    return create_app(core)
+    return create_app(services)
 
 
 class Operator:
@@ -104,9 +104,9 @@ class Operator:
 
 
 @pytest.fixture
-def operator(app: Quart, core: Core) -> Operator:
+def operator(app: Quart, services: Services) -> Operator:
     """An operator who is logged in."""
-    return Operator(app, authorization=f"Bearer {make_admin_token(core.secrets.jwt_secret)}")
+    return Operator(app, authorization=f"Bearer {make_admin_token(services.secrets.jwt_secret)}")
 
 
 @pytest.fixture
@@ -116,6 +116,6 @@ def stranger(app: Quart) -> Operator:
 
 
 @pytest.fixture
-def seen(core: Core) -> Sequence[MonitorEvent]:
+def seen(services: Services) -> Sequence[MonitorEvent]:
     """What the monitor was told."""
-    return core.monitor._waiting
+    return services.monitor._waiting

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from quart import Quart
 
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token, make_session_token, signing_key
 from kaixu.ops.events import MonitorEvent
 
@@ -47,8 +47,8 @@ async def test_every_door_has_both_names(app: Quart, method: str, door: str) -> 
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
-async def test_tokens_of_another_kind_secret_or_time_are_no_admin_tokens(app: Quart, core: Core) -> None:
-    secret = core.secrets.jwt_secret
+async def test_tokens_of_another_kind_secret_or_time_are_no_admin_tokens(app: Quart, services: Services) -> None:
+    secret = services.secrets.jwt_secret
     now = int(time.time())
     claims = {"role": "admin", "iat": now, "exp": now + 60}
     forged = [
@@ -67,10 +67,10 @@ async def test_tokens_of_another_kind_secret_or_time_are_no_admin_tokens(app: Qu
         assert status == 401
 
 
-async def test_the_password_header_is_off_unless_switched_on(app: Quart, core: Core) -> None:
-    by_password = Operator(app, **{"x-admin-password": core.secrets.admin_password})
+async def test_the_password_header_is_off_unless_switched_on(app: Quart, services: Services) -> None:
+    by_password = Operator(app, **{"x-admin-password": services.secrets.admin_password})
     assert (await by_password.ask("GET", "admin-session-check"))[0] == 401
-    core.settings = core.settings.model_copy(update={"admin_password_header": True})
+    services.settings = services.settings.model_copy(update={"admin_password_header": True})
     assert await by_password.get("admin-session-check") == {"ok": True, "role": "admin"}
     wrong = Operator(app, **{"x-admin-password": "wrong"})
     answers = [(await wrong.ask("GET", "admin-session-check"))[0] for _ in range(105)]

@@ -9,13 +9,13 @@ import jwt
 import pytest
 from quart import Quart
 
-from kaixu.edge.services import Core
+from kaixu.edge.services import Services
 
 from .conftest import Operator
 
 
-async def test_the_right_password_opens_for_twelve_hours(app: Quart, core: Core, stranger: Operator) -> None:
-    body = await stranger.send("POST", "admin-login", {"password": core.secrets.admin_password})
+async def test_the_right_password_opens_for_twelve_hours(app: Quart, services: Services, stranger: Operator) -> None:
+    body = await stranger.send("POST", "admin-login", {"password": services.secrets.admin_password})
     claims = jwt.decode(body["token"], options={"verify_signature": False})
     assert (claims["role"], claims["exp"] - claims["iat"]) == ("admin", 12 * 3600)
     inside = Operator(app, authorization=f"Bearer {body['token']}")
@@ -30,14 +30,14 @@ async def test_a_wrong_password_is_told_nothing_and_written_down(pool: asyncpg.P
     assert list(row[2]) == ["ip_hash"]
 
 
-async def test_guessing_is_stopped_and_told_when_to_come_back(app: Quart, core: Core) -> None:
+async def test_guessing_is_stopped_and_told_when_to_come_back(app: Quart, services: Services) -> None:
     async def guess(password: str) -> tuple[int, str | None]:
         response = await app.test_client().post("/api/admin-login", json={"password": password})
         return response.status_code, response.headers.get("retry-after")
 
     answers = await asyncio.gather(*(guess(f"guess {number}") for number in range(30)))
     assert sorted(status for status, _ in answers) == [401] * 10 + [429] * 20
-    status, wait_s = await guess(core.secrets.admin_password)
+    status, wait_s = await guess(services.secrets.admin_password)
     assert status == 429
     assert wait_s is not None
     assert 800 < int(wait_s) <= 900

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kaixu.api.anthropic.stream import Speaker
+from kaixu.api.anthropic.stream import MessageStreamEncoder
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, NativeEvent, ToolCallDelta, Usage
@@ -37,7 +37,7 @@ def frames(data: bytes) -> list[dict[str, Any]]:
 
 
 def spoken(events: list[ChatEvent], made: Ticket, *, native: bool = False) -> list[dict[str, Any]]:
-    speaker = Speaker("up/m", native=native)
+    speaker = MessageStreamEncoder("up/m", native=native)
     assert speaker.begin(made) == b""
     return frames(b"".join(speaker.event(event) for event in events) + speaker.done(made))
 
@@ -73,7 +73,7 @@ def test_a_stream_without_a_word_is_a_whole_one() -> None:
 
 
 def test_nothing_is_said_before_there_is_something_to_say() -> None:
-    speaker = Speaker("up/m", native=False)
+    speaker = MessageStreamEncoder("up/m", native=False)
     speaker.begin(ticket())
     assert speaker.event(Usage(1, 0)) == b""
     assert speaker.event(ChatDelta("")) == b""
@@ -133,7 +133,7 @@ def test_a_vendor_s_stream_goes_on_as_it_is_under_our_model_s_name() -> None:
 
 
 def test_the_end_waits_for_the_bill() -> None:
-    speaker = Speaker("up/m", native=True)
+    speaker = MessageStreamEncoder("up/m", native=True)
     speaker.begin(ticket())
     speaker.event(NativeEvent(START))
     assert speaker.event(NativeEvent({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})) == b""
@@ -146,13 +146,13 @@ def test_the_end_waits_for_the_bill() -> None:
     ids=["its failure", "no name", "no text", "more than a name"],
 )
 def test_what_a_vendor_should_not_say_is_not_passed_on(event: dict[str, Any]) -> None:
-    speaker = Speaker("up/m", native=True)
+    speaker = MessageStreamEncoder("up/m", native=True)
     speaker.begin(ticket())
     assert speaker.event(NativeEvent(event)) == b""
 
 
 def test_an_error_in_the_middle() -> None:
-    [failed] = frames(Speaker("up/m", native=False).failed(UpstreamError("it broke off"), ticket()))
+    [failed] = frames(MessageStreamEncoder("up/m", native=False).failed(UpstreamError("it broke off"), ticket()))
     assert failed == {
         "type": "error",
         "error": {"type": "api_error", "message": "it broke off", "details": {"error_code": "upstream_error"}},
@@ -164,4 +164,4 @@ def test_an_error_in_the_middle() -> None:
 
 
 def test_a_ping_is_an_event() -> None:
-    assert Speaker("up/m", native=False).ping() == b'event: ping\ndata: {"type":"ping"}\n\n'
+    assert MessageStreamEncoder("up/m", native=False).ping() == b'event: ping\ndata: {"type":"ping"}\n\n'

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from kaixu.api.anthropic.teller import Teller
+from kaixu.api.anthropic.content_blocks import ContentBlockEncoder
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, ReasoningDelta, ToolCallDelta, Usage
 
 
 def told(*events: ChatEvent) -> list[dict[str, Any]]:
-    teller = Teller("n")
+    teller = ContentBlockEncoder("n")
     return [said for event in events for said in teller.tell(event)] + teller.end()
 
 
@@ -101,6 +101,6 @@ def test_events_become_blocks(events: list[ChatEvent], expected: list[dict[str, 
 
 
 def test_a_call_is_told_as_it_comes() -> None:
-    teller = Teller("n")
+    teller = ContentBlockEncoder("n")
     assert teller.tell(A) == call(0, "a", "now", '{"x": ')[:-1]
     assert teller.tell(ToolCallDelta(0, arguments="1")) == [piece(0, "input_json_delta", partial_json="1")]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kaixu.api.openai.chat_forms import CallForms
-from kaixu.api.openai.chat_reply import Speaker, completion, folded
+from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion, folded
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, ToolCallDelta
 from tests.api.openai.conftest import ticket
 
@@ -46,7 +46,7 @@ def test_a_call_is_told_as_its_client_knows_it(body: dict[str, Any], said: dict[
     [choice] = completion(ticket("tool_calls"), EVENTS, "ours", CallForms(body))["choices"]
     assert choice["message"] == {"role": "assistant", "content": "Let me see."} | said
     assert choice["finish_reason"] == reason
-    speaker = Speaker("ours", native=False, include_usage=False, forms=CallForms(body))
+    speaker = ChatStreamEncoder("ours", native=False, include_usage=False, forms=CallForms(body))
     frames = speaker.begin(ticket()) + b"".join(speaker.event(event) for event in EVENTS) + speaker.done(ticket())
     lines = [line[6:] for line in frames.split(b"\n") if line.startswith(b"data: {")]
     assert folded([msgspec.json.decode(line) for line in lines])["choices"] == [choice]

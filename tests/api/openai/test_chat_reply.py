@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.api.openai.chat_reply import Speaker, completion, folded
+from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion, folded
 from kaixu.api.openai.chat_request import chat_request
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import (
@@ -36,7 +36,7 @@ CALLS: list[ChatEvent] = [
 
 def spoken(*events: ChatEvent, native: bool = False, usage: bool = True) -> list[Any]:
     """The chunks of a whole stream; the last is "[DONE]"."""
-    speaker = Speaker("ours", native=native, include_usage=usage)
+    speaker = ChatStreamEncoder("ours", native=native, include_usage=usage)
     settled = ticket()
     frames = speaker.begin(settled) + b"".join(map(speaker.event, events)) + speaker.done(settled)
     lines = [frame.removeprefix("data: ") for frame in frames.decode().strip().split("\n\n")]
@@ -146,12 +146,12 @@ def test_a_stream_that_we_ended_has_an_end() -> None:
     chunks = spoken(ChatDelta("a"), usage=False)
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
     settled = ticket(end_reason="budget_cut")
-    speaker = Speaker("ours", native=False, include_usage=False)
+    speaker = ChatStreamEncoder("ours", native=False, include_usage=False)
     assert b'"finish_reason":"length"' in speaker.begin(settled) + speaker.event(ChatDelta("a")) + speaker.done(settled)
 
 
 def test_an_error_in_the_middle_is_one_that_the_sdk_raises() -> None:
-    speaker = Speaker("ours", native=False, include_usage=False)
+    speaker = ChatStreamEncoder("ours", native=False, include_usage=False)
     frame = speaker.failed(UpstreamError("the vendor broke off"), ticket())
     error = msgspec.json.decode(frame.removeprefix(b"data: "))["error"]
     assert (error["type"], error["code"], error["status"]) == ("server_error", "upstream_error", 502)

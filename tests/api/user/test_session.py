@@ -7,21 +7,21 @@ import pytest
 from quart import Quart
 
 from kaixu.accounts.key_material import new_key
-from kaixu.edge.services import Core
-from kaixu.edge.tokens import Session, make_admin_token, read_session_token
-from tests.api.admin.conftest import Operator, app, core
+from kaixu.edge.services import Services
+from kaixu.edge.tokens import UserSession, make_admin_token, read_session_token
+from tests.api.admin.conftest import Operator, app, services
 from tests.support.money import customer, virtual_key
 
-__all__ = ["app", "core"]
+__all__ = ["app", "services"]
 
 
-async def test_a_session_stands_for_its_key(pool: asyncpg.Pool, app: Quart, core: Core) -> None:
+async def test_a_session_stands_for_its_key(pool: asyncpg.Pool, app: Quart, services: Services) -> None:
     customer_id = await customer(pool)
     key_id, key = await virtual_key(pool, customer_id)
     body = await Operator(app, authorization=f"Bearer {key}").send("POST", "session-token", {})
     assert (body["expires_in"], body["key_last4"]) == (21600, key[-4:])
-    session = read_session_token(core.secrets.jwt_secret, body["token"])
-    assert session == Session(key_id, customer_id, key[-4:])
+    session = read_session_token(services.secrets.jwt_secret, body["token"])
+    assert session == UserSession(key_id, customer_id, key[-4:])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_a_body_is_not_needed(pool: asyncpg.Pool, app: Quart) -> None:
     assert (await Operator(app, authorization=f"Bearer {key}").ask("POST", "session-token", raw=b"{"))[0] == 400
 
 
-async def test_who_has_no_living_key_gets_no_session(pool: asyncpg.Pool, app: Quart, core: Core) -> None:
+async def test_who_has_no_living_key_gets_no_session(pool: asyncpg.Pool, app: Quart, services: Services) -> None:
     _, revoked = await virtual_key(pool, await customer(pool))
     await pool.execute("update kaixu.virtual_key set revoked_at = now()")
     _, disabled = await virtual_key(pool, await customer(pool, is_active=False))
@@ -49,7 +49,7 @@ async def test_who_has_no_living_key_gets_no_session(pool: asyncpg.Pool, app: Qu
         (new_key(), 401),
         ("nonsense", 401),
         (disabled, 403),
-        (make_admin_token(core.secrets.jwt_secret), 400),
+        (make_admin_token(services.secrets.jwt_secret), 400),
     ):
         assert (await Operator(app, authorization=f"Bearer {token}").ask("POST", "session-token", {}))[0] == status
     assert (await Operator(app).ask("POST", "session-token", {}))[0] == 401

@@ -13,11 +13,11 @@ import asyncpg
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Hold, Settled, Settlement, Verdict
-from kaixu.store.around_locks import AroundLocks
 from kaixu.store.group import Group
 from kaixu.store.pool import AWAY, database
 from kaixu.store.query import Connection
 from kaixu.store.shares import Shares
+from kaixu.store.skip_locked_accounts import SkipLockedAccounts
 from kaixu.store.spool import Spool, line_of, read
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ REPLAYED_AT_ONCE = 200
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
-class Books:
+class Ledger:
     """One gateway process's way to the money: through `pool`, which nothing else uses. What calls write alongside
     their settlements goes through `general`.
 
@@ -72,19 +72,19 @@ class Books:
         self.unanswered: list[UUID] = []  # tickets whose admission broke off: the database may hold money for them
         self._admissions: Group[Ask, Verdict] = Group(self._admit, pause_s=self._pause_s)
         self._settlements: Group[Settlement, Settled | None] = Group(self._settle, pause_s=self._pause_s)
-        self._admitted: AroundLocks[Ask, Verdict] = AroundLocks(
+        self._admitted: SkipLockedAccounts[Ask, Verdict] = SkipLockedAccounts(
             lambda asks: admission.admit(
                 self.pool, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
             ),
             lambda asks: admission.locked_asks(self.pool, asks),
             account=lambda ask: ask.key_id if ask.key_hash is None else ask.key_hash,
         )
-        self._settled: AroundLocks[Settlement, Settled] = AroundLocks(
+        self._settled: SkipLockedAccounts[Settlement, Settled] = SkipLockedAccounts(
             lambda settlements: admission.settle(self.pool, settlements),
             lambda settlements: admission.locked_customers(self.pool, [one.customer_id for one in settlements]),
             account=lambda settlement: settlement.customer_id,
         )
-        self._reserved: AroundLocks[Hold, None] = AroundLocks(
+        self._reserved: SkipLockedAccounts[Hold, None] = SkipLockedAccounts(
             self._reserve_again,
             lambda holds: admission.locked_customers(self.pool, [hold.customer_id for hold in holds]),
             account=lambda hold: hold.customer_id,

@@ -16,7 +16,7 @@ TEXT: Block = ("text", 0)
 THINKING: Block = ("thinking", 0)
 
 
-class Teller:
+class ContentBlockEncoder:
     """Tells the blocks of one message. `name` makes ids for tool calls that came without one."""
 
     def __init__(self, name: str) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from kaixu.plugin.errors import DatabaseBusy
-
-from .pool import busy
+from kaixu.store.pool import busy
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -16,7 +15,7 @@ Answer = TypeVar("Answer")
 SENT_AT_MOST = 2
 
 
-class AroundLocks(Generic[Item, Answer]):
+class SkipLockedAccounts(Generic[Item, Answer]):
     """Sends groups, and where one meets a lock sends it again without the locked accounts.
 
     `send` waits for locks, but not long; `locked` says at which positions of a group

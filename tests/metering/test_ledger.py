@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from kaixu.metering.books import Books
+from kaixu.metering.ledger import Ledger
 from kaixu.plugin.errors import DatabaseBusy
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Hold, Settlement, Verdict
@@ -32,7 +32,7 @@ class System:
 
     def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
         self.running: list[Hold] = []
-        self.books = Books(
+        self.ledger = Ledger(
             pool,
             Spool(folder, str(OWNER)),
             owner=OWNER,
@@ -44,7 +44,7 @@ class System:
     async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
         """A call that runs."""
         asked = ask(key_id, most, 0)
-        verdict = await self.books.admit(asked)
+        verdict = await self.ledger.admit(asked)
         assert verdict.refused is None
         self.running.append(msgspec.convert(hold_of(asked, verdict), Hold))
         return asked, verdict
@@ -52,7 +52,7 @@ class System:
     async def ended(self, call: tuple[Any, Verdict], cost: int) -> Settlement:
         """It has ended."""
         made = settlement(*call, cost)
-        await self.books.settle(made)
+        await self.ledger.settle(made)
         self.running = [hold for hold in self.running if hold.ticket != made.ticket]
         return made
 
@@ -86,12 +86,12 @@ async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
     system: System, pool: asyncpg.Pool, locked: int
 ) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool))
-    answers = [system.books.admit(ask(locked, 1)), system.books.admit(ask(key_id, 1))]
+    answers = [system.ledger.admit(ask(locked, 1)), system.ledger.admit(ask(key_id, 1))]
     refused, verdict = await asyncio.gather(*answers, return_exceptions=True)
     assert isinstance(refused, DatabaseBusy)
     assert isinstance(verdict, Verdict)
     assert verdict.refused is None
-    assert not system.books.away
+    assert not system.ledger.away
 
 
 async def test_many_calls_of_a_locked_account_wait_as_one(
@@ -108,7 +108,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(
     keys = [(await virtual_key(pool, await customer(pool)))[0] for _ in range(2)]
     for _ in range(2):
         asks = [ask(locked, 1) for _ in range(40)] + [ask(key, 1) for key in keys] + [ask(10**6, 1)]
-        answers = await asyncio.gather(*map(system.books.admit, asks), return_exceptions=True)
+        answers = await asyncio.gather(*map(system.ledger.admit, asks), return_exceptions=True)
         assert {type(one) for one in answers[:40]} == {DatabaseBusy}
         assert [one.refused for one in answers[40:] if isinstance(one, Verdict)] == [None, None, "UNAUTHENTICATED"]
     # Only the first group meets the lock; it leaves again without the locked ones, and they stay out of the next.
@@ -124,9 +124,9 @@ async def test_an_account_that_is_free_again_is_let_in_at_once(
     async with connection.transaction():
         await connection.execute("select from kaixu.customer where id = $1 for update", customer_id)
         with pytest.raises(DatabaseBusy):
-            await system.books.admit(ask(key_id, 1))
+            await system.ledger.admit(ask(key_id, 1))
     await connection.close()
-    assert (await system.books.admit(ask(key_id, 1))).refused is None
+    assert (await system.ledger.admit(ask(key_id, 1))).refused is None
 
 
 async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
@@ -135,17 +135,17 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
     customers = [await customer(pool, cap_nusd=1000) for _ in range(2)]
     calls = [await system.admitted((await virtual_key(pool, one))[0], 100) for one in customers]
     await forget_holds(pool)
-    system.books.away = True
+    system.ledger.away = True
     connection = await asyncpg.connect(dsn)
     async with connection.transaction():
         await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
-        assert await system.books.come_back()
+        assert await system.ledger.come_back()
         assert [await spent_and_held(pool, one) for one in customers] == [(0, 0), (0, 100)]
-        assert system.books.owing
+        assert system.ledger.owing
     await connection.close()
-    await system.books.put_back()
+    await system.ledger.put_back()
     assert [await spent_and_held(pool, one) for one in customers] == [(0, 100), (0, 100)]
-    assert not system.books.owing
+    assert not system.ledger.owing
     for call in calls:
         await system.ended(call, 100)
     await assert_books_balance(pool)
@@ -162,11 +162,11 @@ async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
 
     async def beside(*given: Any, **settings: Any) -> int:
         put_back = await real(*given, **settings) if when == "after" else 0
-        await system.books.settle(settlement(*call, 0, end_reason))
+        await system.ledger.settle(settlement(*call, 0, end_reason))
         return put_back or await real(*given, **settings)
 
     monkeypatch.setattr(admission, "reserve_again", beside)
-    await system.books.put_back()
+    await system.ledger.put_back()
     system.running = []
     assert await spent_and_held(pool, customer_id) == (0, 0)
     await assert_books_balance(pool)
@@ -179,8 +179,8 @@ async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room
     key_id, _ = await virtual_key(pool, customer_id)
     call = await system.admitted(key_id, 800)
     await forget_holds(pool)
-    system.books.doubtful = True
-    assert (await system.books.admit(ask(key_id, 300))).refused == "CAP_REACHED"
+    system.ledger.doubtful = True
+    assert (await system.ledger.admit(ask(key_id, 300))).refused == "CAP_REACHED"
     await system.ended(call, 800)
     assert await spent_and_held(pool, customer_id) == (800, 0)
     await assert_books_balance(pool)
@@ -210,14 +210,14 @@ async def test_a_settlement_of_a_locked_account_waits_in_the_spool_and_the_other
     connection = await asyncpg.connect(dsn)
     async with connection.transaction():
         await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
-        settled = await asyncio.gather(*(system.books.settle(settlement(*call, 70)) for call in calls))
+        settled = await asyncio.gather(*(system.ledger.settle(settlement(*call, 70)) for call in calls))
         assert [one is None for one in settled] == [True, False]
-        await system.books.replay()  # still locked: it stays in the spool, and is not put aside
-        assert system.books.waiting
+        await system.ledger.replay()  # still locked: it stays in the spool, and is not put aside
+        assert system.ledger.waiting
     await connection.close()
-    assert not system.books.away
-    await system.books.replay()
-    assert not system.books.waiting
+    assert not system.ledger.away
+    await system.ledger.replay()
+    assert not system.ledger.waiting
     assert [await spent_and_held(pool, one) for one in customers] == [(70, 0), (70, 0)]
     await assert_books_balance(pool)
 
@@ -231,14 +231,14 @@ async def test_a_full_disk_loses_nothing(
     def full(settlements: list[Settlement]) -> None:
         raise OSError(28, "No space left on device")
 
-    system.books.away = True
-    monkeypatch.setattr(system.books.spool, "append", full)
+    system.ledger.away = True
+    monkeypatch.setattr(system.ledger.spool, "append", full)
     made = await system.ended(call, 70)
-    assert system.books.waiting
-    assert system.books.kept == [made]
-    await system.books.renew()  # its hold is still kept alive
-    assert await system.books.come_back()
-    assert not system.books.waiting
+    assert system.ledger.waiting
+    assert system.ledger.kept == [made]
+    await system.ledger.renew()  # its hold is still kept alive
+    assert await system.ledger.come_back()
+    assert not system.ledger.waiting
     assert await spent_and_held(pool, customer_id) == (70, 0)
     await assert_books_balance(pool)
 
@@ -251,10 +251,10 @@ async def test_what_nobody_takes_before_the_end_is_told(
     def full(settlements: list[Settlement]) -> None:
         raise OSError(30, "Read-only file system")
 
-    system.books.away = True
-    monkeypatch.setattr(system.books.spool, "append", full)
+    system.ledger.away = True
+    monkeypatch.setattr(system.ledger.spool, "append", full)
     made = await system.ended(call, 70)
-    await system.books.drained()
+    await system.ledger.drained()
     assert str(made.ticket) in caplog.records[-1].getMessage()
     assert caplog.records[-1].levelname == "CRITICAL"
 
@@ -268,16 +268,16 @@ async def test_a_standby_in_the_primary_s_place_is_an_outage(
     async with pool.acquire() as connection:
         await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
     standby = await open_pool(dsn)
-    system.books.pool = standby
+    system.ledger.pool = standby
     await system.ended(call, 70)
-    assert system.books.away
-    assert await system.books.come_back() is False
+    assert system.ledger.away
+    assert await system.ledger.come_back() is False
     async with pool.acquire() as connection:
         await connection.execute("set default_transaction_read_only = off")
         await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
     await standby.close()
-    system.books.pool = pool
-    assert await system.books.come_back()
+    system.ledger.pool = pool
+    assert await system.ledger.come_back()
     assert await spent_and_held(pool, customer_id) == (70, 0)
     assert not (tmp_path / "spool" / "refused").exists()
 
@@ -291,7 +291,7 @@ async def test_spooled_lines_that_cannot_be_read_are_put_aside_and_the_others_wr
     other_edition = b'{"ticket":"of another edition"}'
     foreign = b"%08x %s\n" % (zlib.crc32(other_edition), other_edition)
     (tmp_path / "spool" / "dead.jsonl").write_bytes(foreign + b"00000000 damaged\n" + whole + whole[:40])
-    await system.books.replay()
+    await system.ledger.replay()
     assert await spent_and_held(pool, customer_id) == (70, 0)
     assert not (tmp_path / "spool" / "dead.jsonl").exists()
     assert (tmp_path / "spool" / "refused" / "dead.jsonl").read_bytes() == foreign + b"00000000 damaged\n"
@@ -336,9 +336,9 @@ async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_ro
     # A crash forgets the admission; another call takes the room before anybody notices.
     await forget_holds(pool)
     second = await system.admitted(key_id, 900)
-    await system.books.renew()
-    assert system.books.doubtful
-    await system.books.put_back()
+    await system.ledger.renew()
+    assert system.ledger.doubtful
+    await system.ledger.put_back()
     assert await spent_and_held(pool, customer_id) == (0, 1000)
     await system.ended(first, 800)
     await system.ended(second, 900)
@@ -368,7 +368,7 @@ async def test_what_is_free_goes_on_where_a_cap_was_lowered_below_what_is_spent(
     await pool.execute("update kaixu.customer set monthly_cap_nusd = 500 where id = $1", customer_id)
     _, verdict = await system.admitted(key_id, 0)
     assert verdict.granted_nusd == 0
-    assert (await system.books.admit(ask(key_id, 1))).refused == "CAP_REACHED"
+    assert (await system.ledger.admit(ask(key_id, 1))).refused == "CAP_REACHED"
 
 
 async def test_a_connection_that_ends_is_told(dsn: str, pool: asyncpg.Pool) -> None:
