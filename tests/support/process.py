@@ -54,6 +54,8 @@ class Process:
 
     #: What stands behind it on the command line.
     options: tuple[str, ...] = ()
+    #: The Python that runs it.
+    python: str = sys.executable
 
     def __init__(self, home: Path, dsn: str | None, config: str, **environment: str) -> None:
         self.home = home
@@ -80,7 +82,7 @@ class Process:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kaixu", "serve", *self.options],
+                [self.python, "-m", "kaixu", "serve", *self.options],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -101,7 +103,7 @@ class Process:
         """`kaixu …` in the environment of this process."""
         return await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "kaixu", *words],
+            [self.python, "-m", "kaixu", *words],
             env=self.environment | environment,
             cwd=self.home,
             capture_output=True,
