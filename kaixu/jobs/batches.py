@@ -165,7 +165,7 @@ class Batches:
             rows = await asyncio.to_thread(lambda: [self.row_of(kind, line) for line in lines])
 
             async def write(connection: Connection) -> None:
-                waiting = await job_rows.queued_of(connection, customer_id, most_waiting)
+                waiting = await job_rows.count_queued(connection, customer_id, most_waiting)
                 if waiting + len(rows) > most_waiting:
                     raise RateLimited(
                         f"{waiting} jobs of this account wait; with these it would be more than {most_waiting}",

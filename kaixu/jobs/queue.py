@@ -94,7 +94,7 @@ class Handing:
         """Insert it. Raises `RateLimited` where too many wait."""
         verdict, wanted, sealer = self.ticket.verdict, self.wanted, self.queue.sealer
         assert verdict.customer_id is not None
-        if await job_rows.queued_of(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
+        if await job_rows.count_queued(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
             raise RateLimited(
                 f"{self.most_waiting} jobs of this account wait already",
                 hint="Hand in more when some of them have ended.",

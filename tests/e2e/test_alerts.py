@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from kaixu.metering.alerts import alert_key
+from kaixu.jobs.webhook_signing import alert_key
 from tests.support.money import customer, virtual_key
 from tests.support.process import SECRETS, Client
 

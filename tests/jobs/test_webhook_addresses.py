@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
 from kaixu.jobs.webhook_addresses import is_inside
-from kaixu.jobs.webhook_sender import Guarded
+from kaixu.jobs.webhook_guard import AddressGuard
 
 PRIVATE = [
     "0", "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.1", "127.0.1", "127.255.255.254", "2130706433",
@@ -97,10 +97,10 @@ class Told(AbstractResolver):
 
 
 async def post(host: str, port: int, resolver: AbstractResolver | None = None, **section: Any) -> int:
-    """Post through the guard; the status. The check of the address in `Webhooks.sent` is left out on purpose."""
-    guard = Guarded(lambda: JobsSection(**section), resolver)
+    """Post through the guard; the status. The check of the address in `AddressGuard.refusal` is left out on purpose."""
+    guard = AddressGuard(lambda: JobsSection(**section), resolver)
     async with (
-        aiohttp.ClientSession(connector=guard.connector(), timeout=aiohttp.ClientTimeout(total=5)) as http,
+        aiohttp.ClientSession(connector=guard.connector(limit=20), timeout=aiohttp.ClientTimeout(total=5)) as http,
         http.post(f"http://{host}:{port}/", data=b"{}") as response,
     ):
         return response.status
@@ -129,7 +129,7 @@ async def test_a_name_that_leads_inside_is_not_followed(listening: tuple[int, li
 
 
 async def test_of_several_addresses_only_those_outside_are_tried(listening: tuple[int, list[str]]) -> None:
-    guard = Guarded(JobsSection, Told(["127.0.0.1", "8.8.8.8", "10.0.0.1"]))
+    guard = AddressGuard(JobsSection, Told(["127.0.0.1", "8.8.8.8", "10.0.0.1"]))
     assert [one["host"] for one in await guard.resolve("both.example", 80)] == ["8.8.8.8"]
 
 

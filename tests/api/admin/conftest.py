@@ -13,6 +13,7 @@ import pytest
 from quart import Quart
 
 from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection
@@ -63,7 +64,7 @@ def services(pool: asyncpg.Pool, tmp_path: Path) -> Services:
     batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
-        settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches, pool, searches
+        settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches
     )  # fmt: skip
 
 
