@@ -23,13 +23,23 @@ class Receiver:
 
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, object], bool]] = []
+        self.hangs = False
 
     async def take(self, request: web.Request) -> web.Response:
         """Keep the body, and whether its signature is right."""
         body = await request.read()
         made = hmac.new(alert_key(SECRETS["JWT_SECRET"]).encode(), body, hashlib.sha256).hexdigest()
         self.got.append((json.loads(body), request.headers["x-kaixu-signature"] == f"sha256={made}"))
+        if self.hangs:
+            await asyncio.sleep(60)
         return web.Response()
+
+    async def heard(self, count: int) -> list[tuple[dict[str, object], bool]]:
+        """The first so many requests, once they are there."""
+        async with asyncio.timeout(20):
+            while len(self.got) < count:
+                await asyncio.sleep(0.05)
+        return self.got
 
 
 async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replicas(
@@ -54,5 +64,38 @@ async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replic
         ((alert, signed),) = receiver.got
         assert signed
         assert (alert["type"], alert["pct"]) == ("CAP_WARN_CUSTOMER", 22)
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_alert_whose_gateway_is_killed_while_it_delivers_is_delivered_by_the_next_one(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    receiver = Receiver()
+    receiver.hangs = True
+    app = web.Application()
+    app.router.add_post("/", receiver.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    environment = {"ALERT_WEBHOOK_URL": f"http://127.0.0.1:{runner.addresses[0][1]}/", "CAP_WARN_PCT": "20"}
+    try:
+        [gateway] = await start(**environment)
+        _, key = await virtual_key(pool, await customer(pool, cap_nusd=50_000))
+        assert (await Client(http, gateway.url, key).chat(max_tokens=4))[0] == 200
+        await receiver.heard(1)
+        gateway.kill()
+        receiver.hangs = False
+        await pool.execute(
+            "update kaixu.webhook_delivery set next_attempt_at = now()"
+        )  # the lease of the attempt is over
+        await start(**environment)
+        first, second = await receiver.heard(2)
+        assert first == second
+        assert (second[0]["type"], second[1]) == ("CAP_WARN_CUSTOMER", True)
+        async with asyncio.timeout(10):
+            while await pool.fetchval("select count(*) from kaixu.webhook_delivery where delivered_at is null"):
+                await asyncio.sleep(0.05)
+        assert len(receiver.got) == 2
     finally:
         await runner.cleanup()
