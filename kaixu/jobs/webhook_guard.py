@@ -11,9 +11,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
 
-from .webhook_addresses import address_of, is_inside, leads_inside
+from .webhook_addresses import address_of, is_private, is_private_host
 
-INSIDE = "its address is inside a private network"
+PRIVATE_ADDRESS = "its address is inside a private network"
 
 
 class AddressGuard(AbstractResolver):
@@ -35,20 +35,20 @@ class AddressGuard(AbstractResolver):
 
     def refusal(self, url: str) -> str | None:
         """Why nothing may be sent to `url`; None if its host is a name, or an allowed address."""
-        if not self.section().webhook_private and is_inside(urlsplit(url).hostname or ""):
-            return INSIDE
+        if not self.section().webhook_private and is_private_host(urlsplit(url).hostname or ""):
+            return PRIVATE_ADDRESS
         return None
 
     def is_allowed(self, host: str) -> bool:
         """Whether an address may be connected to; what is not an address may not."""
         address = address_of(host)
-        return address is not None and (self.section().webhook_private or not leads_inside(address))
+        return address is not None and (self.section().webhook_private or not is_private(address))
 
     def open_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         """A socket for one address. Raises `OSError` for an address that may not be connected to."""
         family, kind, protocol, _, address = info
         if not self.is_allowed(str(address[0])):
-            raise OSError(INSIDE)
+            raise OSError(PRIVATE_ADDRESS)
         return socket.socket(family, kind, protocol)
 
     async def resolve(
@@ -58,7 +58,7 @@ class AddressGuard(AbstractResolver):
         resolved = await self.resolver.resolve(host, port, family)
         allowed = [result for result in resolved if self.is_allowed(result["host"])]
         if not allowed:
-            raise OSError(INSIDE)
+            raise OSError(PRIVATE_ADDRESS)
         return allowed
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
-from kaixu.jobs.webhook_addresses import is_inside
+from kaixu.jobs.webhook_addresses import is_private_host
 from kaixu.jobs.webhook_guard import AddressGuard
 
 PRIVATE = [
@@ -36,17 +36,17 @@ PUBLIC = [
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_every_form_of_an_address_inside_is_known(host: str) -> None:
-    assert is_inside(host)
+    assert is_private_host(host)
 
 
 @pytest.mark.parametrize("host", PUBLIC)
 def test_addresses_outside_are_outside_in_every_form(host: str) -> None:
-    assert not is_inside(host)
+    assert not is_private_host(host)
 
 
 @pytest.mark.parametrize("host", ["example.com", "localhost", "1.2.3.4.5", "0x", "999.1.1.1.1", "", "a.b.c", "0xzz.1"])
 def test_a_name_says_nothing_until_it_is_looked_up(host: str) -> None:
-    assert not is_inside(host)
+    assert not is_private_host(host)
 
 
 @pytest.fixture
