@@ -29,7 +29,7 @@ from kaixu.plugin.types import (
 )
 from kaixu.store.responses import find_response, keep_response
 
-from .ticket import Ticket
+from .chat_ticket import ChatTicket
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +62,10 @@ class ResponseCache:
         self.sealer = sealer
         self.writing: set[asyncio.Task[None]] = set()
 
-    def question(self, ticket: Ticket) -> bytes | None:
+    def question(self, ticket: ChatTicket) -> bytes | None:
         """What is asked, as a hash; None where the answer is not one to be kept."""
         request, deployment = ticket.request, ticket.deployment
-        if request is None or deployment is None or deployment.cache is None:
+        if deployment.cache is None:
             return None
         if request.temperature != 0 and not deployment.cache.any_temperature:
             return None
@@ -73,7 +73,7 @@ class ResponseCache:
         asked = (FORM, deployment.provider, deployment.model, served, fields_of(request))
         return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).digest()
 
-    async def find(self, ticket: Ticket, question: bytes) -> list[ChatEvent] | None:
+    async def find(self, ticket: ChatTicket, question: bytes) -> list[ChatEvent] | None:
         """The kept answer of this ticket's customer, if there is one. Never raises for a database that is away."""
         customer_id = ticket.verdict.customer_id
         assert customer_id is not None
@@ -85,10 +85,9 @@ class ResponseCache:
         except (InvalidTag, ValueError, msgspec.MsgspecError):  # kept under another secret, or in another form
             return None
 
-    def keep(self, ticket: Ticket, question: bytes, events: Sequence[ChatEvent]) -> None:
+    def keep(self, ticket: ChatTicket, question: bytes, events: Sequence[ChatEvent]) -> None:
         """Keep a whole answer, a little later and if it is not too long."""
         deployment, customer_id = ticket.deployment, ticket.verdict.customer_id
-        assert deployment is not None
         assert deployment.cache is not None
         assert customer_id is not None
         if ticket.finish_reason not in WHOLE or len(self.writing) >= MOST_WAITING:

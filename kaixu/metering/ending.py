@@ -14,6 +14,10 @@ from kaixu.plugin.errors import KaixuError, UpstreamError
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Settlement
 
+from .chat_ticket import ChatTicket
+from .embed_ticket import EmbedTicket
+from .model_ticket import ModelTicket
+from .operation_ticket import OperationTicket
 from .pricing import cost_nusd
 from .ticket import Ticket
 from .wasted import Failed, added
@@ -27,26 +31,29 @@ def settlement_of(ticket: Ticket, error: BaseException | None) -> Settlement:
     reason = outcome(ticket, error)
     if reason == UNDELIVERED:
         return undelivered(ticket, error)
+    bill = ticket.bill(reason)
+    if not isinstance(ticket, ModelTicket):
+        return bill
     failed = ticket.wasted.failed
     if reason != "client_gone":  # there the bill counts what was cancelled with the client
         failed = failed.together(ticket.wasted.cancelled)
-    return with_failed(ticket.bill(reason), failed)
+    return with_failed(bill, failed)
 
 
 def not_written(ticket: Ticket, error: BaseException) -> Settlement:
     """The settlement of a call whose result could not be written together with its bill."""
-    return undelivered(ticket, error) if worked(ticket) else ticket.bill("released")
+    return undelivered(ticket, error) if ticket.vendor_may_have_worked else ticket.bill("released")
 
 
 def outcome(ticket: Ticket, error: BaseException | None) -> str:
     """How a call ended, by the way its block was left. "released": no vendor has worked for it, there is no event."""
     if error is None:
         return ticket.end_reason or "complete"
-    nothing = UNDELIVERED if worked(ticket) else "released"
+    nothing = UNDELIVERED if ticket.vendor_may_have_worked else "released"
     if ticket.waived:
         return nothing
-    delivered = ticket.first_event_s is not None
-    if ticket.request is None and isinstance(error, UpstreamError) and ticket.usage is not None:
+    delivered = isinstance(ticket, ChatTicket) and ticket.first_event_s is not None
+    if isinstance(ticket, EmbedTicket) and isinstance(error, UpstreamError) and ticket.usage is not None:
         return "upstream_error"  # the client gets none of the batches, but the vendor has done some
     if isinstance(error, asyncio.CancelledError | GeneratorExit) and ticket.stopped and not ticket.left:
         # The gateway's own doing: what a stream has delivered is paid for, and nothing else.
@@ -59,19 +66,12 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     return ticket.end_reason
 
 
-def worked(ticket: Ticket) -> bool:
-    """Whether a vendor may have worked for the call: it took what was sent, or told what that used."""
-    if ticket.from_cache:
-        return False
-    return ticket.wire.used or ticket.usage is not None or ticket.wasted.failed.tries > 0
-
-
 def by_its_client(ticket: Ticket, error: BaseException | None) -> bool:
     """Whether the client caused that there was nothing to deliver: it deleted, filled or changed what it asked about.
 
     An integration's operation that fails is never billed: that is what its authors are promised.
     """
-    if ticket.waived or ticket.meter is not None or not isinstance(error, KaixuError):
+    if ticket.waived or isinstance(ticket, OperationTicket) or not isinstance(error, KaixuError):
         return False
     return 400 <= error.status < 500 and not isinstance(error, UpstreamError)
 
@@ -79,13 +79,13 @@ def by_its_client(ticket: Ticket, error: BaseException | None) -> bool:
 def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
     """Work that was not delivered: billed where the client caused that, else noted as `unbilled_nusd`."""
     own = own_bill(ticket)
-    failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
     units = dict(own.units or {}) | {"undelivered": code_of(ticket, error)}
     own = msgspec.structs.replace(own, end_reason=UNDELIVERED, units=units)
+    if not isinstance(ticket, ModelTicket):
+        return unbilled(own, own.cost_nusd)
+    failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
     if by_its_client(ticket, error):
         return with_failed(own, failed)
-    if ticket.meter is not None:
-        return unbilled(own, own.cost_nusd)
     total = added(usage_in(own), failed.usage)
     estimated = own.usage_source == "counted" or failed.usage.estimated
     return unbilled(
@@ -105,10 +105,7 @@ def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
 
 def own_bill(ticket: Ticket) -> Settlement:
     """The bill of the answer that came, without the tries that failed; of nothing, where none came."""
-    answered = ticket.usage is not None or ticket.first_event_s is not None
-    if ticket.request is not None:
-        answered = answered or ticket.served is not None
-    if ticket.meter is None and not answered:
+    if isinstance(ticket, ModelTicket) and not ticket.answered:
         # `estimated` is how a bill of nothing says where its figures come from; here they are exact.
         return msgspec.structs.replace(ticket.bill("released"), usage_source="provider")
     return ticket.bill("upstream_error")

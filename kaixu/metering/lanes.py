@@ -15,7 +15,7 @@ from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import ChatRequest
 
 from .features import refuse_unsupported
-from .ticket import Ticket
+from .model_ticket import ModelTicket
 from .wire import translated
 
 log = logging.getLogger(__name__)
@@ -38,20 +38,20 @@ def able(deployment: Deployment, request: ChatRequest) -> tuple[Deployment, ...]
     return tuple(able_ones)
 
 
-def lanes_of(ticket: Ticket) -> list[Lane]:
+def lanes_of(ticket: ModelTicket) -> list[Lane]:
     """The lanes that may serve an admitted call."""
     return [one.lane for one in ticket.choices if one.lane is not None]
 
 
 @asynccontextmanager
-async def limited(ticket: Ticket) -> AsyncIterator[None]:
+async def limited(ticket: ModelTicket) -> AsyncIterator[None]:
     """The time that a call may take in all; what a plugin raises in it comes out as a `KaixuError`."""
     async with understood(ticket, ticket.deployment), asyncio.timeout(ticket.wire.limits.total_s):
         yield
 
 
 @asynccontextmanager
-async def understood(ticket: Ticket, one: Deployment | None) -> AsyncIterator[None]:
+async def understood(ticket: ModelTicket, one: Deployment) -> AsyncIterator[None]:
     """Whatever a plugin raises in it comes out as a `KaixuError`; `one` is the deployment that was asked."""
     try:
         yield
@@ -63,5 +63,5 @@ async def understood(ticket: Ticket, one: Deployment | None) -> AsyncIterator[No
         raise translated(error) from error
     except Exception as error:
         # A plugin's bug is the plugin's, not the client's and not the gateway's end.
-        log.exception("lane %s failed", ticket.ask.provider if one is None else one.state.name)
+        log.exception("lane %s failed", one.state.name)
         raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error

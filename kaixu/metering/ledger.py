@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -36,6 +36,16 @@ REPLAYED_AT_ONCE = 200
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
+class InFlight(Protocol):
+    """The calls in flight, as the ledger needs them."""
+
+    def __len__(self) -> int: ...
+
+    def holds(self) -> list[Hold]:
+        """The reservations of all running calls that are not being settled yet."""
+        ...
+
+
 class Ledger:
     """One gateway process's way to the money: through `pool`, which nothing else uses. What calls write alongside
     their settlements goes through `general`.
@@ -53,8 +63,7 @@ class Ledger:
         owner: UUID,
         lifetime_s: int,
         default_rpm: int,
-        running: Callable[[], list[Hold]],
-        calls: Callable[[], int] = lambda: 0,
+        calls: InFlight,
         general: asyncpg.Pool | None = None,
     ) -> None:
         self.pool = pool
@@ -63,7 +72,6 @@ class Ledger:
         self.owner = owner
         self.lifetime_s = lifetime_s
         self.default_rpm = default_rpm
-        self.running = running
         self.calls = calls
         self.away = False
         self.doubtful = False  # whether the database may have forgotten holds without having been missed
@@ -96,7 +104,7 @@ class Ledger:
         self._ended: dict[UUID, asyncio.Future[Settled | None]] = {}  # of these, those whose hold was put back perhaps
 
     def _pause_s(self) -> float:
-        calls = self.calls()
+        calls = len(self.calls)
         return 0.0 if calls < BUSY_CALLS else min(calls * GATHER_S_A_CALL, MOST_GATHER_S)
 
     def admit(self, ask: Ask) -> asyncio.Future[Verdict]:
@@ -204,7 +212,7 @@ class Ledger:
         """
         async with self._putting_back:
             self.doubtful = self.owing = False
-            holds, self._ending = self.running(), {}
+            holds, self._ending = self.calls.holds(), {}
             try:
                 if holds and busy_ones(holds, await self._reserved(holds)):
                     self.owing = True
@@ -245,7 +253,7 @@ class Ledger:
 
     async def renew(self) -> None:
         """Push back the expiry of what is running, or not yet written. Raises `DatabaseAway`."""
-        tickets = [hold.ticket for hold in self.running()]
+        tickets = [hold.ticket for hold in self.calls.holds()]
         tickets += [settlement.ticket for settlement in self.kept]
         if tickets:
             found = await admission.renew(self.pool, tickets, owner=self.owner, lifetime_s=self.lifetime_s)

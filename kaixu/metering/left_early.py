@@ -80,7 +80,7 @@ def tokens_in(seconds: float, deployment: Deployment) -> int:
     return ceil(seconds * deployment.tokens_per_s)
 
 
-def says_why_it_stopped(data: dict[str, Any]) -> bool:
+def has_finish_reason(data: dict[str, Any]) -> bool:
     """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
     choices = data.get("choices")
     if isinstance(choices, list):

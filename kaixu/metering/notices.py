@@ -9,6 +9,7 @@ from time import monotonic
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.store.admission import Settlement
 
+from .chat_ticket import ChatTicket
 from .ticket import Ticket
 
 #: The same notice is recorded once in this many seconds.
@@ -28,10 +29,9 @@ class Notices:
         self.recorded: OrderedDict[tuple[object, ...], float] = OrderedDict()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
-        request = ticket.request
-        if request is not None and request.dropped:
-            fields = tuple(dict.fromkeys(request.dropped))[:MOST_FIELDS]
+        """See `kaixu.metering.admission.Observer`."""
+        if isinstance(ticket, ChatTicket) and ticket.request.dropped:
+            fields = tuple(dict.fromkeys(ticket.request.dropped))[:MOST_FIELDS]
             if self.is_new(("dropped", settlement.key_id, settlement.provider, settlement.model, fields)):
                 message = f"fields that the lane does not know were dropped: {', '.join(fields)}"
                 self.record("dropped_fields", settlement, message, {"fields": list(fields)})

@@ -12,7 +12,7 @@ from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.hookspecs import Event
 from kaixu.store.admission import Settlement
 
-from .gate import Observer
+from .admission import Observer
 from .ticket import Ticket
 
 #: Observers that cannot keep up miss the oldest.
@@ -41,7 +41,7 @@ class Observers:
         self.some = asyncio.Event()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
+        """See `kaixu.metering.admission.Observer`."""
         self.alerts.settled(ticket, settlement)
         if self.notices is not None:
             self.notices.settled(ticket, settlement)

@@ -11,7 +11,7 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 
-from .gate import Gate
+from .ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,9 @@ class Recovery:
     """The clockwork of one gateway process."""
 
     def __init__(
-        self, gate: Gate, monitor: Monitor, *, charge_lost: bool, revive: Callable[[], Awaitable[None]] | None
+        self, ledger: Ledger, monitor: Monitor, *, charge_lost: bool, revive: Callable[[], Awaitable[None]] | None
     ) -> None:
-        self.gate = gate
-        self.ledger = gate.ledger
+        self.ledger = ledger
         self.monitor = monitor
         self.charge_lost = charge_lost
         self.revive = revive

@@ -71,7 +71,7 @@ def within(usage: Usage, most_input_tokens: int) -> Usage:
     return msgspec.structs.replace(usage, cached_input_tokens=cached, cache_write_tokens=written)
 
 
-def is_untold(usage: Usage, delivered: Delivered) -> bool:
+def lacks_a_figure(usage: Usage, delivered: Delivered) -> bool:
     """Whether a vendor's last word lacks a figure, or has one that is too small for what was plainly used.
 
     That is: no input, for there is no call without; fewer output tokens than can have held what was delivered;

@@ -205,6 +205,11 @@ async def routed(
         raise route.error_for_client(error) from error
 
 
+def widest_limits(choices: Sequence[Deployment]) -> WireLimits:
+    """The limits of the deployment that may take longest in all."""
+    return limits_of(max(choices, key=lambda one: one.timeouts.total_s))
+
+
 def limits_of(deployment: Deployment) -> WireLimits:
     """A deployment's time limits, as its wire wants them. Tries are the route's to count, not the wire's."""
     timeouts = deployment.timeouts

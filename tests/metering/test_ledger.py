@@ -38,8 +38,15 @@ class System:
             owner=OWNER,
             lifetime_s=60,
             default_rpm=10**6,
-            running=lambda: self.running,
+            calls=self,
         )
+
+    def __len__(self) -> int:
+        return len(self.running)
+
+    def holds(self) -> list[Hold]:
+        """Of the calls that run."""
+        return self.running
 
     async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
         """A call that runs."""

@@ -28,7 +28,7 @@ def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
 
 
 @contextmanager
-def telling(call: Admission) -> Iterator[None]:
+def telling(call: Admission[Ticket]) -> Iterator[None]:
     """A call that fails in it tells its client what is owed all the same, if anything is. Raises `Billed`."""
     try:
         yield

@@ -13,16 +13,15 @@ import httpx
 import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
+from kaixu.metering.charges import Meter
+from kaixu.metering.operation_ticket import OperationTicket
+from kaixu.metering.wire import TicketWire, WireLimits, translated
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.operation import Database, Free, Job, Operation
 from kaixu.store.jobs import NewJob
 from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
-
-from .charges import Meter
-from .ticket import Ticket
-from .wire import TicketWire, WireLimits, translated
 
 log = logging.getLogger(__name__)
 
@@ -106,15 +105,13 @@ def limits_for(timeout_s: float) -> WireLimits:
 
 
 def lending(
-    databases: PluginDatabases | None,
-    sealer: Sealer | None,
+    databases: PluginDatabases,
+    sealer: Sealer,
     integration: IntegrationState,
-    ticket: Ticket | None,
+    ticket: OperationTicket | None,
     request_id: str = "",
 ) -> Lent:
     """What lends transactions to one call. Jobs that are handed in there are for the call's customer and key."""
-    assert sealer is not None
-    assert databases is not None
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
