@@ -18,11 +18,17 @@ class Meter:
         self.charge = charge
         self.price_nusd = price_nusd
         self.units: dict[str, int] = {}
+        self.plugin_units: set[str] = set()  # counted by the plugin itself
 
     @property
     def book(self) -> Book:
         """Which of the customer's books it draws on."""
         return "ai" if isinstance(self.charge, Free) else self.charge.book
+
+    @property
+    def is_counted_by_plugin(self) -> bool:
+        """Whether the units that the charge is for were counted by the plugin, and not by the core alone."""
+        return isinstance(self.charge, PerUnit) and self.charge.unit in self.plugin_units
 
     @property
     def most_nusd(self) -> int:
@@ -33,6 +39,11 @@ class Meter:
     def cost_nusd(self) -> int:
         """What it costs with what was counted so far."""
         return cost_nusd(self.charge, self.price_nusd, self.units)
+
+    def count_for_plugin(self, unit: str, n: int) -> None:
+        """Count what the plugin reports. Raises as `count`."""
+        self.count(unit, n)
+        self.plugin_units.add(unit)
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more. Raises `ValueError` for what cannot be counted, `TooLarge` beyond the charge's `most`."""

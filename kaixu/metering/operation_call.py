@@ -64,7 +64,7 @@ class OperationCall:
         """Count `n` more of `unit`."""
         if not self.is_open():
             raise RuntimeError("the call has been settled; nothing more is counted")
-        self._meter.count(unit, n)
+        self._meter.count_for_plugin(unit, n)
 
     def is_open(self) -> bool:
         """Whether the call is not settled yet."""

@@ -28,4 +28,9 @@ class OperationTicket(Ticket):
 
     def billed_usage(self, end_reason: str) -> BilledUsage:
         """What the counted units cost, at most what was reserved."""
-        return BilledUsage(Usage(), "provider", min(self.meter.cost_nusd, self.granted_nusd))
+        source = "plugin" if self.meter.is_counted_by_plugin else "counted"
+        return BilledUsage(Usage(), source, min(self.meter.cost_nusd, self.granted_nusd))
+
+    def vendor_cost_nusd(self, usage: Usage) -> int | None:
+        """None: nobody says what an integration's vendors charge for an operation."""
+        return None

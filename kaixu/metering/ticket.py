@@ -95,8 +95,8 @@ class Ticket:
         """What a call that ended as `end_reason` is billed for."""
         return BilledUsage(Usage(), "counted", 0)
 
-    def vendor_cost_nusd(self, usage: Usage) -> int:
-        """What the vendor charges the operator for `usage`."""
+    def vendor_cost_nusd(self, usage: Usage) -> int | None:
+        """What the vendor charges the operator for `usage`; None: not known."""
         return 0
 
     def bill(self, end_reason: str) -> Settlement:
@@ -104,6 +104,7 @@ class Ticket:
         released = end_reason == "released"
         billed = BilledUsage(Usage(), "estimated", 0) if released else self.billed_usage(end_reason)
         usage, verdict, ask = billed.usage, self.verdict, self.ask
+        vendor_cost = self.vendor_cost_nusd(usage)
         assert verdict.customer_id is not None
         assert verdict.key_id is not None
         assert verdict.chain_id is not None
@@ -125,7 +126,8 @@ class Ticket:
             end_reason=end_reason,
             usage_source=billed.source,
             cost_nusd=billed.cost_nusd,
-            vendor_cost_nusd=self.vendor_cost_nusd(usage),
+            vendor_cost_nusd=vendor_cost or 0,
+            vendor_cost_known=vendor_cost is not None,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_input_tokens=usage.cached_input_tokens,
