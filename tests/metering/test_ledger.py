@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -18,7 +18,7 @@ import pytest
 from kaixu.metering.ledger import Ledger
 from kaixu.plugin.errors import DatabaseBusy
 from kaixu.store import admission
-from kaixu.store.admission import Ask, Hold, Settlement, Verdict
+from kaixu.store.admission import Hold, Settlement, Verdict
 from kaixu.store.pool import open_pool
 from kaixu.store.spool import Spool, line_of, read
 from tests.store.test_money_properties import ask, hold_of, settlement
@@ -64,6 +64,36 @@ class System:
         return made
 
 
+class WatchedPool:
+    """A pool that counts the calls in each admission, and lets a test act beside the statement that restores holds."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.admitted: list[int] = []
+        self.before_restore: Callable[[], Awaitable[object]] | None = None
+        self.after_restore: Callable[[], Awaitable[object]] | None = None
+
+    async def fetch(self, sql: str, *args: Any) -> Any:
+        """As the pool does."""
+        if "kaixu.admit(" in sql:
+            self.admitted.append(len(args[0]))
+        return await self.pool.fetch(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """As the pool does."""
+        if "kaixu.reserve_again(" not in sql:
+            return await self.pool.fetchval(sql, *args)
+        if self.before_restore is not None:
+            await self.before_restore()
+        restored = await self.pool.fetchval(sql, *args)
+        if self.after_restore is not None:
+            await self.after_restore()
+        return restored
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
+
+
 async def forget_holds(pool: asyncpg.Pool) -> None:
     """What a crash of the database does to admissions that had not reached its disk."""
     await pool.execute("delete from kaixu.reservation")
@@ -101,17 +131,9 @@ async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
     assert not system.ledger.away
 
 
-async def test_many_calls_of_a_locked_account_wait_as_one(
-    system: System, pool: asyncpg.Pool, locked: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[int] = []
-    real = admission.admit
-
-    async def counted(pool: asyncpg.Pool, asks: Sequence[Ask], **settings: Any) -> list[Verdict]:
-        sent.append(len(asks))
-        return await real(pool, asks, **settings)
-
-    monkeypatch.setattr(admission, "admit", counted)
+async def test_many_calls_of_a_locked_account_wait_as_one(pool: asyncpg.Pool, locked: int, tmp_path: Path) -> None:
+    watched = WatchedPool(pool)
+    system = System(cast(asyncpg.Pool, watched), tmp_path / "spool")
     keys = [(await virtual_key(pool, await customer(pool)))[0] for _ in range(2)]
     for _ in range(2):
         asks = [ask(locked, 1) for _ in range(40)] + [ask(key, 1) for key in keys] + [ask(10**6, 1)]
@@ -119,7 +141,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(
         assert {type(one) for one in answers[:40]} == {DatabaseBusy}
         assert [one.refused for one in answers[40:] if isinstance(one, Verdict)] == [None, None, "UNAUTHENTICATED"]
     # Only the first group meets the lock; it leaves again without the locked ones, and they stay out of the next.
-    assert sent == [43, 3, 3]
+    assert watched.admitted == [43, 3, 3]
 
 
 async def test_an_account_that_is_free_again_is_let_in_at_once(
@@ -161,18 +183,17 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end_reason", ["released", "complete"])
 async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
-    system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, end_reason: str, when: str
+    pool: asyncpg.Pool, tmp_path: Path, end_reason: str, when: str
 ) -> None:
+    watched = WatchedPool(pool)
+    system = System(cast(asyncpg.Pool, watched), tmp_path / "spool")
     customer_id = await customer(pool, cap_nusd=1000)
     call = await system.admitted((await virtual_key(pool, customer_id))[0], 100)
-    real = admission.reserve_again
 
-    async def beside(*given: Any, **settings: Any) -> int:
-        put_back = await real(*given, **settings) if when == "after" else 0
+    async def end() -> None:
         await system.ledger.settle(settlement(*call, 0, end_reason))
-        return put_back or await real(*given, **settings)
 
-    monkeypatch.setattr(admission, "reserve_again", beside)
+    setattr(watched, f"{when}_restore", end)
     await system.ledger.put_back()
     system.running = []
     assert await spent_and_held(pool, customer_id) == (0, 0)

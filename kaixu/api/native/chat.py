@@ -25,13 +25,13 @@ from kaixu.edge.errors import envelope
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.function_paths import paths_of
+from kaixu.edge.month_reply import month_reply
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 from kaixu.edge.sse import frame
 from kaixu.metering.chat_ticket import ChatTicket
-from kaixu.metering.month import month_reply
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
