@@ -214,8 +214,8 @@ class Gateway:
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
-        if hasattr(self, "core"):
-            self.services.gate.ledger.doubtful = True
+        if hasattr(self, "services"):
+            self.services.gate.ledger.holds_may_be_lost = True
 
     async def claim(self, customer_id: int, chain_id: int, month: date, alert: str) -> bool:
         """Whether an alert is ours to tell."""

@@ -42,8 +42,8 @@ class Recovery:
             if self.ledger.away:
                 await self.attempt(self.return_from_outage)
                 continue
-            if self.ledger.doubtful or self.ledger.owing:
-                await self.attempt(self.ledger.put_back)
+            if self.ledger.holds_may_be_lost or self.ledger.holds_to_restore:
+                await self.attempt(self.ledger.restore_holds)
             if self.ledger.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
                 looked = monotonic()
                 await self.attempt(self.ledger.replay)
@@ -73,7 +73,7 @@ class Recovery:
             except Exception:
                 # Whatever keeps it from starting, the next round tries again.
                 log.warning("the embedded database does not start", exc_info=True)
-        if await self.ledger.come_back():
+        if await self.ledger.resume():
             self.back_at = monotonic()
             log.warning("the database is back")
             self.monitor.record(MonitorEvent(kind="database_back", level="warn"))

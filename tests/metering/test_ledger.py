@@ -168,13 +168,13 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
     connection = await asyncpg.connect(dsn)
     async with connection.transaction():
         await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
-        assert await system.ledger.come_back()
+        assert await system.ledger.resume()
         assert [await spent_and_held(pool, one) for one in customers] == [(0, 0), (0, 100)]
-        assert system.ledger.owing
+        assert system.ledger.holds_to_restore
     await connection.close()
-    await system.ledger.put_back()
+    await system.ledger.restore_holds()
     assert [await spent_and_held(pool, one) for one in customers] == [(0, 100), (0, 100)]
-    assert not system.ledger.owing
+    assert not system.ledger.holds_to_restore
     for call in calls:
         await system.ended(call, 100)
     await assert_books_balance(pool)
@@ -194,7 +194,7 @@ async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
         await system.ledger.settle(settlement(*call, 0, end_reason))
 
     setattr(watched, f"{when}_restore", end)
-    await system.ledger.put_back()
+    await system.ledger.restore_holds()
     system.running = []
     assert await spent_and_held(pool, customer_id) == (0, 0)
     await assert_books_balance(pool)
@@ -207,7 +207,7 @@ async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room
     key_id, _ = await virtual_key(pool, customer_id)
     call = await system.admitted(key_id, 800)
     await forget_holds(pool)
-    system.ledger.doubtful = True
+    system.ledger.holds_may_be_lost = True
     assert (await system.ledger.admit(ask(key_id, 300))).refused == "CAP_REACHED"
     await system.ended(call, 800)
     assert await spent_and_held(pool, customer_id) == (800, 0)
@@ -263,9 +263,9 @@ async def test_a_full_disk_loses_nothing(
     monkeypatch.setattr(system.ledger.spool, "append", full)
     made = await system.ended(call, 70)
     assert system.ledger.waiting
-    assert system.ledger.kept == [made]
+    assert system.ledger.unwritten == [made]
     await system.ledger.renew()  # its hold is still kept alive
-    assert await system.ledger.come_back()
+    assert await system.ledger.resume()
     assert not system.ledger.waiting
     assert await spent_and_held(pool, customer_id) == (70, 0)
     await assert_books_balance(pool)
@@ -299,13 +299,13 @@ async def test_a_standby_in_the_primary_s_place_is_an_outage(
     system.ledger.pool = standby
     await system.ended(call, 70)
     assert system.ledger.away
-    assert await system.ledger.come_back() is False
+    assert await system.ledger.resume() is False
     async with pool.acquire() as connection:
         await connection.execute("set default_transaction_read_only = off")
         await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
     await standby.close()
     system.ledger.pool = pool
-    assert await system.ledger.come_back()
+    assert await system.ledger.resume()
     assert await spent_and_held(pool, customer_id) == (70, 0)
     assert not (tmp_path / "spool" / "refused").exists()
 
@@ -365,8 +365,8 @@ async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_ro
     await forget_holds(pool)
     second = await system.admitted(key_id, 900)
     await system.ledger.renew()
-    assert system.ledger.doubtful
-    await system.ledger.put_back()
+    assert system.ledger.holds_may_be_lost
+    await system.ledger.restore_holds()
     assert await spent_and_held(pool, customer_id) == (0, 1000)
     await system.ended(first, 800)
     await system.ended(second, 900)
