@@ -1,4 +1,4 @@
-"""What an integration's operation may cost and what it did cost: whole nano-dollars, rounded once."""
+"""What an integration's operation may cost and did cost: whole nano-dollars, rounded once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from kaixu.plugin.errors import TooLarge
 from kaixu.plugin.operation import Book, Charge, Free, PerCall, PerUnit
 
-#: No honest count comes near it; keeps products of units and prices far from the edge of 64 bits.
+#: More than any honest count; keeps products of units and prices within 64 bits.
 MOST_UNITS = 10**12
 
 
 class Meter:
-    """The units of one call, and the charge that they go towards. `price_nusd` is the charge's, in nano-dollars."""
+    """Counts the units of one call, and prices them by its charge. `price_nusd`: of the charge, in nano-dollars."""
 
     def __init__(self, charge: Charge, price_nusd: int) -> None:
         self.charge = charge
@@ -37,7 +37,7 @@ class Meter:
 
     @property
     def cost_nusd(self) -> int:
-        """What it costs with what was counted so far."""
+        """What it costs with the units counted so far."""
         return cost_nusd(self.charge, self.price_nusd, self.units)
 
     def count_for_plugin(self, unit: str, n: int) -> None:

@@ -17,9 +17,9 @@ from .ceiling import ceiling_of, lowered
 from .chat_ticket import ChatTicket
 from .counting import counted_input_tokens
 from .gate import Caller, Gate
-from .lanes import able, understood
+from .lanes import supporting_deployments, translate_errors
 from .native_fields import with_known_fields
-from .opening import NO_ANSWER, Opened, opened, retargeted
+from .opening import NO_ANSWER, Opened, retargeted, wait_for_output
 from .preamble import with_preamble
 from .routing import routed, widest_limits
 from .wire import MeteredWire
@@ -46,7 +46,7 @@ def admit_chat(
     Catalog.ready(deployment)
     deployment = deployment.priced(price)
     request = with_preamble(with_known_fields(request, deployment), deployment.preamble)
-    choices = able(deployment, request)
+    choices = supporting_deployments(deployment, request)
     ceiling = max((ceiling_of(request, one) for one in choices), key=lambda one: one.most_nusd)
     ask = gate.model_ask(
         caller,
@@ -113,14 +113,14 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
             return Usage(counted_input_tokens(request, one), estimated=True)
 
         with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
-            async with understood(ticket, one):
+            async with translate_errors(ticket, one):
                 assert one.lane is not None
-                return await opened(one.lane.chat(retargeted(request, one), wire), attempt)
+                return await wait_for_output(one.lane.chat(retargeted(request, one), wire), attempt)
 
-    async with understood(ticket, ticket.deployment), asyncio.timeout_at(deadline):
+    async with translate_errors(ticket, ticket.deployment), asyncio.timeout_at(deadline):
         ticket.served, begun = await routed(gate.breakers, ticket.wire, ticket.choices, opening, ticket.tried)
     served = ticket.served
-    async with watched(gate.breakers, served), understood(ticket, served), aclosing(begun.events) as events:
+    async with watched(gate.breakers, served), translate_errors(ticket, served), aclosing(begun.events) as events:
         for event in begun.held:
             ticket.saw(event)
             yield event

@@ -18,7 +18,7 @@ from .ceiling import embed_ceiling
 from .counting import estimated_embed_tokens
 from .embed_ticket import EmbedTicket
 from .gate import Caller, Gate
-from .lanes import lanes_of, limited, understood
+from .lanes import lanes_of, limit_total_time, translate_errors
 from .reported_usage import believable
 from .routing import routed, widest_limits
 from .vectors import Input, checked, of_unit_length, smallest_batches
@@ -85,7 +85,7 @@ async def embed_vectors(
 
         async def embed_at(one: Deployment, wire: MeteredWire) -> Embeddings:
             with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
-                async with understood(ticket, one):
+                async with translate_errors(ticket, one):
                     assert one.lane is not None
                     batch = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
                     answer = await one.lane.embed(batch, wire)
@@ -101,7 +101,7 @@ async def embed_vectors(
 
     shortened = request.dimensions not in (None, ticket.deployment.dimensions)
     batches = smallest_batches(lanes_of(ticket), request)
-    async with limited(ticket):
+    async with limit_total_time(ticket):
         if len(batches) == 1:
             return list(await batch_vectors(batches[0]))
         try:

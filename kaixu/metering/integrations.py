@@ -8,13 +8,13 @@ from time import monotonic
 import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
-from kaixu.metering.operation_call import OperationCall, ReportProgress, bounded, lending, limits_for, metered
 from kaixu.plugin.operation import Free, Job, Operation, Schedule
 from kaixu.store.admission import Verdict
 
 from .admission import Admission
 from .charges import Meter
 from .gate import Caller, Gate
+from .operation_call import OperationCall, ReportProgress, bounded, limits_for, metered, transactions_for
 from .operation_ticket import OperationTicket
 from .wire import TicketWire
 
@@ -63,7 +63,7 @@ async def run_operation(
         request_id=ticket.ask.request_id,
         wire=ticket.wire,
         meter=ticket.meter,
-        lend=lending(gate.databases, gate.sealer, integration, ticket),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, ticket),
         progress=progress,
     )
     began = monotonic()
@@ -97,7 +97,7 @@ async def run_unbilled(
         request_id=request_id,
         wire=wire,
         meter=Meter(charge, 0),
-        lend=lending(gate.databases, gate.sealer, integration, None, request_id),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, None, request_id),
         progress=progress,
     )
     try:
