@@ -131,13 +131,13 @@ class Admission(Generic[TicketT]):
                     answer = self.ledger.settle(settlement)
                     await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:
-                    ticket.figures = after(ticket, settlement, answer.result())
+                    ticket.figures = figures_after(ticket, settlement, answer.result())
                     self.observer.settled(ticket, settlement)
         finally:
             self.calls.end(ticket)
 
 
-def after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Figures:
+def figures_after(ticket: Ticket, settlement: Settlement, settled: Settled | None) -> Figures:
     """The month after a settlement; computed here while the database is away."""
     if settled is not None:
         return figures_of(settled)

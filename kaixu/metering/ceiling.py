@@ -60,7 +60,7 @@ def price_known(deployment: Deployment) -> Price:
     return deployment.price
 
 
-def lowered(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
+def lowered_to_grant(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
     """The request with as many output tokens as the granted money buys."""
     if granted_nusd >= ceiling.most_nusd:
         return request

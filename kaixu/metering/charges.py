@@ -63,7 +63,7 @@ def most_nusd(charge: Charge, price_nusd: int) -> int:
         case PerCall():
             return price_nusd
         case PerUnit(_, _, most, per):
-            return rounded(most * price_nusd, per)
+            return divided_half_up(most * price_nusd, per)
 
 
 def cost_nusd(charge: Charge, price_nusd: int, units: Mapping[str, int]) -> int:
@@ -74,9 +74,9 @@ def cost_nusd(charge: Charge, price_nusd: int, units: Mapping[str, int]) -> int:
         case PerCall():
             return price_nusd
         case PerUnit(_, unit, _, per):
-            return rounded(units.get(unit, 0) * price_nusd, per)
+            return divided_half_up(units.get(unit, 0) * price_nusd, per)
 
 
-def rounded(total: int, per: int) -> int:
+def divided_half_up(total: int, per: int) -> int:
     """`total` / `per`, half up."""
     return (2 * total + per) // (2 * per)

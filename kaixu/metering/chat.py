@@ -13,15 +13,15 @@ from kaixu.store.admission import Verdict
 
 from .admission import Admission
 from .breakers import Breakers
-from .ceiling import ceiling_of, lowered
+from .ceiling import ceiling_of, lowered_to_grant
 from .chat_ticket import ChatTicket
 from .counting import counted_input_tokens
 from .gate import Caller, Gate
 from .lanes import supporting_deployments, translate_errors
 from .native_fields import with_known_fields
-from .opening import NO_ANSWER, Opened, retargeted, wait_for_output
+from .opening import NO_ANSWER, Opened, wait_for_output, with_vendor_model
 from .preamble import with_preamble
-from .routing import routed, widest_limits
+from .routing import try_deployments, widest_limits
 from .wire import MeteredWire
 
 
@@ -59,7 +59,7 @@ def admit_chat(
     )
 
     def make_ticket(verdict: Verdict) -> ChatTicket:
-        granted = lowered(request, ceiling, verdict.granted_nusd or 0)
+        granted = lowered_to_grant(request, ceiling, verdict.granted_nusd or 0)
         return ChatTicket(
             ask,
             verdict,
@@ -115,12 +115,16 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
         with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
             async with translate_errors(ticket, one):
                 assert one.lane is not None
-                return await wait_for_output(one.lane.chat(retargeted(request, one), wire), attempt)
+                return await wait_for_output(one.lane.chat(with_vendor_model(request, one), wire), attempt)
 
     async with translate_errors(ticket, ticket.deployment), asyncio.timeout_at(deadline):
-        ticket.served, begun = await routed(gate.breakers, ticket.wire, ticket.choices, opening, ticket.tried)
+        ticket.served, begun = await try_deployments(gate.breakers, ticket.wire, ticket.choices, opening, ticket.tried)
     served = ticket.served
-    async with watched(gate.breakers, served), translate_errors(ticket, served), aclosing(begun.events) as events:
+    async with (
+        count_break_off(gate.breakers, served),
+        translate_errors(ticket, served),
+        aclosing(begun.events) as events,
+    ):
         for event in begun.held:
             ticket.saw(event)
             yield event
@@ -145,7 +149,7 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
 
 
 @asynccontextmanager
-async def watched(breakers: Breakers, served: Deployment) -> AsyncIterator[None]:
+async def count_break_off(breakers: Breakers, served: Deployment) -> AsyncIterator[None]:
     """A deployment that breaks off in the middle of its answer counts as failed."""
     try:
         yield

@@ -15,7 +15,7 @@ from .counting import counted_input_tokens
 from .left_early import has_finish_reason, reasons, tokens_in, used_when_left
 from .model_ticket import ModelTicket
 from .pricing import cost_nusd
-from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, completed, figures_in, lacks_a_figure
+from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, complete_usage, figures_in, lacks_a_figure
 from .ticket import BilledUsage
 from .wire import TicketWire
 
@@ -213,7 +213,7 @@ class ChatTicket(ModelTicket):
     def _most_used(self) -> Usage:
         """The bound of what was used, for a client that left before the vendor reported it."""
         one = self.served or (self.choices[0] if self.choices else self.deployment)
-        hidden = tokens_in(monotonic() - self.wire.lent_at, one) if reasons(one, self.request) else 0
+        hidden = tokens_in(monotonic() - self.wire.opened_at, one) if reasons(one, self.request) else 0
         return used_when_left(
             self.usage,
             most_input_tokens=self.most_input_tokens,
@@ -226,4 +226,4 @@ class ChatTicket(ModelTicket):
         """The vendor's usage, completed by the gateway's own count of what was delivered since."""
         since = 0 if end_reason == "complete" else self.delivered_tokens - self.counted_tokens
         inputs = partial(counted_input_tokens, self.request, self.deployment)
-        return completed(self.usage or Usage(), inputs, self.delivered, since, self.budget_tokens)
+        return complete_usage(self.usage or Usage(), inputs, self.delivered, since, self.budget_tokens)

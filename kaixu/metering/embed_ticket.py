@@ -15,7 +15,7 @@ from .counting import estimated_embed_tokens
 from .model_ticket import ModelTicket
 from .pricing import cost_nusd
 from .ticket import BilledUsage
-from .wasted import added
+from .wasted import total_usage
 from .wire import TicketWire
 
 
@@ -54,7 +54,7 @@ class EmbedTicket(ModelTicket):
             if not reported.input_tokens:  # the vendor reported nothing, or only a total
                 total = self.believed(Usage(reported.total_tokens)).input_tokens
                 reported = Usage(total or tokens, estimated=not total)
-            self.usage = added(self.usage or Usage(), reported)
+            self.usage = total_usage(self.usage or Usage(), reported)
 
         return answered
 

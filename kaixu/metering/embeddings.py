@@ -20,8 +20,8 @@ from .embed_ticket import EmbedTicket
 from .gate import Caller, Gate
 from .lanes import lanes_of, limit_total_time, translate_errors
 from .reported_usage import believable
-from .routing import routed, widest_limits
-from .vectors import Input, checked, of_unit_length, smallest_batches
+from .routing import try_deployments, widest_limits
+from .vectors import Input, check_vectors, normalized, smallest_batches
 from .wire import MeteredWire
 
 #: How many batches of one embedding call are with the vendor at one time.
@@ -90,14 +90,16 @@ async def embed_vectors(
                     batch = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
                     answer = await one.lane.embed(batch, wire)
                     attempt.usage = believable(answer.usage)
-                    checked(answer.vectors, len(inputs), length)
+                    check_vectors(answer.vectors, len(inputs), length)
                     return answer
 
         async with at_once:
             answered = ticket.send_batch(inputs)
-            ticket.served, answer = await routed(gate.breakers, ticket.wire, ticket.choices, embed_at, ticket.tried)
+            ticket.served, answer = await try_deployments(
+                gate.breakers, ticket.wire, ticket.choices, embed_at, ticket.tried
+            )
             answered(answer.usage)
-            return of_unit_length(answer.vectors) if shortened else answer.vectors
+            return normalized(answer.vectors) if shortened else answer.vectors
 
     shortened = request.dimensions not in (None, ticket.deployment.dimensions)
     batches = smallest_batches(lanes_of(ticket), request)

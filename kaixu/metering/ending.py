@@ -21,7 +21,7 @@ from .model_ticket import ModelTicket
 from .operation_ticket import OperationTicket
 from .pricing import cost_nusd
 from .ticket import Ticket
-from .wasted import Failed, added
+from .wasted import Failed, total_usage
 
 #: A vendor has worked for the call, and its answer could not be delivered or stored.
 UNDELIVERED = "undelivered"
@@ -87,7 +87,7 @@ def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
     failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
     if caused_by_client(ticket, error):
         return with_failed(own, failed)
-    total = added(usage_in(own), failed.usage)
+    total = total_usage(usage_in(own), failed.usage)
     estimated = own.usage_source == "counted" or failed.usage.estimated
     return unbilled(
         msgspec.structs.replace(

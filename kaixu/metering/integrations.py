@@ -14,7 +14,7 @@ from kaixu.store.admission import Verdict
 from .admission import Admission
 from .charges import Meter
 from .gate import Caller, Gate
-from .operation_call import OperationCall, ReportProgress, bounded, limits_for, metered, transactions_for
+from .operation_call import OperationCall, ReportProgress, handler_limits, limits_for, meter_for, transactions_for
 from .operation_ticket import OperationTicket
 from .wire import TicketWire
 
@@ -26,7 +26,7 @@ def admit_operation(
 
     Raises `Overloaded`, `Stopping`, `TooLarge`.
     """
-    meter = metered(integration, what, body_bytes)
+    meter = meter_for(integration, what, body_bytes)
     ask = gate.ask(
         caller,
         f"job:{what.name}" if isinstance(what, Job) else what.name,
@@ -67,7 +67,7 @@ async def run_operation(
         progress=progress,
     )
     began = monotonic()
-    async with bounded(what.name, what.timeout_s):
+    async with handler_limits(what.name, what.timeout_s):
         result = msgspec.json.encode(await what.handler(call))
     ticket.meter.count("bytes_out", len(result))
     ticket.meter.count("seconds", ceil(monotonic() - began))
@@ -101,7 +101,7 @@ async def run_unbilled(
         progress=progress,
     )
     try:
-        async with bounded(what.name, what.timeout_s):
+        async with handler_limits(what.name, what.timeout_s):
             result = await what.handler(call)
             return b"null" if isinstance(what, Schedule) else msgspec.json.encode(result)
     finally:

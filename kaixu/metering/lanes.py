@@ -16,7 +16,7 @@ from kaixu.plugin.types import ChatRequest
 
 from .features import refuse_unsupported
 from .model_ticket import ModelTicket
-from .wire import translated
+from .wire import upstream_error
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ async def translate_errors(ticket: ModelTicket, one: Deployment) -> AsyncIterato
     except TimeoutError as error:
         raise UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s") from error
     except httpx.HTTPError as error:
-        raise translated(error) from error
+        raise upstream_error(error) from error
     except Exception as error:
         # A bug in a plugin must not end the gateway.
         log.exception("lane %s failed", one.state.name)

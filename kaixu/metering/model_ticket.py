@@ -11,7 +11,7 @@ from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
 
 from .pricing import cost_nusd
-from .reported_usage import believable, within
+from .reported_usage import believable, without_impossible
 from .routing import Try
 from .ticket import Ticket
 from .wasted import Wasted
@@ -88,4 +88,4 @@ class ModelTicket(Ticket):
 
     def believed(self, usage: Usage) -> Usage:
         """A vendor's report, without what cannot be true."""
-        return within(believable(usage), self.most_input_tokens)
+        return without_impossible(believable(usage), self.most_input_tokens)

@@ -50,18 +50,18 @@ async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | N
         else:
             raise UpstreamError(NO_ANSWER)
     except BaseException:
-        await closed(stream)
+        await close_stream(stream)
         raise
     return Opened(held, stream)
 
 
-async def closed(stream: AsyncGenerator[ChatEvent, None]) -> None:
+async def close_stream(stream: AsyncGenerator[ChatEvent, None]) -> None:
     """Close a lane's stream, if it can be closed."""
     close = getattr(stream, "aclose", None)
     if close is not None:
         await close()
 
 
-def retargeted(request: ChatRequest, one: Deployment) -> ChatRequest:
+def with_vendor_model(request: ChatRequest, one: Deployment) -> ChatRequest:
     """The request with the vendor's own name of the model."""
     return request if request.model == one.upstream else msgspec.structs.replace(request, model=one.upstream)

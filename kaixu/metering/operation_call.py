@@ -22,7 +22,7 @@ from kaixu.store.plugin_databases import PluginDatabases
 
 from .charges import Meter
 from .operation_ticket import OperationTicket
-from .wire import TicketWire, WireLimits, translated
+from .wire import TicketWire, WireLimits, upstream_error
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class OperationCall:
             await self._progress(done, of)
 
 
-def metered(integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Meter:
+def meter_for(integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Meter:
     """A meter for one call, with the units that are known before it begins. Raises `TooLarge`."""
     charge = what.charge
     price = 0 if isinstance(charge, Free) else integration.prices_nusd[charge.price]
@@ -151,7 +151,7 @@ def transactions_for(
 
 
 @asynccontextmanager
-async def bounded(name: str, timeout_s: float) -> AsyncIterator[None]:
+async def handler_limits(name: str, timeout_s: float) -> AsyncIterator[None]:
     """Limit a handler's time; turn what it raises into a `KaixuError`."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -161,7 +161,7 @@ async def bounded(name: str, timeout_s: float) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise UpstreamTimeout(f"`{name}` took longer than {timeout_s:g} s", code="OPERATION_TIMEOUT") from error
     except httpx.HTTPError as error:
-        raise translated(error) from error
+        raise upstream_error(error) from error
     except Exception as error:
         # A bug in a plugin must not end the gateway.
         log.exception("operation %s failed", name)

@@ -103,7 +103,7 @@ class TryOrder:
             self.retryable.append(one)
 
     def may_go_on(self, error: BaseException) -> bool:
-        """Whether another try may help: at another deployment, or retryable at one that was tried."""
+        """Whether another try may help: at another deployment, or later at one that was tried."""
         if not isinstance(error, UpstreamError) or self.tries >= self.most:
             return False
         if isinstance(error, UpstreamRejected) and not another_may_accept(error):
@@ -115,7 +115,7 @@ class TryOrder:
         return bool(self.retryable)
 
     def pause_s(self, state: tenacity.RetryCallState) -> float:
-        """The pause before the next try: 0 for a new deployment, else the vendor's `retry-after` or a jittered pause."""
+        """The pause before the next try: none for a new deployment, else `retry-after` or a jittered pause."""
         if self.open:
             return 0.0
         pause_s = min(wait_for(state), LONGEST_WAIT_S)
@@ -144,7 +144,7 @@ def another_may_accept(error: UpstreamRejected) -> bool:
     return isinstance(error, ContextTooLong | ModelGone) or error.reason in ELSEWHERE
 
 
-async def routed(
+async def try_deployments(
     breakers: Breakers, wire: TicketWire, choices: Sequence[Deployment], call: CallDeployment[Answer], tried: list[Try]
 ) -> tuple[Deployment, Answer]:
     """Try `choices` until one answers; returns it and its answer. `tried` gets an entry for each try.
@@ -156,19 +156,19 @@ async def routed(
     async def once() -> tuple[Deployment, Answer]:
         one = route.next()
         began = monotonic()
-        record = Try(one.name, int((began - wire.lent_at) * 1000), 0)
+        record = Try(one.name, int((began - wire.opened_at) * 1000), 0)
         tried.append(record)
         breakers.begin(one)
-        lent = wire.lent(limits_of(one))
+        try_wire = wire.for_try(limits_of(one))
         try:
-            answer = await call(one, lent)
+            answer = await call(one, try_wire)
         except (asyncio.CancelledError, GeneratorExit):
-            lent.close()
+            try_wire.close()
             record.error = "CANCELLED"
             breakers.left(one)
             raise
         except Exception as error:
-            lent.close()
+            try_wire.close()
             if isinstance(error, UpstreamError) and error.vendor_words is not None:
                 error.vendor_words = fit_to_keep(error.vendor_words, wire.secrets)
             record.failed(error)
@@ -177,7 +177,7 @@ async def routed(
             raise
         finally:
             record.took_ms = int((monotonic() - began) * 1000)
-        record.key = lent.key
+        record.key = try_wire.key
         breakers.succeeded(one)
         return one, answer
 

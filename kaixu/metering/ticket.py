@@ -30,7 +30,7 @@ class BilledUsage(msgspec.Struct, frozen=True):
 
 
 class Ticket:
-    """One admitted call: who makes it, what was reserved for it, how it ended, and the wire it is lent.
+    """One admitted call: who makes it, what was reserved for it, how it ended, and its wire.
 
     This is the ticket of a call that costs nothing; `ChatTicket`, `EmbedTicket` and `OperationTicket` add what their
     kinds of calls use.
