@@ -1,4 +1,4 @@
-"""The hold bounds the request as it goes out: text at any place of any door's body is counted, refused, or not sent."""
+"""The hold bounds the request as it goes out: text in any field of any body is counted, refused, or not sent."""
 
 from __future__ import annotations
 

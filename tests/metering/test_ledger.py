@@ -1,4 +1,4 @@
-"""The books on a bad day: locks that others hold, disks that take nothing, spools of other editions."""
+"""The ledger under failures: locked accounts, full disks, spools of other releases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWNER = uuid4()
 
 
 class System:
-    """Books, and the calls that run."""
+    """A ledger, and the calls that run."""
 
     def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
         self.running: list[Hold] = []
@@ -50,11 +50,11 @@ class System:
 
     async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
         """A call that runs."""
-        asked = ask(key_id, most, 0)
-        verdict = await self.ledger.admit(asked)
+        call_ask = ask(key_id, most, 0)
+        verdict = await self.ledger.admit(call_ask)
         assert verdict.refused is None
-        self.running.append(msgspec.convert(hold_of(asked, verdict), Hold))
-        return asked, verdict
+        self.running.append(msgspec.convert(hold_of(call_ask, verdict), Hold))
+        return call_ask, verdict
 
     async def ended(self, call: tuple[Any, Verdict], cost: int) -> Settlement:
         """It has ended."""
@@ -103,13 +103,13 @@ async def forget_holds(pool: asyncpg.Pool) -> None:
 
 @pytest.fixture
 def system(pool: asyncpg.Pool, tmp_path: Path) -> System:
-    """Books on the test's database."""
+    """A ledger on the test's database."""
     return System(pool, tmp_path / "spool")
 
 
 @pytest.fixture
 async def locked(pool: asyncpg.Pool, dsn: str) -> AsyncIterator[int]:
-    """The key of a customer whose row somebody has locked and forgotten."""
+    """The key of a customer whose row stays locked."""
     customer_id = await customer(pool, cap_nusd=1000)
     key_id, _ = await virtual_key(pool, customer_id)
     connection = await asyncpg.connect(dsn)
@@ -399,10 +399,10 @@ async def test_what_is_free_goes_on_where_a_cap_was_lowered_below_what_is_spent(
     assert (await system.ledger.admit(ask(key_id, 1))).refused == "CAP_REACHED"
 
 
-async def test_a_connection_that_ends_is_told(dsn: str, pool: asyncpg.Pool) -> None:
-    told = asyncio.Event()
-    mine = await open_pool(dsn, most=1, lost=told.set)
+async def test_a_lost_connection_is_reported(dsn: str, pool: asyncpg.Pool) -> None:
+    lost = asyncio.Event()
+    mine = await open_pool(dsn, most=1, lost=lost.set)
     number = await mine.fetchval("select pg_backend_pid()")
     await pool.execute("select pg_terminate_backend($1)", number)
-    await asyncio.wait_for(told.wait(), 10)
+    await asyncio.wait_for(lost.wait(), 10)
     await mine.close()

@@ -1,4 +1,4 @@
-"""Shortcuts to the database: make customers and keys, and prove that the books add up."""
+"""Make customers and keys in the database, and check that its money figures add up."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def virtual_key(pool: Connection, customer_id: int, **fields: Any) -> tupl
 
 
 async def spent_and_held(pool: Connection, customer_id: int) -> tuple[int, int]:
-    """A customer's months, added up."""
+    """The sums over a customer's months."""
     row = await pool.fetchrow(
         "select coalesce(sum(spent_nusd), 0)::bigint, coalesce(sum(held_nusd), 0)::bigint from kaixu.customer_month where customer_id = $1",
         customer_id,
@@ -51,7 +51,7 @@ async def spent_and_held(pool: Connection, customer_id: int) -> tuple[int, int]:
 
 
 async def assert_books_balance(pool: Connection, *, reservations: int | None = 0) -> None:
-    """Events are spend, reservations are holds, for every customer and key; and no more reservations than said."""
+    """Every month equals the sum of its events and reservations; there are `reservations` reservations in all."""
     wrong = await pool.fetch(
         """
         with events as (
