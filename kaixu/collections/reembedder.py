@@ -10,6 +10,7 @@ import asyncpg
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.catalog.current import CurrentConfig
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
@@ -76,7 +77,7 @@ class Reembedder:
     async def reembed(self, work: Reembedding) -> None:
         """Embed batch after batch, until all is done, it fails, or it must wait."""
         attempts = work.attempts
-        while not self.gate.stopping:
+        while not self.gate.calls.stopping:
             with database():
                 target = await store.target_of(self.pool, work.id)
             if target is None or not target.is_alive:
@@ -115,8 +116,8 @@ class Reembedder:
         insist_on_length(deployment, target.dimensions, "dimensions")  # kaixu.yaml may have changed since the start
         length = length_of(deployment, request.dimensions)
         caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
-        async with self.gate.embed(caller, deployment, target.provider, request, role="deployer") as ticket:
-            vectors = await self.gate.vectors(ticket, request, length=length)
+        async with admit_embed(self.gate, caller, deployment, target.provider, request, role="deployer") as ticket:
+            vectors = await embed_vectors(self.gate, ticket, request, length=length)
             if len(vectors[0]) != target.dimensions:
                 raise ModelMismatch(
                     f"model `{target.model}` made vectors of {len(vectors[0])} dimensions, not of {target.dimensions}",

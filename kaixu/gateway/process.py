@@ -40,6 +40,7 @@ from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts
 from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
@@ -159,14 +160,14 @@ class Gateway:
     async def build_gate(self) -> tuple[Ledger, Gate]:
         """The ledger and the gate, with those who watch settlements."""
         section, settings = self.current.section, self.settings
+        calls = InFlightCalls(most=section.max_in_flight, most_per_key=section.max_in_flight_per_key)
         self.ledger = ledger = Ledger(
             self.pools.money,
             Spool(settings.kaixu_home / "spool", str(self.owner)),
             owner=self.owner,
             lifetime_s=section.reservation_s,
             default_rpm=settings.default_rpm_limit,
-            running=lambda: gate.holds(),
-            calls=lambda: len(gate.in_flight) + gate.entering,
+            calls=calls,
             general=self.pool,
         )
         alerts = Alerts(
@@ -182,15 +183,14 @@ class Gateway:
         self.monitor.heard_by = self.observers.noted
         gate = Gate(
             ledger,
+            calls,
             open_transport(),
             self.observers,
-            max_in_flight=section.max_in_flight,
-            max_per_key=section.max_in_flight_per_key,
+            cache=ResponseCache(self.pool, self.sealer),
+            databases=self.databases,
+            sealer=self.sealer,
+            price_ids=await self.price_ids(self.current.catalog),
         )
-        gate.cache = ResponseCache(self.pool, self.sealer)
-        gate.sealer = self.sealer
-        gate.databases = self.databases
-        gate.price_ids = await self.price_ids(self.current.catalog)
         return ledger, gate
 
     def build_services(self, gate: Gate, sizes: DatabaseSection) -> None:
@@ -233,7 +233,7 @@ class Gateway:
         """Start what runs beside the calls."""
         gate = self.services.gate
         self.recovery = Recovery(
-            gate,
+            gate.ledger,
             self.monitor,
             charge_lost=self.current.section.on_lost == "charge",
             revive=self.revive if self.embedded else None,
@@ -279,7 +279,7 @@ class Gateway:
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
         if self.ledger is not None:
-            self.ledger.doubtful = True
+            self.ledger.holds_may_be_lost = True
 
     async def revive(self) -> None:
         """Restart the embedded Postgres if it has died."""
@@ -349,16 +349,16 @@ class Gateway:
 
     def stop_soon(self) -> None:
         """Admit nothing new; the grace period of running calls begins."""
-        gate = self.services.gate
-        gate.stopping = True
+        calls = self.services.gate.calls
+        calls.stopping = True
         self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
-        gate.stop_at = self.stop_at
+        calls.stop_at = self.stop_at
 
     async def drained(self) -> None:
         """Return when no call runs any more, or when their grace period is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.stop_at):
-                await self.services.gate.idle()
+                await self.services.gate.calls.idle()
 
     async def end_calls(self) -> None:
         """End calls whose grace period is over, while the server can still answer their clients."""

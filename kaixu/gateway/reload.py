@@ -112,8 +112,8 @@ def apply_section(gateway: ReloadableGateway, section: GatewaySection) -> list[s
     """Apply a changed `gateway:` section; return the changed fields that wait for a restart."""
     services = gateway.services
     before, services.current.section = services.gateway, section
-    services.gate.max_in_flight = section.max_in_flight
-    services.gate.max_per_key = section.max_in_flight_per_key
+    services.gate.calls.most = section.max_in_flight
+    services.gate.calls.most_per_key = section.max_in_flight_per_key
     services.gate.ledger.lifetime_s = section.reservation_s
     gateway.recovery.charge_lost = section.on_lost == "charge"
     gateway.app.adopt(services)
@@ -124,9 +124,9 @@ def apply_section(gateway: ReloadableGateway, section: GatewaySection) -> list[s
 
 async def renew_older_holds(gateway: ReloadableGateway, lifetime_s: int) -> None:
     """Renew holds that were made to last `lifetime_s`: the next regular renewal now comes too late for them."""
-    admitted = set(gateway.services.gate.admitting)
+    admitted = set(gateway.services.gate.calls.entering)
     while True:
-        waiting = not admitted.isdisjoint(gateway.services.gate.admitting)
+        waiting = not admitted.isdisjoint(gateway.services.gate.calls.entering)
         try:
             await gateway.services.gate.ledger.renew()
         except DatabaseAway:
@@ -142,7 +142,7 @@ async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
     await asyncio.sleep(TO_THE_GATE_S)
     lanes = {id(state) for state in catalog.lanes.values()}
     # Polling is enough: nothing waits for this.
-    while any(id(choice.state) in lanes for model in gate.calls() for choice in model.choices):  # noqa: ASYNC110
+    while any(id(choice.state) in lanes for model in gate.calls.deployments() for choice in model.choices):  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     gateway.retired.remove(catalog)
     await finish(asyncio.ensure_future(catalog.aclose()))

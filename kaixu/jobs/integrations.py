@@ -7,6 +7,7 @@ import msgspec
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.gate import Caller, Gate
+from kaixu.metering.integrations import admit_operation, run_operation, run_unbilled
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import PluginFailed
 from kaixu.plugin.operation import Job
@@ -36,7 +37,7 @@ class IntegrationRunner:
         catalog = self.current.catalog
         if job.kind in catalog.schedules:
             state, schedule = catalog.schedules[job.kind]
-            await self.gate.scheduled(state, schedule, job.request_id)
+            await run_unbilled(self.gate, state, schedule, None, job.request_id)
             await lease.complete(None)
             return
         if job.kind not in catalog.jobs:
@@ -49,9 +50,9 @@ class IntegrationRunner:
             await self.run_unowned(state, handler, payload, job, lease)
             return
         caller = Caller(None, None, job.key_id, job.install_id, AGENT, job.request_id)
-        async with self.gate.run(caller, state, handler, len(data)) as ticket:
+        async with admit_operation(self.gate, caller, state, handler, len(data)) as ticket:
             await lease.admitted(ticket)
-            result = await self.gate.handled(ticket, state, handler, payload, lease.report_progress)
+            result = await run_operation(self.gate, ticket, state, handler, payload, lease.report_progress)
             await lease.wait_for_database()
             ticket.alongside = lease.completion(ticket, msgspec.Raw(result), None)
 
@@ -59,5 +60,5 @@ class IntegrationRunner:
         self, state: IntegrationState, handler: Job, payload: msgspec.Struct, job: ClaimedJob, lease: Lease
     ) -> None:
         """Run a job that a schedule has submitted: it belongs to no customer, and is free."""
-        result = await self.gate.unowned(state, handler, payload, job.request_id, lease.report_progress)
+        result = await run_unbilled(self.gate, state, handler, payload, job.request_id, lease.report_progress)
         await lease.complete(msgspec.Raw(result))

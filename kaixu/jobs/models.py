@@ -12,8 +12,10 @@ import pybase64
 
 from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.cache import bytes_of
+from kaixu.metering.chat import admit_chat, chat_events
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.gate import Caller, Gate
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.model_ticket import ModelTicket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import ClaimedJob
@@ -45,12 +47,12 @@ class ModelRunner:
     async def chat(self, caller: Caller, call: ModelCall, request: ChatRequest, lease: Lease) -> None:
         """One chat."""
         match = self.current.catalog.resolve(call.provider, call.model, "chat")
-        admission = self.gate.chat(
-            caller, match.deployment, match.provider, request, operation="job:chat", price=call.price
+        admission = admit_chat(
+            self.gate, caller, match.deployment, match.provider, request, operation="job:chat", price=call.price
         )
         async with admission as ticket:
             await lease.admitted(ticket)
-            async with aclosing(self.gate.events(ticket)) as stream:
+            async with aclosing(chat_events(self.gate, ticket)) as stream:
                 events = [event async for event in stream]
             outcome = JobOutcome(
                 events=bytes_of(events).decode(),
@@ -66,12 +68,12 @@ class ModelRunner:
     async def embed(self, caller: Caller, call: ModelCall, request: EmbedRequest, lease: Lease) -> None:
         """One embedding call."""
         match = self.current.catalog.resolve(call.provider, call.model, "embed")
-        admission = self.gate.embed(
-            caller, match.deployment, match.provider, request, operation="job:embed", price=call.price
+        admission = admit_embed(
+            self.gate, caller, match.deployment, match.provider, request, operation="job:embed", price=call.price
         )
         async with admission as ticket:
             await lease.admitted(ticket)
-            vectors = await self.gate.vectors(ticket, request)
+            vectors = await embed_vectors(self.gate, ticket, request)
             ticket.units = {"vectors": len(vectors)}
             encoded = [in_base64(vector) for vector in vectors]
             await lease.wait_for_database()
@@ -86,6 +88,6 @@ def in_base64(vector: Sequence[float]) -> str:
     return pybase64.b64encode(floats.tobytes()).decode()
 
 
-def bill_of(ticket: Ticket) -> dict[str, object]:
+def bill_of(ticket: ModelTicket) -> dict[str, object]:
     """What a reply reports of the call that its usage event does not have."""
     return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

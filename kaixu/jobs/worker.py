@@ -83,7 +83,7 @@ class Worker:
     async def claim(self) -> bool:
         """Claim and start as many jobs as there are free slots; whether to claim again at once."""
         free = self.slots() - len(self.running)
-        if free <= 0 or self.stopping or self.gate.stopping or self.gate.ledger.away:
+        if free <= 0 or self.stopping or self.gate.calls.stopping or self.gate.ledger.away:
             return False
         runners = self.runners()
         with database():

@@ -14,13 +14,14 @@ from kaixu.ops.tasks import Tasks
 from kaixu.store.admission import Settlement
 from kaixu.store.alerts import claim_alert
 
-from .ticket import MOST_TRIES_TOLD, Ticket
+from .model_ticket import MOST_TRIES_LISTED, ModelTicket
+from .ticket import Ticket
 
 #: An alert that is raised once: customer, chain of keys (0: the customer's cap), month, type.
 AlertKey = tuple[int, int, date, str]
 
 
-def vendor_messages(ticket: Ticket) -> dict[str, Any]:
+def vendor_messages(ticket: ModelTicket) -> dict[str, Any]:
     """The vendors' own error messages, try by try, for the operator; empty where there are none."""
     messages = [
         {
@@ -33,7 +34,7 @@ def vendor_messages(ticket: Ticket) -> dict[str, Any]:
         for number, attempt in enumerate(ticket.tried, start=1)
         if attempt.upstream_status is not None or attempt.vendor_words is not None
     ]
-    return {"vendor": messages[:MOST_TRIES_TOLD]} if messages else {}
+    return {"vendor": messages[:MOST_TRIES_LISTED]} if messages else {}
 
 
 class Alerts:
@@ -51,7 +52,7 @@ class Alerts:
         self.raised: set[AlertKey] = set()  # by some gateway; no need to ask the database again
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
+        """See `kaixu.metering.admission.Observer`."""
         if settlement.cost_nusd > ticket.granted_nusd:
             self.monitor.record(
                 MonitorEvent(
@@ -67,7 +68,7 @@ class Alerts:
                     extra={"held_nusd": ticket.granted_nusd, "cost_nusd": settlement.cost_nusd},
                 )
             )
-        if any(attempt.error for attempt in ticket.tried):
+        if isinstance(ticket, ModelTicket) and any(attempt.error for attempt in ticket.tried):
             last_failure = next(attempt for attempt in reversed(ticket.tried) if attempt.error)
             self.monitor.record(
                 MonitorEvent(
