@@ -72,17 +72,17 @@ async def listening() -> AsyncIterator[tuple[int, list[str]]]:
     await runner.cleanup()
 
 
-class Told(AbstractResolver):
-    """Answers a look-up with what it was told, in turn, and counts."""
+class FixedResolver(AbstractResolver):
+    """Resolves every name to the given answers, in turn, and counts the look-ups."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
-        self.asked = 0
+        self.lookups = 0
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        self.asked += 1
+        self.lookups += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [
             ResolveResult(
@@ -124,20 +124,20 @@ async def test_nothing_arrives_inside_however_it_is_named(listening: tuple[int, 
 async def test_a_name_that_leads_inside_is_not_followed(listening: tuple[int, list[str]], address: str) -> None:
     port, arrived = listening
     with pytest.raises((aiohttp.ClientError, OSError)):
-        await post("outside.example", port, Told([address]))
+        await post("outside.example", port, FixedResolver([address]))
     assert arrived == []
 
 
 async def test_of_several_addresses_only_those_outside_are_tried(listening: tuple[int, list[str]]) -> None:
-    guard = AddressGuard(JobsSection, Told(["127.0.0.1", "8.8.8.8", "10.0.0.1"]))
+    guard = AddressGuard(JobsSection, FixedResolver(["127.0.0.1", "8.8.8.8", "10.0.0.1"]))
     assert [one["host"] for one in await guard.resolve("both.example", 80)] == ["8.8.8.8"]
 
 
 async def test_a_name_is_looked_up_once_and_that_is_what_is_connected_to(listening: tuple[int, list[str]]) -> None:
     port, arrived = listening
-    resolver = Told(["127.0.0.1"], ["10.255.255.1"])  # the second look-up would hang
+    resolver = FixedResolver(["127.0.0.1"], ["10.255.255.1"])  # the second look-up would hang
     assert await post("inside.example", port, resolver, webhook_private=True) == 200
-    assert (resolver.asked, len(arrived)) == (1, 1)
+    assert (resolver.lookups, len(arrived)) == (1, 1)
 
 
 async def test_an_operator_may_allow_it(listening: tuple[int, list[str]]) -> None:
