@@ -15,7 +15,7 @@ from kaixu.config.environment import EnvironmentMistake, settings_from_environme
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.gateway.reload import notes_of
-from kaixu.gateway.servers import insist_on_server
+from kaixu.gateway.servers import require_server
 from kaixu.plugin.errors import PluginError
 
 from .examples import example
@@ -92,7 +92,7 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
     if not usable or document is None or catalog is None:
         return None
     try:
-        insist_on_server(document.gateway.server)
+        require_server(document.gateway.server)
         catalog.insist()
     except PluginError as error:
         said = "\n".join(wrong)

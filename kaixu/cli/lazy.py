@@ -10,8 +10,8 @@ from typer.core import TyperCommand, TyperGroup
 #: Command → its module and its sentence; the module's `register(app)` adds the command, or the group of commands.
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the gateway."),
-    "work": ("work", "Work the queue of jobs without serving; any number of machines may."),
-    "reload": ("reload", "Have the running gateway read kaixu.yaml again."),
+    "work": ("work", "Run job workers only (any number of machines)."),
+    "reload": ("reload", "Reload kaixu.yaml in the running gateway."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
     "migrate": ("migrate", "Apply what the database lacks; safe to run from any number of machines at once."),
     "doctor": (

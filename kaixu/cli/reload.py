@@ -24,18 +24,19 @@ def register(app: typer.Typer) -> None:
 
 
 def reload(
-    wait: float = typer.Option(60.0, min=0, max=3600, help="How many seconds its lanes may take to start."),
+    wait: float = typer.Option(60.0, min=0, max=3600, help="Seconds that lanes may take to start."),
     as_json: AsJson = False,
 ) -> None:
-    """Have the running gateway read kaixu.yaml again.
+    """Reload kaixu.yaml in the running gateway.
 
-    Exits 1 where it refuses the file; then the old one stays. A lane that serves now and would fail is a reason.
+    Exits 1 if the gateway refuses the file; then the old one stays in force. A lane that serves now and would fail is
+    a reason to refuse it.
     """
-    outcome = asked(wait)
+    outcome = request_reload(wait)
     if outcome.refused is not None:
         if as_json:
             print_json(outcome)
-        raise fail(outcome.refused, hint="kaixu.yaml was not reloaded, the old one stays.")
+        raise fail(outcome.refused, hint="kaixu.yaml was not reloaded, the old one stays in force.")
     if as_json:
         print_json(outcome)
         return
@@ -46,29 +47,29 @@ def reload(
         typer.echo(f"note: {note}", err=True)
 
 
-def asked(wait_s: float) -> Reloaded:
-    """Ask the gateway of our data folder, and wait for how it went."""
+def request_reload(wait_s: float) -> Reloaded:
+    """Signal the gateway of this data folder, and wait for the outcome."""
     home = settings().kaixu_home
     process = running_in(home)
     if process is None:
         others = ", ".join(map(str, other_folders(home)))
-        hint = f"KAIXU_HOME says which; gateways run with {others}." if others else "KAIXU_HOME says which it is."
+        hint = f"Set KAIXU_HOME; gateways run with {others}." if others else "KAIXU_HOME sets the data folder."
         raise fail(f"no gateway runs with data folder {home}", hint=hint)
     if not process:
         raise fail(f"the gateway with data folder {home} is starting or stopping", hint="Try again in a moment.")
-    asked_ns, end = monotonic_ns(), monotonic() + wait_s
+    signalled_ns, end = monotonic_ns(), monotonic() + wait_s
     try:
         os.kill(process, signal.SIGHUP)
     except PermissionError:
-        raise fail(f"process {process} is another user's", hint="Run this as the user that runs the gateway.") from None
+        raise fail(f"process {process} belongs to another user", hint="Run this as the gateway's user.") from None
     except ProcessLookupError:
-        raise fail(f"process {process} is not to be seen from here", hint="Does it run in a container?") from None
+        raise fail(f"process {process} cannot be seen from here", hint="Does it run in a container?") from None
     while monotonic() < end:
         outcome = reloaded(home)
-        # One that had begun before may have read the file before it was changed.
-        if outcome is not None and outcome.pid == process and outcome.began_ns >= asked_ns:
+        # A reload that began before the signal may have read the file before it was changed.
+        if outcome is not None and outcome.pid == process and outcome.began_ns >= signalled_ns:
             return outcome
         if running_in(home) != process:
             raise fail(f"the gateway (process {process}) ended before it had reloaded")
         sleep(LOOK_AGAIN_S)
-    raise fail(f"process {process} has not reloaded within {wait_s:g} s", hint="Its log says how it went.")
+    raise fail(f"process {process} has not reloaded within {wait_s:g} s", hint="See its log for the outcome.")

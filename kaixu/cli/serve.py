@@ -42,27 +42,27 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    dev: Annotated[bool, typer.Option("--dev", help="Make up the secrets that are missing, and keep them.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Generate the secrets that are missing, and store them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the gateway."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # A database that is away is told by the gateway itself, in one line; not with a stack for every try.
+    # The gateway itself logs that the database is away, in one line; asyncpg would log a stack for every attempt.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    given = settings()
+    environment = settings()
     try:
-        if dev and not given.kaixu_config.exists():
-            shutil.copyfile(asset("kaixu.yaml"), given.kaixu_config)
-        gateway = Gateway(given, secrets_of(given, dev=dev))
-        run(gateway, Claim(given.kaixu_home), *given.host_and_port, dev=dev, as_json=as_json)
+        if dev and not environment.kaixu_config.exists():
+            shutil.copyfile(asset("kaixu.yaml"), environment.kaixu_config)
+        gateway = Gateway(environment, secrets_of(environment, dev=dev))
+        run(gateway, Claim(environment.kaixu_home), *environment.host_and_port, dev=dev, as_json=as_json)
     except FolderTaken as error:
         raise fail(error, hint="Give each gateway a KAIXU_HOME of its own.") from None
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
         raise fail(error) from None
     except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Look at DATABASE_URL.") from None
+        raise fail(error, hint="Check DATABASE_URL.") from None
 
 
 def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool) -> None:
@@ -84,8 +84,8 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
     gateway.folder = claim
     gateway.tasks.spawn(reloads(gateway, changed), "reload")
 
-    # What was made at start lives as long as the process: the collector need not look at it again, and what
-    # a call makes is freed by its references.
+    # What was made at start lives as long as the process, so the collector can skip it; what a call makes is
+    # freed by reference counting.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -106,21 +106,21 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
 
 
 async def reloads(gateway: Gateway, changed: asyncio.Event) -> None:
-    """Reload whenever a SIGHUP asks for it, one after the other; a file that is wrong changes nothing."""
+    """Reload at every SIGHUP, one after the other; a wrong file changes nothing."""
     while True:
         await changed.wait()
         changed.clear()
         try:
             await gateway.reload()
         except (ConfigError, PluginError, KaixuError) as error:
-            log.error("kaixu.yaml was not reloaded, the old one stays:\n%s", error)
+            log.error("kaixu.yaml was not reloaded, the old one stays in force:\n%s", error)
         except Exception:
-            # A strange failure must not keep the next change out.
-            log.exception("kaixu.yaml was not reloaded, the old one stays")
+            # An unexpected failure must not prevent the next reload.
+            log.exception("kaixu.yaml was not reloaded, the old one stays in force")
 
 
 def about(gateway: Gateway, host: str, port: int) -> About:
-    """This process, for commands that ask after it."""
+    """The description of this process, for commands."""
     settings = gateway.settings
     return About(
         pid=os.getpid(),
@@ -134,40 +134,44 @@ def about(gateway: Gateway, host: str, port: int) -> About:
 
 
 def address_of(host: str, port: int) -> str:
-    """An address as clients write it."""
+    """The base URL of an address."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> None:
-    """Say where it listens, which lanes serve, and how to try it."""
+    """Print the address, the lanes, and with `--dev` a command to try it."""
     notes = notes_of(gateway.services.catalog)
     for note in notes:
         log.warning("%s", note)
     if as_json:
         states = {
-            name: {"state": one.state, "reason": one.reason} for name, one in gateway.services.catalog.lanes.items()
+            name: {"state": lane.state, "reason": lane.reason} for name, lane in gateway.services.catalog.lanes.items()
         }
         print_json({"url": address, "pid": os.getpid(), "lanes": states, "notes": notes})
         return
-    out = typer.echo
-    out(f"\nkAIxU Gateway listens on {address}")
+    typer.echo(f"\nkAIxU Gateway listens on {address}")
     for name, state in gateway.services.catalog.lanes.items():
-        out(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
+        typer.echo(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
     if not dev:
         return
     secrets = gateway.secrets
     if "admin_password" in secrets.made:
-        out(f"\nadmin password (made up, kept in {gateway.settings.kaixu_home}/secrets.json): {secrets.admin_password}")
+        file = gateway.settings.kaixu_home / "secrets.json"
+        typer.echo(f"\nadmin password (generated, stored in {file}): {secrets.admin_password}")
     key = await dev_key(
         gateway.pool,
         pepper=secrets.key_pepper,
         home=gateway.settings.kaixu_home,
         cap_nusd=nusd_of_cents(gateway.settings.default_customer_cap_cents),
     )
-    chats = [one for one in gateway.services.catalog.deployments if one.kind == "chat" and one.ready]
+    chats = [
+        deployment
+        for deployment in gateway.services.catalog.deployments
+        if deployment.kind == "chat" and deployment.ready
+    ]
     if chats:
         chosen = chats[0]
-        out(
+        typer.echo(
             "\nTry it:\n"
             f"curl {address}/api/gateway-chat -H 'authorization: Bearer {key}' -H 'content-type: application/json' "
             f'-d \'{{"provider": "{chosen.provider}", "model": "{chosen.model}", "max_tokens": 64, '

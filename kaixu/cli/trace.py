@@ -118,7 +118,7 @@ def of_event(event: TracedEvent, said_by: Words) -> Iterator[Step]:
         "at": event.admitted_at + timedelta(milliseconds=event.duration_ms),
         "what": "settled",
         "detail": f"{event.end_reason}: {counted} ({event.usage_source}); ${usd(event.cost_nusd)}, "
-        f"vendor ${usd(event.vendor_cost_nusd)}",
+        + (f"vendor ${usd(event.vendor_cost_nusd)}" if event.vendor_cost_known else "vendor cost unknown"),
     }
 
 

@@ -1,4 +1,4 @@
-"""`kaixu work`: the queue's workers, without a server."""
+"""`kaixu work`: job workers without a server."""
 
 from __future__ import annotations
 
@@ -30,29 +30,27 @@ def register(app: typer.Typer) -> None:
 
 
 def work(as_json: AsJson = False) -> None:
-    """Work the queue of jobs without serving; any number of machines may."""
+    """Run job workers only (any number of machines)."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    given = settings()
-    if given.database_url is None:
-        raise fail(
-            "`kaixu work` needs DATABASE_URL", hint="A gateway with the embedded Postgres works its queue itself."
-        )
+    environment = settings()
+    if environment.database_url is None:
+        raise fail("`kaixu work` needs DATABASE_URL", hint="A gateway with the embedded Postgres runs its jobs itself.")
     try:
-        gateway, claim = Gateway(given, secrets_of(given, dev=False)), Claim(given.kaixu_home)
-        asyncio.run(working(gateway, claim, as_json=as_json))
+        gateway, claim = Gateway(environment, secrets_of(environment, dev=False)), Claim(environment.kaixu_home)
+        asyncio.run(run_workers(gateway, claim, as_json=as_json))
     except FolderTaken as error:
         raise fail(error, hint="Give each process a KAIXU_HOME of its own.") from None
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
         raise fail(error) from None
     except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Look at DATABASE_URL.") from None
+        raise fail(error, hint="Check DATABASE_URL.") from None
 
 
-async def working(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
-    """Open, work, stop in order."""
+async def run_workers(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
+    """Open, run jobs, stop in order."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,9 +60,9 @@ async def working(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
     if as_json:
         print_json({"pid": os.getpid(), "workers": workers})
     else:
-        typer.echo(f"working the queue: {workers} jobs at one time")
+        typer.echo(f"running jobs: {workers} at one time")
     if not workers:
-        typer.echo("gateway.jobs.workers is 0 in kaixu.yaml, so there is nothing to do here", err=True)
+        typer.echo("gateway.jobs.workers is 0 in kaixu.yaml, so this process runs no jobs", err=True)
     await stop.wait()
     gateway.stop_soon()
     await gateway.close()

@@ -1,26 +1,24 @@
-"""Keeping collections: indexes for large ones, the rows of deleted ones removed."""
+"""Maintain collections: build the indexes of large ones, remove the rows of deleted ones."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 
+from kaixu.ops.leases import renewed
 from kaixu.store import collections as store
 from kaixu.store import vector_index
 from kaixu.store.pool import database
-from kaixu.store.vector_index import Wanting
 
 log = logging.getLogger(__name__)
 
-#: How long nobody else builds a collection's indexes after who did was last heard of.
+#: Lease duration without renewal; after it, another gateway may build the indexes.
 LEASE_S = 120.0
 
-#: Rows removed in one statement, and deleted collections looked at in one round.
+#: Rows removed in one statement, and deleted collections handled in one round.
 ROWS_AT_ONCE = 2000
 COLLECTIONS_A_ROUND = 20
 
@@ -29,53 +27,42 @@ Maintenance = Callable[[], AbstractAsyncContextManager[asyncpg.Connection]]
 
 
 class CollectionKeeper:
-    """One gateway's share of the keeping; any number of gateways may have one."""
+    """One gateway's share of the maintenance; any number of gateways may run one."""
 
     def __init__(self, pool: asyncpg.Pool, maintenance: Maintenance) -> None:
         self.pool = pool
         self.maintenance = maintenance
 
     async def round(self) -> None:
-        """Look once for what there is to do, and do it."""
+        """Remove what was deleted, then build the indexes that are missing."""
         await self.remove()
         while await self.index():
             pass
 
     async def index(self, *, quiet_s: float = vector_index.QUIET_S) -> bool:
-        """Build the indexes of one collection; whether there was one to build for."""
+        """Build the indexes of one collection; whether there was one that needed them."""
         with database():
-            wanting = await vector_index.claim(self.pool, lease_s=LEASE_S, quiet_s=quiet_s)
-            if wanting is None:
+            collection = await vector_index.claim(self.pool, lease_s=LEASE_S, quiet_s=quiet_s)
+            if collection is None:
                 return False
-            async with self.leased(wanting), self.maintenance() as connection:
-                built = await vector_index.build(connection, wanting)
+
+            async def renew() -> None:
+                with database():
+                    await vector_index.lease_again(self.pool, collection.id, lease_s=LEASE_S)
+
+            lease = renewed(renew, lease_s=lambda: LEASE_S, what=f"the indexing lease of collection {collection.id}")
+            async with lease, self.maintenance() as connection:
+                built = await vector_index.build(connection, collection)
         log.info(
-            "collection %d: its indexes over %d vectors %s",
-            wanting.id,
-            wanting.vectors,
-            "are built" if built else "are not built",
+            "collection %d: indexes over %d vectors were %s",
+            collection.id,
+            collection.vectors,
+            "built" if built else "not built",
         )
         return built
 
-    @asynccontextmanager
-    async def leased(self, wanting: Wanting) -> AsyncIterator[None]:
-        """The lease is renewed while the block runs."""
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(LEASE_S / 4)
-                await vector_index.lease_again(self.pool, wanting.id, lease_s=LEASE_S)
-
-        renewing = asyncio.get_running_loop().create_task(renew())
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await renewing
-
     async def remove(self) -> None:
-        """Remove what belongs to deleted collections, a little at a time. Doing it twice does no harm."""
+        """Remove the rows of deleted collections in small steps. Two gateways may do so at once."""
         with database():
             for collection_id in await store.removed(self.pool, limit=COLLECTIONS_A_ROUND):
                 async with self.maintenance() as connection:

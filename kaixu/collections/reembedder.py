@@ -1,25 +1,27 @@
-"""Making a collection's vectors anew by another model, in the background: each batch a call, admitted and billed."""
+"""Re-embed collections by another model in the background: each batch is a call that is admitted and billed."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
 
 import asyncpg
 
-from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.catalog.catalog import Deployment
+from kaixu.catalog.current import CurrentConfig
+from kaixu.metering.embeddings import admit_embed, embed_vectors
+from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
-from kaixu.plugin.errors import DatabaseAway, KaixuError, ModelMismatch
+from kaixu.ops.leases import renewed
+from kaixu.plugin.errors import KaixuError, ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store import reembedding as store
 from kaixu.store.documents import Piece
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
-from kaixu.store.reembedding import CopyOf, Work
+from kaixu.store.reembedding import Reembedding, Target
 from kaixu.store.vectors import packed
 
 from .ingest import Ingested, Room, write
@@ -27,11 +29,13 @@ from .lengths import insist_on_length, length_of, shortens
 
 log = logging.getLogger(__name__)
 
-#: How long nobody else takes the work up after who did was last heard of.
+#: Lease duration without renewal; after it, another gateway continues.
 LEASE_S = 60
-PIECES_AT_ONCE = 256
 
-#: After so many failures in a row it is given up; until then it waits longer each time.
+#: Chunks in one embedding call.
+CHUNKS_AT_ONCE = 256
+
+#: Failures in a row after which it is given up, and the pauses between them.
 MOST_ATTEMPTS = 8
 FIRST_WAIT_S = 2.0
 MOST_WAIT_S = 300.0
@@ -41,104 +45,100 @@ CHANGED = "the collection has changed meanwhile; begin again"
 
 
 class TakenOver(Exception):
-    """Somebody else works on it."""
+    """Another gateway continues this re-embedding."""
 
 
 class Reembedder:
-    """One gateway's share of the work; any number of gateways may have one."""
+    """One gateway's share of the work; any number of gateways may run one."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, gate: Gate, catalog: Callable[[], Catalog], room: Callable[[], Room]
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, room: Callable[[], Room]) -> None:
         self.pool = pool
         self.gate = gate
-        self.catalog = catalog
+        self.current = current
         self.room = room
 
     async def round(self) -> None:
-        """Take up what there is to do, one after the other."""
+        """Work on what there is to do, one after the other."""
         while True:
             with database():
                 work = await store.claim(self.pool, lease_s=LEASE_S)
             if work is None:
                 return
-            renewing = asyncio.get_running_loop().create_task(self.renew(work))
-            try:
-                await self.go_on(work)
-            finally:
-                renewing.cancel()
-                await asyncio.wait([renewing])
+            # A batch may take as long as its vendor likes.
+            renew = partial(self.renew, work.id)
+            async with renewed(renew, lease_s=lambda: LEASE_S, what=f"the lease of re-embedding {work.id}"):
+                await self.reembed(work)
 
-    async def renew(self, work: Work) -> None:
-        """Keep the lease for as long as the work goes on: a batch may take as long as its vendor likes."""
-        while True:
-            await asyncio.sleep(LEASE_S / 4)
-            with contextlib.suppress(DatabaseAway), database():
-                await store.keep(self.pool, work.id, lease_s=LEASE_S)
+    async def renew(self, work_id: int) -> None:
+        """Renew a lease. Raises `DatabaseAway`."""
+        with database():
+            await store.renew(self.pool, work_id, lease_s=LEASE_S)
 
-    async def go_on(self, work: Work) -> None:
-        """Until it is done, or fails for good, or must wait."""
+    async def reembed(self, work: Reembedding) -> None:
+        """Embed batch after batch, until all is done, it fails, or it must wait."""
         attempts = work.attempts
-        while not self.gate.stopping:
+        while not self.gate.calls.stopping:
             with database():
-                copy = await store.copy_of(self.pool, work.id)
-            if copy is None or not copy.is_alive:
+                target = await store.target_of(self.pool, work.id)
+            if target is None or not target.is_alive:
                 with database():
                     await store.end(self.pool, work.id, "cancelled")
                 return
             try:
-                done = await self.batch(work, copy)
+                is_done = await self.embed_batch(work, target)
             except TakenOver:
                 return
             except (KaixuError, Refusal) as raised:
                 error = raised.error if isinstance(raised, Refusal) else raised
                 attempts += 1
-                await self.failed(work, error, attempts)
+                await self.fail(work, error, attempts)
                 return
             with database():
-                if done:
+                if is_done:
                     if not await store.finish(self.pool, work.id):
                         await store.end(self.pool, work.id, "failed", code="COLLECTION_BUSY", message=CHANGED)
                     return
                 attempts = 0
-                await store.lease_again(self.pool, work.id, lease_s=LEASE_S)
+                await store.record_progress(self.pool, work.id, lease_s=LEASE_S)
 
-    async def batch(self, work: Work, copy: CopyOf) -> bool:
-        """The next pieces; whether there were none left."""
+    async def embed_batch(self, work: Reembedding, target: Target) -> bool:
+        """Embed and store the next chunks; True if there were none left."""
         with database():
-            documents = await store.remaining(self.pool, work, limit=PIECES_AT_ONCE)
+            documents = await store.remaining(self.pool, work, limit=CHUNKS_AT_ONCE)
         if not documents:
             return True
-        deployment = self.catalog().resolve(copy.provider, copy.model, "embed").deployment
-        pieces = [Piece(one.doc_id, one.chunk, one.starts_at, one.text, one.metadata) for one in documents]
-        request = request_of(deployment, copy, pieces)
-        insist_on_length(deployment, copy.dimensions, "dimensions")  # kaixu.yaml may have changed since it began
+        deployment = self.current.catalog.resolve(target.provider, target.model, "embed").deployment
+        pieces = [
+            Piece(document.doc_id, document.chunk, document.starts_at, document.text, document.metadata)
+            for document in documents
+        ]
+        request = embed_request(deployment, target, pieces)
+        insist_on_length(deployment, target.dimensions, "dimensions")  # kaixu.yaml may have changed since the start
         length = length_of(deployment, request.dimensions)
         caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
-        async with self.gate.embed(caller, deployment, copy.provider, request, role="deployer") as ticket:
-            vectors = await self.gate.vectors(ticket, request, length=length)
-            if len(vectors[0]) != copy.dimensions:
+        async with admit_embed(self.gate, caller, deployment, target.provider, request, role="deployer") as ticket:
+            vectors = await embed_vectors(self.gate, ticket, request, length=length)
+            if len(vectors[0]) != target.dimensions:
                 raise ModelMismatch(
-                    f"model `{copy.model}` made vectors of {len(vectors[0])} dimensions, not of {copy.dimensions}",
+                    f"model `{target.model}` made vectors of {len(vectors[0])} dimensions, not of {target.dimensions}",
                     code="DIMENSIONS_MISMATCH",
                 )
             ticket.units = {"vectors": len(vectors), "stored": len(vectors)}
-            made, ingested = [packed(one) for one in vectors], Ingested()
-            store_them = partial(write, ticket, work.copy_id, pieces, made, self.room(), ingested, copy.name)
+            embeddings, ingested = [packed(vector) for vector in vectors], Ingested()
+            store_chunks = partial(write, ticket, work.copy_id, pieces, embeddings, self.room(), ingested, target.name)
 
             async def store_once(connection: Connection) -> None:
-                await store_them(connection)
-                if ingested.replaced:  # whoever had the lease before was still at it: that is paid for already
+                await store_chunks(connection)
+                if ingested.replaced:  # the previous holder of the lease still works on it, and has paid for these
                     raise TakenOver
 
             ticket.alongside = store_once
         return False
 
-    async def failed(self, work: Work, error: KaixuError, attempts: int) -> None:
-        """Wait, where another time may go better; else end it, and say why."""
-        hopeless = error.status in (400, 401, 402, 403, 404, 409, 413, 422)
+    async def fail(self, work: Reembedding, error: KaixuError, attempts: int) -> None:
+        """Plan the next attempt; or end it where a retry makes no sense, or after too many."""
         with database():
-            if hopeless or attempts >= MOST_ATTEMPTS:
+            if error.status in FINAL_STATUSES or attempts >= MOST_ATTEMPTS:
                 log.warning("re-embedding %d has failed: %s", work.id, error.message)
                 await store.end(self.pool, work.id, "failed", code=error.code, message=error.message[:1000])
                 return
@@ -146,14 +146,14 @@ class Reembedder:
             if error.retry_after_s is not None:
                 wait_s = max(float(error.retry_after_s), 0.5)
                 attempts = min(attempts, MOST_ATTEMPTS - 1 if error.status != 429 else 0)
-            await store.lease_again(self.pool, work.id, lease_s=LEASE_S, wait_s=wait_s, attempts=attempts)
+            await store.record_progress(self.pool, work.id, lease_s=LEASE_S, wait_s=wait_s, attempts=attempts)
 
 
-def request_of(deployment: Deployment, copy: CopyOf, pieces: list[Piece]) -> EmbedRequest:
-    """The pieces as the new model is asked for them."""
+def embed_request(deployment: Deployment, target: Target, pieces: list[Piece]) -> EmbedRequest:
+    """The request that embeds chunks for the target collection."""
     return EmbedRequest(
         model=deployment.upstream,
         inputs=tuple(piece.text for piece in pieces),
-        dimensions=copy.dimensions if shortens(deployment) else None,
+        dimensions=target.dimensions if shortens(deployment) else None,
         purpose="document",
     )

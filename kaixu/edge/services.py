@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection
@@ -18,7 +19,7 @@ from kaixu.ops.events import Monitor
 
 @dataclass
 class Services:
-    """The gateway's parts. `catalog` and `gateway` are swapped whole by a reload; calls in flight keep the old ones.
+    """The gateway's parts. A reload replaces what `current` holds; calls in flight keep the old catalog.
 
     `pool` is for general work, `reports` for operators' lists and figures; collections are reached through `searches`.
     """
@@ -28,9 +29,18 @@ class Services:
     pool: asyncpg.Pool
     gate: Gate
     monitor: Monitor
-    catalog: Catalog
-    gateway: GatewaySection
+    current: CurrentConfig
     queue: Queue
     batches: Batches
     reports: asyncpg.Pool
     searches: Searches
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog in force."""
+        return self.current.catalog
+
+    @property
+    def gateway(self) -> GatewaySection:
+        """The `gateway:` section in force."""
+        return self.current.section

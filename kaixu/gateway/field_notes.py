@@ -1,4 +1,4 @@
-"""Names in `allow` and `known_fields` of kaixu.yaml that have no effect: most often they are misspelled."""
+"""Find names in `allow` and `known_fields` of kaixu.yaml that have no effect; most often they are misspelled."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kaixu.plugin.protocols.anthropic_messages import DEARER as ANTHROPIC_DEARER
 from kaixu.plugin.protocols.openai_chat import DEARER as OPENAI_DEARER
 from kaixu.plugin.protocols.openai_chat import UNBOUNDED
 
-#: Fields that are refused unless `allow` has their name.
+#: Fields that are refused unless `allow` names them.
 FIELDS = frozenset({*OPENAI_DEARER, *ANTHROPIC_DEARER, "context_management"})
-#: What else `allow` can name: content of Anthropic's requests, and the tools that vendors run.
+#: Everything that `allow` can name: also content of Anthropic's requests, and tools that vendors run.
 ALLOWABLE = FIELDS | HOSTED | {"cache_control", "document", "file", "container_upload"}
 
 
 def field_notes(catalog: Catalog) -> list[str]:
-    """One sentence for each such name."""
+    """One sentence for each name without effect."""
     return [*allow_notes(catalog), *known_notes(catalog)]
 
 

@@ -1,4 +1,4 @@
-"""One gateway process: opened from settings, reloaded, closed in the order that loses nothing."""
+"""One gateway process: opened step by step, reloaded, closed in the order that loses nothing."""
 
 from __future__ import annotations
 
@@ -6,42 +6,51 @@ import asyncio
 import contextlib
 import logging
 import os
-from datetime import date
+from collections.abc import Sequence
 from time import monotonic_ns
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
 from kaixu.api.collections.embed import room_of
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.current import CurrentConfig
+from kaixu.collections.ingest import Room
 from kaixu.collections.keeper import CollectionKeeper
 from kaixu.collections.reembedder import Reembedder
 from kaixu.collections.searches import Searches
+from kaixu.config.database import DatabaseSection
 from kaixu.config.environment import Secrets, Settings
-from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.edge.services import Services
+from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.batches import Batches
-from kaixu.jobs.integrations import Clock, IntegrationRunner
+from kaixu.jobs.integrations import IntegrationRunner
+from kaixu.jobs.job_webhooks import JobWebhooks
+from kaixu.jobs.lease import Runner
 from kaixu.jobs.models import ModelRunner
 from kaixu.jobs.queue import Queue
-from kaixu.jobs.webhook_sender import Webhooks
+from kaixu.jobs.schedules import Scheduler
+from kaixu.jobs.webhook_sender import WebhookSender
+from kaixu.jobs.webhook_signing import alert_key
 from kaixu.jobs.worker import Worker
-from kaixu.metering.alerts import Alerts, alert_key
+from kaixu.metering.alerts import Alerts
 from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
-from kaixu.ops.events import Monitor
+from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
-from kaixu.store.alerts import claim_alert
+from kaixu.plugin.hookspecs import Event
 from kaixu.store.batches import expire_batches, prune_batches
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
@@ -56,56 +65,84 @@ from kaixu.store.prices import price_version, rates_version
 from kaixu.store.query import DatabaseSession
 from kaixu.store.responses import prune_responses
 from kaixu.store.spool import Spool
+from kaixu.store.webhook_deliveries import prune_deliveries
 
 from .app import Application, create_app
 from .claim import Claim, Reloaded
 from .reload import reload
-from .servers import insist_on_server
+from .servers import require_server
 
 log = logging.getLogger(__name__)
 HOUR_S = 3600.0
 
-#: How often it is looked for collections that something is to be done for.
-LOOK_S = 2.0
+#: Seconds between two looks for collections that need work.
+COLLECTIONS_S = 2.0
 
-#: How often it is looked whether a schedule is due.
-TICK_S = 0.5
+#: Seconds between two looks for schedules and webhooks that are due.
+DUE_S = 0.5
 
 
 class Gateway:
-    """Everything that `kaixu serve` runs."""
+    """Everything that `kaixu serve` and `kaixu work` run."""
+
+    settings: Settings
+    secrets: Secrets
+    owner: UUID  # this process, in the rows that it holds
+    current: CurrentConfig
+    started_with: GatewaySection
+    databases: PluginDatabases
+    pools: Pools
+    pool: asyncpg.Pool  # the general one
+    ledger: Ledger | None
+    observers: Observers
+    worker: Worker
+    services: Services
+    recovery: Recovery
+    app: Application
 
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
         self.settings = settings
         self.secrets = secrets
+        self.owner = uuid4()
+        self.sealer = Sealer(secrets.db_encryption_key)
         self.tasks = Tasks()
+        self.monitor = Monitor(self.write_events)
         self.embedded: EmbeddedPostgres | None = None
+        self.ledger = None
         self.reloading = asyncio.Lock()
-        self.retired: list[Catalog] = []  # swapped out by a reload; calls that began before it still use them
-        self.folder: Claim | None = None  # where commands look for this process, if there is such a place
-        self.stop_at: float | None = None  # by the loop's clock: the end of running calls' grace
-        self.databases: PluginDatabases
-        self.pools: Pools
-        self.pool: asyncpg.Pool  # the general one
-        self.services: Services
-        self.app: Application
-        self.started_with: GatewaySection
-        self.worker: Worker
+        self.retired: list[Catalog] = []  # replaced by a reload; calls that began before it still use them
+        self.folder: Claim | None = None  # where commands find this process, if there is such a place
+        self.stop_at: float | None = None  # by the loop's clock: the end of the running calls' grace period
 
     async def open(self) -> None:
-        """Database, schema, plugins, prices, gate, application; in this order. Raises what keeps it from serving."""
-        settings = self.settings
-        document = load(settings.kaixu_config, os.environ)
-        insist_on_server(document.gateway.server)
-        catalog = build(document, settings.kaixu_config.resolve().parent)
-        if settings.database_url is None:
-            self.embedded = EmbeddedPostgres(settings.kaixu_home)
-            dsn = await asyncio.to_thread(self.embedded.start)
-        else:
-            dsn = settings.database_url.get_secret_value()
-        # A migration takes as long as it takes; calls do not.
-        self.databases = PluginDatabases(dsn, self.secrets.db_encryption_key, pooler=settings.kaixu_pooler)
-        preparing = await open_pool(dsn, most=1, pooler=settings.kaixu_pooler, statement_s=None)
+        """Open everything, one step after the other. Raises what keeps the gateway from serving."""
+        document = load(self.settings.kaixu_config, os.environ)
+        require_server(document.gateway.server)
+        catalog = build(document, self.settings.kaixu_config.resolve().parent)
+        self.current = CurrentConfig(catalog, document.gateway)
+        self.started_with = document.gateway
+        dsn = await self.open_database()
+        await self.prepare_schema(dsn, catalog)
+        await self.open_pools(dsn, document.gateway.database)
+        ledger, gate = await self.build_gate()
+        self.build_services(gate, document.gateway.database)
+        await ledger.replay()
+        await self.start_lanes(catalog)
+        self.app = create_app(self.services)
+        self.start_background(dsn)
+
+    async def open_database(self) -> str:
+        """The database's DSN; the embedded Postgres is started if there is no other."""
+        if self.settings.database_url is not None:
+            return self.settings.database_url.get_secret_value()
+        self.embedded = EmbeddedPostgres(self.settings.kaixu_home)
+        return await asyncio.to_thread(self.embedded.start)
+
+    async def prepare_schema(self, dsn: str, catalog: Catalog) -> None:
+        """Migrate the database, for the core and for integrations. Raises `MigrationError`, `DatabaseAway`."""
+        self.databases = PluginDatabases(dsn, self.secrets.db_encryption_key, pooler=self.settings.kaixu_pooler)
+        # Without a time limit: a migration may take long.
+        preparing = await open_pool(dsn, most=1, pooler=self.settings.kaixu_pooler, statement_s=None)
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
@@ -113,121 +150,144 @@ class Gateway:
             if self.embedded is not None:
                 await keep_out(connection)
         await preparing.close()
-        sizes = document.gateway.database
-        self.pools = await open_pools(dsn, sizes, pooler=settings.kaixu_pooler, lost=self.connection_lost)
+
+    async def open_pools(self, dsn: str, sizes: DatabaseSection) -> None:
+        """Connect to the database. Raises `DatabaseAway`, `DatabaseRefused`."""
+        self.pools = await open_pools(dsn, sizes, pooler=self.settings.kaixu_pooler, lost=self.connection_lost)
         self.pool = self.pools.general
         self.databases.pool = self.pool
 
-        owner = uuid4()
-        monitor = Monitor(lambda events: write_events(self.pool, events))
-        transport = open_transport()
-        ledger = Ledger(
+    async def build_gate(self) -> tuple[Ledger, Gate]:
+        """The ledger and the gate, with those who watch settlements."""
+        section, settings = self.current.section, self.settings
+        calls = InFlightCalls(most=section.max_in_flight, most_per_key=section.max_in_flight_per_key)
+        self.ledger = ledger = Ledger(
             self.pools.money,
-            Spool(settings.kaixu_home / "spool", str(owner)),
-            owner=owner,
-            lifetime_s=document.gateway.reservation_s,
+            Spool(settings.kaixu_home / "spool", str(self.owner)),
+            owner=self.owner,
+            lifetime_s=section.reservation_s,
             default_rpm=settings.default_rpm_limit,
-            running=lambda: gate.holds(),
-            calls=lambda: len(gate.in_flight) + gate.entering,
+            calls=calls,
             general=self.pool,
         )
-        webhook = settings.alert_webhook_url
         alerts = Alerts(
-            self.claim,
-            monitor,
+            self.pool,
+            self.monitor,
             self.tasks,
-            transport,
             warn_pct=settings.cap_warn_pct,
-            webhook=None if webhook is None else webhook.get_secret_value(),
-            signing_key=alert_key(self.secrets.jwt_secret),
+            to_webhook=settings.alert_webhook_url is not None,
         )
-        observers = Observers(
-            alerts,
-            notices=Notices(monitor),
-            listening=lambda: bool(self.services.catalog.observers),
-            observe=lambda event: self.services.catalog.observe(event),
+        self.observers = Observers(
+            alerts, notices=Notices(self.monitor), listening=self.has_observers, observe=self.observe
         )
-        monitor.heard_by = observers.noted
+        self.monitor.heard_by = self.observers.noted
         gate = Gate(
             ledger,
-            transport,
-            observers,
-            max_in_flight=document.gateway.max_in_flight,
-            max_per_key=document.gateway.max_in_flight_per_key,
+            calls,
+            open_transport(),
+            self.observers,
+            cache=ResponseCache(self.pool, self.sealer),
+            databases=self.databases,
+            sealer=self.sealer,
+            price_ids=await self.price_ids(self.current.catalog),
         )
-        sealer = Sealer(self.secrets.db_encryption_key)
-        gate.cache = ResponseCache(self.pool, sealer)
-        gate.sealer = sealer
-        gate.databases = self.databases
-        gate.price_ids = await self.price_ids(catalog)
-        models = ModelRunner(gate, lambda: self.services.catalog, sealer)
-        integrations = IntegrationRunner(gate, lambda: self.services.catalog, sealer)
-        self.worker = Worker(
-            self.pool,
-            gate,
-            sealer,
-            lambda: {"chat": models, "embed": models, **integrations.kinds()},
-            owner=owner,
-            slots=lambda: self.services.gateway.jobs.workers,
-            lease_s=lambda: self.services.gateway.jobs.lease_s,
-        )
-        queue = Queue(self.pool, gate, sealer, self.worker.nudge)
-        batches = Batches(self.pool, gate, sealer, self.worker.nudge)
-        searches = Searches(
-            self.pools.searches,
-            self.pool,
-            most=sizes.searches_per_customer,
-            statement_s=sizes.search_s,
-            pooler=settings.kaixu_pooler,
-        )
+        return ledger, gate
+
+    def build_services(self, gate: Gate, sizes: DatabaseSection) -> None:
+        """The worker of jobs, and everything that the endpoints use."""
+        models = ModelRunner(gate, self.current, self.sealer)
+        integrations = IntegrationRunner(gate, self.current, self.sealer)
+
+        def runners() -> dict[str, Runner]:
+            return {"chat": models, "embed": models, **integrations.kinds()}
+
+        self.worker = Worker(self.pool, gate, self.sealer, runners, self.current, owner=self.owner)
         self.services = Services(
-            settings, self.secrets, self.pool, gate, monitor, catalog, document.gateway, queue, batches,
-            self.pools.reports, searches,
-        )  # fmt: skip
-        await ledger.replay()
+            settings=self.settings,
+            secrets=self.secrets,
+            pool=self.pool,
+            gate=gate,
+            monitor=self.monitor,
+            current=self.current,
+            queue=Queue(self.pool, gate, self.sealer, self.worker.nudge),
+            batches=Batches(self.pool, gate, self.sealer, self.worker.nudge),
+            reports=self.pools.reports,
+            searches=Searches(
+                self.pools.searches,
+                self.pool,
+                most=sizes.searches_per_customer,
+                statement_s=sizes.search_s,
+                pooler=self.settings.kaixu_pooler,
+            ),
+        )
+
+    async def start_lanes(self, catalog: Catalog) -> None:
+        """Start the lanes of the first catalog. Raises `PluginError`."""
         try:
             await catalog.start()
         except PluginError:
             await catalog.aclose()  # those that did start
             raise
-        self.started_with = document.gateway
-        self.app = create_app(self.services)
+
+    def start_background(self, dsn: str) -> None:
+        """Start what runs beside the calls."""
+        gate = self.services.gate
         self.recovery = Recovery(
-            gate,
-            monitor,
-            charge_lost=document.gateway.on_lost == "charge",
+            gate.ledger,
+            self.monitor,
+            charge_lost=self.current.section.on_lost == "charge",
             revive=self.revive if self.embedded else None,
         )
-        self.tasks.spawn(monitor.run(), "monitor")
-        self.tasks.spawn(observers.run(), "observers")
-        self.tasks.spawn(self.recovery.run(), "recovery")
-        self.tasks.spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=settings.kaixu_pooler))
-        self.tasks.spawn(every(LOOK_S, keeper.round, "keeping collections"), "collections")
-        reembedder = Reembedder(self.pool, gate, lambda: self.services.catalog, lambda: room_of(self.services))
-        self.tasks.spawn(every(LOOK_S, reembedder.round, "re-embedding"), "re-embedding")
-        self.tasks.spawn(self.worker.run(), "jobs")
-        clock = Clock(self.pool, lambda: self.services.catalog, sealer, self.worker.nudge)
-        self.tasks.spawn(every(TICK_S, clock.round, "the clock"), "schedules")
-        webhooks = Webhooks(self.pool, sealer, self.secrets.jwt_secret, lambda: self.services.gateway.jobs)
-        self.tasks.spawn(every(TICK_S, webhooks.round, "telling of jobs"), "webhooks")
+        keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
+        reembedder = Reembedder(self.pool, gate, self.current, self.ingest_room)
+        scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
+        job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
+        spawn = self.tasks.spawn
+        spawn(self.monitor.run(), "monitor")
+        spawn(self.observers.run(), "observers")
+        spawn(self.recovery.run(), "recovery")
+        spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+        spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
+        spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
+        spawn(self.worker.run(), "jobs")
+        spawn(every(DUE_S, scheduler.round, "scheduler"), "schedules")
+        spawn(every(DUE_S, job_webhooks.round, "delivery of job webhooks"), "job webhooks")
+        if (url := self.settings.alert_webhook_url) is not None:
+            alerts = AlertWebhooks(self.pool, url=url.get_secret_value(), key=alert_key(self.secrets.jwt_secret))
+            spawn(every(DUE_S, WebhookSender(alerts).round, "delivery of alerts"), "alert webhooks")
+
+    async def write_events(self, events: Sequence[MonitorEvent]) -> None:
+        """Write monitor events. Raises `DatabaseAway`."""
+        await write_events(self.pool, events)
+
+    def has_observers(self) -> bool:
+        """Whether any plugin of the current catalog observes events."""
+        return bool(self.current.catalog.observers)
+
+    def observe(self, event: Event) -> None:
+        """Give an event to the plugins of the current catalog."""
+        self.current.catalog.observe(event)
+
+    def jobs_section(self) -> JobsSection:
+        """The current `gateway.jobs:` section."""
+        return self.current.section.jobs
+
+    def ingest_room(self) -> Room:
+        """The current limits of collections."""
+        return room_of(self.services)
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
-        if hasattr(self, "core"):
-            self.services.gate.ledger.doubtful = True
-
-    async def claim(self, customer_id: int, chain_id: int, month: date, alert: str) -> bool:
-        """Whether an alert is ours to tell."""
-        return await claim_alert(self.pool, customer_id=customer_id, chain_id=chain_id, month=month, alert=alert)
+        if self.ledger is not None:
+            self.ledger.holds_may_be_lost = True
 
     async def revive(self) -> None:
-        """Start the embedded Postgres again if it has died."""
+        """Restart the embedded Postgres if it has died."""
         assert self.embedded is not None
         await asyncio.to_thread(self.embedded.revive)
 
     async def provide_tables(self, catalog: Catalog, connection: DatabaseSession) -> None:
-        """Apply what integrations declare of tables; one whose files do not fit fails, and the others serve."""
+        """Migrate the tables of integrations; one whose files do not fit is marked as failed, and the others serve."""
         for state in list(catalog.integrations.values()):
             if state.state == "on" and state.schema is not None:
                 try:
@@ -240,10 +300,11 @@ class Gateway:
                     catalog.fail(state.name, str(error))
 
     async def upkeep(self) -> None:
-        """Make the coming months' partitions; forget old monitor events, kept answers and jobs."""
+        """Create the partitions of the coming months; remove old monitor events, cached answers, jobs and webhooks."""
         async with self.pool.acquire() as connection:
             await ensure_partitions(connection)
         await prune_events(self.pool, days=self.settings.monitor_retention_days)
+        await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
         await expire_batches(self.pool)
         await prune_batches(self.pool, days=self.settings.async_job_retention_days)
@@ -254,24 +315,24 @@ class Gateway:
         )
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
-        """The version of every price that is in force; prices are known before anything is spent."""
+        """The version of every price in a catalog; prices are known before anything is spent."""
         operations = {
             (state.name, name, ""): await rates_version(self.pool, provider=state.name, model=name, rates=rates)
             for state in catalog.integrations.values()
             for name, rates in state.rates.items()
         }
         return operations | {
-            (one.provider, one.model, which): await price_version(
-                self.pool, provider=one.provider, model=one.model, price=price, cost=one.cost
+            (deployment.provider, deployment.model, which): await price_version(
+                self.pool, provider=deployment.provider, model=deployment.model, price=price, cost=deployment.cost
             )
-            for one in catalog.deployments
-            for which, price in one.prices.items()
+            for deployment in catalog.deployments
+            for which, price in deployment.prices.items()
         }
 
     async def reload(self) -> Reloaded:
-        """Swap in a changed kaixu.yaml, see `reloading`; how that went is left for `kaixu reload`.
+        """Swap in a changed kaixu.yaml; the outcome is written down for `kaixu reload`.
 
-        Raises what is wrong with it, and then the old one stays.
+        Raises what is wrong with the file, and then the old one stays in force.
         """
         async with self.reloading:
             began_ns = monotonic_ns()
@@ -283,43 +344,44 @@ class Gateway:
                 raise
             finally:
                 if self.folder is not None:
-                    self.folder.told(outcome)
+                    self.folder.record_reload(outcome)
             return outcome
 
     def stop_soon(self) -> None:
-        """Admit nothing new; from now on running calls have their grace."""
-        self.services.gate.stopping = True
-        self.stop_at = asyncio.get_running_loop().time() + self.services.gateway.grace_s
-        self.services.gate.stop_at = self.stop_at
+        """Admit nothing new; the grace period of running calls begins."""
+        calls = self.services.gate.calls
+        calls.stopping = True
+        self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
+        calls.stop_at = self.stop_at
 
     async def drained(self) -> None:
-        """Return when no call runs any more, or when their grace is over."""
+        """Return when no call runs any more, or when their grace period is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.stop_at):
-                await self.services.gate.idle()
+                await self.services.gate.calls.idle()
 
-    async def last_words(self) -> None:
-        """When the grace of running calls is over: end them while their clients can still be told."""
+    async def end_calls(self) -> None:
+        """End calls whose grace period is over, while the server can still answer their clients."""
         await self.drained()
         await self.services.gate.stop()
 
     async def close(self) -> None:
-        """After the last call: background tasks, lanes, wires, monitor, pool; the database last.
+        """After the last call: background tasks, lanes, connections to vendors, monitor, pools; the database last.
 
-        A call that is read to its end without its client hangs on no connection: it is waited for here.
+        A call that goes on without its client belongs to no connection: it is waited for here.
         """
         if self.stop_at is not None:
             await self.drained()
         await self.worker.stop()
         await self.services.gate.stop()
         await self.tasks.stop()
-        for catalog in [self.services.catalog, *self.retired]:
+        for catalog in [self.current.catalog, *self.retired]:
             await catalog.aclose()
         await self.services.gate.transport.aclose()
-        await self.services.monitor.flush()
-        await self.close_pool()
+        await self.monitor.flush()
+        await self.close_pools()
 
-    async def close_pool(self) -> None:
-        """Leave the database."""
+    async def close_pools(self) -> None:
+        """Disconnect from the database."""
         await self.databases.close()
         await self.pools.close()

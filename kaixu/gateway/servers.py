@@ -1,4 +1,4 @@
-"""The servers that can speak HTTP for the gateway: both run on its loop, in its process, and stop in the same order."""
+"""The HTTP servers: each runs on the gateway's loop, in its process, and stops in the same order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hypercorn.typing import (
     ASGIReceiveCallable,
@@ -18,12 +18,11 @@ from hypercorn.typing import (
     Scope,
 )
 
+from kaixu.edge.services import Services
+from kaixu.ops.tasks import Tasks
 from kaixu.plugin.errors import PluginError
 
 from .app import Application
-
-if TYPE_CHECKING:
-    from .process import Gateway
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
@@ -31,21 +30,43 @@ KEEP_ALIVE_S = 75
 #: How long closing may take once no call runs: settlements, lanes, the pool.
 CLOSE_S = 60
 
-#: Granian holds back connections beyond these; how many calls run at one time is the gate's to say.
+#: Granian delays connections beyond these. The gate limits how many calls run at one time.
 MOST_CONNECTIONS = 100_000
 
-#: The head of a request, at most; it is also the largest piece of a body that is read at one time.
+#: The largest head of a request, and the largest piece of a body that is read at one time.
 MOST_HEAD_BYTES = 64 * 1024
 
-#: How long replies that are made may take to leave.
-LAST_WORDS_S = 5.0
+#: How long finished replies may take to be sent.
+LAST_REPLIES_S = 5.0
 
-#: Returns when the server shall stop; nothing new is admitted from then on.
+#: Returns when the server is to stop; nothing new is admitted from then on.
 UntilStopped = Callable[[], Awaitable[None]]
-Serve = Callable[["Gateway", str, int, UntilStopped], Awaitable[None]]
 
 
-async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: UntilStopped) -> None:
+class ServedGateway(Protocol):
+    """What a server needs of the gateway process."""
+
+    app: Application
+    services: Services
+    tasks: Tasks
+
+    def stop_soon(self) -> None:
+        """Admit nothing new; the grace period of running calls begins."""
+        ...
+
+    async def end_calls(self) -> None:
+        """End calls whose grace period is over, while the server can still answer their clients."""
+        ...
+
+    async def close(self) -> None:
+        """Close everything, after the last call."""
+        ...
+
+
+Serve = Callable[[ServedGateway, str, int, UntilStopped], Awaitable[None]]
+
+
+async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
     """Serve with Hypercorn. Raises `OSError` where it cannot listen; then the gateway is still open."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
@@ -64,18 +85,18 @@ async def hypercorn(gateway: Gateway, host: str, port: int, until_stopped: Until
     async def stopped() -> None:
         await until_stopped()
         grace_s = gateway.services.gateway.grace_s
-        gateway.tasks.spawn(gateway.last_words(), "last words")
-        config.graceful_timeout = grace_s + LAST_WORDS_S  # when the calls' grace is over, they still say so
-        config.shutdown_timeout = float(grace_s + CLOSE_S)  # calls without a connection have their grace in `close`
+        gateway.tasks.spawn(gateway.end_calls(), "end of calls")
+        config.graceful_timeout = grace_s + LAST_REPLIES_S  # calls whose grace is over are still answered
+        config.shutdown_timeout = float(grace_s + CLOSE_S)  # `close` waits for calls without a connection
 
     await serve(gateway.app, config, shutdown_trigger=stopped)
 
 
 def refuse_bare_cr() -> None:
-    """Let h11, which reads HTTP/1 for Hypercorn, refuse a carriage return within a chunk's extension.
+    """Make h11, which parses HTTP/1 for Hypercorn, refuse a carriage return within a chunk's extension.
 
-    A proxy may take it for the end of the line and see another request than we do. h11 has no setting for it, so its
-    pattern is replaced; tests/e2e/test_http_edge.py finds an h11 for which that does not help.
+    A proxy may read it as the end of the line, and then sees another request than we do. h11 has no setting for it, so
+    its pattern is replaced; tests/e2e/test_http_edge.py fails with an h11 for which that does not help.
     """
     from h11 import _readers
 
@@ -84,35 +105,35 @@ def refuse_bare_cr() -> None:
 
 
 def stay_with_http_1() -> None:
-    """Let Hypercorn ignore `upgrade: h2c`, for which it has no setting.
+    """Make Hypercorn ignore `upgrade: h2c`, for which it has no setting.
 
-    A proxy that passes it on sees nothing of what is sent over its connection from then on: its own rules, which paths
-    strangers reach for example, would be passed by. RFC 9113 has taken this upgrade away. A proxy that speaks HTTP/2
-    to the gateway by itself still may.
+    A proxy that passes the upgrade on sees nothing of what follows on that connection, so its own rules, for example
+    which paths are public, would be bypassed. RFC 9113 has removed this upgrade. A proxy may still speak HTTP/2 to the
+    gateway from the start.
     """
     from h11 import Request
     from hypercorn.protocol.h11 import H11Protocol
 
-    async def only_http_2_by_itself(self: H11Protocol, event: Request) -> None:
+    async def only_http_2_from_the_start(self: H11Protocol, event: Request) -> None:
         if event.method == b"PRI":
             await checked(self, event)
 
     checked = H11Protocol._check_protocol
-    if checked.__name__ != only_http_2_by_itself.__name__:
-        H11Protocol._check_protocol = only_http_2_by_itself  # type: ignore[method-assign]
+    if checked.__name__ != only_http_2_from_the_start.__name__:
+        H11Protocol._check_protocol = only_http_2_from_the_start  # type: ignore[method-assign]
 
 
-async def granian(gateway: Gateway, host: str, port: int, until_stopped: UntilStopped) -> None:
+async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
     """Serve with Granian. Raises `OSError` where it cannot listen; then the gateway is still open."""
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
-    # Granian listens in a thread of its own and only logs where it cannot: tried here first, to fail in one line.
+    # Granian listens in a thread of its own and only logs a failure: try the address first, to fail in one line.
     probe = await asyncio.start_server(lambda *_: None, host, port)
     probe.close()
     await probe.wait_closed()
-    app = Counted(gateway.app)
+    app = CountingApp(gateway.app)
     server = Server(
         app,
         address=host,
@@ -133,18 +154,17 @@ async def granian(gateway: Gateway, host: str, port: int, until_stopped: UntilSt
         gateway.stop_soon()
         await gateway.close()
         serving.result()
-        raise PluginError("Granian has stopped serving by itself")
-    # It listens to the end, and what comes meanwhile is told that the gateway is leaving.
-    await gateway.last_words()
-    await app.finished(LAST_WORDS_S)
+        raise PluginError("Granian stopped unexpectedly")
+    # It listens to the end, so that requests that come meanwhile are refused with "stopping".
+    await gateway.end_calls()
+    await app.finished(LAST_REPLIES_S)
     server.stop()  # type: ignore[no-untyped-call]
-    await asyncio.wait([serving], timeout=LAST_WORDS_S)
+    await asyncio.wait([serving], timeout=LAST_REPLIES_S)
     await gateway.close()
 
 
-#: What a client hears that sends a body nobody can read: Granian tells the application that it has left, and would say
-#: 500 to it.
-NOT_WHOLE: HTTPResponseStartEvent = {
+#: The reply to a body that cannot be read. Granian reports it to the application as a disconnect, and would answer 500.
+UNREADABLE_BODY: HTTPResponseStartEvent = {
     "type": "http.response.start",
     "status": 400,
     "headers": [(b"content-length", b"0"), (b"connection", b"close")],
@@ -152,8 +172,8 @@ NOT_WHOLE: HTTPResponseStartEvent = {
 }
 
 
-class Counted:
-    """An application, and how many exchanges of it are not over. It answers whatever the application does not."""
+class CountingApp:
+    """An application that counts its open exchanges, and answers those that the application leaves unanswered."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
@@ -175,7 +195,7 @@ class Counted:
         try:
             await self.app(scope, receive, answer)
             if not answered and scope["type"] == "http":
-                await send(NOT_WHOLE)
+                await send(UNREADABLE_BODY)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.running -= 1
@@ -183,7 +203,7 @@ class Counted:
                 self.idle.set()
 
     async def finished(self, most_s: float) -> None:
-        """Return when all are over, or after `most_s`."""
+        """Return when no exchange is open, or after `most_s`."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.idle.wait(), most_s)
 
@@ -191,8 +211,8 @@ class Counted:
 SERVERS: dict[str, Serve] = {"hypercorn": hypercorn, "granian": granian}
 
 
-def insist_on_server(name: str) -> None:
-    """Raises `PluginError` where the server that `gateway.server` names is not installed."""
+def require_server(name: str) -> None:
+    """Raises `PluginError` if the server that `gateway.server` names is not installed."""
     try:
         import_module(name)
     except ImportError as error:

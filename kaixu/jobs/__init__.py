@@ -1,1 +1,1 @@
-"""Jobs: what is handed in, what comes of it, and who may look."""
+"""Jobs and batches: submitted, run, their results; schedules and webhooks."""

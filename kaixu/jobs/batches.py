@@ -1,4 +1,4 @@
-"""Batches: a file with a line for each call, and the jobs that they become. All of a batch is there, or nothing."""
+"""Batches: a file with one call in each line becomes one job for each; all of them are submitted, or none."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from kaixu.store.query import Connection
 from .queue import uuid_of
 from .texts import JobOutcome, ModelCall, opened, sealed
 
-#: So long a batch may take before what still waits is given up.
+#: How long a batch may take; after it, jobs that are still queued are cancelled.
 WINDOW_S = 24 * 3600.0
 
-#: Lines read at one time where all of them are wanted, and bytes of them.
+#: Lines, and bytes of lines, that are read at one time.
 LINES_AT_ONCE = 200
 LINE_BYTES_AT_ONCE = 1024 * 1024
 
-#: How many files are measured at one time: that is work, and done once for each.
-MEASURED_AT_ONCE = 2
+#: Files whose size is computed at one time. That is work, and done once for each file.
+SIZES_AT_ONCE = 2
 
 
 class BatchLine(msgspec.Struct, frozen=True):
-    """One line of a batch: a call, or what is wrong with it. `provider` and `model` are the public names."""
+    """One line of a batch: a call, or its error. `provider` and `model` are the public names."""
 
     custom_id: str | None
     call: ModelCall | None
@@ -47,8 +47,8 @@ class BatchLine(msgspec.Struct, frozen=True):
     error_message: str | None = None
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """A line as it is kept: `ModelCall`'s fields, and the name that its client gave it."""
+class StoredLine(msgspec.Struct, frozen=True):
+    """A line as it is stored: fields of `ModelCall`, and the id that its client gave it."""
 
     provider: str = ""
     model: str = ""
@@ -63,10 +63,10 @@ class Batches:
         self.gate = gate
         self.sealer = sealer
         self.nudge = nudge
-        self.measuring = asyncio.Semaphore(MEASURED_AT_ONCE)
+        self.sizing = asyncio.Semaphore(SIZES_AT_ONCE)
 
-    async def keep(self, caller: Caller, purpose: str, filename: str, content: bytes) -> FileRow:
-        """Keep a file. Raises what admission says."""
+    async def store_file(self, caller: Caller, purpose: str, filename: str, content: bytes) -> FileRow:
+        """Store a file. Raises as admission does."""
         file_id = uuid4()
         async with self.gate.free(caller, "files") as ticket:
             customer_id = customer_of(ticket)
@@ -83,10 +83,10 @@ class Batches:
                 )
 
             ticket.end_reason, ticket.alongside = "released", write
-        return await self.file(caller, str(file_id))
+        return await self.find_file(caller, str(file_id))
 
-    async def file(self, caller: Caller, file_id: str) -> FileRow:
-        """A file of the caller's customer. Raises what admission says, and `NotFound`."""
+    async def find_file(self, caller: Caller, file_id: str) -> FileRow:
+        """A file of the caller's customer. Raises as admission does, and `NotFound`."""
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             with database():
@@ -96,15 +96,15 @@ class Batches:
         return row
 
     async def content(self, row: FileRow) -> bytes:
-        """What is in it. Raises `NotFound` where it was deleted meanwhile."""
+        """The content of a file. Raises `NotFound` if it was deleted meanwhile."""
         with database():
             content = await store.content_of(self.pool, row.id)
         if content is None:
             raise no_file(str(row.id))
         return self.sealer.open(content, f"file:{row.id}")
 
-    async def files(self, caller: Caller, *, after: str | None, newest_first: bool, limit: int) -> list[FileRow]:
-        """A page of the caller's customer's files, behind `after`. Raises what admission says, and `NotFound`."""
+    async def list_files(self, caller: Caller, *, after: str | None, newest_first: bool, limit: int) -> list[FileRow]:
+        """A page of the customer's files, starting after file `after`. Raises as admission does, and `NotFound`."""
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             customer_id = customer_of(ticket)
@@ -122,28 +122,28 @@ class Batches:
                     limit=limit,
                 )
 
-    async def measured(self, batch: BatchRow, *, succeeded: bool, made: Callable[[], AsyncIterator[bytes]]) -> int:
-        """How long a file of an ended batch is. `made` makes it, piece by piece: once, then the length is kept."""
-        async with self.measuring:
+    async def file_size(self, batch: BatchRow, *, succeeded: bool, pieces: Callable[[], AsyncIterator[bytes]]) -> int:
+        """The size of an ended batch's output or error file. `pieces` makes the file: once, then its size is stored."""
+        async with self.sizing:
             with database():
                 sizes = await store.sizes_of(self.pool, batch.id)
             known = None if sizes is None else sizes.output_bytes if succeeded else sizes.error_bytes
             if known is not None:
                 return known
             size = 0
-            async for piece in made():
+            async for piece in pieces():
                 size += len(piece)
             with database():
                 await store.set_size(self.pool, batch.id, succeeded=succeeded, size=size)
             return size
 
-    async def forget(self, caller: Caller, file_id: str) -> None:
-        """Forget a file; batches that were made of it go on. Raises `NotFound`."""
+    async def delete_file(self, caller: Caller, file_id: str) -> None:
+        """Delete a file; batches that were made of it go on. Raises `NotFound`."""
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             with database():
-                there = await store.delete_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
-        if not there:
+                deleted = await store.delete_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
+        if not deleted:
             raise no_file(file_id)
 
     async def create(
@@ -157,7 +157,7 @@ class Batches:
         attempts: int,
         most_waiting: int,
     ) -> BatchRow:
-        """Hand a batch in. Raises what admission says, and `RateLimited` where too much waits already."""
+        """Submit a batch. Raises as admission does, and `RateLimited` if too many jobs are queued."""
         batch_id = uuid4()
         kind = "embed" if endpoint.endswith("embeddings") else "chat"
         async with self.gate.free(caller, "batch-create") as ticket:
@@ -165,7 +165,7 @@ class Batches:
             rows = await asyncio.to_thread(lambda: [self.row_of(kind, line) for line in lines])
 
             async def write(connection: Connection) -> None:
-                waiting = await job_rows.queued_of(connection, customer_id, most_waiting)
+                waiting = await job_rows.count_queued(connection, customer_id, most_waiting)
                 if waiting + len(rows) > most_waiting:
                     raise RateLimited(
                         f"{waiting} jobs of this account wait; with these it would be more than {most_waiting}",
@@ -190,10 +190,10 @@ class Batches:
 
             ticket.end_reason, ticket.alongside = "released", write
         self.nudge()
-        return await self.look(caller, str(batch_id))
+        return await self.find(caller, str(batch_id))
 
     def row_of(self, kind: str, line: BatchLine) -> store.NewLine:
-        """A line as a job; what its client called it is sealed together with it."""
+        """A line as a new job; its `custom_id` is sealed with it."""
         job_id = uuid4()
         value = msgspec.to_builtins(line.call) if line.call is not None else {}
         return store.NewLine(
@@ -206,8 +206,8 @@ class Batches:
             line.error_message,
         )
 
-    async def look(self, caller: Caller, batch_id: str) -> BatchRow:
-        """A batch of the caller's customer. Raises what admission says, and `NotFound`."""
+    async def find(self, caller: Caller, batch_id: str) -> BatchRow:
+        """A batch of the caller's customer. Raises as admission does, and `NotFound`."""
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
             with database():
@@ -216,7 +216,7 @@ class Batches:
             raise no_batch(batch_id)
         return row
 
-    async def listed(self, caller: Caller, limit: int) -> list[BatchRow]:
+    async def list_newest(self, caller: Caller, limit: int) -> list[BatchRow]:
         """The newest batches of the caller's customer."""
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
@@ -224,19 +224,19 @@ class Batches:
                 return await store.list_batches(self.pool, customer_id=customer_of(ticket), limit=limit)
 
     async def cancel(self, caller: Caller, batch_id: str) -> BatchRow:
-        """Cancel what has not ended. Raises as `look` does."""
+        """Cancel the jobs of a batch that have not ended. Raises as `find` does."""
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
             customer_id = customer_of(ticket)
             with database():
                 async with self.pool.acquire() as connection, connection.transaction():
                     await store.cancel_batch(connection, uuid_of(batch_id, no_batch), customer_id=customer_id)
-        return await self.look(caller, batch_id)
+        return await self.find(caller, batch_id)
 
     async def lines(
         self, batch: BatchRow, *, succeeded: bool
     ) -> AsyncIterator[tuple[LineRow, str | None, JobOutcome | None]]:
-        """The lines that have ended well, or not, in the order of the file: with their names, and what came of them."""
+        """The lines that have succeeded, or failed, in the order of the file: with their `custom_id` and result."""
         after = 0
         while True:
             with database():
@@ -251,25 +251,25 @@ class Batches:
             if not rows:
                 return
             for row in rows:
-                kept = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=Kept)
+                stored = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=StoredLine)
                 outcome = None
                 if row.result is not None:
                     outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
-                yield row, kept.custom_id, outcome
+                yield row, stored.custom_id, outcome
             after = rows[-1].line
 
 
 def no_file(file_id: str) -> NotFound:
-    """There is no such file, or it is another customer's: both look the same."""
+    """The error for a file that does not exist, or is another customer's: both look the same."""
     return NotFound(f"there is no file `{file_id[:60]}`", field="id")
 
 
 def no_batch(batch_id: str) -> NotFound:
-    """There is no such batch, or it is another customer's."""
+    """The error for a batch that does not exist, or is another customer's."""
     return NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
 
 
 def customer_of(ticket: Ticket) -> int:
-    """Whose call it is."""
+    """The customer of an admitted call."""
     assert ticket.verdict.customer_id is not None
     return ticket.verdict.customer_id

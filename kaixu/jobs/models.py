@@ -1,22 +1,24 @@
-"""Jobs that call a model: admitted when they run, as any call is, and ended together with their bill."""
+"""Run jobs that call a model: admitted when they run, as any call is, and ended together with their bill."""
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
 import pybase64
 
-from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.cache import bytes_of
+from kaixu.metering.chat import admit_chat, chat_events
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.gate import Caller, Gate
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.model_ticket import ModelTicket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
-from kaixu.store.jobs import Claimed
+from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease
 from .texts import JobOutcome, ModelCall, opened
@@ -27,12 +29,12 @@ AGENT = "job"
 class ModelRunner:
     """Runs jobs of kind "chat" and "embed"."""
 
-    def __init__(self, gate: Gate, catalog: Callable[[], Catalog], sealer: Sealer) -> None:
+    def __init__(self, gate: Gate, current: CurrentConfig, sealer: Sealer) -> None:
         self.gate = gate
-        self.catalog = catalog
+        self.current = current
         self.sealer = sealer
 
-    async def run(self, job: Claimed, lease: Lease) -> None:
+    async def run(self, job: ClaimedJob, lease: Lease) -> None:
         """See `Runner.run`."""
         call = msgspec.json.decode(opened(self.sealer, job.id, "payload", job.payload), type=ModelCall)
         caller = Caller(None, None, job.key_id, job.install_id, AGENT, job.request_id)
@@ -44,38 +46,38 @@ class ModelRunner:
 
     async def chat(self, caller: Caller, call: ModelCall, request: ChatRequest, lease: Lease) -> None:
         """One chat."""
-        found = self.catalog().resolve(call.provider, call.model, "chat")
-        admission = self.gate.chat(
-            caller, found.deployment, found.provider, request, operation="job:chat", price=call.price
+        match = self.current.catalog.resolve(call.provider, call.model, "chat")
+        admission = admit_chat(
+            self.gate, caller, match.deployment, match.provider, request, operation="job:chat", price=call.price
         )
         async with admission as ticket:
-            await lease.began(ticket)
-            async with aclosing(self.gate.events(ticket)) as events:
-                said = [event async for event in events]
+            await lease.admitted(ticket)
+            async with aclosing(chat_events(self.gate, ticket)) as stream:
+                events = [event async for event in stream]
             outcome = JobOutcome(
-                events=bytes_of(said).decode(),
+                events=bytes_of(events).decode(),
                 finish_reason=ticket.finish_reason,
                 stop_sequence=ticket.stop_sequence,
                 end=ticket.end_reason or "complete",
                 bill=bill_of(ticket),
             )
-            length = sum(len(event.text) for event in said if isinstance(event, ChatDelta))
-            await lease.database_there()
-            ticket.alongside = lease.succeeding(ticket, outcome, length)
+            length = sum(len(event.text) for event in events if isinstance(event, ChatDelta))
+            await lease.wait_for_database()
+            ticket.alongside = lease.completion(ticket, outcome, length)
 
     async def embed(self, caller: Caller, call: ModelCall, request: EmbedRequest, lease: Lease) -> None:
         """One embedding call."""
-        found = self.catalog().resolve(call.provider, call.model, "embed")
-        admission = self.gate.embed(
-            caller, found.deployment, found.provider, request, operation="job:embed", price=call.price
+        match = self.current.catalog.resolve(call.provider, call.model, "embed")
+        admission = admit_embed(
+            self.gate, caller, match.deployment, match.provider, request, operation="job:embed", price=call.price
         )
         async with admission as ticket:
-            await lease.began(ticket)
-            vectors = await self.gate.vectors(ticket, request)
+            await lease.admitted(ticket)
+            vectors = await embed_vectors(self.gate, ticket, request)
             ticket.units = {"vectors": len(vectors)}
-            made = [in_base64(vector) for vector in vectors]
-            await lease.database_there()
-            ticket.alongside = lease.succeeding(ticket, JobOutcome(vectors=made, bill=bill_of(ticket)), None)
+            encoded = [in_base64(vector) for vector in vectors]
+            await lease.wait_for_database()
+            ticket.alongside = lease.completion(ticket, JobOutcome(vectors=encoded, bill=bill_of(ticket)), None)
 
 
 def in_base64(vector: Sequence[float]) -> str:
@@ -86,6 +88,6 @@ def in_base64(vector: Sequence[float]) -> str:
     return pybase64.b64encode(floats.tobytes()).decode()
 
 
-def bill_of(ticket: Ticket) -> dict[str, object]:
-    """What the reply says of the call besides what the usage event knows."""
+def bill_of(ticket: ModelTicket) -> dict[str, object]:
+    """What a reply reports of the call that its usage event does not have."""
     return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

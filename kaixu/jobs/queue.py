@@ -1,4 +1,4 @@
-"""Handing jobs in, looking at them, cancelling them: each admitted through the gate."""
+"""Submit, find and cancel jobs: each admitted through the gate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .texts import JobOutcome, ModelCall, opened, sealed
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """A job to be handed in, but for who wants it. `model` and `provider` are the public names."""
+    """A job to be submitted, without its customer. `model` and `provider` are the public names."""
 
     kind: str
     call: ModelCall
@@ -35,7 +35,7 @@ class JobRequest(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """The customers' side of the queue. `nudge` tells the worker of this process that there is something to do."""
+    """The customers' side of the queue. `nudge` wakes the worker of this process."""
 
     def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
         self.pool = pool
@@ -43,58 +43,58 @@ class Queue:
         self.sealer = sealer
         self.nudge = nudge
 
-    def handing_in(self, ticket: Ticket, wanted: JobRequest, *, attempts: int, most_waiting: int) -> Handing:
-        """What writes the job down in one transaction with the end of its admission; nothing is billed for that."""
+    def submit(self, ticket: Ticket, request: JobRequest, *, attempts: int, most_waiting: int) -> Submission:
+        """Submit a job in one transaction with the end of its admission, which is not billed."""
         ticket.end_reason = "released"
-        handing = Handing(self, ticket, wanted, attempts, most_waiting)
-        ticket.alongside = handing.write
-        return handing
+        submission = Submission(self, ticket, request, attempts, most_waiting)
+        ticket.alongside = submission.write
+        return submission
 
-    async def look(self, caller: Caller, job_id: str) -> JobRow:
-        """A job of the caller's customer, by any of its keys. Raises what admission says, and `NotFound`."""
+    async def find(self, caller: Caller, job_id: str) -> JobRow:
+        """A job of the caller's customer, by any of its keys. Raises as admission does, and `NotFound`."""
         async with self.gate.free(caller, "job:status") as ticket:
             ticket.end_reason = "released"
             with database():
                 row = await job_rows.find_job(self.pool, uuid_of(job_id), customer_id=ticket.verdict.customer_id)
         if row is None:
-            raise unknown(job_id)
+            raise no_job(job_id)
         return row
 
     async def cancel(self, caller: Caller, job_id: str) -> JobRow:
-        """Cancel a job; one that has ended stays as it is. Raises as `look` does, and `Conflict` where it had ended."""
+        """Cancel a job that has not ended. Raises as `find` does, and `Conflict` if it has succeeded or failed."""
         async with self.gate.free(caller, "job:cancel") as ticket:
             ticket.end_reason = "released"
             with database():
                 status = await job_rows.cancel_job(self.pool, uuid_of(job_id), customer_id=ticket.verdict.customer_id)
         if status is None:
-            raise unknown(job_id)
+            raise no_job(job_id)
         if status in ("succeeded", "failed"):
             raise Conflict(f"the job has {status} already", code="JOB_ENDED")
-        return await self.look(caller, job_id)
+        return await self.find(caller, job_id)
 
     def outcome(self, row: JobRow) -> JobOutcome:
-        """What came of a job that has succeeded."""
+        """The result of a job that has succeeded."""
         assert row.result is not None
         return msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
 
 
-class Handing:
-    """A job on its way into the queue; `id` is known once it is there."""
+class Submission:
+    """A job that is being submitted. `id` is final once it is written: an older job may have the idempotency key."""
 
-    def __init__(self, queue: Queue, ticket: Ticket, wanted: JobRequest, attempts: int, most_waiting: int) -> None:
+    def __init__(self, queue: Queue, ticket: Ticket, request: JobRequest, attempts: int, most_waiting: int) -> None:
         self.queue = queue
         self.ticket = ticket
-        self.wanted = wanted
+        self.request = request
         self.attempts = attempts
         self.most_waiting = most_waiting
         self.id = uuid4()
         self.is_new = True
 
     async def write(self, connection: Connection) -> None:
-        """Insert it. Raises `RateLimited` where too many wait."""
-        verdict, wanted, sealer = self.ticket.verdict, self.wanted, self.queue.sealer
+        """Insert the job. Raises `RateLimited` if too many are queued."""
+        verdict, request, sealer = self.ticket.verdict, self.request, self.queue.sealer
         assert verdict.customer_id is not None
-        if await job_rows.queued_of(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
+        if await job_rows.count_queued(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
             raise RateLimited(
                 f"{self.most_waiting} jobs of this account wait already",
                 hint="Hand in more when some of them have ended.",
@@ -105,34 +105,34 @@ class Handing:
             connection,
             NewJob(
                 id=self.id,
-                kind=wanted.kind,
+                kind=request.kind,
                 customer_id=verdict.customer_id,
                 key_id=verdict.key_id,
                 install_id=self.ticket.ask.install_id,
                 request_id=self.ticket.ask.request_id,
-                payload=sealed(sealer, self.id, "payload", wanted.call),
-                provider=wanted.provider,
-                model=wanted.model,
-                requested_provider=wanted.requested_provider,
-                requested_model=wanted.requested_model,
+                payload=sealed(sealer, self.id, "payload", request.call),
+                provider=request.provider,
+                model=request.model,
+                requested_provider=request.requested_provider,
+                requested_model=request.requested_model,
                 most_attempts=self.attempts,
-                idempotency_key=wanted.idempotency_key,
-                webhook=None if wanted.webhook is None else sealed(sealer, self.id, "webhook", wanted.webhook),
+                idempotency_key=request.idempotency_key,
+                webhook=None if request.webhook is None else sealed(sealer, self.id, "webhook", request.webhook),
             ),
         )
         self.is_new = job_id == self.id
         self.id = job_id
 
 
-def unknown(job_id: str) -> NotFound:
-    """There is no such job, or it is another customer's: both look the same."""
+def no_job(job_id: str) -> NotFound:
+    """The error for a job that does not exist, or is another customer's: both look the same."""
     return NotFound(
         f"there is no job `{job_id[:60]}`", hint="Jobs are forgotten some days after their end.", field="id"
     )
 
 
-def uuid_of(text: str, missing: Callable[[str], NotFound] = unknown) -> UUID:
-    """An id. Raises what `missing` makes, `NotFound`, for what cannot be one."""
+def uuid_of(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:
+    """Parse an id. Raises the error that `missing` makes, if `text` cannot be one."""
     try:
         return UUID(text) if len(text) <= 45 else UUID("")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a job is to do and what came of it, as they are kept: sealed, each for its own job only."""
+"""Payloads and results of jobs as they are stored: sealed, each for its own job only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaixu.plugin.types import ChatRequest, EmbedRequest
 
 
 class ModelCall(msgspec.Struct, frozen=True):
-    """A call of a model, under the names that its client used. `price`: which of the model's prices it is billed by."""
+    """A call of a model, by the names that its client used. `price`: which of the model's prices bills it."""
 
     provider: str
     model: str
@@ -22,7 +22,7 @@ class ModelCall(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """What came of a call: the events of a chat as `metering.cache.bytes_of` writes them, or vectors; and its bill."""
+    """The result of a call: the events of a chat as `metering.cache.bytes_of` writes them, or vectors; and its bill."""
 
     events: str | None = None
     vectors: list[str] | None = None  # 32-bit floats, little-endian, in base64
@@ -41,5 +41,5 @@ def sealed(sealer: Sealer, job_id: UUID, part: Part, value: object) -> bytes:
 
 
 def opened(sealer: Sealer, job_id: UUID, part: Part, data: bytes) -> bytes:
-    """What `sealed` was given. Raises `InvalidTag`."""
+    """The JSON that was sealed. Raises `InvalidTag` for another key, job or part."""
     return sealer.open(data, about_job(job_id, part))

@@ -1,7 +1,7 @@
-"""Which addresses lie inside the operator's own network, or nowhere: in every form that leads there.
+"""Recognize addresses that are private or not routed, in every form in which they can be written.
 
-Decided by the tables below, which are IANA's, and not by `ipaddress.is_global`, which differs from one Python to the
-next. What a name resolves to is decided on; a name itself says nothing.
+The tables below are IANA's; `ipaddress.is_global` differs from one Python to the next. A name is neither private nor
+public: what it resolves to is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ipaddress import IPv6Address as IPv6
 from urllib.parse import unquote
 
 #: IPv4 that is private, loopback, link-local, shared, reserved, for documentation or multicast.
-INSIDE_4 = tuple(
+PRIVATE_4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
@@ -23,38 +23,38 @@ INSIDE_4 = tuple(
         *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     )
 )
-#: The only part of IPv6 that is routed, and what is not in it. The first has Teredo, benchmarks and ORCHIDs.
+#: The only part of IPv6 that is routed, and exceptions within it. The first of these has Teredo, benchmarks, ORCHIDs.
 GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
-INSIDE_6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20"))
+PRIVATE_6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20"))
 
-#: Forms of IPv6 that lead to an IPv4 address, and how far from the right that stands, in bits.
+#: Forms of IPv6 that embed an IPv4 address, and its distance from the right in bits.
 EMBEDDING = (
     (ipaddress.IPv6Network("::ffff:0:0/96"), 0),  # mapped
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64
     (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
 )
-#: The middle of an ISATAP address, before its IPv4 address; with the bit for "globally unique" or without.
+#: The middle of an ISATAP address, before its IPv4 address: without and with the "globally unique" bit.
 ISATAP = (0x00005EFE, 0x02005EFE)
 
-#: Forms of IPv4 that `inet_aton` takes, and with it every look-up: `127.1`, `2130706433`, `0x7f.1`, `0177.0.0.1`.
-OLD_FORM = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
+#: Forms of IPv4 that `inet_aton` accepts, and with it every resolver: `127.1`, `2130706433`, `0x7f.1`, `0177.0.0.1`.
+INET_ATON_FORM = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
 
 
-def is_inside(host: str) -> bool:
-    """Whether a host is an address that nobody outside may name; False for names, which are looked up first."""
+def is_private_host(host: str) -> bool:
+    """Whether a host is a private address. False for names: they must be resolved first."""
     address = address_of(host)
-    return address is not None and leads_inside(address)
+    return address is not None and is_private(address)
 
 
 def address_of(host: str) -> IPv4 | IPv6 | None:
-    """The address that a host is, however it is written; None for a name."""
+    """The address that `host` is, however it is written; None for a name."""
     text = unicodedata.normalize("NFKC", unquote(host)).strip().strip("[]").split("%")[0]
     text = text.replace("\u3002", ".").rstrip(".")
     try:
         return ipaddress.ip_address(text)
     except ValueError:
         pass
-    if OLD_FORM.fullmatch(text):
+    if INET_ATON_FORM.fullmatch(text):
         try:
             return IPv4(socket.inet_aton(text))
         except OSError:
@@ -62,14 +62,14 @@ def address_of(host: str) -> IPv4 | IPv6 | None:
     return None
 
 
-def leads_inside(address: IPv4 | IPv6) -> bool:
-    """Whether what is sent to an address may arrive inside."""
+def is_private(address: IPv4 | IPv6) -> bool:
+    """Whether an address is private or not routed, or embeds one that is."""
     if isinstance(address, IPv4):
-        return any(address in network for network in INSIDE_4)
+        return any(address in network for network in PRIVATE_4)
     number = int(address)
     for network, bits in EMBEDDING:
         if address in network:
-            return leads_inside(IPv4((number >> bits) & 0xFFFFFFFF))
-    if (number >> 32) & 0xFFFFFFFF in ISATAP and leads_inside(IPv4(number & 0xFFFFFFFF)):
+            return is_private(IPv4((number >> bits) & 0xFFFFFFFF))
+    if (number >> 32) & 0xFFFFFFFF in ISATAP and is_private(IPv4(number & 0xFFFFFFFF)):
         return True
-    return address not in GLOBAL_6 or any(address in network for network in INSIDE_6)
+    return address not in GLOBAL_6 or any(address in network for network in PRIVATE_6)

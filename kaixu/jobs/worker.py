@@ -1,4 +1,4 @@
-"""The worker: takes jobs up, keeps their leases, runs each through the gate. Any number of machines may have one."""
+"""The worker: claims jobs, keeps their leases, runs each through the gate. Any number of machines may run one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.gate import Gate
 from kaixu.metering.verdict import Refusal
+from kaixu.ops.leases import renewed
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError
 from kaixu.store import admission
@@ -22,12 +24,15 @@ from .lease import Lease, LeaseLost, Runner
 
 log = logging.getLogger(__name__)
 
-#: How often the queue is looked at where nothing tells that there is something in it.
-LOOK_S = 1.0
+#: Seconds between two looks at the queue when nothing wakes the worker.
+POLL_S = 1.0
+
+#: How long stopping waits for running jobs to be returned to the queue.
+STOP_S = 20.0
 
 
 class Worker:
-    """One process's share of the queue. `slots` jobs run at one time; it is asked anew, for a reload may change it."""
+    """One process's share of the queue. `runners` gives what can be run now, by kind of job: a reload changes it."""
 
     def __init__(
         self,
@@ -35,70 +40,72 @@ class Worker:
         gate: Gate,
         sealer: Sealer,
         runners: Callable[[], Mapping[str, Runner]],
+        current: CurrentConfig,
         *,
         owner: UUID,
-        slots: Callable[[], int],
-        lease_s: Callable[[], float],
     ) -> None:
         self.pool = pool
         self.gate = gate
         self.sealer = sealer
         self.runners = runners
+        self.current = current
         self.owner = owner
-        self.slots = slots
-        self.lease_s = lease_s
         self.running: dict[asyncio.Task[None], Lease] = {}
-        self.changed = asyncio.Event()
+        self.wake = asyncio.Event()
         self.stopping = False
 
+    def slots(self) -> int:
+        """Jobs that may run at one time."""
+        return self.current.section.jobs.workers
+
+    def lease_s(self) -> float:
+        """Lease duration without renewal."""
+        return self.current.section.jobs.lease_s
+
     def nudge(self) -> None:
-        """There may be something to do."""
-        self.changed.set()
+        """Look at the queue now: there may be a job in it."""
+        self.wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        beating = asyncio.get_running_loop().create_task(self.beat(), name="job leases")
-        try:
+        """Work until cancelled."""
+        async with renewed(self.renew, lease_s=self.lease_s, what="job leases"):
             while True:
-                self.changed.clear()
-                more = False
+                self.wake.clear()
+                may_be_more = False
                 try:
-                    more = await self.take()
+                    may_be_more = await self.claim()
                 except (DatabaseAway, asyncpg.PostgresError, *AWAY) as error:
-                    log.warning("the queue cannot be looked at: %s", type(error).__name__)
-                if not more:
+                    log.warning("the queue cannot be read: %s", type(error).__name__)
+                if not may_be_more:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.changed.wait(), LOOK_S)
-        finally:
-            beating.cancel()
-            await asyncio.wait([beating])
+                        await asyncio.wait_for(self.wake.wait(), POLL_S)
 
-    async def take(self) -> bool:
-        """Take up as many jobs as there is room for; whether there may be more for which there is room."""
-        room = self.slots() - len(self.running)
-        if room <= 0 or self.stopping or self.gate.stopping or self.gate.ledger.away:
+    async def claim(self) -> bool:
+        """Claim and start as many jobs as there are free slots; whether to claim again at once."""
+        free = self.slots() - len(self.running)
+        if free <= 0 or self.stopping or self.gate.calls.stopping or self.gate.ledger.away:
             return False
         runners = self.runners()
         with database():
             claimed = await store.claim_jobs(
-                self.pool, owner=self.owner, kinds=list(runners), lease_s=self.lease_s(), most=room
+                self.pool, owner=self.owner, kinds=list(runners), lease_s=self.lease_s(), most=free
             )
         for job in claimed:
             lease = Lease(self.pool, self.sealer, job)
-            task = asyncio.get_running_loop().create_task(self.one(runners[job.kind], lease), name=f"job {job.id}")
+            task = asyncio.get_running_loop().create_task(self.attempt(runners[job.kind], lease), name=f"job {job.id}")
             self.running[task] = lease
             task.add_done_callback(self.ended)
-        return len(claimed) == room and room < self.slots()
+        return len(claimed) == free and free < self.slots()
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """One has ended: there is room."""
+        """Free the slot of an attempt."""
         self.running.pop(task, None)
-        self.changed.set()
+        self.wake.set()
         if not task.cancelled() and task.exception() is not None:
-            log.error("%s could not be ended; it will be taken up again", task.get_name(), exc_info=task.exception())
+            log.error("%s could not be ended; it will be claimed again", task.get_name(), exc_info=task.exception())
 
-    async def one(self, runner: Runner, lease: Lease) -> None:
-        """One attempt at one job, to its end in the queue. What the database does not hear is run again."""
+    async def attempt(self, runner: Runner, lease: Lease) -> None:
+        """Run one attempt and record its end. A job whose end is not recorded runs again when its lease is over."""
         job = lease.job
         try:
             try:
@@ -108,47 +115,38 @@ class Worker:
                 await runner.run(job, lease)
             except asyncio.CancelledError:
                 if lease.cancel_asked:
-                    await lease.cancelled()
+                    await lease.end_cancelled()
                 else:
-                    await lease.put_back()
+                    await lease.requeue()
             except LeaseLost:
-                log.warning("job %s is somebody else's by now", job.id)
+                log.warning("job %s is run by another worker now", job.id)
             except (KaixuError, Refusal) as error:
-                await lease.failed(error)
+                await lease.fail(error)
             except Exception:
                 log.exception("job %s failed", job.id)
-                await lease.failed(KaixuError("something went wrong here", hint="Quote the request id."))
+                await lease.fail(KaixuError("something went wrong here", hint="Quote the request id."))
         except DatabaseAway:
-            log.warning("the end of job %s was not written; it will be taken up again", job.id)
-
-    async def beat(self) -> None:
-        """Keep the leases; break off what was cancelled, and what somebody else runs by now."""
-        while True:
-            await asyncio.sleep(self.lease_s() / 4)
-            try:
-                await self.renew()
-            except (DatabaseAway, asyncpg.PostgresError, *AWAY) as error:
-                log.warning("leases were not renewed: %s", type(error).__name__)
+            log.warning("the end of job %s was not written; it will be claimed again", job.id)
 
     async def renew(self) -> None:
-        """Renew every lease."""
+        """Renew all leases; stop the jobs that were cancelled. Raises `DatabaseAway`."""
         running = dict(self.running)
         if not running:
             return
         with database():
             held = await store.heartbeat(self.pool, [lease.job for lease in running.values()], lease_s=self.lease_s())
-        cancelled = {one.claim for one in held if one.cancel_asked}
+        cancelled = {row.claim for row in held if row.cancel_asked}
         for task, lease in running.items():
             if lease.job.claim in cancelled and not lease.cancel_asked:
                 lease.cancel_asked = True
                 task.cancel()
 
     async def stop(self) -> None:
-        """Take nothing up any more; give back what still runs, unbilled."""
+        """Claim nothing more; return running jobs to the queue, unbilled."""
         self.stopping = True
         running = dict(self.running)
         for task, lease in running.items():
             lease.waive()
             task.cancel()
         if running:
-            await asyncio.wait(running, timeout=20)
+            await asyncio.wait(running, timeout=STOP_S)

@@ -1,77 +1,58 @@
-"""Caps that come near or are reached, and costs above their hold: told once a month, and never in the way of a call."""
+"""Alerts about caps that are near or reached, and about costs above their hold. None of them delays a call."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
-import logging
-from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any
 
-import httpx
+import asyncpg
 import msgspec
 
 from kaixu.config.price import cents_of_nusd
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.tasks import Tasks
 from kaixu.store.admission import Settlement
+from kaixu.store.alerts import claim_alert
 
-from .ticket import MOST_TRIES_TOLD, Ticket
+from .model_ticket import MOST_TRIES_LISTED, ModelTicket
+from .ticket import Ticket
 
-log = logging.getLogger(__name__)
-
-
-def alert_key(secret: str) -> str:
-    """The webhook's signing key: whoever checks signatures must not be able to make tokens."""
-    return hmac.new(secret.encode(), b"alert", hashlib.sha256).hexdigest()
+#: An alert that is raised once: customer, chain of keys (0: the customer's cap), month, type.
+AlertKey = tuple[int, int, date, str]
 
 
-def vendors_words(ticket: Ticket) -> dict[str, Any]:
-    """What vendors said when they refused, try by try, for the operator; empty where none said anything."""
-    said = [
+def vendor_messages(ticket: ModelTicket) -> dict[str, Any]:
+    """The vendors' own error messages, try by try, for the operator; empty where there are none."""
+    messages = [
         {
             "try": number,
-            "deployment": one.deployment,
-            "status": one.upstream_status,
-            "reason": one.reason,
-            "words": one.vendor_words,
+            "deployment": attempt.deployment,
+            "status": attempt.upstream_status,
+            "reason": attempt.reason,
+            "words": attempt.vendor_words,
         }
-        for number, one in enumerate(ticket.tried, start=1)
-        if one.upstream_status is not None or one.vendor_words is not None
+        for number, attempt in enumerate(ticket.tried, start=1)
+        if attempt.upstream_status is not None or attempt.vendor_words is not None
     ]
-    return {"vendor": said[:MOST_TRIES_TOLD]} if said else {}
-
-
-Claim = Callable[[int, int, date, str], Awaitable[bool]]
+    return {"vendor": messages[:MOST_TRIES_LISTED]} if messages else {}
 
 
 class Alerts:
-    """Looks at every settlement. `claim(customer, chain, month, alert)` decides, in one statement, who tells it."""
+    """Checks every settlement and raises alerts: each cap alert once a month over all gateways.
 
-    def __init__(
-        self,
-        claim: Claim,
-        monitor: Monitor,
-        tasks: Tasks,
-        transport: httpx.AsyncBaseTransport,
-        *,
-        warn_pct: int,
-        webhook: str | None,
-        signing_key: str,
-    ) -> None:
-        self.claim = claim
+    With `to_webhook`, an alert is also queued for the operator's webhook; `kaixu.jobs` delivers it.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, monitor: Monitor, tasks: Tasks, *, warn_pct: int, to_webhook: bool) -> None:
+        self.pool = pool
         self.monitor = monitor
         self.tasks = tasks
-        self.transport = transport
         self.warn_pct = warn_pct
-        self.webhook = webhook
-        self.signing_key = signing_key
-        self.told: set[tuple[int, int, date, str]] = set()
+        self.to_webhook = to_webhook
+        self.raised: set[AlertKey] = set()  # by some gateway; no need to ask the database again
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
+        """See `kaixu.metering.admission.Observer`."""
         if settlement.cost_nusd > ticket.granted_nusd:
             self.monitor.record(
                 MonitorEvent(
@@ -87,7 +68,8 @@ class Alerts:
                     extra={"held_nusd": ticket.granted_nusd, "cost_nusd": settlement.cost_nusd},
                 )
             )
-        if any(one.error for one in ticket.tried):
+        if isinstance(ticket, ModelTicket) and any(attempt.error for attempt in ticket.tried):
+            last_failure = next(attempt for attempt in reversed(ticket.tried) if attempt.error)
             self.monitor.record(
                 MonitorEvent(
                     kind="tries",
@@ -98,73 +80,60 @@ class Alerts:
                     provider=settlement.provider,
                     model=settlement.model,
                     duration_ms=settlement.duration_ms,
-                    error_code=next(one.error for one in reversed(ticket.tried) if one.error),
+                    error_code=last_failure.error,
                     error_message="deployments failed",
-                    upstream_status=next((one.upstream_status for one in reversed(ticket.tried) if one.error), None),
-                    extra=(ticket.course if settlement.end_reason == "released" else {}) | vendors_words(ticket),
+                    upstream_status=last_failure.upstream_status,
+                    extra=(ticket.course if settlement.end_reason == "released" else {}) | vendor_messages(ticket),
                 )
             )
         figures = ticket.figures
-        self.look(settlement, 0, figures.customer_spent_nusd, figures.customer_cap_nusd, "CUSTOMER")
+        self.check_cap(settlement, 0, figures.customer_spent_nusd, figures.customer_cap_nusd, "CUSTOMER")
         if figures.key_cap_nusd is not None:
-            self.look(settlement, settlement.chain_id, figures.key_spent_nusd, figures.key_cap_nusd, "KEY")
+            self.check_cap(settlement, settlement.chain_id, figures.key_spent_nusd, figures.key_cap_nusd, "KEY")
 
-    def look(self, settlement: Settlement, chain_id: int, spent: int, cap: int, who: str) -> None:
-        """Tell of one cap where it was passed by warning or whole."""
+    def check_cap(self, settlement: Settlement, chain_id: int, spent: int, cap: int, owner: str) -> None:
+        """Raise the alert of one cap, if `spent` has passed the warning mark or the cap itself."""
         if cap <= 0 or spent * 100 < cap * self.warn_pct:
             return
-        for alert, due in ((f"CAP_REACHED_{who}", spent >= cap), (f"CAP_WARN_{who}", spent < cap)):
-            mark = (settlement.customer_id, chain_id, settlement.month, alert)
-            if due and mark not in self.told:
-                self.told.add(mark)
-                body = {
-                    "type": alert,
-                    "month": f"{settlement.month:%Y-%m}",
-                    "customer_id": settlement.customer_id,
-                    "api_key_id": settlement.key_id if chain_id else None,
-                    "cap_cents": cents_of_nusd(cap),
-                    "spent_cents": cents_of_nusd(spent),
-                    "pct": spent * 100 // cap,
-                }
-                self.tasks.spawn(self.tell(mark, body), f"alert {alert}")
+        alert = f"CAP_REACHED_{owner}" if spent >= cap else f"CAP_WARN_{owner}"
+        key = (settlement.customer_id, chain_id, settlement.month, alert)
+        if key in self.raised:
+            return
+        self.raised.add(key)
+        body = {
+            "type": alert,
+            "month": f"{settlement.month:%Y-%m}",
+            "customer_id": settlement.customer_id,
+            "api_key_id": settlement.key_id if chain_id else None,
+            "cap_cents": cents_of_nusd(cap),
+            "spent_cents": cents_of_nusd(spent),
+            "pct": spent * 100 // cap,
+        }
+        self.tasks.spawn(self.raise_alert(key, body), f"alert {alert}")
 
-    async def tell(self, mark: tuple[int, int, date, str], body: dict[str, Any]) -> None:
-        """Tell it, if no other replica has: in the monitor, and to the operator's webhook with a signature."""
+    async def raise_alert(self, key: AlertKey, body: dict[str, Any]) -> None:
+        """Claim the alert, queue it for the webhook, record it in the monitor; nothing if another gateway has."""
+        customer_id, chain_id, month, alert = key
         try:
-            ours = await self.claim(*mark)
-        except BaseException:
-            self.told.discard(mark)  # nobody has told it: the next settlement tries again
-            raise
-        if not ours:
-            return
-        self.monitor.record(
-            MonitorEvent(
-                kind="alert",
-                level="warn",
-                customer_id=body["customer_id"],
-                key_id=body["api_key_id"],
-                error_code=body["type"],
-                extra=body,
+            is_ours = await claim_alert(
+                self.pool,
+                customer_id=customer_id,
+                chain_id=chain_id,
+                month=month,
+                alert=alert,
+                webhook_body=msgspec.json.encode(body) if self.to_webhook else None,
             )
-        )
-        if self.webhook is None:
-            return
-        content = msgspec.json.encode(body)
-        signature = hmac.new(self.signing_key.encode(), content, hashlib.sha256).hexdigest()
-        request = httpx.Request(
-            "POST",
-            self.webhook,
-            content=content,
-            headers={"content-type": "application/json", "x-kaixu-signature": f"sha256={signature}"},
-        )
-        for pause_s in (1, 5, 0):
-            try:
-                async with asyncio.timeout(10):
-                    response = await self.transport.handle_async_request(request)
-                    await response.aclose()
-                if response.status_code < 300:
-                    return
-            except (httpx.HTTPError, TimeoutError):
-                pass
-            await asyncio.sleep(pause_s)
-        log.warning("alert %s could not be delivered to the webhook", body["type"])
+        except BaseException:
+            self.raised.discard(key)  # nobody has raised it: the next settlement tries again
+            raise
+        if is_ours:
+            self.monitor.record(
+                MonitorEvent(
+                    kind="alert",
+                    level="warn",
+                    customer_id=body["customer_id"],
+                    key_id=body["api_key_id"],
+                    error_code=alert,
+                    extra=body,
+                )
+            )

@@ -1,1 +1,1 @@
-"""What runs beside the calls: the monitor, alerts, background tasks. Seen by all, sees none of them."""
+"""Monitor events, background tasks, leases, sealing: used by the rooms above, imports none of them."""

@@ -1,4 +1,4 @@
-"""What the monitor shows: a bounded queue of events, written in batches, never in the way of a call."""
+"""Monitor events: queued with a bound, written in batches, without delaying a call."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kaixu.plugin.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
 
-#: While the database is away, older events than the newest so many are given up.
-MOST_WAITING = 5000
+#: Events that are queued while the database is away; beyond that the oldest are dropped.
+MOST_QUEUED = 5000
 BATCH = 500
 
 
 class MonitorEvent(msgspec.Struct, frozen=True):
-    """Something worth an operator's look: refused, failed, slow, lost, alert, reload."""
+    """An event for operators: a refusal, failure, lost call, alert, reload and so on."""
 
     kind: str
     level: Literal["info", "warn", "error"] = "info"
@@ -42,36 +42,33 @@ class MonitorEvent(msgspec.Struct, frozen=True):
 
 
 class Monitor:
-    """Takes events at once and writes them a little later."""
+    """Queues events and writes them a little later."""
 
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
         self.heard_by: Callable[[MonitorEvent], None] | None = None
-        self._waiting: deque[MonitorEvent] = deque(maxlen=MOST_WAITING)
-        self._some = asyncio.Event()
+        self._waiting: deque[MonitorEvent] = deque(maxlen=MOST_QUEUED)
+        self._has_events = asyncio.Event()
         self._writing = asyncio.Lock()
 
     def record(self, event: MonitorEvent) -> None:
-        """Queue one event. Never waits; the oldest gives way when the queue is full."""
+        """Queue one event without waiting. A full queue drops its oldest event."""
         self._waiting.append(event)
-        self._some.set()
+        self._has_events.set()
         if self.heard_by is not None:
             self.heard_by(event)
 
     async def run(self) -> None:
         """Write events as they come, until cancelled."""
         while True:
-            await self._some.wait()
-            await asyncio.sleep(0.2)  # what comes together is written together
-            # A stop cancels this loop, not the write that is under way: its events would be lost.
+            await self._has_events.wait()
+            await asyncio.sleep(0.2)  # gather events that come together
+            # A stop cancels this loop, but not a write that has begun: its events would be lost.
             if not await asyncio.shield(asyncio.ensure_future(self.flush())):
                 await asyncio.sleep(1)
 
     async def flush(self) -> bool:
-        """Write what is waiting, after a write that is under way; whether that went well.
-
-        What could not be written stays.
-        """
+        """Write the queued events, after a write that has begun; whether all were written. Others stay queued."""
         async with self._writing:
             return await self._flush()
 
@@ -82,19 +79,19 @@ class Monitor:
                 await self._write(batch)
             except DatabaseAway as error:
                 log.warning("%d monitor events wait for the database: %s", len(batch), error.message)
-                self._waiting.extendleft(reversed(batch[: MOST_WAITING - len(self._waiting)]))
+                self._waiting.extendleft(reversed(batch[: MOST_QUEUED - len(self._waiting)]))
                 return False
             except Exception:
-                # One of them is malformed. It goes; the others, and all that come after them, do not wait for it.
+                # One of them is malformed: drop it, and write the others.
                 log.exception("%d monitor events could not be written together", len(batch))
-                await self._write_apart(batch)
-        self._some.clear()
+                await self._write_singly(batch)
+        self._has_events.clear()
         return True
 
-    async def _write_apart(self, batch: Sequence[MonitorEvent]) -> None:
-        """Write events one by one; one that cannot be written is given up."""
+    async def _write_singly(self, batch: Sequence[MonitorEvent]) -> None:
+        """Write events one by one; drop those that cannot be written."""
         for event in batch:
             try:
                 await self._write([event])
             except Exception:
-                log.exception("monitor event %s of request %s is given up", event.kind, event.request_id)
+                log.exception("monitor event %s of request %s was dropped", event.kind, event.request_id)

@@ -1,4 +1,4 @@
-"""What is kept sealed: AES-256-GCM under a key of its own, made from DB_ENCRYPTION_KEY."""
+"""Encrypt stored texts: AES-256-GCM, with a key derived from DB_ENCRYPTION_KEY."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-#: Said first in everything that is sealed: the form of the rest.
-FORM = b"\x01"
+#: The first byte of everything sealed: the version of its format.
+VERSION = b"\x01"
 NONCE_BYTES = 12
 
 
 class Sealer:
-    """Seals bytes, each for one purpose: what was sealed as one thing does not open as another."""
+    """Seals bytes, each for one purpose: what was sealed for one cannot be opened for another."""
 
     def __init__(self, secret: str) -> None:
         key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"kaixu sealed data").derive(secret.encode())
         self._cipher = AESGCM(key)
 
     def seal(self, data: bytes, about: str) -> bytes:
-        """`data`, readable only by who has the secret and says the same `about`."""
+        """Encrypt `data`. Opening it needs the same secret and the same `about`."""
         nonce = os.urandom(NONCE_BYTES)
-        return FORM + nonce + self._cipher.encrypt(nonce, data, FORM + about.encode())
+        return VERSION + nonce + self._cipher.encrypt(nonce, data, VERSION + about.encode())
 
     def open(self, sealed: bytes, about: str) -> bytes:
-        """What was sealed. Raises `InvalidTag` for anything else: another secret, another purpose, a changed byte."""
-        if sealed[:1] != FORM or len(sealed) <= NONCE_BYTES:
+        """Decrypt. Raises `InvalidTag` for another secret, another purpose, or a changed byte."""
+        if sealed[:1] != VERSION or len(sealed) <= NONCE_BYTES:
             raise InvalidTag
         nonce = sealed[1 : 1 + NONCE_BYTES]
-        return self._cipher.decrypt(nonce, sealed[1 + NONCE_BYTES :], FORM + about.encode())
+        return self._cipher.decrypt(nonce, sealed[1 + NONCE_BYTES :], VERSION + about.encode())
 
 
 def about_job(job_id: UUID, part: str) -> str:
-    """What a sealed text of a job is."""
+    """The purpose of a sealed text of a job."""
     return f"job:{job_id}:{part}"

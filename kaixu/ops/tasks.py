@@ -1,4 +1,4 @@
-"""Background tasks: started with a reference, ended at the stop."""
+"""Background tasks: a reference to each is kept, and all end when the gateway stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        """Run `work` beside everything else; what it raises is logged."""
+        """Run `work` in the background; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -35,11 +35,11 @@ class Tasks:
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Do `work` again and again, `seconds` apart; a failure is logged and the next round comes all the same."""
+    """Repeat `work`, with a pause of `seconds`. A failure is logged under `what`, and the next round follows."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
         except Exception:
-            # A clock that stops because of one bad round would be worse than the round.
+            # One failed round must not end the repetition.
             log.exception("%s failed", what)

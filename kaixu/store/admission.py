@@ -139,7 +139,11 @@ async def locked_customers(pool: asyncpg.Pool, customers: Sequence[int]) -> set[
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """How a call ended and what it cost; complete, so that it can be written whatever the database remembers."""
+    """How a call ended and what it cost; complete, so that it can be written whatever the database remembers.
+
+    `vendor_cost_nusd` counts only where `vendor_cost_known`. A field of its own, with a default, and not a null: the
+    spool is read by gateways of the last release, too.
+    """
 
     ticket: UUID
     customer_id: int
@@ -165,6 +169,7 @@ class Settlement(msgspec.Struct, frozen=True):
     cache_write_tokens: int
     reasoning_tokens: int
     units: dict[str, Any] | None
+    vendor_cost_known: bool = True
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -180,6 +185,9 @@ class Settled(msgspec.Struct, frozen=True):
     key_spent_nusd: int
     key_held_nusd: int
 
+
+#: Where `Settlement` has its vendor cost.
+VENDOR_COST = Settlement.__struct_fields__.index("vendor_cost_nusd")
 
 SETTLE = Query(
     Settled,
@@ -197,7 +205,9 @@ async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Sett
 
     Raises `DatabaseAway`: settle again later, it is idempotent by ticket.
     """
-    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, settlements), strict=True)]
+    *columns, known = (list(column) for column in zip(*map(msgspec.structs.astuple, settlements), strict=True))
+    costs = columns[VENDOR_COST]
+    columns[VENDOR_COST] = [cost if is_known else None for cost, is_known in zip(costs, known, strict=True)]
     with database():
         settled = await SETTLE.all(db, *columns)
     by_ticket = {one.ticket: one for one in settled}

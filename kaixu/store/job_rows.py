@@ -1,4 +1,4 @@
-"""Jobs as their customers and operators see them: looked at, listed, cancelled, forgotten."""
+"""Jobs as their customers and operators see them: shown, listed, cancelled, removed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ FIND = Query(
 
 
 async def find_job(db: Connection, job_id: UUID, *, customer_id: int | None) -> JobRow | None:
-    """A job of this customer's, or of anybody's for None."""
+    """A job of this customer; with None, of any customer."""
     return await FIND.one(db, job_id, customer_id)
 
 
@@ -92,14 +92,14 @@ async def list_jobs(db: Connection, *, customer_id: int | None, status: str | No
     return await LISTED.all(db, customer_id, status, limit)
 
 
-class Cancelled(msgspec.Struct, frozen=True):
-    """What became of it: "cancelled", "running" where its worker will be told, or the status that it has ended with."""
+class CancelledJob(msgspec.Struct, frozen=True):
+    """The job's status now: "cancelled", "running" until its worker stops it, or the one that it has ended with."""
 
     status: str
 
 
 CANCEL = Query(
-    Cancelled,
+    CancelledJob,
     """
     update kaixu.job j
        set cancel_asked = j.cancel_asked or j.status in ('queued', 'running'),
@@ -116,39 +116,13 @@ CANCEL = Query(
 
 
 async def cancel_job(db: Connection, job_id: UUID, *, customer_id: int | None) -> str | None:
-    """Cancel a job; its status then, or None where there is none. A running one ends when its worker hears of it."""
+    """Cancel a job; its status then, or None if there is no such job. A running job ends when its worker stops it."""
     row = await CANCEL.one(db, job_id, customer_id)
     return None if row is None else row.status
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """How full the queue is."""
-
-    queued: int
-    running: int
-    oldest_s: float
-
-
-WAITING = Query(
-    Waiting,
-    """
-    select count(*) filter (where status = 'queued') as queued, count(*) filter (where status = 'running') as running,
-           coalesce(extract(epoch from now() - min(run_after) filter (where status = 'queued' and run_after < now())),
-                    0)::float8 as oldest_s
-      from kaixu.job where completed_at is null
-    """,
-)
-
-
-async def waiting(db: Connection) -> Waiting:
-    """How many jobs wait and run, and how long the first of them has waited."""
-    row = await WAITING.one(db)
-    assert row is not None
-    return row
-
-
 async def prune_jobs(db: Connection, *, ended_days: int, unended_days: int) -> int:
-    """Forget jobs, with their texts: ended ones after so many days, others after so many; return how many."""
+    """Remove jobs with their texts: ended ones and unended ones, each after so many days; return how many."""
     removed = 0
     for statement, days in ((ENDED, ended_days), (UNENDED, unended_days)):
         while True:
@@ -172,74 +146,11 @@ UNENDED = """
 """
 
 
-async def queued_of(db: Connection, customer_id: int, most: int) -> int:
-    """How many jobs of this customer wait; counted up to `most`."""
+async def count_queued(db: Connection, customer_id: int, most: int) -> int:
+    """The number of this customer's queued jobs, counted up to `most`."""
     count: int = await db.fetchval(
         "select count(*) from (select from kaixu.job where account = $1 and status = 'queued' limit $2) q",
         customer_id,
         most,
     )
     return count
-
-
-class ToTell(msgspec.Struct, frozen=True):
-    """A job whose end is to be told; `webhook` is sealed."""
-
-    id: UUID
-    customer_id: int
-    kind: str
-    status: str
-    webhook: bytes
-    webhook_attempts: int
-    error_code: str | None
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-    input_tokens: int
-    output_tokens: int
-    cost_nusd: int
-
-
-TO_TELL = Query(
-    ToTell,
-    """
-    with due as (
-        update kaixu.job j
-           set webhook_attempts = j.webhook_attempts + 1, webhook_after = clock_timestamp() + make_interval(secs => $1),
-               completed_at = least(j.completed_at, clock_timestamp())
-         where j.id in (select x.id from kaixu.job x
-                         where x.webhook_after <= clock_timestamp()
-                            or x.webhook_after > clock_timestamp() + interval '3 hours' -- longer than any wait
-                            or (x.webhook_after is not null
-                                and x.completed_at > clock_timestamp() + interval '5 seconds')
-                         order by x.webhook_after limit $2 for update skip locked)
-        returning j.*
-    )
-    select d.id, d.customer_id, d.kind, d.status, d.webhook, d.webhook_attempts, d.error_code, d.created_at,
-           d.started_at, d.completed_at, coalesce(e.input_tokens, 0) as input_tokens,
-           coalesce(e.output_tokens, 0) as output_tokens, coalesce(e.cost_nusd, 0) as cost_nusd
-      from due d
-      left join kaixu.usage_event e on e.month = d.month and e.ticket = d.ticket
-    """,
-)
-
-
-async def take_webhooks(db: Connection, *, again_s: float, most: int) -> list[ToTell]:
-    """Ends that are to be told now; each is ours for `again_s` seconds, and then told again unless `webhook_done`."""
-    return await TO_TELL.all(db, float(again_s), most)
-
-
-async def webhook_done(db: Connection, job_id: UUID, *, told: bool, wait_s: float | None = None) -> None:
-    """It was told; or it is to be told again after `wait_s`; or, with neither, it is given up."""
-    await db.execute(
-        """
-        update kaixu.job
-           set webhook_told_at = case when $2 then clock_timestamp() end,
-               webhook_after = case when not $2 and $3::float8 is not null
-                                    then clock_timestamp() + make_interval(secs => $3) end
-         where id = $1
-        """,
-        job_id,
-        told,
-        wait_s,
-    )

@@ -1,4 +1,4 @@
-"""The queue: jobs handed in, taken up, kept alive, ended. Texts come and go sealed."""
+"""The queue of jobs: submitted, claimed, kept alive, ended. Their texts are sealed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 
 from .query import Connection, Query
 
-#: A job whose workers were lost so often is given up: it may be what kills them.
+#: Lost workers after which a job fails: it may be what kills them.
 MOST_LOSSES = 8
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to be handed in. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own."""
+    """A job to be submitted. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own."""
 
     id: UUID
     kind: str
@@ -37,13 +37,13 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inserted(msgspec.Struct, frozen=True):
-    """The job that is there now."""
+    """The job that was inserted, or that had the idempotency key before."""
 
     id: UUID
 
 
-class Claimed(msgspec.Struct, frozen=True):
-    """A job that a worker holds under `claim`. `old_ticket`: of an attempt that was lost."""
+class ClaimedJob(msgspec.Struct, frozen=True):
+    """A job that a worker holds under `claim`. `old_ticket` is of an attempt whose worker was lost."""
 
     id: UUID
     claim: UUID
@@ -60,8 +60,8 @@ class Claimed(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A claim that is still good, and whether its job is to be cancelled."""
+class HeldClaim(msgspec.Struct, frozen=True):
+    """A claim that is still valid, and whether its job is to be cancelled."""
 
     claim: UUID
     cancel_asked: bool
@@ -88,18 +88,23 @@ INSERT = Query(
 
 
 async def insert_job(db: Connection, job: NewJob) -> UUID:
-    """Hand a job in, in the caller's transaction; return its id, or that of the one with the same idempotency key."""
-    values = msgspec.structs.astuple(job)
-    while True:  # another transaction may have made it, and not be seen yet by the statement that met it
-        row = await INSERT.one(db, *in_order(values, job))
+    """Submit a job in the caller's transaction; return its id, or that of the job with the same idempotency key."""
+    while True:  # another transaction may have inserted it, invisible to the statement that conflicted with it
+        row = await INSERT.one(db, *columns_of(job))
         if row is not None:
             return row.id
 
 
-def in_order(values: tuple[object, ...], job: NewJob) -> list[object]:
-    """The values as the statement wants them."""
+def columns_of(job: NewJob) -> list[object]:
+    """The parameters of `INSERT`, in order."""
     return [
-        *values[:7],
+        job.id,
+        job.kind,
+        job.customer_id,
+        job.key_id,
+        job.install_id,
+        job.request_id,
+        job.payload,
         job.provider,
         job.model,
         job.requested_provider,
@@ -114,7 +119,7 @@ def in_order(values: tuple[object, ...], job: NewJob) -> list[object]:
 
 
 CLAIM = Query(
-    Claimed,
+    ClaimedJob,
     """
     select id, claim, kind, customer_id, key_id, install_id, request_id, payload, attempts, most_attempts, old_ticket,
            batch_id, created_at
@@ -123,13 +128,15 @@ CLAIM = Query(
 )
 
 
-async def claim_jobs(db: Connection, *, owner: UUID, kinds: Sequence[str], lease_s: float, most: int) -> list[Claimed]:
-    """Take up to `most` jobs of these kinds; see schema/functions/claim_jobs.sql."""
+async def claim_jobs(
+    db: Connection, *, owner: UUID, kinds: Sequence[str], lease_s: float, most: int
+) -> list[ClaimedJob]:
+    """Claim up to `most` jobs of these kinds; see schema/functions/claim_jobs.sql."""
     return await CLAIM.all(db, owner, list(kinds), float(lease_s), most, MOST_LOSSES)
 
 
 HEARTBEAT = Query(
-    Held,
+    HeldClaim,
     """
     update kaixu.job j
        set leased_until = clock_timestamp() + make_interval(secs => $2), heartbeat_at = clock_timestamp()
@@ -141,13 +148,13 @@ HEARTBEAT = Query(
 )
 
 
-async def heartbeat(db: Connection, jobs: Sequence[Claimed], *, lease_s: float) -> list[Held]:
-    """Renew the leases of what this worker runs; what is missing from the answer is lost, or just being ended."""
-    return await HEARTBEAT.all(db, [one.claim for one in jobs], float(lease_s), [one.id for one in jobs])
+async def heartbeat(db: Connection, jobs: Sequence[ClaimedJob], *, lease_s: float) -> list[HeldClaim]:
+    """Renew the leases of running jobs. A job missing from the result is lost, or is being ended just now."""
+    return await HEARTBEAT.all(db, [job.claim for job in jobs], float(lease_s), [job.id for job in jobs])
 
 
-async def set_ticket(db: Connection, job: Claimed, ticket: UUID) -> bool:
-    """Note the ticket of the running attempt; whether the claim is still good."""
+async def set_ticket(db: Connection, job: ClaimedJob, ticket: UUID) -> bool:
+    """Note the ticket of the running attempt; whether the claim is still valid."""
     return (
         await db.fetchval(
             "update kaixu.job set ticket = $3 where id = $1 and claim = $2 and status = 'running' returning true",
@@ -161,14 +168,14 @@ async def set_ticket(db: Connection, job: Claimed, ticket: UUID) -> bool:
 
 async def succeed(
     db: Connection,
-    job: Claimed,
+    job: ClaimedJob,
     *,
     result: bytes,
     output_len: int | None,
     ticket: UUID | None,
     month: date | None,
 ) -> bool:
-    """End a job with its result, in the caller's transaction; whether the claim was still good."""
+    """End a job with its result, in the caller's transaction; whether the claim was still valid."""
     return (
         await db.fetchval(
             """
@@ -193,7 +200,7 @@ async def succeed(
 
 async def end(
     db: Connection,
-    job: Claimed,
+    job: ClaimedJob,
     status: str,
     *,
     code: str | None = None,
@@ -201,7 +208,7 @@ async def end(
     ticket: UUID | None = None,
     month: date | None = None,
 ) -> bool:
-    """End a job as failed or cancelled; whether the claim was still good."""
+    """End a job as failed or cancelled; whether the claim was still valid."""
     return (
         await db.fetchval(
             """
@@ -224,16 +231,16 @@ async def end(
     )
 
 
-async def put_back(
+async def requeue(
     db: Connection,
-    job: Claimed,
+    job: ClaimedJob,
     *,
     wait_s: float,
-    counted: bool,
+    is_failure: bool,
     code: str | None = None,
     message: str | None = None,
 ) -> bool:
-    """Give a job back to the queue; `counted`: as an attempt that failed. Whether the claim was still good."""
+    """Return a job to the queue, with `is_failure` as a failed attempt; whether the claim was still valid."""
     return (
         await db.fetchval(
             """
@@ -247,7 +254,7 @@ async def put_back(
             job.id,
             job.claim,
             float(wait_s),
-            int(counted),
+            int(is_failure),
             code,
             message,
         )
@@ -255,8 +262,8 @@ async def put_back(
     )
 
 
-async def told(db: Connection, job: Claimed, done: int, total: int) -> None:
-    """Note how far a job is."""
+async def set_progress(db: Connection, job: ClaimedJob, done: int, total: int) -> None:
+    """Note the progress of a job."""
     await db.execute(
         "update kaixu.job set done = $3, total = $4 where id = $1 and claim = $2 and status = 'running'",
         job.id,

@@ -1,4 +1,4 @@
-"""Jobs that an integration hands in: written here by the gateway, put into the queue by the integration's role."""
+"""Jobs that an integration submits: written here by the gateway, moved to the queue by the integration's role."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WRITE_DOWN = """
 
 
 async def write_down(pool: asyncpg.Pool, integration: str, job: NewJob) -> None:
-    """Let the integration's role hand `job` in, once, within a minute. Raises `DatabaseAway`."""
+    """Let the integration's role submit `job` once, within a minute. Raises `DatabaseAway`."""
     with database():
         await pool.execute(
             WRITE_DOWN,

@@ -1,4 +1,4 @@
-"""Collections on their way to another model: begun, taken up, got on with, ended."""
+"""Re-embedding of collections by another model: started, claimed, continued, ended."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .query import Connection, Query
 
 
 class Started(msgspec.Struct, frozen=True):
-    """What schema/functions/start_reembedding.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/start_reembedding.sql. `refused` is a code, or None."""
 
     refused: str | None
     reembedding_id: int | None
 
 
-class Work(msgspec.Struct, frozen=True):
-    """A piece of work that was taken up: from `collection_id`, all of it, into `copy_id`."""
+class Reembedding(msgspec.Struct, frozen=True):
+    """A claimed re-embedding: every document of `collection_id`, into `copy_id`."""
 
     id: int
     customer_id: int
@@ -31,7 +31,7 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class ReembeddingProgress(msgspec.Struct, frozen=True):
-    """How far it is."""
+    """How far a re-embedding is."""
 
     id: int
     state: str
@@ -45,8 +45,8 @@ class ReembeddingProgress(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class CopyOf(msgspec.Struct, frozen=True):
-    """The collection that is being filled; `is_alive`: nobody has deleted it, and the work is still wanted."""
+class Target(msgspec.Struct, frozen=True):
+    """The collection that is being filled. `is_alive`: it was not deleted, and the re-embedding still runs."""
 
     provider: str
     model: str
@@ -56,7 +56,7 @@ class CopyOf(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """Whether the copy has taken its place."""
+    """Whether the copy has replaced the collection."""
 
     finished: bool
 
@@ -67,7 +67,7 @@ STARTED = Query(
 )
 
 CLAIMED = Query(
-    Work,
+    Reembedding,
     """
     select id, customer_id, key_id, install_id, collection_id, copy_id, request_id, attempts
       from kaixu.claim_reembedding($1)
@@ -87,8 +87,8 @@ PROGRESS = Query(
     """,
 )
 
-COPY = Query(
-    CopyOf,
+TARGET = Query(
+    Target,
     """
     select c.provider, c.model, c.dimensions, c.name,
            c.deleted_at is null and c.replaces_id is not null and e.state = 'running' as is_alive
@@ -98,7 +98,7 @@ COPY = Query(
     """,
 )
 
-# By what is not there yet, and not by a mark that may lie: what was stored twice would be paid for twice.
+# Continues after the last stored chunk, not after a noted position: what is embedded twice is paid for twice.
 REMAINING = Query(
     Document,
     """
@@ -130,7 +130,7 @@ async def start(
     dimensions: int,
     request_id: str,
 ) -> Started:
-    """Begin, or go on where it had failed."""
+    """Start a re-embedding, or resume a failed one."""
     started = await STARTED.one(
         db, collection_id, customer_id, key_id, install_id, provider, model, dimensions, request_id
     )
@@ -138,28 +138,28 @@ async def start(
     return started
 
 
-async def claim(db: Connection, *, lease_s: int) -> Work | None:
-    """Take one up; None: there is nothing to do."""
+async def claim(db: Connection, *, lease_s: int) -> Reembedding | None:
+    """Claim one that is not leased; None if there is none."""
     return await CLAIMED.one(db, lease_s)
 
 
 async def progress(db: Connection, customer_id: int, collection_id: int) -> ReembeddingProgress | None:
-    """The newest work on a collection."""
+    """The newest re-embedding of a collection."""
     return await PROGRESS.one(db, customer_id, collection_id)
 
 
-async def copy_of(db: Connection, work_id: int) -> CopyOf | None:
-    """What is being filled."""
-    return await COPY.one(db, work_id)
+async def target_of(db: Connection, work_id: int) -> Target | None:
+    """The collection that a re-embedding fills."""
+    return await TARGET.one(db, work_id)
 
 
-async def remaining(db: Connection, work: Work, *, limit: int) -> list[Document]:
-    """The next pieces that have no new vector yet, in order."""
+async def remaining(db: Connection, work: Reembedding, *, limit: int) -> list[Document]:
+    """The next chunks that have no new vector, in order."""
     return await REMAINING.all(db, work.collection_id, work.copy_id, limit)
 
 
-async def lease_again(db: Connection, work_id: int, *, lease_s: int, wait_s: float = 0, attempts: int = 0) -> None:
-    """Go on with it; or, with `wait_s`, leave it to whoever comes after that time."""
+async def record_progress(db: Connection, work_id: int, *, lease_s: int, wait_s: float = 0, attempts: int = 0) -> None:
+    """Note how far it is and extend the lease; with `wait_s`, end the lease so that it is claimed again after that."""
     await db.execute(
         """
         update kaixu.reembedding
@@ -174,8 +174,8 @@ async def lease_again(db: Connection, work_id: int, *, lease_s: int, wait_s: flo
     )
 
 
-async def keep(db: Connection, work_id: int, *, lease_s: int) -> None:
-    """Whoever works on it is alive."""
+async def renew(db: Connection, work_id: int, *, lease_s: int) -> None:
+    """Renew the lease."""
     await db.execute(
         """
         update kaixu.reembedding
@@ -189,13 +189,13 @@ async def keep(db: Connection, work_id: int, *, lease_s: int) -> None:
 
 
 async def finish(db: Connection, work_id: int) -> bool:
-    """Let the copy take its place, if it is whole."""
-    done = await FINISHED.one(db, work_id)
-    return done is not None and done.finished
+    """Replace the collection by its copy, if that is complete; whether it was."""
+    result = await FINISHED.one(db, work_id)
+    return result is not None and result.finished
 
 
 async def end(db: Connection, work_id: int, state: str, *, code: str | None = None, message: str | None = None) -> None:
-    """End it as "failed" or "cancelled". A copy that failed is kept, to go on with; a cancelled one is not."""
+    """End it as "failed" or "cancelled". A failed copy is kept, to be resumed; a cancelled one is deleted."""
     if state == "cancelled":
         await db.execute(
             """

@@ -1,4 +1,4 @@
-"""The clock of integrations' schedules: each is handed in once, however many gateways look at it."""
+"""When integrations' schedules are due: each is submitted once, however many gateways check it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .query import Connection, Query
 
 
 class ScheduleRow(msgspec.Struct, frozen=True):
-    """A schedule: when it is due, and how its newest run went. `status` is a job's, or None where there was none."""
+    """A schedule, when it is due, and the status of its newest job; None if there was none."""
 
     name: str
     every_s: float
@@ -20,8 +20,8 @@ class ScheduleRow(msgspec.Struct, frozen=True):
     error_code: str | None
 
 
-async def make_known(db: Connection, name: str, every_s: float) -> None:
-    """A schedule that is new is due after its first period; one whose period has changed, after the new one."""
+async def register(db: Connection, name: str, every_s: float) -> None:
+    """Write a schedule down: a new one is due after its first period, a changed one after its new period at most."""
     await db.execute(
         """
         insert into kaixu.schedule as s (name, every_s, next_at)
@@ -35,8 +35,8 @@ async def make_known(db: Connection, name: str, every_s: float) -> None:
     )
 
 
-async def take(db: Connection, name: str) -> datetime | None:
-    """When it was due, where it is ours to hand in; None where it is not due, or somebody else's. In a transaction."""
+async def claim(db: Connection, name: str) -> datetime | None:
+    """Claim a schedule in the caller's transaction: when it was due, or None if it is not due or was claimed."""
     due: datetime | None = await db.fetchval(
         """
         with due as (
@@ -71,5 +71,5 @@ LISTED = Query(
 
 
 async def list_schedules(db: Connection) -> list[ScheduleRow]:
-    """Every schedule that was ever known."""
+    """Every schedule that was ever registered."""
     return await LISTED.all(db)

@@ -25,6 +25,7 @@ class TracedEvent(msgspec.Struct, frozen=True):
     model: str
     cost_nusd: int
     vendor_cost_nusd: int
+    vendor_cost_known: bool
     input_tokens: int
     output_tokens: int
     units: dict[str, Any] | None
@@ -81,8 +82,8 @@ class TracedNote(msgspec.Struct, frozen=True):
 EVENTS = Query(
     TracedEvent,
     """
-    select ticket, customer_id, key_id, operation, provider, model, cost_nusd, vendor_cost_nusd, input_tokens,
-           output_tokens, units, usage_source, end_reason, admitted_at, duration_ms, created_at
+    select ticket, customer_id, key_id, operation, provider, model, cost_nusd, vendor_cost_nusd, vendor_cost_known,
+           input_tokens, output_tokens, units, usage_source, end_reason, admitted_at, duration_ms, created_at
       from kaixu.usage_event where request_id = $1 and month >= $2 order by admitted_at limit 1000
     """,
 )

@@ -12,12 +12,16 @@ from .query import Connection, Query
 
 
 class MonthUsage(msgspec.Struct, frozen=True):
-    """A customer's month, all books together. Money is in nano-dollars."""
+    """A customer's month, all books together. Money is in nano-dollars.
+
+    `uncosted_nusd`: of what was spent, the part whose vendor cost is not known.
+    """
 
     spent_nusd: int
     held_nusd: int
     extra_nusd: int
     vendor_cost_nusd: int
+    uncosted_nusd: int
     calls: int
     input_tokens: int
     output_tokens: int
@@ -31,6 +35,7 @@ class BookUsage(msgspec.Struct, frozen=True):
     spent_nusd: int
     held_nusd: int
     vendor_cost_nusd: int
+    uncosted_nusd: int
     calls: int
 
 
@@ -44,6 +49,7 @@ class KeyUsage(msgspec.Struct, frozen=True):
     spent_nusd: int
     held_nusd: int
     vendor_cost_nusd: int
+    uncosted_nusd: int
     calls: int
     input_tokens: int
     output_tokens: int
@@ -79,6 +85,7 @@ class UsageEvent(msgspec.Struct, frozen=True):
     admitted_at: datetime
     duration_ms: int
     created_at: datetime
+    vendor_cost_known: bool
 
 
 class PricedEvent(UsageEvent, frozen=True):
@@ -95,7 +102,8 @@ MONTH = Query(
     """
     select coalesce(sum(spent_nusd), 0)::bigint as spent_nusd, coalesce(sum(held_nusd), 0)::bigint as held_nusd,
            coalesce(sum(extra_nusd), 0)::bigint as extra_nusd,
-           coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd, coalesce(sum(calls), 0)::bigint as calls,
+           coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd,
+           coalesce(sum(uncosted_nusd), 0)::bigint as uncosted_nusd, coalesce(sum(calls), 0)::bigint as calls,
            coalesce(sum(input_tokens), 0)::bigint as input_tokens,
            coalesce(sum(output_tokens), 0)::bigint as output_tokens, max(updated_at) as updated_at
       from kaixu.customer_month
@@ -106,7 +114,7 @@ MONTH = Query(
 BOOKS = Query(
     BookUsage,
     """
-    select book, spent_nusd, held_nusd, vendor_cost_nusd, calls
+    select book, spent_nusd, held_nusd, vendor_cost_nusd, uncosted_nusd, calls
       from kaixu.customer_month
      where customer_id = $1 and month = $2
      order by book
@@ -117,9 +125,10 @@ KEYS = Query(
     KeyUsage,
     """
     select k.id as key_id, k.key_last4, k.label, k.monthly_cap_nusd as cap_nusd, m.spent_nusd, m.held_nusd,
-           m.vendor_cost_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
+           m.vendor_cost_nusd, m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
       from (select b.chain_id, sum(b.spent_nusd)::bigint as spent_nusd, sum(b.held_nusd)::bigint as held_nusd,
-                   sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd, sum(b.calls)::bigint as calls,
+                   sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd,
+                   sum(b.uncosted_nusd)::bigint as uncosted_nusd, sum(b.calls)::bigint as calls,
                    sum(b.input_tokens)::bigint as input_tokens, sum(b.output_tokens)::bigint as output_tokens,
                    max(b.updated_at) as updated_at, jsonb_object_agg(b.book, b.spent_nusd) as books
               from kaixu.key_month b
@@ -174,7 +183,7 @@ EVENTS = Query(
     select id, ticket, month, customer_id, key_id, book, operation, provider, model, price_id, cost_nusd,
            vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
            reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
-           created_at
+           created_at, vendor_cost_known
       from kaixu.usage_event
      where customer_id = $1 and month = $2
      order by created_at desc, id desc
@@ -189,8 +198,8 @@ PRICED = Query(
     select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
            e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
            e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
-           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
-           p.created_at as priced_at,
+           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known,
+           p.rates, p.vendor, p.created_at as priced_at,
            coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd
       from kaixu.usage_event e
       left join kaixu.price p on p.id = e.price_id
@@ -211,7 +220,7 @@ async def this_month(db: Connection) -> date:
 
 async def month_usage(db: Connection, customer_id: int, month: date) -> MonthUsage:
     """A customer's month; all zero where nothing happened in it."""
-    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, None)
+    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, 0, None)
 
 
 async def book_usage(db: Connection, customer_id: int, month: date) -> list[BookUsage]:

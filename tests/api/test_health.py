@@ -24,7 +24,7 @@ async def test_why_a_lane_failed_is_for_operators(services: Services, operator: 
         "bad": LaneState("bad", section, "failed", "/srv/models/secret.gguf is damaged", None),
         "switched": LaneState("switched", section, "off", "SECRET_KEY is not set", None),
     }
-    services.catalog = Catalog(lanes=states)
+    services.current.catalog = Catalog(lanes=states)
     seen = await stranger.get("health")
     assert (seen["status"], seen["why"]) == ("degraded", ["lane bad is failed"])
     assert seen["lanes"] == {"good": "on", "bad": "failed", "switched": "off"}

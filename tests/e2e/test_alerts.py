@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from kaixu.metering.alerts import alert_key
+from kaixu.jobs.webhook_signing import alert_key
 from tests.support.money import customer, virtual_key
 from tests.support.process import SECRETS, Client
 
@@ -22,14 +22,24 @@ class Receiver:
     """An operator's webhook."""
 
     def __init__(self) -> None:
-        self.got: list[tuple[dict[str, object], bool]] = []
+        self.requests: list[tuple[dict[str, object], bool]] = []
+        self.hangs = False
 
-    async def take(self, request: web.Request) -> web.Response:
-        """Keep the body, and whether its signature is right."""
+    async def receive(self, request: web.Request) -> web.Response:
+        """Record the body, and whether its signature is right."""
         body = await request.read()
-        made = hmac.new(alert_key(SECRETS["JWT_SECRET"]).encode(), body, hashlib.sha256).hexdigest()
-        self.got.append((json.loads(body), request.headers["x-kaixu-signature"] == f"sha256={made}"))
+        signature = hmac.new(alert_key(SECRETS["JWT_SECRET"]).encode(), body, hashlib.sha256).hexdigest()
+        self.requests.append((json.loads(body), request.headers["x-kaixu-signature"] == f"sha256={signature}"))
+        if self.hangs:
+            await asyncio.sleep(60)
         return web.Response()
+
+    async def first(self, count: int) -> list[tuple[dict[str, object], bool]]:
+        """The first `count` requests, once they have arrived."""
+        async with asyncio.timeout(20):
+            while len(self.requests) < count:
+                await asyncio.sleep(0.05)
+        return self.requests
 
 
 async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replicas(
@@ -37,7 +47,7 @@ async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replic
 ) -> None:
     receiver = Receiver()
     app = web.Application()
-    app.router.add_post("/", receiver.take)
+    app.router.add_post("/", receiver.receive)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -48,11 +58,44 @@ async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replic
         statuses = [(await Client(http, gateways[at % 2].url, key).chat(max_tokens=4))[0] for at in range(4)]
         assert statuses == [200] * 4
         for _ in range(100):
-            if receiver.got:
+            if receiver.requests:
                 break
             await asyncio.sleep(0.05)
-        ((alert, signed),) = receiver.got
+        ((alert, signed),) = receiver.requests
         assert signed
         assert (alert["type"], alert["pct"]) == ("CAP_WARN_CUSTOMER", 22)
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_alert_whose_gateway_is_killed_while_it_delivers_is_delivered_by_the_next_one(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    receiver = Receiver()
+    receiver.hangs = True
+    app = web.Application()
+    app.router.add_post("/", receiver.receive)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    environment = {"ALERT_WEBHOOK_URL": f"http://127.0.0.1:{runner.addresses[0][1]}/", "CAP_WARN_PCT": "20"}
+    try:
+        [gateway] = await start(**environment)
+        _, key = await virtual_key(pool, await customer(pool, cap_nusd=50_000))
+        assert (await Client(http, gateway.url, key).chat(max_tokens=4))[0] == 200
+        await receiver.first(1)
+        gateway.kill()
+        receiver.hangs = False
+        await pool.execute(
+            "update kaixu.webhook_delivery set next_attempt_at = now()"
+        )  # the lease of the attempt is over
+        await start(**environment)
+        first, second = await receiver.first(2)
+        assert first == second
+        assert (second[0]["type"], second[1]) == ("CAP_WARN_CUSTOMER", True)
+        async with asyncio.timeout(10):
+            while await pool.fetchval("select count(*) from kaixu.webhook_delivery where delivered_at is null"):
+                await asyncio.sleep(0.05)
+        assert len(receiver.requests) == 2
     finally:
         await runner.cleanup()

@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
-from kaixu.jobs.webhook_addresses import is_inside
-from kaixu.jobs.webhook_sender import Guarded
+from kaixu.jobs.webhook_addresses import is_private_host
+from kaixu.jobs.webhook_guard import AddressGuard
 
 PRIVATE = [
     "0", "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.1", "127.0.1", "127.255.255.254", "2130706433",
@@ -36,17 +36,17 @@ PUBLIC = [
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_every_form_of_an_address_inside_is_known(host: str) -> None:
-    assert is_inside(host)
+    assert is_private_host(host)
 
 
 @pytest.mark.parametrize("host", PUBLIC)
 def test_addresses_outside_are_outside_in_every_form(host: str) -> None:
-    assert not is_inside(host)
+    assert not is_private_host(host)
 
 
 @pytest.mark.parametrize("host", ["example.com", "localhost", "1.2.3.4.5", "0x", "999.1.1.1.1", "", "a.b.c", "0xzz.1"])
 def test_a_name_says_nothing_until_it_is_looked_up(host: str) -> None:
-    assert not is_inside(host)
+    assert not is_private_host(host)
 
 
 @pytest.fixture
@@ -72,17 +72,17 @@ async def listening() -> AsyncIterator[tuple[int, list[str]]]:
     await runner.cleanup()
 
 
-class Told(AbstractResolver):
-    """Answers a look-up with what it was told, in turn, and counts."""
+class FixedResolver(AbstractResolver):
+    """Resolves every name to the given answers, in turn, and counts the look-ups."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
-        self.asked = 0
+        self.lookups = 0
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        self.asked += 1
+        self.lookups += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [
             ResolveResult(
@@ -97,10 +97,10 @@ class Told(AbstractResolver):
 
 
 async def post(host: str, port: int, resolver: AbstractResolver | None = None, **section: Any) -> int:
-    """Post through the guard; the status. The check of the address in `Webhooks.sent` is left out on purpose."""
-    guard = Guarded(lambda: JobsSection(**section), resolver)
+    """Post through the guard; the status. The check of the address in `AddressGuard.refusal` is left out on purpose."""
+    guard = AddressGuard(lambda: JobsSection(**section), resolver)
     async with (
-        aiohttp.ClientSession(connector=guard.connector(), timeout=aiohttp.ClientTimeout(total=5)) as http,
+        aiohttp.ClientSession(connector=guard.connector(limit=20), timeout=aiohttp.ClientTimeout(total=5)) as http,
         http.post(f"http://{host}:{port}/", data=b"{}") as response,
     ):
         return response.status
@@ -124,20 +124,20 @@ async def test_nothing_arrives_inside_however_it_is_named(listening: tuple[int, 
 async def test_a_name_that_leads_inside_is_not_followed(listening: tuple[int, list[str]], address: str) -> None:
     port, arrived = listening
     with pytest.raises((aiohttp.ClientError, OSError)):
-        await post("outside.example", port, Told([address]))
+        await post("outside.example", port, FixedResolver([address]))
     assert arrived == []
 
 
 async def test_of_several_addresses_only_those_outside_are_tried(listening: tuple[int, list[str]]) -> None:
-    guard = Guarded(JobsSection, Told(["127.0.0.1", "8.8.8.8", "10.0.0.1"]))
+    guard = AddressGuard(JobsSection, FixedResolver(["127.0.0.1", "8.8.8.8", "10.0.0.1"]))
     assert [one["host"] for one in await guard.resolve("both.example", 80)] == ["8.8.8.8"]
 
 
 async def test_a_name_is_looked_up_once_and_that_is_what_is_connected_to(listening: tuple[int, list[str]]) -> None:
     port, arrived = listening
-    resolver = Told(["127.0.0.1"], ["10.255.255.1"])  # the second look-up would hang
+    resolver = FixedResolver(["127.0.0.1"], ["10.255.255.1"])  # the second look-up would hang
     assert await post("inside.example", port, resolver, webhook_private=True) == 200
-    assert (resolver.asked, len(arrived)) == (1, 1)
+    assert (resolver.lookups, len(arrived)) == (1, 1)
 
 
 async def test_an_operator_may_allow_it(listening: tuple[int, list[str]]) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kaixu.metering.left_early import asks_to_reason
 from kaixu.metering.native_fields import with_known_fields
-from kaixu.metering.reported_usage import MOST_UNSENT_TOKENS, within
+from kaixu.metering.reported_usage import MOST_UNSENT_TOKENS, without_impossible
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, Native, Usage
 from tests.plugins.billing import HELLO, ticket_for
 
@@ -31,7 +31,15 @@ TEXT = ChatDelta("word " * 100)
         ([Usage(0, 5), Finish("stop")], "estimated"),
         ([Usage(30, 0), Finish("content_filter")], "provider"),
     ],
-    ids=["told", "told last", "told too early", "not ended", "no end", "input untold", "nothing to tell"],
+    ids=[
+        "reported",
+        "reported last",
+        "reported too early",
+        "not ended",
+        "no end",
+        "input missing",
+        "nothing to report",
+    ],
 )
 def test_only_the_usage_of_an_answer_that_has_ended_is_its_bill(events: list[ChatEvent], source: str) -> None:
     ticket = ticket_for(LANE, HELLO)
@@ -50,10 +58,10 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
     ticket.wire.finished()
     assert ticket.has_ended
     # Another try begins anew.
-    lent = ticket.wire.lent(ticket.wire.limits)
+    try_wire = ticket.wire.for_try(ticket.wire.limits)
     assert not ticket.has_ended
-    lent.close()
-    lent.finished()
+    try_wire.close()
+    try_wire.finished()
     assert not ticket.has_ended
 
 
@@ -77,7 +85,7 @@ def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict
 
 
 @pytest.mark.parametrize(
-    ("said", "believed"),
+    ("reported", "believed"),
     [
         (Usage(9080, 10, 0, 9077), Usage(9080, 10, 0, 9077)),
         (Usage(10**9, 5, 10**9), Usage(0, 5)),
@@ -88,8 +96,8 @@ def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict
         (Usage(MOST_UNSENT_TOKENS + 101), Usage(0)),
     ],
 )
-def test_input_that_was_never_sent_is_not_believed(said: Usage, believed: Usage) -> None:
-    assert within(said, 100) == believed
+def test_input_that_was_never_sent_is_not_believed(reported: Usage, believed: Usage) -> None:
+    assert without_impossible(reported, 100) == believed
 
 
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"])

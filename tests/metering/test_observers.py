@@ -27,13 +27,13 @@ async def heard(observers: Observers) -> None:
 
 
 async def test_monitor_events_are_told_in_order_and_without_what_is_not_known() -> None:
-    told: list[Event] = []
-    observers = Observers(NoAlerts(), listening=lambda: True, observe=told.append)
+    observed: list[Event] = []
+    observers = Observers(NoAlerts(), listening=lambda: True, observe=observed.append)
     for at in range(50):
         observers.noted(MonitorEvent(kind="blocked", level="warn", customer_id=at))
     await heard(observers)
-    assert told[7] == Event("blocked", {"level": "warn", "customer_id": 7, "extra": {}})
-    assert [event.detail["customer_id"] for event in told] == list(range(50))
+    assert observed[7] == Event("blocked", {"level": "warn", "customer_id": 7, "extra": {}})
+    assert [event.detail["customer_id"] for event in observed] == list(range(50))
 
 
 async def test_nothing_is_kept_where_nobody_listens() -> None:

@@ -9,7 +9,7 @@ from kaixu.plugin.types import Usage
 
 
 @pytest.mark.parametrize(
-    ("said", "believed"),
+    ("reported", "believed"),
     [
         (Usage(14, 7, 3, 2, 1), Usage(14, 7, 3, 2, 1)),
         (Usage(-5, 7, -3), Usage(0, 7, 0)),
@@ -19,5 +19,5 @@ from kaixu.plugin.types import Usage
     ],
     ids=["honest", "negative", "enormous", "estimated", "more reasoning than output"],
 )
-def test_usage_is_kept_within_reason(said: Usage, believed: Usage) -> None:
-    assert believable(said) == believed
+def test_usage_is_kept_within_reason(reported: Usage, believed: Usage) -> None:
+    assert believable(reported) == believed

@@ -31,10 +31,10 @@ class Script(httpx.AsyncBaseTransport):
 
     def __init__(self, *answers: int | tuple[int, dict[str, str]] | Exception) -> None:
         self.answers = list(answers)
-        self.asked = 0
+        self.sends = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
+        self.sends += 1
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -51,14 +51,14 @@ async def sent(transport: httpx.AsyncBaseTransport, retries: int = 2) -> int:
 async def test_a_vendor_that_recovers_is_asked_again() -> None:
     transport = Script(502, httpx.ConnectError("no"), 200)
     assert await sent(transport) == 200
-    assert transport.asked == 3
+    assert transport.sends == 3
 
 
 async def test_the_last_failure_is_told_when_the_tries_are_used_up() -> None:
     transport = Script(500, 500, 500)
     with pytest.raises(UpstreamError, match="failed \\(500\\)"):
         await sent(transport)
-    assert transport.asked == 3
+    assert transport.sends == 3
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_what_another_try_cannot_mend_is_not_tried_again(status: int, erro
     transport = Script(status)
     with pytest.raises(error) as raised:
         await sent(transport)
-    assert transport.asked == 1
+    assert transport.sends == 1
     assert "secret" not in str(raised.value)
 
 
@@ -84,7 +84,7 @@ async def test_a_long_retry_after_goes_to_the_client_instead_of_being_waited_for
     transport = Script((429, {"retry-after": "60"}))
     with pytest.raises(UpstreamBusy) as raised:
         await sent(transport)
-    assert (transport.asked, raised.value.retry_after_s) == (1, 60)
+    assert (transport.sends, raised.value.retry_after_s) == (1, 60)
 
 
 async def test_a_timeout_is_a_timeout() -> None:
@@ -99,14 +99,14 @@ async def test_a_closed_wire_sends_nothing() -> None:
     with pytest.raises(TicketClosed):
         async with wire.send(httpx.Request("GET", "http://vendor/")):
             pass
-    assert transport.asked == 0
+    assert transport.sends == 0
 
 
 async def test_a_vendor_that_says_at_once_is_asked_at_once() -> None:
     transport = Script((429, {"retry-after": "0"}), (503, {"retry-after": "0"}), (429, {"retry-after": "0"}))
     with pytest.raises(UpstreamBusy) as raised:
         await sent(transport)
-    assert (transport.asked, raised.value.retry_after_s) == (3, 0)
+    assert (transport.sends, raised.value.retry_after_s) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ async def test_a_wait_between_two_tries_is_not_used_time() -> None:
             pass
 
     sending = asyncio.ensure_future(send())
-    while not transport.asked:
+    while not transport.sends:
         await asyncio.sleep(0)
     sending.cancel()
     await asyncio.wait([sending])
-    assert (sending.cancelled(), wire.used, transport.asked) == (True, False, 1)
+    assert (sending.cancelled(), wire.used, transport.sends) == (True, False, 1)
 
 
 async def test_an_answer_is_asked_for_as_it_is_whatever_a_lane_wants() -> None:
@@ -186,7 +186,7 @@ async def test_a_compressed_answer_is_refused_unread(encoding: str) -> None:
     transport = Endless(headers={"content-encoding": encoding})
     with pytest.raises(UpstreamError, match="compressed its answer"):
         await sent(transport)
-    assert (transport.asked, transport.body.sent, transport.body.closed) == (1, 0, True)
+    assert (transport.sends, transport.body.sent, transport.body.closed) == (1, 0, True)
 
 
 @pytest.mark.parametrize("encoding", ["identity", "", " Identity "])
@@ -217,17 +217,17 @@ class Endless(httpx.AsyncBaseTransport):
         self.status = status
         self.headers = headers
         self.body = Body()
-        self.asked = 0
+        self.sends = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
+        self.sends += 1
         return httpx.Response(self.status, headers=self.headers, stream=self.body)
 
 
 @pytest.mark.parametrize(
     ("headers", "read"),
     [({}, (MOST_WHOLE_BYTES >> 20) + 1), ({"content-length": "1" + "0" * 12}, 0)],
-    ids=["unsaid", "said"],
+    ids=["without a length", "with a length"],
 )
 async def test_a_whole_answer_without_end_is_given_up(headers: dict[str, str], read: int) -> None:
     transport = Endless(headers=headers)

@@ -10,7 +10,7 @@ import pytest
 
 from kaixu.plugin.types import Usage
 from kaixu.store import admission, jobs, reembedding, responses, schedules, vector_index
-from kaixu.store.job_rows import take_webhooks, webhook_done
+from kaixu.store.job_webhooks import claim_webhooks, record_failed
 from kaixu.store.login import login_attempt, login_succeeded
 from tests.support.calls import OWNER, admit, billed
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
@@ -124,7 +124,7 @@ async def job(pool: asyncpg.Pool, **fields: float) -> UUID:
     return await jobs.insert_job(pool, new)
 
 
-async def claimed(pool: asyncpg.Pool, lease_s: float = 60) -> list[jobs.Claimed]:
+async def claimed(pool: asyncpg.Pool, lease_s: float = 60) -> list[jobs.ClaimedJob]:
     return await jobs.claim_jobs(pool, owner=uuid4(), kinds=["chat"], lease_s=lease_s, most=10)
 
 
@@ -155,7 +155,7 @@ async def test_a_job_that_was_handed_in_runs_and_its_delay_is_kept(pool: asyncpg
 async def test_a_job_that_waits_for_its_next_try_waits_no_longer_than_that(pool: asyncpg.Pool) -> None:
     await job(pool)
     [one] = await claimed(pool)
-    await jobs.put_back(pool, one, wait_s=30, counted=True)
+    await jobs.requeue(pool, one, wait_s=30, is_failure=True)
     await pool.execute(
         "update kaixu.job set heartbeat_at = now() + '2 hours', run_after = now() + '2 hours 30 seconds'"
     )
@@ -182,19 +182,19 @@ async def test_the_end_of_a_job_is_told(pool: asyncpg.Pool) -> None:
     [one] = await claimed(pool)
     assert await jobs.succeed(pool, one, result=b"", output_len=None, ticket=None, month=None)
     await all_ahead(pool)
-    [told] = await take_webhooks(pool, again_s=60, most=10)
-    await webhook_done(pool, told.id, told=False, wait_s=30)
-    assert await take_webhooks(pool, again_s=60, most=10) == []  # the wait for the next try is kept
+    [completed] = await claim_webhooks(pool, lease_s=60, most=10)
+    await record_failed(pool, completed.id, retry_in_s=30)
+    assert await claim_webhooks(pool, lease_s=60, most=10) == []  # the wait for the next try is kept
     await pool.execute("update kaixu.job set webhook_after = now() + '4 hours'")
-    assert len(await take_webhooks(pool, again_s=60, most=10)) == 1
+    assert len(await claim_webhooks(pool, lease_s=60, most=10)) == 1
 
 
 async def test_a_schedule_goes_on(pool: asyncpg.Pool) -> None:
-    await schedules.make_known(pool, "a.tick", 3600)
-    assert await schedules.take(pool, "a.tick") is None
+    await schedules.register(pool, "a.tick", 3600)
+    assert await schedules.claim(pool, "a.tick") is None
     await pool.execute("update kaixu.schedule set next_at = now() + interval '2 hours'")
-    assert await schedules.take(pool, "a.tick") is not None
-    assert await schedules.take(pool, "a.tick") is None
+    assert await schedules.claim(pool, "a.tick") is not None
+    assert await schedules.claim(pool, "a.tick") is None
 
 
 async def test_a_kept_answer_is_not_kept_longer(pool: asyncpg.Pool) -> None:

@@ -1,4 +1,4 @@
-"""Calls without a gateway: admitted and settled straight through the two statements."""
+"""Calls without a gateway: admitted and settled by the two SQL functions directly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def admit(
     ticket: UUID | None = None,
     default_rpm: int = 10**6,
 ) -> tuple[Ask, Verdict]:
-    """Ask for one call."""
+    """Admit one call."""
     ask = Ask(
         ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, "ai",
         price_id, most, most if least is None else least, request_id,
@@ -71,7 +71,7 @@ async def settle(
     usage_source: str = "provider",
     units: dict[str, Any] | None = None,
 ) -> Settled:
-    """End a call."""
+    """Settle a call."""
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
     assert verdict.chain_id is not None

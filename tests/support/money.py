@@ -1,4 +1,4 @@
-"""Shortcuts to the database: make customers and keys, and prove that the books add up."""
+"""Make customers and keys in the database, and check that its money figures add up."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def virtual_key(pool: Connection, customer_id: int, **fields: Any) -> tupl
 
 
 async def spent_and_held(pool: Connection, customer_id: int) -> tuple[int, int]:
-    """A customer's months, added up."""
+    """The sums over a customer's months."""
     row = await pool.fetchrow(
         "select coalesce(sum(spent_nusd), 0)::bigint, coalesce(sum(held_nusd), 0)::bigint from kaixu.customer_month where customer_id = $1",
         customer_id,
@@ -51,12 +51,13 @@ async def spent_and_held(pool: Connection, customer_id: int) -> tuple[int, int]:
 
 
 async def assert_books_balance(pool: Connection, *, reservations: int | None = 0) -> None:
-    """Events are spend, reservations are holds, for every customer and key; and no more reservations than said."""
+    """Every month equals the sum of its events and reservations; there are `reservations` reservations in all."""
     wrong = await pool.fetch(
         """
         with events as (
             select customer_id, chain_id, month, book, sum(cost_nusd) as spent, count(*) as calls,
-                   sum(input_tokens) as input, sum(output_tokens) as output
+                   sum(input_tokens) as input, sum(output_tokens) as output,
+                   coalesce(sum(cost_nusd) filter (where not vendor_cost_known), 0) as uncosted
               from kaixu.usage_event group by 1, 2, 3, 4
         ), holds as (
             select customer_id, chain_id, month, book, sum(held_nusd) as held from kaixu.reservation group by 1, 2, 3, 4
@@ -67,13 +68,15 @@ async def assert_books_balance(pool: Connection, *, reservations: int | None = 0
           left join holds h using (chain_id, month, book)
          where m.spent_nusd <> coalesce(e.spent, 0) or m.held_nusd <> coalesce(h.held, 0)
             or m.calls <> coalesce(e.calls, 0) or m.input_tokens <> coalesce(e.input, 0)
-            or m.output_tokens <> coalesce(e.output, 0)
+            or m.output_tokens <> coalesce(e.output, 0) or m.uncosted_nusd <> coalesce(e.uncosted, 0)
         union all
         select 'customer', m.customer_id, m.spent_nusd, k.spent, m.held_nusd, k.held, m.calls, k.calls
           from kaixu.customer_month m
-          left join (select customer_id, month, book, sum(spent_nusd) as spent, sum(held_nusd) as held, sum(calls) as calls
+          left join (select customer_id, month, book, sum(spent_nusd) as spent, sum(held_nusd) as held, sum(calls) as calls,
+                             sum(uncosted_nusd) as uncosted
                        from kaixu.key_month group by 1, 2, 3) k using (customer_id, month, book)
          where m.spent_nusd <> coalesce(k.spent, 0) or m.held_nusd <> coalesce(k.held, 0) or m.calls <> coalesce(k.calls, 0)
+            or m.uncosted_nusd <> coalesce(k.uncosted, 0)
         """
     )
     assert [tuple(row) for row in wrong] == []

@@ -14,7 +14,7 @@ from kaixu.edge.function_paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
-from kaixu.jobs.queue import JobRow, unknown
+from kaixu.jobs.queue import JobRow, no_job
 from kaixu.metering.cache import events_in
 from kaixu.plugin.errors import Invalid
 from kaixu.plugin.types import ChatDelta
@@ -25,16 +25,16 @@ def look_doors(services: Services) -> list[Door]:
 
     async def status(asked: IncomingRequest) -> Reply:
         caller = caller_of(asked, services.secrets)
-        row = await services.queue.look(caller, id_in(asked.args.get("id")))
+        row = await services.queue.find(caller, id_in(asked.args.get("id")))
         if asked.args.get("kick") == "1" and row.status in ("queued", "running"):
             services.queue.nudge()
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 
     async def result(asked: IncomingRequest) -> Reply:
         caller = caller_of(asked, services.secrets)
-        row = await services.queue.look(caller, id_in(asked.args.get("id")))
+        row = await services.queue.find(caller, id_in(asked.args.get("id")))
         if row.kind != "chat":
-            raise unknown(str(row.id))
+            raise no_job(str(row.id))
         return result_reply(services, row, asked.request_id)
 
     async def cancel(asked: IncomingRequest) -> Reply:

@@ -63,7 +63,7 @@ def submit_door(services: Services) -> Door:
         asking = ChatCall(caller, public, found.provider, request)
         call = await off_loop(size, lambda: admission(services, asking, FEATURES, operation="job-submit"))
         async with call as ticket:
-            handing = services.queue.handing_in(
+            handing = services.queue.submit(
                 ticket,
                 wanted,
                 attempts=services.gateway.jobs.attempts,

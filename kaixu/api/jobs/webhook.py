@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from kaixu.config.gateway_section import JobsSection
 from kaixu.edge.fields import Fields
 from kaixu.edge.services import Services
-from kaixu.jobs.webhooks import secret_of
+from kaixu.jobs.webhook_signing import customer_secret
 from kaixu.plugin.errors import Unprocessable
 
 MOST_URL = 2000
@@ -37,4 +37,4 @@ def webhook_of(body: dict[str, Any], section: JobsSection) -> str | None:
 
 def webhook_reply(services: Services, customer_id: int, url: str) -> dict[str, str]:
     """The address, and what its messages are signed with: one secret for all jobs of a customer."""
-    return {"url": url, "secret": secret_of(services.secrets.jwt_secret, customer_id)}
+    return {"url": url, "secret": customer_secret(services.secrets.jwt_secret, customer_id)}

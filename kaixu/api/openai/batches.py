@@ -47,12 +47,12 @@ async def batches(services: Services, asked: IncomingRequest, rest: list[str]) -
         case "GET", []:
             limit = asked.args.get("limit", "20")
             most = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else 20
-            rows = await services.batches.listed(caller, max(1, min(most, MOST_LISTED)))
+            rows = await services.batches.list_newest(caller, max(1, min(most, MOST_LISTED)))
             data = [batch_reply(row) for row in rows]
             ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
             return json_reply({"object": "list", "data": data, "has_more": False, **ids})
         case "GET", [batch_id]:
-            return json_reply(batch_reply(await services.batches.look(caller, batch_id.removeprefix("batch_"))))
+            return json_reply(batch_reply(await services.batches.find(caller, batch_id.removeprefix("batch_"))))
         case "POST", [batch_id, "cancel"]:
             return json_reply(batch_reply(await services.batches.cancel(caller, batch_id.removeprefix("batch_"))))
     raise NotFound("there is nothing at this path")
@@ -72,7 +72,7 @@ async def create(services: Services, asked: IncomingRequest) -> Reply:
     metadata = body.get("metadata") or {}
     if not isinstance(metadata, dict) or len(metadata) > MOST_METADATA or not all(map(is_short, metadata.items())):
         raise Unprocessable(f"`metadata` must be up to {MOST_METADATA} short texts", field="metadata")
-    file = await services.batches.file(caller, file_id.removeprefix("file-"))
+    file = await services.batches.find_file(caller, file_id.removeprefix("file-"))
     content = await services.batches.content(file)
     row = await services.batches.create(
         caller,

@@ -38,7 +38,7 @@ async def files(services: Services, asked: IncomingRequest, rest: list[str]) -> 
             return await listed(services, asked)
         case "POST", []:
             purpose, filename, content = await off_loop(len(asked.body), lambda: uploaded(asked))
-            return json_reply(file_reply(await services.batches.keep(caller, purpose, filename, content)))
+            return json_reply(file_reply(await services.batches.store_file(caller, purpose, filename, content)))
         case _, []:
             raise MethodNotAllowed(f"{asked.method} is not for this path")
     name, *what = rest
@@ -46,11 +46,11 @@ async def files(services: Services, asked: IncomingRequest, rest: list[str]) -> 
         return await made_file(services, asked, name, what)
     file_id = name.removeprefix("file-")
     if asked.method == "DELETE" and not what:
-        await services.batches.forget(caller, file_id)
+        await services.batches.delete_file(caller, file_id)
         return json_reply({"id": name, "object": "file", "deleted": True})
     if asked.method != "GET" or what not in ([], ["content"]):
         raise NotFound("there is nothing at this path")
-    row = await services.batches.file(caller, file_id)
+    row = await services.batches.find_file(caller, file_id)
     if not what:
         return json_reply(file_reply(row))
     return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
@@ -64,7 +64,7 @@ async def listed(services: Services, asked: IncomingRequest) -> Reply:
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
     purpose = fields.text("purpose", most=100)
-    rows = await services.batches.files(
+    rows = await services.batches.list_files(
         caller_of(asked, services.secrets),
         after=None if after is None else after.removeprefix("file-"),
         newest_first=order == "desc",
@@ -88,7 +88,7 @@ async def made_file(services: Services, asked: IncomingRequest, name: str, what:
         raise NotFound("there is nothing at this path")
     caller = caller_of(asked, services.secrets)
     well = name.startswith(OUTPUT)
-    batch = await services.batches.look(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
+    batch = await services.batches.find(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
     if batch.waiting or not (batch.succeeded if well else batch.failed):
         raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
     lines = output_lines if well else error_lines
@@ -98,7 +98,7 @@ async def made_file(services: Services, asked: IncomingRequest, name: str, what:
         {
             "id": name,
             "object": "file",
-            "bytes": await services.batches.measured(batch, succeeded=well, made=lambda: lines(services, batch)),
+            "bytes": await services.batches.file_size(batch, succeeded=well, pieces=lambda: lines(services, batch)),
             "created_at": int((batch.ended_at or batch.created_at).timestamp()),
             "filename": f"{name}.jsonl",
             "purpose": "batch_output",

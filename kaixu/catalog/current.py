@@ -1,0 +1,20 @@
+"""The part of kaixu.yaml that a reload replaces while the gateway serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaixu.config.gateway_section import GatewaySection
+
+from .catalog import Catalog
+
+
+@dataclass
+class CurrentConfig:
+    """The catalog and the `gateway:` section in force. A reload replaces both whole; running calls keep the old ones.
+
+    Whoever must see a reload keeps this object, and reads from it each time.
+    """
+
+    catalog: Catalog
+    section: GatewaySection

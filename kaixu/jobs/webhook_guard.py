@@ -1,0 +1,65 @@
+"""Connections of customers' webhooks: never to an address inside the operator's own network, unless allowed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from kaixu.config.gateway_section import JobsSection
+
+from .webhook_addresses import address_of, is_private, is_private_host
+
+PRIVATE_ADDRESS = "its address is inside a private network"
+
+
+class AddressGuard(AbstractResolver):
+    """Resolves names and drops private addresses: what was resolved is what is connected to.
+
+    `connector` checks each address once more, in case the host is itself an address and so was never resolved: which
+    forms those are differs from one version of aiohttp to the next.
+    """
+
+    def __init__(self, section: Callable[[], JobsSection], resolver: AbstractResolver | None = None) -> None:
+        self.section = section
+        self.resolver = resolver or aiohttp.ThreadedResolver()
+
+    def connector(self, *, limit: int) -> aiohttp.TCPConnector:
+        """At most `limit` connections, through this resolver, to allowed addresses only."""
+        return aiohttp.TCPConnector(
+            resolver=self, socket_factory=self.open_socket, limit=limit, force_close=True, use_dns_cache=False
+        )
+
+    def refusal(self, url: str) -> str | None:
+        """Why nothing may be sent to `url`; None if its host is a name, or an allowed address."""
+        if not self.section().webhook_private and is_private_host(urlsplit(url).hostname or ""):
+            return PRIVATE_ADDRESS
+        return None
+
+    def is_allowed(self, host: str) -> bool:
+        """Whether an address may be connected to; what is not an address may not."""
+        address = address_of(host)
+        return address is not None and (self.section().webhook_private or not is_private(address))
+
+    def open_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket for one address. Raises `OSError` for an address that may not be connected to."""
+        family, kind, protocol, _, address = info
+        if not self.is_allowed(str(address[0])):
+            raise OSError(PRIVATE_ADDRESS)
+        return socket.socket(family, kind, protocol)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The allowed addresses of a name. Raises `OSError` if there are none."""
+        resolved = await self.resolver.resolve(host, port, family)
+        allowed = [result for result in resolved if self.is_allowed(result["host"])]
+        if not allowed:
+            raise OSError(PRIVATE_ADDRESS)
+        return allowed
+
+    async def close(self) -> None:
+        """Nothing is open."""

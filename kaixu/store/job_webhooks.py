@@ -1,0 +1,77 @@
+"""Webhooks of completed jobs: claimed for one attempt, delivered or tried again. They wait in the jobs' own rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from .query import Connection, Query
+
+
+class CompletedJob(msgspec.Struct, frozen=True):
+    """A job that has ended and whose webhook is due. `webhook` is the sealed URL; `attempt` counts from 1."""
+
+    id: UUID
+    customer_id: int
+    kind: str
+    status: str
+    webhook: bytes
+    attempt: int
+    error_code: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    input_tokens: int
+    output_tokens: int
+    cost_nusd: int
+
+
+CLAIM = Query(
+    CompletedJob,
+    """
+    with due as (
+        update kaixu.job j
+           set webhook_attempts = j.webhook_attempts + 1, webhook_after = clock_timestamp() + make_interval(secs => $1),
+               completed_at = least(j.completed_at, clock_timestamp())
+         where j.id in (select x.id from kaixu.job x
+                         where x.webhook_after <= clock_timestamp()
+                            or x.webhook_after > clock_timestamp() + interval '3 hours' -- longer than any pause
+                            or (x.webhook_after is not null
+                                and x.completed_at > clock_timestamp() + interval '5 seconds')
+                         order by x.webhook_after limit $2 for update skip locked)
+        returning j.*
+    )
+    select d.id, d.customer_id, d.kind, d.status, d.webhook, d.webhook_attempts as attempt, d.error_code, d.created_at,
+           d.started_at, d.completed_at, coalesce(e.input_tokens, 0) as input_tokens,
+           coalesce(e.output_tokens, 0) as output_tokens, coalesce(e.cost_nusd, 0) as cost_nusd
+      from due d
+      left join kaixu.usage_event e on e.month = d.month and e.ticket = d.ticket
+    """,
+)
+
+
+async def claim_webhooks(db: Connection, *, lease_s: float, most: int) -> list[CompletedJob]:
+    """Claim webhooks that are due. Each is due again after `lease_s`, unless its attempt is recorded before."""
+    return await CLAIM.all(db, float(lease_s), most)
+
+
+async def record_delivered(db: Connection, job_id: UUID) -> None:
+    """End the webhook of a job: it has arrived."""
+    await db.execute(
+        "update kaixu.job set webhook_told_at = clock_timestamp(), webhook_after = null where id = $1", job_id
+    )
+
+
+async def record_failed(db: Connection, job_id: UUID, *, retry_in_s: float | None) -> None:
+    """Plan the next attempt, or with None give up."""
+    await db.execute(
+        """
+        update kaixu.job
+           set webhook_told_at = null, webhook_after = clock_timestamp() + make_interval(secs => $2::float8)
+         where id = $1
+        """,
+        job_id,
+        retry_in_s,
+    )

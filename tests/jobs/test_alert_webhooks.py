@@ -1,0 +1,186 @@
+"""Alerts reach the operator's webhook: once, after failures and after crashes, whichever gateway delivers them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from datetime import date
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+from kaixu.jobs.alert_webhooks import AlertWebhooks
+from kaixu.jobs.webhook_sender import LEASE_S, PAUSES_S, WebhookSender
+from kaixu.jobs.webhook_signing import alert_key
+from kaixu.store.alerts import ALERTS, claim_alert
+from kaixu.store.webhook_deliveries import DueDelivery, claim_deliveries, prune_deliveries, record_failed
+
+KEY = alert_key("a secret")
+
+
+class Receiver:
+    """An operator's webhook. Answers the next requests with `statuses`, then with 200."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.bodies: list[bytes] = []
+        self.statuses: list[int] = []
+
+    async def receive(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        signature = hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
+        assert request.headers["x-kaixu-signature"] == f"sha256={signature}"
+        assert request.headers["content-type"] == "application/json"
+        self.bodies.append(body)
+        await asyncio.sleep(0.01)
+        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/", receiver.receive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield receiver
+    await runner.cleanup()
+
+
+@pytest.fixture
+def sender(pool: asyncpg.Pool, receiver: Receiver) -> WebhookSender[DueDelivery]:
+    return WebhookSender(AlertWebhooks(pool, url=receiver.url, key=KEY))
+
+
+async def claim(pool: asyncpg.Pool, body: bytes | None = b"{}", *, customer_id: int = 1) -> bool:
+    return await claim_alert(
+        pool,
+        customer_id=customer_id,
+        chain_id=0,
+        month=date(2026, 11, 1),
+        alert="CAP_WARN_CUSTOMER",
+        webhook_body=body,
+    )
+
+
+async def due_in_s(pool: asyncpg.Pool) -> float | None:
+    seconds: float | None = await pool.fetchval(
+        "select extract(epoch from next_attempt_at - clock_timestamp())::float from kaixu.webhook_delivery"
+    )
+    return seconds
+
+
+async def make_due(pool: asyncpg.Pool) -> None:
+    await pool.execute("update kaixu.webhook_delivery set next_attempt_at = now() where next_attempt_at is not null")
+
+
+async def test_an_alert_is_queued_by_the_statement_that_claims_it(pool: asyncpg.Pool) -> None:
+    assert [await claim(pool, b"first"), await claim(pool, b"second")] == [True, False]
+    [row] = await pool.fetch("select destination, event, body from kaixu.webhook_delivery")
+    assert tuple(row) == (ALERTS, "CAP_WARN_CUSTOMER", b"first")
+
+
+async def test_an_alert_without_a_webhook_is_claimed_and_not_queued(pool: asyncpg.Pool) -> None:
+    assert await claim(pool, None)
+    assert await pool.fetchval("select count(*) from kaixu.webhook_delivery") == 0
+
+
+async def test_a_queued_alert_is_delivered_once_by_whichever_gateway_is_there(
+    pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
+) -> None:
+    await claim(pool, b'{"type":"CAP_WARN_CUSTOMER"}')  # and the gateway that claimed it is gone
+    await sender.round()
+    await make_due(pool)
+    await sender.round()
+    assert receiver.bodies == [b'{"type":"CAP_WARN_CUSTOMER"}']
+    assert await pool.fetchval("select delivered_at is not null from kaixu.webhook_delivery")
+
+
+async def test_a_receiver_that_fails_gets_the_same_alert_again_after_growing_pauses(
+    pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
+) -> None:
+    receiver.statuses = [500, 302]
+    await claim(pool)
+    for pause_s in PAUSES_S[:2]:
+        await sender.round()
+        seconds = await due_in_s(pool)
+        assert seconds is not None
+        assert pause_s - 3 < seconds <= pause_s
+        await sender.round()  # not due yet
+        await make_due(pool)
+    await sender.round()
+    assert receiver.bodies == [b"{}"] * 3
+    assert await due_in_s(pool) is None
+
+
+async def test_an_alert_is_given_up_after_its_last_attempt(
+    pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
+) -> None:
+    receiver.statuses = [500]
+    await claim(pool)
+    await pool.execute("update kaixu.webhook_delivery set attempts = $1", len(PAUSES_S))
+    await sender.round()
+    await sender.round()
+    [row] = await pool.fetch("select next_attempt_at, delivered_at, last_error from kaixu.webhook_delivery")
+    assert tuple(row) == (None, None, "it answered 500")
+    assert len(receiver.bodies) == 1
+
+
+async def test_two_gateways_deliver_no_alert_twice(
+    pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
+) -> None:
+    other = WebhookSender(AlertWebhooks(pool, url=receiver.url, key=KEY))
+    bodies = [b'{"customer_id":%d}' % customer_id for customer_id in range(1, 51)]
+    for customer_id, body in enumerate(bodies):
+        await claim(pool, body, customer_id=customer_id)
+    for _ in range(3):
+        await asyncio.gather(sender.round(), other.round())
+    assert sorted(receiver.bodies) == sorted(bodies)
+
+
+async def test_an_attempt_whose_gateway_died_is_made_again_when_its_lease_is_over(
+    pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
+) -> None:
+    await claim(pool)
+    [died] = await claim_deliveries(pool, ALERTS, lease_s=LEASE_S, most=10)
+    await sender.round()
+    assert receiver.bodies == []
+    await make_due(pool)
+    await sender.round()
+    await record_failed(pool, died, error="too late to count", retry_in_s=1)
+    assert (receiver.bodies, await due_in_s(pool)) == ([b"{}"], None)
+
+
+async def test_a_late_failure_does_not_end_the_attempt_of_another_gateway(pool: asyncpg.Pool) -> None:
+    await claim(pool)
+    [late] = await claim_deliveries(pool, ALERTS, lease_s=LEASE_S, most=10)
+    await make_due(pool)
+    await claim_deliveries(pool, ALERTS, lease_s=LEASE_S, most=10)
+    await record_failed(pool, late, error="too late to count", retry_in_s=None)
+    seconds = await due_in_s(pool)
+    assert seconds is not None
+    assert seconds > LEASE_S - 5
+
+
+@pytest.mark.parametrize("column", ["created_at", "next_attempt_at"])
+async def test_an_alert_from_before_the_clock_was_set_back_is_delivered(
+    pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver, column: str
+) -> None:
+    await claim(pool)
+    await pool.execute(f"update kaixu.webhook_delivery set {column} = now() + interval '5 hours'")
+    await sender.round()
+    assert receiver.bodies == [b"{}"]
+    assert await pool.fetchval("select created_at <= clock_timestamp() from kaixu.webhook_delivery")
+
+
+async def test_old_deliveries_are_removed(pool: asyncpg.Pool) -> None:
+    for customer_id in (1, 2):
+        await claim(pool, customer_id=customer_id, body=b"%d" % customer_id)
+    await pool.execute("update kaixu.webhook_delivery set created_at = now() - interval '31 days' where body = '1'")
+    assert await prune_deliveries(pool, days=30) == 1
+    assert [row["body"] for row in await pool.fetch("select body from kaixu.webhook_delivery")] == [b"2"]
