@@ -14,7 +14,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import usd
-from kaixu.edge.errors import rate_headers, stream_failed
+from kaixu.edge.errors import failed_stream_event, rate_headers
 from kaixu.edge.response import SSE, Reply
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream, waited
@@ -209,7 +209,7 @@ async def spoken(services: Services, call: Admission, ticket: Ticket, encoder: S
     if not out.said:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
-    services.monitor.record(stream_failed(failure, ticket))  # it was 200 already: nobody else tells of it
+    services.monitor.record(failed_stream_event(failure, ticket))  # it was 200 already: nobody else tells of it
     await out.put(encoder.failed(failure, ticket))
 
 

@@ -1,4 +1,4 @@
-"""What routes are given: everything that was opened at start, in one value."""
+"""The services that handlers use: everything that was opened at start, in one value."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kaixu.ops.events import Monitor
 
 @dataclass
 class Services:
-    """The gateway's parts. `catalog` and `gateway` are swapped whole by a reload; calls in flight keep the old ones.
+    """The gateway's parts. A reload replaces `catalog` and `gateway` as a whole; calls in flight keep the old ones.
 
-    `pool` is for general work, `reports` for operators' lists and figures; collections are reached through `searches`.
+    `pool` is for general work, `reports` for operators' lists and figures, `searches` for collections.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""The doors: what is refused before a handler, and how a reply leaves, whole or as a stream."""
+"""The exchange: what is refused before a handler, and how a reply is sent, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from kaixu.edge import exchange as doors
-from kaixu.edge.cors import Edge
-from kaixu.edge.errors import MOST_TOLD, Failures
-from kaixu.edge.exchange import BodyLimits, Door, Doors
+from kaixu.edge import exchange as exchange_module
+from kaixu.edge.cors import ReplyHeaders
+from kaixu.edge.errors import MOST_RECORDED, Failures, native_error
+from kaixu.edge.exchange import BodyLimits, Exchange
 from kaixu.edge.request import Headers, IncomingRequest, headers_of
+from kaixu.edge.request_body import SMALL_BODY_BYTES, Holder
 from kaixu.edge.response import SSE, Reply, json_reply
+from kaixu.edge.routes import Auth, Handler, Route, Routes
 from kaixu.edge.sse import EventStream
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import Unauthenticated, Unavailable
@@ -22,44 +24,59 @@ from kaixu.plugin.errors import Unauthenticated, Unavailable
 LIMITS = BodyLimits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
 
 
-class Exchange:
-    """One exchange with a door: what was sent to it, and what it answered."""
+class EverybodyMayCall:
+    """Callers without credentials."""
+
+    def require(self, auth: Auth, headers: Headers) -> None:
+        """Everybody is let in."""
+
+    async def holder_of(self, request: IncomingRequest) -> Holder:
+        return "somebody"
+
+    async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
+        """Nobody is counted."""
+
+
+def route(handler: Handler, path: str = "/api/door", shape: Any = native_error) -> Route:
+    """A route to a handler."""
+    return Route("POST", (path,), handler, auth="key", rate="call", error_shape=shape)
+
+
+class Case(EverybodyMayCall):
+    """One exchange with a route: what was sent to it, and what it answered."""
 
     def __init__(self) -> None:
+        self.limits = LIMITS
         self.told: list[MonitorEvent] = []
         self.sent: list[dict[str, Any]] = []
         self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def run(
         self,
-        handler: doors.Handler,
+        handler: Handler,
         *messages: dict[str, Any],
         method: str = "POST",
         headers: Mapping[bytes, bytes] | None = None,
-        shape: Any = None,
+        shape: Any = native_error,
+        path: str = "/api/door/",
     ) -> None:
         """Ask `handler` behind a door."""
         monitor = Monitor(keep)
-        door = Door(handler, ("/api/door",)) if shape is None else Door(handler, ("/api/door",), shape=shape)
-        house = Doors(Edge(frozenset()), Failures(monitor), lambda: LIMITS, self.credential)
-        house.add(door)
+        routes = Routes([route(handler, shape=shape)])
+        house = Exchange(routes, self, ReplyHeaders(frozenset()), Failures(monitor), lambda: self.limits)
         for message in messages:
             self.waiting.put_nowait(message)
         scope: Any = {
             "type": "http",
             "method": method,
-            "path": "/api/door/",
+            "path": path,
             "query_string": b"",
             "headers": list((headers or {}).items()),
             "client": ("192.0.2.1", 1),
         }
-        found = house.find(scope["path"])
-        assert found is door
-        await house.serve(found, scope, self.waiting.get, self.send)  # type: ignore[arg-type]
+        await house.serve(scope, self.waiting.get, self.send)  # type: ignore[arg-type]
+        assert house.budget.held == 0
         self.told = list(monitor._waiting)
-
-    def credential(self, headers: Headers) -> None:
-        """Everybody is let in."""
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -95,7 +112,7 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 
 
 async def test_a_handler_sees_values() -> None:
-    exchange = Exchange()
+    exchange = Case()
     headers = {b"User-Agent": b"test", b"x-request-id": b"mine"}
     await exchange.run(echo, part(b"a", more=True), part(b"b"), headers=headers)
     assert exchange.status == 200
@@ -110,22 +127,22 @@ async def test_a_handler_sees_values() -> None:
     ids=["announced", "not announced"],
 )
 async def test_a_body_over_the_limit_is_refused_before_it_is_whole(headers: Any, parts: Any) -> None:
-    exchange = Exchange()
+    exchange = Case()
     await exchange.run(echo, *parts, headers=headers)
     assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
     assert [event.http_status for event in exchange.told] == [413]
 
 
 async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "BODY_S", 0.05)
-    exchange = Exchange()
+    monkeypatch.setattr(exchange_module, "BODY_S", 0.05)
+    exchange = Case()
     await exchange.run(echo, part(b"{", more=True))
     assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")
 
 
 async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() -> None:
-    class Refusing(Exchange):
-        def credential(self, headers: Headers) -> None:
+    class Refusing(Case):
+        def require(self, auth: Auth, headers: Headers) -> None:
             raise Unauthenticated("Missing Authorization")
 
     silent = Refusing()
@@ -143,7 +160,6 @@ async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() ->
 
 
 async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_given_back() -> None:
-    house = Doors(Edge(frozenset()), Failures(Monitor(keep)), lambda: LIMITS, lambda headers: None)
     inside, go = asyncio.Semaphore(0), asyncio.Event()
 
     async def slow(asked: IncomingRequest) -> Reply:
@@ -151,8 +167,8 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
         await go.wait()
         return json_reply({})
 
-    door = Door(slow, ("/api/slow",))
-    house.add(door)
+    routes = Routes([route(slow, "/api/slow")])
+    house = Exchange(routes, EverybodyMayCall(), ReplyHeaders(frozenset()), Failures(Monitor(keep)), lambda: LIMITS)
 
     def exchange(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
         waiting: asyncio.Queue[Any] = asyncio.Queue()
@@ -172,7 +188,7 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
             "headers": raw,
             "client": None,
         }
-        return asyncio.ensure_future(house.serve(door, scope, waiting.get, send)), sent
+        return asyncio.ensure_future(house.serve(scope, waiting.get, send)), sent
 
     running = [exchange(part(b"x" * 60)) for _ in range(2)]
     for _ in running:
@@ -192,10 +208,10 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
 
 
 async def test_other_methods_are_told_which_one_is_taken() -> None:
-    exchange = Exchange()
+    exchange = Case()
     await exchange.run(echo, method="GET")
     assert (exchange.status, exchange.headers["allow"]) == (405, "POST")
-    preflight = Exchange()
+    preflight = Case()
     await preflight.run(echo, method="OPTIONS")
     assert (preflight.status, preflight.body) == (204, b"")
     assert "POST" in preflight.headers["access-control-allow-methods"]
@@ -219,7 +235,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
     async def endless(asked: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(make, abandoned))
 
-    class Stalled(Exchange):
+    class Stalled(Case):
         async def send(self, message: Any) -> None:
             await super().send(message)
             if len(self.sent) == 3:
@@ -231,17 +247,17 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
     assert [message.get("more_body") for message in exchange.sent] == [None, True, True]
 
 
-async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_door() -> None:
+async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_route() -> None:
     async def broken(asked: IncomingRequest) -> Reply:
         raise ZeroDivisionError("secret")
 
-    exchange = Exchange()
+    exchange = Case()
     await exchange.run(broken, part(b""), shape=lambda body, status: ({"mine": body["code"]}, status + 1))
     assert (exchange.status, json.loads(exchange.body)) == (501, {"mine": "INTERNAL"})
 
 
 async def test_a_client_that_leaves_cancels_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
+    monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     ended = asyncio.Event()
 
     async def slow(asked: IncomingRequest) -> Reply:
@@ -251,20 +267,20 @@ async def test_a_client_that_leaves_cancels_the_handler(monkeypatch: pytest.Monk
             ended.set()
         raise AssertionError
 
-    exchange = Exchange()
+    exchange = Case()
     await exchange.run(slow, part(b""), {"type": "http.disconnect"})
     assert ended.is_set()
     assert exchange.sent == []
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_gets_nothing() -> None:
-    exchange = Exchange()
+    exchange = Case()
     await exchange.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
     assert exchange.sent == []
 
 
 async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
+    monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     closed = asyncio.Event()
 
     async def speak(out: EventStream) -> None:
@@ -281,7 +297,7 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     async def talk(asked: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
 
-    exchange = Exchange()
+    exchange = Case()
     await exchange.run(talk, part(b""), {"type": "http.disconnect"})
     assert closed.is_set()
     assert [message.get("body") for message in exchange.sent[1:]] == [b"one"]
@@ -291,8 +307,27 @@ async def test_the_monitor_is_told_of_only_so_many_errors_of_one_stranger() -> N
     monitor = Monitor(keep)
     failures = Failures(monitor)
     asked = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
-    for _ in range(MOST_TOLD + 5):
+    for _ in range(MOST_RECORDED + 5):
         failures.reply(Unauthenticated("no"), asked)
-    assert len(monitor._waiting) == MOST_TOLD
+    assert len(monitor._waiting) == MOST_RECORDED
     failures.reply(Unavailable("down"), asked)
-    assert len(monitor._waiting) == MOST_TOLD + 1
+    assert len(monitor._waiting) == MOST_RECORDED + 1
+
+
+async def test_an_unknown_path_takes_short_bodies_and_is_404() -> None:
+    for path, status, code in (("/api/doors", 404, "NOT_FOUND"), ("/", 404, "NOT_FOUND")):
+        exchange = Case()
+        await exchange.run(echo, part(b"{}"), path=path)
+        assert (exchange.status, json.loads(exchange.body)["code"]) == (status, code)
+    exchange = Case()
+    exchange.limits = BodyLimits(body_bytes=10**6, body_memory_bytes=10**6, stall_s=0.05)
+    await exchange.run(echo, part(b"x" * (SMALL_BODY_BYTES + 1)), path="/api/doors")
+    assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
+
+
+async def test_a_body_that_does_not_come_is_408_at_an_unknown_path_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "BODY_S", 0.05)
+    for parts in ((), (part(b"{", more=True),)):
+        exchange = Case()
+        await exchange.run(echo, *parts, path="/")
+        assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")

@@ -7,11 +7,11 @@ from kaixu.api.openai.names import model_of
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
 from kaixu.metering.gate import Caller
@@ -21,7 +21,7 @@ from kaixu.plugin.types import ChatRequest
 from .request import message_request
 
 
-def count_door(services: Services) -> Door:
+def count_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def count(asked: IncomingRequest) -> Reply:
@@ -40,7 +40,9 @@ def count_door(services: Services) -> Door:
         tokens = await off_loop(len(asked.body), counted)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
-    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
+    return [
+        Route("POST", ("/v1/messages/count_tokens",), count, auth="key", rate="reading", error_shape=anthropic_error)
+    ]
 
 
 async def let_in(services: Services, caller: Caller, found: RequestedModel) -> None:

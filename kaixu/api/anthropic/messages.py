@@ -8,14 +8,14 @@ from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_head
 from kaixu.api.openai.names import model_of
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .count import count_door
+from .count import count_routes
 from .reply import message
 from .request import features_in, message_request
 from .stream import MessageStreamEncoder
@@ -31,7 +31,7 @@ def betas_of(header: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if BETA.fullmatch(name)))
 
 
-def message_doors(services: Services) -> list[Door]:
+def message_routes(services: Services) -> list[Route]:
     """The doors, bound to one gateway."""
 
     async def messages(asked: IncomingRequest) -> Reply:
@@ -52,4 +52,7 @@ def message_doors(services: Services) -> list[Door]:
         ticket, events = await answered(services, call)
         return json_reply(message(ticket, events, model), 200, call_headers(ticket))
 
-    return [Door(messages, ("/v1/messages",), shape=anthropic_error, rate="call"), count_door(services)]
+    return [
+        Route("POST", ("/v1/messages",), messages, auth="key", rate="call", error_shape=anthropic_error),
+        *count_routes(services),
+    ]

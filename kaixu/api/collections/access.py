@@ -8,10 +8,9 @@ import msgspec
 
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import key_in_charge
-from kaixu.edge.authenticate import caller_of, insist_on_credential
-from kaixu.edge.exchange import Credential
+from kaixu.edge.authenticate import caller_of
 from kaixu.edge.operators import is_operator
-from kaixu.edge.request import Headers, IncomingRequest
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Invalid
@@ -22,16 +21,6 @@ class CollectionCaller(msgspec.Struct, frozen=True):
 
     caller: Caller
     is_operator: bool
-
-
-def key_or_operator(services: Services) -> Credential:
-    """What these doors ask for before they read a body."""
-
-    def insist(headers: Headers) -> None:
-        if not is_operator(services, headers):
-            insist_on_credential(headers, services.secrets)
-
-    return insist
 
 
 async def visitor_of(services: Services, asked: IncomingRequest, customer_id: Any) -> CollectionCaller:

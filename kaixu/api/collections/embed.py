@@ -14,17 +14,17 @@ from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.chunks import Chunking, chunking_of, chunks
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import Ingested, Room, Target, ingest
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
-from .access import CollectionCaller, key_or_operator, visitor_of
+from .access import CollectionCaller, visitor_of
 from .bill import money, telling
 from .fields import MOST_INPUTS, all_metadata, collection_name, doc_ids_of, language_of, model_in, texts_of
 
@@ -47,7 +47,7 @@ class EmbedCall(msgspec.Struct, frozen=True):
     with_vectors: bool
 
 
-def embed_door(services: Services) -> Door:
+def embed_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def embed(asked: IncomingRequest) -> Reply:
@@ -76,7 +76,7 @@ def embed_door(services: Services) -> Door:
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(services), rate="call")
+    return [Route("POST", paths_of("gateway-embed"), embed, auth="key_or_operator", rate="call")]
 
 
 async def made(

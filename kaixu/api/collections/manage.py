@@ -8,6 +8,7 @@ DELETE  ?name= all of it · ?name=&doc_id= a document · ?name=&reembed=1 a re-e
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from kaixu.api.calls import call_headers
@@ -18,18 +19,18 @@ from kaixu.collections.filters import storable
 from kaixu.collections.ingest import unknown
 from kaixu.collections.search import looked_up
 from kaixu.config.names import MOST_NAME
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import UnknownDocument, Unprocessable
 from kaixu.plugin.operation import Rank
 
-from .access import CollectionCaller, key_or_operator, visitor_of
+from .access import CollectionCaller, visitor_of
 from .export import exported
 from .fields import MOST_DOC_ID, collection_name, doc_id_of
 from .importing import imported
@@ -40,20 +41,14 @@ MOST_LISTED = 200
 MOST_PAGE = 200
 
 
-def collections_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
-    by_method = {"GET": show, "POST": make, "PATCH": rename, "DELETE": remove}
-
-    async def serve(asked: IncomingRequest) -> Reply:
-        return await by_method[asked.method](services, asked)
-
-    return Door(
-        serve,
-        paths_of("gateway-embed-collections"),
-        methods=("GET", "POST", "PATCH", "DELETE"),
-        credential=key_or_operator(services),
-        rate="call",
-    )
+def collection_routes(services: Services) -> list[Route]:
+    """The routes of collections."""
+    handlers = {"GET": show, "POST": make, "PATCH": rename, "DELETE": remove}
+    paths = paths_of("gateway-embed-collections")
+    return [
+        Route(method, paths, partial(handler, services), auth="key_or_operator", rate="call")
+        for method, handler in handlers.items()
+    ]
 
 
 def free(services: Services, visitor: CollectionCaller, role: Rank) -> Admission:

@@ -8,16 +8,16 @@ from kaixu.api.calls import call_headers
 from kaixu.collections.contents import Collection
 from kaixu.collections.filters import condition_of
 from kaixu.collections.search import Answer, Hit, Question, search
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-from .access import key_or_operator, visitor_of
+from .access import visitor_of
 from .bill import money, telling
 from .fields import collection_name, text_of, vector_of
 
@@ -25,7 +25,7 @@ MOST_RESULTS, MOST_PARENTS = 100, 20
 DEFAULT_RESULTS = 8
 
 
-def search_door(services: Services) -> Door:
+def search_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def find(asked: IncomingRequest) -> Reply:
@@ -40,7 +40,7 @@ def search_door(services: Services) -> Door:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(services), rate="call")
+    return [Route("POST", paths_of("gateway-embed-search"), find, auth="key_or_operator", rate="call")]
 
 
 def question_of(body: dict[str, Any]) -> Question:

@@ -8,11 +8,11 @@ from kaixu.api.admin.shape import instant
 from kaixu.api.native.chat import extras
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import JobRow, unknown
 from kaixu.metering.cache import events_in
@@ -20,7 +20,7 @@ from kaixu.plugin.errors import Invalid
 from kaixu.plugin.types import ChatDelta
 
 
-def look_doors(services: Services) -> list[Door]:
+def look_routes(services: Services) -> list[Route]:
     """The doors, bound to one gateway."""
 
     async def status(asked: IncomingRequest) -> Reply:
@@ -48,10 +48,10 @@ def look_doors(services: Services) -> list[Door]:
         return Reply(202, {}, b"")
 
     return [
-        Door(status, paths_of("gateway-job-status"), methods=("GET",), rate="reading"),
-        Door(result, paths_of("gateway-job-result"), methods=("GET",), rate="reading"),
-        Door(cancel, paths_of("gateway-job-cancel"), rate="reading"),
-        Door(run_background, paths_of("gateway-job-run-background"), rate="reading"),
+        Route("GET", paths_of("gateway-job-status"), status, auth="key", rate="reading"),
+        Route("GET", paths_of("gateway-job-result"), result, auth="key", rate="reading"),
+        Route("POST", paths_of("gateway-job-cancel"), cancel, auth="key", rate="reading"),
+        Route("POST", paths_of("gateway-job-run-background"), run_background, auth="key", rate="reading"),
     ]
 
 

@@ -10,12 +10,12 @@ from kaixu.api.calls import ChatCall, admission
 from kaixu.api.health import system_hash
 from kaixu.api.native.chat_request import FEATURES, names_in, request_of
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
-from kaixu.edge.function_paths import paths_of
 from kaixu.edge.off_loop import off_loop
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import JobRequest
 from kaixu.jobs.texts import ModelCall
@@ -31,7 +31,7 @@ HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def submit_door(services: Services) -> Door:
+def submit_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def submit(asked: IncomingRequest) -> Reply:
@@ -92,7 +92,7 @@ def submit_door(services: Services) -> Door:
             said["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
         return json_reply(said, 202)
 
-    return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
+    return [Route("POST", paths_of("gateway-job-submit"), submit, auth="key", rate="call", error_shape=flat)]
 
 
 def idempotency_key(asked: IncomingRequest) -> str | None:

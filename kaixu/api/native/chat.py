@@ -22,12 +22,12 @@ from kaixu.api.openai.chat_reply import call_of, folded
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.errors import envelope
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
-from kaixu.edge.function_paths import paths_of
 from kaixu.edge.off_loop import off_loop
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.sse import frame
 from kaixu.metering.month import month_reply
@@ -68,7 +68,7 @@ class NativeChatCall(msgspec.Struct, frozen=True):
         return {} if self.found is None else {"bill": both_lines(self.found, ticket)}
 
 
-def chat_doors(services: Services) -> list[Door]:
+def chat_routes(services: Services) -> list[Route]:
     """The doors, bound to one gateway."""
 
     async def read(asked: IncomingRequest) -> NativeChatCall:
@@ -112,8 +112,8 @@ def chat_doors(services: Services) -> list[Door]:
         return await streamed(services, call, NativeSpeaker(ask))
 
     return [
-        Door(chat, paths_of("gateway-chat"), rate="call"),
-        Door(stream, paths_of("gateway-stream"), rate="call"),
+        Route("POST", paths_of("gateway-chat"), chat, auth="key", rate="call"),
+        Route("POST", paths_of("gateway-stream"), stream, auth="key", rate="call"),
     ]
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pybase64
 
 from kaixu.config.price import usd
-from kaixu.edge.characters import insist_on_storable
+from kaixu.edge.characters import require_storable
 from kaixu.edge.fields import Fields
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
@@ -60,7 +60,7 @@ def line_in(services: Services, text: bytes, endpoint: str, known: set[str]) -> 
         body = value.get("body")
         if not isinstance(body, dict):
             raise Unprocessable("`body` must be an object", field="body")
-        insist_on_storable(text, body)
+        require_storable(text, body)
         if body.get("stream"):
             raise Unsupported("stream", "a batch has no stream")
         return call_of(services, custom_id, body, endpoint)

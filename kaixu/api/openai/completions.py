@@ -7,12 +7,12 @@ import msgspec
 from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_headers, streamed
 from kaixu.api.collections.retrieve import retrieval_of, retrieved, with_passages
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
 from .chat_forms import CallForms
@@ -21,7 +21,7 @@ from .chat_request import FEATURES, chat_request
 from .names import model_of
 
 
-def completion_door(services: Services) -> Door:
+def completion_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def chat(asked: IncomingRequest) -> Reply:
@@ -57,4 +57,4 @@ def completion_door(services: Services) -> Door:
             reply |= cited(looked_up, ticket)
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(chat, ("/v1/chat/completions",), shape=openai_error, rate="call")
+    return [Route("POST", ("/v1/chat/completions",), chat, auth="key", rate="call", error_shape=openai_error)]

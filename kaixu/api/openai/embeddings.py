@@ -12,12 +12,12 @@ import pybase64
 from kaixu.api.calls import bill_of, call_headers
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
@@ -29,7 +29,7 @@ MOST_DIMENSIONS = 100_000
 LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
 
 
-def embedding_door(services: Services) -> Door:
+def embedding_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def embed(asked: IncomingRequest) -> Reply:
@@ -63,7 +63,7 @@ def embedding_door(services: Services) -> Door:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, ("/v1/embeddings",), shape=openai_error, rate="call")
+    return [Route("POST", ("/v1/embeddings",), embed, auth="key", rate="call", error_shape=openai_error)]
 
 
 def embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from werkzeug.datastructures import FileStorage, MultiDict
@@ -15,12 +16,14 @@ from werkzeug.http import parse_options_header
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.fields import Fields
 from kaixu.edge.off_loop import off_loop
+from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
 from kaixu.jobs.batches import FileRow
-from kaixu.plugin.errors import Invalid, MethodNotAllowed, NotFound, Unprocessable
+from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
 
 from .batch_lines import error_lines, output_lines
 
@@ -30,30 +33,54 @@ PURPOSE = "batch"
 OUTPUT, ERRORS = "file-output-", "file-errors-"
 
 
-async def files(services: Services, asked: IncomingRequest, rest: list[str]) -> Reply:
-    """Whatever is asked below `/v1/files`; `rest` is the path behind it."""
-    caller = caller_of(asked, services.secrets)
-    match asked.method, rest:
-        case "GET", []:
-            return await listed(services, asked)
-        case "POST", []:
-            purpose, filename, content = await off_loop(len(asked.body), lambda: uploaded(asked))
-            return json_reply(file_reply(await services.batches.keep(caller, purpose, filename, content)))
-        case _, []:
-            raise MethodNotAllowed(f"{asked.method} is not for this path")
-    name, *what = rest
-    if name.startswith((OUTPUT, ERRORS)):
-        return await made_file(services, asked, name, what)
-    file_id = name.removeprefix("file-")
-    if asked.method == "DELETE" and not what:
-        await services.batches.forget(caller, file_id)
+def file_routes(services: Services) -> list[Route]:
+    """The routes of files."""
+
+    async def list_all(request: IncomingRequest) -> Reply:
+        return await listed(services, request)
+
+    async def upload(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        purpose, filename, content = await off_loop(len(request.body), lambda: uploaded(request))
+        return json_reply(file_reply(await services.batches.keep(caller, purpose, filename, content)))
+
+    async def show(request: IncomingRequest) -> Reply:
+        if is_made(request):
+            return await made_file(services, request, with_content=False)
+        return json_reply(file_reply(await uploaded_file(services, request)))
+
+    async def content(request: IncomingRequest) -> Reply:
+        if is_made(request):
+            return await made_file(services, request, with_content=True)
+        row = await uploaded_file(services, request)
+        return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
+
+    async def delete(request: IncomingRequest) -> Reply:
+        if is_made(request):
+            raise no_such_endpoint(request)
+        caller, name = caller_of(request, services.secrets), request.parameters["file_id"]
+        await services.batches.forget(caller, name.removeprefix("file-"))
         return json_reply({"id": name, "object": "file", "deleted": True})
-    if asked.method != "GET" or what not in ([], ["content"]):
-        raise NotFound("there is nothing at this path")
-    row = await services.batches.file(caller, file_id)
-    if not what:
-        return json_reply(file_reply(row))
-    return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
+
+    route = partial(Route, auth="key", rate="reading", error_shape=openai_error)
+    return [
+        route("GET", ("/v1/files",), list_all),
+        route("POST", ("/v1/files",), upload),
+        route("GET", ("/v1/files/<file_id>",), show),
+        route("DELETE", ("/v1/files/<file_id>",), delete),
+        route("GET", ("/v1/files/<file_id>/content",), content),
+    ]
+
+
+def is_made(request: IncomingRequest) -> bool:
+    """Whether the file in a request's path is the output of a batch."""
+    return request.parameters["file_id"].startswith((OUTPUT, ERRORS))
+
+
+async def uploaded_file(services: Services, request: IncomingRequest) -> FileRow:
+    """The uploaded file in a request's path. Raises `NotFound`."""
+    file_id = request.parameters["file_id"].removeprefix("file-")
+    return await services.batches.file(caller_of(request, services.secrets), file_id)
 
 
 async def listed(services: Services, asked: IncomingRequest) -> Reply:
@@ -82,17 +109,16 @@ def is_number(text: str | None) -> bool:
     return text is not None and text.isascii() and text.isdigit() and len(text) < 10
 
 
-async def made_file(services: Services, asked: IncomingRequest, name: str, what: list[str]) -> Reply:
-    """What came of a batch: made of its lines when it is asked for, piece by piece."""
-    if asked.method != "GET" or what not in ([], ["content"]):
-        raise NotFound("there is nothing at this path")
-    caller = caller_of(asked, services.secrets)
+async def made_file(services: Services, request: IncomingRequest, *, with_content: bool) -> Reply:
+    """The output of a batch: made of its lines for each request, piece by piece."""
+    name = request.parameters["file_id"]
+    caller = caller_of(request, services.secrets)
     well = name.startswith(OUTPUT)
     batch = await services.batches.look(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
     if batch.waiting or not (batch.succeeded if well else batch.failed):
         raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
     lines = output_lines if well else error_lines
-    if what:
+    if with_content:
         return Reply(200, {"content-type": JSONL}, streamed(lines(services, batch)))
     return json_reply(
         {

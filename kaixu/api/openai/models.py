@@ -6,14 +6,15 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from quart import Blueprint, Response, g, request
-
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.config.price import Price, usd
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.request import incoming_of
-from kaixu.edge.response import reply
+from kaixu.edge.openai_errors import openai_error
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.request_body import SMALL_BODY_BYTES
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import NotFound
 
@@ -21,12 +22,11 @@ from kaixu.plugin.errors import NotFound
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def model_routes(services: Services) -> Blueprint:
+def model_routes(services: Services) -> list[Route]:
     """The routes, bound to one gateway."""
-    routes = Blueprint("models", __name__)
 
-    async def usable() -> dict[str, dict[str, Any]]:
-        caller = caller_of(incoming_of(request, g.request_id), services.secrets)
+    async def usable(request: IncomingRequest) -> dict[str, dict[str, Any]]:
+        caller = caller_of(request, services.secrets)
         offered = offered_by(services.catalog)
         names = [(name, one.model) for one in offered for name in names_of(one)]
         may = await allowed_models(
@@ -39,22 +39,32 @@ def model_routes(services: Services) -> Blueprint:
         listed = [one for one in offered if any((name, one.model) in may for name in names_of(one))]
         return {entry["id"]: entry for entry in entries_of(listed)}
 
-    @routes.get("/v1/models")
-    async def models() -> Response:
-        entries = list((await usable()).values())
+    async def models(request: IncomingRequest) -> Reply:
+        entries = list((await usable(request)).values())
         first, last = (entries[0]["id"], entries[-1]["id"]) if entries else (None, None)
-        return reply({"object": "list", "data": entries, "has_more": False, "first_id": first, "last_id": last})
+        return json_reply({"object": "list", "data": entries, "has_more": False, "first_id": first, "last_id": last})
 
-    @routes.get("/v1/models/<path:name>")
-    async def model(name: str) -> Response:
-        entries = await usable()
+    async def model(request: IncomingRequest) -> Reply:
+        name = request.parameters["name"]
+        entries = await usable(request)
         by_both = {f"{one['kaixu']['provider']}/{one['kaixu']['model']}": one for one in entries.values()}
         entry = entries.get(name) or by_both.get(name)
         if entry is None:
             raise NotFound(f"there is no model `{name[:200]}` for this key", hint="See GET /v1/models.", field="model")
-        return reply(entry | {"id": name})
+        return json_reply(entry | {"id": name})
 
-    return routes
+    return [
+        Route(
+            "GET",
+            (path,),
+            handler,
+            auth="key",
+            rate="reading",
+            max_body_bytes=SMALL_BODY_BYTES,
+            error_shape=openai_error,
+        )
+        for path, handler in (("/v1/models", models), ("/v1/models/<path:name>", model))
+    ]
 
 
 def offered_by(catalog: Catalog) -> list[Deployment]:

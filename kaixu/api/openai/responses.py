@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_headers, streamed
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
 from .names import model_of
@@ -17,7 +17,7 @@ from .responses_reply import Responder
 from .responses_request import FEATURES, responses_request
 
 
-def responses_door(services: Services) -> Door:
+def responses_routes(services: Services) -> list[Route]:
     """The door, bound to one gateway."""
 
     async def respond(asked: IncomingRequest) -> Reply:
@@ -40,4 +40,4 @@ def responses_door(services: Services) -> Door:
         responder.close()
         return json_reply(responder.whole(ticket), 200, call_headers(ticket))
 
-    return Door(respond, ("/v1/responses",), shape=openai_error, rate="call")
+    return [Route("POST", ("/v1/responses",), respond, auth="key", rate="call", error_shape=openai_error)]

@@ -1,0 +1,117 @@
+"""Every route says who may call it, how often, how long its bodies are and how its errors look; and how one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import pytest
+
+from kaixu.edge.anthropic_errors import anthropic_error
+from kaixu.edge.errors import native_error
+from kaixu.edge.openai_errors import openai_error
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import METHODS, Auth, Rate, Route, Routes, WrongMethod
+from kaixu.gateway.app import Application
+from tests.api.admin.conftest import app as app  # a fixture
+from tests.api.admin.conftest import services as services  # a fixture
+
+#: The routes that cost nothing and that everybody may call as often as they like.
+OPEN = {"/api/health", "/.netlify/functions/health"}
+
+#: The routes whose bodies may be long although nobody is known: a client's error report holds a stack.
+LONG_AND_PUBLIC = {"/api/client-error-report", "/.netlify/functions/client-error-report"}
+SMALL = 64 * 1024
+
+
+def test_every_route_has_a_rate_an_auth_a_bound_and_a_shape(app: Application) -> None:
+    routes = app.exchange.routes.all
+    assert len(routes) > 40
+    for route in routes:
+        assert route.method in METHODS, route
+        assert route.paths, route
+        assert route.rate in get_args(Rate), route
+        assert route.auth in get_args(Auth), route
+        assert (route.auth == "public") == (route.rate in ("open", "address")), route
+        assert (route.auth == "operator") == (route.rate == "operator"), route
+        assert (route.rate == "open") == (set(route.paths) <= OPEN), route
+        if route.auth == "public":
+            assert route.max_body_bytes is not None, route
+            assert route.max_body_bytes <= SMALL or set(route.paths) <= LONG_AND_PUBLIC, route
+        body, status = route.error_shape({"error": "no", "code": "INVALID", "request_id": "id"}, 400)
+        assert (status, "error" in body) == (400, True), route
+
+
+def test_functions_are_served_under_both_prefixes(app: Application) -> None:
+    for route in app.exchange.routes.all:
+        names = [path.rpartition("/")[2] for path in route.paths if not path.startswith("/v1/")]
+        assert names == names[:1] * 2 or not names, route.paths
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/a/b"])
+def test_what_only_reads_has_the_rate_of_readings(app: Application, path: str) -> None:
+    assert app.exchange.routes.find("GET", path).route.rate == "reading"
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/messages", anthropic_error),
+        ("/v1/models/a", openai_error),
+        ("/v1/batches/a/b/c", openai_error),
+        ("/v1/nothing/here", openai_error),
+        ("/api/gateway-chat", native_error),
+        ("/api/nothing", native_error),
+        ("/", native_error),
+    ],
+)
+def test_the_route_chooses_how_errors_look_and_the_prefix_where_there_is_none(
+    app: Application, path: str, shape: Any
+) -> None:
+    assert app.exchange.routes.error_shape_at(path) is shape
+
+
+async def handler(request: IncomingRequest) -> Reply:
+    """Any handler."""
+    return json_reply({})
+
+
+def route(method: str, *paths: str, **more: Any) -> Route:
+    """A route to it."""
+    return Route(method, paths, handler, auth="key", rate="call", **more)
+
+
+def test_a_literal_path_comes_before_parameters_and_these_reach_the_handler() -> None:
+    literal, one, rest = route("GET", "/v1/a/b"), route("GET", "/v1/<x>/b"), route("GET", "/v1/<x>/<path:y>")
+    routes = Routes([rest, one, literal])
+    assert routes.find("GET", "/v1/a/b") == (literal, {})
+    assert routes.find("HEAD", "/v1/c/b") == (one, {"x": "c"})
+    assert routes.find("GET", "/v1/c/d/e") == (rest, {"x": "c", "y": "d/e"})
+
+
+@pytest.mark.parametrize("path", ["/v1/a", "/v1/f/5"])
+def test_another_method_is_told_which_ones_are_served(path: str) -> None:
+    routes = Routes([route("GET", "/v1/a", "/v1/f/<x>"), route("DELETE", "/v1/a", "/v1/f/<x>")])
+    with pytest.raises(WrongMethod) as caught:
+        routes.find("POST", path)
+    assert (caught.value.status, caught.value.allow) == (405, ("GET", "HEAD", "DELETE"))
+
+
+def test_a_route_that_a_reload_adds_is_found_from_then_on() -> None:
+    there: set[str] = set()
+
+    def exists(parameters: Mapping[str, str]) -> bool:
+        return parameters["name"] in there
+
+    ours = route("POST", "/v1/<name>/<path:what>", exists=exists)
+    routes = Routes([ours])
+    assert routes.find("POST", "/v1/ping/say").route.auth == "public"
+    assert routes.find("GET", "/v1/ping/say").route.auth == "public"  # not 405: nothing is there
+    there.add("ping")
+    assert routes.find("POST", "/v1/ping/say") == (ours, {"name": "ping", "what": "say"})
+
+
+def test_one_method_of_a_path_is_served_once() -> None:
+    with pytest.raises(AssertionError, match="served twice"):
+        Routes([route("GET", "/a"), route("GET", "/a")])
