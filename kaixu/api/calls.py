@@ -17,7 +17,7 @@ from kaixu.config.price import usd
 from kaixu.edge.errors import failed_stream_event, rate_headers
 from kaixu.edge.response import SSE, Reply
 from kaixu.edge.services import Services
-from kaixu.edge.sse import EventStream, waited
+from kaixu.edge.sse import EventStream, wait_to_end
 from kaixu.metering.admission import Admission
 from kaixu.metering.gate import Caller
 from kaixu.metering.left_early import reasons
@@ -100,7 +100,7 @@ async def answered(services: Services, call: Admission) -> tuple[Ticket, list[Ch
         further_s = read_on_s(call)
         if further_s == 0:
             task.cancel()
-            await waited(task)
+            await wait_to_end(task)
             raise
         if further_s != inf:
             asyncio.get_running_loop().call_later(further_s, task.cancel)
@@ -206,7 +206,7 @@ async def spoken(services: Services, call: Admission, ticket: Ticket, encoder: S
     if failure is None:
         await out.put(encoder.done(ticket))
         return
-    if not out.said:
+    if not out.is_committed:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
     services.monitor.record(failed_stream_event(failure, ticket))  # it was 200 already: nobody else tells of it

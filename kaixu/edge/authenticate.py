@@ -10,6 +10,7 @@ from kaixu.metering.cache import CacheControl
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Invalid, Unauthenticated
 
+from .paths import SESSION_TOKEN
 from .request import Headers, IncomingRequest
 from .tokens import UserSession, read_session_token
 
@@ -80,7 +81,7 @@ def unknown(token: str) -> Unauthenticated:
     """The error for a token that is neither a key nor a session token."""
     if token.count(".") == 2:
         return Unauthenticated(
-            "Invalid or expired session token", hint="Make a new one with POST session-token, or send a key."
+            "Invalid or expired session token", hint=f"Make a new one with POST {SESSION_TOKEN}, or send a key."
         )
     return Unauthenticated("Invalid or revoked key", hint="A key begins with kx_live_; ask your operator for one.")
 

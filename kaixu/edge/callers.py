@@ -8,7 +8,7 @@ from kaixu.accounts.readings import KeyLookup, take_reading
 from kaixu.plugin.errors import TooLarge
 
 from .authenticate import caller_of, require_credential, require_key
-from .operators import is_operator, require_operator_credential
+from .operators import HOW_TO_LOG_IN, is_operator, require_operator_credential
 from .request import Headers, IncomingRequest
 from .request_body import SMALL_BODY_BYTES, Holder
 from .routes import Auth
@@ -16,7 +16,7 @@ from .services import Services
 
 
 class Callers(Protocol):
-    """What an exchange asks about the caller of a request."""
+    """Answers what an exchange must know about the caller of a request."""
 
     def require(self, auth: Auth, headers: Headers) -> None:
         """Raises `Unauthenticated` where the headers show no credential of this kind. Does not ask the database."""
@@ -55,7 +55,7 @@ class GatewayCallers:
         if request.headers.get("x-admin-password"):
             raise TooLarge(
                 f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
-                hint="Log in with POST admin-login and send the token as Bearer.",
+                hint=HOW_TO_LOG_IN,
             )
         caller = caller_of(request, self.services.secrets)
         return await self.keys.owner_of(key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id)

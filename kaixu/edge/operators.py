@@ -6,7 +6,7 @@ from kaixu.accounts.login import log_in
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Unauthenticated
 
-from .paths import paths_of
+from .paths import LOGIN, paths_of
 from .request import Headers, IncomingRequest
 from .response import Reply
 from .routes import Handler, Route
@@ -15,6 +15,8 @@ from .tokens import is_admin_token
 
 #: The actor in the audit log of all that operators change over HTTP.
 ACTOR = "admin"
+
+HOW_TO_LOG_IN = f"Log in with POST {LOGIN} and send the token as Bearer."
 
 
 def operator_route(services: Services, method: str, name: str, handler: Handler) -> Route:
@@ -51,7 +53,7 @@ def is_operator(services: Services, headers: Headers) -> bool:
 
 def not_an_operator() -> Unauthenticated:
     """The error for a request without an operator's credential."""
-    return Unauthenticated("Unauthorized", hint="Log in with POST admin-login and send the token as Bearer.")
+    return Unauthenticated("Unauthorized", hint=HOW_TO_LOG_IN)
 
 
 async def require_operator(services: Services, request: IncomingRequest) -> None:

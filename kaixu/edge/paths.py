@@ -14,6 +14,9 @@ SLASHES = re.compile(r"/{2,}")
 #: Clients know the functions under either prefix.
 FUNCTION_PREFIXES = ("/.netlify/functions", "/api")
 
+#: The functions that hints of errors name: where a caller gets its credential.
+LOGIN, SESSION_TOKEN = "admin-login", "session-token"
+
 
 def paths_of(name: str) -> tuple[str, ...]:
     """The paths of the function `name`."""

@@ -6,7 +6,7 @@ from kaixu.accounts.fields import insist_on_known
 from kaixu.accounts.login import log_in
 from kaixu.edge.fields import stored_fields
 from kaixu.edge.operators import operator_route
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import LOGIN, paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
@@ -46,7 +46,7 @@ def login_routes(services: Services) -> list[Route]:
     return [
         Route(
             "POST",
-            paths_of("admin-login"),
+            paths_of(LOGIN),
             login,
             auth="public",
             rate="address",

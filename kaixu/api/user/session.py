@@ -7,7 +7,7 @@ import math
 from kaixu.accounts.sessions import session_owner
 from kaixu.edge.authenticate import bearer
 from kaixu.edge.fields import stored_fields
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import SESSION_TOKEN, paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
@@ -40,7 +40,7 @@ def session_routes(services: Services) -> list[Route]:
     return [
         Route(
             "POST",
-            paths_of("session-token"),
+            paths_of(SESSION_TOKEN),
             create,
             auth="key_only",
             rate="reading",
