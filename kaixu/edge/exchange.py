@@ -22,10 +22,10 @@ from .cors import PREFLIGHT, ReplyHeaders
 from .encoding import ACCEPTED, encodings_in, unpacked
 from .errors import Failures
 from .framing import Ambiguous, require_one_reading
-from .paths import plain_path, require_text
+from .paths import plain_path, require_no_nul
 from .reply_writer import ReplyWriter
 from .request import IncomingRequest, incoming_in
-from .request_body import BODY_S, BodyBudget, BodyShare, address_of, whole_body
+from .request_body import BODY_S, BodyBudget, BodyShare, address_of, read_body
 from .response import Reply
 from .routes import Route, Routes, WrongMethod
 
@@ -63,7 +63,7 @@ class Exchange:
         request = self.request_in(scope)
         try:
             require_one_reading(scope["headers"])
-            require_text(request.path, scope["query_string"])
+            require_no_nul(request.path, scope["query_string"])
         except Invalid as error:
             reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
             if isinstance(error, Ambiguous):
@@ -128,7 +128,7 @@ class Exchange:
             self.callers.require(route.auth, request.headers)  # before a byte of a stranger's body is kept
             encodings = encodings_in(request.headers)
             async with asyncio.timeout(BODY_S):
-                body = await whole_body(receive, request.headers, most, share, identify)
+                body = await read_body(receive, request.headers, most, share, identify)
                 if body and encodings:
                     if identify is not None and share.is_stranger:
                         share.belongs_to(await identify())

@@ -32,7 +32,7 @@ def plain_path(path: str) -> str:
     return SLASHES.sub("/", path).rstrip("/") or "/"
 
 
-def require_text(path: str, query: bytes) -> None:
+def require_no_nul(path: str, query: bytes) -> None:
     """Raises `Invalid` for a NUL character in the path or the query: no database takes one, and no name has one."""
     if "\0" in path:
         raise Invalid("the path holds a NUL character")

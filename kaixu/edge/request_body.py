@@ -160,7 +160,7 @@ def announced_length(headers: Mapping[str, str]) -> int | None:
     return int(length) if length.isascii() and length.isdigit() else None
 
 
-async def whole_body(
+async def read_body(
     receive: ASGIReceiveCallable,
     headers: Mapping[str, str],
     most: int,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from quart import Quart
 
-from kaixu.api.families import PREFIX_SHAPES, api_routes
+from kaixu.api.routes import PREFIX_SHAPES, api_routes
 from kaixu.edge.callers import GatewayCallers
 from kaixu.edge.cors import ReplyHeaders, origins_of
 from kaixu.edge.errors import Failures

@@ -24,30 +24,30 @@ from kaixu.plugin.errors import Unauthenticated, Unavailable
 LIMITS = BodyLimits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
 
 
-class EverybodyMayCall:
+class AnyCaller:
     """Callers without credentials."""
 
     def require(self, auth: Auth, headers: Headers) -> None:
-        """Everybody is let in."""
+        """Accepts all callers."""
 
     async def holder_of(self, request: IncomingRequest) -> Holder:
         return "somebody"
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
-        """Nobody is counted."""
+        """Counts nothing."""
 
 
-def route(handler: Handler, path: str = "/api/door", shape: Any = native_error) -> Route:
+def route(handler: Handler, path: str = "/api/route", shape: Any = native_error) -> Route:
     """A route to a handler."""
     return Route("POST", (path,), handler, auth="key", rate="call", error_shape=shape)
 
 
-class Case(EverybodyMayCall):
+class Case(AnyCaller):
     """One exchange with a route: what was sent to it, and what it answered."""
 
     def __init__(self) -> None:
         self.limits = LIMITS
-        self.told: list[MonitorEvent] = []
+        self.recorded: list[MonitorEvent] = []
         self.sent: list[dict[str, Any]] = []
         self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -58,12 +58,12 @@ class Case(EverybodyMayCall):
         method: str = "POST",
         headers: Mapping[bytes, bytes] | None = None,
         shape: Any = native_error,
-        path: str = "/api/door/",
+        path: str = "/api/route/",
     ) -> None:
-        """Ask `handler` behind a door."""
+        """Send a request to a route of `handler`."""
         monitor = Monitor(keep)
         routes = Routes([route(handler, shape=shape)])
-        house = Exchange(routes, self, ReplyHeaders(frozenset()), Failures(monitor), lambda: self.limits)
+        exchange = Exchange(routes, self, ReplyHeaders(frozenset()), Failures(monitor), lambda: self.limits)
         for message in messages:
             self.waiting.put_nowait(message)
         scope: Any = {
@@ -74,9 +74,9 @@ class Case(EverybodyMayCall):
             "headers": list((headers or {}).items()),
             "client": ("192.0.2.1", 1),
         }
-        await house.serve(scope, self.waiting.get, self.send)  # type: ignore[arg-type]
-        assert house.budget.held == 0
-        self.told = list(monitor._waiting)
+        await exchange.serve(scope, self.waiting.get, self.send)  # type: ignore[arg-type]
+        assert exchange.budget.held == 0
+        self.recorded = list(monitor._waiting)
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -99,12 +99,14 @@ class Case(EverybodyMayCall):
 
 
 async def keep(events: Any) -> None:
-    """A monitor that nobody reads."""
+    """The events are not written."""
 
 
-async def echo(asked: IncomingRequest) -> Reply:
-    """Says what it was sent."""
-    return json_reply({"body": asked.body.decode(), "address": asked.address, "agent": asked.headers["user-agent"]})
+async def echo(request: IncomingRequest) -> Reply:
+    """Replies with what it was sent."""
+    return json_reply(
+        {"body": request.body.decode(), "address": request.address, "agent": request.headers["user-agent"]}
+    )
 
 
 def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
@@ -112,13 +114,13 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 
 
 async def test_a_handler_sees_values() -> None:
-    exchange = Case()
+    case = Case()
     headers = {b"User-Agent": b"test", b"x-request-id": b"mine"}
-    await exchange.run(echo, part(b"a", more=True), part(b"b"), headers=headers)
-    assert exchange.status == 200
-    assert json.loads(exchange.body) == {"body": "ab", "address": "192.0.2.1", "agent": "test"}
-    assert exchange.headers["x-kaixu-request-id"] == "mine"
-    assert exchange.headers["content-length"] == str(len(exchange.body))
+    await case.run(echo, part(b"a", more=True), part(b"b"), headers=headers)
+    assert case.status == 200
+    assert json.loads(case.body) == {"body": "ab", "address": "192.0.2.1", "agent": "test"}
+    assert case.headers["x-kaixu-request-id"] == "mine"
+    assert case.headers["content-length"] == str(len(case.body))
 
 
 @pytest.mark.parametrize(
@@ -127,20 +129,20 @@ async def test_a_handler_sees_values() -> None:
     ids=["announced", "not announced"],
 )
 async def test_a_body_over_the_limit_is_refused_before_it_is_whole(headers: Any, parts: Any) -> None:
-    exchange = Case()
-    await exchange.run(echo, *parts, headers=headers)
-    assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
-    assert [event.http_status for event in exchange.told] == [413]
+    case = Case()
+    await case.run(echo, *parts, headers=headers)
+    assert (case.status, json.loads(case.body)["code"]) == (413, "TOO_LARGE")
+    assert [event.http_status for event in case.recorded] == [413]
 
 
 async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "BODY_S", 0.05)
-    exchange = Case()
-    await exchange.run(echo, part(b"{", more=True))
-    assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")
+    case = Case()
+    await case.run(echo, part(b"{", more=True))
+    assert (case.status, json.loads(case.body)["code"]) == (408, "BODY_TIMEOUT")
 
 
-async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() -> None:
+async def test_a_request_without_a_credential_is_refused_before_its_body_is_read() -> None:
     class Refusing(Case):
         def require(self, auth: Auth, headers: Headers) -> None:
             raise Unauthenticated("Missing Authorization")
@@ -150,27 +152,27 @@ async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() ->
     while len(silent.sent) < 2:
         await asyncio.sleep(0)
     assert (silent.status, json.loads(silent.sent[1]["body"])["code"]) == (401, "UNAUTHENTICATED")
-    assert int(silent.headers["content-length"]) == len(silent.sent[1]["body"])  # whole for the client, at once
+    assert int(silent.headers["content-length"]) == len(silent.sent[1]["body"])  # the reply is whole at once
     silent.waiting.put_nowait(part(b"x" * 60))
     await waiting
-    assert "connection" not in silent.headers  # what is short is read and thrown away: the connection goes on
+    assert "connection" not in silent.headers  # a short body is read and discarded: the connection stays open
     long = Refusing()
     await long.run(echo, part(b"x" * 60), headers={b"content-length": b"1000000"})
     assert (long.status, long.headers["connection"]) == (401, "close")
 
 
-async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_given_back() -> None:
+async def test_all_bodies_together_are_bounded_and_an_exchange_gives_its_bytes_back() -> None:
     inside, go = asyncio.Semaphore(0), asyncio.Event()
 
-    async def slow(asked: IncomingRequest) -> Reply:
+    async def slow(request: IncomingRequest) -> Reply:
         inside.release()
         await go.wait()
         return json_reply({})
 
     routes = Routes([route(slow, "/api/slow")])
-    house = Exchange(routes, EverybodyMayCall(), ReplyHeaders(frozenset()), Failures(Monitor(keep)), lambda: LIMITS)
+    exchange = Exchange(routes, AnyCaller(), ReplyHeaders(frozenset()), Failures(Monitor(keep)), lambda: LIMITS)
 
-    def exchange(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
+    def send_request(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
         waiting: asyncio.Queue[Any] = asyncio.Queue()
         for one in parts:
             waiting.put_nowait(one)
@@ -188,36 +190,36 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
             "headers": raw,
             "client": None,
         }
-        return asyncio.ensure_future(house.serve(scope, waiting.get, send)), sent
+        return asyncio.ensure_future(exchange.serve(scope, waiting.get, send)), sent
 
-    running = [exchange(part(b"x" * 60)) for _ in range(2)]
+    running = [send_request(part(b"x" * 60)) for _ in range(2)]
     for _ in running:
         await inside.acquire()
-    assert house.budget.held == 120
-    for told in ({"content_length": "9"}, {}):
-        late, sent = exchange(part(b"x" * 9), **told)
+    assert exchange.budget.held == 120
+    for headers in ({"content_length": "9"}, {}):
+        late, sent = send_request(part(b"x" * 9), **headers)
         await late
         assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (503, "OVERLOADED")
         assert headers_of(sent[0]["headers"])["retry-after"] == "1"
-    fitting, sent = exchange(part(b"x" * 8))
+    fitting, sent = send_request(part(b"x" * 8))
     await inside.acquire()
     go.set()
     await asyncio.gather(fitting, *(task for task, _ in running))
     assert sent[0]["status"] == 200
-    assert house.budget.held == 0
+    assert exchange.budget.held == 0
 
 
-async def test_other_methods_are_told_which_one_is_taken() -> None:
-    exchange = Case()
-    await exchange.run(echo, method="GET")
-    assert (exchange.status, exchange.headers["allow"]) == (405, "POST")
+async def test_other_methods_are_405_with_the_one_that_is_allowed() -> None:
+    case = Case()
+    await case.run(echo, method="GET")
+    assert (case.status, case.headers["allow"]) == (405, "POST")
     preflight = Case()
     await preflight.run(echo, method="OPTIONS")
     assert (preflight.status, preflight.body) == (204, b"")
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
-async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
+async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
     ended: list[str] = []
 
     async def make(out: EventStream) -> None:
@@ -232,7 +234,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
     async def abandoned() -> None:
         ended.append("abandoned")
 
-    async def endless(asked: IncomingRequest) -> Reply:
+    async def endless(request: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(make, abandoned))
 
     class Stalled(Case):
@@ -241,42 +243,42 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
             if len(self.sent) == 3:
                 await asyncio.Event().wait()
 
-    exchange = Stalled()
-    await exchange.run(endless, part(b""))
+    case = Stalled()
+    await case.run(endless, part(b""))
     assert ended == ["cancelled"]
-    assert [message.get("more_body") for message in exchange.sent] == [None, True, True]
+    assert [message.get("more_body") for message in case.sent] == [None, True, True]
 
 
-async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_route() -> None:
-    async def broken(asked: IncomingRequest) -> Reply:
+async def test_an_unexpected_error_is_500_without_detail_and_in_the_shape_of_the_route() -> None:
+    async def broken(request: IncomingRequest) -> Reply:
         raise ZeroDivisionError("secret")
 
-    exchange = Case()
-    await exchange.run(broken, part(b""), shape=lambda body, status: ({"mine": body["code"]}, status + 1))
-    assert (exchange.status, json.loads(exchange.body)) == (501, {"mine": "INTERNAL"})
+    case = Case()
+    await case.run(broken, part(b""), shape=lambda body, status: ({"mine": body["code"]}, status + 1))
+    assert (case.status, json.loads(case.body)) == (501, {"mine": "INTERNAL"})
 
 
 async def test_a_client_that_leaves_cancels_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     ended = asyncio.Event()
 
-    async def slow(asked: IncomingRequest) -> Reply:
+    async def slow(request: IncomingRequest) -> Reply:
         try:
             await asyncio.sleep(3600)
         finally:
             ended.set()
         raise AssertionError
 
-    exchange = Case()
-    await exchange.run(slow, part(b""), {"type": "http.disconnect"})
+    case = Case()
+    await case.run(slow, part(b""), {"type": "http.disconnect"})
     assert ended.is_set()
-    assert exchange.sent == []
+    assert case.sent == []
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_gets_nothing() -> None:
-    exchange = Case()
-    await exchange.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
-    assert exchange.sent == []
+    case = Case()
+    await case.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
+    assert case.sent == []
 
 
 async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,40 +296,40 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     async def never_begun() -> None:
         raise AssertionError
 
-    async def talk(asked: IncomingRequest) -> Reply:
+    async def talk(request: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
 
-    exchange = Case()
-    await exchange.run(talk, part(b""), {"type": "http.disconnect"})
+    case = Case()
+    await case.run(talk, part(b""), {"type": "http.disconnect"})
     assert closed.is_set()
-    assert [message.get("body") for message in exchange.sent[1:]] == [b"one"]
+    assert [message.get("body") for message in case.sent[1:]] == [b"one"]
 
 
-async def test_the_monitor_is_told_of_only_so_many_errors_of_one_stranger() -> None:
+async def test_the_monitor_records_only_so_many_errors_of_one_unknown_address() -> None:
     monitor = Monitor(keep)
     failures = Failures(monitor)
-    asked = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
+    request = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
     for _ in range(MOST_RECORDED + 5):
-        failures.reply(Unauthenticated("no"), asked)
+        failures.reply(Unauthenticated("no"), request)
     assert len(monitor._waiting) == MOST_RECORDED
-    failures.reply(Unavailable("down"), asked)
+    failures.reply(Unavailable("down"), request)
     assert len(monitor._waiting) == MOST_RECORDED + 1
 
 
 async def test_an_unknown_path_takes_short_bodies_and_is_404() -> None:
-    for path, status, code in (("/api/doors", 404, "NOT_FOUND"), ("/", 404, "NOT_FOUND")):
-        exchange = Case()
-        await exchange.run(echo, part(b"{}"), path=path)
-        assert (exchange.status, json.loads(exchange.body)["code"]) == (status, code)
-    exchange = Case()
-    exchange.limits = BodyLimits(body_bytes=10**6, body_memory_bytes=10**6, stall_s=0.05)
-    await exchange.run(echo, part(b"x" * (SMALL_BODY_BYTES + 1)), path="/api/doors")
-    assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
+    for path, status, code in (("/api/routes", 404, "NOT_FOUND"), ("/", 404, "NOT_FOUND")):
+        case = Case()
+        await case.run(echo, part(b"{}"), path=path)
+        assert (case.status, json.loads(case.body)["code"]) == (status, code)
+    case = Case()
+    case.limits = BodyLimits(body_bytes=10**6, body_memory_bytes=10**6, stall_s=0.05)
+    await case.run(echo, part(b"x" * (SMALL_BODY_BYTES + 1)), path="/api/routes")
+    assert (case.status, json.loads(case.body)["code"]) == (413, "TOO_LARGE")
 
 
 async def test_a_body_that_does_not_come_is_408_at_an_unknown_path_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "BODY_S", 0.05)
     for parts in ((), (part(b"{", more=True),)):
-        exchange = Case()
-        await exchange.run(echo, *parts, path="/")
-        assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")
+        case = Case()
+        await case.run(echo, *parts, path="/")
+        assert (case.status, json.loads(case.body)["code"]) == (408, "BODY_TIMEOUT")

@@ -1,4 +1,4 @@
-"""A body is a JSON object, also one that was encoded twice, or it is refused."""
+"""JSON bodies: an object, also one that is encoded twice; anything else is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read(data: bytes, *, optional: bool = False) -> dict[str, object]:
 
 @given(OBJECTS)
 def test_an_object_is_read_encoded_once_or_twice(value: dict[str, object]) -> None:
-    assume("\\u0000" not in json.dumps(value))  # refused by another rule
+    assume("\\u0000" not in json.dumps(value))  # refused for another reason
     once = json.dumps(value)
     assert read(once.encode()) == value
     assert read(json.dumps(once).encode()) == value

@@ -1,4 +1,4 @@
-"""Whose the bytes of request bodies are, and how many each may hold."""
+"""How many bytes of request bodies each holder may hold."""
 
 from __future__ import annotations
 
