@@ -15,7 +15,7 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import JobRow, unknown
-from kaixu.metering.cache import events_in
+from kaixu.metering.event_codec import decode_events
 from kaixu.plugin.errors import Invalid
 from kaixu.plugin.types import ChatDelta
 
@@ -125,7 +125,7 @@ def result_reply(services: Services, row: JobRow, request_id: str) -> Reply:
         }
         return json_reply(failed, 409 if row.status == "cancelled" else 500)
     outcome = services.queue.outcome(row)
-    events = events_in((outcome.events or "[]").encode())
+    events = decode_events((outcome.events or "[]").encode())
     body = {
         "status": row.status,
         "provider": services.catalog.shown(row.provider),

@@ -16,7 +16,7 @@ from kaixu.edge.fields import Fields
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
 from kaixu.jobs.texts import JobOutcome, ModelCall
-from kaixu.metering.cache import events_in
+from kaixu.metering.event_codec import decode_events
 from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Unsupported
 
 from .chat_reply import whole_of
@@ -127,7 +127,7 @@ def bill_of(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
 
 def completion_of(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
     """A chat's answer."""
-    events = events_in((outcome.events or "[]").encode())
+    events = decode_events((outcome.events or "[]").encode())
     whole = whole_of(events, row.model or "", outcome.finish_reason, outcome.end)
     head = {"id": f"chatcmpl-{row.id.hex}", "created": int(row.completed_at.timestamp()) if row.completed_at else 0}
     usage = {
