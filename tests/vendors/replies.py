@@ -17,7 +17,7 @@ from kaixu.api.anthropic.request import message_request
 from kaixu.api.anthropic.stream import MessageStreamEncoder
 from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion
 from kaixu.api.openai.chat_request import chat_request
-from kaixu.api.openai.responses_reply import Responder
+from kaixu.api.openai.responses_reply import ResponseEncoder
 from kaixu.api.openai.responses_request import responses_request
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.types import ChatEvent, ChatRequest, ToolCallDelta
@@ -74,7 +74,7 @@ def after_chat(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
 
 def after_responses(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
     """`/v1/responses`."""
-    settled, responder = ticket(), Responder({}, "m")
+    settled, responder = ticket(), ResponseEncoder({}, "m")
     said = frames(responder, settled, events)
     output: Any = responder.whole(settled)["output"]
     if stream:

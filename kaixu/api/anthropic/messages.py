@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_headers, streamed
+from kaixu.api.calls import PATIENCE_S, answered, call_headers, streamed
 from kaixu.api.openai.names import model_of
+from kaixu.api.prepared_chat import prepare_chat
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
@@ -34,22 +34,29 @@ def betas_of(header: str | None) -> tuple[str, ...]:
 def message_doors(services: Services) -> list[Door]:
     """The doors, bound to one gateway."""
 
-    async def messages(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
+    async def messages(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
         model = model_of(body)
-        found = services.catalog.resolve(None, model, "chat")
-        services.catalog.ready(found.deployment)
-        betas = betas_of(asked.headers.get("anthropic-beta"))
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: message_request(body, found.deployment, most_messages=most, betas=betas))
-        asking = ChatCall(caller, found.deployment, found.provider, request)
-        call = await off_loop(size, lambda: admission(services, asking, features_in(body)))
-        if Fields(body).flag("stream"):
-            return await streamed(
-                services, call, MessageStreamEncoder(model, native=request.native is not None), patience_s=PATIENCE_S
-            )
-        ticket, events = await answered(services, call)
+        requested = services.catalog.resolve(None, model, "chat")
+        services.catalog.ready(requested.deployment)
+        betas = betas_of(request.headers.get("anthropic-beta"))
+        is_stream = Fields(body).flag("stream")
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=lambda body: message_request(
+                body, requested.deployment, most_messages=services.gateway.max_messages, betas=betas
+            ),
+            features=features_in(body),
+        )
+        if is_stream:
+            encoder = MessageStreamEncoder(model, native=prepared.call.request.native is not None)
+            return await streamed(services, prepared.admission, encoder, patience_s=PATIENCE_S)
+        ticket, events = await answered(services, prepared.admission)
         return json_reply(message(ticket, events, model), 200, call_headers(ticket))
 
     return [Door(messages, ("/v1/messages",), shape=anthropic_error, rate="call"), count_door(services)]

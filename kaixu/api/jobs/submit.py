@@ -6,14 +6,13 @@ import re
 from typing import Any
 
 from kaixu import __version__
-from kaixu.api.calls import ChatCall, admission
 from kaixu.api.health import system_hash
 from kaixu.api.native.chat_request import FEATURES, names_in, request_of
+from kaixu.api.prepared_chat import prepare_chat
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
@@ -34,59 +33,65 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 def submit_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def submit(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
+    async def submit(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
         provider, model = names_in(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
                 "`retrieve` is not for jobs", hint="Search first, then send the passages.", field="retrieve"
             )
         webhook = webhook_of(body, services.gateway.jobs)
-        key = idempotency_key(asked)
-        found = services.catalog.resolve(provider, model, "chat")
+        key = idempotency_key(request)
+        requested = services.catalog.resolve(provider, model, "chat")
         if body.get("max_tokens") is None:
             body["max_tokens"] = DEFAULT_TOKENS
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
-        public = found.deployment
-        wanted = JobRequest(
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=lambda body: request_of(body, requested.deployment, most_messages=services.gateway.max_messages),
+            features=FEATURES,
+            operation="job-submit",
+        )
+        deployment = requested.deployment
+        job = JobRequest(
             kind="chat",
-            call=ModelCall(found.provider, public.model, chat=request),
-            provider=public.provider,
-            model=public.model,
+            call=ModelCall(requested.provider, deployment.model, chat=prepared.call.request),
+            provider=deployment.provider,
+            model=deployment.model,
             requested_provider=provider,
             requested_model=model,
             idempotency_key=key,
             webhook=webhook,
         )
-        asking = ChatCall(caller, public, found.provider, request)
-        call = await off_loop(size, lambda: admission(services, asking, FEATURES, operation="job-submit"))
-        async with call as ticket:
+        async with prepared.admission as ticket:
             handing = services.queue.handing_in(
                 ticket,
-                wanted,
+                job,
                 attempts=services.gateway.jobs.attempts,
                 most_waiting=services.gateway.jobs.most_waiting,
             )
         services.queue.nudge()
         job_id = str(handing.id)
-        urls = {name: url_of(asked, f"gateway-job-{name}", job_id) for name in ("status", "result")}
+        urls = {name: url_of(request, f"gateway-job-{name}", job_id) for name in ("status", "result")}
         said: dict[str, Any] = {
             "job_id": job_id,
             "id": job_id,
             "status": "queued",
             "status_url": urls["status"],
             "result_url": urls["result"],
-            "provider": public.shown_provider,
-            "model": public.model,
+            "provider": deployment.shown_provider,
+            "model": deployment.model,
             "requested_provider": provider,
             "requested_model": model,
             "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
             "note": "the job is in the queue; look at status_url until it has succeeded or failed"
             if handing.is_new
             else "a job with this idempotency key was handed in before; this is it",
-            "request_id": asked.request_id,
+            "request_id": request.request_id,
         }
         if webhook is not None:
             said["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)

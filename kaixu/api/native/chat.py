@@ -8,24 +8,16 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.calls import ChatCall, admission, answered, call_headers, routing_of, streamed
-from kaixu.api.collections.retrieve import (
-    Retrieved,
-    both_lines,
-    citations,
-    retrieval_of,
-    retrieval_reply,
-    retrieved,
-    with_passages,
-)
+from kaixu.api.calls import answered, call_headers, routing_of, streamed
+from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply, take_retrieve
 from kaixu.api.openai.chat_reply import call_of, folded
+from kaixu.api.prepared_chat import PreparedChat, prepare_chat
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.errors import envelope
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.function_paths import paths_of
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
@@ -39,77 +31,80 @@ from .chat_request import FEATURES, names_in, request_of
 
 
 class NativeChatCall(msgspec.Struct, frozen=True):
-    """A chat call, the names that the client used for what it wants, and what was looked up for it."""
+    """A prepared chat call, and the names of provider and model as the client wrote them."""
 
-    asking: ChatCall
+    chat: PreparedChat
     provider: str | None
     model: str
-    found: Retrieved | None = None
 
     @property
     def names(self) -> dict[str, Any]:
         """The public names, and those that the client used."""
+        deployment = self.chat.call.deployment
         return {
-            "provider": self.asking.deployment.shown_provider,
-            "model": self.asking.deployment.model,
+            "provider": deployment.shown_provider,
+            "model": deployment.model,
             "requested_provider": self.provider,
             "requested_model": self.model,
         }
 
     @property
+    def telemetry(self) -> dict[str, Any]:
+        """The device that called."""
+        return {"install_id": self.chat.call.caller.install_id}
+
+    @property
     def citations(self) -> dict[str, Any]:
-        """What was looked up, where that was asked for."""
-        if self.found is None:
+        """The passages of `retrieve`, if the request has it."""
+        retrieved = self.chat.retrieved
+        if retrieved is None:
             return {}
-        return {"citations": citations(self.found), "retrieval": retrieval_reply(self.found)}
+        return {"citations": citations_reply(retrieved), "retrieval": retrieval_reply(retrieved)}
 
     def bill(self, ticket: Ticket) -> dict[str, Any]:
-        """Both lines of the bill, where there are two."""
-        return {} if self.found is None else {"bill": both_lines(self.found, ticket)}
+        """The bill of search and chat, if there was a search."""
+        retrieved = self.chat.retrieved
+        return {} if retrieved is None else {"bill": joint_bill(retrieved, ticket)}
 
 
 def chat_doors(services: Services) -> list[Door]:
     """The doors, bound to one gateway."""
 
-    async def read(asked: IncomingRequest) -> NativeChatCall:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
-        wanted = retrieval_of(body)
+    async def prepare(request: IncomingRequest) -> NativeChatCall:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
+        retrieval = take_retrieve(body)
         provider, model = names_in(body)
-        found = services.catalog.resolve(provider, model, "chat")
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
-        asking = ChatCall(caller, found.deployment, found.provider, request)
-        if wanted is None:
-            return NativeChatCall(asking, provider, model)
-        await off_loop(
-            size, lambda: admission(services, asking, FEATURES)
-        )  # what is wrong with the chat is said before the search is paid for
-        looked_up = await retrieved(services, caller, wanted, request)
-        told = with_passages(body, looked_up)
-        request = await off_loop(size, lambda: request_of(told, found.deployment, most_messages=most))
-        return NativeChatCall(msgspec.structs.replace(asking, request=request), provider, model, looked_up)
-
-    async def chat(asked: IncomingRequest) -> Reply:
-        ask = await read(asked)
-        ticket, events = await answered(
-            services, await off_loop(len(asked.body), lambda: admission(services, ask.asking, FEATURES))
+        requested = services.catalog.resolve(provider, model, "chat")
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=lambda body: request_of(body, requested.deployment, most_messages=services.gateway.max_messages),
+            features=FEATURES,
+            retrieval=retrieval,
         )
-        body = ask.names | {
+        return NativeChatCall(prepared, provider, model)
+
+    async def chat(request: IncomingRequest) -> Reply:
+        call = await prepare(request)
+        ticket, events = await answered(services, call.chat.admission)
+        body = call.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
             "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
             "usage": chat_usage_reply(ticket),
             "routing": routing_of(ticket),
             "month": month_reply(ticket.figures),
-            "telemetry": {"install_id": ask.asking.caller.install_id},
+            "telemetry": call.telemetry,
         }
-        return json_reply(body | extras(events) | ask.citations | ask.bill(ticket), 200, call_headers(ticket))
+        return json_reply(body | extras(events) | call.citations | call.bill(ticket), 200, call_headers(ticket))
 
-    async def stream(asked: IncomingRequest) -> Reply:
-        ask = await read(asked)
-        call = await off_loop(len(asked.body), lambda: admission(services, ask.asking, FEATURES))
-        return await streamed(services, call, NativeSpeaker(ask))
+    async def stream(request: IncomingRequest) -> Reply:
+        call = await prepare(request)
+        return await streamed(services, call.chat.admission, NativeStreamEncoder(call))
 
     return [
         Door(chat, paths_of("gateway-chat"), rate="call"),
@@ -129,11 +124,11 @@ def extras(events: Sequence[ChatEvent]) -> dict[str, Any]:
     return said
 
 
-class NativeSpeaker:
-    """`meta` before the vendor answers, `delta`s, and `done` after the money is written."""
+class NativeStreamEncoder:
+    """Server-sent events: `meta` before the vendor answers, then `delta`s, and `done` after the call is settled."""
 
-    def __init__(self, ask: NativeChatCall) -> None:
-        self.ask = ask
+    def __init__(self, call: NativeChatCall) -> None:
+        self.call = call
 
     def ping(self) -> bytes:
         """An event that clients know."""
@@ -141,9 +136,8 @@ class NativeSpeaker:
 
     def begin(self, ticket: Ticket) -> bytes:
         """`meta`."""
-        telemetry = {"install_id": self.ask.asking.caller.install_id}
-        meta = self.ask.names | {"telemetry": telemetry, "month": month_reply(ticket.figures)}
-        return frame("meta", meta | self.ask.citations)
+        meta = self.call.names | {"telemetry": self.call.telemetry, "month": month_reply(ticket.figures)}
+        return frame("meta", meta | self.call.citations)
 
     def event(self, event: ChatEvent) -> bytes:
         """`delta`."""
@@ -166,7 +160,7 @@ class NativeSpeaker:
             "finish_reason": finish_reason_of(ticket),
             "end": ticket.end_reason or "complete",
         }
-        return frame("done", self.ask.names | done | self.ask.bill(ticket))
+        return frame("done", self.call.names | done | self.call.bill(ticket))
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
         """`error`: the envelope with the status it would have had, and what was billed."""
@@ -177,7 +171,7 @@ class NativeSpeaker:
         }
         if error.retry_after_s is not None:
             body["retry_after"] = error.retry_after_s
-        return frame("error", self.ask.names | body)
+        return frame("error", self.call.names | body)
 
 
 def finish_reason_of(ticket: Ticket) -> str | None:

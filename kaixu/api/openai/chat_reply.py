@@ -7,7 +7,8 @@ from time import time
 from typing import Any
 
 from kaixu.api.calls import bill_of
-from kaixu.api.collections.retrieve import Retrieved, both_lines, citations, retrieval_reply
+from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply
+from kaixu.collections.retrieval import Retrieved
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.sse import comment, data_frame
@@ -41,10 +42,10 @@ class ChatStreamEncoder:
         *,
         native: bool,
         include_usage: bool,
-        found: Retrieved | None = None,
+        retrieved: Retrieved | None = None,
         forms: CallForms | None = None,
     ) -> None:
-        self.found = found
+        self.retrieved = retrieved
         self.model = model
         self.native = native
         self.include_usage = include_usage
@@ -113,8 +114,8 @@ class ChatStreamEncoder:
         if self.include_usage:
             last = {"choices": [], "usage": usage_told(self.usage, ticket), "kaixu": bill_of(ticket)}
             end += data_frame(self.head | last)
-        if self.found is not None:
-            end += data_frame(self.head | {"choices": []} | cited(self.found, ticket))
+        if self.retrieved is not None:
+            end += data_frame(self.head | {"choices": []} | retrieval_fields(self.retrieved, ticket))
         return end + b"data: [DONE]\n\n"
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
@@ -156,10 +157,10 @@ def whole_of(
     return whole
 
 
-def cited(found: Retrieved, ticket: Ticket) -> dict[str, Any]:
-    """What was looked up for an answer, and both lines of the bill."""
-    ours = bill_of(ticket) | {"retrieval": retrieval_reply(found), "bill": both_lines(found, ticket)}
-    return {"citations": citations(found), "kaixu": ours}
+def retrieval_fields(retrieved: Retrieved, ticket: Ticket) -> dict[str, Any]:
+    """The passages that an answer was given, and the bill of search and chat."""
+    bills = {"retrieval": retrieval_reply(retrieved), "bill": joint_bill(retrieved, ticket)}
+    return {"citations": citations_reply(retrieved), "kaixu": bill_of(ticket) | bills}
 
 
 def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ REPEATED: dict[str, Any] = {
 }
 
 
-class Responder:
+class ResponseEncoder:
     """Builds one Response; every method gives the frames that say what it added.
 
     Text, each thought and each tool call are items of their own, in the order they

@@ -12,7 +12,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 
 from kaixu.api.openai.custom_tools import PARAMETERS
 from kaixu.api.openai.response_tools import MOST_NAME, flat_name
-from kaixu.api.openai.responses_reply import Responder
+from kaixu.api.openai.responses_reply import ResponseEncoder
 from kaixu.api.openai.responses_request import responses_request
 from kaixu.plugin.errors import KaixuError, Unsupported
 from kaixu.plugin.types import (
@@ -93,7 +93,7 @@ def test_the_turns_that_answer_them_are_taken() -> None:
 
 
 def test_calls_come_back_in_the_clients_own_form() -> None:
-    responder = Responder({"tools": TOOLS}, "m")
+    responder = ResponseEncoder({"tools": TOOLS}, "m")
     frames = responder.begin(ticket())
     for event in (
         ToolCallDelta(0, "c1", "agents__spawn", '{"a"'),
@@ -181,6 +181,6 @@ JSON = st.recursive(
 def test_nonsense_is_an_error_that_a_client_may_be_told(body: dict[str, Any]) -> None:
     try:
         responses_request(body, deployment(), most_messages=100)
-        Responder(body, "m")
+        ResponseEncoder(body, "m")
     except KaixuError as error:
         assert error.status < 500  # noqa: PT017

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kaixu.api.openai.responses_reply import Responder
+from kaixu.api.openai.responses_reply import ResponseEncoder
 from kaixu.api.openai.responses_request import responses_request
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.types import (
@@ -115,7 +115,7 @@ def test_an_input_is_needed(given: Any) -> None:
 
 def told(*events: ChatEvent, finish: str = "stop") -> tuple[list[str], dict[str, Any]]:
     """The names of the stream's events, and the last one's response."""
-    responder = Responder({}, "m")
+    responder = ResponseEncoder({}, "m")
     settled = ticket(finish)
     frames = responder.begin(settled) + b"".join(map(responder.event, events)) + responder.done(settled)
     names, last = [], {}
