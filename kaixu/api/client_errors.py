@@ -39,23 +39,23 @@ def client_error_door(services: Services) -> Door:
         if len(asked.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
             raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
         body = json_object(asked.body) if asked.body.strip() else {}
-        services.monitor.record(event_of(body, asked))
+        services.monitor.record(monitor_event(body, asked))
         return json_reply({"ok": True, "request_id": asked.request_id})
 
     # UTF-8 has at most four bytes for a character.
     return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS, rate="address")
 
 
-def event_of(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
+def monitor_event(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
     """The report as the monitor shows it; whatever it holds is cut to a size that can be kept."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}
     client = body.get("client")
     extra = {
-        "client": kept(client if isinstance(client, dict) else body),
-        "context": kept(body.get("context")),
-        "raw": kept(body.get("raw")),
-        "stack": text_of(error.get("stack"), MOST_STACK),
+        "client": bounded_json(client if isinstance(client, dict) else body),
+        "context": bounded_json(body.get("context")),
+        "raw": bounded_json(body.get("raw")),
+        "stack": bounded_text(error.get("stack"), MOST_STACK),
     }
     return MonitorEvent(
         kind="client_error",
@@ -66,29 +66,29 @@ def event_of(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
         path=asked.path[:500],
         user_agent=printable(asked.headers.get("user-agent", ""), 240),
         http_status=200,
-        error_code=text_of(error.get("name"), MOST_NAME),
-        error_message=text_of(error.get("message"), MOST_MESSAGE),
+        error_code=bounded_text(error.get("name"), MOST_NAME),
+        error_message=bounded_text(error.get("message"), MOST_MESSAGE),
         extra={name: value for name, value in extra.items() if value is not None},
     )
 
 
-def text_of(value: Any, most: int) -> str | None:
+def bounded_text(value: Any, most: int) -> str | None:
     """A text, cut; None for what is none."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json_of(value)
+    text = value if isinstance(value, str) else encode_json(value)
     return text[:most].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def kept(value: Any) -> Any:
+def bounded_json(value: Any) -> Any:
     """A value that is small enough to be kept, or the beginning of its JSON."""
     if value is None:
         return None
-    text = json_of(value)
+    text = encode_json(value)
     return value if len(text) <= MOST_EXTRA else {"truncated": True, "preview": text[:MOST_EXTRA]}
 
 
-def json_of(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """A value as JSON; nested deeper than can be written, it is a text that says so."""
     try:
         return ENCODER.encode(value).decode()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
 
-NOTHING_LIKE_IT = "the vendor of this model has no such feature"
+NO_SUCH_FEATURE = "the vendor of this model has no such feature"
 INDEX = re.compile(r"\[\d+\]")
 #: At most this many names are kept for one request.
 MOST_NAMES = 100
@@ -39,5 +39,5 @@ class DroppedFields:
         """
         for name in names:
             if self.refuses:
-                raise Unsupported(name, NOTHING_LIKE_IT)
+                raise Unsupported(name, NO_SUCH_FEATURE)
             self.drop(name)

@@ -11,7 +11,7 @@ from kaixu.plugin.protocols import family_of
 from .dropped_fields import DroppedFields
 
 #: Their types in OpenAI's and Anthropic's APIs, without versions.
-HOSTED = frozenset(
+HOSTED_TYPES = frozenset(
     {
         "advisor",
         "apply_patch",
@@ -52,7 +52,7 @@ class HostedTools:
         family = family_of(kind)
         self.families.append(family)
         self.names |= {family, kind} | ({name} if name else set())
-        if family in HOSTED:
+        if family in HOSTED_TYPES:
             self.beyond.drop(f"tools[].{family}")
         elif self.beyond.refuses:
             why = f"tools of type {kind[:60]} are not known here"

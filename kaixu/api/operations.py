@@ -17,7 +17,7 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid, LaneOff, NotFound, PluginFailed, Unprocessable
 from kaixu.plugin.operation import Operation
 
-from .calls import call_headers
+from .call_replies import call_headers
 
 PREFIX = "/v1/"
 
@@ -27,8 +27,8 @@ def operation_door(services: Services) -> Door:
 
     async def operate(asked: IncomingRequest) -> Reply:
         caller = caller_of(asked, services.secrets)
-        state, operation = found(services, asked.path)
-        body = await off_loop(len(asked.body), lambda: body_of(operation, asked.body))
+        state, operation = find_operation(services, asked.path)
+        body = await off_loop(len(asked.body), lambda: parse_body(operation, asked.body))
         async with services.gate.run(caller, state, operation, len(asked.body)) as ticket:
             said = await services.gate.handled(ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
@@ -41,7 +41,7 @@ def serves(services: Services, path: str) -> bool:
     return path.startswith(PREFIX) and path[len(PREFIX) :].partition("/")[0] in services.catalog.integrations
 
 
-def found(services: Services, path: str) -> tuple[IntegrationState, Operation]:
+def find_operation(services: Services, path: str) -> tuple[IntegrationState, Operation]:
     """The operation at a path. Raises `NotFound`, `LaneOff`, `PluginFailed`."""
     name = path[len(PREFIX) :].strip("/").replace("/", ".")
     state = services.catalog.integrations[name.partition(".")[0]]
@@ -58,7 +58,7 @@ def found(services: Services, path: str) -> tuple[IntegrationState, Operation]:
     return services.catalog.operations[name]
 
 
-def body_of(operation: Operation, data: bytes) -> msgspec.Struct:
+def parse_body(operation: Operation, data: bytes) -> msgspec.Struct:
     """The body as the operation's own type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
     if ESCAPED_NUL in data:
         json_object(data, free=frozenset())  # what an integration keeps, it keeps in the database

@@ -10,7 +10,7 @@ from kaixu.store.conditions import Condition
 MOST_COMPARISONS = 50_000_000
 
 
-def insist_on_budget(condition: Condition, collection: Collection) -> None:
+def require_budget(condition: Condition, collection: Collection) -> None:
     """Raises `FilterTooLarge` for a filter that compares too much in a collection of this size."""
     wanted = condition.comparisons * collection.vectors
     if wanted > MOST_COMPARISONS:

@@ -13,7 +13,7 @@ from kaixu.store.collections import Collection
 from .searches import Searches
 
 
-class Acting(msgspec.Struct, frozen=True):
+class Actor(msgspec.Struct, frozen=True):
     """Who makes a change: "admin", or a key; and the request it came with."""
 
     actor: str
@@ -21,7 +21,7 @@ class Acting(msgspec.Struct, frozen=True):
 
 
 async def rename_collection(
-    searches: Searches, collection: Collection, name: str, who: Acting, *, key_id: int
+    searches: Searches, collection: Collection, name: str, who: Actor, *, key_id: int
 ) -> Collection:
     """Give a collection another name.
 
@@ -33,32 +33,32 @@ async def rename_collection(
         async with connection.transaction():
             after = await store.rename(connection, collection.id, collection.customer_id, name)
             if after is None:
-                raise busy(collection.name)
-            await write_audit(connection, event("COLLECTION_RENAME", collection, who, {"new_name": name}))
+                raise collection_busy(collection.name)
+            await write_audit(connection, audit_event("COLLECTION_RENAME", collection, who, {"new_name": name}))
     return after
 
 
-async def delete_collection(searches: Searches, collection: Collection, who: Acting) -> int:
+async def delete_collection(searches: Searches, collection: Collection, who: Actor) -> int:
     """Remove a collection with all that is in it; how many vectors that were."""
     async with searches.changing(collection.customer_id) as connection, connection.transaction():
         if not await store.delete(connection, collection.id, collection.customer_id):
             return 0
-        await write_audit(connection, event("COLLECTION_DELETE", collection, who, {}))
+        await write_audit(connection, audit_event("COLLECTION_DELETE", collection, who, {}))
     return collection.vectors
 
 
-async def delete_document(searches: Searches, collection: Collection, doc_id: str, who: Acting) -> int:
+async def delete_document(searches: Searches, collection: Collection, doc_id: str, who: Actor) -> int:
     """Remove a document; how many vectors it had. Raises `CollectionBusy`."""
     async with searches.changing(collection.customer_id) as connection, connection.transaction():
         done = await documents.delete_document(connection, collection.id, collection.customer_id, doc_id)
         if done.refused == "COLLECTION_BUSY":
-            raise busy(collection.name)
+            raise collection_busy(collection.name)
         if done.removed and who.actor == "admin":
-            await write_audit(connection, event("DOCUMENT_DELETE", collection, who, {"doc_id": doc_id}))
+            await write_audit(connection, audit_event("DOCUMENT_DELETE", collection, who, {"doc_id": doc_id}))
     return done.removed
 
 
-async def reembedding_started(
+async def start_reembedding(
     searches: Searches,
     collection: Collection,
     *,
@@ -83,13 +83,13 @@ async def reembedding_started(
             request_id=request_id,
         )
     if started.refused == "COLLECTION_BUSY":
-        raise busy(collection.name)
+        raise collection_busy(collection.name)
     if started.reembedding_id is None:
         raise UnknownCollection(f"there is no collection `{collection.name}`", field="name")
     return started.reembedding_id
 
 
-async def cancel_reembedding(searches: Searches, collection: Collection, who: Acting) -> bool:
+async def cancel_reembedding(searches: Searches, collection: Collection, who: Actor) -> bool:
     """End the work on a collection, which stays as it was; whether there was any."""
     async with searches.changing(collection.customer_id) as connection:
         work = await reembedding.progress(connection, collection.customer_id, collection.id)
@@ -97,11 +97,11 @@ async def cancel_reembedding(searches: Searches, collection: Collection, who: Ac
             return False
         async with connection.transaction():
             await reembedding.end(connection, work.id, "cancelled")
-            await write_audit(connection, event("REEMBEDDING_CANCEL", collection, who, {"work": work.id}))
+            await write_audit(connection, audit_event("REEMBEDDING_CANCEL", collection, who, {"work": work.id}))
     return True
 
 
-def event(action: str, collection: Collection, who: Acting, meta: dict[str, object]) -> AuditEvent:
+def audit_event(action: str, collection: Collection, who: Actor, meta: dict[str, object]) -> AuditEvent:
     """What the audit log keeps."""
     before = {
         "name": collection.name,
@@ -113,7 +113,7 @@ def event(action: str, collection: Collection, who: Acting, meta: dict[str, obje
     return AuditEvent(who.actor, action, f"collection:{collection.id}", who.request_id, before, None, meta)
 
 
-def busy(name: str) -> CollectionBusy:
+def collection_busy(name: str) -> CollectionBusy:
     """The error for a collection that changes just now."""
     return CollectionBusy(
         f"collection `{name}` is on its way to another model",

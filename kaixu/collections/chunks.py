@@ -28,7 +28,7 @@ class Chunking(msgspec.Struct, frozen=True):
     by: Literal["tokens", "sentences"] = "tokens"
 
 
-def chunking_of(value: Any) -> Chunking | None:
+def parse_chunking(value: Any) -> Chunking | None:
     """`chunk` as it was sent. Raises `Unprocessable`."""
     if value is None:
         return None
@@ -45,21 +45,21 @@ def chunking_of(value: Any) -> Chunking | None:
     return chunking
 
 
-def tokens_of(text: str) -> int:
+def token_count(text: str) -> int:
     """About how many tokens a text is, whatever the model: every lane cuts alike."""
     return estimated_tokens(text)
 
 
-def chunks(text: str, chunking: Chunking) -> list[tuple[int, str]]:
+def cut_text(text: str, chunking: Chunking) -> list[tuple[int, str]]:
     """Where each chunk begins, and its text; the whole text can be put together again from them.
 
     A sentence, or a word, that alone is longer than `size` is cut. Blanks stay with what stands before them, however
     many they are: there is no chunk of nothing else.
     """
-    pieces = with_blanks(
-        text, [one for piece in units(text, chunking.by) for one in small_enough(text, piece, chunking.size)]
+    pieces = join_blanks(
+        text, [one for piece in split_units(text, chunking.by) for one in split_long(text, piece, chunking.size)]
     )
-    sizes = [tokens_of(text[start:end]) for start, end in pieces]
+    sizes = [token_count(text[start:end]) for start, end in pieces]
     cut: list[tuple[int, str]] = []
     first = 0
     while first < len(pieces):
@@ -80,7 +80,7 @@ def chunks(text: str, chunking: Chunking) -> list[tuple[int, str]]:
     return cut or [(0, text)]
 
 
-def units(text: str, by: str) -> list[tuple[int, int]]:
+def split_units(text: str, by: str) -> list[tuple[int, int]]:
     """The parts that are not cut if it can be helped, from start to end, one right behind the other."""
     if by == "tokens":
         return [match.span() for match in WORD.finditer(text)]
@@ -91,18 +91,18 @@ def units(text: str, by: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
-def small_enough(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, int]]:
+def split_long(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, int]]:
     """A part as it is, or, where it alone is longer than a chunk, its words, or the pieces of a word."""
     start, end = piece
-    if tokens_of(text[start:end]) <= size:
+    if token_count(text[start:end]) <= size:
         return [piece]
     words = [(start + word.start(), start + word.end()) for word in WORD.finditer(text[start:end])]
     if len(words) > 1:
-        return [one for word in words for one in small_enough(text, word, size)]
+        return [one for word in words for one in split_long(text, word, size)]
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 
 
-def with_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def join_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Blanks as a part of the piece before them; those at the very beginning, of the one after."""
     kept: list[tuple[int, int]] = []
     for start, end in pieces:
@@ -113,7 +113,7 @@ def with_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int
     return kept or [(0, end) for _, end in pieces[-1:]]
 
 
-def joined(parts: list[tuple[int, str]]) -> str:
+def join_chunks(parts: list[tuple[int, str]]) -> str:
     """The whole text from its chunks, in order; what is missing between them shows as blanks."""
     text: list[str] = []
     length = 0

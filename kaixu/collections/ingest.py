@@ -26,11 +26,11 @@ from kaixu.store.documents import Piece, store_documents
 from kaixu.store.query import Connection
 from kaixu.store.vectors import packed
 
-from .lengths import length_of
+from .lengths import vector_length
 from .searches import Searches
 
 
-class Room(msgspec.Struct, frozen=True):
+class CollectionLimits(msgspec.Struct, frozen=True):
     """What customers without limits of their own may keep."""
 
     vectors: int
@@ -61,7 +61,7 @@ async def ingest(
     *,
     target: Target,
     pieces: Sequence[Piece],
-    room: Room,
+    room: CollectionLimits,
 ) -> tuple[Ticket, list[Sequence[float]], Ingested]:
     """Embed `request.inputs`, one for each of `pieces`, and store them; all or nothing, under one admission and bill.
 
@@ -71,51 +71,67 @@ async def ingest(
     ingested = Ingested()
     deployment = call.deployment
     assert deployment is not None
-    length = length_of(deployment, request.dimensions)
+    length = vector_length(deployment, request.dimensions)
     async with call as ticket:
-        opened = await hold_room(searches, ticket, target, pieces, dimensions=length, room=room, make=False)
+        opened = await reserve_space(searches, ticket, target, pieces, dimensions=length, room=room, make=False)
         vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request, length=length))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
-            opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+            opened = await reserve_space(
+                searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True
+            )
             collection_id = opened.collection_id
         assert collection_id is not None
         ticket.units = {"vectors": len(vectors), "stored": len(pieces)}
         ticket.alongside = partial(
-            write, ticket, collection_id, pieces, [packed(one) for one in vectors], room, ingested, target.name
+            write_documents,
+            ticket,
+            collection_id,
+            pieces,
+            [packed(one) for one in vectors],
+            room,
+            ingested,
+            target.name,
         )
     return ticket, vectors, ingested
 
 
-async def store_ready(
+async def store_vectors(
     searches: Searches,
     call: Admission,
     *,
     target: Target,
     pieces: Sequence[Piece],
     vectors: Sequence[Sequence[float]],
-    room: Room,
+    room: CollectionLimits,
 ) -> tuple[Ticket, Ingested]:
     """Store vectors that were made before; as `ingest`, without a vendor and without a cost."""
     ingested = Ingested()
     async with call as ticket:
-        opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+        opened = await reserve_space(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
         assert opened.collection_id is not None
         ticket.units = {"stored": len(pieces)}
         ticket.alongside = partial(
-            write, ticket, opened.collection_id, pieces, [packed(one) for one in vectors], room, ingested, target.name
+            write_documents,
+            ticket,
+            opened.collection_id,
+            pieces,
+            [packed(one) for one in vectors],
+            room,
+            ingested,
+            target.name,
         )
     return ticket, ingested
 
 
-async def hold_room(
+async def reserve_space(
     searches: Searches,
     ticket: Ticket,
     target: Target,
     pieces: Sequence[Piece],
     *,
     dimensions: int | None,
-    room: Room,
+    room: CollectionLimits,
     make: bool,
 ) -> Opening:
     """Find or make the collection and hold room for what is to be stored. Raises `KaixuError`."""
@@ -144,12 +160,12 @@ async def hold_room(
     return opened
 
 
-async def write(
+async def write_documents(
     ticket: Ticket,
     collection_id: int,
     pieces: Sequence[Piece],
     vectors: Sequence[bytes],
-    room: Room,
+    room: CollectionLimits,
     ingested: Ingested,
     name: str,
     connection: Connection,
@@ -172,14 +188,14 @@ async def write(
 
 
 def refusal(
-    code: str, name: str, opened: Opening | None, dimensions: int | None, vectors: int, room: Room
+    code: str, name: str, opened: Opening | None, dimensions: int | None, vectors: int, room: CollectionLimits
 ) -> KaixuError:
     """What a client is told."""
     match code:
         case "COLLECTION_NOT_ALLOWED":
             return CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
         case "COLLECTION_BUSY":
-            return busy(name)
+            return collection_busy(name)
         case "MODEL_MISMATCH" if opened is not None:
             return ModelMismatch(
                 f"collection `{name}` holds vectors of {opened.provider}/{opened.model}",
@@ -205,10 +221,10 @@ def refusal(
                 hint="Delete documents, or ask your operator for more room.",
             )
         case _:
-            return unknown(name)
+            return unknown_collection(name)
 
 
-def unknown(name: str) -> UnknownCollection:
+def unknown_collection(name: str) -> UnknownCollection:
     """The error for a collection that is not there, or not for this key."""
     return UnknownCollection(
         f"there is no collection `{name}`",
@@ -217,7 +233,7 @@ def unknown(name: str) -> UnknownCollection:
     )
 
 
-def busy(name: str) -> CollectionBusy:
+def collection_busy(name: str) -> CollectionBusy:
     """The error for a collection that takes nothing just now."""
     return CollectionBusy(
         f"collection `{name}` is on its way to another model",

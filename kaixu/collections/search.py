@@ -24,10 +24,10 @@ from kaixu.store.query import DatabaseSession
 from kaixu.store.search import SearchHit, nearest, with_words
 from kaixu.store.vectors import packed
 
-from .budget import insist_on_budget
-from .chunks import joined
-from .ingest import unknown
-from .lengths import insist_on_length, length_of, shortens
+from .budget import require_budget
+from .chunks import join_chunks
+from .ingest import unknown_collection
+from .lengths import require_length, shortens_vectors, vector_length
 from .searches import Searches
 
 #: Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): 1 / (60 + rank), summed over the lists.
@@ -60,7 +60,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks, where two lists were joined.
+    """A result. `score` is the cosine; `fuse_lists` the sum of the reciprocal ranks, where two lists were joined.
 
     `whole`: the text is that of the whole document, not of the chunk.
     """
@@ -82,7 +82,7 @@ class Answer(msgspec.Struct, frozen=True):
     query_ms: float
 
 
-async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection | None:
+async def find_collection(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection | None:
     """The collection of this name that the caller's key may use."""
     with database():
         return await collection_of_key(
@@ -98,7 +98,7 @@ async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection
 Around = Callable[[Admission], AbstractContextManager[None]]
 
 
-def no_telling(call: Admission) -> AbstractContextManager[None]:
+def no_context(call: Admission) -> AbstractContextManager[None]:
     """Nothing more is told."""
     return nullcontext()
 
@@ -110,24 +110,24 @@ async def search(
     catalog: Catalog,
     caller: Caller,
     question: Question,
-    around: Around = no_telling,
+    around: Around = no_context,
 ) -> tuple[Collection, Ticket, Answer]:
     """Ask a collection. One admission, one bill: that of embedding the question, nothing for a vector.
 
     Whether it may run at all (the filter's size, how many run) is decided before a vendor is asked.
     Raises what admission says, `UnknownCollection`, `FilterTooLarge`, `RateLimited`, `SearchTooSlow`.
     """
-    collection = await looked_up(pool, caller, question.collection)
+    collection = await find_collection(pool, caller, question.collection)
     if collection is None:
         async with gate.free(caller, "search") as ticket:  # whoever may not ask at all hears that first
             ticket.end_reason = "released"
-            raise unknown(question.collection)
-    insist_on_budget(question.condition, collection)
+            raise unknown_collection(question.collection)
+    require_budget(question.condition, collection)
     with searches.place(collection.customer_id):
-        return await placed(searches, gate, catalog, caller, question, collection, around)
+        return await run_search(searches, gate, catalog, caller, question, collection, around)
 
 
-async def placed(
+async def run_search(
     searches: Searches,
     gate: Gate,
     catalog: Catalog,
@@ -142,39 +142,39 @@ async def placed(
         known = catalog.models.get(collection.provider, {}).get(collection.model)
         call = gate.free(caller, "search", deployment=known, asked_provider=collection.provider)
         async with call as ticket:
-            answer = await answered(searches, collection, question, checked(question.vector, collection))
+            answer = await find_hits(searches, collection, question, check_length(question.vector, collection))
             ticket.units = {"searches": 1}
         return collection, ticket, answer
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
-    insist_on_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
-    request = embedding(deployment, collection, question.text or "")
-    call = asking(gate, caller, deployment, collection, request)
+    require_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
+    request = question_embedding(deployment, collection, question.text or "")
+    call = question_admission(gate, caller, deployment, collection, request)
     with around(call):
         async with call as ticket:
-            vectors = await gate.vectors(ticket, request, length=length_of(deployment, request.dimensions))
+            vectors = await gate.vectors(ticket, request, length=vector_length(deployment, request.dimensions))
             ticket.units = {"searches": 1}
-            answer = await answered(searches, collection, question, checked(vectors[0], collection))
+            answer = await find_hits(searches, collection, question, check_length(vectors[0], collection))
     return collection, ticket, answer
 
 
-def asking(
+def question_admission(
     gate: Gate, caller: Caller, deployment: Deployment, collection: Collection, request: EmbedRequest
 ) -> Admission:
     """Admission of a question."""
     return gate.embed(caller, deployment, collection.provider, request, operation="search")
 
 
-def embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
+def question_embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
     """The question as its collection's own model is asked for it."""
     return EmbedRequest(
         model=deployment.upstream,
         inputs=(text,),
-        dimensions=collection.dimensions if shortens(deployment) else None,
+        dimensions=collection.dimensions if shortens_vectors(deployment) else None,
         purpose="query",
     )
 
 
-def checked(vector: Sequence[float], collection: Collection) -> Sequence[float]:
+def check_length(vector: Sequence[float], collection: Collection) -> Sequence[float]:
     """A vector as long as the collection's. Raises `ModelMismatch`."""
     if len(vector) != collection.dimensions:
         raise ModelMismatch(
@@ -185,32 +185,32 @@ def checked(vector: Sequence[float], collection: Collection) -> Sequence[float]:
     return vector
 
 
-async def answered(searches: Searches, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
+async def find_hits(searches: Searches, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
     """The best pieces, or the documents that they are of."""
     async with searches.reading(collection.customer_id) as connection:
         began = perf_counter()
-        hits = await ranked(connection, collection, question, packed(vector))
+        hits = await rank_hits(connection, collection, question, packed(vector))
         if question.threshold is not None:
             hits = [hit for hit in hits if hit.score >= question.threshold]
         if question.parent:
-            hits = await parents(connection, collection, hits, question.top_k)
+            hits = await parent_documents(connection, collection, hits, question.top_k)
     return Answer(hits[: question.top_k], round((perf_counter() - began) * 1000, 3))
 
 
-async def ranked(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
+async def rank_hits(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
     """Pieces, best first; more than asked for where some may be of one document."""
     wanted = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
     words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
     if not words:
         near = await nearest(db, collection, vector, condition=question.condition, limit=wanted)
-        return [hit_of(one) for one in near]
+        return [as_hit(one) for one in near]
     limit = max(wanted, CANDIDATES)
     near = await nearest(db, collection, vector, condition=question.condition, limit=limit)
     spoken = await with_words(db, collection, vector, words, condition=question.condition, limit=limit)
-    return fused(near, spoken)[:wanted]
+    return fuse_lists(near, spoken)[:wanted]
 
 
-def fused(*lists: list[SearchHit]) -> list[Hit]:
+def fuse_lists(*lists: list[SearchHit]) -> list[Hit]:
     """Several ranked lists as one, by reciprocal rank fusion; equal ones by their nearness."""
     sums: dict[tuple[str, int], float] = {}
     pieces: dict[tuple[str, int], SearchHit] = {}
@@ -220,15 +220,15 @@ def fused(*lists: list[SearchHit]) -> list[Hit]:
             sums[at] = sums.get(at, 0.0) + 1 / (FUSION + rank)
             pieces.setdefault(at, piece)
     order = sorted(sums, key=lambda at: (-sums[at], -pieces[at].score, at))
-    return [hit_of(pieces[at], round(sums[at], 6)) for at in order]
+    return [as_hit(pieces[at], round(sums[at], 6)) for at in order]
 
 
-def hit_of(piece: SearchHit, total: float | None = None) -> Hit:
+def as_hit(piece: SearchHit, total: float | None = None) -> Hit:
     """A piece as a result."""
     return Hit(piece.doc_id, piece.chunk, piece.starts_at, piece.text, piece.metadata, piece.score, total)
 
 
-async def parents(db: DatabaseSession, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
+async def parent_documents(db: DatabaseSession, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
     """The whole documents that pieces are of, each once, at the place of its best piece."""
     best: dict[str, Hit] = {}
     for hit in hits:
@@ -239,7 +239,7 @@ async def parents(db: DatabaseSession, collection: Collection, hits: list[Hit], 
         texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
     found, room = [], MOST_PARENT_TEXT
     for doc_id in wanted:
-        whole = joined(texts[doc_id])
+        whole = join_chunks(texts[doc_id])
         room -= len(whole)
         # What does not fit into a reply any more is shown by its best chunk.
         found.append(best[doc_id] if room < 0 else msgspec.structs.replace(best[doc_id], text=whole, whole=True))

@@ -68,7 +68,7 @@ class Searches:
     async def reading(self, customer_id: int, *, wait_s: float = WAIT_S) -> AsyncIterator[DatabaseSession]:
         """A connection to search with. Raises `SearchTooSlow`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
         try:
-            async with connection(self.pool, self._searching, customer_id, wait_s) as session:
+            async with shared_connection(self.pool, self._searching, customer_id, wait_s) as session:
                 if not self.pooler:
                     yield session
                     return
@@ -85,12 +85,12 @@ class Searches:
     @asynccontextmanager
     async def changing(self, customer_id: int) -> AsyncIterator[DatabaseSession]:
         """A connection to change them with. Raises `DatabaseBusy`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
-        async with connection(self.general, self._changing, customer_id, WAIT_S) as session:
+        async with shared_connection(self.general, self._changing, customer_id, WAIT_S) as session:
             yield session
 
 
 @asynccontextmanager
-async def connection(
+async def shared_connection(
     pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float
 ) -> AsyncIterator[DatabaseSession]:
     """A connection of a customer's share."""
@@ -99,7 +99,7 @@ async def connection(
         async with asyncio.timeout(wait_s):
             await place.__aenter__()
     except TimeoutError as error:
-        raise too_many(shares, customer_id) from error
+        raise no_connection(shares, customer_id) from error
     try:
         with database():
             async with pool.acquire(timeout=wait_s) as session:
@@ -108,7 +108,7 @@ async def connection(
         await place.__aexit__(None, None, None)
 
 
-def too_many(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
+def no_connection(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
     """The error where no connection came free: the customer's own work is the cause, or that of others."""
     if shares.has_all(customer_id):
         return RateLimited(

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.openai.turns import extra_of
+from kaixu.api.openai.chat_messages import thought_signature_field
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 DECODER = msgspec.json.Decoder()
@@ -34,7 +34,7 @@ class ContentBlockEncoder:
         Vendors may send the pieces of several tool calls by turns. Blocks come one
         after the other, so what is for another block waits until a call is whole.
         """
-        block = block_of(event)
+        block = block_for(event)
         if block is None:
             return []
         if block != self.open and not self.is_whole():
@@ -59,7 +59,7 @@ class ContentBlockEncoder:
 
     def is_whole(self) -> bool:
         """Whether nothing is open that a later piece could belong to."""
-        return self.open is None or self.open[0] != "tool_use" or object_in(self.arguments) is not None
+        return self.open is None or self.open[0] != "tool_use" or read_object(self.arguments) is not None
 
     def piece(self, event: ChatEvent, block: Block) -> list[dict[str, Any]]:
         """What an event adds to its block."""
@@ -76,7 +76,7 @@ class ContentBlockEncoder:
         """A call's beginning, or more of its arguments."""
         id = event.id or f"toolu_{self.name}_{event.index}"
         start = {"type": "tool_use", "id": id, "name": event.name or "", "input": {}}
-        told = self.switch(block, start | extra_of(event.opaque))
+        told = self.switch(block, start | thought_signature_field(event.opaque))
         self.arguments += event.arguments
         if event.arguments:
             told.append(self.delta("input_json_delta", partial_json=event.arguments))
@@ -123,7 +123,7 @@ class ContentBlockEncoder:
         return [{"type": "content_block_stop", "index": self.index}]
 
 
-def block_of(event: ChatEvent) -> Block | None:
+def block_for(event: ChatEvent) -> Block | None:
     """Which block an event is for; None for one that adds nothing."""
     match event:
         case ChatDelta(text):
@@ -135,7 +135,7 @@ def block_of(event: ChatEvent) -> Block | None:
     return None
 
 
-def object_in(text: str) -> dict[str, Any] | None:
+def read_object(text: str) -> dict[str, Any] | None:
     """The JSON object that a text is; None for any other, and for a part of one."""
     if not text.rstrip().endswith("}"):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kaixu.accounts.allowlists import allowed_models
-from kaixu.api.openai.names import model_of
+from kaixu.api.openai.names import read_model
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
@@ -18,7 +18,7 @@ from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import ModelNotAllowed
 from kaixu.plugin.types import ChatRequest
 
-from .request import message_request
+from .request import parse_message_request
 
 
 def count_door(services: Services) -> Door:
@@ -27,15 +27,15 @@ def count_door(services: Services) -> Door:
     async def count(asked: IncomingRequest) -> Reply:
         caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
-        found = services.catalog.resolve(None, model_of(body), "chat")
+        found = services.catalog.resolve(None, read_model(body), "chat")
         deployment = found.deployment
         services.catalog.ready(deployment)
-        await let_in(services, caller, found)
+        await require_model_access(services, caller, found)
         whole, most = body | {"max_tokens": deployment.max_output_tokens}, services.gateway.max_messages
 
         def counted() -> int:
-            request = message_request(whole, deployment, most_messages=most)
-            return estimate(request, deployment)
+            request = parse_message_request(whole, deployment, most_messages=most)
+            return estimated_input_tokens(request, deployment)
 
         tokens = await off_loop(len(asked.body), counted)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
@@ -43,7 +43,7 @@ def count_door(services: Services) -> Door:
     return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
 
 
-async def let_in(services: Services, caller: Caller, found: RequestedModel) -> None:
+async def require_model_access(services: Services, caller: Caller, found: RequestedModel) -> None:
     """Admission's questions, without an admission: does the key live, and may it use this model?
 
     Raises `Unauthenticated`, `CustomerDisabled`, `ModelNotAllowed`.
@@ -61,6 +61,6 @@ async def let_in(services: Services, caller: Caller, found: RequestedModel) -> N
         raise ModelNotAllowed(f"model `{model}` of provider `{found.deployment.provider}` is not allowed for this key")
 
 
-def estimate(request: ChatRequest, deployment: Deployment) -> int:
+def estimated_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
     """About how many tokens the input has; never more than what a call would reserve."""
     return min(counted_input_tokens(request, deployment), most_input_tokens(request, deployment))

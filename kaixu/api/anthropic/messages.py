@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from kaixu.api.calls import PATIENCE_S, answered, call_headers, streamed
-from kaixu.api.openai.names import model_of
-from kaixu.api.prepared_chat import prepare_chat
+from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers
+from kaixu.api.calls import prepare_chat
+from kaixu.api.openai.names import read_model
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
@@ -16,8 +18,8 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 
 from .count import count_door
-from .reply import message
-from .request import features_in, message_request
+from .reply import message_reply
+from .request import feature_fields, parse_message_request
 from .stream import MessageStreamEncoder
 
 #: So many betas are read of one request, and so much of each.
@@ -25,7 +27,7 @@ MOST_BETAS = 50
 BETA = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
-def betas_of(header: str | None) -> tuple[str, ...]:
+def read_betas(header: str | None) -> tuple[str, ...]:
     """The features that a client wants switched on. What cannot be a name of one is none."""
     names = [name.strip() for name in (header or "").split(",")[:MOST_BETAS]]
     return tuple(dict.fromkeys(name for name in names if BETA.fullmatch(name)))
@@ -37,10 +39,10 @@ def message_doors(services: Services) -> list[Door]:
     async def messages(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
         body = await object_in(request)
-        model = model_of(body)
+        model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)
-        betas = betas_of(request.headers.get("anthropic-beta"))
+        betas = read_betas(request.headers.get("anthropic-beta"))
         is_stream = Fields(body).flag("stream")
         prepared = await prepare_chat(
             services,
@@ -48,15 +50,13 @@ def message_doors(services: Services) -> list[Door]:
             body,
             caller=caller,
             requested=requested,
-            parse=lambda body: message_request(
-                body, requested.deployment, most_messages=services.gateway.max_messages, betas=betas
-            ),
-            features=features_in(body),
+            parse=partial(parse_message_request, betas=betas),
+            feature_fields=feature_fields(body),
         )
         if is_stream:
             encoder = MessageStreamEncoder(model, native=prepared.call.request.native is not None)
-            return await streamed(services, prepared.admission, encoder, patience_s=PATIENCE_S)
-        ticket, events = await answered(services, prepared.admission)
-        return json_reply(message(ticket, events, model), 200, call_headers(ticket))
+            return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
+        ticket, events = await collect_answer(services, prepared.admission)
+        return json_reply(message_reply(ticket, events, model), 200, call_headers(ticket))
 
     return [Door(messages, ("/v1/messages",), shape=anthropic_error, rate="call"), count_door(services)]

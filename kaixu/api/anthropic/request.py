@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
+from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
 from kaixu.api.hosted_tools import HostedTools
-from kaixu.api.usual_fields import without_the_usual
+from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.protocols import family_of
 from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat, Tool, ToolName
 
-from .turns import Turns
+from .request_messages import RequestMessagesParser
 
 PROTOCOL = "anthropic.messages"
 MOST_TOKENS = 10_000_000
@@ -29,7 +29,7 @@ MOST_STOP = 1000
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 #: What Anthropic calls the contract's features, for errors.
-FEATURES = {
+FEATURE_FIELDS = {
     "stop": "stop_sequences",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "response_format": "output_config.format",
@@ -38,11 +38,11 @@ FEATURES = {
 }
 
 #: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
-WITHOUT_EFFECT = frozenset({"cache_control", "diagnostics", "stream"})
+IGNORED = frozenset({"cache_control", "diagnostics", "stream"})
 #: The same of a tool.
-WITHOUT_EFFECT_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
+IGNORED_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
 #: Fields that ask for nothing when they say this.
-ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
+DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
     "speed": ("standard",),
     "inference_geo": ("global",),
@@ -65,14 +65,14 @@ REFUSED = frozenset(
     }
 )
 #: Tools of Anthropic's that the client itself runs; the vendor's model was trained on them.
-CLIENTS_OWN = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
+CLIENT_TOOLS = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
 #: The same of a tool.
-ASK_FOR_NOTHING_IN_TOOLS: dict[str, tuple[Any, ...]] = {
+DEFAULT_VALUES_IN_TOOLS: dict[str, tuple[Any, ...]] = {
     "allowed_callers": (["direct"],),
 }
 
 
-def message_request(
+def parse_message_request(
     body: dict[str, Any], deployment: Deployment, *, most_messages: int, betas: tuple[str, ...] = ()
 ) -> ChatRequest:
     """The call for a deployment. `betas`: what the client asked for in its header `anthropic-beta`.
@@ -91,12 +91,12 @@ def message_request(
         for name in left_out:
             beyond.drop(name)
     fields = Fields(body)
-    fields.taken |= {"model"} | WITHOUT_EFFECT
+    fields.taken |= {"model"} | IGNORED
     thinks = lane is not None and "reasoning" in lane.supports
     reader = MessageRequestReader(fields, is_native, HostedTools(beyond), deployment.allow, thinks=thinks)
-    max_tokens = max_tokens_of(fields, deployment)
+    max_tokens = read_max_tokens(fields, deployment)
     tools = reader.tools()
-    turns = Turns(native=is_native, tools=body.get("tools") or [])
+    turns = RequestMessagesParser(native=is_native, tools=body.get("tools") or [])
     messages = turns.read(fields, most_messages)
     tools = (*tools, *(tool for entry in turns.added for tool in reader.tool(entry)))
     tools = tuple(tool for tool in tools if tool.name not in turns.removed)
@@ -109,7 +109,7 @@ def message_request(
         temperature=fields.number("temperature", 0, 2),
         top_p=fields.number("top_p", 0, 1),
         top_k=fields.whole("top_k", 0, 2**31 - 1) or None,
-        stop=stop_of(fields),
+        stop=read_stop(fields),
         tools=tools,
         tool_choice=tool_choice,
         parallel_tool_calls=parallel_tool_calls,
@@ -123,15 +123,17 @@ def message_request(
             beyond.drop("context_management")
         for name in turns.dropped:
             beyond.drop(name)
-        settle(turns.beyond + reader.beyond + reader.output.rest() + asking(fields, ASK_FOR_NOTHING), beyond)
-    return without_the_usual(replace(request, dropped=beyond.dropped))
+        refuse_or_drop(
+            turns.beyond + reader.beyond + reader.output.rest() + unread_fields(fields, DEFAULT_VALUES), beyond
+        )
+    return remove_defaults(replace(request, dropped=beyond.dropped))
 
 
-def settle(names: list[str], beyond: DroppedFields) -> None:
+def refuse_or_drop(names: list[str], beyond: DroppedFields) -> None:
     """Refuse what is known and would be missed, and leave the rest to the lane's rule. Raises `Unsupported`."""
     for name in names:
         if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
-            raise Unsupported(name, NOTHING_LIKE_IT)
+            raise Unsupported(name, NO_SUCH_FEATURE)
     beyond.unknown(names)
 
 
@@ -141,14 +143,14 @@ def keeps_everything(management: Any) -> bool:
     return all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits or ())
 
 
-def features_in(body: Mapping[str, Any]) -> dict[str, str]:
-    """See `FEATURES`; reasoning is asked for in two places."""
+def feature_fields(body: Mapping[str, Any]) -> dict[str, str]:
+    """See `FEATURE_FIELDS`; reasoning is asked for in two places."""
     thinking = body.get("thinking")
     enabled = isinstance(thinking, dict) and thinking.get("type") == "enabled"
-    return FEATURES | {"reasoning": "thinking" if enabled else "output_config.effort"}
+    return FEATURE_FIELDS | {"reasoning": "thinking" if enabled else "output_config.effort"}
 
 
-def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
+def read_max_tokens(fields: Fields, deployment: Deployment) -> int:
     """How many tokens at most; Anthropic wants to be told."""
     wanted = fields.whole("max_tokens", 1, MOST_TOKENS)
     if wanted is None:
@@ -156,7 +158,7 @@ def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
     return min(wanted, deployment.max_output_tokens)
 
 
-def stop_of(fields: Fields) -> tuple[str, ...]:
+def read_stop(fields: Fields) -> tuple[str, ...]:
     """A few texts."""
     texts = fields.items("stop_sequences", most=MOST_STOPS) or []
     for at, text in enumerate(texts):
@@ -165,17 +167,17 @@ def stop_of(fields: Fields) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def asking(fields: Fields, for_nothing: Mapping[str, tuple[Any, ...]]) -> list[str]:
+def unread_fields(fields: Fields, for_nothing: Mapping[str, tuple[Any, ...]]) -> list[str]:
     """The full names of the fields that were not read and do ask for something."""
     left = {field: value for field, value in fields.value.items() if field not in fields.taken and value is not None}
     return [fields.name(field) for field, value in left.items() if value not in for_nothing.get(field, ())]
 
 
 class MessageRequestReader:
-    """Reads the fields that are objects. What is new in them is for their own vendor to know.
+    """Reads the fields that are objects. A native lane gets fields that are unknown here as they are.
 
-    `thinks`: the lane can be told how much to think. `beyond`: see `Turns`. `allow`: tools that a vendor of this
-    protocol may run.
+    `thinks`: the lane has a setting for reasoning. `unknown_fields`: see `RequestMessagesParser`. `allow`: tools that a
+    vendor of this protocol may run.
     """
 
     def __init__(
@@ -199,14 +201,14 @@ class MessageRequestReader:
         """One tool: a function of the client's own, or one that its vendor is to understand."""
         kind, name = entry.text("type", most=100), entry.text("name", most=200)
         if kind in (None, "custom"):
-            made = function_of(entry)
-            entry.taken |= WITHOUT_EFFECT_IN_TOOLS
-            self.beyond += asking(entry, ASK_FOR_NOTHING_IN_TOOLS)
+            made = read_function(entry)
+            entry.taken |= IGNORED_IN_TOOLS
+            self.beyond += unread_fields(entry, DEFAULT_VALUES_IN_TOOLS)
             return [made]
         family = family_of(kind)
         if self.native:
             return [Tool(name or kind)]  # the core refuses what the vendor runs, unless the operator allows it
-        if family in CLIENTS_OWN:
+        if family in CLIENT_TOOLS:
             why = f"the vendor of this model has no tool {family}"
             raise Unsupported(entry.name("type"), why, hint="Describe it as a tool of your own, with `input_schema`.")
         self.hosted.leave_out(entry.place, kind, name)
@@ -279,7 +281,7 @@ class MessageRequestReader:
         raise wanted.wrong("type", "must be json_schema with `schema`")
 
 
-def function_of(entry: Fields) -> Tool:
+def read_function(entry: Fields) -> Tool:
     """A tool of the client's own."""
     schema = entry.plain("input_schema")
     if schema is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kaixu.api.anthropic.content_blocks import ContentBlockEncoder
-from kaixu.api.calls import bill_of
+from kaixu.api.call_replies import bill_reply
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.errors import envelope
 from kaixu.edge.sse import frame
@@ -13,7 +13,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatEvent, NativeEvent
 
-from .reply import end_of, head_of, index_in, said_in, usage_of
+from .reply import block_index, inner_object, message_head, message_usage, stop_reason_fields
 
 
 class MessageStreamEncoder:
@@ -53,7 +53,7 @@ class MessageStreamEncoder:
         """The vendor's event; how it ended and what it used is told when the call is settled."""
         match data.get("type"):
             case "message_start":
-                return self.say(data | {"message": said_in(data, "message") | {"model": self.model}})
+                return self.say(data | {"message": inner_object(data, "message") | {"model": self.model}})
             case "message_delta":
                 before, self.delta = self.delta, data
                 return b"" if before is None else self.say(before)
@@ -66,10 +66,10 @@ class MessageStreamEncoder:
 
     def say(self, data: dict[str, Any]) -> bytes:
         """One frame; before the first, the message's beginning."""
-        kind, index = data["type"], index_in(data)
+        kind, index = data["type"], block_index(data)
         if kind == "content_block_start":
             self.open[index] = None
-            self.called = self.called or said_in(data, "content_block").get("type") == "tool_use"
+            self.called = self.called or inner_object(data, "content_block").get("type") == "tool_use"
         elif kind == "content_block_stop":
             self.open.pop(index, None)
         start = b"" if kind in ("message_start", "ping") else self.start()
@@ -81,18 +81,18 @@ class MessageStreamEncoder:
         if self.begun:
             return b""
         assert self.ticket is not None
-        return self.say({"type": "message_start", "message": head_of(self.ticket, self.model)})
+        return self.say({"type": "message_start", "message": message_head(self.ticket, self.model)})
 
     def done(self, ticket: Ticket) -> bytes:
         """What is left to say: the ends of blocks, how it ended, the usage and the bill, and that this was all."""
         ends = b"".join([self.say(told) for told in self.teller.end()])
         # A stream that we ended for its budget has no ends of the vendor's.
         ends += b"".join([self.say({"type": "content_block_stop", "index": index}) for index in list(self.open)])
-        delta = self.delta or {"type": "message_delta", "delta": end_of(ticket, called=self.called)}
-        settled = {"usage": said_in(delta, "usage") | usage_of(ticket), "kaixu": bill_of(ticket)}
+        delta = self.delta or {"type": "message_delta", "delta": stop_reason_fields(ticket, called=self.called)}
+        settled = {"usage": inner_object(delta, "usage") | message_usage(ticket), "kaixu": bill_reply(ticket)}
         return ends + self.say(delta | settled) + self.say(self.stop)
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
         """An error in the middle: the SDKs raise it."""
         body, status = anthropic_error(envelope(error, ticket.ask.request_id), error.status)
-        return frame("error", body | {"status": status, "kaixu": bill_of(ticket)})
+        return frame("error", body | {"status": status, "kaixu": bill_reply(ticket)})

@@ -34,7 +34,7 @@ def key_or_operator(services: Services) -> Credential:
     return insist
 
 
-async def visitor_of(services: Services, asked: IncomingRequest, customer_id: Any) -> CollectionCaller:
+async def read_collection_caller(services: Services, asked: IncomingRequest, customer_id: Any) -> CollectionCaller:
     """Who asks. An operator names a customer, and its oldest living key stands for it, with all its limits.
 
     Raises `Unauthenticated`, `Invalid`, `NotFound`, `Conflict`.

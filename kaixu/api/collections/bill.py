@@ -28,7 +28,7 @@ def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
 
 
 @contextmanager
-def telling(call: Admission) -> Iterator[None]:
+def bill_on_failure(call: Admission) -> Iterator[None]:
     """A call that fails in it tells its client what is owed all the same, if anything is. Raises `Billed`."""
     try:
         yield
@@ -37,9 +37,9 @@ def telling(call: Admission) -> Iterator[None]:
         bill = None if ticket is None else ticket.settlement
         if ticket is None or bill is None or not bill.input_tokens or "unbilled_nusd" in (bill.units or {}):
             raise
-        raise Billed(error, money(ticket)) from error
+        raise Billed(error, usage_and_month(ticket)) from error
 
 
-def money(ticket: Ticket) -> dict[str, Any]:
+def usage_and_month(ticket: Ticket) -> dict[str, Any]:
     """Usage and month."""
     return {"usage": collection_usage_reply(ticket), "month": month_reply(ticket.figures)}

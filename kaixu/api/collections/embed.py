@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from kaixu.api.calls import call_headers
-from kaixu.api.openai.embeddings import packed
+from kaixu.api.call_replies import call_headers
+from kaixu.api.openai.embeddings import in_base64
 from kaixu.catalog.catalog import RequestedModel
-from kaixu.collections.chunks import Chunking, chunking_of, chunks
+from kaixu.collections.chunks import Chunking, cut_text, parse_chunking
 from kaixu.collections.contents import Piece
-from kaixu.collections.ingest import Ingested, Room, Target, ingest
+from kaixu.collections.ingest import CollectionLimits, Ingested, Target, ingest
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
 from kaixu.edge.function_paths import paths_of
@@ -24,9 +24,17 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
-from .access import CollectionCaller, key_or_operator, visitor_of
-from .bill import money, telling
-from .fields import MOST_INPUTS, all_metadata, collection_name, doc_ids_of, language_of, model_in, texts_of
+from .access import CollectionCaller, key_or_operator, read_collection_caller
+from .bill import bill_on_failure, usage_and_month
+from .fields import (
+    MOST_INPUTS,
+    collection_name,
+    read_doc_ids,
+    read_language,
+    read_metadata,
+    read_texts,
+    resolve_embedding_model,
+)
 
 MOST_DIMENSIONS = 16_000
 
@@ -52,9 +60,9 @@ def embed_door(services: Services) -> Door:
 
     async def embed(asked: IncomingRequest) -> Reply:
         body = await object_in(asked)
-        visitor = await visitor_of(services, asked, body.get("customer_id"))
-        wanted = await wanted_of(services, body)
-        ticket, vectors, ingested = await made(services, visitor, wanted)
+        visitor = await read_collection_caller(services, asked, body.get("customer_id"))
+        wanted = await parse_embed_call(services, body)
+        ticket, vectors, ingested = await run_embed_call(services, visitor, wanted)
         reply: dict[str, Any] = {
             "provider": wanted.found.deployment.shown_provider,
             "model": wanted.found.deployment.model,
@@ -62,11 +70,11 @@ def embed_door(services: Services) -> Door:
             "requested_model": body.get("model"),
             "dimensions": len(vectors[0]),
             "count": len(vectors),
-            **money(ticket),
+            **usage_and_month(ticket),
             "telemetry": {"install_id": visitor.caller.install_id},
         }
         if wanted.with_vectors:
-            reply["embeddings"] = [packed(one) if wanted.as_text else list(one) for one in vectors]
+            reply["embeddings"] = [in_base64(one) if wanted.as_text else list(one) for one in vectors]
         if ingested is not None:
             reply |= {
                 "collection": wanted.collection,
@@ -79,48 +87,54 @@ def embed_door(services: Services) -> Door:
     return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(services), rate="call")
 
 
-async def made(
+async def run_embed_call(
     services: Services, visitor: CollectionCaller, wanted: EmbedCall
 ) -> tuple[Ticket, Sequence[Sequence[float]], Ingested | None]:
     """The vectors, stored where that was asked for."""
     found, request = wanted.found, wanted.request
     if wanted.pieces is None or wanted.collection is None:
         call = services.gate.embed(visitor.caller, found.deployment, found.provider, request)
-        with telling(call):
+        with bill_on_failure(call):
             async with call as ticket:
                 vectors = await services.gate.vectors(ticket, request)
                 ticket.units = {"vectors": len(vectors)}
         return ticket, vectors, None
     call = services.gate.embed(visitor.caller, found.deployment, found.provider, request, role="deployer")
     target = Target(wanted.collection, found.deployment.provider, found.deployment.model, wanted.language)
-    with telling(call):
+    with bill_on_failure(call):
         return await ingest(
-            services.searches, services.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(services)
+            services.searches,
+            services.gate,
+            call,
+            request,
+            target=target,
+            pieces=wanted.pieces,
+            room=default_limits(services),
         )
 
 
-def room_of(services: Services) -> Room:
+def default_limits(services: Services) -> CollectionLimits:
     """What customers without limits of their own may keep."""
-    return Room(services.gateway.max_vectors, services.gateway.max_collections)
+    return CollectionLimits(services.gateway.max_vectors, services.gateway.max_collections)
 
 
-async def wanted_of(services: Services, body: dict[str, Any]) -> EmbedCall:
+async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCall:
     """The call. Raises `Invalid`, `Unprocessable` naming the field, `UnknownModel`, `LaneOff`."""
-    found = model_in(services.catalog, body)
+    found = resolve_embedding_model(services.catalog, body)
     fields = Fields(body)
     store = fields.flag("store")
     collection = fields.take("collection")
     storing = store if store is not None else collection not in (None, "")
     name = collection_name("default" if collection in (None, "") else collection) if storing else None
-    texts = texts_of(fields, stored=storing)
-    doc_ids = doc_ids_of(fields, len(texts))
-    metadata = all_metadata(fields, len(texts))
-    chunking = chunking_of(fields.take("chunk"))
+    texts = read_texts(fields, stored=storing)
+    doc_ids = read_doc_ids(fields, len(texts))
+    metadata = read_metadata(fields, len(texts))
+    chunking = parse_chunking(fields.take("chunk"))
     if chunking is not None and not storing:
         raise Unprocessable("`chunk` is for what is stored", hint="Send `collection`, too.", field="chunk")
     pieces = [Piece(*one) for one in zip(doc_ids, [0] * len(texts), [0] * len(texts), texts, metadata, strict=True)]
     if chunking is not None:
-        pieces = await asyncio.to_thread(cut, pieces, chunking)
+        pieces = await asyncio.to_thread(cut_pieces, pieces, chunking)
         if len(pieces) > MOST_INPUTS:
             raise Unprocessable(
                 f"`input` makes {len(pieces)} chunks; {MOST_INPUTS} are taken in one call",
@@ -136,7 +150,7 @@ async def wanted_of(services: Services, body: dict[str, Any]) -> EmbedCall:
         model=found.deployment.upstream,
         inputs=tuple(piece.text for piece in pieces),
         dimensions=dimensions or (found.deployment.dimensions if told else None),
-        purpose=purpose_of(fields, storing=storing),
+        purpose=read_purpose(fields, storing=storing),
         truncate=fields.flag("truncate"),
         user=fields.text("user", most=500),
     )
@@ -144,7 +158,7 @@ async def wanted_of(services: Services, body: dict[str, Any]) -> EmbedCall:
         found,
         request,
         name,
-        language_of(fields),
+        read_language(fields),
         pieces if storing else None,
         doc_ids,
         fields.one_of("encoding_format", ("float", "base64")) == "base64",
@@ -152,16 +166,16 @@ async def wanted_of(services: Services, body: dict[str, Any]) -> EmbedCall:
     )
 
 
-def cut(pieces: list[Piece], chunking: Chunking) -> list[Piece]:
+def cut_pieces(pieces: list[Piece], chunking: Chunking) -> list[Piece]:
     """Every document's chunks, numbered."""
     return [
         Piece(piece.doc_id, number, start, text, piece.metadata)
         for piece in pieces
-        for number, (start, text) in enumerate(chunks(piece.text, chunking))
+        for number, (start, text) in enumerate(cut_text(piece.text, chunking))
     ]
 
 
-def purpose_of(fields: Fields, *, storing: bool) -> Literal["document", "query"] | None:
+def read_purpose(fields: Fields, *, storing: bool) -> Literal["document", "query"] | None:
     """What the texts are, for vendors that make a difference."""
     said = fields.one_of("input_type", ("document", "query"))
     task = fields.text("taskType", most=100)

@@ -16,7 +16,7 @@ NDJSON = "application/x-ndjson; charset=utf-8"
 ENCODER = msgspec.json.Encoder()
 
 
-def exported(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
+def export_collection(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
     """The reply. A reader that finds no last line has not got all of it. Raises `RateLimited`."""
     with ExitStack() as stack:
         stack.enter_context(searches.place(collection.customer_id))
@@ -25,13 +25,13 @@ def exported(searches: Searches, collection: Collection, headers: dict[str, str]
     async def write(out: EventStream) -> None:
         with held:
             out.begun = True
-            await out.put(line(head_of(collection)))
+            await out.put(encode_line(header_line(collection)))
             count = 0
             async for rows in all_pieces(searches, collection):
                 for row in rows:
-                    await out.put(line(row_of(row)))
+                    await out.put(encode_line(piece_line(row)))
                 count += len(rows)
-            await out.put(line({"exported": count}))
+            await out.put(encode_line({"exported": count}))
 
     async def never_begun() -> None:
         held.close()
@@ -46,7 +46,7 @@ def exported(searches: Searches, collection: Collection, headers: dict[str, str]
     return Reply(200, told | headers, body)
 
 
-def head_of(collection: Collection) -> dict[str, Any]:
+def header_line(collection: Collection) -> dict[str, Any]:
     """The first line."""
     return {
         "collection": collection.name,
@@ -57,7 +57,7 @@ def head_of(collection: Collection) -> dict[str, Any]:
     }
 
 
-def row_of(row: WithVector) -> dict[str, Any]:
+def piece_line(row: WithVector) -> dict[str, Any]:
     """One piece."""
     return {
         "doc_id": row.doc_id,
@@ -69,6 +69,6 @@ def row_of(row: WithVector) -> dict[str, Any]:
     }
 
 
-def line(value: Any) -> bytes:
+def encode_line(value: Any) -> bytes:
     """One line."""
     return ENCODER.encode(value) + b"\n"

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from kaixu.api.native.chat_request import names_in
+from kaixu.api.native.chat_request import read_model_names
 from kaixu.catalog.catalog import Catalog, RequestedModel
 from kaixu.collections.filters import storable
 from kaixu.config.names import MOST_NAME, plain_name
@@ -53,20 +53,20 @@ def collection_name(value: Any, field: str = "collection") -> str:
     return name
 
 
-def model_in(catalog: Catalog, body: dict[str, Any]) -> RequestedModel:
+def resolve_embedding_model(catalog: Catalog, body: dict[str, Any]) -> RequestedModel:
     """The embedding model that a body names. Raises `UnknownModel`, `LaneOff` and what a name can be wrong with."""
-    provider, model = names_in(body)
+    provider, model = read_model_names(body)
     found = catalog.resolve(provider, model, "embed")
     catalog.ready(found.deployment)
     return found
 
 
-def language_of(fields: Fields) -> str:
+def read_language(fields: Fields) -> str:
     """How a new collection's words are stemmed."""
     return fields.one_of("language", LANGUAGES) or "english"
 
 
-def doc_id_of(value: Any, field: str) -> str:
+def check_doc_id(value: Any, field: str) -> str:
     """A document's id. Raises `Unprocessable`."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -77,7 +77,7 @@ def doc_id_of(value: Any, field: str) -> str:
     return value
 
 
-def doc_ids_of(fields: Fields, count: int) -> list[str]:
+def read_doc_ids(fields: Fields, count: int) -> list[str]:
     """One id for each text: those that were sent, else new ones. Raises `Unprocessable`."""
     given = fields.take("doc_ids")
     if given is None:
@@ -86,7 +86,7 @@ def doc_ids_of(fields: Fields, count: int) -> list[str]:
         given = [given]
     if not isinstance(given, list) or len(given) != count:
         raise Unprocessable(f"`doc_ids` must name each of the {count} inputs, in their order", field="doc_ids")
-    ids = [doc_id_of(one, f"doc_ids[{at}]") for at, one in enumerate(given)]
+    ids = [check_doc_id(one, f"doc_ids[{at}]") for at, one in enumerate(given)]
     if len(set(ids)) < len(ids):
         twice = next(one for at, one in enumerate(ids) if one in ids[:at])
         raise Unprocessable(
@@ -96,7 +96,7 @@ def doc_ids_of(fields: Fields, count: int) -> list[str]:
     return ids
 
 
-def metadata_of(value: Any, field: str) -> dict[str, Any]:
+def check_metadata(value: Any, field: str) -> dict[str, Any]:
     """A document's metadata. Raises `Unprocessable`, `TooLarge`."""
     if value is None:
         return {}
@@ -113,17 +113,17 @@ def metadata_of(value: Any, field: str) -> dict[str, Any]:
     return value
 
 
-def all_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
+def read_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
     """One object for all documents, or a list of one for each."""
     value = fields.take("metadata")
     if not isinstance(value, list):
-        return [metadata_of(value, "metadata")] * count
+        return [check_metadata(value, "metadata")] * count
     if len(value) != count:
         raise Unprocessable(f"`metadata` must be one object, or one for each of the {count} inputs", field="metadata")
-    return [metadata_of(one, f"metadata[{at}]") for at, one in enumerate(value)]
+    return [check_metadata(one, f"metadata[{at}]") for at, one in enumerate(value)]
 
 
-def texts_of(fields: Fields, *, stored: bool) -> list[str]:
+def read_texts(fields: Fields, *, stored: bool) -> list[str]:
     """`input`: a text, or a list of them; none may be empty. Raises `Unprocessable`, `TooLarge`."""
     value = fields.take("input")
     if value is None:
@@ -132,11 +132,11 @@ def texts_of(fields: Fields, *, stored: bool) -> list[str]:
     if not isinstance(texts, list) or not 1 <= len(texts) <= MOST_INPUTS:
         raise Unprocessable(f"`input` must be text, or a list of 1 to {MOST_INPUTS} texts", field="input")
     for at, text in enumerate(texts):
-        text_of(text, "input" if isinstance(value, str) else f"input[{at}]", stored=stored)
+        check_text(text, "input" if isinstance(value, str) else f"input[{at}]", stored=stored)
     return texts
 
 
-def text_of(text: Any, field: str, *, stored: bool) -> str:
+def check_text(text: Any, field: str, *, stored: bool) -> str:
     """A text that has something in it. Raises `Unprocessable`, `TooLarge`."""
     if not isinstance(text, str):
         raise Unprocessable(f"`{field}` must be text", field=field)
@@ -149,7 +149,7 @@ def text_of(text: Any, field: str, *, stored: bool) -> str:
     return text
 
 
-def vector_of(value: Any, field: str) -> tuple[float, ...]:
+def check_vector(value: Any, field: str) -> tuple[float, ...]:
     """A vector that was made elsewhere. Raises `Unprocessable`."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_NUMBERS:
         raise Unprocessable(f"`{field}` must be a list of 1 to {MOST_NUMBERS} numbers", field=field)

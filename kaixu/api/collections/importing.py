@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.calls import call_headers
-from kaixu.api.native.chat_request import names_in
+from kaixu.api.call_replies import call_headers
+from kaixu.api.native.chat_request import read_model_names
 from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.contents import Piece
-from kaixu.collections.ingest import Target, ingest, store_ready
-from kaixu.collections.lengths import insist_on_length, shortens
-from kaixu.collections.search import looked_up
+from kaixu.collections.ingest import Target, ingest, store_vectors
+from kaixu.collections.lengths import require_length, shortens_vectors
+from kaixu.collections.search import find_collection
 from kaixu.edge.fields import Fields
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -21,14 +21,23 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
 from .access import CollectionCaller
-from .bill import money, telling
-from .embed import room_of
-from .fields import LANGUAGES, MOST_INPUTS, MOST_TEXT, doc_id_of, metadata_of, model_in, text_of, vector_of
+from .bill import bill_on_failure, usage_and_month
+from .embed import default_limits
+from .fields import (
+    LANGUAGES,
+    MOST_INPUTS,
+    MOST_TEXT,
+    check_doc_id,
+    check_metadata,
+    check_text,
+    check_vector,
+    resolve_embedding_model,
+)
 
 DECODER = msgspec.json.Decoder()
 
 
-class Lines(msgspec.Struct):
+class ImportedLines(msgspec.Struct):
     """What was sent: a first line that may say what it is, and the pieces, with vectors or without."""
 
     head: dict[str, Any]
@@ -36,10 +45,10 @@ class Lines(msgspec.Struct):
     vectors: list[tuple[float, ...]]
 
 
-async def imported(services: Services, visitor: CollectionCaller, asked: IncomingRequest, name: str) -> Reply:
+async def import_documents(services: Services, visitor: CollectionCaller, asked: IncomingRequest, name: str) -> Reply:
     """Store what was sent, all of it or nothing."""
-    lines = read(asked.body)
-    known = await looked_up(services.pool, visitor.caller, name)
+    lines = parse_lines(asked.body)
+    known = await find_collection(services.pool, visitor.caller, name)
     args = asked.args
     named = {"provider": args.get("provider"), "model": args.get("model")} if args.get("model") else lines.head
     if known is not None and not args.get("model"):
@@ -47,30 +56,35 @@ async def imported(services: Services, visitor: CollectionCaller, asked: Incomin
     language = lines.head.get("language")
     if lines.vectors:
         # No vendor is asked, so the lane need not be on.
-        found: RequestedModel = services.catalog.resolve(*names_in(named), "embed")
+        found: RequestedModel = services.catalog.resolve(*read_model_names(named), "embed")
     else:
-        found = model_in(services.catalog, named)
+        found = resolve_embedding_model(services.catalog, named)
     deployment = found.deployment
     target = Target(name, deployment.provider, deployment.model, language if language in LANGUAGES else "english")
     if lines.vectors:
-        insist_on_length(deployment, len(lines.vectors[0]), "embedding")
+        require_length(deployment, len(lines.vectors[0]), "embedding")
         call = services.gate.free(
             visitor.caller, "import", role="deployer", deployment=deployment, asked_provider=found.provider
         )
-        ticket, ingested = await store_ready(
-            services.searches, call, target=target, pieces=lines.pieces, vectors=lines.vectors, room=room_of(services)
+        ticket, ingested = await store_vectors(
+            services.searches,
+            call,
+            target=target,
+            pieces=lines.pieces,
+            vectors=lines.vectors,
+            room=default_limits(services),
         )
     else:
         request = EmbedRequest(
             model=deployment.upstream,
             inputs=tuple(piece.text for piece in lines.pieces),
             dimensions=(known.dimensions if known is not None else deployment.dimensions)
-            if shortens(deployment)
+            if shortens_vectors(deployment)
             else None,
             purpose="document",
         )
         call = services.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
-        with telling(call):
+        with bill_on_failure(call):
             ticket, _, ingested = await ingest(
                 services.searches,
                 services.gate,
@@ -78,15 +92,21 @@ async def imported(services: Services, visitor: CollectionCaller, asked: Incomin
                 request,
                 target=target,
                 pieces=lines.pieces,
-                room=room_of(services),
+                room=default_limits(services),
             )
-    reply = {"ok": True, "collection": name, "stored": ingested.stored, "replaced": ingested.replaced, **money(ticket)}
+    reply = {
+        "ok": True,
+        "collection": name,
+        "stored": ingested.stored,
+        "replaced": ingested.replaced,
+        **usage_and_month(ticket),
+    }
     return json_reply(reply, 200, call_headers(ticket))
 
 
-def read(body: bytes) -> Lines:
+def parse_lines(body: bytes) -> ImportedLines:
     """The lines. Raises `Invalid`, `Unprocessable`, naming the line."""
-    lines = Lines({}, [], [])
+    lines = ImportedLines({}, [], [])
     seen: set[tuple[str, int]] = set()
     for number, raw in enumerate(body.split(b"\n"), start=1):
         if not raw.strip():
@@ -106,7 +126,7 @@ def read(body: bytes) -> Lines:
             raise Unprocessable(
                 f"there are more than {MOST_INPUTS} documents", hint="Import them in several calls.", field="body"
             )
-        piece = piece_of(Fields(value, f"line {number}"), number)
+        piece = parse_piece(Fields(value, f"line {number}"), number)
         if (piece.doc_id, piece.chunk) in seen:
             raise Unprocessable(
                 f"line {number} has document `{piece.doc_id[:80]}` again", code="DUPLICATE_DOC_ID", field="doc_id"
@@ -114,7 +134,7 @@ def read(body: bytes) -> Lines:
         seen.add((piece.doc_id, piece.chunk))
         lines.pieces.append(piece)
         if "embedding" in value:
-            lines.vectors.append(vector_of(value["embedding"], f"line {number}.embedding"))
+            lines.vectors.append(check_vector(value["embedding"], f"line {number}.embedding"))
     if not lines.pieces:
         raise Invalid("there is no document in the body", hint="Send one JSON object a line.")
     if lines.vectors and len(lines.vectors) < len(lines.pieces):
@@ -124,12 +144,12 @@ def read(body: bytes) -> Lines:
     return lines
 
 
-def piece_of(fields: Fields, number: int) -> Piece:
+def parse_piece(fields: Fields, number: int) -> Piece:
     """One line."""
     return Piece(
-        doc_id_of(fields.take("doc_id"), f"line {number}.doc_id"),
+        check_doc_id(fields.take("doc_id"), f"line {number}.doc_id"),
         fields.whole("chunk", 0, 10**6) or 0,
         fields.whole("starts_at", 0, MOST_TEXT) or 0,
-        text_of(fields.take("text"), f"line {number}.text", stored=True),
-        metadata_of(fields.take("metadata"), f"line {number}.metadata"),
+        check_text(fields.take("text"), f"line {number}.text", stored=True),
+        check_metadata(fields.take("metadata"), f"line {number}.metadata"),
     )

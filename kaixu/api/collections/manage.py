@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaixu.api.calls import call_headers
+from kaixu.api.call_replies import call_headers
 from kaixu.collections import contents
-from kaixu.collections.changes import Acting, cancel_reembedding, delete_collection, delete_document, rename_collection
+from kaixu.collections.changes import Actor, cancel_reembedding, delete_collection, delete_document, rename_collection
 from kaixu.collections.contents import Collection
 from kaixu.collections.filters import storable
-from kaixu.collections.ingest import unknown
-from kaixu.collections.search import looked_up
+from kaixu.collections.ingest import unknown_collection
+from kaixu.collections.search import find_collection
 from kaixu.config.names import MOST_NAME
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
@@ -29,11 +29,11 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import UnknownDocument, Unprocessable
 from kaixu.plugin.operation import Rank
 
-from .access import CollectionCaller, key_or_operator, visitor_of
-from .export import exported
-from .fields import MOST_DOC_ID, collection_name, doc_id_of
-from .importing import imported
-from .making import created, reembed
+from .access import CollectionCaller, key_or_operator, read_collection_caller
+from .export import export_collection
+from .fields import MOST_DOC_ID, check_doc_id, collection_name
+from .importing import import_documents
+from .making import create_collection, reembed_collection
 from .shape import collection_reply, document_reply, page_reply, progress_reply
 
 MOST_LISTED = 200
@@ -64,14 +64,14 @@ def free(services: Services, visitor: CollectionCaller, role: Rank) -> Admission
 async def show(services: Services, asked: IncomingRequest) -> Reply:
     """`GET`."""
     args = asked.args
-    visitor = await visitor_of(services, asked, args.get("customer_id"))
+    visitor = await read_collection_caller(services, asked, args.get("customer_id"))
     async with free(services, visitor, "viewer") as ticket:
         ticket.end_reason = "released"
         if not args.get("name"):
             return json_reply(await listed(services, ticket, args), 200, call_headers(ticket))
         collection = await collection_of(services, visitor, args["name"])
         if truthy(args.get("export")):
-            return exported(services.searches, collection, call_headers(ticket))
+            return export_collection(services.searches, collection, call_headers(ticket))
         if args.get("doc_id"):
             reply = await one_document(services, collection, args)
         elif truthy(args.get("documents")):
@@ -89,9 +89,9 @@ def truthy(text: str | None) -> bool:
 async def collection_of(services: Services, visitor: CollectionCaller, given: Any) -> Collection:
     """The collection that is named. Raises `UnknownCollection`."""
     name = collection_name(given, "name")
-    found = await looked_up(services.pool, visitor.caller, name)
+    found = await find_collection(services.pool, visitor.caller, name)
     if found is None:
-        raise unknown(name)
+        raise unknown_collection(name)
     return found
 
 
@@ -138,7 +138,7 @@ async def statistics(services: Services, visitor: CollectionCaller, collection: 
 
 async def one_document(services: Services, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
     """A document, whole, with its chunks."""
-    doc_id = doc_id_of(args["doc_id"], "doc_id")
+    doc_id = check_doc_id(args["doc_id"], "doc_id")
     chunks = await contents.document(services.searches, collection, doc_id)
     if not chunks:
         raise no_document(collection, doc_id)
@@ -164,19 +164,19 @@ async def make(services: Services, asked: IncomingRequest) -> Reply:
     """`POST`."""
     args = asked.args
     if truthy(args.get("import")):
-        visitor = await visitor_of(services, asked, args.get("customer_id"))
-        return await imported(services, visitor, asked, collection_name(args.get("name"), "name"))
+        visitor = await read_collection_caller(services, asked, args.get("customer_id"))
+        return await import_documents(services, visitor, asked, collection_name(args.get("name"), "name"))
     body = json_object(asked.body)
-    visitor = await visitor_of(services, asked, body.get("customer_id") or args.get("customer_id"))
+    visitor = await read_collection_caller(services, asked, body.get("customer_id") or args.get("customer_id"))
     if "reembed" in body:
-        return await reembed(services, visitor, body)
-    return await created(services, visitor, body)
+        return await reembed_collection(services, visitor, body)
+    return await create_collection(services, visitor, body)
 
 
 async def rename(services: Services, asked: IncomingRequest) -> Reply:
     """`PATCH`."""
     args, body = asked.args, json_object(asked.body)
-    visitor = await visitor_of(services, asked, body.get("customer_id") or args.get("customer_id"))
+    visitor = await read_collection_caller(services, asked, body.get("customer_id") or args.get("customer_id"))
     name = collection_name(body.get("name") or args.get("name"), "name")
     new_name = collection_name(body.get("new_name"), "new_name")
     async with free(services, visitor, "deployer") as ticket:
@@ -192,18 +192,18 @@ async def rename(services: Services, asked: IncomingRequest) -> Reply:
 async def remove(services: Services, asked: IncomingRequest) -> Reply:
     """`DELETE`. What is not there is as good as removed."""
     args = asked.args
-    visitor = await visitor_of(services, asked, args.get("customer_id"))
+    visitor = await read_collection_caller(services, asked, args.get("customer_id"))
     name = collection_name(args.get("name"), "name")
     async with free(services, visitor, "deployer") as ticket:
         ticket.end_reason = "released"
-        collection = await looked_up(services.pool, visitor.caller, name)
+        collection = await find_collection(services.pool, visitor.caller, name)
         who = acting(asked, visitor, ticket)
         if truthy(args.get("reembed")):
             if collection is None:
-                raise unknown(name)
+                raise unknown_collection(name)
             reply: dict[str, Any] = {"cancelled": await cancel_reembedding(services.searches, collection, who)}
         elif args.get("doc_id"):
-            doc_id = doc_id_of(args["doc_id"], "doc_id")
+            doc_id = check_doc_id(args["doc_id"], "doc_id")
             removed = 0 if collection is None else await delete_document(services.searches, collection, doc_id, who)
             reply = {"deleted": doc_id, "vectors": removed}
         else:
@@ -212,10 +212,10 @@ async def remove(services: Services, asked: IncomingRequest) -> Reply:
     return json_reply({"ok": True, **reply}, 200, call_headers(ticket))
 
 
-def acting(asked: IncomingRequest, visitor: CollectionCaller, ticket: Ticket) -> Acting:
+def acting(asked: IncomingRequest, visitor: CollectionCaller, ticket: Ticket) -> Actor:
     """Who makes a change, for the audit log."""
     who = "admin" if visitor.is_operator else f"key:{ticket.verdict.key_id}"
-    return Acting(who, asked.request_id)
+    return Actor(who, asked.request_id)
 
 
 def no_document(collection: Collection, doc_id: str) -> UnknownDocument:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaixu.collections.filters import condition_of
+from kaixu.collections.filters import parse_filter
 from kaixu.collections.retrieval import Retrieval, Retrieved, passages_prompt
 from kaixu.collections.search import Question
 from kaixu.config.price import usd
@@ -36,7 +36,7 @@ def take_retrieve(body: dict[str, Any]) -> Retrieval | None:
         vector=None,
         top_k=fields.whole("top_k", 1, MOST_PASSAGES) or DEFAULT_PASSAGES,
         threshold=fields.number("threshold", -1, 1),
-        condition=condition_of(fields.take("filter"), "retrieve.filter"),
+        condition=parse_filter(fields.take("filter"), "retrieve.filter"),
         hybrid=fields.flag("hybrid") or False,
         parent=fields.flag("parent") or False,
     )

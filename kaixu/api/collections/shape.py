@@ -7,7 +7,7 @@ from typing import Any
 
 from kaixu.api.admin.shape import instant
 from kaixu.catalog.catalog import Catalog
-from kaixu.collections.chunks import joined
+from kaixu.collections.chunks import join_chunks
 from kaixu.collections.contents import Collection, Document, ReembeddingProgress, WithVector
 
 
@@ -50,7 +50,7 @@ def document_reply(chunks: Sequence[WithVector], *, vectors: bool) -> dict[str, 
     shown: dict[str, Any] = {
         "id": first.doc_id,
         "doc_id": first.doc_id,
-        "text": joined([(one.starts_at, one.text) for one in chunks]),
+        "text": join_chunks([(one.starts_at, one.text) for one in chunks]),
         "metadata": first.metadata,
         "created_at": instant(first.created_at),
         "updated_at": instant(first.updated_at),

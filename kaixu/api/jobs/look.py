@@ -20,14 +20,14 @@ def look_doors(services: Services) -> list[Door]:
 
     async def status(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
-        row = await services.queue.look(caller, id_in(request.args.get("id")))
+        row = await services.queue.look(caller, read_id(request.args.get("id")))
         if request.args.get("kick") == "1" and row.status in ("queued", "running"):
             services.queue.nudge()
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 
     async def result(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
-        row = await services.queue.look(caller, id_in(request.args.get("id")))
+        row = await services.queue.look(caller, read_id(request.args.get("id")))
         if row.kind == "embed":
             raise unknown(str(row.id))  # a line of a batch: its vectors are in the batch's output file
         return result_reply(services, row, request.request_id)
@@ -35,7 +35,7 @@ def look_doors(services: Services) -> list[Door]:
     async def cancel(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
         job_id = json_object(request.body).get("id") if request.body else None
-        row = await services.queue.cancel(caller, id_in(job_id or request.args.get("id")))
+        row = await services.queue.cancel(caller, read_id(job_id or request.args.get("id")))
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 
     async def run_background(request: IncomingRequest) -> Reply:
@@ -50,7 +50,7 @@ def look_doors(services: Services) -> list[Door]:
     ]
 
 
-def id_in(value: object) -> str:
+def read_id(value: object) -> str:
     """The id that was sent. Raises `Invalid`."""
     if not isinstance(value, str) or not value.strip():
         raise Invalid("`id` is missing", hint="Send the job's id: ?id=…", field="id")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kaixu.api.admin.shape import instant
-from kaixu.api.native.chat import extras
+from kaixu.api.native.chat import tool_calls_and_reasoning
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
@@ -101,4 +101,4 @@ def chat_result(services: Services, row: JobRow) -> dict[str, Any]:
         "end": outcome.end,
         "routing": outcome.bill,
     }
-    return answer | extras(events)
+    return answer | tool_calls_and_reasoning(events)

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from kaixu import __version__
+from kaixu.api.calls import prepare_chat
 from kaixu.api.health import system_hash
-from kaixu.api.native.chat_request import FEATURES, names_in, request_of
-from kaixu.api.prepared_chat import prepare_chat
+from kaixu.api.native.chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
@@ -20,7 +20,7 @@ from kaixu.jobs.queue import JobRequest
 from kaixu.jobs.texts import ModelCall
 from kaixu.plugin.errors import Unprocessable
 
-from .webhook import webhook_of, webhook_reply
+from .webhook import read_webhook, webhook_reply
 
 #: What a job gets that does not say max_tokens.
 DEFAULT_TOKENS = 4096
@@ -36,12 +36,12 @@ def submit_door(services: Services) -> Door:
     async def submit(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
         body = await object_in(request)
-        provider, model = names_in(body)
+        provider, model = read_model_names(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
                 "`retrieve` is not for jobs", hint="Search first, then send the passages.", field="retrieve"
             )
-        webhook = webhook_of(body, services.gateway.jobs)
+        webhook = read_webhook(body, services.gateway.jobs)
         key = idempotency_key(request)
         requested = services.catalog.resolve(provider, model, "chat")
         if body.get("max_tokens") is None:
@@ -52,8 +52,8 @@ def submit_door(services: Services) -> Door:
             body,
             caller=caller,
             requested=requested,
-            parse=lambda body: request_of(body, requested.deployment, most_messages=services.gateway.max_messages),
-            features=FEATURES,
+            parse=parse_native_chat_request,
+            feature_fields=FEATURE_FIELDS,
             operation="job-submit",
         )
         deployment = requested.deployment

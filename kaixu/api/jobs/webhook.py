@@ -14,7 +14,7 @@ from kaixu.plugin.errors import Unprocessable
 MOST_URL = 2000
 
 
-def webhook_of(body: dict[str, Any], section: JobsSection) -> str | None:
+def read_webhook(body: dict[str, Any], section: JobsSection) -> str | None:
     """The address, if one was given. Raises `Unprocessable`."""
     fields = Fields(body).inner("webhook")
     if fields is None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.calls import answered, call_headers, routing_of, streamed
+from kaixu.api.answers import collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers, routing_reply
+from kaixu.api.calls import PreparedChat, prepare_chat
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply, take_retrieve
-from kaixu.api.openai.chat_reply import call_of, folded
-from kaixu.api.prepared_chat import PreparedChat, prepare_chat
+from kaixu.api.openai.chat_reply import merge_chunks, tool_call_delta
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.errors import envelope
@@ -27,7 +28,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
-from .chat_request import FEATURES, names_in, request_of
+from .chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
 
 
 class NativeChatCall(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ def chat_doors(services: Services) -> list[Door]:
         caller = caller_of(request, services.secrets)
         body = await object_in(request)
         retrieval = take_retrieve(body)
-        provider, model = names_in(body)
+        provider, model = read_model_names(body)
         requested = services.catalog.resolve(provider, model, "chat")
         prepared = await prepare_chat(
             services,
@@ -82,29 +83,31 @@ def chat_doors(services: Services) -> list[Door]:
             body,
             caller=caller,
             requested=requested,
-            parse=lambda body: request_of(body, requested.deployment, most_messages=services.gateway.max_messages),
-            features=FEATURES,
+            parse=parse_native_chat_request,
+            feature_fields=FEATURE_FIELDS,
             retrieval=retrieval,
         )
         return NativeChatCall(prepared, provider, model)
 
     async def chat(request: IncomingRequest) -> Reply:
         call = await prepare(request)
-        ticket, events = await answered(services, call.chat.admission)
+        ticket, events = await collect_answer(services, call.chat.admission)
         body = call.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
-            "finish_reason": finish_reason_of(ticket),
+            "finish_reason": finish_reason(ticket),
             "end": ticket.end_reason or "complete",
             "usage": chat_usage_reply(ticket),
-            "routing": routing_of(ticket),
+            "routing": routing_reply(ticket),
             "month": month_reply(ticket.figures),
             "telemetry": call.telemetry,
         }
-        return json_reply(body | extras(events) | call.citations | call.bill(ticket), 200, call_headers(ticket))
+        return json_reply(
+            body | tool_calls_and_reasoning(events) | call.citations | call.bill(ticket), 200, call_headers(ticket)
+        )
 
     async def stream(request: IncomingRequest) -> Reply:
         call = await prepare(request)
-        return await streamed(services, call.chat.admission, NativeStreamEncoder(call))
+        return await stream_answer(services, call.chat.admission, NativeStreamEncoder(call))
 
     return [
         Door(chat, paths_of("gateway-chat"), rate="call"),
@@ -112,12 +115,12 @@ def chat_doors(services: Services) -> list[Door]:
     ]
 
 
-def extras(events: Sequence[ChatEvent]) -> dict[str, Any]:
+def tool_calls_and_reasoning(events: Sequence[ChatEvent]) -> dict[str, Any]:
     """Tool calls and reasoning, where there were any."""
     said: dict[str, Any] = {}
     calls = [event for event in events if isinstance(event, ToolCallDelta)]
     if calls:
-        whole = folded([{"choices": [{"delta": {"tool_calls": [call_of(call)]}}]} for call in calls])
+        whole = merge_chunks([{"choices": [{"delta": {"tool_calls": [tool_call_delta(call)]}}]} for call in calls])
         said["tool_calls"] = whole["choices"][0]["message"]["tool_calls"]
     if reasoning := "".join(event.text for event in events if isinstance(event, ReasoningDelta)):
         said["reasoning"] = reasoning
@@ -147,7 +150,7 @@ class NativeStreamEncoder:
             case ReasoningDelta(text) if text:
                 return frame("delta", {"reasoning": text})
             case ToolCallDelta():
-                return frame("delta", {"tool_calls": [call_of(event)]})
+                return frame("delta", {"tool_calls": [tool_call_delta(event)]})
             case _:
                 return b""
 
@@ -155,9 +158,9 @@ class NativeStreamEncoder:
         """`done`."""
         done = {
             "usage": chat_usage_reply(ticket),
-            "routing": routing_of(ticket),
+            "routing": routing_reply(ticket),
             "month": month_reply(ticket.figures),
-            "finish_reason": finish_reason_of(ticket),
+            "finish_reason": finish_reason(ticket),
             "end": ticket.end_reason or "complete",
         }
         return frame("done", self.call.names | done | self.call.bill(ticket))
@@ -167,14 +170,14 @@ class NativeStreamEncoder:
         body = envelope(error, ticket.ask.request_id) | {
             "status": error.status,
             "usage": chat_usage_reply(ticket),
-            "routing": routing_of(ticket),
+            "routing": routing_reply(ticket),
         }
         if error.retry_after_s is not None:
             body["retry_after"] = error.retry_after_s
         return frame("error", self.call.names | body)
 
 
-def finish_reason_of(ticket: Ticket) -> str | None:
+def finish_reason(ticket: Ticket) -> str | None:
     """Why it ended; an answer that we ended for its budget has no reason of the vendor's."""
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 

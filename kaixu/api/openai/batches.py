@@ -15,7 +15,7 @@ from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchRow
 from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
 
-from .batch_lines import CHAT, EMBEDDINGS, lines_in
+from .batch_lines import CHAT, EMBEDDINGS, parse_lines
 from .files import ERRORS, OUTPUT, files
 
 FILES, BATCHES = "/v1/files", "/v1/batches"
@@ -79,7 +79,7 @@ async def create(services: Services, asked: IncomingRequest) -> Reply:
         endpoint=endpoint,
         file=file,
         metadata=metadata,
-        lines=await off_loop(len(content), lambda: lines_in(services, content, endpoint)),
+        lines=await off_loop(len(content), lambda: parse_lines(services, content, endpoint)),
         attempts=services.gateway.jobs.attempts,
         most_waiting=services.gateway.jobs.most_waiting,
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 from kaixu.plugin.types import ToolCallDelta
 
-from .custom_tools import text_of
+from .custom_tools import decode_input
 
 
-class CallForms:
+class ToolCallForm:
     """Writes the tool calls of one translated answer. `body`: the request, which was checked before.
 
     A custom tool's text is sent once it is complete, because until then it is a piece of JSON. The older form
@@ -18,7 +18,7 @@ class CallForms:
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
-        self.custom = names_of(body.get("tools"))
+        self.custom = custom_tool_names(body.get("tools"))
         self.older = bool(body.get("functions")) and not body.get("tools")
         self.waiting: dict[int, dict[str, Any]] = {}
 
@@ -38,7 +38,7 @@ class CallForms:
 
     def rest(self) -> dict[str, Any] | None:
         """What is sent at the end: the calls that were held back."""
-        calls = [whole_custom(call) for call in self.waiting.values()]
+        calls = [finished_custom_call(call) for call in self.waiting.values()]
         self.waiting.clear()
         return {"tool_calls": calls} if calls else None
 
@@ -47,7 +47,7 @@ class CallForms:
         return "function_call" if self.older and reason == "tool_calls" else reason
 
 
-def names_of(tools: Any) -> frozenset[str]:
+def custom_tool_names(tools: Any) -> frozenset[str]:
     """The names of the custom tools in a request."""
     entries = tools if isinstance(tools, list) else []
     custom = [entry for entry in entries if isinstance(entry, dict) and entry.get("type") == "custom"]
@@ -55,7 +55,7 @@ def names_of(tools: Any) -> frozenset[str]:
     return frozenset(str(entry.get("name")) for entry in inner)
 
 
-def whole_custom(call: dict[str, Any]) -> dict[str, Any]:
+def finished_custom_call(call: dict[str, Any]) -> dict[str, Any]:
     """A call of a custom tool, its text taken out of the JSON."""
     custom = call["custom"]
-    return call | {"custom": custom | {"input": text_of(custom["input"])}}
+    return call | {"custom": custom | {"input": decode_input(custom["input"])}}

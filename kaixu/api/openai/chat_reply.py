@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import time
 from typing import Any
 
-from kaixu.api.calls import bill_of
+from kaixu.api.call_replies import bill_reply
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply
 from kaixu.collections.retrieval import Retrieved
 from kaixu.edge.errors import envelope
@@ -23,14 +23,16 @@ from kaixu.plugin.types import (
     ToolCallDelta,
 )
 
-from .chat_forms import CallForms
-from .turns import extra_of
+from .chat_forms import ToolCallForm
+from .chat_messages import thought_signature_field
 
 #: The figures of usage that are told as they were billed.
-FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
+BILLED_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 #: Texts that come in pieces; everything else in a delta is said once.
-GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"})
+TEXT_FIELDS = frozenset(
+    {"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"}
+)
 
 
 class ChatStreamEncoder:
@@ -43,7 +45,7 @@ class ChatStreamEncoder:
         native: bool,
         include_usage: bool,
         retrieved: Retrieved | None = None,
-        forms: CallForms | None = None,
+        forms: ToolCallForm | None = None,
     ) -> None:
         self.retrieved = retrieved
         self.model = model
@@ -53,7 +55,7 @@ class ChatStreamEncoder:
         self.usage: dict[str, Any] | None = None
         self.begun = False
         self.finished = False
-        self.deltas = Deltas(forms)
+        self.deltas = DeltaEncoder(forms)
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
@@ -61,7 +63,7 @@ class ChatStreamEncoder:
 
     def begin(self, ticket: Ticket) -> bytes:
         """Nothing yet: until the vendor answers, a failure has a status of its own."""
-        self.head = head_of(ticket, "chat.completion.chunk", self.model)
+        self.head = completion_head(ticket, "chat.completion.chunk", self.model)
         return b""
 
     def event(self, event: ChatEvent) -> bytes:
@@ -88,7 +90,7 @@ class ChatStreamEncoder:
         usage = chunk.pop("usage", None)
         self.usage = usage or self.usage
         self.head |= {name: chunk[name] for name in ("id", "created") if chunk.get(name)}
-        choices = [in_pieces(choice) for choice in chunk.get("choices") or ()]
+        choices = [as_delta(choice) for choice in chunk.get("choices") or ()]
         if any(choice.get("finish_reason") for choice in choices):
             self.finished = True
         if not choices and usage is not None:
@@ -112,7 +114,7 @@ class ChatStreamEncoder:
         # A stream that we ended for its budget has no end of the vendor's.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
         if self.include_usage:
-            last = {"choices": [], "usage": usage_told(self.usage, ticket), "kaixu": bill_of(ticket)}
+            last = {"choices": [], "usage": merged_usage(self.usage, ticket), "kaixu": bill_reply(ticket)}
             end += data_frame(self.head | last)
         if self.retrieved is not None:
             end += data_frame(self.head | {"choices": []} | retrieval_fields(self.retrieved, ticket))
@@ -122,34 +124,34 @@ class ChatStreamEncoder:
         """An error in the middle: the SDKs raise it."""
         body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
         body["error"]["status"] = status
-        return data_frame(body | {"kaixu": bill_of(ticket)})
+        return data_frame(body | {"kaixu": bill_reply(ticket)})
 
 
 def completion(
-    ticket: Ticket, events: Sequence[ChatEvent], model: str, forms: CallForms | None = None
+    ticket: Ticket, events: Sequence[ChatEvent], model: str, forms: ToolCallForm | None = None
 ) -> dict[str, Any]:
     """A whole `chat.completion`."""
-    head = head_of(ticket, "chat.completion", model)
-    whole = whole_of(events, model, ticket.finish_reason, ticket.end_reason, forms)
-    return head | whole | {"usage": usage_told(whole.get("usage"), ticket), "kaixu": bill_of(ticket)}
+    head = completion_head(ticket, "chat.completion", model)
+    whole = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
+    return head | whole | {"usage": merged_usage(whole.get("usage"), ticket), "kaixu": bill_reply(ticket)}
 
 
-def whole_of(
+def merge_completion(
     events: Sequence[ChatEvent],
     model: str,
     finish_reason: str | None,
     end_reason: str | None,
-    forms: CallForms | None = None,
+    forms: ToolCallForm | None = None,
 ) -> dict[str, Any]:
     """A `chat.completion` without its head and its bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
-        deltas = Deltas(forms)
+        deltas = DeltaEncoder(forms)
         said = [delta for event in events if (delta := deltas.of(event))]
         said += [rest] if (rest := deltas.forms.rest()) is not None else []
         chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in said]
         chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
-    whole = folded(chunks)
+    whole = merge_chunks(chunks)
     whole |= {"object": "chat.completion", "model": model}
     for choice in whole["choices"]:
         if choice["finish_reason"] is None:
@@ -160,19 +162,19 @@ def whole_of(
 def retrieval_fields(retrieved: Retrieved, ticket: Ticket) -> dict[str, Any]:
     """The passages that an answer was given, and the bill of search and chat."""
     bills = {"retrieval": retrieval_reply(retrieved), "bill": joint_bill(retrieved, ticket)}
-    return {"citations": citations_reply(retrieved), "kaixu": bill_of(ticket) | bills}
+    return {"citations": citations_reply(retrieved), "kaixu": bill_reply(ticket) | bills}
 
 
-def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
+def completion_head(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
     """What every chunk begins with."""
     return {"id": f"chatcmpl-{ticket.id.hex}", "object": kind, "created": int(time()), "model": model}
 
 
-class Deltas:
+class DeltaEncoder:
     """What each event adds to the message; it counts the thoughts, so that each keeps its own token."""
 
-    def __init__(self, forms: CallForms | None = None) -> None:
-        self.forms = CallForms({}) if forms is None else forms
+    def __init__(self, forms: ToolCallForm | None = None) -> None:
+        self.forms = ToolCallForm({}) if forms is None else forms
         self.thought = 0
 
     def of(self, event: ChatEvent) -> dict[str, Any] | None:
@@ -183,7 +185,7 @@ class Deltas:
             case ReasoningDelta(text, opaque):
                 return self.reasoning(text, opaque)
             case ToolCallDelta():
-                return self.forms.delta(event, call_of(event))
+                return self.forms.delta(event, tool_call_delta(event))
             case _:
                 return None
 
@@ -199,16 +201,22 @@ class Deltas:
         return told
 
 
-def call_of(event: ToolCallDelta) -> dict[str, Any]:
+def tool_call_delta(event: ToolCallDelta) -> dict[str, Any]:
     """A piece of a tool call."""
     function: dict[str, Any] = {"arguments": event.arguments}
     if event.name is None:
-        return {"index": event.index, "function": function, **extra_of(event.opaque)}
+        return {"index": event.index, "function": function, **thought_signature_field(event.opaque)}
     function = {"name": event.name} | function
-    return {"index": event.index, "id": event.id, "type": "function", "function": function, **extra_of(event.opaque)}
+    return {
+        "index": event.index,
+        "id": event.id,
+        "type": "function",
+        "function": function,
+        **thought_signature_field(event.opaque),
+    }
 
 
-def in_pieces(choice: dict[str, Any]) -> dict[str, Any]:
+def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
     """A vendor that answered in one piece said `message` where a chunk says `delta`."""
     if "message" not in choice:
         return choice
@@ -216,13 +224,13 @@ def in_pieces(choice: dict[str, Any]) -> dict[str, Any]:
     return choice | {"delta": choice.pop("message")}
 
 
-def folded(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All chunks as one completion: texts joined, tool calls put together, of the rest the last word."""
     whole: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
         for piece in chunk.get("choices") or ():
-            choice = in_pieces(piece)
+            choice = as_delta(piece)
             index = choice.get("index") or 0
             slot = choices.setdefault(
                 index,
@@ -233,11 +241,11 @@ def folded(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     "finish_reason": None,
                 },
             )
-            grow(slot["message"], choice.get("delta") or {})
+            merge_delta(slot["message"], choice.get("delta") or {})
             logprobs = choice.get("logprobs")
             if logprobs:
                 slot["logprobs"] = slot["logprobs"] or {}
-                grow(slot["logprobs"], logprobs)
+                merge_delta(slot["logprobs"], logprobs)
             known = ("index", "delta", "logprobs")
             slot |= {name: value for name, value in choice.items() if name not in known and value is not None}
         whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
@@ -247,25 +255,25 @@ def folded(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return whole | {"choices": [choices[index] for index in sorted(choices)]}
 
 
-def grow(into: dict[str, Any], delta: dict[str, Any]) -> None:
+def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
     """Add a delta to what there is."""
     for name, value in delta.items():
         before = into.get(name)
         if value is None:
             into.setdefault(name, None)
         elif before is None:
-            into[name] = numbered([], value) if isinstance(value, list) else value
-        elif isinstance(before, str) and isinstance(value, str) and name in GROWING:
+            into[name] = merge_list([], value) if isinstance(value, list) else value
+        elif isinstance(before, str) and isinstance(value, str) and name in TEXT_FIELDS:
             into[name] = before + value
         elif isinstance(before, dict) and isinstance(value, dict):
-            grow(before, value)
+            merge_delta(before, value)
         elif isinstance(before, list) and isinstance(value, list):
-            numbered(before, value)
+            merge_list(before, value)
         else:
             into[name] = value
 
 
-def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
+def merge_list(into: list[Any], pieces: list[Any]) -> list[Any]:
     """Add pieces of a list: those with an `index` belong to the entry of the same one, others are new."""
     for piece in pieces:
         same = None
@@ -274,19 +282,19 @@ def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
         if same is None:
             into.append(dict(piece) if isinstance(piece, dict) else piece)
         else:
-            grow(same, piece)
+            merge_delta(same, piece)
     return into
 
 
-def usage_told(said: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
+def merged_usage(said: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
     """The vendor's own words for the usage, with the figures that were billed: it may say others, or none."""
-    billed = usage_of(ticket)
+    billed = completion_usage(ticket)
     if not said:
         return billed
-    return said | {name: billed[name] for name in FIGURES}
+    return said | {name: billed[name] for name in BILLED_FIGURES}
 
 
-def usage_of(ticket: Ticket) -> dict[str, Any]:
+def completion_usage(ticket: Ticket) -> dict[str, Any]:
     """The settled usage, in OpenAI's words."""
     settled = ticket.settlement
     assert settled is not None

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from kaixu.api.cache_points import read_cache_point
 from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.hosted_tools import HostedTools
-from kaixu.api.usual_fields import cache_of
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import Tool, ToolName
 
-from .custom_tools import custom_tool
+from .custom_tools import read_custom_tool
 
 MOST_TOOLS = 1024
 
@@ -40,17 +40,17 @@ class ChatTools:
     def tool(self, at: int, entry: Fields) -> Tool | None:
         """One tool; None for one that is not sent on."""
         kind = entry.text("type", most=100)
-        cache = cache_of(entry)
+        cache = read_cache_point(entry)
         made: Tool | None = None
         if kind == "custom":
             # Some of OpenAI's clients send it flat, as the Responses API has it.
             inner = entry.inner("custom") or entry
-            made = custom_tool(inner, cache)
+            made = read_custom_tool(inner, cache)
         elif kind == "function" or (kind is None and "function" in entry.value):
             inner = entry.inner("function") or entry
             if inner is entry and "name" not in entry.value:
                 raise entry.wrong("function", "is missing")
-            made = function_tool(inner, cache or (None if inner is entry else cache_of(inner)))
+            made = read_function(inner, cache or (None if inner is entry else read_cache_point(inner)))
         elif kind is None:
             raise entry.wrong("type", "is missing")
         elif self.native:
@@ -66,7 +66,7 @@ class ChatTools:
     def functions(self) -> tuple[Tool, ...]:
         """Functions in the older form."""
         entries = self.fields.objects("functions", most=MOST_TOOLS) or ()
-        made = tuple(function_tool(entry, cache_of(entry)) for entry in entries)
+        made = tuple(read_function(entry, read_cache_point(entry)) for entry in entries)
         if not self.native:
             self.beyond.unknown(name for entry in entries for name in entry.rest())
         return made
@@ -128,7 +128,7 @@ class ChatTools:
         return rest | {"tools": tools}
 
 
-def function_tool(entry: Fields, cache: Any = None) -> Tool:
+def read_function(entry: Fields, cache: Any = None) -> Tool:
     """A function."""
     return Tool(
         entry.needed_text("name", most=200),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kaixu.api.calls import PATIENCE_S, answered, call_headers, streamed
+from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers
+from kaixu.api.calls import prepare_chat
 from kaixu.api.collections.retrieve import take_retrieve
-from kaixu.api.prepared_chat import prepare_chat
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
@@ -13,10 +14,10 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 
-from .chat_forms import CallForms
+from .chat_forms import ToolCallForm
 from .chat_reply import ChatStreamEncoder, completion, retrieval_fields
-from .chat_request import FEATURES, chat_request
-from .names import model_of
+from .chat_request import FEATURE_FIELDS, parse_chat_request
+from .names import read_model
 
 
 def completion_door(services: Services) -> Door:
@@ -26,7 +27,7 @@ def completion_door(services: Services) -> Door:
         caller = caller_of(request, services.secrets)
         body = await object_in(request)
         retrieval = take_retrieve(body)
-        model = model_of(body)
+        model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)
         fields = Fields(body)
@@ -39,8 +40,8 @@ def completion_door(services: Services) -> Door:
             body,
             caller=caller,
             requested=requested,
-            parse=lambda body: chat_request(body, requested.deployment, most_messages=services.gateway.max_messages),
-            features=FEATURES,
+            parse=parse_chat_request,
+            feature_fields=FEATURE_FIELDS,
             retrieval=retrieval,
         )
         retrieved = prepared.retrieved
@@ -50,11 +51,11 @@ def completion_door(services: Services) -> Door:
                 native=prepared.call.request.native is not None,
                 include_usage=include_usage,
                 retrieved=retrieved,
-                forms=CallForms(body),
+                forms=ToolCallForm(body),
             )
-            return await streamed(services, prepared.admission, encoder, patience_s=PATIENCE_S)
-        ticket, events = await answered(services, prepared.admission)
-        reply = completion(ticket, events, model, CallForms(body))
+            return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
+        ticket, events = await collect_answer(services, prepared.admission)
+        reply = completion(ticket, events, model, ToolCallForm(body))
         if retrieved is not None:
             reply |= retrieval_fields(retrieved, ticket)
         return json_reply(reply, 200, call_headers(ticket))

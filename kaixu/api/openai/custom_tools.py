@@ -21,7 +21,7 @@ ENCODER = msgspec.json.Encoder()
 DECODER = msgspec.json.Decoder()
 
 
-def custom_tool(entry: Fields, cache: Cache | None = None) -> Tool:
+def read_custom_tool(entry: Fields, cache: Cache | None = None) -> Tool:
     """A custom tool as a function. The form that its text must have is told in words, for no vendor enforces it."""
     said = [entry.text("description") or ""]
     form = entry.inner("format")
@@ -33,12 +33,12 @@ def custom_tool(entry: Fields, cache: Cache | None = None) -> Tool:
     return Tool(entry.needed_text("name", most=200), description, PARAMETERS, None, cache)
 
 
-def arguments_of(text: str) -> str:
+def encode_input(text: str) -> str:
     """The arguments of a call that was made with a text."""
     return ENCODER.encode({INPUT: text}).decode()
 
 
-def text_of(arguments: str) -> str:
+def decode_input(arguments: str) -> str:
     """The text of a call: its one argument. If the model wrote something else, all of it is the text."""
     try:
         value = DECODER.decode(arguments)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pybase64
 
-from kaixu.api.calls import bill_of, call_headers
+from kaixu.api.call_replies import bill_reply, call_headers
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
@@ -22,7 +22,7 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
 
-from .names import model_of
+from .names import read_model
 
 MOST_INPUTS = 2048
 MOST_DIMENSIONS = 100_000
@@ -35,11 +35,11 @@ def embedding_door(services: Services) -> Door:
     async def embed(asked: IncomingRequest) -> Reply:
         caller = caller_of(asked, services.secrets)
         body = await object_in(asked)
-        model = model_of(body)
+        model = read_model(body)
         found = services.catalog.resolve(None, model, "embed")
         services.catalog.ready(found.deployment)
         fields = Fields(body)
-        request = await off_loop(len(asked.body), lambda: embed_request(fields, found.deployment))
+        request = await off_loop(len(asked.body), lambda: parse_embed_request(fields, found.deployment))
         as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
         if beyond := fields.rest():
             raise Unsupported(beyond[0], "this endpoint has no such feature")
@@ -54,19 +54,19 @@ def embedding_door(services: Services) -> Door:
         reply = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": packed(vector) if as_text else list(vector)}
+                {"object": "embedding", "index": index, "embedding": in_base64(vector) if as_text else list(vector)}
                 for index, vector in enumerate(vectors)
             ],
             "model": model,
             "usage": {"prompt_tokens": settled.input_tokens, "total_tokens": settled.input_tokens},
-            "kaixu": bill_of(ticket),
+            "kaixu": bill_reply(ticket),
         }
         return json_reply(reply, 200, call_headers(ticket))
 
     return Door(embed, ("/v1/embeddings",), shape=openai_error, rate="call")
 
 
-def embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
+def parse_embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
     """The call for a deployment. Raises `Unprocessable`, naming the field."""
     fields.taken |= {"model"}
     lane = deployment.lane
@@ -74,14 +74,14 @@ def embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
     told = lane is not None and lane.shortens and not deployment.fixed_dimensions
     return EmbedRequest(
         model=deployment.upstream,
-        inputs=inputs_of(fields),
+        inputs=read_inputs(fields),
         # A length that kaixu.yaml gives is asked for, for it may be shorter than the vendor's own.
         dimensions=asked or (deployment.dimensions if told else None),
         user=fields.text("user", most=500),
     )
 
 
-def inputs_of(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
+def read_inputs(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
     """`input`: a text, a list of texts, a list of tokens, or a list of those."""
     value = fields.take("input")
     if value is None:
@@ -91,10 +91,10 @@ def inputs_of(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
     inputs: list[Any] = value if isinstance(value, list) else [value]
     if not 1 <= len(inputs) <= MOST_INPUTS:
         raise fields.wrong("input", f"must hold 1 to {MOST_INPUTS} entries")
-    return tuple(input_of(fields, at, one) for at, one in enumerate(inputs))
+    return tuple(read_input(fields, at, one) for at, one in enumerate(inputs))
 
 
-def input_of(fields: Fields, at: int, value: Any) -> str | tuple[int, ...]:
+def read_input(fields: Fields, at: int, value: Any) -> str | tuple[int, ...]:
     """One input."""
     if isinstance(value, str) and value.strip():
         return value
@@ -108,7 +108,7 @@ def is_token(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
-def packed(vector: Sequence[float]) -> str:
+def in_base64(vector: Sequence[float]) -> str:
     """Base64 of little-endian 32-bit floats, as OpenAI packs them."""
     floats = array("f", vector)
     if not LITTLE_ENDIAN:

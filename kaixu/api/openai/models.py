@@ -27,8 +27,8 @@ def model_routes(services: Services) -> Blueprint:
 
     async def usable() -> dict[str, dict[str, Any]]:
         caller = caller_of(incoming_of(request, g.request_id), services.secrets)
-        offered = offered_by(services.catalog)
-        names = [(name, one.model) for one in offered for name in names_of(one)]
+        offered = callable_deployments(services.catalog)
+        names = [(name, one.model) for one in offered for name in provider_names(one)]
         may = await allowed_models(
             services.pool,
             key_hash=caller.key_hash,
@@ -36,8 +36,8 @@ def model_routes(services: Services) -> Blueprint:
             key_id=caller.key_id,
             models=names,
         )
-        listed = [one for one in offered if any((name, one.model) in may for name in names_of(one))]
-        return {entry["id"]: entry for entry in entries_of(listed)}
+        listed = [one for one in offered if any((name, one.model) in may for name in provider_names(one))]
+        return {entry["id"]: entry for entry in model_replies(listed)}
 
     @routes.get("/v1/models")
     async def models() -> Response:
@@ -57,23 +57,25 @@ def model_routes(services: Services) -> Blueprint:
     return routes
 
 
-def offered_by(catalog: Catalog) -> list[Deployment]:
+def callable_deployments(catalog: Catalog) -> list[Deployment]:
     """What can be called at all: the lane is on and there is a price."""
     return [one for one in catalog.deployments if one.ready and one.price is not None]
 
 
-def names_of(deployment: Deployment) -> list[str]:
+def provider_names(deployment: Deployment) -> list[str]:
     """The provider names that a deployment answers to."""
     return [deployment.provider, *(deployment.owner or deployment.state).section.aliases]
 
 
-def entries_of(deployments: list[Deployment]) -> list[dict[str, Any]]:
+def model_replies(deployments: list[Deployment]) -> list[dict[str, Any]]:
     """The list; a model's name alone where it is the only one of that name, else with its provider."""
     count = Counter(one.model for one in deployments)
-    return [entry_of(one, one.model if count[one.model] == 1 else f"{one.provider}/{one.model}") for one in deployments]
+    return [
+        model_reply(one, one.model if count[one.model] == 1 else f"{one.provider}/{one.model}") for one in deployments
+    ]
 
 
-def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
+def model_reply(deployment: Deployment, name: str) -> dict[str, Any]:
     """One model."""
     price = deployment.price
     assert price is not None
@@ -81,11 +83,11 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
         "provider": deployment.shown_provider,
         "model": deployment.model,
         "type": deployment.kind,
-        "price_usd_per_million_tokens": rates_of(price, deployment.kind),
+        "price_usd_per_million_tokens": price_reply(price, deployment.kind),
     }
     if deployment.kind == "chat":
         ours["max_output_tokens"] = deployment.max_output_tokens
-        ours["supports"] = supported_by(deployment)
+        ours["supports"] = supported_features(deployment)
     elif deployment.dimensions is not None:
         ours["dimensions"] = deployment.dimensions
     return {
@@ -100,14 +102,14 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
     }
 
 
-def supported_by(deployment: Deployment) -> list[str]:
+def supported_features(deployment: Deployment) -> list[str]:
     """What a model's lane can do; images only where the operator has said what one costs."""
     lane = deployment.lane
     supports: frozenset[str] = frozenset() if lane is None else lane.supports
     return sorted(supports if deployment.image_tokens is not None else supports - {"images", "tool_result_images"})
 
 
-def rates_of(price: Price, kind: str) -> dict[str, str]:
+def price_reply(price: Price, kind: str) -> dict[str, str]:
     """Exact dollars."""
     rates = {"input": usd(price.input), "cached_input": usd(price.cached_input)}
     if kind == "chat":

@@ -9,7 +9,7 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 MOST_NAME = 300
 
 
-def model_of(body: dict[str, Any]) -> str:
+def read_model(body: dict[str, Any]) -> str:
     """`model`: "provider/model", or a model's name that only one lane has. Raises `Invalid`, `Unprocessable`."""
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():

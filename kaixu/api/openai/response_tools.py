@@ -7,21 +7,21 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
+from kaixu.api.cache_points import read_cache_point
 from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.hosted_tools import HostedTools
-from kaixu.api.usual_fields import cache_of
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import Tool, ToolName
 
-from .custom_tools import custom_tool
+from .custom_tools import read_custom_tool
 
 MOST_TOOLS = 1024
 #: The longest name of a function that OpenAI, Anthropic and Google all take, and the characters that it may have.
 MOST_NAME = 64
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 #: Fields of a function that change nothing about how it is called.
-WITHOUT_EFFECT = frozenset({"defer_loading", "allowed_callers", "output_schema"})
+IGNORED = frozenset({"defer_loading", "allowed_callers", "output_schema"})
 #: The search for further tools, where the client runs it.
 SEARCH = "tool_search"
 
@@ -59,10 +59,10 @@ class ResponseTools:
                 entry.taken.add("description")
                 self.add(entry, entry.needed_text("name", most=200))
             elif kind == "function":
-                self.put(function_of(entry, namespace))
+                self.put(read_function(entry, namespace))
             elif kind == "custom":
-                made = custom_tool(entry, cache_of(entry))
-                entry.taken |= WITHOUT_EFFECT
+                made = read_custom_tool(entry, read_cache_point(entry))
+                entry.taken |= IGNORED
                 self.put(renamed(made, flat_name(namespace, made.name)))
             elif kind == SEARCH and entry.value.get("execution") == "client":
                 entry.taken.add("execution")
@@ -87,9 +87,9 @@ class ResponseTools:
             return value
         named = isinstance(value, dict) and isinstance(value.get("name"), str)
         if named and value.get("type") in ("function", "custom"):
-            return ToolName(chosen_name(value))
+            return ToolName(read_choice_name(value))
         if isinstance(value, dict) and value.get("type") == "allowed_tools" and isinstance(value.get("tools"), list):
-            names = {chosen_name(entry) for entry in value["tools"] if isinstance(entry, dict)}
+            names = {read_choice_name(entry) for entry in value["tools"] if isinstance(entry, dict)}
             self.by_name = {name: tool for name, tool in self.by_name.items() if name in names}
             return value.get("mode") if value.get("mode") in ("auto", "required") else "auto"
         kind = value.get("type") if isinstance(value, dict) else value
@@ -97,7 +97,7 @@ class ResponseTools:
         raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
 
 
-def chosen_name(choice: dict[str, Any]) -> str:
+def read_choice_name(choice: dict[str, Any]) -> str:
     """The flat name of a tool that a choice names."""
     namespace = choice.get("namespace")
     return flat_name(namespace if isinstance(namespace, str) else None, str(choice.get("name")))
@@ -108,19 +108,19 @@ def renamed(tool: Tool, name: str) -> Tool:
     return Tool(name, tool.description, tool.parameters, tool.strict, tool.cache)
 
 
-def function_of(entry: Fields, namespace: str | None) -> Tool:
+def read_function(entry: Fields, namespace: str | None) -> Tool:
     """A function."""
-    entry.taken |= WITHOUT_EFFECT
+    entry.taken |= IGNORED
     return Tool(
         flat_name(namespace, entry.needed_text("name", most=200)),
         entry.text("description"),
         entry.plain("parameters"),
         entry.flag("strict"),
-        cache_of(entry),
+        read_cache_point(entry),
     )
 
 
-class CallNames:
+class ClientToolNames:
     """What a client calls the tools that a vendor knows by their flat names. Takes a body that was read before."""
 
     def __init__(self, body: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ class CallNames:
         self.searches = False
         given = body.get("input")
         holders = [body, *(given if isinstance(given, list) else ())]
-        for entry, namespace in (found for holder in holders for found in entries_of(holder, None)):
+        for entry, namespace in (found for holder in holders for found in tool_entries(holder, None)):
             name = str(entry.get("name"))
             flat = flat_name(namespace, name)
             if namespace is not None:
@@ -152,11 +152,11 @@ class CallNames:
         return {"name": inner, "namespace": namespace}
 
 
-def entries_of(holder: object, namespace: str | None) -> Iterator[tuple[dict[str, Any], str | None]]:
+def tool_entries(holder: object, namespace: str | None) -> Iterator[tuple[dict[str, Any], str | None]]:
     """The tools that something brings along, those of namespaces after them."""
     tools: Iterable[object] = holder.get("tools") or () if isinstance(holder, dict) else ()
     for entry in tools if isinstance(tools, list) else ():
         if isinstance(entry, dict):
             yield entry, namespace
             if entry.get("type") == "namespace" and namespace is None:
-                yield from entries_of(entry, str(entry.get("name")))
+                yield from tool_entries(entry, str(entry.get("name")))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kaixu.api.calls import PATIENCE_S, answered, call_headers, streamed
-from kaixu.api.prepared_chat import prepare_chat
+from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers
+from kaixu.api.calls import prepare_chat
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
@@ -12,9 +13,9 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 
-from .names import model_of
+from .names import read_model
 from .responses_reply import ResponseEncoder
-from .responses_request import FEATURES, responses_request
+from .responses_request import FEATURE_FIELDS, parse_responses_request
 
 
 def responses_door(services: Services) -> Door:
@@ -23,7 +24,7 @@ def responses_door(services: Services) -> Door:
     async def respond(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
         body = await object_in(request)
-        model = model_of(body)
+        model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)
         is_stream = Fields(body).flag("stream")
@@ -33,15 +34,13 @@ def responses_door(services: Services) -> Door:
             body,
             caller=caller,
             requested=requested,
-            parse=lambda body: responses_request(
-                body, requested.deployment, most_messages=services.gateway.max_messages
-            ),
-            features=FEATURES,
+            parse=parse_responses_request,
+            feature_fields=FEATURE_FIELDS,
         )
         encoder = ResponseEncoder(body, model)
         if is_stream:
-            return await streamed(services, prepared.admission, encoder, patience_s=PATIENCE_S)
-        ticket, events = await answered(services, prepared.admission)
+            return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
+        ticket, events = await collect_answer(services, prepared.admission)
         encoder.begin(ticket)
         for event in events:
             encoder.event(event)

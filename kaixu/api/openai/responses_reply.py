@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.calls import bill_of
+from kaixu.api.call_replies import bill_reply
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.sse import comment, frame
@@ -15,16 +15,16 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
-from .custom_tools import text_of
-from .response_tools import CallNames
-from .turns import extra_of
+from .chat_messages import thought_signature_field
+from .custom_tools import decode_input
+from .response_tools import ClientToolNames
 
 #: Why an answer is incomplete, by the contract's reason.
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 #: Items that are calls of tools, which may grow by turns.
 CALLS = ("function_call", "custom_tool_call", "tool_search_call")
 #: What a reply repeats of its request.
-REPEATED: dict[str, Any] = {
+ECHOED: dict[str, Any] = {
     "instructions": None,
     "metadata": {},
     "parallel_tool_calls": True,
@@ -56,7 +56,7 @@ class ResponseEncoder:
         self.open: list[int] = []  # which items may still grow
         self.calls: dict[int, int] = {}  # which item a tool call is, by the contract's index
         self.arguments: dict[int, str] = {}  # what was said so far of calls that are told when they are whole
-        self.names = CallNames(body)
+        self.names = ClientToolNames(body)
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
@@ -132,7 +132,7 @@ class ResponseEncoder:
             self.calls[event.index] = at
             said += begun
         item = self.items[at]
-        item |= extra_of(event.opaque)
+        item |= thought_signature_field(event.opaque)
         if at in self.arguments:
             self.arguments[at] += event.arguments
         elif event.arguments:
@@ -149,7 +149,7 @@ class ResponseEncoder:
             about |= {"execution": "client", "arguments": {}}
         else:
             about |= self.names.name_of(event.name or "") | {"arguments" if kind == "function_call" else "input": ""}
-        begun, at = self.begin_item(kind, about | extra_of(event.opaque))
+        begun, at = self.begin_item(kind, about | thought_signature_field(event.opaque))
         if kind != "function_call":
             self.arguments[at] = ""
         return begun, at
@@ -198,13 +198,13 @@ class ResponseEncoder:
             said += self.say("response.reasoning_summary_part.done", **place, part=part)
         elif item["type"] == "custom_tool_call":
             item["status"] = "completed"
-            item["input"] = text_of(self.arguments[at])
+            item["input"] = decode_input(self.arguments[at])
             place = self.place(at)
             said = self.say("response.custom_tool_call_input.delta", **place, delta=item["input"])
             said += self.say("response.custom_tool_call_input.done", **place, input=item["input"])
         elif item["type"] == "tool_search_call":
             item["status"] = "completed"
-            item["arguments"] = object_in(self.arguments[at])
+            item["arguments"] = read_object(self.arguments[at])
         elif item["type"] == "function_call":
             item["status"] = "completed"
             told = {"name": item["name"], "arguments": item["arguments"]}
@@ -221,7 +221,7 @@ class ResponseEncoder:
         """An error in the middle."""
         body, _ = openai_error(envelope(error, ticket.ask.request_id), error.status)
         told = {"code": body["error"]["code"], "message": body["error"]["message"]}
-        failed = self.response("failed") | {"error": told, "usage": usage_of(ticket), "kaixu": bill_of(ticket)}
+        failed = self.response("failed") | {"error": told, "usage": response_usage(ticket), "kaixu": bill_reply(ticket)}
         return self.opening() + self.close() + self.say("response.failed", response=failed)
 
     def whole(self, ticket: Ticket) -> dict[str, Any]:
@@ -231,13 +231,13 @@ class ResponseEncoder:
         if why is not None and self.items and "status" in self.items[-1]:
             self.items[-1]["status"] = "incomplete"
         whole = self.response("completed" if why is None else "incomplete")
-        whole |= {"usage": usage_of(ticket), "kaixu": bill_of(ticket)}
+        whole |= {"usage": response_usage(ticket), "kaixu": bill_reply(ticket)}
         return whole if why is None else whole | {"incomplete_details": {"reason": why}}
 
     def response(self, status: str) -> dict[str, Any]:
         """The Response as far as it is known."""
         repeated = {
-            name: default if self.body.get(name) is None else self.body[name] for name, default in REPEATED.items()
+            name: default if self.body.get(name) is None else self.body[name] for name, default in ECHOED.items()
         }
         return {
             "id": self.id,
@@ -256,7 +256,7 @@ class ResponseEncoder:
         }
 
 
-def object_in(text: str) -> dict[str, Any]:
+def read_object(text: str) -> dict[str, Any]:
     """Arguments, read; none where they are no JSON object."""
     try:
         value = msgspec.json.decode(text)
@@ -265,7 +265,7 @@ def object_in(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def usage_of(ticket: Ticket) -> dict[str, Any]:
+def response_usage(ticket: Ticket) -> dict[str, Any]:
     """The settled usage, in the words of the Responses API."""
     settled = ticket.settlement
     assert settled is not None

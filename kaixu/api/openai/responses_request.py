@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
-from kaixu.api.usual_fields import cache_of, without_the_usual
+from kaixu.api.cache_points import read_cache_point
+from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unsupported
@@ -26,13 +27,13 @@ from kaixu.plugin.types import (
     ToolResultPart,
 )
 
+from .chat_messages import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, read_thought_signature
 from .chat_request import EFFORTS, MOST_TOKENS
-from .custom_tools import arguments_of
+from .custom_tools import encode_input
 from .response_tools import SEARCH, ResponseTools, flat_name
-from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, signature_of
 
 #: What the Responses API calls the contract's features, for errors.
-FEATURES = {
+FEATURE_FIELDS = {
     "reasoning": "reasoning",
     "images": "input",
     "tool_result_images": "input",
@@ -41,7 +42,7 @@ FEATURES = {
 
 #: Fields that change nothing about the answer. To `store` it is no promise that anything can be referred to later:
 #: what refers to it is refused.
-WITHOUT_EFFECT = frozenset(
+IGNORED = frozenset(
     {
         "background_options",
         "client_metadata",
@@ -71,7 +72,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
 #: What `include` may ask for that the client would miss.
 LOGPROBS = "message.output_text.logprobs"
 #: Items that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
-OTHERS_ITEMS = frozenset(
+VENDOR_ITEMS = frozenset(
     {
         "apply_patch_call",
         "apply_patch_call_output",
@@ -92,23 +93,23 @@ OTHERS_ITEMS = frozenset(
     }
 )
 #: How the ids of thoughts begin, ours and OpenAI's. A thought that is only referred to is one more that is not shown.
-THOUGHTS = ("re_", "rs_")
+REASONING_IDS = ("re_", "rs_")
 ENCODER = msgspec.json.Encoder()
 
 
-def responses_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
+def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
     """The call for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
     beyond = DroppedFields(deployment)
     fields = Fields(body)
-    fields.taken |= WITHOUT_EFFECT
+    fields.taken |= IGNORED
     for kept in ("previous_response_id", "conversation", "prompt"):
         if body.get(kept) is not None:
             why = "this gateway keeps nothing that it could refer to"
             raise Unsupported(kept, why, hint=f"Leave `{kept}` out and send the whole conversation as `input`.")
     tools = ResponseTools(fields, beyond)
-    messages = Input(fields, most_messages, tools, beyond).messages()
+    messages = ResponsesInputParser(fields, most_messages, tools, beyond).messages()
     choice = tools.choice()
-    wanted, verbosity = text_of(fields, beyond)
+    wanted, verbosity = read_text_options(fields, beyond)
     request = ChatRequest(
         model=deployment.upstream,
         messages=messages,
@@ -122,7 +123,7 @@ def responses_request(body: dict[str, Any], deployment: Deployment, *, most_mess
         tool_choice=choice,
         parallel_tool_calls=fields.flag("parallel_tool_calls"),
         response_format=wanted,
-        reasoning=reasoning_of(fields, beyond),
+        reasoning=read_reasoning(fields, beyond),
         verbosity=verbosity,
         user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
     )
@@ -133,15 +134,15 @@ def responses_request(body: dict[str, Any], deployment: Deployment, *, most_mess
     for field in [name for name in fields.rest() if name in REFUSED]:
         fields.taken.add(field)
         if body[field] not in REFUSED[field]:
-            raise Unsupported(field, NOTHING_LIKE_IT)
+            raise Unsupported(field, NO_SUCH_FEATURE)
     for field in [name for name in fields.rest() if name in DISPENSABLE]:
         fields.taken.add(field)
         beyond.drop(field)
     beyond.unknown(fields.rest())
-    return without_the_usual(replace(request, dropped=beyond.dropped))
+    return remove_defaults(replace(request, dropped=beyond.dropped))
 
 
-class Input:
+class ResponsesInputParser:
     """Reads `instructions` and `input`: items that belong to one turn of the assistant become one message."""
 
     def __init__(self, fields: Fields, most: int, tools: ResponseTools, beyond: DroppedFields) -> None:
@@ -163,7 +164,7 @@ class Input:
                 self.turns.append(("user", [TextPart(given)]))
         else:
             items = self.fields.objects("input", most=self.most) or []
-            self.ids = {str(item.value.get("id")) for item in items if kind_of(item) != "item_reference"}
+            self.ids = {str(item.value.get("id")) for item in items if item_type(item) != "item_reference"}
             for item in items:
                 self.item(item)
         if not any(role not in ("system", "developer") for role, _ in self.turns):
@@ -172,7 +173,7 @@ class Input:
 
     def item(self, item: Fields) -> None:
         """One item."""
-        match kind_of(item):
+        match item_type(item):
             case "message":
                 role = ROLES.get(item.text("role", most=40) or "")
                 if role is None or role == "tool":
@@ -195,10 +196,10 @@ class Input:
                 item.taken.add("role")
                 self.tools.add(item)
             case "reasoning":
-                self.add("assistant", reasoning_parts(item))
+                self.add("assistant", read_reasoning_item(item))
             case "item_reference":
                 self.reference(item)
-            case kind if kind in OTHERS_ITEMS:
+            case kind if kind in VENDOR_ITEMS:
                 self.beyond.drop(f"input[].{kind}")
                 return
             case kind:
@@ -215,10 +216,10 @@ class Input:
         else:
             name = flat_name(item.text("namespace", most=200), item.needed_text("name", most=200))
             if kind == "custom_tool_call":
-                arguments = arguments_of(item.text("input", most=MOST_IMAGE_TEXT) or "")
+                arguments = encode_input(item.text("input", most=MOST_IMAGE_TEXT) or "")
             else:
                 arguments = item.text("arguments", most=MOST_IMAGE_TEXT) or ""
-        signature = signature_of(item.plain("extra_content"))
+        signature = read_thought_signature(item.plain("extra_content"))
         return ToolCallPart(item.needed_text("call_id", most=1000), name, arguments, signature)
 
     def reference(self, item: Fields) -> None:
@@ -226,7 +227,7 @@ class Input:
         id = item.needed_text("id", most=1000)
         if id in self.ids:
             return
-        if id.startswith(THOUGHTS):
+        if id.startswith(REASONING_IDS):
             self.beyond.drop("input[].item_reference")
             return
         raise Unsupported(
@@ -250,7 +251,7 @@ class Input:
         parts: list[Part] = []
         for part in item.objects(field, most=MOST_PARTS) or ():
             kind = part.text("type", most=100)
-            cache = cache_of(part)
+            cache = read_cache_point(part)
             if kind in ("input_text", "output_text", "text"):
                 if text := part.text("text", most=MOST_IMAGE_TEXT):
                     parts.append(TextPart(text, cache))
@@ -274,7 +275,7 @@ class Input:
         return parts
 
 
-def kind_of(item: Fields) -> str:
+def item_type(item: Fields) -> str:
     """An item's type. One without is a message, or, where it has nothing but an id, a reference."""
     kind = item.text("type", most=100)
     if kind is None:
@@ -282,7 +283,7 @@ def kind_of(item: Fields) -> str:
     return kind
 
 
-def reasoning_parts(item: Fields) -> list[Part]:
+def read_reasoning_item(item: Fields) -> list[Part]:
     """What the assistant thought, and the token that its vendor wants back."""
     summary = item.objects("summary", most=MOST_PARTS) or []
     text = "".join(part.text("text", most=MOST_IMAGE_TEXT) or "" for part in summary)
@@ -290,7 +291,7 @@ def reasoning_parts(item: Fields) -> list[Part]:
     return [ReasoningPart(text, opaque)] if text or opaque else []
 
 
-def text_of(fields: Fields, beyond: DroppedFields) -> tuple[ResponseFormat | None, str | None]:
+def read_text_options(fields: Fields, beyond: DroppedFields) -> tuple[ResponseFormat | None, str | None]:
     """`text.format` and `text.verbosity`."""
     text = fields.inner("text")
     if text is None:
@@ -313,7 +314,7 @@ def text_of(fields: Fields, beyond: DroppedFields) -> tuple[ResponseFormat | Non
     return made, verbosity
 
 
-def reasoning_of(fields: Fields, beyond: DroppedFields) -> Reasoning | None:
+def read_reasoning(fields: Fields, beyond: DroppedFields) -> Reasoning | None:
     """How much to think. A summary is always shown where the vendor gives one."""
     wanted = fields.inner("reasoning")
     if wanted is None:

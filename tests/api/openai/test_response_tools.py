@@ -13,7 +13,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 from kaixu.api.openai.custom_tools import PARAMETERS
 from kaixu.api.openai.response_tools import MOST_NAME, flat_name
 from kaixu.api.openai.responses_reply import ResponseEncoder
-from kaixu.api.openai.responses_request import responses_request
+from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.plugin.errors import KaixuError, Unsupported
 from kaixu.plugin.types import (
     ChatRequest,
@@ -42,7 +42,7 @@ TOOLS = [NAMESPACE, PATCH, SEARCH, {"type": "web_search", "external_web_access":
 
 
 def read(**body: Any) -> ChatRequest:
-    return responses_request({"input": "Hi"} | body, deployment(), most_messages=100)
+    return parse_responses_request({"input": "Hi"} | body, deployment(), most_messages=100)
 
 
 def test_tools_of_all_kinds_are_functions_of_one_list() -> None:
@@ -180,7 +180,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(ResponseCreateParamsBase.__annotations__)), JSON, max_size=5))
 def test_nonsense_is_an_error_that_a_client_may_be_told(body: dict[str, Any]) -> None:
     try:
-        responses_request(body, deployment(), most_messages=100)
+        parse_responses_request(body, deployment(), most_messages=100)
         ResponseEncoder(body, "m")
     except KaixuError as error:
         assert error.status < 500  # noqa: PT017

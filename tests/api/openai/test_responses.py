@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kaixu.api.openai.responses_reply import ResponseEncoder
-from kaixu.api.openai.responses_request import responses_request
+from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.types import (
     ChatDelta,
@@ -30,7 +30,7 @@ from tests.api.openai.conftest import deployment, ticket
 
 
 def read(**body: Any) -> Any:
-    return responses_request(body, deployment(), most_messages=100)
+    return parse_responses_request(body, deployment(), most_messages=100)
 
 
 CONVERSATION = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.openai.turns import signature_of
+from kaixu.api.openai.chat_messages import read_thought_signature
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unprocessable, Unsupported
 from kaixu.plugin.types import (
@@ -29,11 +29,11 @@ MOST_TEXT = 64 * 1024 * 1024
 #: A few bytes of a reference stand for a whole tool, and can be many.
 MOST_BROUGHT_IN = 4_000_000
 #: Blocks that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
-OTHERS_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
+VENDOR_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
 ENCODER = msgspec.json.Encoder()
 
 
-class Turns:
+class RequestMessagesParser:
     """Reads the system prompt and the messages. `beyond` names what was sent and has no place in the contract.
 
     `native`: the vendor gets it all as it was written. Then whatever is not known
@@ -59,7 +59,7 @@ class Turns:
         if not turns:
             hint = "Send `messages` as a list of {role, content}."
             raise Invalid("`messages` is missing", hint=hint, field="messages")
-        shown = turns if self.native else without_cleared(turns)
+        shown = turns if self.native else remove_cleared(turns)
         messages = [message for turn in shown if (message := self.message(turn)) is not None]
         if messages and messages[-1].role == "assistant" and not self.native:
             why = "the vendor of this model begins a new answer, and does not go on with one that was begun"
@@ -105,11 +105,11 @@ class Turns:
                 text = block.text("text", most=MOST_TEXT)
                 parts: list[Part] = [TextPart(text)] if text else []
             case "image":
-                parts = [image_of(block)]
+                parts = [read_image(block)]
             case "document" if role != "document":
                 parts = self.document(block)
             case "tool_use":
-                parts = [tool_call(block)]
+                parts = [read_tool_call(block)]
             case "tool_result":
                 parts = [self.result(block)]
             case "thinking":
@@ -127,7 +127,7 @@ class Turns:
             case "tool_addition" | "tool_removal":
                 self.change_of_tools(block, added=kind == "tool_addition")
                 parts = []
-            case _ if OTHERS_BLOCKS.fullmatch(kind):
+            case _ if VENDOR_BLOCKS.fullmatch(kind):
                 self.dropped.append(f"messages[].content[].{kind}")
                 return []
             case _:
@@ -221,7 +221,7 @@ class Turns:
         return TextPart(text)
 
 
-def without_cleared(turns: list[Fields]) -> list[Fields]:
+def remove_cleared(turns: list[Fields]) -> list[Fields]:
     """The turns without those of the system that were for one turn of the user's only, and that one is over."""
     kept: list[Fields] = []
     later_user = False
@@ -233,7 +233,7 @@ def without_cleared(turns: list[Fields]) -> list[Fields]:
     return kept[::-1]
 
 
-def image_of(block: Fields) -> ImagePart:
+def read_image(block: Fields) -> ImagePart:
     """An image in the request, or its URL; the vendor fetches it, the gateway never does."""
     source = block.inner("source")
     if source is None:
@@ -253,7 +253,7 @@ def image_of(block: Fields) -> ImagePart:
     return ImagePart(url)
 
 
-def tool_call(block: Fields) -> ToolCallPart:
+def read_tool_call(block: Fields) -> ToolCallPart:
     """A call that the assistant made."""
     arguments = block.plain("input") or {}
     if block.value.get("caller") == {"type": "direct"}:
@@ -262,5 +262,5 @@ def tool_call(block: Fields) -> ToolCallPart:
         block.needed_text("id", most=1000),
         block.needed_text("name", most=200),
         ENCODER.encode(arguments).decode(),
-        signature_of(block.plain("extra_content")),
+        read_thought_signature(block.plain("extra_content")),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.usual_fields import cache_of, kept_until
+from kaixu.api.cache_points import read_cache_point, with_cache_point
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.types import (
@@ -23,7 +23,7 @@ from kaixu.plugin.types import (
     ToolResultPart,
 )
 
-from .custom_tools import arguments_of
+from .custom_tools import encode_input
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -40,7 +40,7 @@ ENCODER = msgspec.json.Encoder()
 WITHOUT_PRICE = frozenset({"file", "input_audio", "input_file", "audio_url", "video_url", "input_video", "file_url"})
 
 
-class Turns:
+class ChatMessagesParser:
     """Reads messages. `beyond` names what was sent and has no place in the contract.
 
     `lenient`: empty turns are dropped, as the native clients have come to rely on.
@@ -70,7 +70,7 @@ class Turns:
         role = ROLES.get(said)
         if role is None:
             raise turn.wrong("role", f"must be one of {', '.join(ROLES)}")
-        cache = cache_of(turn)
+        cache = read_cache_point(turn)
         name = turn.text("name", most=200)
         parts: list[Part] = []
         if role == "tool":
@@ -88,7 +88,7 @@ class Turns:
         self.beyond += turn.rest()
         if not parts:
             return None if self.lenient or role == "assistant" else Message(role, (TextPart(""),), name)
-        return kept_until(Message(role, tuple(parts), name), cache)
+        return with_cache_point(Message(role, tuple(parts), name), cache)
 
     def assistant(self, turn: Fields) -> list[Part]:
         """What the assistant thought, said and called, in this order."""
@@ -154,13 +154,13 @@ class Turns:
     def part(self, part: Fields) -> Part | None:
         """One part of a content; None for an empty one."""
         kind = part.text("type", most=100)
-        cache = cache_of(part)
+        cache = read_cache_point(part)
         made: Part | None
         if kind in ("text", "input_text", "output_text", "refusal"):
             text = part.text("refusal" if kind == "refusal" else "text", most=MOST_IMAGE_TEXT) or ""
             made = TextPart(text, cache) if text else None
         elif kind == "image_url":
-            made = image_of(part, cache)
+            made = read_image(part, cache)
         elif kind in ("thinking", "reasoning"):  # how Mistral and others tell it
             told = part.take("thinking") or part.take("text")
             token = part.text("signature", most=MOST_IMAGE_TEXT)
@@ -181,7 +181,7 @@ class Turns:
             why = f"calls of type {kind[:40]} are not taken"
             raise Unsupported(call.name("type"), why, hint="Calls are of the type function or custom.")
         call.taken.add("index")
-        signature = signature_of(call.plain("extra_content"))
+        signature = read_thought_signature(call.plain("extra_content"))
         id = call.needed_text("id", most=1000)
         if kind == "custom":
             custom = call.inner("custom")
@@ -189,13 +189,13 @@ class Turns:
                 raise call.wrong("custom", "is missing")
             name, text = custom.needed_text("name", most=200), custom.text("input", most=MOST_IMAGE_TEXT) or ""
             self.beyond += custom.rest()
-            made = ToolCallPart(id, name, arguments_of(text), signature)
+            made = ToolCallPart(id, name, encode_input(text), signature)
         else:
             function = call.inner("function")
             if function is None:
                 raise call.wrong("function", "is missing")
             made = self.function(function, id, signature)
-        cache = cache_of(call)
+        cache = read_cache_point(call)
         self.beyond += call.rest()
         return made if cache is None else replace(made, cache=cache)
 
@@ -220,7 +220,7 @@ def is_image_url(url: str) -> bool:
     return url.startswith("https://") or DATA_URL.match(url) is not None
 
 
-def image_of(part: Fields, cache: Cache | None = None) -> ImagePart:
+def read_image(part: Fields, cache: Cache | None = None) -> ImagePart:
     """An image by its URL; the vendor fetches it, the gateway never does."""
     value = part.take("image_url")
     url, detail = (value.get("url"), value.get("detail")) if isinstance(value, dict) else (value, part.take("detail"))
@@ -231,13 +231,13 @@ def image_of(part: Fields, cache: Cache | None = None) -> ImagePart:
     return ImagePart(url, detail, cache)
 
 
-def signature_of(extra: dict[str, Any] | None) -> str | None:
+def read_thought_signature(extra: dict[str, Any] | None) -> str | None:
     """A vendor's token beside a tool call, where Google's OpenAI-compatible clients put it."""
     google = (extra or {}).get("google")
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     return signature if isinstance(signature, str) else None
 
 
-def extra_of(opaque: str | None) -> dict[str, Any]:
+def thought_signature_field(opaque: str | None) -> dict[str, Any]:
     """The other way round: a part of a tool call, or nothing."""
     return {} if opaque is None else {"extra_content": {"google": {"thought_signature": opaque}}}
