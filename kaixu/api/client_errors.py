@@ -1,4 +1,4 @@
-"""`client-error-report`: what went wrong in a client, as a monitor event. Anybody may send one, so it is bounded."""
+"""`client-error-report`: stores an error of a client as a monitor event. Anybody may send one, so sizes are bounded."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def client_error_door(services: Services) -> Door:
     """The door, bound to one gateway."""
     throttle = Throttle(per_address=30, in_all=600, window_s=60)
 
-    async def report(asked: IncomingRequest) -> Reply:
+    async def report(request: IncomingRequest) -> Reply:
         token = services.settings.client_error_token
         if token is not None:
-            given = asked.headers.get("x-kaixu-error-token", "")
+            given = request.headers.get("x-kaixu-error-token", "")
             if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
                 raise Forbidden("this gateway takes reports with its token only", hint="Send x-kaixu-error-token.")
-        wait_s = throttle.wait_s(asked.address)
+        wait_s = throttle.wait_s(request.address)
         if wait_s is not None:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
-        if len(asked.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
+        if len(request.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
             raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
-        body = json_object(asked.body) if asked.body.strip() else {}
-        services.monitor.record(monitor_event(body, asked))
-        return json_reply({"ok": True, "request_id": asked.request_id})
+        body = json_object(request.body) if request.body.strip() else {}
+        services.monitor.record(monitor_event(body, request))
+        return json_reply({"ok": True, "request_id": request.request_id})
 
     # UTF-8 has at most four bytes for a character.
     return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS, rate="address")
 
 
-def monitor_event(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
-    """The report as the monitor shows it; whatever it holds is cut to a size that can be kept."""
+def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
+    """The report as a monitor event, with every value cut to its maximal size."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}
     client = body.get("client")
@@ -60,11 +60,11 @@ def monitor_event(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
     return MonitorEvent(
         kind="client_error",
         level="error",
-        request_id=asked.request_id,
+        request_id=request.request_id,
         function_name="client-error-report",
-        method=asked.method,
-        path=asked.path[:500],
-        user_agent=printable(asked.headers.get("user-agent", ""), 240),
+        method=request.method,
+        path=request.path[:500],
+        user_agent=printable(request.headers.get("user-agent", ""), 240),
         http_status=200,
         error_code=bounded_text(error.get("name"), MOST_NAME),
         error_message=bounded_text(error.get("message"), MOST_MESSAGE),
@@ -73,7 +73,7 @@ def monitor_event(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
 
 
 def bounded_text(value: Any, most: int) -> str | None:
-    """A text, cut; None for what is none."""
+    """A value as text of at most `most` characters; None for None."""
     if value is None:
         return None
     text = value if isinstance(value, str) else encode_json(value)
@@ -81,7 +81,7 @@ def bounded_text(value: Any, most: int) -> str | None:
 
 
 def bounded_json(value: Any) -> Any:
-    """A value that is small enough to be kept, or the beginning of its JSON."""
+    """A value that is small enough to store, or the beginning of its JSON."""
     if value is None:
         return None
     text = encode_json(value)
@@ -89,7 +89,7 @@ def bounded_json(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """A value as JSON; nested deeper than can be written, it is a text that says so."""
+    """A value as JSON, or a text that says it is nested too deeply."""
     try:
         return ENCODER.encode(value).decode()
     except RecursionError:

@@ -1,4 +1,4 @@
-"""`health`: live, ready, degraded, and why. 200 only while the database answers. Reasons are for operators."""
+"""`health`: live, ready, degraded, and why. 200 only while the database answers. Only operators see the reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
 
-#: Longer than this is as good as no answer for who asks.
+#: A database that takes longer counts as unavailable.
 PATIENCE_S = 2.0
 
 
@@ -74,7 +74,7 @@ def health_routes(services: Services) -> Blueprint:
 
 
 def preambles(catalog: Catalog) -> dict[str, str]:
-    """The hash of each lane's preamble, of those that have one."""
+    """The hash of each lane's preamble, if it has one."""
     return {
         name: preamble_hash(state.section.preamble)
         for name, state in catalog.lanes.items()
@@ -83,7 +83,7 @@ def preambles(catalog: Catalog) -> dict[str, str]:
 
 
 def system_hash(catalog: Catalog) -> str | None:
-    """One hash for all preambles: of the only text there is, or of all of them."""
+    """One hash for all preambles."""
     hashes = preambles(catalog)
     if len(set(hashes.values())) <= 1:
         return next(iter(hashes.values()), None)
@@ -91,7 +91,7 @@ def system_hash(catalog: Catalog) -> str | None:
 
 
 def keys(catalog: Catalog) -> dict[str, Any]:
-    """How the keys of lanes that have several stand, by their labels."""
+    """The states of keys by label, of lanes that have several."""
     return {
         name: state.lane.keys.states()
         for name, state in catalog.lanes.items()
@@ -100,7 +100,7 @@ def keys(catalog: Catalog) -> dict[str, Any]:
 
 
 def deployments(services: Services) -> dict[str, dict[str, str]]:
-    """How the deployments of models that have several stand: closed, open, half-open, or with their lane off."""
+    """The breaker state, or the lane's state, of each deployment of models that have several."""
     return {
         f"{model.provider}/{model.model}": {
             one.name: services.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices

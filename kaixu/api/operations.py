@@ -1,4 +1,4 @@
-"""`POST /v1/<integration>/<what>`: the operations of integrations, whichever the catalog has now."""
+"""`POST /v1/<integration>/<what>`: runs the operations of integrations."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ PREFIX = "/v1/"
 
 
 def operation_door(services: Services) -> Door:
-    """The door of all operations; see `serves`."""
+    """One door for all operations of the current catalog; see `serves`."""
 
-    async def operate(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        state, operation = find_operation(services, asked.path)
-        body = await off_loop(len(asked.body), lambda: parse_body(operation, asked.body))
-        async with services.gate.run(caller, state, operation, len(asked.body)) as ticket:
-            said = await services.gate.handled(ticket, state, operation, body)
-        return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
+    async def operate(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        state, operation = find_operation(services, request.path)
+        body = await off_loop(len(request.body), lambda: parse_body(operation, request.body))
+        async with services.gate.run(caller, state, operation, len(request.body)) as ticket:
+            reply = await services.gate.handled(ticket, state, operation, body)
+        return Reply(200, {"content-type": JSON} | call_headers(ticket), reply)
 
     return Door(operate, (), rate="call")
 
 
 def serves(services: Services, path: str) -> bool:
-    """Whether a path belongs to an integration that kaixu.yaml names."""
+    """Whether a path belongs to an integration of kaixu.yaml."""
     return path.startswith(PREFIX) and path[len(PREFIX) :].partition("/")[0] in services.catalog.integrations
 
 
@@ -48,26 +48,28 @@ def find_operation(services: Services, path: str) -> tuple[IntegrationState, Ope
     if state.state == "off":
         raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Tell your operator.")
     if state.state == "failed":
-        # The reason may show paths and versions: it is the operator's, in the log and in `kaixu plugins`.
+        # The reason may contain paths and versions: only operators see it, in the log and in `kaixu plugins`.
         raise PluginFailed(f"integration `{state.name}` is not available: it failed", hint="Tell your operator.")
     if name not in services.catalog.operations:
         known = [one for one in services.catalog.operations if one.startswith(f"{state.name}.")]
         paths = ", ".join(f"{PREFIX}{one.replace('.', '/')}" for one in known[:20])
-        meant = did_you_mean(name[:80], known)
-        raise NotFound(f"there is no operation `{name[:80]}`{meant}", hint=f"There is: {paths}.")
+        suggestion = did_you_mean(name[:80], known)
+        raise NotFound(f"there is no operation `{name[:80]}`{suggestion}", hint=f"There is: {paths}.")
     return services.catalog.operations[name]
 
 
 def parse_body(operation: Operation, data: bytes) -> msgspec.Struct:
-    """The body as the operation's own type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
+    """The body as the operation's type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
     if ESCAPED_NUL in data:
-        json_object(data, free=frozenset())  # what an integration keeps, it keeps in the database
+        json_object(data, free=frozenset())  # the database cannot store a NUL
     try:
         return msgspec.json.decode(data or b"{}", type=operation.body)
     except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
+        message, _, path = str(error).partition(" - at `$")
         field = path.rstrip("`").lstrip(".")
-        raise Unprocessable(said[:300] + (f": `{field[:200]}`" if field else ""), field=field[:200] or None) from None
+        raise Unprocessable(
+            message[:300] + (f": `{field[:200]}`" if field else ""), field=field[:200] or None
+        ) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         insist_on_whole_characters(data)
         raise Invalid("the body is not JSON", code="BAD_JSON") from None

@@ -1,4 +1,4 @@
-"""`POST /v1/messages`: Anthropic's Messages, through the same gate as every other door."""
+"""`POST /v1/messages`: answers requests of Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .reply import message_reply
 from .request import feature_fields, parse_message_request
 from .stream import MessageStreamEncoder
 
-#: So many betas are read of one request, and so much of each.
+#: At most this many betas are read of one request; names are at most 100 characters.
 MOST_BETAS = 50
 BETA = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 def read_betas(header: str | None) -> tuple[str, ...]:
-    """The features that a client wants switched on. What cannot be a name of one is none."""
+    """The names in the header `anthropic-beta`. Invalid names are ignored."""
     names = [name.strip() for name in (header or "").split(",")[:MOST_BETAS]]
     return tuple(dict.fromkeys(name for name in names if BETA.fullmatch(name)))
 

@@ -1,4 +1,4 @@
-"""Anthropic's events → its message: the vendor's own, or what was told of the contract's."""
+"""Builds an Anthropic message from events: a native lane's own, or those of the contract, encoded as blocks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ STOP_REASONS = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
-#: Texts that come in pieces; the arguments of tools and citations have names of their own.
+#: Fields of deltas that are joined. Tool arguments and citations are handled by name.
 TEXT_FIELDS = frozenset({"text", "thinking", "signature", "content"})
 
 
 def message_reply(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
-    """A whole message, settled."""
-    said = [event.data for event in events if isinstance(event, NativeEvent)]
-    if not said:
-        teller = ContentBlockEncoder(ticket.id.hex)
-        said = [told for event in events for told in teller.tell(event)] + teller.end()
-    whole = message_head(ticket, model) | merge_events(said)
-    if whole["stop_reason"] is None:
-        whole |= stop_reason_fields(ticket, called=any(block.get("type") == "tool_use" for block in whole["content"]))
-    return whole | {"model": model, "usage": whole["usage"] | message_usage(ticket), "kaixu": bill_reply(ticket)}
+    """A complete message of a settled call."""
+    data = [event.data for event in events if isinstance(event, NativeEvent)]
+    if not data:
+        blocks = ContentBlockEncoder(ticket.id.hex)
+        data = [encoded for event in events for encoded in blocks.encode(event)] + blocks.end()
+    message = message_head(ticket, model) | merge_events(data)
+    if message["stop_reason"] is None:
+        called = any(block.get("type") == "tool_use" for block in message["content"])
+        message |= stop_reason_fields(ticket, called=called)
+    return message | {"model": model, "usage": message["usage"] | message_usage(ticket), "kaixu": bill_reply(ticket)}
 
 
 def message_head(ticket: Ticket, model: str) -> dict[str, Any]:
-    """A message before anything of it was said."""
+    """A message without content."""
     return {
         "id": f"msg_{ticket.id.hex}",
         "type": "message",
@@ -47,7 +48,7 @@ def message_head(ticket: Ticket, model: str) -> dict[str, Any]:
 
 
 def merge_events(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All events as one message: texts joined, arguments read, of the rest the last word."""
+    """All events as one message: texts joined, arguments parsed, of other fields the last value."""
     whole: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
@@ -68,19 +69,19 @@ def merge_events(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def inner_object(value: dict[str, Any], field: str) -> dict[str, Any]:
-    """An object in an event, empty where there is none."""
+    """A field that should be an object; empty if it is none."""
     inner = value.get(field)
     return inner if isinstance(inner, dict) else {}
 
 
 def block_index(event: dict[str, Any]) -> int:
-    """Which block an event is about."""
+    """The index of the block that an event belongs to."""
     index = event.get("index")
     return index if isinstance(index, int) else 0
 
 
 def merge_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to a block, also one of a kind that is new."""
+    """Add a delta to a block, also one of an unknown type."""
     for name, value in delta.items():
         before = block.get(name)
         if name == "type":
@@ -97,16 +98,16 @@ def merge_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def parse_tool_input(block: dict[str, Any]) -> dict[str, Any]:
-    """A block with its arguments read; those that are no JSON object are wrapped, as Anthropic advises."""
+    """A block with its arguments parsed; arguments that are no JSON object are wrapped, as Anthropic advises."""
     text = str(block.pop("partial_json", ""))
     if not text.strip():
         return block
-    read = read_object(text)
-    return block | {"input": {"INVALID_JSON": text} if read is None else read}
+    arguments = read_object(text)
+    return block | {"input": {"INVALID_JSON": text} if arguments is None else arguments}
 
 
 def stop_reason_fields(ticket: Ticket, *, called: bool) -> dict[str, Any]:
-    """Why it ended, where the vendor did not say so in Anthropic's words. `called`: tools were."""
+    """Why the answer ended, if the vendor did not send it in Anthropic's form. `called`: the answer calls tools."""
     reason = ticket.finish_reason or ("length" if ticket.end_reason == "budget_cut" else "stop")
     if reason == "stop" and ticket.stop_sequence is not None:
         return {"stop_reason": "stop_sequence", "stop_sequence": ticket.stop_sequence}
@@ -116,18 +117,18 @@ def stop_reason_fields(ticket: Ticket, *, called: bool) -> dict[str, Any]:
 
 
 def message_usage(ticket: Ticket) -> dict[str, Any]:
-    """The settled usage, in Anthropic's words."""
+    """The settled usage in Anthropic's form."""
     settled = ticket.settlement
     assert settled is not None
     usage = usage_figures(
         Usage(settled.input_tokens, settled.output_tokens, settled.cached_input_tokens, settled.cache_write_tokens)
     )
-    thought = {"output_tokens_details": {"thinking_tokens": settled.reasoning_tokens}}
-    return usage | (thought if settled.reasoning_tokens else {})
+    reasoning = {"output_tokens_details": {"thinking_tokens": settled.reasoning_tokens}}
+    return usage | (reasoning if settled.reasoning_tokens else {})
 
 
 def usage_figures(usage: Usage) -> dict[str, Any]:
-    """Tokens as Anthropic counts them: the input without what was read from the cache or written to it."""
+    """Tokens in Anthropic's form: `input_tokens` without those read from or written to the cache."""
     rest = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     return {
         "input_tokens": max(0, rest),

@@ -1,4 +1,4 @@
-"""A whole collection as NDJSON: a line that says what it is, one for each piece, and one that says it is whole."""
+"""Exports a collection as NDJSON: a header line, a line for each piece, and a last line with their number."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ENCODER = msgspec.json.Encoder()
 
 
 def export_collection(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
-    """The reply. A reader that finds no last line has not got all of it. Raises `RateLimited`."""
+    """The reply. Without the last line it is incomplete. Raises `RateLimited`."""
     with ExitStack() as stack:
         stack.enter_context(searches.place(collection.customer_id))
-        held = stack.pop_all()  # until the last line is out
+        held = stack.pop_all()  # until the last line is sent
 
     async def write(out: EventStream) -> None:
         with held:
@@ -38,16 +38,16 @@ def export_collection(searches: Searches, collection: Collection, headers: dict[
 
     body = EventStream(write, never_begun, ping=lambda: b"\n")
     name = f"{collection.name}.ndjson"
-    told = {
+    own_headers = {
         "content-type": NDJSON,
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="{name}"',
     }
-    return Reply(200, told | headers, body)
+    return Reply(200, own_headers | headers, body)
 
 
 def header_line(collection: Collection) -> dict[str, Any]:
-    """The first line."""
+    """The header line."""
     return {
         "collection": collection.name,
         "provider": collection.provider,
@@ -58,7 +58,7 @@ def header_line(collection: Collection) -> dict[str, Any]:
 
 
 def piece_line(row: WithVector) -> dict[str, Any]:
-    """One piece."""
+    """The line of one piece."""
     return {
         "doc_id": row.doc_id,
         "chunk": row.chunk,
@@ -70,5 +70,5 @@ def piece_line(row: WithVector) -> dict[str, Any]:
 
 
 def encode_line(value: Any) -> bytes:
-    """One line."""
+    """A value as one line of JSON."""
     return ENCODER.encode(value) + b"\n"

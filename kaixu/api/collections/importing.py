@@ -1,4 +1,4 @@
-"""Documents as NDJSON into a collection: with vectors that were made before, or to be embedded now."""
+"""Imports documents as NDJSON into a collection: with vectors, or to be embedded now."""
 
 from __future__ import annotations
 
@@ -38,58 +38,66 @@ DECODER = msgspec.json.Decoder()
 
 
 class ImportedLines(msgspec.Struct):
-    """What was sent: a first line that may say what it is, and the pieces, with vectors or without."""
+    """The lines: a header, which may be missing, and the pieces, all with vectors or all without."""
 
-    head: dict[str, Any]
+    header: dict[str, Any]
     pieces: list[Piece]
     vectors: list[tuple[float, ...]]
 
 
-async def import_documents(services: Services, visitor: CollectionCaller, asked: IncomingRequest, name: str) -> Reply:
-    """Store what was sent, all of it or nothing."""
-    lines = parse_lines(asked.body)
-    known = await find_collection(services.pool, visitor.caller, name)
-    args = asked.args
-    named = {"provider": args.get("provider"), "model": args.get("model")} if args.get("model") else lines.head
-    if known is not None and not args.get("model"):
-        named = {"provider": known.provider, "model": known.model}
-    language = lines.head.get("language")
+async def import_documents(
+    services: Services, collection_caller: CollectionCaller, request: IncomingRequest, name: str
+) -> Reply:
+    """Store all pieces, or none."""
+    lines = parse_lines(request.body)
+    collection = await find_collection(services.pool, collection_caller.caller, name)
+    args = request.args
+    named = {"provider": args.get("provider"), "model": args.get("model")} if args.get("model") else lines.header
+    if collection is not None and not args.get("model"):
+        named = {"provider": collection.provider, "model": collection.model}
+    language = lines.header.get("language")
     if lines.vectors:
-        # No vendor is asked, so the lane need not be on.
-        found: RequestedModel = services.catalog.resolve(*read_model_names(named), "embed")
+        # No vendor is called, so the lane need not be on.
+        requested: RequestedModel = services.catalog.resolve(*read_model_names(named), "embed")
     else:
-        found = resolve_embedding_model(services.catalog, named)
-    deployment = found.deployment
+        requested = resolve_embedding_model(services.catalog, named)
+    deployment = requested.deployment
     target = Target(name, deployment.provider, deployment.model, language if language in LANGUAGES else "english")
     if lines.vectors:
         require_length(deployment, len(lines.vectors[0]), "embedding")
-        call = services.gate.free(
-            visitor.caller, "import", role="deployer", deployment=deployment, asked_provider=found.provider
+        admission = services.gate.free(
+            collection_caller.caller,
+            "import",
+            role="deployer",
+            deployment=deployment,
+            asked_provider=requested.provider,
         )
         ticket, ingested = await store_vectors(
             services.searches,
-            call,
+            admission,
             target=target,
             pieces=lines.pieces,
             vectors=lines.vectors,
             room=default_limits(services),
         )
     else:
-        request = EmbedRequest(
+        embed_request = EmbedRequest(
             model=deployment.upstream,
             inputs=tuple(piece.text for piece in lines.pieces),
-            dimensions=(known.dimensions if known is not None else deployment.dimensions)
+            dimensions=(collection.dimensions if collection is not None else deployment.dimensions)
             if shortens_vectors(deployment)
             else None,
             purpose="document",
         )
-        call = services.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
-        with bill_on_failure(call):
+        admission = services.gate.embed(
+            collection_caller.caller, deployment, requested.provider, embed_request, role="deployer"
+        )
+        with bill_on_failure(admission):
             ticket, _, ingested = await ingest(
                 services.searches,
                 services.gate,
-                call,
-                request,
+                admission,
+                embed_request,
                 target=target,
                 pieces=lines.pieces,
                 room=default_limits(services),
@@ -105,7 +113,7 @@ async def import_documents(services: Services, visitor: CollectionCaller, asked:
 
 
 def parse_lines(body: bytes) -> ImportedLines:
-    """The lines. Raises `Invalid`, `Unprocessable`, naming the line."""
+    """Parse the lines. Raises `Invalid`, `Unprocessable`, naming the line."""
     lines = ImportedLines({}, [], [])
     seen: set[tuple[str, int]] = set()
     for number, raw in enumerate(body.split(b"\n"), start=1):
@@ -120,7 +128,7 @@ def parse_lines(body: bytes) -> ImportedLines:
         if "exported" in value and "doc_id" not in value:
             continue
         if "doc_id" not in value and not lines.pieces and "model" in value:
-            lines.head = value
+            lines.header = value
             continue
         if len(lines.pieces) == MOST_INPUTS:
             raise Unprocessable(
@@ -145,7 +153,7 @@ def parse_lines(body: bytes) -> ImportedLines:
 
 
 def parse_piece(fields: Fields, number: int) -> Piece:
-    """One line."""
+    """The piece of one line."""
     return Piece(
         check_doc_id(fields.take("doc_id"), f"line {number}.doc_id"),
         fields.whole("chunk", 0, 10**6) or 0,

@@ -1,4 +1,4 @@
-"""`gateway-embed-search`: what in a collection is nearest to a question."""
+"""`gateway-embed-search`: searches a collection by meaning, words or a vector."""
 
 from __future__ import annotations
 
@@ -28,15 +28,21 @@ DEFAULT_RESULTS = 8
 def search_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def find(asked: IncomingRequest) -> Reply:
-        body = json_object(asked.body)
-        visitor = await read_collection_caller(services, asked, body.get("customer_id"))
+    async def find(request: IncomingRequest) -> Reply:
+        body = json_object(request.body)
+        collection_caller = await read_collection_caller(services, request, body.get("customer_id"))
         question = parse_question(body)
         collection, ticket, answer = await search(
-            services.pool, services.searches, services.gate, services.catalog, visitor.caller, question, bill_on_failure
+            services.pool,
+            services.searches,
+            services.gate,
+            services.catalog,
+            collection_caller.caller,
+            question,
+            bill_on_failure,
         )
         reply = search_reply(services, collection, ticket, answer, question) | {
-            "telemetry": {"install_id": visitor.caller.install_id}
+            "telemetry": {"install_id": collection_caller.caller.install_id}
         }
         return json_reply(reply, 200, call_headers(ticket))
 
@@ -44,7 +50,7 @@ def search_door(services: Services) -> Door:
 
 
 def parse_question(body: dict[str, Any]) -> Question:
-    """The question. Raises `Invalid`, `Unprocessable` naming the field."""
+    """Parse the question. Raises `Invalid`, `Unprocessable` naming the field."""
     fields = Fields(body)
     name = collection_name(fields.take("collection"))
     text = fields.take("query")

@@ -1,4 +1,4 @@
-"""`gateway-job-submit`: a chat that outlives its caller. Everything is asked at once, and asked again when it runs."""
+"""`gateway-job-submit`: puts a chat into the queue. Admission checks it now, and again when it runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from kaixu.plugin.errors import Unprocessable
 
 from .webhook import read_webhook, webhook_reply
 
-#: What a job gets that does not say max_tokens.
+#: `max_tokens` of a job without that field.
 DEFAULT_TOKENS = 4096
 
-#: A host as a URL may name it.
+#: A valid host in a URL.
 HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -76,8 +76,8 @@ def submit_door(services: Services) -> Door:
             )
         services.queue.nudge()
         job_id = str(handing.id)
-        urls = {name: url_of(request, f"gateway-job-{name}", job_id) for name in ("status", "result")}
-        said: dict[str, Any] = {
+        urls = {name: job_url(request, f"gateway-job-{name}", job_id) for name in ("status", "result")}
+        reply: dict[str, Any] = {
             "job_id": job_id,
             "id": job_id,
             "status": "queued",
@@ -94,22 +94,22 @@ def submit_door(services: Services) -> Door:
             "request_id": request.request_id,
         }
         if webhook is not None:
-            said["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
-        return json_reply(said, 202)
+            reply["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
+        return json_reply(reply, 202)
 
     return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
 
 
-def idempotency_key(asked: IncomingRequest) -> str | None:
-    """What makes a second hand-in the same job. Raises `Unprocessable`."""
-    key = asked.headers.get("idempotency-key")
+def idempotency_key(request: IncomingRequest) -> str | None:
+    """The header `idempotency-key`: a second submit with it returns the same job. Raises `Unprocessable`."""
+    key = request.headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise Unprocessable("`idempotency-key` must be 1 to 200 printable characters", field="idempotency-key")
     return key
 
 
 def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The refusal of a cap as this door's clients know it: the figures of whose cap it is, side by side."""
+    """The refusal of a cap in the form that clients of this endpoint know: flat figures of the cap that was reached."""
     month = body.get("month")
     if status != 402 or not isinstance(month, dict):
         return body, status
@@ -118,11 +118,11 @@ def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     return body | {"month": month["month"]} | figures, status
 
 
-def url_of(asked: IncomingRequest, function: str, job_id: str) -> str:
-    """Where the job is looked at: at the address that its caller has used."""
-    path = asked.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
-    host = asked.headers.get("host", "")
+def job_url(request: IncomingRequest, function: str, job_id: str) -> str:
+    """The URL of a job's endpoint, on the host that the caller has used."""
+    path = request.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
+    host = request.headers.get("host", "")
     if not HOST.fullmatch(host):
         return path
-    scheme = "https" if asked.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
+    scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
     return f"{scheme}://{host}{path}"

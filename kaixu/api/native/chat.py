@@ -1,4 +1,4 @@
-"""The native chat doors: `gateway-chat` answers in one piece, `gateway-stream` as server-sent events."""
+"""The native chat endpoints: `gateway-chat` answers as a whole, `gateway-stream` as server-sent events."""
 
 from __future__ import annotations
 
@@ -116,15 +116,15 @@ def chat_doors(services: Services) -> list[Door]:
 
 
 def tool_calls_and_reasoning(events: Sequence[ChatEvent]) -> dict[str, Any]:
-    """Tool calls and reasoning, where there were any."""
-    said: dict[str, Any] = {}
+    """Tool calls and reasoning, if the answer has any."""
+    fields: dict[str, Any] = {}
     calls = [event for event in events if isinstance(event, ToolCallDelta)]
     if calls:
-        whole = merge_chunks([{"choices": [{"delta": {"tool_calls": [tool_call_delta(call)]}}]} for call in calls])
-        said["tool_calls"] = whole["choices"][0]["message"]["tool_calls"]
+        merged = merge_chunks([{"choices": [{"delta": {"tool_calls": [tool_call_delta(call)]}}]} for call in calls])
+        fields["tool_calls"] = merged["choices"][0]["message"]["tool_calls"]
     if reasoning := "".join(event.text for event in events if isinstance(event, ReasoningDelta)):
-        said["reasoning"] = reasoning
-    return said
+        fields["reasoning"] = reasoning
+    return fields
 
 
 class NativeStreamEncoder:
@@ -166,7 +166,7 @@ class NativeStreamEncoder:
         return frame("done", self.call.names | done | self.call.bill(ticket))
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
-        """`error`: the envelope with the status it would have had, and what was billed."""
+        """`error`: the error body with the status it would have had, and what was billed."""
         body = envelope(error, ticket.ask.request_id) | {
             "status": error.status,
             "usage": chat_usage_reply(ticket),
@@ -178,15 +178,15 @@ class NativeStreamEncoder:
 
 
 def finish_reason(ticket: Ticket) -> str | None:
-    """Why it ended; an answer that we ended for its budget has no reason of the vendor's."""
+    """The finish reason; an answer that the gateway ended for its budget has none of the vendor."""
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
 def chat_usage_reply(ticket: Ticket) -> dict[str, Any]:
-    """What the call used and cost: cents for display, dollars exactly."""
-    bill, wanted = ticket.settlement, ticket.request
+    """What the call used and cost: rounded cents for display, exact dollars."""
+    bill, request = ticket.settlement, ticket.request
     assert bill is not None
-    assert wanted is not None
+    assert request is not None
     usage: dict[str, Any] = {
         "input_tokens": bill.input_tokens,
         "output_tokens": bill.output_tokens,
@@ -196,5 +196,5 @@ def chat_usage_reply(ticket: Ticket) -> dict[str, Any]:
         "usage_source": bill.usage_source,
     }
     if ticket.lowered:
-        usage["max_tokens_applied"] = wanted.max_tokens
+        usage["max_tokens_applied"] = request.max_tokens
     return usage

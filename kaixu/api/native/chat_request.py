@@ -1,7 +1,7 @@
-"""The native chat request: a JSON object → a checked `ChatRequest`, every field bounded.
+"""Translates a native chat request into a `ChatRequest`.
 
-Fields that are not known are ignored, and numbers that are none are as good as not
-said: clients have come to rely on both. Beyond the oldest fields it speaks OpenAI's language.
+Unknown fields and values of `max_tokens` and `temperature` that are no numbers are ignored: clients rely
+on both. Newer fields have OpenAI's form. To add one: read it in `parse_native_chat_request`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEATURE_FIELDS = OPENAI_FEATURES
 
 
 def read_model_names(body: dict[str, Any]) -> tuple[str | None, str]:
-    """Provider and model; a model's name may hold the provider's, or need none. Raises `Invalid`, `Unprocessable`."""
+    """Provider, which may be missing, and model. Raises `Invalid`, `Unprocessable`."""
     provider = body.get("provider")
     return None if provider is None else read_name(provider, "provider"), read_name(body.get("model"), "model")
 
@@ -40,13 +40,13 @@ def read_name(value: object, field: str) -> str:
 
 
 def parse_native_chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
-    """The call for a deployment. Raises `Invalid` and `Unprocessable`, naming the field."""
+    """Translate the body for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
     fields = Fields(body)
-    beyond = DroppedFields(deployment)
-    tools = ChatTools(fields, beyond, native=False, allow=())
+    dropped_fields = DroppedFields(deployment)
+    tools = ChatTools(fields, dropped_fields, native=False, allow=())
     request = ChatRequest(
         model=deployment.upstream,
-        messages=ChatMessagesParser(lenient=True).read(fields, most_messages),
+        messages=ChatMessagesParser(lenient=True).parse(fields, most_messages),
         max_tokens=read_max_tokens(body.get("max_tokens"), deployment),
         temperature=read_temperature(body.get("temperature")),
         top_p=fields.number("top_p", 0, 1),
@@ -57,28 +57,28 @@ def parse_native_chat_request(body: dict[str, Any], deployment: Deployment, *, m
         parallel_tool_calls=tools.parallel(deployment),
         response_format=read_response_format(fields, native=False),
         reasoning=read_reasoning(fields, native=False),
-        dropped=beyond.dropped,
+        dropped=dropped_fields.dropped,
     )
     return remove_defaults(request)
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a number that can be counted with."""
+    """Whether it is a number, and not NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def read_max_tokens(value: Any, deployment: Deployment) -> int:
-    """How many tokens at most."""
-    wanted = deployment.default_output_tokens
+    """The token limit of the answer."""
+    limit = deployment.default_output_tokens
     if is_number(value):
         if value < 1:
             raise Unprocessable("`max_tokens` must be at least 1", field="max_tokens")
-        wanted = int(min(value, MOST_TOKENS))
-    return min(wanted, deployment.max_output_tokens)
+        limit = int(min(value, MOST_TOKENS))
+    return min(limit, deployment.max_output_tokens)
 
 
 def read_temperature(value: Any) -> float | None:
-    """The temperature, 0 to 2; None leaves it to the vendor."""
+    """The temperature, 0 to 2; None: the vendor's default."""
     if not is_number(value):
         return None
     if not 0 <= value <= 2:

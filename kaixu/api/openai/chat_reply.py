@@ -1,4 +1,4 @@
-"""The contract's events → OpenAI's completion, whole or in chunks."""
+"""Translates the contract's events into an OpenAI chat completion, whole or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kaixu.plugin.types import (
 from .chat_forms import ToolCallForm
 from .chat_messages import thought_signature_field
 
-#: The figures of usage that are told as they were billed.
+#: Figures of the usage that are always those that were billed.
 BILLED_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 
-#: Texts that come in pieces; everything else in a delta is said once.
+#: Fields of deltas that are joined; of all others the last value counts.
 TEXT_FIELDS = frozenset(
     {"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"}
 )
 
 
 class ChatStreamEncoder:
-    """A stream of `chat.completion.chunk`s. A native stream goes on as the vendor made it, under our model's name."""
+    """Writes a stream of `chat.completion.chunk`s. Chunks of a native lane are passed on with our model's name."""
 
     def __init__(
         self,
@@ -62,30 +62,30 @@ class ChatStreamEncoder:
         return comment()
 
     def begin(self, ticket: Ticket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure has a status of its own."""
+        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
         self.head = completion_head(ticket, "chat.completion.chunk", self.model)
         return b""
 
     def event(self, event: ChatEvent) -> bytes:
         """One chunk, or nothing."""
         if isinstance(event, NativeEvent):
-            return self.passed_on(event.data)
+            return self.pass_on(event.data)
         if self.native:
             return b""
         if isinstance(event, Finish):
             return self.finish(event.reason)
-        delta = self.deltas.of(event)
+        delta = self.deltas.encode(event)
         return b"" if delta is None else self.chunk_frame(delta)
 
     def chunk_frame(self, delta: dict[str, Any]) -> bytes:
-        """A chunk with what was added to the message."""
-        if not self.begun:  # the role is said once
+        """A chunk with a delta of the message."""
+        if not self.begun:  # the role is sent once
             self.begun = True
             delta = {"role": "assistant", "content": None} | delta
         return self.chunk(delta)
 
-    def passed_on(self, data: dict[str, Any]) -> bytes:
-        """The vendor's chunk; its usage is told at the end, when the call is settled."""
+    def pass_on(self, data: dict[str, Any]) -> bytes:
+        """The vendor's chunk, without its usage, which is sent at the end, when the call is settled."""
         chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
         usage = chunk.pop("usage", None)
         self.usage = usage or self.usage
@@ -98,20 +98,20 @@ class ChatStreamEncoder:
         return data_frame(self.head | chunk | {"choices": choices})
 
     def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        """A chunk of our own."""
+        """A chunk made by the gateway."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return data_frame(self.head | {"choices": [choice]})
 
     def finish(self, reason: str) -> bytes:
-        """The chunk that says why it ended."""
+        """The chunk with the finish reason."""
         self.finished = True
         rest = self.deltas.forms.rest()
         before = b"" if rest is None else self.chunk_frame(rest)
         return before + self.chunk({}, self.deltas.forms.reason(reason))
 
     def done(self, ticket: Ticket) -> bytes:
-        """What is left to say: the end, the usage, and that this was all."""
-        # A stream that we ended for its budget has no end of the vendor's.
+        """The last chunks: finish reason, usage, citations, `[DONE]`."""
+        # A stream that the gateway ended for its budget has no finish chunk of the vendor.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
         if self.include_usage:
             last = {"choices": [], "usage": merged_usage(self.usage, ticket), "kaixu": bill_reply(ticket)}
@@ -121,7 +121,7 @@ class ChatStreamEncoder:
         return end + b"data: [DONE]\n\n"
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
-        """An error in the middle: the SDKs raise it."""
+        """An error in the middle of the stream: the SDKs raise it."""
         body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
         body["error"]["status"] = status
         return data_frame(body | {"kaixu": bill_reply(ticket)})
@@ -130,7 +130,7 @@ class ChatStreamEncoder:
 def completion(
     ticket: Ticket, events: Sequence[ChatEvent], model: str, forms: ToolCallForm | None = None
 ) -> dict[str, Any]:
-    """A whole `chat.completion`."""
+    """A complete `chat.completion`."""
     head = completion_head(ticket, "chat.completion", model)
     whole = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
     return head | whole | {"usage": merged_usage(whole.get("usage"), ticket), "kaixu": bill_reply(ticket)}
@@ -143,13 +143,13 @@ def merge_completion(
     end_reason: str | None,
     forms: ToolCallForm | None = None,
 ) -> dict[str, Any]:
-    """A `chat.completion` without its head and its bill."""
+    """All events as one `chat.completion`, without id, usage and bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
         deltas = DeltaEncoder(forms)
-        said = [delta for event in events if (delta := deltas.of(event))]
-        said += [rest] if (rest := deltas.forms.rest()) is not None else []
-        chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in said]
+        parts = [delta for event in events if (delta := deltas.encode(event))]
+        parts += [rest] if (rest := deltas.forms.rest()) is not None else []
+        chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in parts]
         chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
     whole = merge_chunks(chunks)
     whole |= {"object": "chat.completion", "model": model}
@@ -160,25 +160,25 @@ def merge_completion(
 
 
 def retrieval_fields(retrieved: Retrieved, ticket: Ticket) -> dict[str, Any]:
-    """The passages that an answer was given, and the bill of search and chat."""
+    """The passages of `retrieve`, and the bill of search and chat."""
     bills = {"retrieval": retrieval_reply(retrieved), "bill": joint_bill(retrieved, ticket)}
     return {"citations": citations_reply(retrieved), "kaixu": bill_reply(ticket) | bills}
 
 
 def completion_head(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
-    """What every chunk begins with."""
+    """The first fields of a completion and of every chunk."""
     return {"id": f"chatcmpl-{ticket.id.hex}", "object": kind, "created": int(time()), "model": model}
 
 
 class DeltaEncoder:
-    """What each event adds to the message; it counts the thoughts, so that each keeps its own token."""
+    """Translates events into deltas. It counts the thoughts, so that each keeps its own signature."""
 
     def __init__(self, forms: ToolCallForm | None = None) -> None:
         self.forms = ToolCallForm({}) if forms is None else forms
         self.thought = 0
 
-    def of(self, event: ChatEvent) -> dict[str, Any] | None:
-        """A delta; None: nothing."""
+    def encode(self, event: ChatEvent) -> dict[str, Any] | None:
+        """The delta of an event; None for an event without one."""
         match event:
             case ChatDelta(text):
                 return {"content": text}
@@ -190,19 +190,19 @@ class DeltaEncoder:
                 return None
 
     def reasoning(self, text: str, opaque: str | None) -> dict[str, Any]:
-        """The words as DeepSeek and many others tell them, and as OpenRouter does, with the token to be given back."""
+        """Reasoning in the form of DeepSeek and others, and in OpenRouter's, with the signature to send back."""
         detail: dict[str, Any] = {"index": self.thought, "type": "reasoning.text"}
-        told: dict[str, Any] = {"reasoning_details": [detail]}
+        delta: dict[str, Any] = {"reasoning_details": [detail]}
         if text:
-            told["reasoning_content"] = detail["text"] = text
-        if opaque is not None:  # it ends its thought
+            delta["reasoning_content"] = detail["text"] = text
+        if opaque is not None:  # a signature ends its thought
             detail["signature"] = opaque
             self.thought += 1
-        return told
+        return delta
 
 
 def tool_call_delta(event: ToolCallDelta) -> dict[str, Any]:
-    """A piece of a tool call."""
+    """The delta of one piece of a tool call."""
     function: dict[str, Any] = {"arguments": event.arguments}
     if event.name is None:
         return {"index": event.index, "function": function, **thought_signature_field(event.opaque)}
@@ -217,7 +217,7 @@ def tool_call_delta(event: ToolCallDelta) -> dict[str, Any]:
 
 
 def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
-    """A vendor that answered in one piece said `message` where a chunk says `delta`."""
+    """A choice of a chunk; a vendor that answered in one piece has `message` in place of `delta`."""
     if "message" not in choice:
         return choice
     choice = dict(choice)
@@ -225,7 +225,7 @@ def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All chunks as one completion: texts joined, tool calls put together, of the rest the last word."""
+    """All chunks as one completion: texts and tool calls joined, of other fields the last value."""
     whole: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
@@ -256,7 +256,7 @@ def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to what there is."""
+    """Add a delta to a message."""
     for name, value in delta.items():
         before = into.get(name)
         if value is None:
@@ -274,7 +274,7 @@ def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def merge_list(into: list[Any], pieces: list[Any]) -> list[Any]:
-    """Add pieces of a list: those with an `index` belong to the entry of the same one, others are new."""
+    """Add pieces to a list: one with an `index` is merged into the entry with that index, others are appended."""
     for piece in pieces:
         same = None
         if isinstance(piece, dict) and isinstance(piece.get("index"), int):
@@ -286,16 +286,16 @@ def merge_list(into: list[Any], pieces: list[Any]) -> list[Any]:
     return into
 
 
-def merged_usage(said: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
-    """The vendor's own words for the usage, with the figures that were billed: it may say others, or none."""
+def merged_usage(vendor_usage: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
+    """The vendor's usage with the figures that were billed, which may differ."""
     billed = completion_usage(ticket)
-    if not said:
+    if not vendor_usage:
         return billed
-    return said | {name: billed[name] for name in BILLED_FIGURES}
+    return vendor_usage | {name: billed[name] for name in BILLED_FIGURES}
 
 
 def completion_usage(ticket: Ticket) -> dict[str, Any]:
-    """The settled usage, in OpenAI's words."""
+    """The settled usage in the form of Chat Completions."""
     settled = ticket.settlement
     assert settled is not None
     return {

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: OpenAI's chat, through the same gate as every other door."""
+"""`POST /v1/chat/completions`: answers OpenAI's chat completion requests."""
 
 from __future__ import annotations
 

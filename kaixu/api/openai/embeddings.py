@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings`: OpenAI's embeddings, in the vendor's own batches, under one admission and one bill."""
+"""`POST /v1/embeddings`: answers OpenAI's embedding requests, under one admission and one bill."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pybase64
 
 from kaixu.api.call_replies import bill_reply, call_headers
 from kaixu.catalog.catalog import Deployment
+from kaixu.collections.lengths import shortens_vectors
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
@@ -32,22 +33,23 @@ LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
 def embedding_door(services: Services) -> Door:
     """The door, bound to one gateway."""
 
-    async def embed(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
+    async def embed(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
         model = read_model(body)
-        found = services.catalog.resolve(None, model, "embed")
-        services.catalog.ready(found.deployment)
-        fields = Fields(body)
-        request = await off_loop(len(asked.body), lambda: parse_embed_request(fields, found.deployment))
+        requested = services.catalog.resolve(None, model, "embed")
+        deployment = requested.deployment
+        services.catalog.ready(deployment)
+        fields, size = Fields(body), len(request.body)
+        embed_request = await off_loop(size, lambda: parse_embed_request(fields, deployment))
         as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
-        if beyond := fields.rest():
-            raise Unsupported(beyond[0], "this endpoint has no such feature")
-        call = await off_loop(
-            len(asked.body), lambda: services.gate.embed(caller, found.deployment, found.provider, request)
+        if unknown := fields.rest():
+            raise Unsupported(unknown[0], "this endpoint has no such feature")
+        admission = await off_loop(
+            size, lambda: services.gate.embed(caller, deployment, requested.provider, embed_request)
         )
-        async with call as ticket:
-            vectors = await services.gate.vectors(ticket, request)
+        async with admission as ticket:
+            vectors = await services.gate.vectors(ticket, embed_request)
             ticket.units = {"vectors": len(vectors)}
         settled = ticket.settlement
         assert settled is not None
@@ -67,16 +69,14 @@ def embedding_door(services: Services) -> Door:
 
 
 def parse_embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
-    """The call for a deployment. Raises `Unprocessable`, naming the field."""
+    """Translate the body for a deployment. Raises `Unprocessable`, naming the field."""
     fields.taken |= {"model"}
-    lane = deployment.lane
-    asked = fields.whole("dimensions", 1, MOST_DIMENSIONS)
-    told = lane is not None and lane.shortens and not deployment.fixed_dimensions
+    dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS)
     return EmbedRequest(
         model=deployment.upstream,
         inputs=read_inputs(fields),
-        # A length that kaixu.yaml gives is asked for, for it may be shorter than the vendor's own.
-        dimensions=asked or (deployment.dimensions if told else None),
+        # The length in kaixu.yaml is sent, since it may be shorter than the vendor's default.
+        dimensions=dimensions or (deployment.dimensions if shortens_vectors(deployment) else None),
         user=fields.text("user", most=500),
     )
 
@@ -104,12 +104,12 @@ def read_input(fields: Fields, at: int, value: Any) -> str | tuple[int, ...]:
 
 
 def is_token(value: Any) -> bool:
-    """Whether it can be the number of a token."""
+    """Whether it can be a token's number."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def in_base64(vector: Sequence[float]) -> str:
-    """Base64 of little-endian 32-bit floats, as OpenAI packs them."""
+    """Little-endian 32-bit floats in base64, OpenAI's form."""
     floats = array("f", vector)
     if not LITTLE_ENDIAN:
         floats.byteswap()

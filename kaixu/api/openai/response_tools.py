@@ -1,4 +1,4 @@
-"""The tools of a Responses request as functions of one flat list, and the calls of them in the client's own form."""
+"""Translates the tools of a Responses request into a flat list of functions, and calls of them back."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MOST_TOOLS = 1024
 #: The longest name of a function that OpenAI, Anthropic and Google all take, and the characters that it may have.
 MOST_NAME = 64
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
-#: Fields of a function that change nothing about how it is called.
+#: Fields of a function that do not change how it is called.
 IGNORED = frozenset({"defer_loading", "allowed_callers", "output_schema"})
-#: The search for further tools, where the client runs it.
+#: The search for more tools, if the client runs it.
 SEARCH = "tool_search"
 
 
 def flat_name(namespace: str | None, name: str) -> str:
-    """The one name that a function of a namespace has for vendors who know no namespaces."""
+    """The name of a function of a namespace for vendors that have no namespaces."""
     if namespace is None:
         return name
     whole = NOT_IN_NAMES.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
@@ -37,18 +37,18 @@ def flat_name(namespace: str | None, name: str) -> str:
 
 
 class ResponseTools:
-    """Reads `tools`, and those that items of the input bring along. Of two with the same name the first counts."""
+    """Parses `tools` of the request and of items of its input. Of two tools with the same name the first counts."""
 
-    def __init__(self, fields: Fields, beyond: DroppedFields) -> None:
+    def __init__(self, fields: Fields, dropped_fields: DroppedFields) -> None:
         self.fields = fields
-        self.beyond = beyond
-        self.hosted = HostedTools(beyond)
+        self.dropped_fields = dropped_fields
+        self.hosted = HostedTools(dropped_fields)
         self.by_name: dict[str, Tool] = {}
         self.add(fields)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """All of them."""
+        """All tools."""
         return tuple(self.by_name.values())
 
     def add(self, holder: Fields, namespace: str | None = None) -> None:
@@ -59,28 +59,28 @@ class ResponseTools:
                 entry.taken.add("description")
                 self.add(entry, entry.needed_text("name", most=200))
             elif kind == "function":
-                self.put(read_function(entry, namespace))
+                self.add_tool(read_function(entry, namespace))
             elif kind == "custom":
                 made = read_custom_tool(entry, read_cache_point(entry))
                 entry.taken |= IGNORED
-                self.put(renamed(made, flat_name(namespace, made.name)))
+                self.add_tool(renamed(made, flat_name(namespace, made.name)))
             elif kind == SEARCH and entry.value.get("execution") == "client":
                 entry.taken.add("execution")
-                self.put(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))
+                self.add_tool(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))
             else:
                 label = entry.value.get("server_label") or entry.value.get("name")
                 self.hosted.leave_out(entry.place, kind, label if isinstance(label, str) else None)
                 continue
-            self.beyond.unknown(entry.rest())
+            self.dropped_fields.unknown(entry.rest())
         if len(self.by_name) > MOST_TOOLS:
             raise holder.wrong("tools", f"holds more than {MOST_TOOLS} tools")
 
-    def put(self, tool: Tool) -> None:
-        """One more."""
+    def add_tool(self, tool: Tool) -> None:
+        """Add a tool, unless there is one of its name."""
         self.by_name.setdefault(tool.name, tool)
 
     def choice(self) -> Any:
-        """A word, or the tool that must be called; or some of them only. Raises `Unsupported`."""
+        """`tool_choice`: a word, or the tool that must be called; it may reduce the tools. Raises `Unsupported`."""
         value = self.fields.take("tool_choice")
         self.hosted.refuse_choice(value, self.by_name)
         if value is None or value in ("auto", "none", "required"):
@@ -98,13 +98,13 @@ class ResponseTools:
 
 
 def read_choice_name(choice: dict[str, Any]) -> str:
-    """The flat name of a tool that a choice names."""
+    """The flat name of the tool that a choice names."""
     namespace = choice.get("namespace")
     return flat_name(namespace if isinstance(namespace, str) else None, str(choice.get("name")))
 
 
 def renamed(tool: Tool, name: str) -> Tool:
-    """The same tool by another name."""
+    """The same tool under another name."""
     return Tool(name, tool.description, tool.parameters, tool.strict, tool.cache)
 
 
@@ -121,7 +121,7 @@ def read_function(entry: Fields, namespace: str | None) -> Tool:
 
 
 class ClientToolNames:
-    """What a client calls the tools that a vendor knows by their flat names. Takes a body that was read before."""
+    """The client's names of tools that the vendor knows by flat names. `body`: a parsed request."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.custom: set[str] = set()
@@ -129,7 +129,7 @@ class ClientToolNames:
         self.searches = False
         given = body.get("input")
         holders = [body, *(given if isinstance(given, list) else ())]
-        for entry, namespace in (found for holder in holders for found in tool_entries(holder, None)):
+        for entry, namespace in (pair for holder in holders for pair in tool_entries(holder, None)):
             name = str(entry.get("name"))
             flat = flat_name(namespace, name)
             if namespace is not None:
@@ -139,13 +139,13 @@ class ClientToolNames:
             self.searches = self.searches or (entry.get("type") == SEARCH and entry.get("execution") == "client")
 
     def kind_of(self, name: str) -> str:
-        """The type of the item that a call of this tool is."""
+        """The type of item for a call of this tool."""
         if name in self.custom:
             return "custom_tool_call"
         return "tool_search_call" if name == SEARCH and self.searches else "function_call"
 
     def name_of(self, name: str) -> dict[str, str]:
-        """Its name, and its namespace where it has one."""
+        """Its name, and its namespace if it has one."""
         if name not in self.namespaces:
             return {"name": name}
         namespace, inner = self.namespaces[name]
@@ -153,7 +153,7 @@ class ClientToolNames:
 
 
 def tool_entries(holder: object, namespace: str | None) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """The tools that something brings along, those of namespaces after them."""
+    """The tools of a request or an item, and those inside its namespaces."""
     tools: Iterable[object] = holder.get("tools") or () if isinstance(holder, dict) else ()
     for entry in tools if isinstance(tools, list) else ():
         if isinstance(entry, dict):

@@ -1,4 +1,4 @@
-"""`POST /v1/responses`: the stateless part of OpenAI's Responses API, through the same gate as every other door."""
+"""`POST /v1/responses`: answers requests of OpenAI's Responses API, without its stored state."""
 
 from __future__ import annotations
 
