@@ -1,8 +1,8 @@
-"""`filter`: what the metadata of a search's results must be like → conditions that hold nothing but parameters.
+"""Parses `filter`, a search's condition on metadata, into SQL conditions whose values are all parameters.
 
     {"lang": "en", "year": {"$gte": 2020}, "$or": [{"tag": {"$in": ["a", "b"]}}, {"$not": {"draft": true}}]}
 
-A plain value means equality, an object without operators that it is contained, all members of an object hold together.
+A plain value means equality; an object without operators must be contained; all members of an object must be true.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ LOGIC = ("$and", "$or", "$not")
 
 
 def parse_filter(value: Any, field: str = "filter") -> Condition:
-    """A filter as it was sent. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
+    """Parse the field. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
     if value is None:
         return Condition()
-    reader = FilterParser()
-    return reader.parameters.whole(reader.object(value, field, depth=1))
+    parser = FilterParser()
+    return parser.parameters.whole(parser.object(value, field, depth=1))
 
 
 class FilterParser:
-    """Reads one filter, collecting its values."""
+    """Parses one filter and collects its values."""
 
     def __init__(self) -> None:
         self.parameters = Parameters()
@@ -42,7 +42,7 @@ class FilterParser:
         self.values = 0
 
     def object(self, value: Any, place: str, *, depth: int) -> Part:
-        """All members of an object hold together."""
+        """An object: all its members must be true."""
         if not isinstance(value, dict):
             raise invalid_filter(place, "must be an object")
         if depth > MOST_DEPTH:
@@ -50,8 +50,8 @@ class FilterParser:
         return all_of([self.member(name, one, f"{place}.{name}", depth) for name, one in value.items()])
 
     def member(self, name: str, value: Any, place: str, depth: int) -> Part:
-        """One member: a field and what it must be like, or a word that joins others."""
-        self.condition()
+        """One member: a field and its condition, or a logical operator."""
+        self.count_condition()
         if name in ("$and", "$or"):
             if not isinstance(value, list) or not 1 <= len(value) <= MOST_CONDITIONS:
                 raise invalid_filter(place, f"must be a list of 1 to {MOST_CONDITIONS} filters")
@@ -69,7 +69,7 @@ class FilterParser:
 
     def operator(self, name: str, word: str, value: Any, place: str) -> Part:
         """One operator on a field."""
-        self.condition()
+        self.count_condition()
         if word == "$eq":
             return self.equal(name, value, place)
         if word == "$ne":
@@ -95,34 +95,34 @@ class FilterParser:
         parts = [self.equal(name, one, place) for one in values if not isinstance(one, str | int | float)]
         return any_of([self.parameters.one_of(name, plain), *parts] if plain else parts)
 
-    def condition(self) -> None:
-        """One more. Raises `FilterTooLarge`."""
+    def count_condition(self) -> None:
+        """Count one more condition. Raises `FilterTooLarge`."""
         self.conditions += 1
         if self.conditions > MOST_CONDITIONS:
             raise filter_too_large(f"has more than {MOST_CONDITIONS} conditions")
 
     def value(self, value: Any, place: str) -> Any:
-        """A value that metadata can have, counted with all that it holds. Raises `FilterTooLarge`, `Unprocessable`."""
+        """Check a value and count its plain values. Raises `FilterTooLarge`, `Unprocessable`."""
         self.values += count_values(check_value(value, place))
         if self.values > MOST_VALUES:
             raise filter_too_large(f"has more than {MOST_VALUES} values")
         return value
 
 
-def filter_too_large(says: str) -> FilterTooLarge:
-    """The error of a filter as a whole."""
-    return FilterTooLarge(f"`filter` {says}", hint="Use fewer conditions and fewer values.", field="filter")
+def filter_too_large(problem: str) -> FilterTooLarge:
+    """The error for a filter as a whole."""
+    return FilterTooLarge(f"`filter` {problem}", hint="Use fewer conditions and fewer values.", field="filter")
 
 
 def count_values(value: Any) -> int:
-    """How many plain values there are in one; an empty object or list counts as one."""
+    """The number of plain values in a value; an empty object or list counts as one."""
     if isinstance(value, dict):
         return max(1, sum(map(count_values, value.values())))
     return max(1, sum(map(count_values, value))) if isinstance(value, list) else 1
 
 
 def check_value(value: Any, place: str, depth: int = 1) -> Any:
-    """A value that metadata can have."""
+    """A value, if metadata can have it. Raises `Unprocessable`."""
     if depth > MOST_NESTED:
         raise invalid_filter(place, f"is nested deeper than {MOST_NESTED} levels")
     match value:
@@ -157,6 +157,6 @@ def storable(text: str) -> bool:
     return True
 
 
-def invalid_filter(place: str, says: str) -> Unprocessable:
-    """The error of a place in the filter."""
-    return Unprocessable(f"`{place[:200]}` {says}", field=place[:200])
+def invalid_filter(place: str, problem: str) -> Unprocessable:
+    """The error for a place in the filter."""
+    return Unprocessable(f"`{place[:200]}` {problem}", field=place[:200])

@@ -1,4 +1,4 @@
-"""Texts into a collection: room held, embedded, stored and billed together or not at all."""
+"""Stores texts in a collection: reserves space, embeds, and stores and bills in one transaction."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from .searches import Searches
 
 
 class CollectionLimits(msgspec.Struct, frozen=True):
-    """What customers without limits of their own may keep."""
+    """The limits of customers that have none of their own."""
 
     vectors: int
     collections: int
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The collection that is stored into; `language` is for a new one."""
+    """The collection to store into; `language` is used if it is new."""
 
     name: str
     provider: str
@@ -47,7 +47,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Ingested(msgspec.Struct):
-    """How many vectors were stored, and how many stood under the same ids before."""
+    """How many vectors were stored, and how many of them replaced others with the same ids."""
 
     stored: int = 0
     replaced: int = 0
@@ -56,29 +56,29 @@ class Ingested(msgspec.Struct):
 async def ingest(
     searches: Searches,
     gate: Gate,
-    call: Admission,
+    admission: Admission,
     request: EmbedRequest,
     *,
     target: Target,
     pieces: Sequence[Piece],
-    room: CollectionLimits,
+    limits: CollectionLimits,
 ) -> tuple[Ticket, list[Sequence[float]], Ingested]:
-    """Embed `request.inputs`, one for each of `pieces`, and store them; all or nothing, under one admission and bill.
+    """Embed `request.inputs`, one for each of `pieces`, and store all of them or none, under one admission and bill.
 
-    Raises what keeps it from being stored, before anything is spent where that can be known. What changes while the
-    vendor works is found out afterwards; then the vectors are paid for all the same (see `kaixu.metering.ending`).
+    Raises what prevents storing, if possible before anything is spent. If the collection changes while the vendor
+    works, storing fails afterwards, and the vectors are billed all the same (see `kaixu.metering.ending`).
     """
     ingested = Ingested()
-    deployment = call.deployment
+    deployment = admission.deployment
     assert deployment is not None
     length = vector_length(deployment, request.dimensions)
-    async with call as ticket:
-        opened = await reserve_space(searches, ticket, target, pieces, dimensions=length, room=room, make=False)
+    async with admission as ticket:
+        opened = await reserve_space(searches, ticket, target, pieces, dimensions=length, limits=limits, make=False)
         vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request, length=length))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
             opened = await reserve_space(
-                searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True
+                searches, ticket, target, pieces, dimensions=len(vectors[0]), limits=limits, make=True
             )
             collection_id = opened.collection_id
         assert collection_id is not None
@@ -89,7 +89,7 @@ async def ingest(
             collection_id,
             pieces,
             [packed(one) for one in vectors],
-            room,
+            limits,
             ingested,
             target.name,
         )
@@ -98,17 +98,19 @@ async def ingest(
 
 async def store_vectors(
     searches: Searches,
-    call: Admission,
+    admission: Admission,
     *,
     target: Target,
     pieces: Sequence[Piece],
     vectors: Sequence[Sequence[float]],
-    room: CollectionLimits,
+    limits: CollectionLimits,
 ) -> tuple[Ticket, Ingested]:
-    """Store vectors that were made before; as `ingest`, without a vendor and without a cost."""
+    """Store vectors that the client sent; as `ingest`, without a vendor and without cost."""
     ingested = Ingested()
-    async with call as ticket:
-        opened = await reserve_space(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+    async with admission as ticket:
+        opened = await reserve_space(
+            searches, ticket, target, pieces, dimensions=len(vectors[0]), limits=limits, make=True
+        )
         assert opened.collection_id is not None
         ticket.units = {"stored": len(pieces)}
         ticket.alongside = partial(
@@ -117,7 +119,7 @@ async def store_vectors(
             opened.collection_id,
             pieces,
             [packed(one) for one in vectors],
-            room,
+            limits,
             ingested,
             target.name,
         )
@@ -131,10 +133,10 @@ async def reserve_space(
     pieces: Sequence[Piece],
     *,
     dimensions: int | None,
-    room: CollectionLimits,
+    limits: CollectionLimits,
     make: bool,
 ) -> Opening:
-    """Find or make the collection and hold room for what is to be stored. Raises `KaixuError`."""
+    """Find or create the collection, and reserve space for what is to be stored. Raises `KaixuError`."""
     verdict = ticket.verdict
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
@@ -152,11 +154,11 @@ async def reserve_space(
             vectors=len(pieces),
             doc_ids=[piece.doc_id for piece in pieces],
             make=make,
-            most_vectors=room.vectors,
-            most_collections=room.collections,
+            most_vectors=limits.vectors,
+            most_collections=limits.collections,
         )
     if opened.refused is not None:
-        raise refusal(opened.refused, target.name, opened, dimensions, len(pieces), room)
+        raise refusal(opened.refused, target.name, opened, dimensions, len(pieces), limits)
     return opened
 
 
@@ -165,12 +167,12 @@ async def write_documents(
     collection_id: int,
     pieces: Sequence[Piece],
     vectors: Sequence[bytes],
-    room: CollectionLimits,
+    limits: CollectionLimits,
     ingested: Ingested,
     name: str,
     connection: Connection,
 ) -> None:
-    """Store within the transaction that settles the call. Raises `KaixuError`, and then nothing is written."""
+    """Store within the transaction that settles the call. Raises `KaixuError`; then nothing is stored."""
     customer_id = ticket.verdict.customer_id
     assert customer_id is not None
     stored = await store_documents(
@@ -180,17 +182,17 @@ async def write_documents(
         ticket=ticket.ask.ticket,
         pieces=pieces,
         vectors=vectors,
-        most_vectors=room.vectors,
+        most_vectors=limits.vectors,
     )
     if stored.refused is not None:
-        raise refusal(stored.refused, name, None, None, len(pieces), room)
+        raise refusal(stored.refused, name, None, None, len(pieces), limits)
     ingested.stored, ingested.replaced = stored.stored or 0, stored.replaced or 0
 
 
 def refusal(
-    code: str, name: str, opened: Opening | None, dimensions: int | None, vectors: int, room: CollectionLimits
+    code: str, name: str, opened: Opening | None, dimensions: int | None, vectors: int, limits: CollectionLimits
 ) -> KaixuError:
-    """What a client is told."""
+    """The error for a refusal code of the database."""
     match code:
         case "COLLECTION_NOT_ALLOWED":
             return CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
@@ -211,21 +213,21 @@ def refusal(
             )
         case "COLLECTIONS_FULL":
             return CollectionsFull(
-                f"there are {room.collections} collections, as many as this account may have",
+                f"there are {limits.collections} collections, as many as this account may have",
                 hint="Delete one, or store into one that is there.",
             )
         case "VECTORS_FULL":
-            held = "" if opened is None else f": {opened.used} of {opened.most} are stored or on their way"
+            used = "" if opened is None else f": {opened.used} of {opened.most} are stored or on their way"
             return VectorsFull(
-                f"there is no room for {vectors} more vector{'' if vectors == 1 else 's'}{held}",
-                hint="Delete documents, or ask your operator for more room.",
+                f"there is no room for {vectors} more vector{'' if vectors == 1 else 's'}{used}",
+                hint="Delete documents, or ask your operator for more limits.",
             )
         case _:
             return unknown_collection(name)
 
 
 def unknown_collection(name: str) -> UnknownCollection:
-    """The error for a collection that is not there, or not for this key."""
+    """The error for a collection that does not exist, or that this key may not use."""
     return UnknownCollection(
         f"there is no collection `{name}`",
         hint="Store something into it first; see GET gateway-embed-collections.",
@@ -234,9 +236,9 @@ def unknown_collection(name: str) -> UnknownCollection:
 
 
 def collection_busy(name: str) -> CollectionBusy:
-    """The error for a collection that takes nothing just now."""
+    """The error for storing into a collection that is being re-embedded."""
     return CollectionBusy(
-        f"collection `{name}` is on its way to another model",
-        hint="Search goes on; store when the re-embedding is done.",
+        f"collection `{name}` is being re-embedded with another model",
+        hint="Search still works; store again when the re-embedding is done.",
         retry_after_s=30,
     )

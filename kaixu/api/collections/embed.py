@@ -112,7 +112,7 @@ async def run_embed_call(
             request,
             target=target,
             pieces=call.pieces,
-            room=default_limits(services),
+            limits=default_limits(services),
         )
 
 

@@ -78,7 +78,7 @@ async def import_documents(
             target=target,
             pieces=lines.pieces,
             vectors=lines.vectors,
-            room=default_limits(services),
+            limits=default_limits(services),
         )
     else:
         embed_request = EmbedRequest(
@@ -100,7 +100,7 @@ async def import_documents(
                 embed_request,
                 target=target,
                 pieces=lines.pieces,
-                room=default_limits(services),
+                limits=default_limits(services),
             )
     reply = {
         "ok": True,

@@ -42,7 +42,7 @@ async def create_collection(services: Services, collection_caller: CollectionCal
     async with admission as ticket:
         ticket.end_reason = "released"
         await reserve_space(
-            services.searches, ticket, target, [], dimensions=dimensions, room=default_limits(services), make=True
+            services.searches, ticket, target, [], dimensions=dimensions, limits=default_limits(services), make=True
         )
         collection = await find_collection(services.pool, collection_caller.caller, name)
     if collection is None:
@@ -58,7 +58,7 @@ async def reembed_collection(services: Services, collection_caller: CollectionCa
     name = collection_name(fields.take("name") or fields.take("collection"), "name")
     options = fields.inner("reembed")
     if options is None:
-        raise Unprocessable("`start_reembedding` must be an object with `model`", field="reembed")
+        raise Unprocessable("`reembed` must be an object with `model`", field="reembed")
     requested = resolve_embedding_model(services.catalog, options.value)
     deployment = requested.deployment
     dimensions = options.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
