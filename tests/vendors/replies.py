@@ -74,9 +74,9 @@ def after_chat(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
 
 def after_responses(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
     """`/v1/responses`."""
-    settled, responder = ticket(), ResponseEncoder({}, "m")
-    said = frames(responder, settled, events)
-    output: Any = responder.whole(settled)["output"]
+    settled, encoder = ticket(), ResponseEncoder({}, "m")
+    said = frames(encoder, settled, events)
+    output: Any = encoder.complete_response(settled)["output"]
     if stream:
         with (
             OpenAI(api_key="k", base_url=NOWHERE, http_client=connection(said)) as client,

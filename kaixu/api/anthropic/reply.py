@@ -49,23 +49,23 @@ def message_head(ticket: Ticket, model: str) -> dict[str, Any]:
 
 def merge_events(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All events as one message: texts joined, arguments parsed, of other fields the last value."""
-    whole: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
     for event in events:
         kind, index = event.get("type"), block_index(event)
         if kind == "message_start":
-            whole |= inner_object(event, "message")
-            usage |= inner_object(whole, "usage")
+            merged |= inner_object(event, "message")
+            usage |= inner_object(merged, "usage")
         elif kind == "content_block_start":
             blocks[index] = dict(inner_object(event, "content_block"))
         elif kind == "content_block_delta":
             merge_delta(blocks.setdefault(index, {}), inner_object(event, "delta"))
         elif kind == "message_delta":
             known = ("type", "delta", "usage")
-            whole |= inner_object(event, "delta") | {name: value for name, value in event.items() if name not in known}
+            merged |= inner_object(event, "delta") | {name: value for name, value in event.items() if name not in known}
             usage |= {name: value for name, value in inner_object(event, "usage").items() if value is not None}
-    return whole | {"content": [parse_tool_input(block) for block in blocks.values()], "usage": usage}
+    return merged | {"content": [parse_tool_input(block) for block in blocks.values()], "usage": usage}
 
 
 def inner_object(value: dict[str, Any], field: str) -> dict[str, Any]:
@@ -83,16 +83,16 @@ def block_index(event: dict[str, Any]) -> int:
 def merge_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
     """Add a delta to a block, also one of an unknown type."""
     for name, value in delta.items():
-        before = block.get(name)
+        previous = block.get(name)
         if name == "type":
             continue
         if name == "citation":
-            before = block.get("citations")
-            block["citations"] = [*(before if isinstance(before, list) else ()), value]
+            previous = block.get("citations")
+            block["citations"] = [*(previous if isinstance(previous, list) else ()), value]
         elif name == "partial_json":
-            block[name] = f"{before or ''}{value}"
-        elif name in TEXT_FIELDS and isinstance(before, str) and isinstance(value, str):
-            block[name] = before + value
+            block[name] = f"{previous or ''}{value}"
+        elif name in TEXT_FIELDS and isinstance(previous, str) and isinstance(value, str):
+            block[name] = previous + value
         else:
             block[name] = value
 

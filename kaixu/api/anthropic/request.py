@@ -209,10 +209,10 @@ class MessageRequestReader:
         """One tool: a function of the client, or a tool that the vendor knows; none if it is dropped."""
         kind, name = entry.text("type", most=100), entry.text("name", most=200)
         if kind in (None, "custom"):
-            made = read_function(entry)
+            function = read_function(entry)
             entry.taken |= IGNORED_IN_TOOLS
             self.unknown_fields += unread_fields(entry, DEFAULT_VALUES_IN_TOOLS)
-            return [made]
+            return [function]
         family = family_of(kind)
         if self.native:
             return [Tool(name or kind)]  # the gate refuses tools that the vendor runs, unless the operator allows them
@@ -296,6 +296,6 @@ def read_function(entry: Fields) -> Tool:
         raise entry.wrong("input_schema", "is missing")
     description, examples = entry.text("description"), entry.items("input_examples", most=MOST_EXAMPLES)
     if examples:
-        shown = "\n".join(ENCODER.encode(example).decode() for example in examples)
-        description = f"{description or ''}\n\nExamples of its input:\n{shown}".strip()
+        examples_text = "\n".join(ENCODER.encode(example).decode() for example in examples)
+        description = f"{description or ''}\n\nExamples of its input:\n{examples_text}".strip()
     return Tool(entry.needed_text("name", most=200), description, schema, entry.flag("strict"))

@@ -55,8 +55,8 @@ class MessageStreamEncoder:
             case "message_start":
                 return self.write(data | {"message": inner_object(data, "message") | {"model": self.model}})
             case "message_delta":
-                before, self.delta = self.delta, data
-                return b"" if before is None else self.write(before)
+                previous, self.delta = self.delta, data
+                return b"" if previous is None else self.write(previous)
             case "message_stop":
                 self.stop = data
                 return b""

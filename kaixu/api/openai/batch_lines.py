@@ -97,15 +97,17 @@ async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[by
             yield encode_line(row, custom_id, response | {"body": completion_reply(row, outcome)}, None)
             continue
         # Vectors as text are many times as long as in the database, so they are written one by one.
-        gap = f"vectors of {uuid4()}"
-        body = embeddings_reply(row, outcome, [gap])
-        before, _, after = encode_line(row, custom_id, response | {"body": body}, None).partition(f'"{gap}"'.encode())
-        yield before
+        placeholder = f"vectors of {uuid4()}"
+        body = embeddings_reply(row, outcome, [placeholder])
+        prefix, _, suffix = encode_line(row, custom_id, response | {"body": body}, None).partition(
+            f'"{placeholder}"'.encode()
+        )
+        yield prefix
         for at, vector in enumerate(outcome.vectors or []):
             yield (b"," if at else b"") + encode_vector(at, vector)
             if at % VECTORS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        yield after
+        yield suffix
 
 
 async def error_lines(services: Services, batch: BatchRow) -> AsyncGenerator[bytes, None]:

@@ -153,25 +153,25 @@ class ChatMessagesParser:
                 part = {"type": "text", "text": part}
             if not isinstance(part, dict):
                 raise turn.wrong(f"content[{at}]", "must be an object with `type`")
-            made = self.part(Fields(part, turn.name(f"content[{at}]")))
-            if made is not None:
-                parts.append(made)
+            translated = self.part(Fields(part, turn.name(f"content[{at}]")))
+            if translated is not None:
+                parts.append(translated)
         return parts
 
     def part(self, part: Fields) -> Part | None:
         """One part of a content; None for an empty one."""
         kind = part.text("type", most=100)
         cache = read_cache_point(part)
-        made: Part | None
+        translated: Part | None
         if kind in ("text", "input_text", "output_text", "refusal"):
             text = part.text("refusal" if kind == "refusal" else "text", most=MOST_IMAGE_TEXT) or ""
-            made = TextPart(text, cache) if text else None
+            translated = TextPart(text, cache) if text else None
         elif kind == "image_url":
-            made = read_image(part, cache)
+            translated = read_image(part, cache)
         elif kind in ("thinking", "reasoning"):  # the form of Mistral and others
             thought = part.take("thinking") or part.take("text")
             token = part.text("signature", most=MOST_IMAGE_TEXT)
-            made = ReasoningPart(thought if isinstance(thought, str) else "", token) if thought or token else None
+            translated = ReasoningPart(thought if isinstance(thought, str) else "", token) if thought or token else None
         elif kind in WITHOUT_PRICE:
             why = f"this gateway has no price for {kind} parts"
             raise Unsupported(part.name("type"), why, hint=f"Leave the {kind} part out.")
@@ -179,7 +179,7 @@ class ChatMessagesParser:
             raise part.wrong("type", f"is {kind}; it must be text or image_url")
         part.taken.add("annotations")
         self.unknown_fields += part.rest()
-        return made
+        return translated
 
     def tool_call(self, call: Fields) -> ToolCallPart:
         """A tool call of the assistant."""
@@ -196,15 +196,15 @@ class ChatMessagesParser:
                 raise call.wrong("custom", "is missing")
             name, text = custom.needed_text("name", most=200), custom.text("input", most=MOST_IMAGE_TEXT) or ""
             self.unknown_fields += custom.rest()
-            made = ToolCallPart(id, name, encode_input(text), signature)
+            translated = ToolCallPart(id, name, encode_input(text), signature)
         else:
             function = call.inner("function")
             if function is None:
                 raise call.wrong("function", "is missing")
-            made = self.function(function, id, signature)
+            translated = self.function(function, id, signature)
         cache = read_cache_point(call)
         self.unknown_fields += call.rest()
-        return made if cache is None else replace(made, cache=cache)
+        return translated if cache is None else replace(translated, cache=cache)
 
     def function(self, function: Fields, id: str, signature: str | None) -> ToolCallPart:
         """A called function and its arguments."""
@@ -213,9 +213,9 @@ class ChatMessagesParser:
             arguments = ENCODER.encode(arguments).decode()
         if not isinstance(arguments, str | None):
             raise function.wrong("arguments", "must be JSON text")
-        made = ToolCallPart(id, function.needed_text("name", most=200), arguments or "", signature)
+        translated = ToolCallPart(id, function.needed_text("name", most=200), arguments or "", signature)
         self.unknown_fields += function.rest()
-        return made
+        return translated
 
 
 #: An image in a data URL, in base64, so that no vendor can take it for text.

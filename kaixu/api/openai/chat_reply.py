@@ -106,8 +106,8 @@ class ChatStreamEncoder:
         """The chunk with the finish reason."""
         self.finished = True
         rest = self.deltas.forms.rest()
-        before = b"" if rest is None else self.chunk_frame(rest)
-        return before + self.chunk({}, self.deltas.forms.reason(reason))
+        previous = b"" if rest is None else self.chunk_frame(rest)
+        return previous + self.chunk({}, self.deltas.forms.reason(reason))
 
     def done(self, ticket: Ticket) -> bytes:
         """The last chunks: finish reason, usage, citations, `[DONE]`."""
@@ -132,8 +132,8 @@ def completion(
 ) -> dict[str, Any]:
     """A complete `chat.completion`."""
     head = completion_head(ticket, "chat.completion", model)
-    whole = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
-    return head | whole | {"usage": merged_usage(whole.get("usage"), ticket), "kaixu": bill_reply(ticket)}
+    merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
+    return head | merged | {"usage": merged_usage(merged.get("usage"), ticket), "kaixu": bill_reply(ticket)}
 
 
 def merge_completion(
@@ -151,12 +151,12 @@ def merge_completion(
         parts += [rest] if (rest := deltas.forms.rest()) is not None else []
         chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in parts]
         chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
-    whole = merge_chunks(chunks)
-    whole |= {"object": "chat.completion", "model": model}
-    for choice in whole["choices"]:
+    merged = merge_chunks(chunks)
+    merged |= {"object": "chat.completion", "model": model}
+    for choice in merged["choices"]:
         if choice["finish_reason"] is None:
             choice["finish_reason"] = "length" if end_reason == "budget_cut" else "stop"
-    return whole
+    return merged
 
 
 def retrieval_fields(retrieved: Retrieved, ticket: Ticket) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
 
 def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All chunks as one completion: texts and tool calls joined, of other fields the last value."""
-    whole: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
         for piece in chunk.get("choices") or ():
@@ -248,27 +248,27 @@ def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 merge_delta(slot["logprobs"], logprobs)
             known = ("index", "delta", "logprobs")
             slot |= {name: value for name, value in choice.items() if name not in known and value is not None}
-        whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
+        merged |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
     for choice in choices.values():
         for call in choice["message"].get("tool_calls") or ():
             call.pop("index", None)
-    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+    return merged | {"choices": [choices[index] for index in sorted(choices)]}
 
 
 def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
     """Add a delta to a message."""
     for name, value in delta.items():
-        before = into.get(name)
+        previous = into.get(name)
         if value is None:
             into.setdefault(name, None)
-        elif before is None:
+        elif previous is None:
             into[name] = merge_list([], value) if isinstance(value, list) else value
-        elif isinstance(before, str) and isinstance(value, str) and name in TEXT_FIELDS:
-            into[name] = before + value
-        elif isinstance(before, dict) and isinstance(value, dict):
-            merge_delta(before, value)
-        elif isinstance(before, list) and isinstance(value, list):
-            merge_list(before, value)
+        elif isinstance(previous, str) and isinstance(value, str) and name in TEXT_FIELDS:
+            into[name] = previous + value
+        elif isinstance(previous, dict) and isinstance(value, dict):
+            merge_delta(previous, value)
+        elif isinstance(previous, list) and isinstance(value, list):
+            merge_list(previous, value)
         else:
             into[name] = value
 

@@ -41,16 +41,16 @@ class ChatTools:
         """One tool; None for one that is not sent to the vendor."""
         kind = entry.text("type", most=100)
         cache = read_cache_point(entry)
-        made: Tool | None = None
+        translated: Tool | None = None
         if kind == "custom":
             # Some OpenAI clients send it flat, as in the Responses API.
             inner = entry.inner("custom") or entry
-            made = read_custom_tool(inner, cache)
+            translated = read_custom_tool(inner, cache)
         elif kind == "function" or (kind is None and "function" in entry.value):
             inner = entry.inner("function") or entry
             if inner is entry and "name" not in entry.value:
                 raise entry.wrong("function", "is missing")
-            made = read_function(inner, cache or (None if inner is entry else read_cache_point(inner)))
+            translated = read_function(inner, cache or (None if inner is entry else read_cache_point(inner)))
         elif kind is None:
             raise entry.wrong("type", "is missing")
         elif self.native:
@@ -61,15 +61,15 @@ class ChatTools:
             return None
         if not self.native:
             self.dropped_fields.unknown(entry.rest() + ([] if inner is entry else inner.rest()))
-        return made
+        return translated
 
     def functions(self) -> tuple[Tool, ...]:
         """Functions in the older form."""
         entries = self.fields.objects("functions", most=MOST_TOOLS) or ()
-        made = tuple(read_function(entry, read_cache_point(entry)) for entry in entries)
+        translated = tuple(read_function(entry, read_cache_point(entry)) for entry in entries)
         if not self.native:
             self.dropped_fields.unknown(name for entry in entries for name in entry.rest())
-        return made
+        return translated
 
     def tool_choice(self) -> Any:
         """`tool_choice`: a word, or the function that must be called."""

@@ -61,9 +61,9 @@ class ResponseTools:
             elif kind == "function":
                 self.add_tool(read_function(entry, namespace))
             elif kind == "custom":
-                made = read_custom_tool(entry, read_cache_point(entry))
+                custom = read_custom_tool(entry, read_cache_point(entry))
                 entry.taken |= IGNORED
-                self.add_tool(renamed(made, flat_name(namespace, made.name)))
+                self.add_tool(renamed(custom, flat_name(namespace, custom.name)))
             elif kind == SEARCH and entry.value.get("execution") == "client":
                 entry.taken.add("execution")
                 self.add_tool(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))

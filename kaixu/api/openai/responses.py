@@ -45,6 +45,6 @@ def responses_door(services: Services) -> Door:
         for event in events:
             encoder.event(event)
         encoder.close()
-        return json_reply(encoder.whole(ticket), 200, call_headers(ticket))
+        return json_reply(encoder.complete_response(ticket), 200, call_headers(ticket))
 
     return Door(respond, ("/v1/responses",), shape=openai_error, rate="call")

@@ -222,8 +222,8 @@ class ResponseEncoder:
     def done(self, ticket: Ticket) -> bytes:
         """The last event, with the complete Response, after the call was settled."""
         frames = self.opening() + self.close()
-        whole = self.whole(ticket)
-        return frames + self.event_frame(f"response.{whole['status']}", response=whole)
+        response = self.complete_response(ticket)
+        return frames + self.event_frame(f"response.{response['status']}", response=response)
 
     def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
         """An error in the middle."""
@@ -236,15 +236,15 @@ class ResponseEncoder:
         }
         return self.opening() + self.close() + self.event_frame("response.failed", response=failed)
 
-    def whole(self, ticket: Ticket) -> dict[str, Any]:
+    def complete_response(self, ticket: Ticket) -> dict[str, Any]:
         """The complete Response."""
         reason = "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
         why = INCOMPLETE.get(reason or "")
         if why is not None and self.items and "status" in self.items[-1]:
             self.items[-1]["status"] = "incomplete"
-        whole = self.response("completed" if why is None else "incomplete")
-        whole |= {"usage": response_usage(ticket), "kaixu": bill_reply(ticket)}
-        return whole if why is None else whole | {"incomplete_details": {"reason": why}}
+        response = self.response("completed" if why is None else "incomplete")
+        response |= {"usage": response_usage(ticket), "kaixu": bill_reply(ticket)}
+        return response if why is None else response | {"incomplete_details": {"reason": why}}
 
     def response(self, status: str) -> dict[str, Any]:
         """The Response so far."""

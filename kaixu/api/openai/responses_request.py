@@ -297,13 +297,13 @@ def read_text_options(fields: Fields, dropped_fields: DroppedFields) -> tuple[Re
     if text is None:
         return None, None
     text_format = text.inner("format")
-    made: ResponseFormat | None = None
+    response_format: ResponseFormat | None = None
     if text_format is not None:
         kind = text_format.one_of("type", ("text", "json_object", "json_schema"))
         if kind == "json_object":
-            made = ResponseFormat()
+            response_format = ResponseFormat()
         elif kind == "json_schema":
-            made = ResponseFormat(
+            response_format = ResponseFormat(
                 text_format.plain("schema") or {},
                 text_format.text("name", most=200) or "answer",
                 text_format.text("description"),
@@ -311,7 +311,7 @@ def read_text_options(fields: Fields, dropped_fields: DroppedFields) -> tuple[Re
             )
     verbosity = text.text("verbosity", most=40)
     dropped_fields.unknown(text.rest())
-    return made, verbosity
+    return response_format, verbosity
 
 
 def read_reasoning(fields: Fields, dropped_fields: DroppedFields) -> Reasoning | None:

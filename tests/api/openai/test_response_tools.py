@@ -93,8 +93,8 @@ def test_the_turns_that_answer_them_are_taken() -> None:
 
 
 def test_calls_come_back_in_the_clients_own_form() -> None:
-    responder = ResponseEncoder({"tools": TOOLS}, "m")
-    frames = responder.begin(ticket())
+    encoder = ResponseEncoder({"tools": TOOLS}, "m")
+    frames = encoder.begin(ticket())
     for event in (
         ToolCallDelta(0, "c1", "agents__spawn", '{"a"'),
         ToolCallDelta(1, "c2", "patch", '{"inp'),
@@ -103,9 +103,9 @@ def test_calls_come_back_in_the_clients_own_form() -> None:
         ToolCallDelta(2, "c3", "tool_search", '{"query":"q"}'),
         ToolCallDelta(3, "c4", "another", "{}"),
     ):
-        frames += responder.event(event)
-    frames += responder.done(ticket("tool_calls"))
-    whole = responder.whole(ticket("tool_calls"))
+        frames += encoder.event(event)
+    frames += encoder.done(ticket("tool_calls"))
+    whole = encoder.complete_response(ticket("tool_calls"))
     shown = [{name: value for name, value in item.items() if name != "id"} for item in whole["output"]]
     done = {"status": "completed"}
     assert shown == [

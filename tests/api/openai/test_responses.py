@@ -115,9 +115,9 @@ def test_an_input_is_needed(given: Any) -> None:
 
 def told(*events: ChatEvent, finish: str = "stop") -> tuple[list[str], dict[str, Any]]:
     """The names of the stream's events, and the last one's response."""
-    responder = ResponseEncoder({}, "m")
+    encoder = ResponseEncoder({}, "m")
     settled = ticket(finish)
-    frames = responder.begin(settled) + b"".join(map(responder.event, events)) + responder.done(settled)
+    frames = encoder.begin(settled) + b"".join(map(encoder.event, events)) + encoder.done(settled)
     names, last = [], {}
     for number, one in enumerate(frames.decode().strip().split("\n\n")):
         name, data = one.split("\n")
