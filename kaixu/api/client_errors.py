@@ -1,4 +1,4 @@
-"""`client-error-report`: an error in a client, as a monitor event. Anybody may send one, so its size is bounded."""
+"""`client-error-report`: stores an error of a client as a monitor event. Anybody may send one, so sizes are bounded."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def client_error_routes(services: Services) -> list[Route]:
     async def report(request: IncomingRequest) -> Reply:
         token = services.settings.client_error_token
         if token is not None:
-            sent = request.headers.get("x-kaixu-error-token", "")
-            if not hmac.compare_digest(sent.encode(), token.get_secret_value().encode()):
-                raise Forbidden("this gateway takes reports only with its token", hint="Send x-kaixu-error-token.")
+            given = request.headers.get("x-kaixu-error-token", "")
+            if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+                raise Forbidden("this gateway takes reports with its token only", hint="Send x-kaixu-error-token.")
         wait_s = throttle.wait_s(request.address)
         if wait_s is not None:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
         if len(request.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
             raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
         body = json_object(request.body) if request.body.strip() else {}
-        services.monitor.record(event_of(body, request))
+        services.monitor.record(monitor_event(body, request))
         return json_reply({"ok": True, "request_id": request.request_id})
 
     return [
@@ -54,16 +54,16 @@ def client_error_routes(services: Services) -> list[Route]:
     ]
 
 
-def event_of(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
-    """The report as the monitor shows it; cut to a size that can be stored."""
+def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
+    """The report as a monitor event, with every value cut to its maximal size."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}
     client = body.get("client")
     extra = {
-        "client": bounded_value(client if isinstance(client, dict) else body),
-        "context": bounded_value(body.get("context")),
-        "raw": bounded_value(body.get("raw")),
-        "stack": text_of(error.get("stack"), MOST_STACK),
+        "client": bounded_json(client if isinstance(client, dict) else body),
+        "context": bounded_json(body.get("context")),
+        "raw": bounded_json(body.get("raw")),
+        "stack": bounded_text(error.get("stack"), MOST_STACK),
     }
     return MonitorEvent(
         kind="client_error",
@@ -74,30 +74,30 @@ def event_of(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
         path=request.path[:500],
         user_agent=printable(request.headers.get("user-agent", ""), 240),
         http_status=200,
-        error_code=text_of(error.get("name"), MOST_NAME),
-        error_message=text_of(error.get("message"), MOST_MESSAGE),
+        error_code=bounded_text(error.get("name"), MOST_NAME),
+        error_message=bounded_text(error.get("message"), MOST_MESSAGE),
         extra={name: value for name, value in extra.items() if value is not None},
     )
 
 
-def text_of(value: Any, most: int) -> str | None:
-    """A text, cut; other values as JSON, and None as None."""
+def bounded_text(value: Any, most: int) -> str | None:
+    """A value as text of at most `most` characters; None for None."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json_of(value)
+    text = value if isinstance(value, str) else encode_json(value)
     return text[:most].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def bounded_value(value: Any) -> Any:
-    """A value that is small enough to be stored, or the beginning of its JSON."""
+def bounded_json(value: Any) -> Any:
+    """A value that is small enough to store, or the beginning of its JSON."""
     if value is None:
         return None
-    text = json_of(value)
+    text = encode_json(value)
     return value if len(text) <= MOST_EXTRA else {"truncated": True, "preview": text[:MOST_EXTRA]}
 
 
-def json_of(value: Any) -> str:
-    """A value as JSON; a text that says so, where it is nested too deeply."""
+def encode_json(value: Any) -> str:
+    """A value as JSON, or a text that says it is nested too deeply."""
     try:
         return ENCODER.encode(value).decode()
     except RecursionError:

@@ -1,4 +1,4 @@
-"""`health`: live, ready, degraded, and why. 200 only while the database answers. Only operators see reasons."""
+"""`health`: live, ready, degraded, and why. 200 only while the database answers. Only operators see the reasons."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
 
-#: A database that takes longer to answer counts as away.
+#: A database that takes longer counts as unavailable.
 PATIENCE_S = 2.0
 
 
@@ -76,7 +76,7 @@ def health_routes(services: Services) -> list[Route]:
 
 
 def preambles(catalog: Catalog) -> dict[str, str]:
-    """The hash of each lane's preamble, of those that have one."""
+    """The hash of each lane's preamble, if it has one."""
     return {
         name: preamble_hash(state.section.preamble)
         for name, state in catalog.lanes.items()
@@ -85,7 +85,7 @@ def preambles(catalog: Catalog) -> dict[str, str]:
 
 
 def system_hash(catalog: Catalog) -> str | None:
-    """One hash for all preambles: of the only text there is, or of all of them."""
+    """One hash for all preambles."""
     hashes = preambles(catalog)
     if len(set(hashes.values())) <= 1:
         return next(iter(hashes.values()), None)
@@ -93,7 +93,7 @@ def system_hash(catalog: Catalog) -> str | None:
 
 
 def keys(catalog: Catalog) -> dict[str, Any]:
-    """The states of the keys of lanes that have several, by label."""
+    """The states of keys by label, of lanes that have several."""
     return {
         name: state.lane.keys.states()
         for name, state in catalog.lanes.items()
@@ -102,7 +102,7 @@ def keys(catalog: Catalog) -> dict[str, Any]:
 
 
 def deployments(services: Services) -> dict[str, dict[str, str]]:
-    """The deployments of models that have several: closed, open, half-open, or the state of a lane that is off."""
+    """The breaker state, or the lane's state, of each deployment of models that have several."""
     return {
         f"{model.provider}/{model.model}": {
             one.name: services.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices

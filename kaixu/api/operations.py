@@ -1,4 +1,4 @@
-"""`POST /v1/<integration>/<what>`: the operations of the integrations in the catalog."""
+"""`POST /v1/<integration>/<what>`: runs the operations of integrations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid, LaneOff, NotFound, PluginFailed, Unprocessable
 from kaixu.plugin.operation import Operation
 
-from .calls import call_headers
+from .call_replies import call_headers
 
 PREFIX = "/v1/"
 
@@ -29,11 +29,11 @@ def operation_routes(services: Services) -> list[Route]:
 
     async def operate(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
-        state, operation = operation_at(services, request.parameters)
-        body = await off_loop(len(request.body), lambda: body_of(operation, request.body))
+        state, operation = find_operation(services, request.parameters)
+        body = await off_loop(len(request.body), lambda: parse_body(operation, request.body))
         async with services.gate.run(caller, state, operation, len(request.body)) as ticket:
-            result = await services.gate.handled(ticket, state, operation, body)
-        return Reply(200, {"content-type": JSON} | call_headers(ticket), result)
+            reply = await services.gate.handled(ticket, state, operation, body)
+        return Reply(200, {"content-type": JSON} | call_headers(ticket), reply)
 
     return [
         Route(
@@ -47,7 +47,7 @@ def operation_routes(services: Services) -> list[Route]:
     ]
 
 
-def operation_at(services: Services, parameters: Mapping[str, str]) -> tuple[IntegrationState, Operation]:
+def find_operation(services: Services, parameters: Mapping[str, str]) -> tuple[IntegrationState, Operation]:
     """The operation that a path names. Raises `NotFound`, `LaneOff`, `PluginFailed`."""
     state = services.catalog.integrations.get(parameters["integration"])
     if state is None:  # a reload has removed it since the route was found
@@ -56,27 +56,27 @@ def operation_at(services: Services, parameters: Mapping[str, str]) -> tuple[Int
     if state.state == "off":
         raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Tell your operator.")
     if state.state == "failed":
-        # The reason may show paths and versions: only the operator sees it, in the log and in `kaixu plugins`.
+        # The reason may contain paths and versions: only operators see it, in the log and in `kaixu plugins`.
         raise PluginFailed(f"integration `{state.name}` is not available: it failed", hint="Tell your operator.")
     if name not in services.catalog.operations:
         known = [one for one in services.catalog.operations if one.startswith(f"{state.name}.")]
         paths = ", ".join(f"{PREFIX}{one.replace('.', '/')}" for one in known[:20])
         suggestion = did_you_mean(name[:80], known)
-        raise NotFound(f"there is no operation `{name[:80]}`{suggestion}", hint=f"Available: {paths}.")
+        raise NotFound(f"there is no operation `{name[:80]}`{suggestion}", hint=f"There is: {paths}.")
     return services.catalog.operations[name]
 
 
-def body_of(operation: Operation, data: bytes) -> msgspec.Struct:
-    """The body as the operation's own type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
+def parse_body(operation: Operation, data: bytes) -> msgspec.Struct:
+    """The body as the operation's type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
     if ESCAPED_NUL in data:
-        json_object(data, free=ALL_STORED)  # integrations store in the database
+        json_object(data, free=ALL_STORED)  # the database cannot store a NUL
     try:
         return msgspec.json.decode(data or b"{}", type=operation.body)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
+        message, _, path = str(error).partition(" - at `$")
         field = path.rstrip("`").lstrip(".")
         raise Unprocessable(
-            problem[:300] + (f": `{field[:200]}`" if field else ""), field=field[:200] or None
+            message[:300] + (f": `{field[:200]}`" if field else ""), field=field[:200] or None
         ) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         require_whole_characters(data)

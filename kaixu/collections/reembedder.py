@@ -22,8 +22,8 @@ from kaixu.store.query import Connection
 from kaixu.store.reembedding import CopyOf, Work
 from kaixu.store.vectors import packed
 
-from .ingest import Ingested, Room, write
-from .lengths import insist_on_length, length_of, shortens
+from .ingest import CollectionLimits, Ingested, write_documents
+from .lengths import require_length, shortens_vectors, vector_length
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Reembedder:
     """One gateway's share of the work; any number of gateways may have one."""
 
     def __init__(
-        self, pool: asyncpg.Pool, gate: Gate, catalog: Callable[[], Catalog], room: Callable[[], Room]
+        self, pool: asyncpg.Pool, gate: Gate, catalog: Callable[[], Catalog], room: Callable[[], CollectionLimits]
     ) -> None:
         self.pool = pool
         self.gate = gate
@@ -112,8 +112,8 @@ class Reembedder:
         deployment = self.catalog().resolve(copy.provider, copy.model, "embed").deployment
         pieces = [Piece(one.doc_id, one.chunk, one.starts_at, one.text, one.metadata) for one in documents]
         request = request_of(deployment, copy, pieces)
-        insist_on_length(deployment, copy.dimensions, "dimensions")  # kaixu.yaml may have changed since it began
-        length = length_of(deployment, request.dimensions)
+        require_length(deployment, copy.dimensions, "dimensions")  # kaixu.yaml may have changed since it began
+        length = vector_length(deployment, request.dimensions)
         caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
         async with self.gate.embed(caller, deployment, copy.provider, request, role="deployer") as ticket:
             vectors = await self.gate.vectors(ticket, request, length=length)
@@ -124,7 +124,7 @@ class Reembedder:
                 )
             ticket.units = {"vectors": len(vectors), "stored": len(vectors)}
             made, ingested = [packed(one) for one in vectors], Ingested()
-            store_them = partial(write, ticket, work.copy_id, pieces, made, self.room(), ingested, copy.name)
+            store_them = partial(write_documents, ticket, work.copy_id, pieces, made, self.room(), ingested, copy.name)
 
             async def store_once(connection: Connection) -> None:
                 await store_them(connection)
@@ -154,6 +154,6 @@ def request_of(deployment: Deployment, copy: CopyOf, pieces: list[Piece]) -> Emb
     return EmbedRequest(
         model=deployment.upstream,
         inputs=tuple(piece.text for piece in pieces),
-        dimensions=copy.dimensions if shortens(deployment) else None,
+        dimensions=copy.dimensions if shortens_vectors(deployment) else None,
         purpose="document",
     )

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from kaixu.api.collections.embed import room_of
+from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
 from kaixu.collections.keeper import CollectionKeeper
@@ -204,7 +204,7 @@ class Gateway:
         self.tasks.spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=settings.kaixu_pooler))
         self.tasks.spawn(every(LOOK_S, keeper.round, "keeping collections"), "collections")
-        reembedder = Reembedder(self.pool, gate, lambda: self.services.catalog, lambda: room_of(self.services))
+        reembedder = Reembedder(self.pool, gate, lambda: self.services.catalog, lambda: default_limits(self.services))
         self.tasks.spawn(every(LOOK_S, reembedder.round, "re-embedding"), "re-embedding")
         self.tasks.spawn(self.worker.run(), "jobs")
         clock = Clock(self.pool, lambda: self.services.catalog, sealer, self.worker.nudge)

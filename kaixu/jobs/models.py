@@ -11,7 +11,7 @@ import msgspec
 import pybase64
 
 from kaixu.catalog.catalog import Catalog
-from kaixu.metering.cache import bytes_of
+from kaixu.metering.event_codec import encode_events
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
@@ -53,7 +53,7 @@ class ModelRunner:
             async with aclosing(self.gate.events(ticket)) as events:
                 said = [event async for event in events]
             outcome = JobOutcome(
-                events=bytes_of(said).decode(),
+                events=encode_events(said).decode(),
                 finish_reason=ticket.finish_reason,
                 stop_sequence=ticket.stop_sequence,
                 end=ticket.end_reason or "complete",

@@ -17,28 +17,16 @@ from cryptography.exceptions import InvalidTag
 
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway
-from kaixu.plugin.types import (
-    ChatDelta,
-    ChatEvent,
-    ChatRequest,
-    Finish,
-    NativeEvent,
-    ReasoningDelta,
-    ToolCallDelta,
-    Usage,
-)
+from kaixu.plugin.types import ChatEvent, ChatRequest
 from kaixu.store.responses import find_response, keep_response
 
+from .event_codec import decode_events, encode_events
 from .ticket import Ticket
 
 log = logging.getLogger(__name__)
 
 #: Raised when the form of kept answers changes: then none of the old ones is found.
 FORM = 1
-
-EVENTS: dict[str, type[ChatEvent]] = {
-    kind.__name__: kind for kind in (ChatDelta, ReasoningDelta, ToolCallDelta, Usage, Finish, NativeEvent)
-}
 
 #: Longer answers are not kept, and no more than so many wait to be written.
 MOST_BYTES = 512 * 1024
@@ -79,7 +67,7 @@ class ResponseCache:
         assert customer_id is not None
         try:
             sealed = await find_response(self.pool, customer_id=customer_id, question=question)
-            return None if sealed is None else events_in(self.sealer.open(sealed, about(customer_id, question)))
+            return None if sealed is None else decode_events(self.sealer.open(sealed, about(customer_id, question)))
         except DatabaseAway:
             return None
         except (InvalidTag, ValueError, msgspec.MsgspecError):  # kept under another secret, or in another form
@@ -93,7 +81,7 @@ class ResponseCache:
         assert customer_id is not None
         if ticket.finish_reason not in WHOLE or len(self.writing) >= MOST_WAITING:
             return
-        said = bytes_of(events)
+        said = encode_events(events)
         if len(said) <= MOST_BYTES:
             task = asyncio.get_running_loop().create_task(
                 self.write(customer_id, question, said, deployment.cache.ttl), name="keep an answer"
@@ -126,14 +114,3 @@ def fields_of(request: ChatRequest) -> object:
 def about(customer_id: int, question: bytes) -> str:
     """What a sealed answer is: it opens as nothing else, and for nobody else."""
     return f"response:{customer_id}:{question.hex()}"
-
-
-def bytes_of(events: Sequence[ChatEvent]) -> bytes:
-    """Events, each with its kind."""
-    return msgspec.json.encode([(type(event).__name__, event) for event in events])
-
-
-def events_in(said: bytes) -> list[ChatEvent]:
-    """What `bytes_of` made. Raises `MsgspecError` for anything else."""
-    pairs = msgspec.json.decode(said, type=list[tuple[str, msgspec.Raw]])
-    return [msgspec.json.decode(raw, type=EVENTS[kind]) for kind, raw in pairs if kind in EVENTS]

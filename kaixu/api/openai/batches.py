@@ -1,4 +1,4 @@
-"""`/v1/batches`: OpenAI's batches, over the queue of jobs."""
+"""`/v1/batches`: OpenAI's Batch API; each line of a batch is a job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchRow
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-from .batch_lines import CHAT, EMBEDDINGS, lines_in
+from .batch_lines import CHAT, EMBEDDINGS, parse_lines
 from .files import ERRORS, OUTPUT, file_routes
 
 MOST_LISTED = 100
@@ -67,10 +67,10 @@ def batch_id_in(request: IncomingRequest) -> str:
     return request.parameters["batch_id"].removeprefix("batch_")
 
 
-async def create(services: Services, asked: IncomingRequest) -> Reply:
-    """Hand a batch in: its lines are checked at once, and wait in the queue."""
-    caller = caller_of(asked, services.secrets)
-    body = json_object(asked.body)
+async def create(services: Services, request: IncomingRequest) -> Reply:
+    """Create a batch: its lines are checked at once and put into the queue."""
+    caller = caller_of(request, services.secrets)
+    body = json_object(request.body)
     file_id, endpoint = body.get("input_file_id"), body.get("endpoint")
     if not isinstance(file_id, str) or not file_id:
         raise Invalid("`input_file_id` is missing", field="input_file_id")
@@ -88,7 +88,7 @@ async def create(services: Services, asked: IncomingRequest) -> Reply:
         endpoint=endpoint,
         file=file,
         metadata=metadata,
-        lines=await off_loop(len(content), lambda: lines_in(services, content, endpoint)),
+        lines=await off_loop(len(content), lambda: parse_lines(services, content, endpoint)),
         attempts=services.gateway.jobs.attempts,
         most_waiting=services.gateway.jobs.most_waiting,
     )
@@ -96,20 +96,20 @@ async def create(services: Services, asked: IncomingRequest) -> Reply:
 
 
 def is_short(item: tuple[Any, Any]) -> bool:
-    """A name and a text of metadata."""
+    """Whether a name and its value of metadata are texts, and not too long."""
     name, value = item
     return isinstance(name, str) and len(name) <= 64 and isinstance(value, str) and len(value) <= 512
 
 
 def status_of(row: BatchRow) -> str:
-    """How it stands, in OpenAI's words."""
+    """The status in OpenAI's form."""
     if row.cancelled_at is not None:
         return "cancelling" if row.waiting else "cancelled"
     return "in_progress" if row.waiting else "completed"
 
 
 def batch_reply(row: BatchRow) -> dict[str, Any]:
-    """A batch as OpenAI's clients know it."""
+    """A batch in OpenAI's form."""
     status = status_of(row)
     ended = None if row.waiting or row.ended_at is None else int(row.ended_at.timestamp())
     return {

@@ -1,4 +1,4 @@
-"""`/v1/files`: what batches are made of, and what comes of them. OpenAI's shapes."""
+"""`/v1/files`: OpenAI's Files API for the input, output and error files of batches."""
 
 from __future__ import annotations
 
@@ -83,29 +83,29 @@ async def uploaded_file(services: Services, request: IncomingRequest) -> FileRow
     return await services.batches.file(caller_of(request, services.secrets), file_id)
 
 
-async def listed(services: Services, asked: IncomingRequest) -> Reply:
-    """A page of what was uploaded; what a batch has ended in is named by the batch alone."""
-    args = asked.args
+async def listed(services: Services, request: IncomingRequest) -> Reply:
+    """A page of the uploaded files; output and error files are listed by their batches only."""
+    args = request.args
     fields = Fields({**args, "limit": int(args["limit"])} if is_number(args.get("limit")) else dict(args))
     limit = fields.whole("limit", 1, MOST_LISTED) or MOST_LISTED
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
     purpose = fields.text("purpose", most=100)
     rows = await services.batches.files(
-        caller_of(asked, services.secrets),
+        caller_of(request, services.secrets),
         after=None if after is None else after.removeprefix("file-"),
         newest_first=order == "desc",
         limit=limit + 1,
     )
     if purpose not in (None, PURPOSE):
-        rows = []  # there are no others
+        rows = []  # files have no other purpose
     data = [file_reply(row) for row in rows[:limit]]
     ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
 
 
 def is_number(text: str | None) -> bool:
-    """Whether a field of the query is a number."""
+    """Whether an argument of the query is a number."""
     return text is not None and text.isascii() and text.isdigit() and len(text) < 10
 
 
@@ -119,7 +119,7 @@ async def made_file(services: Services, request: IncomingRequest, *, with_conten
         raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
     lines = output_lines if well else error_lines
     if with_content:
-        return Reply(200, {"content-type": JSONL}, streamed(lines(services, batch)))
+        return Reply(200, {"content-type": JSONL}, stream_pieces(lines(services, batch)))
     return json_reply(
         {
             "id": name,
@@ -133,8 +133,8 @@ async def made_file(services: Services, request: IncomingRequest, *, with_conten
     )
 
 
-def streamed(pieces: AsyncGenerator[bytes, None]) -> EventStream:
-    """A reply's body, made while it is read."""
+def stream_pieces(pieces: AsyncGenerator[bytes, None]) -> EventStream:
+    """A reply's body that is written while it is read."""
 
     async def write(out: EventStream) -> None:
         out.begun = True
@@ -148,31 +148,31 @@ def streamed(pieces: AsyncGenerator[bytes, None]) -> EventStream:
     return EventStream(write, never_begun, ping=lambda: b"")
 
 
-def uploaded(asked: IncomingRequest) -> tuple[str, str, bytes]:
-    """Purpose, name and content out of a form. Raises `Invalid`, `Unprocessable`."""
-    kind, options = parse_options_header(asked.headers.get("content-type"))
+def uploaded(request: IncomingRequest) -> tuple[str, str, bytes]:
+    """Purpose, name and content of an uploaded file. Raises `Invalid`, `Unprocessable`."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not boundary or not boundary.isascii():
         raise Invalid("the body must be a form (multipart/form-data)", hint="Send `purpose` and `file`.")
     try:
         parser = MultiPartParser(max_form_memory_size=64 * 1024 * 1024, max_form_parts=20)
-        form, sent = parser.parse(io.BytesIO(asked.body), boundary.encode(), len(asked.body))
+        form, files = parser.parse(io.BytesIO(request.body), boundary.encode(), len(request.body))
     except (ValueError, HTTPException):
         raise Invalid("the form cannot be read") from None
-    return purpose_in(form), *file_in(sent)
+    return purpose_in(form), *file_in(files)
 
 
 def purpose_in(form: MultiDict[str, str]) -> str:
-    """What it is for."""
+    """The field `purpose`."""
     purpose = form.get("purpose")
     if purpose != PURPOSE:
         raise Unprocessable("`purpose` must be batch", field="purpose")
     return purpose
 
 
-def file_in(sent: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
-    """The file."""
-    file = sent.get("file")
+def file_in(files: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
+    """The name and the content of the field `file`."""
+    file = files.get("file")
     if file is None:
         raise Invalid("`file` is missing", field="file")
     name = "".join(one for one in (file.filename or "") if one.isprintable())[:200]
@@ -180,7 +180,7 @@ def file_in(sent: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
 
 
 def file_reply(row: FileRow) -> dict[str, Any]:
-    """A file as OpenAI's clients know it."""
+    """A file in OpenAI's form."""
     return {
         "id": f"file-{row.id}",
         "object": "file",
