@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from kaixu.accounts.readings import KeyLookup, take_reading
 from kaixu.plugin.errors import TooLarge
@@ -39,14 +39,17 @@ class GatewayCallers:
     def require(self, auth: Auth, headers: Headers) -> None:
         """See `Callers.require`."""
         services = self.services
-        if auth == "public" or (auth == "key_or_operator" and is_operator(services, headers)):
-            return
-        if auth == "operator":
-            require_operator_credential(services, headers)
+        if auth == "key":
+            require_credential(headers, services.secrets)
+        elif auth == "key_or_operator":
+            if not is_operator(services, headers):
+                require_credential(headers, services.secrets)
         elif auth == "key_only":
             require_key(headers)
-        else:
-            require_credential(headers, services.secrets)
+        elif auth == "operator":
+            require_operator_credential(services, headers)
+        elif auth != "public":
+            assert_never(auth)
 
     async def holder_of(self, request: IncomingRequest) -> Holder:
         """See `Callers.holder_of`. Raises `TooLarge` for a password alone: only an operator's token is checked here."""
