@@ -1,1 +1,1 @@
-"""What can be asked over HTTP: one folder for each family of endpoints."""
+"""The endpoints: one folder for each API."""

@@ -1,4 +1,4 @@
-"""`client-error-report`: what went wrong in a client, as a monitor event. Anybody may send one, so it is bounded."""
+"""`client-error-report`: stores an error of a client as a monitor event. Anybody may send one, so sizes are bounded."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from kaixu.edge.authenticate import printable
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.throttle import Throttle
 from kaixu.ops.events import MonitorEvent
@@ -23,73 +23,81 @@ MOST_MESSAGE, MOST_STACK, MOST_NAME, MOST_EXTRA = 8000, 20_000, 200, 20_000
 ENCODER = msgspec.json.Encoder()
 
 
-def client_error_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
+def client_error_routes(services: Services) -> list[Route]:
+    """The route of clients' error reports."""
     throttle = Throttle(per_address=30, in_all=600, window_s=60)
 
-    async def report(asked: IncomingRequest) -> Reply:
+    async def report(request: IncomingRequest) -> Reply:
         token = services.settings.client_error_token
         if token is not None:
-            given = asked.headers.get("x-kaixu-error-token", "")
+            given = request.headers.get("x-kaixu-error-token", "")
             if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
                 raise Forbidden("this gateway takes reports with its token only", hint="Send x-kaixu-error-token.")
-        wait_s = throttle.wait_s(asked.address)
+        wait_s = throttle.wait_s(request.address)
         if wait_s is not None:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
-        if len(asked.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
+        if len(request.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
             raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
-        body = json_object(asked.body) if asked.body.strip() else {}
-        services.monitor.record(event_of(body, asked))
-        return json_reply({"ok": True, "request_id": asked.request_id})
+        body = json_object(request.body) if request.body.strip() else {}
+        services.monitor.record(monitor_event(body, request))
+        return json_reply({"ok": True, "request_id": request.request_id})
 
-    # UTF-8 has at most four bytes for a character.
-    return Door(report, paths_of("client-error-report"), public=True, most_bytes=4 * MOST_CHARACTERS, rate="address")
+    return [
+        Route(
+            "POST",
+            paths_of("client-error-report"),
+            report,
+            auth="public",
+            rate="address",
+            max_body_bytes=4 * MOST_CHARACTERS,  # UTF-8 has at most four bytes for a character
+        )
+    ]
 
 
-def event_of(body: dict[str, Any], asked: IncomingRequest) -> MonitorEvent:
-    """The report as the monitor shows it; whatever it holds is cut to a size that can be kept."""
+def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
+    """The report as a monitor event, with every value cut to its maximal size."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}
     client = body.get("client")
     extra = {
-        "client": kept(client if isinstance(client, dict) else body),
-        "context": kept(body.get("context")),
-        "raw": kept(body.get("raw")),
-        "stack": text_of(error.get("stack"), MOST_STACK),
+        "client": bounded_json(client if isinstance(client, dict) else body),
+        "context": bounded_json(body.get("context")),
+        "raw": bounded_json(body.get("raw")),
+        "stack": bounded_text(error.get("stack"), MOST_STACK),
     }
     return MonitorEvent(
         kind="client_error",
         level="error",
-        request_id=asked.request_id,
+        request_id=request.request_id,
         function_name="client-error-report",
-        method=asked.method,
-        path=asked.path[:500],
-        user_agent=printable(asked.headers.get("user-agent", ""), 240),
+        method=request.method,
+        path=request.path[:500],
+        user_agent=printable(request.headers.get("user-agent", ""), 240),
         http_status=200,
-        error_code=text_of(error.get("name"), MOST_NAME),
-        error_message=text_of(error.get("message"), MOST_MESSAGE),
+        error_code=bounded_text(error.get("name"), MOST_NAME),
+        error_message=bounded_text(error.get("message"), MOST_MESSAGE),
         extra={name: value for name, value in extra.items() if value is not None},
     )
 
 
-def text_of(value: Any, most: int) -> str | None:
-    """A text, cut; None for what is none."""
+def bounded_text(value: Any, most: int) -> str | None:
+    """A value as text of at most `most` characters; None for None."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json_of(value)
+    text = value if isinstance(value, str) else encode_json(value)
     return text[:most].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def kept(value: Any) -> Any:
-    """A value that is small enough to be kept, or the beginning of its JSON."""
+def bounded_json(value: Any) -> Any:
+    """A value that is small enough to store, or the beginning of its JSON."""
     if value is None:
         return None
-    text = json_of(value)
+    text = encode_json(value)
     return value if len(text) <= MOST_EXTRA else {"truncated": True, "preview": text[:MOST_EXTRA]}
 
 
-def json_of(value: Any) -> str:
-    """A value as JSON; nested deeper than can be written, it is a text that says so."""
+def encode_json(value: Any) -> str:
+    """A value as JSON, or a text that says it is nested too deeply."""
     try:
         return ENCODER.encode(value).decode()
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Fields that the contract cannot express: left out and reported, or refused, by the lane's `unknown_fields`."""
+"""Fields that the plugin contract does not have: dropped and reported, or refused, by the lane's `unknown_fields`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
 
-NOTHING_LIKE_IT = "the vendor of this model has no such feature"
+NO_SUCH_FEATURE = "the vendor of this model has no such feature"
 INDEX = re.compile(r"\[\d+\]")
-#: At most this many names are kept for one request.
+#: At most this many names are reported for one request.
 MOST_NAMES = 100
 
 
 class DroppedFields:
-    """Collects the names of fields. `dropped`: those that do not go out, each once, without their places in lists."""
+    """Collects the names of dropped fields, each once, without indices of lists."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.refuses = deployment.unknown_fields == "refuse"
@@ -27,17 +27,16 @@ class DroppedFields:
         return tuple(self.names)
 
     def drop(self, name: str) -> None:
-        """A known field that the client can do without."""
+        """Drop a known field that does not matter much to the answer."""
         if len(self.names) < MOST_NAMES:
             self.names[INDEX.sub("[]", name)] = None
 
     def unknown(self, names: Iterable[str]) -> None:
-        """Fields that the gateway does not know. Raises `Unsupported` if the lane says `unknown_fields: refuse`.
+        """Drop fields that the gateway does not know. Raises `Unsupported` if the lane says `unknown_fields: refuse`.
 
-        A lane that passes such fields on does so with requests in its own protocol; in another's words they mean
-        nothing.
+        With `unknown_fields: pass` they are passed on only in requests of the lane's own protocol.
         """
         for name in names:
             if self.refuses:
-                raise Unsupported(name, NOTHING_LIKE_IT)
+                raise Unsupported(name, NO_SUCH_FEATURE)
             self.drop(name)

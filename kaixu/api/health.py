@@ -1,4 +1,4 @@
-"""`health`: live, ready, degraded, and why. 200 only while the database answers. Reasons are for operators."""
+"""`health`: live, ready, degraded, and why. 200 only while the database answers. Only operators see the reasons."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from quart import Blueprint, Response, request
-
 from kaixu import __version__
 from kaixu.accounts.database import database_time
 from kaixu.catalog.catalog import Catalog
-from kaixu.edge.function_paths import at
 from kaixu.edge.operators import is_operator
-from kaixu.edge.response import reply
+from kaixu.edge.paths import paths_of
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.request_body import SMALL_BODY_BYTES
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
 
-#: Longer than this is as good as no answer for who asks.
+#: A database that takes longer counts as unavailable.
 PATIENCE_S = 2.0
 
 
-def health_routes(services: Services) -> Blueprint:
-    """The route, bound to one gateway."""
-    routes = Blueprint("health", __name__)
+def health_routes(services: Services) -> list[Route]:
+    """The route of health; some monitors POST."""
 
-    @at(routes, "health", methods=["GET", "POST", "HEAD"])
-    async def health() -> Response:
+    async def health(request: IncomingRequest) -> Reply:
         database: dict[str, Any] = {"ok": True}
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -68,13 +67,16 @@ def health_routes(services: Services) -> Blueprint:
             "db": database,
         }
         headers = {} if ready else {"retry-after": "2"}
-        return reply(body, 200 if ready else 503, headers)
+        return json_reply(body, 200 if ready else 503, headers)
 
-    return routes
+    return [
+        Route(method, paths_of("health"), health, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)
+        for method in ("GET", "POST")
+    ]
 
 
 def preambles(catalog: Catalog) -> dict[str, str]:
-    """The hash of each lane's preamble, of those that have one."""
+    """The hash of each lane's preamble, if it has one."""
     return {
         name: preamble_hash(state.section.preamble)
         for name, state in catalog.lanes.items()
@@ -83,7 +85,7 @@ def preambles(catalog: Catalog) -> dict[str, str]:
 
 
 def system_hash(catalog: Catalog) -> str | None:
-    """One hash for all preambles: of the only text there is, or of all of them."""
+    """One hash for all preambles."""
     hashes = preambles(catalog)
     if len(set(hashes.values())) <= 1:
         return next(iter(hashes.values()), None)
@@ -91,7 +93,7 @@ def system_hash(catalog: Catalog) -> str | None:
 
 
 def keys(catalog: Catalog) -> dict[str, Any]:
-    """How the keys of lanes that have several stand, by their labels."""
+    """The states of keys by label, of lanes that have several."""
     return {
         name: state.lane.keys.states()
         for name, state in catalog.lanes.items()
@@ -100,7 +102,7 @@ def keys(catalog: Catalog) -> dict[str, Any]:
 
 
 def deployments(services: Services) -> dict[str, dict[str, str]]:
-    """How the deployments of models that have several stand: closed, open, half-open, or with their lane off."""
+    """The breaker state, or the lane's state, of each deployment of models that have several."""
     return {
         f"{model.provider}/{model.model}": {
             one.name: services.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices

@@ -1,4 +1,4 @@
-"""Tools that a vendor would run itself. A lane that has none of them leaves them out, and says so."""
+"""Tools that the vendor itself would run: dropped and reported for lanes that do not have them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kaixu.plugin.protocols import family_of
 
 from .dropped_fields import DroppedFields
 
-#: Their types in OpenAI's and Anthropic's APIs, without versions.
-HOSTED = frozenset(
+#: Types of such tools in OpenAI's and Anthropic's APIs, without versions.
+HOSTED_TYPES = frozenset(
     {
         "advisor",
         "apply_patch",
@@ -40,42 +40,42 @@ HOSTED = frozenset(
 
 
 class HostedTools:
-    """The vendors' tools of one request that are not sent on."""
+    """The tools of one request that are not sent to the vendor."""
 
-    def __init__(self, beyond: DroppedFields) -> None:
-        self.beyond = beyond
+    def __init__(self, dropped_fields: DroppedFields) -> None:
+        self.dropped_fields = dropped_fields
         self.families: list[str] = []
         self.names: set[str] = set()
 
     def leave_out(self, place: str, kind: str, name: str | None = None) -> None:
-        """Note one tool, at `place` in the request. Raises `Unsupported` if it is unknown and the lane refuses that."""
+        """Drop one tool, at `place` in the request. Raises `Unsupported` if it is unknown and the lane refuses that."""
         family = family_of(kind)
         self.families.append(family)
         self.names |= {family, kind} | ({name} if name else set())
-        if family in HOSTED:
-            self.beyond.drop(f"tools[].{family}")
-        elif self.beyond.refuses:
+        if family in HOSTED_TYPES:
+            self.dropped_fields.drop(f"tools[].{family}")
+        elif self.dropped_fields.refuses:
             why = f"tools of type {kind[:60]} are not known here"
             raise Unsupported(f"{place}.type", why, hint="Leave this tool out, or choose another model.")
         else:
-            self.beyond.drop(f"tools[].{kind[:60]}")
+            self.dropped_fields.drop(f"tools[].{kind[:60]}")
 
     def refuse_choice(self, choice: Any, others: Iterable[object]) -> None:
-        """Raises `Unsupported` if the tool choice names one of them, or requires a call and there are no other tools.
+        """Raises `Unsupported` if the tool choice names a dropped tool, or requires a call and no tool is left.
 
-        `others`: the tools that are sent on.
+        `others`: the tools that are sent to the vendor.
         """
         named: str | None = None
         if isinstance(choice, dict):
             words = [choice.get("type"), choice.get("name")]
             named = next((word for word in words if isinstance(word, str) and self.is_named(word)), None)
-        insists = choice in ("required", "any") or (isinstance(choice, dict) and choice.get("type") == "any")
-        if named is None and insists and self.families and not any(True for _ in others):
+        requires_call = choice in ("required", "any") or (isinstance(choice, dict) and choice.get("type") == "any")
+        if named is None and requires_call and self.families and not any(True for _ in others):
             named = self.families[0]
         if named is not None:
             why = f"the vendor of this model has no tool {named[:60]}"
             raise Unsupported("tool_choice", why, hint="Choose another tool, or another model.")
 
     def is_named(self, word: str) -> bool:
-        """Whether a name or type in a tool choice means one of them."""
+        """Whether a name or type in a tool choice means a dropped tool."""
         return word in self.names or family_of(word) in self.families

@@ -1,1 +1,1 @@
-"""Collections: texts cut, embedded, stored, found again. Between the gate and the doors."""
+"""Collections: cut texts into chunks, embed and store them, search them, and use them in chats."""

@@ -1,4 +1,4 @@
-"""How much a search with a filter may compare: decided before it runs, and before its question is embedded."""
+"""Limits the comparisons of a search with a filter, before its question is embedded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from kaixu.plugin.errors import FilterTooLarge
 from kaixu.store.collections import Collection
 from kaixu.store.conditions import Condition
 
-#: Documents times comparisons each. About three seconds of one processor core, if no index spares any of them.
+#: Documents times comparisons for each. About three seconds of one processor core if no index helps.
 MOST_COMPARISONS = 50_000_000
 
 
-def insist_on_budget(condition: Condition, collection: Collection) -> None:
+def require_budget(condition: Condition, collection: Collection) -> None:
     """Raises `FilterTooLarge` for a filter that compares too much in a collection of this size."""
-    wanted = condition.comparisons * collection.vectors
-    if wanted > MOST_COMPARISONS:
+    comparisons = condition.comparisons * collection.vectors
+    if comparisons > MOST_COMPARISONS:
         most = MOST_COMPARISONS // max(1, collection.vectors)
         raise FilterTooLarge(
             f"the filter makes {condition.comparisons} comparisons for each of {collection.vectors} documents, and "

@@ -1,4 +1,4 @@
-"""Changes of collections as a whole, each written down: renamed, removed, sent on their way to another model."""
+"""Renames, deletes and re-embeds collections; writes each change to the audit log."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from kaixu.store.collections import Collection
 from .searches import Searches
 
 
-class Acting(msgspec.Struct, frozen=True):
-    """Who makes a change: "admin", or a key; and the request it came with."""
+class Actor(msgspec.Struct, frozen=True):
+    """Who makes a change: "admin" or a key; and the id of the request."""
 
-    actor: str
+    name: str
     request_id: str
 
 
 async def rename_collection(
-    searches: Searches, collection: Collection, name: str, who: Acting, *, key_id: int
+    searches: Searches, collection: Collection, name: str, actor: Actor, *, key_id: int
 ) -> Collection:
     """Give a collection another name.
 
-    Raises `Conflict` for one that is taken, `CollectionNotAllowed` for one that this key may not use, `CollectionBusy`.
+    Raises `Conflict` if the name is taken, `CollectionNotAllowed` if this key may not use it, `CollectionBusy`.
     """
     async with searches.changing(collection.customer_id) as connection:
         if not await store.is_allowed(connection, key_id, name):
             raise CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
         async with connection.transaction():
-            after = await store.rename(connection, collection.id, collection.customer_id, name)
-            if after is None:
-                raise busy(collection.name)
-            await write_audit(connection, event("COLLECTION_RENAME", collection, who, {"new_name": name}))
-    return after
+            renamed = await store.rename(connection, collection.id, collection.customer_id, name)
+            if renamed is None:
+                raise collection_busy(collection.name)
+            await write_audit(connection, audit_event("COLLECTION_RENAME", collection, actor, {"new_name": name}))
+    return renamed
 
 
-async def delete_collection(searches: Searches, collection: Collection, who: Acting) -> int:
-    """Remove a collection with all that is in it; how many vectors that were."""
+async def delete_collection(searches: Searches, collection: Collection, actor: Actor) -> int:
+    """Delete a collection with its documents; return how many vectors it had."""
     async with searches.changing(collection.customer_id) as connection, connection.transaction():
         if not await store.delete(connection, collection.id, collection.customer_id):
             return 0
-        await write_audit(connection, event("COLLECTION_DELETE", collection, who, {}))
+        await write_audit(connection, audit_event("COLLECTION_DELETE", collection, actor, {}))
     return collection.vectors
 
 
-async def delete_document(searches: Searches, collection: Collection, doc_id: str, who: Acting) -> int:
-    """Remove a document; how many vectors it had. Raises `CollectionBusy`."""
+async def delete_document(searches: Searches, collection: Collection, doc_id: str, actor: Actor) -> int:
+    """Delete a document; return how many vectors it had. Raises `CollectionBusy`."""
     async with searches.changing(collection.customer_id) as connection, connection.transaction():
-        done = await documents.delete_document(connection, collection.id, collection.customer_id, doc_id)
-        if done.refused == "COLLECTION_BUSY":
-            raise busy(collection.name)
-        if done.removed and who.actor == "admin":
-            await write_audit(connection, event("DOCUMENT_DELETE", collection, who, {"doc_id": doc_id}))
-    return done.removed
+        deleted = await documents.delete_document(connection, collection.id, collection.customer_id, doc_id)
+        if deleted.refused == "COLLECTION_BUSY":
+            raise collection_busy(collection.name)
+        if deleted.removed and actor.name == "admin":
+            await write_audit(connection, audit_event("DOCUMENT_DELETE", collection, actor, {"doc_id": doc_id}))
+    return deleted.removed
 
 
-async def reembedding_started(
+async def start_reembedding(
     searches: Searches,
     collection: Collection,
     *,
@@ -69,7 +69,7 @@ async def reembedding_started(
     dimensions: int,
     request_id: str,
 ) -> int:
-    """Send a collection on its way to another model; the work's id. Raises `CollectionBusy`, `UnknownCollection`."""
+    """Start to re-embed a collection; return the re-embedding's id. Raises `CollectionBusy`, `UnknownCollection`."""
     async with searches.changing(collection.customer_id) as connection:
         started = await reembedding.start(
             connection,
@@ -83,26 +83,26 @@ async def reembedding_started(
             request_id=request_id,
         )
     if started.refused == "COLLECTION_BUSY":
-        raise busy(collection.name)
+        raise collection_busy(collection.name)
     if started.reembedding_id is None:
         raise UnknownCollection(f"there is no collection `{collection.name}`", field="name")
     return started.reembedding_id
 
 
-async def cancel_reembedding(searches: Searches, collection: Collection, who: Acting) -> bool:
-    """End the work on a collection, which stays as it was; whether there was any."""
+async def cancel_reembedding(searches: Searches, collection: Collection, actor: Actor) -> bool:
+    """Cancel a re-embedding; the collection stays as it was. Return whether one was running."""
     async with searches.changing(collection.customer_id) as connection:
-        work = await reembedding.progress(connection, collection.customer_id, collection.id)
-        if work is None or work.state != "running":
+        progress = await reembedding.progress(connection, collection.customer_id, collection.id)
+        if progress is None or progress.state != "running":
             return False
         async with connection.transaction():
-            await reembedding.end(connection, work.id, "cancelled")
-            await write_audit(connection, event("REEMBEDDING_CANCEL", collection, who, {"work": work.id}))
+            await reembedding.end(connection, progress.id, "cancelled")
+            await write_audit(connection, audit_event("REEMBEDDING_CANCEL", collection, actor, {"work": progress.id}))
     return True
 
 
-def event(action: str, collection: Collection, who: Acting, meta: dict[str, object]) -> AuditEvent:
-    """What the audit log keeps."""
+def audit_event(action: str, collection: Collection, actor: Actor, meta: dict[str, object]) -> AuditEvent:
+    """The event for the audit log."""
     before = {
         "name": collection.name,
         "customer_id": collection.customer_id,
@@ -110,13 +110,13 @@ def event(action: str, collection: Collection, who: Acting, meta: dict[str, obje
         "model": collection.model,
         "vectors": collection.vectors,
     }
-    return AuditEvent(who.actor, action, f"collection:{collection.id}", who.request_id, before, None, meta)
+    return AuditEvent(actor.name, action, f"collection:{collection.id}", actor.request_id, before, None, meta)
 
 
-def busy(name: str) -> CollectionBusy:
-    """The error for a collection that changes just now."""
+def collection_busy(name: str) -> CollectionBusy:
+    """The error for a change of a collection that is being re-embedded."""
     return CollectionBusy(
-        f"collection `{name}` is on its way to another model",
-        hint="Wait until it is done, or cancel that.",
+        f"collection `{name}` is being re-embedded with another model",
+        hint="Wait until that is done, or cancel it.",
         retry_after_s=30,
     )

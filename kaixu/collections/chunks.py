@@ -1,6 +1,6 @@
-"""Long texts cut into chunks that overlap: at the ends of sentences, or between words.
+"""Cuts long texts into overlapping chunks, at the ends of sentences or between words.
 
-A token is taken for four ASCII characters, or one other, as everywhere where no tokenizer is at hand.
+Four ASCII characters, or one other character, count as one token, as everywhere without a tokenizer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from kaixu.metering.counting import estimated_tokens
 from kaixu.plugin.errors import Unprocessable
 
-#: The end of a sentence: its mark, and what closes after it, before a blank; or a blank line.
+#: The end of a sentence: its mark and closing quotes before white space, or a blank line.
 SENTENCE = re.compile(r"(?<=[.!?。！？…])[\"'»”’)\]]*(?:\s+|$)|(?<=[。！？])|\n\s*\n\s*")
 WORD = re.compile(r"\S+\s*|\s+")
 
@@ -28,8 +28,8 @@ class Chunking(msgspec.Struct, frozen=True):
     by: Literal["tokens", "sentences"] = "tokens"
 
 
-def chunking_of(value: Any) -> Chunking | None:
-    """`chunk` as it was sent. Raises `Unprocessable`."""
+def parse_chunking(value: Any) -> Chunking | None:
+    """Parse the field `chunk`. Raises `Unprocessable`."""
     if value is None:
         return None
     try:
@@ -45,43 +45,43 @@ def chunking_of(value: Any) -> Chunking | None:
     return chunking
 
 
-def tokens_of(text: str) -> int:
-    """About how many tokens a text is, whatever the model: every lane cuts alike."""
+def token_count(text: str) -> int:
+    """The estimated number of tokens, the same for all models."""
     return estimated_tokens(text)
 
 
-def chunks(text: str, chunking: Chunking) -> list[tuple[int, str]]:
-    """Where each chunk begins, and its text; the whole text can be put together again from them.
+def cut_text(text: str, chunking: Chunking) -> list[tuple[int, str]]:
+    """The start and the text of each chunk; `join_chunks` makes the whole text of them.
 
-    A sentence, or a word, that alone is longer than `size` is cut. Blanks stay with what stands before them, however
-    many they are: there is no chunk of nothing else.
+    A sentence or a word that is longer than `size` is cut. White space belongs to the piece before it, so that no
+    chunk is only white space.
     """
-    pieces = with_blanks(
-        text, [one for piece in units(text, chunking.by) for one in small_enough(text, piece, chunking.size)]
+    pieces = join_blanks(
+        text, [one for piece in split_units(text, chunking.by) for one in split_long(text, piece, chunking.size)]
     )
-    sizes = [tokens_of(text[start:end]) for start, end in pieces]
-    cut: list[tuple[int, str]] = []
+    sizes = [token_count(text[start:end]) for start, end in pieces]
+    result: list[tuple[int, str]] = []
     first = 0
     while first < len(pieces):
         last, total = first, sizes[first]
         while last + 1 < len(pieces) and total + sizes[last + 1] <= chunking.size:
             last += 1
             total += sizes[last]
-        cut.append((pieces[first][0], text[pieces[first][0] : pieces[last][1]]))
+        result.append((pieces[first][0], text[pieces[first][0] : pieces[last][1]]))
         if last + 1 == len(pieces):
             break
-        # Only as much is said again as leaves room for something new.
-        most = min(chunking.overlap, chunking.size - sizes[last + 1])
-        again, kept = last + 1, 0
-        while again - 1 > first and kept + sizes[again - 1] <= most:
-            again -= 1
-            kept += sizes[again]
-        first = again
-    return cut or [(0, text)]
+        # The overlap leaves room for at least the next piece.
+        max_overlap = min(chunking.overlap, chunking.size - sizes[last + 1])
+        start, overlap = last + 1, 0
+        while start - 1 > first and overlap + sizes[start - 1] <= max_overlap:
+            start -= 1
+            overlap += sizes[start]
+        first = start
+    return result or [(0, text)]
 
 
-def units(text: str, by: str) -> list[tuple[int, int]]:
-    """The parts that are not cut if it can be helped, from start to end, one right behind the other."""
+def split_units(text: str, by: str) -> list[tuple[int, int]]:
+    """The sentences or words, from start to end, without gaps; they are cut only if they are too long."""
     if by == "tokens":
         return [match.span() for match in WORD.finditer(text)]
     ends = [match.end() for match in SENTENCE.finditer(text) if match.end() > 0]
@@ -91,30 +91,30 @@ def units(text: str, by: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
-def small_enough(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, int]]:
-    """A part as it is, or, where it alone is longer than a chunk, its words, or the pieces of a word."""
+def split_long(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, int]]:
+    """A piece as it is, or, if it is longer than a chunk, its words, or the pieces of a word."""
     start, end = piece
-    if tokens_of(text[start:end]) <= size:
+    if token_count(text[start:end]) <= size:
         return [piece]
     words = [(start + word.start(), start + word.end()) for word in WORD.finditer(text[start:end])]
     if len(words) > 1:
-        return [one for word in words for one in small_enough(text, word, size)]
+        return [one for word in words for one in split_long(text, word, size)]
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 
 
-def with_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Blanks as a part of the piece before them; those at the very beginning, of the one after."""
-    kept: list[tuple[int, int]] = []
+def join_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join white space to the piece before it; at the beginning, to the piece after it."""
+    joined: list[tuple[int, int]] = []
     for start, end in pieces:
         if not text[start:end].isspace():
-            kept.append((start if kept else 0, end))
-        elif kept:
-            kept[-1] = (kept[-1][0], end)
-    return kept or [(0, end) for _, end in pieces[-1:]]
+            joined.append((start if joined else 0, end))
+        elif joined:
+            joined[-1] = (joined[-1][0], end)
+    return joined or [(0, end) for _, end in pieces[-1:]]
 
 
-def joined(parts: list[tuple[int, str]]) -> str:
-    """The whole text from its chunks, in order; what is missing between them shows as blanks."""
+def join_chunks(parts: list[tuple[int, str]]) -> str:
+    """The whole text of its chunks, in order; gaps between them become spaces."""
     text: list[str] = []
     length = 0
     for start, part in parts:

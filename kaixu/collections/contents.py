@@ -1,4 +1,4 @@
-"""What is in collections: lists, figures, documents, pages of them."""
+"""Reads collections: lists, sizes, documents, and pages of documents."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = [
     "progress_of",
 ]
 
-#: How many chunks of one document are shown at most.
+#: At most this many chunks of one document are shown.
 MOST_CHUNKS = 2048
 
-#: How many pieces are read at a time, and how much of text and metadata.
+#: How many pieces, and how many bytes of text and metadata, an export reads at a time.
 AT_ONCE = 200
 MOST_PAGE_BYTES = 4 * 1024 * 1024
 
@@ -39,7 +39,7 @@ MOST_PAGE_BYTES = 4 * 1024 * 1024
 async def collections_of(
     searches: Searches, customer_id: int, key_id: int, *, after: str, limit: int
 ) -> list[Collection]:
-    """The collections that a key may see, by name, from the one after `after` on."""
+    """The collections that a key may see, by name, beginning after `after`."""
     async with searches.reading(customer_id) as connection:
         return await store.collections_of_key(connection, key_id, after=after, limit=limit)
 
@@ -51,13 +51,13 @@ async def content_of(searches: Searches, collection: Collection) -> CollectionCo
 
 
 async def progress_of(searches: Searches, collection: Collection) -> ReembeddingProgress | None:
-    """How far it is on its way to another model, or how that ended."""
+    """The progress of its re-embedding, or how the last one ended."""
     async with searches.reading(collection.customer_id) as connection:
         return await reembedding.progress(connection, collection.customer_id, collection.id)
 
 
 async def document(searches: Searches, collection: Collection, doc_id: str) -> list[WithVector]:
-    """A document's chunks in order; none where there is no such document."""
+    """A document's chunks in order; an empty list if there is no such document."""
     async with searches.reading(collection.customer_id) as connection:
         return await documents.document(connection, collection.id, doc_id, most_chunks=MOST_CHUNKS)
 
@@ -65,9 +65,9 @@ async def document(searches: Searches, collection: Collection, doc_id: str) -> l
 async def pieces(
     searches: Searches, collection: Collection, *, after: tuple[str, int], limit: int
 ) -> tuple[list[Document], bool]:
-    """At most `limit` pieces by id and chunk, from the one after `after` on; and whether there are more.
+    """At most `limit` pieces by id and chunk, beginning after `after`; and whether there are more.
 
-    Fewer where they are long: a page has at most `MOST_PAGE_BYTES` of text and metadata, or one piece.
+    Fewer if they are long: a page has at most `MOST_PAGE_BYTES` of text and metadata, or one piece.
     """
     async with searches.reading(collection.customer_id) as connection:
         rows = await documents.page(connection, collection.id, after=after, limit=limit + 1, most_bytes=MOST_PAGE_BYTES)
@@ -80,9 +80,9 @@ async def pieces(
 
 
 async def all_pieces(searches: Searches, collection: Collection) -> AsyncIterator[list[WithVector]]:
-    """All pieces with their vectors, some at a time. No connection is held while they are handed on.
+    """All pieces with their vectors, in pages. No connection is held between pages.
 
-    Raises `UnknownCollection` at the end, where the collection was deleted or replaced meanwhile: then it is not all.
+    Raises `UnknownCollection` at the end if the collection was deleted or replaced meanwhile: then pieces are missing.
     """
     after = ("", -1)
     while True:

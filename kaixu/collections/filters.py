@@ -1,8 +1,8 @@
-"""`filter`: what the metadata of a search's results must be like → conditions that hold nothing but parameters.
+"""Parses `filter`, a search's condition on metadata, into SQL conditions whose values are all parameters.
 
     {"lang": "en", "year": {"$gte": 2020}, "$or": [{"tag": {"$in": ["a", "b"]}}, {"$not": {"draft": true}}]}
 
-A plain value means equality, an object without operators that it is contained, all members of an object hold together.
+A plain value means equality; an object without operators must be contained; all members of an object must be true.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ OPERATORS = ("$eq", "$ne", "$in", "$nin", *COMPARED)
 LOGIC = ("$and", "$or", "$not")
 
 
-def condition_of(value: Any, field: str = "filter") -> Condition:
-    """A filter as it was sent. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
+def parse_filter(value: Any, field: str = "filter") -> Condition:
+    """Parse the field. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
     if value is None:
         return Condition()
-    reader = FilterParser()
-    return reader.parameters.whole(reader.object(value, field, depth=1))
+    parser = FilterParser()
+    return parser.parameters.whole(parser.object(value, field, depth=1))
 
 
 class FilterParser:
-    """Reads one filter, collecting its values."""
+    """Parses one filter and collects its values."""
 
     def __init__(self) -> None:
         self.parameters = Parameters()
@@ -42,48 +42,48 @@ class FilterParser:
         self.values = 0
 
     def object(self, value: Any, place: str, *, depth: int) -> Part:
-        """All members of an object hold together."""
+        """An object: all its members must be true."""
         if not isinstance(value, dict):
-            raise wrong(place, "must be an object")
+            raise invalid_filter(place, "must be an object")
         if depth > MOST_DEPTH:
-            raise wrong(place, f"is nested deeper than {MOST_DEPTH} levels")
+            raise invalid_filter(place, f"is nested deeper than {MOST_DEPTH} levels")
         return all_of([self.member(name, one, f"{place}.{name}", depth) for name, one in value.items()])
 
     def member(self, name: str, value: Any, place: str, depth: int) -> Part:
-        """One member: a field and what it must be like, or a word that joins others."""
-        self.condition()
+        """One member: a field and its condition, or a logical operator."""
+        self.count_condition()
         if name in ("$and", "$or"):
             if not isinstance(value, list) or not 1 <= len(value) <= MOST_CONDITIONS:
-                raise wrong(place, f"must be a list of 1 to {MOST_CONDITIONS} filters")
+                raise invalid_filter(place, f"must be a list of 1 to {MOST_CONDITIONS} filters")
             parts = [self.object(one, f"{place}[{at}]", depth=depth + 1) for at, one in enumerate(value)]
             return all_of(parts) if name == "$and" else any_of(parts)
         if name == "$not":
             return negated(self.object(value, place, depth=depth + 1))
         if name.startswith("$"):
-            raise wrong(place, f"is no operator; there are {', '.join((*LOGIC, *OPERATORS))}")
+            raise invalid_filter(place, f"is no operator; there are {', '.join((*LOGIC, *OPERATORS))}")
         if len(name) > MOST_FIELD or not storable(name):
-            raise wrong(place[:100], "is no name of a field")
+            raise invalid_filter(place[:100], "is no name of a field")
         if isinstance(value, dict) and any(one.startswith("$") for one in value):
             return all_of([self.operator(name, word, one, f"{place}.{word}") for word, one in value.items()])
         return self.equal(name, value, place)
 
     def operator(self, name: str, word: str, value: Any, place: str) -> Part:
         """One operator on a field."""
-        self.condition()
+        self.count_condition()
         if word == "$eq":
             return self.equal(name, value, place)
         if word == "$ne":
             return negated(self.equal(name, value, place))
         if word in ("$in", "$nin"):
             if not isinstance(value, list) or len(value) > MOST_CHOICES:
-                raise wrong(place, f"must be a list of at most {MOST_CHOICES} values")
+                raise invalid_filter(place, f"must be a list of at most {MOST_CHOICES} values")
             part = self.one_of(name, value, place)
             return part if word == "$in" else negated(part)
         if word in COMPARED:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
-                raise wrong(place, "must be a number or text")
+                raise invalid_filter(place, "must be a number or text")
             return self.parameters.compared(name, COMPARED[word], self.value(value, place))
-        raise wrong(place, f"is no operator; there are {', '.join(OPERATORS)}")
+        raise invalid_filter(place, f"is no operator; there are {', '.join(OPERATORS)}")
 
     def equal(self, name: str, value: Any, place: str) -> Part:
         """A field equals a value, or contains it."""
@@ -95,52 +95,52 @@ class FilterParser:
         parts = [self.equal(name, one, place) for one in values if not isinstance(one, str | int | float)]
         return any_of([self.parameters.one_of(name, plain), *parts] if plain else parts)
 
-    def condition(self) -> None:
-        """One more. Raises `FilterTooLarge`."""
+    def count_condition(self) -> None:
+        """Count one more condition. Raises `FilterTooLarge`."""
         self.conditions += 1
         if self.conditions > MOST_CONDITIONS:
-            raise too_large(f"has more than {MOST_CONDITIONS} conditions")
+            raise filter_too_large(f"has more than {MOST_CONDITIONS} conditions")
 
     def value(self, value: Any, place: str) -> Any:
-        """A value that metadata can have, counted with all that it holds. Raises `FilterTooLarge`, `Unprocessable`."""
-        self.values += leaves(checked(value, place))
+        """Check a value and count its plain values. Raises `FilterTooLarge`, `Unprocessable`."""
+        self.values += count_values(check_value(value, place))
         if self.values > MOST_VALUES:
-            raise too_large(f"has more than {MOST_VALUES} values")
+            raise filter_too_large(f"has more than {MOST_VALUES} values")
         return value
 
 
-def too_large(says: str) -> FilterTooLarge:
-    """The error of a filter as a whole."""
-    return FilterTooLarge(f"`filter` {says}", hint="Use fewer conditions and fewer values.", field="filter")
+def filter_too_large(problem: str) -> FilterTooLarge:
+    """The error for a filter as a whole."""
+    return FilterTooLarge(f"`filter` {problem}", hint="Use fewer conditions and fewer values.", field="filter")
 
 
-def leaves(value: Any) -> int:
-    """How many plain values there are in one; an empty object or list counts as one."""
+def count_values(value: Any) -> int:
+    """The number of plain values in a value; an empty object or list counts as one."""
     if isinstance(value, dict):
-        return max(1, sum(map(leaves, value.values())))
-    return max(1, sum(map(leaves, value))) if isinstance(value, list) else 1
+        return max(1, sum(map(count_values, value.values())))
+    return max(1, sum(map(count_values, value))) if isinstance(value, list) else 1
 
 
-def checked(value: Any, place: str, depth: int = 1) -> Any:
-    """A value that metadata can have."""
+def check_value(value: Any, place: str, depth: int = 1) -> Any:
+    """A value, if metadata can have it. Raises `Unprocessable`."""
     if depth > MOST_NESTED:
-        raise wrong(place, f"is nested deeper than {MOST_NESTED} levels")
+        raise invalid_filter(place, f"is nested deeper than {MOST_NESTED} levels")
     match value:
         case str():
             if len(value) > MOST_VALUE or not storable(value):
-                raise wrong(place, f"must be text of at most {MOST_VALUE} characters, none of them NUL")
+                raise invalid_filter(place, f"must be text of at most {MOST_VALUE} characters, none of them NUL")
         case dict():
             for name, one in value.items():
                 if name.startswith("$") or not storable(name):
-                    raise wrong(place, "mixes operators with a value")
-                checked(one, place, depth + 1)
+                    raise invalid_filter(place, "mixes operators with a value")
+                check_value(one, place, depth + 1)
         case list():
             if len(value) > MOST_CHOICES:
-                raise wrong(place, f"has more than {MOST_CHOICES} entries")
+                raise invalid_filter(place, f"has more than {MOST_CHOICES} entries")
             for one in value:
-                checked(one, place, depth + 1)
+                check_value(one, place, depth + 1)
         case int() if abs(value) >= 10**300:
-            raise wrong(place, "is too large a number")
+            raise invalid_filter(place, "is too large a number")
         case _:
             pass
     return value
@@ -157,6 +157,6 @@ def storable(text: str) -> bool:
     return True
 
 
-def wrong(place: str, says: str) -> Unprocessable:
-    """The error of a place in the filter."""
-    return Unprocessable(f"`{place[:200]}` {says}", field=place[:200])
+def invalid_filter(place: str, problem: str) -> Unprocessable:
+    """The error for a place in the filter."""
+    return Unprocessable(f"`{place[:200]}` {problem}", field=place[:200])

@@ -1,4 +1,4 @@
-"""Texts into a collection: room held, embedded, stored and billed together or not at all."""
+"""Stores texts in a collection: reserves space, embeds, and stores and bills in one transaction."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from kaixu.store.documents import Piece, store_documents
 from kaixu.store.query import Connection
 from kaixu.store.vectors import packed
 
-from .lengths import length_of
+from .lengths import vector_length
 from .searches import Searches
 
 
-class Room(msgspec.Struct, frozen=True):
-    """What customers without limits of their own may keep."""
+class CollectionLimits(msgspec.Struct, frozen=True):
+    """The limits of customers that have none of their own."""
 
     vectors: int
     collections: int
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The collection that is stored into; `language` is for a new one."""
+    """The collection to store into; `language` is used if it is new."""
 
     name: str
     provider: str
@@ -49,7 +49,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Ingested(msgspec.Struct):
-    """How many vectors were stored, and how many stood under the same ids before."""
+    """How many vectors were stored, and how many of them replaced others with the same ids."""
 
     stored: int = 0
     replaced: int = 0
@@ -58,69 +58,87 @@ class Ingested(msgspec.Struct):
 async def ingest(
     searches: Searches,
     gate: Gate,
-    call: Admission[EmbedTicket],
+    admission: Admission[EmbedTicket],
     request: EmbedRequest,
     *,
     target: Target,
     pieces: Sequence[Piece],
-    room: Room,
+    limits: CollectionLimits,
 ) -> tuple[Ticket, list[Sequence[float]], Ingested]:
-    """Embed `request.inputs`, one for each of `pieces`, and store them; all or nothing, under one admission and bill.
+    """Embed `request.inputs`, one for each of `pieces`, and store all of them or none, under one admission and bill.
 
-    Raises what keeps it from being stored, before anything is spent where that can be known. What changes while the
-    vendor works is found out afterwards; then the vectors are paid for all the same (see `kaixu.metering.ending`).
+    Raises what prevents storing, if possible before anything is spent. If the collection changes while the vendor
+    works, storing fails afterwards, and the vectors are billed all the same (see `kaixu.metering.ending`).
     """
     ingested = Ingested()
-    deployment = call.deployment
+    deployment = admission.deployment
     assert deployment is not None
-    length = length_of(deployment, request.dimensions)
-    async with call as ticket:
-        opened = await hold_room(searches, ticket, target, pieces, dimensions=length, room=room, make=False)
+    length = vector_length(deployment, request.dimensions)
+    async with admission as ticket:
+        opened = await reserve_space(searches, ticket, target, pieces, dimensions=length, limits=limits, make=False)
         vectors: list[Sequence[float]] = list(await embed_vectors(gate, ticket, request, length=length))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
-            opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+            opened = await reserve_space(
+                searches, ticket, target, pieces, dimensions=len(vectors[0]), limits=limits, make=True
+            )
             collection_id = opened.collection_id
         assert collection_id is not None
         ticket.units = {"vectors": len(vectors), "stored": len(pieces)}
         ticket.alongside = partial(
-            write, ticket, collection_id, pieces, [packed(one) for one in vectors], room, ingested, target.name
+            write_documents,
+            ticket,
+            collection_id,
+            pieces,
+            [packed(one) for one in vectors],
+            limits,
+            ingested,
+            target.name,
         )
     return ticket, vectors, ingested
 
 
-async def store_ready(
+async def store_vectors(
     searches: Searches,
-    call: Admission[Ticket],
+    admission: Admission[Ticket],
     *,
     target: Target,
     pieces: Sequence[Piece],
     vectors: Sequence[Sequence[float]],
-    room: Room,
+    limits: CollectionLimits,
 ) -> tuple[Ticket, Ingested]:
-    """Store vectors that were made before; as `ingest`, without a vendor and without a cost."""
+    """Store vectors that the client sent; as `ingest`, without a vendor and without cost."""
     ingested = Ingested()
-    async with call as ticket:
-        opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
+    async with admission as ticket:
+        opened = await reserve_space(
+            searches, ticket, target, pieces, dimensions=len(vectors[0]), limits=limits, make=True
+        )
         assert opened.collection_id is not None
         ticket.units = {"stored": len(pieces)}
         ticket.alongside = partial(
-            write, ticket, opened.collection_id, pieces, [packed(one) for one in vectors], room, ingested, target.name
+            write_documents,
+            ticket,
+            opened.collection_id,
+            pieces,
+            [packed(one) for one in vectors],
+            limits,
+            ingested,
+            target.name,
         )
     return ticket, ingested
 
 
-async def hold_room(
+async def reserve_space(
     searches: Searches,
     ticket: Ticket,
     target: Target,
     pieces: Sequence[Piece],
     *,
     dimensions: int | None,
-    room: Room,
+    limits: CollectionLimits,
     make: bool,
 ) -> Opening:
-    """Find or make the collection and hold room for what is to be stored. Raises `KaixuError`."""
+    """Find or create the collection, and reserve space for what is to be stored. Raises `KaixuError`."""
     verdict = ticket.verdict
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
@@ -138,25 +156,25 @@ async def hold_room(
             vectors=len(pieces),
             doc_ids=[piece.doc_id for piece in pieces],
             make=make,
-            most_vectors=room.vectors,
-            most_collections=room.collections,
+            most_vectors=limits.vectors,
+            most_collections=limits.collections,
         )
     if opened.refused is not None:
-        raise refusal(opened.refused, target.name, opened, dimensions, len(pieces), room)
+        raise refusal(opened.refused, target.name, opened, dimensions, len(pieces), limits)
     return opened
 
 
-async def write(
+async def write_documents(
     ticket: Ticket,
     collection_id: int,
     pieces: Sequence[Piece],
     vectors: Sequence[bytes],
-    room: Room,
+    limits: CollectionLimits,
     ingested: Ingested,
     name: str,
     connection: Connection,
 ) -> None:
-    """Store within the transaction that settles the call. Raises `KaixuError`, and then nothing is written."""
+    """Store within the transaction that settles the call. Raises `KaixuError`; then nothing is stored."""
     customer_id = ticket.verdict.customer_id
     assert customer_id is not None
     stored = await store_documents(
@@ -166,22 +184,22 @@ async def write(
         ticket=ticket.ask.ticket,
         pieces=pieces,
         vectors=vectors,
-        most_vectors=room.vectors,
+        most_vectors=limits.vectors,
     )
     if stored.refused is not None:
-        raise refusal(stored.refused, name, None, None, len(pieces), room)
+        raise refusal(stored.refused, name, None, None, len(pieces), limits)
     ingested.stored, ingested.replaced = stored.stored or 0, stored.replaced or 0
 
 
 def refusal(
-    code: str, name: str, opened: Opening | None, dimensions: int | None, vectors: int, room: Room
+    code: str, name: str, opened: Opening | None, dimensions: int | None, vectors: int, limits: CollectionLimits
 ) -> KaixuError:
-    """What a client is told."""
+    """The error for a refusal code of the database."""
     match code:
         case "COLLECTION_NOT_ALLOWED":
             return CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
         case "COLLECTION_BUSY":
-            return busy(name)
+            return collection_busy(name)
         case "MODEL_MISMATCH" if opened is not None:
             return ModelMismatch(
                 f"collection `{name}` holds vectors of {opened.provider}/{opened.model}",
@@ -197,21 +215,21 @@ def refusal(
             )
         case "COLLECTIONS_FULL":
             return CollectionsFull(
-                f"there are {room.collections} collections, as many as this account may have",
+                f"there are {limits.collections} collections, as many as this account may have",
                 hint="Delete one, or store into one that is there.",
             )
         case "VECTORS_FULL":
-            held = "" if opened is None else f": {opened.used} of {opened.most} are stored or on their way"
+            used = "" if opened is None else f": {opened.used} of {opened.most} are stored or on their way"
             return VectorsFull(
-                f"there is no room for {vectors} more vector{'' if vectors == 1 else 's'}{held}",
-                hint="Delete documents, or ask your operator for more room.",
+                f"there is no room for {vectors} more vector{'' if vectors == 1 else 's'}{used}",
+                hint="Delete documents, or ask your operator for more limits.",
             )
         case _:
-            return unknown(name)
+            return unknown_collection(name)
 
 
-def unknown(name: str) -> UnknownCollection:
-    """The error for a collection that is not there, or not for this key."""
+def unknown_collection(name: str) -> UnknownCollection:
+    """The error for a collection that does not exist, or that this key may not use."""
     return UnknownCollection(
         f"there is no collection `{name}`",
         hint="Store something into it first; see GET gateway-embed-collections.",
@@ -219,10 +237,10 @@ def unknown(name: str) -> UnknownCollection:
     )
 
 
-def busy(name: str) -> CollectionBusy:
-    """The error for a collection that takes nothing just now."""
+def collection_busy(name: str) -> CollectionBusy:
+    """The error for storing into a collection that is being re-embedded."""
     return CollectionBusy(
-        f"collection `{name}` is on its way to another model",
-        hint="Search goes on; store when the re-embedding is done.",
+        f"collection `{name}` is being re-embedded with another model",
+        hint="Search still works; store again when the re-embedding is done.",
         retry_after_s=30,
     )

@@ -24,8 +24,8 @@ from kaixu.store.query import Connection
 from kaixu.store.reembedding import Reembedding, Target
 from kaixu.store.vectors import packed
 
-from .ingest import Ingested, Room, write
-from .lengths import insist_on_length, length_of, shortens
+from .ingest import CollectionLimits, Ingested, write_documents
+from .lengths import require_length, shortens_vectors, vector_length
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,9 @@ class TakenOver(Exception):
 class Reembedder:
     """One gateway's share of the work; any number of gateways may run one."""
 
-    def __init__(self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, room: Callable[[], Room]) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, room: Callable[[], CollectionLimits]
+    ) -> None:
         self.pool = pool
         self.gate = gate
         self.current = current
@@ -113,8 +115,8 @@ class Reembedder:
             for document in documents
         ]
         request = embed_request(deployment, target, pieces)
-        insist_on_length(deployment, target.dimensions, "dimensions")  # kaixu.yaml may have changed since the start
-        length = length_of(deployment, request.dimensions)
+        require_length(deployment, target.dimensions, "dimensions")  # kaixu.yaml may have changed since the start
+        length = vector_length(deployment, request.dimensions)
         caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
         async with admit_embed(self.gate, caller, deployment, target.provider, request, role="deployer") as ticket:
             vectors = await embed_vectors(self.gate, ticket, request, length=length)
@@ -125,7 +127,9 @@ class Reembedder:
                 )
             ticket.units = {"vectors": len(vectors), "stored": len(vectors)}
             embeddings, ingested = [packed(vector) for vector in vectors], Ingested()
-            store_chunks = partial(write, ticket, work.copy_id, pieces, embeddings, self.room(), ingested, target.name)
+            store_chunks = partial(
+                write_documents, ticket, work.copy_id, pieces, embeddings, self.room(), ingested, target.name
+            )
 
             async def store_once(connection: Connection) -> None:
                 await store_chunks(connection)
@@ -154,6 +158,6 @@ def embed_request(deployment: Deployment, target: Target, pieces: list[Piece]) -
     return EmbedRequest(
         model=deployment.upstream,
         inputs=tuple(piece.text for piece in pieces),
-        dimensions=target.dimensions if shortens(deployment) else None,
+        dimensions=target.dimensions if shortens_vectors(deployment) else None,
         purpose="document",
     )

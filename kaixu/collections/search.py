@@ -1,4 +1,4 @@
-"""Questions to a collection: by meaning, by words and meaning together, by a vector of one's own."""
+"""Searches a collection: by meaning, by meaning and words (hybrid), or by a vector of the client."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from kaixu.store.query import DatabaseSession
 from kaixu.store.search import SearchHit, nearest, with_words
 from kaixu.store.vectors import packed
 
-from .budget import insist_on_budget
-from .chunks import joined
-from .ingest import unknown
-from .lengths import insist_on_length, length_of, shortens
+from .budget import require_budget
+from .chunks import join_chunks
+from .ingest import unknown_collection
+from .lengths import require_length, shortens_vectors, vector_length
 from .searches import Searches
 
 #: Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): 1 / (60 + rank), summed over the lists.
 FUSION = 60
 
-#: How many candidates each list brings to the fusion, at least.
+#: At least this many candidates of each list are fused.
 CANDIDATES = 50
 
-#: So many characters of a question are looked for word by word; all of it, by its meaning.
+#: At most this many characters of a question are used for word search; all of it, for its meaning.
 MOST_WORDS = 8_000
 
-#: So many characters of whole documents are shown in one reply.
+#: At most this many characters of whole documents are in one reply.
 MOST_PARENT_TEXT = 8_000_000
 
-#: How many chunks are looked at for each document, where documents are asked for.
+#: With `parent`, this many chunks are searched for each document.
 CHUNKS_A_DOCUMENT = 4
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is looked for: `text`, or a `vector` of the collection's own model."""
+    """What to search for: `text`, or a `vector` of the collection's model."""
 
     collection: str
     text: str | None
@@ -62,9 +62,9 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks, where two lists were joined.
+    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks in a hybrid search.
 
-    `whole`: the text is that of the whole document, not of the chunk.
+    `whole`: the text is the whole document, not the chunk.
     """
 
     doc_id: str
@@ -78,14 +78,14 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The results, best first, and how long the database took for them."""
+    """The results, best first, and the time that the database needed."""
 
     hits: list[Hit]
     query_ms: float
 
 
-async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection | None:
-    """The collection of this name that the caller's key may use."""
+async def find_collection(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection | None:
+    """The collection of this name, if the caller's key may use it."""
     with database():
         return await collection_of_key(
             pool,
@@ -96,12 +96,12 @@ async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection
         )
 
 
-#: Around a search that is paid for: a door tells there what is owed where it fails.
+#: A context around a search that costs something: an endpoint adds the bill to its errors.
 Around = Callable[[Admission[EmbedTicket]], AbstractContextManager[None]]
 
 
-def no_telling(call: Admission[EmbedTicket]) -> AbstractContextManager[None]:
-    """Nothing more is told."""
+def no_context(admission: Admission[EmbedTicket]) -> AbstractContextManager[None]:
+    """Add nothing to errors."""
     return nullcontext()
 
 
@@ -112,24 +112,24 @@ async def search(
     catalog: Catalog,
     caller: Caller,
     question: Question,
-    around: Around = no_telling,
+    around: Around = no_context,
 ) -> tuple[Collection, Ticket, Answer]:
-    """Ask a collection. One admission, one bill: that of embedding the question, nothing for a vector.
+    """Search a collection under one admission. The bill is that of embedding the question; a vector costs nothing.
 
-    Whether it may run at all (the filter's size, how many run) is decided before a vendor is asked.
-    Raises what admission says, `UnknownCollection`, `FilterTooLarge`, `RateLimited`, `SearchTooSlow`.
+    The filter's size and the number of running searches are checked before a vendor is called.
+    Raises what admission raises, `UnknownCollection`, `FilterTooLarge`, `RateLimited`, `SearchTooSlow`.
     """
-    collection = await looked_up(pool, caller, question.collection)
+    collection = await find_collection(pool, caller, question.collection)
     if collection is None:
-        async with gate.free(caller, "search") as ticket:  # whoever may not ask at all hears that first
+        async with gate.free(caller, "search") as ticket:  # a refused caller gets that error first
             ticket.end_reason = "released"
-            raise unknown(question.collection)
-    insist_on_budget(question.condition, collection)
+            raise unknown_collection(question.collection)
+    require_budget(question.condition, collection)
     with searches.place(collection.customer_id):
-        return await placed(searches, gate, catalog, caller, question, collection, around)
+        return await run_search(searches, gate, catalog, caller, question, collection, around)
 
 
-async def placed(
+async def run_search(
     searches: Searches,
     gate: Gate,
     catalog: Catalog,
@@ -140,44 +140,44 @@ async def placed(
 ) -> tuple[Collection, Ticket, Answer]:
     """See `search`."""
     if question.vector is not None:
-        # Its model need not be there any more.
-        known = catalog.models.get(collection.provider, {}).get(collection.model)
-        call = gate.free(caller, "search", deployment=known, asked_provider=collection.provider)
-        async with call as ticket:
-            answer = await answered(searches, collection, question, checked(question.vector, collection))
+        # The model may no longer exist.
+        deployment = catalog.models.get(collection.provider, {}).get(collection.model)
+        admission = gate.free(caller, "search", deployment=deployment, asked_provider=collection.provider)
+        async with admission as ticket:
+            answer = await find_hits(searches, collection, question, check_length(question.vector, collection))
             ticket.units = {"searches": 1}
         return collection, ticket, answer
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
-    insist_on_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
-    request = embedding(deployment, collection, question.text or "")
-    paid_call = asking(gate, caller, deployment, collection, request)
-    with around(paid_call):
-        async with paid_call as ticket:
-            vectors = await embed_vectors(gate, ticket, request, length=length_of(deployment, request.dimensions))
+    require_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
+    request = question_embedding(deployment, collection, question.text or "")
+    admission = question_admission(gate, caller, deployment, collection, request)
+    with around(admission):
+        async with admission as ticket:
+            vectors = await embed_vectors(gate, ticket, request, length=vector_length(deployment, request.dimensions))
             ticket.units = {"searches": 1}
-            answer = await answered(searches, collection, question, checked(vectors[0], collection))
+            answer = await find_hits(searches, collection, question, check_length(vectors[0], collection))
     return collection, ticket, answer
 
 
-def asking(
+def question_admission(
     gate: Gate, caller: Caller, deployment: Deployment, collection: Collection, request: EmbedRequest
 ) -> Admission[EmbedTicket]:
-    """Admission of a question."""
+    """The admission of embedding a question."""
     return admit_embed(gate, caller, deployment, collection.provider, request, operation="search")
 
 
-def embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
-    """The question as its collection's own model is asked for it."""
+def question_embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:
+    """The request that embeds a question with the collection's model."""
     return EmbedRequest(
         model=deployment.upstream,
         inputs=(text,),
-        dimensions=collection.dimensions if shortens(deployment) else None,
+        dimensions=collection.dimensions if shortens_vectors(deployment) else None,
         purpose="query",
     )
 
 
-def checked(vector: Sequence[float], collection: Collection) -> Sequence[float]:
-    """A vector as long as the collection's. Raises `ModelMismatch`."""
+def check_length(vector: Sequence[float], collection: Collection) -> Sequence[float]:
+    """A vector, if its length is the collection's. Raises `ModelMismatch`."""
     if len(vector) != collection.dimensions:
         raise ModelMismatch(
             f"collection `{collection.name}` holds vectors of {collection.dimensions} dimensions, not of {len(vector)}",
@@ -187,33 +187,33 @@ def checked(vector: Sequence[float], collection: Collection) -> Sequence[float]:
     return vector
 
 
-async def answered(searches: Searches, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
-    """The best pieces, or the documents that they are of."""
+async def find_hits(searches: Searches, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
+    """The best pieces, or with `parent` their documents."""
     async with searches.reading(collection.customer_id) as connection:
         began = perf_counter()
-        hits = await ranked(connection, collection, question, packed(vector))
+        hits = await rank_hits(connection, collection, question, packed(vector))
         if question.threshold is not None:
             hits = [hit for hit in hits if hit.score >= question.threshold]
         if question.parent:
-            hits = await parents(connection, collection, hits, question.top_k)
+            hits = await parent_documents(connection, collection, hits, question.top_k)
     return Answer(hits[: question.top_k], round((perf_counter() - began) * 1000, 3))
 
 
-async def ranked(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
-    """Pieces, best first; more than asked for where some may be of one document."""
-    wanted = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
+async def rank_hits(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
+    """Pieces, best first; with `parent` more of them, since some may be of the same document."""
+    limit = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
     words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
     if not words:
-        near = await nearest(db, collection, vector, condition=question.condition, limit=wanted)
-        return [hit_of(one) for one in near]
-    limit = max(wanted, CANDIDATES)
-    near = await nearest(db, collection, vector, condition=question.condition, limit=limit)
-    spoken = await with_words(db, collection, vector, words, condition=question.condition, limit=limit)
-    return fused(near, spoken)[:wanted]
+        hits = await nearest(db, collection, vector, condition=question.condition, limit=limit)
+        return [as_hit(one) for one in hits]
+    candidates = max(limit, CANDIDATES)
+    by_meaning = await nearest(db, collection, vector, condition=question.condition, limit=candidates)
+    by_words = await with_words(db, collection, vector, words, condition=question.condition, limit=candidates)
+    return fuse_lists(by_meaning, by_words)[:limit]
 
 
-def fused(*lists: list[SearchHit]) -> list[Hit]:
-    """Several ranked lists as one, by reciprocal rank fusion; equal ones by their nearness."""
+def fuse_lists(*lists: list[SearchHit]) -> list[Hit]:
+    """Several ranked lists as one, by reciprocal rank fusion; equal ranks by score."""
     sums: dict[tuple[str, int], float] = {}
     pieces: dict[tuple[str, int], SearchHit] = {}
     for one in lists:
@@ -222,27 +222,27 @@ def fused(*lists: list[SearchHit]) -> list[Hit]:
             sums[at] = sums.get(at, 0.0) + 1 / (FUSION + rank)
             pieces.setdefault(at, piece)
     order = sorted(sums, key=lambda at: (-sums[at], -pieces[at].score, at))
-    return [hit_of(pieces[at], round(sums[at], 6)) for at in order]
+    return [as_hit(pieces[at], round(sums[at], 6)) for at in order]
 
 
-def hit_of(piece: SearchHit, total: float | None = None) -> Hit:
+def as_hit(piece: SearchHit, total: float | None = None) -> Hit:
     """A piece as a result."""
     return Hit(piece.doc_id, piece.chunk, piece.starts_at, piece.text, piece.metadata, piece.score, total)
 
 
-async def parents(db: DatabaseSession, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
-    """The whole documents that pieces are of, each once, at the place of its best piece."""
+async def parent_documents(db: DatabaseSession, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
+    """The documents of the hits, each once, at the rank of its best piece."""
     best: dict[str, Hit] = {}
     for hit in hits:
         best.setdefault(hit.doc_id, hit)
-    wanted = list(best)[:most]
-    texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in wanted}
-    for chunk in await chunks_of(db, collection.id, wanted):
+    doc_ids = list(best)[:most]
+    texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in doc_ids}
+    for chunk in await chunks_of(db, collection.id, doc_ids):
         texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
-    found, room = [], MOST_PARENT_TEXT
-    for doc_id in wanted:
-        whole = joined(texts[doc_id])
+    documents, room = [], MOST_PARENT_TEXT
+    for doc_id in doc_ids:
+        whole = join_chunks(texts[doc_id])
         room -= len(whole)
-        # What does not fit into a reply any more is shown by its best chunk.
-        found.append(best[doc_id] if room < 0 else msgspec.structs.replace(best[doc_id], text=whole, whole=True))
-    return found
+        # A document that does not fit into the reply is shown by its best chunk.
+        documents.append(best[doc_id] if room < 0 else msgspec.structs.replace(best[doc_id], text=whole, whole=True))
+    return documents

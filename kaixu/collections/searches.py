@@ -1,4 +1,4 @@
-"""Database connections for collections: shared among customers, with a time limit for each statement."""
+"""Database connections for collections, shared fairly among customers, with a time limit for each statement."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WAIT_LONG_S = 60.0
 
 
 class Searches:
-    """One gateway process's connections for collections: those of `pool` to search, some of `general` to change them.
+    """One process's connections for collections: those of `pool` to search, some of `general` to change them.
 
     A customer has at most half of either at one time; its other searches wait, and
-    no more than `most` run or wait. So the searches of one customer, however heavy,
-    keep nobody else's from running, and nobody from storing.
+    no more than `most` run or wait. So heavy searches of one customer block neither
+    the searches of others nor storing.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Searches:
 
     @contextmanager
     def place(self, customer_id: int) -> Iterator[None]:
-        """One search or export of a customer, from before its vendor is asked to its end. Raises `RateLimited`."""
+        """The place of one search or export, from before the vendor's call to its end. Raises `RateLimited`."""
         if self._places[customer_id] >= self.most:
             raise RateLimited(
                 f"{self.most} searches of this account are running or waiting, as many as are allowed at one time",
@@ -68,11 +68,11 @@ class Searches:
     async def reading(self, customer_id: int, *, wait_s: float = WAIT_S) -> AsyncIterator[DatabaseSession]:
         """A connection to search with. Raises `SearchTooSlow`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
         try:
-            async with connection(self.pool, self._searching, customer_id, wait_s) as session:
+            async with shared_connection(self.pool, self._searching, customer_id, wait_s) as session:
                 if not self.pooler:
                     yield session
                     return
-                # Nothing is set in sessions behind a pooler, so the limit is set for each transaction.
+                # Behind a pooler sessions have no settings, so the limit is set for each transaction.
                 async with session.transaction():
                     await session.execute(f"set local statement_timeout = {self.statement_s * 1000:.0f}")
                     yield session
@@ -85,21 +85,21 @@ class Searches:
     @asynccontextmanager
     async def changing(self, customer_id: int) -> AsyncIterator[DatabaseSession]:
         """A connection to change them with. Raises `DatabaseBusy`, `RateLimited`, `Overloaded`, `DatabaseAway`."""
-        async with connection(self.general, self._changing, customer_id, WAIT_S) as session:
+        async with shared_connection(self.general, self._changing, customer_id, WAIT_S) as session:
             yield session
 
 
 @asynccontextmanager
-async def connection(
+async def shared_connection(
     pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float
 ) -> AsyncIterator[DatabaseSession]:
-    """A connection of a customer's share."""
+    """A connection out of a customer's share."""
     place = shares.one(customer_id)
     try:
         async with asyncio.timeout(wait_s):
             await place.__aenter__()
     except TimeoutError as error:
-        raise too_many(shares, customer_id) from error
+        raise no_connection(shares, customer_id) from error
     try:
         with database():
             async with pool.acquire(timeout=wait_s) as session:
@@ -108,8 +108,8 @@ async def connection(
         await place.__aexit__(None, None, None)
 
 
-def too_many(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
-    """The error where no connection came free: the customer's own work is the cause, or that of others."""
+def no_connection(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
+    """The error if no connection became free: because of the customer's own work, or that of others."""
     if shares.has_all(customer_id):
         return RateLimited(
             "no database connection came free in time: other searches and changes of this account have its share",

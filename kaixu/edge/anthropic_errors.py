@@ -19,9 +19,9 @@ TYPES = {
 
 
 def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The envelope in Anthropic's shape; what only the envelope has (`code`, `hint`, `month`, …) stays beside it.
+    """The envelope in Anthropic's shape; fields that only the envelope has (`code`, `hint`, `month`, …) stay beside it.
 
-    Anthropic answers 400 to a field that is wrong, where the native doors answer 422.
+    Anthropic answers 400 to a field that is wrong, where the native routes answer 422.
     """
     status = 400 if status == 422 else status
     kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
@@ -36,7 +36,7 @@ def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], 
 
 
 def too_long(body: dict[str, Any]) -> str:
-    """Anthropic's own words for a request that is too long, numbers included: clients read them, and compact."""
+    """Anthropic's own message for a request that is too long: clients parse its numbers, and compact."""
     limit, inputs, output = (body.get(name) for name in ("limit_tokens", "input_tokens", "max_tokens"))
     if limit and inputs and output and inputs <= limit:
         return (

@@ -1,4 +1,4 @@
-"""Characters that no database takes: NUL, and halves of surrogate pairs. One rule for all bodies."""
+"""Refuses characters that no database takes: NUL, and halves of surrogate pairs. One rule for all bodies."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MOST_NAME = 200
 Place = tuple[str | int, ...]
 
 
-def insist_on_storable(data: bytes, value: dict[str, Any], *, free: frozenset[str] = FREE_TEXT) -> None:
-    """Raises `Invalid`, naming the field, for a NUL in a name or a text of `value`, but for its fields `free`.
+def require_storable(data: bytes, value: dict[str, Any], *, free: frozenset[str] = FREE_TEXT) -> None:
+    """Raises `Invalid`, naming the field, for a NUL in a name or a text of `value`, except in its fields `free`.
 
-    `data`: the JSON that it was read from, where NUL can only be written as an escape.
+    `data` is the JSON that it was read from, where NUL can only be written as an escape.
     """
     if ESCAPED_NUL not in data:
         return
@@ -34,7 +34,7 @@ def insist_on_storable(data: bytes, value: dict[str, Any], *, free: frozenset[st
             raise wrong(place, "holds a NUL character")
 
 
-def insist_on_whole_characters(data: bytes) -> None:
+def require_whole_characters(data: bytes) -> None:
     """Raises `Invalid`, naming the field, for JSON that is refused only for half of a surrogate pair."""
     if ESCAPED_HALF.search(data) is None:
         return
@@ -47,15 +47,15 @@ def insist_on_whole_characters(data: bytes) -> None:
             raise wrong(place, "holds half of a surrogate pair")
 
 
-def wrong(place: Place, says: str) -> Invalid:
+def wrong(place: Place, problem: str) -> Invalid:
     """The error for a text with such a character."""
     name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place).lstrip(".")
     name = HALF.sub("?", name.replace("\0", "?"))[:MOST_NAME]
-    return Invalid(f"`{name}` {says}", hint="Send valid Unicode without NUL characters.", field=name or None)
+    return Invalid(f"`{name}` {problem}", hint="Send valid Unicode without NUL characters.", field=name or None)
 
 
 def texts_in(value: Any) -> Iterator[tuple[Place, str]]:
-    """Every text and every name in a value, with its place. However deep it is nested."""
+    """Every text and every name in a value, with its place, however deep it is nested."""
     waiting: list[tuple[Place, Any]] = [((), value)]
     while waiting:
         place, one = waiting.pop()

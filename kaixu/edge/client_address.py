@@ -1,22 +1,22 @@
-"""The client's address, also where proxies that the operator trusts stand in between."""
+"""The client's address, also behind proxies that the operator trusts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-#: So many hops are followed; nobody has more proxies, and a header of thousands is somebody's game.
+#: How many hops are followed: nobody has more proxies, and a header of thousands is an attack.
 MOST_HOPS = 32
 
 
 def client_address(
     peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[IPv4Network | IPv6Network]
 ) -> str:
-    """Whose request it is: the right-most `X-Forwarded-For` entry that is not of a `trusted` network.
+    """The client's address: the right-most `X-Forwarded-For` entry that is not of a `trusted` network.
 
-    Everything to the left of it may be made up by the client. `peer` is the socket's address; where it
-    is not trusted, it is the client itself, and the header says nothing. An entry that is no address
-    ends the search: the proxy that passed it on is the last that is known.
+    The client can make up everything to the left of it. `peer` is the socket's address; where it is not
+    trusted, it is the client itself, and the header is ignored. An entry that is no address ends the
+    search: the proxy that passed it on is the last one that is known.
     """
     address = address_of(peer)
     if address is None or not is_in(address, trusted):

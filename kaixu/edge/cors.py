@@ -1,4 +1,4 @@
-"""Around every request: its id, CORS, security headers."""
+"""The headers that every reply has: the request id, CORS, security headers."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ EXPOSE_HEADERS = (
 )
 METHODS = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"
 
-#: What a browser asks a preflight for: header names, in a list that is echoed only where it is one and not too long.
+#: What a browser asks a preflight for: a list of header names. It is echoed only where it is well-formed and short.
 HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}){0,99}")
 MOST_ECHOED = 4000
 
-#: What a preflight gets: it needs no route, no credential and no body.
+#: The headers of the reply to a preflight, which needs no route, no credential and no body.
 PREFLIGHT = {"access-control-max-age": "86400"}
 
 
-class Writable(Protocol):
-    """A reply's headers, whichever kind of reply."""
+class WritableHeaders(Protocol):
+    """The headers of a reply."""
 
     def __setitem__(self, name: str, value: str, /) -> None: ...
 
 
-class Edge:
-    """What every reply gets, whatever made it. `origins`: who may call from a browser."""
+class ReplyHeaders:
+    """Adds the headers that every reply has. `origins`: the pages that may call from a browser."""
 
     def __init__(self, origins: frozenset[str]) -> None:
-        self.allow(origins)
+        self.allow_origins(origins)
 
-    def allow(self, origins: frozenset[str]) -> None:
-        """From now on these may call from a browser."""
+    def allow_origins(self, origins: frozenset[str]) -> None:
+        """Set the origins that may call from a browser; `*` stands for all."""
         self.origins = origins
         self.everyone = "*" in origins
 
-    def finish(self, method: str, asked: Headers, request_id: str, headers: Writable) -> None:
-        """Give the reply to a request its headers."""
+    def add_to(self, headers: WritableHeaders, method: str, request: Headers, request_id: str) -> None:
+        """Add them to the headers of a request's reply."""
         # Ours, and the names that OpenAI's and Anthropic's SDKs read it from.
         headers["x-kaixu-request-id"] = headers["x-request-id"] = headers["request-id"] = request_id
         headers["x-content-type-options"] = "nosniff"
-        origin = asked.get("origin")
+        origin = request.get("origin")
         if origin is not None:
             headers["vary"] = "Origin, Access-Control-Request-Headers" if method == "OPTIONS" else "Origin"
             if self.everyone or origin in self.origins:
@@ -58,24 +58,24 @@ class Edge:
             headers["access-control-allow-origin"] = "*"
         if origin is not None or method == "OPTIONS":
             headers["access-control-allow-methods"] = METHODS
-            headers["access-control-allow-headers"] = self.allowed_headers(origin, asked)
+            headers["access-control-allow-headers"] = self.allowed_headers(origin, request)
             headers["access-control-expose-headers"] = EXPOSE_HEADERS
 
-    def allowed_headers(self, origin: str | None, asked: Headers) -> str:
-        """The headers that a page may send: ours, and whichever others a page of an allowed origin asks for.
+    def allowed_headers(self, origin: str | None, request: Headers) -> str:
+        """The headers that a page may send: ours, and those that a page of an allowed origin asks for.
 
-        SDKs send headers of their own (`x-stainless-…`) that change with every version; none of them lets anybody in.
+        SDKs send headers of their own (`x-stainless-…`) that change with every version; none of them gives access.
         """
-        wanted = asked.get("access-control-request-headers")
-        if wanted is None or origin is None or not (self.everyone or origin in self.origins):
+        listed = request.get("access-control-request-headers")
+        if listed is None or origin is None or not (self.everyone or origin in self.origins):
             return ALLOW_HEADERS
-        if len(wanted) > MOST_ECHOED or not HEADER_NAMES.fullmatch(wanted.strip()):
+        if len(listed) > MOST_ECHOED or not HEADER_NAMES.fullmatch(listed.strip()):
             return ALLOW_HEADERS
         known = set(ALLOW_HEADERS.split(", "))
-        more = dict.fromkeys(name.strip().lower() for name in wanted.split(","))
+        more = dict.fromkeys(name.strip().lower() for name in listed.split(","))
         return ", ".join([ALLOW_HEADERS, *(name for name in more if name not in known)])
 
 
 def origins_of(text: str, more: list[str]) -> frozenset[str]:
-    """The origins out of a comma-separated list, and further ones; a trailing slash is not part of an origin."""
+    """The origins of a comma-separated list, and those in `more`; a trailing slash is not part of an origin."""
     return frozenset(part.strip().rstrip("/") for part in (*text.split(","), *more) if part.strip())

@@ -1,4 +1,4 @@
-"""Compressed request bodies (`content-encoding`): unpacked piece by piece, never further than the body's bound."""
+"""Unpacks compressed request bodies (`content-encoding`) piece by piece, never beyond the body's bound."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import brotli
 
 from kaixu.plugin.errors import Invalid, TooLarge, UnsupportedEncoding
 
-from .request_body import Share
+from .request_body import BodyShare
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-#: Bytes that go in, or come out, in one step; between two steps other requests have their turn.
+#: Bytes that go in, or come out, in one step; between two steps other requests are served.
 STEP_BYTES = 64 * 1024
 
-#: How many encodings may lie over one another, and how many members or frames a body may consist of.
+#: How many encodings a body may have, and of how many members or frames it may consist.
 MOST_ENCODINGS = 3
 MOST_MEMBERS = 100
 
@@ -33,7 +33,7 @@ Pieces = Iterator[bytes]
 
 
 class Broken(Exception):
-    """The data is not what its encoding says."""
+    """The data is not valid in its encoding."""
 
 
 def encodings_in(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def encodings_in(headers: Mapping[str, str]) -> tuple[str, ...]:
     return encodings
 
 
-async def unpacked(body: bytes, encodings: tuple[str, ...], most: int, share: Share) -> bytes:
+async def unpacked(body: bytes, encodings: tuple[str, ...], most: int, share: BodyShare) -> bytes:
     """The body without its encodings. Raises `TooLarge` as soon as it exceeds `most`, `Invalid`, `Overloaded`."""
     if not body or not encodings:
         return body
@@ -116,7 +116,7 @@ def inflated_any(pieces: Pieces) -> Pieces:
 
 
 def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
-    """What zlib unpacks."""
+    """Data that zlib unpacks."""
     decoder: Any = None
     members = 0
     for piece in pieces:
@@ -147,7 +147,7 @@ def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -
 
 
 def pending(decoder: Any) -> Pieces:
-    """What zlib still holds back of what it was given."""
+    """The output that zlib still holds back."""
     while data := decoder.decompress(b"", STEP_BYTES):
         yield data
 
@@ -207,5 +207,5 @@ DECODERS: dict[str, Callable[[Pieces], Pieces]] = {
     "zstd": unzstded,
 }
 
-#: The encodings that a client is told of that sends another one.
+#: The encodings that the reply lists to a client that sends another one.
 ACCEPTED = "gzip, deflate, br, zstd"

@@ -1,64 +1,71 @@
-"""Reading a JSON object field by field: every one bounded, a wrong one named, the unread ones known."""
+"""Reads JSON bodies, and the fields of JSON objects and queries: each one bounded, a wrong one named."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 import msgspec
 
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-from .characters import FREE_TEXT, insist_on_storable, insist_on_whole_characters
+from .characters import FREE_TEXT, require_storable, require_whole_characters
 from .off_loop import off_loop
 from .request import IncomingRequest
 
-#: Longer texts than this are only taken where a field says so.
+#: The longest text of a field that has no bound of its own.
 MOST_TEXT = 200_000
+
+#: For bodies whose every text is stored: none of them may hold what a database does not take.
+ALL_STORED: frozenset[str] = frozenset()
+
+Value = TypeVar("Value")
 DECODER = msgspec.json.Decoder()
 
 
-def plain_object(data: bytes) -> tuple[bytes, dict[str, Any]]:
-    """The body as a JSON object, and the JSON that it is read from; some clients encode twice. Raises `Invalid`."""
+def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
+    """A body that is a JSON object, whatever content type it claims; some clients encode it twice.
+
+    Raises `Invalid`, also for text that no database takes; in the fields `free` such text is allowed.
+    """
     value = json_value(data)
     if isinstance(value, str):
         data = value.encode()
         value = json_value(data)
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object", code="BAD_JSON")
-    return data, value
-
-
-def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
-    """See `plain_object`. Raises `Invalid` also for text that cannot be kept, but in its fields `free`."""
-    data, value = plain_object(data)
-    insist_on_storable(data, value, free=free)
+    require_storable(data, value, free=free)
     return value
 
 
 def json_value(data: bytes) -> Any:
-    """What a JSON text says. Raises `Invalid`."""
+    """The value of a JSON text. Raises `Invalid`."""
     try:
         return DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        insist_on_whole_characters(data)
+        require_whole_characters(data)
         raise Invalid("the body is not JSON", code="BAD_JSON") from None
 
 
-async def object_in(asked: IncomingRequest) -> dict[str, Any]:
-    """`json_object` of a request's body, beside the loop where it is long."""
-    return await off_loop(len(asked.body), lambda: json_object(asked.body))
+async def object_in(request: IncomingRequest) -> dict[str, Any]:
+    """`json_object` of a request's body; a long one is read in a thread."""
+    return await off_loop(len(request.body), lambda: json_object(request.body))
 
 
-async def plain_object_in(asked: IncomingRequest) -> dict[str, Any]:
-    """`plain_object` of a request's body: for doors that look at every text that they keep themselves."""
-    return await off_loop(len(asked.body), lambda: plain_object(asked.body)[1])
+def stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fields:
+    """The fields of a request's body, whose texts are all stored. `may_be_empty`: no body is an object without fields.
+
+    Raises `Invalid`.
+    """
+    if may_be_empty and not request.body.strip():
+        return Fields({})
+    return Fields(json_object(request.body, free=ALL_STORED))
 
 
 class Fields:
-    """An object and its place in the body (`messages[3]`). A field that is null is one that was not sent.
+    """The fields of an object, and its place in the body (`messages[3]`). A field that is null counts as not sent.
 
-    Every reader raises `Unprocessable` with the field's full name.
+    Every method raises `Unprocessable` with the field's full name.
     """
 
     __slots__ = ("place", "taken", "value")
@@ -72,15 +79,19 @@ class Fields:
         """The field's full name."""
         return f"{self.place}.{field}" if self.place else field
 
-    def wrong(self, field: str, says: str) -> Unprocessable:
-        """The error of a field."""
+    def wrong(self, field: str, problem: str) -> Unprocessable:
+        """The error for a field."""
         name = self.name(field)
-        return Unprocessable(f"`{name}` {says}", field=name)
+        return Unprocessable(f"`{name}` {problem}", field=name)
 
     def take(self, field: str) -> Any:
-        """A field's value, which from now on counts as read."""
+        """A field's value; the field then counts as read."""
         self.taken.add(field)
         return self.value.get(field)
+
+    def read(self, field: str, parse: Callable[[object, str], Value]) -> Value:
+        """A field's value as `parse` makes it of the raw value and the field's name (`accounts/fields.py`)."""
+        return parse(self.take(field), self.name(field))
 
     def rest(self) -> list[str]:
         """The full names of the fields that were sent and not read."""
@@ -100,7 +111,7 @@ class Fields:
         return value
 
     def needed_text(self, field: str, *, most: int = MOST_TEXT) -> str:
-        """A text that must be there."""
+        """A text that is required."""
         value = self.text(field, most=most)
         if not value:
             raise self.wrong(field, "is missing")
@@ -118,7 +129,7 @@ class Fields:
         return float(value)
 
     def whole(self, field: str, least: int, most: int) -> int | None:
-        """A whole number within bounds; 3.0 is one too."""
+        """A whole number within bounds; 3.0 counts as one."""
         value = self.take(field)
         if value is None:
             return None
@@ -175,7 +186,7 @@ class Fields:
         return Fields(value, self.name(field))
 
     def plain(self, field: str) -> dict[str, Any] | None:
-        """An object that is handed on as it is, a JSON Schema for example."""
+        """An object that is passed on as it is, a JSON Schema for example."""
         value = self.take(field)
         if value is not None and not isinstance(value, dict):
             raise self.wrong(field, "must be an object")

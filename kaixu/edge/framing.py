@@ -1,4 +1,4 @@
-"""How a request is delimited and whom it is for, where HTTP/1.1 leaves room for two readings."""
+"""Refuses requests whose length or host can be read in two ways: what request smuggling is made of."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from kaixu.plugin.errors import Invalid
 
 
 class Ambiguous(Invalid):
-    """The request can be read in two ways (request smuggling): nothing more is read from its connection."""
+    """The request can be read in two ways: nothing more is read from its connection."""
 
 
-def insist_on_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises `Ambiguous` for what request smuggling is made of.
+def require_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises `Ambiguous` for a request that servers read differently.
 
     A body with both a length and chunks (RFC 9112 §6.1), a transfer coding besides `chunked` (§7), two hosts (§3.2).
-    Servers refuse most of it themselves, each something else.
+    Servers refuse most of these themselves, each of them others.
     """
     coded: list[bytes] = []
     hosts = lengths = 0

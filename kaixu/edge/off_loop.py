@@ -1,4 +1,4 @@
-"""Large bodies are read, checked and counted in a few threads of their own, so that other requests go on meanwhile."""
+"""Reads, checks and counts large bodies in threads, so that the event loop goes on serving other requests."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-#: Smaller bodies are read faster than a thread can be asked to.
+#: Smaller bodies are read faster than a thread can take over.
 LARGE_BYTES = 256 * 1024
 
-#: Few: they share one interpreter, and each of them takes its time from the loop's.
+#: Few: they share one interpreter with the loop and take time from it.
 THREADS = 2
 
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="kaixu-bodies")
 
 
 async def off_loop(size: int, work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises; for a body of `size` bytes that is large, it runs beside the loop.
+    """Run `work` and return its result; in a thread, where the body of `size` bytes is large.
 
     A cancelled call returns at once; its work runs to its end, and the result is discarded.
     """

@@ -13,7 +13,7 @@ TYPES = {
     429: "rate_limit_error",
 }
 
-#: What OpenAI calls what its clients act on; any other code is ours, in lower case.
+#: OpenAI's codes for the errors that its clients act on; any other code is ours, in lower case.
 CODES = {
     "CONTEXT_TOO_LONG": "context_length_exceeded",
     "CONTENT_REFUSED": "content_filter",
@@ -21,14 +21,14 @@ CODES = {
     "IMAGE_REFUSED": "invalid_image",
     "MODEL_GONE": "model_not_found",
 }
-#: Beyond these, a door's error holds what the envelope holds.
+#: The envelope's fields that OpenAI's shape replaces; the others are kept.
 OWN = frozenset({"error", "code", "field"})
 
 
 def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The envelope in OpenAI's shape; what only the envelope has (`hint`, `month`, …) stays beside it.
+    """The envelope in OpenAI's shape; fields that only the envelope has (`hint`, `month`, …) stay beside it.
 
-    OpenAI answers 400 to a field that is wrong, where the native doors answer 422.
+    OpenAI answers 400 to a field that is wrong, where the native routes answer 422.
     """
     status = 400 if status == 422 else status
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")

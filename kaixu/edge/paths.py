@@ -1,4 +1,4 @@
-"""One rule for all paths, whichever stack serves them."""
+"""Paths: their normal form, and the prefixes under which the functions are served."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from urllib.parse import unquote_to_bytes
 
 from kaixu.plugin.errors import Invalid
 
-#: What stands before the path where a client sends the whole URL (RFC 9112 §3.2.2).
+#: The beginning of a whole URL, where a client sends one in place of a path (RFC 9112 §3.2.2).
 ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 SLASHES = re.compile(r"/{2,}")
 
+#: Clients know the functions under either prefix.
+FUNCTION_PREFIXES = ("/.netlify/functions", "/api")
+
+#: The functions that hints of errors name: where a caller gets its credential.
+LOGIN, SESSION_TOKEN = "admin-login", "session-token"
+
+
+def paths_of(name: str) -> tuple[str, ...]:
+    """The paths of the function `name`."""
+    return tuple(f"{prefix}/{name}" for prefix in FUNCTION_PREFIXES)
+
 
 def plain_path(path: str) -> str:
-    """A path as the routers know it: repeated slashes count as one, and one at the end does not matter."""
+    """A path as routes have it: repeated slashes count as one, and one at the end does not matter."""
     if not path.startswith("/"):
         path = ORIGIN.sub("", path, count=1)
         if not path.startswith("/"):
@@ -21,7 +32,7 @@ def plain_path(path: str) -> str:
     return SLASHES.sub("/", path).rstrip("/") or "/"
 
 
-def insist_on_text(path: str, query: bytes) -> None:
+def require_no_nul(path: str, query: bytes) -> None:
     """Raises `Invalid` for a NUL character in the path or the query: no database takes one, and no name has one."""
     if "\0" in path:
         raise Invalid("the path holds a NUL character")

@@ -1,4 +1,4 @@
-"""A request as a door sees it: values only, its body already whole."""
+"""A request as its handler sees it: plain values, the body read to its end."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from uuid import uuid4
 
 import msgspec
 from hypercorn.typing import HTTPScope
-from quart import Request
 
 from kaixu.plugin.errors import Invalid
 
 MOST_ARGS = 50
 
-#: Headers whose repetitions make one list (RFC 9110 §5.3), and where all of the list matters.
+#: Headers that a client may repeat to make one list (RFC 9110 §5.3), and of which the whole list matters.
 LISTS = frozenset({"content-encoding", "access-control-request-headers"})
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Headers(Protocol):
-    """A request's headers by name, whatever kind of request it is."""
+    """A request's headers by name."""
 
     def get(self, name: str, /) -> str | None: ...
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
-    """One request. `headers` are in lower case, of repeated ones the first; `address` is the client's."""
+    """One request. `headers` are in lower case, of repeated ones the first; `address` is the client's.
+
+    `parameters` are the values of the parameters in its route's path.
+    """
 
     method: str
     path: str
@@ -38,6 +40,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     request_id: str
     address: str
     query: str = ""
+    parameters: Mapping[str, str] = {}
 
     @property
     def args(self) -> dict[str, str]:
@@ -50,7 +53,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """ASGI's headers as text. Of a repeated one the first counts, as it does in Quart; see `LISTS`."""
+    """ASGI's headers as text. Of a repeated one the first counts; see `LISTS`."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -61,17 +64,16 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def incoming_in(scope: HTTPScope) -> IncomingRequest:
+def incoming_in(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
     """ASGI's request as values, without its body."""
     headers = headers_of(scope["headers"])
-    client = scope.get("client")
     return IncomingRequest(
         scope["method"],
-        scope["path"],
+        path,
         headers,
         b"",
         request_id_of(headers),
-        client[0] if client else "unknown",
+        address,
         scope["query_string"].decode("latin-1"),
     )
 
@@ -80,9 +82,3 @@ def request_id_of(headers: Headers) -> str:
     """The id the client gave, if it can safely be written anywhere; else a new one."""
     given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
     return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())
-
-
-def incoming_of(request: Request, request_id: str) -> IncomingRequest:
-    """Quart's request as values, without its body: for what the two kinds of routes share."""
-    headers = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
-    return IncomingRequest(request.method, request.path, headers, b"", request_id, request.remote_addr or "unknown")

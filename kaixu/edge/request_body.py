@@ -14,20 +14,20 @@ from hypercorn.typing import ASGIReceiveCallable
 
 from kaixu.plugin.errors import Overloaded, TooLarge
 
-#: A body that is not there, whole, within this time is given up.
+#: A body that has not arrived whole within this time is given up.
 BODY_S = 60.0
 
-#: Where no key and no token is asked for, or none that is worth more.
+#: The bound of bodies where no credential is required, and of those that anybody may send.
 SMALL_BODY_BYTES = 64 * 1024
 
-#: How long, and how far, the rest of a refused body is read and thrown away: closing at once would
-#: reset the connection, and many a client then never reads why.
-LINGER_S = 2.0
-LINGER_BYTES = 8 * 1024 * 1024
+#: How long, and how far, the rest of a refused body is read and discarded: closing at once would reset the
+#: connection, and many clients would then never read the reply.
+DISCARD_S = 2.0
+DISCARD_BYTES = 8 * 1024 * 1024
 
 
 class Address(str):
-    """Where a stranger comes from; of IPv6 the network, for one host has all of its addresses."""
+    """A client's address; of IPv6 the network, for one host has all of its addresses."""
 
     __slots__ = ()
 
@@ -35,15 +35,12 @@ class Address(str):
 #: Who holds bytes: an address, or the customer whose key was looked up, or "operator".
 Holder = Address | int | str
 
-#: Holds bytes where nobody is looked up: bounded by what all hold together.
-ANYBODY = "anybody"
-
-#: Looks up whose a request is. Raises `Unauthenticated`.
+#: Looks up who holds the bytes of a request. Raises `Unauthenticated`.
 Identify = Callable[[], Awaitable[Holder]]
 
 
 def address_of(text: str) -> Address:
-    """The address by which a stranger's bytes are counted."""
+    """The address by which the bytes of an unknown caller are counted."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -54,11 +51,11 @@ def address_of(text: str) -> Address:
 
 
 class BodyBudget:
-    """The bytes of request bodies that a process holds. `most` is asked each time: a reload may change it.
+    """The bytes of request bodies that a process holds, at most `most()`: a reload may change it.
 
-    `one` is the longest body that is taken. Strangers (whose key nobody has looked up) have half of it together and
-    an eighth from one address, but always room for one small body; a customer has half of it: nobody's bodies keep
-    those of all others out.
+    `one` is the longest body that is taken. Strangers (callers whose key was not looked up) share half of the budget,
+    an eighth for one address, but always with room for one small body. A customer has half of it. So nobody's bodies
+    keep out those of all others.
     """
 
     def __init__(self, most: Callable[[], int], one: Callable[[], int] = lambda: 0) -> None:
@@ -68,22 +65,22 @@ class BodyBudget:
         self.by_strangers = 0
         self.by_holder: Counter[Holder] = Counter()
 
-    def share(self) -> Share:
-        """An exchange's share, empty yet; to be entered, and left when the exchange is over."""
-        return Share(self)
+    def share(self) -> BodyShare:
+        """The empty share of one exchange: a context manager that gives its bytes back at the end."""
+        return BodyShare(self)
 
     def most_of(self, holder: Holder) -> int:
-        """How many bytes one may hold."""
+        """How many bytes one holder may hold."""
         if isinstance(holder, Address):
             return max(SMALL_BODY_BYTES, self.most() // 8)
-        return self.most() if holder == ANYBODY else max(self.one(), self.most() // 2)
+        return max(self.one(), self.most() // 2)
 
     def most_of_strangers(self) -> int:
-        """How many bytes all of them may hold together."""
+        """How many bytes all strangers may hold together."""
         return max(SMALL_BODY_BYTES, self.most() // 2)
 
     def count(self, holder: Holder, count: int) -> None:
-        """`holder` holds `count` bytes more, or fewer."""
+        """Add `count` bytes to those of `holder`, or take them off."""
         self.held += count
         if isinstance(holder, Address):
             self.by_strangers += count
@@ -92,10 +89,10 @@ class BodyBudget:
             del self.by_holder[holder]
 
 
-class Share:
-    """What one exchange holds of the budget, and whether its body has ended. Leaving its block gives it back.
+class BodyShare:
+    """The bytes that one exchange holds, and whether its body has ended. Leaving the block gives them back.
 
-    `holder`: an `Address` until it is known whose it is.
+    `holder` is an `Address` until the caller was looked up.
     """
 
     __slots__ = ("budget", "ended", "held", "holder")
@@ -108,36 +105,36 @@ class Share:
 
     @property
     def is_stranger(self) -> bool:
-        """Whether nobody has looked yet whose it is."""
+        """Whether the caller was not looked up yet."""
         return isinstance(self.holder, Address)
 
     def belongs_to(self, holder: Holder) -> None:
-        """From now on `holder` holds it."""
+        """Move it to `holder`."""
         self.budget.count(self.holder, -self.held)
         self.holder = holder
         self.budget.count(self.holder, self.held)
 
     def has_room(self, count: int) -> bool:
-        """Whether the holder's own part has room for `count` bytes more."""
+        """Whether the holder's own part has room for `count` more bytes."""
         budget = self.budget
         if self.is_stranger and budget.by_strangers + count > budget.most_of_strangers():
             return False
         return budget.by_holder[self.holder] + count <= budget.most_of(self.holder)
 
-    def insist(self, count: int) -> None:
-        """Raises `Overloaded` where there is no room for `count` bytes more."""
+    def require_room(self, count: int) -> None:
+        """Raises `Overloaded` where there is no room for `count` more bytes."""
         if not count:
             return
         if self.budget.held + count > self.budget.most() or not self.has_room(count):
             raise Overloaded(
-                "as many bytes of requests are held as the gateway takes",
+                "the gateway holds as many bytes of requests as it takes",
                 hint="Try again in a moment.",
                 retry_after_s=1,
             )
 
     def take(self, count: int) -> None:
-        """Hold `count` bytes more. Raises `Overloaded`."""
-        self.insist(count)
+        """Hold `count` more bytes. Raises `Overloaded`."""
+        self.require_room(count)
         self.budget.count(self.holder, count)
         self.held += count
 
@@ -146,7 +143,7 @@ class Share:
         self.budget.count(self.holder, -self.held)
         self.held = 0
 
-    def __enter__(self) -> Share:
+    def __enter__(self) -> BodyShare:
         return self
 
     def __exit__(
@@ -155,36 +152,36 @@ class Share:
         self.give_back()
 
 
-def announced(headers: Mapping[str, str]) -> int | None:
-    """How long the body will be; 0 where there is none, None where nobody knows."""
+def announced_length(headers: Mapping[str, str]) -> int | None:
+    """The length of the body; 0 where there is none, None where the headers do not say."""
     length = headers.get("content-length")
     if length is None:
         return None if "transfer-encoding" in headers else 0
     return int(length) if length.isascii() and length.isdigit() else None
 
 
-async def whole_body(
+async def read_body(
     receive: ASGIReceiveCallable,
     headers: Mapping[str, str],
     most: int,
-    share: Share,
+    share: BodyShare,
     identify: Identify | None = None,
 ) -> bytes | None:
     """The whole body; None where the client left in the middle of it. Raises `TooLarge`, `Overloaded`.
 
-    Of a stranger only a small body is held; before a longer one is, and where strangers hold too much already,
-    `identify` says whose it is, and raises `Unauthenticated` for nobody's.
+    Of a stranger only a small body is held. Before a longer one is held, and where strangers hold too much already,
+    `identify` looks up the caller, and raises `Unauthenticated` where there is none.
     """
-    length = announced(headers) or 0
+    length = announced_length(headers) or 0
     if length > most:
         raise TooLarge(f"the body is {length} bytes long; {most} are taken")
 
-    async def insist(size: int, more: int) -> None:
+    async def require_room(size: int, more: int) -> None:
         if identify is not None and share.is_stranger and (size > SMALL_BODY_BYTES or not share.has_room(more)):
             share.belongs_to(await identify())
-        share.insist(more)
+        share.require_room(more)
 
-    await insist(length, length)
+    await require_room(length, length)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -196,19 +193,19 @@ async def whole_body(
         size += len(part)
         if size > most:
             raise TooLarge(f"the body is longer than {most} bytes")
-        await insist(size, len(part))
+        await require_room(size, len(part))
         share.take(len(part))
         parts.append(part)
         if share.ended:
             return b"".join(parts)
 
 
-async def thrown_away(receive: ASGIReceiveCallable) -> None:
-    """Read the rest of a body and keep nothing of it, within bounds."""
+async def discard_rest(receive: ASGIReceiveCallable) -> None:
+    """Read the rest of a body and discard it, within bounds."""
     size = 0
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while size <= LINGER_BYTES:
+        async with asyncio.timeout(DISCARD_S):
+            while size <= DISCARD_BYTES:
                 message = cast(dict[str, Any], await receive())
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):

@@ -1,11 +1,10 @@
-"""Values → JSON replies."""
+"""Replies, and JSON replies from values."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from quart import Response
 
 from .sse import EventStream
 
@@ -15,7 +14,7 @@ SSE = "text/event-stream; charset=utf-8"
 
 
 class Reply(msgspec.Struct):
-    """What a door answers. `headers` are in lower case; a body that is a stream is closed by who sends it."""
+    """The reply to a request. `headers` are in lower case; the sender closes a body that is a stream."""
 
     status: int
     headers: dict[str, str]
@@ -23,10 +22,5 @@ class Reply(msgspec.Struct):
 
 
 def json_reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
-    """A JSON reply of a door."""
+    """A JSON reply."""
     return Reply(status, {"content-type": JSON} | (headers or {}), ENCODER.encode(value))
-
-
-def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON reply of a Quart view."""
-    return Response(ENCODER.encode(value), status=status, headers=headers, content_type=JSON)

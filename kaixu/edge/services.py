@@ -1,4 +1,4 @@
-"""What routes are given: everything that was opened at start, in one value."""
+"""The services that handlers use: everything that was opened at start, in one value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kaixu.ops.events import Monitor
 class Services:
     """The gateway's parts. A reload replaces what `current` holds; calls in flight keep the old catalog.
 
-    `pool` is for general work, `reports` for operators' lists and figures; collections are reached through `searches`.
+    `pool` is for general work, `reports` for operators' lists and figures, `searches` for collections.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""Server-sent events out: LF frames, a bounded buffer, a ping when nothing else is said."""
+"""Server-sent events: frames with LF, a bounded buffer, a ping while nothing else is sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import msgspec
 
 ENCODER = msgspec.json.Encoder()
 
-#: Clients and proxies give up on a silent connection; the contract promises a ping at least this often.
+#: Clients and proxies give up on a silent connection; the API promises a ping at least this often.
 PING_S = 15.0
 
-#: How much may wait for a slow reader before the upstream is no longer read.
+#: How much may wait for a slow reader before the vendor's stream is no longer read.
 MOST_BUFFERED_BYTES = 64 * 1024
 
 
@@ -24,7 +24,7 @@ def frame(event: str, data: Any) -> bytes:
 
 
 def comment() -> bytes:
-    """A ping that no client sees: a comment, as WHATWG's "Server-sent events" §9.2.7 advises."""
+    """A ping that clients ignore: a comment, as WHATWG's "Server-sent events" §9.2.7 advises."""
     return b": ping\n\n"
 
 
@@ -34,14 +34,12 @@ def data_frame(data: Any) -> bytes:
 
 
 class EventStream:
-    """A response body that a task of its own fills, so that frames made together leave together.
+    """A response body that a task fills, so that frames made at one time are sent together.
 
-    `make(put)` makes the frames. It starts when the server begins to read the
-    body; a client that goes away cancels it, and `aclose` returns when it has
-    ended: what it must settle is settled then. `read_on_s` says for how many
-    seconds it goes on all the same (`math.inf`: to its end). Where the maker never came to
-    run (a server may drop a body without beginning or closing it), `abandon`
-    runs in its place.
+    `make(stream)` is that task: it puts the frames. It starts when the server begins to read the body. A client that
+    disconnects cancels it, and `aclose` returns when it has ended, so that the call is settled then. `read_on_s` is for
+    how many seconds it goes on in spite of that (`math.inf`: to its end). Where the task never ran (a server may drop a
+    body without beginning or closing it), `abandon` runs in its place.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class EventStream:
         self._make = make
         self._abandon = abandon
         self._loop = asyncio.get_running_loop()
-        self.begun = False  # set by the maker's first statement: a task cancelled before it never runs at all
+        self.begun = False  # set by the task's first statement: a task that is cancelled before it never runs
         self._read_on_s = read_on_s
         self._frames: list[bytes] = []
         self._size = 0
@@ -65,18 +63,18 @@ class EventStream:
         self._writable.set()
         self._gone = False
         self._make_ping = ping
-        self.said = False  # something was said, or the reply has begun without it: an error has no status any more
+        self.is_committed = False  # output was sent, or the reply has begun: an error can no longer have its own status
 
     @property
     def gone(self) -> bool:
-        """Whether nobody reads it any more."""
+        """Whether the client has disconnected."""
         return self._gone
 
     async def put(self, data: bytes) -> None:
-        """Add a frame. Waits while the reader is behind; drops it once the reader is gone."""
+        """Add a frame. Waits while the client is behind; drops the frame once it has disconnected."""
         if self._gone or not data:
             return
-        self.said = True
+        self.is_committed = True
         if self._size >= MOST_BUFFERED_BYTES:
             self._writable.clear()
             await self._writable.wait()
@@ -88,13 +86,13 @@ class EventStream:
         return self
 
     async def first(self, within_s: float) -> None:
-        """Return when there is something to read, or after `within_s`. Raises what the maker failed with before."""
+        """Return when there is output, or after `within_s`. Raises the task's error, if it failed before any output."""
         task = self._begin()
         try:
             async with asyncio.timeout(within_s):
                 await self._readable.wait()
         except TimeoutError:
-            self.said = True
+            self.is_committed = True
         if task.done() and not self._frames:
             task.result()
 
@@ -105,7 +103,7 @@ class EventStream:
         return self._task
 
     async def __anext__(self) -> bytes:
-        self.said = True
+        self.is_committed = True
         task = self._begin()
         while not self._frames:
             if task.done():
@@ -131,7 +129,7 @@ class EventStream:
             self._readable.set()
 
     async def aclose(self) -> None:
-        """End: the maker is cancelled and awaited, or left to go on for a while without a reader."""
+        """End: cancel and await the task, or let it go on for a while without a reader."""
         self._gone = True
         self._writable.set()
         task = self._task
@@ -142,10 +140,10 @@ class EventStream:
                     self._loop.call_later(read_on_s, task.cancel)
                 return
             task.cancel()
-            cancelled = await waited(task)
+            cancelled = await wait_to_end(task)
         if not self.begun:
             self.begun = True
-            cancelled = await waited(self._loop.create_task(self._abandon())) or cancelled
+            cancelled = await wait_to_end(self._loop.create_task(self._abandon())) or cancelled
         if cancelled:
             raise asyncio.CancelledError
 
@@ -154,8 +152,8 @@ class EventStream:
             self._loop.call_soon_threadsafe(self._loop.create_task, self._abandon())
 
 
-async def waited(task: asyncio.Task[Any]) -> bool:
-    """Wait for `task` to its end, whatever happens to who waits; return whether that one was cancelled meanwhile."""
+async def wait_to_end(task: asyncio.Task[Any]) -> bool:
+    """Wait until `task` has ended, even if the waiting is cancelled; return whether it was."""
     cancelled = False
     while not task.done():
         try:

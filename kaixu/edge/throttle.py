@@ -1,4 +1,4 @@
-"""How often one address may do what costs us something and needs no key; in this process, bounded in memory."""
+"""Limits how often one address may do what costs something and needs no key. Per process, bounded in memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
-#: Addresses that are remembered; when there are more, the ones that were quiet longest are forgotten.
+#: How many addresses are remembered; beyond that, the least recently used are forgotten.
 MOST_ADDRESSES = 10_000
 
 
 class Throttle:
-    """`per_address` tries a window from one address, and `in_all` from everywhere."""
+    """At most `per_address` tries from one address in each window of `window_s`, and `in_all` from all of them."""
 
     def __init__(
         self, *, per_address: int, in_all: int, window_s: float, clock: Callable[[], float] = monotonic
@@ -25,7 +25,7 @@ class Throttle:
         self.counts: OrderedDict[str, int] = OrderedDict()
 
     def wait_s(self, address: str) -> int | None:
-        """None: go on, and this try is counted. Else the seconds until the window ends."""
+        """Count a try and return None; where there were too many, return the seconds until the window ends."""
         now = self.clock()
         if now - self.began >= self.window_s:
             self.began, self.total = now, 0

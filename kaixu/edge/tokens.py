@@ -12,12 +12,12 @@ import msgspec
 
 ADMIN_TTL_S = 12 * 3600
 
-#: How far ahead the clock may have been that a token was made by.
+#: How far ahead the clock that a token was made by may have been.
 SKEW_S = 60
 
 
 class UserSession(msgspec.Struct, frozen=True):
-    """Which key a session stands for. Whether that key still lives is admission's business."""
+    """The key that a session token stands for. Whether that key is still valid, admission decides."""
 
     key_id: int
     customer_id: int
@@ -25,7 +25,7 @@ class UserSession(msgspec.Struct, frozen=True):
 
 
 def signing_key(secret: str, kind: str) -> bytes:
-    """One key a kind, so that no token of one kind ever passes for the other."""
+    """One signing key for each kind, so that a token of one kind is never taken for another."""
     return hmac.digest(secret.encode(), kind.encode(), "sha256")
 
 
@@ -45,14 +45,14 @@ def read(secret: str, kind: str, token: str, required: list[str]) -> dict[str, A
 
 
 def make_admin_token(secret: str) -> str:
-    """An operator's token, good for 12 hours."""
+    """An operator's token, valid for 12 hours."""
     now = int(time.time())
     claims = {"role": "admin", "iat": now, "exp": now + ADMIN_TTL_S, "jti": str(uuid4())}
     return jwt.encode(claims, signing_key(secret, "admin"), algorithm="HS256")
 
 
 def is_admin_token(secret: str, token: str) -> bool:
-    """Whether `token` is an operator's and still good."""
+    """Whether `token` is a valid token of an operator."""
     claims = read(secret, "admin", token, ["role"])
     return claims is not None and claims["role"] == "admin"
 
@@ -72,7 +72,7 @@ def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4:
 
 
 def read_session_token(secret: str, token: str) -> UserSession | None:
-    """The session that `token` stands for, or None where it is not one or has expired."""
+    """The session of a session token; None for other tokens and for expired ones."""
     claims = read(secret, "session", token, ["type", "api_key_id", "customer_id"])
     if claims is None or claims["type"] != "user_session":
         return None

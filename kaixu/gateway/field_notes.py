@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kaixu.api.hosted_tools import HOSTED
+from kaixu.api.hosted_tools import HOSTED_TYPES
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.mistakes import did_you_mean
 from kaixu.plugin.protocols import family_of
@@ -14,8 +14,8 @@ from kaixu.plugin.protocols.openai_chat import UNBOUNDED
 
 #: Fields that are refused unless `allow` names them.
 FIELDS = frozenset({*OPENAI_DEARER, *ANTHROPIC_DEARER, "context_management"})
-#: Everything that `allow` can name: also content of Anthropic's requests, and tools that vendors run.
-ALLOWABLE = FIELDS | HOSTED | {"cache_control", "document", "file", "container_upload"}
+#: What else `allow` can name: content of Anthropic's requests, and the tools that vendors run.
+ALLOWABLE = FIELDS | HOSTED_TYPES | {"cache_control", "document", "file", "container_upload"}
 
 
 def field_notes(catalog: Catalog) -> list[str]:

@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from kaixu.api.collections.embed import room_of
+from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
-from kaixu.collections.ingest import Room
+from kaixu.collections.ingest import CollectionLimits
 from kaixu.collections.keeper import CollectionKeeper
 from kaixu.collections.reembedder import Reembedder
 from kaixu.collections.searches import Searches
@@ -272,9 +272,9 @@ class Gateway:
         """The current `gateway.jobs:` section."""
         return self.current.section.jobs
 
-    def ingest_room(self) -> Room:
+    def ingest_room(self) -> CollectionLimits:
         """The current limits of collections."""
-        return room_of(self.services)
+        return default_limits(self.services)
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""

@@ -11,9 +11,9 @@ import msgspec
 import pybase64
 
 from kaixu.catalog.current import CurrentConfig
-from kaixu.metering.cache import bytes_of
 from kaixu.metering.chat import admit_chat, chat_events
 from kaixu.metering.embeddings import admit_embed, embed_vectors
+from kaixu.metering.event_codec import encode_events
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.model_ticket import ModelTicket
 from kaixu.ops.sealing import Sealer
@@ -55,7 +55,7 @@ class ModelRunner:
             async with aclosing(chat_events(self.gate, ticket)) as stream:
                 events = [event async for event in stream]
             outcome = JobOutcome(
-                events=bytes_of(events).decode(),
+                events=encode_events(events).decode(),
                 finish_reason=ticket.finish_reason,
                 stop_sequence=ticket.stop_sequence,
                 end=ticket.end_reason or "complete",

@@ -54,8 +54,10 @@ class Queue:
         """A job of the caller's customer, by any of its keys. Raises as admission does, and `NotFound`."""
         async with self.gate.free(caller, "job:status") as ticket:
             ticket.end_reason = "released"
+            customer_id = ticket.verdict.customer_id
+            assert customer_id is not None  # None would find any customer's job
             with database():
-                row = await job_rows.find_job(self.pool, uuid_of(job_id), customer_id=ticket.verdict.customer_id)
+                row = await job_rows.find_job(self.pool, uuid_of(job_id), customer_id=customer_id)
         if row is None:
             raise no_job(job_id)
         return row
@@ -64,8 +66,10 @@ class Queue:
         """Cancel a job that has not ended. Raises as `find` does, and `Conflict` if it has succeeded or failed."""
         async with self.gate.free(caller, "job:cancel") as ticket:
             ticket.end_reason = "released"
+            customer_id = ticket.verdict.customer_id
+            assert customer_id is not None  # None would cancel any customer's job
             with database():
-                status = await job_rows.cancel_job(self.pool, uuid_of(job_id), customer_id=ticket.verdict.customer_id)
+                status = await job_rows.cancel_job(self.pool, uuid_of(job_id), customer_id=customer_id)
         if status is None:
             raise no_job(job_id)
         if status in ("succeeded", "failed"):
@@ -73,9 +77,13 @@ class Queue:
         return await self.find(caller, job_id)
 
     def outcome(self, row: JobRow) -> JobOutcome:
-        """The result of a job that has succeeded."""
+        """The outcome of a succeeded job that called a model."""
+        return msgspec.json.decode(self.result(row), type=JobOutcome)
+
+    def result(self, row: JobRow) -> bytes:
+        """The result of a succeeded job as JSON: of an integration's job what its handler returned."""
         assert row.result is not None
-        return msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
+        return opened(self.sealer, row.id, "result", row.result)
 
 
 class Submission:

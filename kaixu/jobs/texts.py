@@ -22,7 +22,7 @@ class ModelCall(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """The result of a call: the events of a chat as `metering.cache.bytes_of` writes them, or vectors; and its bill."""
+    """What came of a call: the events of a chat as `encode_events` writes them, or vectors; and its bill."""
 
     events: str | None = None
     vectors: list[str] | None = None  # 32-bit floats, little-endian, in base64

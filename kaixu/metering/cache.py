@@ -17,28 +17,16 @@ from cryptography.exceptions import InvalidTag
 
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway
-from kaixu.plugin.types import (
-    ChatDelta,
-    ChatEvent,
-    ChatRequest,
-    Finish,
-    NativeEvent,
-    ReasoningDelta,
-    ToolCallDelta,
-    Usage,
-)
+from kaixu.plugin.types import ChatEvent, ChatRequest
 from kaixu.store.responses import find_response, keep_response
 
 from .chat_ticket import ChatTicket
+from .event_codec import decode_events, encode_events
 
 log = logging.getLogger(__name__)
 
 #: Increased when the form of cached answers changes, so that no old one is found.
 FORM = 1
-
-EVENTS: dict[str, type[ChatEvent]] = {
-    kind.__name__: kind for kind in (ChatDelta, ReasoningDelta, ToolCallDelta, Usage, Finish, NativeEvent)
-}
 
 #: Longer answers are not cached, and at most this many wait to be written.
 MOST_BYTES = 512 * 1024
@@ -79,7 +67,7 @@ class ResponseCache:
         assert customer_id is not None
         try:
             sealed = await find_response(self.pool, customer_id=customer_id, question=question)
-            return None if sealed is None else events_in(self.sealer.open(sealed, about(customer_id, question)))
+            return None if sealed is None else decode_events(self.sealer.open(sealed, about(customer_id, question)))
         except DatabaseAway:
             return None
         except (InvalidTag, ValueError, msgspec.MsgspecError):  # cached under another secret, or in another form
@@ -92,7 +80,7 @@ class ResponseCache:
         assert customer_id is not None
         if ticket.finish_reason not in WHOLE or len(self.writing) >= MOST_WAITING:
             return
-        data = bytes_of(events)
+        data = encode_events(events)
         if len(data) <= MOST_BYTES:
             task = asyncio.get_running_loop().create_task(
                 self.write(customer_id, question, data, deployment.cache.ttl), name="cache an answer"
@@ -125,14 +113,3 @@ def fields_of(request: ChatRequest) -> object:
 def about(customer_id: int, question: bytes) -> str:
     """The context that an answer is sealed with: it opens for this customer and request only."""
     return f"response:{customer_id}:{question.hex()}"
-
-
-def bytes_of(events: Sequence[ChatEvent]) -> bytes:
-    """Events as JSON, each with its kind."""
-    return msgspec.json.encode([(type(event).__name__, event) for event in events])
-
-
-def events_in(data: bytes) -> list[ChatEvent]:
-    """Reads what `bytes_of` made. Raises `MsgspecError` for anything else."""
-    pairs = msgspec.json.decode(data, type=list[tuple[str, msgspec.Raw]])
-    return [msgspec.json.decode(raw, type=EVENTS[kind]) for kind, raw in pairs if kind in EVENTS]

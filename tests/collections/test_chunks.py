@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.collections.chunks import Chunking, chunking_of, chunks, joined, tokens_of
+from kaixu.collections.chunks import Chunking, cut_text, join_chunks, parse_chunking, token_count
 from kaixu.plugin.errors import Unprocessable
 
 WORDS = st.sampled_from(
@@ -45,20 +45,20 @@ def chunkings(draw: st.DrawFn) -> Chunking:
 
 @given(TEXTS, chunkings())
 def test_the_chunks_joined_are_the_text(text: str, chunking: Chunking) -> None:
-    cut = chunks(text, chunking)
-    assert joined(cut) == text
+    cut = cut_text(text, chunking)
+    assert join_chunks(cut) == text
     assert all(text[start : start + len(part)] == part for start, part in cut)
 
 
 @given(TEXTS, chunkings())
 def test_no_chunk_is_longer_than_said_but_by_its_blanks(text: str, chunking: Chunking) -> None:
-    for _, part in chunks(text, chunking):
-        assert tokens_of(part.strip()) <= chunking.size
+    for _, part in cut_text(text, chunking):
+        assert token_count(part.strip()) <= chunking.size
 
 
 @given(TEXTS, chunkings())
 def test_every_chunk_says_something_new_and_none_is_blank(text: str, chunking: Chunking) -> None:
-    cut = chunks(text, chunking)
+    cut = cut_text(text, chunking)
     ends = [start + len(part) for start, part in cut]
     assert ends == sorted(set(ends))
     assert all(part.strip() for _, part in cut) or len(cut) == 1
@@ -66,15 +66,15 @@ def test_every_chunk_says_something_new_and_none_is_blank(text: str, chunking: C
 
 @given(TEXTS, chunkings())
 def test_no_more_than_the_overlap_is_said_again(text: str, chunking: Chunking) -> None:
-    cut = chunks(text, chunking)
+    cut = cut_text(text, chunking)
     for (before, part), (start, _) in pairwise(cut):
         assert before < start <= before + len(part)
-        assert tokens_of(text[start : before + len(part)]) <= chunking.overlap
+        assert token_count(text[start : before + len(part)]) <= chunking.overlap
 
 
 def test_sentences_are_kept_whole_where_they_fit() -> None:
     text = "One is here. Two is there! “Is three?” Four ends。五。\n\nSix"
-    assert [part for _, part in chunks(text, Chunking(8, 0, "sentences"))] == [
+    assert [part for _, part in cut_text(text, Chunking(8, 0, "sentences"))] == [
         "One is here. Two is there! ",
         "“Is three?” ",
         "Four ends。五。\n\nSix",
@@ -82,12 +82,12 @@ def test_sentences_are_kept_whole_where_they_fit() -> None:
 
 
 def test_a_text_that_fits_is_one_chunk() -> None:
-    assert chunks("short", Chunking(8)) == [(0, "short")]
+    assert cut_text("short", Chunking(8)) == [(0, "short")]
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.text(max_size=20)), max_size=8))
 def test_joining_bears_chunks_that_never_were_one_text(parts: list[tuple[int, str]]) -> None:
-    assert len(joined(parts)) == max((start + len(part) for start, part in parts), default=0)
+    assert len(join_chunks(parts)) == max((start + len(part) for start, part in parts), default=0)
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_joining_bears_chunks_that_never_were_one_text(parts: list[tuple[int, st
 )  # fmt: skip
 def test_a_way_of_cutting_that_is_none_is_refused_by_name(wrong: Any) -> None:
     with pytest.raises(Unprocessable) as raised:
-        chunking_of(wrong)
+        parse_chunking(wrong)
     assert (raised.value.field or "").startswith("chunk")

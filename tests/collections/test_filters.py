@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kaixu.collections.filters import MOST_CONDITIONS, MOST_VALUES, condition_of
+from kaixu.collections.filters import MOST_CONDITIONS, MOST_VALUES, parse_filter
 from kaixu.plugin.errors import FilterTooLarge, Unprocessable
 from kaixu.store.conditions import FIRST
 from kaixu.store.query import Connection
@@ -128,7 +128,7 @@ async def connection(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
 
 async def let_through(connection: Connection, wanted: Any, metadata: list[dict[str, Any]]) -> list[bool]:
     """What Postgres says to a filter, for each metadata."""
-    condition = condition_of(wanted)
+    condition = parse_filter(wanted)
     assert FIRST == 3
     rows = await connection.fetch(
         f"select {condition.sql} as found, {condition.narrowed} as narrowed, {condition.index or 'true'} as by_index"
@@ -152,7 +152,7 @@ async def test_a_filter_means_what_it_says(
 @given(wanted=ANYTHING)
 async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(connection: Connection, wanted: Any) -> None:
     try:
-        condition = condition_of(wanted)
+        condition = parse_filter(wanted)
     except Unprocessable:
         return
     assert PIECES.sub("", condition.narrowed) == ""
@@ -208,7 +208,7 @@ def nested(depth: int) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_is_no_filter_is_refused_by_name(wrong: Any) -> None:
     with pytest.raises(Unprocessable) as raised:
-        condition_of(wrong)
+        parse_filter(wrong)
     assert (raised.value.field or "").startswith("filter")
 
 
@@ -230,11 +230,11 @@ async def test_the_largest_filter_that_is_taken_runs(connection: Connection) -> 
 )
 def test_a_filter_that_is_too_large_has_an_error_of_its_own(wanted: Any) -> None:
     with pytest.raises(FilterTooLarge) as raised:
-        condition_of(wanted)
+        parse_filter(wanted)
     assert (raised.value.status, raised.value.code, raised.value.field) == (422, "FILTER_TOO_LARGE", "filter")
 
 
 def test_comparisons_of_a_filter_are_counted() -> None:
-    assert condition_of({"a": 1}).comparisons == 1
-    assert condition_of({"a": {"$in": list(range(200))}, "b": {"$gt": 1}}).comparisons == 23
-    assert condition_of({"$or": [{"a": {"x": [1, 2]}}, {"$not": {"b": 1}}]}).comparisons == 2
+    assert parse_filter({"a": 1}).comparisons == 1
+    assert parse_filter({"a": {"$in": list(range(200))}, "b": {"$gt": 1}}).comparisons == 23
+    assert parse_filter({"$or": [{"a": {"x": [1, 2]}}, {"$not": {"b": 1}}]}).comparisons == 2

@@ -13,7 +13,7 @@ from msgspec import structs
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from kaixu.api.anthropic.request import message_request
+from kaixu.api.anthropic.request import parse_message_request
 from kaixu.metering.native_fields import with_known_fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.protocols import PROTOCOLS, shape_of
@@ -99,12 +99,12 @@ LANE = Anthropic(AnthropicOptions.model_validate({"api_key": "k"}))
 
 def translated(**fields: Any) -> ChatRequest:
     """A request to a lane that speaks something else."""
-    return message_request(PLAIN | fields, deployment(Thinking), most_messages=100)
+    return parse_message_request(PLAIN | fields, deployment(Thinking), most_messages=100)
 
 
 def passed_on(**fields: Any) -> ChatRequest:
     """A request to a lane that speaks Anthropic's protocol, after it was looked at."""
-    request = message_request(PLAIN | fields, deployment(Native), most_messages=100)
+    request = parse_message_request(PLAIN | fields, deployment(Native), most_messages=100)
     return with_known_fields(request, deployment(Native))
 
 

@@ -1,4 +1,4 @@
-"""Who asks, by the form of the credential alone."""
+"""The caller of a request, by the form of its credential alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY, OTHER = new_key(), new_key()
 SECRETS = Secrets("admin", "jwt-secret-for-tests-0123456789-0123", "pepper", "encryption")
 
 
-def asked(**headers: str) -> IncomingRequest:
+def request_with(**headers: str) -> IncomingRequest:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return IncomingRequest("POST", "/v1/messages", named, b"", "r", "192.0.2.1")
 
@@ -50,14 +50,14 @@ def test_no_credential(headers: dict[str, str]) -> None:
 @pytest.mark.parametrize("header", ["authorization", "x_api_key"])
 def test_a_key_and_a_session_are_callers_in_either_header(header: str) -> None:
     prefix = "Bearer " if header == "authorization" else ""
-    by_key = caller_of(asked(**{header: prefix + KEY}, x_install_id="i", user_agent="a"), SECRETS)
+    by_key = caller_of(request_with(**{header: prefix + KEY}, x_install_id="i", user_agent="a"), SECRETS)
     assert by_key == Caller(key_hash(SECRETS.key_pepper, KEY), legacy_hash(KEY), None, "i", "a", "r")
     token = make_session_token(SECRETS.jwt_secret, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
-    by_session = caller_of(asked(**{header: prefix + token}), SECRETS)
+    by_session = caller_of(request_with(**{header: prefix + token}), SECRETS)
     assert by_session == Caller(None, None, 7, None, None, "r")
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "kx_short"])
 def test_what_is_neither_is_refused(token: str) -> None:
     with pytest.raises(Unauthenticated):
-        caller_of(asked(x_api_key=token), SECRETS)
+        caller_of(request_with(x_api_key=token), SECRETS)

@@ -1,4 +1,4 @@
-"""Whose request it is: proxies are believed as far as they are trusted, and nobody else."""
+"""The client's address: only what trusted proxies say counts."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def test_the_right_most_address_that_is_not_trusted_is_the_client(
     assert client_address(peer, headers, TRUSTED) == address
 
 
-def test_without_trusted_proxies_the_header_says_nothing() -> None:
+def test_without_trusted_proxies_the_header_is_ignored() -> None:
     assert client_address("10.0.0.1", [(b"x-forwarded-for", b"198.51.100.7")], ()) == "10.0.0.1"

@@ -1,4 +1,4 @@
-"""The doors: what is refused before a handler, and how a reply leaves, whole or as a stream."""
+"""The exchange: what is refused before a handler, and how a reply is sent, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from kaixu.edge import exchange as doors
-from kaixu.edge.cors import Edge
-from kaixu.edge.errors import MOST_TOLD, Failures
-from kaixu.edge.exchange import BodyLimits, Door, Doors
+from kaixu.edge import exchange as exchange_module
+from kaixu.edge.cors import ReplyHeaders
+from kaixu.edge.errors import MOST_RECORDED, Failures, native_error
+from kaixu.edge.exchange import BodyLimits, Exchange
 from kaixu.edge.request import Headers, IncomingRequest, headers_of
+from kaixu.edge.request_body import SMALL_BODY_BYTES, Holder
 from kaixu.edge.response import SSE, Reply, json_reply
+from kaixu.edge.routes import Auth, Handler, Route, Routes
 from kaixu.edge.sse import EventStream
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import Unauthenticated, Unavailable
@@ -22,44 +24,59 @@ from kaixu.plugin.errors import Unauthenticated, Unavailable
 LIMITS = BodyLimits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
 
 
-class Exchange:
-    """One exchange with a door: what was sent to it, and what it answered."""
+class AnyCaller:
+    """Callers without credentials."""
+
+    def require(self, auth: Auth, headers: Headers) -> None:
+        """Accepts all callers."""
+
+    async def holder_of(self, request: IncomingRequest) -> Holder:
+        return "somebody"
+
+    async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
+        """Counts nothing."""
+
+
+def route(handler: Handler, path: str = "/api/route", shape: Any = native_error) -> Route:
+    """A route to a handler."""
+    return Route("POST", (path,), handler, auth="key", rate="call", error_shape=shape)
+
+
+class Case(AnyCaller):
+    """One exchange with a route: what was sent to it, and what it answered."""
 
     def __init__(self) -> None:
-        self.told: list[MonitorEvent] = []
+        self.limits = LIMITS
+        self.recorded: list[MonitorEvent] = []
         self.sent: list[dict[str, Any]] = []
         self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def run(
         self,
-        handler: doors.Handler,
+        handler: Handler,
         *messages: dict[str, Any],
         method: str = "POST",
         headers: Mapping[bytes, bytes] | None = None,
-        shape: Any = None,
+        shape: Any = native_error,
+        path: str = "/api/route/",
     ) -> None:
-        """Ask `handler` behind a door."""
+        """Send a request to a route of `handler`."""
         monitor = Monitor(keep)
-        door = Door(handler, ("/api/door",)) if shape is None else Door(handler, ("/api/door",), shape=shape)
-        house = Doors(Edge(frozenset()), Failures(monitor), lambda: LIMITS, self.credential)
-        house.add(door)
+        routes = Routes([route(handler, shape=shape)])
+        exchange = Exchange(routes, self, ReplyHeaders(frozenset()), Failures(monitor), lambda: self.limits)
         for message in messages:
             self.waiting.put_nowait(message)
         scope: Any = {
             "type": "http",
             "method": method,
-            "path": "/api/door/",
+            "path": path,
             "query_string": b"",
             "headers": list((headers or {}).items()),
             "client": ("192.0.2.1", 1),
         }
-        found = house.find(scope["path"])
-        assert found is door
-        await house.serve(found, scope, self.waiting.get, self.send)  # type: ignore[arg-type]
-        self.told = list(monitor._waiting)
-
-    def credential(self, headers: Headers) -> None:
-        """Everybody is let in."""
+        await exchange.serve(scope, self.waiting.get, self.send)  # type: ignore[arg-type]
+        assert exchange.budget.held == 0
+        self.recorded = list(monitor._waiting)
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -82,12 +99,14 @@ class Exchange:
 
 
 async def keep(events: Any) -> None:
-    """A monitor that nobody reads."""
+    """The events are not written."""
 
 
-async def echo(asked: IncomingRequest) -> Reply:
-    """Says what it was sent."""
-    return json_reply({"body": asked.body.decode(), "address": asked.address, "agent": asked.headers["user-agent"]})
+async def echo(request: IncomingRequest) -> Reply:
+    """Replies with what it was sent."""
+    return json_reply(
+        {"body": request.body.decode(), "address": request.address, "agent": request.headers["user-agent"]}
+    )
 
 
 def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
@@ -95,13 +114,13 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 
 
 async def test_a_handler_sees_values() -> None:
-    exchange = Exchange()
+    case = Case()
     headers = {b"User-Agent": b"test", b"x-request-id": b"mine"}
-    await exchange.run(echo, part(b"a", more=True), part(b"b"), headers=headers)
-    assert exchange.status == 200
-    assert json.loads(exchange.body) == {"body": "ab", "address": "192.0.2.1", "agent": "test"}
-    assert exchange.headers["x-kaixu-request-id"] == "mine"
-    assert exchange.headers["content-length"] == str(len(exchange.body))
+    await case.run(echo, part(b"a", more=True), part(b"b"), headers=headers)
+    assert case.status == 200
+    assert json.loads(case.body) == {"body": "ab", "address": "192.0.2.1", "agent": "test"}
+    assert case.headers["x-kaixu-request-id"] == "mine"
+    assert case.headers["content-length"] == str(len(case.body))
 
 
 @pytest.mark.parametrize(
@@ -110,22 +129,22 @@ async def test_a_handler_sees_values() -> None:
     ids=["announced", "not announced"],
 )
 async def test_a_body_over_the_limit_is_refused_before_it_is_whole(headers: Any, parts: Any) -> None:
-    exchange = Exchange()
-    await exchange.run(echo, *parts, headers=headers)
-    assert (exchange.status, json.loads(exchange.body)["code"]) == (413, "TOO_LARGE")
-    assert [event.http_status for event in exchange.told] == [413]
+    case = Case()
+    await case.run(echo, *parts, headers=headers)
+    assert (case.status, json.loads(case.body)["code"]) == (413, "TOO_LARGE")
+    assert [event.http_status for event in case.recorded] == [413]
 
 
 async def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "BODY_S", 0.05)
-    exchange = Exchange()
-    await exchange.run(echo, part(b"{", more=True))
-    assert (exchange.status, json.loads(exchange.body)["code"]) == (408, "BODY_TIMEOUT")
+    monkeypatch.setattr(exchange_module, "BODY_S", 0.05)
+    case = Case()
+    await case.run(echo, part(b"{", more=True))
+    assert (case.status, json.loads(case.body)["code"]) == (408, "BODY_TIMEOUT")
 
 
-async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() -> None:
-    class Refusing(Exchange):
-        def credential(self, headers: Headers) -> None:
+async def test_a_request_without_a_credential_is_refused_before_its_body_is_read() -> None:
+    class Refusing(Case):
+        def require(self, auth: Auth, headers: Headers) -> None:
             raise Unauthenticated("Missing Authorization")
 
     silent = Refusing()
@@ -133,28 +152,27 @@ async def test_a_stranger_is_refused_before_a_byte_of_its_body_is_asked_for() ->
     while len(silent.sent) < 2:
         await asyncio.sleep(0)
     assert (silent.status, json.loads(silent.sent[1]["body"])["code"]) == (401, "UNAUTHENTICATED")
-    assert int(silent.headers["content-length"]) == len(silent.sent[1]["body"])  # whole for the client, at once
+    assert int(silent.headers["content-length"]) == len(silent.sent[1]["body"])  # the reply is whole at once
     silent.waiting.put_nowait(part(b"x" * 60))
     await waiting
-    assert "connection" not in silent.headers  # what is short is read and thrown away: the connection goes on
+    assert "connection" not in silent.headers  # a short body is read and discarded: the connection stays open
     long = Refusing()
     await long.run(echo, part(b"x" * 60), headers={b"content-length": b"1000000"})
     assert (long.status, long.headers["connection"]) == (401, "close")
 
 
-async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_given_back() -> None:
-    house = Doors(Edge(frozenset()), Failures(Monitor(keep)), lambda: LIMITS, lambda headers: None)
+async def test_all_bodies_together_are_bounded_and_an_exchange_gives_its_bytes_back() -> None:
     inside, go = asyncio.Semaphore(0), asyncio.Event()
 
-    async def slow(asked: IncomingRequest) -> Reply:
+    async def slow(request: IncomingRequest) -> Reply:
         inside.release()
         await go.wait()
         return json_reply({})
 
-    door = Door(slow, ("/api/slow",))
-    house.add(door)
+    routes = Routes([route(slow, "/api/slow")])
+    exchange = Exchange(routes, AnyCaller(), ReplyHeaders(frozenset()), Failures(Monitor(keep)), lambda: LIMITS)
 
-    def exchange(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
+    def send_request(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
         waiting: asyncio.Queue[Any] = asyncio.Queue()
         for one in parts:
             waiting.put_nowait(one)
@@ -172,36 +190,36 @@ async def test_all_bodies_together_are_bounded_and_what_an_exchange_held_is_give
             "headers": raw,
             "client": None,
         }
-        return asyncio.ensure_future(house.serve(door, scope, waiting.get, send)), sent
+        return asyncio.ensure_future(exchange.serve(scope, waiting.get, send)), sent
 
-    running = [exchange(part(b"x" * 60)) for _ in range(2)]
+    running = [send_request(part(b"x" * 60)) for _ in range(2)]
     for _ in running:
         await inside.acquire()
-    assert house.budget.held == 120
-    for told in ({"content_length": "9"}, {}):
-        late, sent = exchange(part(b"x" * 9), **told)
+    assert exchange.budget.held == 120
+    for headers in ({"content_length": "9"}, {}):
+        late, sent = send_request(part(b"x" * 9), **headers)
         await late
         assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (503, "OVERLOADED")
         assert headers_of(sent[0]["headers"])["retry-after"] == "1"
-    fitting, sent = exchange(part(b"x" * 8))
+    fitting, sent = send_request(part(b"x" * 8))
     await inside.acquire()
     go.set()
     await asyncio.gather(fitting, *(task for task, _ in running))
     assert sent[0]["status"] == 200
-    assert house.budget.held == 0
+    assert exchange.budget.held == 0
 
 
-async def test_other_methods_are_told_which_one_is_taken() -> None:
-    exchange = Exchange()
-    await exchange.run(echo, method="GET")
-    assert (exchange.status, exchange.headers["allow"]) == (405, "POST")
-    preflight = Exchange()
+async def test_other_methods_are_405_with_the_one_that_is_allowed() -> None:
+    case = Case()
+    await case.run(echo, method="GET")
+    assert (case.status, case.headers["allow"]) == (405, "POST")
+    preflight = Case()
     await preflight.run(echo, method="OPTIONS")
     assert (preflight.status, preflight.body) == (204, b"")
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
-async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
+async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
     ended: list[str] = []
 
     async def make(out: EventStream) -> None:
@@ -216,55 +234,55 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_given_up_and_its_stre
     async def abandoned() -> None:
         ended.append("abandoned")
 
-    async def endless(asked: IncomingRequest) -> Reply:
+    async def endless(request: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(make, abandoned))
 
-    class Stalled(Exchange):
+    class Stalled(Case):
         async def send(self, message: Any) -> None:
             await super().send(message)
             if len(self.sent) == 3:
                 await asyncio.Event().wait()
 
-    exchange = Stalled()
-    await exchange.run(endless, part(b""))
+    case = Stalled()
+    await case.run(endless, part(b""))
     assert ended == ["cancelled"]
-    assert [message.get("more_body") for message in exchange.sent] == [None, True, True]
+    assert [message.get("more_body") for message in case.sent] == [None, True, True]
 
 
-async def test_what_nobody_foresaw_is_500_without_detail_and_in_the_shape_of_the_door() -> None:
-    async def broken(asked: IncomingRequest) -> Reply:
+async def test_an_unexpected_error_is_500_without_detail_and_in_the_shape_of_the_route() -> None:
+    async def broken(request: IncomingRequest) -> Reply:
         raise ZeroDivisionError("secret")
 
-    exchange = Exchange()
-    await exchange.run(broken, part(b""), shape=lambda body, status: ({"mine": body["code"]}, status + 1))
-    assert (exchange.status, json.loads(exchange.body)) == (501, {"mine": "INTERNAL"})
+    case = Case()
+    await case.run(broken, part(b""), shape=lambda body, status: ({"mine": body["code"]}, status + 1))
+    assert (case.status, json.loads(case.body)) == (501, {"mine": "INTERNAL"})
 
 
 async def test_a_client_that_leaves_cancels_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
+    monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     ended = asyncio.Event()
 
-    async def slow(asked: IncomingRequest) -> Reply:
+    async def slow(request: IncomingRequest) -> Reply:
         try:
             await asyncio.sleep(3600)
         finally:
             ended.set()
         raise AssertionError
 
-    exchange = Exchange()
-    await exchange.run(slow, part(b""), {"type": "http.disconnect"})
+    case = Case()
+    await case.run(slow, part(b""), {"type": "http.disconnect"})
     assert ended.is_set()
-    assert exchange.sent == []
+    assert case.sent == []
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_gets_nothing() -> None:
-    exchange = Exchange()
-    await exchange.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
-    assert exchange.sent == []
+    case = Case()
+    await case.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
+    assert case.sent == []
 
 
 async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "WATCH_AFTER_S", 0.01)
+    monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     closed = asyncio.Event()
 
     async def speak(out: EventStream) -> None:
@@ -278,21 +296,40 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     async def never_begun() -> None:
         raise AssertionError
 
-    async def talk(asked: IncomingRequest) -> Reply:
+    async def talk(request: IncomingRequest) -> Reply:
         return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
 
-    exchange = Exchange()
-    await exchange.run(talk, part(b""), {"type": "http.disconnect"})
+    case = Case()
+    await case.run(talk, part(b""), {"type": "http.disconnect"})
     assert closed.is_set()
-    assert [message.get("body") for message in exchange.sent[1:]] == [b"one"]
+    assert [message.get("body") for message in case.sent[1:]] == [b"one"]
 
 
-async def test_the_monitor_is_told_of_only_so_many_errors_of_one_stranger() -> None:
+async def test_the_monitor_records_only_so_many_errors_of_one_unknown_address() -> None:
     monitor = Monitor(keep)
     failures = Failures(monitor)
-    asked = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
-    for _ in range(MOST_TOLD + 5):
-        failures.reply(Unauthenticated("no"), asked)
-    assert len(monitor._waiting) == MOST_TOLD
-    failures.reply(Unavailable("down"), asked)
-    assert len(monitor._waiting) == MOST_TOLD + 1
+    request = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
+    for _ in range(MOST_RECORDED + 5):
+        failures.reply(Unauthenticated("no"), request)
+    assert len(monitor._waiting) == MOST_RECORDED
+    failures.reply(Unavailable("down"), request)
+    assert len(monitor._waiting) == MOST_RECORDED + 1
+
+
+async def test_an_unknown_path_takes_short_bodies_and_is_404() -> None:
+    for path, status, code in (("/api/routes", 404, "NOT_FOUND"), ("/", 404, "NOT_FOUND")):
+        case = Case()
+        await case.run(echo, part(b"{}"), path=path)
+        assert (case.status, json.loads(case.body)["code"]) == (status, code)
+    case = Case()
+    case.limits = BodyLimits(body_bytes=10**6, body_memory_bytes=10**6, stall_s=0.05)
+    await case.run(echo, part(b"x" * (SMALL_BODY_BYTES + 1)), path="/api/routes")
+    assert (case.status, json.loads(case.body)["code"]) == (413, "TOO_LARGE")
+
+
+async def test_a_body_that_does_not_come_is_408_at_an_unknown_path_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "BODY_S", 0.05)
+    for parts in ((), (part(b"{", more=True),)):
+        case = Case()
+        await case.run(echo, *parts, path="/")
+        assert (case.status, json.loads(case.body)["code"]) == (408, "BODY_TIMEOUT")

@@ -1,14 +1,14 @@
-"""Whose the bytes of request bodies are, and how many each may hold."""
+"""How many bytes of request bodies each holder may hold."""
 
 from __future__ import annotations
 
 import pytest
 
-from kaixu.edge.request_body import BodyBudget, Holder, Share, address_of
+from kaixu.edge.request_body import BodyBudget, BodyShare, Holder, address_of
 from kaixu.plugin.errors import Overloaded
 
 
-def held(budget: BodyBudget, holder: Holder, count: int) -> Share:
+def held(budget: BodyBudget, holder: Holder, count: int) -> BodyShare:
     """A share that holds so many bytes."""
     share = budget.share()
     share.belongs_to(holder)
@@ -21,7 +21,7 @@ def is_full(budget: BodyBudget, holder: Holder, count: int = 1) -> bool:
     share = budget.share()
     share.belongs_to(holder)
     try:
-        share.insist(count)
+        share.require_room(count)
     except Overloaded:
         return True
     return False

@@ -1,4 +1,4 @@
-"""The stream body: bounded, pinged, settled by whoever leaves it."""
+"""The body of a stream: bounded, with pings, ended and settled however the client leaves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaixu.edge.sse import MOST_BUFFERED_BYTES, EventStream, frame
 
 
 class Settled:
-    """Counts how the maker ended."""
+    """Counts how the task ended."""
 
     def __init__(self) -> None:
         self.ended = 0
@@ -46,7 +46,7 @@ async def test_frames_come_in_order_and_with_lf_only() -> None:
     assert settled.ended == 1
 
 
-async def test_a_slow_reader_stops_the_maker() -> None:
+async def test_a_slow_reader_stops_the_task() -> None:
     settled = Settled()
     made = 0
 
@@ -65,7 +65,7 @@ async def test_a_slow_reader_stops_the_maker() -> None:
     await body.aclose()
 
 
-async def test_a_reader_that_leaves_cancels_the_maker_and_waits_for_its_end() -> None:
+async def test_a_reader_that_leaves_cancels_the_task_and_waits_for_its_end() -> None:
     settled = Settled()
     body = stream(settled, 10**6)
     await anext(body)

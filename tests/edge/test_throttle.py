@@ -1,4 +1,4 @@
-"""The throttle: so many from one address, so many in all, and memory for so many addresses."""
+"""The throttle: bounds for one address, for all together, and for the addresses in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def test_one_address_has_its_share_until_the_window_ends() -> None:
+def test_one_address_has_a_bound_until_the_window_ends() -> None:
     clock = Clock()
     throttle = Throttle(per_address=2, in_all=10, window_s=60, clock=clock)
     assert [throttle.wait_s("a") for _ in range(3)] == [None, None, 60]
@@ -27,7 +27,7 @@ def test_one_address_has_its_share_until_the_window_ends() -> None:
     assert throttle.wait_s("a") is None
 
 
-def test_everybody_together_has_a_share() -> None:
+def test_all_addresses_together_have_a_bound() -> None:
     throttle = Throttle(per_address=2, in_all=3, window_s=60, clock=Clock())
     assert [throttle.wait_s(address) for address in "abcd"] == [None, None, None, 60]
 

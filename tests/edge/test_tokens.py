@@ -1,4 +1,4 @@
-"""Tokens: each kind under a key of its own, good for a while, and nothing else passes for one."""
+"""Tokens: each kind has its own signing key and expires, and no other text is taken for one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_session_token_says_which_key_it_stands_for() -> None:
     assert claims.items() >= {"type": "user_session", "api_key_id": 7, "customer_id": 8, "key_last4": "abcd"}.items()
 
 
-def test_no_kind_passes_for_the_other() -> None:
+def test_no_kind_is_taken_for_the_other() -> None:
     assert is_admin_token(SECRET, make_admin_token(SECRET))
     session = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
     assert not is_admin_token(SECRET, session)
@@ -50,12 +50,12 @@ def test_an_expired_token_and_one_of_another_secret_are_none() -> None:
         {"type": "user_session", "customer_id": 1, "iat": 1, "exp": 2**40},
     ],
 )
-def test_a_well_signed_token_still_has_to_make_sense(claims: dict[str, object]) -> None:
+def test_a_signed_token_with_wrong_claims_is_refused(claims: dict[str, object]) -> None:
     token = jwt.encode(claims, signing_key(SECRET, "session"), algorithm="HS256")
     assert read_session_token(SECRET, token) is None
 
 
 @given(st.text())
-def test_whatever_else_is_no_token(text: str) -> None:
+def test_any_other_text_is_no_token(text: str) -> None:
     assert not is_admin_token(SECRET, text)
     assert read_session_token(SECRET, text) is None

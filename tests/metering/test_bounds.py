@@ -14,10 +14,10 @@ from kaixu_anthropic import Anthropic, AnthropicOptions
 from kaixu_gemini import Gemini, GeminiOptions
 from kaixu_openai import OpenAI, OpenAIOptions
 
-from kaixu.api.anthropic.request import message_request
-from kaixu.api.native.chat_request import request_of
-from kaixu.api.openai.chat_request import chat_request
-from kaixu.api.openai.responses_request import responses_request
+from kaixu.api.anthropic.request import parse_message_request
+from kaixu.api.native.chat_request import parse_native_chat_request
+from kaixu.api.openai.chat_request import parse_chat_request
+from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.catalog.catalog import Deployment, LaneState
 from kaixu.config.sections import LaneSection, TimeoutSection
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
@@ -130,11 +130,11 @@ MESSAGES: dict[str, Any] = {
 
 Read = Callable[[dict[str, Any], Deployment], ChatRequest]
 DOORS: dict[str, tuple[dict[str, Any], Read]] = {
-    "chat": (CHAT, lambda body, one: chat_request(body, one, most_messages=100)),
-    "native": (NATIVE, lambda body, one: request_of(body, one, most_messages=100)),
-    "native-openai": (CHAT, lambda body, one: request_of(body, one, most_messages=100)),
-    "responses": (RESPONSES, lambda body, one: responses_request(body, one, most_messages=100)),
-    "messages": (MESSAGES, lambda body, one: message_request(body, one, most_messages=100)),
+    "chat": (CHAT, lambda body, one: parse_chat_request(body, one, most_messages=100)),
+    "native": (NATIVE, lambda body, one: parse_native_chat_request(body, one, most_messages=100)),
+    "native-openai": (CHAT, lambda body, one: parse_native_chat_request(body, one, most_messages=100)),
+    "responses": (RESPONSES, lambda body, one: parse_responses_request(body, one, most_messages=100)),
+    "messages": (MESSAGES, lambda body, one: parse_message_request(body, one, most_messages=100)),
 }
 LANES: dict[str, Lane] = {
     "openai": OpenAI(OpenAIOptions.model_validate({"api_key": "k"})),
@@ -260,17 +260,17 @@ async def test_what_is_dropped_is_named_and_what_is_allowed_passes() -> None:
     one = deployment(LANES["openai"])
     body = CHAT | {"zz": 1, "service_tier": "priority"}
     with pytest.raises(KaixuError) as refused:
-        with_known_fields(chat_request(body, one, most_messages=100), one)
+        with_known_fields(parse_chat_request(body, one, most_messages=100), one)
     assert refused.value.field == "service_tier"
     one = msgspec.structs.replace(one, allow=frozenset({"service_tier"}))
-    request = with_known_fields(chat_request(body, one, most_messages=100), one)
+    request = with_known_fields(parse_chat_request(body, one, most_messages=100), one)
     assert (request.dropped, request.allowed) == (("zz",), ("service_tier",))
     assert '"service_tier": "priority"' in await sent(LANES["openai"], request)
 
 
 async def test_an_operators_extra_body_counts() -> None:
     plain, extra = (deployment(LANES[name]) for name in ("openai", "openai-extra"))
-    request = chat_request(CHAT, plain, most_messages=100)
+    request = parse_chat_request(CHAT, plain, most_messages=100)
     assert most_input_tokens(request, extra) - most_input_tokens(request, plain) >= 300
 
 

@@ -18,8 +18,8 @@ from kaixu_gemini import Gemini, GeminiOptions
 from kaixu_openai import OpenAI, OpenAIOptions
 from kaixu_voyage import Voyage, VoyageOptions
 
-from kaixu.api.anthropic.reply import folded as message_of
-from kaixu.api.openai.chat_reply import ChatStreamEncoder, whole_of
+from kaixu.api.anthropic.reply import merge_events as message_of
+from kaixu.api.openai.chat_reply import ChatStreamEncoder, merge_completion
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,
@@ -90,7 +90,7 @@ def calls_in(events: list[ChatEvent]) -> list[tuple[str, str]]:
 
 def native_calls(events: list[ChatEvent]) -> list[tuple[str, str]]:
     """The tool calls as a client puts them together that gets the vendor's own chunks."""
-    whole = whole_of(events, "m", None, None)
+    whole = merge_completion(events, "m", None, None)
     calls = whole["choices"][0]["message"]["tool_calls"]
     assert len({call["id"] for call in calls}) == len(calls)
     return [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
@@ -135,7 +135,7 @@ async def test_an_odd_piece_of_a_chat_completion_does_not_cost_the_answer(
     assert said(events) == (text, thought)
     assert events[-1] == Finish("stop")
     if asked == "native":
-        whole = whole_of(events, "m", "stop", None)
+        whole = merge_completion(events, "m", "stop", None)
         assert whole["choices"][0]["message"]["content"] == text
         speaker = ChatStreamEncoder("m", native=True, include_usage=True)
         assert all(isinstance(speaker.event(event), bytes) for event in events)
@@ -507,6 +507,6 @@ def test_no_change_of_a_good_stream_costs_what_can_still_be_read(data: st.DataOb
             speaker = ChatStreamEncoder("m", native=True, include_usage=True)
             assert all(isinstance(speaker.event(event), bytes) for event in events)
             if passed:
-                whole_of(events, "m", None, None)
+                merge_completion(events, "m", None, None)
         else:
             message_of(passed)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from kaixu.collections.filters import condition_of
+from kaixu.collections.filters import parse_filter
 from kaixu.collections.keeper import CollectionKeeper
 from kaixu.store import search, vector_index
 from kaixu.store.collections import Collection, collection_of_key
@@ -102,9 +102,9 @@ async def test_a_large_collection_is_searched_by_its_own_indexes(pool: asyncpg.P
     sql = search.indexed_sql(large.id, DIMENSIONS, ALL, ef_search=search.EF_SEARCH)
     assert near in await plan(pool, sql, asked, 10)
 
-    narrow = condition_of({"hundred": 7})
+    narrow = parse_filter({"hundred": 7})
     assert metadata in await plan(pool, search.matching_sql(large.id, narrow), 1000, asked, *narrow.values)
-    broad = condition_of({"hundred": {"$gte": 10}})
+    broad = parse_filter({"hundred": {"$gte": 10}})
     assert near in await plan(pool, search.indexed_sql(large.id, DIMENSIONS, broad), asked, 10, *broad.values)
     by_words = search.words_sql(large.id, ALL)
     assert words in await plan(pool, by_words, asked, 10, "text number77", "english", float(LARGE))
@@ -149,7 +149,7 @@ async def test_an_index_finds_what_exact_search_finds(pool: asyncpg.Pool, large:
     hits = 0
     for at in range(30):
         asked = packed(vector(-1 - at))
-        condition = condition_of([None, {"hundred": 5}, {"hundred": {"$lt": 10}}][at % 3])
+        condition = parse_filter([None, {"hundred": 5}, {"hundred": {"$lt": 10}}][at % 3])
         found = await nearest(pool, large, asked, condition=condition, limit=10)
         right = await nearest(pool, exact, asked, condition=condition, limit=10)
         assert len(found) == 10
@@ -165,7 +165,7 @@ async def test_a_filter_that_hits_less_than_asked_for_finds_all_that_it_hits(
         large.id,
     )
     asked = packed(vector(-1))
-    for condition in (condition_of({"rare": 5}), condition_of({"rare": {"$gt": 4}})):
+    for condition in (parse_filter({"rare": 5}), parse_filter({"rare": {"$gt": 4}})):
         found = await nearest(pool, large, asked, condition=condition, limit=10)
         assert {one.doc_id for one in found} == {"d1", "d2", "d3"}
 

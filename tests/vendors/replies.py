@@ -12,13 +12,13 @@ import httpx2
 from anthropic import Anthropic
 from openai import OpenAI
 
-from kaixu.api.anthropic.reply import message
-from kaixu.api.anthropic.request import message_request
+from kaixu.api.anthropic.reply import message_reply
+from kaixu.api.anthropic.request import parse_message_request
 from kaixu.api.anthropic.stream import MessageStreamEncoder
 from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion
-from kaixu.api.openai.chat_request import chat_request
-from kaixu.api.openai.responses_reply import Responder
-from kaixu.api.openai.responses_request import responses_request
+from kaixu.api.openai.chat_request import parse_chat_request
+from kaixu.api.openai.responses_reply import ResponseEncoder
+from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.types import ChatEvent, ChatRequest, ToolCallDelta
 from tests.api.anthropic.conftest import Thinking, deployment, ticket
@@ -29,12 +29,12 @@ HELLO: dict[str, Any] = {"role": "user", "content": "hello"}
 
 def as_openai(body: dict[str, Any]) -> ChatRequest:
     """What OpenAI's door reads, for a lane of another protocol: what that has no word for is an error."""
-    return chat_request(body, deployment(Thinking), most_messages=100)
+    return parse_chat_request(body, deployment(Thinking), most_messages=100)
 
 
 def as_anthropic(body: dict[str, Any]) -> ChatRequest:
     """The same of Anthropic's door."""
-    return message_request(body, deployment(Thinking), most_messages=100)
+    return parse_message_request(body, deployment(Thinking), most_messages=100)
 
 
 def ids_in(events: list[ChatEvent]) -> list[str]:
@@ -74,9 +74,9 @@ def after_chat(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
 
 def after_responses(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
     """`/v1/responses`."""
-    settled, responder = ticket(), Responder({}, "m")
-    said = frames(responder, settled, events)
-    output: Any = responder.whole(settled)["output"]
+    settled, encoder = ticket(), ResponseEncoder({}, "m")
+    said = frames(encoder, settled, events)
+    output: Any = encoder.complete_response(settled)["output"]
     if stream:
         with (
             OpenAI(api_key="k", base_url=NOWHERE, http_client=connection(said)) as client,
@@ -88,7 +88,7 @@ def after_responses(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
                     part.pop("parsed_arguments", None)  # the client's own, which it leaves out when it sends them
                     part.pop("parsed", None)
     results = [{"type": "function_call_output", "call_id": id, "output": "x"} for id in ids_in(events)]
-    return responses_request({"input": [HELLO, *output, *results]}, deployment(Thinking), most_messages=100)
+    return parse_responses_request({"input": [HELLO, *output, *results]}, deployment(Thinking), most_messages=100)
 
 
 def after_messages(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
@@ -102,7 +102,7 @@ def after_messages(events: list[ChatEvent], *, stream: bool) -> ChatRequest:
         ):
             content: Any = [block.to_dict() for block in answer.get_final_message().content]
     else:
-        content = message(settled, events, "m")["content"]
+        content = message_reply(settled, events, "m")["content"]
     results = [{"type": "tool_result", "tool_use_id": id, "content": "x"} for id in ids_in(events)]
     turns = [HELLO, {"role": "assistant", "content": content}, {"role": "user", "content": results or "go on"}]
     return as_anthropic({"model": "m", "max_tokens": 9, "messages": turns})

@@ -15,7 +15,7 @@ from kaixu_anthropic import Anthropic, AnthropicOptions
 from kaixu_gemini import Gemini, GeminiOptions
 from kaixu_openai import OpenAI, OpenAIOptions
 
-from kaixu.api.usual_fields import without_the_usual
+from kaixu.api.request_defaults import remove_defaults
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.testing import Answer, FakeWire, json_answer
@@ -56,13 +56,13 @@ def sent(lane: Lane, request: ChatRequest) -> dict[str, Any]:
     return body
 
 
-@given(openai_requests.map(without_the_usual))
+@given(openai_requests.map(remove_defaults))
 @MANY
 def test_openai_s_requests_come_back_as_they_were(request: ChatRequest) -> None:
     assert as_openai(sent(OPENAI, request)) == request
 
 
-@given(anthropic_requests().map(without_the_usual))
+@given(anthropic_requests().map(remove_defaults))
 @MANY
 def test_anthropic_s_requests_come_back_as_they_were(request: ChatRequest) -> None:
     assert as_anthropic(sent(ANTHROPIC, request)) == request
@@ -74,7 +74,7 @@ def test_google_s_requests_say_all_that_was_asked(request: ChatRequest) -> None:
     assert as_google(request.model, sent(GEMINI, request)) == request
 
 
-@given(anthropic_requests(shared=True).map(without_the_usual))
+@given(anthropic_requests(shared=True).map(remove_defaults))
 @MANY
 def test_what_both_can_say_survives_the_way_through_the_other(request: ChatRequest) -> None:
     through_openai = as_openai(sent(OPENAI, request))

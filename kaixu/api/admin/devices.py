@@ -1,14 +1,14 @@
-"""`admin-devices`: list, revoke, let in again."""
+"""`admin-devices`: list, revoke, allow again."""
 
 from __future__ import annotations
 
-from quart import Blueprint, Response, g, request
-
-from kaixu.accounts import fields
 from kaixu.accounts.devices import change_device, list_devices
-from kaixu.edge.json_body import object_of
-from kaixu.edge.operators import ACTOR, OperatorRoutes
-from kaixu.edge.response import reply
+from kaixu.accounts.fields import flag, identifier, insist_on_known, install_id
+from kaixu.edge.fields import Fields, stored_fields
+from kaixu.edge.operators import ACTOR, operator_route
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid
 
@@ -17,36 +17,37 @@ from .shape import device_reply
 
 MOST_LISTED = 500
 
-CHANGEABLE = ("api_key_id", "install_id", "revoked")
+KNOWN = ("api_key_id", "install_id", "revoked")
 
 
-def device_routes(services: Services) -> Blueprint:
-    """The routes, bound to one gateway."""
-    routes = OperatorRoutes("admin_devices", services)
+def device_routes(services: Services) -> list[Route]:
+    """The routes of devices."""
 
-    @routes.at("admin-devices", methods=["GET"])
-    async def listed() -> Response:
-        customer_id = fields.identifier(request.args.get("customer_id"), "customer_id")
-        named = request.args.get("api_key_id")
-        key_id = fields.identifier(named, "api_key_id") if named else None
-        rows = await list_devices(services.reports, customer_id, key_id=key_id, limit=page_of(MOST_LISTED).limit)
-        return reply({"devices": [device_reply(row) for row in rows]})
+    async def list_all(request: IncomingRequest) -> Reply:
+        query = Fields(request.args)
+        customer_id = query.read("customer_id", identifier)
+        key_id = query.read("api_key_id", identifier) if request.args.get("api_key_id") else None
+        limit = page_of(request, MOST_LISTED).limit
+        rows = await list_devices(services.reports, customer_id, key_id=key_id, limit=limit)
+        return json_reply({"devices": [device_reply(row) for row in rows]})
 
-    @routes.at("admin-devices", methods=["PATCH"])
-    async def change() -> Response:
-        given = await object_of(request)
-        fields.insist_on_known(given, CHANGEABLE)
-        revoked = fields.flag(given.get("revoked"), "revoked")
+    async def change(request: IncomingRequest) -> Reply:
+        body = stored_fields(request)
+        insist_on_known(body.value, KNOWN)
+        revoked = body.read("revoked", flag)
         if revoked is None:
             raise Invalid("`revoked` is missing", field="revoked")
         await change_device(
             services.pool,
-            fields.identifier(given.get("api_key_id"), "api_key_id"),
-            fields.install_id(given.get("install_id"), "install_id"),
+            body.read("api_key_id", identifier),
+            body.read("install_id", install_id),
             revoked=revoked,
             actor=ACTOR,
-            request_id=g.request_id,
+            request_id=request.request_id,
         )
-        return reply({"ok": True})
+        return json_reply({"ok": True})
 
-    return routes.blueprint
+    return [
+        operator_route(services, "GET", "admin-devices", list_all),
+        operator_route(services, "PATCH", "admin-devices", change),
+    ]

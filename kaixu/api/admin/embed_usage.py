@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Blueprint, Response, request
-
 from kaixu.accounts.embed_usage import EmbedEvent, embed_usage
 from kaixu.accounts.fields import identifier
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.operators import OperatorRoutes
-from kaixu.edge.response import reply
+from kaixu.edge.fields import Fields
+from kaixu.edge.operators import operator_route
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
 from .shape import instant, month_name
 
 
-def embed_usage_routes(services: Services) -> Blueprint:
-    """The route, bound to one gateway."""
-    routes = OperatorRoutes("admin_embed_usage", services)
+def embed_usage_routes(services: Services) -> list[Route]:
+    """The route of a customer's embeddings."""
 
-    @routes.at("admin-embed-usage", methods=["GET"])
-    async def usage() -> Response:
-        customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        found = await embed_usage(services.reports, customer_id, month=request.args.get("month"))
-        totals = found.totals
-        return reply(
+    async def show(request: IncomingRequest) -> Reply:
+        query = Fields(request.args)
+        customer_id = query.read("customer_id", identifier)
+        usage = await embed_usage(services.reports, customer_id, month=query.take("month"))
+        totals = usage.totals
+        return json_reply(
             {
                 "customer_id": customer_id,
-                "month": month_name(found.month),
+                "month": month_name(usage.month),
                 "totals": {
                     "embed_calls": totals.embed_calls,
                     "search_calls": totals.search_calls,
@@ -38,14 +38,14 @@ def embed_usage_routes(services: Services) -> Blueprint:
                     "cost_cents": cents_of_nusd(totals.cost_nusd),
                     "cost_usd": usd(totals.cost_nusd),
                 },
-                "events": [row_reply(row) for row in found.events],
+                "events": [event_reply(event) for event in usage.events],
             }
         )
 
-    return routes.blueprint
+    return [operator_route(services, "GET", "admin-embed-usage", show)]
 
 
-def row_reply(row: EmbedEvent) -> dict[str, Any]:
+def event_reply(row: EmbedEvent) -> dict[str, Any]:
     """One call."""
     return {
         "id": row.id,

@@ -1,14 +1,14 @@
-"""Where a list begins and how long it is."""
+"""The pages of operators' lists: where one begins and how long it is."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from quart import request
-
 from kaixu.accounts.fields import MOST_ID, bounded
+from kaixu.edge.fields import Fields
+from kaixu.edge.request import IncomingRequest
 
-#: What clients get that do not ask for a length.
+#: The length of a page, where the client asks for none.
 PAGE = 200
 
 
@@ -19,7 +19,9 @@ class Page(NamedTuple):
     before_id: int | None
 
 
-def page_of(most: int) -> Page:
+def page_of(request: IncomingRequest, most: int) -> Page:
     """The page that a request asks for. Raises `Unprocessable`."""
-    limit = bounded(request.args.get("limit"), "limit", most, least=1)
-    return Page(limit or PAGE, bounded(request.args.get("before_id"), "before_id", MOST_ID, least=1))
+    query = Fields(request.args)
+    limit = query.read("limit", lambda value, name: bounded(value, name, most, least=1))
+    before_id = query.read("before_id", lambda value, name: bounded(value, name, MOST_ID, least=1))
+    return Page(limit or PAGE, before_id)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, Response, g, request
-
 from kaixu.accounts.fields import identifier, insist_on_known
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.json_body import object_of
-from kaixu.edge.operators import ACTOR, OperatorRoutes
-from kaixu.edge.response import reply
+from kaixu.edge.fields import stored_fields
+from kaixu.edge.operators import ACTOR, operator_route
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
 from .shape import month_name
@@ -17,34 +17,32 @@ from .shape import month_name
 KNOWN = ("customer_id", "amount_cents", "month", "idempotency_key")
 
 
-def topup_routes(services: Services) -> Blueprint:
-    """The route, bound to one gateway."""
-    routes = OperatorRoutes("admin_topup", services)
+def topup_routes(services: Services) -> list[Route]:
+    """The route of top-ups."""
 
-    @routes.at("admin-topup", methods=["POST"])
-    async def topup() -> Response:
-        given = await object_of(request)
-        insist_on_known(given, KNOWN)
-        done = await top_up(
+    async def create(request: IncomingRequest) -> Reply:
+        body = stored_fields(request)
+        insist_on_known(body.value, KNOWN)
+        topup = await top_up(
             services.pool,
-            identifier(given.get("customer_id"), "customer_id"),
-            amount_cents=given.get("amount_cents"),
-            month=given.get("month"),
-            idempotency_key=given.get("idempotency_key") or request.headers.get("idempotency-key"),
+            body.read("customer_id", identifier),
+            amount_cents=body.take("amount_cents"),
+            month=body.take("month"),
+            idempotency_key=body.take("idempotency_key") or request.headers.get("idempotency-key"),
             source="manual",
             actor=ACTOR,
-            request_id=g.request_id,
+            request_id=request.request_id,
         )
-        return reply(
+        return json_reply(
             {
                 "ok": True,
-                "customer_id": done.customer_id,
-                "month": month_name(done.month),
-                "amount_cents": cents_of_nusd(done.amount_nusd),
-                "applied": done.applied,
-                "extra_cents": cents_of_nusd(done.extra_nusd),
-                "extra_usd": usd(done.extra_nusd),
+                "customer_id": topup.customer_id,
+                "month": month_name(topup.month),
+                "amount_cents": cents_of_nusd(topup.amount_nusd),
+                "applied": topup.applied,
+                "extra_cents": cents_of_nusd(topup.extra_nusd),
+                "extra_usd": usd(topup.extra_nusd),
             }
         )
 
-    return routes.blueprint
+    return [operator_route(services, "POST", "admin-topup", create)]

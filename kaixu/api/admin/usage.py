@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from quart import Blueprint, Response, request
-
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.usage import customer_usage
-from kaixu.edge.operators import OperatorRoutes
-from kaixu.edge.response import reply
+from kaixu.edge.fields import Fields
+from kaixu.edge.operators import operator_route
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
 from .shape import customer_usage_reply
 
 
-def usage_routes(services: Services) -> Blueprint:
-    """The route, bound to one gateway."""
-    routes = OperatorRoutes("admin_usage", services)
+def usage_routes(services: Services) -> list[Route]:
+    """The route of a customer's usage."""
 
-    @routes.at("admin-usage", methods=["GET"])
-    async def usage() -> Response:
-        customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        month = await customer_usage(services.reports, customer_id, month=request.args.get("month"))
-        return reply(customer_usage_reply(month))
+    async def show(request: IncomingRequest) -> Reply:
+        query = Fields(request.args)
+        customer_id = query.read("customer_id", identifier)
+        usage = await customer_usage(services.reports, customer_id, month=query.take("month"))
+        return json_reply(customer_usage_reply(usage))
 
-    return routes.blueprint
+    return [operator_route(services, "GET", "admin-usage", show)]

@@ -1,4 +1,4 @@
-"""The contract's events, told as Anthropic's: one block at a time, opened, filled and closed."""
+"""Translates the contract's events into Anthropic's content blocks: one at a time is opened, filled and closed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.openai.turns import extra_of
+from kaixu.api.openai.chat_messages import thought_signature_field
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 DECODER = msgspec.json.Decoder()
@@ -17,81 +17,81 @@ THINKING: Block = ("thinking", 0)
 
 
 class ContentBlockEncoder:
-    """Tells the blocks of one message. `name` makes ids for tool calls that came without one."""
+    """Encodes the blocks of one message. `name` is part of the ids of tool calls that came without one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.index = -1  # of the block that is open, or was last
+        self.index = -1  # of the open block, or of the last one
         self.open: Block | None = None
         self.signed = False
-        self.arguments = ""  # of the tool call that is open
+        self.arguments = ""  # of the open tool call
         self.called: set[Block] = set()
         self.waiting: list[ChatEvent] = []
 
-    def tell(self, event: ChatEvent) -> list[dict[str, Any]]:
-        """What an event says, if anything.
+    def encode(self, event: ChatEvent) -> list[dict[str, Any]]:
+        """Anthropic's events for an event of the lane; perhaps none.
 
-        Vendors may send the pieces of several tool calls by turns. Blocks come one
-        after the other, so what is for another block waits until a call is whole.
+        Vendors may send pieces of several tool calls alternately. Only one block is open
+        at a time, so pieces of another block wait until the open call is complete.
         """
-        block = block_of(event)
+        block = block_for(event)
         if block is None:
             return []
-        if block != self.open and not self.is_whole():
+        if block != self.open and not self.is_complete():
             self.waiting.append(event)
             return []
-        told = self.piece(event, block)
-        if self.waiting and self.is_whole():
-            told += self.close() + self.again()
-        return told
+        events = self.encode_piece(event, block)
+        if self.waiting and self.is_complete():
+            events += self.close() + self.encode_waiting()
+        return events
 
-    def again(self) -> list[dict[str, Any]]:
-        """What waited."""
+    def encode_waiting(self) -> list[dict[str, Any]]:
+        """The events that waited for another block to be complete."""
         waiting, self.waiting = self.waiting, []
-        return [told for event in waiting for told in self.tell(event)]
+        return [encoded for event in waiting for encoded in self.encode(event)]
 
     def end(self) -> list[dict[str, Any]]:
-        """What is left to say of the blocks."""
-        told = self.close()
+        """The last events of the blocks."""
+        events = self.close()
         while self.waiting:
-            told += self.again() + self.close()
-        return told
+            events += self.encode_waiting() + self.close()
+        return events
 
-    def is_whole(self) -> bool:
-        """Whether nothing is open that a later piece could belong to."""
-        return self.open is None or self.open[0] != "tool_use" or object_in(self.arguments) is not None
+    def is_complete(self) -> bool:
+        """Whether no tool call is open that a later piece could belong to."""
+        return self.open is None or self.open[0] != "tool_use" or read_object(self.arguments) is not None
 
-    def piece(self, event: ChatEvent, block: Block) -> list[dict[str, Any]]:
-        """What an event adds to its block."""
+    def encode_piece(self, event: ChatEvent, block: Block) -> list[dict[str, Any]]:
+        """The events that add one event of the lane to its block."""
         match event:
             case ChatDelta(text):
                 return [*self.switch(block, {"type": "text", "text": ""}), self.delta("text_delta", text=text)]
             case ReasoningDelta(text, opaque):
-                return self.thought(text) + self.token(opaque)
+                return self.thought(text) + self.signature(opaque)
             case ToolCallDelta() if block == self.open or block not in self.called:
                 return self.call(event, block)
-        return []  # the rest of a call that was whole already
+        return []  # the rest of a call that was complete already
 
     def call(self, event: ToolCallDelta, block: Block) -> list[dict[str, Any]]:
-        """A call's beginning, or more of its arguments."""
+        """The beginning of a tool call, or more of its arguments."""
         id = event.id or f"toolu_{self.name}_{event.index}"
         start = {"type": "tool_use", "id": id, "name": event.name or "", "input": {}}
-        told = self.switch(block, start | extra_of(event.opaque))
+        events = self.switch(block, start | thought_signature_field(event.opaque))
         self.arguments += event.arguments
         if event.arguments:
-            told.append(self.delta("input_json_delta", partial_json=event.arguments))
-        return told
+            events.append(self.delta("input_json_delta", partial_json=event.arguments))
+        return events
 
     def thought(self, text: str) -> list[dict[str, Any]]:
-        """More of the reasoning's text; after a token a new thought begins."""
+        """More text of the reasoning; after a signature a new block begins."""
         if not text:
             return []
-        told = self.close() if self.open == THINKING and self.signed else []
-        told += self.switch(THINKING, {"type": "thinking", "thinking": "", "signature": ""})
-        return [*told, self.delta("thinking_delta", thinking=text)]
+        events = self.close() if self.open == THINKING and self.signed else []
+        events += self.switch(THINKING, {"type": "thinking", "thinking": "", "signature": ""})
+        return [*events, self.delta("thinking_delta", thinking=text)]
 
-    def token(self, opaque: str | None) -> list[dict[str, Any]]:
-        """The vendor's token: of the thought that is open, or of one that was hidden."""
+    def signature(self, opaque: str | None) -> list[dict[str, Any]]:
+        """The vendor's token: it signs the open thought, or is a redacted thought of its own."""
         if opaque is None:
             return []
         if self.open == THINKING and not self.signed:
@@ -101,30 +101,30 @@ class ContentBlockEncoder:
         return self.close() + self.switch(("redacted_thinking", 0), hidden)
 
     def switch(self, block: Block, start: dict[str, Any]) -> list[dict[str, Any]]:
-        """Open a block, and close the one before; nothing where it is open."""
+        """Close the open block and open another; nothing if it is open already."""
         if block == self.open:
             return []
-        told = self.close()
+        events = self.close()
         self.index += 1
         self.open, self.signed, self.arguments = block, False, ""
         if block[0] == "tool_use":
             self.called.add(block)
-        return [*told, {"type": "content_block_start", "index": self.index, "content_block": start}]
+        return [*events, {"type": "content_block_start", "index": self.index, "content_block": start}]
 
     def delta(self, kind: str, **fields: str) -> dict[str, Any]:
-        """More of the block that is open."""
+        """A delta of the open block."""
         return {"type": "content_block_delta", "index": self.index, "delta": {"type": kind, **fields}}
 
     def close(self) -> list[dict[str, Any]]:
-        """The end of the block that is open, if one is."""
+        """The end of the open block, if there is one."""
         if self.open is None:
             return []
         self.open = None
         return [{"type": "content_block_stop", "index": self.index}]
 
 
-def block_of(event: ChatEvent) -> Block | None:
-    """Which block an event is for; None for one that adds nothing."""
+def block_for(event: ChatEvent) -> Block | None:
+    """The block of an event; None for an event that adds nothing."""
     match event:
         case ChatDelta(text):
             return TEXT if text else None
@@ -135,8 +135,8 @@ def block_of(event: ChatEvent) -> Block | None:
     return None
 
 
-def object_in(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text is; None for any other, and for a part of one."""
+def read_object(text: str) -> dict[str, Any] | None:
+    """A text as a JSON object; None if it is no complete object."""
     if not text.rstrip().endswith("}"):
         return None
     try:

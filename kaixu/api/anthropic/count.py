@@ -1,66 +1,72 @@
-"""`POST /v1/messages/count_tokens`: about how many tokens a message would have, without asking its vendor."""
+"""`POST /v1/messages/count_tokens`: estimates the input tokens of a request, without calling the vendor."""
 
 from __future__ import annotations
 
 from kaixu.accounts.allowlists import allowed_models
-from kaixu.api.openai.names import model_of
+from kaixu.api.openai.names import read_model
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import ModelNotAllowed
 from kaixu.plugin.types import ChatRequest
 
-from .request import message_request
+from .request import parse_message_request
 
 
-def count_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
+def count_routes(services: Services) -> list[Route]:
+    """The route, bound to the services of one gateway."""
 
-    async def count(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
-        found = services.catalog.resolve(None, model_of(body), "chat")
-        deployment = found.deployment
+    async def count(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
+        requested = services.catalog.resolve(None, read_model(body), "chat")
+        deployment = requested.deployment
         services.catalog.ready(deployment)
-        await let_in(services, caller, found)
-        whole, most = body | {"max_tokens": deployment.max_output_tokens}, services.gateway.max_messages
+        await require_model_access(services, caller, requested)
+        with_limit = body | {"max_tokens": deployment.max_output_tokens}
 
-        def counted() -> int:
-            request = message_request(whole, deployment, most_messages=most)
-            return estimate(request, deployment)
+        def estimate() -> int:
+            most_messages = services.gateway.max_messages
+            return estimated_input_tokens(
+                parse_message_request(with_limit, deployment, most_messages=most_messages), deployment
+            )
 
-        tokens = await off_loop(len(asked.body), counted)
+        tokens = await off_loop(len(request.body), estimate)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
-    return Door(count, ("/v1/messages/count_tokens",), shape=anthropic_error, rate="reading")
+    return [
+        Route("POST", ("/v1/messages/count_tokens",), count, auth="key", rate="reading", error_shape=anthropic_error)
+    ]
 
 
-async def let_in(services: Services, caller: Caller, found: RequestedModel) -> None:
-    """Admission's questions, without an admission: does the key live, and may it use this model?
+async def require_model_access(services: Services, caller: Caller, requested: RequestedModel) -> None:
+    """The checks of admission that need no reservation: is the key valid, and may it use this model?
 
     Raises `Unauthenticated`, `CustomerDisabled`, `ModelNotAllowed`.
     """
-    model = found.deployment.model
-    names = {(found.deployment.provider, model), (found.provider, model)}
-    may = await allowed_models(
+    model = requested.deployment.model
+    names = {(requested.deployment.provider, model), (requested.provider, model)}
+    allowed = await allowed_models(
         services.pool,
         key_hash=caller.key_hash,
         legacy_hash=caller.legacy_hash,
         key_id=caller.key_id,
         models=list(names),
     )
-    if not may:
-        raise ModelNotAllowed(f"model `{model}` of provider `{found.deployment.provider}` is not allowed for this key")
+    if not allowed:
+        raise ModelNotAllowed(
+            f"model `{model}` of provider `{requested.deployment.provider}` is not allowed for this key"
+        )
 
 
-def estimate(request: ChatRequest, deployment: Deployment) -> int:
-    """About how many tokens the input has; never more than what a call would reserve."""
-    return min(counted_input_tokens(request, deployment), most_input_tokens(request, deployment))
+def estimated_input_tokens(chat_request: ChatRequest, deployment: Deployment) -> int:
+    """The estimated number of input tokens; never more than a call would reserve."""
+    return min(counted_input_tokens(chat_request, deployment), most_input_tokens(chat_request, deployment))

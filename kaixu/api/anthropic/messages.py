@@ -1,55 +1,65 @@
-"""`POST /v1/messages`: Anthropic's Messages, through the same gate as every other door."""
+"""`POST /v1/messages`: answers requests of Anthropic's Messages API."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_headers, streamed
-from kaixu.api.openai.names import model_of
+from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers
+from kaixu.api.calls import prepare_chat
+from kaixu.api.openai.names import read_model
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .count import count_door
-from .reply import message
-from .request import features_in, message_request
+from .count import count_routes
+from .reply import message_reply
+from .request import feature_fields, parse_message_request
 from .stream import MessageStreamEncoder
 
-#: So many betas are read of one request, and so much of each.
+#: At most this many betas are read of one request; names are at most 100 characters.
 MOST_BETAS = 50
 BETA = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
-def betas_of(header: str | None) -> tuple[str, ...]:
-    """The features that a client wants switched on. What cannot be a name of one is none."""
+def read_betas(header: str | None) -> tuple[str, ...]:
+    """The names in the header `anthropic-beta`. Invalid names are ignored."""
     names = [name.strip() for name in (header or "").split(",")[:MOST_BETAS]]
     return tuple(dict.fromkeys(name for name in names if BETA.fullmatch(name)))
 
 
-def message_doors(services: Services) -> list[Door]:
-    """The doors, bound to one gateway."""
+def message_routes(services: Services) -> list[Route]:
+    """The routes, bound to the services of one gateway."""
 
-    async def messages(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
-        model = model_of(body)
-        found = services.catalog.resolve(None, model, "chat")
-        services.catalog.ready(found.deployment)
-        betas = betas_of(asked.headers.get("anthropic-beta"))
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: message_request(body, found.deployment, most_messages=most, betas=betas))
-        asking = ChatCall(caller, found.deployment, found.provider, request)
-        call = await off_loop(size, lambda: admission(services, asking, features_in(body)))
-        if Fields(body).flag("stream"):
-            return await streamed(
-                services, call, MessageStreamEncoder(model, native=request.native is not None), patience_s=PATIENCE_S
-            )
-        ticket, events = await answered(services, call)
-        return json_reply(message(ticket, events, model), 200, call_headers(ticket))
+    async def messages(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
+        model = read_model(body)
+        requested = services.catalog.resolve(None, model, "chat")
+        services.catalog.ready(requested.deployment)
+        betas = read_betas(request.headers.get("anthropic-beta"))
+        is_stream = Fields(body).flag("stream")
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=partial(parse_message_request, betas=betas),
+            feature_fields=feature_fields(body),
+        )
+        if is_stream:
+            encoder = MessageStreamEncoder(model, native=prepared.call.request.native is not None)
+            return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
+        ticket, events = await collect_answer(services, prepared.admission)
+        return json_reply(message_reply(ticket, events, model), 200, call_headers(ticket))
 
-    return [Door(messages, ("/v1/messages",), shape=anthropic_error, rate="call"), count_door(services)]
+    return [
+        Route("POST", ("/v1/messages",), messages, auth="key", rate="call", error_shape=anthropic_error),
+        *count_routes(services),
+    ]

@@ -1,12 +1,12 @@
-"""Anthropic's events → its message: the vendor's own, or what was told of the contract's."""
+"""Builds an Anthropic message from events: a native lane's own, or those of the contract, encoded as blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from kaixu.api.anthropic.content_blocks import ContentBlockEncoder, object_in
-from kaixu.api.calls import bill_of
+from kaixu.api.anthropic.content_blocks import ContentBlockEncoder, read_object
+from kaixu.api.call_replies import bill_reply
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.types import ChatEvent, NativeEvent, Usage
 
@@ -16,24 +16,25 @@ STOP_REASONS = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
-#: Texts that come in pieces; the arguments of tools and citations have names of their own.
-GROWING = frozenset({"text", "thinking", "signature", "content"})
+#: Fields of deltas that are joined. Tool arguments and citations are handled by name.
+TEXT_FIELDS = frozenset({"text", "thinking", "signature", "content"})
 
 
-def message(ticket: ChatTicket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
-    """A whole message, settled."""
-    said = [event.data for event in events if isinstance(event, NativeEvent)]
-    if not said:
-        teller = ContentBlockEncoder(ticket.id.hex)
-        said = [told for event in events for told in teller.tell(event)] + teller.end()
-    whole = head_of(ticket, model) | folded(said)
-    if whole["stop_reason"] is None:
-        whole |= end_of(ticket, called=any(block.get("type") == "tool_use" for block in whole["content"]))
-    return whole | {"model": model, "usage": whole["usage"] | usage_of(ticket), "kaixu": bill_of(ticket)}
+def message_reply(ticket: ChatTicket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
+    """A complete message of a settled call."""
+    data = [event.data for event in events if isinstance(event, NativeEvent)]
+    if not data:
+        blocks = ContentBlockEncoder(ticket.id.hex)
+        data = [encoded for event in events for encoded in blocks.encode(event)] + blocks.end()
+    message = message_head(ticket, model) | merge_events(data)
+    if message["stop_reason"] is None:
+        called = any(block.get("type") == "tool_use" for block in message["content"])
+        message |= stop_reason_fields(ticket, called=called)
+    return message | {"model": model, "usage": message["usage"] | message_usage(ticket), "kaixu": bill_reply(ticket)}
 
 
-def head_of(ticket: ChatTicket, model: str) -> dict[str, Any]:
-    """A message before anything of it was said."""
+def message_head(ticket: ChatTicket, model: str) -> dict[str, Any]:
+    """A message without content."""
     return {
         "id": f"msg_{ticket.id.hex}",
         "type": "message",
@@ -42,71 +43,71 @@ def head_of(ticket: ChatTicket, model: str) -> dict[str, Any]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": figures(ticket.usage or Usage()),
+        "usage": usage_figures(ticket.usage or Usage()),
     }
 
 
-def folded(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All events as one message: texts joined, arguments read, of the rest the last word."""
-    whole: dict[str, Any] = {}
+def merge_events(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All events as one message: texts joined, arguments parsed, of other fields the last value."""
+    merged: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
     for event in events:
-        kind, index = event.get("type"), index_in(event)
+        kind, index = event.get("type"), block_index(event)
         if kind == "message_start":
-            whole |= said_in(event, "message")
-            usage |= said_in(whole, "usage")
+            merged |= inner_object(event, "message")
+            usage |= inner_object(merged, "usage")
         elif kind == "content_block_start":
-            blocks[index] = dict(said_in(event, "content_block"))
+            blocks[index] = dict(inner_object(event, "content_block"))
         elif kind == "content_block_delta":
-            grow(blocks.setdefault(index, {}), said_in(event, "delta"))
+            merge_delta(blocks.setdefault(index, {}), inner_object(event, "delta"))
         elif kind == "message_delta":
             known = ("type", "delta", "usage")
-            whole |= said_in(event, "delta") | {name: value for name, value in event.items() if name not in known}
-            usage |= {name: value for name, value in said_in(event, "usage").items() if value is not None}
-    return whole | {"content": [with_input(block) for block in blocks.values()], "usage": usage}
+            merged |= inner_object(event, "delta") | {name: value for name, value in event.items() if name not in known}
+            usage |= {name: value for name, value in inner_object(event, "usage").items() if value is not None}
+    return merged | {"content": [parse_tool_input(block) for block in blocks.values()], "usage": usage}
 
 
-def said_in(value: dict[str, Any], field: str) -> dict[str, Any]:
-    """An object in an event, empty where there is none."""
+def inner_object(value: dict[str, Any], field: str) -> dict[str, Any]:
+    """A field that should be an object; empty if it is none."""
     inner = value.get(field)
     return inner if isinstance(inner, dict) else {}
 
 
-def index_in(event: dict[str, Any]) -> int:
-    """Which block an event is about."""
+def block_index(event: dict[str, Any]) -> int:
+    """The index of the block that an event belongs to."""
     index = event.get("index")
     return index if isinstance(index, int) else 0
 
 
-def grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to a block, also one of a kind that is new."""
+def merge_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a delta to a block, also one of an unknown type."""
     for name, value in delta.items():
-        before = block.get(name)
+        previous = block.get(name)
         if name == "type":
             continue
         if name == "citation":
-            before = block.get("citations")
-            block["citations"] = [*(before if isinstance(before, list) else ()), value]
+            previous = block.get("citations")
+            block["citations"] = [*(previous if isinstance(previous, list) else ()), value]
         elif name == "partial_json":
-            block[name] = f"{before or ''}{value}"
-        elif name in GROWING and isinstance(before, str) and isinstance(value, str):
-            block[name] = before + value
+            block[name] = f"{previous or ''}{value}"
+        elif name in TEXT_FIELDS and isinstance(previous, str) and isinstance(value, str):
+            block[name] = previous + value
         else:
             block[name] = value
 
 
-def with_input(block: dict[str, Any]) -> dict[str, Any]:
-    """A block with its arguments read; those that are no JSON object are wrapped, as Anthropic advises."""
+def parse_tool_input(block: dict[str, Any]) -> dict[str, Any]:
+    """A block with its arguments parsed; arguments that are no JSON object are wrapped, as Anthropic advises."""
     text = str(block.pop("partial_json", ""))
     if not text.strip():
         return block
-    read = object_in(text)
-    return block | {"input": {"INVALID_JSON": text} if read is None else read}
+    arguments = read_object(text)
+    return block | {"input": {"INVALID_JSON": text} if arguments is None else arguments}
 
 
-def end_of(ticket: ChatTicket, *, called: bool) -> dict[str, Any]:
-    """Why it ended, where the vendor did not say so in Anthropic's words. `called`: tools were."""
+def stop_reason_fields(ticket: ChatTicket, *, called: bool) -> dict[str, Any]:
+    """Why the answer ended, if the vendor did not send it in Anthropic's form. `called`: the answer calls tools."""
     reason = ticket.finish_reason or ("length" if ticket.end_reason == "budget_cut" else "stop")
     if reason == "stop" and ticket.stop_sequence is not None:
         return {"stop_reason": "stop_sequence", "stop_sequence": ticket.stop_sequence}
@@ -115,19 +116,19 @@ def end_of(ticket: ChatTicket, *, called: bool) -> dict[str, Any]:
     return {"stop_reason": STOP_REASONS.get(reason, reason), "stop_sequence": None}
 
 
-def usage_of(ticket: ChatTicket) -> dict[str, Any]:
-    """The settled usage, in Anthropic's words."""
+def message_usage(ticket: ChatTicket) -> dict[str, Any]:
+    """The settled usage in Anthropic's form."""
     settled = ticket.settlement
     assert settled is not None
-    usage = figures(
+    usage = usage_figures(
         Usage(settled.input_tokens, settled.output_tokens, settled.cached_input_tokens, settled.cache_write_tokens)
     )
-    thought = {"output_tokens_details": {"thinking_tokens": settled.reasoning_tokens}}
-    return usage | (thought if settled.reasoning_tokens else {})
+    reasoning = {"output_tokens_details": {"thinking_tokens": settled.reasoning_tokens}}
+    return usage | (reasoning if settled.reasoning_tokens else {})
 
 
-def figures(usage: Usage) -> dict[str, Any]:
-    """Tokens as Anthropic counts them: the input without what was read from the cache or written to it."""
+def usage_figures(usage: Usage) -> dict[str, Any]:
+    """Tokens in Anthropic's form: `input_tokens` without those read from or written to the cache."""
     rest = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     return {
         "input_tokens": max(0, rest),

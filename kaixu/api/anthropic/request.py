@@ -1,4 +1,7 @@
-"""Anthropic's request → the contract's `ChatRequest`: translated, passed through, or refused by name."""
+"""Translates an Anthropic Messages request into a `ChatRequest`.
+
+To add a field of Anthropic's: read it in `parse_message_request`. Messages are parsed in `request_messages.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
+from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
 from kaixu.api.hosted_tools import HostedTools
-from kaixu.api.usual_fields import without_the_usual
+from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.protocols import family_of
 from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat, Tool, ToolName
 
-from .turns import Turns
+from .request_messages import RequestMessagesParser
 
 PROTOCOL = "anthropic.messages"
 MOST_TOKENS = 10_000_000
@@ -28,8 +31,8 @@ ENCODER = msgspec.json.Encoder()
 MOST_STOP = 1000
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
-#: What Anthropic calls the contract's features, for errors.
-FEATURES = {
+#: The field that asks for a feature of the contract, to name it in errors.
+FEATURE_FIELDS = {
     "stop": "stop_sequences",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
     "response_format": "output_config.format",
@@ -37,18 +40,18 @@ FEATURES = {
     "tool_result_images": "messages",
 }
 
-#: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
-WITHOUT_EFFECT = frozenset({"cache_control", "diagnostics", "stream"})
+#: Fields that do not change the answer: not sent to vendors of other protocols, and not reported as dropped.
+IGNORED = frozenset({"cache_control", "diagnostics", "stream"})
 #: The same of a tool.
-WITHOUT_EFFECT_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
-#: Fields that ask for nothing when they say this.
-ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
+IGNORED_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
+#: Values that only ask for the default; then the field is accepted.
+DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
     "speed": ("standard",),
     "inference_geo": ("global",),
     "mcp_servers": ([],),
 }
-#: Fields of Anthropic's that change the answer in a way that its client would miss, or say who is to pay for it.
+#: Fields that change the answer, or who pays for it, so that a lane without them has to refuse them.
 REFUSED = frozenset(
     {
         "billing_policy",
@@ -64,42 +67,43 @@ REFUSED = frozenset(
         "thread",
     }
 )
-#: Tools of Anthropic's that the client itself runs; the vendor's model was trained on them.
-CLIENTS_OWN = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
+#: Tools of Anthropic's that the client runs; only Anthropic's models know them.
+CLIENT_TOOLS = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
 #: The same of a tool.
-ASK_FOR_NOTHING_IN_TOOLS: dict[str, tuple[Any, ...]] = {
+DEFAULT_VALUES_IN_TOOLS: dict[str, tuple[Any, ...]] = {
     "allowed_callers": (["direct"],),
 }
 
 
-def message_request(
+def parse_message_request(
     body: dict[str, Any], deployment: Deployment, *, most_messages: int, betas: tuple[str, ...] = ()
 ) -> ChatRequest:
-    """The call for a deployment. `betas`: what the client asked for in its header `anthropic-beta`.
+    """Translate the body for a deployment. `betas`: the names in the header `anthropic-beta`.
 
-    A lane that speaks Anthropic's protocol gets the body as it is, save the betas and
-    the tools that it does not allow. For others every field is translated, left out
-    or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
+    A lane that speaks Anthropic's protocol gets the body as it is, without betas and tools
+    that it does not allow. For others every field is translated, dropped or refused.
+
+    Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
     lane = deployment.lane
     is_native = deployment.native == PROTOCOL
-    beyond = DroppedFields(deployment)
+    dropped_fields = DroppedFields(deployment)
     native: Native | None = None
     if is_native and lane is not None:
         native, left_out = lane.admitted(Native(PROTOCOL, body, betas))
         body = native.body
         for name in left_out:
-            beyond.drop(name)
+            dropped_fields.drop(name)
     fields = Fields(body)
-    fields.taken |= {"model"} | WITHOUT_EFFECT
+    fields.taken |= {"model"} | IGNORED
     thinks = lane is not None and "reasoning" in lane.supports
-    reader = MessageRequestReader(fields, is_native, HostedTools(beyond), deployment.allow, thinks=thinks)
-    max_tokens = max_tokens_of(fields, deployment)
+    reader = MessageRequestReader(fields, is_native, HostedTools(dropped_fields), deployment.allow, thinks=thinks)
+    max_tokens = read_max_tokens(fields, deployment)
     tools = reader.tools()
-    turns = Turns(native=is_native, tools=body.get("tools") or [])
-    messages = turns.read(fields, most_messages)
-    tools = (*tools, *(tool for entry in turns.added for tool in reader.tool(entry)))
-    tools = tuple(tool for tool in tools if tool.name not in turns.removed)
+    parser = RequestMessagesParser(native=is_native, tools=body.get("tools") or [])
+    messages = parser.parse(fields, most_messages)
+    tools = (*tools, *(tool for entry in parser.added for tool in reader.tool(entry)))
+    tools = tuple(tool for tool in tools if tool.name not in parser.removed)
     tool_choice, parallel_tool_calls = reader.tool_choice(tools)
     metadata = fields.inner("metadata")
     request = ChatRequest(
@@ -109,7 +113,7 @@ def message_request(
         temperature=fields.number("temperature", 0, 2),
         top_p=fields.number("top_p", 0, 1),
         top_k=fields.whole("top_k", 0, 2**31 - 1) or None,
-        stop=stop_of(fields),
+        stop=read_stop(fields),
         tools=tools,
         tool_choice=tool_choice,
         parallel_tool_calls=parallel_tool_calls,
@@ -120,44 +124,50 @@ def message_request(
     )
     if not is_native:
         if not keeps_everything(fields.take("context_management")):
-            beyond.drop("context_management")
-        for name in turns.dropped:
-            beyond.drop(name)
-        settle(turns.beyond + reader.beyond + reader.output.rest() + asking(fields, ASK_FOR_NOTHING), beyond)
-    return without_the_usual(replace(request, dropped=beyond.dropped))
+            dropped_fields.drop("context_management")
+        for name in parser.dropped:
+            dropped_fields.drop(name)
+        refuse_or_drop(
+            parser.unknown_fields
+            + reader.unknown_fields
+            + reader.output.rest()
+            + unread_fields(fields, DEFAULT_VALUES),
+            dropped_fields,
+        )
+    return remove_defaults(replace(request, dropped=dropped_fields.dropped))
 
 
-def settle(names: list[str], beyond: DroppedFields) -> None:
-    """Refuse what is known and would be missed, and leave the rest to the lane's rule. Raises `Unsupported`."""
+def refuse_or_drop(names: list[str], dropped_fields: DroppedFields) -> None:
+    """Refuse unread fields that change the answer, and drop the others. Raises `Unsupported`."""
     for name in names:
         if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
-            raise Unsupported(name, NOTHING_LIKE_IT)
-    beyond.unknown(names)
+            raise Unsupported(name, NO_SUCH_FEATURE)
+    dropped_fields.unknown(names)
 
 
 def keeps_everything(management: Any) -> bool:
-    """Whether `context_management` takes nothing out of the conversation."""
+    """Whether `context_management` removes nothing from the conversation."""
     edits = management.get("edits") if isinstance(management, dict) else None
     return all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits or ())
 
 
-def features_in(body: Mapping[str, Any]) -> dict[str, str]:
-    """See `FEATURES`; reasoning is asked for in two places."""
+def feature_fields(body: Mapping[str, Any]) -> dict[str, str]:
+    """`FEATURE_FIELDS` of this request: two fields ask for reasoning."""
     thinking = body.get("thinking")
     enabled = isinstance(thinking, dict) and thinking.get("type") == "enabled"
-    return FEATURES | {"reasoning": "thinking" if enabled else "output_config.effort"}
+    return FEATURE_FIELDS | {"reasoning": "thinking" if enabled else "output_config.effort"}
 
 
-def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
-    """How many tokens at most; Anthropic wants to be told."""
-    wanted = fields.whole("max_tokens", 1, MOST_TOKENS)
-    if wanted is None:
+def read_max_tokens(fields: Fields, deployment: Deployment) -> int:
+    """`max_tokens`, which Anthropic requires."""
+    max_tokens = fields.whole("max_tokens", 1, MOST_TOKENS)
+    if max_tokens is None:
         raise Invalid("`max_tokens` is missing", hint="Send `max_tokens` as a number.", field="max_tokens")
-    return min(wanted, deployment.max_output_tokens)
+    return min(max_tokens, deployment.max_output_tokens)
 
 
-def stop_of(fields: Fields) -> tuple[str, ...]:
-    """A few texts."""
+def read_stop(fields: Fields) -> tuple[str, ...]:
+    """`stop_sequences`: a list of texts."""
     texts = fields.items("stop_sequences", most=MOST_STOPS) or []
     for at, text in enumerate(texts):
         if not isinstance(text, str) or not 1 <= len(text) <= MOST_STOP:
@@ -165,17 +175,17 @@ def stop_of(fields: Fields) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def asking(fields: Fields, for_nothing: Mapping[str, tuple[Any, ...]]) -> list[str]:
-    """The full names of the fields that were not read and do ask for something."""
-    left = {field: value for field, value in fields.value.items() if field not in fields.taken and value is not None}
-    return [fields.name(field) for field, value in left.items() if value not in for_nothing.get(field, ())]
+def unread_fields(fields: Fields, default_values: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """The full names of fields that were not read and do not just ask for the default."""
+    unread = {field: value for field, value in fields.value.items() if field not in fields.taken and value is not None}
+    return [fields.name(field) for field, value in unread.items() if value not in default_values.get(field, ())]
 
 
 class MessageRequestReader:
-    """Reads the fields that are objects. What is new in them is for their own vendor to know.
+    """Reads the fields that are objects. A native lane gets fields that are unknown here as they are.
 
-    `thinks`: the lane can be told how much to think. `beyond`: see `Turns`. `allow`: tools that a vendor of this
-    protocol may run.
+    `thinks`: the lane has a setting for reasoning. `unknown_fields`: see `RequestMessagesParser`. `allow`: tools that a
+    vendor of this protocol may run.
     """
 
     def __init__(
@@ -184,29 +194,29 @@ class MessageRequestReader:
         self.fields = fields
         self.native = native
         self.thinks = thinks
-        self.beyond: list[str] = []
+        self.unknown_fields: list[str] = []
         self.hosted = hosted
         self.allow = allow
         self.left_out: set[int] = set()
         self.output = fields.inner("output_config") or Fields({}, "output_config")
 
     def tools(self) -> tuple[Tool, ...]:
-        """All of them, save those that do not go out."""
+        """All tools that are sent to the vendor."""
         entries = self.fields.objects("tools", most=MOST_TOOLS) or ()
         return tuple(tool for at, entry in enumerate(entries) for tool in self.tool(entry, at))
 
     def tool(self, entry: Fields, at: int | None = None) -> list[Tool]:
-        """One tool: a function of the client's own, or one that its vendor is to understand."""
+        """One tool: a function of the client, or a tool that the vendor knows; none if it is dropped."""
         kind, name = entry.text("type", most=100), entry.text("name", most=200)
         if kind in (None, "custom"):
-            made = function_of(entry)
-            entry.taken |= WITHOUT_EFFECT_IN_TOOLS
-            self.beyond += asking(entry, ASK_FOR_NOTHING_IN_TOOLS)
-            return [made]
+            function = read_function(entry)
+            entry.taken |= IGNORED_IN_TOOLS
+            self.unknown_fields += unread_fields(entry, DEFAULT_VALUES_IN_TOOLS)
+            return [function]
         family = family_of(kind)
         if self.native:
-            return [Tool(name or kind)]  # the core refuses what the vendor runs, unless the operator allows it
-        if family in CLIENTS_OWN:
+            return [Tool(name or kind)]  # the gate refuses tools that the vendor runs, unless the operator allows them
+        if family in CLIENT_TOOLS:
             why = f"the vendor of this model has no tool {family}"
             raise Unsupported(entry.name("type"), why, hint="Describe it as a tool of your own, with `input_schema`.")
         self.hosted.leave_out(entry.place, kind, name)
@@ -214,14 +224,14 @@ class MessageRequestReader:
         return []
 
     def native_body(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body without the tools that do not go out."""
+        """The body without the tools that are not sent to the vendor."""
         if not self.left_out:
             return body
         tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
         return body | {"tools": tools}
 
     def tool_choice(self, tools: tuple[Tool, ...]) -> tuple[Any, bool | None]:
-        """A word, or the tool that must be called; and whether several may be called at once."""
+        """`tool_choice`: a word, or the tool that must be called; and whether several may be called at once."""
         choice = self.fields.inner("tool_choice")
         if choice is None:
             return None, None
@@ -229,7 +239,7 @@ class MessageRequestReader:
         kind = choice.text("type", most=100)
         parallel = False if choice.flag("disable_parallel_tool_use") else None
         name = choice.needed_text("name", most=200) if kind == "tool" else None
-        self.beyond += choice.rest()
+        self.unknown_fields += choice.rest()
         match kind:
             case "auto" | "none":
                 return kind, parallel
@@ -242,7 +252,7 @@ class MessageRequestReader:
         raise choice.wrong("type", "must be auto, any, tool or none")
 
     def reasoning(self) -> Reasoning | None:
-        """How much to think: in tokens, in a word, or (None) as much as the vendor finds right."""
+        """The reasoning budget in tokens, the effort, or (None) the vendor's default."""
         effort = self.output.text("effort", most=100)
         if effort is not None and effort not in EFFORTS and not self.native:
             raise self.output.wrong("effort", f"must be one of {', '.join(EFFORTS)}")
@@ -256,36 +266,36 @@ class MessageRequestReader:
                 if budget is None:
                     raise thinking.wrong("budget_tokens", "is missing")
             elif kind == "disabled":
-                # A lane that cannot think does not have to be told.
+                # A lane without reasoning needs no setting for it.
                 effort = "none" if self.thinks else effort
             elif kind is None:
                 raise thinking.wrong("type", "is missing")
             elif kind != "adaptive":
-                self.beyond.append(thinking.name("type"))
-            self.beyond += thinking.rest()
+                self.unknown_fields.append(thinking.name("type"))
+            self.unknown_fields += thinking.rest()
         return None if effort is None and budget is None else Reasoning(effort, budget)
 
     def response_format(self) -> ResponseFormat | None:
-        """JSON of a schema, which the answer keeps to; or (None) text. It has an older place, too."""
-        wanted = self.output.inner("format") or self.fields.inner("output_format")
-        if wanted is None:
+        """Strict JSON of a schema, or (None) text. `output_format` is an older name."""
+        output_format = self.output.inner("format") or self.fields.inner("output_format")
+        if output_format is None:
             return None
-        kind, schema = wanted.text("type", most=100), wanted.plain("schema")
-        self.beyond += wanted.rest()
+        kind, schema = output_format.text("type", most=100), output_format.plain("schema")
+        self.unknown_fields += output_format.rest()
         if kind == "json_schema" and schema is not None:
             return ResponseFormat(schema, strict=True)
         if self.native:
             return None
-        raise wanted.wrong("type", "must be json_schema with `schema`")
+        raise output_format.wrong("type", "must be json_schema with `schema`")
 
 
-def function_of(entry: Fields) -> Tool:
-    """A tool of the client's own."""
+def read_function(entry: Fields) -> Tool:
+    """A function of the client."""
     schema = entry.plain("input_schema")
     if schema is None:
         raise entry.wrong("input_schema", "is missing")
     description, examples = entry.text("description"), entry.items("input_examples", most=MOST_EXAMPLES)
     if examples:
-        shown = "\n".join(ENCODER.encode(example).decode() for example in examples)
-        description = f"{description or ''}\n\nExamples of its input:\n{shown}".strip()
+        examples_text = "\n".join(ENCODER.encode(example).decode() for example in examples)
+        description = f"{description or ''}\n\nExamples of its input:\n{examples_text}".strip()
     return Tool(entry.needed_text("name", most=200), description, schema, entry.flag("strict"))

@@ -1,11 +1,11 @@
-"""Anthropic's stream: the vendor's own events as they come, or what is told of the contract's."""
+"""Writes Anthropic's stream: a native lane's own events, or those of the contract, encoded as blocks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kaixu.api.anthropic.content_blocks import ContentBlockEncoder
-from kaixu.api.calls import bill_of
+from kaixu.api.call_replies import bill_reply
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.errors import envelope
 from kaixu.edge.sse import frame
@@ -13,24 +13,24 @@ from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatEvent, NativeEvent
 
-from .reply import end_of, head_of, index_in, said_in, usage_of
+from .reply import block_index, inner_object, message_head, message_usage, stop_reason_fields
 
 
 class MessageStreamEncoder:
-    """A stream of named events. A native one goes on as the vendor made it, under our model's name.
+    """Writes a stream of named events. Events of a native lane are passed on with our model's name.
 
-    The last two, `message_delta` and `message_stop`, follow when the call is settled.
+    The last two, `message_delta` and `message_stop`, are sent when the call is settled.
     """
 
     def __init__(self, model: str, *, native: bool) -> None:
         self.model = model
         self.native = native
-        self.teller = ContentBlockEncoder("")
+        self.blocks = ContentBlockEncoder("")
         self.ticket: ChatTicket | None = None
         self.begun = False
-        self.open: dict[int, None] = {}  # the indices of the blocks that are, in order
+        self.open: dict[int, None] = {}  # indices of the open blocks, in order
         self.called = False
-        self.delta: dict[str, Any] | None = None  # the vendor's, held back
+        self.delta: dict[str, Any] | None = None  # the vendor's `message_delta`, held back until the call is settled
         self.stop: dict[str, Any] = {"type": "message_stop"}
 
     def ping(self) -> bytes:
@@ -38,38 +38,38 @@ class MessageStreamEncoder:
         return frame("ping", {"type": "ping"})
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure has a status of its own."""
+        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
         self.ticket = ticket
-        self.teller = ContentBlockEncoder(ticket.id.hex)
+        self.blocks = ContentBlockEncoder(ticket.id.hex)
         return b""
 
     def event(self, event: ChatEvent) -> bytes:
-        """One event of the vendor's, or what is told of one of the contract's."""
+        """One event of the lane."""
         if isinstance(event, NativeEvent):
-            return self.passed_on(event.data)
-        return b"" if self.native else b"".join([self.say(told) for told in self.teller.tell(event)])
+            return self.pass_on(event.data)
+        return b"" if self.native else b"".join([self.write(encoded) for encoded in self.blocks.encode(event)])
 
-    def passed_on(self, data: dict[str, Any]) -> bytes:
-        """The vendor's event; how it ended and what it used is told when the call is settled."""
+    def pass_on(self, data: dict[str, Any]) -> bytes:
+        """The vendor's event; the stop reason and the usage are sent when the call is settled."""
         match data.get("type"):
             case "message_start":
-                return self.say(data | {"message": said_in(data, "message") | {"model": self.model}})
+                return self.write(data | {"message": inner_object(data, "message") | {"model": self.model}})
             case "message_delta":
-                before, self.delta = self.delta, data
-                return b"" if before is None else self.say(before)
+                previous, self.delta = self.delta, data
+                return b"" if previous is None else self.write(previous)
             case "message_stop":
                 self.stop = data
                 return b""
             case str(kind) if kind.isidentifier() and kind != "error":
-                return self.say(data)
-        return b""  # what the vendor says of its failures is not for our clients
+                return self.write(data)
+        return b""  # error messages of vendors are not passed on to clients
 
-    def say(self, data: dict[str, Any]) -> bytes:
-        """One frame; before the first, the message's beginning."""
-        kind, index = data["type"], index_in(data)
+    def write(self, data: dict[str, Any]) -> bytes:
+        """One frame, and before the first one `message_start`."""
+        kind, index = data["type"], block_index(data)
         if kind == "content_block_start":
             self.open[index] = None
-            self.called = self.called or said_in(data, "content_block").get("type") == "tool_use"
+            self.called = self.called or inner_object(data, "content_block").get("type") == "tool_use"
         elif kind == "content_block_stop":
             self.open.pop(index, None)
         start = b"" if kind in ("message_start", "ping") else self.start()
@@ -77,22 +77,22 @@ class MessageStreamEncoder:
         return start + frame(kind, data)
 
     def start(self) -> bytes:
-        """The beginning of a message, where the vendor's was not passed on."""
+        """`message_start`, if the vendor's was not passed on."""
         if self.begun:
             return b""
         assert self.ticket is not None
-        return self.say({"type": "message_start", "message": head_of(self.ticket, self.model)})
+        return self.write({"type": "message_start", "message": message_head(self.ticket, self.model)})
 
     def done(self, ticket: ChatTicket) -> bytes:
-        """What is left to say: the ends of blocks, how it ended, the usage and the bill, and that this was all."""
-        ends = b"".join([self.say(told) for told in self.teller.end()])
-        # A stream that we ended for its budget has no ends of the vendor's.
-        ends += b"".join([self.say({"type": "content_block_stop", "index": index}) for index in list(self.open)])
-        delta = self.delta or {"type": "message_delta", "delta": end_of(ticket, called=self.called)}
-        settled = {"usage": said_in(delta, "usage") | usage_of(ticket), "kaixu": bill_of(ticket)}
-        return ends + self.say(delta | settled) + self.say(self.stop)
+        """The last events: ends of blocks, stop reason with usage and bill, `message_stop`."""
+        ends = b"".join([self.write(encoded) for encoded in self.blocks.end()])
+        # A stream that the gateway ended for its budget has no end events of the vendor.
+        ends += b"".join([self.write({"type": "content_block_stop", "index": index}) for index in list(self.open)])
+        delta = self.delta or {"type": "message_delta", "delta": stop_reason_fields(ticket, called=self.called)}
+        settled = {"usage": inner_object(delta, "usage") | message_usage(ticket), "kaixu": bill_reply(ticket)}
+        return ends + self.write(delta | settled) + self.write(self.stop)
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """An error in the middle: the SDKs raise it."""
+        """An error in the middle of the stream: the SDKs raise it."""
         body, status = anthropic_error(envelope(error, ticket.ask.request_id), error.status)
-        return frame("error", body | {"status": status, "kaixu": bill_of(ticket)})
+        return frame("error", body | {"status": status, "kaixu": bill_reply(ticket)})

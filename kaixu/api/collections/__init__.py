@@ -1,1 +1,1 @@
-"""The doors of embeddings that stay: store, search, and what an account has of them."""
+"""The endpoints of collections: embed and store, search, manage; and `retrieve` of chats."""

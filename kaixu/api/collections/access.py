@@ -1,4 +1,4 @@
-"""Who may use a customer's collections: its keys and sessions, and an operator in the customer's name."""
+"""Who may use a customer's collections: its keys and sessions, and operators on its behalf."""
 
 from __future__ import annotations
 
@@ -8,42 +8,31 @@ import msgspec
 
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import key_in_charge
-from kaixu.edge.authenticate import caller_of, insist_on_credential
-from kaixu.edge.exchange import Credential
+from kaixu.edge.authenticate import caller_of
 from kaixu.edge.operators import is_operator
-from kaixu.edge.request import Headers, IncomingRequest
+from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Invalid
 
 
 class CollectionCaller(msgspec.Struct, frozen=True):
-    """The caller, and whether an operator acts in its customer's name."""
+    """The caller, and whether it is an operator on behalf of the customer."""
 
     caller: Caller
     is_operator: bool
 
 
-def key_or_operator(services: Services) -> Credential:
-    """What these doors ask for before they read a body."""
-
-    def insist(headers: Headers) -> None:
-        if not is_operator(services, headers):
-            insist_on_credential(headers, services.secrets)
-
-    return insist
-
-
-async def visitor_of(services: Services, asked: IncomingRequest, customer_id: Any) -> CollectionCaller:
-    """Who asks. An operator names a customer, and its oldest living key stands for it, with all its limits.
+async def read_collection_caller(services: Services, request: IncomingRequest, customer_id: Any) -> CollectionCaller:
+    """The caller of a request. An operator names a customer and acts under its oldest active key, with all its limits.
 
     Raises `Unauthenticated`, `Invalid`, `NotFound`, `Conflict`.
     """
-    if not is_operator(services, asked.headers):
-        return CollectionCaller(caller_of(asked, services.secrets), is_operator=False)
+    if not is_operator(services, request.headers):
+        return CollectionCaller(caller_of(request, services.secrets), is_operator=False)
     if customer_id in (None, ""):
-        raise Invalid("`customer_id` is missing", hint="An operator says whose collections.", field="customer_id")
+        raise Invalid("`customer_id` is missing", hint="An operator has to say whose collections.", field="customer_id")
     key = await key_in_charge(services.pool, identifier(customer_id, "customer_id"))
-    headers = asked.headers
+    headers = request.headers
     install_id = (headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "").strip()[:80] or None
-    return CollectionCaller(Caller(None, None, key.id, install_id, None, asked.request_id), is_operator=True)
+    return CollectionCaller(Caller(None, None, key.id, install_id, None, request.request_id), is_operator=True)

@@ -1,4 +1,4 @@
-"""What replies of these doors tell of the money, also where a call failed after a vendor had worked for it."""
+"""Usage and month in replies, also in errors of calls that cost something although they failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.plugin.errors import KaixuError
 
 
 def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
-    """What the call used and cost: cents for display, dollars exactly."""
+    """What the call used and cost: rounded cents for display, exact dollars."""
     bill = ticket.settlement
     assert bill is not None
     return {
@@ -28,18 +28,18 @@ def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
 
 
 @contextmanager
-def telling(call: Admission[Ticket]) -> Iterator[None]:
-    """A call that fails in it tells its client what is owed all the same, if anything is. Raises `Billed`."""
+def bill_on_failure(admission: Admission[Ticket]) -> Iterator[None]:
+    """Around a call: an error after which the customer owes something shows the bill. Raises `Billed`."""
     try:
         yield
     except KaixuError as error:
-        ticket = call.ticket
+        ticket = admission.ticket
         bill = None if ticket is None else ticket.settlement
         if ticket is None or bill is None or not bill.input_tokens or "unbilled_nusd" in (bill.units or {}):
             raise
-        raise Billed(error, money(ticket)) from error
+        raise Billed(error, usage_and_month(ticket)) from error
 
 
-def money(ticket: Ticket) -> dict[str, Any]:
+def usage_and_month(ticket: Ticket) -> dict[str, Any]:
     """Usage and month."""
     return {"usage": collection_usage_reply(ticket), "month": month_reply(ticket.figures)}

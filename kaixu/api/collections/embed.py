@@ -1,4 +1,4 @@
-"""`gateway-embed`: texts to vectors, and, on request, into a collection."""
+"""`gateway-embed`: embeds texts and, if the request has a collection, stores them there."""
 
 from __future__ import annotations
 
@@ -8,166 +8,184 @@ from typing import Any, Literal
 
 import msgspec
 
-from kaixu.api.calls import call_headers
-from kaixu.api.openai.embeddings import packed
+from kaixu.api.call_replies import call_headers
+from kaixu.api.openai.embeddings import in_base64
 from kaixu.catalog.catalog import RequestedModel
-from kaixu.collections.chunks import Chunking, chunking_of, chunks
+from kaixu.collections.chunks import Chunking, cut_text, parse_chunking
 from kaixu.collections.contents import Piece
-from kaixu.collections.ingest import Ingested, Room, Target, ingest
-from kaixu.edge.exchange import Door
+from kaixu.collections.ingest import CollectionLimits, Ingested, Target, ingest
+from kaixu.collections.lengths import shortens_vectors
 from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
-from .access import CollectionCaller, key_or_operator, visitor_of
-from .bill import money, telling
-from .fields import MOST_INPUTS, all_metadata, collection_name, doc_ids_of, language_of, model_in, texts_of
+from .access import CollectionCaller, read_collection_caller
+from .bill import bill_on_failure, usage_and_month
+from .fields import (
+    MOST_INPUTS,
+    collection_name,
+    read_doc_ids,
+    read_language,
+    read_metadata,
+    read_texts,
+    resolve_embedding_model,
+)
 
 MOST_DIMENSIONS = 16_000
 
-#: What older clients say for what a text is.
+#: `taskType` of older clients, as `input_type`.
 TASKS = {"RETRIEVAL_QUERY": "query", "RETRIEVAL_DOCUMENT": "document"}
 
 
 class EmbedCall(msgspec.Struct, frozen=True):
-    """An embedding call as it was asked for. `pieces` is None where nothing is stored."""
+    """A parsed embedding call. `pieces` is None if nothing is stored."""
 
-    found: RequestedModel
+    requested: RequestedModel
     request: EmbedRequest
     collection: str | None
     language: str
     pieces: list[Piece] | None
     doc_ids: list[str]
-    as_text: bool
+    as_base64: bool
     with_vectors: bool
 
 
-def embed_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
+def embed_routes(services: Services) -> list[Route]:
+    """The route, bound to the services of one gateway."""
 
-    async def embed(asked: IncomingRequest) -> Reply:
-        body = await object_in(asked)
-        visitor = await visitor_of(services, asked, body.get("customer_id"))
-        wanted = await wanted_of(services, body)
-        ticket, vectors, ingested = await made(services, visitor, wanted)
+    async def embed(request: IncomingRequest) -> Reply:
+        body = await object_in(request)
+        collection_caller = await read_collection_caller(services, request, body.get("customer_id"))
+        call = await parse_embed_call(services, body)
+        ticket, vectors, ingested = await run_embed_call(services, collection_caller, call)
         reply: dict[str, Any] = {
-            "provider": wanted.found.deployment.shown_provider,
-            "model": wanted.found.deployment.model,
+            "provider": call.requested.deployment.shown_provider,
+            "model": call.requested.deployment.model,
             "requested_provider": body.get("provider"),
             "requested_model": body.get("model"),
             "dimensions": len(vectors[0]),
             "count": len(vectors),
-            **money(ticket),
-            "telemetry": {"install_id": visitor.caller.install_id},
+            **usage_and_month(ticket),
+            "telemetry": {"install_id": collection_caller.caller.install_id},
         }
-        if wanted.with_vectors:
-            reply["embeddings"] = [packed(one) if wanted.as_text else list(one) for one in vectors]
+        if call.with_vectors:
+            reply["embeddings"] = [in_base64(one) if call.as_base64 else list(one) for one in vectors]
         if ingested is not None:
             reply |= {
-                "collection": wanted.collection,
+                "collection": call.collection,
                 "stored": ingested.stored,
                 "replaced": ingested.replaced,
-                "doc_ids": wanted.doc_ids,
+                "doc_ids": call.doc_ids,
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(embed, paths_of("gateway-embed"), credential=key_or_operator(services), rate="call")
+    return [Route("POST", paths_of("gateway-embed"), embed, auth="key_or_operator", rate="call")]
 
 
-async def made(
-    services: Services, visitor: CollectionCaller, wanted: EmbedCall
+async def run_embed_call(
+    services: Services, collection_caller: CollectionCaller, call: EmbedCall
 ) -> tuple[Ticket, Sequence[Sequence[float]], Ingested | None]:
-    """The vectors, stored where that was asked for."""
-    found, request = wanted.found, wanted.request
-    if wanted.pieces is None or wanted.collection is None:
-        call = admit_embed(services.gate, visitor.caller, found.deployment, found.provider, request)
-        with telling(call):
-            async with call as ticket:
+    """The vectors, and what was stored if the call has a collection."""
+    requested, request = call.requested, call.request
+    if call.pieces is None or call.collection is None:
+        admission = admit_embed(
+            services.gate, collection_caller.caller, requested.deployment, requested.provider, request
+        )
+        with bill_on_failure(admission):
+            async with admission as ticket:
                 vectors = await embed_vectors(services.gate, ticket, request)
                 ticket.units = {"vectors": len(vectors)}
         return ticket, vectors, None
-    call = admit_embed(services.gate, visitor.caller, found.deployment, found.provider, request, role="deployer")
-    target = Target(wanted.collection, found.deployment.provider, found.deployment.model, wanted.language)
-    with telling(call):
+    admission = admit_embed(
+        services.gate, collection_caller.caller, requested.deployment, requested.provider, request, role="deployer"
+    )
+    target = Target(call.collection, requested.deployment.provider, requested.deployment.model, call.language)
+    with bill_on_failure(admission):
         return await ingest(
-            services.searches, services.gate, call, request, target=target, pieces=wanted.pieces, room=room_of(services)
+            services.searches,
+            services.gate,
+            admission,
+            request,
+            target=target,
+            pieces=call.pieces,
+            limits=default_limits(services),
         )
 
 
-def room_of(services: Services) -> Room:
-    """What customers without limits of their own may keep."""
-    return Room(services.gateway.max_vectors, services.gateway.max_collections)
+def default_limits(services: Services) -> CollectionLimits:
+    """The limits of customers that have none of their own."""
+    return CollectionLimits(services.gateway.max_vectors, services.gateway.max_collections)
 
 
-async def wanted_of(services: Services, body: dict[str, Any]) -> EmbedCall:
-    """The call. Raises `Invalid`, `Unprocessable` naming the field, `UnknownModel`, `LaneOff`."""
-    found = model_in(services.catalog, body)
+async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCall:
+    """Parse the body. Raises `Invalid`, `Unprocessable` naming the field, `UnknownModel`, `LaneOff`."""
+    requested = resolve_embedding_model(services.catalog, body)
     fields = Fields(body)
     store = fields.flag("store")
     collection = fields.take("collection")
-    storing = store if store is not None else collection not in (None, "")
-    name = collection_name("default" if collection in (None, "") else collection) if storing else None
-    texts = texts_of(fields, stored=storing)
-    doc_ids = doc_ids_of(fields, len(texts))
-    metadata = all_metadata(fields, len(texts))
-    chunking = chunking_of(fields.take("chunk"))
-    if chunking is not None and not storing:
+    is_stored = store if store is not None else collection not in (None, "")
+    name = collection_name("default" if collection in (None, "") else collection) if is_stored else None
+    texts = read_texts(fields, stored=is_stored)
+    doc_ids = read_doc_ids(fields, len(texts))
+    metadata = read_metadata(fields, len(texts))
+    chunking = parse_chunking(fields.take("chunk"))
+    if chunking is not None and not is_stored:
         raise Unprocessable("`chunk` is for what is stored", hint="Send `collection`, too.", field="chunk")
     pieces = [Piece(*one) for one in zip(doc_ids, [0] * len(texts), [0] * len(texts), texts, metadata, strict=True)]
     if chunking is not None:
-        pieces = await asyncio.to_thread(cut, pieces, chunking)
+        pieces = await asyncio.to_thread(cut_pieces, pieces, chunking)
         if len(pieces) > MOST_INPUTS:
             raise Unprocessable(
                 f"`input` makes {len(pieces)} chunks; {MOST_INPUTS} are taken in one call",
                 hint="Send fewer documents at a time, or larger chunks.",
                 field="chunk",
             )
-    lane = found.deployment.lane
-    told = lane is not None and lane.shortens and not found.deployment.fixed_dimensions
+    deployment = requested.deployment
     dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS)
     dimensions = dimensions or fields.whole("outputDimensionality", 1, MOST_DIMENSIONS)
     with_vectors = fields.flag("include_embeddings")
     request = EmbedRequest(
-        model=found.deployment.upstream,
+        model=deployment.upstream,
         inputs=tuple(piece.text for piece in pieces),
-        dimensions=dimensions or (found.deployment.dimensions if told else None),
-        purpose=purpose_of(fields, storing=storing),
+        dimensions=dimensions or (deployment.dimensions if shortens_vectors(deployment) else None),
+        purpose=read_purpose(fields, stored=is_stored),
         truncate=fields.flag("truncate"),
         user=fields.text("user", most=500),
     )
     return EmbedCall(
-        found,
+        requested,
         request,
         name,
-        language_of(fields),
-        pieces if storing else None,
+        read_language(fields),
+        pieces if is_stored else None,
         doc_ids,
         fields.one_of("encoding_format", ("float", "base64")) == "base64",
-        with_vectors if with_vectors is not None else not storing,
+        with_vectors if with_vectors is not None else not is_stored,
     )
 
 
-def cut(pieces: list[Piece], chunking: Chunking) -> list[Piece]:
-    """Every document's chunks, numbered."""
+def cut_pieces(pieces: list[Piece], chunking: Chunking) -> list[Piece]:
+    """The numbered chunks of every document."""
     return [
         Piece(piece.doc_id, number, start, text, piece.metadata)
         for piece in pieces
-        for number, (start, text) in enumerate(chunks(piece.text, chunking))
+        for number, (start, text) in enumerate(cut_text(piece.text, chunking))
     ]
 
 
-def purpose_of(fields: Fields, *, storing: bool) -> Literal["document", "query"] | None:
-    """What the texts are, for vendors that make a difference."""
-    said = fields.one_of("input_type", ("document", "query"))
+def read_purpose(fields: Fields, *, stored: bool) -> Literal["document", "query"] | None:
+    """Whether the texts are documents or queries, for vendors that distinguish them."""
+    input_type = fields.one_of("input_type", ("document", "query"))
     task = fields.text("taskType", most=100)
-    if said is None and task is not None:
-        said = TASKS.get(task)
-    if said == "query":
+    if input_type is None and task is not None:
+        input_type = TASKS.get(task)
+    if input_type == "query":
         return "query"
-    return "document" if said == "document" or storing else None
+    return "document" if input_type == "document" or stored else None

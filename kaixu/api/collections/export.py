@@ -1,4 +1,4 @@
-"""A whole collection as NDJSON: a line that says what it is, one for each piece, and one that says it is whole."""
+"""Exports a collection as NDJSON: a header line, a line for each piece, and a last line with their number."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ NDJSON = "application/x-ndjson; charset=utf-8"
 ENCODER = msgspec.json.Encoder()
 
 
-def exported(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
-    """The reply. A reader that finds no last line has not got all of it. Raises `RateLimited`."""
+def export_collection(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
+    """The reply. Without the last line it is incomplete. Raises `RateLimited`."""
     with ExitStack() as stack:
         stack.enter_context(searches.place(collection.customer_id))
-        held = stack.pop_all()  # until the last line is out
+        held = stack.pop_all()  # until the last line is sent
 
     async def write(out: EventStream) -> None:
         with held:
             out.begun = True
-            await out.put(line(head_of(collection)))
+            await out.put(encode_line(header_line(collection)))
             count = 0
             async for rows in all_pieces(searches, collection):
                 for row in rows:
-                    await out.put(line(row_of(row)))
+                    await out.put(encode_line(piece_line(row)))
                 count += len(rows)
-            await out.put(line({"exported": count}))
+            await out.put(encode_line({"exported": count}))
 
     async def never_begun() -> None:
         held.close()
 
     body = EventStream(write, never_begun, ping=lambda: b"\n")
     name = f"{collection.name}.ndjson"
-    told = {
+    own_headers = {
         "content-type": NDJSON,
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="{name}"',
     }
-    return Reply(200, told | headers, body)
+    return Reply(200, own_headers | headers, body)
 
 
-def head_of(collection: Collection) -> dict[str, Any]:
-    """The first line."""
+def header_line(collection: Collection) -> dict[str, Any]:
+    """The header line."""
     return {
         "collection": collection.name,
         "provider": collection.provider,
@@ -57,8 +57,8 @@ def head_of(collection: Collection) -> dict[str, Any]:
     }
 
 
-def row_of(row: WithVector) -> dict[str, Any]:
-    """One piece."""
+def piece_line(row: WithVector) -> dict[str, Any]:
+    """The line of one piece."""
     return {
         "doc_id": row.doc_id,
         "chunk": row.chunk,
@@ -69,6 +69,6 @@ def row_of(row: WithVector) -> dict[str, Any]:
     }
 
 
-def line(value: Any) -> bytes:
-    """One line."""
+def encode_line(value: Any) -> bytes:
+    """A value as one line of JSON."""
     return ENCODER.encode(value) + b"\n"

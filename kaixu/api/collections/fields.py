@@ -1,4 +1,4 @@
-"""What the fields of these doors may hold: names, ids, metadata, texts."""
+"""Reads and checks the fields of requests about collections: names, ids, metadata, texts, vectors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from kaixu.api.native.chat_request import names_in
+from kaixu.api.native.chat_request import read_model_names
 from kaixu.catalog.catalog import Catalog, RequestedModel
 from kaixu.collections.filters import storable
 from kaixu.config.names import MOST_NAME, plain_name
@@ -21,15 +21,15 @@ MOST_TEXT = 2 * 1024 * 1024
 MOST_INPUTS = 2048
 MOST_NUMBERS = 16_000
 
-#: Between these, and zero, are a vector's numbers: their squares, added up, are still 32-bit floats.
+#: The largest number of a vector lies between these: then the sum of the squares is still a 32-bit float.
 LEAST_NUMBER, MOST_NUMBER = 1e-15, 1e15
 
 LANGUAGE = re.compile(r"[a-z_]{1,40}")
 
-#: A NUL as JSON writes it; behind another backslash it is six characters like any.
+#: A NUL in JSON. After another backslash it is ordinary text.
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
-#: The languages whose words Postgres can stem out of the box; "simple" leaves words as they are.
+#: The languages for which Postgres includes a stemmer; "simple" does not stem.
 LANGUAGES = (
     "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
     "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian",
@@ -53,50 +53,50 @@ def collection_name(value: Any, field: str = "collection") -> str:
     return name
 
 
-def model_in(catalog: Catalog, body: dict[str, Any]) -> RequestedModel:
-    """The embedding model that a body names. Raises `UnknownModel`, `LaneOff` and what a name can be wrong with."""
-    provider, model = names_in(body)
-    found = catalog.resolve(provider, model, "embed")
-    catalog.ready(found.deployment)
-    return found
+def resolve_embedding_model(catalog: Catalog, body: dict[str, Any]) -> RequestedModel:
+    """The embedding model that a body names. Raises `Invalid`, `Unprocessable`, `UnknownModel`, `LaneOff`."""
+    provider, model = read_model_names(body)
+    requested = catalog.resolve(provider, model, "embed")
+    catalog.ready(requested.deployment)
+    return requested
 
 
-def language_of(fields: Fields) -> str:
-    """How a new collection's words are stemmed."""
+def read_language(fields: Fields) -> str:
+    """The language of a new collection, for word search."""
     return fields.one_of("language", LANGUAGES) or "english"
 
 
-def doc_id_of(value: Any, field: str) -> str:
+def check_doc_id(value: Any, field: str) -> str:
     """A document's id. Raises `Unprocessable`."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise Unprocessable(f"`{field}` must be text that can be printed", field=field)
+        raise Unprocessable(f"`{field}` must be printable text", field=field)
     if len(value) > MOST_DOC_ID:
         raise Unprocessable(f"`{field}` is longer than {MOST_DOC_ID} characters", field=field)
     return value
 
 
-def doc_ids_of(fields: Fields, count: int) -> list[str]:
-    """One id for each text: those that were sent, else new ones. Raises `Unprocessable`."""
-    given = fields.take("doc_ids")
-    if given is None:
+def read_doc_ids(fields: Fields, count: int) -> list[str]:
+    """`doc_ids`, one for each text, or new ids. Raises `Unprocessable`."""
+    value = fields.take("doc_ids")
+    if value is None:
         return [str(uuid4()) for _ in range(count)]
-    if isinstance(given, str | int):
-        given = [given]
-    if not isinstance(given, list) or len(given) != count:
+    if isinstance(value, str | int):
+        value = [value]
+    if not isinstance(value, list) or len(value) != count:
         raise Unprocessable(f"`doc_ids` must name each of the {count} inputs, in their order", field="doc_ids")
-    ids = [doc_id_of(one, f"doc_ids[{at}]") for at, one in enumerate(given)]
+    ids = [check_doc_id(one, f"doc_ids[{at}]") for at, one in enumerate(value)]
     if len(set(ids)) < len(ids):
-        twice = next(one for at, one in enumerate(ids) if one in ids[:at])
+        duplicate = next(one for at, one in enumerate(ids) if one in ids[:at])
         raise Unprocessable(
-            f"`doc_ids` holds `{twice[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
+            f"`doc_ids` holds `{duplicate[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
             field="doc_ids",
         )  # fmt: skip
     return ids
 
 
-def metadata_of(value: Any, field: str) -> dict[str, Any]:
+def check_metadata(value: Any, field: str) -> dict[str, Any]:
     """A document's metadata. Raises `Unprocessable`, `TooLarge`."""
     if value is None:
         return {}
@@ -113,17 +113,17 @@ def metadata_of(value: Any, field: str) -> dict[str, Any]:
     return value
 
 
-def all_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
-    """One object for all documents, or a list of one for each."""
+def read_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
+    """`metadata`: one object for all documents, or a list with one for each."""
     value = fields.take("metadata")
     if not isinstance(value, list):
-        return [metadata_of(value, "metadata")] * count
+        return [check_metadata(value, "metadata")] * count
     if len(value) != count:
         raise Unprocessable(f"`metadata` must be one object, or one for each of the {count} inputs", field="metadata")
-    return [metadata_of(one, f"metadata[{at}]") for at, one in enumerate(value)]
+    return [check_metadata(one, f"metadata[{at}]") for at, one in enumerate(value)]
 
 
-def texts_of(fields: Fields, *, stored: bool) -> list[str]:
+def read_texts(fields: Fields, *, stored: bool) -> list[str]:
     """`input`: a text, or a list of them; none may be empty. Raises `Unprocessable`, `TooLarge`."""
     value = fields.take("input")
     if value is None:
@@ -132,12 +132,12 @@ def texts_of(fields: Fields, *, stored: bool) -> list[str]:
     if not isinstance(texts, list) or not 1 <= len(texts) <= MOST_INPUTS:
         raise Unprocessable(f"`input` must be text, or a list of 1 to {MOST_INPUTS} texts", field="input")
     for at, text in enumerate(texts):
-        text_of(text, "input" if isinstance(value, str) else f"input[{at}]", stored=stored)
+        check_text(text, "input" if isinstance(value, str) else f"input[{at}]", stored=stored)
     return texts
 
 
-def text_of(text: Any, field: str, *, stored: bool) -> str:
-    """A text that has something in it. Raises `Unprocessable`, `TooLarge`."""
+def check_text(text: Any, field: str, *, stored: bool) -> str:
+    """A text that is not empty. Raises `Unprocessable`, `TooLarge`."""
     if not isinstance(text, str):
         raise Unprocessable(f"`{field}` must be text", field=field)
     if not text.strip():
@@ -149,15 +149,15 @@ def text_of(text: Any, field: str, *, stored: bool) -> str:
     return text
 
 
-def vector_of(value: Any, field: str) -> tuple[float, ...]:
-    """A vector that was made elsewhere. Raises `Unprocessable`."""
+def check_vector(value: Any, field: str) -> tuple[float, ...]:
+    """A vector that the client sent. Raises `Unprocessable`."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_NUMBERS:
         raise Unprocessable(f"`{field}` must be a list of 1 to {MOST_NUMBERS} numbers", field=field)
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
         raise Unprocessable(f"`{field}` must be a list of numbers", field=field)
     if not LEAST_NUMBER <= max(map(abs, value)) <= MOST_NUMBER:
         raise Unprocessable(
-            f"`{field}` must point somewhere, with numbers up to {MOST_NUMBER:g}", hint="Its length does not matter.",
+            f"`{field}` must not be zero, with numbers up to {MOST_NUMBER:g}", hint="Vectors need not be normalized.",
             field=field,
         )  # fmt: skip
     return tuple(map(float, value))

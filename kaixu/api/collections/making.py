@@ -1,87 +1,99 @@
-"""A new, empty collection; and one that is to be embedded by another model."""
+"""Creates an empty collection, and starts to re-embed one with another model."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kaixu.api.calls import call_headers
-from kaixu.collections.changes import reembedding_started
+from kaixu.api.call_replies import call_headers
+from kaixu.collections.changes import start_reembedding
 from kaixu.collections.contents import progress_of
-from kaixu.collections.ingest import Target, hold_room, unknown
-from kaixu.collections.lengths import insist_on_length
-from kaixu.collections.search import looked_up
+from kaixu.collections.ingest import Target, reserve_space, unknown_collection
+from kaixu.collections.lengths import require_length
+from kaixu.collections.search import find_collection
 from kaixu.edge.fields import Fields
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Unprocessable
 
 from .access import CollectionCaller
-from .embed import MOST_DIMENSIONS, room_of
-from .fields import collection_name, language_of, model_in
+from .embed import MOST_DIMENSIONS, default_limits
+from .fields import collection_name, read_language, resolve_embedding_model
 from .shape import collection_reply, progress_reply
 
 
-async def created(services: Services, visitor: CollectionCaller, body: dict[str, Any]) -> Reply:
-    """A collection for one model; one that is there already, of that model, is left as it is."""
+async def create_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
+    """Create a collection for a model; one of that model that exists already stays as it is."""
     fields = Fields(body)
     name = collection_name(fields.take("name") or fields.take("collection"), "name")
-    found = model_in(services.catalog, body)
-    deployment = found.deployment
+    requested = resolve_embedding_model(services.catalog, body)
+    deployment = requested.deployment
     dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`dimensions` is missing: this model's are not known", field="dimensions")
-    insist_on_length(deployment, dimensions, "dimensions")
-    target = Target(name, deployment.provider, deployment.model, language_of(fields))
-    call = services.gate.free(
-        visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
+    require_length(deployment, dimensions, "dimensions")
+    target = Target(name, deployment.provider, deployment.model, read_language(fields))
+    admission = services.gate.free(
+        collection_caller.caller,
+        "collections",
+        role="deployer",
+        deployment=deployment,
+        asked_provider=requested.provider,
     )
-    async with call as ticket:
+    async with admission as ticket:
         ticket.end_reason = "released"
-        await hold_room(services.searches, ticket, target, [], dimensions=dimensions, room=room_of(services), make=True)
-        made = await looked_up(services.pool, visitor.caller, name)
-    if made is None:
-        raise unknown(name)
-    return json_reply({"ok": True, "collection": collection_reply(services.catalog, made)}, 200, call_headers(ticket))
+        await reserve_space(
+            services.searches, ticket, target, [], dimensions=dimensions, limits=default_limits(services), make=True
+        )
+        collection = await find_collection(services.pool, collection_caller.caller, name)
+    if collection is None:
+        raise unknown_collection(name)
+    return json_reply(
+        {"ok": True, "collection": collection_reply(services.catalog, collection)}, 200, call_headers(ticket)
+    )
 
 
-async def reembed(services: Services, visitor: CollectionCaller, body: dict[str, Any]) -> Reply:
-    """Begin to make a collection's vectors anew by another model; what becomes of it is shown with the collection."""
+async def reembed_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
+    """Start to re-embed a collection with another model; the progress is shown with the collection."""
     fields = Fields(body)
     name = collection_name(fields.take("name") or fields.take("collection"), "name")
-    wanted = fields.inner("reembed")
-    if wanted is None:
+    options = fields.inner("reembed")
+    if options is None:
         raise Unprocessable("`reembed` must be an object with `model`", field="reembed")
-    found = model_in(services.catalog, wanted.value)
-    deployment = found.deployment
-    dimensions = wanted.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
+    requested = resolve_embedding_model(services.catalog, options.value)
+    deployment = requested.deployment
+    dimensions = options.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`reembed.dimensions` is missing: this model's are not known", field="reembed.dimensions")
-    insist_on_length(deployment, dimensions, "reembed.dimensions")
-    call = services.gate.free(
-        visitor.caller, "collections", role="deployer", deployment=deployment, asked_provider=found.provider
+    require_length(deployment, dimensions, "reembed.dimensions")
+    admission = services.gate.free(
+        collection_caller.caller,
+        "collections",
+        role="deployer",
+        deployment=deployment,
+        asked_provider=requested.provider,
     )
-    async with call as ticket:
+    async with admission as ticket:
         ticket.end_reason = "released"
-        collection = await looked_up(services.pool, visitor.caller, name)
+        collection = await find_collection(services.pool, collection_caller.caller, name)
         if collection is None:
-            raise unknown(name)
+            raise unknown_collection(name)
         key_id = ticket.verdict.key_id
         assert key_id is not None
-        await reembedding_started(
+        await start_reembedding(
             services.searches,
             collection,
             key_id=key_id,
-            install_id=visitor.caller.install_id,
+            install_id=collection_caller.caller.install_id,
             provider=deployment.provider,
             model=deployment.model,
             dimensions=dimensions,
-            request_id=visitor.caller.request_id,
+            request_id=collection_caller.caller.request_id,
         )
-        work = await progress_of(services.searches, collection)
-    assert work is not None
+        progress = await progress_of(services.searches, collection)
+    assert progress is not None
     reply = {
         "ok": True,
         "collection": collection_reply(services.catalog, collection),
-        "reembedding": progress_reply(services.catalog, work),
+        "reembedding": progress_reply(services.catalog, progress),
     }
     return json_reply(reply, 202, call_headers(ticket))

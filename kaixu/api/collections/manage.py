@@ -1,102 +1,97 @@
-"""`gateway-embed-collections`: what an account has stored, shown, renamed, moved, removed.
+"""`gateway-embed-collections`: shows, creates, imports, exports, renames, re-embeds and deletes collections.
 
-GET     all · ?name= one · ?name=&doc_id= a document · ?name=&documents=1 pages of them · ?name=&export=1 all, as NDJSON
+GET     all · ?name= one · ?name=&doc_id= a document · ?name=&documents=1 a page of documents · ?name=&export=1 NDJSON
 POST    a new one · ?name=&import=1 documents as NDJSON · {name, reembed: {model}} into another model
 PATCH   {name, new_name}
-DELETE  ?name= all of it · ?name=&doc_id= a document · ?name=&reembed=1 a re-embedding that is under way
+DELETE  ?name= a collection · ?name=&doc_id= a document · ?name=&reembed=1 cancels a re-embedding
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from kaixu.api.calls import call_headers
+from kaixu.api.call_replies import call_headers
 from kaixu.collections import contents
-from kaixu.collections.changes import Acting, cancel_reembedding, delete_collection, delete_document, rename_collection
+from kaixu.collections.changes import Actor, cancel_reembedding, delete_collection, delete_document, rename_collection
 from kaixu.collections.contents import Collection
 from kaixu.collections.filters import storable
-from kaixu.collections.ingest import unknown
-from kaixu.collections.search import looked_up
+from kaixu.collections.ingest import unknown_collection
+from kaixu.collections.search import find_collection
 from kaixu.config.names import MOST_NAME
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import UnknownDocument, Unprocessable
 from kaixu.plugin.operation import Rank
 
-from .access import CollectionCaller, key_or_operator, visitor_of
-from .export import exported
-from .fields import MOST_DOC_ID, collection_name, doc_id_of
-from .importing import imported
-from .making import created, reembed
+from .access import CollectionCaller, read_collection_caller
+from .export import export_collection
+from .fields import MOST_DOC_ID, check_doc_id, collection_name
+from .importing import import_documents
+from .making import create_collection, reembed_collection
 from .shape import collection_reply, document_reply, page_reply, progress_reply
 
 MOST_LISTED = 200
 MOST_PAGE = 200
 
 
-def collections_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
-    by_method = {"GET": show, "POST": make, "PATCH": rename, "DELETE": remove}
-
-    async def serve(asked: IncomingRequest) -> Reply:
-        return await by_method[asked.method](services, asked)
-
-    return Door(
-        serve,
-        paths_of("gateway-embed-collections"),
-        methods=("GET", "POST", "PATCH", "DELETE"),
-        credential=key_or_operator(services),
-        rate="call",
-    )
+def collection_routes(services: Services) -> list[Route]:
+    """The routes of collections."""
+    handlers = {"GET": show, "POST": make, "PATCH": rename, "DELETE": remove}
+    paths = paths_of("gateway-embed-collections")
+    return [
+        Route(method, paths, partial(handler, services), auth="key_or_operator", rate="call")
+        for method, handler in handlers.items()
+    ]
 
 
-def free(services: Services, visitor: CollectionCaller, role: Rank) -> Admission[Ticket]:
-    """Admission of what costs nothing."""
-    return services.gate.free(visitor.caller, "collections", role=role)
+def free(services: Services, collection_caller: CollectionCaller, role: Rank) -> Admission[Ticket]:
+    """Admission of a call that costs nothing."""
+    return services.gate.free(collection_caller.caller, "collections", role=role)
 
 
-async def show(services: Services, asked: IncomingRequest) -> Reply:
+async def show(services: Services, request: IncomingRequest) -> Reply:
     """`GET`."""
-    args = asked.args
-    visitor = await visitor_of(services, asked, args.get("customer_id"))
-    async with free(services, visitor, "viewer") as ticket:
+    args = request.args
+    collection_caller = await read_collection_caller(services, request, args.get("customer_id"))
+    async with free(services, collection_caller, "viewer") as ticket:
         ticket.end_reason = "released"
         if not args.get("name"):
             return json_reply(await listed(services, ticket, args), 200, call_headers(ticket))
-        collection = await collection_of(services, visitor, args["name"])
+        collection = await collection_of(services, collection_caller, args["name"])
         if truthy(args.get("export")):
-            return exported(services.searches, collection, call_headers(ticket))
+            return export_collection(services.searches, collection, call_headers(ticket))
         if args.get("doc_id"):
             reply = await one_document(services, collection, args)
         elif truthy(args.get("documents")):
             reply = await documents_page(services, collection, args)
         else:
-            reply = await statistics(services, visitor, collection)
+            reply = await statistics(services, collection_caller, collection)
     return json_reply({"ok": True} | reply, 200, call_headers(ticket))
 
 
 def truthy(text: str | None) -> bool:
-    """Whether a field of the query says yes."""
+    """Whether an argument of the query means yes."""
     return text is not None and text.lower() in ("1", "true", "yes", "y", "on")
 
 
-async def collection_of(services: Services, visitor: CollectionCaller, given: Any) -> Collection:
-    """The collection that is named. Raises `UnknownCollection`."""
-    name = collection_name(given, "name")
-    found = await looked_up(services.pool, visitor.caller, name)
-    if found is None:
-        raise unknown(name)
-    return found
+async def collection_of(services: Services, collection_caller: CollectionCaller, value: Any) -> Collection:
+    """The named collection. Raises `UnknownCollection`."""
+    name = collection_name(value, "name")
+    collection = await find_collection(services.pool, collection_caller.caller, name)
+    if collection is None:
+        raise unknown_collection(name)
+    return collection
 
 
 async def listed(services: Services, ticket: Ticket, args: dict[str, str]) -> dict[str, Any]:
-    """All that the key may see, by name, in pages."""
+    """A page of the collections that the key may see, by name."""
     key_id = ticket.verdict.key_id
     assert key_id is not None
     limit = Fields(numbers(args)).whole("limit", 1, MOST_LISTED) or MOST_LISTED
@@ -106,39 +101,39 @@ async def listed(services: Services, ticket: Ticket, args: dict[str, str]) -> di
     customer_id = ticket.verdict.customer_id
     assert customer_id is not None
     rows = await contents.collections_of(services.searches, customer_id, key_id, after=after, limit=limit + 1)
-    shown = rows[:limit]
+    page = rows[:limit]
     return {
         "ok": True,
-        "collections": [collection_reply(services.catalog, row) for row in shown],
-        "next_after": shown[-1].name if len(rows) > limit else None,
+        "collections": [collection_reply(services.catalog, row) for row in page],
+        "next_after": page[-1].name if len(rows) > limit else None,
     }
 
 
 def numbers(args: dict[str, str]) -> dict[str, Any]:
-    """The query's fields, with numbers as such."""
+    """The query's arguments, with digits as numbers."""
     return {
         name: int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text for name, text in args.items()
     }
 
 
-async def statistics(services: Services, visitor: CollectionCaller, collection: Collection) -> dict[str, Any]:
-    """What one holds, and how far it is on its way to another model."""
-    work = await contents.progress_of(services.searches, collection)
-    if work is not None and work.state == "done":  # its new copy may have taken its place since it was looked up
-        collection = await collection_of(services, visitor, collection.name)
+async def statistics(services: Services, collection_caller: CollectionCaller, collection: Collection) -> dict[str, Any]:
+    """A collection with its size, and the progress of its re-embedding."""
+    progress = await contents.progress_of(services.searches, collection)
+    if progress is not None and progress.state == "done":  # its new copy may have replaced it since it was read
+        collection = await collection_of(services, collection_caller, collection.name)
     content = await contents.content_of(services.searches, collection)
-    shown = collection_reply(services.catalog, collection) | {
+    reply = collection_reply(services.catalog, collection) | {
         "documents": content.documents,
         "text_bytes": content.text_bytes,
     }
-    if work is not None:
-        shown["reembedding"] = progress_reply(services.catalog, work)
-    return {"collection": shown}
+    if progress is not None:
+        reply["reembedding"] = progress_reply(services.catalog, progress)
+    return {"collection": reply}
 
 
 async def one_document(services: Services, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
-    """A document, whole, with its chunks."""
-    doc_id = doc_id_of(args["doc_id"], "doc_id")
+    """A whole document with its chunks."""
+    doc_id = check_doc_id(args["doc_id"], "doc_id")
     chunks = await contents.document(services.searches, collection, doc_id)
     if not chunks:
         raise no_document(collection, doc_id)
@@ -146,7 +141,7 @@ async def one_document(services: Services, collection: Collection, args: dict[st
 
 
 async def documents_page(services: Services, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
-    """Pieces by id and chunk, in pages."""
+    """A page of pieces, by document id and chunk."""
     fields = Fields(numbers(args))
     limit = fields.whole("limit", 1, MOST_PAGE) or 50
     after = args.get("after", "")
@@ -154,70 +149,74 @@ async def documents_page(services: Services, collection: Collection, args: dict[
     if not storable(after) or len(after) > MOST_DOC_ID:
         raise Unprocessable("`after` is no document's id", field="after")
     if after and chunk is None:
-        chunk = 10**9  # behind all chunks of that document
+        chunk = 10**9  # after all chunks of that document
     start = (after, -1 if chunk is None else chunk)
     rows, is_more = await contents.pieces(services.searches, collection, after=start, limit=limit)
     return {"collection": collection.name} | page_reply(rows, is_more=is_more)
 
 
-async def make(services: Services, asked: IncomingRequest) -> Reply:
+async def make(services: Services, request: IncomingRequest) -> Reply:
     """`POST`."""
-    args = asked.args
+    args = request.args
     if truthy(args.get("import")):
-        visitor = await visitor_of(services, asked, args.get("customer_id"))
-        return await imported(services, visitor, asked, collection_name(args.get("name"), "name"))
-    body = json_object(asked.body)
-    visitor = await visitor_of(services, asked, body.get("customer_id") or args.get("customer_id"))
+        collection_caller = await read_collection_caller(services, request, args.get("customer_id"))
+        return await import_documents(services, collection_caller, request, collection_name(args.get("name"), "name"))
+    body = json_object(request.body)
+    collection_caller = await read_collection_caller(
+        services, request, body.get("customer_id") or args.get("customer_id")
+    )
     if "reembed" in body:
-        return await reembed(services, visitor, body)
-    return await created(services, visitor, body)
+        return await reembed_collection(services, collection_caller, body)
+    return await create_collection(services, collection_caller, body)
 
 
-async def rename(services: Services, asked: IncomingRequest) -> Reply:
+async def rename(services: Services, request: IncomingRequest) -> Reply:
     """`PATCH`."""
-    args, body = asked.args, json_object(asked.body)
-    visitor = await visitor_of(services, asked, body.get("customer_id") or args.get("customer_id"))
+    args, body = request.args, json_object(request.body)
+    collection_caller = await read_collection_caller(
+        services, request, body.get("customer_id") or args.get("customer_id")
+    )
     name = collection_name(body.get("name") or args.get("name"), "name")
     new_name = collection_name(body.get("new_name"), "new_name")
-    async with free(services, visitor, "deployer") as ticket:
+    async with free(services, collection_caller, "deployer") as ticket:
         ticket.end_reason = "released"
-        collection = await collection_of(services, visitor, name)
+        collection = await collection_of(services, collection_caller, name)
         key_id = ticket.verdict.key_id
         assert key_id is not None
-        who = acting(asked, visitor, ticket)
-        after = await rename_collection(services.searches, collection, new_name, who, key_id=key_id)
+        actor = actor_of(request, collection_caller, ticket)
+        after = await rename_collection(services.searches, collection, new_name, actor, key_id=key_id)
     return json_reply({"ok": True, "collection": collection_reply(services.catalog, after)}, 200, call_headers(ticket))
 
 
-async def remove(services: Services, asked: IncomingRequest) -> Reply:
-    """`DELETE`. What is not there is as good as removed."""
-    args = asked.args
-    visitor = await visitor_of(services, asked, args.get("customer_id"))
+async def remove(services: Services, request: IncomingRequest) -> Reply:
+    """`DELETE`. Succeeds for what does not exist."""
+    args = request.args
+    collection_caller = await read_collection_caller(services, request, args.get("customer_id"))
     name = collection_name(args.get("name"), "name")
-    async with free(services, visitor, "deployer") as ticket:
+    async with free(services, collection_caller, "deployer") as ticket:
         ticket.end_reason = "released"
-        collection = await looked_up(services.pool, visitor.caller, name)
-        who = acting(asked, visitor, ticket)
+        collection = await find_collection(services.pool, collection_caller.caller, name)
+        actor = actor_of(request, collection_caller, ticket)
         if truthy(args.get("reembed")):
             if collection is None:
-                raise unknown(name)
-            reply: dict[str, Any] = {"cancelled": await cancel_reembedding(services.searches, collection, who)}
+                raise unknown_collection(name)
+            reply: dict[str, Any] = {"cancelled": await cancel_reembedding(services.searches, collection, actor)}
         elif args.get("doc_id"):
-            doc_id = doc_id_of(args["doc_id"], "doc_id")
-            removed = 0 if collection is None else await delete_document(services.searches, collection, doc_id, who)
+            doc_id = check_doc_id(args["doc_id"], "doc_id")
+            removed = 0 if collection is None else await delete_document(services.searches, collection, doc_id, actor)
             reply = {"deleted": doc_id, "vectors": removed}
         else:
-            removed = 0 if collection is None else await delete_collection(services.searches, collection, who)
+            removed = 0 if collection is None else await delete_collection(services.searches, collection, actor)
             reply = {"deleted": name, "vectors": removed}
     return json_reply({"ok": True, **reply}, 200, call_headers(ticket))
 
 
-def acting(asked: IncomingRequest, visitor: CollectionCaller, ticket: Ticket) -> Acting:
+def actor_of(request: IncomingRequest, collection_caller: CollectionCaller, ticket: Ticket) -> Actor:
     """Who makes a change, for the audit log."""
-    who = "admin" if visitor.is_operator else f"key:{ticket.verdict.key_id}"
-    return Acting(who, asked.request_id)
+    name = "admin" if collection_caller.is_operator else f"key:{ticket.verdict.key_id}"
+    return Actor(name, request.request_id)
 
 
 def no_document(collection: Collection, doc_id: str) -> UnknownDocument:
-    """The error for a document that is not there."""
+    """The error for a document that does not exist."""
     return UnknownDocument(f"collection `{collection.name}` has no document `{doc_id[:80]}`", field="doc_id")

@@ -1,50 +1,56 @@
-"""`gateway-embed-search`: what in a collection is nearest to a question."""
+"""`gateway-embed-search`: searches a collection by meaning, words or a vector."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kaixu.api.calls import call_headers
+from kaixu.api.call_replies import call_headers
 from kaixu.collections.contents import Collection
-from kaixu.collections.filters import condition_of
+from kaixu.collections.filters import parse_filter
 from kaixu.collections.search import Answer, Hit, Question, search
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, json_object
-from kaixu.edge.function_paths import paths_of
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-from .access import key_or_operator, visitor_of
-from .bill import money, telling
-from .fields import collection_name, text_of, vector_of
+from .access import read_collection_caller
+from .bill import bill_on_failure, usage_and_month
+from .fields import check_text, check_vector, collection_name
 
 MOST_RESULTS, MOST_PARENTS = 100, 20
 DEFAULT_RESULTS = 8
 
 
-def search_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
+def search_routes(services: Services) -> list[Route]:
+    """The route, bound to the services of one gateway."""
 
-    async def find(asked: IncomingRequest) -> Reply:
-        body = json_object(asked.body)
-        visitor = await visitor_of(services, asked, body.get("customer_id"))
-        question = question_of(body)
+    async def find(request: IncomingRequest) -> Reply:
+        body = json_object(request.body)
+        collection_caller = await read_collection_caller(services, request, body.get("customer_id"))
+        question = parse_question(body)
         collection, ticket, answer = await search(
-            services.pool, services.searches, services.gate, services.catalog, visitor.caller, question, telling
+            services.pool,
+            services.searches,
+            services.gate,
+            services.catalog,
+            collection_caller.caller,
+            question,
+            bill_on_failure,
         )
-        reply = found_reply(services, collection, ticket, answer, question) | {
-            "telemetry": {"install_id": visitor.caller.install_id}
+        reply = search_reply(services, collection, ticket, answer, question) | {
+            "telemetry": {"install_id": collection_caller.caller.install_id}
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(find, paths_of("gateway-embed-search"), credential=key_or_operator(services), rate="call")
+    return [Route("POST", paths_of("gateway-embed-search"), find, auth="key_or_operator", rate="call")]
 
 
-def question_of(body: dict[str, Any]) -> Question:
-    """The question. Raises `Invalid`, `Unprocessable` naming the field."""
+def parse_question(body: dict[str, Any]) -> Question:
+    """Parse the question. Raises `Invalid`, `Unprocessable` naming the field."""
     fields = Fields(body)
     name = collection_name(fields.take("collection"))
     text = fields.take("query")
@@ -52,11 +58,11 @@ def question_of(body: dict[str, Any]) -> Question:
         text = fields.take("input")
     vector = fields.take("vector")
     if vector is not None:
-        vector = vector_of(vector, "vector")
+        vector = check_vector(vector, "vector")
     if text is None and vector is None:
         raise Invalid("`query` is missing", hint="Send `query` as text, or `vector`.", field="query")
     if text is not None:
-        text_of(text, "query", stored=True)
+        check_text(text, "query", stored=True)
     hybrid = fields.flag("hybrid") or False
     if hybrid and text is None:
         raise Unprocessable("`hybrid` looks for words, too", hint="Send `query`.", field="hybrid")
@@ -68,13 +74,13 @@ def question_of(body: dict[str, Any]) -> Question:
         vector=vector,
         top_k=fields.whole("top_k", 1, most) or fields.whole("topK", 1, most) or DEFAULT_RESULTS,
         threshold=fields.number("threshold", -1, 1),
-        condition=condition_of(fields.take("filter")),
+        condition=parse_filter(fields.take("filter")),
         hybrid=hybrid,
         parent=parent,
     )
 
 
-def found_reply(
+def search_reply(
     services: Services, collection: Collection, ticket: Ticket, answer: Answer, question: Question
 ) -> dict[str, Any]:
     """The results; older clients read the same list as `matches`."""
@@ -90,7 +96,7 @@ def found_reply(
         "results": results,
         "matches": results,
         "query_ms": answer.query_ms,
-        **money(ticket),
+        **usage_and_month(ticket),
     }
 
 

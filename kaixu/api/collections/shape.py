@@ -1,4 +1,4 @@
-"""Collections and documents as replies show them."""
+"""Collections and documents as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from kaixu.api.admin.shape import instant
 from kaixu.catalog.catalog import Catalog
-from kaixu.collections.chunks import joined
+from kaixu.collections.chunks import join_chunks
 from kaixu.collections.contents import Collection, Document, ReembeddingProgress, WithVector
 
 
@@ -26,40 +26,40 @@ def collection_reply(catalog: Catalog, row: Collection) -> dict[str, Any]:
     }
 
 
-def progress_reply(catalog: Catalog, work: ReembeddingProgress) -> dict[str, Any]:
-    """How far a collection is on its way to another model."""
-    shown: dict[str, Any] = {
-        "id": work.id,
-        "state": work.state,
-        "provider": catalog.shown(work.provider),
-        "model": work.model,
-        "done": work.done,
-        "total": work.total,
-        "percent": 100 if work.state == "done" or not work.total else work.done * 100 // work.total,
-        "created_at": instant(work.created_at),
-        "updated_at": instant(work.updated_at),
+def progress_reply(catalog: Catalog, progress: ReembeddingProgress) -> dict[str, Any]:
+    """The progress of a re-embedding."""
+    reply: dict[str, Any] = {
+        "id": progress.id,
+        "state": progress.state,
+        "provider": catalog.shown(progress.provider),
+        "model": progress.model,
+        "done": progress.done,
+        "total": progress.total,
+        "percent": 100 if progress.state == "done" or not progress.total else progress.done * 100 // progress.total,
+        "created_at": instant(progress.created_at),
+        "updated_at": instant(progress.updated_at),
     }
-    if work.error_code is not None:
-        shown |= {"code": work.error_code, "error": work.error_message}
-    return shown
+    if progress.error_code is not None:
+        reply |= {"code": progress.error_code, "error": progress.error_message}
+    return reply
 
 
 def document_reply(chunks: Sequence[WithVector], *, vectors: bool) -> dict[str, Any]:
-    """A document, whole, with its chunks."""
+    """A whole document with its chunks."""
     first = chunks[0]
-    shown: dict[str, Any] = {
+    reply: dict[str, Any] = {
         "id": first.doc_id,
         "doc_id": first.doc_id,
-        "text": joined([(one.starts_at, one.text) for one in chunks]),
+        "text": join_chunks([(one.starts_at, one.text) for one in chunks]),
         "metadata": first.metadata,
         "created_at": instant(first.created_at),
         "updated_at": instant(first.updated_at),
         "chunks": [piece_reply(one) for one in chunks],
     }
     if vectors:
-        for piece, one in zip(shown["chunks"], chunks, strict=True):
+        for piece, one in zip(reply["chunks"], chunks, strict=True):
             piece["embedding"] = one.embedding.to_list()
-    return shown
+    return reply
 
 
 def piece_reply(one: Document) -> dict[str, Any]:
@@ -68,8 +68,8 @@ def piece_reply(one: Document) -> dict[str, Any]:
 
 
 def page_reply(rows: Sequence[Document], *, is_more: bool) -> dict[str, Any]:
-    """A page of pieces, and what to send for the next one."""
-    more = {"after": rows[-1].doc_id, "after_chunk": rows[-1].chunk} if is_more else None
+    """A page of pieces, and the arguments for the next page."""
+    next_page = {"after": rows[-1].doc_id, "after_chunk": rows[-1].chunk} if is_more else None
     return {
         "documents": [
             piece_reply(one)
@@ -82,5 +82,5 @@ def page_reply(rows: Sequence[Document], *, is_more: bool) -> dict[str, Any]:
             }
             for one in rows
         ],
-        "next": more,
+        "next": next_page,
     }

@@ -1,1 +1,1 @@
-"""The doors of jobs."""
+"""The endpoints of jobs: submit, status, result, cancel."""

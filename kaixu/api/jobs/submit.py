@@ -1,4 +1,4 @@
-"""`gateway-job-submit`: a chat that outlives its caller. Everything is asked at once, and asked again when it runs."""
+"""`gateway-job-submit`: puts a chat into the queue. Admission checks it now, and again when it runs."""
 
 from __future__ import annotations
 
@@ -6,105 +6,110 @@ import re
 from typing import Any
 
 from kaixu import __version__
-from kaixu.api.calls import ChatCall, admission
+from kaixu.api.calls import prepare_chat
 from kaixu.api.health import system_hash
-from kaixu.api.native.chat_request import FEATURES, names_in, request_of
+from kaixu.api.native.chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
-from kaixu.edge.function_paths import paths_of
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import JobRequest
 from kaixu.jobs.texts import ModelCall
 from kaixu.plugin.errors import Unprocessable
 
-from .webhook import webhook_of, webhook_reply
+from .webhook import read_webhook, webhook_reply
 
-#: What a job gets that does not say max_tokens.
+#: `max_tokens` of a job without that field.
 DEFAULT_TOKENS = 4096
 
-#: A host as a URL may name it.
+#: A valid host in a URL.
 HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def submit_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
+def submit_routes(services: Services) -> list[Route]:
+    """The route, bound to the services of one gateway."""
 
-    async def submit(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
-        provider, model = names_in(body)
+    async def submit(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
+        provider, model = read_model_names(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
                 "`retrieve` is not for jobs", hint="Search first, then send the passages.", field="retrieve"
             )
-        webhook = webhook_of(body, services.gateway.jobs)
-        key = idempotency_key(asked)
-        found = services.catalog.resolve(provider, model, "chat")
+        webhook = read_webhook(body, services.gateway.jobs)
+        key = idempotency_key(request)
+        requested = services.catalog.resolve(provider, model, "chat")
         if body.get("max_tokens") is None:
             body["max_tokens"] = DEFAULT_TOKENS
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
-        public = found.deployment
-        wanted = JobRequest(
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=parse_native_chat_request,
+            feature_fields=FEATURE_FIELDS,
+            operation="job-submit",
+        )
+        deployment = requested.deployment
+        job = JobRequest(
             kind="chat",
-            call=ModelCall(found.provider, public.model, chat=request),
-            provider=public.provider,
-            model=public.model,
+            call=ModelCall(requested.provider, deployment.model, chat=prepared.call.request),
+            provider=deployment.provider,
+            model=deployment.model,
             requested_provider=provider,
             requested_model=model,
             idempotency_key=key,
             webhook=webhook,
         )
-        asking = ChatCall(caller, public, found.provider, request)
-        call = await off_loop(size, lambda: admission(services, asking, FEATURES, operation="job-submit"))
-        async with call as ticket:
+        async with prepared.admission as ticket:
             handing = services.queue.submit(
                 ticket,
-                wanted,
+                job,
                 attempts=services.gateway.jobs.attempts,
                 most_waiting=services.gateway.jobs.most_waiting,
             )
         services.queue.nudge()
         job_id = str(handing.id)
-        urls = {name: url_of(asked, f"gateway-job-{name}", job_id) for name in ("status", "result")}
-        said: dict[str, Any] = {
+        urls = {name: job_url(request, f"gateway-job-{name}", job_id) for name in ("status", "result")}
+        reply: dict[str, Any] = {
             "job_id": job_id,
             "id": job_id,
             "status": "queued",
             "status_url": urls["status"],
             "result_url": urls["result"],
-            "provider": public.shown_provider,
-            "model": public.model,
+            "provider": deployment.shown_provider,
+            "model": deployment.model,
             "requested_provider": provider,
             "requested_model": model,
             "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
             "note": "the job is in the queue; look at status_url until it has succeeded or failed"
             if handing.is_new
             else "a job with this idempotency key was handed in before; this is it",
-            "request_id": asked.request_id,
+            "request_id": request.request_id,
         }
         if webhook is not None:
-            said["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
-        return json_reply(said, 202)
+            reply["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
+        return json_reply(reply, 202)
 
-    return Door(submit, paths_of("gateway-job-submit"), shape=flat, rate="call")
+    return [Route("POST", paths_of("gateway-job-submit"), submit, auth="key", rate="call", error_shape=flat)]
 
 
-def idempotency_key(asked: IncomingRequest) -> str | None:
-    """What makes a second hand-in the same job. Raises `Unprocessable`."""
-    key = asked.headers.get("idempotency-key")
+def idempotency_key(request: IncomingRequest) -> str | None:
+    """The header `idempotency-key`: a second submit with it returns the same job. Raises `Unprocessable`."""
+    key = request.headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise Unprocessable("`idempotency-key` must be 1 to 200 printable characters", field="idempotency-key")
     return key
 
 
 def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The refusal of a cap as this door's clients know it: the figures of whose cap it is, side by side."""
+    """The refusal of a cap in the form that clients of this endpoint know: flat figures of the cap that was reached."""
     month = body.get("month")
     if status != 402 or not isinstance(month, dict):
         return body, status
@@ -113,11 +118,11 @@ def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     return body | {"month": month["month"]} | figures, status
 
 
-def url_of(asked: IncomingRequest, function: str, job_id: str) -> str:
-    """Where the job is looked at: at the address that its caller has used."""
-    path = asked.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
-    host = asked.headers.get("host", "")
+def job_url(request: IncomingRequest, function: str, job_id: str) -> str:
+    """The URL of a job's endpoint, on the host that the caller has used."""
+    path = request.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
+    host = request.headers.get("host", "")
     if not HOST.fullmatch(host):
         return path
-    scheme = "https" if asked.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
+    scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
     return f"{scheme}://{host}{path}"

@@ -1,4 +1,4 @@
-"""`webhook` in a hand-in: where the end of the job is told of."""
+"""`webhook` of a submitted job: the URL that gets a message when the job ends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kaixu.plugin.errors import Unprocessable
 MOST_URL = 2000
 
 
-def webhook_of(body: dict[str, Any], section: JobsSection) -> str | None:
-    """The address, if one was given. Raises `Unprocessable`."""
+def read_webhook(body: dict[str, Any], section: JobsSection) -> str | None:
+    """The URL, if there is one. Raises `Unprocessable`."""
     fields = Fields(body).inner("webhook")
     if fields is None:
         return None
@@ -24,14 +24,16 @@ def webhook_of(body: dict[str, Any], section: JobsSection) -> str | None:
         raise Unprocessable("`webhook.url` is missing", field="webhook.url")
     try:
         parts = urlsplit(url)
-        good = bool(parts.hostname) and parts.port != 0 and not parts.username and url.isascii() and url.isprintable()
+        is_valid = (
+            bool(parts.hostname) and parts.port != 0 and not parts.username and url.isascii() and url.isprintable()
+        )
     except ValueError:
-        good = False
+        is_valid = False
     schemes = ("https", "http") if section.webhook_http else ("https",)
-    if not good or parts.scheme not in schemes:
+    if not is_valid or parts.scheme not in schemes:
         raise Unprocessable(f"`webhook.url` must be an address of {' or '.join(schemes)}", field="webhook.url")
-    if beyond := fields.rest():
-        raise Unprocessable(f"`{beyond[0]}` is no field of `webhook`", field=beyond[0])
+    if unknown := fields.rest():
+        raise Unprocessable(f"`{unknown[0]}` is no field of `webhook`", field=unknown[0])
     return url
 
 

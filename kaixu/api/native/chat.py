@@ -1,4 +1,4 @@
-"""The native chat doors: `gateway-chat` answers in one piece, `gateway-stream` as server-sent events."""
+"""The native chat endpoints: `gateway-chat` answers as a whole, `gateway-stream` as server-sent events."""
 
 from __future__ import annotations
 
@@ -8,132 +8,130 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.calls import ChatCall, admission, answered, call_headers, routing_of, streamed
-from kaixu.api.collections.retrieve import (
-    Retrieved,
-    both_lines,
-    citations,
-    retrieval_of,
-    retrieval_reply,
-    retrieved,
-    with_passages,
-)
-from kaixu.api.openai.chat_reply import call_of, folded
+from kaixu.api.answers import collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers, routing_reply
+from kaixu.api.calls import PreparedChat, prepare_chat
+from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply, take_retrieve
+from kaixu.api.openai.chat_reply import merge_chunks, tool_call_delta
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.errors import envelope
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
-from kaixu.edge.function_paths import paths_of
 from kaixu.edge.month_reply import month_reply
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.sse import frame
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
-from .chat_request import FEATURES, names_in, request_of
+from .chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
 
 
 class NativeChatCall(msgspec.Struct, frozen=True):
-    """A chat call, the names that the client used for what it wants, and what was looked up for it."""
+    """A prepared chat call, and the names of provider and model as the client wrote them."""
 
-    asking: ChatCall
+    chat: PreparedChat
     provider: str | None
     model: str
-    found: Retrieved | None = None
 
     @property
     def names(self) -> dict[str, Any]:
         """The public names, and those that the client used."""
+        deployment = self.chat.call.deployment
         return {
-            "provider": self.asking.deployment.shown_provider,
-            "model": self.asking.deployment.model,
+            "provider": deployment.shown_provider,
+            "model": deployment.model,
             "requested_provider": self.provider,
             "requested_model": self.model,
         }
 
     @property
+    def telemetry(self) -> dict[str, Any]:
+        """The device that called."""
+        return {"install_id": self.chat.call.caller.install_id}
+
+    @property
     def citations(self) -> dict[str, Any]:
-        """What was looked up, where that was asked for."""
-        if self.found is None:
+        """The passages of `retrieve`, if the request has it."""
+        retrieved = self.chat.retrieved
+        if retrieved is None:
             return {}
-        return {"citations": citations(self.found), "retrieval": retrieval_reply(self.found)}
+        return {"citations": citations_reply(retrieved), "retrieval": retrieval_reply(retrieved)}
 
     def bill(self, ticket: ChatTicket) -> dict[str, Any]:
-        """Both lines of the bill, where there are two."""
-        return {} if self.found is None else {"bill": both_lines(self.found, ticket)}
+        """The bill of search and chat, if there was a search."""
+        retrieved = self.chat.retrieved
+        return {} if retrieved is None else {"bill": joint_bill(retrieved, ticket)}
 
 
-def chat_doors(services: Services) -> list[Door]:
-    """The doors, bound to one gateway."""
+def chat_routes(services: Services) -> list[Route]:
+    """The routes, bound to the services of one gateway."""
 
-    async def read(asked: IncomingRequest) -> NativeChatCall:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
-        wanted = retrieval_of(body)
-        provider, model = names_in(body)
-        found = services.catalog.resolve(provider, model, "chat")
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: request_of(body, found.deployment, most_messages=most))
-        asking = ChatCall(caller, found.deployment, found.provider, request)
-        if wanted is None:
-            return NativeChatCall(asking, provider, model)
-        await off_loop(
-            size, lambda: admission(services, asking, FEATURES)
-        )  # what is wrong with the chat is said before the search is paid for
-        looked_up = await retrieved(services, caller, wanted, request)
-        told = with_passages(body, looked_up)
-        request = await off_loop(size, lambda: request_of(told, found.deployment, most_messages=most))
-        return NativeChatCall(msgspec.structs.replace(asking, request=request), provider, model, looked_up)
-
-    async def chat(asked: IncomingRequest) -> Reply:
-        ask = await read(asked)
-        ticket, events = await answered(
-            services, await off_loop(len(asked.body), lambda: admission(services, ask.asking, FEATURES))
+    async def prepare(request: IncomingRequest) -> NativeChatCall:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
+        retrieval = take_retrieve(body)
+        provider, model = read_model_names(body)
+        requested = services.catalog.resolve(provider, model, "chat")
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=parse_native_chat_request,
+            feature_fields=FEATURE_FIELDS,
+            retrieval=retrieval,
         )
-        body = ask.names | {
+        return NativeChatCall(prepared, provider, model)
+
+    async def chat(request: IncomingRequest) -> Reply:
+        call = await prepare(request)
+        ticket, events = await collect_answer(services, call.chat.admission)
+        body = call.names | {
             "output_text": "".join(event.text for event in events if isinstance(event, ChatDelta)),
-            "finish_reason": finish_reason_of(ticket),
+            "finish_reason": finish_reason(ticket),
             "end": ticket.end_reason or "complete",
             "usage": chat_usage_reply(ticket),
-            "routing": routing_of(ticket),
+            "routing": routing_reply(ticket),
             "month": month_reply(ticket.figures),
-            "telemetry": {"install_id": ask.asking.caller.install_id},
+            "telemetry": call.telemetry,
         }
-        return json_reply(body | extras(events) | ask.citations | ask.bill(ticket), 200, call_headers(ticket))
+        return json_reply(
+            body | tool_calls_and_reasoning(events) | call.citations | call.bill(ticket), 200, call_headers(ticket)
+        )
 
-    async def stream(asked: IncomingRequest) -> Reply:
-        ask = await read(asked)
-        call = await off_loop(len(asked.body), lambda: admission(services, ask.asking, FEATURES))
-        return await streamed(services, call, NativeSpeaker(ask))
+    async def stream(request: IncomingRequest) -> Reply:
+        call = await prepare(request)
+        return await stream_answer(services, call.chat.admission, NativeStreamEncoder(call))
 
     return [
-        Door(chat, paths_of("gateway-chat"), rate="call"),
-        Door(stream, paths_of("gateway-stream"), rate="call"),
+        Route("POST", paths_of("gateway-chat"), chat, auth="key", rate="call"),
+        Route("POST", paths_of("gateway-stream"), stream, auth="key", rate="call"),
     ]
 
 
-def extras(events: Sequence[ChatEvent]) -> dict[str, Any]:
-    """Tool calls and reasoning, where there were any."""
-    said: dict[str, Any] = {}
+def tool_calls_and_reasoning(events: Sequence[ChatEvent]) -> dict[str, Any]:
+    """Tool calls and reasoning, if the answer has any."""
+    fields: dict[str, Any] = {}
     calls = [event for event in events if isinstance(event, ToolCallDelta)]
     if calls:
-        whole = folded([{"choices": [{"delta": {"tool_calls": [call_of(call)]}}]} for call in calls])
-        said["tool_calls"] = whole["choices"][0]["message"]["tool_calls"]
+        merged = merge_chunks([{"choices": [{"delta": {"tool_calls": [tool_call_delta(call)]}}]} for call in calls])
+        fields["tool_calls"] = merged["choices"][0]["message"]["tool_calls"]
     if reasoning := "".join(event.text for event in events if isinstance(event, ReasoningDelta)):
-        said["reasoning"] = reasoning
-    return said
+        fields["reasoning"] = reasoning
+    return fields
 
 
-class NativeSpeaker:
-    """`meta` before the vendor answers, `delta`s, and `done` after the money is written."""
+class NativeStreamEncoder:
+    """Server-sent events: `meta` before the vendor answers, then `delta`s, and `done` after the call is settled."""
 
-    def __init__(self, ask: NativeChatCall) -> None:
-        self.ask = ask
+    def __init__(self, call: NativeChatCall) -> None:
+        self.call = call
 
     def ping(self) -> bytes:
         """An event that clients know."""
@@ -141,9 +139,8 @@ class NativeSpeaker:
 
     def begin(self, ticket: ChatTicket) -> bytes:
         """`meta`."""
-        telemetry = {"install_id": self.ask.asking.caller.install_id}
-        meta = self.ask.names | {"telemetry": telemetry, "month": month_reply(ticket.figures)}
-        return frame("meta", meta | self.ask.citations)
+        meta = self.call.names | {"telemetry": self.call.telemetry, "month": month_reply(ticket.figures)}
+        return frame("meta", meta | self.call.citations)
 
     def event(self, event: ChatEvent) -> bytes:
         """`delta`."""
@@ -153,7 +150,7 @@ class NativeSpeaker:
             case ReasoningDelta(text) if text:
                 return frame("delta", {"reasoning": text})
             case ToolCallDelta():
-                return frame("delta", {"tool_calls": [call_of(event)]})
+                return frame("delta", {"tool_calls": [tool_call_delta(event)]})
             case _:
                 return b""
 
@@ -161,35 +158,35 @@ class NativeSpeaker:
         """`done`."""
         done = {
             "usage": chat_usage_reply(ticket),
-            "routing": routing_of(ticket),
+            "routing": routing_reply(ticket),
             "month": month_reply(ticket.figures),
-            "finish_reason": finish_reason_of(ticket),
+            "finish_reason": finish_reason(ticket),
             "end": ticket.end_reason or "complete",
         }
-        return frame("done", self.ask.names | done | self.ask.bill(ticket))
+        return frame("done", self.call.names | done | self.call.bill(ticket))
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """`error`: the envelope with the status it would have had, and what was billed."""
+        """`error`: the error body with the status it would have had, and what was billed."""
         body = envelope(error, ticket.ask.request_id) | {
             "status": error.status,
             "usage": chat_usage_reply(ticket),
-            "routing": routing_of(ticket),
+            "routing": routing_reply(ticket),
         }
         if error.retry_after_s is not None:
             body["retry_after"] = error.retry_after_s
-        return frame("error", self.ask.names | body)
+        return frame("error", self.call.names | body)
 
 
-def finish_reason_of(ticket: ChatTicket) -> str | None:
-    """Why it ended; an answer that we ended for its budget has no reason of the vendor's."""
+def finish_reason(ticket: ChatTicket) -> str | None:
+    """The finish reason; an answer that the gateway ended for its budget has none of the vendor."""
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
 def chat_usage_reply(ticket: ChatTicket) -> dict[str, Any]:
-    """What the call used and cost: cents for display, dollars exactly."""
-    bill, wanted = ticket.settlement, ticket.request
+    """What the call used and cost: rounded cents for display, exact dollars."""
+    bill, request = ticket.settlement, ticket.request
     assert bill is not None
-    assert wanted is not None
+    assert request is not None
     usage: dict[str, Any] = {
         "input_tokens": bill.input_tokens,
         "output_tokens": bill.output_tokens,
@@ -199,5 +196,5 @@ def chat_usage_reply(ticket: ChatTicket) -> dict[str, Any]:
         "usage_source": bill.usage_source,
     }
     if ticket.lowered:
-        usage["max_tokens_applied"] = wanted.max_tokens
+        usage["max_tokens_applied"] = request.max_tokens
     return usage

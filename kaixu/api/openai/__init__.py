@@ -1,1 +1,1 @@
-"""OpenAI's protocol: what its clients send and expect, in and out of the contract's words."""
+"""OpenAI's API: translates its requests into the plugin contract, and the contract's events into its replies."""

@@ -1,57 +1,57 @@
-"""The lines of a batch: read from its file, each with its own error; and what came of each."""
+"""Parses the lines of a batch's input file, and writes the lines of its output and error files."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
 import pybase64
 
 from kaixu.config.price import usd
-from kaixu.edge.characters import insist_on_storable
+from kaixu.edge.characters import require_storable
 from kaixu.edge.fields import Fields
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
 from kaixu.jobs.texts import JobOutcome, ModelCall
-from kaixu.metering.cache import events_in
+from kaixu.metering.event_codec import decode_events
 from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Unsupported
 
-from .chat_reply import whole_of
-from .chat_request import chat_request
-from .embeddings import embed_request
-from .names import model_of
+from .chat_reply import merge_completion
+from .chat_request import parse_chat_request
+from .embeddings import parse_embed_request
+from .names import read_model
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 MOST_LINES = 50_000
 MOST_CUSTOM_ID = 200
 
-#: So many vectors are written before other requests have their turn.
+#: After this many vectors the event loop can serve other requests.
 VECTORS_AT_ONCE = 16
 
 
-def lines_in(services: Services, content: bytes, endpoint: str) -> list[BatchLine]:
-    """Every line, checked as its door would check it. Raises `Invalid`, `TooLarge` where the file itself is wrong."""
+def parse_lines(services: Services, content: bytes, endpoint: str) -> list[BatchLine]:
+    """Every line, checked as its endpoint would check it. Raises `Invalid`, `TooLarge` for a wrong file."""
     texts = [text for text in content.split(b"\n") if text.strip()]
     if not texts:
         raise Invalid("the file holds no line", field="input_file_id")
     if len(texts) > MOST_LINES:
         raise TooLarge(f"the file holds more than {MOST_LINES} lines", field="input_file_id")
     known: set[str] = set()
-    return [line_in(services, text, endpoint, known) for text in texts]
+    return [parse_line(services, text, endpoint, known) for text in texts]
 
 
-def line_in(services: Services, text: bytes, endpoint: str, known: set[str]) -> BatchLine:
-    """One line; what is wrong with it is its own error, and nobody else's."""
+def parse_line(services: Services, text: bytes, endpoint: str, known: set[str]) -> BatchLine:
+    """One line. An error in it is stored with the line, and the other lines run."""
     custom_id: str | None = None
     try:
         value = msgspec.json.decode(text, type=dict[str, Any])
-        given = value.get("custom_id")
-        if not isinstance(given, str) or not given or len(given) > MOST_CUSTOM_ID:
+        name = value.get("custom_id")
+        if not isinstance(name, str) or not name or len(name) > MOST_CUSTOM_ID:
             raise Unprocessable(f"`custom_id` must be 1 to {MOST_CUSTOM_ID} characters", field="custom_id")
-        custom_id = given
+        custom_id = name
         if custom_id in known:
             raise Unprocessable("another line has this `custom_id`", field="custom_id")
         known.add(custom_id)
@@ -60,91 +60,95 @@ def line_in(services: Services, text: bytes, endpoint: str, known: set[str]) -> 
         body = value.get("body")
         if not isinstance(body, dict):
             raise Unprocessable("`body` must be an object", field="body")
-        insist_on_storable(text, body)
+        require_storable(text, body)
         if body.get("stream"):
             raise Unsupported("stream", "a batch has no stream")
-        return call_of(services, custom_id, body, endpoint)
+        return parse_call(services, custom_id, body, endpoint)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return BatchLine(custom_id, None, error_code="BAD_JSON", error_message="the line is not a JSON object")
     except KaixuError as error:
         return BatchLine(custom_id, None, error_code=error.code, error_message=error.message.replace("\0", ""))
 
 
-def call_of(services: Services, custom_id: str, body: dict[str, Any], endpoint: str) -> BatchLine:
-    """The call that a line asks for."""
-    kind = "chat" if endpoint == CHAT else "embed"
-    found = services.catalog.resolve(None, model_of(body), "chat" if endpoint == CHAT else "embed")
-    public = found.deployment
+def parse_call(services: Services, custom_id: str, body: dict[str, Any], endpoint: str) -> BatchLine:
+    """The call of a line. Raises `KaixuError`."""
+    kind: Literal["chat", "embed"] = "chat" if endpoint == CHAT else "embed"
+    requested = services.catalog.resolve(None, read_model(body), kind)
+    deployment = requested.deployment
     if kind == "chat":
-        request = chat_request(body, public, most_messages=services.gateway.max_messages)
-        call = ModelCall(found.provider, public.model, chat=request, price="batch")
+        request = parse_chat_request(body, deployment, most_messages=services.gateway.max_messages)
+        call = ModelCall(requested.provider, deployment.model, chat=request, price="batch")
     else:
         fields = Fields(body)
-        wanted = embed_request(fields, public)
+        embed_request = parse_embed_request(fields, deployment)
         fields.one_of("encoding_format", ("float", "base64"))
-        if beyond := fields.rest():
-            raise Unsupported(beyond[0], "this endpoint has no such feature")
-        call = ModelCall(found.provider, public.model, embed=wanted, price="batch")
-    return BatchLine(custom_id, call, public.provider, public.model)
+        if unknown := fields.rest():
+            raise Unsupported(unknown[0], "this endpoint has no such feature")
+        call = ModelCall(requested.provider, deployment.model, embed=embed_request, price="batch")
+    return BatchLine(custom_id, call, deployment.provider, deployment.model)
 
 
 async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[bytes, None]:
-    """A line for each call that went well, in pieces."""
+    """A line for each call that succeeded, in pieces."""
     async for row, custom_id, outcome in services.batches.lines(batch, succeeded=True):
         assert outcome is not None
         response = {"status_code": 200, "request_id": row.request_id}
         if row.kind == "chat":
-            yield line(row, custom_id, response | {"body": completion_of(row, outcome)}, None)
+            yield encode_line(row, custom_id, response | {"body": completion_reply(row, outcome)}, None)
             continue
-        # Vectors as text are many times as long as they are kept: they leave one by one.
-        gap = f"vectors of {uuid4()}"
-        body = embeddings_of(row, outcome, [gap])
-        before, _, after = line(row, custom_id, response | {"body": body}, None).partition(f'"{gap}"'.encode())
-        yield before
+        # Vectors as text are many times as long as in the database, so they are written one by one.
+        placeholder = f"vectors of {uuid4()}"
+        body = embeddings_reply(row, outcome, [placeholder])
+        prefix, _, suffix = encode_line(row, custom_id, response | {"body": body}, None).partition(
+            f'"{placeholder}"'.encode()
+        )
+        yield prefix
         for at, vector in enumerate(outcome.vectors or []):
-            yield (b"," if at else b"") + vector_entry(at, vector)
+            yield (b"," if at else b"") + encode_vector(at, vector)
             if at % VECTORS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        yield after
+        yield suffix
 
 
 async def error_lines(services: Services, batch: BatchRow) -> AsyncGenerator[bytes, None]:
-    """A line for each that did not."""
+    """A line for each call that failed."""
     async for row, custom_id, _ in services.batches.lines(batch, succeeded=False):
-        yield line(row, custom_id, None, {"code": row.error_code, "message": row.error_message, "line": row.line})
+        yield encode_line(
+            row, custom_id, None, {"code": row.error_code, "message": row.error_message, "line": row.line}
+        )
 
 
-def line(row: LineRow, custom_id: str | None, response: Any, error: Any) -> bytes:
-    """A line."""
-    said = {"id": f"batch_req_{row.id.hex}", "custom_id": custom_id, "response": response, "error": error}
-    return msgspec.json.encode(said) + b"\n"
+def encode_line(row: LineRow, custom_id: str | None, response: Any, error: Any) -> bytes:
+    """One line of the output file or of the error file."""
+    value = {"id": f"batch_req_{row.id.hex}", "custom_id": custom_id, "response": response, "error": error}
+    return msgspec.json.encode(value) + b"\n"
 
 
-def bill_of(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
-    """What it cost, and who served it."""
+def line_bill(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
+    """What the call cost, and which deployment answered."""
     return {"cost_usd": usd(row.cost_nusd), **outcome.bill}
 
 
-def completion_of(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
-    """A chat's answer."""
-    events = events_in((outcome.events or "[]").encode())
-    whole = whole_of(events, row.model or "", outcome.finish_reason, outcome.end)
+def completion_reply(row: LineRow, outcome: JobOutcome) -> dict[str, Any]:
+    """The answer of a chat call."""
+    events = decode_events((outcome.events or "[]").encode())
+    completion = merge_completion(events, row.model or "", outcome.finish_reason, outcome.end)
     head = {"id": f"chatcmpl-{row.id.hex}", "created": int(row.completed_at.timestamp()) if row.completed_at else 0}
     usage = {
         "prompt_tokens": row.input_tokens,
         "completion_tokens": row.output_tokens,
         "total_tokens": row.input_tokens + row.output_tokens,
     }
-    return whole | head | {"usage": usage, "kaixu": bill_of(row, outcome)}
+    return completion | head | {"usage": usage, "kaixu": line_bill(row, outcome)}
 
 
-def embeddings_of(row: LineRow, outcome: JobOutcome, data: list[Any]) -> dict[str, Any]:
-    """Vectors, as numbers; `data` stands where they do."""
+def embeddings_reply(row: LineRow, outcome: JobOutcome, data: list[Any]) -> dict[str, Any]:
+    """The answer of an embedding call, with `data` in place of the vectors."""
     usage = {"prompt_tokens": row.input_tokens, "total_tokens": row.input_tokens}
-    return {"object": "list", "data": data, "model": row.model, "usage": usage, "kaixu": bill_of(row, outcome)}
+    return {"object": "list", "data": data, "model": row.model, "usage": usage, "kaixu": line_bill(row, outcome)}
 
 
-def vector_entry(at: int, vector: str) -> bytes:
-    """One vector."""
+def encode_vector(at: int, vector: str) -> bytes:
+    """One vector as an entry of `data`."""
     numbers = memoryview(pybase64.b64decode(vector)).cast("f").tolist()
     return msgspec.json.encode({"object": "embedding", "index": at, "embedding": numbers})

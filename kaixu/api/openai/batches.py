@@ -1,67 +1,76 @@
-"""`/v1/batches`: OpenAI's batches, over the queue of jobs."""
+"""`/v1/batches`: OpenAI's Batch API; each line of a batch is a job."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import json_object
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchRow
-from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
+from kaixu.plugin.errors import Invalid, Unprocessable
 
-from .batch_lines import CHAT, EMBEDDINGS, lines_in
-from .files import ERRORS, OUTPUT, files
+from .batch_lines import CHAT, EMBEDDINGS, parse_lines
+from .files import ERRORS, OUTPUT, file_routes
 
-FILES, BATCHES = "/v1/files", "/v1/batches"
 MOST_LISTED = 100
 MOST_METADATA = 16
+METHODS = ("GET", "POST", "DELETE")
 
 
-def batch_door(services: Services) -> Door:
-    """The door of everything below `/v1/files` and `/v1/batches`; see `serves`."""
+def batch_routes(services: Services) -> list[Route]:
+    """The routes of batches and their files."""
 
-    async def serve(asked: IncomingRequest) -> Reply:
-        _, _, room, *rest = asked.path.rstrip("/").split("/")
-        return await (files if room == "files" else batches)(services, asked, rest)
+    async def make(request: IncomingRequest) -> Reply:
+        return await create(services, request)
 
-    return Door(serve, (), methods=("GET", "POST", "DELETE"), shape=openai_error, rate="reading")
+    async def list_all(request: IncomingRequest) -> Reply:
+        limit = request.args.get("limit", "20")
+        most = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else 20
+        caller = caller_of(request, services.secrets)
+        rows = await services.batches.list_newest(caller, max(1, min(most, MOST_LISTED)))
+        data = [batch_reply(row) for row in rows]
+        ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+        return json_reply({"object": "list", "data": data, "has_more": False, **ids})
+
+    async def show(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        return json_reply(batch_reply(await services.batches.find(caller, batch_id_in(request))))
+
+    async def cancel(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        return json_reply(batch_reply(await services.batches.cancel(caller, batch_id_in(request))))
+
+    async def refuse(request: IncomingRequest) -> Reply:
+        raise no_such_endpoint(request)
+
+    route = partial(Route, auth="key", rate="reading", error_shape=openai_error)
+    return [
+        route("GET", ("/v1/batches",), list_all),
+        route("POST", ("/v1/batches",), make),
+        route("GET", ("/v1/batches/<batch_id>",), show),
+        route("POST", ("/v1/batches/<batch_id>/cancel",), cancel),
+        *file_routes(services),
+        # Other paths below these are 404 for any method that one of them takes, and only for a caller with a key.
+        *(route(method, ("/v1/batches/<path:rest>", "/v1/files/<path:rest>"), refuse) for method in METHODS),
+    ]
 
 
-def serves(path: str) -> bool:
-    """Whether a path belongs to it."""
-    return any(path == one or path.startswith(f"{one}/") for one in (FILES, BATCHES))
+def batch_id_in(request: IncomingRequest) -> str:
+    """The id of the batch in a request's path."""
+    return request.parameters["batch_id"].removeprefix("batch_")
 
 
-async def batches(services: Services, asked: IncomingRequest, rest: list[str]) -> Reply:
-    """Whatever is asked below `/v1/batches`; `rest` is the path behind it."""
-    caller = caller_of(asked, services.secrets)
-    match asked.method, rest:
-        case "POST", []:
-            return await create(services, asked)
-        case "GET", []:
-            limit = asked.args.get("limit", "20")
-            most = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else 20
-            rows = await services.batches.list_newest(caller, max(1, min(most, MOST_LISTED)))
-            data = [batch_reply(row) for row in rows]
-            ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-            return json_reply({"object": "list", "data": data, "has_more": False, **ids})
-        case "GET", [batch_id]:
-            return json_reply(batch_reply(await services.batches.find(caller, batch_id.removeprefix("batch_"))))
-        case "POST", [batch_id, "cancel"]:
-            return json_reply(batch_reply(await services.batches.cancel(caller, batch_id.removeprefix("batch_"))))
-    raise NotFound("there is nothing at this path")
-
-
-async def create(services: Services, asked: IncomingRequest) -> Reply:
-    """Hand a batch in: its lines are checked at once, and wait in the queue."""
-    caller = caller_of(asked, services.secrets)
-    body = json_object(asked.body)
+async def create(services: Services, request: IncomingRequest) -> Reply:
+    """Create a batch: its lines are checked at once and put into the queue."""
+    caller = caller_of(request, services.secrets)
+    body = json_object(request.body)
     file_id, endpoint = body.get("input_file_id"), body.get("endpoint")
     if not isinstance(file_id, str) or not file_id:
         raise Invalid("`input_file_id` is missing", field="input_file_id")
@@ -79,7 +88,7 @@ async def create(services: Services, asked: IncomingRequest) -> Reply:
         endpoint=endpoint,
         file=file,
         metadata=metadata,
-        lines=await off_loop(len(content), lambda: lines_in(services, content, endpoint)),
+        lines=await off_loop(len(content), lambda: parse_lines(services, content, endpoint)),
         attempts=services.gateway.jobs.attempts,
         most_waiting=services.gateway.jobs.most_waiting,
     )
@@ -87,20 +96,20 @@ async def create(services: Services, asked: IncomingRequest) -> Reply:
 
 
 def is_short(item: tuple[Any, Any]) -> bool:
-    """A name and a text of metadata."""
+    """Whether a name and its value of metadata are texts, and not too long."""
     name, value = item
     return isinstance(name, str) and len(name) <= 64 and isinstance(value, str) and len(value) <= 512
 
 
 def status_of(row: BatchRow) -> str:
-    """How it stands, in OpenAI's words."""
+    """The status in OpenAI's form."""
     if row.cancelled_at is not None:
         return "cancelling" if row.waiting else "cancelled"
     return "in_progress" if row.waiting else "completed"
 
 
 def batch_reply(row: BatchRow) -> dict[str, Any]:
-    """A batch as OpenAI's clients know it."""
+    """A batch in OpenAI's form."""
     status = status_of(row)
     ended = None if row.waiting or row.ended_at is None else int(row.ended_at.timestamp())
     return {

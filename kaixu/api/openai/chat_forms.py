@@ -7,47 +7,47 @@ from typing import Any
 
 from kaixu.plugin.types import ToolCallDelta
 
-from .custom_tools import text_of
+from .custom_tools import decode_input
 
 
-class CallForms:
-    """Writes the tool calls of one translated answer. `body`: the request, which was checked before.
+class ToolCallForm:
+    """Writes the tool calls of one translated answer. `body`: the parsed request.
 
-    A custom tool's text is sent once it is complete, because until then it is a piece of JSON. The older form
-    (`function_call`) has one call in an answer.
+    The text of a custom tool is sent once it is complete, because until then it is an incomplete piece of JSON. The
+    older form (`function_call`) has one call in an answer.
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
-        self.custom = names_of(body.get("tools"))
+        self.custom = custom_tool_names(body.get("tools"))
         self.older = bool(body.get("functions")) and not body.get("tools")
         self.waiting: dict[int, dict[str, Any]] = {}
 
-    def delta(self, event: ToolCallDelta, told: dict[str, Any]) -> dict[str, Any] | None:
-        """What is sent at once for a piece of a call; `told` is the piece as a function call. None: nothing yet."""
+    def delta(self, event: ToolCallDelta, call: dict[str, Any]) -> dict[str, Any] | None:
+        """What is sent at once for a piece of a call; `call` is the piece as a function call. None: nothing yet."""
         if self.older:
-            return {"function_call": told["function"]} if event.index == 0 else None
+            return {"function_call": call["function"]} if event.index == 0 else None
         if event.index in self.waiting:
             self.waiting[event.index]["custom"]["input"] += event.arguments
             return None
         if event.name in self.custom:
-            same = {name: value for name, value in told.items() if name not in ("function", "type")}
+            same = {name: value for name, value in call.items() if name not in ("function", "type")}
             custom = {"name": event.name, "input": event.arguments}
             self.waiting[event.index] = same | {"type": "custom", "custom": custom}
             return None
-        return {"tool_calls": [told]}
+        return {"tool_calls": [call]}
 
     def rest(self) -> dict[str, Any] | None:
-        """What is sent at the end: the calls that were held back."""
-        calls = [whole_custom(call) for call in self.waiting.values()]
+        """The calls that were held back, to be sent at the end."""
+        calls = [finished_custom_call(call) for call in self.waiting.values()]
         self.waiting.clear()
         return {"tool_calls": calls} if calls else None
 
     def reason(self, reason: str | None) -> str | None:
-        """Why the answer ended, in the client's words."""
+        """The finish reason in the form that the client uses."""
         return "function_call" if self.older and reason == "tool_calls" else reason
 
 
-def names_of(tools: Any) -> frozenset[str]:
+def custom_tool_names(tools: Any) -> frozenset[str]:
     """The names of the custom tools in a request."""
     entries = tools if isinstance(tools, list) else []
     custom = [entry for entry in entries if isinstance(entry, dict) and entry.get("type") == "custom"]
@@ -55,7 +55,7 @@ def names_of(tools: Any) -> frozenset[str]:
     return frozenset(str(entry.get("name")) for entry in inner)
 
 
-def whole_custom(call: dict[str, Any]) -> dict[str, Any]:
-    """A call of a custom tool, its text taken out of the JSON."""
+def finished_custom_call(call: dict[str, Any]) -> dict[str, Any]:
+    """A complete call of a custom tool, with its text decoded."""
     custom = call["custom"]
-    return call | {"custom": custom | {"input": text_of(custom["input"])}}
+    return call | {"custom": custom | {"input": decode_input(custom["input"])}}

@@ -1,4 +1,4 @@
-"""The contract's events → OpenAI's completion, whole or in chunks."""
+"""Translates the contract's events into an OpenAI chat completion, whole or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from time import time
 from typing import Any
 
-from kaixu.api.calls import bill_of
-from kaixu.api.collections.retrieve import Retrieved, both_lines, citations, retrieval_reply
+from kaixu.api.call_replies import bill_reply
+from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply
+from kaixu.collections.retrieval import Retrieved
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.sse import comment, data_frame
@@ -22,18 +23,20 @@ from kaixu.plugin.types import (
     ToolCallDelta,
 )
 
-from .chat_forms import CallForms
-from .turns import extra_of
+from .chat_forms import ToolCallForm
+from .chat_messages import thought_signature_field
 
-#: The figures of usage that are told as they were billed.
-FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
+#: Figures of the usage that are always those that were billed.
+BILLED_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 
-#: Texts that come in pieces; everything else in a delta is said once.
-GROWING = frozenset({"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"})
+#: Fields of deltas that are joined; of all others the last value counts.
+TEXT_FIELDS = frozenset(
+    {"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"}
+)
 
 
 class ChatStreamEncoder:
-    """A stream of `chat.completion.chunk`s. A native stream goes on as the vendor made it, under our model's name."""
+    """Writes a stream of `chat.completion.chunk`s. Chunks of a native lane are passed on with our model's name."""
 
     def __init__(
         self,
@@ -41,10 +44,10 @@ class ChatStreamEncoder:
         *,
         native: bool,
         include_usage: bool,
-        found: Retrieved | None = None,
-        forms: CallForms | None = None,
+        retrieved: Retrieved | None = None,
+        forms: ToolCallForm | None = None,
     ) -> None:
-        self.found = found
+        self.retrieved = retrieved
         self.model = model
         self.native = native
         self.include_usage = include_usage
@@ -52,42 +55,42 @@ class ChatStreamEncoder:
         self.usage: dict[str, Any] | None = None
         self.begun = False
         self.finished = False
-        self.deltas = Deltas(forms)
+        self.deltas = DeltaEncoder(forms)
 
     def ping(self) -> bytes:
         """A comment: the SDKs skip it."""
         return comment()
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure has a status of its own."""
-        self.head = head_of(ticket, "chat.completion.chunk", self.model)
+        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
+        self.head = completion_head(ticket, "chat.completion.chunk", self.model)
         return b""
 
     def event(self, event: ChatEvent) -> bytes:
         """One chunk, or nothing."""
         if isinstance(event, NativeEvent):
-            return self.passed_on(event.data)
+            return self.pass_on(event.data)
         if self.native:
             return b""
         if isinstance(event, Finish):
             return self.finish(event.reason)
-        delta = self.deltas.of(event)
+        delta = self.deltas.encode(event)
         return b"" if delta is None else self.chunk_frame(delta)
 
     def chunk_frame(self, delta: dict[str, Any]) -> bytes:
-        """A chunk with what was added to the message."""
-        if not self.begun:  # the role is said once
+        """A chunk with a delta of the message."""
+        if not self.begun:  # the role is sent once
             self.begun = True
             delta = {"role": "assistant", "content": None} | delta
         return self.chunk(delta)
 
-    def passed_on(self, data: dict[str, Any]) -> bytes:
-        """The vendor's chunk; its usage is told at the end, when the call is settled."""
+    def pass_on(self, data: dict[str, Any]) -> bytes:
+        """The vendor's chunk, without its usage, which is sent at the end, when the call is settled."""
         chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
         usage = chunk.pop("usage", None)
         self.usage = usage or self.usage
         self.head |= {name: chunk[name] for name in ("id", "created") if chunk.get(name)}
-        choices = [in_pieces(choice) for choice in chunk.get("choices") or ()]
+        choices = [as_delta(choice) for choice in chunk.get("choices") or ()]
         if any(choice.get("finish_reason") for choice in choices):
             self.finished = True
         if not choices and usage is not None:
@@ -95,133 +98,139 @@ class ChatStreamEncoder:
         return data_frame(self.head | chunk | {"choices": choices})
 
     def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        """A chunk of our own."""
+        """A chunk made by the gateway."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return data_frame(self.head | {"choices": [choice]})
 
     def finish(self, reason: str) -> bytes:
-        """The chunk that says why it ended."""
+        """The chunk with the finish reason."""
         self.finished = True
         rest = self.deltas.forms.rest()
-        before = b"" if rest is None else self.chunk_frame(rest)
-        return before + self.chunk({}, self.deltas.forms.reason(reason))
+        previous = b"" if rest is None else self.chunk_frame(rest)
+        return previous + self.chunk({}, self.deltas.forms.reason(reason))
 
     def done(self, ticket: ChatTicket) -> bytes:
-        """What is left to say: the end, the usage, and that this was all."""
-        # A stream that we ended for its budget has no end of the vendor's.
+        """The last chunks: finish reason, usage, citations, `[DONE]`."""
+        # A stream that the gateway ended for its budget has no finish chunk of the vendor.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
         if self.include_usage:
-            last = {"choices": [], "usage": usage_told(self.usage, ticket), "kaixu": bill_of(ticket)}
+            last = {"choices": [], "usage": merged_usage(self.usage, ticket), "kaixu": bill_reply(ticket)}
             end += data_frame(self.head | last)
-        if self.found is not None:
-            end += data_frame(self.head | {"choices": []} | cited(self.found, ticket))
+        if self.retrieved is not None:
+            end += data_frame(self.head | {"choices": []} | retrieval_fields(self.retrieved, ticket))
         return end + b"data: [DONE]\n\n"
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """An error in the middle: the SDKs raise it."""
+        """An error in the middle of the stream: the SDKs raise it."""
         body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
         body["error"]["status"] = status
-        return data_frame(body | {"kaixu": bill_of(ticket)})
+        return data_frame(body | {"kaixu": bill_reply(ticket)})
 
 
 def completion(
-    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, forms: CallForms | None = None
+    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, forms: ToolCallForm | None = None
 ) -> dict[str, Any]:
-    """A whole `chat.completion`."""
-    head = head_of(ticket, "chat.completion", model)
-    whole = whole_of(events, model, ticket.finish_reason, ticket.end_reason, forms)
-    return head | whole | {"usage": usage_told(whole.get("usage"), ticket), "kaixu": bill_of(ticket)}
+    """A complete `chat.completion`."""
+    head = completion_head(ticket, "chat.completion", model)
+    merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
+    return head | merged | {"usage": merged_usage(merged.get("usage"), ticket), "kaixu": bill_reply(ticket)}
 
 
-def whole_of(
+def merge_completion(
     events: Sequence[ChatEvent],
     model: str,
     finish_reason: str | None,
     end_reason: str | None,
-    forms: CallForms | None = None,
+    forms: ToolCallForm | None = None,
 ) -> dict[str, Any]:
-    """A `chat.completion` without its head and its bill."""
+    """All events as one `chat.completion`, without id, usage and bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
-        deltas = Deltas(forms)
-        said = [delta for event in events if (delta := deltas.of(event))]
-        said += [rest] if (rest := deltas.forms.rest()) is not None else []
-        chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in said]
+        deltas = DeltaEncoder(forms)
+        parts = [delta for event in events if (delta := deltas.encode(event))]
+        parts += [rest] if (rest := deltas.forms.rest()) is not None else []
+        chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in parts]
         chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
-    whole = folded(chunks)
-    whole |= {"object": "chat.completion", "model": model}
-    for choice in whole["choices"]:
+    merged = merge_chunks(chunks)
+    merged |= {"object": "chat.completion", "model": model}
+    for choice in merged["choices"]:
         if choice["finish_reason"] is None:
             choice["finish_reason"] = "length" if end_reason == "budget_cut" else "stop"
-    return whole
+    return merged
 
 
-def cited(found: Retrieved, ticket: ChatTicket) -> dict[str, Any]:
-    """What was looked up for an answer, and both lines of the bill."""
-    ours = bill_of(ticket) | {"retrieval": retrieval_reply(found), "bill": both_lines(found, ticket)}
-    return {"citations": citations(found), "kaixu": ours}
+def retrieval_fields(retrieved: Retrieved, ticket: ChatTicket) -> dict[str, Any]:
+    """The passages of `retrieve`, and the bill of search and chat."""
+    bills = {"retrieval": retrieval_reply(retrieved), "bill": joint_bill(retrieved, ticket)}
+    return {"citations": citations_reply(retrieved), "kaixu": bill_reply(ticket) | bills}
 
 
-def head_of(ticket: ChatTicket, kind: str, model: str) -> dict[str, Any]:
-    """What every chunk begins with."""
+def completion_head(ticket: ChatTicket, kind: str, model: str) -> dict[str, Any]:
+    """The first fields of a completion and of every chunk."""
     return {"id": f"chatcmpl-{ticket.id.hex}", "object": kind, "created": int(time()), "model": model}
 
 
-class Deltas:
-    """What each event adds to the message; it counts the thoughts, so that each keeps its own token."""
+class DeltaEncoder:
+    """Translates events into deltas. It counts the thoughts, so that each keeps its own signature."""
 
-    def __init__(self, forms: CallForms | None = None) -> None:
-        self.forms = CallForms({}) if forms is None else forms
+    def __init__(self, forms: ToolCallForm | None = None) -> None:
+        self.forms = ToolCallForm({}) if forms is None else forms
         self.thought = 0
 
-    def of(self, event: ChatEvent) -> dict[str, Any] | None:
-        """A delta; None: nothing."""
+    def encode(self, event: ChatEvent) -> dict[str, Any] | None:
+        """The delta of an event; None for an event without one."""
         match event:
             case ChatDelta(text):
                 return {"content": text}
             case ReasoningDelta(text, opaque):
                 return self.reasoning(text, opaque)
             case ToolCallDelta():
-                return self.forms.delta(event, call_of(event))
+                return self.forms.delta(event, tool_call_delta(event))
             case _:
                 return None
 
     def reasoning(self, text: str, opaque: str | None) -> dict[str, Any]:
-        """The words as DeepSeek and many others tell them, and as OpenRouter does, with the token to be given back."""
+        """Reasoning in the form of DeepSeek and others, and in OpenRouter's, with the signature to send back."""
         detail: dict[str, Any] = {"index": self.thought, "type": "reasoning.text"}
-        told: dict[str, Any] = {"reasoning_details": [detail]}
+        delta: dict[str, Any] = {"reasoning_details": [detail]}
         if text:
-            told["reasoning_content"] = detail["text"] = text
-        if opaque is not None:  # it ends its thought
+            delta["reasoning_content"] = detail["text"] = text
+        if opaque is not None:  # a signature ends its thought
             detail["signature"] = opaque
             self.thought += 1
-        return told
+        return delta
 
 
-def call_of(event: ToolCallDelta) -> dict[str, Any]:
-    """A piece of a tool call."""
+def tool_call_delta(event: ToolCallDelta) -> dict[str, Any]:
+    """The delta of one piece of a tool call."""
     function: dict[str, Any] = {"arguments": event.arguments}
     if event.name is None:
-        return {"index": event.index, "function": function, **extra_of(event.opaque)}
+        return {"index": event.index, "function": function, **thought_signature_field(event.opaque)}
     function = {"name": event.name} | function
-    return {"index": event.index, "id": event.id, "type": "function", "function": function, **extra_of(event.opaque)}
+    return {
+        "index": event.index,
+        "id": event.id,
+        "type": "function",
+        "function": function,
+        **thought_signature_field(event.opaque),
+    }
 
 
-def in_pieces(choice: dict[str, Any]) -> dict[str, Any]:
-    """A vendor that answered in one piece said `message` where a chunk says `delta`."""
+def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice of a chunk; a vendor that answered in one piece has `message` in place of `delta`."""
     if "message" not in choice:
         return choice
     choice = dict(choice)
     return choice | {"delta": choice.pop("message")}
 
 
-def folded(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All chunks as one completion: texts joined, tool calls put together, of the rest the last word."""
-    whole: dict[str, Any] = {}
+def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All chunks as one completion: texts and tool calls joined, of other fields the last value."""
+    merged: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
         for piece in chunk.get("choices") or ():
-            choice = in_pieces(piece)
+            choice = as_delta(piece)
             index = choice.get("index") or 0
             slot = choices.setdefault(
                 index,
@@ -232,40 +241,40 @@ def folded(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     "finish_reason": None,
                 },
             )
-            grow(slot["message"], choice.get("delta") or {})
+            merge_delta(slot["message"], choice.get("delta") or {})
             logprobs = choice.get("logprobs")
             if logprobs:
                 slot["logprobs"] = slot["logprobs"] or {}
-                grow(slot["logprobs"], logprobs)
+                merge_delta(slot["logprobs"], logprobs)
             known = ("index", "delta", "logprobs")
             slot |= {name: value for name, value in choice.items() if name not in known and value is not None}
-        whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
+        merged |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
     for choice in choices.values():
         for call in choice["message"].get("tool_calls") or ():
             call.pop("index", None)
-    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+    return merged | {"choices": [choices[index] for index in sorted(choices)]}
 
 
-def grow(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to what there is."""
+def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a delta to a message."""
     for name, value in delta.items():
-        before = into.get(name)
+        previous = into.get(name)
         if value is None:
             into.setdefault(name, None)
-        elif before is None:
-            into[name] = numbered([], value) if isinstance(value, list) else value
-        elif isinstance(before, str) and isinstance(value, str) and name in GROWING:
-            into[name] = before + value
-        elif isinstance(before, dict) and isinstance(value, dict):
-            grow(before, value)
-        elif isinstance(before, list) and isinstance(value, list):
-            numbered(before, value)
+        elif previous is None:
+            into[name] = merge_list([], value) if isinstance(value, list) else value
+        elif isinstance(previous, str) and isinstance(value, str) and name in TEXT_FIELDS:
+            into[name] = previous + value
+        elif isinstance(previous, dict) and isinstance(value, dict):
+            merge_delta(previous, value)
+        elif isinstance(previous, list) and isinstance(value, list):
+            merge_list(previous, value)
         else:
             into[name] = value
 
 
-def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
-    """Add pieces of a list: those with an `index` belong to the entry of the same one, others are new."""
+def merge_list(into: list[Any], pieces: list[Any]) -> list[Any]:
+    """Add pieces to a list: one with an `index` is merged into the entry with that index, others are appended."""
     for piece in pieces:
         same = None
         if isinstance(piece, dict) and isinstance(piece.get("index"), int):
@@ -273,20 +282,20 @@ def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
         if same is None:
             into.append(dict(piece) if isinstance(piece, dict) else piece)
         else:
-            grow(same, piece)
+            merge_delta(same, piece)
     return into
 
 
-def usage_told(said: dict[str, Any] | None, ticket: ChatTicket) -> dict[str, Any]:
-    """The vendor's own words for the usage, with the figures that were billed: it may say others, or none."""
-    billed = usage_of(ticket)
-    if not said:
+def merged_usage(vendor_usage: dict[str, Any] | None, ticket: ChatTicket) -> dict[str, Any]:
+    """The vendor's usage with the figures that were billed, which may differ."""
+    billed = completion_usage(ticket)
+    if not vendor_usage:
         return billed
-    return said | {name: billed[name] for name in FIGURES}
+    return vendor_usage | {name: billed[name] for name in BILLED_FIGURES}
 
 
-def usage_of(ticket: ChatTicket) -> dict[str, Any]:
-    """The settled usage, in OpenAI's words."""
+def completion_usage(ticket: ChatTicket) -> dict[str, Any]:
+    """The settled usage in the form of Chat Completions."""
     settled = ticket.settlement
     assert settled is not None
     return {

@@ -1,4 +1,8 @@
-"""OpenAI's chat request → the contract's `ChatRequest`: translated, passed through, or refused by name."""
+"""Translates an OpenAI chat completion request into a `ChatRequest`.
+
+To add a field of OpenAI's: read it in `parse_chat_request`. Messages are parsed in `chat_messages.py`, tools in
+`chat_tools.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,32 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
-from kaixu.api.usual_fields import cache_of, kept_until, without_the_usual
+from kaixu.api.cache_points import read_cache_point, with_cache_point
+from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import ChatRequest, Native, Reasoning, ResponseFormat
 
+from .chat_messages import ChatMessagesParser
 from .chat_tools import ChatTools
-from .turns import Turns
 
 PROTOCOL = "openai.chat"
 MOST_TOKENS = 10_000_000
 MOST_ANSWERS = 128
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-#: What OpenAI calls the contract's features, for errors.
-FEATURES = {
+#: The field that asks for a feature of the contract, to name it in errors.
+FEATURE_FIELDS = {
     "reasoning": "reasoning_effort",
     "images": "messages",
     "tool_result_images": "messages",
     "names": "messages[].name",
 }
 
-#: Fields that change nothing about the answer: other vendors are not told, and nothing is lost.
-WITHOUT_EFFECT = frozenset(
+#: Fields that do not change the answer: not sent to vendors of other protocols, and not reported as dropped.
+IGNORED = frozenset(
     {
         "metadata",
         "prompt_cache_key",
@@ -41,12 +46,12 @@ WITHOUT_EFFECT = frozenset(
         "stream_options",
     }
 )
-#: Fields of OpenAI's that change the answer in a way that its client would miss.
+#: Fields that change the answer, so that a lane without them has to refuse them.
 REFUSED = frozenset(
     {"audio", "logit_bias", "logprobs", "moderation", "modalities", "prediction", "top_logprobs", "web_search_options"}
 )
-#: Fields that ask for nothing when they say this.
-ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
+#: Values that only ask for the default; then the field is accepted.
+DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default", "flex"),
     "logprobs": (False,),
     "logit_bias": ({},),
@@ -55,36 +60,36 @@ ASK_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
 }
 
 
-def chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
-    """The call for a deployment.
+def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
+    """Translate the body for a deployment.
 
-    A lane that speaks OpenAI's protocol gets the body as it is. For others every
-    field is translated, left out or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
+    A lane that speaks OpenAI's protocol gets the body as it is (`native`). For others every
+    field is translated, dropped or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
     is_native = deployment.native == PROTOCOL
-    beyond = DroppedFields(deployment)
+    dropped_fields = DroppedFields(deployment)
     fields = Fields(body)
-    fields.taken |= {"model"} | WITHOUT_EFFECT
-    turns = Turns()
-    tools = ChatTools(fields, beyond, native=is_native, allow=deployment.allow)
-    messages = turns.read(fields, most_messages)
-    cache = cache_of(fields)
+    fields.taken |= {"model"} | IGNORED
+    parser = ChatMessagesParser()
+    tools = ChatTools(fields, dropped_fields, native=is_native, allow=deployment.allow)
+    messages = parser.parse(fields, most_messages)
+    cache = read_cache_point(fields)
     request = ChatRequest(
         model=deployment.upstream,
-        messages=(*messages[:-1], kept_until(messages[-1], cache)),
-        max_tokens=max_tokens_of(fields, deployment),
+        messages=(*messages[:-1], with_cache_point(messages[-1], cache)),
+        max_tokens=read_max_tokens(fields, deployment),
         temperature=fields.number("temperature", 0, 2),
         top_p=fields.number("top_p", 0, 1),
-        top_k=None if is_native else top_k_of(fields, deployment),
-        stop=stop_of(fields),
+        top_k=None if is_native else read_top_k(fields, deployment),
+        stop=read_stop(fields),
         seed=fields.whole("seed", -(2**63), 2**63 - 1),
         presence_penalty=fields.number("presence_penalty", -2, 2),
         frequency_penalty=fields.number("frequency_penalty", -2, 2),
         tools=tools.tools,
         tool_choice=tools.choice,
         parallel_tool_calls=tools.parallel(deployment),
-        response_format=format_of(fields, native=is_native),
-        reasoning=reasoning_of(fields, native=is_native),
+        response_format=read_response_format(fields, native=is_native),
+        reasoning=read_reasoning(fields, native=is_native),
         verbosity=fields.text("verbosity", most=40),
         user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
         n=fields.whole("n", 1, MOST_ANSWERS) or 1,
@@ -92,38 +97,38 @@ def chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages:
     )
     fields.taken.add("user")
     if not is_native:
-        refuse_known(fields)
-        beyond.unknown(turns.beyond + fields.rest())
-    return without_the_usual(replace(request, dropped=beyond.dropped))
+        refuse_unsupported(fields)
+        dropped_fields.unknown(parser.unknown_fields + fields.rest())
+    return remove_defaults(replace(request, dropped=dropped_fields.dropped))
 
 
-def refuse_known(fields: Fields) -> None:
-    """Refuse what would be missed, and take what asks for nothing. Raises `Unsupported`."""
+def refuse_unsupported(fields: Fields) -> None:
+    """Refuse unread fields that change the answer, and accept their default values. Raises `Unsupported`."""
     for field, value in fields.value.items():
         if field in fields.taken or value is None:
             continue
-        if value in ASK_FOR_NOTHING.get(field, ()):
+        if value in DEFAULT_VALUES.get(field, ()):
             fields.taken.add(field)
         elif field in REFUSED or field == "service_tier":
-            raise Unsupported(field, NOTHING_LIKE_IT)
+            raise Unsupported(field, NO_SUCH_FEATURE)
 
 
-def top_k_of(fields: Fields, deployment: Deployment) -> int | None:
-    """A field of many OpenAI-compatible vendors; where the lane knows nothing like it, it stays unread."""
+def read_top_k(fields: Fields, deployment: Deployment) -> int | None:
+    """`top_k`, which many OpenAI-compatible vendors have; it stays unread where the lane does not support it."""
     lane = deployment.lane
     known = lane is not None and "top_k" in lane.supports and isinstance(fields.value.get("top_k"), int | float)
     return fields.whole("top_k", -1, 2**31 - 1) if known and (fields.value["top_k"] > 0) else None
 
 
-def max_tokens_of(fields: Fields, deployment: Deployment) -> int:
-    """How many tokens at most; the newer of the two names wins."""
+def read_max_tokens(fields: Fields, deployment: Deployment) -> int:
+    """The token limit of the answer; `max_completion_tokens`, the newer name, wins."""
     older = fields.whole("max_tokens", 1, MOST_TOKENS)
-    wanted = fields.whole("max_completion_tokens", 1, MOST_TOKENS) or older or deployment.default_output_tokens
-    return min(wanted, deployment.max_output_tokens)
+    limit = fields.whole("max_completion_tokens", 1, MOST_TOKENS) or older or deployment.default_output_tokens
+    return min(limit, deployment.max_output_tokens)
 
 
-def stop_of(fields: Fields) -> tuple[str, ...]:
-    """One text or a few."""
+def read_stop(fields: Fields) -> tuple[str, ...]:
+    """`stop`: a text, or a list of texts."""
     value = fields.take("stop")
     texts = [value] if isinstance(value, str) else value
     if texts is None:
@@ -135,21 +140,21 @@ def stop_of(fields: Fields) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def format_of(fields: Fields, *, native: bool) -> ResponseFormat | None:
-    """JSON of a schema, any JSON object, or (None) text."""
-    wanted = fields.inner("response_format")
-    if wanted is None:
+def read_response_format(fields: Fields, *, native: bool) -> ResponseFormat | None:
+    """`response_format`: JSON of a schema, any JSON object, or (None) text."""
+    response_format = fields.inner("response_format")
+    if response_format is None:
         return None
-    kind = wanted.text("type", most=100)
+    kind = response_format.text("type", most=100)
     if kind == "text":
         return None
     if kind == "json_object":
         return ResponseFormat()
-    schema = wanted.inner("json_schema")
+    schema = response_format.inner("json_schema")
     if kind != "json_schema" or schema is None:
         if native and kind is not None and kind != "json_schema":
             return None
-        raise wrong_format(wanted)
+        raise invalid_format(response_format)
     return ResponseFormat(
         schema.plain("schema") or {},
         schema.text("name", most=200) or "answer",
@@ -158,13 +163,13 @@ def format_of(fields: Fields, *, native: bool) -> ResponseFormat | None:
     )
 
 
-def wrong_format(wanted: Fields) -> Exception:
-    """The error of a format that says nothing."""
-    return wanted.wrong("type", "must be text, json_object or json_schema with `json_schema`")
+def invalid_format(response_format: Fields) -> Exception:
+    """The error for an unknown or incomplete format."""
+    return response_format.wrong("type", "must be text, json_object or json_schema with `json_schema`")
 
 
-def reasoning_of(fields: Fields, *, native: bool) -> Reasoning | None:
-    """How much to think, in a word; a word that is new is for the vendor to know."""
+def read_reasoning(fields: Fields, *, native: bool) -> Reasoning | None:
+    """`reasoning_effort`; a native lane gets values that are unknown here as they are."""
     effort = fields.text("reasoning_effort", most=100)
     if effort is not None and effort not in EFFORTS and not native:
         raise fields.wrong("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")

@@ -1,35 +1,35 @@
-"""The tools of a chat request and the tool choice, also in the older form (`functions`, `function_call`)."""
+"""Translates the tools and the tool choice of a chat request, also in the older form (`functions`, `function_call`)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
+from kaixu.api.cache_points import read_cache_point
 from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.hosted_tools import HostedTools
-from kaixu.api.usual_fields import cache_of
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import Tool, ToolName
 
-from .custom_tools import custom_tool
+from .custom_tools import read_custom_tool
 
 MOST_TOOLS = 1024
 
 
 class ChatTools:
-    """Reads `tools`, `tool_choice` and `parallel_tool_calls`, and the older `functions` and `function_call`.
+    """Parses `tools`, `tool_choice` and `parallel_tool_calls`, and the older `functions` and `function_call`.
 
-    `allow`: tools run by the vendor that the operator allows for the model.
+    `allow`: tools that the vendor runs and the operator allows for the model.
     """
 
-    def __init__(self, fields: Fields, beyond: DroppedFields, *, native: bool, allow: Collection[str]) -> None:
+    def __init__(self, fields: Fields, dropped_fields: DroppedFields, *, native: bool, allow: Collection[str]) -> None:
         self.fields = fields
-        self.beyond = beyond
+        self.dropped_fields = dropped_fields
         self.native = native
         self.allow = allow
-        self.hosted = HostedTools(beyond)
+        self.hosted = HostedTools(dropped_fields)
         self.left_out: set[int] = set()
         entries = enumerate(fields.objects("tools", most=MOST_TOOLS) or ())
         self.tools = tuple(tool for at, entry in entries if (tool := self.tool(at, entry)) is not None)
@@ -38,41 +38,41 @@ class ChatTools:
         self.choice = self.tool_choice()
 
     def tool(self, at: int, entry: Fields) -> Tool | None:
-        """One tool; None for one that is not sent on."""
+        """One tool; None for one that is not sent to the vendor."""
         kind = entry.text("type", most=100)
-        cache = cache_of(entry)
-        made: Tool | None = None
+        cache = read_cache_point(entry)
+        translated: Tool | None = None
         if kind == "custom":
-            # Some of OpenAI's clients send it flat, as the Responses API has it.
+            # Some OpenAI clients send it flat, as in the Responses API.
             inner = entry.inner("custom") or entry
-            made = custom_tool(inner, cache)
+            translated = read_custom_tool(inner, cache)
         elif kind == "function" or (kind is None and "function" in entry.value):
             inner = entry.inner("function") or entry
             if inner is entry and "name" not in entry.value:
                 raise entry.wrong("function", "is missing")
-            made = function_tool(inner, cache or (None if inner is entry else cache_of(inner)))
+            translated = read_function(inner, cache or (None if inner is entry else read_cache_point(inner)))
         elif kind is None:
             raise entry.wrong("type", "is missing")
         elif self.native:
-            return Tool(kind)  # its own vendor has it: the core refuses it by name, unless the operator allows it
+            return Tool(kind)  # the vendor's own tool: the gate refuses it unless the operator allows it
         else:
             self.left_out.add(at)
             self.hosted.leave_out(entry.place, kind, None)
             return None
         if not self.native:
-            self.beyond.unknown(entry.rest() + ([] if inner is entry else inner.rest()))
-        return made
+            self.dropped_fields.unknown(entry.rest() + ([] if inner is entry else inner.rest()))
+        return translated
 
     def functions(self) -> tuple[Tool, ...]:
         """Functions in the older form."""
         entries = self.fields.objects("functions", most=MOST_TOOLS) or ()
-        made = tuple(function_tool(entry, cache_of(entry)) for entry in entries)
+        translated = tuple(read_function(entry, read_cache_point(entry)) for entry in entries)
         if not self.native:
-            self.beyond.unknown(name for entry in entries for name in entry.rest())
-        return made
+            self.dropped_fields.unknown(name for entry in entries for name in entry.rest())
+        return translated
 
     def tool_choice(self) -> Any:
-        """A word, or the function that must be called."""
+        """`tool_choice`: a word, or the function that must be called."""
         value, older = self.fields.take("tool_choice"), self.fields.take("function_call")
         if value is None and older is not None:
             if older in ("auto", "none"):
@@ -97,7 +97,7 @@ class ChatTools:
         raise self.fields.wrong("tool_choice", "must be auto, none, required or name a function")
 
     def allowed(self, choice: Any) -> Any:
-        """Some of the tools only: the others are not offered."""
+        """`allowed_tools`: the other tools are not sent."""
         entries = choice.get("tools") if isinstance(choice, dict) else None
         if not isinstance(entries, list) or choice.get("mode") not in ("auto", "required"):
             raise self.fields.wrong("tool_choice.allowed_tools", "must have a mode, auto or required, and tools")
@@ -108,15 +108,15 @@ class ChatTools:
         return choice["mode"]
 
     def parallel(self, deployment: Deployment) -> bool | None:
-        """Whether several may be called at once; clients of the older form understand only one."""
-        said = self.fields.flag("parallel_tool_calls")
+        """Whether several tools may be called at once; clients of the older form understand only one call."""
+        parallel = self.fields.flag("parallel_tool_calls")
         lane = deployment.lane
-        if said is None and self.older and lane is not None and "parallel_tool_calls" in lane.supports:
+        if parallel is None and self.older and lane is not None and "parallel_tool_calls" in lane.supports:
             return False
-        return said
+        return parallel
 
     def native_body(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body without the tools that are not sent on."""
+        """The body without the tools that are not sent to the vendor."""
         if not self.left_out:
             return body
         tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
@@ -128,7 +128,7 @@ class ChatTools:
         return rest | {"tools": tools}
 
 
-def function_tool(entry: Fields, cache: Any = None) -> Tool:
+def read_function(entry: Fields, cache: Any = None) -> Tool:
     """A function."""
     return Tool(
         entry.needed_text("name", most=200),

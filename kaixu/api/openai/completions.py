@@ -1,60 +1,63 @@
-"""`POST /v1/chat/completions`: OpenAI's chat, through the same gate as every other door."""
+"""`POST /v1/chat/completions`: answers OpenAI's chat completion requests."""
 
 from __future__ import annotations
 
-import msgspec
-
-from kaixu.api.calls import PATIENCE_S, ChatCall, admission, answered, call_headers, streamed
-from kaixu.api.collections.retrieve import retrieval_of, retrieved, with_passages
+from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
+from kaixu.api.call_replies import call_headers
+from kaixu.api.calls import prepare_chat
+from kaixu.api.collections.retrieve import take_retrieve
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.exchange import Door
 from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .chat_forms import CallForms
-from .chat_reply import ChatStreamEncoder, cited, completion
-from .chat_request import FEATURES, chat_request
-from .names import model_of
+from .chat_forms import ToolCallForm
+from .chat_reply import ChatStreamEncoder, completion, retrieval_fields
+from .chat_request import FEATURE_FIELDS, parse_chat_request
+from .names import read_model
 
 
-def completion_door(services: Services) -> Door:
-    """The door, bound to one gateway."""
+def completion_routes(services: Services) -> list[Route]:
+    """The route, bound to the services of one gateway."""
 
-    async def chat(asked: IncomingRequest) -> Reply:
-        caller = caller_of(asked, services.secrets)
-        body = await object_in(asked)
-        wanted = retrieval_of(body)
-        model = model_of(body)
-        found = services.catalog.resolve(None, model, "chat")
-        services.catalog.ready(found.deployment)
-        size, most = len(asked.body), services.gateway.max_messages
-        request = await off_loop(size, lambda: chat_request(body, found.deployment, most_messages=most))
-        asking = ChatCall(caller, found.deployment, found.provider, request)
+    async def chat(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        body = await object_in(request)
+        retrieval = take_retrieve(body)
+        model = read_model(body)
+        requested = services.catalog.resolve(None, model, "chat")
+        services.catalog.ready(requested.deployment)
         fields = Fields(body)
+        is_stream = fields.flag("stream")
         options = fields.inner("stream_options")
-        with_usage = options is not None and options.flag("include_usage") is True
-        call = await off_loop(size, lambda: admission(services, asking, FEATURES))
-        looked_up = None
-        if wanted is not None:
-            looked_up = await retrieved(services, caller, wanted, request)
-            told = with_passages(body, looked_up)
-            request = await off_loop(size, lambda: chat_request(told, found.deployment, most_messages=most))
-            again = msgspec.structs.replace(asking, request=request)
-            call = await off_loop(size, lambda: admission(services, again, FEATURES))
-        if fields.flag("stream"):
-            is_native = request.native is not None
+        include_usage = options is not None and options.flag("include_usage") is True
+        prepared = await prepare_chat(
+            services,
+            request,
+            body,
+            caller=caller,
+            requested=requested,
+            parse=parse_chat_request,
+            feature_fields=FEATURE_FIELDS,
+            retrieval=retrieval,
+        )
+        retrieved = prepared.retrieved
+        if is_stream:
             encoder = ChatStreamEncoder(
-                model, native=is_native, include_usage=with_usage, found=looked_up, forms=CallForms(body)
+                model,
+                native=prepared.call.request.native is not None,
+                include_usage=include_usage,
+                retrieved=retrieved,
+                forms=ToolCallForm(body),
             )
-            return await streamed(services, call, encoder, patience_s=PATIENCE_S)
-        ticket, events = await answered(services, call)
-        reply = completion(ticket, events, model, CallForms(body))
-        if looked_up is not None:
-            reply |= cited(looked_up, ticket)
+            return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
+        ticket, events = await collect_answer(services, prepared.admission)
+        reply = completion(ticket, events, model, ToolCallForm(body))
+        if retrieved is not None:
+            reply |= retrieval_fields(retrieved, ticket)
         return json_reply(reply, 200, call_headers(ticket))
 
-    return Door(chat, ("/v1/chat/completions",), shape=openai_error, rate="call")
+    return [Route("POST", ("/v1/chat/completions",), chat, auth="key", rate="call", error_shape=openai_error)]

@@ -1,10 +1,11 @@
-"""`/v1/files`: what batches are made of, and what comes of them. OpenAI's shapes."""
+"""`/v1/files`: OpenAI's Files API for the input, output and error files of batches."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from werkzeug.datastructures import FileStorage, MultiDict
@@ -15,12 +16,14 @@ from werkzeug.http import parse_options_header
 from kaixu.edge.authenticate import caller_of
 from kaixu.edge.fields import Fields
 from kaixu.edge.off_loop import off_loop
+from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
 from kaixu.jobs.batches import FileRow
-from kaixu.plugin.errors import Invalid, MethodNotAllowed, NotFound, Unprocessable
+from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
 
 from .batch_lines import error_lines, output_lines
 
@@ -30,70 +33,93 @@ PURPOSE = "batch"
 OUTPUT, ERRORS = "file-output-", "file-errors-"
 
 
-async def files(services: Services, asked: IncomingRequest, rest: list[str]) -> Reply:
-    """Whatever is asked below `/v1/files`; `rest` is the path behind it."""
-    caller = caller_of(asked, services.secrets)
-    match asked.method, rest:
-        case "GET", []:
-            return await listed(services, asked)
-        case "POST", []:
-            purpose, filename, content = await off_loop(len(asked.body), lambda: uploaded(asked))
-            return json_reply(file_reply(await services.batches.store_file(caller, purpose, filename, content)))
-        case _, []:
-            raise MethodNotAllowed(f"{asked.method} is not for this path")
-    name, *what = rest
-    if name.startswith((OUTPUT, ERRORS)):
-        return await made_file(services, asked, name, what)
-    file_id = name.removeprefix("file-")
-    if asked.method == "DELETE" and not what:
-        await services.batches.delete_file(caller, file_id)
+def file_routes(services: Services) -> list[Route]:
+    """The routes of files."""
+
+    async def list_all(request: IncomingRequest) -> Reply:
+        return await listed(services, request)
+
+    async def upload(request: IncomingRequest) -> Reply:
+        caller = caller_of(request, services.secrets)
+        purpose, filename, content = await off_loop(len(request.body), lambda: uploaded(request))
+        return json_reply(file_reply(await services.batches.store_file(caller, purpose, filename, content)))
+
+    async def show(request: IncomingRequest) -> Reply:
+        if is_made(request):
+            return await made_file(services, request, with_content=False)
+        return json_reply(file_reply(await uploaded_file(services, request)))
+
+    async def content(request: IncomingRequest) -> Reply:
+        if is_made(request):
+            return await made_file(services, request, with_content=True)
+        row = await uploaded_file(services, request)
+        return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
+
+    async def delete(request: IncomingRequest) -> Reply:
+        if is_made(request):
+            raise no_such_endpoint(request)
+        caller, name = caller_of(request, services.secrets), request.parameters["file_id"]
+        await services.batches.delete_file(caller, name.removeprefix("file-"))
         return json_reply({"id": name, "object": "file", "deleted": True})
-    if asked.method != "GET" or what not in ([], ["content"]):
-        raise NotFound("there is nothing at this path")
-    row = await services.batches.find_file(caller, file_id)
-    if not what:
-        return json_reply(file_reply(row))
-    return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
+
+    route = partial(Route, auth="key", rate="reading", error_shape=openai_error)
+    return [
+        route("GET", ("/v1/files",), list_all),
+        route("POST", ("/v1/files",), upload),
+        route("GET", ("/v1/files/<file_id>",), show),
+        route("DELETE", ("/v1/files/<file_id>",), delete),
+        route("GET", ("/v1/files/<file_id>/content",), content),
+    ]
 
 
-async def listed(services: Services, asked: IncomingRequest) -> Reply:
-    """A page of what was uploaded; what a batch has ended in is named by the batch alone."""
-    args = asked.args
+def is_made(request: IncomingRequest) -> bool:
+    """Whether the file in a request's path is the output of a batch."""
+    return request.parameters["file_id"].startswith((OUTPUT, ERRORS))
+
+
+async def uploaded_file(services: Services, request: IncomingRequest) -> FileRow:
+    """The uploaded file in a request's path. Raises `NotFound`."""
+    file_id = request.parameters["file_id"].removeprefix("file-")
+    return await services.batches.find_file(caller_of(request, services.secrets), file_id)
+
+
+async def listed(services: Services, request: IncomingRequest) -> Reply:
+    """A page of the uploaded files; output and error files are listed by their batches only."""
+    args = request.args
     fields = Fields({**args, "limit": int(args["limit"])} if is_number(args.get("limit")) else dict(args))
     limit = fields.whole("limit", 1, MOST_LISTED) or MOST_LISTED
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
     purpose = fields.text("purpose", most=100)
     rows = await services.batches.list_files(
-        caller_of(asked, services.secrets),
+        caller_of(request, services.secrets),
         after=None if after is None else after.removeprefix("file-"),
         newest_first=order == "desc",
         limit=limit + 1,
     )
     if purpose not in (None, PURPOSE):
-        rows = []  # there are no others
+        rows = []  # files have no other purpose
     data = [file_reply(row) for row in rows[:limit]]
     ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
 
 
 def is_number(text: str | None) -> bool:
-    """Whether a field of the query is a number."""
+    """Whether an argument of the query is a number."""
     return text is not None and text.isascii() and text.isdigit() and len(text) < 10
 
 
-async def made_file(services: Services, asked: IncomingRequest, name: str, what: list[str]) -> Reply:
-    """What came of a batch: made of its lines when it is asked for, piece by piece."""
-    if asked.method != "GET" or what not in ([], ["content"]):
-        raise NotFound("there is nothing at this path")
-    caller = caller_of(asked, services.secrets)
+async def made_file(services: Services, request: IncomingRequest, *, with_content: bool) -> Reply:
+    """The output of a batch: made of its lines for each request, piece by piece."""
+    name = request.parameters["file_id"]
+    caller = caller_of(request, services.secrets)
     well = name.startswith(OUTPUT)
     batch = await services.batches.find(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
     if batch.waiting or not (batch.succeeded if well else batch.failed):
         raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
     lines = output_lines if well else error_lines
-    if what:
-        return Reply(200, {"content-type": JSONL}, streamed(lines(services, batch)))
+    if with_content:
+        return Reply(200, {"content-type": JSONL}, stream_pieces(lines(services, batch)))
     return json_reply(
         {
             "id": name,
@@ -107,8 +133,8 @@ async def made_file(services: Services, asked: IncomingRequest, name: str, what:
     )
 
 
-def streamed(pieces: AsyncGenerator[bytes, None]) -> EventStream:
-    """A reply's body, made while it is read."""
+def stream_pieces(pieces: AsyncGenerator[bytes, None]) -> EventStream:
+    """A reply's body that is written while it is read."""
 
     async def write(out: EventStream) -> None:
         out.begun = True
@@ -122,31 +148,31 @@ def streamed(pieces: AsyncGenerator[bytes, None]) -> EventStream:
     return EventStream(write, never_begun, ping=lambda: b"")
 
 
-def uploaded(asked: IncomingRequest) -> tuple[str, str, bytes]:
-    """Purpose, name and content out of a form. Raises `Invalid`, `Unprocessable`."""
-    kind, options = parse_options_header(asked.headers.get("content-type"))
+def uploaded(request: IncomingRequest) -> tuple[str, str, bytes]:
+    """Purpose, name and content of an uploaded file. Raises `Invalid`, `Unprocessable`."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not boundary or not boundary.isascii():
         raise Invalid("the body must be a form (multipart/form-data)", hint="Send `purpose` and `file`.")
     try:
         parser = MultiPartParser(max_form_memory_size=64 * 1024 * 1024, max_form_parts=20)
-        form, sent = parser.parse(io.BytesIO(asked.body), boundary.encode(), len(asked.body))
+        form, files = parser.parse(io.BytesIO(request.body), boundary.encode(), len(request.body))
     except (ValueError, HTTPException):
         raise Invalid("the form cannot be read") from None
-    return purpose_in(form), *file_in(sent)
+    return purpose_in(form), *file_in(files)
 
 
 def purpose_in(form: MultiDict[str, str]) -> str:
-    """What it is for."""
+    """The field `purpose`."""
     purpose = form.get("purpose")
     if purpose != PURPOSE:
         raise Unprocessable("`purpose` must be batch", field="purpose")
     return purpose
 
 
-def file_in(sent: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
-    """The file."""
-    file = sent.get("file")
+def file_in(files: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
+    """The name and the content of the field `file`."""
+    file = files.get("file")
     if file is None:
         raise Invalid("`file` is missing", field="file")
     name = "".join(one for one in (file.filename or "") if one.isprintable())[:200]
@@ -154,7 +180,7 @@ def file_in(sent: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
 
 
 def file_reply(row: FileRow) -> dict[str, Any]:
-    """A file as OpenAI's clients know it."""
+    """A file in OpenAI's form."""
     return {
         "id": f"file-{row.id}",
         "object": "file",

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what this key may use, in a form that OpenAI's and Anthropic's clients both read."""
+"""`GET /v1/models`: the models that a key may use, in a form that OpenAI's and Anthropic's clients both read."""
 
 from __future__ import annotations
 
@@ -6,88 +6,100 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from quart import Blueprint, Response, g, request
-
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.config.price import Price, usd
 from kaixu.edge.authenticate import caller_of
-from kaixu.edge.request import incoming_of
-from kaixu.edge.response import reply
+from kaixu.edge.openai_errors import openai_error
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.request_body import SMALL_BODY_BYTES
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import NotFound
 
-#: Vendors' dates are not ours to tell; clients only want one to be there.
+#: Clients require a date; those of vendors are not known here.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def model_routes(services: Services) -> Blueprint:
+def model_routes(services: Services) -> list[Route]:
     """The routes, bound to one gateway."""
-    routes = Blueprint("models", __name__)
 
-    async def usable() -> dict[str, dict[str, Any]]:
-        caller = caller_of(incoming_of(request, g.request_id), services.secrets)
-        offered = offered_by(services.catalog)
-        names = [(name, one.model) for one in offered for name in names_of(one)]
-        may = await allowed_models(
+    async def usable_models(request: IncomingRequest) -> dict[str, dict[str, Any]]:
+        caller = caller_of(request, services.secrets)
+        deployments = callable_deployments(services.catalog)
+        names = [(name, one.model) for one in deployments for name in provider_names(one)]
+        allowed = await allowed_models(
             services.pool,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,
             key_id=caller.key_id,
             models=names,
         )
-        listed = [one for one in offered if any((name, one.model) in may for name in names_of(one))]
-        return {entry["id"]: entry for entry in entries_of(listed)}
+        usable = [one for one in deployments if any((name, one.model) in allowed for name in provider_names(one))]
+        return {entry["id"]: entry for entry in model_replies(usable)}
 
-    @routes.get("/v1/models")
-    async def models() -> Response:
-        entries = list((await usable()).values())
+    async def models(request: IncomingRequest) -> Reply:
+        entries = list((await usable_models(request)).values())
         first, last = (entries[0]["id"], entries[-1]["id"]) if entries else (None, None)
-        return reply({"object": "list", "data": entries, "has_more": False, "first_id": first, "last_id": last})
+        return json_reply({"object": "list", "data": entries, "has_more": False, "first_id": first, "last_id": last})
 
-    @routes.get("/v1/models/<path:name>")
-    async def model(name: str) -> Response:
-        entries = await usable()
+    async def model(request: IncomingRequest) -> Reply:
+        name = request.parameters["name"]
+        entries = await usable_models(request)
         by_both = {f"{one['kaixu']['provider']}/{one['kaixu']['model']}": one for one in entries.values()}
         entry = entries.get(name) or by_both.get(name)
         if entry is None:
             raise NotFound(f"there is no model `{name[:200]}` for this key", hint="See GET /v1/models.", field="model")
-        return reply(entry | {"id": name})
+        return json_reply(entry | {"id": name})
 
-    return routes
+    return [
+        Route(
+            "GET",
+            (path,),
+            handler,
+            auth="key",
+            rate="reading",
+            max_body_bytes=SMALL_BODY_BYTES,
+            error_shape=openai_error,
+        )
+        for path, handler in (("/v1/models", models), ("/v1/models/<path:name>", model))
+    ]
 
 
-def offered_by(catalog: Catalog) -> list[Deployment]:
-    """What can be called at all: the lane is on and there is a price."""
+def callable_deployments(catalog: Catalog) -> list[Deployment]:
+    """Deployments that can be called: the lane is on and there is a price."""
     return [one for one in catalog.deployments if one.ready and one.price is not None]
 
 
-def names_of(deployment: Deployment) -> list[str]:
-    """The provider names that a deployment answers to."""
+def provider_names(deployment: Deployment) -> list[str]:
+    """The provider names under which a deployment can be called."""
     return [deployment.provider, *(deployment.owner or deployment.state).section.aliases]
 
 
-def entries_of(deployments: list[Deployment]) -> list[dict[str, Any]]:
-    """The list; a model's name alone where it is the only one of that name, else with its provider."""
-    count = Counter(one.model for one in deployments)
-    return [entry_of(one, one.model if count[one.model] == 1 else f"{one.provider}/{one.model}") for one in deployments]
+def model_replies(deployments: list[Deployment]) -> list[dict[str, Any]]:
+    """All models, with the provider in the id where two have the same name."""
+    counts = Counter(one.model for one in deployments)
+    return [
+        model_reply(one, one.model if counts[one.model] == 1 else f"{one.provider}/{one.model}") for one in deployments
+    ]
 
 
-def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
+def model_reply(deployment: Deployment, name: str) -> dict[str, Any]:
     """One model."""
     price = deployment.price
     assert price is not None
-    ours: dict[str, Any] = {
+    kaixu: dict[str, Any] = {
         "provider": deployment.shown_provider,
         "model": deployment.model,
         "type": deployment.kind,
-        "price_usd_per_million_tokens": rates_of(price, deployment.kind),
+        "price_usd_per_million_tokens": price_reply(price, deployment.kind),
     }
     if deployment.kind == "chat":
-        ours["max_output_tokens"] = deployment.max_output_tokens
-        ours["supports"] = supported_by(deployment)
+        kaixu["max_output_tokens"] = deployment.max_output_tokens
+        kaixu["supports"] = supported_features(deployment)
     elif deployment.dimensions is not None:
-        ours["dimensions"] = deployment.dimensions
+        kaixu["dimensions"] = deployment.dimensions
     return {
         "id": name,
         "object": "model",
@@ -96,19 +108,19 @@ def entry_of(deployment: Deployment, name: str) -> dict[str, Any]:
         "type": "model",
         "display_name": deployment.model,
         "created_at": EPOCH.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "kaixu": ours,
+        "kaixu": kaixu,
     }
 
 
-def supported_by(deployment: Deployment) -> list[str]:
-    """What a model's lane can do; images only where the operator has said what one costs."""
+def supported_features(deployment: Deployment) -> list[str]:
+    """The features of a model's lane; images only if kaixu.yaml says how many tokens one counts as."""
     lane = deployment.lane
     supports: frozenset[str] = frozenset() if lane is None else lane.supports
     return sorted(supports if deployment.image_tokens is not None else supports - {"images", "tool_result_images"})
 
 
-def rates_of(price: Price, kind: str) -> dict[str, str]:
-    """Exact dollars."""
+def price_reply(price: Price, kind: str) -> dict[str, str]:
+    """Prices in exact dollars per million tokens."""
     rates = {"input": usd(price.input), "cached_input": usd(price.cached_input)}
     if kind == "chat":
         rates |= {

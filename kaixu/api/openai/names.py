@@ -1,4 +1,4 @@
-"""The one field of OpenAI's requests that says both vendor and model."""
+"""Reads the field `model` of OpenAI's and Anthropic's requests, which may name the provider as well."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 MOST_NAME = 300
 
 
-def model_of(body: dict[str, Any]) -> str:
-    """`model`: "provider/model", or a model's name that only one lane has. Raises `Invalid`, `Unprocessable`."""
+def read_model(body: dict[str, Any]) -> str:
+    """`model`: "provider/model", or the name of a model that only one lane has. Raises `Invalid`, `Unprocessable`."""
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise Invalid("`model` is missing", hint="Send `model` as text, see GET /v1/models.", field="model")

@@ -1,4 +1,4 @@
-"""The tools of a Responses request as functions of one flat list, and the calls of them in the client's own form."""
+"""Translates the tools of a Responses request into a flat list of functions, and calls of them back."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
+from kaixu.api.cache_points import read_cache_point
 from kaixu.api.dropped_fields import DroppedFields
 from kaixu.api.hosted_tools import HostedTools
-from kaixu.api.usual_fields import cache_of
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import Tool, ToolName
 
-from .custom_tools import custom_tool
+from .custom_tools import read_custom_tool
 
 MOST_TOOLS = 1024
 #: The longest name of a function that OpenAI, Anthropic and Google all take, and the characters that it may have.
 MOST_NAME = 64
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
-#: Fields of a function that change nothing about how it is called.
-WITHOUT_EFFECT = frozenset({"defer_loading", "allowed_callers", "output_schema"})
-#: The search for further tools, where the client runs it.
+#: Fields of a function that do not change how it is called.
+IGNORED = frozenset({"defer_loading", "allowed_callers", "output_schema"})
+#: The search for more tools, if the client runs it.
 SEARCH = "tool_search"
 
 
 def flat_name(namespace: str | None, name: str) -> str:
-    """The one name that a function of a namespace has for vendors who know no namespaces."""
+    """The name of a function of a namespace for vendors that have no namespaces."""
     if namespace is None:
         return name
     whole = NOT_IN_NAMES.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
@@ -37,18 +37,18 @@ def flat_name(namespace: str | None, name: str) -> str:
 
 
 class ResponseTools:
-    """Reads `tools`, and those that items of the input bring along. Of two with the same name the first counts."""
+    """Parses `tools` of the request and of items of its input. Of two tools with the same name the first counts."""
 
-    def __init__(self, fields: Fields, beyond: DroppedFields) -> None:
+    def __init__(self, fields: Fields, dropped_fields: DroppedFields) -> None:
         self.fields = fields
-        self.beyond = beyond
-        self.hosted = HostedTools(beyond)
+        self.dropped_fields = dropped_fields
+        self.hosted = HostedTools(dropped_fields)
         self.by_name: dict[str, Tool] = {}
         self.add(fields)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """All of them."""
+        """All tools."""
         return tuple(self.by_name.values())
 
     def add(self, holder: Fields, namespace: str | None = None) -> None:
@@ -59,37 +59,37 @@ class ResponseTools:
                 entry.taken.add("description")
                 self.add(entry, entry.needed_text("name", most=200))
             elif kind == "function":
-                self.put(function_of(entry, namespace))
+                self.add_tool(read_function(entry, namespace))
             elif kind == "custom":
-                made = custom_tool(entry, cache_of(entry))
-                entry.taken |= WITHOUT_EFFECT
-                self.put(renamed(made, flat_name(namespace, made.name)))
+                custom = read_custom_tool(entry, read_cache_point(entry))
+                entry.taken |= IGNORED
+                self.add_tool(renamed(custom, flat_name(namespace, custom.name)))
             elif kind == SEARCH and entry.value.get("execution") == "client":
                 entry.taken.add("execution")
-                self.put(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))
+                self.add_tool(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))
             else:
                 label = entry.value.get("server_label") or entry.value.get("name")
                 self.hosted.leave_out(entry.place, kind, label if isinstance(label, str) else None)
                 continue
-            self.beyond.unknown(entry.rest())
+            self.dropped_fields.unknown(entry.rest())
         if len(self.by_name) > MOST_TOOLS:
             raise holder.wrong("tools", f"holds more than {MOST_TOOLS} tools")
 
-    def put(self, tool: Tool) -> None:
-        """One more."""
+    def add_tool(self, tool: Tool) -> None:
+        """Add a tool, unless there is one of its name."""
         self.by_name.setdefault(tool.name, tool)
 
     def choice(self) -> Any:
-        """A word, or the tool that must be called; or some of them only. Raises `Unsupported`."""
+        """`tool_choice`: a word, or the tool that must be called; it may reduce the tools. Raises `Unsupported`."""
         value = self.fields.take("tool_choice")
         self.hosted.refuse_choice(value, self.by_name)
         if value is None or value in ("auto", "none", "required"):
             return value
         named = isinstance(value, dict) and isinstance(value.get("name"), str)
         if named and value.get("type") in ("function", "custom"):
-            return ToolName(chosen_name(value))
+            return ToolName(read_choice_name(value))
         if isinstance(value, dict) and value.get("type") == "allowed_tools" and isinstance(value.get("tools"), list):
-            names = {chosen_name(entry) for entry in value["tools"] if isinstance(entry, dict)}
+            names = {read_choice_name(entry) for entry in value["tools"] if isinstance(entry, dict)}
             self.by_name = {name: tool for name, tool in self.by_name.items() if name in names}
             return value.get("mode") if value.get("mode") in ("auto", "required") else "auto"
         kind = value.get("type") if isinstance(value, dict) else value
@@ -97,31 +97,31 @@ class ResponseTools:
         raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
 
 
-def chosen_name(choice: dict[str, Any]) -> str:
-    """The flat name of a tool that a choice names."""
+def read_choice_name(choice: dict[str, Any]) -> str:
+    """The flat name of the tool that a choice names."""
     namespace = choice.get("namespace")
     return flat_name(namespace if isinstance(namespace, str) else None, str(choice.get("name")))
 
 
 def renamed(tool: Tool, name: str) -> Tool:
-    """The same tool by another name."""
+    """The same tool under another name."""
     return Tool(name, tool.description, tool.parameters, tool.strict, tool.cache)
 
 
-def function_of(entry: Fields, namespace: str | None) -> Tool:
+def read_function(entry: Fields, namespace: str | None) -> Tool:
     """A function."""
-    entry.taken |= WITHOUT_EFFECT
+    entry.taken |= IGNORED
     return Tool(
         flat_name(namespace, entry.needed_text("name", most=200)),
         entry.text("description"),
         entry.plain("parameters"),
         entry.flag("strict"),
-        cache_of(entry),
+        read_cache_point(entry),
     )
 
 
-class CallNames:
-    """What a client calls the tools that a vendor knows by their flat names. Takes a body that was read before."""
+class ClientToolNames:
+    """The client's names of tools that the vendor knows by flat names. `body`: a parsed request."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.custom: set[str] = set()
@@ -129,7 +129,7 @@ class CallNames:
         self.searches = False
         given = body.get("input")
         holders = [body, *(given if isinstance(given, list) else ())]
-        for entry, namespace in (found for holder in holders for found in entries_of(holder, None)):
+        for entry, namespace in (pair for holder in holders for pair in tool_entries(holder, None)):
             name = str(entry.get("name"))
             flat = flat_name(namespace, name)
             if namespace is not None:
@@ -139,24 +139,24 @@ class CallNames:
             self.searches = self.searches or (entry.get("type") == SEARCH and entry.get("execution") == "client")
 
     def kind_of(self, name: str) -> str:
-        """The type of the item that a call of this tool is."""
+        """The type of item for a call of this tool."""
         if name in self.custom:
             return "custom_tool_call"
         return "tool_search_call" if name == SEARCH and self.searches else "function_call"
 
     def name_of(self, name: str) -> dict[str, str]:
-        """Its name, and its namespace where it has one."""
+        """Its name, and its namespace if it has one."""
         if name not in self.namespaces:
             return {"name": name}
         namespace, inner = self.namespaces[name]
         return {"name": inner, "namespace": namespace}
 
 
-def entries_of(holder: object, namespace: str | None) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """The tools that something brings along, those of namespaces after them."""
+def tool_entries(holder: object, namespace: str | None) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """The tools of a request or an item, and those inside its namespaces."""
     tools: Iterable[object] = holder.get("tools") or () if isinstance(holder, dict) else ()
     for entry in tools if isinstance(tools, list) else ():
         if isinstance(entry, dict):
             yield entry, namespace
             if entry.get("type") == "namespace" and namespace is None:
-                yield from entries_of(entry, str(entry.get("name")))
+                yield from tool_entries(entry, str(entry.get("name")))

@@ -1,4 +1,4 @@
-"""OpenAI's Responses request → the contract's `ChatRequest`. Stateless: nothing is kept, so nothing is referred to."""
+"""Translates an OpenAI Responses request into a `ChatRequest`. Nothing is stored, so references are refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NOTHING_LIKE_IT, DroppedFields
-from kaixu.api.usual_fields import cache_of, without_the_usual
+from kaixu.api.cache_points import read_cache_point
+from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unsupported
@@ -26,22 +27,22 @@ from kaixu.plugin.types import (
     ToolResultPart,
 )
 
+from .chat_messages import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, read_thought_signature
 from .chat_request import EFFORTS, MOST_TOKENS
-from .custom_tools import arguments_of
+from .custom_tools import encode_input
 from .response_tools import SEARCH, ResponseTools, flat_name
-from .turns import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, signature_of
 
-#: What the Responses API calls the contract's features, for errors.
-FEATURES = {
+#: The field that asks for a feature of the contract, to name it in errors.
+FEATURE_FIELDS = {
     "reasoning": "reasoning",
     "images": "input",
     "tool_result_images": "input",
     "response_format": "text.format",
 }
 
-#: Fields that change nothing about the answer. To `store` it is no promise that anything can be referred to later:
-#: what refers to it is refused.
-WITHOUT_EFFECT = frozenset(
+#: Fields that do not change the answer. `store` is accepted although nothing is stored: what refers to a stored
+#: response is refused.
+IGNORED = frozenset(
     {
         "background_options",
         "client_metadata",
@@ -56,10 +57,10 @@ WITHOUT_EFFECT = frozenset(
         "truncation",
     }
 )
-#: Fields that an answer can do without, and that its client is told of: limits of tools that the vendor would run, and
-#: what shortens a conversation that is too long.
+#: Fields that are dropped and reported: limits of tools that the vendor would run, and what shortens a conversation
+#: that is too long.
 DISPENSABLE = frozenset({"context_management", "max_tool_calls"})
-#: Fields that change the answer in a way that the client would miss, save where they ask for nothing.
+#: Fields that change the answer, so they are refused, except with these values, which ask for the default.
 REFUSED: dict[str, tuple[Any, ...]] = {
     "access_programs": ([], {}),
     "background": (False,),
@@ -68,10 +69,10 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default", "flex"),
     "top_logprobs": (0,),
 }
-#: What `include` may ask for that the client would miss.
+#: What is refused in `include`.
 LOGPROBS = "message.output_text.logprobs"
-#: Items that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
-OTHERS_ITEMS = frozenset(
+#: Items about tools that a vendor ran in an earlier turn, or that only that vendor can read.
+VENDOR_ITEMS = frozenset(
     {
         "apply_patch_call",
         "apply_patch_call_output",
@@ -91,24 +92,24 @@ OTHERS_ITEMS = frozenset(
         "web_search_call",
     }
 )
-#: How the ids of thoughts begin, ours and OpenAI's. A thought that is only referred to is one more that is not shown.
-THOUGHTS = ("re_", "rs_")
+#: How ids of reasoning items begin, ours and OpenAI's. A reference to one can be dropped.
+REASONING_IDS = ("re_", "rs_")
 ENCODER = msgspec.json.Encoder()
 
 
-def responses_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
-    """The call for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
-    beyond = DroppedFields(deployment)
+def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
+    """Translate the body for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
+    dropped_fields = DroppedFields(deployment)
     fields = Fields(body)
-    fields.taken |= WITHOUT_EFFECT
-    for kept in ("previous_response_id", "conversation", "prompt"):
-        if body.get(kept) is not None:
-            why = "this gateway keeps nothing that it could refer to"
-            raise Unsupported(kept, why, hint=f"Leave `{kept}` out and send the whole conversation as `input`.")
-    tools = ResponseTools(fields, beyond)
-    messages = Input(fields, most_messages, tools, beyond).messages()
+    fields.taken |= IGNORED
+    for field in ("previous_response_id", "conversation", "prompt"):
+        if body.get(field) is not None:
+            why = "this gateway stores nothing that it could refer to"
+            raise Unsupported(field, why, hint=f"Leave `{field}` out and send the whole conversation as `input`.")
+    tools = ResponseTools(fields, dropped_fields)
+    messages = ResponsesInputParser(fields, most_messages, tools, dropped_fields).messages()
     choice = tools.choice()
-    wanted, verbosity = text_of(fields, beyond)
+    response_format, verbosity = read_text_options(fields, dropped_fields)
     request = ChatRequest(
         model=deployment.upstream,
         messages=messages,
@@ -121,49 +122,49 @@ def responses_request(body: dict[str, Any], deployment: Deployment, *, most_mess
         tools=tools.tools,
         tool_choice=choice,
         parallel_tool_calls=fields.flag("parallel_tool_calls"),
-        response_format=wanted,
-        reasoning=reasoning_of(fields, beyond),
+        response_format=response_format,
+        reasoning=read_reasoning(fields, dropped_fields),
         verbosity=verbosity,
         user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
     )
     fields.taken.add("user")
     included = fields.take("include")
     if isinstance(included, list) and LOGPROBS in included:
-        raise Unsupported("include", f"{LOGPROBS} cannot be told here", hint=f"Leave {LOGPROBS} out of `include`.")
+        raise Unsupported("include", f"this gateway has no {LOGPROBS}", hint=f"Leave {LOGPROBS} out of `include`.")
     for field in [name for name in fields.rest() if name in REFUSED]:
         fields.taken.add(field)
         if body[field] not in REFUSED[field]:
-            raise Unsupported(field, NOTHING_LIKE_IT)
+            raise Unsupported(field, NO_SUCH_FEATURE)
     for field in [name for name in fields.rest() if name in DISPENSABLE]:
         fields.taken.add(field)
-        beyond.drop(field)
-    beyond.unknown(fields.rest())
-    return without_the_usual(replace(request, dropped=beyond.dropped))
+        dropped_fields.drop(field)
+    dropped_fields.unknown(fields.rest())
+    return remove_defaults(replace(request, dropped=dropped_fields.dropped))
 
 
-class Input:
-    """Reads `instructions` and `input`: items that belong to one turn of the assistant become one message."""
+class ResponsesInputParser:
+    """Parses `instructions` and `input`: consecutive items of the assistant become one message."""
 
-    def __init__(self, fields: Fields, most: int, tools: ResponseTools, beyond: DroppedFields) -> None:
+    def __init__(self, fields: Fields, most: int, tools: ResponseTools, dropped_fields: DroppedFields) -> None:
         self.fields = fields
         self.most = most
         self.tools = tools
-        self.beyond = beyond
+        self.dropped_fields = dropped_fields
         self.turns: list[tuple[Role, list[Part]]] = []
-        self.ids: set[str] = set()  # of the items that are in the input themselves
+        self.ids: set[str] = set()  # of the items in the input that are not references
 
     def messages(self) -> tuple[Message, ...]:
-        """The conversation. Raises `Invalid` where there is none."""
+        """The messages. Raises `Invalid` if there are none."""
         instructions = self.fields.text("instructions", most=MOST_IMAGE_TEXT)
         if instructions:
             self.turns.append(("system", [TextPart(instructions)]))
-        given = self.fields.take("input")
-        if isinstance(given, str):
-            if given:
-                self.turns.append(("user", [TextPart(given)]))
+        value = self.fields.take("input")
+        if isinstance(value, str):
+            if value:
+                self.turns.append(("user", [TextPart(value)]))
         else:
             items = self.fields.objects("input", most=self.most) or []
-            self.ids = {str(item.value.get("id")) for item in items if kind_of(item) != "item_reference"}
+            self.ids = {str(item.value.get("id")) for item in items if item_type(item) != "item_reference"}
             for item in items:
                 self.item(item)
         if not any(role not in ("system", "developer") for role, _ in self.turns):
@@ -172,7 +173,7 @@ class Input:
 
     def item(self, item: Fields) -> None:
         """One item."""
-        match kind_of(item):
+        match item_type(item):
             case "message":
                 role = ROLES.get(item.text("role", most=40) or "")
                 if role is None or role == "tool":
@@ -187,56 +188,56 @@ class Input:
                 self.add("tool", [ToolResultPart(item.needed_text("call_id", most=1000), shown)])
             case "tool_search_output":
                 self.tools.add(item)
-                found = [entry.get("name") for entry in item.value.get("tools") or () if isinstance(entry, dict)]
-                text = f"These tools can be called now: {', '.join(str(name) for name in found) or 'none'}."
+                names = [entry.get("name") for entry in item.value.get("tools") or () if isinstance(entry, dict)]
+                text = f"These tools can be called now: {', '.join(str(name) for name in names) or 'none'}."
                 item.taken.add("execution")
                 self.add("tool", [ToolResultPart(item.needed_text("call_id", most=1000), (TextPart(text),))])
             case "additional_tools":
                 item.taken.add("role")
                 self.tools.add(item)
             case "reasoning":
-                self.add("assistant", reasoning_parts(item))
+                self.add("assistant", read_reasoning_item(item))
             case "item_reference":
                 self.reference(item)
-            case kind if kind in OTHERS_ITEMS:
-                self.beyond.drop(f"input[].{kind}")
+            case kind if kind in VENDOR_ITEMS:
+                self.dropped_fields.drop(f"input[].{kind}")
                 return
             case kind:
                 why = f"items of type {kind[:60]} are not taken here"
                 raise Unsupported(item.name("type"), why, hint="Leave this item out, or choose another model.")
         item.taken |= {"id", "status", "phase", "content", "annotations", "internal_chat_message_metadata_passthrough"}
-        self.beyond.unknown(item.rest())
+        self.dropped_fields.unknown(item.rest())
 
     def call(self, item: Fields, kind: str) -> ToolCallPart:
-        """A call that the assistant made, by the name that the vendor knows it by."""
+        """A tool call of the assistant, under the flat name that the vendor knows."""
         if kind == "tool_search_call":
             name, arguments = SEARCH, ENCODER.encode(item.plain("arguments") or {}).decode()
             item.taken.add("execution")
         else:
             name = flat_name(item.text("namespace", most=200), item.needed_text("name", most=200))
             if kind == "custom_tool_call":
-                arguments = arguments_of(item.text("input", most=MOST_IMAGE_TEXT) or "")
+                arguments = encode_input(item.text("input", most=MOST_IMAGE_TEXT) or "")
             else:
                 arguments = item.text("arguments", most=MOST_IMAGE_TEXT) or ""
-        signature = signature_of(item.plain("extra_content"))
+        signature = read_thought_signature(item.plain("extra_content"))
         return ToolCallPart(item.needed_text("call_id", most=1000), name, arguments, signature)
 
     def reference(self, item: Fields) -> None:
-        """An item that is only named: nothing is lost where it is in the input too, or was a thought."""
+        """A reference to an item: accepted if that item is in the input, dropped if it was reasoning."""
         id = item.needed_text("id", most=1000)
         if id in self.ids:
             return
-        if id.startswith(THOUGHTS):
-            self.beyond.drop("input[].item_reference")
+        if id.startswith(REASONING_IDS):
+            self.dropped_fields.drop("input[].item_reference")
             return
         raise Unsupported(
             item.name("id"),
-            "it refers to an item that is not in `input`, and this gateway keeps none",
+            "it refers to an item that is not in `input`, and this gateway stores none",
             hint="Send the item itself. SDKs do so with `store: false`.",
         )
 
     def add(self, role: Role, parts: list[Part]) -> None:
-        """Add to the conversation; what the assistant says in a row is one message."""
+        """Add to the messages; consecutive parts of the assistant are one message."""
         if role == "assistant" and self.turns and self.turns[-1][0] == "assistant":
             self.turns[-1][1].extend(parts)
         else:
@@ -250,7 +251,7 @@ class Input:
         parts: list[Part] = []
         for part in item.objects(field, most=MOST_PARTS) or ():
             kind = part.text("type", most=100)
-            cache = cache_of(part)
+            cache = read_cache_point(part)
             if kind in ("input_text", "output_text", "text"):
                 if text := part.text("text", most=MOST_IMAGE_TEXT):
                     parts.append(TextPart(text, cache))
@@ -264,61 +265,61 @@ class Input:
                 detail = part.one_of("detail", ("low", "high", "auto", "original"))
                 parts.append(ImagePart(url, None if detail in ("auto", "original") else detail, cache))
             elif kind == "encrypted_content":  # only its own vendor can read it
-                self.beyond.drop(part.name("encrypted_content"))
+                self.dropped_fields.drop(part.name("encrypted_content"))
                 continue
             else:
                 why = f"this gateway has no price for {(kind or 'such')[:60]} parts"
                 raise Unsupported(part.name("type"), why, hint="Leave this part out.")
             part.taken |= {"annotations", "logprobs"}
-            self.beyond.unknown(part.rest())
+            self.dropped_fields.unknown(part.rest())
         return parts
 
 
-def kind_of(item: Fields) -> str:
-    """An item's type. One without is a message, or, where it has nothing but an id, a reference."""
+def item_type(item: Fields) -> str:
+    """An item's type. Without `type` it is a message, or, with an id and no role, a reference."""
     kind = item.text("type", most=100)
     if kind is None:
         return "item_reference" if "id" in item.value and "role" not in item.value else "message"
     return kind
 
 
-def reasoning_parts(item: Fields) -> list[Part]:
-    """What the assistant thought, and the token that its vendor wants back."""
+def read_reasoning_item(item: Fields) -> list[Part]:
+    """Reasoning of the assistant, and the token that its vendor needs back."""
     summary = item.objects("summary", most=MOST_PARTS) or []
     text = "".join(part.text("text", most=MOST_IMAGE_TEXT) or "" for part in summary)
     opaque = item.text("encrypted_content", most=MOST_IMAGE_TEXT)
     return [ReasoningPart(text, opaque)] if text or opaque else []
 
 
-def text_of(fields: Fields, beyond: DroppedFields) -> tuple[ResponseFormat | None, str | None]:
+def read_text_options(fields: Fields, dropped_fields: DroppedFields) -> tuple[ResponseFormat | None, str | None]:
     """`text.format` and `text.verbosity`."""
     text = fields.inner("text")
     if text is None:
         return None, None
-    wanted = text.inner("format")
-    made: ResponseFormat | None = None
-    if wanted is not None:
-        kind = wanted.one_of("type", ("text", "json_object", "json_schema"))
+    text_format = text.inner("format")
+    response_format: ResponseFormat | None = None
+    if text_format is not None:
+        kind = text_format.one_of("type", ("text", "json_object", "json_schema"))
         if kind == "json_object":
-            made = ResponseFormat()
+            response_format = ResponseFormat()
         elif kind == "json_schema":
-            made = ResponseFormat(
-                wanted.plain("schema") or {},
-                wanted.text("name", most=200) or "answer",
-                wanted.text("description"),
-                wanted.flag("strict"),
+            response_format = ResponseFormat(
+                text_format.plain("schema") or {},
+                text_format.text("name", most=200) or "answer",
+                text_format.text("description"),
+                text_format.flag("strict"),
             )
     verbosity = text.text("verbosity", most=40)
-    beyond.unknown(text.rest())
-    return made, verbosity
+    dropped_fields.unknown(text.rest())
+    return response_format, verbosity
 
 
-def reasoning_of(fields: Fields, beyond: DroppedFields) -> Reasoning | None:
-    """How much to think. A summary is always shown where the vendor gives one."""
-    wanted = fields.inner("reasoning")
-    if wanted is None:
+def read_reasoning(fields: Fields, dropped_fields: DroppedFields) -> Reasoning | None:
+    """`reasoning.effort`. Summaries are always shown if the vendor gives one."""
+    reasoning = fields.inner("reasoning")
+    if reasoning is None:
         return None
-    effort = wanted.one_of("effort", EFFORTS)
-    wanted.taken |= {"summary", "generate_summary"}
-    beyond.unknown(wanted.rest())
+    effort = reasoning.one_of("effort", EFFORTS)
+    reasoning.taken |= {"summary", "generate_summary"}
+    dropped_fields.unknown(reasoning.rest())
     return None if effort is None else Reasoning(effort)

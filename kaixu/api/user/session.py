@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 
-from quart import Blueprint, Response, request
-
 from kaixu.accounts.sessions import session_owner
 from kaixu.edge.authenticate import bearer
-from kaixu.edge.function_paths import at
-from kaixu.edge.json_body import object_of
-from kaixu.edge.response import reply
+from kaixu.edge.fields import stored_fields
+from kaixu.edge.paths import SESSION_TOKEN, paths_of
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.request_body import SMALL_BODY_BYTES
+from kaixu.edge.response import Reply, json_reply
+from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_session_token
 
 LEAST_TTL_S, MOST_TTL_S = 60, 86400
 
 
-def session_routes(services: Services) -> Blueprint:
-    """The route, bound to one gateway."""
-    routes = Blueprint("session", __name__)
+def session_routes(services: Services) -> list[Route]:
+    """The route of session tokens."""
 
-    @at(routes, "session-token", methods=["POST"])
-    async def session_token() -> Response:
-        key = bearer(request.headers)  # its form was looked at before the body was read
-        ttl_s = ttl_of((await object_of(request, optional=True)).get("ttl_seconds"))
+    async def create(request: IncomingRequest) -> Reply:
+        key = bearer(request.headers)  # the route's `auth` has checked its form
+        ttl_s = stored_fields(request, may_be_empty=True).read("ttl_seconds", ttl_of)
         if ttl_s is None:
             ttl_s = services.settings.user_session_ttl_seconds
         owner = await session_owner(services.pool, key, pepper=services.secrets.key_pepper)
@@ -36,15 +35,24 @@ def session_routes(services: Services) -> Blueprint:
             ttl_s=ttl_s,
         )
         body = {"token": token, "expires_in": ttl_s, "key_last4": owner.key_last4}
-        return reply(body, headers={"cache-control": "no-store"})
+        return json_reply(body, headers={"cache-control": "no-store"})
 
-    return routes
+    return [
+        Route(
+            "POST",
+            paths_of(SESSION_TOKEN),
+            create,
+            auth="key_only",
+            rate="reading",
+            max_body_bytes=SMALL_BODY_BYTES,
+        )
+    ]
 
 
-def ttl_of(value: object) -> int | None:
-    """How long it shall live, within bounds; None for what is not a number."""
+def ttl_of(value: object, field: str) -> int | None:
+    """A lifetime in seconds, moved into its bounds; None for what is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, float) and not math.isfinite(value):  # an int may be too large to be asked
+    if isinstance(value, float) and not math.isfinite(value):  # only of floats: an int may be too large for isfinite
         return None
     return int(min(max(value, LEAST_TTL_S), MOST_TTL_S))

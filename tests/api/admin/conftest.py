@@ -1,4 +1,4 @@
-"""The admin doors around a real database, without a port."""
+"""The routes for operators on a real database, without a port."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from tests.support.process import SECRETS
 
 
 class Deaf:
-    """Hears of calls and does nothing; there are none here."""
+    """An observer of calls that does nothing."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """Not asked."""
+        """Never called: there are no calls here."""
 
 
 @pytest.fixture
@@ -89,14 +89,14 @@ def app(services: Services) -> Quart:
 
 
 class Operator:
-    """Somebody at the admin doors; `headers` say who."""
+    """A client of the admin routes, with these headers."""
 
     def __init__(self, app: Quart, **headers: str) -> None:
         self.client = app.test_client()
         self.headers = headers
 
     async def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
-        """A request: its status and its JSON."""
+        """Send a request: the status and the JSON of the reply."""
         response = await self.client.open(
             f"/api/{path}",
             method=method,
@@ -106,13 +106,13 @@ class Operator:
         return response.status_code, await response.get_json(force=True)
 
     async def get(self, path: str) -> Any:
-        """What a GET that goes well replies."""
+        """The reply to a GET that succeeds."""
         status, body = await self.ask("GET", path)
         assert status == 200, body
         return body
 
     async def send(self, method: str, path: str, body: Any = None) -> Any:
-        """What a change that goes well replies."""
+        """The reply to a change that succeeds."""
         status, reply = await self.ask(method, path, body)
         assert status == 200, reply
         return reply
@@ -126,11 +126,11 @@ def operator(app: Quart, services: Services) -> Operator:
 
 @pytest.fixture
 def stranger(app: Quart) -> Operator:
-    """Somebody who is not."""
+    """A client without a login."""
     return Operator(app)
 
 
 @pytest.fixture
 def seen(services: Services) -> Sequence[MonitorEvent]:
-    """What the monitor was told."""
+    """The events in the monitor."""
     return services.monitor._waiting

@@ -1,4 +1,4 @@
-"""Operators only, on every door, under both names."""
+"""Every admin route is for operators only, under both prefixes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kaixu.ops.events import MonitorEvent
 
 from .conftest import Operator
 
-DOORS = [
+ROUTES = [
     ("GET", "admin-session-check"),
     ("GET", "admin-customers"),
     ("POST", "admin-customers"),
@@ -33,16 +33,16 @@ DOORS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "door"), DOORS)
-async def test_a_stranger_is_turned_away(stranger: Operator, method: str, door: str) -> None:
-    status, body = await stranger.ask(method, door, {})
+@pytest.mark.parametrize(("method", "name"), ROUTES)
+async def test_a_request_without_a_login_is_refused(stranger: Operator, method: str, name: str) -> None:
+    status, body = await stranger.ask(method, name, {})
     assert (status, body["error"], body["code"]) == (401, "Unauthorized", "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize(("method", "door"), DOORS)
-async def test_every_door_has_both_names(app: Quart, method: str, door: str) -> None:
+@pytest.mark.parametrize(("method", "name"), ROUTES)
+async def test_every_route_has_both_prefixes(app: Quart, method: str, name: str) -> None:
     for prefix in ("/api/", "/.netlify/functions/"):
-        response = await app.test_client().open(prefix + door, method=method, json={})
+        response = await app.test_client().open(prefix + name, method=method, json={})
         assert response.status_code == 401
 
 
@@ -77,7 +77,7 @@ async def test_the_password_header_is_off_unless_switched_on(app: Quart, service
     assert set(answers) == {401, 429}
 
 
-async def test_replies_are_kept_by_nobody_and_changes_are_seen(
+async def test_replies_are_not_cached_and_changes_are_recorded(
     app: Quart, operator: Operator, seen: Sequence[MonitorEvent]
 ) -> None:
     response = await app.test_client().get("/api/admin-customers", headers=operator.headers)

@@ -1,4 +1,4 @@
-"""Whatever is sent to the admin doors, the answer is never a 500."""
+"""No body and no query makes an admin route answer 500."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ VALUES = LIKELY | st.recursive(
 BODIES = (
     st.dictionaries(FIELDS | st.text(), VALUES, max_size=8).map(lambda body: json.dumps(body).encode()) | st.binary()
 )
-DOORS = st.sampled_from(
+ROUTES = st.sampled_from(
     [
         ("POST", "admin-login"),
         ("POST", "admin-customers"),
@@ -63,30 +63,30 @@ HARD = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @pytest.fixture
 async def inhabited(operator: Operator) -> Operator:
-    """Somebody to change: customer 1 with key 1."""
+    """An operator, with customer 1 and key 1 to change."""
     await operator.send("POST", "admin-customers", {"email": "first@example.com"})
     await operator.send("POST", "admin-keys", {"customer_id": 1})
     return operator
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=HARD)
-@given(door=DOORS, body=BODIES)
-async def test_no_body_breaks_a_door(inhabited: Operator, door: tuple[str, str], body: bytes) -> None:
-    status, reply = await inhabited.ask(*door, raw=body)
+@given(route=ROUTES, body=BODIES)
+async def test_no_body_breaks_a_route(inhabited: Operator, route: tuple[str, str], body: bytes) -> None:
+    status, reply = await inhabited.ask(*route, raw=body)
     assert status < 500, reply
     assert status == 200 or {"error", "code", "request_id"} <= set(reply)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=HARD)
 @given(
-    door=st.sampled_from(["admin-customers", "admin-keys", "admin-usage", "admin-devices"]),
+    route=st.sampled_from(["admin-customers", "admin-keys", "admin-usage", "admin-devices"]),
     method=st.sampled_from(["GET", "PATCH", "PUT", "DELETE"]),
     name=st.sampled_from(
         ["customer_id", "key_id", "rotate_key_id", "reveal_key_id", "api_key_id", "limit", "month", "before_id"]
     ),
     value=st.text() | st.integers().map(str),
 )
-async def test_no_query_breaks_a_door(inhabited: Operator, door: str, method: str, name: str, value: str) -> None:
+async def test_no_query_breaks_a_route(inhabited: Operator, route: str, method: str, name: str, value: str) -> None:
     query = urlencode({"customer_id": "1", name: value.encode("utf-8", "surrogatepass")})
-    status, reply = await inhabited.ask(method, f"{door}?{query}", raw=b'{"revoked": true, "is_active": true}')
+    status, reply = await inhabited.ask(method, f"{route}?{query}", raw=b'{"revoked": true, "is_active": true}')
     assert status < 500, reply

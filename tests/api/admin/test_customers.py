@@ -1,4 +1,4 @@
-"""admin-customers, as clients know it."""
+"""`admin-customers`: its replies and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_customer_is_made_with_the_default_cap(operator: Operator) -> No
         assert (body["customer"]["monthly_cap_cents"], body["customer"]["plan_name"]) == (2000, "starter")
 
 
-async def test_a_cap_of_nothing_is_a_cap_of_nothing(operator: Operator) -> None:
+async def test_a_cap_of_zero_is_a_cap(operator: Operator) -> None:
     for nothing in (0, "0", 0.0):
         body = await operator.send(
             "POST", "admin-customers", {"email": f"{type(nothing).__name__}@example.com", "monthly_cap_cents": nothing}
@@ -100,7 +100,7 @@ async def test_null_leaves_plan_and_cap_and_clears_the_rest(operator: Operator) 
     assert (await operator.get("admin-customers"))["customers"][0]["max_vectors"] == 7
 
 
-async def test_what_is_wrong_is_named(operator: Operator) -> None:
+async def test_the_wrong_field_is_named(operator: Operator) -> None:
     customer_id = await made(operator)
     path = f"admin-customers?customer_id={customer_id}"
     for body, status, says in (

@@ -1,4 +1,4 @@
-"""admin-devices: list, revoke, let in again."""
+"""admin-devices: list, revoke, allowed again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIELDS = {
 }  # fmt: skip
 
 
-async def test_a_device_is_listed_revoked_and_let_in_again(pool: asyncpg.Pool, operator: Operator) -> None:
+async def test_a_device_is_listed_revoked_and_allowed_again(pool: asyncpg.Pool, operator: Operator) -> None:
     customer_id = await customer(pool)
     key_id, _ = await virtual_key(pool, customer_id, max_devices=1)
     await admit(pool, key_id, install_id="one")
@@ -32,7 +32,7 @@ async def test_a_device_is_listed_revoked_and_let_in_again(pool: asyncpg.Pool, o
     assert [(row["install_id"], row["revoked_by"]) for row in rows] == [("two", None), ("one", "admin")]
 
 
-async def test_what_is_wrong_has_its_status(pool: asyncpg.Pool, operator: Operator) -> None:
+async def test_a_wrong_request_has_its_status(pool: asyncpg.Pool, operator: Operator) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool))
     for method, path, body, status in (
         ("GET", "admin-devices", None, 400),

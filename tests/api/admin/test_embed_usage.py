@@ -76,7 +76,7 @@ async def test_another_month_is_empty(pool: asyncpg.Pool, operator: Operator) ->
     }
 
 
-async def test_what_is_wrong_has_its_status(pool: asyncpg.Pool, operator: Operator, stranger: Operator) -> None:
+async def test_a_wrong_request_has_its_status(pool: asyncpg.Pool, operator: Operator, stranger: Operator) -> None:
     customer_id = await customer(pool)
     for query, status in (
         ("", 400),

@@ -1,4 +1,4 @@
-"""admin-keys, as clients know it."""
+"""`admin-keys`: its replies and errors."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_a_rotated_key_has_a_successor_and_is_over(pool: asyncpg.Pool, ope
         ("DELETE", "admin-keys", None, 400),
     ],
 )
-async def test_what_is_wrong_has_its_status(
+async def test_a_wrong_request_has_its_status(
     operator: Operator, method: str, path: str, body: object, status: int
 ) -> None:
     assert (await operator.ask(method, path, body))[0] == status

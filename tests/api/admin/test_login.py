@@ -1,4 +1,4 @@
-"""Logging in: twelve hours for the right password, slowness for guesses."""
+"""Login: twelve hours for the right password, a bound for guesses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_the_right_password_opens_for_twelve_hours(app: Quart, services: S
     assert await inside.get("admin-session-check") == {"ok": True, "role": "admin"}
 
 
-async def test_a_wrong_password_is_told_nothing_and_written_down(pool: asyncpg.Pool, stranger: Operator) -> None:
+async def test_a_wrong_password_is_refused_without_detail_and_recorded(pool: asyncpg.Pool, stranger: Operator) -> None:
     status, body = await stranger.ask("POST", "admin-login", {"password": "guess"})
     assert (status, body["error"]) == (401, "Invalid credentials")
     [row] = await pool.fetch("select actor, action, meta from kaixu.audit_event")
@@ -30,7 +30,7 @@ async def test_a_wrong_password_is_told_nothing_and_written_down(pool: asyncpg.P
     assert list(row[2]) == ["ip_hash"]
 
 
-async def test_guessing_is_stopped_and_told_when_to_come_back(app: Quart, services: Services) -> None:
+async def test_guessing_is_refused_with_a_retry_after(app: Quart, services: Services) -> None:
     async def guess(password: str) -> tuple[int, str | None]:
         response = await app.test_client().post("/api/admin-login", json={"password": password})
         return response.status_code, response.headers.get("retry-after")

@@ -39,7 +39,7 @@ async def test_an_idempotency_key_may_be_a_field_or_a_header(
     assert (status, reply["code"]) == (409, "IDEMPOTENCY_KEY_USED")
 
 
-async def test_what_is_wrong_has_its_status(pool: asyncpg.Pool, operator: Operator) -> None:
+async def test_a_wrong_request_has_its_status(pool: asyncpg.Pool, operator: Operator) -> None:
     customer_id = await customer(pool)
     for body, status in (
         ({}, 400),

@@ -7,7 +7,7 @@ from typing import Any
 import anthropic.types
 import pytest
 
-from kaixu.api.anthropic.reply import figures, folded, message
+from kaixu.api.anthropic.reply import merge_events, message_reply, usage_figures
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, NativeEvent, ReasoningDelta, ToolCallDelta, Usage
 from tests.api.anthropic.conftest import BILL, NUMBER, USAGE, ticket
 
@@ -26,7 +26,7 @@ def test_a_message_of_the_contract_s_events() -> None:
         Usage(10, 4),
         Finish("tool_calls"),
     ]
-    made = message(ticket("tool_calls"), events, "up/m")
+    made = message_reply(ticket("tool_calls"), events, "up/m")
     assert made == HEAD | {
         "content": [
             {"type": "thinking", "thinking": "hm", "signature": "tok"},
@@ -57,13 +57,13 @@ ENDS: dict[str, tuple[dict[str, Any], list[ChatEvent], tuple[str, str | None]]] 
 
 @pytest.mark.parametrize(("settled", "events", "end"), ENDS.values(), ids=ENDS)
 def test_why_a_message_ended(settled: dict[str, Any], events: list[ChatEvent], end: tuple[str, str | None]) -> None:
-    made = message(ticket(**settled), events, "up/m")
+    made = message_reply(ticket(**settled), events, "up/m")
     assert (made["stop_reason"], made["stop_sequence"]) == end
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": 1} 2'], ids=["cut", "a list", "more than an object"])
 def test_arguments_that_are_no_object_are_told_as_they_are(arguments: str) -> None:
-    made = message(ticket(), [ToolCallDelta(0, "t", "n", arguments)], "up/m")
+    made = message_reply(ticket(), [ToolCallDelta(0, "t", "n", arguments)], "up/m")
     assert made["content"][0]["input"] == {"INVALID_JSON": arguments}
 
 
@@ -131,7 +131,7 @@ def test_a_message_of_the_vendor_s_events_keeps_what_is_new() -> None:
     ]
     events: list[ChatEvent] = [NativeEvent(event) for event in said]
     events.insert(2, ChatDelta("the same, in the contract's words"))
-    assert message(ticket(), events, "up/m") == {
+    assert message_reply(ticket(), events, "up/m") == {
         "id": "msg_theirs",
         "type": "message",
         "role": "assistant",
@@ -158,7 +158,7 @@ def test_a_message_of_the_vendor_s_events_keeps_what_is_new() -> None:
 
 def test_a_vendor_s_message_that_the_budget_ended_has_an_end() -> None:
     said = [START, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})[:-1]]
-    made = message(ticket(None, end_reason="budget_cut"), [NativeEvent(event) for event in said], "up/m")
+    made = message_reply(ticket(None, end_reason="budget_cut"), [NativeEvent(event) for event in said], "up/m")
     assert made["content"] == [{"type": "text", "text": "Hi"}]
     assert (made["stop_reason"], made["usage"]["output_tokens"]) == ("max_tokens", 4)
 
@@ -176,18 +176,18 @@ def test_a_vendor_s_message_that_the_budget_ended_has_an_end() -> None:
     ids=["no type", "no message", "no index", "no text", "no delta", "another delta"],
 )
 def test_a_vendor_s_nonsense_does_no_harm(event: dict[str, Any]) -> None:
-    assert message(ticket(), [NativeEvent(event)], "up/m")["stop_reason"] == "end_turn"
+    assert message_reply(ticket(), [NativeEvent(event)], "up/m")["stop_reason"] == "end_turn"
 
 
 def test_input_is_counted_without_what_the_cache_had_to_do_with() -> None:
-    assert figures(Usage(10, 4, 3, 2)) == {
+    assert usage_figures(Usage(10, 4, 3, 2)) == {
         "input_tokens": 5,
         "cache_creation_input_tokens": 2,
         "cache_read_input_tokens": 3,
         "output_tokens": 4,
     }
-    assert figures(Usage(1, 0, 3))["input_tokens"] == 0
+    assert usage_figures(Usage(1, 0, 3))["input_tokens"] == 0
 
 
 def test_no_events_are_an_empty_message() -> None:
-    assert folded([]) == {"usage": {}, "content": []}
+    assert merge_events([]) == {"usage": {}, "content": []}

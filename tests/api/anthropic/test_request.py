@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.api.anthropic.request import features_in, message_request
-from kaixu.api.anthropic.turns import SIDES
+from kaixu.api.anthropic.request import feature_fields, parse_message_request
+from kaixu.api.anthropic.request_messages import SIDES
 from kaixu.metering.counting import texts_of
 from kaixu.plugin.errors import Invalid, KaixuError, Unprocessable, Unsupported
 from kaixu.plugin.lane import Lane
@@ -41,7 +41,7 @@ NOW: dict[str, Any] = {"name": "now", "description": "the time", "input_schema":
 
 def read(lane: type[Lane] = Plain, **fields: Any) -> ChatRequest:
     body = {"model": "m", "max_tokens": 7, "messages": HI} | fields
-    return message_request(body, deployment(lane), most_messages=100)
+    return parse_message_request(body, deployment(lane), most_messages=100)
 
 
 def turn(*blocks: Any, role: str = "user") -> dict[str, Any]:
@@ -297,7 +297,7 @@ def test_fields_that_nobody_knows_are_dropped_and_told_or_refused_as_the_lane_sa
     for field in odd:
         body = {"model": "m", "max_tokens": 7, "messages": HI, field: odd[field]}
         with pytest.raises(Unsupported):
-            message_request(body, strict, most_messages=100)
+            parse_message_request(body, strict, most_messages=100)
 
 
 KEEP: dict[str, Any] = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
@@ -452,7 +452,7 @@ def test_a_native_request_goes_on_as_it_is_with_every_field() -> None:
         "tool_choice": {"type": "whichever"},
         "output_config": {"effort": "utmost", "task_budget": {}, "format": {"type": "xml"}},
     }
-    asked = message_request(body, deployment(conftest.Native), most_messages=100)
+    asked = parse_message_request(body, deployment(conftest.Native), most_messages=100)
     assert asked.native == Native("anthropic.messages", body)
     assert [tool.name for tool in asked.tools] == ["bash", "now"]
     assert (asked.tool_choice, asked.response_format, asked.reasoning) == (None, None, Reasoning("utmost"))
@@ -497,4 +497,4 @@ def test_a_few_bytes_cannot_bring_in_tools_without_end() -> None:
     ids=["a budget", "an effort"],
 )
 def test_reasoning_that_a_lane_cannot_do_is_called_as_it_was_asked_for(body: dict[str, Any], name: str) -> None:
-    assert features_in(body)["reasoning"] == name
+    assert feature_fields(body)["reasoning"] == name

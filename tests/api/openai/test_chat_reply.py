@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion, folded
-from kaixu.api.openai.chat_request import chat_request
+from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion, merge_chunks
+from kaixu.api.openai.chat_request import parse_chat_request
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import (
     ChatDelta,
@@ -68,7 +68,7 @@ def test_a_stream_says_the_same_as_the_completion() -> None:
     *chunks, usage, done = spoken(*CALLS)
     assert done == "[DONE]"
     assert usage["usage"]["completion_tokens"] == 4
-    streamed = folded(chunks)["choices"][0]
+    streamed = merge_chunks(chunks)["choices"][0]
     assert streamed == completion(ticket("tool_calls"), CALLS, "ours")["choices"][0]
 
 
@@ -86,7 +86,7 @@ def test_reasoning_goes_under_the_name_that_most_clients_know_and_can_be_given_b
         {"index": 0, "type": "reasoning.text", "text": "hm so", "signature": "s"},
         {"index": 1, "type": "reasoning.text", "signature": "t"},
     ]
-    read = chat_request({"messages": [message]}, deployment(), most_messages=9).messages[0].parts
+    read = parse_chat_request({"messages": [message]}, deployment(), most_messages=9).messages[0].parts
     assert read == (ReasoningPart("hm so", "s"), ReasoningPart("", "t"), TextPart("4"))
 
 
@@ -160,6 +160,6 @@ def test_an_error_in_the_middle_is_one_that_the_sdk_raises() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.text(min_size=1, max_size=5)), max_size=20))
 def test_pieces_in_any_order_fold_to_their_texts(pieces: list[tuple[int, str]]) -> None:
     chunks = [{"choices": [{"index": index, "delta": {"content": text}}]} for index, text in pieces]
-    told = {choice["index"]: choice["message"]["content"] for choice in folded(chunks)["choices"]}
+    told = {choice["index"]: choice["message"]["content"] for choice in merge_chunks(chunks)["choices"]}
     wanted = {index: "".join(text for at, text in pieces if at == index) for index, _ in pieces}
     assert told == wanted

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
-from kaixu.api.openai.chat_request import ASK_FOR_NOTHING, REFUSED, WITHOUT_EFFECT, chat_request
+from kaixu.api.openai.chat_request import DEFAULT_VALUES, IGNORED, REFUSED, parse_chat_request
 from kaixu.api.openai.custom_tools import PARAMETERS
 from kaixu.plugin.errors import Invalid, KaixuError, Unsupported
 from kaixu.plugin.protocols import family_of
@@ -34,12 +34,12 @@ HELLO = [{"role": "user", "content": "Hi"}]
 
 
 def read(native: bool = False, **body: Any) -> ChatRequest:
-    return chat_request({"model": "m", "messages": HELLO} | body, deployment(native=native), most_messages=100)
+    return parse_chat_request({"model": "m", "messages": HELLO} | body, deployment(native=native), most_messages=100)
 
 
 def read_strictly(**body: Any) -> ChatRequest:
     strict = msgspec.structs.replace(deployment(), unknown_fields="refuse")
-    return chat_request({"model": "m", "messages": HELLO} | body, strict, most_messages=100)
+    return parse_chat_request({"model": "m", "messages": HELLO} | body, strict, most_messages=100)
 
 
 def test_the_least_that_can_be_asked() -> None:
@@ -203,7 +203,7 @@ def test_a_wrong_field_is_named(field: str, body: dict[str, Any]) -> None:
 
 def test_a_lane_that_speaks_openai_gets_the_body_as_it_is() -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi", "odd": 1}], "logit_bias": {"1": 2}, "n": 3}
-    asked = chat_request(body, deployment(native=True), most_messages=100)
+    asked = parse_chat_request(body, deployment(native=True), most_messages=100)
     assert asked.native == Native("openai.chat", body)
     assert asked.n == 3
 
@@ -258,7 +258,7 @@ def test_a_tool_that_another_vendor_would_run_is_left_out_and_told(kind: str) ->
 def test_an_operator_may_allow_it_where_the_protocol_is_the_vendors_own() -> None:
     allowing = msgspec.structs.replace(deployment(native=True), allow=frozenset({"web_search"}))
     body = {"model": "m", "messages": HELLO, "tools": [{"type": "web_search_preview"}]}
-    asked = chat_request(body, allowing, most_messages=100)
+    asked = parse_chat_request(body, allowing, most_messages=100)
     assert (asked.dropped, asked.native) == ((), Native("openai.chat", body))
 
 
@@ -356,13 +356,13 @@ def test_points_of_the_cache_are_kept_wherever_a_client_puts_them() -> None:
 def test_every_field_of_the_official_client_is_translated_without_effect_told_or_refused_by_name() -> None:
     plausible: dict[str, Any] = {"messages": HELLO, "model": "m"}
     for field in CompletionCreateParamsBase.__annotations__:
-        if field in plausible or field in WITHOUT_EFFECT:
+        if field in plausible or field in IGNORED:
             continue
         try:
             assert field in read(native=False, **{field: {"odd": "value"}}).dropped, f"{field} was dropped in silence"
         except KaixuError as refused:
             assert (refused.field or "").startswith(field), field  # noqa: PT017
-    assert set(ASK_FOR_NOTHING) | REFUSED <= set(CompletionCreateParamsBase.__annotations__)
+    assert set(DEFAULT_VALUES) | REFUSED <= set(CompletionCreateParamsBase.__annotations__)
 
 
 JSON = st.recursive(
@@ -376,6 +376,6 @@ FIELDS = sorted(CompletionCreateParamsBase.__annotations__)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6), st.booleans())
 def test_nonsense_is_an_error_that_a_client_may_be_told(body: dict[str, Any], native: bool) -> None:
     try:
-        chat_request(body, deployment(native=native), most_messages=100)
+        parse_chat_request(body, deployment(native=native), most_messages=100)
     except KaixuError as error:
         assert error.status < 500  # noqa: PT017

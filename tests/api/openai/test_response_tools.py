@@ -12,8 +12,8 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 
 from kaixu.api.openai.custom_tools import PARAMETERS
 from kaixu.api.openai.response_tools import MOST_NAME, flat_name
-from kaixu.api.openai.responses_reply import Responder
-from kaixu.api.openai.responses_request import responses_request
+from kaixu.api.openai.responses_reply import ResponseEncoder
+from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.plugin.errors import KaixuError, Unsupported
 from kaixu.plugin.types import (
     ChatRequest,
@@ -42,7 +42,7 @@ TOOLS = [NAMESPACE, PATCH, SEARCH, {"type": "web_search", "external_web_access":
 
 
 def read(**body: Any) -> ChatRequest:
-    return responses_request({"input": "Hi"} | body, deployment(), most_messages=100)
+    return parse_responses_request({"input": "Hi"} | body, deployment(), most_messages=100)
 
 
 def test_tools_of_all_kinds_are_functions_of_one_list() -> None:
@@ -93,8 +93,8 @@ def test_the_turns_that_answer_them_are_taken() -> None:
 
 
 def test_calls_come_back_in_the_clients_own_form() -> None:
-    responder = Responder({"tools": TOOLS}, "m")
-    frames = responder.begin(ticket())
+    encoder = ResponseEncoder({"tools": TOOLS}, "m")
+    frames = encoder.begin(ticket())
     for event in (
         ToolCallDelta(0, "c1", "agents__spawn", '{"a"'),
         ToolCallDelta(1, "c2", "patch", '{"inp'),
@@ -103,9 +103,9 @@ def test_calls_come_back_in_the_clients_own_form() -> None:
         ToolCallDelta(2, "c3", "tool_search", '{"query":"q"}'),
         ToolCallDelta(3, "c4", "another", "{}"),
     ):
-        frames += responder.event(event)
-    frames += responder.done(ticket("tool_calls"))
-    whole = responder.whole(ticket("tool_calls"))
+        frames += encoder.event(event)
+    frames += encoder.done(ticket("tool_calls"))
+    whole = encoder.complete_response(ticket("tool_calls"))
     shown = [{name: value for name, value in item.items() if name != "id"} for item in whole["output"]]
     done = {"status": "completed"}
     assert shown == [
@@ -180,7 +180,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(ResponseCreateParamsBase.__annotations__)), JSON, max_size=5))
 def test_nonsense_is_an_error_that_a_client_may_be_told(body: dict[str, Any]) -> None:
     try:
-        responses_request(body, deployment(), most_messages=100)
-        Responder(body, "m")
+        parse_responses_request(body, deployment(), most_messages=100)
+        ResponseEncoder(body, "m")
     except KaixuError as error:
         assert error.status < 500  # noqa: PT017

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kaixu.api.openai.responses_reply import Responder
-from kaixu.api.openai.responses_request import responses_request
+from kaixu.api.openai.responses_reply import ResponseEncoder
+from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.types import (
     ChatDelta,
@@ -30,7 +30,7 @@ from tests.api.openai.conftest import deployment, ticket
 
 
 def read(**body: Any) -> Any:
-    return responses_request(body, deployment(), most_messages=100)
+    return parse_responses_request(body, deployment(), most_messages=100)
 
 
 CONVERSATION = [
@@ -115,9 +115,9 @@ def test_an_input_is_needed(given: Any) -> None:
 
 def told(*events: ChatEvent, finish: str = "stop") -> tuple[list[str], dict[str, Any]]:
     """The names of the stream's events, and the last one's response."""
-    responder = Responder({}, "m")
+    encoder = ResponseEncoder({}, "m")
     settled = ticket(finish)
-    frames = responder.begin(settled) + b"".join(map(responder.event, events)) + responder.done(settled)
+    frames = encoder.begin(settled) + b"".join(map(encoder.event, events)) + encoder.done(settled)
     names, last = [], {}
     for number, one in enumerate(frames.decode().strip().split("\n\n")):
         name, data = one.split("\n")

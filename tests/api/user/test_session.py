@@ -1,4 +1,4 @@
-"""session-token: from a key that lives, for as long as asked within bounds."""
+"""`session-token`: for a valid key, with the requested lifetime within bounds."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def test_a_session_stands_for_its_key(pool: asyncpg.Pool, app: Quart, serv
 
 
 @pytest.mark.parametrize(
-    ("asked", "granted"),
+    ("requested", "granted"),
     [(3600, 3600), (1, 60), (10**9, 86400), (-5, 60), (90.7, 90), ("3600", 21600), (None, 21600), (True, 21600)],
 )
-async def test_its_life_is_clamped(pool: asyncpg.Pool, app: Quart, asked: object, granted: int) -> None:
+async def test_its_life_is_clamped(pool: asyncpg.Pool, app: Quart, requested: object, granted: int) -> None:
     _, key = await virtual_key(pool, await customer(pool))
-    body = await Operator(app, authorization=f"Bearer {key}").send("POST", "session-token", {"ttl_seconds": asked})
+    body = await Operator(app, authorization=f"Bearer {key}").send("POST", "session-token", {"ttl_seconds": requested})
     assert body["expires_in"] == granted
 
 

@@ -11,8 +11,8 @@ from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, ReasoningDelta, Too
 
 
 def told(*events: ChatEvent) -> list[dict[str, Any]]:
-    teller = ContentBlockEncoder("n")
-    return [said for event in events for said in teller.tell(event)] + teller.end()
+    blocks = ContentBlockEncoder("n")
+    return [said for event in events for said in blocks.encode(event)] + blocks.end()
 
 
 def start(index: int, **block: Any) -> dict[str, Any]:
@@ -101,6 +101,6 @@ def test_events_become_blocks(events: list[ChatEvent], expected: list[dict[str, 
 
 
 def test_a_call_is_told_as_it_comes() -> None:
-    teller = ContentBlockEncoder("n")
-    assert teller.tell(A) == call(0, "a", "now", '{"x": ')[:-1]
-    assert teller.tell(ToolCallDelta(0, arguments="1")) == [piece(0, "input_json_delta", partial_json="1")]
+    blocks = ContentBlockEncoder("n")
+    assert blocks.encode(A) == call(0, "a", "now", '{"x": ')[:-1]
+    assert blocks.encode(ToolCallDelta(0, arguments="1")) == [piece(0, "input_json_delta", partial_json="1")]

@@ -1,4 +1,4 @@
-"""OpenAI's messages → the contract's, and what in them the contract has no word for."""
+"""Translates the messages of an OpenAI chat request, and collects the fields that the contract does not have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.usual_fields import cache_of, kept_until
+from kaixu.api.cache_points import read_cache_point, with_cache_point
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unsupported
 from kaixu.plugin.types import (
@@ -23,7 +23,7 @@ from kaixu.plugin.types import (
     ToolResultPart,
 )
 
-from .custom_tools import arguments_of
+from .custom_tools import encode_input
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -36,24 +36,24 @@ ROLES: dict[str, Role] = {
 MOST_PARTS = 2000
 MOST_IMAGE_TEXT = 64 * 1024 * 1024
 ENCODER = msgspec.json.Encoder()
-#: Parts of a turn that are neither text nor an image; nothing bounds what they cost.
+#: Parts that are neither text nor an image; their cost has no bound, so they are refused.
 WITHOUT_PRICE = frozenset({"file", "input_audio", "input_file", "audio_url", "video_url", "input_video", "file_url"})
 
 
-class Turns:
-    """Reads messages. `beyond` names what was sent and has no place in the contract.
+class ChatMessagesParser:
+    """Parses `messages`. `unknown_fields`: names of fields that the contract does not have.
 
-    `lenient`: empty turns are dropped, as the native clients have come to rely on.
+    `lenient`: empty messages are dropped; clients of the native API rely on it.
     """
 
     def __init__(self, *, lenient: bool = False) -> None:
         self.lenient = lenient
-        self.beyond: list[str] = []
-        self.called: list[tuple[str, str]] = []  # calls of the older form that wait for their result: name and id
+        self.unknown_fields: list[str] = []
+        self.called: list[tuple[str, str]] = []  # name and id of `function_call`s without a result yet
         self.functions = 0
 
-    def read(self, fields: Fields, most: int) -> tuple[Message, ...]:
-        """The field `messages`. Raises `Invalid` where there is none with content."""
+    def parse(self, fields: Fields, most: int) -> tuple[Message, ...]:
+        """The field `messages`. Raises `Invalid` if no message has content."""
         turns = fields.objects("messages", most=most)
         if turns is None:
             raise Invalid(
@@ -65,33 +65,40 @@ class Turns:
         return tuple(messages)
 
     def message(self, turn: Fields) -> Message | None:
-        """One turn; None for an empty one."""
-        said = (turn.text("role", most=40) or "").strip().lower()
-        role = ROLES.get(said)
+        """One message; None for an empty one that is dropped."""
+        role_name = (turn.text("role", most=40) or "").strip().lower()
+        role = ROLES.get(role_name)
         if role is None:
             raise turn.wrong("role", f"must be one of {', '.join(ROLES)}")
-        cache = cache_of(turn)
+        cache = read_cache_point(turn)
         name = turn.text("name", most=200)
         parts: list[Part] = []
         if role == "tool":
             content = tuple(part for part in self.content(turn) if isinstance(part, TextPart | ImagePart))
-            id = self.answered(turn, name) if said == "function" else turn.needed_text("tool_call_id", most=1000)
+            id = (
+                self.answered_call_id(turn, name)
+                if role_name == "function"
+                else turn.needed_text("tool_call_id", most=1000)
+            )
             parts.append(ToolResultPart(id, content))
-            name = None  # that of its function, which the call has said
+            name = None  # the name of the function, which the call has already
         elif role == "assistant":
             parts = self.assistant(turn)
         else:
             parts = self.content(turn)
-        turn.taken |= {"annotations", "reasoning"}  # replies carry them; nobody wants them back
+        turn.taken |= {
+            "annotations",
+            "reasoning",
+        }  # parts of our replies, which clients send back; vendors do not need them
         if turn.value.get("audio") is not None:
             raise Unsupported(turn.name("audio"), "this gateway has a price for text and images only")
-        self.beyond += turn.rest()
+        self.unknown_fields += turn.rest()
         if not parts:
             return None if self.lenient or role == "assistant" else Message(role, (TextPart(""),), name)
-        return kept_until(Message(role, tuple(parts), name), cache)
+        return with_cache_point(Message(role, tuple(parts), name), cache)
 
     def assistant(self, turn: Fields) -> list[Part]:
-        """What the assistant thought, said and called, in this order."""
+        """Reasoning, text and tool calls of the assistant, in this order."""
         parts = self.reasoning(turn) + self.content(turn)
         refusal = turn.text("refusal")
         if refusal:
@@ -105,8 +112,8 @@ class Turns:
             self.called.append((older.value["name"], id))
         return parts
 
-    def answered(self, turn: Fields, name: str | None) -> str:
-        """The id of the call that a turn of the role `function` answers: the last one of its name."""
+    def answered_call_id(self, turn: Fields, name: str | None) -> str:
+        """The id of the call that a message of role `function` answers: the last one of its name."""
         if name is None:
             raise turn.wrong("name", "is missing")
         for at in reversed(range(len(self.called))):
@@ -115,11 +122,11 @@ class Turns:
         raise turn.wrong("name", "must be that of a function which the assistant called before")
 
     def reasoning(self, turn: Fields) -> list[Part]:
-        """What the assistant thought, where the client gives it back as this gateway, or OpenRouter, told it."""
-        told = turn.text("reasoning_content")
+        """Reasoning that the client sends back in the form of our replies, or of OpenRouter's."""
+        text = turn.text("reasoning_content")
         details = turn.objects("reasoning_details", most=MOST_PARTS)
         if details is None:
-            return [ReasoningPart(told)] if told else []
+            return [ReasoningPart(text)] if text else []
         parts: list[Part] = []
         for detail in details:
             kind = detail.text("type")
@@ -146,81 +153,81 @@ class Turns:
                 part = {"type": "text", "text": part}
             if not isinstance(part, dict):
                 raise turn.wrong(f"content[{at}]", "must be an object with `type`")
-            made = self.part(Fields(part, turn.name(f"content[{at}]")))
-            if made is not None:
-                parts.append(made)
+            translated = self.part(Fields(part, turn.name(f"content[{at}]")))
+            if translated is not None:
+                parts.append(translated)
         return parts
 
     def part(self, part: Fields) -> Part | None:
         """One part of a content; None for an empty one."""
         kind = part.text("type", most=100)
-        cache = cache_of(part)
-        made: Part | None
+        cache = read_cache_point(part)
+        translated: Part | None
         if kind in ("text", "input_text", "output_text", "refusal"):
             text = part.text("refusal" if kind == "refusal" else "text", most=MOST_IMAGE_TEXT) or ""
-            made = TextPart(text, cache) if text else None
+            translated = TextPart(text, cache) if text else None
         elif kind == "image_url":
-            made = image_of(part, cache)
-        elif kind in ("thinking", "reasoning"):  # how Mistral and others tell it
-            told = part.take("thinking") or part.take("text")
+            translated = read_image(part, cache)
+        elif kind in ("thinking", "reasoning"):  # the form of Mistral and others
+            thought = part.take("thinking") or part.take("text")
             token = part.text("signature", most=MOST_IMAGE_TEXT)
-            made = ReasoningPart(told if isinstance(told, str) else "", token) if told or token else None
+            translated = ReasoningPart(thought if isinstance(thought, str) else "", token) if thought or token else None
         elif kind in WITHOUT_PRICE:
             why = f"this gateway has no price for {kind} parts"
             raise Unsupported(part.name("type"), why, hint=f"Leave the {kind} part out.")
         else:
             raise part.wrong("type", f"is {kind}; it must be text or image_url")
         part.taken.add("annotations")
-        self.beyond += part.rest()
-        return made
+        self.unknown_fields += part.rest()
+        return translated
 
     def tool_call(self, call: Fields) -> ToolCallPart:
-        """A call that the assistant made."""
+        """A tool call of the assistant."""
         kind = call.text("type", most=100)
         if kind not in (None, "function", "custom"):
             why = f"calls of type {kind[:40]} are not taken"
             raise Unsupported(call.name("type"), why, hint="Calls are of the type function or custom.")
         call.taken.add("index")
-        signature = signature_of(call.plain("extra_content"))
+        signature = read_thought_signature(call.plain("extra_content"))
         id = call.needed_text("id", most=1000)
         if kind == "custom":
             custom = call.inner("custom")
             if custom is None:
                 raise call.wrong("custom", "is missing")
             name, text = custom.needed_text("name", most=200), custom.text("input", most=MOST_IMAGE_TEXT) or ""
-            self.beyond += custom.rest()
-            made = ToolCallPart(id, name, arguments_of(text), signature)
+            self.unknown_fields += custom.rest()
+            translated = ToolCallPart(id, name, encode_input(text), signature)
         else:
             function = call.inner("function")
             if function is None:
                 raise call.wrong("function", "is missing")
-            made = self.function(function, id, signature)
-        cache = cache_of(call)
-        self.beyond += call.rest()
-        return made if cache is None else replace(made, cache=cache)
+            translated = self.function(function, id, signature)
+        cache = read_cache_point(call)
+        self.unknown_fields += call.rest()
+        return translated if cache is None else replace(translated, cache=cache)
 
     def function(self, function: Fields, id: str, signature: str | None) -> ToolCallPart:
-        """A function that was called, and with what."""
+        """A called function and its arguments."""
         arguments = function.take("arguments")
-        if isinstance(arguments, dict):  # some clients keep them read
+        if isinstance(arguments, dict):  # some clients send them parsed
             arguments = ENCODER.encode(arguments).decode()
         if not isinstance(arguments, str | None):
             raise function.wrong("arguments", "must be JSON text")
-        made = ToolCallPart(id, function.needed_text("name", most=200), arguments or "", signature)
-        self.beyond += function.rest()
-        return made
+        translated = ToolCallPart(id, function.needed_text("name", most=200), arguments or "", signature)
+        self.unknown_fields += function.rest()
+        return translated
 
 
-#: An image in a URL: its bytes as base64, so that no vendor can take it for text.
+#: An image in a data URL, in base64, so that no vendor can take it for text.
 DATA_URL = re.compile(r"data:image/[A-Za-z0-9.+-]{1,40}(;[A-Za-z0-9=._-]{1,40})*;base64,")
 
 
 def is_image_url(url: str) -> bool:
-    """Whether it is a web address, or an image in itself."""
+    """Whether it is an https URL or a data URL of an image."""
     return url.startswith("https://") or DATA_URL.match(url) is not None
 
 
-def image_of(part: Fields, cache: Cache | None = None) -> ImagePart:
+def read_image(part: Fields, cache: Cache | None = None) -> ImagePart:
     """An image by its URL; the vendor fetches it, the gateway never does."""
     value = part.take("image_url")
     url, detail = (value.get("url"), value.get("detail")) if isinstance(value, dict) else (value, part.take("detail"))
@@ -231,13 +238,13 @@ def image_of(part: Fields, cache: Cache | None = None) -> ImagePart:
     return ImagePart(url, detail, cache)
 
 
-def signature_of(extra: dict[str, Any] | None) -> str | None:
-    """A vendor's token beside a tool call, where Google's OpenAI-compatible clients put it."""
+def read_thought_signature(extra: dict[str, Any] | None) -> str | None:
+    """A vendor's thought signature beside a tool call, where Google's OpenAI-compatible clients put it."""
     google = (extra or {}).get("google")
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     return signature if isinstance(signature, str) else None
 
 
-def extra_of(opaque: str | None) -> dict[str, Any]:
-    """The other way round: a part of a tool call, or nothing."""
+def thought_signature_field(opaque: str | None) -> dict[str, Any]:
+    """The thought signature as a field of a tool call; no field if there is none."""
     return {} if opaque is None else {"extra_content": {"google": {"thought_signature": opaque}}}

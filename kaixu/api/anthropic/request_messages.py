@@ -1,4 +1,4 @@
-"""Anthropic's turns → the contract's messages, and what in them the contract has no word for."""
+"""Translates the messages of an Anthropic request, and collects the fields that the contract does not have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.openai.turns import signature_of
+from kaixu.api.openai.chat_messages import read_thought_signature
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unprocessable, Unsupported
 from kaixu.plugin.types import (
@@ -22,25 +22,24 @@ from kaixu.plugin.types import (
 )
 
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
-#: Blocks that only one side says.
+#: Blocks that only messages of this role may have.
 SIDES = {"tool_use": "assistant", "thinking": "assistant", "redacted_thinking": "assistant", "tool_result": "user"}
 MOST_BLOCKS = 10_000
 MOST_TEXT = 64 * 1024 * 1024
-#: A few bytes of a reference stand for a whole tool, and can be many.
+#: A reference of a few bytes brings in a whole tool; characters that all references may bring in.
 MOST_BROUGHT_IN = 4_000_000
-#: Blocks that tell of a tool which its vendor ran in an earlier turn, or that only that vendor can read.
-OTHERS_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
+#: Blocks about tools that a vendor ran in an earlier turn, or that only that vendor can read.
+VENDOR_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
 ENCODER = msgspec.json.Encoder()
 
 
-class Turns:
-    """Reads the system prompt and the messages. `beyond` names what was sent and has no place in the contract.
+class RequestMessagesParser:
+    """Parses the system prompt and the messages. `unknown_fields`: names of fields that the contract does not have.
 
-    `native`: the vendor gets it all as it was written. Then whatever is not known
-    here becomes text that is only counted, for it costs tokens like any other.
-    `tools` are those of the request: a block can bring one in again by its name.
-    `dropped` names what the client goes on without. `added` and `removed`: tools
-    that the conversation brings along, or that it has taken away.
+    `native`: the vendor gets the body as it is. Then unknown blocks become text that is only
+    counted, because they cost tokens as well. `tools`: those of the request; a block can
+    refer to one by name. `dropped`: names of dropped blocks. `added`, `removed`: tools that
+    blocks add or remove.
     """
 
     def __init__(self, *, native: bool, tools: list[Any]) -> None:
@@ -50,16 +49,16 @@ class Turns:
         self.removed: set[str] = set()
         self.tools = {str(tool.get("name")): tool for tool in tools if isinstance(tool, dict)}
         self.brought_in = 0
-        self.beyond: list[str] = []
+        self.unknown_fields: list[str] = []
 
-    def read(self, fields: Fields, most: int) -> tuple[Message, ...]:
+    def parse(self, fields: Fields, most: int) -> tuple[Message, ...]:
         """The fields `system` and `messages`. Raises `Invalid` where there are no messages."""
         system = tuple(self.content(fields, "system", "system"))
         turns = fields.objects("messages", most=most)
         if not turns:
             hint = "Send `messages` as a list of {role, content}."
             raise Invalid("`messages` is missing", hint=hint, field="messages")
-        shown = turns if self.native else without_cleared(turns)
+        shown = turns if self.native else remove_cleared(turns)
         messages = [message for turn in shown if (message := self.message(turn)) is not None]
         if messages and messages[-1].role == "assistant" and not self.native:
             why = "the vendor of this model begins a new answer, and does not go on with one that was begun"
@@ -68,18 +67,18 @@ class Turns:
         return (Message("system", system), *messages) if system else tuple(messages)
 
     def message(self, turn: Fields) -> Message | None:
-        """One turn; None for one in which the assistant said nothing."""
+        """One message; None for an empty one of the assistant."""
         role = ROLES.get(turn.text("role", most=40) or "")
         if role is None:
             raise turn.wrong("role", f"must be one of {', '.join(ROLES)}")
         parts = self.content(turn, "content", role)
-        parts += self.left(turn)
+        parts += self.unread(turn)
         if not parts:
             return None if role == "assistant" else Message(role, (TextPart(""),))
         return Message(role, tuple(parts))
 
     def content(self, fields: Fields, field: str, role: str) -> list[Part]:
-        """Text, or a list of blocks. `role`: who says it; "tool" or "document" inside of such a block."""
+        """Text, or a list of blocks. `role`: of the message; "tool" or "document" inside such a block."""
         value = fields.take(field)
         if value is None:
             return []
@@ -96,20 +95,20 @@ class Turns:
         if kind is None:
             raise block.wrong("type", "is missing")
         if SIDES.get(kind, role) != role:
-            raise block.wrong("type", f"can be {kind} only in what the {SIDES[kind]} says")
+            raise block.wrong("type", f"can be {kind} only in messages of the {SIDES[kind]}")
         block.taken.add("cache_control")
         match kind:
             case "text":
                 if not self.native:
-                    block.taken.add("citations")  # of an answer that is given back: they were its reader's
+                    block.taken.add("citations")  # of an answer that is sent back: the vendor does not need them
                 text = block.text("text", most=MOST_TEXT)
                 parts: list[Part] = [TextPart(text)] if text else []
             case "image":
-                parts = [image_of(block)]
+                parts = [read_image(block)]
             case "document" if role != "document":
                 parts = self.document(block)
             case "tool_use":
-                parts = [tool_call(block)]
+                parts = [read_tool_call(block)]
             case "tool_result":
                 parts = [self.result(block)]
             case "thinking":
@@ -127,23 +126,23 @@ class Turns:
             case "tool_addition" | "tool_removal":
                 self.change_of_tools(block, added=kind == "tool_addition")
                 parts = []
-            case _ if OTHERS_BLOCKS.fullmatch(kind):
+            case _ if VENDOR_BLOCKS.fullmatch(kind):
                 self.dropped.append(f"messages[].content[].{kind}")
                 return []
             case _:
                 why = f"this gateway has no price for {kind[:60]} blocks"
                 raise Unsupported(block.name("type"), why, hint="Leave this block out, or choose another model.")
-        return parts + self.left(block)
+        return parts + self.unread(block)
 
     def search_result(self, block: Fields) -> list[Part]:
-        """What the client found, after where it found it. Citations of it are not made."""
+        """A search result of the client: its title and source, then its content. Citations are not supported."""
         block.taken.add("citations")
         lines = (block.text("title"), block.text("source", most=MOST_TEXT))
         heading = "".join(f"{line}\n" for line in lines if line)
         return [*([TextPart(heading)] if heading else []), *self.content(block, "content", "document")]
 
     def change_of_tools(self, block: Fields, *, added: bool) -> None:
-        """A tool that can be called from here on, or no longer. In the end only the last word counts."""
+        """A tool that can be called from here on, or no longer. The last such block of a tool counts."""
         tool = block.inner("tool")
         if tool is None:
             raise block.wrong("tool", "is missing")
@@ -158,7 +157,7 @@ class Turns:
             self.added.append(Fields(definition.value, definition.place))
 
     def result(self, block: Fields) -> ToolResultPart:
-        """What a tool answered."""
+        """The result of a tool call."""
         content = self.content(block, "content", "tool")
         return ToolResultPart(
             block.needed_text("tool_use_id", most=1000),
@@ -167,7 +166,7 @@ class Turns:
         )
 
     def document(self, block: Fields) -> list[Part]:
-        """A document that is text, or blocks, after its title and context."""
+        """A document of text or blocks, after its title and context."""
         source = block.inner("source")
         if source is None:
             raise block.wrong("source", "is missing")
@@ -182,21 +181,21 @@ class Turns:
             raise Unsupported(source.name("type"), why, hint="Send the document as text, or leave it out.")
         citations = block.inner("citations")
         if citations is not None and citations.flag("enabled"):
-            self.beyond.append(citations.name("enabled"))
+            self.unknown_fields.append(citations.name("enabled"))
         heading = "".join(f"{line}\n" for line in (block.text("title"), block.text("context", most=MOST_TEXT)) if line)
-        return [*([TextPart(heading)] if heading else []), *parts, *self.left(source)]
+        return [*([TextPart(heading)] if heading else []), *parts, *self.unread(source)]
 
-    def left(self, fields: Fields) -> list[Part]:
-        """What was not read: counted where its own vendor gets it, else named."""
+    def unread(self, fields: Fields) -> list[Part]:
+        """Fields that were not read: counted for a native lane, else added to `unknown_fields`."""
         names = fields.rest()
         if not self.native:
-            self.beyond += names
+            self.unknown_fields += names
             return []
         rest = {field: value for field, value in fields.value.items() if field not in fields.taken}
         return self.counted(rest) if names else []
 
     def counted(self, value: dict[str, Any]) -> list[Part]:
-        """What is for its own vendor to understand, as far as it can cost: its JSON, its images, tools it refers to."""
+        """The parts of an unknown value that cost tokens: its JSON, its images, the tools that it refers to."""
         parts: list[Part] = [TextPart(ENCODER.encode(value).decode())]
         waiting: list[Any] = [value]
         while waiting:
@@ -212,7 +211,7 @@ class Turns:
         return parts
 
     def tool(self, name: str) -> TextPart:
-        """A tool's definition, once more."""
+        """The definition of a tool that a block refers to."""
         text = ENCODER.encode(self.tools.get(name)).decode()
         self.brought_in += len(text)
         if self.brought_in > MOST_BROUGHT_IN:
@@ -221,20 +220,20 @@ class Turns:
         return TextPart(text)
 
 
-def without_cleared(turns: list[Fields]) -> list[Fields]:
-    """The turns without those of the system that were for one turn of the user's only, and that one is over."""
-    kept: list[Fields] = []
+def remove_cleared(turns: list[Fields]) -> list[Fields]:
+    """The messages without system messages that were valid until the next user message only."""
+    remaining: list[Fields] = []
     later_user = False
     for turn in reversed(turns):
         cleared = turn.take("clear_at") == "next_user_message" and later_user
         later_user = later_user or turn.value.get("role") == "user"
         if not cleared:
-            kept.append(turn)
-    return kept[::-1]
+            remaining.append(turn)
+    return remaining[::-1]
 
 
-def image_of(block: Fields) -> ImagePart:
-    """An image in the request, or its URL; the vendor fetches it, the gateway never does."""
+def read_image(block: Fields) -> ImagePart:
+    """An image in base64, or its URL; the vendor fetches it, the gateway never does."""
     source = block.inner("source")
     if source is None:
         raise block.wrong("source", "is missing")
@@ -253,8 +252,8 @@ def image_of(block: Fields) -> ImagePart:
     return ImagePart(url)
 
 
-def tool_call(block: Fields) -> ToolCallPart:
-    """A call that the assistant made."""
+def read_tool_call(block: Fields) -> ToolCallPart:
+    """A tool call of the assistant."""
     arguments = block.plain("input") or {}
     if block.value.get("caller") == {"type": "direct"}:
         block.taken.add("caller")
@@ -262,5 +261,5 @@ def tool_call(block: Fields) -> ToolCallPart:
         block.needed_text("id", most=1000),
         block.needed_text("name", most=200),
         ENCODER.encode(arguments).decode(),
-        signature_of(block.plain("extra_content")),
+        read_thought_signature(block.plain("extra_content")),
     )

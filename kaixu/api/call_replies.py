@@ -1,0 +1,61 @@
+"""What replies of all calls have in common: headers for rates and dropped fields; the bill; the routing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kaixu.config.price import usd
+from kaixu.edge.errors import rate_headers
+from kaixu.metering.chat_ticket import ChatTicket
+from kaixu.metering.model_ticket import ModelTicket
+from kaixu.metering.ticket import Ticket
+
+#: When the whole minute's limit is free again: a sliding window empties this long after its newest call.
+WINDOW_S = 60
+
+#: At most this many names of dropped fields are listed in the header, and this many characters of each.
+MOST_NAMES = 20
+MOST_NAME = 100
+NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+
+
+def call_headers(ticket: Ticket) -> dict[str, str]:
+    """Headers of an admitted call's reply: its rate, and the fields of the request that were dropped."""
+    headers = rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
+    if isinstance(ticket, ChatTicket) and ticket.request.dropped:
+        headers["x-kaixu-dropped-fields"] = dropped_header(ticket.request.dropped)
+    return headers
+
+
+def dropped_header(dropped: Sequence[str]) -> str:
+    """The names of dropped fields, comma-separated, in characters that a header allows; `...` if there are more."""
+    names = [NOT_IN_HEADERS.sub("?", name)[:MOST_NAME] for name in dict.fromkeys(dropped)]
+    return ", ".join(names[:MOST_NAMES] + (["..."] if len(names) > MOST_NAMES else []))
+
+
+def bill_reply(ticket: ModelTicket) -> dict[str, Any]:
+    """The object `kaixu` in replies of OpenAI's and Anthropic's endpoints, beside the usage in their own form."""
+    settled, deployment = ticket.settlement, ticket.deployment
+    assert settled is not None
+    bill: dict[str, Any] = {
+        "provider": deployment.shown_provider,
+        "model": deployment.model,
+        "cost_usd": usd(settled.cost_nusd),
+        "usage_source": settled.usage_source,
+        "end": settled.end_reason,
+        **routing_reply(ticket),
+    }
+    if isinstance(ticket, ChatTicket) and ticket.lowered:
+        bill["max_tokens_applied"] = ticket.request.max_tokens
+    return bill
+
+
+def routing_reply(ticket: ModelTicket) -> dict[str, Any]:
+    """Which deployment answered, after how many tries, and whether the answer came from the cache."""
+    routing: dict[str, Any] = {"deployment": None if ticket.served is None else ticket.served.name}
+    routing["tries"] = len(ticket.tried)
+    if ticket.deployment.cache is not None:
+        routing["cache"] = "hit" if isinstance(ticket, ChatTicket) and ticket.from_cache else "miss"
+    return routing

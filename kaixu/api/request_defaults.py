@@ -1,0 +1,28 @@
+"""Removes fields that only ask for the default behaviour from a translated request."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kaixu.plugin.types import ChatRequest
+
+
+def remove_defaults(request: ChatRequest) -> ChatRequest:
+    """The request without fields that ask for what every vendor does by default.
+
+    A lane that does not have a feature would refuse a request that merely names its default.
+    """
+    if request.native is not None:
+        return request
+    choice, parallel = request.tool_choice, request.parallel_tool_calls
+    if choice == "auto" or (choice == "none" and not request.tools):
+        choice = None
+    if parallel is True or not request.tools:
+        parallel = None
+    return replace(
+        request,
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        presence_penalty=request.presence_penalty or None,
+        frequency_penalty=request.frequency_penalty or None,
+    )

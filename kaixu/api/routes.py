@@ -1,0 +1,68 @@
+"""All routes of the api, family by family."""
+
+from __future__ import annotations
+
+from kaixu.edge.openai_errors import openai_error
+from kaixu.edge.routes import Route
+from kaixu.edge.services import Services
+
+from .admin.customers import customer_routes
+from .admin.devices import device_routes
+from .admin.embed_usage import embed_usage_routes
+from .admin.keys import key_routes
+from .admin.login import login_routes
+from .admin.topup import topup_routes
+from .admin.usage import usage_routes
+from .anthropic.messages import message_routes
+from .client_errors import client_error_routes
+from .collections.embed import embed_routes
+from .collections.manage import collection_routes
+from .collections.search import search_routes
+from .health import health_routes
+from .jobs.look import look_routes
+from .jobs.submit import submit_routes
+from .native.chat import chat_routes
+from .openai.batches import batch_routes
+from .openai.completions import completion_routes
+from .openai.embeddings import embedding_routes
+from .openai.models import model_routes
+from .openai.responses import responses_routes
+from .operations import operation_routes
+from .user.session import session_routes
+
+#: How errors look at paths that nothing serves: below `/v1/` most clients are OpenAI's.
+PREFIX_SHAPES = {"/v1/": openai_error}
+
+FAMILIES = (
+    # calls
+    chat_routes,
+    completion_routes,
+    responses_routes,
+    embedding_routes,
+    model_routes,
+    batch_routes,
+    message_routes,
+    embed_routes,
+    search_routes,
+    collection_routes,
+    submit_routes,
+    look_routes,
+    operation_routes,
+    # operators
+    login_routes,
+    customer_routes,
+    key_routes,
+    device_routes,
+    topup_routes,
+    usage_routes,
+    embed_usage_routes,
+    # everybody
+    session_routes,
+    health_routes,
+    client_error_routes,
+)
+
+
+def api_routes(services: Services) -> list[Route]:
+    """The routes, bound to the services of one gateway."""
+    return [route for routes_of in FAMILIES for route in routes_of(services)]

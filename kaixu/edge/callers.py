@@ -1,0 +1,78 @@
+"""Who calls: the credential that a route requires, whose memory a body takes, and how often a key may read."""
+
+from __future__ import annotations
+
+from typing import Protocol, assert_never
+
+from kaixu.accounts.readings import KeyLookup, take_reading
+from kaixu.plugin.errors import TooLarge
+
+from .authenticate import caller_of, require_credential, require_key
+from .operators import HOW_TO_LOG_IN, is_operator, require_operator_credential
+from .request import Headers, IncomingRequest
+from .request_body import SMALL_BODY_BYTES, Holder
+from .routes import Auth
+from .services import Services
+
+
+class Callers(Protocol):
+    """Answers what an exchange must know about the caller of a request."""
+
+    def require(self, auth: Auth, headers: Headers) -> None:
+        """Raises `Unauthenticated` where the headers show no credential of this kind. Does not ask the database."""
+
+    async def holder_of(self, request: IncomingRequest) -> Holder:
+        """Whose memory a long body takes. Raises `Unauthenticated` for an unknown key."""
+        ...
+
+    async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
+        """Count one reading of the request's key. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`."""
+
+
+class GatewayCallers:
+    """The callers of one gateway: customers by their keys and sessions, and operators."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.keys = KeyLookup(services.pool)
+
+    def require(self, auth: Auth, headers: Headers) -> None:
+        """See `Callers.require`."""
+        services = self.services
+        if auth == "key":
+            require_credential(headers, services.secrets)
+        elif auth == "key_or_operator":
+            if not is_operator(services, headers):
+                require_credential(headers, services.secrets)
+        elif auth == "key_only":
+            require_key(headers)
+        elif auth == "operator":
+            require_operator_credential(services, headers)
+        elif auth != "public":
+            assert_never(auth)
+
+    async def holder_of(self, request: IncomingRequest) -> Holder:
+        """See `Callers.holder_of`. Raises `TooLarge` for a password alone: only an operator's token is checked here."""
+        if is_operator(self.services, request.headers):
+            return "operator"
+        if request.headers.get("x-admin-password"):
+            raise TooLarge(
+                f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
+                hint=HOW_TO_LOG_IN,
+            )
+        caller = caller_of(request, self.services.secrets)
+        return await self.keys.owner_of(key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id)
+
+    async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
+        """See `Callers.count_reading`."""
+        services = self.services
+        caller = caller_of(request, services.secrets)
+        await take_reading(
+            services.pool,
+            key_hash=caller.key_hash,
+            legacy_hash=caller.legacy_hash,
+            key_id=caller.key_id,
+            body_bytes=body_bytes,
+            per_minute=services.gateway.readings_per_minute,
+            default_rpm=services.settings.default_rpm_limit,
+        )

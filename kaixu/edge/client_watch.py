@@ -1,0 +1,37 @@
+"""Notices a client that disconnects while its handler runs, and cancels the handler."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypercorn.typing import ASGIReceiveCallable
+
+#: Only handlers that take longer than this are watched: for shorter ones a task would cost more than it saves.
+WATCH_AFTER_S = 0.25
+
+
+class ClientWatch:
+    """Waits for the client to disconnect and then cancels the handler."""
+
+    __slots__ = ("handler", "is_gone", "receive", "task")
+
+    def __init__(self, receive: ASGIReceiveCallable, handler: asyncio.Task[object]) -> None:
+        self.receive = receive
+        self.handler = handler
+        self.task: asyncio.Task[None] | None = None
+        self.is_gone = False
+
+    def start(self) -> None:
+        """Start waiting."""
+        self.task = asyncio.get_running_loop().create_task(self._wait())
+
+    def stop(self) -> None:
+        """Stop waiting."""
+        if self.task is not None:
+            self.task.cancel()
+
+    async def _wait(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.is_gone = True
+        self.handler.cancel()

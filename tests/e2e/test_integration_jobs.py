@@ -1,0 +1,177 @@
+"""Jobs of integrations as their customers see them: status, result and cancel over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
+from tests.support.process import Client, Process
+
+from .test_jobs import Jobs
+
+PLUGIN = """
+import asyncio
+import msgspec
+from kaixu.plugin import Free, Integration, Job, NotFound, Operation, PerCall, Retry, Schedule, hookimpl
+
+class Order(msgspec.Struct):
+    what: str = "pages"
+
+class Accepted(msgspec.Struct):
+    job_id: str
+
+class Report(msgspec.Struct):
+    pages: list[str]
+    note: str | None = None
+
+async def submit(call):
+    return Accepted(str(await call.enqueue("print.work", call.body)))
+
+async def work(call):
+    if call.body.what == "nothing":
+        raise NotFound("there is nothing to print")
+    if call.body.what == "everything":
+        raise ValueError("the plugin's secret")
+    if call.body.what == "forever":
+        await asyncio.sleep(3600)
+    await call.progress(1, 2)
+    return Report(["first", "\\u00fc"])
+
+async def sweep(call):
+    return Report([])
+
+async def tick(call):
+    async with call.db() as db:
+        await db.enqueue("print.sweep", Order())
+
+@hookimpl
+def register_integrations(register):
+    register(Integration(
+        "print",
+        [Operation("print.submit", submit, Order, Free("a test"))],
+        jobs=[
+            Job("print.work", work, Order, PerCall("work"), retry=Retry(attempts=1)),
+            Job("print.sweep", sweep, Order, Free("a test")),
+        ],
+        schedules=[Schedule("print.tick", tick, every_s=1, why_free="a test")],
+    ))
+"""
+CONFIG = """
+gateway: {jobs: {workers: 4, lease_s: 2}}
+integrations:
+  print: {plugin: ./print.py, price: {work: 0.002}}
+"""
+WORK = 2_000_000
+
+
+class PrintJobs(Jobs):
+    """A client that submits jobs of the integration."""
+
+    async def print(self, what: str = "pages") -> str:
+        url = f"{self.url}/v1/print/submit"
+        async with self.http.post(url, json={"what": what}, headers=self.headers) as response:
+            assert response.status == 200
+            return str((await response.json())["job_id"])
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, dsn: str) -> AsyncIterator[Process]:
+    home = tmp_path / "gateway"
+    home.mkdir()
+    (home / "print.py").write_text(PLUGIN)
+    process = Process(home, dsn, CONFIG)
+    await process.start()
+    yield process
+    assert await process.stop() == 0
+
+
+@pytest.fixture
+async def customer_id(pool: asyncpg.Pool) -> int:
+    return await customer(pool)
+
+
+@pytest.fixture
+async def jobs(gateway: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool, customer_id: int) -> PrintJobs:
+    return PrintJobs(Client(http, gateway.url, (await virtual_key(pool, customer_id))[1]))
+
+
+async def test_a_customer_gets_the_result_that_the_handler_returned(
+    jobs: PrintJobs, http: aiohttp.ClientSession, pool: asyncpg.Pool, customer_id: int
+) -> None:
+    job_id = await jobs.print()
+    ended = await jobs.ended(job_id)
+    assert (ended["status"], ended["job"]["kind"], ended["job"]["provider"]) == ("succeeded", "print.work", "print")
+    assert (ended["job"]["progress"], ended["job"]["error"]) == ({"done": 1, "of": 2}, None)
+    status, reply = await jobs.get("result", job_id)
+    assert status == 200
+    assert reply["result"] == {"pages": ["first", "ü"], "note": None}
+    assert (reply["status"], reply["job"]["id"], reply["provider"], reply["model"]) == (
+        "succeeded",
+        job_id,
+        "print",
+        "print.work",
+    )
+    assert reply["usage"]["cost_usd"] == "0.002"
+    assert "output_text" not in reply
+    second = PrintJobs(Client(http, jobs.url, (await virtual_key(pool, customer_id))[1]))
+    assert (await second.get("result", job_id))[1]["result"] == reply["result"]
+    assert (await jobs.cancel(job_id))[1]["code"] == "JOB_ENDED"
+    assert await spent_and_held(pool, customer_id) == (WORK, 0)
+    await assert_books_balance(pool)
+
+
+async def test_another_customer_and_a_schedule_s_job_look_like_an_unknown_job(
+    jobs: PrintJobs, http: aiohttp.ClientSession, pool: asyncpg.Pool
+) -> None:
+    job_id = await jobs.print()
+    await jobs.ended(job_id)
+    async with asyncio.timeout(20):
+        while (swept := await pool.fetchval("select id from kaixu.job where kind = 'print.sweep' limit 1")) is None:
+            await asyncio.sleep(0.05)
+    stranger = PrintJobs(Client(http, jobs.url, (await virtual_key(pool, await customer(pool)))[1]))
+    unknown = "e9efb73e-9d45-413f-b221-38a195371c92"
+    for client, id in ((stranger, job_id), (stranger, str(swept)), (jobs, str(swept)), (jobs, unknown)):
+        for status, reply in (
+            await client.get("status", id),
+            await client.get("result", id),
+            await client.cancel(id),
+        ):
+            assert (status, reply["code"]) == (404, "NOT_FOUND")
+            assert reply["error"] == f"there is no job `{id}`"
+
+
+async def test_a_failed_job_tells_its_error_and_nothing_of_the_plugin(
+    jobs: PrintJobs, pool: asyncpg.Pool, customer_id: int
+) -> None:
+    for what, code in (("nothing", "NOT_FOUND"), ("everything", "INTEGRATION_FAILED")):
+        job_id = await jobs.print(what)
+        assert (await jobs.ended(job_id))["job"]["code"] == code
+        status, reply = await jobs.get("result", job_id)
+        assert (status, reply["code"], reply["status"], reply["job"]["id"]) == (500, code, "failed", job_id)
+        assert "result" not in reply
+        assert "secret" not in str(reply)
+    assert await spent_and_held(pool, customer_id) == (0, 0)
+
+
+async def test_a_running_job_has_no_result_yet_and_can_be_cancelled(
+    jobs: PrintJobs, pool: asyncpg.Pool, customer_id: int
+) -> None:
+    job_id = await jobs.print("forever")
+    async with asyncio.timeout(20):
+        while (await jobs.get("status", job_id))[1]["status"] != "running":
+            await asyncio.sleep(0.05)
+    assert (await jobs.get("result", job_id))[0] == 202
+    status, reply = await jobs.cancel(job_id)
+    assert (status, reply["job"]["cancelling"]) == (200, True)
+    ended = await jobs.ended(job_id)
+    assert (ended["status"], ended["job"]["code"]) == ("cancelled", "JOB_CANCELLED")
+    status, reply = await jobs.get("result", job_id)
+    assert (status, reply["code"]) == (409, "JOB_CANCELLED")
+    assert await spent_and_held(pool, customer_id) == (0, 0)
+    await assert_books_balance(pool)
