@@ -168,7 +168,8 @@ async def test_a_running_job_has_no_result_yet_and_can_be_cancelled(
             await asyncio.sleep(0.05)
     assert (await jobs.get("result", job_id))[0] == 202
     status, reply = await jobs.cancel(job_id)
-    assert (status, reply["job"]["cancelling"]) == (200, True)
+    assert status == 200
+    assert reply["job"]["cancelling"] or reply["status"] == "cancelled"  # the worker may be faster than the reply
     ended = await jobs.ended(job_id)
     assert (ended["status"], ended["job"]["code"]) == ("cancelled", "JOB_CANCELLED")
     status, reply = await jobs.get("result", job_id)

@@ -237,7 +237,8 @@ async def test_a_job_that_waits_is_cancelled_at_once_and_a_running_one_is_billed
     while vendor.delivered < 3:
         await asyncio.sleep(0.02)
     status, said = await jobs.cancel(job_id)
-    assert (status, said["job"]["cancelling"]) == (200, True)
+    assert status == 200
+    assert said["job"]["cancelling"] or said["status"] == "cancelled"  # the worker may be faster than the reply
     ended = await jobs.ended(job_id)
     assert (ended["status"], ended["job"]["code"]) == ("cancelled", "JOB_CANCELLED")
     assert 0 < ended["job"]["usage"]["output_tokens"] < 200
