@@ -183,16 +183,16 @@ def test_a_good_lane_passes() -> None:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        (TakesACutForAnEnd, "was taken for an answer"),
+        (TakesACutForAnEnd, "was accepted as an answer"),
         (TellsNoUsage, "no Usage came"),
-        (WaitsForAll, "nothing comes before the vendor has said all"),
+        (WaitsForAll, "sends nothing before the vendor has finished"),
         (KeepsItsEndToItself, "call `wire.finished()`"),
         (ReadsChunksForEvents, ""),
-        (KeepsTheRequest, "the lane keeps something between calls"),
-        (TellsItsHeaders, "the secret comes out in"),
+        (KeepsTheRequest, "the lane keeps state between calls"),
+        (TellsItsHeaders, "the secret appears in"),
         (LogsItsHeaders, "the secret is logged"),
-        (MakesBusyBroken, "429 must come out as the wire raised it"),
-        (SwallowsTheCancel, "let CancelledError through"),
+        (MakesBusyBroken, "429: the lane must pass on the wire"),
+        (SwallowsTheCancel, "do not catch CancelledError"),
         (KeepsItOpen, "the lane kept a response open"),
     ],
 )

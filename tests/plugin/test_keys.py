@@ -108,7 +108,7 @@ def test_what_operators_see_holds_no_key(keys: Keys) -> None:
     ("options", "wrong"),
     [
         ({}, "missing"),
-        ({"api_key": "a", "api_keys": ["b"]}, "beside"),
+        ({"api_key": "a", "api_keys": ["b"]}, "together with"),
         ({"api_keys": []}, "at least 1"),
         ({"api_keys": ["a", "a"]}, "twice"),
         ({"api_keys": ["a", ""]}, "empty"),

@@ -183,8 +183,8 @@ async def test_a_lane_that_keeps_the_contract_gets_its_events_back() -> None:
     ("events", "says"),
     [
         (["text"], "is not an event"),
-        ([ChatDelta("")], "carries no text"),
-        ([ChatDelta(b"bytes")], "carries no text"),  # type: ignore[arg-type]
+        ([ChatDelta("")], "has no text"),
+        ([ChatDelta(b"bytes")], "has no text"),  # type: ignore[arg-type]
         ([Finish("stop"), ChatDelta("more")], "comes after"),
         ([Finish("stop"), Finish("stop")], "comes after"),
         ([Finish("")], "gives no reason"),

@@ -440,7 +440,7 @@ async def test_an_answer_in_one_piece_is_told_as_events() -> None:
         (event_stream(done=False), "broke off"),
         (Answer(200, {"content-type": "text/html"}, [b"<html>" + SECRET.encode()]), "broke off"),
         (json_answer({"error": {"message": SECRET}}), "reported an error"),
-        (json_answer({}), "answered with nothing"),
+        (json_answer({}), "sent an empty answer"),
         (Answer(200, {"content-type": "application/json"}, [SECRET.encode()]), "cannot be read"),
         (Answer(200, {"content-type": "text/event-stream"}, [b'data: "\xff\xfe"\n\n']), "cannot be read"),
     ],

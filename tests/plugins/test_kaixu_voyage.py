@@ -149,7 +149,7 @@ async def test_usage_that_is_left_out_is_counted_too() -> None:
     ids=["too few", "too many", "one twice"],
 )
 async def test_other_vectors_than_asked_for_are_the_vendors_failure(told: dict[str, Any]) -> None:
-    with pytest.raises(UpstreamError, match="other vectors"):
+    with pytest.raises(UpstreamError, match="one vector for each input"):
         await lane().embed(asking("a", "b"), FakeWire(json_answer(told)))
 
 
