@@ -372,7 +372,7 @@ async def test_a_call_does_not_wait_for_ever_and_loading_goes_on(monkeypatch: py
     lane = Local(LocalOptions(model_dir=MODELS))
     await lane.start()
     try:
-        monkeypatch.setattr(child, "LONGEST_WAIT_S", 0.05)
+        monkeypatch.setattr(child, "LOAD_TIMEOUT_S", 0.05)
         with pytest.raises(Unavailable, match="still being loaded"):
             await check_lane(lane, asking("Hello"), FakeWire())
         monkeypatch.undo()
@@ -418,11 +418,11 @@ def test_a_chat_template_in_the_file_is_seen(tmp_path: Path) -> None:
 
 def test_a_dialogue_is_asked_plainly_and_at_temperature_0() -> None:
     message = Message("user", (TextPart("a"), TextPart("b")))
-    asked = dialogue.asked(ChatRequest("any", (message,), 5, stop=("END",)))
+    asked = dialogue.for_base_model(ChatRequest("any", (message,), 5, stop=("END",)))
     assert asked.messages == (Message("user", (TextPart("ab"),)),)
     assert asked.temperature == 0.0
     assert asked.stop == ("END", "\nUser:", "\nAssistant:")
-    assert dialogue.asked(asking("a", temperature=0.7)).temperature == 0.7
+    assert dialogue.for_base_model(asking("a", temperature=0.7)).temperature == 0.7
 
 
 async def test_with_a_template_of_its_own_the_model_is_asked_as_any_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
