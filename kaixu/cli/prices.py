@@ -67,7 +67,7 @@ def list_prices(
         return
     if vendor not in known:
         raise fail(
-            f"there is no price list `{vendor}`{did_you_mean(vendor, known)}", hint=f"Lists: {', '.join(known)}."
+            f"no such price list: `{vendor}`{did_you_mean(vendor, known)}", hint=f"Lists: {', '.join(known)}."
         )
     prices = read_price_list(known[vendor])
     title = f"{prices.vendor}, as of {prices.as_of}, USD per million tokens"
