@@ -1,4 +1,4 @@
-"""`price: list + 31%`: from a vendor's list to whole nano-dollars, or to a mistake with its place."""
+"""`price: list + 31%`: from a price list to whole nano-dollars, or to a mistake with its position."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LANE = "lanes:\n  a:\n    plugin: p\n    price_list: ./acme.yaml\n    models:\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where kaixu.yaml and one price list lie."""
+    """A folder with kaixu.yaml and a price list."""
     (tmp_path / "acme.yaml").write_text(LIST)
     return tmp_path
 

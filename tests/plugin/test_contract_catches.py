@@ -1,4 +1,4 @@
-"""The contract suite catches lanes that do not keep the contract, and says what is wrong with them."""
+"""The contract tests detect lanes that break the contract, and name the problem."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from kaixu.plugin.testing import Answer, FakeCall, LaneContract, check_integrati
 
 
 class Good(OpenAI):
-    """Keeps it."""
+    """Keeps the contract."""
 
     supports = OpenAI.supports - {"tools"}
 
@@ -44,7 +44,7 @@ class Good(OpenAI):
         super().__init__(OpenAIOptions(api_key=SecretStr(secret)))
 
     async def of(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        """What the real one says."""
+        """The answer of the real contract."""
         async for event in super().chat(request, wire):
             yield event
 
@@ -162,7 +162,7 @@ class KeepsItOpen(Good):
 
 
 def wrongs(kind: type[Good], options: type[Options] | None = None) -> list[str]:
-    """What the suite says of a lane."""
+    """The failure of the contract tests for a lane."""
     contract = Contract()
     contract.kind = kind
     Contract.options = options

@@ -1,4 +1,4 @@
-"""What vendors' refusals mean: their real wordings, each understood, none of them told to a client."""
+"""Vendors' real error texts: each is understood, and none reaches a client."""
 
 from __future__ import annotations
 

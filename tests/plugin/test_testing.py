@@ -1,4 +1,4 @@
-"""The fakes for plugin authors do what the real wire does, and the contract suite sees what breaks the contract."""
+"""The fakes for plugin authors behave like the real wire, and the contract tests detect broken contracts."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ async def test_a_closed_wire_sends_nothing() -> None:
 
 
 class Says(Lane):
-    """Yields what it was made with."""
+    """A lane that yields the given events."""
 
     def __init__(self, *events: object) -> None:
         self.events = events

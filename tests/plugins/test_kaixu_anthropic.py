@@ -1,4 +1,4 @@
-"""The anthropic lane: what it asks, what it refuses, what it makes of answers, and how it takes bad days."""
+"""The anthropic lane: its requests, refusals, parsed responses, and failures of the vendor."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def end(reason: str = "end_turn", sequence: str | None = None, **usage: Any) -> 
 
 
 async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
-    """The body that goes out for `request`; the official SDK would let it pass too."""
+    """The body sent for `request`; the official SDK accepts it, too."""
     wire, opened = FakeWire(stream(*end())), lane(**options)
     refuse_unsupported(opened, request)
     await check_lane(opened, request, wire)
