@@ -1,4 +1,4 @@
-"""docs/clients/fields.md names every field of the official clients and what happens to it."""
+"""docs/clients/fields.md names every field of the official clients, and says of each what happens to it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OLDER = {"temperature", "top_p", "top_k", "output_format", "stream"}
 
 
 def table(door: str, head: str = "field") -> dict[str, str]:
-    """The description of each field, or block, in an endpoint's table."""
+    """What is said of each field, or block, in a door's table."""
     section = PAGE.split(f"## `{door}`\n")[1].split("\n## ")[0]
     lines = section.split(f"| {head} |")[1].split("\n\n")[0].splitlines()
     rows = [line.strip("|").split("|") for line in lines if line.startswith("| `")]
@@ -98,12 +98,12 @@ LANE = Anthropic(AnthropicOptions.model_validate({"api_key": "k"}))
 
 
 def translated(**fields: Any) -> ChatRequest:
-    """A request to a lane with another protocol."""
+    """A request to a lane that speaks something else."""
     return message_request(PLAIN | fields, deployment(Thinking), most_messages=100)
 
 
 def passed_on(**fields: Any) -> ChatRequest:
-    """A request to a lane with Anthropic's protocol, after its fields were checked."""
+    """A request to a lane that speaks Anthropic's protocol, after it was looked at."""
     request = message_request(PLAIN | fields, deployment(Native), most_messages=100)
     return with_known_fields(request, deployment(Native))
 

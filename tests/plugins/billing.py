@@ -1,4 +1,4 @@
-"""The bill of one vendor response, without a database: its events are recorded and settled as in a call."""
+"""What one answer of a vendor is billed, without a database: its events, taken note of and settled as in a call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HELLO = ChatRequest("m", (Message("user", (TextPart("hello " * 20),)),), max_tok
 
 
 def nusd(usage: Usage) -> int:
-    """The cost of usage by kind of token; a token is a thousand times its price in USD per million."""
+    """What usage costs, kind by kind; a token is a thousand times its price in USD per million."""
     plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     return (
         1000 * plain + 100 * usage.cached_input_tokens + 1250 * usage.cache_write_tokens + 10_000 * usage.output_tokens
@@ -32,7 +32,7 @@ def nusd(usage: Usage) -> int:
 
 
 def ticket_for(lane: Lane, request: ChatRequest) -> Ticket:
-    """An admitted call with the maximum that it can cost."""
+    """A call that has been admitted, for the most that it can cost."""
     deployment = Deployment(
         "up", "m", "chat", "m", lane, cast(Any, None), PRICE, None, 100_000, 1024, None, None, False, "cancel",
         TimeoutSection(), 0,
@@ -51,7 +51,7 @@ def ticket_for(lane: Lane, request: ChatRequest) -> Ticket:
 
 
 async def settled(lane: Lane, answer: Answer, request: ChatRequest = HELLO) -> Settlement:
-    """The bill of a call with this response of the vendor."""
+    """The bill of a call whose vendor answers so."""
     ticket = ticket_for(lane, request)
     for event in await check_lane(lane, request, FakeWire(answer)):
         ticket.saw(event)

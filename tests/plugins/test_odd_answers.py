@@ -1,4 +1,4 @@
-"""Odd but understandable responses: one odd piece does not lose the whole answer, in any lane."""
+"""Answers that are odd and plainly meant: one odd piece does not cost the whole answer, at any lane."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def said(events: list[ChatEvent]) -> tuple[str, str]:
 
 
 def calls_in(events: list[ChatEvent]) -> list[tuple[str, str]]:
-    """Names and arguments of the tool calls in the contract's events."""
+    """The tool calls, by what the contract's events say: their names and arguments."""
     calls: dict[int, list[str]] = {}
     for event in events:
         if isinstance(event, ToolCallDelta):
@@ -89,7 +89,7 @@ def calls_in(events: list[ChatEvent]) -> list[tuple[str, str]]:
 
 
 def native_calls(events: list[ChatEvent]) -> list[tuple[str, str]]:
-    """The tool calls as a native client assembles them from the vendor's chunks."""
+    """The tool calls as a client puts them together that gets the vendor's own chunks."""
     whole = whole_of(events, "m", None, None)
     calls = whole["choices"][0]["message"]["tool_calls"]
     assert len({call["id"] for call in calls}) == len(calls)
@@ -454,7 +454,7 @@ OTHERS: list[Any] = [
 
 
 def paths_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of a value in a document."""
+    """Where something stands in a document."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(inner for key, entry in entries for inner in paths_in(entry, (*path, key)))]
 
