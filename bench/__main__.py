@@ -1,4 +1,4 @@
-"""The figures of bench/RESULTS.md: the gateway beside a bare proxy, same upstream, same load, one run.
+"""Measures for bench/RESULTS.md: the gateway and a bare proxy with the same upstream and load, in one run.
 
 Needs `wrk` and `nginx` (Debian: wrk, nginx-light). Everything runs on this machine's loopback; each measurement is
 bounded in time and the run ends by itself.

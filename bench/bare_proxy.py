@@ -1,4 +1,4 @@
-"""The bare proxy: Quart on Hypercorn with the same transport, no enforcement; what a call costs without us."""
+"""The bare proxy: Quart on Hypercorn with the same transport, without any enforcement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kaixu.metering.wire import open_transport
 
 
 def application(upstream: str) -> Quart:
-    """One route that passes a body on and the answer back."""
+    """One route that passes the body to the upstream and the response back."""
     app = Quart("bare")
     url = httpx.URL(upstream + "/v1/chat/completions")
     headers = {"authorization": "Bearer x", "content-type": "application/json"}

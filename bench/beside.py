@@ -23,7 +23,7 @@ RUN = HERE / ".run"
 
 @dataclass
 class Gateway:
-    """A gateway under load: where it is, and what its calls need."""
+    """A gateway under load: its address and what its calls need."""
 
     name: str
     url: str
@@ -120,14 +120,14 @@ async def beside(ours: dict[str, str], key: str, upstream: str) -> str:
 
 
 async def measured(gateways: list[Gateway], ours: list[str], kind: str, connections: int) -> list[list[str]]:
-    """The rows of one kind of call: the gateways in turn, so that the machine's moods meet all of them."""
+    """The rows of one kind of call; the gateways run in turn, so that changes of the machine's load affect all."""
     loads: dict[str, list[Load]] = {gateway.name: [] for gateway in gateways}
     for turn in range(ROUNDS + 1):
         for gateway in gateways:
             more = gateway.plain if kind == "plain" else gateway.streamed
             seconds = SECONDS if turn else 2
             load = await asyncio.to_thread(wrk, gateway.url, connections, gateway.key, seconds, "openai.lua", **more)
-            if turn:  # the first is to warm up
+            if turn:  # the first round is a warm-up
                 loads[gateway.name].append(load)
     median = statistics.median
     rows = []
@@ -155,5 +155,5 @@ async def measured(gateways: list[Gateway], ours: list[str], kind: str, connecti
 
 
 def it_answered(measures: list[Load]) -> bool:
-    """Whether what was measured are answers, not errors."""
+    """Check that the gateway answers without errors."""
     return all(load.failed * 2 < load.rate for load in measures)

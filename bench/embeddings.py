@@ -1,4 +1,4 @@
-"""The figures of bench/EMBEDDINGS.md: texts in, questions out, everything on this machine.
+"""Measures embedding, storing and searching for bench/EMBEDDINGS.md, everything on this machine.
 
 Needs `nginx` (the vendor's stand-in: a fixed answer of 100 vectors) and the `local` extra (its embedding model).
 `python -m bench.embeddings`, or `make bench-embeddings`.
@@ -7,197 +7,55 @@ Needs `nginx` (the vendor's stand-in: a fixed answer of 100 vectors) and the `lo
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
 import platform
-import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import aiohttp
 import asyncpg
 import numpy
 
+from bench.embedding_data import (
+    AT_ONCE,
+    BATCH,
+    DIMENSIONS,
+    Client,
+    config,
+    fill_local,
+    fill_long,
+    fill_many,
+    sentence,
+    together,
+    vectors_of,
+    vendor,
+)
 from bench.load import table
 from bench.quality.measure import SET, quality
 from kaixu.collections.keeper import CollectionKeeper
 from kaixu.store.collections import collection_of_key
-from kaixu.store.documents import Piece, store_documents
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.vectors import packed
 from tests.support.money import customer, virtual_key
-from tests.support.process import Process, free_port
+from tests.support.process import Process
 
 HERE = Path(__file__).parent
-DIMENSIONS = 1536
-BATCH = 100
 INGESTED = int(os.environ.get("BENCH_INGESTED", "10000"))
 LOCAL = int(os.environ.get("BENCH_LOCAL", "100000"))
 LONG = int(os.environ.get("BENCH_LONG", "20000"))
 QUESTIONS = 100
-AT_ONCE = 4
-
-SUBJECTS = [
-    "river",
-    "engine",
-    "violin",
-    "glacier",
-    "merchant",
-    "spider",
-    "compiler",
-    "orchard",
-    "satellite",
-    "bridge",
-    "teacher",
-    "reactor",
-]
-VERBS = [
-    "carries",
-    "measures",
-    "follows",
-    "protects",
-    "repairs",
-    "describes",
-    "replaces",
-    "warms",
-    "divides",
-    "remembers",
-    "crosses",
-    "feeds",
-]
-OBJECTS = [
-    "winter harvests",
-    "old maps",
-    "the northern harbour",
-    "small payments",
-    "a broken clock",
-    "village schools",
-    "copper wires",
-    "rare seeds",
-    "the evening train",
-    "public gardens",
-    "deep sea currents",
-    "family letters",
-]
-PLACES = [
-    "in Lisbon",
-    "near the equator",
-    "after the flood",
-    "during the night shift",
-    "on the upper floor",
-    "before sunrise",
-    "for the third time",
-    "without any noise",
-    "under heavy rain",
-    "by order of the court",
-    "at the edge of town",
-    "beyond the mountains",
-]
-RANDOM = random.Random(7)
-
-
-def config(vendor: str) -> str:
-    """The local lane, and one whose vendor is the stand-in."""
-    return f"""
-gateway: {{max_vectors: 10000000}}
-lanes:
-  up:
-    plugin: openai
-    base_url: {vendor}/v1
-    api_key: vendor-key
-    models:
-      up-embed: {{type: embed, dimensions: {DIMENSIONS}, price: {{input: 0.0262}}, cost: {{input: 0.02}}}}
-  local:
-    plugin: local
-    models:
-      local-embed: {{type: embed, dimensions: 256, price: {{input: 0}}}}
-"""
-
-
-def sentence(number: int) -> str:
-    """A text of its own."""
-    chosen = random.Random(number)
-    words = [f"The {chosen.choice(SUBJECTS)} {chosen.choice(VERBS)} {chosen.choice(OBJECTS)} {chosen.choice(PLACES)}"]
-    words.append(f"while a {chosen.choice(SUBJECTS)} {chosen.choice(VERBS)} {chosen.choice(OBJECTS)}")
-    return f"{', '.join(words)}; note {number}."
-
-
-def vectors_of(count: int, seed: int) -> numpy.ndarray:
-    """Vectors as models make them: of many numbers, but with far fewer directions that matter (64)."""
-    source = numpy.random.default_rng(seed)
-    directions = numpy.random.default_rng(1).standard_normal((64, DIMENSIONS)).astype(numpy.float32)
-    made = source.standard_normal((count, 64)).astype(numpy.float32) @ directions
-    made += 0.05 * source.standard_normal((count, DIMENSIONS)).astype(numpy.float32) * 8
-    unit: numpy.ndarray = made / numpy.linalg.norm(made, axis=1, keepdims=True)
-    return unit
-
-
-def vendor(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """nginx with one answer: 100 vectors."""
-    port = free_port()
-    data = [
-        {"object": "embedding", "index": at, "embedding": base64.b64encode(one.astype("<f4").tobytes()).decode()}
-        for at, one in enumerate(vectors_of(BATCH, 3))
-    ]
-    answer = {"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 2500, "total_tokens": 2500}}
-    (folder / "vectors.json").write_text(json.dumps(answer))
-    temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    (folder / "nginx.conf").write_text(
-        f"""worker_processes 1; daemon off; pid nginx.pid; error_log stderr error;
-events {{ worker_connections 1024; }}
-http {{ access_log off; keepalive_requests 1000000; {temporary} client_max_body_size 20m; client_body_buffer_size 1m;
-  server {{ listen 127.0.0.1:{port}; root {folder}; default_type application/json;
-    location = /v1/embeddings {{ error_page 405 =200 /vectors.json; try_files /vectors.json =404; }}
-    location = /vectors.json {{ error_page 405 =200 /vectors.json; }} }} }}"""
-    )
-    folder.chmod(0o777)
-    started = subprocess.Popen(
-        ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
-    )
-    return started, f"http://127.0.0.1:{port}"
-
-
-class Client:
-    """Calls of one key."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str, key: str) -> None:
-        self.http = http
-        self.url = url
-        self.headers = {"authorization": f"Bearer {key}"}
-
-    async def post(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The reply; anything but a success ends the run."""
-        async with self.http.post(f"{self.url}/api/{name}", json=body, headers=self.headers) as response:
-            reply: dict[str, Any] = await response.json()
-            if response.status != 200:
-                raise SystemExit(f"{name}: {reply}")
-            return reply
-
-
-async def together(work: list[Callable[[], Awaitable[Any]]], at_once: int) -> None:
-    """Run all of it, some at a time."""
-    places = asyncio.Semaphore(at_once)
-
-    async def one(make: Callable[[], Awaitable[Any]]) -> None:
-        async with places:
-            await make()
-
-    await asyncio.gather(*(one(make) for make in work))
 
 
 async def ingest(client: Client, collection: str, count: int, pace: float | None = None) -> float:
-    """Vectors a second from the stand-in into a collection: as fast as it goes, or `pace` of them."""
+    """Store vectors of the stand-in; returns vectors per second. `pace`: limits them, None: as fast as possible."""
 
     def call(start: int) -> Callable[[], Awaitable[Any]]:
         body = {
@@ -223,7 +81,7 @@ async def ingest(client: Client, collection: str, count: int, pace: float | None
 
 
 async def own_share(client: Client, vendor_url: str, rounds: int = 40) -> tuple[float, float]:
-    """Milliseconds (p50) of the vendor alone, and of a call of 100 inputs through the gateway beyond it."""
+    """p50 in ms of the vendor alone, and the additional time of a call of 100 inputs through the gateway."""
     texts = [sentence(number) for number in range(BATCH)]
     alone, through = [], []
     for _ in range(rounds):
@@ -243,68 +101,8 @@ async def own_share(client: Client, vendor_url: str, rounds: int = 40) -> tuple[
     return theirs, statistics.median(through) * 1000 - theirs
 
 
-async def fill_local(client: Client, collection: str, count: int) -> float:
-    """Texts a second, embedded by the local model and stored."""
-
-    def call(start: int) -> Callable[[], Awaitable[Any]]:
-        numbers = range(start, min(start + 500, count))
-        body = {
-            "model": "local-embed",
-            "collection": collection,
-            "input": [sentence(number) for number in numbers],
-            "doc_ids": [f"d{number}" for number in numbers],
-            "metadata": [{"ten": number % 10, "hundred": number % 100} for number in numbers],
-        }
-        return lambda: client.post("gateway-embed", body)
-
-    began = time.perf_counter()
-    await together([call(start) for start in range(0, count, 500)], AT_ONCE)
-    return count / (time.perf_counter() - began)
-
-
-async def fill_long(pool: asyncpg.Pool, collection_id: int, customer_id: int, count: int) -> None:
-    """Long vectors, past the gateway."""
-    made = vectors_of(count, 11)
-    for start in range(0, count, 500):
-        numbers = range(start, min(start + 500, count))
-        async with pool.acquire() as connection, connection.transaction():
-            await store_documents(
-                connection,
-                collection_id=collection_id,
-                customer_id=customer_id,
-                ticket=uuid4(),
-                pieces=[Piece(f"d{n}", 0, 0, sentence(n), {"ten": n % 10, "hundred": n % 100}) for n in numbers],
-                vectors=[packed(made[number].tolist()) for number in numbers],
-                most_vectors=10**9,
-            )
-
-
-async def fill_many(pool: asyncpg.Pool, customer_id: int, collections: int, vectors: int) -> None:
-    """Many small collections of one customer, past the gateway."""
-    source = numpy.random.default_rng(5)
-    for number in range(collections):
-        made = source.standard_normal((vectors, 256)).astype(numpy.float32)
-        collection_id = await pool.fetchval(
-            """
-            insert into kaixu.collection (customer_id, name, provider, model, dimensions, language)
-            values ($1, $2, 'local', 'local-embed', 256, 'english') returning id
-            """,
-            customer_id,
-            f"small-{number}",
-        )
-        await store_documents(
-            pool,
-            collection_id=collection_id,
-            customer_id=customer_id,
-            ticket=uuid4(),
-            pieces=[Piece(f"d{at}", 0, 0, sentence(at), {"ten": at % 10}) for at in range(vectors)],
-            vectors=[packed(one.tolist()) for one in made],
-            most_vectors=10**9,
-        )
-
-
 async def beside_another(mine: Client, other: Client, rounds: int = 300) -> tuple[float, float]:
-    """p95 of one customer's searches, alone, and while another one searches and stores (20 and 500 vectors a second)."""
+    """p95 of one customer's searches, alone, and while another searches 20 times and stores 500 vectors a second."""
     vector = numpy.random.default_rng(9).standard_normal(256).tolist()
 
     async def take() -> float:
@@ -337,7 +135,7 @@ async def beside_another(mine: Client, other: Client, rounds: int = 300) -> tupl
 async def searched(
     client: Client, questions: list[dict[str, Any]], more: dict[str, Any]
 ) -> tuple[list[float], list[list[float]]]:
-    """For each question how long the database took (ms), and the scores of what was found."""
+    """For each question the time of the database (ms), and the scores of the results."""
     took, scores = [], []
     for question in questions:
         reply = await client.post("gateway-embed-search", question | more | {"top_k": 10})
@@ -347,7 +145,7 @@ async def searched(
 
 
 async def exact(pool: asyncpg.Pool, collection_id: int, vectors: list[bytes], metadata: dict[str, Any]) -> list[float]:
-    """The score of the tenth of the truly nearest, for each question."""
+    """The score of the exact tenth nearest, for each question."""
     tenth = []
     for vector in vectors:
         rows = await pool.fetch(
@@ -364,7 +162,7 @@ async def exact(pool: asyncpg.Pool, collection_id: int, vectors: list[bytes], me
 
 
 def recall(scores: list[list[float]], tenth: list[float]) -> float:
-    """How many of the ten that were found are among the truly nearest ten."""
+    """The share of the ten results that are among the exact ten nearest."""
     hits = sum(score >= least - 2e-6 for found, least in zip(scores, tenth, strict=True) for score in found)
     return hits / (10 * len(tenth))
 
@@ -440,7 +238,7 @@ async def main() -> None:
             await client.post("gateway-embed-collections", {"name": "long", "model": "up-embed"})
             await fill_long(pool, (await collection("long")).id, customer_id, LONG)
             while await pool.fetchval("select exists (select from kaixu.collection where deleted_at is not null)"):
-                await asyncio.sleep(0.5)  # what was deleted above is being removed in the background
+                await asyncio.sleep(0.5)  # deleted rows are being removed in the background
             quiet = await index()
             await pool.execute("vacuum (analyze) kaixu.document", timeout=300)
             tell("both collections indexed", f"{quiet:.0f} s")

@@ -1,4 +1,4 @@
-"""What every measurement needs: wrk, an upstream, and waiting until something listens."""
+"""Tools of all measurements: wrk, an upstream, and waiting for a port."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Load:
 
 
 def wrk(url: str, connections: int, key: str, seconds: int = SECONDS, script: str = "chat.lua", **more: str) -> Load:
-    """Load `url` for some seconds; `more` goes to the script as environment."""
+    """Load `url` for some seconds; `more` is passed to the script as environment variables."""
     ran = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "10", "-s", str(HERE / script), url],
         env={**os.environ, "KAIXU_KEY": key, **more},
@@ -55,7 +55,7 @@ def nginx(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 async def wait_for(url: str, seconds: float = 10) -> None:
-    """Until something listens."""
+    """Wait until something listens."""
     async with aiohttp.ClientSession() as http:
         for _ in range(int(seconds * 20)):
             try:

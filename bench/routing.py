@@ -1,4 +1,4 @@
-"""The figures of bench/ROUTING.md: what a cache saves, and how long it takes to fall over.
+"""Measures for bench/ROUTING.md: the savings of the response cache, and the time of a fallback.
 
 `python -m bench.routing`, or `make bench-routing`.
 """
@@ -30,7 +30,7 @@ CONNECT_S, FIRST_BYTE_S = 0.5, 1.0
 
 
 def config_of(vendor: Vendor, dead: DeadVendor) -> str:
-    """A model that keeps its answers, and one for each way in which its first deployment is dead."""
+    """A model with a response cache, and one for each kind of failure of its first deployment."""
     price = "price: {input: 1, output: 2}"
     limits = f"timeouts: {{connect_s: {CONNECT_S}, first_byte_s: {FIRST_BYTE_S}}}, breaker: {{failures: 1000}}"
     lanes = [f"  up: {{plugin: openai, base_url: '{vendor.url}', api_key: k, models: {{unused: {{type: chat}}}}}}"]
@@ -77,15 +77,15 @@ async def main() -> None:
         await asyncio.to_thread(embedded.server.cleanup)
     await vendor.stop()
     page = [
-        "# Figures of routing",
+        "# Routing and response cache",
         "",
         "`make bench-routing`. One gateway, its Postgres and the vendors' stand-ins on one machine.",
         "",
-        f"## A cache, with {CALLS:,} calls over {QUESTIONS} questions, some of them asked far more often (Zipf)",
+        f"## Response cache: {CALLS:,} calls with {QUESTIONS} different questions (Zipf distribution)",
         "",
-        table([["", "figure"], *cached, ["cost in all, USD", f"{cost / 1e9:.6f}"]]),
+        table([["", "figure"], *cached, ["cost with the cache, USD", f"{cost / 1e9:.6f}"]]),
         "",
-        f"## Falling over, {FALLS} calls each; the first deployment has {CONNECT_S} s to be connected, {FIRST_BYTE_S} s to begin",
+        f"## Fallback: {FALLS} calls each; limits of the first deployment: {CONNECT_S} s to connect, {FIRST_BYTE_S} s to its first byte",
         "",
         table([["the first deployment", "median, ms", "slowest, ms"], *falls]),
         "",
@@ -95,38 +95,38 @@ async def main() -> None:
 
 
 async def cache(client: Client, vendor: Vendor) -> list[list[str]]:
-    """A workload in which questions repeat."""
+    """A workload with repeated questions."""
     choice = random.Random(5)
     weights = [1 / (rank + 1) for rank in range(QUESTIONS)]
     times: dict[str, list[float]] = {"hit": [], "miss": []}
     for which in choice.choices(range(QUESTIONS), weights, k=CALLS):
         began = time.perf_counter()
-        status, said = await client.chat(
+        status, reply = await client.chat(
             "ok", provider="front", temperature=0, messages=[{"role": "user", "content": f"question {which}"}]
         )
-        assert status == 200, said
-        times[said["routing"]["cache"]].append((time.perf_counter() - began) * 1000)
+        assert status == 200, reply
+        times[reply["routing"]["cache"]].append((time.perf_counter() - began) * 1000)
     hits = len(times["hit"])
     return [
         ["answered from the cache", f"{hits / CALLS:.1%}"],
-        ["calls of the vendor", f"{len(vendor.asked):,}"],
+        ["calls to the vendor", f"{len(vendor.asked):,}"],
         ["a hit, median ms", f"{statistics.median(times['hit']):.1f}"],
-        ["a miss, median ms (a vendor that answers at once)", f"{statistics.median(times['miss']):.1f}"],
-        ["what it would have cost, USD", f"{CALLS * 22_000 / 1e9:.6f}"],
+        ["a miss, median ms (the vendor answers at once)", f"{statistics.median(times['miss']):.1f}"],
+        ["cost without the cache, USD", f"{CALLS * 22_000 / 1e9:.6f}"],
     ]
 
 
 async def fall_over(client: Client, mode: str) -> list[str]:
-    """How long a call takes whose first deployment is dead in this way."""
+    """The time of calls whose first deployment fails in this way."""
     times = []
     for at in range(FALLS):
         began = time.perf_counter()
-        status, said = await client.chat(
+        status, reply = await client.chat(
             mode, provider="front", temperature=0.5, messages=[{"role": "user", "content": str(at)}]
         )
-        assert (status, said["routing"]["deployment"]) == (200, "up"), said
+        assert (status, reply["routing"]["deployment"]) == (200, "up"), reply
         times.append((time.perf_counter() - began) * 1000)
-    return ["well" if mode == "ok" else mode, f"{statistics.median(times):.0f}", f"{max(times):.0f}"]
+    return ["healthy" if mode == "ok" else mode, f"{statistics.median(times):.0f}", f"{max(times):.0f}"]
 
 
 if __name__ == "__main__":

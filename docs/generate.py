@@ -1,4 +1,4 @@
-"""Writes the generated parts of the docs from the code; `--check` says which are stale."""
+"""Writes the generated parts of the docs; `--check` only reports stale pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kaixu.plugin import errors
 from kaixu.plugin.errors import KaixuError
 
 HERE = Path(__file__).parent
-#: Where errors are raised that clients see.
+#: Code that raises errors for clients.
 CODE = (HERE.parent / "kaixu", HERE.parent / "plugins")
 SECTIONS = (
     ("The whole file", document.Document),
@@ -47,7 +47,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """A default as people read it."""
+    """A default value as text."""
     if field.is_required():
         return "required"
     value: Any = field.get_default(call_default_factory=True, validated_data={})
@@ -90,34 +90,34 @@ def codes_of_classes() -> Iterator[tuple[str, int]]:
 
 
 def codes_of_calls() -> Iterator[tuple[str, int]]:
-    """The codes that are given where an error is raised, with the status of its class."""
+    """The codes that are passed where an error is raised, with the status of its class."""
     for path in sorted(path for folder in CODE for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 kind = getattr(errors, name, None)
                 if isinstance(kind, type) and issubclass(kind, KaixuError):
-                    for given in node.keywords:
-                        if given.arg == "code" and isinstance(given.value, ast.Constant):
-                            yield str(given.value.value), kind.status
+                    for keyword in node.keywords:
+                        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
+                            yield str(keyword.value.value), kind.status
 
 
 def error_texts() -> dict[str, dict[str, str]]:
-    """What people wrote of each code."""
+    """The meaning of each code and what to do, from errors.yaml."""
     texts: dict[str, dict[str, str]] = yaml.safe_load((HERE / "errors.yaml").read_text(encoding="utf-8"))
     return texts
 
 
 def error_codes() -> str:
-    """Every error a client may get, and what it becomes in OpenAI's and in Anthropic's shape."""
+    """All error codes, with their types in OpenAI's and Anthropic's shapes."""
     texts, rows = error_texts(), []
     for code, status in sorted({*codes_of_classes(), *codes_of_calls()}, key=lambda one: (one[1], one[0])):
         text = texts.get(code, {"means": "", "do": ""})
         envelope = {"error": "", "code": code}
-        theirs, _ = openai_error(envelope, status)
-        others, sdk_status = anthropic_error(envelope, status)
+        openai_body, _ = openai_error(envelope, status)
+        anthropic_body, sdk_status = anthropic_error(envelope, status)
         shown = str(status) if status == sdk_status else f"{status}, {sdk_status} under `/v1`"
-        kinds = [f"`{theirs['error']['type']}`", f"`{others['error']['type']}`"]
+        kinds = [f"`{openai_body['error']['type']}`", f"`{anthropic_body['error']['type']}`"]
         rows.append([shown, f"`{code}`", text["means"], text["do"], *kinds])
     return table(["status", "code", "meaning", "what to do", "OpenAI's `type`", "Anthropic's `type`"], rows)
 
@@ -148,20 +148,20 @@ PARTS = {
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def renewed(text: str) -> str:
-    """A page with its generated parts made anew."""
+def with_fresh_parts(text: str) -> str:
+    """A page with its generated parts written again."""
     return PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n\n{part[3]}", text)
 
 
 def main() -> int:
-    """Write, or check."""
+    """Write the pages, or check them."""
     stale = []
     for page in sorted(HERE.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
-        if renewed(text) != text:
+        if with_fresh_parts(text) != text:
             stale.append(page.relative_to(HERE.parent))
             if "--check" not in sys.argv:
-                page.write_text(renewed(text), encoding="utf-8")
+                page.write_text(with_fresh_parts(text), encoding="utf-8")
     if stale and "--check" in sys.argv:
         sys.stderr.write(f"stale: {', '.join(map(str, stale))}; run `python docs/generate.py`\n")
         return 1

@@ -1,4 +1,4 @@
-"""hit@5: for how many questions their own passage is among the first five that search finds."""
+"""hit@5: the share of questions whose own passage is among the first five results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kaixu.yaml → catalog: load what it names, run the hooks once, check options, open lanes, freeze."""
+"""Builds the catalog from kaixu.yaml: loads plugins, runs their hooks once, checks options, opens lanes."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ log = logging.getLogger(__name__)
 
 
 def build(document: Document, folder: Path, *, strict: bool = False) -> Catalog:
-    """Open everything that `document` switches on; `folder` is where kaixu.yaml lies.
+    """Open everything that `document` switches on; `folder` is the folder of kaixu.yaml.
 
-    With `strict`, a mistake that a plugin finds in its section refuses the whole file:
-    for a check, and for a reload, where there is an old one that serves.
+    With `strict`, a mistake that a plugin finds in its section refuses the whole file;
+    used by `kaixu check` and by a reload, where the old configuration still serves.
 
-    Raises `PluginError` where something that is `required: true` is not on, and, with
-    `strict`, `ConfigError` with every mistake.
+    Raises `PluginError` if a section with `required: true` is not on, and, with `strict`,
+    `ConfigError` with every mistake.
     """
     catalog = assemble(document, folder)
-    catalog.insist(strict=strict)
+    catalog.require(strict=strict)
     return catalog
 
 
 def assemble(document: Document, folder: Path) -> Catalog:
-    """`build`, whatever is wrong: for who must close the lanes of a catalog that is not good enough.
+    """Like `build`, but never raises for mistakes: for callers that must close the lanes of a rejected catalog.
 
-    A plugin that fails is listed with its reason, and what depends on it answers 503.
+    A plugin that fails is listed with its reason; calls that need it get 503.
     """
     build = Build(document, folder)
     catalog = build.catalog
@@ -62,41 +62,41 @@ def assemble(document: Document, folder: Path) -> Catalog:
 
 
 class BuildResult(NamedTuple):
-    """What became of one section."""
+    """The state of one section after the build."""
 
     state: State
     reason: str | None
 
 
 class Build:
-    """One building of a catalog."""
+    """Builds one catalog."""
 
     def __init__(self, document: Document, folder: Path) -> None:
         self.document = document
         self.folder = folder
         self.loader = Loader(folder)
         self.catalog = Catalog()
-        self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's place
+        self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's location
 
     def mistake(self, path: Path_, message: str) -> BuildResult:
-        """Something in kaixu.yaml does not fit the plugin that it names."""
+        """Add a mistake: kaixu.yaml does not fit a plugin that it names."""
         mistake = Mistake.at(self.document.reading.place(path), message)
         self.catalog.mistakes.append(mistake)
         return BuildResult("failed", str(mistake))
 
     def failed(self, path: Path_, error: PluginError) -> BuildResult:
-        """A plugin cannot be had; a mistake only if its name means nothing here."""
+        """The result for a plugin that did not load; a mistake only if no plugin has this name."""
         if isinstance(error, NoSuchPlugin):
             return self.mistake(path, str(error))
         return BuildResult("failed", str(error))
 
     def outcome(self, plugin: Plugin, outcome: BuildResult) -> BuildResult:
-        """Remember what became of a section of `plugin`."""
+        """Record the result of a section of `plugin`."""
         self.outcomes.setdefault(plugin.found.where, []).append(outcome)
         return outcome
 
     def plugins(self, entry: str, path: Path_) -> None:
-        """One entry of `plugins:`; what it registers can be named by sections, and it may observe."""
+        """Load one entry of `plugins:`; sections can name what it registers, and it may observe events."""
         for name in plugins_in(entry, self.folder):
             try:
                 self.loader.load(name, "observer")
@@ -104,7 +104,7 @@ class Build:
                 self.failed(path, error)
 
     def lane(self, name: str, section: LaneSection) -> LaneState:
-        """One section of `lanes:`: its plugin loaded, its options checked, the lane opened."""
+        """Open one section of `lanes:`: load its plugin, check its options, create the lane."""
         path: Path_ = ("lanes", name)
         try:
             plugin, kind = self.loader.lane(section.plugin)
@@ -117,12 +117,12 @@ class Build:
         if outcome.state == "on" and options is not None:
             try:
                 lane = kind.lane(options)  # type: ignore[call-arg]
-            except Exception as error:  # noqa: BLE001 - a stranger's constructor can raise anything
-                outcome = BuildResult("failed", self.said(error, section, options))
+            except Exception as error:  # noqa: BLE001 - third-party code can raise anything
+                outcome = BuildResult("failed", self.reason_of(error, section, options))
         return LaneState(name, section, *self.outcome(plugin, outcome), lane)
 
     def options(self, path: Path_, section: PluginSection, model: type[Options]) -> tuple[Options | None, BuildResult]:
-        """A section's own fields, read with the plugin's model; without those whose variable is not set."""
+        """A section's plugin fields, validated by the plugin's model, without those with an unset variable."""
         reading = self.document.reading
         off = BuildResult("on", None) if section.off is None else BuildResult("off", section.off)
         try:
@@ -130,16 +130,16 @@ class Build:
         except ValidationError as error:
             mistakes = mistakes_in(reading, error, model, path, also=type(section).model_fields)
             if not mistakes:
-                return None, off  # nothing is wrong but the variable
+                return None, off  # only the unset variable is wrong
             hidden = reading.given | texts(section.options)
             for one in mistakes:
                 self.catalog.mistakes.append(replace(one, message=redacted(one.message, hidden)))
             return None, BuildResult("failed", str(self.catalog.mistakes[-len(mistakes)]))
-        except Exception as error:  # noqa: BLE001 - a stranger's validator can raise anything
-            return None, BuildResult("failed", self.said(error, section, None))
+        except Exception as error:  # noqa: BLE001 - third-party code can raise anything
+            return None, BuildResult("failed", self.reason_of(error, section, None))
 
     def abilities(self, path: Path_, section: LaneSection, kind: LaneKind) -> BuildResult | None:
-        """Whether the lane can do what its models are for; None if so."""
+        """A failure if the lane lacks a kind of its models; None if it has all."""
         wrong = None
         for name, model in section.models.items():
             if getattr(kind.lane, model.type) is getattr(Lane, model.type):
@@ -147,10 +147,10 @@ class Build:
                 wrong = self.mistake((*path, "models", name, "type"), message)
         return wrong
 
-    def said(self, error: Exception, section: PluginSection, options: Options | None) -> str:
-        """What a plugin raised, for the operator, without secrets.
+    def reason_of(self, error: Exception, section: PluginSection, options: Options | None) -> str:
+        """The message of a plugin's exception for the operator, without secrets.
 
-        A `PluginError` was written for the operator; anything else may quote whatever it was given.
+        A `PluginError` is written for operators; any other exception may quote its input.
         """
         hidden = set(self.document.reading.given) | (secret_texts(options) if options else set())
         if isinstance(error, PluginError):
@@ -159,7 +159,7 @@ class Build:
         return f"{type(error).__name__}: {redacted(str(error), hidden | texts(section.options))}"
 
     def integration(self, name: str, section: IntegrationSection) -> None:
-        """One section of `integrations:`; its operations are offered if nothing is wrong with it."""
+        """Add one section of `integrations:`; its operations are served if it has no mistakes."""
         path: Path_ = ("integrations", name)
         integration: Integration | None = None
         options: Options | None = None
@@ -185,23 +185,23 @@ class Build:
             self.catalog.schedules |= {one.name: (state, one) for one in integration.schedules}
 
     def prices(self, path: Path_, section: IntegrationSection, integration: Integration) -> BuildResult | None:
-        """Whether every operation has its price, and every price its operation; None if so."""
+        """A failure if an operation has no price or a price no operation; None if all match."""
         priced: list[Operation | Job] = [*integration.operations, *integration.jobs]
         charges = [one.charge for one in priced]
-        wanted = sorted({charge.price for charge in charges if not isinstance(charge, Free)})
+        charged = sorted({charge.price for charge in charges if not isinstance(charge, Free)})
         wrong = None
-        for name in wanted:
+        for name in charged:
             if name not in section.price:
                 wrong = self.mistake(path, f"integration `{integration.name}` needs a price `{name}`")
         for name in section.price:
-            if name not in wanted:
-                meant = did_you_mean(name, wanted)
+            if name not in charged:
+                meant = did_you_mean(name, charged)
                 message = f"integration `{integration.name}` charges nothing as `{name}`{meant}"
                 wrong = self.mistake((*path, "price", name), message)
         return wrong
 
     def plugin_states(self) -> list[PluginState]:
-        """Every plugin that was named or is installed, with the best that became of it."""
+        """Every plugin that is named or installed, with the best state of its sections."""
         states = {}
         for name, one in installed().items():
             states[one.where] = PluginState(

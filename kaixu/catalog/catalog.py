@@ -1,4 +1,4 @@
-"""The catalog: public model → deployment, and the state of every plugin. Once built, only states change."""
+"""The catalog: the deployments of public models, and the state of every plugin. After the build only states change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FREE = Price(0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class PluginState:
-    """A plugin as the operator sees it; `kind` is "?" where nothing names it, so that it was not imported."""
+    """A plugin as operators see it; `kind` is "?" if nothing names it, so that it was not imported."""
 
     name: str
     kind: Literal["lane", "integration", "observer", "?"]
@@ -39,19 +39,19 @@ class PluginState:
 
 @dataclass
 class LaneState:
-    """One section of `lanes:`, opened or not."""
+    """One section of `lanes:` and its lane, if it is open."""
 
     name: str
     section: LaneSection
     state: State
     reason: str | None
     lane: Lane | None
-    public_name: str = ""  # what replies call it
+    public_name: str = ""  # the provider name in replies
 
 
 @dataclass(frozen=True)
 class IntegrationState:
-    """One section of `integrations:`; `prices_nusd` are by the names that its operations charge under."""
+    """One section of `integrations:`; `prices_nusd` has its prices by name."""
 
     name: str
     section: IntegrationSection
@@ -60,12 +60,12 @@ class IntegrationState:
     integration: Integration | None
     options: Options | None
     prices_nusd: dict[str, int]
-    schema: Path | None = None  # where its tables are declared
-    where: str = ""  # its plugin
+    schema: Path | None = None  # the folder of its migrations
+    where: str = ""  # the location of its plugin
 
     @property
     def rates(self) -> dict[str, dict[str, int]]:
-        """The price of every operation and job, by its name; as it is kept with what was billed by it."""
+        """The price of every operation and job by name, in the form that is stored as a price version."""
         declared = self.integration
         if declared is None or self.state != "on":
             return {}
@@ -77,14 +77,14 @@ class Observer(NamedTuple):
     """A plugin's `on_event`."""
 
     where: str
-    tell: Callable[[Event], None]
+    observe: Callable[[Event], None]
 
 
 class Deployment(msgspec.Struct, frozen=True, eq=False):
-    """One public model and what stands behind it. `provider` and `model` are the names that customers see.
+    """One place that serves a public model. `provider` and `model` are the names that customers see.
 
-    `state` is that of the lane that serves it, `owner` that of the lane that offers it; they differ where a model
-    is deployed elsewhere. A model with several deployments is the first of them, with the `others`.
+    `state` belongs to the lane that serves it, `owner` to the lane that offers it; they differ if a model is deployed
+    on another lane. A model with several deployments is its first one, with the others in `others`.
     """
 
     provider: str
@@ -104,7 +104,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     timeouts: TimeoutSection
     retries: int
     owner: LaneState | None = None  # None: the lane that serves it
-    name: str = ""  # what replies and usage events call it
+    name: str = ""  # its name in replies and usage events
     weight: int = 1
     priority: int = 0
     breaker: BreakerSection = BreakerSection()
@@ -117,14 +117,14 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     allow: frozenset[str] = frozenset()
     reasoning: bool | None = None
     tokens_per_s: int = 200
-    public_provider: str = ""  # what replies call the provider; "": by its own name
+    public_provider: str = ""  # the provider name in replies; "": `provider`
     others: tuple[Deployment, ...] = ()
 
     @property
     def prices(self) -> dict[str, Price]:
-        """Every price that a call of the model may be billed by.
+        """All prices of the model.
 
-        "": its own; "batch": that of a call that may take a day; "cached": that of a kept answer.
+        "": the usual price; "batch": for calls in a batch; "cached": for answers from the cache.
         """
         if self.price is None:
             return {}
@@ -132,7 +132,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
         return prices | ({} if self.cache is None else {"cached": self.cached_price})
 
     def priced(self, which: str) -> Deployment:
-        """The same at another of its prices."""
+        """The same deployment with another of its prices."""
         if not which or self.price is None:
             return self
         price = self.prices[which]
@@ -141,37 +141,37 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def shown_provider(self) -> str:
-        """The provider as replies show it; everything else goes by `provider`."""
+        """The provider name in replies; everything else uses `provider`."""
         return self.public_provider or self.provider
 
     @property
     def choices(self) -> tuple[Deployment, ...]:
-        """Every deployment of the model."""
+        """All deployments of the model."""
         return (self, *self.others)
 
     @property
     def ready(self) -> tuple[Deployment, ...]:
-        """Those whose lanes are on."""
+        """The deployments whose lanes are on."""
         if not self.others:
             return (self,) if self.is_on else ()
         return tuple(one for one in self.choices if one.is_on)
 
     @property
     def is_on(self) -> bool:
-        """Whether its lane serves."""
+        """Whether its lane is on."""
         return self.lane is not None and self.state.state == "on"
 
     @property
     def native(self) -> str | None:
-        """The protocol that whichever lane answers speaks: only then a request can be passed through."""
+        """The protocol that all lanes of the model speak, or None: only then a request can be passed through."""
         if not self.others:
             return None if self.lane is None else self.lane.native
-        spoken = {one.lane.native for one in self.ready or self.choices if one.lane is not None}
-        return spoken.pop() if len(spoken) == 1 else None
+        protocols = {one.lane.native for one in self.ready or self.choices if one.lane is not None}
+        return protocols.pop() if len(protocols) == 1 else None
 
 
 class RequestedModel(NamedTuple):
-    """A deployment, and the provider's name that it was asked by."""
+    """A deployment, and the provider name in the request."""
 
     deployment: Deployment
     provider: str
@@ -179,42 +179,42 @@ class RequestedModel(NamedTuple):
 
 @dataclass
 class Catalog:
-    """Everything that kaixu.yaml switched on, and what is wrong with the rest."""
+    """Everything that kaixu.yaml switches on, and the mistakes in the rest."""
 
     lanes: dict[str, LaneState] = field(default_factory=dict)
-    #: The lanes that answer to a name or alias, in lower case; several may share an alias.
+    #: Lanes by name and alias in lower case; several lanes may share an alias.
     providers: dict[str, list[str]] = field(default_factory=dict)
-    #: By lane, then by model name and alias.
+    #: Deployments by lane, then by model name and alias.
     models: dict[str, dict[str, Deployment]] = field(default_factory=dict)
     integrations: dict[str, IntegrationState] = field(default_factory=dict)
-    #: Of the integrations that are on, by name.
+    #: From integrations that are on, by name.
     operations: dict[str, tuple[IntegrationState, Operation]] = field(default_factory=dict)
     jobs: dict[str, tuple[IntegrationState, Job]] = field(default_factory=dict)
     schedules: dict[str, tuple[IntegrationState, Schedule]] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
     plugins: list[PluginState] = field(default_factory=list)
-    #: What plugins found wrong in kaixu.yaml; their lanes have failed, the others serve.
+    #: Mistakes that plugins found in kaixu.yaml; their lanes have failed, the others serve.
     mistakes: list[Mistake] = field(default_factory=list)
 
     @property
     def deployments(self) -> list[Deployment]:
-        """Every deployment once."""
+        """All deployments, without duplicates."""
         return list({id(one): one for models in self.models.values() for one in models.values()}.values())
 
     def resolve(self, provider: str | None, model: str, kind: Literal["chat", "embed"]) -> RequestedModel:
-        """What a client means by `provider` and `model`: providers in any case, models exactly.
+        """Find the deployment for `provider` and `model`. Providers ignore case, models are exact.
 
-        Without a provider, `model` is the name of one lane's model alone, or "provider/model".
-        Raises `UnknownModel` with the nearest names. A lane that is off is found all the same: see `ready`.
+        Without a provider, `model` must be unique among all lanes, or "provider/model". Lanes that are off are found,
+        too: see `ready`. Raises `UnknownModel` with similar names.
         """
         if provider is None:
-            having = [lane for lane, models in self.models.items() if is_kind(models.get(model), kind)]
-            if len(having) == 1:
-                return RequestedModel(self.models[having[0]][model], having[0])
-            if having:
+            offering = [lane for lane, models in self.models.items() if is_kind(models.get(model), kind)]
+            if len(offering) == 1:
+                return RequestedModel(self.models[offering[0]][model], offering[0])
+            if offering:
                 raise UnknownModel(
-                    f"model `{model}` is offered by {len(having)} providers",
-                    hint=f"Say which one: {named(f'{lane}/{model}' for lane in having)}.",
+                    f"model `{model}` is offered by {len(offering)} providers",
+                    hint=f"Use one of these names: {named(f'{lane}/{model}' for lane in offering)}.",
                     field="model",
                 )
             provider, slash, rest = model.partition("/")
@@ -253,7 +253,7 @@ class Catalog:
         )
 
     def written_name(self, provider: str) -> str | None:
-        """A provider's name as kaixu.yaml writes it, the lane's own or an alias; None for one that replies show."""
+        """A lane's name or alias as kaixu.yaml writes it; None for a public name."""
         for lane in self.lanes.values():
             for name in (lane.name, *lane.section.aliases):
                 if name.lower() == provider.lower():
@@ -261,13 +261,13 @@ class Catalog:
         return None
 
     def shown(self, provider: str | None) -> str | None:
-        """A lane's name as replies show it."""
+        """The name of a lane in replies."""
         lane = self.lanes.get(provider or "")
         return provider if lane is None else lane.public_name or lane.name
 
     @staticmethod
     def ready(deployment: Deployment) -> Lane:
-        """A lane behind a model, the first that is on. Raises `LaneOff` or `PluginFailed`."""
+        """The first lane of a model that is on. Raises `LaneOff` or `PluginFailed`."""
         for one in deployment.choices:
             if one.is_on:
                 assert one.lane is not None
@@ -275,51 +275,51 @@ class Catalog:
         state = deployment.state
         if state.state == "off":
             raise LaneOff(f"lane `{state.name}` is off: {state.reason}", hint="Tell your operator.")
-        # The reason may show paths and versions: it is the operator's, in the log and in `kaixu plugins`.
+        # The reason may contain paths and versions: only operators see it, in the log and in `kaixu plugins`.
         raise PluginFailed(f"lane `{state.name}` is not available: its plugin failed", hint="Tell your operator.")
 
     def observe(self, event: Event) -> None:
-        """Tell every observer. Never raises: what one of them raises is logged with its name."""
+        """Call every observer. Exceptions are logged with the plugin's name, never raised."""
         for observer in self.observers:
             try:
-                observer.tell(event)
-            except Exception:  # a stranger's hook can raise anything; it comes after the fact
+                observer.observe(event)
+            except Exception:  # third-party code can raise anything; the event has happened anyway
                 log.exception("plugin %s failed to observe %s", observer.where, event.kind)
 
     def fail(self, name: str, reason: str) -> None:
-        """An integration cannot serve after all."""
+        """Mark an integration as failed and remove its operations, jobs and schedules."""
         self.integrations[name] = replace(self.integrations[name], state="failed", reason=reason)
         self.operations = {key: one for key, one in self.operations.items() if one[0].name != name}
         self.jobs = {key: one for key, one in self.jobs.items() if one[0].name != name}
         self.schedules = {key: one for key, one in self.schedules.items() if one[0].name != name}
 
     async def start(self) -> None:
-        """Start every lane; one that fails is marked and the others go on.
+        """Start every lane. A lane that fails is marked, and the others continue.
 
-        Raises `PluginError` after all have started, if one failed that is `required: true`.
+        Raises `PluginError` at the end if a lane with `required: true` failed.
         """
         for state in self.lanes.values():
             if state.lane is not None:
                 try:
                     await state.lane.start()
-                except Exception as error:  # a stranger's lane can raise anything
+                except Exception as error:  # third-party code can raise anything
                     log.exception("lane %s did not start", state.name)
                     state.state, state.reason = "failed", f"it did not start: {type(error).__name__}"
                     if isinstance(error, PluginError):
                         state.reason = str(error)
-        self.insist()
+        self.require()
 
     def sections(self) -> Iterator[tuple[str, LaneState | IntegrationState]]:
-        """Every section with its kind: "lane" or "integration"."""
+        """All sections with their kind: "lane" or "integration"."""
         for lane in self.lanes.values():
             yield "lane", lane
         for integration in self.integrations.values():
             yield "integration", integration
 
-    def insist(self, *, strict: bool = False) -> None:
-        """Raises `PluginError`, naming every section that is `required: true` and not on.
+    def require(self, *, strict: bool = False) -> None:
+        """Raises `PluginError` with every section that has `required: true` and is not on.
 
-        With `strict`, `ConfigError` before that, if plugins found a mistake in kaixu.yaml.
+        With `strict`, raises `ConfigError` first if plugins found mistakes in kaixu.yaml.
         """
         if strict and self.mistakes:
             raise ConfigError(self.mistakes)
@@ -331,8 +331,8 @@ class Catalog:
         if missing:
             raise PluginError("\n".join(missing))
 
-    def insist_on(self, before: Catalog) -> None:
-        """Raises `PluginError`, naming everything that is on in `before` and has failed here."""
+    def require_no_loss(self, before: Catalog) -> None:
+        """Raises `PluginError` with everything that is on in `before` and failed here."""
         served = {(kind, one.name) for kind, one in before.sections() if one.state == "on"}
         lost = [
             f"{kind} `{one.name}` serves and would fail: {one.reason}"
@@ -340,27 +340,27 @@ class Catalog:
             if one.state == "failed" and (kind, one.name) in served
         ]
         loaded = {one.where for one in before.plugins if one.state == "on"}
-        said = "\n".join(lost)
+        reported = "\n".join(lost)
         lost += [
             f"plugin `{one.name}` is loaded and would fail: {one.reason}"
             for one in self.plugins
-            if one.state == "failed" and one.where in loaded and str(one.reason) not in said
+            if one.state == "failed" and one.where in loaded and str(one.reason) not in reported
         ]
         if lost:
             raise PluginError("\n".join(lost))
 
     async def aclose(self) -> None:
-        """Close every lane, whatever one of them raises."""
+        """Close every lane, even if closing one of them fails."""
         for state in self.lanes.values():
             if state.lane is not None:
                 try:
                     await state.lane.aclose()
-                except Exception:  # a stranger's lane can raise anything; the next one must close too
+                except Exception:  # third-party code can raise anything; the next lane must close too
                     log.exception("lane %s did not close cleanly", state.name)
 
 
 def rates_of(charge: Charge, prices_nusd: dict[str, int]) -> dict[str, int]:
-    """A charge's price, and for how many units."""
+    """A charge's price, and the number of units that it is for."""
     if isinstance(charge, Free):
         return {}
     return {charge.price: prices_nusd[charge.price]} | (
@@ -374,11 +374,11 @@ def times(price: Price, factor: Decimal) -> Price:
 
 
 def is_kind(deployment: Deployment | None, kind: str) -> bool:
-    """Whether there is a deployment, of this kind."""
+    """Whether there is a deployment of this kind."""
     return deployment is not None and deployment.kind == kind
 
 
 def named(names: Iterable[str]) -> str:
-    """At most ten names, readable."""
+    """Up to ten names as text."""
     shown = [f"`{name}`" for name in names]
     return ", ".join(shown[:10]) + (" …" if len(shown) > 10 else "") if shown else "none"

@@ -1,4 +1,4 @@
-"""A plugin's name → exactly one entry point or file. Nothing is imported here."""
+"""Finds a plugin by its name: exactly one entry point or file. Imports nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Source = Literal["built-in", "package", "file"]
 
 
 class NoSuchPlugin(PluginError):
-    """kaixu.yaml names what is not there, or what could be more than one thing."""
+    """kaixu.yaml names a plugin that does not exist or is ambiguous."""
 
 
 @dataclass(frozen=True)
 class FoundPlugin:
-    """Where a plugin comes from: an entry point or a file, never both."""
+    """The source of a plugin: an entry point or a file, never both."""
 
     source: Source
     where: str
@@ -31,12 +31,12 @@ class FoundPlugin:
 
 
 def find(name: str, folder: Path) -> FoundPlugin:
-    """Look up `plugin: name`; `folder` is where kaixu.yaml lies.
+    """Find `plugin: name`; `folder` is the folder of kaixu.yaml.
 
-    A path is that file or folder. Anything else is an entry point in the group `kaixu`,
-    or `plugins/lanes/NAME.py` or `…/NAME/` beside kaixu.yaml.
+    A path means that file or folder. Any other name is an entry point in the group
+    `kaixu`, or `plugins/lanes/NAME.py` or `…/NAME/` beside kaixu.yaml.
 
-    Raises `NoSuchPlugin` when there is none, or more than one (naming all of them).
+    Raises `NoSuchPlugin` if there is none, or more than one (with all of them).
     """
     path = path_in(name)
     if path is not None:
@@ -56,13 +56,13 @@ def find(name: str, folder: Path) -> FoundPlugin:
 
 
 def path_in(name: str) -> str | None:
-    """The path in `./acme.py` and `./acme.py:one-of-its-lanes`, or None where `name` is no path."""
+    """The path in `./acme.py` and `./acme.py:one-of-its-lanes`, or None if `name` is not a path."""
     path = name.partition(":")[0]
     return path if "/" in path or path.endswith(".py") else None
 
 
 def lane_in(name: str) -> str | None:
-    """The lane that `./acme.py:lane` asks for, or None."""
+    """The lane in `./acme.py:lane`, or None."""
     return name.partition(":")[2] or None
 
 
@@ -77,7 +77,7 @@ def of_path(path: str, folder: Path) -> FoundPlugin:
 
 
 def of_entry(entry: EntryPoint) -> FoundPlugin:
-    """An installed plugin; ours come in through the same door as everyone's."""
+    """An installed plugin; the gateway's own are found in the same way."""
     project = entry.dist.name if entry.dist is not None else "?"
     version = entry.dist.version if entry.dist is not None else None
     source: Source = "built-in" if project == "kaixu" else "package"
@@ -90,7 +90,7 @@ def installed() -> dict[str, FoundPlugin]:
 
 
 def plugins_in(name: str, folder: Path) -> list[str]:
-    """The plugins that one entry of `plugins:` means: itself, or all that lie in a folder that is none."""
+    """The plugins of one entry of `plugins:`: itself, or all plugins in a folder that is not a plugin itself."""
     path = folder / name
     if path_in(name) is None and not path.is_dir():
         return [name]

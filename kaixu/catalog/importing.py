@@ -1,4 +1,4 @@
-"""A found plugin → its module. Whatever goes wrong in it becomes a `PluginError` that names it."""
+"""Imports a plugin. Every failure becomes a `PluginError` that names the plugin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .find import FoundPlugin
 
 log = logging.getLogger(__name__)
 
-#: How the modules of plugin files are called.
+#: The prefix of the module names of plugin files.
 PREFIX = "kaixu_file_"
 
 
@@ -32,22 +32,22 @@ def import_plugin(name: str, found: FoundPlugin) -> ModuleType:
     except SyntaxError as error:
         raise PluginError(f"plugin `{name}` ({found.where}), line {error.lineno}: {error.msg}") from error
     except SystemExit as error:
-        raise PluginError(f"plugin `{name}` ({found.where}) left the program while it was imported") from error
-    except Exception as error:  # a stranger's module can raise anything, and must not stop the others
+        raise PluginError(f"plugin `{name}` ({found.where}) exited the program during its import") from error
+    except Exception as error:  # third-party code can raise anything and must not stop the others
         log.debug("plugin %s cannot be imported", name, exc_info=True)
         raise PluginError(
             f"plugin `{name}` ({found.where}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(module, ModuleType):
-        raise PluginError(f"plugin `{name}` ({found.where}) is not a module; its entry point names something in one")
+        raise PluginError(f"plugin `{name}` ({found.where}) is not a module: its entry point must name a module")
     return module
 
 
 def import_file(found: FoundPlugin) -> ModuleType:
-    """Import a file under a name of its own, so that it can never shadow an installed package.
+    """Import a file under a unique name, so that it never shadows an installed package.
 
-    The same file has the same name each time: a reload replaces what was imported
-    before, and puts it back if the new text does not import.
+    The same file always has the same name: a reload replaces the module, and restores
+    the old one if the new text cannot be imported.
     """
     assert found.file is not None
     name = module_name(found.file)
@@ -71,8 +71,8 @@ def import_file(found: FoundPlugin) -> ModuleType:
 
 
 @contextmanager
-def put_back_on_failure() -> Iterator[None]:
-    """Where the block raises, the plugin files that were imported in it are forgotten for those from before."""
+def restored_on_failure() -> Iterator[None]:
+    """If the block raises, restore the plugin files that were imported before it."""
     before = file_modules()
     try:
         yield
@@ -84,11 +84,11 @@ def put_back_on_failure() -> Iterator[None]:
 
 
 def file_modules() -> dict[str, ModuleType]:
-    """The plugin files that are imported now, and what lies in their folders."""
+    """The imported plugin files and the modules in their folders."""
     return {name: module for name, module in list(sys.modules.items()) if name.startswith(PREFIX)}
 
 
 def module_name(file: Path) -> str:
-    """A name for the module in `file`: readable, and like no other's."""
+    """A readable and unique module name for `file`."""
     stem = file.parent.name if file.name == "__init__.py" else file.stem
     return f"{PREFIX}{stem}_{sha256(str(file).encode()).hexdigest()[:12]}"

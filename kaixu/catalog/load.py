@@ -1,4 +1,4 @@
-"""Loading plugins: each once, its hooks checked and run, and what it registered."""
+"""Loads each plugin once, checks and runs its hooks, and stores what it registers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .find import FoundPlugin, NoSuchPlugin, find, lane_in, path_in
 from .importing import import_plugin
 
 log = logging.getLogger(__name__)
-#: What comes behind the integration's name; dots become slashes in its path.
+#: The part of an operation's name after the integration's name; dots become slashes in its path.
 WHAT = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*")
-#: What lies below /v1 besides integrations.
+#: Paths below /v1 that are not integrations.
 RESERVED = frozenset({"chat", "messages", "responses", "embeddings", "completions", "models", "files", "batches"})
 MOST_TIMEOUT_S = 24 * 3600
 LEAST_PERIOD_S = 1
@@ -33,14 +33,14 @@ Kind = Literal["lane", "integration", "observer"]
 
 
 class LaneKind(NamedTuple):
-    """A kind of lane that a plugin can open."""
+    """A kind of lane that a plugin registered."""
 
     lane: type[Lane]
     options: type[Options]
 
 
 class Plugin(NamedTuple):
-    """A loaded plugin, under the name it was first asked for, and what it registered."""
+    """A loaded plugin, its first name in kaixu.yaml, and what it registered."""
 
     name: str
     found: FoundPlugin
@@ -50,12 +50,12 @@ class Plugin(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What it is for."""
+        """The kind of plugin."""
         return "lane" if self.lanes else "integration" if self.integrations else "observer"
 
 
 class Failure(NamedTuple):
-    """A plugin that did not load, and what it was wanted for."""
+    """A plugin that did not load, and the kind it was needed as."""
 
     kind: Kind
     found: FoundPlugin | None
@@ -63,17 +63,17 @@ class Failure(NamedTuple):
 
 
 class Loader:
-    """Loads the plugins of one kaixu.yaml; `folder` is where that lies."""
+    """Loads the plugins of one kaixu.yaml; `folder` is its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manager = pluggy.PluginManager("kaixu")
         self.manager.add_hookspecs(hookspecs)
-        self.loaded: dict[str, Plugin] = {}  # by where it is: two names may mean one plugin
+        self.loaded: dict[str, Plugin] = {}  # by location: two names may mean one plugin
         self.failed: dict[str, Failure] = {}  # by name
 
     def load(self, name: str, kind: Kind) -> Plugin:
-        """The plugin `name`, loaded and its hooks run. Raises `PluginError`, for one name always the same."""
+        """Load the plugin `name` and run its hooks. Raises `PluginError`; the same one each time for a name."""
         if name in self.failed:
             raise self.failed[name].error
         found: FoundPlugin | None = None
@@ -88,21 +88,21 @@ class Loader:
         return self.loaded[place]
 
     def lane(self, name: str) -> tuple[Plugin, LaneKind]:
-        """What `plugin: name` means: the lane of that name, or a file's only one. Raises `PluginError`."""
+        """The lane for `plugin: name`: the one of that name, or the only one of a file. Raises `PluginError`."""
         plugin = self.listed(name, lambda one: name in one.lanes) or self.load(name, "lane")
-        wanted = lane_in(name) or name
-        if wanted in plugin.lanes:
-            return plugin, plugin.lanes[wanted]
+        lane_name = lane_in(name) or name
+        if lane_name in plugin.lanes:
+            return plugin, plugin.lanes[lane_name]
         if plugin.found.file is not None and len(plugin.lanes) == 1 and lane_in(name) is None:
             return plugin, next(iter(plugin.lanes.values()))
         have = ", ".join(f"`{one}`" for one in plugin.lanes) or "none"
         hint = f"; write {path_in(name)}:NAME" if len(plugin.lanes) > 1 and lane_in(name) is None else ""
-        raise NoSuchPlugin(f"plugin {plugin.found.where} has no lane `{wanted}`, it has {have}{hint}")
+        raise NoSuchPlugin(f"plugin {plugin.found.where} has no lane `{lane_name}`, it has {have}{hint}")
 
     def integration(self, name: str, plugin_name: str | None) -> tuple[Plugin, Integration]:
-        """The integration that a section `name` switches on. Raises `PluginError`."""
-        wanted = plugin_name or name
-        plugin = self.listed(wanted, lambda one: name in one.integrations) or self.load(wanted, "integration")
+        """The integration for a section `name`. Raises `PluginError`."""
+        plugin_name = plugin_name or name
+        plugin = self.listed(plugin_name, lambda one: name in one.integrations) or self.load(plugin_name, "integration")
         if name not in plugin.integrations:
             have = ", ".join(f"`{one}`" for one in plugin.integrations) or "none"
             raise NoSuchPlugin(f"plugin {plugin.found.where} has no integration `{name}`, it has {have}")
@@ -115,23 +115,23 @@ class Loader:
         return Path(module.__file__).parent
 
     def listed(self, name: str, has: Callable[[Plugin], bool]) -> Plugin | None:
-        """The plugin out of `plugins:` that brings what `name` asks for. Raises `NoSuchPlugin` if two do."""
+        """The plugin of `plugins:` that has what `name` needs. Raises `NoSuchPlugin` if two have it."""
         files = [one for one in self.loaded.values() if one.found.file is not None]
-        brings = next(filter(has, files), None)
-        if brings is None or path_in(name) is not None:
+        match = next(filter(has, files), None)
+        if match is None or path_in(name) is not None:
             return None
         try:
             other = find(name, self.folder)
         except NoSuchPlugin:
-            return brings
-        if other.file == brings.found.file:
-            return brings
-        raise NoSuchPlugin(f"plugin `{name}` could be {brings.found.where} or {other.where}; rename one")
+            return match
+        if other.file == match.found.file:
+            return match
+        raise NoSuchPlugin(f"plugin `{name}` could be {match.found.where} or {other.where}; rename one")
 
     def register(self, name: str, found: FoundPlugin, module: ModuleType) -> Plugin:
-        """Check the names and arguments of a module's hooks and run the two that declare.
+        """Check the names and arguments of a module's hooks, and run the two that register.
 
-        Raises `PluginError`; a plugin that fails half-way leaves nothing behind.
+        Raises `PluginError`; a plugin that fails is removed completely.
         """
         plugin = Plugin(name, found, module, {}, {})
 
@@ -150,42 +150,42 @@ class Loader:
             self.manager.check_pending()
             self.hook(module, "register_lanes")(register=register_lane)
             self.hook(module, "register_integrations")(register=register_integration)
-        except Exception as error:  # a stranger's hook can raise anything
+        except Exception as error:  # third-party code can raise anything
             pending = [hook for hook in vars(self.manager.hook) if hook[0] != "_" and hook not in HOOKS]
             if self.manager.is_registered(module):
                 self.manager.unregister(module)
             for hook in pending:
-                delattr(self.manager.hook, hook)  # the next plugin does not answer for this one's
+                delattr(self.manager.hook, hook)  # else the next plugin would be blamed for it
             raise failure(name, found, error, pending) from error
         return plugin
 
     def refuse_taken(self, kind: str, name: str, plugin: Plugin, has: Callable[[Plugin], bool]) -> None:
-        """Raises `PluginError` where `name` is registered already, naming both plugins."""
+        """Raises `PluginError` with both plugins if `name` is registered already."""
         for other in [*self.loaded.values(), plugin]:
             if has(other):
                 raise PluginError(f"{kind} `{name}` is registered by {other.found.where} and by {plugin.found.where}")
 
     def hook(self, module: ModuleType, name: str) -> pluggy.HookCaller:
-        """One plugin's hook `name`; calling it calls that plugin only."""
+        """The hook `name` of one plugin only."""
         others = [other for other in self.manager.get_plugins() if other is not module]
         return self.manager.subset_hook_caller(name, others)
 
     def observers(self) -> list[tuple[str, Callable[[Event], None]]]:
-        """Every loaded plugin that observes, and how to tell it."""
+        """The location and the `on_event` of every loaded plugin that observes."""
 
-        def telling(hook: pluggy.HookCaller) -> Callable[[Event], None]:
+        def observe_with(hook: pluggy.HookCaller) -> Callable[[Event], None]:
             return lambda event: hook(event=event) and None
 
         observing = {implementation.plugin for implementation in self.manager.hook.on_event.get_hookimpls()}
         return [
-            (one.found.where, telling(self.hook(one.module, "on_event")))
+            (one.found.where, observe_with(self.hook(one.module, "on_event")))
             for one in self.loaded.values()
             if one.module in observing
         ]
 
 
 def failure(name: str, found: FoundPlugin, error: Exception, pending: list[str]) -> PluginError:
-    """What went wrong in a plugin's hooks, as one line that names it."""
+    """The error of a plugin's hooks as one line that names the plugin."""
     who = f"plugin `{name}` ({found.where})"
     if isinstance(error, PluginError):
         return PluginError(f"{who}: {error}")
@@ -198,10 +198,10 @@ def failure(name: str, found: FoundPlugin, error: Exception, pending: list[str])
 
 
 def check_operations(integration: Integration) -> None:
-    """Operations are called `<integration>.<what>`, each once. Raises `PluginError`."""
+    """Check that operations are named `<integration>.<what>` and are unique. Raises `PluginError`."""
     offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
     if integration.name in RESERVED:
-        raise PluginError(f"an integration cannot be called `{integration.name}`: the gateway has that path itself")
+        raise PluginError(f"an integration cannot be called `{integration.name}`: the gateway uses that path itself")
     names = [one.name for one in offered]
     for at, one in enumerate(offered):
         kind, name = type(one).__name__.lower(), one.name

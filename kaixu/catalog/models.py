@@ -1,4 +1,4 @@
-"""The models of all lanes, under every name that clients may send, and where each is served."""
+"""Adds the models of all lanes to the catalog, with their names, aliases and deployments."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from kaixu.plugin.lane import Lane
 
 from .catalog import FREE, Catalog, Deployment, LaneState
 
-#: Notes that something in kaixu.yaml is wrong, with the place of it.
-Complain = Callable[[Path_, str], object]
+#: Adds a mistake at a path of kaixu.yaml.
+AddMistake = Callable[[Path_, str], object]
 
-#: What comes of `fallback` is asked after all deployments of the model's own.
+#: Added to the priority of fallbacks: they come after all deployments of the model.
 AFTER_ALL = 10_000
 
 
 def add_lane(catalog: Catalog, state: LaneState, public_name: str | None = None) -> None:
-    """Put a lane under every name that clients may send. `public_name`: that of lanes that have none of their own."""
+    """Add a lane under every name that clients may send. `public_name`: for lanes without their own."""
     catalog.lanes[state.name] = state
     state.public_name = state.section.public_name or public_name or state.name
     for name in (state.name, *state.section.aliases, state.public_name):
-        answering = catalog.providers.setdefault(name.lower(), [])
-        if state.name not in answering:
-            # A lane's own name goes before others' aliases.
-            answering.insert(0 if name == state.name else len(answering), state.name)
+        lanes = catalog.providers.setdefault(name.lower(), [])
+        if state.name not in lanes:
+            # A lane's own name comes before other lanes' aliases.
+            lanes.insert(0 if name == state.name else len(lanes), state.name)
 
 
-def add_models(catalog: Catalog, complain: Complain) -> None:
-    """Put the models of all lanes where clients find them; `complain` hears of deployments that cannot be."""
-    served = Serving(catalog, complain)
+def add_models(catalog: Catalog, add_mistake: AddMistake) -> None:
+    """Add the models of all lanes; `add_mistake` is called for invalid deployments."""
+    serving = Serving(catalog, add_mistake)
     for owner in catalog.lanes.values():
         models = catalog.models[owner.name] = {}
         for name, model in owner.section.models.items():
-            deployment = served.model(owner, name, model)
+            deployment = serving.model(owner, name, model)
             for public in (name, *model.aliases):
                 models[public] = deployment
 
 
 class Serving:
-    """Where each model is served."""
+    """Creates the deployments of each model."""
 
-    def __init__(self, catalog: Catalog, complain: Complain) -> None:
+    def __init__(self, catalog: Catalog, add_mistake: AddMistake) -> None:
         self.catalog = catalog
-        self.complain = complain
+        self.add_mistake = add_mistake
 
     def model(self, owner: LaneState, name: str, model: ModelSection) -> Deployment:
         """A model with all its deployments, in the order of their priority."""
         path: Path_ = ("lanes", owner.name, "models", name)
         choices = self.own(path, owner, name, model)
-        for at, wanted in enumerate(model.fallback):
-            choices += self.fallback((*path, "fallback", at), owner, name, model, wanted)
-        if not choices:  # all that is wrong has been noted; the model is still known
+        for at, reference in enumerate(model.fallback):
+            choices += self.fallback((*path, "fallback", at), owner, name, model, reference)
+        if not choices:  # the mistakes are recorded; the model stays known
             choices = [self.deployment(owner, name, model, DeploymentSection())]
         count = Counter(one.name for one in choices)
         seen: Counter[str] = Counter()
@@ -69,7 +69,7 @@ class Serving:
         return msgspec.structs.replace(first, others=tuple(others))
 
     def own(self, path: Path_, owner: LaneState, name: str, model: ModelSection) -> list[Deployment]:
-        """What `deployments` says; without it, the lane itself."""
+        """The deployments in `deployments`, or the lane itself."""
         if not model.deployments:
             return [self.deployment(owner, name, model, DeploymentSection())]
         choices = []
@@ -77,7 +77,7 @@ class Serving:
         for at, section in enumerate(model.deployments):
             where: Path_ = (*path, "deployments", at)
             if section.name is not None and section.name in names:
-                self.complain((*where, "name"), f"`{section.name}` already means another deployment")
+                self.add_mistake((*where, "name"), f"`{section.name}` already means another deployment")
                 continue
             names |= {section.name} if section.name is not None else set()
             state = self.lane(where, section.lane or owner.name, model)
@@ -86,36 +86,38 @@ class Serving:
         return choices
 
     def lane(self, path: Path_, name: str, model: ModelSection) -> LaneState | None:
-        """The lane of a deployment; None, with a mistake, where there is none that can do it."""
+        """The lane of a deployment; None, with a mistake, if no lane can serve it."""
         state = self.catalog.lanes.get(name)
         if state is None:
             meant = did_you_mean(name, self.catalog.lanes)
-            self.complain((*path, "lane"), f"there is no lane `{name[:80]}`{meant}")
+            self.add_mistake((*path, "lane"), f"no such lane: `{name[:80]}`{meant}")
         elif state.lane is not None and getattr(type(state.lane), model.type) is getattr(Lane, model.type):
-            self.complain((*path, "lane"), f"lane `{name}` has no {model.type} models")
+            self.add_mistake((*path, "lane"), f"lane `{name}` has no {model.type} models")
             return None
         return state
 
-    def fallback(self, path: Path_, owner: LaneState, name: str, model: ModelSection, wanted: str) -> list[Deployment]:
-        """The deployments of another lane's model, as ones of this model's; they come after all others."""
-        lane_name, slash, other_name = wanted.partition("/")
+    def fallback(
+        self, path: Path_, owner: LaneState, name: str, model: ModelSection, reference: str
+    ) -> list[Deployment]:
+        """The deployments of another lane's model as deployments of this one, after all others."""
+        lane_name, slash, other_name = reference.partition("/")
         state = self.catalog.lanes.get(lane_name)
         if not slash or state is None:
             known = [f"{lane}/{one}" for lane, state in self.catalog.lanes.items() for one in state.section.models]
-            self.complain(path, f"there is no model `{wanted[:200]}`{did_you_mean(wanted[:200], known)}")
+            self.add_mistake(path, f"no such model: `{reference[:200]}`{did_you_mean(reference[:200], known)}")
             return []
         other = state.section.models.get(other_name)
         if other is None:
-            self.complain(path, f"lane `{lane_name}` has no model `{other_name[:80]}`")
+            self.add_mistake(path, f"lane `{lane_name}` has no model `{other_name[:80]}`")
             return []
         if other.type != model.type:
-            self.complain(path, f"model `{wanted}` is for {other.type}, not for {model.type}")
+            self.add_mistake(path, f"model `{reference}` is for {other.type}, not for {model.type}")
             return []
         if model.type == "embed" and other.dimensions != model.dimensions:
-            self.complain(path, f"model `{wanted}` makes vectors of another length")
+            self.add_mistake(path, f"model `{reference}` makes vectors of another length")
             return []
         if (state.name, other_name) == (owner.name, name):
-            self.complain(path, f"model `{wanted}` cannot stand in for itself")
+            self.add_mistake(path, f"model `{reference}` cannot stand in for itself")
             return []
         sections = other.deployments or [DeploymentSection()]
         return [

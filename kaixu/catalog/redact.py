@@ -1,4 +1,4 @@
-"""Keeping secrets out of what a plugin's failure says."""
+"""Removes secrets from the error messages of plugins."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-#: Shorter values are no secrets, and taking "on" or "gpt" out of a sentence would only spoil it.
+#: Shorter values are not treated as secrets: removing "on" or "gpt" would only spoil a sentence.
 LEAST = 4
 
 
 def texts(value: Any) -> set[str]:
-    """Every text in a section, however deep."""
+    """Every text in a section, at any depth."""
     if isinstance(value, str):
         return {value}
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
@@ -19,7 +19,7 @@ def texts(value: Any) -> set[str]:
 
 
 def secret_texts(options: BaseModel) -> set[str]:
-    """What the options hold as `SecretStr`, also in lists and mappings."""
+    """The values of all `SecretStr` in the options, also in lists and mappings."""
     return {text for name in type(options).model_fields for text in secrets_in(getattr(options, name))}
 
 

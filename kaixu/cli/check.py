@@ -93,7 +93,7 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
         return None
     try:
         require_server(document.gateway.server)
-        catalog.insist()
+        catalog.require()
     except PluginError as error:
         said = "\n".join(wrong)
         wrong += [line for line in str(error).splitlines() if line.partition(": ")[2] not in said]

@@ -66,9 +66,7 @@ def list_prices(
         print_rows(rows, as_json=as_json, title="price lists")
         return
     if vendor not in known:
-        raise fail(
-            f"there is no price list `{vendor}`{did_you_mean(vendor, known)}", hint=f"Lists: {', '.join(known)}."
-        )
+        raise fail(f"no such price list: `{vendor}`{did_you_mean(vendor, known)}", hint=f"Lists: {', '.join(known)}.")
     prices = read_price_list(known[vendor])
     title = f"{prices.vendor}, as of {prices.as_of}, USD per million tokens"
     print_rows([entry(name, one, as_json) for name, one in prices.models.items()], as_json=as_json, title=title)

@@ -1,4 +1,4 @@
-"""A reading → a document: the models' own checks, and those that look across sections."""
+"""Validates what was read from kaixu.yaml: each section by its model, then rules across sections."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .wording import described, mistakes_in
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
-#: A path at least this long lies in a part of a model that can be left out as a whole: its price, its cost.
+#: Paths of at least this length are inside an optional part of a model: its price or its cost.
 INSIDE_OPTIONAL = len(("lanes", "a lane", "models", "a model", "price", "input"))
 
 
 def check(reading: Reading, folder: Path = Path()) -> Document:
-    """The document that a reading says; `folder` is where kaixu.yaml lies.
+    """The validated document of a reading; `folder` is the folder of kaixu.yaml.
 
     Raises `ConfigError` with every mistake in it.
     """
-    value = settled(reading)
+    value = without_unset(reading)
     listed = take_from_lists(reading, value, folder)
     document: Document | None = None
     try:
@@ -39,7 +39,7 @@ def check(reading: Reading, folder: Path = Path()) -> Document:
     check_names(reading, value)
     check_prices(reading, value)
     if reading.mistakes or document is None:
-        raise ConfigError(reading.mistakes, rest_of(reading, value))
+        raise ConfigError(reading.mistakes, usable_part(reading, value))
     document._reading = reading
     for path, variable in reading.unset.items():
         switch_off(document, path, f"{variable} is not set")
@@ -48,9 +48,9 @@ def check(reading: Reading, folder: Path = Path()) -> Document:
     return document
 
 
-def rest_of(reading: Reading, value: dict[str, Any]) -> Document:
-    """What can be read of a file with mistakes: the plugins it names and the fields that are theirs. All is off."""
-    lanes = {name: rest_of_lane(lane) for name, lane in entries(value.get("lanes")) if is_plugin(lane.get("plugin"))}
+def usable_part(reading: Reading, value: dict[str, Any]) -> Document:
+    """The usable part of a file with mistakes: its plugins and their fields. Every section is off."""
+    lanes = {name: usable_lane(lane) for name, lane in entries(value.get("lanes")) if is_plugin(lane.get("plugin"))}
     integrations = {}
     for name, section in entries(value.get("integrations")):
         with suppress(ValidationError):
@@ -64,8 +64,8 @@ def rest_of(reading: Reading, value: dict[str, Any]) -> Document:
     return document
 
 
-def rest_of_lane(lane: dict[str, Any]) -> LaneSection:
-    """A lane's plugin, its fields, and those of its models that are right."""
+def usable_lane(lane: dict[str, Any]) -> LaneSection:
+    """A lane's plugin and its fields, with the models that are valid."""
     models = {}
     for name, model in entries(lane.get("models")):
         with suppress(ValidationError):
@@ -75,26 +75,26 @@ def rest_of_lane(lane: dict[str, Any]) -> LaneSection:
 
 
 def is_plugin(value: object) -> bool:
-    """Whether it can be a plugin's name."""
+    """Whether the value can be a plugin's name."""
     return isinstance(value, str) and bool(value)
 
 
-def settled(reading: Reading) -> dict[str, Any]:
-    """The values, without those whose variable is not set.
+def without_unset(reading: Reading) -> dict[str, Any]:
+    """The values without those whose variable is not set.
 
-    In a lane or an integration that only switches the section off, so what is left
-    must still be readable: a price without its variable goes as a whole. Anywhere
-    else, and where a section cannot do without, it is a mistake.
+    In a lane or an integration an unset variable only switches the section off, so the
+    rest must stay valid: a price with an unset variable is removed as a whole. Elsewhere,
+    and for required values, an unset variable is a mistake.
     """
     value: dict[str, Any] = deepcopy(reading.value)
     for section in [name for name, inside in value.items() if inside is None]:
-        del value[section]  # `plugins:` with nothing below it is how an empty section looks
+        del value[section]  # `plugins:` with nothing below it is an empty section
     for path, variable in reading.unset.items():
         if is_needed(path):
             reading.mistake(path, f"{variable} is not set; set it, or write ${{{variable}:-a default}}")
             continue
         if isinstance(path[-1], int) and is_plugins_own(path):
-            put(value, path, f"${{{variable}}}")  # without it the plugin would call the list too short, or missing
+            put(value, path, f"${{{variable}}}")  # else the plugin would report the list as too short or missing
             continue
         if isinstance(path[-1], int) or (len(path) >= INSIDE_OPTIONAL and path[0] == "lanes"):
             path = path[:-1]
@@ -103,7 +103,7 @@ def settled(reading: Reading) -> dict[str, Any]:
 
 
 def is_needed(path: Path_) -> bool:
-    """Whether the file, or the section around `path`, cannot be read without what stands there."""
+    """Whether the value at `path` is required by the file or by its section."""
     if len(path) < 3 or path[0] not in ("lanes", "integrations"):
         return True
     if path[2] == "models":
@@ -112,27 +112,27 @@ def is_needed(path: Path_) -> bool:
 
 
 def is_plugins_own(path: Path_) -> bool:
-    """Whether `path` stands in a field of a lane or an integration that belongs to its plugin."""
+    """Whether `path` is inside a field that belongs to the plugin of a lane or an integration."""
     model = LaneSection if path[0] == "lanes" else IntegrationSection
     return path[2] not in model.model_fields
 
 
 def drop(value: Any, path: Path_) -> None:
-    """Leave out what stands at `path`, if it is still there."""
+    """Remove the value at `path`, if it is there."""
     parent = parent_of(value, path)
     if isinstance(parent, dict):
         parent.pop(str(path[-1]), None)
 
 
 def put(value: Any, path: Path_, text: str) -> None:
-    """Write `text` at `path`, a place in a list, if the list is still there."""
+    """Write `text` to the list entry at `path`, if the list is there."""
     parent, place = parent_of(value, path), path[-1]
     if isinstance(parent, list) and isinstance(place, int):
         parent[place] = text
 
 
 def parent_of(value: Any, path: Path_) -> Any:
-    """The mapping or list around what stands at `path`."""
+    """The mapping or list that contains the value at `path`."""
     for part in path[:-1]:
         if isinstance(value, list) and isinstance(part, int):
             value = value[part]
@@ -142,7 +142,7 @@ def parent_of(value: Any, path: Path_) -> Any:
 
 
 def switch_off(document: Document, path: Path_, why: str) -> None:
-    """The section around `path` is off."""
+    """Switch the section of `path` off."""
     sections: dict[str, LaneSection] | dict[str, IntegrationSection]
     sections = document.lanes if path[0] == "lanes" else document.integrations
     section = sections[str(path[1])]
@@ -151,15 +151,15 @@ def switch_off(document: Document, path: Path_, why: str) -> None:
 
 
 def check_names(reading: Reading, value: dict[str, Any]) -> None:
-    """Names that clients send must be sendable and must mean one thing.
+    """Check the names of lanes and models: valid characters, and unambiguous.
 
-    Lanes may share an alias, or take another's name for one: then a model under
-    that name must be one lane's. Works on plain values, so that a mistake elsewhere
-    in the file does not hide these.
+    Lanes may share an alias, or use another lane's name as one; then each model under
+    that name must belong to one lane only. Works on plain values, so that other
+    mistakes in the file do not hide these.
     """
     lanes = entries(value.get("lanes"))
     own: dict[str, str] = {}
-    under: dict[str, dict[str, str]] = {}  # provider name → model name → whose
+    under: dict[str, dict[str, str]] = {}  # provider name → model name → lane
     for lane_name, lane in lanes:
         at: Path_ = ("lanes", lane_name)
         if not claim(reading, own, at, lane_name, f"lane `{lane_name}`", lane_name.lower()):
@@ -178,21 +178,21 @@ def check_names(reading: Reading, value: dict[str, Any]) -> None:
 
 
 def entries(value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The entries of a mapping of sections; what is not a section has been complained about already."""
+    """The entries of a mapping of sections; invalid entries, which are reported elsewhere, count as empty."""
     if not isinstance(value, dict):
         return []
     return [(name, inside if isinstance(inside, dict) else {}) for name, inside in value.items()]
 
 
 def names_of(at: Path_, name: str, section: dict[str, Any]) -> list[tuple[Path_, str]]:
-    """A section's name and its aliases, each with its path."""
+    """A section's name and aliases, each with its path."""
     aliases = section.get("aliases")
     listed = enumerate(aliases) if isinstance(aliases, list) else ()
     return [(at, name), *(((*at, "aliases", i), alias) for i, alias in listed if isinstance(alias, str))]
 
 
 def is_name(reading: Reading, at: Path_, name: str) -> bool:
-    """Whether `name` can be one; a mistake is noted where it cannot."""
+    """Whether `name` is a valid name; adds a mistake if not."""
     if NAME.fullmatch(name):
         return True
     reading.mistake(at, f"`{name[:100]}` is not a name: use 1 to 80 letters, digits, dots, underscores and dashes")
@@ -200,7 +200,7 @@ def is_name(reading: Reading, at: Path_, name: str) -> bool:
 
 
 def claim(reading: Reading, taken: dict[str, str], at: Path_, name: str, owner: str, key: str) -> bool:
-    """Whether `name` can be a name and is free; a mistake is noted where not."""
+    """Whether `name` is valid and still free; adds a mistake if not."""
     if not is_name(reading, at, name):
         return False
     if taken.setdefault(key, owner) != owner:
@@ -210,10 +210,10 @@ def claim(reading: Reading, taken: dict[str, str], at: Path_, name: str, owner: 
 
 
 def take_from_lists(reading: Reading, value: dict[str, Any], folder: Path) -> dict[tuple[str, ...], Listed]:
-    """Put rates where `price: list + 31%` and `cost: list` stand in `value`; by path, where they come from.
+    """Replace `price: list + 31%` and `cost: list` in `value` by rates; returns the source of each, by path.
 
-    A price from a list brings its cost along, if none is given. What cannot be had
-    is left out, with a mistake; without one where a variable decides it that is not set.
+    A price from a list also sets the cost, unless it is given. What cannot be found is
+    removed with a mistake, or without one if it depends on a variable that is not set.
     """
     lists = PriceLists(reading, folder)
     listed: dict[tuple[str, ...], Listed] = {}
@@ -234,7 +234,7 @@ def take_from_lists(reading: Reading, value: dict[str, Any], folder: Path) -> di
 
 
 def check_prices(reading: Reading, value: dict[str, Any]) -> None:
-    """A chat model's price says what output costs: forgetting it would give the dearer half away."""
+    """A chat model's price must have `output`: without it, the more expensive half would be free."""
     for lane_name, lane in entries(value.get("lanes")):
         for model_name, model in entries(lane.get("models")):
             for kind in ("price", "cost"):

@@ -1,4 +1,4 @@
-"""`gateway.database` of kaixu.yaml: how many connections each kind of work has, and for how long."""
+"""`gateway.database` of kaixu.yaml: connections and time limits for each kind of work."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-#: Connections that a gateway opens now and then besides its pools: to build indexes, to remove deleted collections.
+#: Connections besides the pools, opened when needed: to build indexes, and to remove deleted collections.
 MAINTENANCE = 2
 
 
 def no_boolean(value: object) -> object:
-    """Refuse true and false, which Python would take for 1 and 0."""
+    """Refuse true and false, which Python treats as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
@@ -26,33 +26,34 @@ class DatabaseSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    money: Whole = Field(
-        default=4, ge=2, le=200, description="connections for admission and settlement, which nothing else can take"
-    )
+    money: Whole = Field(default=4, ge=2, le=200, description="connections for admission and settlement only")
     general: Whole = Field(
-        default=8, ge=2, le=200, description="connections for everything without a pool of its own: jobs, keys, storing"
+        default=8,
+        ge=2,
+        le=200,
+        description="connections for everything that has no pool of its own: jobs, keys, storing",
     )
     searches: Whole = Field(
         default=4, ge=1, le=200, description="connections for searches, exports and lists of documents"
     )
-    reports: Whole = Field(default=2, ge=1, le=200, description="connections for the lists and figures of operators")
+    reports: Whole = Field(default=2, ge=1, le=200, description="connections for operators' lists and reports")
     search_s: Seconds = Field(
         default=5.0,
         gt=0,
         le=120,
-        description="the longest that one statement of a search, an export or a list may take, in seconds",
+        description="time limit of one statement of a search, an export or a list, in seconds",
     )
     report_s: Seconds = Field(
-        default=10.0, gt=0, le=600, description="the longest that one statement of a report may take, in seconds"
+        default=10.0, gt=0, le=600, description="time limit of one statement of a report, in seconds"
     )
     searches_per_customer: Whole = Field(
         default=16,
         ge=1,
         le=10_000,
-        description="searches and exports of one customer at one time, running or waiting; beyond it 429 at once",
+        description="searches and exports of one customer at the same time, running or waiting; more get 429",
     )
 
     @property
     def connections(self) -> int:
-        """The most that one process opens."""
+        """The maximum number of connections of one process."""
         return self.money + self.general + self.searches + self.reports + MAINTENANCE

@@ -30,10 +30,10 @@ class Document(Section):
 
     @property
     def reading(self) -> Reading:
-        """Where everything stands, for mistakes that are found later."""
+        """The positions of all values, for mistakes that are found later."""
         return self._reading or Reading("kaixu.yaml")
 
     @property
     def public_name(self) -> str | None:
-        """The provider name in replies, of lanes that have no `public_name` of their own."""
+        """The provider name in replies for lanes without a `public_name`."""
         return self._public_name

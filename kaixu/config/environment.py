@@ -1,4 +1,4 @@
-"""Settings from the environment, and the four secrets that a gateway cannot do without."""
+"""Settings from environment variables, and the four secrets that a gateway needs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-#: Shorter than this can be guessed, or tried out.
+#: Shorter secrets could be guessed.
 LEAST_SECRET_LENGTH = 16
 
-#: The password is tried over the network only, and only so often; yet it opens everything.
+#: Tries of the password are limited, but it gives access to everything.
 LEAST_PASSWORD_LENGTH = 12
 
 Network = IPv4Network | IPv6Network
@@ -37,48 +37,52 @@ class Settings(BaseSettings):
         default=Path(".kaixu"), description="data folder: embedded Postgres, secrets of --dev, spool, models"
     )
     kaixu_pooler: bool = Field(
-        default=False, description="the database is behind PgBouncer or Neon's pooler: prepare nothing ahead"
+        default=False, description="the database is behind PgBouncer or Neon's pooler: use no prepared statements"
     )
     kaixu_public_provider_name: str | None = Field(
         default=None,
         max_length=80,
         pattern=r"^[^\x00-\x1f\x7f/]+$",
-        description="the provider name in replies, whichever lane answered; clients may send it, too. A lane's own "
-        "`public_name` goes before it; allowlists, events and prices go by the lane's name",
+        description="the provider name in replies of all lanes; clients may send it, too. A lane's own "
+        "`public_name` takes precedence; allowlists, events and prices use the lane's name",
     )
     database_url: SecretStr | None = Field(default=None, description="your own Postgres instead of the embedded one")
     kaixu_trusted_proxies: str = Field(
         default="",
         max_length=10_000,
-        description="comma-separated networks (`10.0.0.0/8, ::1`) of your reverse proxies: only from there is "
-        "`X-Forwarded-For` believed",
+        description="comma-separated networks (`10.0.0.0/8, ::1`) of your reverse proxies: `X-Forwarded-For` is "
+        "accepted only from them",
     )
     admin_password: SecretStr | None = Field(default=None, description="the operator's password, 12 characters or more")
     jwt_secret: SecretStr | None = Field(default=None, description="signs admin and session tokens")
-    key_pepper: SecretStr | None = Field(default=None, description="keys are stored as HMAC-SHA256 under it")
+    key_pepper: SecretStr | None = Field(
+        default=None, description="the key of the HMAC-SHA256 under which virtual keys are stored"
+    )
     db_encryption_key: SecretStr | None = Field(
         default=None,
-        description="encrypts what is kept at rest: answers in the cache, the texts of jobs; integrations' database "
+        description="encrypts stored texts: cached answers and jobs; integrations' database "
         "passwords are derived from it",
     )
     allowed_origins: str = Field(
-        default="", description="comma-separated origins that browsers may call from; '*' for all"
+        default="", description="comma-separated origins of browser clients (CORS); '*' for all"
     )
-    admin_password_header: bool = Field(default=False, description="accept the header x-admin-password besides a login")
+    admin_password_header: bool = Field(
+        default=False, description="also accept the admin password in the header x-admin-password"
+    )
     default_customer_cap_cents: int = Field(
-        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a new customer that is given none"
+        default=2000, ge=0, le=MOST_CENTS, description="default monthly cap of a new customer"
     )
     default_rpm_limit: int = Field(
         default=120,
         ge=0,
         le=MOST_A_MINUTE,
-        description="requests a minute of a key without a limit of its own",
+        description="requests per minute of a key without its own limit",
     )
     default_selfserve_cap_cents: int = Field(
         default=2000, ge=0, le=MOST_CENTS, description="does nothing yet; monthly cap of a self-service customer"
     )
     default_selfserve_rpm: int = Field(
-        default=10, ge=0, le=MOST_A_MINUTE, description="does nothing yet; requests a minute of a self-service key"
+        default=10, ge=0, le=MOST_A_MINUTE, description="does nothing yet; requests per minute of a self-service key"
     )
     default_selfserve_max_devices: int = Field(
         default=3, ge=0, le=100_000, description="does nothing yet; seats of a self-service key"
@@ -86,21 +90,21 @@ class Settings(BaseSettings):
     default_selfserve_plan: str = Field(
         default="starter", max_length=40, description="does nothing yet; plan of a self-service customer"
     )
-    user_session_ttl_seconds: int = Field(default=21600, ge=60, le=86400, description="how long a session token lives")
-    cap_warn_pct: int = Field(
-        default=85, ge=1, le=99, description="warn when a month's spend passes this share of its cap"
+    user_session_ttl_seconds: int = Field(
+        default=21600, ge=60, le=86400, description="how long a session token is valid"
     )
-    alert_webhook_url: SecretStr | None = Field(default=None, description="where alerts are posted")
+    cap_warn_pct: int = Field(
+        default=85, ge=1, le=99, description="an alert is sent when a month's spend passes this percentage of its cap"
+    )
+    alert_webhook_url: SecretStr | None = Field(default=None, description="URL that alerts are sent to")
     monitor_retention_days: int = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
 
     async_job_success_retention_days: int = Field(
-        default=7, ge=1, le=3650, description="how long jobs are kept that have ended, with their texts"
+        default=7, ge=1, le=3650, description="how long finished jobs are kept, with their texts"
     )
-    async_job_retention_days: int = Field(
-        default=30, ge=1, le=3650, description="how long jobs are kept that have not ended"
-    )
+    async_job_retention_days: int = Field(default=30, ge=1, le=3650, description="how long unfinished jobs are kept")
     client_error_token: SecretStr | None = Field(
-        default=None, description="when set, client-error-report wants it in x-kaixu-error-token"
+        default=None, description="if set, client-error-report requires it in the header x-kaixu-error-token"
     )
 
     @field_validator("kaixu_bind")
@@ -122,7 +126,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def is_a_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        """`postgresql://…`; what is behind it shows when it is opened."""
+        """`postgresql://…`; only the form is checked here."""
         if value is not None:
             try:
                 parts = urlsplit(value.get_secret_value())
@@ -137,18 +141,18 @@ class Settings(BaseSettings):
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:
-        """`kaixu_trusted_proxies`, read."""
+        """`kaixu_trusted_proxies` as networks."""
         return networks_in(self.kaixu_trusted_proxies)
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        """`kaixu_bind` taken apart."""
+        """`kaixu_bind` as host and port."""
         host, _, port = self.kaixu_bind.rpartition(":")
         return host.strip("[]"), int(port)
 
 
 def networks_in(text: str) -> tuple[Network, ...]:
-    """The networks in a comma-separated list. Raises `ValueError`, naming none of them."""
+    """Parse a comma-separated list of networks. Raises `ValueError` without the values."""
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
@@ -156,16 +160,16 @@ def networks_in(text: str) -> tuple[Network, ...]:
 
 
 class EnvironmentMistake(Exception):
-    """The environment cannot be used; the message names every variable that is wrong, and no value."""
+    """The environment is invalid. The message names every wrong variable, but no value."""
 
 
 class MissingSecrets(EnvironmentMistake):
-    """Secrets that the gateway needs were not given, or are too short."""
+    """Required secrets are missing or too short."""
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """The four secrets; `made` names those that were made up just now. Never shows them."""
+    """The four secrets, hidden in its repr. `made`: the names of those that were generated just now."""
 
     admin_password: str = field(repr=False)
     jwt_secret: str = field(repr=False)
@@ -190,19 +194,19 @@ def settings_from_environment() -> Settings:
 
 
 def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
-    """The secrets from the environment; with `dev`, missing ones are made up once and kept.
+    """The secrets from the environment; with `dev`, missing ones are generated once and stored.
 
     Raises `MissingSecrets`, naming every one that is missing or too short.
     """
     given = {name: value.get_secret_value() for name in NAMES if (value := getattr(settings, name)) is not None}
     missing = [name for name in NAMES if name not in given]
     if dev:
-        kept, made = keep(settings.kaixu_home / "secrets.json", missing)
-        return Secrets(**(kept | given), made=frozenset(made))
+        stored, made = stored_secrets(settings.kaixu_home / "secrets.json", missing)
+        return Secrets(**(stored | given), made=frozenset(made))
     short = [name.upper() for name in NAMES[1:] if len(given.get(name, "")) < LEAST_SECRET_LENGTH]
     if missing:
         names = ", ".join(name.upper() for name in missing)
-        raise MissingSecrets(f"set {names}, or start with --dev to have them made up")
+        raise MissingSecrets(f"set {names}, or start with --dev to generate them")
     wrong = [f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed"] if short else []
     if len(given["admin_password"]) < LEAST_PASSWORD_LENGTH:
         wrong.insert(0, f"ADMIN_PASSWORD: at least {LEAST_PASSWORD_LENGTH} characters are needed")
@@ -211,41 +215,41 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
     return Secrets(**given)
 
 
-def keep(path: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The secrets `names` out of the file; those it lacks are made up and written to it, mode 0600.
+def stored_secrets(path: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Read the secrets `names` from a file; generate missing ones and write them to it, mode 0600.
 
-    Returns the secrets, and the names of those that were made up. Two processes that
-    start at once agree: the file is changed under a lock and replaced whole.
+    Returns the secrets and the names of the generated ones. Two processes that start at
+    the same time agree: the file is changed under a lock and replaced as a whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = read_kept(path)
-        made = [name for name in names if name not in kept]
+        stored = read_stored(path)
+        made = [name for name in names if name not in stored]
         if made:
-            kept |= {name: randomness.token_urlsafe(18 if name == "admin_password" else 32) for name in made}
+            stored |= {name: randomness.token_urlsafe(18 if name == "admin_password" else 32) for name in made}
             draft = path.with_suffix(".draft")
-            draft.unlink(missing_ok=True)  # one left over by a crash may have another mode
+            draft.unlink(missing_ok=True)  # one left by a crash may have another mode
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
-                json.dump(kept, file, indent=1)
+                json.dump(stored, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-        return {name: kept[name] for name in names}, made
+        return {name: stored[name] for name in names}, made
 
 
-def read_kept(path: Path) -> dict[str, str]:
-    """The secrets that an earlier start made up. Raises `EnvironmentMistake` where the file is damaged.
+def read_stored(path: Path) -> dict[str, str]:
+    """The secrets that an earlier start generated. Raises `EnvironmentMistake` if the file is damaged.
 
-    Never replaces a damaged file: every key that was ever handed out hangs on its pepper.
+    A damaged file is never replaced: without its pepper, no existing key works.
     """
     if not path.exists():
         return {}
     try:
-        kept = json.loads(path.read_text())
+        stored = json.loads(path.read_text())
     except ValueError:
-        kept = None
-    if not isinstance(kept, dict) or not all(isinstance(value, str) and value for value in kept.values()):
-        raise EnvironmentMistake(f"{path} is damaged; restore it, or remove it to have new secrets made up")
-    return kept
+        stored = None
+    if not isinstance(stored, dict) or not all(isinstance(value, str) and value for value in stored.values()):
+        raise EnvironmentMistake(f"{path} is damaged; restore it, or remove it to generate new secrets")
+    return stored

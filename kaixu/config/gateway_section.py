@@ -1,4 +1,4 @@
-"""What kaixu.yaml says of the gateway itself."""
+"""The section `gateway:` of kaixu.yaml."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from .values import (
 
 
 class JobsSection(Section):
-    """Work that outlives its caller."""
+    """Background jobs."""
 
-    workers: Whole = Field(
-        default=4, ge=0, le=1000, description="jobs that one process runs at one time; 0: it leaves them to others"
-    )
+    workers: Whole = Field(default=4, ge=0, le=1000, description="jobs that one process runs at the same time; 0: none")
     lease_s: Seconds = Field(
-        default=60, ge=1, description="how long a job waits after its worker was heard of last, before another runs it"
+        default=60, ge=1, description="after how long without a heartbeat of its worker another worker takes a job over"
     )
-    attempts: Whole = Field(default=3, ge=1, le=20, description="how often a job is tried that fails")
+    attempts: Whole = Field(default=3, ge=1, le=20, description="how often a failing job is tried")
     most_waiting: Whole = Field(
-        default=10_000, ge=1, le=10_000_000, description="jobs of one customer that wait at one time; beyond it 429"
+        default=10_000, ge=1, le=10_000_000, description="waiting jobs of one customer; more are refused with 429"
     )
     webhook_http: bool = Field(default=False, description="true: webhooks may go to http:// addresses, too")
     webhook_private: bool = Field(
@@ -39,26 +37,27 @@ class GatewaySection(Section):
     """The gateway itself."""
 
     on_lost: Literal["release", "charge"] = Field(
-        default="release", description="what a call costs whose gateway died: nothing, or all that was held"
+        default="release",
+        description="the cost of a call whose gateway died: nothing (`release`), or its whole hold (`charge`)",
     )
-    reservation_s: Whole = Field(
-        default=120, ge=2, le=3600, description="how long a hold outlives the gateway that made it"
+    reservation_s: Whole = Field(default=120, ge=2, le=3600, description="how long a hold stays after its gateway died")
+    max_in_flight: Whole = Field(
+        default=1000, ge=1, le=100_000, description="calls in flight in one process; more are refused with 503"
     )
-    max_in_flight: Whole = Field(default=1000, ge=1, le=100_000, description="calls at one time; beyond it 503 at once")
     max_in_flight_per_key: Whole | None = Field(
         default=None,
         ge=1,
         le=100_000,
-        description="calls of one key at one time; beyond it 429 at once; default: a quarter of `max_in_flight`",
+        description="calls in flight of one key; more are refused with 429; default: a quarter of `max_in_flight`",
     )
     stall_s: Whole = Field(
-        default=60, ge=1, le=3600, description="a reader that takes nothing of its answer for so long counts as gone"
+        default=60, ge=1, le=3600, description="a client that reads nothing of its answer for this long counts as gone"
     )
     server: Literal["hypercorn", "granian"] = Field(
         default="hypercorn",
-        description="what speaks HTTP; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
+        description="the HTTP server; granian is faster and needs `pip install 'kaixu[granian]'`; read at start only",
     )
-    grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may go on after SIGTERM")
+    grace_s: Whole = Field(default=25, ge=0, le=600, description="how long running calls may continue after SIGTERM")
     body_limit_bytes: Whole = Field(
         default=8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="the largest request body"
     )
@@ -66,29 +65,29 @@ class GatewaySection(Section):
         default=128 * 1024 * 1024,
         ge=1024,
         le=64 * 1024**3,
-        description="request bodies held at one time, all together; beyond it 503 at once",
+        description="memory for all request bodies together; beyond it requests are refused with 503",
     )
     readings_per_minute: Whole = Field(
         default=1200,
         ge=120,
         le=1_000_000,
-        description="what a key may read and poll a minute, beside its calls: jobs, batches, files, models, "
-        "count_tokens; every 64 KiB of a body are one more",
+        description="requests per minute of a key that cost no money: jobs, batches, files, models, "
+        "count_tokens; each 64 KiB of a body count as one more",
     )
     max_vectors: Whole = Field(
         default=1_000_000,
         ge=0,
         le=10**12,
-        description="vectors in a customer's collections, where it has no limit of its own",
+        description="vectors in all collections of a customer without its own limit",
     )
     max_collections: Whole = Field(default=1000, ge=0, le=1_000_000, description="collections of one customer")
-    jobs: JobsSection = Field(default=JobsSection(), description="work that outlives its caller")
+    jobs: JobsSection = Field(default=JobsSection(), description="background jobs")
     database: DatabaseSection = Field(
         default=DatabaseSection(), description="connections to Postgres, in pools; read at start only"
     )
-    max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="the most messages of a chat call")
+    max_messages: Whole = Field(default=2000, ge=1, le=100_000, description="maximum number of messages of a chat call")
     allow_origins: list[str] = Field(
         default=[],
         max_length=200,
-        description="foreign origins that browsers may call from, besides ALLOWED_ORIGINS",
+        description="origins of browser clients (CORS), in addition to ALLOWED_ORIGINS",
     )

@@ -15,10 +15,10 @@ from .price_list import TERMS
 Schema = dict[str, Any]
 DEFINITIONS = "#/$defs/{model}"
 
-#: What a schema says for people; it stays where it is when the rest is wrapped.
-WORDS = ("description", "default")
+#: Keys for people; they stay outside when a schema is wrapped.
+ANNOTATIONS = ("description", "default")
 
-#: What may stand where rates could.
+#: The alternative to rates.
 LISTED: Schema = {"type": "string", "pattern": f"^{TERMS.pattern}$"}
 
 #: Any plain value may come from the environment.
@@ -28,7 +28,7 @@ VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-
 def json_schema(lanes: Mapping[str, type[BaseModel]]) -> Schema:
     """The schema of the core's fields, and of the options of `lanes` by plugin name.
 
-    A section that names another plugin may hold any fields: only the plugin knows them.
+    A section that names another plugin may have any fields: only the plugin knows them.
     """
     schema = Document.model_json_schema(ref_template=DEFINITIONS)
     definitions: dict[str, Schema] = schema["$defs"]
@@ -49,7 +49,7 @@ def json_schema(lanes: Mapping[str, type[BaseModel]]) -> Schema:
 
 
 def options_schema(options: type[BaseModel], core: Schema, definitions: dict[str, Schema]) -> Schema:
-    """What may stand in a lane's section besides the core's own fields."""
+    """The fields of a lane's section that belong to its plugin."""
     schema = options.model_json_schema(ref_template=DEFINITIONS)
     definitions |= schema.get("$defs", {})
     return {
@@ -60,15 +60,15 @@ def options_schema(options: type[BaseModel], core: Schema, definitions: dict[str
 
 
 def or_nothing(schema: Schema) -> Schema:
-    """A section with nothing below it is an empty one."""
-    if "type" in schema:  # said so, an editor can still say what is wrong inside
+    """Also allow a section with nothing below it."""
+    if "type" in schema:  # a type list, so that editors still report mistakes inside
         return schema | {"type": [schema["type"], "null"]}
-    words = {key: schema.pop(key) for key in WORDS if key in schema}
+    words = {key: schema.pop(key) for key in ANNOTATIONS if key in schema}
     return words | {"anyOf": [schema, {"type": "null"}]}
 
 
 def with_variables(schema: Any) -> Any:
-    """`schema`, in which what is not any text may also be written as a variable."""
+    """Also allow `${NAME}` for every value that is not free text."""
     if isinstance(schema, list):
         return [with_variables(one) for one in schema]
     if not isinstance(schema, dict):
@@ -78,19 +78,19 @@ def with_variables(schema: Any) -> Any:
         or isinstance(schema.get("enum"), list)
         or is_bound(schema)
     ):
-        words = {key: schema[key] for key in WORDS if key in schema}
+        words = {key: schema[key] for key in ANNOTATIONS if key in schema}
         rest = {key: value for key, value in schema.items() if key not in (*words, "title")}
         return words | {"anyOf": [rest, VARIABLE]}
     return {key: with_variables(value) for key, value in schema.items() if not is_noise(key, value)}
 
 
 def is_bound(schema: Schema) -> bool:
-    """Whether a text must have a certain form, as a variable's name has not."""
+    """Whether a text must match a pattern, which `${NAME}` does not."""
     return schema.get("type") == "string" and isinstance(schema.get("pattern"), str) and schema != VARIABLE
 
 
 def is_noise(key: str, value: Any) -> bool:
-    """What pydantic adds and no editor needs: titles made of the fields' names, and marks on secrets."""
+    """Whether pydantic added it and no editor needs it: titles from field names, marks on secrets."""
     return (key == "title" and isinstance(value, str)) or (key, value) in (
         ("format", "password"),
         ("writeOnly", True),

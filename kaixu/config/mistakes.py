@@ -1,4 +1,4 @@
-"""What is wrong with a file, and where: all of it at once."""
+"""Mistakes in a file with their positions, all reported together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Place:
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """One thing that is wrong, and where."""
+    """One mistake and its position."""
 
     file: str
     line: int
@@ -31,7 +31,7 @@ class Mistake:
 
     @classmethod
     def at(cls, place: Place, message: str) -> Mistake:
-        """A mistake that stands at `place`."""
+        """A mistake at `place`."""
         return cls(place.file, place.line, place.column, message)
 
     def __str__(self) -> str:
@@ -39,9 +39,9 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `mistakes` holds everything that is wrong with it, in order.
+    """The configuration is invalid. `mistakes` has every mistake, in order.
 
-    `rest` is what it says all the same, every section off: in there plugins may find more mistakes.
+    `rest` is the usable part with every section off: plugins may find more mistakes in it.
     """
 
     def __init__(self, mistakes: Iterable[Mistake], rest: Document | None = None) -> None:
@@ -51,12 +51,12 @@ class ConfigError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like `name`, whatever its case; None if none is near."""
+    """The known name that is most similar to `name`, ignoring case; None if none is."""
     return next(iter(nearest_of(name, known, 1)), None)
 
 
 def nearest_of(name: str, known: Iterable[str], most: int) -> list[str]:
-    """At most `most` known names that are like `name`, whatever their case, the most like it first."""
+    """Up to `most` known names similar to `name`, ignoring case, the most similar first."""
     by_lower = {one.lower(): one for one in known}
     return [by_lower[near] for near in get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
 

@@ -1,15 +1,15 @@
-"""Names that stand in addresses and file names."""
+"""Names that are used in URLs and file names."""
 
 from __future__ import annotations
 
 import re
 
-#: The longest name of a collection.
+#: The maximum length of a collection's name.
 MOST_NAME = 120
 
 UNNAMED = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def plain_name(text: str) -> str:
-    """A collection's name as it is kept: what is not a letter, a digit, `.`, `_` or `-` becomes `-`."""
+    """A collection's name as it is stored: other characters than letters, digits, `.`, `_` and `-` become `-`."""
     return UNNAMED.sub("-", text.strip())

@@ -1,4 +1,4 @@
-"""Money as whole numbers: USD per million tokens → nano-dollars, and nano-dollars → what people read."""
+"""Converts money: US dollars to whole nano-dollars, and nano-dollars to text and cents."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import msgspec
 NUSD_PER_USD = 1_000_000_000
 NUSD_PER_CENT = 10_000_000
 
-#: Dearer than any model ever was; keeps products of tokens and rates far from the edge of 64 bits.
+#: Above any real price; keeps the product of tokens and rates within 64 bits.
 MOST_USD = 1_000_000
 
-#: Longer than any price; keeps the arithmetic below from being fed a megabyte of digits.
+#: More digits than any real price; limits the arithmetic below.
 MOST_DIGITS = 40
 
 
@@ -28,7 +28,7 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class Rates(Protocol):
-    """A price as kaixu.yaml states it, in USD per million tokens; None takes a default."""
+    """A price as in kaixu.yaml, in USD per million tokens; None means the default."""
 
     @property
     def input(self) -> Decimal: ...
@@ -71,7 +71,7 @@ def rate_nusd(usd_amount: Decimal) -> int:
         raise ValueError(f"a price is at most {MOST_USD} US dollars")
     if usd_amount.is_zero():
         return 0
-    # Decimal's own arithmetic rounds to 28 digits; whole numbers do not.
+    # Integers, because Decimal rounds to 28 digits.
     _, digits, exponent = usd_amount.as_tuple()
     assert isinstance(exponent, int)
     if len(digits) > MOST_DIGITS or exponent < -MOST_DIGITS:
@@ -85,7 +85,7 @@ def rate_nusd(usd_amount: Decimal) -> int:
 
 
 def marked_up(nusd: int, percent: Decimal) -> int:
-    """An amount and `percent` of it on top, exact, then rounded half up to the nano-dollar."""
+    """An amount plus `percent` of it, computed exactly and rounded half up to the nano-dollar."""
     parts, whole = percent.as_integer_ratio()
     return (2 * nusd * (100 * whole + parts) + 100 * whole) // (200 * whole)
 

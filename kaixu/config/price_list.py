@@ -1,4 +1,4 @@
-"""Price lists: vendors' list prices by the vendors' names, and what `price: list + 31%` makes of them."""
+"""Price lists: vendors' list prices, and the rates of `price: list + 31%`."""
 
 from __future__ import annotations
 
@@ -19,64 +19,64 @@ from .price import marked_up, rate_nusd
 from .read import Path_, Reading, read_file
 from .wording import described, mistakes_in
 
-#: What may stand where rates could: `list`, `list + 31%`, `list - 2.5%`.
+#: The alternative to rates: `list`, `list + 31%`, `list - 2.5%`.
 TERMS = re.compile(r"list(?:\s*([+-])\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*%)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 RATES = set(PriceSection.model_fields)
 
-#: A mistyped model shows this many that the list has.
+#: So many similar names are suggested for an unknown model.
 MOST_MEANT = 3
 
 
 class ListedPrice(PriceSection):
     """What a vendor charges for one model."""
 
-    aliases: list[str] = Field(default=[], max_length=50, description="other names of the vendor's for it")
+    aliases: list[str] = Field(default=[], max_length=50, description="the vendor's other names for it")
     image_tokens: Whole | None = Field(
-        default=None, ge=1, le=1_000_000, description="the most tokens that the vendor makes of one image"
+        default=None, ge=1, le=1_000_000, description="the maximum number of tokens of one image"
     )
-    note: str | None = Field(default=None, max_length=400, description="what an operator should know of these rates")
+    note: str | None = Field(default=None, max_length=400, description="a note about these rates for the operator")
 
 
 class PriceList(Section):
     """A vendor's list prices, in US dollars per million tokens."""
 
-    vendor: str = Field(min_length=1, max_length=80, description="whose prices they are")
-    as_of: date = Field(description="a day on which they were true")
+    vendor: str = Field(min_length=1, max_length=80, description="the vendor")
+    as_of: date = Field(description="a day on which these prices were valid")
     images: str | None = Field(
-        default=None, max_length=400, description="where `image_tokens` come from, and the day on which they were true"
+        default=None, max_length=400, description="the source of `image_tokens`, and a day on which they were valid"
     )
-    models: dict[str, ListedPrice] = Field(min_length=1, description="the rates, by the vendor's name for the model")
+    models: dict[str, ListedPrice] = Field(min_length=1, description="the rates, by the vendor's model name")
 
     @field_validator("as_of", mode="before")
     @classmethod
     def is_a_date(cls, value: object) -> date:
-        """A day as 2026-10-31, and nothing that only can be taken for one."""
+        """A date such as 2026-10-31, in exactly this form."""
         try:
             return date.fromisoformat(value if isinstance(value, str) and DATE.fullmatch(value) else "")
         except ValueError:
-            raise ValueError("must be a date, as 2026-10-31") from None
+            raise ValueError("must be a date such as 2026-10-31") from None
 
     @property
     def names(self) -> list[str]:
-        """Every name that a model goes by."""
+        """All names of all models."""
         return [name for model, one in self.models.items() for name in (model, *one.aliases)]
 
     def price_of(self, upstream: str) -> ListedPrice | None:
-        """What the vendor charges for its model `upstream`, if the list says so."""
+        """The vendor's price of its model `upstream`, if it is in the list."""
         return self.models.get(upstream) or next((one for one in self.models.values() if upstream in one.aliases), None)
 
 
 def packaged() -> dict[str, Path]:
-    """The lists that come along, by name."""
+    """The price lists that come with the gateway, by name."""
     return {path.stem: path for path in sorted((asset("config") / "prices").glob("*.yaml"))}
 
 
 def read_price_list(path: Path) -> PriceList:
-    """A list's file. Raises `ConfigError` with every mistake in it."""
+    """Read the file of a price list. Raises `ConfigError` with every mistake in it."""
     reading = read_file(path, {})
     for at in reading.unset:
-        reading.mistake(at, "a price list reads no variables")
+        reading.mistake(at, "a price list cannot use variables")
     prices: PriceList | None = None
     try:
         prices = PriceList.model_validate(reading.value)
@@ -95,7 +95,7 @@ def read_price_list(path: Path) -> PriceList:
 
 
 def percent_of(text: str) -> Decimal | None:
-    """How much `list + 31%` puts on top of the list, in percent; None if `text` is no such thing."""
+    """The percentage in `list + 31%`; None if `text` has another form."""
     terms = TERMS.fullmatch(text.strip())
     if terms is None:
         return None
@@ -104,13 +104,13 @@ def percent_of(text: str) -> Decimal | None:
 
 
 def rates_of(price: ListedPrice, percent: Decimal) -> dict[str, Decimal]:
-    """A listed price's rates with `percent` on top, in whole nano-dollars; those that it states and no others."""
+    """The rates that a listed price states, plus `percent`, in whole nano-dollars."""
     stated = price.model_dump(include=RATES, exclude_unset=True, exclude_none=True)
     return {rate: Decimal(marked_up(rate_nusd(usd), percent)).scaleb(-9) for rate, usd in stated.items()}
 
 
 class PriceLists:
-    """The lists that one kaixu.yaml asks for, each read once. `folder` is where kaixu.yaml lies."""
+    """The price lists that one kaixu.yaml uses, each read once. `folder` is the folder of kaixu.yaml."""
 
     def __init__(self, reading: Reading, folder: Path) -> None:
         self.reading = reading
@@ -118,10 +118,10 @@ class PriceLists:
         self.read: dict[Path, PriceList | None] = {}
 
     def rates(self, at: Path_, lane: dict[str, Any], model: dict[str, Any]) -> tuple[dict[str, Decimal], Listed] | None:
-        """The rates that the text at `at` stands for: the price or the cost of `model` of `lane`.
+        """The rates for the text at `at`: the price or the cost of `model` of `lane`.
 
-        None where there are none: a mistake is noted, unless a variable that is
-        not set switches the lane off and nobody can know which list or model is meant.
+        None if there are none. Adds a mistake, unless the lane is off because of an
+        unset variable and the list or the model depends on that variable.
         """
         percent = percent_of(model[str(at[-1])])
         if percent is None:
@@ -150,7 +150,7 @@ class PriceLists:
         return rates_of(price, percent), Listed(name, prices.as_of, terms, price.note, price.image_tokens)
 
     def named(self, name: str, at: Path_) -> PriceList | None:
-        """The list `name`: one that comes along, or a file; None, with mistakes, where it cannot be had."""
+        """The list `name`: one of the gateway's, or a file. Adds mistakes and returns None if it cannot be read."""
         path = self.find(name, at)
         if path is None:
             return None
@@ -163,15 +163,15 @@ class PriceLists:
         return self.read[path]
 
     def find(self, name: str, at: Path_) -> Path | None:
-        """The file of the list `name`; only `price_list` may name a file. None, with a mistake, where there is none."""
+        """The file of the list `name`; only `price_list` may name a file. None, with a mistake, if missing."""
         if at[-1] == "price_list" and ("/" in name or name.endswith((".yaml", ".yml"))):
             path = self.folder / name
             if path.is_file():
                 return path
-            self.reading.mistake(at, f"there is no price list {name[:200]} beside kaixu.yaml")
+            self.reading.mistake(at, f"no such price list beside kaixu.yaml: {name[:200]}")
             return None
         known = packaged()
         if name not in known:
             hint = did_you_mean(name[:200], known) or f"; name one with `price_list`: {', '.join(known)}, or a file"
-            self.reading.mistake(at, f"there is no price list `{name[:200]}`{hint}")
+            self.reading.mistake(at, f"no such price list: `{name[:200]}`{hint}")
         return known.get(name)

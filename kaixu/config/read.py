@@ -1,7 +1,7 @@
-"""YAML → plain values with their places. Stricter than YAML: equal keys, anchors and tags are mistakes.
+"""Reads YAML into plain values with their positions. Stricter than YAML: no duplicate keys, anchors or tags.
 
-PyYAML keeps the last of two equal keys in silence and reads `012` as ten, `12:30:00` as a number of
-seconds and `2e-7` as text; so the values are read here, from the node tree and its positions.
+PyYAML silently keeps the last of two equal keys and reads `012` as ten, `12:30:00` as seconds and
+`2e-7` as text. So the values are read here, from the node tree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9
 LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
-#: NUL ends a C string and lone surrogates cannot be written anywhere; `"\0"` and `"\ud800"` can make both.
+#: NUL and lone surrogates, which `"\0"` and `"\ud800"` can produce, cannot be stored.
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 Value = None | bool | int | Decimal | str | list["Value"] | dict[str, "Value"]
@@ -35,29 +35,29 @@ Path_ = tuple[str | int, ...]
 
 @dataclass
 class Reading:
-    """What a file says: the values, where each stands, and which variables were asked for and not set."""
+    """The content of a file: its values, their positions, and the variables that are not set."""
 
     file: str
     value: dict[str, Value] = field(default_factory=dict, repr=False)
     places: dict[Path_, Place] = field(default_factory=dict)
     unset: dict[Path_, str] = field(default_factory=dict)
-    given: set[str] = field(default_factory=set, repr=False)  # what variables held; may be secrets
-    unread: set[Path_] = field(default_factory=set)  # places that a mistake has been noted for already
+    given: set[str] = field(default_factory=set, repr=False)  # values of variables; may be secrets
+    unread: set[Path_] = field(default_factory=set)  # paths that have a mistake already
     mistakes: list[Mistake] = field(default_factory=list)
 
     def place(self, path: Path_) -> Place:
-        """Where `path` stands, or the nearest thing around it that has a place."""
+        """The position of `path`, or of the nearest value around it."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, Place(self.file, 1, 1))
 
     def unreadable(self, path: Path_, message: str) -> None:
-        """Note that there is no value at `path`; what a model says about it then is no news."""
+        """Add a mistake for a value that cannot be read; later errors at `path` are ignored."""
         self.unread.add(path)
         self.mistake(path, message)
 
     def mistake(self, path: Path_, message: str) -> None:
-        """Note that something is wrong at `path`."""
+        """Add a mistake at `path`."""
         self.mistakes.append(Mistake.at(self.place(path), message))
 
 
@@ -67,7 +67,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Reading:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        fail(Place(str(path), 1, 1), "there is no such file")
+        fail(Place(str(path), 1, 1), "no such file")
     except IsADirectoryError:
         fail(Place(str(path), 1, 1), "this is a folder; name the file in it")
     except OSError as error:
@@ -82,7 +82,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Reading:
 
 
 def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
-    """The values of a YAML text. Raises `ConfigError` only where nothing can be read at all."""
+    """The values of a YAML text. Raises `ConfigError` only if nothing can be read."""
     reading = Reading(file)
     try:
         root = yaml.compose(text, Loader=StrictLoader)
@@ -95,7 +95,7 @@ def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
     except yaml.reader.ReaderError as error:
         fail(place_of(file, text, error.position, "\n"), "this character is not allowed here")
     except (yaml.YAMLError, ValueError, OverflowError):
-        # PyYAML's own scanner stumbles over numbers that are too large, as in "\UFFFFFFFF".
+        # PyYAML's scanner fails on numbers that are too large, as in "\UFFFFFFFF".
         fail(Place(file, 1, 1), "this is not YAML: an escape or a directive is out of range")
     if root is None:
         return reading
@@ -108,7 +108,7 @@ def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
 
 
 def fail(place: Place, message: str) -> NoReturn:
-    """Nothing more can be read."""
+    """Raise a `ConfigError` with one mistake."""
     raise ConfigError([Mistake.at(place, message)]) from None
 
 
@@ -120,7 +120,7 @@ def place_of(file: str, text: str | bytes, position: int, newline: str | bytes) 
 
 
 def hint_for(text: str, place: Place) -> str:
-    """The one thing about YAML that everybody trips over here."""
+    """A hint for the usual YAML mistakes."""
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if "${" in line and re.search(r"(?<!\$)[{\[]", line):
@@ -131,7 +131,7 @@ def hint_for(text: str, place: Place) -> str:
 
 
 class NotUsed(Exception):
-    """YAML, but not of the kind that a configuration needs."""
+    """A feature of YAML that is not allowed here."""
 
     def __init__(self, problem: str, mark: yaml.Mark) -> None:
         super().__init__(problem)
@@ -140,9 +140,9 @@ class NotUsed(Exception):
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Composes no aliases, no tags and nothing deeper than a configuration is.
+    """Refuses aliases, tags and deep nesting.
 
-    An alias can make a small file enormous, and says nothing that plain text does not.
+    Aliases can make a small file enormous, and plain text can express the same.
     """
 
     depth = 0
@@ -167,14 +167,14 @@ class StrictLoader(yaml.SafeLoader):
 
 
 class Walk:
-    """One walk over a node tree."""
+    """Reads the values of a node tree."""
 
     def __init__(self, reading: Reading, environ: Mapping[str, str]) -> None:
         self.reading = reading
         self.environ = environ
 
     def value(self, node: yaml.Node, path: Path_) -> Value:
-        """The value of `node`, its place noted under `path`."""
+        """The value of `node`; stores its position under `path`."""
         mark = node.start_mark
         assert mark is not None
         self.reading.places.setdefault(path, Place(self.reading.file, mark.line + 1, mark.column + 1))
@@ -186,7 +186,7 @@ class Walk:
         return self.scalar(node, path)
 
     def mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Value]:
-        """Keys are text, each once; a value's place is its key's."""
+        """A mapping with unique text keys; the position of a value is that of its key."""
         values: dict[str, Value] = {}
         for key, item in node.value:
             place = Place(self.reading.file, key.start_mark.line + 1, key.start_mark.column + 1)
@@ -202,10 +202,10 @@ class Walk:
         return values
 
     def scalar(self, node: yaml.ScalarNode, path: Path_) -> Value:
-        """Plain text is read as null, a boolean, a number or text; quoted text stays text."""
+        """Unquoted text becomes null, a boolean, a number or text; quoted text stays text."""
         text = str(node.value)
         if UNUSABLE.search(text):
-            self.reading.unreadable(path, "this text holds a character that cannot be used")
+            self.reading.unreadable(path, "this text contains a character that is not allowed")
             return None
         if node.style is not None or "${" in text:
             return self.expanded(text, path)
@@ -216,7 +216,7 @@ class Walk:
         if text in ("false", "False", "FALSE"):
             return False
         if LEADING_ZERO.fullmatch(text):
-            self.reading.unreadable(path, f"`{text[:40]}` begins with 0; leave that out, or put it in quotes")
+            self.reading.unreadable(path, f"`{text[:40]}` begins with 0; remove the 0, or put it in quotes")
             return None
         if len(text) <= MOST_DIGITS:
             if INTEGER.fullmatch(text):
@@ -226,9 +226,9 @@ class Walk:
         return text
 
     def expanded(self, text: str, path: Path_) -> str:
-        """`${NAME}` and `${NAME:-default}` replaced; unset names are noted for their section.
+        """Replace `${NAME}` and `${NAME:-default}`; unset names are recorded for their section.
 
-        An empty variable counts as unset: that is how a shell or a compose file "unsets" one.
+        An empty variable counts as unset, because shells and compose files unset variables like this.
         """
 
         def replace(match: re.Match[str]) -> str:
@@ -240,8 +240,8 @@ class Walk:
                 self.reading.unset.setdefault(path, name)
             return default or ""
 
-        # What stands in a variable is not read again: it may well hold a "${".
+        # The values of variables are not expanded again: they may contain "${".
         if "${" in VARIABLE.sub("", text) or any("${" in (hit[1] or "") for hit in VARIABLE.findall(text)):
-            self.reading.unreadable(path, "write ${NAME} or ${NAME:-a default}, one inside another does not work")
+            self.reading.unreadable(path, "write ${NAME} or ${NAME:-a default}; they cannot be nested")
             return ""
         return VARIABLE.sub(replace, text)

@@ -1,4 +1,4 @@
-"""What kaixu.yaml says of lanes, their models, and integrations."""
+"""The sections of kaixu.yaml for lanes, their models, and integrations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .values import (
 
 
 class PluginSection(Section):
-    """A part whose further fields belong to a plugin and are checked by the plugin's own model."""
+    """A section whose other fields belong to a plugin and are validated by the plugin's model."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -39,7 +39,7 @@ class PluginSection(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The fields that belong to the plugin."""
+        """The fields of the plugin."""
         return dict(self.model_extra or {})
 
     @property
@@ -50,13 +50,13 @@ class PluginSection(Section):
 
 @dataclass(frozen=True)
 class Listed:
-    """Where rates come from that kaixu.yaml takes from a price list."""
+    """The source of rates that come from a price list."""
 
     name: str  # of the list, or its file
     as_of: date
     terms: str  # "list + 31 %"
-    note: str | None  # what the list says about them
-    image_tokens: int | None = None  # the most that one image costs there
+    note: str | None  # the list's note about them
+    image_tokens: int | None = None  # the maximum for one image
 
 
 class PriceSection(Section):
@@ -65,14 +65,12 @@ class PriceSection(Section):
     _listed: Listed | None = PrivateAttr(None)
 
     input: Dollars = Field(description="USD per million input tokens")
-    output: Dollars = Field(
-        default=Decimal(0), description="USD per million output tokens; a chat model cannot do without"
-    )
+    output: Dollars = Field(default=Decimal(0), description="USD per million output tokens; required for chat models")
     cached_input: Dollars | None = Field(
-        default=None, description="for input that the vendor read from its cache; default: as input"
+        default=None, description="for input that the vendor reads from its cache; default: as input"
     )
     cache_write: Dollars | None = Field(
-        default=None, description="for input that the vendor wrote to its cache; default: as input"
+        default=None, description="for input that the vendor writes to its cache; default: as input"
     )
     reasoning: Dollars | None = Field(default=None, description="for reasoning tokens; default: as output")
 
@@ -85,59 +83,57 @@ class PriceSection(Section):
         return value
 
     def price(self) -> Price:
-        """The rates in nano-dollars per million tokens, defaults filled in."""
+        """The rates in nano-dollars per million tokens, with defaults."""
         return price_of(self)
 
     @property
     def listed(self) -> Listed | None:
-        """Which price list the rates come from, or None where kaixu.yaml states them itself."""
+        """The price list of the rates, or None if they are in kaixu.yaml."""
         return self._listed
 
 
 class DeploymentSection(Section):
-    """One place where a model is served: a lane, and the vendor's name for it there."""
+    """One deployment of a model: a lane and the vendor's name of the model there."""
 
-    lane: str | None = Field(default=None, min_length=1, max_length=80, description="which lane; default: this one")
+    lane: str | None = Field(default=None, min_length=1, max_length=80, description="the lane; default: this one")
     upstream: str | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="the vendor's name for the model there; default: the model's own `upstream`",
+        description="the vendor's name of the model there; default: the model's `upstream`",
     )
     name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9._-]{1,80}$",
-        description="what replies and usage events call it; default: its lane's name, numbered where there are several",
+        description="its name in replies and usage events; default: its lane's name, numbered if there are several",
     )
     weight: Whole = Field(
         default=1, ge=1, le=1000, description="its share of the calls among deployments of the same priority"
     )
     priority: Whole = Field(
-        default=0, ge=0, le=1000, description="lower ones first; higher ones are asked where all lower ones fail"
+        default=0, ge=0, le=1000, description="lower values first; higher ones are tried if all lower ones fail"
     )
     cost: PriceSection | None = Field(
-        default=None, description="what this vendor charges, for the margin; default: the model's `cost`"
+        default=None, description="what this vendor charges (for the margin); default: the model's `cost`"
     )
 
 
 class CacheSection(Section):
-    """Answers that are kept for the same question of the same customer."""
+    """The response cache: stored answers for the same request of the same customer."""
 
-    ttl: Duration = Field(description="how long an answer is kept: seconds, or `10m`, `2h`, `1d`")
-    any_temperature: bool = Field(
-        default=False, description="true: also answers that were made with another temperature than 0"
-    )
+    ttl: Duration = Field(description="how long an answer is stored: seconds, or `10m`, `2h`, `1d`")
+    any_temperature: bool = Field(default=False, description="true: also answers with another temperature than 0")
 
 
 class ModelSection(Section):
-    """One model of a lane, under the name that clients send."""
+    """One model of a lane; its key is the name that clients send."""
 
-    type: Literal["chat", "embed"] = Field(description="what it does")
+    type: Literal["chat", "embed"] = Field(description="the kind of model")
     upstream: str | None = Field(
         default=None,
         min_length=1,
         max_length=200,
-        description="the vendor's name for it; default: the public name",
+        description="the vendor's name of the model; default: the public name",
     )
     price: PriceSection | None = Field(
         default=None,
@@ -146,64 +142,65 @@ class ModelSection(Section):
     )
     cost: PriceSection | None = Field(
         default=None,
-        description="what the vendor charges, for the margin: rates, or `list`; default: `list`, if the price is",
+        description="what the vendor charges (for the margin): rates, or `list`; default: `list`, if the price is",
     )
     max_output_tokens: Whole = Field(
-        default=8192, ge=1, le=10_000_000, description="the most output tokens that the model can make"
+        default=8192, ge=1, le=10_000_000, description="the maximum number of output tokens"
     )
     default_output_tokens: Whole = Field(
-        default=1024, ge=1, le=10_000_000, description="how many a call gets that does not say max_tokens"
+        default=1024, ge=1, le=10_000_000, description="`max_tokens` of calls that do not set it"
     )
     dimensions: Whole | None = Field(default=None, ge=1, le=100_000, description="the length of its vectors (embed)")
     fixed_dimensions: bool = Field(
-        default=False, description="true: the vendor's model knows one length only, and is not told it (embed)"
+        default=False,
+        description="true: the model has only this length; do not send it to the vendor (embed)",
     )
     image_tokens: Whole | None = Field(
         default=None,
         ge=1,
         le=1_000_000,
-        description="the most tokens that one image can cost; default: what the price list says that `price` or "
-        "`cost` names; where neither says it, images are refused",
+        description="the maximum number of tokens of one image; default: from the price list of `price` or "
+        "`cost`; if neither has it, images are refused",
     )
     allow: list[FieldName] = Field(
         default=[],
         max_length=100,
-        description="what clients may ask for though no rate covers it, by the names in docs/clients/fields.md: "
-        "`service_tier`, `web_search`, …; the operator bears what it costs beyond the price",
+        description="fields and tools that are allowed although no rate covers them (names: docs/clients/fields.md): "
+        "`service_tier`, `web_search`, …; the operator pays what they cost beyond the price",
     )
     reasoning: bool | None = Field(
         default=None,
-        description="whether it thinks before it answers, unseen; default: told from its `upstream` name and from "
-        "what the request asks for",
+        description="whether the model reasons (hidden thinking before the answer); default: guessed from `upstream` "
+        "and the request",
     )
     tokens_per_s: Whole = Field(
         default=200,
         ge=1,
         le=100_000,
-        description="output tokens that it makes in a second at most: what a client that leaves pays for thoughts "
-        "that the vendor did not tell",
+        description="the maximum speed in output tokens per second: limits what a client that leaves early pays for "
+        "hidden reasoning",
     )
     aliases: list[str] = Field(default=[], max_length=50, description="other names that clients may send")
     deployments: list[DeploymentSection] = Field(
         default=[],
         max_length=20,
-        description="where it is served, if not by this lane alone; customers pay the model's price, whichever answers",
+        description="where the model is served, if not by this lane alone; customers always pay the model's price",
     )
     fallback: list[str] = Field(
         default=[],
         max_length=20,
-        description="models of other lanes, as `lane/model`, that answer where all deployments fail",
+        description="models of other lanes, as `lane/model`, that are tried if all deployments fail",
     )
     cache: CacheSection | None = Field(
-        default=None, description="keeps answers for the same question of the same customer (chat)"
+        default=None, description="stores answers for the same request of the same customer (chat)"
     )
     cached_price: PriceSection | None = Field(
-        default=None, description="what customers pay for an answer out of the cache; default: nothing"
+        default=None, description="what customers pay for an answer from the cache; default: nothing"
     )
 
     @property
     def most_image_tokens(self) -> int | None:
-        """The most tokens that one image can cost, by kaixu.yaml or the price list; None: images are refused."""
+        """The maximum number of tokens of one image, from kaixu.yaml or the price list; None: images are refused."""
         if self.image_tokens is not None:
             return self.image_tokens
         listed = [one.listed for one in (self.price, self.cost) if one is not None and one.listed is not None]
@@ -211,85 +208,85 @@ class ModelSection(Section):
 
 
 class TimeoutSection(Section):
-    """How long the vendor may take, in seconds."""
+    """Time limits for the vendor, in seconds."""
 
-    connect_s: Seconds = Field(default=10, description="to be reached")
-    first_byte_s: Seconds = Field(default=60, description="to begin its answer")
-    between_bytes_s: Seconds = Field(default=60, description="between two pieces of it")
-    total_s: Seconds = Field(default=600, description="for the whole answer")
+    connect_s: Seconds = Field(default=10, description="to connect")
+    first_byte_s: Seconds = Field(default=60, description="until the first byte of the response")
+    between_bytes_s: Seconds = Field(default=60, description="between two pieces of the response")
+    total_s: Seconds = Field(default=600, description="for the whole response")
 
 
 class BreakerSection(Section):
-    """When a deployment that fails is left alone for a while; only where there is another one."""
+    """When a failing deployment is skipped for a while; only if there is another one."""
 
-    failures: Whole = Field(default=5, ge=1, le=1000, description="so many in a row")
-    cool_down_s: Seconds = Field(default=15, description="for so long; then one call tries it again")
+    failures: Whole = Field(default=5, ge=1, le=1000, description="number of failures in a row")
+    cool_down_s: Seconds = Field(default=15, description="how long it is skipped; then one call tries it again")
 
 
 class LaneSection(PluginSection):
-    """One vendor, under the provider name that clients send; further fields are the plugin's own."""
+    """One lane; its key is the provider name that clients send. Other fields belong to the plugin."""
 
     plugin: PluginName = Field(description="the lane's plugin: a name (see `kaixu plugins`) or a file")
     aliases: list[str] = Field(default=[], max_length=50, description="other provider names that mean this lane")
     price_list: PluginName | None = Field(
         default=None,
-        description="the list that `list` means in its models' prices: a name (see `kaixu prices list`) or a file; "
+        description="the price list for `list` in its models' prices: a name (see `kaixu prices list`) or a file; "
         "default: the plugin's name",
     )
     public_name: PublicName | None = Field(
         default=None,
-        description="the provider name in replies, instead of the lane's own; clients may send it, too. Allowlists, "
-        "events and prices go by the lane's name; default: KAIXU_PUBLIC_PROVIDER_NAME, if that is set",
+        description="the provider name in replies instead of the lane's name; clients may send it, too. Allowlists, "
+        "events and prices use the lane's name; default: KAIXU_PUBLIC_PROVIDER_NAME, if set",
     )
     required: bool = Field(default=False, description="true: the gateway does not start without it")
     unknown_fields: Literal["drop", "refuse", "pass"] = Field(
         default="drop",
-        description="fields of a request that the lane does not know: leave them out and say so in a reply header, "
-        "refuse the request, or send them on (each counts towards the hold)",
+        description="unknown fields of a request: `drop` them and name them in a reply header, `refuse` the "
+        "request, or `pass` them on (they count towards the hold)",
     )
     known_fields: list[FieldName] = Field(
         default=[],
         max_length=200,
-        description="further fields that this vendor knows and that cost nothing extra; they are sent on",
+        description="additional fields that this vendor knows and does not charge for; they are passed on",
     )
     on_disconnect: Literal["cancel", "drain"] | None = Field(
         default=None,
-        description="when a client leaves: end the vendor's answer and bill its bound, or read it to its end and bill "
-        "exactly; default: `drain` for models that reason, `cancel` for others",
+        description="when a client leaves: `cancel` the vendor's call and bill a bound, or `drain` it to its end "
+        "and bill exactly; default: `drain` for models that reason, `cancel` for others",
     )
-    timeouts: TimeoutSection = Field(default=TimeoutSection(), description="how long the vendor may take")
-    retries: Whole = Field(default=2, ge=0, le=10, description="further tries before the first byte")
+    timeouts: TimeoutSection = Field(default=TimeoutSection(), description="time limits for the vendor")
+    retries: Whole = Field(default=2, ge=0, le=10, description="additional tries before the first byte")
     breaker: BreakerSection = Field(
-        default=BreakerSection(), description="when a deployment of this lane that fails is left alone for a while"
+        default=BreakerSection(), description="when a failing deployment of this lane is skipped for a while"
     )
     preamble: str | None = Field(
         default=None,
         min_length=1,
         max_length=100_000,
-        description="text that goes before every chat with this lane's models, as system text; customers pay for it",
+        description="system text before every chat with this lane's models; customers pay for it",
     )
     batch_price_factor: Annotated[Decimal, Number, Field(ge=0, le=10)] = Field(
-        default=Decimal(1), description="what a call in a batch costs, as a part of its price: 0.5 is half"
+        default=Decimal(1), description="the price of a call in a batch as a factor: 0.5 is half"
     )
-    models: dict[str, ModelSection] = Field(min_length=1, description="the models, by the name that clients send")
+    models: dict[str, ModelSection] = Field(min_length=1, description="the models, by the names that clients send")
 
 
 class IntegrationSection(PluginSection):
-    """One integration; further fields are the plugin's own."""
+    """One integration. Other fields belong to the plugin."""
 
     plugin: PluginName | None = Field(default=None, description="its plugin; default: the section's name")
     required: bool = Field(default=False, description="true: the gateway does not start without it")
     database_url: SecretStr | None = Field(
         default=None,
-        description="where its tables are, as a role that the operator has made for it; default: the gateway makes a "
-        "role of its own for it",
+        description="the database URL of its tables, with a role that the operator created; default: the gateway "
+        "creates a role for it",
     )
-    price: dict[str, Dollars] = Field(default={}, description="USD, by the names that its operations charge under")
+    price: dict[str, Dollars] = Field(default={}, description="USD, by the price names of its operations")
 
     @field_validator("database_url")
     @classmethod
     def is_a_postgres(cls, value: SecretStr | None) -> SecretStr | None:
-        """An address as DATABASE_URL takes it, with the role's name."""
+        """A URL like DATABASE_URL, with a role."""
         if value is not None and not re.match(r"postgres(ql)?://[^/]*@", value.get_secret_value()):
             raise ValueError("must be postgresql://role:password@host:port/database")
         return value

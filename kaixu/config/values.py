@@ -1,4 +1,4 @@
-"""The kinds of values that sections of kaixu.yaml are made of, and what all sections share."""
+"""Value types of kaixu.yaml, and the base class of its sections."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pydantic import (
 
 
 def is_number(value: object) -> object:
-    """Python counts with booleans; an operator does not mean that."""
+    """Refuse booleans, which Python treats as numbers."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
 
 
 def in_seconds(value: object) -> object:
-    """Seconds as a number, or with a unit behind it."""
+    """Seconds as a number, or a number with a unit."""
     if isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
         return float(match[1]) * SECONDS[match[2]]
     if isinstance(value, str):
-        raise ValueError("must be seconds, or a number with s, m, h or d behind it")
+        raise ValueError("must be seconds, or a number with s, m, h or d")
     return is_number(value)
 
 
-#: A time as people write it.
+#: A duration with a unit.
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -46,12 +46,12 @@ Duration = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
 ]
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
-#: A provider's name as replies show it. No slash: `provider/model` is read up to the first.
+#: A provider's name in replies, without a slash: `provider/model` is split at the first one.
 PublicName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x20\x7f/][^\x00-\x1f\x7f/]*$")]
 PluginName = Annotated[str, Field(min_length=1, max_length=400)]
 
 
 class Section(BaseModel):
-    """A part of kaixu.yaml. Unknown fields are mistakes."""
+    """A part of kaixu.yaml. Unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""What pydantic found, in an operator's words and with its place.
+"""Turns pydantic's errors into mistakes with positions, in words for operators.
 
 Never repeats a value: it may be a secret.
 """
@@ -15,10 +15,10 @@ from pydantic_core import ErrorDetails
 from .mistakes import Mistake, did_you_mean, nearest
 from .read import Path_, Reading
 
-#: Sections that are known by a name of the operator's: lane `core`, model `a` of lane `core`.
+#: Sections whose entries have names: lane `core`, model `a` of lane `core`.
 NAMED = {"lanes": "lane", "models": "model", "integrations": "integration"}
 
-#: By the beginning of pydantic's error type; the first that fits.
+#: By the prefix of pydantic's error type; the first match counts.
 EXPECTED = {
     "model_": "must be a section with fields of its own",
     "dict_": "must be a section with fields of its own",
@@ -37,11 +37,11 @@ EXPECTED = {
 def mistakes_in(
     reading: Reading, error: ValidationError, model: type[BaseModel], at: Path_ = (), also: Iterable[str] = ()
 ) -> list[Mistake]:
-    """pydantic's errors as mistakes with places.
+    """pydantic's errors as mistakes with positions.
 
-    `at` is where `model`'s section stands, `also` are fields that may stand in it
-    besides the model's own. What fails because a variable
-    is not set, or because there is a mistake noted for it already, is passed over.
+    `at` is the path of `model`'s section, `also` are fields that are allowed in it besides
+    the model's own. Errors because of an unset variable, or at a path that has a mistake
+    already, are skipped.
     """
     mistakes = []
     for detail in error.errors(include_url=False, include_input=False):
@@ -55,7 +55,7 @@ def mistakes_in(
 
 
 def sentence(reading: Reading, detail: ErrorDetails, path: Path_, known: list[str]) -> str:
-    """One error in words; `known` are the fields that may stand where it is."""
+    """One error as a sentence; `known` are the fields that are allowed there."""
     kind = detail["type"]
     name = str(path[-1]) if path else "the file"
     shown = f"entry {path[-1] + 1} of `{path[-2]}`" if path and isinstance(path[-1], int) else f"`{name}`"
@@ -69,16 +69,16 @@ def sentence(reading: Reading, detail: ErrorDetails, path: Path_, known: list[st
     for beginning, words in EXPECTED.items():
         if kind.startswith(beginning):
             return f"{shown} {words}"
-    said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if said.startswith("should "):
-        return f"{shown} must {said.removeprefix('should ')}"
-    if said.startswith("must "):
-        return f"{shown} {said}"
-    return f"{shown}: {said[:1].lower()}{said[1:]}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if message.startswith("should "):
+        return f"{shown} must {message.removeprefix('should ')}"
+    if message.startswith("must "):
+        return f"{shown} {message}"
+    return f"{shown}: {message[:1].lower()}{message[1:]}"
 
 
 def described(path: Path_) -> str:
-    """A section by its kind and name, innermost first: `price` of model `a` of lane `core`."""
+    """A path in words, innermost first: `price` of model `a` of lane `core`."""
     words = []
     rest = list(path)
     while rest:
@@ -88,13 +88,13 @@ def described(path: Path_) -> str:
 
 
 def fields_at(model: type[BaseModel], path: Path_) -> list[str]:
-    """The names of the fields that could stand where `path` ends."""
+    """The names of the fields that are allowed at the end of `path`."""
     current: Any = model
     for part in path[:-1]:
         if is_model(current):
             field = current.model_fields.get(str(part))
             current = field.annotation if field else None
-        else:  # the name of an entry: what follows is what the mapping holds
+        else:  # the name of an entry: continue with the value type of the mapping
             current = next(reversed(get_args(current)), None)
         choices = [one for one in get_args(current) if one is not NoneType]
         if len(choices) == 1 and NoneType in get_args(current):
@@ -103,5 +103,5 @@ def fields_at(model: type[BaseModel], path: Path_) -> list[str]:
 
 
 def is_model(annotation: object) -> bool:
-    """Whether a section is read with it."""
+    """Whether the annotation is a pydantic model."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)

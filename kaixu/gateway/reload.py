@@ -11,7 +11,7 @@ import asyncpg
 
 from kaixu.catalog.build import assemble
 from kaixu.catalog.catalog import Catalog
-from kaixu.catalog.importing import put_back_on_failure
+from kaixu.catalog.importing import restored_on_failure
 from kaixu.config.document import Document
 from kaixu.config.environment import Settings
 from kaixu.config.gateway_section import GatewaySection
@@ -71,15 +71,15 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
     refuse_empty(gateway, document)
     require_server(document.gateway.server)
     old = gateway.services.catalog
-    with put_back_on_failure():
+    with restored_on_failure():
         catalog = assemble(document, gateway.settings.kaixu_config.resolve().parent)
         try:
-            catalog.insist(strict=True)
+            catalog.require(strict=True)
             async with gateway.pool.acquire() as connection:
                 await gateway.provide_tables(catalog, connection)
             prices = await gateway.price_ids(catalog)
             await catalog.start()
-            catalog.insist_on(old)
+            catalog.require_no_loss(old)
         except BaseException:
             await finish(asyncio.ensure_future(catalog.aclose()))
             raise

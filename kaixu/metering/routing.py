@@ -23,7 +23,7 @@ from kaixu.plugin.errors import (
     UpstreamError,
     UpstreamRejected,
 )
-from kaixu.plugin.vendor_words import fit_to_keep
+from kaixu.plugin.vendor_words import redacted
 
 from .breakers import Breakers
 from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, wait_for, worth_retrying
@@ -170,7 +170,7 @@ async def try_deployments(
         except Exception as error:
             try_wire.close()
             if isinstance(error, UpstreamError) and error.vendor_words is not None:
-                error.vendor_words = fit_to_keep(error.vendor_words, wire.secrets)
+                error.vendor_words = redacted(error.vendor_words, wire.secrets)
             record.failed(error)
             breakers.failed(one, error)
             route.failed(one, error)

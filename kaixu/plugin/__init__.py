@@ -1,7 +1,7 @@
-"""The public contract: every name that a plugin may use, and nothing else of kaixu.
+"""The public contract: plugins import these names and nothing else of kaixu.
 
 A lane translates one vendor's protocol; an integration brings operations with a
-price. Both are declared through pluggy hooks at start and called by the core only.
+price. Both register through pluggy hooks at start; only the core calls them.
 """
 
 from kaixu.plugin.answer import AnswerReader, Document, object_in

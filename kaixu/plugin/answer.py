@@ -1,4 +1,4 @@
-"""A vendor's answer as JSON documents, however they are packed: the body decides what it is, not its label."""
+"""Reads a vendor's response as JSON documents: events, lines or one piece. The body decides, not the content-type."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from kaixu.plugin.lines import LineReader
 from kaixu.plugin.sse import SSEReader
 from kaixu.plugin.surrogates import Joiner
 
-#: The most of an answer in one piece; events and lines are bounded by themselves.
+#: Size limit of a response in one piece; events and lines have limits of their own.
 MOST_WHOLE_BYTES = 160 * 1024 * 1024
-#: How long a vendor may take to end a stream after it said it is done, in seconds.
-LONGEST_GOODBYE_S = 0.25
-#: What may come before an answer: blanks and line ends to keep the connection, and a byte order mark.
-BEFORE = b" \t\r\n\xef\xbb\xbf"
+#: How long a vendor may take to close a stream after `[DONE]`.
+DRAIN_TIMEOUT_S = 0.25
+#: Characters that may precede a response: white space that keeps the connection open, and a byte order mark.
+LEADING = b" \t\r\n\xef\xbb\xbf"
 
 Note = Callable[[str], None]
 
 
 class Document(Struct, frozen=True):
-    """One JSON object of an answer, and the name of the event that it came in ("message" where it had none)."""
+    """One JSON object of a response, and the name of its event ("message" if it has none)."""
 
     event: str
     data: dict[str, Any]
 
 
 class AnswerReader:
-    """Reads one answer: server-sent events, JSON lines, or JSON in one piece, whatever its content-type says.
+    """Reads one response: server-sent events, JSON lines or one JSON document, whatever its content-type is.
 
-    Empty events and comments are passed over. What is no JSON object is passed over with a note, and `unreadable`
-    says that there was such a thing. Characters that were cut into two surrogates are whole again.
+    Skips empty events and comments. Skips anything that is not a JSON object, adds a note and sets `unreadable`.
+    Joins characters that were cut into two surrogates.
     """
 
     def __init__(self, response: httpx.Response, note: Note) -> None:
         self.response = response
         self.note = note
-        self.done = False  # the vendor said `[DONE]`
-        self.streamed = True  # it came as events
+        self.done = False  # `[DONE]` was received
+        self.streamed = True  # the response is a stream of events
         self.unreadable = False
-        self.lost = False  # a piece was no JSON at all, so something of the answer is missing
-        self.found = False  # something came that an answer could be made of
+        self.lost = False  # a piece was not JSON at all, so a part of the answer is missing
+        self.has_pieces = False  # at least one piece of data was received
         self.chunks: AsyncIterator[bytes] = aiter(response.aiter_bytes())
 
     async def documents(self) -> AsyncGenerator[Document, None]:
-        """The documents of the answer, up to its end or its `[DONE]`. Raises `UpstreamError` for one too large."""
+        """The documents of the response, up to its end or `[DONE]`. Raises `UpstreamError` if it is too large."""
         joiner = Joiner()
         events: list[str] = []
         async for event, data in self.pieces():
@@ -60,7 +60,7 @@ class AnswerReader:
                 self.done = True
                 break
             values = self.values(data)
-            if not joiner.waiting and len(values) == 1 and values[0][1]:  # as nearly all are
+            if not joiner.waiting and len(values) == 1 and values[0][1]:  # the usual case
                 yield Document(event, values[0][0])
                 continue
             for value, clean in values:
@@ -69,31 +69,31 @@ class AnswerReader:
                     yield Document(events.pop(0), ready)
         for ready in joiner.rest():
             yield Document(events.pop(0), ready)
-        if not self.found and "json" in self.response.headers.get("content-type", ""):
+        if not self.has_pieces and "json" in self.response.headers.get("content-type", ""):
             self.unreadable = True
 
     async def drain(self) -> None:
-        """Read to the end of a stream that is done, for only then can its connection serve the next call.
+        """Read a finished stream to its end, so that its connection can be reused.
 
-        A vendor that does not hang up is not waited for: it costs a connection, never the answer.
+        If the vendor does not end it in time, the connection is given up; the answer is complete anyway.
         """
         with contextlib.suppress(TimeoutError, UpstreamError, httpx.HTTPError):
-            async with asyncio.timeout(LONGEST_GOODBYE_S):
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
                 async for _ in self.chunks:
                     pass
 
     async def pieces(self) -> AsyncGenerator[tuple[str, bytes], None]:
-        """The events' names and data; of lines, and of an answer in one piece, just the data."""
+        """Name and data of each event; lines and single documents have the name "message"."""
         start = b""
         async for chunk in self.chunks:
             start += chunk
-            if chunk.strip(BEFORE):
+            if chunk.strip(LEADING):
                 break
-            start = start[-len(BEFORE) :]  # only blanks so far, and nothing depends on how many
-        self.streamed = start.lstrip(BEFORE)[:1] not in (b"{", b"[")
+            start = start[-len(LEADING) :]  # only white space so far
+        self.streamed = start.lstrip(LEADING)[:1] not in (b"{", b"[")
         pieces = self.events(start) if self.streamed else self.json_pieces(start)
         async for piece in pieces:
-            self.found = True
+            self.has_pieces = True
             yield piece
 
     async def events(self, start: bytes) -> AsyncGenerator[tuple[str, bytes], None]:
@@ -108,9 +108,9 @@ class AnswerReader:
             yield event.event, event.data
 
     async def json_pieces(self, start: bytes) -> AsyncGenerator[tuple[str, bytes], None]:
-        """JSON lines where the first line is JSON by itself, else one piece."""
+        """JSON lines if the first line is JSON by itself, else one document."""
         lines = LineReader()
-        first = lines.feed(start.lstrip(BEFORE))
+        first = lines.feed(start.lstrip(LEADING))
         while not first:
             chunk = await anext(self.chunks, None)
             first = lines.feed(b"\n" if chunk is None else chunk)
@@ -135,29 +135,29 @@ class AnswerReader:
         yield "message", bytes(whole)
 
     def values(self, data: bytes) -> list[tuple[dict[str, Any], bool]]:
-        """The objects that a piece of the answer holds, each with whether every text in it is whole."""
-        read = decoded(data) if data else None
-        if read is None and not data.strip():
-            return []  # some vendors send an empty event to keep the connection
-        if read is None:
+        """The JSON objects in a piece, each with whether all its text is valid Unicode."""
+        parsed = decoded(data) if data else None
+        if parsed is None and not data.strip():
+            return []  # some vendors send empty events to keep the connection open
+        if parsed is None:
             self.unreadable = self.lost = True
-            self.note("a piece of the answer that is no JSON was passed over")
+            self.note("skipped a piece of the answer that is not JSON")
             return []
-        value, clean = read
+        value, clean = parsed
         if isinstance(value, dict):
             return [(value, clean)]
         objects = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
         if not objects and value is not None:
             self.unreadable = True
-            self.note("a piece of the answer that is no JSON object was passed over")
+            self.note("skipped a piece of the answer that is not a JSON object")
         return [(one, clean) for one in objects]
 
 
 def decoded(data: bytes) -> tuple[Any, bool] | None:
-    """A JSON value, and whether every text in it is whole; None for what is no JSON.
+    """A JSON value, and whether all its text is valid Unicode; None if `data` is not JSON.
 
-    What a strict reader refuses, and many vendors send, is read all the same: half a surrogate pair, NaN, numbers
-    beyond 64 bits, bytes that are no UTF-8 within a text.
+    Accepts what strict parsers refuse and many vendors send: half a surrogate pair, NaN, numbers beyond 64 bits,
+    invalid UTF-8 in a string.
     """
     try:
         return msgspec.json.decode(data), True
@@ -170,12 +170,12 @@ def decoded(data: bytes) -> tuple[Any, bool] | None:
 
 
 def object_in(data: bytes) -> dict[str, Any]:
-    """The JSON object that a whole body is. Raises `UpstreamError`, never with the vendor's words."""
+    """Parse a whole body as a JSON object. Raises `UpstreamError`, never with the vendor's text."""
     joiner = Joiner()
-    read = decoded(data.strip(BEFORE))
-    if read is None or not isinstance(read[0], dict):
+    parsed = decoded(data.strip(LEADING))
+    if parsed is None or not isinstance(parsed[0], dict):
         raise UpstreamError("the vendor's answer cannot be read")
-    joiner.feed(read[0], clean=read[1])
+    joiner.feed(parsed[0], clean=parsed[1])
     joiner.rest()
-    value: dict[str, Any] = read[0]
+    value: dict[str, Any] = parsed[0]
     return value

@@ -1,4 +1,4 @@
-"""Reads values of vendors' answers leniently: `"5"` and `5.0` as 5, texts in lists as text."""
+"""Reads values of vendors' responses leniently: `"5"` and `5.0` as 5, a list of texts as text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 
 ENCODER = msgspec.json.Encoder()
 
-#: No figure is longer; keeps Python from reading digits for seconds.
+#: Longer strings are not parsed as numbers: Python would need seconds for very long ones.
 MOST_DIGITS = 32
 
 
 def number_of(value: object) -> int | None:
-    """A count: also one written as `5.0` or `"5"`; None for everything else, and for one below zero."""
+    """A count, also one written as `5.0` or `"5"`; None for negative numbers and anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -30,8 +30,10 @@ def number_of(value: object) -> int | None:
 
 
 def as_written(literal: str) -> msgspec.Raw:
-    """A number of JSON that goes out again as it came in, as a decoder's `float_hook`: `1e15` read and written anew
-    would be `1000000000000000.0`, longer than what was counted for it. Raises `ValueError` for one beyond all floats.
+    """Keep a JSON number exactly as it was written; for a decoder's `float_hook`.
+
+    Otherwise `1e15` would be sent as `1000000000000000.0`, which is longer than what was counted for it. Raises
+    `ValueError` for a number that no float can hold.
     """
     if not math.isfinite(float(literal)):
         raise ValueError("the number is too large")
@@ -39,13 +41,13 @@ def as_written(literal: str) -> msgspec.Raw:
 
 
 def index_of(value: object) -> int | None:
-    """A place in a list, as `number_of` reads it; None for one that no list has."""
+    """A list index, as `number_of` reads it; None if it is missing or too large."""
     index = number_of(value)
     return index if index is not None and index < 1_000_000 else None
 
 
 def text_of(value: object) -> str:
-    """A text: a string as it is, a number as it is written, of a list or an object the texts in it; else empty."""
+    """A value as text: strings, numbers, and the texts inside a list or an object; else empty."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or value is None:
@@ -60,24 +62,24 @@ def text_of(value: object) -> str:
 
 
 def word_of(value: object) -> str:
-    """A string as it is; for anything else, an empty one."""
+    """The value if it is a string, else an empty string."""
     return value if isinstance(value, str) else ""
 
 
 def json_text_of(value: object) -> str:
-    """JSON text, as a tool's arguments come: a string as it is, an object or a list encoded, nothing for null."""
+    """A tool's arguments as JSON text: a string unchanged, an object or a list encoded, empty for null."""
     if isinstance(value, str):
         return value
     return "" if value is None else ENCODER.encode(value).decode()
 
 
 def object_of(value: object) -> dict[str, Any]:
-    """An object; empty where it is none."""
+    """The value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def objects_of(value: object) -> list[dict[str, Any]]:
-    """The objects of a list, or the one object that came without its list."""
+    """The objects of a list; a single object counts as a list of one."""
     if isinstance(value, dict):
         return [value]
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

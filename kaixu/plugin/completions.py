@@ -1,4 +1,4 @@
-"""Reading OpenAI's chat completions, streamed or whole, as the many vendors write them that speak its protocol."""
+"""Reads responses in OpenAI's Chat Completions protocol, streamed or whole, in the variants of many vendors."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from kaixu.plugin.types import (
 )
 from kaixu.plugin.usage import RunningUsage
 
-#: What vendors call the reasoning; the second is OpenRouter's and Groq's name for it.
+#: Names of the reasoning field; `reasoning` is used by OpenRouter and Groq.
 THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-#: What a part of a content is called that holds reasoning: Mistral's, and others'.
+#: Types of content parts that contain reasoning (Mistral and others).
 THINKING = frozenset({"thinking", "reasoning", "reasoning_content"})
-#: Texts of a delta that are sent on as strings only.
+#: Fields of a delta that must be strings.
 TEXTS = frozenset({"content", "refusal", *THOUGHTS})
 
 
 class CompletionReader:
-    """Reads the chunks of one answer, and keeps what later ones need.
+    """Converts the chunks of one response into chat events; keeps the state between them.
 
-    A chunk is changed in place: what has an unexpected shape is put right or taken out, and `note`d, so that a client
-    that gets it natively can read it too. `ended` is called when every choice has come to its end
-    (`kaixu.plugin.Wire.finished`).
+    Corrects or removes unexpected shapes in place and adds a `note`, so that native clients can read the chunk too.
+    Calls `ended` when every choice has a finish reason (`kaixu.plugin.Wire.finished`).
     """
 
     def __init__(self, note: Callable[[str], None], *, native: bool, ended: Callable[[], None] = lambda: None) -> None:
@@ -42,24 +41,24 @@ class CompletionReader:
         self.native = native
         self.usage = RunningUsage()
         self.finish: Finish | None = None
-        self.answered: set[int] = set()  # the choices that came
-        self.over: set[int] = set()  # those of them that are at their end
+        self.started: set[int] = set()  # indexes of choices that were received
+        self.ended_choices: set[int] = set()
         self.calls: dict[int, ToolCalls] = {}
-        self.indexes: dict[tuple[int, int], int] = {}  # of calls, across all choices
-        self.odd = False
+        self.indexes: dict[tuple[int, int], int] = {}  # (choice, tool call) → index across all choices
+        self.malformed = False
 
     def finished(self) -> bool:
-        """Whether every choice has come to its end: what comes after that is no matter."""
-        return self.finish is not None and self.answered <= self.over
+        """Whether every choice has a finish reason; later failures do not matter."""
+        return self.finish is not None and self.started <= self.ended_choices
 
     def read(self, chunk: dict[str, Any]) -> Iterator[ChatEvent]:
-        """What one chunk says, in the contract's words; before them, for a native request, in its own.
+        """The chat events of one chunk; for a native request, the chunk itself comes first.
 
-        Raises `UpstreamError`, never with the vendor's words, for one that tells of a failure.
+        Raises `UpstreamError` for an error chunk, never with the vendor's text.
         """
-        if tells_of_failure(chunk):
+        if is_error(chunk):
             if self.finished():
-                self.note("an error after the end of the answer was passed over")
+                self.note("ignored an error after the end of the answer")
                 return
             raise error_in_answer(chunk.get("error") or chunk)
         events: list[ChatEvent] = []
@@ -75,24 +74,24 @@ class CompletionReader:
             yield usage
 
     def end(self, answer: AnswerReader) -> Finish:
-        """How the answer ended. Raises `UpstreamError` for one that did not, and for one that never began."""
+        """The finish event. Raises `UpstreamError` if the answer is incomplete or empty."""
         if self.finish is not None:
             return self.finish
-        if answer.lost or ((answer.unreadable or self.odd) and not self.answered):
-            raise UpstreamError("the vendor's answer cannot be read")  # what is missing may be the end, or all of it
-        if answer.done and self.answered:
-            return Finish("stop")  # it said so without a reason
-        if answer.done or not (answer.streamed or self.answered):
-            raise UpstreamError("the vendor answered with nothing")
+        if answer.lost or ((answer.unreadable or self.malformed) and not self.started):
+            raise UpstreamError("the vendor's answer cannot be read")  # the end, or all of it, may be missing
+        if answer.done and self.started:
+            return Finish("stop")  # ended without a finish reason
+        if answer.done or not (answer.streamed or self.started):
+            raise UpstreamError("the vendor sent an empty answer")
         raise UpstreamError("the vendor broke off before its answer was complete")
 
     def choices_of(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
         """The choices of a chunk, each an object with an index."""
-        said = chunk.get("choices")
-        choices = objects_of(said)
-        if said and (not isinstance(said, list) or len(choices) != len(said)):
+        value = chunk.get("choices")
+        choices = objects_of(value)
+        if value and (not isinstance(value, list) or len(choices) != len(value)):
             self.note("`choices` is not a list of objects")
-            self.odd = True
+            self.malformed = True
         if "choices" in chunk:
             chunk["choices"] = choices
         for place, choice in enumerate(choices):
@@ -101,85 +100,85 @@ class CompletionReader:
         return choices
 
     def choice(self, choice: dict[str, Any]) -> Iterator[ChatEvent]:
-        """What one choice says. A vendor that answers in one piece says `message` where a chunk says `delta`."""
+        """The chat events of one choice. A whole response has `message` where a chunk has `delta`."""
         index: int = choice["index"]
         whole = not isinstance(choice.get("delta"), dict)
         if whole and choice.get("delta") is not None:
-            self.note("`delta` of a choice is no object")
-        said = choice.get("message") if whole else choice["delta"]
-        if whole and isinstance(choice.get("text"), str) and not isinstance(said, dict):
-            said = {"content": choice.pop("text")}  # as completions without a chat have it
-        delta = said if isinstance(said, dict) else {}
+            self.note("`delta` of a choice is not an object")
+        content = choice.get("message") if whole else choice["delta"]
+        if whole and isinstance(choice.get("text"), str) and not isinstance(content, dict):
+            content = {"content": choice.pop("text")}  # the form of legacy completions
+        delta = content if isinstance(content, dict) else {}
         choice.pop("message", None)
         choice["delta"] = delta
-        if isinstance(said, dict):
-            self.answered.add(index)
+        if isinstance(content, dict):
+            self.started.add(index)
         yield from self.delta(delta, index)
         reason = choice.get("finish_reason")
         if reason is not None and not isinstance(reason, str):
-            self.note("`finish_reason` is no string")
+            self.note("`finish_reason` is not a string")
             choice["finish_reason"] = reason = None
-        if not reason and whole and isinstance(said, dict):
+        if not reason and whole and isinstance(content, dict):
             reason = "stop"
         if reason:
-            self.answered.add(index)
-            self.over.add(index)
-            # Told last and once: some vendors repeat it in the chunk that carries the usage.
+            self.started.add(index)
+            self.ended_choices.add(index)
+            # Only the first one counts: some vendors repeat it in the chunk with the usage.
             self.finish = self.finish or Finish(reason)
             if self.finished():
                 self.ended()
 
     def delta(self, delta: dict[str, Any], index: int) -> Iterator[ChatEvent]:
-        """What a delta says."""
-        odd = [field for field in delta if field in TEXTS and not isinstance(delta[field], str | None)]
-        for field in odd:
-            self.note(f"`{field}` of a delta is no string")
-            self.put_right(delta, field)
+        """The chat events of a delta."""
+        not_strings = [field for field in delta if field in TEXTS and not isinstance(delta[field], str | None)]
+        for field in not_strings:
+            self.note(f"`{field}` of a delta is not a string")
+            self.convert_text(delta, field)
         for field in THOUGHTS:
             if delta.get(field):
-                yield ReasoningDelta(delta[field])  # under one name, though some vendors send it under two
+                yield ReasoningDelta(delta[field])  # only once: some vendors send it under two names
                 break
         if text := delta.get("content") or delta.get("refusal"):
             yield ChatDelta(text)
         pieces = delta.get("tool_calls")
         if pieces:
             if not isinstance(pieces, list):
-                self.note("`tool_calls` of a delta is no list")
+                self.note("`tool_calls` of a delta is not a list")
             delta["tool_calls"] = objects_of(pieces)
             yield from self.tool_calls(delta["tool_calls"], index)
-        if call := object_of(delta.get("function_call")):  # before there were tools
+        if call := object_of(delta.get("function_call")):  # the older form of tool calls
             yield from self.tool_calls([{"index": 0, "function": dict(call)}], index)
 
-    def put_right(self, delta: dict[str, Any], field: str) -> None:
-        """Make a string of a text that came as something else: Mistral's lists of parts with the thoughts in them."""
-        said, thoughts = delta[field], ""
-        if field == "content" and isinstance(said, list):
-            inner = [part for part in said if isinstance(part, dict) and part.get("type") in THINKING]
+    def convert_text(self, delta: dict[str, Any], field: str) -> None:
+        """Convert a text field that is not a string, such as Mistral's list of parts, which contains reasoning."""
+        value, thoughts = delta[field], ""
+        if field == "content" and isinstance(value, list):
+            inner = [part for part in value if isinstance(part, dict) and part.get("type") in THINKING]
             thoughts = "".join(text_of(next((part[name] for name in THINKING if name in part), part)) for part in inner)
-            said = [part for part in said if part not in inner]
-        delta[field] = text_of(said)
+            value = [part for part in value if part not in inner]
+        delta[field] = text_of(value)
         if thoughts and not any(delta.get(name) for name in THOUGHTS):
             delta["reasoning_content"] = thoughts
 
     def tool_calls(self, pieces: list[dict[str, Any]], index: int) -> Iterator[ChatEvent]:
-        """The pieces of tool calls that one chunk has."""
+        """The chat events of the tool call pieces of one chunk."""
         calls = self.calls.setdefault(index, ToolCalls())
         calls.begin_chunk(len(pieces))
         for piece in pieces:
-            read = calls.read(piece)
-            if read is None:
+            parsed = calls.read(piece)
+            if parsed is None:
                 if "function" in piece and not word_of(piece.get("id")):
-                    self.note("a piece of a tool call that never began")
+                    self.note("a piece of a tool call without its beginning")
                 continue
-            at = self.indexes.setdefault((index, read.call.index), len(self.indexes))
-            if read.begins:
-                yield ToolCallDelta(at, read.call.id, read.call.name, read.arguments)
-            elif read.arguments:
-                yield ToolCallDelta(at, None, None, read.arguments)
+            at = self.indexes.setdefault((index, parsed.call.index), len(self.indexes))
+            if parsed.begins:
+                yield ToolCallDelta(at, parsed.call.id, parsed.call.name, parsed.arguments)
+            elif parsed.arguments:
+                yield ToolCallDelta(at, None, None, parsed.arguments)
 
 
-def tells_of_failure(chunk: dict[str, Any]) -> bool:
-    """Whether a chunk is an error: under `error`, or in the forms that vendors have for one beside an answer."""
+def is_error(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk is an error: in the field `error`, or in another form that vendors use."""
     if chunk.get("error"):
         return True
     if chunk.get("choices"):

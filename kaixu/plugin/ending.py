@@ -1,4 +1,4 @@
-"""When an answer has ended: a finish seen is its end, whatever comes after it."""
+"""Ignores failures after the end of an answer: once a finish was received, the answer is complete."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import httpx
 
 from kaixu.plugin.errors import UpstreamError
 
-#: What follows the end of an answer is its usage, at once; a vendor that keeps silent is not waited for longer.
+#: How long to wait for the usage after the finish; vendors send it at once.
 LONGEST_END_S = 10.0
 
 Piece = TypeVar("Piece")
 
 
 async def until_end(pieces: AsyncIterator[Piece], finished: Callable[[], bool]) -> AsyncIterator[Piece]:
-    """`pieces`, where nothing is a failure any more once the answer is `finished`: not a connection that breaks, not
-    an event that is too large, not silence. Before that everything goes through as it is raised.
+    """Yield `pieces`. Once `finished()` is true, a broken connection, a too large event or silence ends the stream.
+
+    Before that, every exception is passed on.
     """
     try:
         while not finished():

@@ -1,4 +1,4 @@
-"""Vectors as vendors send them: lists of numbers, or base64 of 32-bit floats."""
+"""Decodes vectors: lists of numbers, or base64 of 32-bit floats."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kaixu.plugin.errors import UpstreamError
 
 
 def floats_of(sent: str | Sequence[float]) -> Sequence[float]:
-    """A vector that a vendor sent, as it is or as base64 of little-endian 32-bit floats (OpenAI's `encoding_format`).
+    """A vector from a list of numbers or from base64 of little-endian 32-bit floats (OpenAI's `encoding_format`).
 
-    Base64 is a third of the length of numbers in JSON, and read in a hundredth of the time. Raises `UpstreamError`.
+    Base64 is a third as long as JSON numbers and decodes a hundred times faster. Raises `UpstreamError`.
     """
     if not isinstance(sent, str):
         return sent

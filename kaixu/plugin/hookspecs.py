@@ -1,4 +1,4 @@
-"""The three hooks. Two declare and run once, at start; one observes."""
+"""The three hooks: two register plugins once at start, one observes events."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ hookimpl = pluggy.HookimplMarker("kaixu")
 
 
 class RegisterLane(Protocol):
-    """Takes one kind of lane."""
+    """Registers one kind of lane."""
 
     def __call__(self, name: str, lane: type[Lane], options: type[Options]) -> None: ...
 
 
 class RegisterIntegration(Protocol):
-    """Takes one integration."""
+    """Registers one integration."""
 
     def __call__(self, integration: Integration) -> None: ...
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that has happened; `detail` holds values only, and never a key or a secret.
+    """Something that happened. `detail` contains values only, never a key or a secret.
 
     `kind` is "settled" (a call was billed) or a kind of the monitor: "blocked",
     "rate_limited", "error", "lost", "alert", "audit", "reload", "database_back".
@@ -64,8 +64,8 @@ def register_integrations(register: RegisterIntegration) -> None:
 
 @hookspec
 def on_event(event: Event) -> None:
-    """Observe what has happened, after the fact. May not be slow and cannot veto.
+    """Observe an event after it happened. Must be fast; cannot veto.
 
-    Called from a bounded queue, one event at a time; an exception is logged
-    with the plugin's name and goes no further.
+    Called from a bounded queue, one event at a time. An exception is logged
+    with the plugin's name and has no other effect.
     """

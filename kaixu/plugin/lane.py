@@ -1,4 +1,4 @@
-"""What a lane is: a vendor's protocol, translated; and the wire it is lent for each call."""
+"""The interface of a lane, which translates one vendor's protocol, and of the wire that it gets for each call."""
 
 from __future__ import annotations
 
@@ -16,110 +16,111 @@ if TYPE_CHECKING:
 
 
 class Options(BaseModel):
-    """A lane's own fields in kaixu.yaml. Unknown fields are mistakes; secrets are `SecretStr`."""
+    """A lane's own fields in kaixu.yaml. Unknown fields are errors; secrets are `SecretStr`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Wire(Protocol):
-    """The way out to a vendor, lent with a ticket and dead with it.
+    """The connection to a vendor for one call. It closes when the call is settled.
 
-    `send` times, counts and, before the first byte, retries. It raises
+    `send` limits the time, counts, and retries before the first byte. It raises
     `UpstreamRejected`, `UpstreamBusy`, `UpstreamTimeout` or `UpstreamError` for
-    every answer that is not 2xx, so a lane only ever reads success; and
+    every response that is not 2xx, so a lane reads only successful ones; and
     `TicketClosed` once the call has been settled.
     """
 
     def send(self, request: httpx.Request) -> AbstractAsyncContextManager[httpx.Response]:
-        """Send `request`; the response's body is still unread."""
+        """Send `request`. The body of the response is not read yet."""
         ...
 
     def finished(self) -> None:
-        """Tell the core that the vendor has said why it stopped, as soon as it has: only its usage may follow.
+        """Tell the core that the vendor has sent its finish reason. Call it at once: only the usage may follow.
 
-        A client that leaves from then on gets the exact bill: the core reads on for the usage, for a moment. A lane
-        that never says so loses nothing but that: its `Finish` says the same when all has come.
+        If the client leaves after that, the core waits a moment for the usage and bills exactly. Without the call
+        such a client is billed an estimate; everything else works the same.
         """
         ...
 
     def note(self, what: str) -> None:
-        """Tell the operator of something odd in the vendor's answer that was coerced or ignored.
+        """Report something odd in the vendor's response that was corrected or ignored; for the operator.
 
-        `what` names the field and what is wrong with it, in a few words of your own, never the vendor's text. The
-        monitor shows each text once an hour.
+        `what` names the field and the problem in your own words, never with the vendor's text. The monitor shows each
+        text once an hour.
         """
         ...
 
 
 class Lane:
-    """One section of kaixu.yaml, opened: translates between the contract's types and one vendor.
+    """Translates between the contract's types and one vendor; opened once for each section of kaixu.yaml.
 
     A lane sees no virtual key, no cap, no customer, no price and no connection.
     It implements `chat`, `embed` or both.
     """
 
-    #: What its chat can do beyond plain text. Whatever else a request asks for is refused by the core, by name.
+    #: The features of its chat beyond plain text. The core refuses requests that need other features.
     supports: frozenset[Feature] = frozenset()
 
-    #: The protocol that its vendor speaks: a client that speaks the same is passed through, every field. Known:
-    #: "openai.chat", "anthropic.messages".
+    #: The vendor's protocol, "openai.chat" or "anthropic.messages". Requests of clients in the same protocol are passed
+    #: through field by field.
     native: str | None = None
 
-    #: Further fields of that protocol that its vendor knows and charges nothing extra for, as `foo` or
-    #: `messages[].foo`; others than the protocol's own go by the operator's `unknown_fields`.
+    #: Fields beyond the protocol that the vendor knows and does not charge for, as `foo` or `messages[].foo`. All other
+    #: unknown fields are treated as the operator's `unknown_fields` says.
     known_fields: frozenset[str] = frozenset()
 
-    #: What its options let through though it can cost more than usual, by the names that `allow` of a model has.
+    #: Fields that its options allow although they can cost more; the names are those of a model's `allow`.
     allows: frozenset[str] = frozenset()
 
-    #: The operator's keys with the vendor, where the lane signs its requests with such: operators see how each stands.
+    #: The vendor keys that the lane signs its requests with; operators see the state of each.
     keys: Keys | None = None
 
-    #: The most inputs that one `embed` call may carry.
+    #: The maximum number of inputs of one `embed` call.
     max_batch: int = 1
 
-    #: The most tokens that all inputs of one `embed` call may have together; None: as many as `max_batch` inputs have.
+    #: The maximum number of tokens of all inputs of one `embed` call together; None: no limit besides `max_batch`.
     max_batch_tokens: int | None = None
 
-    #: Whether `embed` takes lists of tokens besides texts, and whether it can shorten its vectors.
+    #: Whether `embed` accepts lists of tokens besides texts, and whether it can return shorter vectors.
     embeds_tokens: bool = False
     shortens: bool = False
 
-    #: Tokens that the vendor, or the lane itself, may add to every request, at most.
+    #: The most tokens that the vendor or the lane adds to every request.
     request_overhead_tokens: int = 16
 
-    #: Tokens that the vendor may add around each message, or each input of an embedding call, at most.
+    #: The most tokens that the vendor adds to each message, or to each input of an embedding call.
     message_overhead_tokens: int = 16
 
-    #: Tokens that it may add once where a request has tools, at most.
+    #: The most tokens that the vendor adds once to a request with tools.
     tools_overhead_tokens: int = 512
 
     async def start(self) -> None:
-        """Called once, before the first call. Slow work belongs behind it, not in it."""
+        """Called once, before the first call. Start slow work here, do not wait for it."""
 
     async def aclose(self) -> None:
         """Called once, after the last call was settled."""
 
     def count_tokens(self, model: str, text: str) -> int | None:
-        """Exactly how many tokens `model` makes of `text`, or None where no tokenizer is at hand."""
+        """The exact number of tokens of `text` for `model`, or None without a tokenizer."""
         return None
 
     def admitted(self, native: Native) -> tuple[Native, tuple[str, ...]]:
-        """A native request without the betas that the operator does not allow and without the fields that they switch
-        on, and the names of what was left out. Called when the request is read, so that its client is told.
+        """Remove the betas that the operator does not allow, and the fields that they enable.
+
+        Returns the request and the names of what was removed. Called when the request is read; the client is told.
         """
         return native, ()
 
     def check(self, request: ChatRequest) -> None:
-        """Refuse what `supports` cannot say: a value, or two fields together. Called before anything is spent.
+        """Refuse values and combinations that `supports` cannot express. Called before anything is spent.
 
-        What could make a native request dearer than its hold is refused by the core (`kaixu.plugin.protocols`).
+        The core itself refuses native fields that could cost more than the hold (`kaixu.plugin.protocols`).
 
         Raises `Unsupported`, with the field's name.
         """
 
     def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        """Answer as a stream of events, always; "not streaming" is the core's fold of it."""
+        """Answer as a stream of events, always. For clients that do not stream, the core collects them."""
         raise NotImplementedError(f"{type(self).__name__} does not chat")
 
     async def embed(self, request: EmbedRequest, wire: Wire) -> Embeddings:

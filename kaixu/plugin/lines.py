@@ -1,4 +1,4 @@
-"""Reading a vendor's JSON lines: split at line feeds only, for texts may hold every other line separator."""
+"""Reads JSON lines. Lines end at line feeds only: texts may contain every other line separator."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import httpx
 
 from kaixu.plugin.errors import UpstreamError
 
-#: One line may not grow past this; a vendor that never ends it must not eat the memory.
+#: Size limit of one line, against vendors that never end it.
 MOST_LINE_BYTES = 16 * 1024 * 1024
 
 
 async def json_lines(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The lines of `response` that are not blank, without their ends (LF or CRLF); a last one needs no end.
+    """The lines of `response` that are not blank, without LF or CRLF. The last line needs no end.
 
     Unlike `httpx.Response.aiter_lines` it does not split at U+2028, U+2029 or U+0085, which JSON allows in strings.
-    Lines are handed on as bytes, so that a character cut in two by the network is whole again.
+    Lines are bytes, so a character that the network cut in two is complete again.
 
     Raises `UpstreamError` when one line is longer than 16 MiB.
     """
@@ -29,12 +29,12 @@ async def json_lines(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class LineReader:
-    """What is left of the last chunk: an unfinished line."""
+    """Splits chunks into lines; keeps the unfinished last line."""
 
     __slots__ = ("line", "most")
 
     def __init__(self, most: int = MOST_LINE_BYTES) -> None:
-        self.line = bytearray()  # it grows in place, however small the pieces are
+        self.line = bytearray()  # grows in place: cheap for many small chunks
         self.most = most
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -50,7 +50,7 @@ class LineReader:
         return [line for line in (one.strip(b" \t\r") for one in lines) if line]
 
     def keep(self, piece: bytes) -> None:
-        """Hold a piece of a line until its end comes."""
+        """Append to the unfinished line."""
         self.line += piece
         if len(self.line) > self.most:
             raise UpstreamError(f"the vendor sent a line of more than {self.most >> 20} MiB")

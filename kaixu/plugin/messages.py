@@ -1,4 +1,4 @@
-"""Reading Anthropic's messages, streamed or whole, of Anthropic and of the vendors that speak its protocol."""
+"""Reads responses in Anthropic's Messages protocol, streamed or whole."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from kaixu.plugin.usage import RunningUsage
 
 FINISHES = {"end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "refusal": "content_filter"}
 FINISHES |= dict.fromkeys(("max_tokens", "model_context_window_exceeded"), "length")
-#: A stream begins with an output of one or two tokens, which must not be taken for the total.
-NOT_AT_FIRST = ("output_tokens", "output_tokens_details")
-#: A text in a delta or block, by the kind of the one that has it.
+#: Ignored in `message_start`: there the output is one or two tokens, not the total.
+IGNORED_AT_START = ("output_tokens", "output_tokens_details")
+#: The text field of each type of delta or block.
 TEXTS = {
     "text": "text",
     "text_delta": "text",
@@ -41,14 +41,13 @@ ENCODER = msgspec.json.Encoder()
 
 
 class MessagesReader:
-    """Reads events, and keeps what later ones need. What it does not know says nothing to it.
+    """Converts a response into chat events; keeps the state between its events. Unknown events are ignored.
 
-    An event is changed in place: what has an unexpected shape is put right, and `note`d, so that a client that gets
-    it natively can read it too. `ended` is called when the vendor has said why it stopped: see
-    `kaixu.plugin.Wire.finished`.
+    Corrects unexpected shapes in place and adds a `note`, so that native clients can read the event too. Calls `ended`
+    when the vendor has sent its stop reason (`kaixu.plugin.Wire.finished`).
     """
 
-    #: Marks the signature of a thought whose text was kept back, to tell it from a redacted one. No token has a colon.
+    #: Marks the signature of reasoning without text, to tell it from redacted reasoning. No token contains a colon.
     unshown: ClassVar[str] = "unshown:"
 
     def __init__(self, note: Callable[[str], None], *, native: bool, ended: Callable[[], None] = lambda: None) -> None:
@@ -58,28 +57,28 @@ class MessagesReader:
         self.usage = RunningUsage()
         self.finish: Finish | None = None
         self.done = False
-        self.ending = False  # the end was told, with a reason or without
-        self.begun = 0  # blocks, and of those the calls of tools
-        self.called = 0
-        self.blocks: dict[int | None, int] = {}  # the vendor's index of the block that is open there, and ours
-        self.calls: dict[int, int] = {}  # by our index of their blocks
-        self.inputs: dict[int, object] = {}  # of calls whose arguments have not come in pieces
-        self.shown = False  # whether the thought had a text
+        self.ending = False  # `message_delta` was received, with or without a stop reason
+        self.block_count = 0
+        self.call_count = 0  # blocks that are tool calls
+        self.blocks: dict[int | None, int] = {}  # vendor's index → our index of the block
+        self.calls: dict[int, int] = {}  # index of the block → index of the tool call
+        self.inputs: dict[int, object] = {}  # of tool calls whose arguments came in one piece
+        self.has_thinking_text = False
 
     def finished(self) -> bool:
-        """Whether the end was told: what comes after that is no matter."""
+        """Whether the stop reason was received; later failures do not matter."""
         return self.finish is not None
 
     def read(self, document: Document) -> Iterator[ChatEvent]:
-        """What an event says, in the contract's words; before them, for a native request, in its own.
+        """The chat events of one document; for a native request, each vendor event comes first as it is.
 
-        An answer in one piece is read as events would have told it. Raises `UpstreamError`, never with the vendor's
-        words, for one that tells of a failure.
+        A whole response is read like the stream that it stands for. Raises `UpstreamError` for an error event, never
+        with the vendor's text.
         """
         for event in events_of(document):
             if event["type"] == "error":
                 if self.finished():
-                    self.note("an error after the end of the answer was passed over")
+                    self.note("ignored an error after the end of the answer")
                     return
                 raise error_in_answer(event.get("error") or event)
             events = list(self.event(event))
@@ -88,23 +87,23 @@ class MessagesReader:
             yield from events
 
     def end(self, answer: AnswerReader) -> Finish:
-        """How the answer ended. Raises `UpstreamError` for one that did not."""
+        """The finish event. Raises `UpstreamError` if the answer is incomplete."""
         if self.finish is not None:
             return self.finish
-        if answer.lost or (answer.unreadable and not self.begun):
+        if answer.lost or (answer.unreadable and not self.block_count):
             raise UpstreamError("the vendor's answer cannot be read")
-        if self.done and (self.begun or self.ending):
-            return Finish("tool_calls" if self.called else "stop")  # it said so without a reason
+        if self.done and (self.block_count or self.ending):
+            return Finish("tool_calls" if self.call_count else "stop")  # ended without a stop reason
         raise UpstreamError("the vendor broke off before its answer was complete")
 
     def event(self, event: dict[str, Any]) -> Iterator[ChatEvent]:
-        """What one event says."""
+        """The chat events of one vendor event."""
         match event["type"]:
             case "content_block_start":
                 yield from self.block(event)
             case "content_block_delta":
                 at, delta = self.place(event), object_of(event.get("delta"))
-                self.put_right(delta)
+                self.correct_text(delta)
                 yield from self.piece(at, delta)
             case "content_block_stop":
                 at = self.place(event)
@@ -112,7 +111,7 @@ class MessagesReader:
                     yield ToolCallDelta(self.calls[at], arguments=arguments_of(self.inputs.pop(at)))
             case "message_start":
                 usage = object_of(object_of(event.get("message")).get("usage"))
-                yield from self.count({name: usage[name] for name in usage if name not in NOT_AT_FIRST})
+                yield from self.count({name: usage[name] for name in usage if name not in IGNORED_AT_START})
             case "message_delta":
                 yield from self.count(object_of(event.get("usage")))
                 delta, self.ending = object_of(event.get("delta")), True
@@ -124,64 +123,64 @@ class MessagesReader:
                 self.done = True
 
     def block(self, event: dict[str, Any]) -> Iterator[ChatEvent]:
-        """A block begins. One without an index, or at one that is used already, is a block of its own."""
-        told = index_of(event.get("index"))
-        at = told if told is not None and told not in self.blocks.values() else self.begun
-        self.begun = max(self.begun, at) + 1
-        self.blocks[told] = event["index"] = at
+        """Start a block. Without an index, or with a used one, it gets the next free index."""
+        index = index_of(event.get("index"))
+        at = index if index is not None and index not in self.blocks.values() else self.block_count
+        self.block_count = max(self.block_count, at) + 1
+        self.blocks[index] = event["index"] = at
         block = object_of(event.get("content_block"))
-        self.put_right(block)
+        self.correct_text(block)
         if block.get("type") == "tool_use" and not word_of(block.get("id")):
             block["id"] = f"toolu_{uuid4().hex}"
         yield from self.piece(at, block)
 
     def place(self, event: dict[str, Any]) -> int:
-        """Which block an event goes on with: that of its index, else the last one."""
-        told = index_of(event.get("index"))
-        at = self.blocks.get(told, max(0, self.begun - 1) if told is None else told)
+        """The block that an event belongs to: by its index, else the last one."""
+        index = index_of(event.get("index"))
+        at = self.blocks.get(index, max(0, self.block_count - 1) if index is None else index)
         event["index"] = at
         return at
 
-    def put_right(self, piece: dict[str, Any]) -> None:
-        """Make strings of texts that came as something else."""
+    def correct_text(self, piece: dict[str, Any]) -> None:
+        """Convert a text field that is not a string."""
         kind = word_of(piece.get("type"))
         field = TEXTS.get(kind)
         if field is not None and piece.get(field) is not None and not isinstance(piece[field], str):
-            self.note(f"`{field}` of a {kind} is no string")
+            self.note(f"`{field}` of a {kind} is not a string")
             piece[field] = (json_text_of if field == "partial_json" else text_of)(piece[field])
 
     def piece(self, at: int, piece: dict[str, Any]) -> Iterator[ChatEvent]:
-        """What a block begins with, or goes on with."""
+        """The chat events of a new block or of a delta."""
         match piece:
             case {"type": "text" | "text_delta", "text": str(text)} if text:
                 yield ChatDelta(text)
             case {"type": "thinking_delta", "thinking": str(text)} if text:
-                self.shown = True
+                self.has_thinking_text = True
                 yield ReasoningDelta(text)
             case {"type": "signature_delta", "signature": str(token)} if token:
-                yield ReasoningDelta("", token if self.shown else self.unshown + token)
-                self.shown = False
-            case {"type": "thinking"}:  # empty, where the answer comes in pieces
+                yield ReasoningDelta("", token if self.has_thinking_text else self.unshown + token)
+                self.has_thinking_text = False
+            case {"type": "thinking"}:  # empty in streams
                 yield from self.piece(at, piece | {"type": "thinking_delta"})
                 yield from self.piece(at, piece | {"type": "signature_delta"})
             case {"type": "redacted_thinking", "data": str(token)} if token:
                 yield ReasoningDelta("", token)
             case {"type": "tool_use", "id": str(id), "name": str(name)} if name:
-                self.calls[at], self.inputs[at] = self.called, piece.get("input")
-                self.called += 1
+                self.calls[at], self.inputs[at] = self.call_count, piece.get("input")
+                self.call_count += 1
                 yield ToolCallDelta(self.calls[at], id, name)
             case {"type": "input_json_delta", "partial_json": str(text)} if text and at in self.calls:
                 self.inputs.pop(at, None)
                 yield ToolCallDelta(self.calls[at], arguments=text)
 
     def count(self, usage: dict[str, Any]) -> Iterator[ChatEvent]:
-        """The totals so far."""
+        """The running usage totals."""
         if (now := self.usage.add({"usage": usage})) is not None:
             yield now
 
 
 def events_of(document: Document) -> Iterator[dict[str, Any]]:
-    """The events of a document, each with its type: one, or all that would have told a message in one piece."""
+    """The typed events of a document. A whole message becomes the events of the same message as a stream."""
     event = document.data
     kind = event.get("type")
     if not isinstance(kind, str):
@@ -199,7 +198,7 @@ def events_of(document: Document) -> Iterator[dict[str, Any]]:
 
 
 def arguments_of(value: object) -> str:
-    """A tool's input as JSON text: an object, or a text that is one already."""
+    """A tool's input as JSON text; text that is JSON already stays as it is."""
     if isinstance(value, str) and value.strip():
         try:
             json.loads(value)

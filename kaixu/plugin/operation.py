@@ -1,4 +1,4 @@
-"""What an integration brings: operations, each with a price, and the call that its handlers get."""
+"""An integration, its operations, jobs and schedules, their charges, and the call that a handler gets."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ Book = Literal["ai", "push"]
 
 
 class Free(msgspec.Struct, frozen=True):
-    """Costs nothing, and says why; shown to the operator."""
+    """No charge, with the reason; the operator sees it."""
 
     why: str
 
 
 class PerCall(msgspec.Struct, frozen=True):
-    """One price a call, named `price` in the integration's section of kaixu.yaml, in USD."""
+    """A fixed price for each call: the entry `price` in the integration's section of kaixu.yaml, in USD."""
 
     price: str
     book: Book = "ai"
 
 
 class PerUnit(msgspec.Struct, frozen=True):
-    """A price for every `per` units that the core counts: "bytes_in", "bytes_out", "seconds", or one that the handler
-    counts.
+    """A price for every `per` units. The core counts "bytes_in", "bytes_out" and "seconds", the handler any other unit.
 
-    `most` bounds how many units one call may use: that much is reserved, and whatever needs more is refused.
+    `most` is the maximum number of units of one call: that much is reserved, and a call that needs more is refused.
     """
 
     price: str
@@ -47,10 +46,10 @@ Charge = Free | PerCall | PerUnit
 
 
 class Database(Protocol):
-    """One transaction in the plugin's own schema. Statements come one at a time; rows are mappings."""
+    """One transaction in the plugin's own schema. Run one statement at a time; rows are mappings."""
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """Every row, at most 10,000."""
+        """All rows, at most 10,000."""
         ...
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
@@ -58,29 +57,29 @@ class Database(Protocol):
         ...
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
-        """The first row's first column."""
+        """The first column of the first row."""
         ...
 
     async def execute(self, sql: str, *args: Any) -> str:
-        """The command's tag, as "UPDATE 3"."""
+        """The command tag, such as "UPDATE 3"."""
         ...
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """Hand in one of the integration's jobs, in this transaction. With `key`, a second one is the same job."""
+        """Enqueue one of the integration's jobs in this transaction. A second job with the same `key` is not added."""
         ...
 
 
 class Call(Protocol, Generic[Body]):
-    """What a handler gets. Everything on it dies with its ticket."""
+    """What a handler gets. Nothing on it works after the call is settled."""
 
     @property
     def body(self) -> Body:
-        """What the client sent, or what the job was handed in with."""
+        """The request body, or the payload of the job."""
         ...
 
     @property
     def options(self) -> Any:
-        """The integration's section of kaixu.yaml, as its own model."""
+        """The integration's section of kaixu.yaml, as its options model."""
         ...
 
     @property
@@ -99,24 +98,24 @@ class Call(Protocol, Generic[Body]):
     def wire(self) -> Wire: ...
 
     def count(self, unit: str, n: int) -> None:
-        """Count `n` more of `unit` towards this call's charge."""
+        """Add `n` of `unit` to this call's charge."""
         ...
 
     def db(self) -> AbstractAsyncContextManager[Database]:
-        """A transaction in the plugin's own schema; it commits when its block is left without an error."""
+        """A transaction in the plugin's own schema. It commits when the block ends without an error."""
         ...
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """Hand in one of the integration's jobs, for the customer and the key of this call."""
+        """Enqueue one of the integration's jobs for the customer and key of this call."""
         ...
 
     async def progress(self, done: int, of: int) -> None:
-        """Say how far a job is; elsewhere it does nothing."""
+        """Report the progress of a job; without effect in other calls."""
         ...
 
 
 class ScheduledCall(Protocol):
-    """What a schedule's handler gets: it has no customer, and nothing is billed."""
+    """What the handler of a schedule gets: no customer, and nothing is billed."""
 
     @property
     def options(self) -> Any: ...
@@ -126,7 +125,7 @@ class ScheduledCall(Protocol):
     def wire(self) -> Wire: ...
 
     def db(self) -> AbstractAsyncContextManager[Database]:
-        """See `Call.db`; jobs that it hands in are the gateway's own, so they must be `Free`."""
+        """See `Call.db`. Jobs enqueued here have no customer, so they must be `Free`."""
         ...
 
 
@@ -134,10 +133,10 @@ Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One thing that clients can ask of an integration: `POST /v1/<name with slashes>`.
+    """One function that clients can call: `POST /v1/<name with slashes>`.
 
     `charge` has no default: an operation without a price does not construct.
-    `name` is "<integration>.<what>"; `role` the lowest role of a key that may call it.
+    `name` is "<integration>.<what>"; `role` is the lowest role that may call it.
     """
 
     name: str
@@ -149,7 +148,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """How often a job is tried, and how long it waits: longer each time."""
+    """How often a failed job is tried, and how long it waits before; longer each time."""
 
     attempts: int = 5
     first_wait_s: float = 5.0
@@ -157,7 +156,7 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Work that outlives the call which hands it in: run by the core's queue, admitted and billed when it runs."""
+    """Work in the background: run by the core's queue; admitted and billed when it runs."""
 
     name: str
     handler: Handler
@@ -168,7 +167,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """Work that the core's clock asks for: once each time, however many gateways there are."""
+    """Work at regular times: run once each time, however many gateways there are."""
 
     name: str
     handler: Callable[[Any], Awaitable[None]]
@@ -178,9 +177,9 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Integration(msgspec.Struct, frozen=True):
-    """A capability with its own operations, switched on by its section of kaixu.yaml.
+    """A set of operations, switched on by its section of kaixu.yaml.
 
-    `schema` is a folder beside its module with its tables: `0001_what.sql`, `0002_…`.
+    `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`.
     """
 
     name: str

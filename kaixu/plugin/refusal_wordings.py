@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - patterns are read as lists
-"""How vendors word their refusals: codes and phrases, in lower case. What they mean is in `refusal_reasons`.
+"""Patterns for vendors' error codes and phrases, in lower case. `refusal_reasons` says what they mean.
 
-They are those of OpenAI, Azure, Anthropic, Gemini and Vertex, Bedrock, Mistral, Groq, DeepSeek, Moonshot, Qwen, xAI,
+Collected from OpenAI, Azure, Anthropic, Gemini and Vertex, Bedrock, Mistral, Groq, DeepSeek, Moonshot, Qwen, xAI,
 Together, Fireworks, OpenRouter, GitHub's models, LiteLLM, vLLM, SGLang, TGI, llama.cpp and Ollama.
 """
 
@@ -11,7 +11,7 @@ import re
 
 
 def any_of(*patterns: str) -> re.Pattern[str]:
-    """One pattern for many."""
+    """One pattern that matches any of several."""
     return re.compile("|".join(patterns))
 
 
@@ -67,7 +67,7 @@ CONTEXT = any_of(
     r"(?<!max )(?<!output )(?<!completion )(?<!new )\btokens? (?!per |quota)(?:[^.]{0,80} )?exceed", r"exceed[^.]{0,30} input tokens",
     r"exceed[^.]{0,40}\bcontext\b", r"must have (?:less|fewer) than \d+ tokens", r"expected maxlength",
 )  # fmt: skip
-#: More than the operator's rate allows in a whole minute: waiting never helps, a shorter request does.
+#: The request alone exceeds the operator's rate for a minute: waiting never helps, a shorter request does.
 RATE_SIZE = any_of(r"request too large for", r"must be reduced in order to run", r"reduce your message size")
 OUTPUT = any_of(
     r"number of output tokens", r"at most \d+ completion tokens", r"max(?:_completion|_output|_new)?_?tokens`?'?\"?:? (?:is |must |should |cannot |value |exceeds? )"
@@ -88,12 +88,12 @@ PARAMETER = any_of(
     r"number of sequences",
 )  # fmt: skip
 
-#: What else than a model a request may name that is not there.
+#: Things other than a model that may not be found.
 OTHER_THINGS = any_of(
     r"\b(?:file|item|response|cache|thread|container)\b[^.]{0,80}not found", r"previous_response_not_found"
 )
 
-#: Where vendors write their numbers; the surer ones first.
+#: Phrases with token counts; the most reliable ones first.
 LIMITS = (
     r"tokens? > (\d+) maximum", r"exceed context limit: \d+ \+ \d+ > (\d+)", r"with (\d+) maximum context length",
     r"maximum number of (?:input )?tokens allowed \(?(\d+)", r"must be <= (\d+)",

@@ -1,4 +1,4 @@
-"""What a vendor's refusal means, in our words; what the vendor wrote is kept for the operator only."""
+"""Turns a vendor's error into one of our errors. The vendor's own text is kept for the operator only."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from kaixu.plugin.errors import (
     UpstreamError,
     UpstreamRejected,
 )
-from kaixu.plugin.refusal_reasons import Reason, Said, reason_of, taken_apart, token_figures, wait_in
+from kaixu.plugin.refusal_reasons import Reason, VendorError, parse_error, reason_of, token_figures, wait_in
 from kaixu.plugin.refusal_wordings import MODEL
-from kaixu.plugin.vendor_words import fit_to_keep
+from kaixu.plugin.vendor_words import redacted
 
 REJECTED_STATUSES = frozenset({400, 404, 413, 415, 422})
-RETRIED_STATUSES = frozenset({408, 409})  # and whatever is the vendor's own fault
+RETRIED_STATUSES = frozenset({408, 409})  # and 5xx
 
-#: The status that vendors mean by their codes, where an error comes without one.
+#: The HTTP status of vendors' error codes, for errors without a status.
 STATUSES = {
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
@@ -66,7 +66,7 @@ STATUSES = {
     "timeout_error": 504,
 }
 
-#: Fields of requests, in our and in vendors' protocols: only these are named to a client.
+#: Field names of requests, in our and in vendors' protocols: only these are shown to a client.
 FIELDS = frozenset(
     {
         *("temperature", "top_p", "top_k", "top_a", "min_p", "seed", "stop", "stop_sequences", "n", "logprobs"),
@@ -79,73 +79,75 @@ FIELDS = frozenset(
     }
 )
 
-#: What a busy vendor that names no time is given. Clients multiply it by their own tries.
+#: `retry-after` for a busy vendor that names no time. Clients multiply it by their own tries.
 USUAL_WAIT_S = 2
 
-#: The longest wait that is passed on: beyond a day a vendor's figure is a mistake, or no business of a client's.
+#: The longest wait that is passed on. More than a day is most likely a mistake of the vendor.
 MOST_WAIT_S = 86_400
 
-#: RFC 9110 knows whole seconds; some vendors, and their own clients, know fractions too. ASCII digits only.
+#: RFC 9110 has whole seconds; some vendors also send fractions. ASCII digits only.
 NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LONG_NUMBER = re.compile(r"[0-9]{10,}(\.[0-9]*)?")
 
 
 def refusal(status: int, retry_after_s: int | None, body: Any = b"", secrets: Iterable[str] = ()) -> UpstreamError:
-    """A vendor's status that is not success, and what came with it: bytes, or an object that they were.
+    """The error for a vendor's failure status and its body (bytes, or an object parsed from them).
 
-    What the vendor wrote is read, and kept for the operator without `secrets`; none of it is in the message.
+    The vendor's text is kept for the operator without `secrets`; the message contains none of it.
     """
-    said = taken_apart(body)
-    reason = reason_of(status, said)
-    if retry_after_s is None and reason == "busy" and (wait_s := wait_in(said)) is not None:
+    vendor_error = parse_error(body)
+    reason = reason_of(status, vendor_error)
+    if retry_after_s is None and reason == "busy" and (wait_s := wait_in(vendor_error)) is not None:
         retry_after_s = whole(wait_s)
-    error = explained(status, reason, said, retry_after_s)
+    error = error_for(status, reason, vendor_error, retry_after_s)
     error.upstream_status = status
     error.reason = reason
-    error.vendor_words = fit_to_keep(said.words, secrets) or None
+    error.vendor_words = redacted(vendor_error.words, secrets) or None
     return error
 
 
-def error_in_answer(said: Any, status: int | None = None, secrets: Iterable[str] = ()) -> UpstreamError:
-    """An error that a vendor tells inside an answer of status 200: in a stream's event, or in place of an answer.
+def error_in_answer(error: Any, status: int | None = None, secrets: Iterable[str] = ()) -> UpstreamError:
+    """The error for a failure inside a response of status 200: an event of a stream, or the whole body.
 
-    `said` is the vendor's error, as it was decoded. Without `status` it is what the error itself says, as
-    OpenRouter's `code: 429` or Anthropic's `overloaded_error`.
+    `error` is the vendor's error, decoded. Without `status`, the error's own code decides, such as OpenRouter's
+    `code: 429` or Anthropic's `overloaded_error`.
     """
-    parts = taken_apart(said)
+    parts = parse_error(error)
     status = status or parts.status or status_of(parts.codes)
     reason = reason_of(status or 400, parts)
     if reason == "busy":
         waiting = wait_in(parts)
-        error: UpstreamError = busy(status or 503, None if waiting is None else whole(waiting))
-        error.message = "the vendor is over its own limit"
-        error.args = (error.message,)
+        mapped: UpstreamError = busy_error(status or 503, None if waiting is None else whole(waiting))
+        mapped.message = "the vendor's rate limit is reached"
+        mapped.args = (mapped.message,)
     elif reason is not None or status in REJECTED_STATUSES:
-        error = explained(status or 400, reason, parts, None)
+        mapped = error_for(status or 400, reason, parts, None)
     else:
-        error = UpstreamError("the vendor reported an error in the middle of its answer")
-    error.upstream_status, error.reason = status, reason
-    error.vendor_words = fit_to_keep(parts.words, secrets) or None
-    return error
+        mapped = UpstreamError("the vendor reported an error in the middle of its answer")
+    mapped.upstream_status, mapped.reason = status, reason
+    mapped.vendor_words = redacted(parts.words, secrets) or None
+    return mapped
 
 
-def explained(status: int, reason: Reason | None, said: Said, retry_after_s: int | None) -> UpstreamError:
-    """The error for what a vendor means."""
+def error_for(
+    status: int, reason: Reason | None, vendor_error: VendorError, retry_after_s: int | None
+) -> UpstreamError:
+    """The error for a reason, or for a status without one."""
     match reason:
         case "context":
-            return ContextTooLong(**token_figures(said))
+            return ContextTooLong(**token_figures(vendor_error))
         case "rate_size":
             return ContextTooLong()
         case "content":
-            return ContentRefused("the vendor's rules on content refuse the request", hint="Change what it says.")
+            return ContentRefused("the vendor's content policy refuses the request", hint="Change the content.")
         case "image":
             return ImageRefused(
                 "the vendor cannot read an image of the request, or finds it too large",
-                hint="Send it smaller, as PNG or JPEG, and not by a URL that only you can reach.",
+                hint="Send a smaller PNG or JPEG, and no URL that the vendor cannot reach.",
             )
         case "parameter":
-            return parameter_refused(said)
-        case "model" if status == 410 or MODEL.search(said.all):  # else nothing may be at the lane's address at all
+            return parameter_refused(vendor_error)
+        case "model" if status == 410 or MODEL.search(vendor_error.all):  # else the lane's address may be wrong
             return ModelGone(f"the vendor does not have this model ({status})", hint="Choose another model.")
         case "quota":
             message = "the gateway's quota with the vendor is used up"
@@ -157,7 +159,7 @@ def explained(status: int, reason: Reason | None, said: Said, retry_after_s: int
             message = f"the vendor refused the gateway's credential ({status})"
             return UpstreamError(message, hint="Tell your operator.")
         case "busy":
-            return busy(status, retry_after_s)
+            return busy_error(status, retry_after_s)
     if status in REJECTED_STATUSES:
         return UpstreamRejected(
             f"the vendor rejected the request ({status})",
@@ -168,11 +170,11 @@ def explained(status: int, reason: Reason | None, said: Said, retry_after_s: int
     return UpstreamError(f"the vendor failed ({status})", hint=hint, retry_after_s=retry_after_s)
 
 
-def busy(status: int, retry_after_s: int | None) -> UpstreamBusy:
-    """A vendor that is over its own limit, or overloaded. The former is passed on as 429, which SDKs wait for."""
-    why = "over its own limit" if status == 429 else "overloaded"
+def busy_error(status: int, retry_after_s: int | None) -> UpstreamBusy:
+    """The error for a vendor that is overloaded, or whose rate limit is reached (429, for which SDKs wait)."""
+    message = "the vendor's rate limit is reached" if status == 429 else "the vendor is overloaded"
     error = UpstreamBusy(
-        f"the vendor is {why} ({status})", retry_after_s=USUAL_WAIT_S if retry_after_s is None else retry_after_s
+        f"{message} ({status})", retry_after_s=USUAL_WAIT_S if retry_after_s is None else retry_after_s
     )
     error.wait_told = retry_after_s is not None
     if status == 429:
@@ -180,34 +182,34 @@ def busy(status: int, retry_after_s: int | None) -> UpstreamBusy:
     return error
 
 
-def parameter_refused(said: Said) -> ParameterRefused:
-    """A field that the vendor's model does not take; it is named where it is one of those that we know."""
-    text = said.all
-    name = (said.param or "").split(".")[0].split("[")[0].lower()
+def parameter_refused(vendor_error: VendorError) -> ParameterRefused:
+    """The error for a field that the vendor's model does not accept; known field names are shown."""
+    text = vendor_error.all
+    name = (vendor_error.param or "").split(".")[0].split("[")[0].lower()
     if name not in FIELDS:
         quoted = (found.lower() for found in re.findall(r"[`'\"]([a-z_A-Z]{2,40})[`'\"]", text))
         name = next((one for one in quoted if one in FIELDS), "")
     if not name:
         return ParameterRefused(
-            "the vendor's model does not take a field of the request, or not with this value",
-            hint="Leave out what is not needed, or choose another model.",
+            "the vendor's model does not accept a field of the request, or not with this value",
+            hint="Leave out fields that you do not need, or choose another model.",
         )
     return ParameterRefused(
-        f"`{name}`: the vendor's model does not take it, or not with this value",
+        f"`{name}`: the vendor's model does not accept it, or not with this value",
         hint=f"Leave `{name}` out, change it, or choose another model.",
         field=name,
     )
 
 
 def status_of(codes: list[str]) -> int | None:
-    """The HTTP status that a vendor's code stands for."""
+    """The HTTP status of a vendor's error codes."""
     return next((STATUSES[code.lower()] for code in codes if code.lower() in STATUSES), None)
 
 
 def retry_after(headers: Mapping[str, str]) -> int | None:
-    """Whole seconds, from `retry-after-ms` or `retry-after` in both its forms (RFC 9110 §10.2.3).
+    """Whole seconds from `retry-after-ms` or from `retry-after` in both its forms (RFC 9110 §10.2.3).
 
-    Rounded up, for who comes too early is refused again; at most a day; None where unreadable.
+    Rounded up, because a try that comes too early is refused again; at most a day; None if unreadable.
     """
     milliseconds = number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -220,7 +222,7 @@ def retry_after(headers: Mapping[str, str]) -> int | None:
 
 
 def number(text: str) -> float | None:
-    """A number as a header may hold it, without a sign; None where it is none."""
+    """Parse an unsigned number of a header; None if it is not one."""
     text = text.strip()
     if NUMBER.fullmatch(text):
         return float(text)
@@ -228,16 +230,16 @@ def number(text: str) -> float | None:
 
 
 def until(text: str) -> float | None:
-    """Seconds from now to an HTTP date, 0 for one that is over; None where it is none."""
+    """Seconds until an HTTP date, 0 if it is past; None if the text is not a date."""
     try:
         date = parsedate_to_datetime(text)
-        if date.tzinfo is None:  # RFC 9110 §5.6.7: the old form names no zone and means UTC
+        if date.tzinfo is None:  # RFC 9110 §5.6.7: the old form has no zone and means UTC
             date = date.replace(tzinfo=UTC)
         return max(0.0, date.timestamp() - time())
-    except (ValueError, TypeError, IndexError, OverflowError):  # what email.utils is known to raise
+    except (ValueError, TypeError, IndexError, OverflowError):  # all that email.utils raises
         return None
 
 
 def whole(seconds: float) -> int:
-    """Rounded up, and bounded."""
+    """Whole seconds, rounded up, at most a day."""
     return math.ceil(min(seconds, MOST_WAIT_S))

@@ -1,4 +1,4 @@
-"""Reading a vendor's server-sent events: bytes in, events out, however the bytes were cut."""
+"""Parses server-sent events from a stream of chunks."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from msgspec import Struct
 
 from kaixu.plugin.errors import UpstreamError
 
-#: One event, and one line, may not grow past this; a vendor that never ends it must not eat the memory.
+#: Size limit of one event and of one line, against vendors that never end them.
 MOST_EVENT_BYTES = 16 * 1024 * 1024
-#: What Python adds to a line that is kept: an event of very many tiny lines is bounded too.
+#: Memory that Python adds to each line, so that an event of very many tiny lines is limited too.
 LINE_OVERHEAD_BYTES = 41
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(Struct, frozen=True):
-    """One event: its name ("message" where none was given) and its data lines joined by newlines."""
+    """One event: its name ("message" by default) and its data lines joined by newlines."""
 
     event: str
     data: bytes
 
 
 async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
-    """The events of `response`, as WHATWG's "Server-sent events" §9.2.6 reads them.
+    """The events of `response`, parsed as in WHATWG's "Server-sent events" §9.2.6.
 
-    Takes LF, CRLF and CR line ends and an end without a newline: a last event that
-    no blank line closed is still given, for some vendors end that way. Data is
-    handed on as bytes, so that a character cut in two by the network is whole again.
+    Accepts LF, CRLF and CR. A last event without its blank line is still returned,
+    because some vendors end that way. Data is bytes, so a character that the network
+    cut in two is complete again.
 
     Raises `UpstreamError` when one event is larger than 16 MiB.
     """
@@ -41,14 +41,14 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[ServerSe
 
 
 class SSEReader:
-    """What is left of the last chunk: an unfinished line, and the lines of an unfinished event."""
+    """Parses chunks; keeps the unfinished line and the lines of the unfinished event."""
 
     __slots__ = ("after_return", "begun", "data", "data_size", "line", "name")
 
     def __init__(self) -> None:
         self.begun = False
-        self.after_return = False  # the last chunk ended with a CR, so an LF that comes now belongs to it
-        self.line = bytearray()  # the unfinished one; it grows in place, however small the pieces are
+        self.after_return = False  # the last chunk ended with CR: a following LF belongs to it
+        self.line = bytearray()  # the unfinished line; grows in place
         self.data: list[bytes] = []
         self.data_size = 0
         self.name = "message"
@@ -80,7 +80,7 @@ class SSEReader:
         return self.events(lines)
 
     def events(self, lines: list[bytes]) -> list[ServerSentEvent]:
-        """The events that whole `lines` complete."""
+        """The events that these complete `lines` finish."""
         events: list[ServerSentEvent] = []
         data = self.data
         for line in lines:
@@ -104,12 +104,12 @@ class SSEReader:
         return events
 
     def keep(self, piece: bytes) -> None:
-        """Hold a piece of a line until its end comes."""
+        """Append to the unfinished line."""
         self.line += piece
         if len(self.line) + self.data_size > MOST_EVENT_BYTES:
             raise too_large()
 
 
 def too_large() -> UpstreamError:
-    """What is raised for an event that is, or becomes, too large."""
+    """The error for an event that is too large."""
     return UpstreamError(f"the vendor sent an event of more than {MOST_EVENT_BYTES >> 20} MiB")

@@ -1,4 +1,4 @@
-"""Characters that a vendor cut into two surrogates: the first half ends one document, the second begins a later one."""
+"""Joins characters that a vendor cut into two surrogates: one half at the end of a document, one in a later one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ LOW = re.compile("^[\udc00-\udfff]")
 PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 LONE = re.compile("[\ud800-\udfff]")
 
-#: At most this many documents are held back while the second half is awaited.
+#: The most documents that wait for a second half.
 MOST_WAITING = 8
 
-#: Where a text stands in a document: the names and numbers that lead to it.
+#: The path of a text in a document: field names and list indexes.
 Path = tuple[object, ...]
 
 
 class Place:
-    """A text in a document, by what holds it."""
+    """A reference to a text in a document: its container and its key in it."""
 
     __slots__ = ("holder", "key")
 
@@ -41,21 +41,21 @@ class Place:
 
 
 class Joiner:
-    """Puts the halves together: documents go in, and come out when they are whole, changed in place."""
+    """Joins the halves: takes documents in order and returns them when they are complete, changed in place."""
 
     def __init__(self) -> None:
         self.waiting: list[Any] = []
-        self.open: dict[Path, Place] = {}  # texts of `waiting` that end in a first half
+        self.open: dict[Path, Place] = {}  # texts of `waiting` that end with a first half
 
     def feed(self, document: Any, *, clean: bool) -> list[Any]:
-        """The documents that can go on. `clean`: no text of this one can have a half character."""
+        """The documents that are complete now. `clean`: this one cannot contain half a character."""
         if clean and not self.waiting:
             return [document]
         places = dict(texts_in(document))
         for path, before in list(self.open.items()):
             place = places.get(path)
             if place is None or not place.text:
-                continue  # it says nothing there; the next one may
+                continue  # no text at this path; the next document may have it
             del self.open[path]
             if LOW.search(place.text):
                 before.text = joined(before.text + place.text[0])
@@ -74,7 +74,7 @@ class Joiner:
         return self.rest()
 
     def rest(self) -> list[Any]:
-        """What waits, with a replacement for every half that was left alone."""
+        """The waiting documents, with a replacement character for every lone half."""
         for place in self.open.values():
             place.text = whole(place.text)
         ready, self.waiting, self.open = self.waiting, [], {}
@@ -82,17 +82,17 @@ class Joiner:
 
 
 def joined(text: str) -> str:
-    """Every pair of halves as its character."""
+    """Replace each surrogate pair by its character."""
     return PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
 
 
 def whole(text: str) -> str:
-    """A text that can be sent on: pairs joined, lone halves replaced."""
+    """Valid text: pairs joined, lone halves replaced."""
     return LONE.sub(REPLACEMENT, joined(text))
 
 
 def texts_in(document: Any) -> Iterator[tuple[Path, Place]]:
-    """Every string value of a JSON document. Objects of a list that say their `index` are found by that."""
+    """Every string value of a JSON document. List entries with an `index` have it as their key in the path."""
     stack: list[tuple[Path, Any]] = [((), document)]
     while stack:
         path, value = stack.pop()

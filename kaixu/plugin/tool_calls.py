@@ -1,4 +1,4 @@
-"""Which tool call a piece of a stream belongs to: vendors number them in one way, in another, or not at all."""
+"""Assigns the pieces of a stream to their tool calls, although vendors number them differently or not at all."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ DECODER = msgspec.json.Decoder()
 
 
 class Call:
-    """A tool call that has begun. `id` is the vendor's, or made up; `told` is the vendor's alone."""
+    """A started tool call. `id` is the vendor's or generated; `vendor_id` is the vendor's, or empty."""
 
-    __slots__ = ("arguments", "id", "index", "name", "told")
+    __slots__ = ("arguments", "id", "index", "name", "vendor_id")
 
-    def __init__(self, index: int, told: str, taken: bool) -> None:
+    def __init__(self, index: int, vendor_id: str, taken: bool) -> None:
         self.index = index
-        self.told = told
-        self.id = f"call_{uuid4().hex}" if taken or not told else told
+        self.vendor_id = vendor_id
+        self.id = f"call_{uuid4().hex}" if taken or not vendor_id else vendor_id
         self.name = ""
         self.arguments: list[str] = []
 
     @property
     def is_whole(self) -> bool:
-        """Whether its arguments are JSON already, so that more of them could not be."""
+        """Whether its arguments are complete JSON, so that no more can follow."""
         text = "".join(self.arguments)
         if not text.rstrip().endswith(("}", "]")):
             return False
@@ -37,7 +37,7 @@ class Call:
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """What one piece of a stream says of a call: `begins` it, or goes on with it."""
+    """One piece of a tool call; `begins`: the first one with its name."""
 
     call: Call
     begins: bool
@@ -47,26 +47,25 @@ class Piece(msgspec.Struct, frozen=True):
 class ToolCalls:
     """The tool calls of one choice of one answer.
 
-    A piece belongs to the call that is open at its index, or has its id. A new id at a used index begins a new
-    call; so does another name there, and a name where neither index nor id are given. An id that came before goes
-    on with its call.
+    A piece belongs to the call with its index or its id. A new call begins with a new id or another name at a used
+    index, or with a name without index and id. A known id continues its call.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.by_index: dict[int, Call] = {}
         self.by_id: dict[str, Call] = {}
-        self.chunk: list[Call] = []  # the calls that the pieces of this chunk belong to
-        self.pieces = 0  # how many it has
+        self.chunk: list[Call] = []  # the calls of the pieces of this chunk so far
+        self.pieces = 0  # number of pieces in this chunk
 
     def begin_chunk(self, pieces: int) -> None:
-        """The next `pieces` come in a chunk of their own."""
+        """Start a chunk of `pieces` pieces."""
         self.chunk, self.pieces = [], pieces
 
     def read(self, piece: dict[str, object]) -> Piece | None:
-        """A piece as OpenAI writes it, whose index, id and arguments are put right in place.
+        """Read a piece in OpenAI's format; corrects its index, id and arguments in place.
 
-        None for one that goes on with a call that never began, or whose call has no name yet.
+        None if its call never began or has no name yet.
         """
         function = object_of(piece.get("function")) or object_of(piece.get("custom"))
         given = "arguments" if "arguments" in function or "custom" not in piece else "input"
@@ -91,33 +90,33 @@ class ToolCalls:
             piece["id"] = call.id
         return Piece(call, begins, held + arguments) if call.name else None
 
-    def call_of(self, index: int | None, told: str, name: str, arguments: str) -> tuple[Call | None, bool]:
-        """The call that a piece belongs to, and whether it begins it."""
-        known = self.by_id.get(told) if told else None
-        call = self.unnumbered(known, told, name, arguments)
+    def call_of(self, index: int | None, vendor_id: str, name: str, arguments: str) -> tuple[Call | None, bool]:
+        """The call of a piece, and whether the piece begins it."""
+        known = self.by_id.get(vendor_id) if vendor_id else None
+        call = self.unnumbered(known, vendor_id, name, arguments)
         if index is not None:
             call = self.by_index.get(index)
-            if call is None or (told and call.told and told != call.told):
-                # Another index and a name, where the arguments are whole: two calls that have one id.
+            if call is None or (vendor_id and call.vendor_id and vendor_id != call.vendor_id):
+                # Another index and a name after complete arguments: two calls with the same id.
                 call = None if known is not None and name and known.is_whole else known
-            elif not (told and told == call.told) and self.begins_another(call, name, arguments):
+            elif not (vendor_id and vendor_id == call.vendor_id) and self.begins_another(call, name, arguments):
                 call = None
         is_new = call is None
         if call is None:
-            if not told and not name:
+            if not vendor_id and not name:
                 return None, False
-            call = Call(len(self.calls), told, taken=told in self.by_id)
+            call = Call(len(self.calls), vendor_id, taken=vendor_id in self.by_id)
             self.calls.append(call)
-        if told:
-            call.told = call.told or told
-            self.by_id[told] = call
+        if vendor_id:
+            call.vendor_id = call.vendor_id or vendor_id
+            self.by_id[vendor_id] = call
         if index is not None:
             self.by_index[index] = call
         return call, is_new
 
-    def unnumbered(self, known: Call | None, told: str, name: str, arguments: str) -> Call | None:
-        """The call of a piece without an index: by its id, else by its place in the chunk where that has several."""
-        if told:
+    def unnumbered(self, known: Call | None, vendor_id: str, name: str, arguments: str) -> Call | None:
+        """The call of a piece without an index: by its id, else by its position in a chunk with several pieces."""
+        if vendor_id:
             return None if known is not None and name and known in self.chunk and known.is_whole else known
         latest = self.calls[-1] if self.calls else None
         if name:
@@ -126,7 +125,7 @@ class ToolCalls:
         return self.calls[place] if self.pieces > 1 and place < len(self.calls) else latest
 
     def begins_another(self, call: Call, name: str, arguments: str) -> bool:
-        """Whether a piece that could go on with `call`, and whose id does not decide it, names a call of its own."""
+        """Whether a piece that its id does not decide begins a new call instead of continuing `call`."""
         if not name or not call.name:
             return False
         return call in self.chunk or name != call.name or (bool(arguments) and call.is_whole)

@@ -1,4 +1,4 @@
-"""What goes into a lane and what comes out of it: frozen values, the same for every vendor."""
+"""The requests and events of lanes: frozen values, the same for every vendor."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from msgspec import Struct
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
-#: How long a vendor is asked to keep the input up to here in its cache. It changes what a call costs, never the answer:
-#: a lane whose vendor is not told of such points leaves them out.
+#: A cache point: how long the vendor should cache the input up to here. It changes the cost, never the answer. A lane
+#: whose vendor has no cache points ignores it.
 Cache = Literal["5m", "1h"]
 
 
@@ -22,7 +22,7 @@ class TextPart(Struct, frozen=True, tag="text"):
 
 
 class ImagePart(Struct, frozen=True, tag="image"):
-    """An image: a `data:` URL, or an `https:` URL that the vendor (never the gateway) fetches."""
+    """An image: a `data:` URL, or an `https:` URL, which the vendor fetches and the gateway never does."""
 
     url: str
     detail: str | None = None
@@ -30,9 +30,9 @@ class ImagePart(Struct, frozen=True, tag="image"):
 
 
 class ToolCallPart(Struct, frozen=True, tag="tool_call"):
-    """A call that the assistant asked for; `arguments` is JSON text as the model wrote it.
+    """A tool call of the assistant; `arguments` is JSON text as the model wrote it.
 
-    `opaque` is a token that the vendor wants back unchanged, where it gave one.
+    `opaque` is a token that the vendor requires back unchanged, if it sent one.
     """
 
     id: str
@@ -43,7 +43,7 @@ class ToolCallPart(Struct, frozen=True, tag="tool_call"):
 
 
 class ToolResultPart(Struct, frozen=True, tag="tool_result"):
-    """What a tool answered to the call `id`."""
+    """The result of the tool call `id`."""
 
     id: str
     content: tuple[TextPart | ImagePart, ...]
@@ -57,9 +57,9 @@ class ToolResultPart(Struct, frozen=True, tag="tool_result"):
 
 
 class ReasoningPart(Struct, frozen=True, tag="reasoning"):
-    """What the assistant thought before it answered, given back to the vendor that `opaque` came from.
+    """Earlier reasoning of the assistant, sent back to the vendor that `opaque` came from.
 
-    Without a text it was hidden: `opaque` is all there is. A lane that cannot send it leaves it out.
+    Hidden reasoning has no text, only `opaque`. A lane that cannot send it leaves it out.
     """
 
     text: str
@@ -70,7 +70,7 @@ Part = TextPart | ImagePart | ToolCallPart | ToolResultPart | ReasoningPart
 
 
 class Message(Struct, frozen=True):
-    """One turn. `name` tells speakers of the same role apart, where a vendor knows such a thing."""
+    """One message. `name` distinguishes speakers of the same role, for vendors that support it."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -83,7 +83,7 @@ class Message(Struct, frozen=True):
 
 
 class Tool(Struct, frozen=True):
-    """A function that the model may call; `parameters` is a JSON Schema, `strict`: held to it to the letter."""
+    """A function that the model may call. `parameters` is a JSON Schema; `strict`: arguments must match it exactly."""
 
     name: str
     description: str | None = None
@@ -93,13 +93,13 @@ class Tool(Struct, frozen=True):
 
 
 class ToolName(Struct, frozen=True):
-    """The one tool that the model must call."""
+    """The tool that the model must call."""
 
     name: str
 
 
 class ResponseFormat(Struct, frozen=True):
-    """The answer is JSON: of `schema` where there is one, else any object."""
+    """The answer must be JSON: of `schema` if there is one, else any object."""
 
     schema: dict[str, Any] | None = None
     name: str = "answer"
@@ -108,9 +108,9 @@ class ResponseFormat(Struct, frozen=True):
 
 
 class Reasoning(Struct, frozen=True):
-    """How much to think: in a word, in tokens, or both; a lane uses what its vendor understands.
+    """Reasoning effort as a word, a token budget, or both; a lane uses what its vendor supports.
 
-    Words from little to much: "none", "minimal", "low", "medium", "high", "xhigh", "max".
+    Words in ascending order: "none", "minimal", "low", "medium", "high", "xhigh", "max".
     """
 
     effort: str | None = None
@@ -118,12 +118,11 @@ class Reasoning(Struct, frozen=True):
 
 
 class Native(Struct, frozen=True):
-    """The request as the client wrote it, in a protocol that the lane speaks itself.
+    """The request as the client wrote it, in the vendor's own protocol.
 
-    It is sent on with every field, also unknown ones, save those that the lane
-    alone decides: the model, the most tokens, and that it is streamed.
-    `betas` are the features that the client asked to switch on, by the vendor's
-    names (Anthropic's header `anthropic-beta`); see `Lane.admitted`.
+    It is passed on with all its fields; the lane sets only the model, the maximum
+    number of tokens and streaming. `betas` are the vendor's features that the client
+    wants to switch on (Anthropic's header `anthropic-beta`); see `Lane.admitted`.
     """
 
     protocol: str
@@ -131,8 +130,8 @@ class Native(Struct, frozen=True):
     betas: tuple[str, ...] = ()
 
 
-#: What a request may ask for beyond text, `max_tokens` and tools' absence. A lane lists what it can do in `supports`;
-#: the core refuses the rest before anything is spent. Where `n` is listed it counts for native requests only.
+#: Features of a request beyond text and `max_tokens`. A lane lists its features in `supports`; the core refuses all
+#: others before anything is spent. `n` applies to native requests only.
 Feature = Literal[
     "temperature",
     "top_p",
@@ -156,17 +155,16 @@ Feature = Literal[
 class ChatRequest(Struct, frozen=True):
     """One chat call. `model` is the vendor's name.
 
-    `max_tokens` is always set: money was reserved for exactly that many (`n` times,
-    where there is more than one answer), and a lane must pass it on. Fields that are
-    None are left to the vendor. `user` is the client's name for its own user, for
-    vendors that want to know whom an abuse comes from; others are not told.
-    `verbosity` ("low", "medium", "high") is a wish about the answer's length, for
-    vendors that know such a thing.
+    `max_tokens` is always set: money was reserved for exactly that many tokens (`n`
+    times for `n` answers), and a lane must pass it on. Fields that are None use the
+    vendor's default. `user` is the client's name for its own user, for vendors that
+    want it for abuse reports. `verbosity` ("low", "medium", "high") is the wanted
+    length of the answer, for vendors that support it.
 
-    Where `native` is set, it is what goes to the vendor, and the other fields say
-    the same as far as they can. `dropped` names the fields that the client sent and
-    that do not go out; the core tells the client and the operator of them. `allowed`
-    names what the operator's `allow` has let through.
+    If `native` is set, it is sent to the vendor, and the other fields describe the
+    same request as far as possible. `dropped` names the fields that the client sent
+    and that are not passed on; the core reports them to the client and the operator.
+    `allowed` names the fields that the operator's `allow` let through.
     """
 
     model: str
@@ -193,7 +191,7 @@ class ChatRequest(Struct, frozen=True):
 
     @property
     def several_speak(self) -> bool:
-        """Whether names tell speakers of the same role apart; one name for all turns of a role says nothing."""
+        """Whether a role has messages with different names; one name for all messages of a role does not count."""
         speakers = {(message.role, message.name) for message in self.messages if message.name is not None}
         return len(speakers) > len({role for role, _ in speakers})
 
@@ -205,14 +203,14 @@ class ChatDelta(Struct, frozen=True):
 
 
 class ReasoningDelta(Struct, frozen=True):
-    """The next piece of the model's reasoning; `opaque` is a token to be given back, and may come alone."""
+    """The next piece of the model's reasoning; `opaque` is a token to send back later, and may come alone."""
 
     text: str
     opaque: str | None = None
 
 
 class ToolCallDelta(Struct, frozen=True):
-    """The next piece of tool call `index`: its id and name come once, its arguments in pieces."""
+    """The next piece of tool call `index`: id and name come once, arguments in pieces."""
 
     index: int
     id: str | None = None
@@ -222,15 +220,15 @@ class ToolCallDelta(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Tokens so far, as running totals; the last one wins.
+    """Tokens so far, as running totals; the last one counts.
 
-    `input_tokens` counts the whole input, `cached_input_tokens` and
+    `input_tokens` is the whole input; `cached_input_tokens` and
     `cache_write_tokens` are the parts of it that the vendor read from or wrote
-    to its cache; `output_tokens` counts the whole output, `reasoning_tokens`
-    the part of it that was reasoning. `estimated` marks counted, not reported.
+    to its cache. `output_tokens` is the whole output; `reasoning_tokens` is the
+    part of it that was reasoning. `estimated`: counted, not reported.
 
-    A figure that is 0 though something was sent or delivered counts as not told: the core counts it. Where the
-    vendor only says what all of it comes to, that is `total_tokens`, and the core divides it.
+    A figure of 0 counts as missing if something was sent or delivered: then the core counts it. If the vendor reports
+    only a total, set `total_tokens`; the core divides it.
     """
 
     input_tokens: int = 0
@@ -245,7 +243,7 @@ class Usage(Struct, frozen=True):
 class Finish(Struct, frozen=True):
     """Why the model stopped: "stop", "length", "tool_calls", "content_filter", or the vendor's own word.
 
-    `stop_sequence` is the one that was met, where the vendor says so.
+    `stop_sequence` is the one that stopped the model, if the vendor reports it.
     """
 
     reason: str
@@ -253,9 +251,9 @@ class Finish(Struct, frozen=True):
 
 
 class NativeEvent(Struct, frozen=True):
-    """One event of the vendor's stream as it came, for a client that speaks the same protocol.
+    """One event of the vendor's stream unchanged, for a client with the same protocol.
 
-    Only for requests with `native`; it comes before the events that say the same in the contract's words.
+    Only for requests with `native`; comes before the contract's own events for the same content.
     """
 
     data: dict[str, Any]
@@ -267,7 +265,7 @@ ChatEvent = ChatDelta | ReasoningDelta | ToolCallDelta | Usage | Finish | Native
 class EmbedRequest(Struct, frozen=True):
     """One embedding call of at most the lane's `max_batch` inputs: texts, or lists of the model's own tokens.
 
-    `truncate`: cut what is too long for the model, where the vendor offers it; None leaves it to the vendor.
+    `truncate`: cut inputs that are too long, if the vendor can; None uses the vendor's default.
     """
 
     model: str
@@ -279,7 +277,7 @@ class EmbedRequest(Struct, frozen=True):
 
 
 class Embeddings(Struct, frozen=True):
-    """One vector an input, in order, and what they used. A vector of `array("f")` is handed on without a copy."""
+    """One vector for each input, in order, and the usage. A vector as `array("f")` is not copied."""
 
     vectors: tuple[Sequence[float], ...]
     usage: Usage

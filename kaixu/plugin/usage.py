@@ -1,12 +1,12 @@
-"""Vendors' usage, read in one place: every spelling and place that vendors have for the tokens of a call.
+"""Reads the token usage that a vendor reports, in every form that vendors have.
 
-| who | what is special |
+| vendor | what is special |
 |---|---|
 | OpenAI, Azure, Together, Fireworks, vLLM | `usage`, its details inside |
 | SGLang | the same; `reasoning_tokens` at the top |
 | OpenAI's Responses | `input_tokens`, `output_tokens`, the cached ones inside; in streams under `response` |
 | OpenRouter, OpenAI | `prompt_tokens_details.cache_write_tokens` |
-| xAI, Gemini's OpenAI door | reasoning beside the completion; the total has it |
+| xAI, Gemini's OpenAI-compatible API | reasoning beside the completion; the total includes it |
 | Mistral | `num_cached_tokens`, `prompt_token_details` |
 | DeepSeek | `prompt_cache_hit_tokens` and `prompt_cache_miss_tokens` |
 | Moonshot | `cached_tokens` at the top; in streams inside the last choice |
@@ -19,7 +19,7 @@
 | LiteLLM | Anthropic's names for the cached and written ones, inside `prompt_tokens` |
 | Cohere | `billed_units` and `tokens` |
 
-Names are compared without case and separators, so that `promptTokens` is `prompt_tokens`.
+Names are compared without case and separators: `promptTokens` equals `prompt_tokens`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from kaixu.plugin.types import Usage
 
 #: The whole input, cached tokens included.
 PROMPT = ("prompttokens", "prompttokencount", "nprompttokens", "promptevalcount", "tokensevaluated")
-#: The whole input of some vendors, what is not cached of it of others.
+#: The whole input for some vendors; the uncached part of it for others.
 INPUT = ("inputtokens", "inputtokencount")
 OUTPUT = (
     "completiontokens",
@@ -48,7 +48,7 @@ OUTPUT = (
     "tokenspredicted",
 )
 TOTAL = ("totaltokens", "totaltokencount")
-#: Parts of the input, by names that say so.
+#: Parts of the input.
 CACHED = (
     "cachedtokens",
     "promptcachehittokens",
@@ -61,7 +61,7 @@ CACHED = (
 )
 MISSED = ("promptcachemisstokens",)
 WRITTEN = ("cachewritetokens", "cachecreationtokens", "cachecreation", "cachewrite")
-#: The same by Anthropic's and Bedrock's names: beside `input_tokens`, and inside `prompt_tokens`.
+#: Anthropic's and Bedrock's names: not included in `input_tokens`, but included in `prompt_tokens`.
 CACHED_BESIDE = ("cachereadinputtokens", "cachereadinputtokencount", "cachereadinputtokenscount")
 WRITTEN_BESIDE = (
     "cachecreationinputtokens",
@@ -70,13 +70,13 @@ WRITTEN_BESIDE = (
     "cachewriteinputtokenscount",
 )
 REASONING = ("reasoningtokens", "thinkingtokens", "reasoning")
-#: Gemini's, beside the output and beside the input.
+#: Gemini's: not included in the output, not included in the input.
 THOUGHTS, TOOL_PROMPTS = ("thoughtstokencount",), ("tooluseprompttokencount",)
 INPUT_DETAILS = ("prompttokensdetails", "prompttokendetails", "inputtokensdetails", "inputtokendetails")
 OUTPUT_DETAILS = ("completiontokensdetails", "completiontokendetails", "outputtokensdetails", "outputtokendetails")
 
-#: What nearly every event has, and what says nothing of tokens.
-OTHERS = frozenset(
+#: Common fields of events that never contain usage.
+WITHOUT_USAGE = frozenset(
     {"id", "object", "created", "model", "choices", "system_fingerprint", "service_tier", "type", "index"}
 )
 
@@ -84,7 +84,7 @@ Fields = dict[str, Any]
 
 
 class Figures(Struct):
-    """What a vendor has told, as it told it; 0: it did not. `*_beside` are not part of the input or output told."""
+    """The figures as the vendor reported them; 0: not reported. `*_beside` are not included in `input` or `output`."""
 
     input: int = 0
     output: int = 0
@@ -102,19 +102,19 @@ class Figures(Struct):
 
 
 def usage_of(answer: object) -> Usage | None:
-    """What a vendor's answer, or one event of it, or its usage alone says of tokens; None where it says nothing.
+    """The usage in a vendor's response, in one event of it, or in its usage object; None if there is none.
 
-    Each token is in one figure: `input_tokens` is the whole input and `output_tokens` the whole output, wherever
-    the vendor puts its cached, written and reasoning tokens, and together they are never less than the vendor's
-    total. What the total has beyond input and output is hidden output. A figure that is missing, null, negative or
-    no number is 0; one written as `5.0` or `"5"` is 5. Where only a total came it is in `total_tokens`.
+    `input_tokens` is the whole input and `output_tokens` the whole output, wherever the vendor counts its cached,
+    written and reasoning tokens. Together they are never less than the vendor's total: what the total has beyond
+    input and output is hidden output. A figure that is missing, null, negative or not a number is 0; `5.0` and `"5"`
+    are 5. A total without anything else is in `total_tokens`.
     """
     figures = figures_in(answer)
     return usage_from(figures) if figures else None
 
 
 def embedding_usage_of(answer: object) -> Usage | None:
-    """The same for an answer of vectors: whatever the total has beyond the rest is input, for there is no output."""
+    """The usage of an embedding response: there is no output, so the whole total is input."""
     figures = figures_in(answer)
     usage = usage_from(figures)
     whole = max(usage.input_tokens, figures.total)
@@ -122,19 +122,19 @@ def embedding_usage_of(answer: object) -> Usage | None:
 
 
 class RunningUsage:
-    """The usage of a streamed answer: its totals so far, none of which falls, whatever the vendor says later."""
+    """The usage of a streamed response: running totals that never fall, whatever the vendor reports later."""
 
     def __init__(self) -> None:
         self.figures = Figures()
         self.usage = Usage()
 
     def add(self, event: object) -> Usage | None:
-        """The totals after an event that told some; None for one that told nothing."""
-        said = figures_in(event)
-        if not said:
+        """The totals after an event; None if the event has no usage."""
+        reported = figures_in(event)
+        if not reported:
             return None
-        pairs = zip(msgspec.structs.astuple(said), msgspec.structs.astuple(self.figures), strict=True)
-        self.figures = Figures(*(now or before for now, before in pairs))  # what it does not say again still holds
+        pairs = zip(msgspec.structs.astuple(reported), msgspec.structs.astuple(self.figures), strict=True)
+        self.figures = Figures(*(now or before for now, before in pairs))  # figures that are not repeated stay
         now, before = usage_from(self.figures), self.usage
         self.usage = Usage(
             max(now.input_tokens, before.input_tokens),
@@ -147,72 +147,72 @@ class RunningUsage:
         return self.usage
 
 
-def usage_from(told: Figures) -> Usage:
-    """Figures in the contract's words."""
-    cached, written = told.cached or told.cached_beside, told.written or told.written_beside
-    inputs = input_from(told, cached, written)
-    total = told.total
-    if total and not inputs and not told.output and not told.reasoning and not told.thoughts_beside:
+def usage_from(figures: Figures) -> Usage:
+    """The figures as `Usage`."""
+    cached, written = figures.cached or figures.cached_beside, figures.written or figures.written_beside
+    inputs = input_from(figures, cached, written)
+    total = figures.total
+    if total and not inputs and not figures.output and not figures.reasoning and not figures.thoughts_beside:
         return Usage(total_tokens=total)
-    output, reasoning = output_from(told, inputs)
+    output, reasoning = output_from(figures, inputs)
     if not inputs:
         inputs = max(0, total - output)
     cached = min(cached, inputs)
     return Usage(inputs, output, cached, min(written, inputs - cached), min(reasoning, output))
 
 
-def input_from(told: Figures, cached: int, written: int) -> int:
-    """The whole input. Cached tokens are part of it, unless the names, the sizes or the total say otherwise."""
-    inputs = told.input + told.tool_prompts_beside
-    beside = told.cached_beside + told.written_beside
+def input_from(figures: Figures, cached: int, written: int) -> int:
+    """The whole input. Cached tokens are included in it, unless names, sizes or the total show otherwise."""
+    inputs = figures.input + figures.tool_prompts_beside
+    beside = figures.cached_beside + figures.written_beside
     if beside:
         inputs += beside
-        cached, written = cached - told.cached_beside, written - told.written_beside
+        cached, written = cached - figures.cached_beside, written - figures.written_beside
     parts = max(0, cached) + max(0, written)
-    output = told.output + told.thoughts_beside
-    explained = inputs + output in (told.total, told.total - told.reasoning)
-    if inputs and parts and (parts > inputs or (inputs + parts + output == told.total and not explained)):
+    output = figures.output + figures.thoughts_beside
+    explained = inputs + output in (figures.total, figures.total - figures.reasoning)
+    if inputs and parts and (parts > inputs or (inputs + parts + output == figures.total and not explained)):
         inputs += parts
     return inputs
 
 
-def output_from(told: Figures, inputs: int) -> tuple[int, int]:
-    """The whole output, and how much of it was reasoning: inside the completion, or beside it if the total has it."""
-    output = told.output + told.thoughts_beside
-    reasoning = told.reasoning or told.thoughts_beside
-    total = told.total if told.total >= inputs + output else 0  # a total that is less than its parts is none
+def output_from(figures: Figures, inputs: int) -> tuple[int, int]:
+    """The whole output and its reasoning, which is part of the completion or, if the total shows it, beside it."""
+    output = figures.output + figures.thoughts_beside
+    reasoning = figures.reasoning or figures.thoughts_beside
+    total = figures.total if figures.total >= inputs + output else 0  # ignore a total below its parts
     hidden = max(0, total - inputs - output) if inputs else 0
-    if hidden and told.output:
-        reasoning = max(reasoning, hidden + told.thoughts_beside)
+    if hidden and figures.output:
+        reasoning = max(reasoning, hidden + figures.thoughts_beside)
     output += hidden
     if reasoning > output and not (total and inputs):
-        output += reasoning  # nothing contradicts it, and inside it cannot have been
+        output += reasoning  # too large to be part of the output
     return output, reasoning
 
 
 def figures_in(answer: object) -> Figures:
-    """What is told in any of the places that vendors have for it. The first place that tells a figure has it."""
+    """The figures from all places where vendors put them. The first place with a figure counts."""
     found = Figures()
-    if not isinstance(answer, dict) or not may_tell(answer):
+    if not isinstance(answer, dict) or not may_have_usage(answer):
         return found
     for place in places_in(answer):
-        said = figures_of(place)
-        if not said:
+        reported = figures_of(place)
+        if not reported:
             continue
         if not found:
-            found = said
-        elif not found.input and not found.cached_beside and not found.written_beside and said.input:
-            found = msgspec.structs.replace(said, output=found.output or said.output)
+            found = reported
+        elif not found.input and not found.cached_beside and not found.written_beside and reported.input:
+            found = msgspec.structs.replace(reported, output=found.output or reported.output)
         elif not found.output:
-            found.output = said.output
-            found.thoughts_beside = found.thoughts_beside or said.thoughts_beside
+            found.output = reported.output
+            found.thoughts_beside = found.thoughts_beside or reported.thoughts_beside
     return found
 
 
-def may_tell(answer: Fields) -> bool:
-    """Whether an answer has anything that could hold usage: most chunks of a stream have nothing but their text."""
+def may_have_usage(answer: Fields) -> bool:
+    """Whether an answer could contain usage. A fast check: most chunks of a stream contain only text."""
     for name, value in answer.items():
-        if value is not None and name not in OTHERS:
+        if value is not None and name not in WITHOUT_USAGE:
             return True
     for choice in objects_of(answer.get("choices")):
         if (
@@ -225,8 +225,8 @@ def may_tell(answer: Fields) -> bool:
 
 
 def places_in(answer: Fields) -> list[Fields]:
-    """Where usage may stand, the usual place first. The last choice comes before the others."""
-    named = plain({name: value for name, value in answer.items() if value is not None and name not in OTHERS})
+    """All places where usage may be, the usual one first. The last choice comes before the others."""
+    named = plain({name: value for name, value in answer.items() if value is not None and name not in WITHOUT_USAGE})
     places = [named.get("usage"), named.get("usagemetadata"), object_of(named.get("xgroq")).get("usage")]
     for choice in reversed(objects_of(answer.get("choices"))):
         places += [choice.get("usage"), object_of(choice.get("delta")).get("usage")]
@@ -240,9 +240,9 @@ def places_in(answer: Fields) -> list[Fields]:
 
 
 def figures_of(usage: object) -> Figures:
-    """The figures of one usage, whatever they are called there."""
+    """The figures of one usage object, under any of their names."""
     named = plain(object_of(usage))
-    for inner in ("billedunits", "tokens"):  # Cohere puts them one deeper, and bills the first
+    for inner in ("billedunits", "tokens"):  # Cohere nests them, and bills the first
         if isinstance(named.get(inner), dict):
             named |= plain(named[inner])
             break
@@ -253,10 +253,10 @@ def figures_of(usage: object) -> Figures:
     cached = first(named, CACHED) or first(inputs, CACHED) or first(inputs, CACHED_BESIDE)
     written = first(named, WRITTEN) or first(inputs, WRITTEN) or first(inputs, WRITTEN_BESIDE)
     cached_beside, written_beside = first(named, CACHED_BESIDE), first(named, WRITTEN_BESIDE)
-    if not written_beside and not written:  # by how long it is kept
+    if not written_beside and not written:  # split by cache duration
         written_beside = sum(filter(None, map(number_of, object_of(named.get("cachecreation")).values())))
     if prompt or cached:
-        # A vendor that tells them inside, and Anthropic's names besides: then those are inside too.
+        # With `prompt_tokens`, Anthropic's names mean tokens that are included in the input.
         cached, cached_beside = cached or cached_beside, 0
         written, written_beside = written or written_beside, 0
     return Figures(
@@ -274,27 +274,27 @@ def figures_of(usage: object) -> Figures:
 
 
 def timings_of(named: Fields) -> Figures:
-    """llama.cpp's `timings`: what it read from its cache is not in `prompt_n`."""
-    cached, read, output = (number_of(named.get(name)) or 0 for name in ("cachen", "promptn", "predictedn"))
-    return Figures(input=cached + read, output=output, cached=cached)
+    """llama.cpp's `timings`: `prompt_n` does not include cached tokens."""
+    cached, uncached, output = (number_of(named.get(name)) or 0 for name in ("cachen", "promptn", "predictedn"))
+    return Figures(input=cached + uncached, output=output, cached=cached)
 
 
 def sum_of_cache(named: Fields) -> int:
-    """DeepSeek's input by its two parts, where the whole is missing."""
+    """DeepSeek's input as the sum of its two parts, if the whole is missing."""
     missed = first(named, MISSED)
     return missed + first(named, CACHED) if missed else 0
 
 
 def details_of(named: Fields, names: tuple[str, ...]) -> Fields:
-    """The details of input or output."""
+    """The details object of input or output."""
     return next((plain(named[name]) for name in names if isinstance(named.get(name), dict)), {})
 
 
 def first(named: Fields, names: tuple[str, ...]) -> int:
-    """The first figure among `names` that is told, 0 where none is."""
+    """The first figure under one of `names`; 0 if there is none."""
     return next((figure for name in names if name in named and (figure := number_of(named[name]))), 0)
 
 
 def plain(fields: Fields) -> Fields:
-    """Fields by names without case and separators."""
+    """The fields, with names in lower case without separators."""
     return {name.replace("_", "").replace("-", "").replace(".", "").lower(): value for name, value in fields.items()}

@@ -1,4 +1,4 @@
-"""Reads vectors in the form of OpenAI's embeddings, and in the variants that compatible vendors use."""
+"""Reads embedding responses in OpenAI's format and in the variants of compatible vendors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Vector(msgspec.Struct):
 
 
 class Vectors(msgspec.Struct):
-    """An answer in OpenAI's exact form, which is read fast; other forms are read by `entry_of`."""
+    """A response in OpenAI's exact format, which is decoded fast; `entry_of` reads other formats."""
 
     data: list[Vector]
     usage: dict[str, Any] | None = None
@@ -34,48 +34,48 @@ VECTORS = msgspec.json.Decoder(Vectors)
 def vectors_in(
     answer: bytes, count: int, note: Callable[[str], None]
 ) -> tuple[tuple[Sequence[float], ...], Usage | None]:
-    """The `count` vectors of an answer, in order, and what they used, where it says so.
+    """The `count` vectors of a response in order, and the usage if it is reported.
 
-    An entry without an `index` has that of its place; numbers may be texts. Raises `UpstreamError` for what has no
-    vectors, or others than asked for.
+    An entry without an `index` gets its position; numbers may be strings. Raises `UpstreamError` for missing or
+    additional vectors.
     """
     try:
-        read = VECTORS.decode(answer)
-        usage = embedding_usage_of({"usage": read.usage})
+        parsed = VECTORS.decode(answer)
+        usage = embedding_usage_of({"usage": parsed.usage})
         entries: list[tuple[int, str | list[float]]] = [
-            (place if one.index is None else one.index, one.embedding) for place, one in enumerate(read.data)
+            (place if one.index is None else one.index, one.embedding) for place, one in enumerate(parsed.data)
         ]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         whole = object_in(answer)
         usage = embedding_usage_of(whole)
         entries = [entry_of(place, one) for place, one in enumerate(list_in(whole))]
-        note("vectors of another form than OpenAI's")
+        note("vectors are not in OpenAI's format")
     entries.sort(key=lambda entry: entry[0])
     if [place for place, _ in entries] != list(range(count)):
-        raise UpstreamError("the vendor answered with other vectors than asked for")
+        raise UpstreamError("the vendor did not return one vector for each input")
     return tuple(floats_of(embedding) for _, embedding in entries), usage
 
 
 def list_in(answer: dict[str, Any]) -> list[Any]:
-    """The entries of an answer. Raises `UpstreamError` where there are none."""
+    """The entries of a response. Raises `UpstreamError` if there are none."""
     for name in ("data", "embeddings"):
-        held = answer.get(name)
-        if isinstance(held, dict):
-            return [held]
-        if isinstance(held, list) and held:
-            return held
+        entries = answer.get(name)
+        if isinstance(entries, dict):
+            return [entries]
+        if isinstance(entries, list) and entries:
+            return entries
     raise UpstreamError("the vendor's answer cannot be read")
 
 
 def entry_of(place: int, entry: object) -> tuple[int, str | list[float]]:
-    """An entry's place and its vector: an object with an `embedding`, or the vector itself."""
+    """Index and vector of an entry: an object with an `embedding`, or the vector itself."""
     index = index_of(object_of(entry).get("index"))
     embedding = entry["embedding"] if isinstance(entry, dict) and "embedding" in entry else entry
     return place if index is None else index, embedding if isinstance(embedding, str) else numbers_in(embedding)
 
 
 def numbers_in(value: object) -> list[float]:
-    """A list of numbers, some of which may be texts. Raises `UpstreamError`."""
+    """A list of numbers; strings are converted. Raises `UpstreamError`."""
     try:
         numbers = msgspec.convert(value, list[float], strict=False)
     except msgspec.ValidationError as error:

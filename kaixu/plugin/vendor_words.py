@@ -1,4 +1,4 @@
-"""A vendor's own words, made fit to be kept for the operator: one line, bounded, without secrets."""
+"""Redacts a vendor's text for the operator: one line, shortened, without secrets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 MOST_WORDS = 500
 
-#: Shorter values are no secrets, and taking them out would only spoil the sentence.
+#: Shorter values are not treated as secrets: removing them would only spoil the text.
 LEAST_SECRET = 6
 
-#: Keys of vendors and of this gateway, as far as they have a form; some vendors quote them with stars in the middle.
+#: Keys of vendors and of this gateway, by their form. Some vendors quote keys with asterisks in the middle.
 TOKENS = re.compile(
     r"""(?ix)
       \b(?: (?:bearer|basic)\s+ [a-z0-9._~+/=*-]{6,}
@@ -31,12 +31,12 @@ NAMED = re.compile(
 LONG = re.compile(r"(?<![A-Za-z0-9+/_=*-])(?=[A-Za-z+/_=*-]*[0-9])[A-Za-z0-9+/_=*-]{40,}")
 EMAIL = re.compile(r"[^\s@<>\"']{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,10}://)(?:[^\s/@]{1,200}@)?([^\s?#\"'<>]{1,300})(?:[?#][^\s\"'<>]*)?")
-#: Long quotations are of the request.
+#: Long quotations repeat the request.
 QUOTED = re.compile(r"""(?<!\w)(["'`])(?:(?!\1).){61,}(?:\1|$)""")
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\s]+")
 
 
-def fit_to_keep(words: str, secrets: Iterable[str] = ()) -> str:
+def redacted(words: str, secrets: Iterable[str] = ()) -> str:
     """`words` on one line, without `secrets`, keys, addresses and long quotations, cut to `MOST_WORDS` characters."""
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= LEAST_SECRET:

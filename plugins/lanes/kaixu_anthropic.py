@@ -40,17 +40,20 @@ from kaixu.plugin import (
 
 HEADERS = {"anthropic-version": "2023-06-01", "content-type": "application/json", "user-agent": "kaixu"}
 SAMPLING: tuple[Feature, ...] = ("temperature", "top_p", "top_k")
-#: A Claude's version, which is in its name.
+#: The version in a Claude model's name.
 VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
-#: What words mean to models that only know budgets, at most half of `max_tokens`; for the others, the other way round.
+#: Token budgets of effort words. A model that takes only budgets gets at most half of `max_tokens`.
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 65536}
 OWN_TOKEN = re.compile(f"({MessagesReader.unshown})?[^:]*", re.DOTALL)
 MOST_CACHE_POINTS = 4
-NOT_IN_IDS, SYSTEM = re.compile(r"[^a-zA-Z0-9_-]"), ("system", "developer")  # other vendors' ids have such characters
+NOT_IN_IDS, SYSTEM = (
+    re.compile(r"[^a-zA-Z0-9_-]"),
+    ("system", "developer"),
+)  # other vendors have other ids
 
 
 class AnthropicOptions(KeyOptions):
-    """Where the vendor is, and the operator's credential for it."""
+    """The vendor's address and the operator's credential."""
 
     base_url: str = Field("https://api.anthropic.com", pattern=r"^https?://", description="without /v1/messages")
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
@@ -62,14 +65,14 @@ class AnthropicOptions(KeyOptions):
 
 
 class Anthropic(Lane):
-    """Translates to Messages, always streamed, and back."""
+    """Translates to Anthropic's Messages API and back; the vendor's response is always streamed."""
 
     keys: Keys
 
     supports: frozenset[Feature] = frozenset(SAMPLING) | {"tools", "tool_choice", "parallel_tool_calls", "stop"}
     supports |= {"response_format", "reasoning", "images", "tool_result_images", "names"}
     native = "anthropic.messages"
-    tools_overhead_tokens = 1600  # the largest are told in its docs: 735 for the screen, 700 for the editor
+    tools_overhead_tokens = 1600  # the largest in its docs: 735 for the screen, 700 for the editor
 
     def __init__(self, options: AnthropicOptions) -> None:
         self.url = httpx.URL(options.base_url.rstrip("/") + "/v1/messages")
@@ -88,7 +91,7 @@ class Anthropic(Lane):
 
     def check(self, request: ChatRequest) -> None:
         if request.native is None:
-            translated(request)  # what cannot be said is found by saying it
+            translate(request)  # raises for what cannot be translated
 
     def headers_for(self, native: Native | None) -> httpx.Headers:
         """The headers of one call, with the operator's betas and those of its client."""
@@ -102,7 +105,7 @@ class Anthropic(Lane):
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         native = None if request.native is None else self.admitted(request.native)[0]
-        body = translated(request, hour_cache=self.hour_cache) if native is None else native.body
+        body = translate(request, hour_cache=self.hour_cache) if native is None else native.body
         body = body | {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
         reader = MessagesReader(wire.note, native=request.native is not None, ended=wire.finished)
         outgoing = httpx.Request("POST", self.url, headers=self.headers_for(native), content=ENCODER.encode(body))
@@ -119,32 +122,32 @@ class Anthropic(Lane):
 
 
 def objects(value: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    """The objects of a list; what is neither is the vendor's to refuse."""
+    """The objects of a list field; anything else is left for the vendor to refuse."""
     held = value.get(field)
     return [entry for entry in held if isinstance(entry, dict)] if isinstance(held, list) else []
 
 
 def inside(value: dict[str, Any], field: str) -> dict[str, Any]:
-    """An object in an object; empty where there is none."""
+    """The object of a field; empty if there is none."""
     held = value.get(field)
     return held if isinstance(held, dict) else {}
 
 
-def translated(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, Any]:
-    """A request that came in another protocol. Raises `Unsupported`, `Unprocessable`."""
+def translate(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, Any]:
+    """The Messages body of a request that came in another protocol. Raises `Unsupported`, `Unprocessable`."""
     if request.several_speak:
-        raise Unsupported("names", "this vendor cannot tell speakers of the same role apart")
+        raise Unsupported("names", "this vendor does not support several names for one role")
     body: dict[str, Any] = {"messages": turns_of(request)} | sampling_of(request) | thinking_of(request)
     system = [message for message in request.messages if message.role in SYSTEM]
     if not all(type(part) is TextPart for message in system for part in message.parts):
-        raise Unsupported("images", "to this vendor the system speaks in text only")
+        raise Unsupported("images", "this vendor takes only text in system messages")
     if rules := "\n\n".join(message.text for message in system if message.text.strip()):
         cached = any(isinstance(part, TextPart) and part.cache for message in system for part in message.parts)
         blocks = [block for message in system for part in message.parts if (block := block_of(part))]
         body["system"] = blocks if cached else rules
     if request.stop:
         if not all(text.strip() for text in request.stop):
-            raise Unsupported("stop", "this vendor does not stop at white space")
+            raise Unsupported("stop", "this vendor does not accept white space as a stop sequence")
         body["stop_sequences"] = request.stop
     if request.tools:
         body["tools"] = [
@@ -155,11 +158,11 @@ def translated(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, A
         ]
     if choice := choice_of(request):
         if choice["type"] in ("any", "tool") and inside(body, "thinking").get("type") in ("adaptive", "enabled"):
-            raise Unsupported("tool_choice", "this vendor forces no tool on a model that thinks")
+            raise Unsupported("tool_choice", "this vendor cannot force a tool while the model thinks")
         body["tool_choice"] = choice
     if request.response_format is not None:
         if request.response_format.schema is None:
-            raise Unsupported("response_format", "this vendor promises JSON of a schema only; send one")
+            raise Unsupported("response_format", "this vendor needs a schema for JSON output")
         form = {"type": "json_schema", "schema": request.response_format.schema}
         body["output_config"] = inside(body, "output_config") | {"format": form}
     if request.user is not None:
@@ -169,16 +172,16 @@ def translated(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, A
 
 
 def cached_until(cache: Cache | None) -> dict[str, Any]:
-    """The field of a block, or a tool, up to which the input is kept."""
+    """The `cache_control` field of a block or tool: the input is cached up to there."""
     if cache is None:
         return {}
     return {"cache_control": {"type": "ephemeral"} | ({"ttl": cache} if cache != "5m" else {})}
 
 
 def keep_cache_points(body: dict[str, Any], *, hour_cache: bool) -> None:
-    """Leave the last few points only, for the vendor refuses more, and those of an hour where they have a price.
+    """Keep the last four cache points: the vendor refuses more. Keep one-hour points only where they have a price.
 
-    None is kept longer than one before it: then all are kept for as long as the first.
+    A point must not outlive an earlier one, so all of them get the duration of the first.
     """
     system = body.get("system")
     holders = [*body.get("tools", ()), *(system if isinstance(system, list) else ())]
@@ -194,31 +197,30 @@ def keep_cache_points(body: dict[str, Any], *, hour_cache: bool) -> None:
 
 
 def version_of(model: str) -> tuple[int, int] | None:
-    """Claude's version; None for the models of others."""
+    """The version of a Claude model; None for other models."""
     found = VERSION.search(model)
     return (int(found[1]), int(found[2] or 0)) if found else None
 
 
 def sampling_of(request: ChatRequest) -> dict[str, Any]:
-    """How freely words are chosen. Claude after 4.6 takes nothing of it, save what it does anyway."""
-    wanted: dict[str, Any] = {field: getattr(request, field) for field in SAMPLING}
-    said = {field: value for field, value in wanted.items() if value is not None}
-    if said.get("temperature", 0) > 1:
-        raise Unsupported("temperature", "this vendor's goes from 0 to 1")
+    """The sampling fields. Claude models after 4.6 accept only the default values."""
+    fields: dict[str, Any] = {field: value for field in SAMPLING if (value := getattr(request, field)) is not None}
+    if fields.get("temperature", 0) > 1:
+        raise Unsupported("temperature", "this vendor accepts 0 to 1")
     if (version_of(request.model) or (0, 0)) <= (4, 6):
-        return said
-    for field, value in said.items():
+        return fields
+    for field, value in fields.items():
         if field == "top_k" or value != 1:
-            raise Unsupported(field, "this model decides that itself")
+            raise Unsupported(field, "this model does not accept it")
     return {}
 
 
 def thinking_of(request: ChatRequest) -> dict[str, Any]:
-    """How much to think: Claude up to 4.5 knows budgets only, later ones efforts only, others what was asked for."""
-    asked, version = request.reasoning, version_of(request.model)
-    if asked is None or (asked.effort is None and asked.budget_tokens is None):
+    """The thinking fields: Claude up to 4.5 takes budgets only, later models take efforts only."""
+    reasoning, version = request.reasoning, version_of(request.model)
+    if reasoning is None or (reasoning.effort is None and reasoning.budget_tokens is None):
         return {}
-    effort, budget = asked.effort, asked.budget_tokens
+    effort, budget = reasoning.effort, reasoning.budget_tokens
     if effort == "none" or (effort is None and budget == 0):
         return {"thinking": {"type": "disabled"}}
     if (budget is None) if version is None else (version > (4, 5)):
@@ -227,23 +229,23 @@ def thinking_of(request: ChatRequest) -> dict[str, Any]:
     if budget is None:
         budget = max(BUDGETS["minimal"], min(BUDGETS.get(effort or "", 0), request.max_tokens // 2))
     if not BUDGETS["minimal"] <= budget < request.max_tokens:
-        raise Unsupported("reasoning", "a budget is at least 1024 tokens, and less than `max_tokens`")
+        raise Unsupported("reasoning", "a budget must be at least 1024 tokens and less than `max_tokens`")
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
 
 
 def choice_of(request: ChatRequest) -> dict[str, Any]:
-    """The tool choice; empty where nothing was said."""
+    """The tool choice; empty if the request has none."""
     choice, one_by_one = request.tool_choice, request.parallel_tool_calls is False
     if choice is None and not (one_by_one and request.tools):
         return {}
-    made: dict[str, Any] = {"type": "any" if choice == "required" else choice or "auto"}
+    tool_choice: dict[str, Any] = {"type": "any" if choice == "required" else choice or "auto"}
     if isinstance(choice, ToolName):
-        made = {"type": "tool", "name": choice.name}
-    return made | ({"disable_parallel_tool_use": True} if one_by_one and choice != "none" else {})
+        tool_choice = {"type": "tool", "name": choice.name}
+    return tool_choice | ({"disable_parallel_tool_use": True} if one_by_one and choice != "none" else {})
 
 
 def turns_of(request: ChatRequest) -> list[dict[str, Any]]:
-    """User and assistant by turns; what tools answered comes first in the user's."""
+    """Alternating user and assistant turns; tool results come first in a user turn."""
     turns: list[dict[str, Any]] = []
     for message in request.messages:
         role = "assistant" if message.role == "assistant" else "user"
@@ -253,28 +255,28 @@ def turns_of(request: ChatRequest) -> list[dict[str, Any]]:
         elif blocks:
             turns.append({"role": role, "content": blocks})
     if not turns:
-        raise Unprocessable("`messages` holds nothing to answer", hint="Add a user's turn.", field="messages")
+        raise Unprocessable("`messages` has no content to answer", hint="Add a user message.", field="messages")
     for turn in turns:
         turn["content"].sort(key=lambda block: block["type"] != "tool_result")
     return turns
 
 
 def block_of(part: Part) -> dict[str, Any] | None:
-    """A part as a block; None for what this vendor would refuse: blank text, and thoughts without their token."""
+    """A part as a content block; None for blank text and for reasoning without its token, which the vendor refuses."""
     match part:
         case TextPart(text):
             return {"type": "text", "text": text} | cached_until(part.cache) if text.strip() else None
         case ImagePart(url):
             return {"type": "image", "source": source_of(url)} | cached_until(part.cache)
         case ToolCallPart(id, name):
-            called = {"type": "tool_use", "id": NOT_IN_IDS.sub("_", id), "name": name, "input": input_of(part)}
-            return called | cached_until(part.cache)
+            call = {"type": "tool_use", "id": NOT_IN_IDS.sub("_", id), "name": name, "input": input_of(part)}
+            return call | cached_until(part.cache)
         case ToolResultPart(id):
-            # A point inside of a result counts as one behind it.
+            # A cache point inside a result moves to its end.
             cache = part.cache or next((inner.cache for inner in reversed(part.content) if inner.cache), None)
-            content = [block for inner in part.content if (block := block_of(without_point(inner)))]
-            made = {"type": "tool_result", "tool_use_id": NOT_IN_IDS.sub("_", id), "content": content}
-            return made | ({"is_error": True} if part.is_error else {}) | cached_until(cache)
+            content = [block for inner in part.content if (block := block_of(without_cache(inner)))]
+            result = {"type": "tool_result", "tool_use_id": NOT_IN_IDS.sub("_", id), "content": content}
+            return result | ({"is_error": True} if part.is_error else {}) | cached_until(cache)
         case ReasoningPart(text, token) if token and OWN_TOKEN.fullmatch(token):
             if text or token.startswith(MessagesReader.unshown):
                 return {"type": "thinking", "thinking": text, "signature": token.removeprefix(MessagesReader.unshown)}
@@ -282,13 +284,13 @@ def block_of(part: Part) -> dict[str, Any] | None:
     return None
 
 
-def without_point(part: TextPart | ImagePart) -> TextPart | ImagePart:
-    """A part that its cache does not end at."""
+def without_cache(part: TextPart | ImagePart) -> TextPart | ImagePart:
+    """`part` without its cache point."""
     return part if part.cache is None else msgspec.structs.replace(part, cache=None)
 
 
 def source_of(url: str) -> dict[str, Any]:
-    """Where an image is, or the image itself."""
+    """An image as a URL or as base64 data."""
     if not url.startswith("data:"):
         return {"type": "url", "url": url}
     head, _, data = url.removeprefix("data:").partition(";base64,")
@@ -302,7 +304,7 @@ def input_of(call: ToolCallPart) -> dict[str, Any]:
     try:
         return OBJECT.decode(call.arguments.strip() or "{}")
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise Unprocessable(f"the arguments of tool call `{call.id}` are no JSON object", field="messages") from None
+        raise Unprocessable(f"the arguments of tool call `{call.id}` are not a JSON object", field="messages") from None
 
 
 ENCODER = msgspec.json.Encoder()

@@ -1,4 +1,4 @@
-"""Anthropic's betas: which ones clients may switch on, and which fields of a request each of them switches on."""
+"""Anthropic's beta features: which ones clients may switch on, and which request fields each one enables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from kaixu.plugin import Native
 
-#: What Claude Code and Anthropic's SDKs ask for and what costs nothing beyond its tokens. Not among them: longer
-#: context and faster modes (other rates), tools that the vendor runs, files, and what is kept at the vendor's.
+#: Betas that Claude Code and Anthropic's SDKs send and that cost nothing beyond their tokens. Not allowed: longer
+#: context and faster modes (other rates), tools that the vendor runs, files, and data stored at the vendor.
 ALLOWED = (
     "advanced-tool-use-2025-11-20",
     "cache-diagnosis-2026-04-07",
@@ -42,8 +42,8 @@ ALLOWED = (
     "token-efficient-tools-2025-02-19",
     "tool-search-tool-2025-10-19",
 )
-#: The fields that a beta switches on, by how its name begins; `a.b` is inside of an object, `a[].b` of each in a list.
-#: Fields that the lane refuses by name anyway are not here: to leave them out would change the answer.
+#: The fields that a beta enables, by the prefix of its name. `a.b`: field of an object; `a[].b`: of each list entry.
+#: Fields that the core refuses by name are not listed: leaving them out would change the answer.
 SWITCHED_ON: dict[str, tuple[str, ...]] = {
     "advanced-tool-use": ("tools[].defer_loading", "tools[].input_examples"),
     "cache-diagnosis": ("diagnostics",),
@@ -56,10 +56,10 @@ SWITCHED_ON: dict[str, tuple[str, ...]] = {
 
 
 def without_betas(native: Native, *, allowed: frozenset[str], always: frozenset[str]) -> tuple[Native, tuple[str, ...]]:
-    """See `kaixu.plugin.Lane.admitted`. `always`: those that the operator switches on for every call.
+    """See `kaixu.plugin.Lane.admitted`. `always`: the betas that the operator sends with every call.
 
-    A field stays where another beta that goes out switches it on as well, and where the client named no beta for it:
-    then it has become one of the vendor's own.
+    A field stays if another beta that is sent also enables it, or if the client named no beta for it: the vendor may
+    have made it a regular field since.
     """
     passed = tuple(beta for beta in native.betas if beta in allowed or beta in always)
     refused = [beta for beta in native.betas if beta not in allowed and beta not in always]
@@ -76,12 +76,12 @@ def without_betas(native: Native, *, allowed: frozenset[str], always: frozenset[
 
 
 def fields_of(beta: str) -> tuple[str, ...]:
-    """What a beta switches on; its name ends with a date."""
+    """The fields that a beta enables. The name of a beta ends with a date."""
     return next((fields for name, fields in SWITCHED_ON.items() if beta.startswith(f"{name}-")), ())
 
 
 def without(body: dict[str, Any], field: str) -> tuple[dict[str, Any], bool]:
-    """A body without a field, and whether it was there. What is given stays as it is."""
+    """A copy of the body without a field, and whether the field was there."""
     head, _, rest = field.partition(".")
     name = head.removesuffix("[]")
     if name not in body:

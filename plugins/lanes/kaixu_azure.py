@@ -1,4 +1,4 @@
-"""The `azure` lane: OpenAI's models as Microsoft Azure serves them; a model's `upstream` is its deployment's name."""
+"""The `azure` lane: OpenAI's models on Microsoft Azure. A model's `upstream` is the name of its Azure deployment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kaixu.plugin import KeyOptions, RegisterLane, hookimpl
 
 
 class AzureOptions(KeyOptions):
-    """Which resource, its key, and which of Azure's two ways to be asked."""
+    """The Azure resource, its key, and the version of its API."""
 
     endpoint: str = Field(pattern=r"^https?://[^?#]+$", description="https://NAME.openai.azure.com")
     api_version: str | None = Field(
         default=None,
         pattern=r"^(v1|\d{4}-\d{2}-\d{2}(-preview)?)$",
-        description="none or v1: the API without versions; else a dated one, 2024-10-21 or later",
+        description="none or v1: the API without versions; else a dated version, 2024-10-21 or later",
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_completion_tokens", description="older models and versions only know max_tokens"
     )
     vector_encoding: Literal["base64", "float"] = Field(
-        default="base64", description="how vectors are asked for; float for models that refuse base64"
+        default="base64", description="the requested format of vectors; float for models that refuse base64"
     )
 
 
 class Azure(OpenAI):
-    """The same protocol; another key, and for dated versions another URL for each deployment."""
+    """OpenAI's protocol with another key header; dated API versions have a URL for each deployment."""
 
     def __init__(self, options: AzureOptions) -> None:
         self.root = options.endpoint.rstrip("/") + "/openai"

@@ -1,4 +1,4 @@
-"""The echo lane: answers with what it was told, word by word. For trying things out; no vendor, no wire."""
+"""The `echo` lane: answers with the last message, word by word. For trials and tests; it has no vendor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kaixu.plugin import (
 
 
 class EchoOptions(Options):
-    """How fast it speaks."""
+    """The speed of the answer."""
 
     delay_ms: int = 0  # between words
 
@@ -32,7 +32,7 @@ class Echo(Lane):
     """One word is one token."""
 
     message_overhead_tokens = 0
-    supports = frozenset(get_args(Feature)) - {"n"}  # it does as little with all of them
+    supports = frozenset(get_args(Feature)) - {"n"}  # it ignores all of them
 
     def __init__(self, options: EchoOptions) -> None:
         self.delay_s = options.delay_ms / 1000
@@ -41,13 +41,13 @@ class Echo(Lane):
         return len(re.findall(r"\S+", text))
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        heard = sum(self.count_tokens(request.model, message.text) for message in request.messages)
+        input_tokens = sum(self.count_tokens(request.model, message.text) for message in request.messages)
         words = re.findall(r"\S+\s*", request.messages[-1].text)
-        for said, word in enumerate(words[: request.max_tokens], start=1):
+        for count, word in enumerate(words[: request.max_tokens], start=1):
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             yield ChatDelta(word)
-            yield Usage(input_tokens=heard, output_tokens=said)
+            yield Usage(input_tokens=input_tokens, output_tokens=count)
         yield Finish("length" if len(words) > request.max_tokens else "stop")
 
 

@@ -39,7 +39,7 @@ from kaixu.plugin import (
     vectors_in,
 )
 
-#: Fields that the contract and the vendor call the same.
+#: Fields with the same name in the contract and in the vendor's API.
 SAME = (
     "temperature",
     "top_p",
@@ -50,15 +50,15 @@ SAME = (
     "user",
     "verbosity",
 )
-#: The longest name of a client's user that OpenAI takes; a longer one goes out as its hash, which is exactly as long.
+#: The longest `user` that OpenAI accepts; a longer one is replaced by its hash, which has exactly this length.
 LONGEST_USER = 64
-#: Models of OpenAI's that answer at once and refuse to be told how much to think. A client that speaks another protocol
-#: and cannot know this says it to every model.
+#: OpenAI's models that do not reason and refuse `reasoning_effort`. Clients of other protocols do not know them and may
+#: send an effort to every model.
 DOES_NOT_REASON = re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt-4)")
 
 
 class OpenAIOptions(KeyOptions):
-    """Where the vendor is, and the operator's credential for it."""
+    """The vendor's address and the operator's credential."""
 
     base_url: str = Field(
         default="https://api.openai.com/v1", pattern=r"^https?://", description="everything before /chat/completions"
@@ -66,20 +66,18 @@ class OpenAIOptions(KeyOptions):
     organization: str | None = None
     project: str | None = None
     extra_headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call")
-    extra_body: dict[str, Any] = Field(
-        default_factory=dict, description="fields of your own, sent with every chat call"
-    )
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="additional fields, sent with every chat call")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_completion_tokens",
-        description="OpenAI's name for it; many compatible vendors only know max_tokens",
+        description="the vendor's name of this field; many compatible vendors only know max_tokens",
     )
     vector_encoding: Literal["base64", "float"] = Field(
-        default="base64", description="how vectors are asked for; float for vendors that refuse base64"
+        default="base64", description="the requested format of vectors; float for vendors that refuse base64"
     )
 
 
 class OpenAI(Lane):
-    """Translates to Chat Completions, always streamed, and back."""
+    """Translates to OpenAI's Chat Completions API and back; the vendor's response is always streamed."""
 
     keys: Keys
 
@@ -118,7 +116,7 @@ class OpenAI(Lane):
         headers = self.keys.first() | {
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
-            "user-agent": "kaixu",  # some vendors' firewalls turn away callers without a name
+            "user-agent": "kaixu",  # some vendors' firewalls refuse requests without one
         }
         if options.organization:
             headers["openai-organization"] = options.organization
@@ -149,12 +147,12 @@ class OpenAI(Lane):
         return Embeddings(vectors, usage or Usage())
 
     def outgoing(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Request:
-        """What goes out, and where to: `url` is that of chats or of embeddings."""
+        """A signed request to `url`, the address of chats or of embeddings."""
         return self.keys.sign(httpx.Request("POST", url, headers=self.headers, content=ENCODER.encode(body)))
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """The request as Chat Completions wants it; what was not said is left out."""
-        body = self.extra_body | (translated(request) if request.native is None else dict(request.native.body))
+        """The body of a Chat Completions request, without fields that are not set."""
+        body = self.extra_body | (translate(request) if request.native is None else dict(request.native.body))
         body.pop("max_tokens", None)
         body.pop("max_completion_tokens", None)
         return body | {
@@ -165,8 +163,8 @@ class OpenAI(Lane):
         }
 
 
-def translated(request: ChatRequest) -> dict[str, Any]:
-    """A request that came in another protocol."""
+def translate(request: ChatRequest) -> dict[str, Any]:
+    """The Chat Completions body of a request that came in another protocol."""
     body: dict[str, Any] = {"messages": [turn for message in request.messages for turn in turns_of(message)]}
     for field in SAME:
         value = getattr(request, field)
@@ -189,20 +187,20 @@ def translated(request: ChatRequest) -> dict[str, Any]:
     return body
 
 
-def format_of(wanted: ResponseFormat) -> dict[str, Any]:
-    """The answer's form, as OpenAI says it."""
-    if wanted.schema is None:
+def format_of(form: ResponseFormat) -> dict[str, Any]:
+    """The `response_format` field."""
+    if form.schema is None:
         return {"type": "json_object"}
-    schema: dict[str, Any] = {"name": wanted.name, "schema": wanted.schema}
-    if wanted.description is not None:
-        schema["description"] = wanted.description
-    if wanted.strict is not None:
-        schema["strict"] = wanted.strict
+    schema: dict[str, Any] = {"name": form.name, "schema": form.schema}
+    if form.description is not None:
+        schema["description"] = form.description
+    if form.strict is not None:
+        schema["strict"] = form.strict
     return {"type": "json_schema", "json_schema": schema}
 
 
 def effort_of(reasoning: Reasoning) -> str:
-    """OpenAI counts thinking in words; other vendors' budgets become the word that comes nearest."""
+    """The `reasoning_effort` field; a token budget becomes the nearest word."""
     if reasoning.effort is not None:
         return "xhigh" if reasoning.effort == "max" else reasoning.effort
     budget = reasoning.budget_tokens or 0
@@ -210,8 +208,10 @@ def effort_of(reasoning: Reasoning) -> str:
 
 
 def turns_of(message: Message) -> list[dict[str, Any]]:
-    """A message as OpenAI's turns: each tool result is a turn of its own."""
-    parts = [part for part in message.parts if type(part) is not ReasoningPart]  # it has no place for that
+    """A message as OpenAI's messages: each tool result is a message of its own."""
+    parts = [
+        part for part in message.parts if type(part) is not ReasoningPart
+    ]  # the protocol has no field for reasoning
     named = {} if message.name is None else {"name": message.name}
     if len(parts) == 1 and type(parts[0]) is TextPart:
         return [{**named, "role": message.role, "content": parts[0].text}]
@@ -231,15 +231,15 @@ def turns_of(message: Message) -> list[dict[str, Any]]:
             case ToolResultPart():
                 turns.append({"role": "tool", "tool_call_id": part.id, "content": part.text})
     if calls:
-        said = message.text or None
-        turns.append({**named, "role": message.role, "content": said, "tool_calls": calls})
+        text = message.text or None
+        turns.append({**named, "role": message.role, "content": text, "tool_calls": calls})
     elif content or not turns:
         turns.append({**named, "role": message.role, "content": content or ""})
     return turns
 
 
 def function_of(tool: Tool) -> dict[str, Any]:
-    """A tool as OpenAI's function."""
+    """A tool in OpenAI's format."""
     fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
     return {"type": "function", "function": {name: value for name, value in fields.items() if value is not None}}
 

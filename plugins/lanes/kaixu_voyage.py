@@ -23,7 +23,7 @@ from kaixu.plugin import (
 
 
 class VoyageOptions(KeyOptions):
-    """Where the vendor is, and the operator's credential for it."""
+    """The vendor's address and the operator's credential."""
 
     base_url: str = Field(
         default="https://api.voyageai.com/v1", pattern=r"^https?://", description="everything before /embeddings"
@@ -31,11 +31,11 @@ class VoyageOptions(KeyOptions):
 
 
 class Voyage(Lane):
-    """Translates to Voyage's embeddings and back. There is no chat."""
+    """Translates to Voyage's embeddings API and back. There is no chat."""
 
     keys: Keys
 
-    #: Voyage's own limits; the second is the narrowest of its models'.
+    #: Voyage's limits; the second is the smallest of its models' limits.
     max_batch = 1000
     max_batch_tokens = 120_000
     shortens = True
@@ -61,7 +61,7 @@ class Voyage(Lane):
 
 
 def body_of(request: EmbedRequest) -> dict[str, Any]:
-    """The request as Voyage wants it; what was not said is left out."""
+    """The body of a Voyage request, without fields that are not set."""
     body: dict[str, Any] = {"model": request.model, "input": request.inputs, "input_type": request.purpose}
     if request.truncate is not None:
         body["truncation"] = request.truncate
@@ -71,7 +71,7 @@ def body_of(request: EmbedRequest) -> dict[str, Any]:
 
 
 def counted(request: EmbedRequest) -> Usage:
-    """What the inputs come to by their length, four characters a token."""
+    """Usage estimated from the length of the inputs: four characters a token."""
     return Usage(input_tokens=sum(max(1, -(-len(text) // 4)) for text in request.inputs), estimated=True)
 
 

@@ -32,7 +32,7 @@ def register_lanes(register):
 
 
 class Folder:
-    """Where kaixu.yaml lies."""
+    """The folder of kaixu.yaml."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`install("kaixu-mistral", "mistral", "kaixu_mistral")`: a package as if pip had installed it."""
+    """`install("kaixu-mistral", "mistral", "kaixu_mistral")` fakes a package that pip installed."""
     site = tmp_path_factory.mktemp("site-packages")
     monkeypatch.syspath_prepend(site)
 

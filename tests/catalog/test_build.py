@@ -325,12 +325,12 @@ def test_what_served_and_would_fail_is_named_and_what_is_new_or_off_is_not(folde
         strict=False,
     )
     with pytest.raises(PluginError) as caught:
-        after.insist_on(before)
+        after.require_no_loss(before)
     lines = str(caught.value).splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
         "lane `a` serves and would fail",
         "integration `ping` serves and would fail",
         "plugin `./watch.py` is loaded and would fail",
     ]
-    before.insist_on(before)
-    before.insist_on(after)
+    before.require_no_loss(before)
+    before.require_no_loss(after)

@@ -73,7 +73,7 @@ def test_a_name_may_be_answered_by_several_lanes_and_a_model_s_name_may_hold_it(
 @pytest.mark.parametrize(
     ("model", "message", "hint"),
     [
-        ("both", "model `both` is offered by 2 providers", "Say which one: `kaixu/both`, `other/both`."),
+        ("both", "model `both` is offered by 2 providers", "Use one of these names: `kaixu/both`, `other/both`."),
         (
             "core-chta",
             "unknown model `core-chta`; did you mean `core-chat`?",

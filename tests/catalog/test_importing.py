@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from kaixu.catalog.find import find
-from kaixu.catalog.importing import import_plugin, module_name, put_back_on_failure
+from kaixu.catalog.importing import import_plugin, module_name, restored_on_failure
 from kaixu.plugin import PluginError
 
 from .conftest import Folder
@@ -17,7 +17,7 @@ from .conftest import Folder
         ("1 / 0", "plugin `./bad.py` (./bad.py) cannot be imported: ZeroDivisionError: division by zero"),
         ("import nosuchpackage", "plugin `./bad.py` (./bad.py) needs the package `nosuchpackage`"),
         ("\nx = = 1", "plugin `./bad.py` (./bad.py), line 2: invalid syntax"),
-        ("raise SystemExit(3)", "plugin `./bad.py` (./bad.py) left the program while it was imported"),
+        ("raise SystemExit(3)", "plugin `./bad.py` (./bad.py) exited the program during its import"),
         (
             "from kaixu.plugin import Nonsense",
             "plugin `./bad.py` (./bad.py) cannot be imported: ImportError: ",
@@ -72,7 +72,7 @@ def test_files_that_were_imported_in_vain_give_way_to_those_from_before(folder: 
     new = folder.write("new.py", "word = 'new'")
 
     def reload() -> None:
-        with put_back_on_failure():
+        with restored_on_failure():
             assert import_plugin("./word.py", find("./word.py", folder.path)).word == "newer"
             import_plugin("./new.py", find("./new.py", folder.path))
             raise PluginError("a lane does not start")
@@ -81,6 +81,6 @@ def test_files_that_were_imported_in_vain_give_way_to_those_from_before(folder: 
         reload()
     assert sys.modules[module_name(file)] is old
     assert module_name(new) not in sys.modules
-    with put_back_on_failure():
+    with restored_on_failure():
         newer = import_plugin("./word.py", find("./word.py", folder.path))
     assert sys.modules[module_name(file)] is newer

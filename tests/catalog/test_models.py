@@ -35,9 +35,9 @@ def test_a_fallback_is_served_as_the_other_model_is_and_paid_for_as_this_one(fol
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ("deployments: [{lane: c}]", "there is no lane `c`"),
+        ("deployments: [{lane: c}]", "no such lane: `c`"),
         ("fallback: [b/x]", "lane `b` has no model `x`"),
-        ("fallback: [n]", "there is no model `n`"),
+        ("fallback: [n]", "no such model: `n`"),
         ("fallback: [a/m]", "cannot stand in for itself"),
         ("deployments: [{name: x}, {name: x}]", "`x` already means another deployment"),
     ],

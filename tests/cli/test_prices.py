@@ -159,7 +159,7 @@ def test_list_that_does_not_come_along_is_one_line_and_a_hint(kaixu: Kaixu) -> N
     ran = kaixu("list", "opena")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.splitlines() == [
-        "there is no price list `opena`; did you mean `openai`?",
+        "no such price list: `opena`; did you mean `openai`?",
         "Lists: anthropic, gemini, openai, voyage.",
     ]
 

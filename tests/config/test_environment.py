@@ -14,9 +14,9 @@ from kaixu.config.environment import (
     MissingSecrets,
     Secrets,
     Settings,
-    keep,
     secrets_of,
     settings_from_environment,
+    stored_secrets,
 )
 
 LONG = "0123456789abcdef"
@@ -138,7 +138,7 @@ def test_without_dev_every_missing_secret_is_named(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingSecrets) as caught:
         secrets_of(settings, dev=False)
     assert str(caught.value) == (
-        "set ADMIN_PASSWORD, KEY_PEPPER, DB_ENCRYPTION_KEY, or start with --dev to have them made up"
+        "set ADMIN_PASSWORD, KEY_PEPPER, DB_ENCRYPTION_KEY, or start with --dev to generate them"
     )
     assert not (tmp_path / "home").exists()
 
@@ -181,7 +181,7 @@ def test_secret_that_is_given_later_wins_over_the_one_that_was_made_up(
 
 
 def kept_at(path: str) -> dict[str, str]:
-    return keep(Path(path), list(NAMES))[0]
+    return stored_secrets(Path(path), list(NAMES))[0]
 
 
 def test_processes_that_start_together_agree(tmp_path: Path) -> None:
@@ -201,5 +201,5 @@ def test_damaged_secrets_are_not_replaced(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_draft_left_by_a_crash_does_not_open_the_secrets_to_others(tmp_path: Path) -> None:
     (tmp_path / "secrets.draft").write_text("{")
-    keep(tmp_path / "secrets.json", ["jwt_secret"])
+    stored_secrets(tmp_path / "secrets.json", ["jwt_secret"])
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600

@@ -14,7 +14,7 @@ from kaixu.plugin import Options
 
 
 class DemoOptions(Options):
-    """Made for these tests."""
+    """Options of these tests."""
 
     speed: int = 1
     key: str

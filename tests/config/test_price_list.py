@@ -1,4 +1,4 @@
-"""`price: list + 31%`: from a vendor's list to whole nano-dollars, or to a mistake with its place."""
+"""`price: list + 31%`: from a price list to whole nano-dollars, or to a mistake with its position."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LANE = "lanes:\n  a:\n    plugin: p\n    price_list: ./acme.yaml\n    models:\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where kaixu.yaml and one price list lie."""
+    """A folder with kaixu.yaml and a price list."""
     (tmp_path / "acme.yaml").write_text(LIST)
     return tmp_path
 
@@ -203,11 +203,11 @@ def test_nearest_names_are_all_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ("plugin: opena", ["4:30: there is no price list `opena`; did you mean `openai`?"]),
-        ("plugin: ./mine.py", ["4:30: there is no price list `./mine.py`; name one with `price_list`: anthropic, gemini, openai, voyage, or a file"]),
-        ("plugin: p\n    price_list: gemni", ["4:5: there is no price list `gemni`; did you mean `gemini`?"]),
-        ("plugin: p\n    price_list: ./none.yaml", ["4:5: there is no price list ./none.yaml beside kaixu.yaml"]),
-        ("plugin: p\n    price_list: ../none", ["4:5: there is no price list ../none beside kaixu.yaml"]),
+        ("plugin: opena", ["4:30: no such price list: `opena`; did you mean `openai`?"]),
+        ("plugin: ./mine.py", ["4:30: no such price list: `./mine.py`; name one with `price_list`: anthropic, gemini, openai, voyage, or a file"]),
+        ("plugin: p\n    price_list: gemni", ["4:5: no such price list: `gemni`; did you mean `gemini`?"]),
+        ("plugin: p\n    price_list: ./none.yaml", ["4:5: no such price list beside kaixu.yaml: ./none.yaml"]),
+        ("plugin: p\n    price_list: ../none", ["4:5: no such price list beside kaixu.yaml: ../none"]),
         ("plugin: p\n    price_list: 5", ["4:5: `price_list` must be text; put it in quotes"]),
     ],
     ids=["plugin without a list", "plugin that is a file", "name", "file", "path", "no text"],
@@ -236,10 +236,10 @@ def test_mistakes_of_a_list_are_said_once_and_in_its_own_file(folder: Path) -> N
     )
     models = "".join(f"      {name}: {{type: chat, price: list}}\n" for name in "ab")
     assert complaints(folder, LANE + models) == [
-        "acme.yaml:2:1: `as_of` must be a date, as 2026-10-31",
+        "acme.yaml:2:1: `as_of` must be a date such as 2026-10-31",
         "acme.yaml:4:7: `input`: a price is a number of US dollars, 0 or more",
         "acme.yaml:4:18: `outputs` is not a field of model `a`; did you mean `output`?",
-        "acme.yaml:5:7: a price list reads no variables",
+        "acme.yaml:5:7: a price list cannot use variables",
     ]
 
 

@@ -60,7 +60,7 @@ def test_value_is_what_is_written(text: str, value: Value) -> None:
 @pytest.mark.parametrize("text", ["012", "-012", "00", "007.5", "0_1"])
 def test_number_with_a_leading_zero_is_a_mistake_and_not_octal(text: str) -> None:
     assert complaints(f"a:\n  b: {text}") == [
-        f"kaixu.yaml:2:3: `{text}` begins with 0; leave that out, or put it in quotes"
+        f"kaixu.yaml:2:3: `{text}` begins with 0; remove the 0, or put it in quotes"
     ]
 
 
@@ -80,15 +80,15 @@ def test_number_with_a_leading_zero_is_a_mistake_and_not_octal(text: str) -> Non
         ("a: 1\n---\nb: 2", ["kaixu.yaml:2:1: this is not YAML: but found another document"]),
         ('a: "\\UFFFFFFFF"', ["kaixu.yaml:1:1: this is not YAML: an escape or a directive is out of range"]),
         ("a: 1\nb: \x01", ["kaixu.yaml:2:4: this character is not allowed here"]),
-        ('a:\n  b: "\\0"', ["kaixu.yaml:2:3: this text holds a character that cannot be used"]),
-        ('a: "\\ud800"', ["kaixu.yaml:1:1: this text holds a character that cannot be used"]),
+        ('a:\n  b: "\\0"', ["kaixu.yaml:2:3: this text contains a character that is not allowed"]),
+        ('a: "\\ud800"', ["kaixu.yaml:1:1: this text contains a character that is not allowed"]),
         (
             "a: ${A:-${B}}",
-            ["kaixu.yaml:1:1: write ${NAME} or ${NAME:-a default}, one inside another does not work"],
+            ["kaixu.yaml:1:1: write ${NAME} or ${NAME:-a default}; they cannot be nested"],
         ),
         (
             "a: ${not-a-name}",
-            ["kaixu.yaml:1:1: write ${NAME} or ${NAME:-a default}, one inside another does not work"],
+            ["kaixu.yaml:1:1: write ${NAME} or ${NAME:-a default}; they cannot be nested"],
         ),
         (
             "lanes:\n\tcore: 1",
@@ -152,7 +152,7 @@ def test_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"a: 1\nb: \xff")
     (tmp_path / "huge.yaml").write_bytes(b"#" * (MOST_BYTES + 1))
     expected = {
-        "none.yaml": f"{tmp_path}/none.yaml:1:1: there is no such file",
+        "none.yaml": f"{tmp_path}/none.yaml:1:1: no such file",
         "latin.yaml": "latin.yaml:2:4: the file is not UTF-8",
         "huge.yaml": "huge.yaml:1:1: the file is larger than 1048576 bytes",
         ".": f"{tmp_path}:1:1: this is a folder; name the file in it",

@@ -1,4 +1,4 @@
-"""Reading the docs' pages: their code blocks, and what those come to when they are run."""
+"""Reads the pages of the docs and runs their code blocks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MARK = "\x1f"
 
 
 class Shown(NamedTuple):
-    """Commands of a page, and the JSON that it shows as their reply, if it shows one."""
+    """Commands of a page, and the JSON reply that the page shows for them, if any."""
 
     commands: str
     reply: Any
 
 
 def text_of(page: str) -> str:
-    """A page, by its path below the root."""
+    """The text of a page, by its path below the root."""
     return (ROOT / page).read_text(encoding="utf-8")
 
 
@@ -37,7 +37,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def shown(text: str) -> list[Shown]:
-    """The shell blocks of a page, each with the JSON block that comes next."""
+    """The shell blocks of a page, each with the JSON block that follows it."""
     found = BLOCK.findall(text)
     following = [*found[1:], ("", "")]
     return [
@@ -50,7 +50,7 @@ def shown(text: str) -> list[Shown]:
 async def run(
     commands: list[str], folder: Path, environment: Mapping[str, str], *, stand_in: bool = False
 ) -> list[str]:
-    """Run shell blocks one after the other in one shell; what each of them printed.
+    """Run shell blocks in order in one shell; returns the output of each.
 
     The machine's own `curl` is used, or ours where it has none; ours always with `stand_in`.
     """
@@ -71,7 +71,7 @@ async def run(
 
 
 def same_shape(told: Any, real: Any, at: str = "reply") -> None:
-    """Raises `AssertionError` where a reply has other fields than its page shows, or of other kinds; null is of all."""
+    """Raises `AssertionError` if a reply has other fields or types than its page shows; null has every type."""
     if told is None or real is None:
         return
     assert type(told) is type(real), f"{at}: the page shows {told!r}, the reply has {real!r}"

@@ -1,4 +1,4 @@
-"""docs/operators/admin-api.md: every admin endpoint there is, its commands run, its replies as they are shown."""
+"""docs/operators/admin-api.md has every admin endpoint; its commands run, and its replies are as shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The docs tell what the code does: nothing missing, nothing stale, no dead link."""
+"""The docs match the code: nothing missing, nothing stale, no dead links."""
 
 from __future__ import annotations
 

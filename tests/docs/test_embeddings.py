@@ -1,4 +1,4 @@
-"""docs/clients/embeddings.md: its commands run, and its replies have the fields that it shows."""
+"""docs/clients/embeddings.md: its commands run, and the replies have the fields that it shows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_its_commands_run_and_its_reply_is_as_shown(dsn: str, tmp_path: Pa
 
 
 def by_openai(code: str) -> str:
-    """The page's Python as a command, with the client that the page of SDKs makes."""
+    """The Python of the page as a command, with the client of the page about SDKs."""
     client = (
         'import os, openai\nclient = openai.OpenAI(base_url=os.environ["GATEWAY"] + "/v1", api_key=os.environ["KEY"])\n'
     )

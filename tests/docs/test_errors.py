@@ -1,4 +1,4 @@
-"""docs/clients/errors.md: every code that the program can send, once, with what it means and what to do."""
+"""docs/clients/errors.md has every error code once, with its meaning and what to do."""
 
 from __future__ import annotations
 

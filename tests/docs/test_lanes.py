@@ -1,4 +1,4 @@
-"""docs/operators/lanes.md: every lane that comes along, each option of it, and examples that `kaixu check` takes."""
+"""docs/operators/lanes.md has every included lane with all its options, and examples that `kaixu check` accepts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "VOYAGE_API_KEY
 
 
 def kinds() -> dict[str, tuple[type[Lane], type[Options]]]:
-    """What the plugins that come along register."""
+    """The lanes that the included plugins register."""
     found: dict[str, tuple[type[Lane], type[Options]]] = {}
 
     def register(name: str, lane: type[Lane], options: type[Options]) -> None:
@@ -37,7 +37,7 @@ def kinds() -> dict[str, tuple[type[Lane], type[Options]]]:
 
 
 def section(name: str) -> str:
-    """What the page says of a lane."""
+    """The section of a lane."""
     return PAGE.split(f"\n## {name}\n")[1].split("\n## ")[0]
 
 

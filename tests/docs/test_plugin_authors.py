@@ -1,4 +1,4 @@
-"""docs/plugin-authors/lanes.md: its lanes open, its test passes, and it names what the contract has."""
+"""docs/plugin-authors/lanes.md: its lanes open, its test passes, and it names everything in the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/plugins.md, followed word for word in a clean virtual environment, with nothing but the package registry."""
+"""docs/plugins.md, run word for word in a clean virtual environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REGISTRY = {name: value for name, value in os.environ.items() if name.startswith
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This version, as the registry would have it."""
+    """Wheels of this version."""
     folder = tmp_path_factory.mktemp("wheels")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)

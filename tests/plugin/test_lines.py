@@ -1,4 +1,4 @@
-"""JSON lines are split at line feeds only, however the network cut them."""
+"""JSON lines are split at line feeds only, wherever the network cuts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendors' protocols: what is known, what is dropped, what is refused because it could cost more."""
+"""The vendors' protocols: known fields, dropped fields, and fields that are refused because they could cost more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def turn(*blocks: Any) -> dict[str, Any]:
 
 
 def names(protocol: str, body: dict[str, Any]) -> list[str]:
-    """What is found to be dearer."""
+    """The fields that could cost more."""
     return [name for name, _, _ in dearer_fields(Native(protocol, body))]
 
 
@@ -145,7 +145,7 @@ def test_unknown_fields_that_say_nothing_are_not_told() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_is_allowed_by_its_name_is_known_too(protocol: str) -> None:
-    """Else it would be dropped where an operator has allowed it."""
+    """Otherwise it would be dropped although an operator has allowed it."""
     module = {OPENAI: "openai_chat", ANTHROPIC: "anthropic_messages"}[protocol]
     from importlib import import_module
 

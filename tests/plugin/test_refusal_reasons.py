@@ -1,4 +1,4 @@
-"""What vendors' refusals mean: their real wordings, each understood, none of them told to a client."""
+"""Vendors' real error texts: each is understood, and none reaches a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kaixu.plugin.errors import UpstreamBusy, UpstreamError
 from kaixu.plugin.refusals import error_in_answer, refusal
-from kaixu.plugin.vendor_words import MOST_WORDS, fit_to_keep
+from kaixu.plugin.vendor_words import MOST_WORDS, redacted
 
 QUOTED = json.dumps(
     {
@@ -270,21 +270,21 @@ def test_only_fields_that_we_know_are_named() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("around", ["{}", "key: {}.", '"{}"', "(x={})", "https://{}@vendor/", "https://v/?a={}&b=1"])
 def test_secrets_are_taken_out_of_what_is_kept(secret: str, around: str) -> None:
-    kept = fit_to_keep(f"refused {around.format(secret)} yes", ["own-vendor-key"])
+    kept = redacted(f"refused {around.format(secret)} yes", ["own-vendor-key"])
     assert secret not in kept
     assert kept.startswith("refused")
 
 
 def test_long_quotations_are_of_the_request_and_are_not_kept() -> None:
     prompt = "my diary says that I went to the doctor and that she told me everything about it"
-    assert prompt not in fit_to_keep(f"Invalid value: '{prompt}'. Expected a number.")
+    assert prompt not in redacted(f"Invalid value: '{prompt}'. Expected a number.")
     body = {"detail": [{"loc": ["body", "x"], "msg": "bad", "input": prompt}]}
     assert prompt not in (refusal(422, None, sent(body)).vendor_words or "")
 
 
 @given(st.text(max_size=2000))
 def test_what_is_kept_is_one_bounded_line(text: str) -> None:
-    kept = fit_to_keep(text * 3)
+    kept = redacted(text * 3)
     assert len(kept) <= MOST_WORDS
     assert kept.isprintable() or not kept.strip() or "\n" not in kept
     kept.encode()

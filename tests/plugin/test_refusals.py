@@ -1,4 +1,4 @@
-"""A vendor's status in our words, and its `retry-after` whatever it holds."""
+"""Our error for a vendor's status, and `retry-after` in every form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events are read the same however the network cut them."""
+"""Server-sent events are parsed correctly wherever the network cuts them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fed(chunks: list[bytes]) -> list[ServerSentEvent]:
 
 
 def as_the_standard_says(stream: bytes) -> list[ServerSentEvent]:
-    """WHATWG §9.2.6, line by line and without a thought for speed; an end of the stream closes the last event."""
+    """A slow reference parser of WHATWG §9.2.6; the end of the stream closes the last event."""
     events: list[ServerSentEvent] = []
     name, data = b"", None
     text = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -1,4 +1,4 @@
-"""The fakes for plugin authors do what the real wire does, and the contract suite sees what breaks the contract."""
+"""The fakes for plugin authors behave like the real wire, and the contract tests detect broken contracts."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ async def test_a_closed_wire_sends_nothing() -> None:
 
 
 class Says(Lane):
-    """Yields what it was made with."""
+    """A lane that yields the given events."""
 
     def __init__(self, *events: object) -> None:
         self.events = events
@@ -183,8 +183,8 @@ async def test_a_lane_that_keeps_the_contract_gets_its_events_back() -> None:
     ("events", "says"),
     [
         (["text"], "is not an event"),
-        ([ChatDelta("")], "carries no text"),
-        ([ChatDelta(b"bytes")], "carries no text"),  # type: ignore[arg-type]
+        ([ChatDelta("")], "has no text"),
+        ([ChatDelta(b"bytes")], "has no text"),  # type: ignore[arg-type]
         ([Finish("stop"), ChatDelta("more")], "comes after"),
         ([Finish("stop"), Finish("stop")], "comes after"),
         ([Finish("")], "gives no reason"),

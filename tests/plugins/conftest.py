@@ -1,4 +1,4 @@
-"""One model for all tests: loaded once in a run, its file put together once in a checkout."""
+"""One model for all tests: loaded once in a run, its file assembled once in a checkout."""
 
 from __future__ import annotations
 

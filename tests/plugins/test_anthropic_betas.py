@@ -1,4 +1,4 @@
-"""The anthropic lane's betas: those that clients may switch on, and the fields of those that they may not; cache points."""
+"""Betas of the anthropic lane: allowed ones, the fields of forbidden ones, and cache points."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lane(**options: Any) -> Anthropic:
 
 
 async def sent(opened: Anthropic, request: ChatRequest) -> tuple[str | None, dict[str, Any]]:
-    """The header and the body that go out."""
+    """The header and the body of the request to the vendor."""
     wire = FakeWire(DONE)
     opened.check(request)
     async for _ in opened.chat(request, wire):

@@ -1,4 +1,4 @@
-"""Every lane that comes along keeps the contract that its authors are asked to keep."""
+"""The contract tests of all included lanes."""
 
 from __future__ import annotations
 

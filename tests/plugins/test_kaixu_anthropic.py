@@ -1,4 +1,4 @@
-"""The anthropic lane: what it asks, what it refuses, what it makes of answers, and how it takes bad days."""
+"""The anthropic lane: its requests, refusals, parsed responses, and failures of the vendor."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def end(reason: str = "end_turn", sequence: str | None = None, **usage: Any) -> 
 
 
 async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
-    """The body that goes out for `request`; the official SDK would let it pass too."""
+    """The body sent for `request`; the official SDK accepts it, too."""
     wire, opened = FakeWire(stream(*end())), lane(**options)
     refuse_unsupported(opened, request)
     await check_lane(opened, request, wire)
@@ -332,8 +332,8 @@ def failure(kind: str) -> dict[str, Any]:
         (stream(start(), failure("api_error")), "reported an error"),
         (json_answer(failure("api_error")), "reported an error"),
         (stream(start(), '{"type": "message_stop", "' + SECRET), "cannot be read"),
-        (stream(*block(0, "text", "a"), failure("overloaded_error")), "over its own limit"),
-        (stream(failure("rate_limit_error")), "over its own limit"),
+        (stream(*block(0, "text", "a"), failure("overloaded_error")), "rate limit is reached"),
+        (stream(failure("rate_limit_error")), "rate limit is reached"),
         (Answer(200, {"content-type": "application/json"}, [SECRET.encode()]), "cannot be read"),
         (Answer(200, {"content-type": "text/event-stream"}, [b'data: {"a": "\xff"}\n\n']), "broke off"),
         (stream(*block(0, "text", "a")), "broke off"),

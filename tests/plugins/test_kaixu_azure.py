@@ -1,4 +1,4 @@
-"""The azure lane: where it asks and with what; the protocol itself is the openai lane's, and tested there."""
+"""The azure lane: its URLs and headers. The protocol is that of the openai lane and tested there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def asking(model: str = "our-gpt", **fields: Any) -> ChatRequest:
 
 
 async def urls(model: str = "our-gpt", **options: Any) -> list[str]:
-    """Where a chat and an embedding go."""
+    """The URLs of a chat and of an embedding."""
     wire = FakeWire(event_stream(STOP), VECTORS)
     opened = lane(**options)
     await check_lane(opened, asking(model), wire)

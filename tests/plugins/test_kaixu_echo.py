@@ -1,4 +1,4 @@
-"""The echo lane answers with what it was told, one word a token."""
+"""The echo lane answers with the last message, one word for each token."""
 
 from __future__ import annotations
 

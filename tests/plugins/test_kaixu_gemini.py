@@ -1,4 +1,4 @@
-"""The gemini lane: what it asks, what it refuses, what it makes of answers, how it takes bad days, and its vectors."""
+"""The gemini lane: its requests, refusals, parsed responses, failures of the vendor, and embeddings."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def asking(*messages: Message, model: str = NOW, **fields: Any) -> ChatRequest:
 
 
 def thought(*parts: Part) -> Message:
-    """What the assistant said."""
+    """An assistant message."""
     return Message("assistant", parts)
 
 
 def result(*content: Any, id: str = "c1", is_error: bool = False) -> Message:
-    """What a tool answered."""
+    """A tool result."""
     parts = tuple(TextPart(part) if isinstance(part, str) else part for part in content)
     return Message("tool", (ToolResultPart(id, parts, is_error),))
 
@@ -105,7 +105,7 @@ def stream(*pieces: Any, broken: Exception | None = None) -> Answer:
 
 
 async def asked(request: ChatRequest, **options: Any) -> Any:
-    """The body that goes out for `request`."""
+    """The body sent for `request`."""
     wire, opened = FakeWire(stream(piece(finish="STOP"))), lane(**options)
     refuse_unsupported(opened, request)
     await check_lane(opened, request, wire)

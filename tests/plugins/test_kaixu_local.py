@@ -1,4 +1,4 @@
-"""The local lane: a real model in a process of its own, which answers, counts, stops, comes back and never stays behind."""
+"""The local lane: a real model in its own process answers, counts, stops, restarts and always exits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ with_model = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def wire() -> AsyncIterator[TicketWire]:
-    """The real way out, without retries: what is said here is said by the first try."""
+    """The real wire without retries."""
     transport = open_transport()
     yield TicketWire(transport, WireLimits(connect_s=5, first_byte_s=60, between_bytes_s=60, total_s=120, retries=0))
     await transport.aclose()
@@ -64,7 +64,7 @@ def usage_of(events: list[ChatEvent]) -> Usage:
 
 
 async def until(holds: Callable[[], bool], timeout_s: float = 20) -> None:
-    """Look again and again until it holds. Raises `TimeoutError`."""
+    """Poll until the condition is true. Raises `TimeoutError`."""
     async with asyncio.timeout(timeout_s):
         while not holds():
             await asyncio.sleep(0.01)
@@ -76,7 +76,7 @@ def process_of(lane: Local) -> psutil.Process:
 
 
 def gone(process: psutil.Process) -> bool:
-    """Whether it runs no more; where nobody collects orphans, a dead one stays on the list as a zombie."""
+    """Whether the process has ended; without a reaper of orphans it may remain as a zombie."""
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
@@ -372,7 +372,7 @@ async def test_a_call_does_not_wait_for_ever_and_loading_goes_on(monkeypatch: py
     lane = Local(LocalOptions(model_dir=MODELS))
     await lane.start()
     try:
-        monkeypatch.setattr(child, "LONGEST_WAIT_S", 0.05)
+        monkeypatch.setattr(child, "LOAD_TIMEOUT_S", 0.05)
         with pytest.raises(Unavailable, match="still being loaded"):
             await check_lane(lane, asking("Hello"), FakeWire())
         monkeypatch.undo()
@@ -418,11 +418,11 @@ def test_a_chat_template_in_the_file_is_seen(tmp_path: Path) -> None:
 
 def test_a_dialogue_is_asked_plainly_and_at_temperature_0() -> None:
     message = Message("user", (TextPart("a"), TextPart("b")))
-    asked = dialogue.asked(ChatRequest("any", (message,), 5, stop=("END",)))
+    asked = dialogue.for_base_model(ChatRequest("any", (message,), 5, stop=("END",)))
     assert asked.messages == (Message("user", (TextPart("ab"),)),)
     assert asked.temperature == 0.0
     assert asked.stop == ("END", "\nUser:", "\nAssistant:")
-    assert dialogue.asked(asking("a", temperature=0.7)).temperature == 0.7
+    assert dialogue.for_base_model(asking("a", temperature=0.7)).temperature == 0.7
 
 
 async def test_with_a_template_of_its_own_the_model_is_asked_as_any_vendor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Local embeddings: a real model beside the event loop, loaded when it is asked for, without the one for chat."""
+"""Local embeddings: a real model in threads, loaded on first use, without the chat model."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def lane(**options: Any) -> Local:
 
 
 async def embedded(*texts: str, **fields: Any) -> Embeddings:
-    """What a lane without chat makes of these texts."""
+    """The embeddings of these texts by a lane without chat."""
     return await lane().embed(EmbedRequest("any", texts, **fields), FakeWire())
 
 

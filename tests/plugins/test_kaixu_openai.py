@@ -1,4 +1,4 @@
-"""The openai lane: what it asks, what it makes of answers, and how it takes a vendor's bad days."""
+"""The openai lane: its requests, parsed responses, and failures of the vendor."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def asking(*parts: Part, role: Any = "user", **fields: Any) -> ChatRequest:
 
 
 async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
-    """The body that goes out for `request`."""
+    """The body sent for `request`."""
     wire = FakeWire(event_stream(finish("stop")))
     await check_lane(lane(**options), request, wire)
     body: dict[str, Any] = json.loads(wire.requests[0].content)
@@ -65,7 +65,7 @@ async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
 
 
 async def answered(*chunks: object, done: bool = True) -> list[ChatEvent]:
-    """What the lane makes of a stream of these chunks."""
+    """The events of the lane for a stream of these chunks."""
     return await check_lane(lane(), asking(), FakeWire(event_stream(*chunks, done=done)))
 
 
@@ -440,7 +440,7 @@ async def test_an_answer_in_one_piece_is_told_as_events() -> None:
         (event_stream(done=False), "broke off"),
         (Answer(200, {"content-type": "text/html"}, [b"<html>" + SECRET.encode()]), "broke off"),
         (json_answer({"error": {"message": SECRET}}), "reported an error"),
-        (json_answer({}), "answered with nothing"),
+        (json_answer({}), "sent an empty answer"),
         (Answer(200, {"content-type": "application/json"}, [SECRET.encode()]), "cannot be read"),
         (Answer(200, {"content-type": "text/event-stream"}, [b'data: "\xff\xfe"\n\n']), "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""The voyage lane: what it asks, what it makes of answers, and how it takes a vendor's bad days."""
+"""The voyage lane: its requests, parsed responses, and failures of the vendor."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def asking(*texts: str, **fields: Any) -> EmbedRequest:
 
 
 def answer(*vectors: list[float], **fields: Any) -> dict[str, Any]:
-    """As the vendor writes it, with its usage unless `fields` say otherwise."""
+    """The vendor's response, with usage unless `fields` override it."""
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
     return {"object": "list", "data": data, "model": "voyage-4", "usage": {"total_tokens": 10}} | fields
 
 
 async def asked(request: EmbedRequest) -> dict[str, Any]:
-    """The body that goes out for `request`."""
+    """The body sent for `request`."""
     wire = FakeWire(json_answer(answer(*([0.5] for _ in request.inputs))))
     await lane().embed(request, wire)
     body: dict[str, Any] = json.loads(wire.requests[0].content)
@@ -149,7 +149,7 @@ async def test_usage_that_is_left_out_is_counted_too() -> None:
     ids=["too few", "too many", "one twice"],
 )
 async def test_other_vectors_than_asked_for_are_the_vendors_failure(told: dict[str, Any]) -> None:
-    with pytest.raises(UpstreamError, match="other vectors"):
+    with pytest.raises(UpstreamError, match="one vector for each input"):
         await lane().embed(asking("a", "b"), FakeWire(json_answer(told)))
 
 

@@ -1,4 +1,4 @@
-"""What a vendor says of its tokens is billed once, each kind at its own rate, and never less than its total."""
+"""Reported tokens are billed once, each kind at its own rate, and never less than the vendor's total."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def last_chunk(told: Recorded) -> Answer:
 
 
 def every_chunk(told: Recorded) -> Answer:
-    """Usage in every chunk, the same or null: running totals, not to be added up."""
+    """Usage in every chunk, equal or null: running totals that must not be added up."""
     chunks = [told.chunk | {"choices": one["choices"]} for one in (text("h"), text("i"))]
     chunks = [told.chunk] * 2 if told.chunk.get("choices") else chunks
     return event_stream(text("h") | {"usage": None}, *chunks, END, told.chunk, told.chunk)
 
 
 def in_one_piece(told: Recorded) -> Answer:
-    """The whole answer at once."""
+    """The whole response in one piece."""
     choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
     choice |= {name: value for one in told.chunk.get("choices", []) for name, value in one.items() if name == "usage"}
     return json_answer(told.chunk | {"choices": [choice]})

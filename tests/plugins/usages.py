@@ -1,4 +1,4 @@
-"""Usage as vendors have it in their answers, recorded or by their documentation, and what it comes to."""
+"""Usage in vendors' responses, recorded or from their documentation, and what it means."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kaixu.plugin import Usage
 
 
 class Recorded(NamedTuple):
-    """One vendor's figures: the part of a chunk that has them, what they mean, and the vendor's total."""
+    """Usage of one vendor: its part of a chunk, its meaning, and the vendor's total."""
 
     chunk: dict[str, Any]
     usage: Usage

@@ -1,12 +1,12 @@
-"""The vendors' protocols that clients may speak straight through: which of their fields are known, and what they cost.
+"""The protocols that are passed through to vendors: which fields are known, and which could cost more.
 
-A request in one of these protocols reaches a lane that speaks it as the client wrote it (`Native`). What is in it must
-be bounded by the call's hold, so every field is one of three kinds:
+A request in one of these protocols reaches a lane of the same protocol as the client wrote it (`Native`). The call's
+hold must cover all of it, so every field is one of three kinds:
 
-- known and free: it is sent on, and its text counts towards the hold like any other;
-- dearer: it could make the vendor charge more than the model's price says. It is refused by name, unless the operator
-  lists that name in the model's `allow`;
-- unknown: dropped, refused or sent on, by the lane's `unknown_fields`.
+- known and free: passed on; its text counts towards the hold like any other;
+- dearer: could make the vendor charge more than the model's price covers. Refused by name, unless the operator
+  lists the name in the model's `allow`;
+- unknown: dropped, refused or passed on, as the lane's `unknown_fields` says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Dearer = tuple[str, str, bool]
 
 
 class Protocol(NamedTuple):
-    """What is known of one protocol."""
+    """The known fields of one protocol, and the check for dearer ones."""
 
     fields: Shape
     dearer: Callable[[dict[str, Any]], list[Dearer]]
@@ -33,16 +33,16 @@ class Protocol(NamedTuple):
 
 __all__ = ["PROTOCOLS", "Filtered", "Shape", "dearer_fields", "family_of", "filtered", "shape_of"]
 
-#: What tells the versions of a vendor's tool apart.
+#: The version suffix of a vendor's tool type.
 VERSION = re.compile(r"(_preview)?([_-]\d{4}[_-]?\d{2}[_-]?\d{2})?$")
 
 
 def family_of(kind: str) -> str:
-    """The type of a tool without its version: `web_search` of `web_search_20250305` and `web_search_preview`."""
+    """The type of a tool without its version: `web_search` for `web_search_20250305` and `web_search_preview`."""
     return VERSION.sub("", kind)
 
 
-#: By the name that `Lane.native` has.
+#: By the name in `Lane.native`.
 PROTOCOLS = {
     "openai.chat": Protocol(openai_chat.FIELDS, openai_chat.dearer),
     "anthropic.messages": Protocol(anthropic_messages.FIELDS, anthropic_messages.dearer),
@@ -55,5 +55,5 @@ def shape_of(protocol: str) -> Shape:
 
 
 def dearer_fields(native: Native) -> list[Dearer]:
-    """What in a request could make it dearer than its hold."""
+    """The fields of a request that could cost more than its hold."""
     return PROTOCOLS[native.protocol].dearer(native.body)

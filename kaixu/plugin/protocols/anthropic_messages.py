@@ -1,4 +1,4 @@
-"""Anthropic's Messages, as its API reference and its SDKs have it (read in November 2026)."""
+"""Anthropic's Messages protocol, from its API reference and SDKs (as of November 2026)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENT: Shape = {
     "citations": ANY,
     "cache_control": ANY,
 }
-#: Blocks whose kind is not here are taken as they are: new kinds come often, and their text is counted.
+#: Blocks of other types are passed on unchanged: new types appear often, and their text is counted.
 RESULT_BLOCK = Pick({"text": TEXT, "image": IMAGE, "document": DOCUMENT}, otherwise=ANY)
 BLOCKS: dict[str | None, Shape | None] = {
     "text": TEXT,
@@ -51,7 +51,7 @@ CUSTOM_TOOL: Shape = {
     "input_examples": ANY,
 }
 
-#: Fields that are refused by what they say: the values that ask for nothing beyond the price.
+#: Fields that can cost more, with the values that do not.
 DEARER: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
     "speed": ("standard",),
@@ -89,28 +89,28 @@ FIELDS: Shape = {
 
 NO_PRICE = "this gateway has no price for it"
 TEXT_AND_IMAGES = "this gateway has a price for text and images only"
-#: Tools that the client runs. Any other kind is run by the vendor, at a price of its own.
+#: Tools that the client runs. All others are run by the vendor at an extra price.
 CLIENT_TOOL = re.compile(r"custom|(bash|text_editor|computer|computer_toolset|browser_toolset|memory)_\d{8}")
 DATE = re.compile(r"_\d{8}$")
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
 def dearer(body: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """See `kaixu.plugin.protocols.dearer_fields`. Tools are called by their type without its date."""
+    """See `kaixu.plugin.protocols.dearer_fields`. Tools are named by their type without the date."""
     found = [
         (field, NO_PRICE, True) for field, harmless in DEARER.items() if body.get(field) and body[field] not in harmless
     ]
     tools, blocks = objects(body, "tools"), objects(body, "system") + objects(body, "messages")
     edits = objects(inside(body, "context_management"), "edits")
     if not all(str(edit.get("type")).startswith("clear_") for edit in edits):
-        found.append(("context_management", "what a summary takes is missing from the vendor's count", True))
+        found.append(("context_management", "the vendor's usage does not contain the tokens of a summary", True))
     for block in blocks:
         source = inside(block, "source")
         blocks += objects(block, "content") + objects(source, "content") + objects(block, "tool_changes")
         tools.append(inside(inside(block, "tool"), "definition"))
-        kind = "file" if (held := source.get("type")) == "file" else block.get("type")
-        # Neither a file's name nor a PDF's bytes bound its tokens.
-        if kind in ("file", "container_upload") or (kind == "document" and held not in ("text", "content")):
+        kind = "file" if (source_type := source.get("type")) == "file" else block.get("type")
+        # Neither a file id nor the size of a PDF limits its tokens.
+        if kind in ("file", "container_upload") or (kind == "document" and source_type not in ("text", "content")):
             found.append((str(kind), TEXT_AND_IMAGES, True))
     for tool in tools:
         kind = str(tool.get("type") or "custom")
@@ -121,18 +121,18 @@ def dearer(body: dict[str, Any]) -> list[tuple[str, str, bool]]:
             )
     for entry in (body, *tools, *blocks):
         if inside(entry, "cache_control").get("ttl") not in (None, "5m"):
-            found.append(("cache_control", "this gateway has a price for five minutes only", True))
+            found.append(("cache_control", "this gateway has a price for five-minute caches only", True))
             break
     return found
 
 
 def objects(value: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    """The objects of a list; what is neither is the vendor's to refuse."""
-    held = value.get(field)
-    return [entry for entry in held if isinstance(entry, dict)] if isinstance(held, list) else []
+    """The objects of a list field; anything else is left for the vendor to refuse."""
+    entries = value.get(field)
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def inside(value: dict[str, Any], field: str) -> dict[str, Any]:
-    """An object in an object; empty where there is none."""
-    held = value.get(field)
-    return held if isinstance(held, dict) else {}
+    """The object of a field; empty if there is none."""
+    inner = value.get(field)
+    return inner if isinstance(inner, dict) else {}

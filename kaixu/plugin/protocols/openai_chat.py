@@ -1,6 +1,6 @@
-"""OpenAI's Chat Completions, as its own vendor and those that speak the same protocol document it.
+"""OpenAI's Chat Completions protocol, as OpenAI and compatible vendors document it.
 
-Sources (read in November 2026): the API references of OpenAI, Azure, Mistral, DeepSeek, Groq, OpenRouter, Moonshot,
+Sources (as of November 2026): the API references of OpenAI, Azure, Mistral, DeepSeek, Groq, OpenRouter, Moonshot,
 Together, Fireworks and xAI, and the servers' own pages of vLLM, SGLang, llama.cpp and Ollama. A field is listed as
 free only where its vendor charges nothing for it beyond tokens that `max_tokens` bounds. Left out on purpose, and so
 dropped unless an operator says otherwise: fields that pick other models or providers (`models`, `provider`, `route`,
@@ -27,7 +27,7 @@ PARTS: dict[str | None, Shape | None] = {
     "image_url": {"type": ANY, "image_url": {"url": ANY, "detail": ANY}, "detail": ANY, "cache_control": ANY},
     "thinking": {"type": ANY, "thinking": {"type": ANY, "text": ANY}, "closed": ANY, "signature": ANY},
 }
-#: Of other kinds of parts nothing is known: they are refused where they are read.
+#: Parts of other types are refused where the request is read.
 PART = Pick(PARTS, otherwise=ANY)
 
 FUNCTION_CALL: Shape = {"name": ANY, "arguments": ANY}
@@ -60,7 +60,7 @@ TOOLS: dict[str | None, Shape | None] = {
     "custom": {"type": ANY, "custom": {"name": ANY, "description": ANY, "format": ANY}},
 }
 
-#: Fields of the request, each with its vendors where they are not OpenAI's own.
+#: Fields of the request; a comment names the vendors of those that OpenAI does not have.
 FIELDS: Shape = {
     "model": ANY,
     "messages": MESSAGE,
@@ -184,9 +184,9 @@ FIELDS: Shape = {
 
 NO_PRICE = "this gateway has no price for it"
 VENDOR_TOOL = "tools of type `{name}` are run by the vendor, and this gateway has no price for them"
-NOT_BOUNDED = "it bounds the output in another way than `max_tokens`"
+NOT_BOUNDED = "it limits the output in another way than `max_tokens`"
 
-#: Fields that are refused by what they say: the values that ask for nothing.
+#: Fields that can cost more, with the values that do not.
 DEARER: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
     "web_search_options": (),
@@ -198,12 +198,12 @@ DEARER: dict[str, tuple[Any, ...]] = {
     "deferred": (False,),
     "prompt_cache_retention": ("in_memory", "in-memory", "24h"),
 }
-#: Names of other protocols for the output's bound: what a vendor makes of them beside `max_tokens` is not known.
+#: Fields of other protocols that limit the output: how a vendor combines them with `max_tokens` is not known.
 UNBOUNDED = ("n_predict", "n_cmpl", "best_of", "use_beam_search")
 
-#: What servers let these override of the prompt itself: a template of the client's makes any number of tokens of it.
+#: Template arguments that change the prompt itself: a client's template can produce any number of tokens.
 TEMPLATE_OVERRIDES = ("chat_template", "conversation", "documents", "messages", "tokenize", "tools")
-OVERRIDES = "it takes the place of what was counted"
+OVERRIDES = "it replaces what was counted"
 
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.:$-]")
 

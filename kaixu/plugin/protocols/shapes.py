@@ -1,4 +1,4 @@
-"""The shape of a request: which fields an object may have. What is not in it can be found, dropped or kept."""
+"""Shapes list the known fields of a request; a filter removes all others."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-#: The known fields of an object, or of each object of a list. `None`: the value is taken as it is.
+#: The known fields of an object, or of each object of a list. `None`: any value.
 Shape: TypeAlias = Mapping[str, "Shape | Pick | None"]
 
 
 class Pick(NamedTuple):
-    """Objects of several kinds in one place, told apart by their `type`; `None`: kinds that are taken as they are."""
+    """The shapes of objects by their `type`. A shape of `None`: any fields."""
 
     shapes: Mapping[str | None, Shape | None]
     otherwise: Shape | None = None
@@ -23,7 +23,7 @@ class Pick(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """An object without its unknown fields, and their full names, as `messages[3].foo`."""
+    """An object without its unknown fields, and their full names, such as `messages[3].foo`."""
 
     value: dict[str, Any]
     unknown: list[str]
@@ -33,9 +33,9 @@ INDEX = re.compile(r"\[\d+\]")
 
 
 def filtered(value: dict[str, Any], shape: Shape, also: Collection[str] = ()) -> Filtered:
-    """`value` with the fields of `shape` only; those of `also` (as `foo` or `messages[].foo`) are known, too.
+    """`value` with only the fields of `shape` and `also` (names such as `foo` or `messages[].foo`).
 
-    Fields that are null say nothing: they are left out without a word. Nothing is copied that stays as it is.
+    Unknown fields that are null are removed without being reported. Unchanged parts are not copied.
     """
     unknown: list[str] = []
     return Filtered(known_part(value, shape, "", frozenset(also), unknown), unknown)
@@ -59,7 +59,7 @@ def known_part(
 
 
 def known_value(held: Any, inner: Shape | Pick | None, name: str, also: Collection[str], unknown: list[str]) -> Any:
-    """A field's value, its own unknown fields left out."""
+    """The value of a field without its unknown fields."""
     if inner is None:
         return held
     if isinstance(held, list):

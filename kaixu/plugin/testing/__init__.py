@@ -1,11 +1,11 @@
-"""What plugin authors test with: a wire that answers from a list, and the contract that plugins keep.
+"""Tools for testing plugins: a wire that answers from a list, and the contract tests.
 
 wire = FakeWire(event_stream({"choices": [{"delta": {"content": "Hello"}}]}))
 events = await check_lane(MyLane(options), request, wire)
 assert json.loads(wire.requests[0].content)["model"] == "their-model"
 
 A lane that passes `LaneContract`, and an integration that passes `IntegrationContract`, behave in the gateway as
-operators expect. Nothing here needs pytest, though its tests are found by it.
+operators expect. pytest finds the tests of both; nothing here imports it.
 """
 
 from kaixu.plugin.testing.checks import check_lane, check_usage, must

@@ -1,4 +1,4 @@
-"""The contract that every lane keeps, checked on one call."""
+"""Checks the contract of lanes on one call."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from kaixu.plugin.types import (
 )
 
 
-def must(holds: bool, says: str) -> None:
-    """An assertion that `python -O` keeps."""
-    if not holds:
-        raise AssertionError(says)
+def must(condition: bool, message: str) -> None:
+    """An assertion that also works under `python -O`."""
+    if not condition:
+        raise AssertionError(message)
 
 
 async def check_lane(lane: Lane, request: ChatRequest, wire: Wire) -> list[ChatEvent]:
-    """The events of one chat call, after it was seen that they keep the contract.
+    """Run one chat call, check its events against the contract, and return them.
 
-    Text comes as text and is not empty; a tool call is named by its first
-    piece; usage never falls and its parts are not more than the whole; there is
-    at most one finish and nothing but usage after it; and a lane leaves every
-    response that it has read. Raises `AssertionError`; what the lane raises goes through.
+    Text is a non-empty string. The first piece of a tool call has its name. Usage
+    never falls, and its parts do not exceed the whole. There is at most one finish,
+    and only usage after it. The lane closes every response. Raises `AssertionError`;
+    exceptions of the lane are passed on.
     """
     events = [event async for event in lane.chat(request, wire)]
     named: set[int] = set()
@@ -39,9 +39,9 @@ async def check_lane(lane: Lane, request: ChatRequest, wire: Wire) -> list[ChatE
         if isinstance(event, NativeEvent):
             must(request.native is not None, f"{event!r} answers a request that was not native")
         elif isinstance(event, ReasoningDelta):
-            must(event.text != "" or event.opaque is not None, f"{event!r} carries nothing")
+            must(event.text != "" or event.opaque is not None, f"{event!r} is empty")
         elif isinstance(event, ChatDelta):
-            must(isinstance(event.text, str) and event.text != "", f"{event!r} carries no text")
+            must(isinstance(event.text, str) and event.text != "", f"{event!r} has no text")
         elif isinstance(event, ToolCallDelta):
             must(event.index in named or bool(event.name), f"{event!r} begins a tool call without its name")
             named.add(event.index)
@@ -56,7 +56,7 @@ async def check_lane(lane: Lane, request: ChatRequest, wire: Wire) -> list[ChatE
 
 
 def check_usage(before: Usage, now: Usage) -> None:
-    """Running totals: none may fall, and a part is not more than the whole."""
+    """Running totals must not fall, and a part must not exceed the whole."""
     for field in (
         "input_tokens",
         "output_tokens",

@@ -1,4 +1,4 @@
-"""The contract suite of embedding lanes: subclass `EmbeddingContract`, say how your vendor answers, and run pytest."""
+"""The contract tests of embedding lanes: subclass `EmbeddingContract`, define how your vendor answers, run pytest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import EmbedRequest, Usage
 
 from .checks import must
-from .failures import STATUSES, Overheard, caught
+from .failures import STATUSES, CapturedLog, error_of
 from .wire import Answer, FakeWire, Reply, json_answer
 
 
 class EmbeddingContract:
-    """What every embedding lane keeps."""
+    """The contract of embedding lanes."""
 
-    #: Whether the vendor tells the tokens it used.
+    #: Whether the vendor reports usage.
     reports_usage: ClassVar[bool] = True
 
     secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105
@@ -28,23 +28,26 @@ class EmbeddingContract:
 
     def lane(self) -> Lane:
         """A new lane."""
-        raise NotImplementedError("say how your lane is made")
+        raise NotImplementedError("create your lane here")
 
     def gives(self, vectors: Sequence[Sequence[float]], usage: Usage) -> Answer:
-        """The vendor's whole answer with `vectors`, in order."""
-        raise NotImplementedError("say how your vendor answers")
+        """The vendor's complete answer with `vectors`, in order."""
+        raise NotImplementedError("return the answer of your vendor here")
 
     def test_each_input_gets_its_vector_in_order(self) -> None:
-        wanted = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
+        expected = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
         count = min(3, self.lane().max_batch)
-        wire = FakeWire(self.gives(wanted[:count], Usage(7)))
+        wire = FakeWire(self.gives(expected[:count], Usage(7)))
         answer = asyncio.run(self.lane().embed(EmbedRequest(self.model, ("a", "b", "c")[:count]), wire))
-        must([list(vector) for vector in answer.vectors] == wanted[:count], f"the vectors came as {answer.vectors!r}")
-        told = answer.usage
-        wanted_tokens = (7,) if self.reports_usage else (0, 7)
-        must(told.input_tokens in wanted_tokens or told.estimated, f"the usage came as {told!r}")
+        must([list(vector) for vector in answer.vectors] == expected[:count], f"the vectors are {answer.vectors!r}")
+        usage = answer.usage
+        expected_tokens = (7,) if self.reports_usage else (0, 7)
+        must(usage.input_tokens in expected_tokens or usage.estimated, f"the usage is {usage!r}")
         must(wire.open == 0, "the response stays open")
-        must(self.model.encode() in str(wire.requests[0].url).encode() + wire.requests[0].content, "no model was sent")
+        must(
+            self.model.encode() in str(wire.requests[0].url).encode() + wire.requests[0].content,
+            "the model was not sent",
+        )
 
     def test_what_the_vendor_refuses_goes_through_as_it_is(self) -> None:
         for status in STATUSES:
@@ -71,17 +74,17 @@ class EmbeddingContract:
         self.failed(httpx.ConnectError("refused"))
 
     def failed(self, answer: Reply) -> BaseException:
-        """What a call raises that gets `answer`."""
+        """The error of a call that gets `answer`."""
         wire = FakeWire(answer)
 
         async def ask() -> None:
             await self.lane().embed(EmbedRequest(self.model, ("a",)), wire)
 
-        with Overheard() as heard:
-            error = caught(ask)
-        must(error is not None, f"{answer!r} was taken for an answer")
+        with CapturedLog() as log:
+            error = error_of(ask)
+        must(error is not None, f"{answer!r} was accepted as an answer")
         assert error is not None
-        must(isinstance(error, KaixuError | httpx.HTTPError), f"{answer!r} came out as {error!r}, a bug of the lane's")
-        for text in (str(error), repr(error), *heard.lines):
-            must(self.secret not in text, f"the secret comes out in {text!r}")
+        must(isinstance(error, KaixuError | httpx.HTTPError), f"{answer!r} raised {error!r}: a bug in the lane")
+        for text in (str(error), repr(error), *log.lines):
+            must(self.secret not in text, f"the secret appears in {text!r}")
         return error

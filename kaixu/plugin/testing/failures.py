@@ -1,4 +1,4 @@
-"""What the contract suites share to look at failures: the statuses of vendors, what is raised, and what is logged."""
+"""Tools of the contract tests for failures: vendors' statuses, captured exceptions and logs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-#: What a vendor may say instead of an answer.
+#: Failure statuses of vendors.
 STATUSES = (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529)
 
 
-class Overheard(logging.Handler):
-    """Everything that is logged in the block."""
+class CapturedLog(logging.Handler):
+    """Captures everything that is logged in the block."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
+        """Store one line."""
         self.lines.append(self.format(record))
 
-    def __enter__(self) -> Overheard:
+    def __enter__(self) -> CapturedLog:
         self.level_before = logging.getLogger().level
         logging.getLogger().addHandler(self)
         logging.getLogger().setLevel(logging.DEBUG)
@@ -33,15 +33,15 @@ class Overheard(logging.Handler):
         logging.getLogger().setLevel(self.level_before)
 
 
-def caught(ask: Callable[[], Awaitable[Any]]) -> BaseException | None:
-    """What it raises, or None."""
+def error_of(ask: Callable[[], Awaitable[Any]]) -> BaseException | None:
+    """The exception that a call raises, or None."""
 
     async def run() -> BaseException | None:
         try:
             await ask()
         except AssertionError:
             raise
-        except Exception as error:  # noqa: BLE001 - what it is, is what is tested
+        except Exception as error:  # noqa: BLE001 - the caller checks its type
             return error
         return None
 

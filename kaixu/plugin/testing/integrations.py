@@ -1,4 +1,4 @@
-"""What authors of integrations test with: a call without a gateway, and the contract that operations keep."""
+"""Tools for testing integrations: a call without a gateway, and the contract tests."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, S
 from .checks import must
 from .wire import FakeWire
 
-#: What the core counts of every call.
+#: Units that the core counts for every call.
 COUNTED = frozenset({"calls", "bytes_in", "bytes_out", "seconds"})
 
 
 class FakeDatabase:
     """Answers each statement with the next of `results`: rows for a fetch, a value for `fetchval`, a tag for `execute`.
 
-    `statements` keeps what was run; `jobs` what was handed in and committed.
+    `statements` contains what was run; `enqueued` the jobs of the open transaction.
     """
 
     def __init__(self, results: Sequence[Any] = ()) -> None:
         self.results = list(results)
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
-        self.handed_in: list[tuple[str, msgspec.Struct]] = []
+        self.enqueued: list[tuple[str, msgspec.Struct]] = []
         self.closed = False
 
     def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
@@ -41,35 +41,35 @@ class FakeDatabase:
         return self.results.pop(0)
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """Rows."""
+        """See `Database.fetch`."""
         rows: Sequence[Mapping[str, Any]] = self._next(sql, args)
         return rows
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
-        """A row."""
+        """See `Database.fetchrow`."""
         row: Mapping[str, Any] | None = self._next(sql, args)
         return row
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
-        """A value."""
+        """See `Database.fetchval`."""
         return self._next(sql, args)
 
     async def execute(self, sql: str, *args: Any) -> str:
-        """A tag."""
+        """See `Database.execute`."""
         return str(self._next(sql, args))
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """A job."""
+        """See `Database.enqueue`."""
         if self.closed:
             raise TicketClosed("the call has been settled; its database is closed")
-        self.handed_in.append((job, payload))
+        self.enqueued.append((job, payload))
         return uuid4()
 
 
 class FakeCall:
-    """A call without a gateway. After `close` everything on it raises `TicketClosed`, as when it was settled.
+    """A call without a gateway. After `close` it raises `TicketClosed`, like a settled call.
 
-    `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule handed in: nobody's.
+    `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule submitted.
     """
 
     def __init__(
@@ -91,47 +91,47 @@ class FakeCall:
         self.request_id = "request"
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
-        self.told: list[tuple[int, int]] = []
+        self.progress_reports: list[tuple[int, int]] = []
         self.closed = False
 
     def close(self) -> None:
-        """The call is settled."""
+        """Settle the call."""
         self.closed = True
         self.wire.close()
         self.database.closed = True
 
-    def _insist(self) -> None:
+    def _require_open(self) -> None:
         if self.closed:
             raise TicketClosed("the call has been settled")
 
     def count(self, unit: str, n: int) -> None:
-        """Count."""
-        self._insist()
-        must(isinstance(n, int) and n >= 0, f"units are whole numbers from 0 on, not {n!r}")
+        """See `Call.count`."""
+        self._require_open()
+        must(isinstance(n, int) and n >= 0, f"units must be whole numbers from 0, not {n!r}")
         self.counted[unit] = self.counted.get(unit, 0) + n
 
     @asynccontextmanager
     async def db(self) -> AsyncIterator[FakeDatabase]:
-        """A transaction: jobs are handed in when it is left without an error."""
-        self._insist()
-        self.database.handed_in = []
-        yield self.database  # what is raised in the block undoes it all, jobs too
-        self.jobs += self.database.handed_in
-        self.database.handed_in = []
+        """A transaction; its jobs are added to `jobs` if it ends without an error."""
+        self._require_open()
+        self.database.enqueued = []
+        yield self.database  # an exception in the block discards its jobs
+        self.jobs += self.database.enqueued
+        self.database.enqueued = []
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """A job."""
+        """See `Database.enqueue`."""
         async with self.db() as db:
             return await db.enqueue(job, payload, delay_s=delay_s, key=key)
 
     async def progress(self, done: int, of: int) -> None:
-        """How far it is."""
-        self._insist()
-        self.told.append((done, of))
+        """See `Call.progress`; stored in `progress_reports`."""
+        self._require_open()
+        self.progress_reports.append((done, of))
 
 
 def check_integration(integration: Integration) -> None:
-    """Whether everything that it declares can be served. Raises `AssertionError` with what cannot."""
+    """Check that everything the integration declares can be served. Raises `AssertionError`."""
     offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
     names = [one.name for one in offered]
     must(len(set(names)) == len(names), f"a name is declared twice: {sorted(names)}")
@@ -145,7 +145,7 @@ def check_integration(integration: Integration) -> None:
             continue
         body = one.body if isinstance(one, Operation) else one.payload
         must(isinstance(body, type) and issubclass(body, msgspec.Struct), f"{one.name!r} must take a msgspec.Struct")
-        msgspec.json.schema(body)  # raises for what could not be read from JSON
+        msgspec.json.schema(body)  # raises for types that JSON cannot express
         if isinstance(one.charge, Free):
             must(bool(one.charge.why.strip()), f"{one.name!r} is free and must say why")
         if isinstance(one.charge, PerUnit):
@@ -153,11 +153,11 @@ def check_integration(integration: Integration) -> None:
 
 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
-    """Run one operation or job as the core would, and close the call. Raises what the handler raises.
+    """Run one operation or job as the core would, then close the call. Exceptions of the handler are passed on.
 
     For a schedule see `run_schedule`.
 
-    The handler must give a Struct that can be sent, hand in only jobs that are declared, and count what it charges.
+    The handler must return a Struct, enqueue only declared jobs, and count the units that it charges for.
     """
     offered: list[Operation | Job] = [*integration.operations, *integration.jobs]
     one = next((one for one in offered if one.name == name), None)
@@ -165,21 +165,21 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
     assert one is not None
     try:
         async with asyncio.timeout(one.timeout_s):
-            said = await one.handler(call)
+            result = await one.handler(call)
     finally:
         call.close()
-    must(isinstance(said, msgspec.Struct), f"{name!r} must return a msgspec.Struct, not {said!r}")
-    msgspec.json.encode(said)
+    must(isinstance(result, msgspec.Struct), f"{name!r} must return a msgspec.Struct, not {result!r}")
+    msgspec.json.encode(result)
     declared = {job.name: job for job in integration.jobs}
     for job, payload in call.jobs:
-        must(job in declared, f"{name!r} hands in {job!r}, which is not declared")
+        must(job in declared, f"{name!r} enqueues {job!r}, which is not declared")
         must(isinstance(payload, declared[job].payload), f"job {job!r} takes a {declared[job].payload.__name__}")
     if isinstance(one.charge, PerUnit):
         unit = one.charge.unit
-        must(unit in COUNTED or unit in call.counted, f"{name!r} charges for {unit!r} and counted none")
+        must(unit in COUNTED or unit in call.counted, f"{name!r} charges for {unit!r} but counted none")
         must(call.counted.get(unit, 0) <= one.charge.most, f"{name!r} counted more {unit!r} than its charge's `most`")
-    assert isinstance(said, msgspec.Struct)
-    return said
+    assert isinstance(result, msgspec.Struct)
+    return result
 
 
 async def run_schedule(integration: Integration, name: str, call: FakeCall) -> list[tuple[str, msgspec.Struct]]:
@@ -209,17 +209,17 @@ async def run_schedule(integration: Integration, name: str, call: FakeCall) -> l
 
 
 class IntegrationContract:
-    """What every integration keeps: say what it is, and for each operation and job a call that succeeds.
+    """The contract of integrations. Define the integration, and a successful call for each operation and job.
 
-    With a call for a schedule, too, the schedule runs, and so do the jobs that it hands in, without a customer.
+    With a call for a schedule, the schedule and the jobs that it submits also run, without a customer.
     """
 
     integration: ClassVar[Integration]
     secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105
 
     def calls(self) -> Mapping[str, FakeCall]:
-        """For each operation and job, a new call that succeeds; where you like, for each schedule, too."""
-        raise NotImplementedError("say how your operations are called")
+        """For each operation and job, a new call that succeeds; optionally for each schedule."""
+        raise NotImplementedError("return a call for each operation and job here")
 
     def test_everything_that_it_declares_can_be_served(self) -> None:
         check_integration(self.integration)
@@ -238,30 +238,30 @@ class IntegrationContract:
         for name in self.names():
             call = self.call(name)
             if not call.wire.answers:
-                continue  # it asks nobody
+                continue  # it has no vendor
             call.wire = FakeWire(VENDOR_FAILED)
             try:
                 asyncio.run(run(self.integration, name, call))
             except KaixuError as error:
-                must(self.secret not in f"{error} {error.hint}", f"{name!r} tells the secret")
+                must(self.secret not in f"{error} {error.hint}", f"the error of {name!r} contains the secret")
             else:
-                raise AssertionError(f"{name!r} takes a vendor's failure for success")
+                raise AssertionError(f"{name!r} succeeds although the vendor failed")
 
     def test_nothing_works_any_more_when_the_call_was_settled(self) -> None:
         for name in self.names():
             call = self.call(name)
             asyncio.run(run(self.integration, name, call))
-            must(call.closed, f"{name!r} keeps its call open")
+            must(call.closed, f"{name!r} leaves its call open")
 
     def names(self) -> list[str]:
-        """Its operations and jobs."""
+        """The names of its operations and jobs."""
         offered: list[Operation | Job] = [*self.integration.operations, *self.integration.jobs]
         return [one.name for one in offered]
 
     def call(self, name: str) -> FakeCall:
         """A new call of one of them."""
         calls = self.calls()
-        must(name in calls, f"say in `calls` how {name!r} is called")
+        must(name in calls, f"`calls` has no call for {name!r}")
         return calls[name]
 
     def nobodys_call(self, name: str) -> FakeCall:

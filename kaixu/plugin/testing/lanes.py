@@ -1,4 +1,4 @@
-"""The contract suite of lanes: subclass `LaneContract`, say how your vendor answers, and run pytest."""
+"""The contract tests of chat lanes: subclass `LaneContract`, define how your vendor answers, run pytest."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from kaixu.plugin.types import (
 )
 
 from .checks import check_lane, must
-from .failures import STATUSES, Overheard, caught
+from .failures import STATUSES, CapturedLog, error_of
 from .wire import Answer, FakeWire, Reply, json_answer
 
-#: Answers that are none: each must end as an error, never as an answer.
+#: Invalid responses: each must raise an error.
 NONSENSE: tuple[bytes, ...] = (
     b"",
     b"<html>Bad gateway</html>",
@@ -47,54 +47,54 @@ NONSENSE: tuple[bytes, ...] = (
     b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": 1}\n\n',
 )
 
-#: Fields that hold secrets, by what people call them.
+#: Usual names of fields with secrets.
 SECRET_NAME = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 
 UNICODE = "grüße, 世界 and 👩‍🚀 to all"
 
 
 class LaneContract:
-    """What every chat lane keeps. An author says how to make the lane and how the vendor would answer.
+    """The contract of chat lanes. Define how to create the lane and how the vendor answers.
 
-    `secret` stands in its options; it must come out nowhere.
+    `secret` is in its options and must not appear anywhere.
     """
 
-    secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105 - that it is not one is the point
+    secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105 - not a real secret
     model: ClassVar[str] = "vendor-model"
-    #: Whether the vendor tells the tokens it used.
+    #: Whether the vendor reports usage.
     reports_usage: ClassVar[bool] = True
-    #: Its options model, for a look at how secrets are declared.
+    #: Its options model: a test checks that secrets are declared as such.
     options: ClassVar[type[Options] | None] = None
 
     def lane(self) -> Lane:
-        """A new lane, as kaixu.yaml would open it; its options hold `secret`."""
-        raise NotImplementedError("say how your lane is made")
+        """A new lane, as kaixu.yaml would open it, with `secret` in its options."""
+        raise NotImplementedError("create your lane here")
 
     def says(self, pieces: Sequence[str], usage: Usage) -> Answer:
-        """The vendor's whole answer that says `pieces`, one after the other, has used `usage`, and stops by itself."""
-        raise NotImplementedError("say how your vendor answers")
+        """The vendor's complete answer: the text `pieces` in order, then `usage`, ended by the model."""
+        raise NotImplementedError("return the answer of your vendor here")
 
     def calls(self, name: str, arguments: str) -> Answer | None:
-        """The vendor's answer that calls a tool; None where it cannot."""
+        """The vendor's answer with a tool call; None if it has no tools."""
         return None
 
     def request(self, words: str = "Hello") -> ChatRequest:
-        """A plain question."""
+        """A simple request."""
         return ChatRequest(model=self.model, messages=(Message("user", (TextPart(words),)),), max_tokens=64)
 
-    # What is tested
+    # Tests
 
     def test_an_answer_comes_whole_with_its_usage_and_its_end(self) -> None:
         events, wire = self.answered(self.says(["Hel", "lo"], Usage(3, 2)))
         self.must_say(events, "Hello")
         must(any(isinstance(event, Finish) and event.reason == "stop" for event in events), "no Finish('stop') came")
         if self.reports_usage:
-            told = [event for event in events if isinstance(event, Usage)]
-            must(bool(told), "no Usage came, though the vendor told it")
-            figures = told[-1].input_tokens, told[-1].output_tokens
-            must(figures == (3, 2), f"the last Usage says {figures}, the vendor said (3, 2)")
-            told_end = wire.has_finished or not wire.requests
-            must(told_end, "call `wire.finished()` when the vendor has said why it stopped")
+            usages = [event for event in events if isinstance(event, Usage)]
+            must(bool(usages), "no Usage came, though the vendor reported it")
+            figures = usages[-1].input_tokens, usages[-1].output_tokens
+            must(figures == (3, 2), f"the last Usage is {figures}, the vendor reported (3, 2)")
+            reported_end = wire.has_finished or not wire.requests
+            must(reported_end, "call `wire.finished()` when the vendor has sent its finish reason")
         self.must_ask(wire)
 
     def test_where_the_network_cuts_an_answer_does_not_matter(self) -> None:
@@ -115,16 +115,16 @@ class LaneContract:
         whole = self.says(["Hel", "lo"], Usage(3, 2))
         if not whole.headers.get("content-type", "").startswith("text/event-stream"):
             return
-        heart = [b": alive\n\n", b"data:\n\n", b"data: \n\n", b"\n"]
-        ways = {
+        heartbeats = [b": alive\n\n", b"data:\n\n", b"data: \n\n", b"\n"]
+        variants = {
             "no blank after `data:`": [chunk.replace(b"data: ", b"data:") for chunk in whole.chunks],
             "CRLF": [chunk.replace(b"\n", b"\r\n") for chunk in whole.chunks],
-            "empty events between": [piece for chunk in whole.chunks for piece in (*heart, chunk)],
+            "empty events between": [piece for chunk in whole.chunks for piece in (*heartbeats, chunk)],
         }
-        for way, chunks in ways.items():
+        for variant, chunks in variants.items():
             events, _ = self.answered(Answer(whole.status, whole.headers, chunks))
             self.must_say(events, "Hello")
-            must(any(isinstance(event, Finish) for event in events), f"no Finish came of a stream with {way}")
+            must(any(isinstance(event, Finish) for event in events), f"no Finish came for a stream with {variant}")
 
     def test_the_body_decides_what_an_answer_is(self) -> None:
         whole = self.says(["Hel", "lo"], Usage(3, 2))
@@ -137,22 +137,28 @@ class LaneContract:
         whole = self.says(["Hel", "lo"], Usage(3, 2))
         events, _ = self.answered(Answer(whole.status, whole.headers, whole.chunks, httpx.ReadError("gone")))
         self.must_say(events, "Hello")
-        must(any(isinstance(event, Finish) for event in events), "no Finish came, though the vendor told its end")
+        must(
+            any(isinstance(event, Finish) for event in events),
+            "no Finish came, though the vendor sent its finish reason",
+        )
 
     def test_a_tool_call_comes_with_its_name_and_its_arguments(self) -> None:
         answer = self.calls("weather", '{"city": "Oslo"}')
-        must(answer is not None or "tools" not in self.lane().supports, "the lane supports tools: say how they come")
+        must(
+            answer is not None or "tools" not in self.lane().supports,
+            "the lane supports tools: return a tool call in `calls`",
+        )
         if answer is None:
             return
         tool = Tool("weather", "the weather in a city", {"type": "object", "properties": {"city": {"type": "string"}}})
-        asked = self.request()
-        events, _ = self.answered(answer, ChatRequest(asked.model, asked.messages, asked.max_tokens, tools=(tool,)))
-        made = [event for event in events if isinstance(event, ToolCallDelta)]
-        must("".join(event.name or "" for event in made) == "weather", f"the tool's name did not come: {made!r}")
-        said = "".join(event.arguments for event in made).replace(" ", "")
-        must(said == '{"city":"Oslo"}', f"the arguments came as {said!r}")
-        ends = [event.reason for event in events if isinstance(event, Finish)]
-        must(ends == ["tool_calls"], f"the end must be 'tool_calls', it is {ends!r}")
+        plain = self.request()
+        events, _ = self.answered(answer, ChatRequest(plain.model, plain.messages, plain.max_tokens, tools=(tool,)))
+        deltas = [event for event in events if isinstance(event, ToolCallDelta)]
+        must("".join(event.name or "" for event in deltas) == "weather", f"the tool's name did not come: {deltas!r}")
+        arguments = "".join(event.arguments for event in deltas).replace(" ", "")
+        must(arguments == '{"city":"Oslo"}', f"the arguments are {arguments!r}")
+        reasons = [event.reason for event in events if isinstance(event, Finish)]
+        must(reasons == ["tool_calls"], f"the finish reason must be 'tool_calls', it is {reasons!r}")
 
     def test_an_id_that_an_earlier_answer_had_begins_a_call_again(self) -> None:
         lane = self.lane()
@@ -160,20 +166,22 @@ class LaneContract:
             answer = self.calls("weather", f'{{"city": "{city}"}}')
             if answer is None:
                 return
-            asked = self.request()
-            request = ChatRequest(asked.model, asked.messages, asked.max_tokens, tools=(Tool("weather"),))
+            plain = self.request()
+            request = ChatRequest(plain.model, plain.messages, plain.max_tokens, tools=(Tool("weather"),))
             events = asyncio.run(check_lane(lane, request, FakeWire(answer)))
-            made = [event for event in events if isinstance(event, ToolCallDelta)]
-            must("".join(event.name or "" for event in made) == "weather", f"the tool's name did not come: {made!r}")
-            must(city in "".join(event.arguments for event in made), f"the arguments came as {made!r}")
+            deltas = [event for event in events if isinstance(event, ToolCallDelta)]
+            must(
+                "".join(event.name or "" for event in deltas) == "weather", f"the tool's name did not come: {deltas!r}"
+            )
+            must(city in "".join(event.arguments for event in deltas), f"the arguments are {deltas!r}")
 
     def test_what_the_vendor_refuses_goes_through_as_it_is(self) -> None:
         for status in STATUSES:
-            said = json_answer({"error": {"message": f"no, {self.secret}"}}, status)
-            error = self.failed(said)
-            wanted = refusal(status, None, b"".join(said.chunks))
-            same = type(error) is type(wanted) and getattr(error, "retry_after_s", None) == wanted.retry_after_s
-            must(same, f"{status} must come out as the wire raised it, {wanted!r}; it is {error!r}")
+            answer = json_answer({"error": {"message": f"no, {self.secret}"}}, status)
+            error = self.failed(answer)
+            expected = refusal(status, None, b"".join(answer.chunks))
+            same = type(error) is type(expected) and getattr(error, "retry_after_s", None) == expected.retry_after_s
+            must(same, f"{status}: the lane must pass on the wire's error, {expected!r}; it raised {error!r}")
 
     def test_a_vendor_that_does_not_answer_is_an_error(self) -> None:
         for failure in (
@@ -214,20 +222,23 @@ class LaneContract:
                         break
 
         asyncio.run(leave())
-        must(wire.open == 0, "the response stays open when the reader leaves: send inside `async with`")
+        must(wire.open == 0, "the response stays open after the client left: send inside `async with`")
 
     def test_what_the_vendor_has_said_comes_before_it_has_said_all(self) -> None:
         whole = self.says(["One, ", "two, ", "three, ", "four, ", "five"], Usage(3, 9))
-        told: list[ChatEvent] = []
+        received: list[ChatEvent] = []
 
         async def read() -> None:
             half = whole.chunks[: len(whole.chunks) // 2]
             answer = Answer(whole.status, whole.headers, half, httpx.ReadError("gone"))
             async for event in self.lane().chat(self.request(), FakeWire(answer)):
-                told.append(event)
+                received.append(event)
 
-        must(caught(read) is not None, "an answer that broke off was taken for a whole one")
-        must(any(isinstance(event, ChatDelta) for event in told), "nothing comes before the vendor has said all")
+        must(error_of(read) is not None, "an incomplete answer was accepted as complete")
+        must(
+            any(isinstance(event, ChatDelta) for event in received),
+            "the lane sends nothing before the vendor has finished",
+        )
 
     def test_a_task_that_is_cancelled_ends(self) -> None:
         wire = FakeWire(self.says(["One, ", "two, ", "three"], Usage(3, 6)))
@@ -237,13 +248,13 @@ class LaneContract:
                 async for event in self.lane().chat(self.request(), wire):
                     if isinstance(event, ChatDelta) and not asyncio.current_task().cancelling():  # type: ignore[union-attr]
                         asyncio.current_task().cancel()  # type: ignore[union-attr]
-                await asyncio.sleep(0)  # where the lane never waits, it comes here
+                await asyncio.sleep(0)  # reached if the lane never awaits
 
             task = asyncio.ensure_future(read())
             await asyncio.wait([task])
             return task.cancelled()
 
-        must(asyncio.run(leave()), "a cancelled call must end as cancelled: let CancelledError through")
+        must(asyncio.run(leave()), "a cancelled call must end as cancelled: do not catch CancelledError")
         must(wire.open == 0, "the response stays open when the call is cancelled")
 
     def test_a_long_answer_comes_whole(self) -> None:
@@ -270,18 +281,18 @@ class LaneContract:
 
             return list(await asyncio.gather(*(one(str(at)) for at in range(20))))
 
-        must(asyncio.run(both()) == [f"{at} again" for at in range(20)], "the lane keeps something between calls")
+        must(asyncio.run(both()) == [f"{at} again" for at in range(20)], "the lane keeps state between calls")
 
     def test_a_wire_that_is_closed_is_not_gone_around(self) -> None:
         wire = FakeWire(self.says(["Hello"], Usage(3, 2)))
         wire.close()
         error = self.raised(wire)
-        must(isinstance(error, TicketClosed), f"a closed wire must come out as it is, it is {error!r}")
+        must(isinstance(error, TicketClosed), f"the lane must pass on TicketClosed, it raised {error!r}")
 
     def test_secrets_come_out_nowhere(self) -> None:
         lane = self.lane()
         options = [value for value in vars(lane).values() if isinstance(value, BaseModel)]
-        must(self.secret not in repr((lane, options)), "the secret shows in a repr: declare it as a SecretStr")
+        must(self.secret not in repr((lane, options)), "the secret appears in a repr: declare it as a SecretStr")
         model = self.options
         if model is not None:
             plain = [
@@ -291,50 +302,53 @@ class LaneContract:
             ]
             must(
                 not plain,
-                f"{', '.join(plain)} of {model.__name__} must be a SecretStr: it would show in errors and logs",
+                f"{', '.join(plain)} of {model.__name__} must be a SecretStr: otherwise it appears in errors and logs",
             )
 
-    # How
+    # Tools
 
     def answered(self, answer: Reply, request: ChatRequest | None = None) -> tuple[list[ChatEvent], FakeWire]:
-        """The events of one call, after the contract was checked on them."""
+        """The events of one call, checked against the contract."""
         wire = FakeWire(answer)
-        with Overheard() as heard:
+        with CapturedLog() as log:
             events = asyncio.run(check_lane(self.lane(), request or self.request(), wire))
-        must(not any(self.secret in line for line in heard.lines), "the secret is logged")
+        must(not any(self.secret in line for line in log.lines), "the secret is logged")
         return events, wire
 
     def failed(self, answer: Reply) -> BaseException:
-        """What a call raises that gets `answer`, which it must, without telling the secret."""
+        """The error of a call that gets `answer`; it must raise one, without the secret."""
         wire = FakeWire(answer)
-        with Overheard() as heard:
+        with CapturedLog() as log:
             error = self.raised(wire)
-        must(error is not None, f"{answer!r} was taken for an answer")
+        must(error is not None, f"{answer!r} was accepted as an answer")
         assert error is not None
-        must(isinstance(error, KaixuError | httpx.HTTPError), f"{answer!r} came out as {error!r}, a bug of the lane's")
+        must(isinstance(error, KaixuError | httpx.HTTPError), f"{answer!r} raised {error!r}: a bug in the lane")
         must(wire.open == 0, "the response stays open after an error: send inside `async with`")
-        for text in (str(error), repr(error), getattr(error, "hint", None) or "", *heard.lines):
-            must(self.secret not in text, f"the secret comes out in {text!r}")
+        for text in (str(error), repr(error), getattr(error, "hint", None) or "", *log.lines):
+            must(self.secret not in text, f"the secret appears in {text!r}")
         return error
 
     def raised(self, wire: FakeWire) -> BaseException | None:
-        """What a call raises on this wire."""
+        """The error of a call on this wire."""
 
         async def ask() -> None:
             async for _ in self.lane().chat(self.request(), wire):
                 pass
 
-        return caught(ask)
+        return error_of(ask)
 
     def must_say(self, events: Sequence[ChatEvent], text: str) -> None:
-        """Whether the text came."""
-        said = "".join(event.text for event in events if isinstance(event, ChatDelta))
-        must(said == text, f"the text came as {said[:200]!r}, not as {text[:200]!r}")
+        """The events must contain this text."""
+        received = "".join(event.text for event in events if isinstance(event, ChatDelta))
+        must(received == text, f"the text is {received[:200]!r}, not {text[:200]!r}")
 
     def must_ask(self, wire: FakeWire) -> None:
-        """Whether the vendor was told the model and the bound that money was reserved for."""
+        """The request must contain the model and `max_tokens`."""
         must(len(wire.requests) > 0, "nothing was sent")
         sent = wire.requests[-1]
         whole = str(sent.url).encode() + sent.content
-        must(self.model.encode() in whole, f"the vendor was not told the model {self.model!r}")
-        must(b"64" in sent.content, "the vendor was not told max_tokens: it might answer more than is paid for")
+        must(self.model.encode() in whole, f"the request does not contain the model {self.model!r}")
+        must(
+            b"64" in sent.content,
+            "the request does not contain max_tokens: the answer might cost more than was reserved",
+        )

@@ -1,4 +1,4 @@
-"""A wire that answers from a list: for tests, and for nothing else."""
+"""A wire for tests: it answers from a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .checks import must
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One answer of a vendor. `broken` is raised after the last of `chunks`: the vendor hung up there."""
+    """One answer of a vendor. `broken` is raised after the last chunk, as if the connection broke there."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
@@ -23,13 +23,13 @@ class Answer(msgspec.Struct, frozen=True):
     broken: Exception | None = None
 
 
-#: An exception in an answer's place means that none came: httpx's, `TimeoutError`, or one of the contract's.
+#: An exception instead of an answer: one of httpx, `TimeoutError`, or one of the contract.
 Reply = Answer | Exception
 Respond = Callable[[httpx.Request], Reply]
 
 
 def event_stream(*data: object, done: bool = True, broken: Exception | None = None) -> Answer:
-    """A stream with one event, and one chunk, for each of `data`: text as it is, anything else as JSON."""
+    """A stream with one event and one chunk for each of `data`: text unchanged, anything else as JSON."""
     texts = [value.encode() if isinstance(value, str) else msgspec.json.encode(value) for value in data]
     chunks = [b"data: " + text + b"\n\n" for text in (*texts, *([b"[DONE]"] if done else []))]
     return Answer(200, {"content-type": "text/event-stream"}, chunks, broken)
@@ -41,11 +41,10 @@ def json_answer(value: object, status: int = 200) -> Answer:
 
 
 class FakeWire:
-    """A wire that sends nothing: it answers in turn; a function as the last answer is asked for all that follow.
+    """A wire that sends nothing and returns `answers` in order; if the last one is a function, it answers all the rest.
 
-    `requests` keeps what was sent. Raises what the real wire raises, without its retries. `open` counts the
-    responses that are being read; it is 0 again when a lane has left them all. `has_finished`: the lane has told that
-    the vendor said why it stopped.
+    `requests` contains what was sent. Raises what the real wire raises, without retries. `open` is the number of
+    responses that are not closed yet. `has_finished`: the lane has called `finished`.
     """
 
     def __init__(self, *answers: Reply | Respond) -> None:
@@ -61,11 +60,11 @@ class FakeWire:
         self.has_finished = True
 
     def note(self, what: str) -> None:
-        """See `kaixu.plugin.Wire.note`; kept in `notes`."""
+        """See `kaixu.plugin.Wire.note`; stored in `notes`."""
         self.notes.append(what)
 
     def close(self) -> None:
-        """The call has been settled: from now on nothing goes out."""
+        """Settle the call: the wire sends nothing more."""
         self.closed = True
 
     def send(self, request: httpx.Request) -> AbstractAsyncContextManager[httpx.Response]:
@@ -115,7 +114,7 @@ class Chunks(httpx.AsyncByteStream):
 
 
 def no_answer(error: Exception) -> Exception:
-    """What the real wire raises where the vendor did not answer at all."""
+    """The error that the real wire raises if the vendor does not answer."""
     if isinstance(error, KaixuError):
         return error
     if isinstance(error, TimeoutError | httpx.TimeoutException):

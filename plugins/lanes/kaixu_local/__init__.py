@@ -1,4 +1,4 @@
-"""The `local` lane: models on this machine. Chat is answered by llama.cpp in a process of its own, embeddings here."""
+"""The `local` lane: models on this machine. Chat runs in llama.cpp in its own process, embeddings in this one."""
 
 from __future__ import annotations
 
@@ -34,55 +34,53 @@ from .embeddings import Embedder, installed
 
 log = logging.getLogger(__name__)
 
-#: Every GGUF file begins so.
+#: The first bytes of every GGUF file.
 MAGIC = b"GGUF"
 INSTALL = "pip install 'kaixu[local]'"
 
 
 class LocalOptions(Options):
-    """Which model, and how much of this machine it may use."""
+    """The model, and how much of this machine it may use."""
 
     chat: bool = Field(
-        default=True, description="false: for embeddings only; no model for chat is loaded, or has to be installed"
+        default=True, description="false: embeddings only; no chat model is loaded or needs to be installed"
     )
     model_file: Path | None = Field(
-        default=None, description="a GGUF file of yours; none: the small Gemma that comes along"
+        default=None, description="a GGUF file; none: the small Gemma that comes with the gateway"
     )
     model_dir: Path | None = Field(
-        default=None, description="where the small Gemma is put together, once; none: models/ in KAIXU_HOME"
+        default=None, description="where the small Gemma is assembled, once; none: models/ in KAIXU_HOME"
     )
     context_tokens: int = Field(
-        default=4096, ge=256, le=1_048_576, description="the most that one call's in- and output take"
+        default=4096, ge=256, le=1_048_576, description="the maximum of input and output tokens of one call together"
     )
-    parallel: int = Field(
-        default=2, ge=1, le=64, description="calls that are answered at once; others wait for their turn"
-    )
-    threads: int | None = Field(default=None, ge=1, le=512, description="none: as many as llama.cpp finds right")
+    parallel: int = Field(default=2, ge=1, le=64, description="calls that run at the same time; others wait")
+    threads: int | None = Field(default=None, ge=1, le=512, description="none: llama.cpp chooses")
     prompt: Literal["auto", "chat", "dialogue"] = Field(
         default="auto",
-        description="chat: the model's own template; dialogue: for a base model; auto: chat where it has one",
+        description="chat: the model's template; dialogue: for a base model; auto: chat if the model has a template",
     )
 
 
 class Local(Lane):
-    """Sends each chat over the wire to the model's own process, so that it is metered and cancelled like a vendor's.
+    """Sends each chat over the wire to the model's process, so that it is metered and cancelled like any vendor.
 
-    Embeddings take a thread of the gateway, and not the wire.
+    Embeddings run in a thread of the gateway, without the wire.
     """
 
-    #: Chat templates may add a system prompt of their own; the dialogue's examples are 41 tokens.
+    #: Chat templates may add a system prompt; the examples of the dialogue have 41 tokens.
     message_overhead_tokens = 64
 
     supports: frozenset[Feature] = frozenset(
         {"temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
     )
 
-    #: Of 100 words each, they take 0.04 s.
+    #: 256 texts of 100 words take 0.04 s.
     max_batch = 256
     shortens = True
 
     def __init__(self, options: LocalOptions) -> None:
-        """Raises `PluginError` when a model or the package that runs it is not there."""
+        """Raises `PluginError` if a model or the package that runs it is missing."""
         self.chats = options.chat
         self.embedder = Embedder()
         file = options.model_file
@@ -91,7 +89,7 @@ class Local(Lane):
         else:
             installed()
         if file is not None and options.prompt != "dialogue":
-            # A model that was trained to chat; one that was not says so when it is asked.
+            # Most likely a chat model; a base model raises `Unsupported` when it is called.
             self.supports = self.supports | {"tools", "tool_choice", "response_format"}
         folder = options.model_dir or Path(os.environ.get("KAIXU_HOME") or ".kaixu") / "models"
         self.child = Child(
@@ -107,7 +105,7 @@ class Local(Lane):
         )
 
     async def start(self) -> None:
-        """Begin to load the chat model. The first calls wait for it, the gateway does not."""
+        """Start loading the chat model. The first calls wait for it, the start of the gateway does not."""
         if self.chats:
             await self.child.start()
 
@@ -116,15 +114,17 @@ class Local(Lane):
 
     async def chat(self, request: ChatRequest, wire: Wire) -> AsyncIterator[ChatEvent]:
         if not self.chats:
-            raise Unavailable("this lane is for embeddings only", hint="Tell your operator: it says `chat: false`.")
+            raise Unavailable(
+                "this lane is for embeddings only", hint="Tell your operator: the lane has `chat: false`."
+            )
         model = await self.child.ready()
         if model.prompt == "chat":
             answer = model.chat(request, wire)
         else:
             if request.tools:
                 raise Unsupported("tools")
-            answer = dialogue.trimmed(model.chat(dialogue.asked(request), wire))
-        # Closed here and now when the caller leaves, for that is what stops the model.
+            answer = dialogue.trimmed(model.chat(dialogue.for_base_model(request), wire))
+        # Close it at once when the caller leaves: that stops the model.
         async with aclosing(answer) as events:  # type: ignore[type-var]
             async for event in events:
                 yield event
@@ -133,7 +133,7 @@ class Local(Lane):
         try:
             return await self.embedder.embed(request)
         except PluginError as error:
-            # Found out only now, for who never embeds need not install it.
+            # Checked only here, because operators without embeddings need not install it.
             log.error("%s", error)
             raise Unavailable(
                 "local embeddings are not installed", hint="Tell your operator: the log says how."
@@ -141,7 +141,7 @@ class Local(Lane):
 
 
 def check_chat(file: Path | None) -> None:
-    """Raises `PluginError` unless `file`, or without one the small Gemma, can be run."""
+    """Raises `PluginError` unless `file`, or by default the small Gemma, can be run."""
     if find_spec("xllamacpp") is None:
         raise PluginError(f"a local model needs the package `xllamacpp`: {INSTALL}")
     if file is not None:

@@ -1,4 +1,4 @@
-"""The model's process, seen from the gateway: started behind its back, waited for, started again, ended."""
+"""Starts, restarts and ends the model's process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-# The other half of what a vendor-like server needs lives there; both come in one package.
+# The process speaks OpenAI's protocol; both plugins come in one package.
 from kaixu_openai import OpenAI, OpenAIOptions
 from pydantic import SecretStr
 
@@ -24,17 +24,17 @@ from kaixu.plugin import ChatRequest, Unavailable
 log = logging.getLogger(__name__)
 
 SERVER = Path(__file__).with_name("server.py")
-#: How long a call waits for the model to be loaded, in seconds.
-LONGEST_WAIT_S = 120.0
-#: A process that keeps dying is started this often in that many seconds, not more.
+#: How long a call waits for the model to load.
+LOAD_TIMEOUT_S = 120.0
+#: A process that keeps dying is started at most this often in that many seconds.
 MOST_STARTS = 3
 STARTS_WINDOW_S = 60.0
-#: How long the process may take to leave when it is told to, in seconds; then it is killed.
-LONGEST_GOODBYE_S = 5.0
+#: How long the process may take to exit before it is killed.
+EXIT_TIMEOUT_S = 5.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told in the first line of its input."""
+    """The settings of the process: the first line of its input."""
 
     model_file: str | None
     model_dir: str
@@ -46,8 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = ""
 
 
-class Said(msgspec.Struct, frozen=True):
-    """The one line that the process says: where it listens, or why it does not."""
+class StartReport(msgspec.Struct, frozen=True):
+    """The one line that the process prints: its port, or why it failed."""
 
     port: int | None = None
     prompt: str = ""
@@ -55,12 +55,12 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Model(OpenAI):
-    """A loaded model: an OpenAI-compatible vendor that also counts with every token, so that a cut answer is exact."""
+    """A loaded model: an OpenAI-compatible vendor that reports usage with every token, also of cut answers."""
 
     def __init__(self, port: int, api_key: str, prompt: str) -> None:
         url = f"http://127.0.0.1:{port}/v1"
         super().__init__(OpenAIOptions(base_url=url, api_key=SecretStr(api_key), max_tokens_field="max_tokens"))
-        # llama.cpp promises to keep a connection and hangs up after each stream: the next call would find it dead.
+        # llama.cpp announces keep-alive but closes the connection after each stream: the next call would fail.
         self.headers["connection"] = "close"
         self.prompt = prompt
 
@@ -69,7 +69,7 @@ class Model(OpenAI):
 
 
 class Child:
-    """The process and what it said. Nothing of it runs in the gateway: a call looks whether it lives."""
+    """The process and its state. No background task watches it: each call checks whether it is alive."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -81,61 +81,61 @@ class Child:
         self.lock = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start the process; it loads the model while we go on."""
+        """Start the process; it loads the model in the background."""
         self.model = None
         self.starts.append(monotonic())
         self.api_key = token_urlsafe(32)
-        # A session of its own: a Ctrl-C in the terminal is for the gateway, which then ends it in order.
+        # A session of its own: Ctrl-C in the terminal reaches only the gateway, which ends the process in order.
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", str(SERVER), stdin=PIPE, stdout=PIPE, start_new_session=True
         )
         assert self.process.stdin is not None
-        # Through the pipe and not as an argument, for those can be read by everyone on the machine.
+        # Sent through the pipe: everyone on the machine can read the arguments of a process.
         settings = msgspec.structs.replace(self.settings, api_key=self.api_key)
         self.process.stdin.write(msgspec.json.encode(settings) + b"\n")
 
     async def ready(self) -> Model:
-        """The loaded model. Raises `Unavailable` when it does not come in time, or not at all."""
+        """The loaded model. Raises `Unavailable` if it does not load, or not in time."""
         if self.model is not None and alive(self.process):
             return self.model
         try:
-            async with asyncio.timeout(LONGEST_WAIT_S), self.lock:
+            async with asyncio.timeout(LOAD_TIMEOUT_S), self.lock:
                 return await self.loaded()
         except TimeoutError as error:
             raise Unavailable("the local model is still being loaded", retry_after_s=10) from error
 
     async def loaded(self) -> Model:
-        """Wait for the process's line; start it again where it has died. Under the lock."""
-        self.must_be_open()
+        """Wait for the report of the process; restart it if it has died. The caller holds the lock."""
+        self.require_open()
         if not alive(self.process):
-            self.may_start()
+            self.limit_starts()
             await self.start()
-            if self.closed:  # meanwhile, when there was nothing to end yet
+            if self.closed:  # closed meanwhile, when there was no process to end yet
                 await self.end()
-                self.must_be_open()
+                self.require_open()
         if self.model is not None:
             return self.model
         process = self.process
         assert process is not None
         assert process.stdout is not None
-        # Cancelled here, the line stays in the reader for the next call.
+        # If this call is cancelled here, the line stays in the reader for the next call.
         line = await process.stdout.readline()
-        self.must_be_open()
-        said = msgspec.json.decode(line, type=Said) if line.endswith(b"\n") else Said(failed="it died")
-        if said.port is None:
+        self.require_open()
+        report = msgspec.json.decode(line, type=StartReport) if line.endswith(b"\n") else StartReport(failed="it died")
+        if report.port is None:
             await self.end()
-            log.error("the local model could not be loaded: %s", said.failed)
+            log.error("the local model could not be loaded: %s", report.failed)
             raise Unavailable("the local model could not be loaded", hint="Tell your operator: the log says why.")
-        self.model = Model(said.port, self.api_key, said.prompt)
+        self.model = Model(report.port, self.api_key, report.prompt)
         return self.model
 
-    def must_be_open(self) -> None:
+    def require_open(self) -> None:
         """Raises `Unavailable` once the lane has been closed."""
         if self.closed:
             raise Unavailable("the local model has been closed", retry_after_s=5)
 
-    def may_start(self) -> None:
-        """Raises `Unavailable` when the process has been started too often of late."""
+    def limit_starts(self) -> None:
+        """Raises `Unavailable` if the process was started too often recently."""
         now = monotonic()
         self.starts = [start for start in self.starts if now - start < STARTS_WINDOW_S]
         if len(self.starts) >= MOST_STARTS:
@@ -148,14 +148,14 @@ class Child:
         await self.end()
 
     async def end(self) -> None:
-        """Close its input, which tells it to leave; kill it if it does not."""
+        """Close its input, which makes it exit; kill it if it does not."""
         process, self.process, self.model = self.process, None, None
         if process is None:
             return
         assert process.stdin is not None
         process.stdin.close()
         try:
-            async with asyncio.timeout(LONGEST_GOODBYE_S):
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
                 await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
@@ -164,13 +164,13 @@ class Child:
 
 
 def alive(process: Process | None) -> bool:
-    """Whether it runs at this moment. The event loop learns of a death a little later, and calls would go nowhere."""
+    """Whether the process runs now. The event loop notices its end later, and calls would fail until then."""
     if process is None or process.returncode is not None:
         return False
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return True
     try:
-        # Looks, and leaves the exit status to the event loop.
+        # Only looks: the event loop still gets the exit status.
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except ChildProcessError:  # it has been collected
+    except ChildProcessError:  # already reaped
         return False

@@ -1,9 +1,9 @@
-"""A conversation for a base model, which only continues texts: written down as a dialogue, ended where the user speaks.
+"""Chat with a base model, which only continues text: the conversation is a dialogue that stops at the user's turn.
 
 Tried with gemma-3-270m on a dozen questions: without the two examples it
-repeats the question, with a described assistant instead of them it forgets
-earlier turns, and from temperature 0.3 on it guesses ("Italy is the capital of
-Italy"). So it is asked with examples and, unless told otherwise, at temperature 0.
+repeats the question; with a description of an assistant instead it forgets
+earlier turns; from temperature 0.3 on it guesses ("Italy is the capital of
+Italy"). So the prompt has examples, and the default temperature is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Message, TextPart
 
-#: In Jinja, as llama.cpp's chat templates are. What the system says comes first: later it would pass for an example.
+#: A Jinja chat template for llama.cpp. System messages come first: later they would look like examples.
 TEMPLATE = """\
 {%- for message in messages if message.role in ('system', 'developer') -%}
 {{ message.content + '\\n\\n' }}
@@ -30,15 +30,15 @@ TEMPLATE = """\
 STOPS = ("\nUser:", "\nAssistant:")
 
 
-def asked(request: ChatRequest) -> ChatRequest:
-    """`request` as a base model takes it: plain text, with an end."""
+def for_base_model(request: ChatRequest) -> ChatRequest:
+    """`request` for a base model: plain text with stop sequences."""
     messages = tuple(Message(message.role, (TextPart(message.text),)) for message in request.messages)
     temperature = 0.0 if request.temperature is None else request.temperature
     return replace(request, messages=messages, temperature=temperature, stop=(*request.stop, *STOPS))
 
 
 async def trimmed(answer: AsyncIterator[ChatEvent]) -> AsyncIterator[ChatEvent]:
-    """`answer` without the blank that follows "Assistant:"."""
+    """`answer` without the space after "Assistant:"."""
     begun = False
     async with aclosing(answer) as events:  # type: ignore[type-var]
         async for event in events:

@@ -1,9 +1,9 @@
 """Embeddings in the gateway's own process: the mean of a text's token vectors, from the model in `wordllama`.
 
-Its two files are read here, its code is left alone: that pads every text of a
-batch to the longest (one of a megabyte among 63 short ones would take 20 GB),
-sets up logging for the whole process and brings an HTTP client along. The first
-call takes 0.2 s so, and 0.5 s with it; the vectors are the same, says a test.
+Only its two data files are used, not its code, which pads every text of a batch
+to the longest (one of a megabyte among 63 short ones would take 20 GB), sets up
+logging for the whole process and imports an HTTP client. The first call takes
+0.2 s instead of 0.5 s; a test checks that the vectors are the same.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path("weights", "l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers", "l2_supercat_tokenizer_config.json")
-#: The first so many numbers are a vector of their own: the model was trained for that (Matryoshka).
+#: Valid lengths: the first numbers of a vector are a vector too (Matryoshka training).
 SIZES = (64, 128, 256)
-#: `<s>`, which is all that Llama's tokenizer makes of an empty text.
+#: `<s>`, the only token of an empty text in Llama's tokenizer.
 BEGINNING = 1
-#: Batches at once. Measured on two cores, with 16 callers that send 100 passages of 100 words each: 8,000 texts/s while
-#: the event loop waits 3 ms for its turn (p99). One at once: 5,000 and 2 ms; all at once: 6,500 and 20 ms, for they
-#: fight for the interpreter's lock.
+#: Batches at the same time. Measured on two cores with 16 callers, each with 100 texts of 100 words: 8,000 texts/s and
+#: 3 ms delay of the event loop (p99). One at a time: 5,000 and 2 ms; all at once: 6,500 and 20 ms, because they compete
+#: for the interpreter's lock.
 AT_ONCE = 2
 LOADING = Lock()
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A tokenizer and a vector for each of its tokens. No text is too long for it."""
+    """A tokenizer and a vector for each of its tokens. It has no length limit."""
 
     tokenizer: Tokenizer
     vectors: numpy.ndarray
 
     def embed(self, texts: list[str], size: int) -> Embeddings:
-        """One vector of unit length for each text, and how many tokens they were."""
-        # Unlike `encode`, this lets go of the interpreter's lock while it works.
+        """One vector of unit length for each text, and the number of tokens."""
+        # Unlike `encode`, this releases the interpreter's lock.
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         tokens = [encoding.ids or [BEGINNING] for encoding in encodings]
         vectors = tuple(self.direction(ids, size) for ids in tokens)
         return Embeddings(vectors, Usage(input_tokens=sum(map(len, tokens))))
 
     def direction(self, ids: list[int], size: int) -> array[float]:
-        """Where the mean of these tokens points to. Their number does not matter: memory ends with the vocabulary."""
+        """The normalized mean of the tokens' vectors. Memory depends on the vocabulary, not on the number of tokens."""
         import numpy
 
         seen, counts = numpy.unique(ids, return_counts=True)
@@ -62,15 +62,15 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Embedder:
-    """Embeds for one lane: beside the event loop, and with a model that the whole process shares."""
+    """Embeds for one lane in threads; all lanes of the process share the model."""
 
     def __init__(self) -> None:
         self.places = asyncio.Semaphore(AT_ONCE)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """See `Lane.embed`. `purpose`, `truncate` and `user` change nothing for this model.
+        """See `Lane.embed`. `purpose`, `truncate` and `user` have no effect.
 
-        Raises `PluginError` when the model is not installed.
+        Raises `PluginError` if the model is not installed.
         """
         size = SIZES[-1] if request.dimensions is None else request.dimensions
         if size not in SIZES:
@@ -83,7 +83,7 @@ class Embedder:
 
 
 def installed() -> Path:
-    """The package's folder. Raises `PluginError` when the model is not in it."""
+    """The package's folder. Raises `PluginError` if the model is not in it."""
     spec = find_spec("wordllama")
     folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
     if folder is None or not all((folder / file).is_file() for file in (WEIGHTS, TOKENIZER)):
@@ -92,7 +92,7 @@ def installed() -> Path:
 
 
 def model() -> Model:
-    """The model, loaded by whoever comes first; others wait for it."""
+    """The model. The first caller loads it; others wait."""
     with LOADING:
         return loaded()
 
@@ -101,8 +101,8 @@ def model() -> Model:
 def loaded() -> Model:
     """The model: 18 MB of files, 70 MB of memory with its libraries."""
     folder = installed()
-    # A batch keeps to its own thread. With the tokenizer's threads on top, a lone one is faster: 9,000 texts/s instead
-    # of 6,000. But 16 callers get no more, and the event loop waits 7 ms instead of 3. An operator's own choice stands.
+    # One thread for each batch. The tokenizer's own threads would make a single batch faster (9,000 texts/s instead of
+    # 6,000), but 16 callers gain nothing, and the event loop waits 7 ms instead of 3. The operator can override it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import numpy
     from safetensors.numpy import load_file

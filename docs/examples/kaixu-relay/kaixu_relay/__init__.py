@@ -1,4 +1,4 @@
-"""Posts customers' messages to web hooks that the operator has allowed: at once accepted, delivered by a job."""
+"""Delivers customers' messages to webhooks that the operator allows: accepted at once, delivered by a job."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from kaixu.plugin import (
 class RelayOptions(Options):
     """Its section of kaixu.yaml."""
 
-    hosts: list[str] = Field(min_length=1, description="where messages may go: hosts, with their port if they have one")
-    keep_s: float = Field(default=30 * 86400, gt=0, description="how long deliveries are kept, in seconds")
+    hosts: list[str] = Field(min_length=1, description="allowed hosts, with their port if they have one")
+    keep_s: float = Field(default=30 * 86400, gt=0, description="how long deliveries are stored, in seconds")
 
 
 class SendBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,8 +54,8 @@ class Delivery(msgspec.Struct):
 
 
 async def send(call: Call[SendBody]) -> Delivery:
-    """Accept a message: its row and its job are there together, or neither is."""
-    insist_on_allowed(call.body.url, call.options)
+    """Accept a message. Its row and its job are committed together."""
+    require_allowed(call.body.url, call.options)
     async with call.db() as db:
         number = await db.fetchval(
             "insert into delivery (customer_id, url, message) values ($1, $2, $3) returning id",
@@ -68,7 +68,7 @@ async def send(call: Call[SendBody]) -> Delivery:
 
 
 async def status(call: Call[StatusBody]) -> Delivery:
-    """What became of one's own message."""
+    """The state of one's own message."""
     async with call.db() as db:
         row = await db.fetchrow(
             "select tries, delivered_at from delivery where id = $1 and customer_id = $2",
@@ -76,12 +76,12 @@ async def status(call: Call[StatusBody]) -> Delivery:
             call.customer_id,
         )
     if row is None:
-        raise NotFound(f"there is no delivery {call.body.id}", field="id")
+        raise NotFound(f"no such delivery: {call.body.id}", field="id")
     return Delivery(call.body.id, row["delivered_at"] is not None, row["tries"])
 
 
 async def deliver(call: Call[DeliverBody]) -> Delivery:
-    """Post one message. A job may run twice where a gateway died: the receiver knows a repetition by its id."""
+    """Post one message. A job may run twice if a gateway dies; the receiver recognizes a repetition by its id."""
     number = call.body.id
     async with call.db() as db:
         row = await db.fetchrow(
@@ -90,24 +90,24 @@ async def deliver(call: Call[DeliverBody]) -> Delivery:
     if row is None:
         raise NotFound(f"delivery {number} has expired")
     if row["delivered_at"] is None:
-        insist_on_allowed(row["url"], call.options)  # the operator may have changed the list meanwhile
+        require_allowed(row["url"], call.options)  # the operator may have changed the list meanwhile
         headers = {"webhook-id": str(number)}
         async with call.wire.send(httpx.Request("POST", row["url"], json=row["message"], headers=headers)):
-            pass  # the wire raises for anything but success; what a receiver says besides is not ours
+            pass  # the wire raises for anything but success; the body does not matter
         async with call.db() as db:
             await db.execute("update delivery set delivered_at = now() where id = $1", number)
     return Delivery(number, delivered=True, tries=row["tries"])
 
 
 async def expire(call: ScheduledCall) -> None:
-    """Forget old deliveries."""
+    """Delete old deliveries."""
     async with call.db() as db:
         seconds = call.options.keep_s
         await db.execute("delete from delivery where created_at < now() - make_interval(secs => $1)", seconds)
 
 
-def insist_on_allowed(url: str, options: RelayOptions) -> None:
-    """Raises `Unprocessable` for an address that the operator has not allowed."""
+def require_allowed(url: str, options: RelayOptions) -> None:
+    """Raises `Unprocessable` for a URL that the operator does not allow."""
     try:
         parts = urlsplit(url)
         allowed = parts.scheme in ("http", "https") and parts.netloc.lower() in options.hosts
@@ -115,8 +115,8 @@ def insist_on_allowed(url: str, options: RelayOptions) -> None:
         allowed = False
     if not allowed:
         raise Unprocessable(
-            "`url` leads to no host that is allowed here",
-            hint=f"Allowed are {', '.join(options.hosts)}.",
+            "the host of `url` is not allowed",
+            hint=f"Allowed hosts: {', '.join(options.hosts)}.",
             field="url",
         )
 
@@ -130,7 +130,7 @@ def register_integrations(register: RegisterIntegration) -> None:
             schema="schema",
             operations=[
                 Operation("relay.send", send, SendBody, PerCall("message"), role="deployer", timeout_s=10),
-                Operation("relay.status", status, StatusBody, Free("looking at one's own deliveries"), timeout_s=10),
+                Operation("relay.status", status, StatusBody, Free("reading one's own deliveries"), timeout_s=10),
             ],
             jobs=[
                 Job(

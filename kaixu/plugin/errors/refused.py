@@ -1,0 +1,84 @@
+"""Refusals of admission. The caller is known; a limit or a permission stops the call before anything is spent."""
+
+from __future__ import annotations
+
+from kaixu.plugin.errors.base import KaixuError
+
+
+class Refused(KaixuError):
+    """Admission refused the call. Nothing was spent and nothing was counted."""
+
+
+class CapReached(Refused):
+    """The call could cost more than what is left this month."""
+
+    status = 402
+    code = "CAP_REACHED"
+
+
+class Forbidden(Refused):
+    """The credential is known, but may not do this."""
+
+    status = 403
+    code = "FORBIDDEN"
+
+
+class CustomerDisabled(Forbidden):
+    """The operator has switched the customer off."""
+
+    code = "CUSTOMER_DISABLED"
+
+
+class ProviderNotAllowed(Forbidden):
+    """The allowlist of the key or of its customer does not contain this provider."""
+
+    code = "PROVIDER_NOT_ALLOWED"
+
+
+class ModelNotAllowed(Forbidden):
+    """The allowlist of the key or of its customer does not contain this model."""
+
+    code = "MODEL_NOT_ALLOWED"
+
+
+class RoleTooLow(Forbidden):
+    """The operation requires a higher role than the key has."""
+
+    code = "ROLE_TOO_LOW"
+
+
+class DeviceRevoked(Forbidden):
+    """This device was revoked."""
+
+    code = "DEVICE_REVOKED"
+
+
+class CollectionNotAllowed(Forbidden):
+    """The key is limited to other collections."""
+
+    code = "COLLECTION_NOT_ALLOWED"
+
+
+class SeatsFull(Forbidden):
+    """All device seats of the key are taken."""
+
+    code = "SEATS_FULL"
+
+
+class VectorsFull(CapReached):
+    """The customer's collections hold the maximum number of vectors."""
+
+    code = "VECTORS_FULL"
+
+
+class CollectionsFull(CapReached):
+    """The customer has the maximum number of collections."""
+
+    code = "COLLECTIONS_FULL"
+
+
+class RateLimited(Refused):
+    """Too many requests in the last minute or day."""
+
+    status = 429
+    code = "RATE_LIMITED"
