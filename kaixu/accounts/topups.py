@@ -11,8 +11,8 @@ import msgspec
 from kaixu.plugin.errors import Conflict, Unprocessable
 from kaixu.store import topups as store
 from kaixu.store.audit import AuditEvent, write_audit
+from kaixu.store.months import this_month
 from kaixu.store.pool import database
-from kaixu.store.usage import month_usage, this_month
 
 from . import fields
 from .customers import no_customer
@@ -98,5 +98,5 @@ async def top_up(
                         hint="Use a fresh key for each top-up.",
                         code="IDEMPOTENCY_KEY_USED",
                     )
-            after = await month_usage(connection, customer_id, of_month)
-    return ToppedUp(customer_id, of_month, amount, after.extra_nusd, booked.applied)
+            extra_nusd = await store.extra_of(connection, customer_id, of_month)
+    return ToppedUp(customer_id, of_month, amount, extra_nusd, booked.applied)

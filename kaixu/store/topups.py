@@ -44,3 +44,13 @@ async def top_up(
 async def topup_of(db: Connection, idempotency_key: str) -> TopUp | None:
     """What was booked under an idempotency key."""
     return await OF_KEY.one(db, idempotency_key)
+
+
+async def extra_of(db: Connection, customer_id: int, month: date) -> int:
+    """What a month's cap was raised by in all."""
+    extra: int = await db.fetchval(
+        "select coalesce(sum(extra_nusd), 0)::bigint from kaixu.customer_month where customer_id = $1 and month = $2",
+        customer_id,
+        month,
+    )
+    return extra

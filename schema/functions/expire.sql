@@ -49,10 +49,11 @@ begin
         returning r.*
     ), written as (
         insert into kaixu.usage_event (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model,
-                                       price_id, cost_nusd, usage_source, end_reason, install_id, request_id, admitted_at)
+                                       price_id, cost_nusd, usage_source, end_reason, install_id, request_id, admitted_at,
+                                       granted_nusd)
         select x.ticket, x.month, x.customer_id, x.key_id, x.chain_id, x.book, x.operation, x.provider, x.model,
                x.price_id, case when p_charge then x.held_nusd else 0 end, 'estimated', 'lost', x.install_id,
-               x.request_id, x.created_at
+               x.request_id, x.created_at, case when x.granted_nusd is null then x.held_nusd end
           from ended x
          where x.operation not like 'job:%'
         on conflict (month, ticket) do nothing

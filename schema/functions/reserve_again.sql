@@ -62,10 +62,10 @@ begin
         v_held := least(r.held_nusd, greatest(0, v_room));
 
         insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
-                                       model, price_id, install_id, request_id, owner, expires_at)
+                                       model, price_id, install_id, request_id, owner, expires_at, granted_nusd)
         values (r.ticket, r.customer_id, r.key_id, r.chain_id, r.month, r.book, v_held, r.operation, r.provider,
                 r.model, r.price_id, r.install_id, r.request_id, p_owner,
-                clock_timestamp() + make_interval(secs => p_lifetime_s));
+                clock_timestamp() + make_interval(secs => p_lifetime_s), nullif(r.held_nusd, v_held));
         insert into kaixu.customer_month as m (customer_id, month, book, held_nusd)
         values (r.customer_id, r.month, r.book, v_held)
         on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;

@@ -56,6 +56,7 @@ as $$
 declare
     v_freed         uuid[];
     v_freed_nusd    bigint[];
+    v_granted_nusd  bigint[];
     v_dearer        boolean;
     v_missing       boolean;
     v_lost          uuid[];
@@ -78,9 +79,10 @@ begin
     with ended as (
         delete from kaixu.reservation r
          where r.ticket = any (p_ticket)
-        returning r.ticket, r.held_nusd
+        returning r.ticket, r.held_nusd, coalesce(r.granted_nusd, r.held_nusd) as granted_nusd
     )
-    select array_agg(x.ticket), array_agg(x.held_nusd) into v_freed, v_freed_nusd from ended x;
+    select array_agg(x.ticket), array_agg(x.held_nusd), array_agg(x.granted_nusd) into v_freed, v_freed_nusd, v_granted_nusd
+      from ended x;
     select coalesce(bool_or(a.cost_nusd > f.held_nusd), false) into v_dearer
       from unnest(p_ticket, p_cost_nusd) a (ticket, cost_nusd)
       join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket;
@@ -148,7 +150,8 @@ begin
                   request_id, admitted_at, duration_ms, end_reason, usage_source, cost_nusd, vendor_cost_nusd,
                   input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, units)
     ), freed as (
-        select f.ticket, f.held_nusd from unnest(v_freed, v_freed_nusd) f (ticket, held_nusd)
+        select f.ticket, f.held_nusd, f.granted_nusd
+          from unnest(v_freed, v_freed_nusd, v_granted_nusd) f (ticket, held_nusd, granted_nusd)
     ), lost as (
         select e.ticket, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens
           from asked a
@@ -158,12 +161,14 @@ begin
         insert into kaixu.usage_event as e
                (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
                 vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
-                reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms)
+                reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
+                granted_nusd)
         select a.ticket, a.month, a.customer_id, a.key_id, a.chain_id, a.book, a.operation, a.provider, a.model,
                a.price_id, a.cost_nusd, a.vendor_cost_nusd, a.input_tokens, a.output_tokens, a.cached_input_tokens,
                a.cache_write_tokens, a.reasoning_tokens, a.units, a.usage_source, a.end_reason, a.install_id,
-               a.request_id, a.admitted_at, a.duration_ms
+               a.request_id, a.admitted_at, a.duration_ms, f.granted_nusd
           from asked a
+          left join freed f on f.ticket = a.ticket
          where a.end_reason <> 'released'
         on conflict (month, ticket) do update
            set cost_nusd = excluded.cost_nusd, vendor_cost_nusd = excluded.vendor_cost_nusd,
@@ -171,7 +176,7 @@ begin
                cached_input_tokens = excluded.cached_input_tokens, cache_write_tokens = excluded.cache_write_tokens,
                reasoning_tokens = excluded.reasoning_tokens, units = excluded.units,
                usage_source = excluded.usage_source, end_reason = excluded.end_reason,
-               duration_ms = excluded.duration_ms
+               duration_ms = excluded.duration_ms, granted_nusd = coalesce(excluded.granted_nusd, e.granted_nusd)
          where e.end_reason = 'lost' and excluded.end_reason <> 'lost'
         returning e.ticket
     ), forgiven as (

@@ -10,11 +10,13 @@ import asyncpg
 import msgspec
 import pytest
 
+import kaixu.reports
 import kaixu.store
 from kaixu.store.query import Query
 
-for module in pkgutil.iter_modules(kaixu.store.__path__):
-    importlib.import_module(f"kaixu.store.{module.name}")
+for room in (kaixu.store, kaixu.reports):
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{room.__name__}.{module.name}")
 
 
 class Pair(msgspec.Struct, frozen=True):

@@ -11,8 +11,7 @@ from kaixu.edge.json_body import object_of
 from kaixu.edge.operators import ACTOR, OperatorRoutes
 from kaixu.edge.response import reply
 from kaixu.edge.services import Services
-
-from .shape import month_name
+from kaixu.reports.values import month_name
 
 KNOWN = ("customer_id", "amount_cents", "month", "idempotency_key")
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 from quart import Blueprint, Response, request
 
 from kaixu.accounts.fields import identifier
-from kaixu.accounts.usage import customer_usage
 from kaixu.edge.operators import OperatorRoutes
 from kaixu.edge.response import reply
 from kaixu.edge.services import Services
-
-from .shape import customer_usage_reply
+from kaixu.reports.usage import customer_usage, customer_usage_json
 
 
 def usage_routes(services: Services) -> Blueprint:
-    """The route, bound to one gateway."""
+    """The route, of one gateway."""
     routes = OperatorRoutes("admin_usage", services)
 
     @routes.at("admin-usage", methods=["GET"])
     async def usage() -> Response:
         customer_id = identifier(request.args.get("customer_id"), "customer_id")
-        month = await customer_usage(services.reports, customer_id, month=request.args.get("month"))
-        return reply(customer_usage_reply(month))
+        report = await customer_usage(services.reports, customer_id, month=request.args.get("month"))
+        return reply(customer_usage_json(report))
 
     return routes.blueprint

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaixu.api.admin.shape import instant
 from kaixu.api.native.chat import extras
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.authenticate import caller_of
@@ -18,6 +17,7 @@ from kaixu.jobs.queue import JobRow, unknown
 from kaixu.metering.cache import events_in
 from kaixu.plugin.errors import Invalid
 from kaixu.plugin.types import ChatDelta
+from kaixu.reports.values import instant
 
 
 def look_doors(services: Services) -> list[Door]:

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.accounts.explain import explain, lines_of, rounded
 from kaixu.config.price import Price
 from kaixu.metering.pricing import cost_nusd
 from kaixu.plugin.errors import NotFound
 from kaixu.plugin.types import Usage
-from kaixu.store.usage import PricedEvent
+from kaixu.reports.explain import PricedEvent, explain, lines_of, rounded
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 

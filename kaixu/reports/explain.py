@@ -7,6 +7,7 @@ whole nano-dollars per million tokens, added up exactly, rounded half up once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +15,9 @@ import msgspec
 
 from kaixu.plugin.errors import NotFound
 from kaixu.store.pool import database
-from kaixu.store.usage import PricedEvent, priced_events
+from kaixu.store.query import Connection, Query
+
+from .events import UsageEvent
 
 MILLION = 1_000_000
 
@@ -23,6 +26,36 @@ KINDS = frozenset({"input", "cached_input", "cache_write", "output", "reasoning"
 
 #: A request may have been sent more than once under one id.
 MOST_OF_A_REQUEST = 100
+
+
+class PricedEvent(UsageEvent, frozen=True):
+    """One call with its price version; None where there is no such version."""
+
+    rates: dict[str, int] | None
+    vendor: dict[str, int] | None
+    priced_at: datetime | None
+    unbilled_nusd: int
+
+
+# Three ways to name a call; request ids have no index, as nothing but this asks for them.
+PRICED = Query(
+    PricedEvent,
+    """
+    select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
+           e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
+           e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
+           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
+           p.created_at as priced_at,
+           coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd
+      from kaixu.usage_event e
+      left join kaixu.price p on p.id = e.price_id
+     where case when $1::bigint is not null then e.id = $1
+                when $2::uuid is not null then e.ticket = $2
+                else e.request_id = $3 end
+     order by e.created_at desc, e.id desc
+     limit $4
+    """,
+)
 
 
 class ExplainedEvent(msgspec.Struct, frozen=True):
@@ -123,3 +156,15 @@ def verdict(event: PricedEvent, priced_nusd: int) -> tuple[bool, str | None]:
     if event.cost_nusd < priced_nusd and event.usage_source != "provider":
         return True, "its tokens were counted here, not reported: never charged above what was held for it"
     return False, "the bill does not follow from the price"
+
+
+async def priced_events(
+    db: Connection,
+    *,
+    event_id: int | None = None,
+    ticket: UUID | None = None,
+    request_id: str | None = None,
+    limit: int,
+) -> list[PricedEvent]:
+    """Calls by one of their names, newest first, each with its price version."""
+    return await PRICED.all(db, event_id, ticket, request_id, limit)
