@@ -11,7 +11,7 @@ import msgspec
 from kaixu.plugin.errors import Conflict, Unprocessable
 from kaixu.store import topups as store
 from kaixu.store.audit import AuditEvent, write_audit
-from kaixu.store.months import this_month
+from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 
 from . import fields

@@ -8,7 +8,7 @@ from typing import Any
 
 from kaixu.config.environment import Settings
 from kaixu.gateway.claim import About, about, database_of, other_folders, running_in
-from kaixu.store.spool import read
+from kaixu.reports.spool_state import spool_state
 
 #: A gateway that is well answers in milliseconds.
 ANSWER_S = 3.0
@@ -74,10 +74,8 @@ def health_row(itself: About) -> Row:
 
 def spool_rows(home: Path, where: str = "") -> Iterator[Row]:
     """Settlements that are not in the database: spooled while it was away, or refused by it."""
-    spool = home / "spool"
-    waiting = sum(read(path).lines for path in spool.glob("*.jsonl"))
-    detail = f"{waiting} settlements wait to be written" if waiting else "empty"
-    yield row(f"spool{where}", not waiting, detail, bad="off")
-    refused = spool / "refused"
-    kept = sum(read(path).lines for path in refused.glob("*.jsonl"))
-    yield row(f"refused settlements{where}", not kept, f"{kept} in {refused}" if kept else "none")
+    spool = spool_state(home)
+    detail = f"{spool.waiting} settlements wait to be written" if spool.waiting else "empty"
+    yield row(f"spool{where}", not spool.waiting, detail, bad="off")
+    refused = f"{spool.refused} in {spool.refused_folder}" if spool.refused else "none"
+    yield row(f"refused settlements{where}", not spool.refused, refused)

@@ -10,7 +10,7 @@ import typer
 from kaixu.catalog.catalog import Catalog, IntegrationState
 from kaixu.config.price import usd
 from kaixu.plugin.operation import Charge, Free, Job, Operation, PerCall
-from kaixu.store.schedules import ScheduleRow, list_schedules
+from kaixu.reports.schedules import ScheduleRow, list_schedules
 
 from .examples import example
 from .failure import CommandFailed

@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 
 from kaixu.accounts import fields
-from kaixu.store.months import this_month
+from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 from kaixu.store.query import Query
 

@@ -12,8 +12,8 @@ from kaixu.accounts import fields
 from kaixu.accounts.customers import no_customer
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.store import customers
+from kaixu.store.clock import this_month
 from kaixu.store.customers import Customer
-from kaixu.store.months import this_month
 from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from kaixu.assets import asset
+from kaixu.config.database_errors import MigrationError
 
 from .query import DatabaseSession
 
@@ -38,10 +39,6 @@ RELEASE_ROW = ("kaixu", "release")
 def release() -> int:
     """The release of the schema that comes along; raised with every release that changes a function."""
     return int(asset("schema/release").read_text())
-
-
-class MigrationError(Exception):
-    """The database and the schema files contradict each other."""
 
 
 @dataclass(frozen=True)

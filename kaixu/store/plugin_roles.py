@@ -7,9 +7,10 @@ from pathlib import Path
 
 import asyncpg
 
+from kaixu.config.database_errors import MigrationError
 from kaixu.plugin.errors import DatabaseAway
+from kaixu.store.migrate import LOCK, Step
 
-from .migrate import LOCK, MigrationError, Step
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin, scram_verifier
 from .plugin_schema import role_of, schema_of, steps_in
 from .query import Connection, DatabaseSession

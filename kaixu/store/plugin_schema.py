@@ -6,7 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from .migrate import MigrationError, Step
+from kaixu.config.database_errors import MigrationError
+from kaixu.store.migrate import Step
 
 #: `0001_deliveries.sql`
 FILE = re.compile(r"[0-9]{4}_[a-z0-9_]{1,60}\.sql")

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from kaixu.config.database_errors import DatabaseRefused
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .vectors import prepare_vectors
@@ -40,10 +41,6 @@ SEARCH = {"hnsw.ef_search": "250", "hnsw.iterative_scan": "relaxed_order", "hnsw
 
 #: How long a transaction of ours may stand idle before Postgres ends it: it holds a customer's lock.
 IDLE_TRANSACTION_S = 5
-
-
-class DatabaseRefused(Exception):
-    """The database is there but does not take us: its user, password or name is wrong."""
 
 
 def busy() -> DatabaseBusy:

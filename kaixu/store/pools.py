@@ -7,12 +7,10 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import asyncpg
-import msgspec
 
 from kaixu.config.database import DatabaseSection
 
 from .pool import STATEMENT_S, open_pool
-from .query import Connection, Query
 
 #: What Postgres shows as the name of a connection: this, its pool, and which process has it.
 NAME = "kaixu"
@@ -80,32 +78,3 @@ async def open_pools(
         for pool in opened:
             pool.terminate()
         raise
-
-
-class Room(msgspec.Struct, frozen=True):
-    """How many connections the server takes from users like ours, how many it has, and how many gateways are there."""
-
-    most: int
-    taken: int
-    gateways: int
-
-
-ROOM = Query(
-    Room,
-    """
-    select current_setting('max_connections')::integer
-               - current_setting('superuser_reserved_connections')::integer
-               - coalesce(current_setting('reserved_connections', true), '0')::integer as most,
-           count(*) filter (where a.backend_type = 'client backend')::integer as taken,
-           count(distinct a.application_name) filter (where a.application_name like 'kaixu money %')::integer
-               as gateways
-      from pg_stat_activity a
-    """,
-)
-
-
-async def room(db: Connection) -> Room:
-    """How much room for connections there is. Behind a pooler it is the pooler's own limit that counts."""
-    found = await ROOM.one(db)
-    assert found is not None
-    return found
