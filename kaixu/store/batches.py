@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -237,7 +238,8 @@ async def insert_batch(
         request_id,
         float(window_s),
     )
-    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, lines), strict=True)]
+    fields = attrgetter("id", "kind", "payload", "provider", "model", "error_code", "error_message")
+    columns = [list(column) for column in zip(*map(fields, lines), strict=True)]
     await db.execute(
         """
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,

@@ -108,7 +108,10 @@ OPENED = Query(
     Opening,
     """
     select refused, collection_id, provider, model, dimensions, most, used
-      from kaixu.open_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+      from kaixu.open_collection(
+        p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_name => $4, p_provider => $5, p_model => $6,
+        p_dimensions => $7, p_language => $8, p_vectors => $9, p_doc_id => $10, p_make => $11,
+        p_most_vectors => $12, p_most_collections => $13)
     """,
 )
 

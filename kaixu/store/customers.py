@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 
 import msgspec
 
@@ -108,6 +109,23 @@ CUSTOMER_OF_EMAIL = Query(
     """,
 )
 
+#: The settings in the order of the parameters of the two statements below.
+settings_in_order = attrgetter(
+    "email",
+    "plan_name",
+    "monthly_cap_nusd",
+    "is_active",
+    "max_devices_per_key",
+    "require_install_id",
+    "allowed_providers",
+    "allowed_models",
+    "stripe_customer_id",
+    "auto_topup_enabled",
+    "auto_topup_threshold_nusd",
+    "auto_topup_amount_nusd",
+    "max_vectors",
+)
+
 NEW_CUSTOMER = Query(
     Customer,
     """
@@ -161,7 +179,7 @@ async def locked_customer(db: Connection, customer_id: int) -> Customer | None:
 async def insert_customer(db: Connection, settings: CustomerSettings) -> Customer:
     """A new customer. Raises `Conflict` where the email is taken."""
     with constraints():
-        made = await NEW_CUSTOMER.one(db, *msgspec.structs.astuple(settings))
+        made = await NEW_CUSTOMER.one(db, *settings_in_order(settings))
     assert made is not None
     return made
 
@@ -169,6 +187,6 @@ async def insert_customer(db: Connection, settings: CustomerSettings) -> Custome
 async def update_customer(db: Connection, customer_id: int, settings: CustomerSettings) -> Customer:
     """Write every setting of a customer that the caller has locked. Raises `Conflict` for a taken email."""
     with constraints():
-        changed = await CHANGED_CUSTOMER.one(db, customer_id, *msgspec.structs.astuple(settings))
+        changed = await CHANGED_CUSTOMER.one(db, customer_id, *settings_in_order(settings))
     assert changed is not None
     return changed

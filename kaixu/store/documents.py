@@ -72,7 +72,12 @@ class DeletedRows(msgspec.Struct, frozen=True):
 
 STORED = Query(
     Stored,
-    "select refused, stored, replaced from kaixu.store_documents($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    """
+    select refused, stored, replaced
+      from kaixu.store_documents(
+        p_collection_id => $1, p_customer_id => $2, p_ticket => $3, p_doc_id => $4, p_chunk => $5, p_starts_at => $6,
+        p_body => $7, p_metadata => $8, p_embedding => $9, p_most_vectors => $10)
+    """,
 )
 
 ONE = Query(
@@ -137,7 +142,13 @@ CHUNKS = Query(
     """,
 )
 
-DELETED = Query(DeletedRows, "select refused, removed from kaixu.delete_document($1, $2, $3)")
+DELETED = Query(
+    DeletedRows,
+    """
+    select refused, removed
+      from kaixu.delete_document(p_collection_id => $1, p_customer_id => $2, p_doc_id => $3)
+    """,
+)
 
 
 async def store_documents(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 
 import msgspec
 
@@ -94,6 +95,20 @@ OLDEST_LIVING_KEY = Query(
      order by id
      limit 1
     """,
+)
+
+#: The settings in the order of the parameters of the two statements below.
+settings_in_order = attrgetter(
+    "label",
+    "role",
+    "monthly_cap_nusd",
+    "rpm_limit",
+    "rpd_limit",
+    "max_devices",
+    "require_install_id",
+    "allowed_providers",
+    "allowed_models",
+    "allowed_collections",
 )
 
 NEW_KEY = Query(
@@ -197,14 +212,14 @@ async def insert_key(
     Raises `NotFound` for an unknown customer.
     """
     with constraints():
-        made = await NEW_KEY.one(db, chain_id, customer_id, key_hash, key_last4, *msgspec.structs.astuple(settings))
+        made = await NEW_KEY.one(db, chain_id, customer_id, key_hash, key_last4, *settings_in_order(settings))
     assert made is not None
     return made
 
 
 async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
     """Write every setting of a key that the caller holds locked."""
-    changed = await CHANGED_KEY.one(db, key_id, *msgspec.structs.astuple(settings))
+    changed = await CHANGED_KEY.one(db, key_id, *settings_in_order(settings))
     assert changed is not None
     return changed
 

@@ -138,7 +138,7 @@ class PluginTransaction:
         with statement():
             await write_down(self._plugin.own, self._plugin.login.name, wanted)
             job_id: UUID = await self._connection.fetchval(
-                "select kaixu__plugin.enqueue($1)", wanted.id, timeout=PATIENCE_S
+                "select kaixu__plugin.enqueue(p_job => $1)", wanted.id, timeout=PATIENCE_S
             )
         self.handed_in += 1
         return job_id

@@ -74,7 +74,7 @@ async def apply(plugin: asyncpg.Connection, name: str, step: Step) -> None:
         await plugin.execute(step.sql)
         if not plugin.is_in_transaction():
             raise MigrationError(f"{name}: {step.name} ends its transaction, which a plugin may not")
-        await plugin.execute("select kaixu__plugin.migrated($1, $2)", step.name, step.sha256)
+        await plugin.execute("select kaixu__plugin.migrated(p_name => $1, p_sha256 => $2)", step.name, step.sha256)
         await plugin.execute("commit")
     except asyncpg.PostgresError as error:
         await plugin.execute("rollback")

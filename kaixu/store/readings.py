@@ -23,7 +23,9 @@ TAKE = Query(
     Reading,
     """
     select refused, retry_after_s, rate_limit, customer_id, key_id
-      from kaixu.take_reading_rate($1, $2, $3, $4, $5, $6)
+      from kaixu.take_reading_rate(
+        p_key_hash => $1, p_legacy_hash => $2, p_key_id => $3, p_units => $4, p_per_minute => $5,
+        p_default_rpm => $6)
     """,
 )
 

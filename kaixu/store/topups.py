@@ -26,7 +26,14 @@ class Applied(msgspec.Struct, frozen=True):
     extra_nusd: int
 
 
-TOP_UP = Query(Applied, "select applied, extra_nusd from kaixu.top_up($1, $2, $3, $4, $5)")
+TOP_UP = Query(
+    Applied,
+    """
+    select applied, extra_nusd
+      from kaixu.top_up(
+        p_idempotency_key => $1, p_customer_id => $2, p_month => $3, p_amount_nusd => $4, p_source => $5)
+    """,
+)
 
 OF_KEY = Query(
     TopUp,
