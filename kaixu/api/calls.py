@@ -19,8 +19,11 @@ from kaixu.edge.response import SSE, Reply
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream, waited
 from kaixu.metering.admission import Admission
+from kaixu.metering.chat import admit_chat, chat_events
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.gate import Caller
 from kaixu.metering.left_early import reasons
+from kaixu.metering.model_ticket import ModelTicket
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError, Stopping, Unsupported
 from kaixu.plugin.types import ChatEvent, ChatRequest
@@ -58,7 +61,7 @@ class StreamEncoder(Protocol):
         """Said where nothing else was for a while."""
         ...
 
-    def begin(self, ticket: Ticket) -> bytes:
+    def begin(self, ticket: ChatTicket) -> bytes:
         """Said at once, before the vendor answers."""
         ...
 
@@ -66,27 +69,29 @@ class StreamEncoder(Protocol):
         """Said for one event of the lane."""
         ...
 
-    def done(self, ticket: Ticket) -> bytes:
+    def done(self, ticket: ChatTicket) -> bytes:
         """Said after the call was settled."""
         ...
 
-    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+    def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
         """Said after the call was settled, where it failed when part of it was out."""
         ...
 
 
-def admission(services: Services, asking: ChatCall, fields: Mapping[str, str], *, operation: str = "chat") -> Admission:
-    """See `Gate.chat`. `fields`: what a door calls the contract's features, for the error of one that is refused."""
+def admission(
+    services: Services, asking: ChatCall, fields: Mapping[str, str], *, operation: str = "chat"
+) -> Admission[ChatTicket]:
+    """See `admit_chat`. `fields`: what a door calls the contract's features, for the error of one that is refused."""
     try:
-        return services.gate.chat(
-            asking.caller, asking.deployment, asking.asked_provider, asking.request, operation=operation
+        return admit_chat(
+            services.gate, asking.caller, asking.deployment, asking.asked_provider, asking.request, operation=operation
         )
     except Unsupported as error:
         field = error.field or ""
         raise Unsupported(fields.get(field, field), error.why) from None
 
 
-async def answered(services: Services, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
+async def answered(services: Services, call: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """Everything the lane says, and the ticket, settled."""
     # A client that leaves does not always end the vendor's call: that goes on in a task of its own.
     task = asyncio.ensure_future(collected(services, call))
@@ -96,7 +101,7 @@ async def answered(services: Services, call: Admission) -> tuple[Ticket, list[Ch
         if task.done():
             raise
         if call.ticket is not None:
-            services.gate.reader_gone(call.ticket)
+            services.gate.calls.client_left(call.ticket)
         further_s = read_on_s(call)
         if further_s == 0:
             task.cancel()
@@ -108,40 +113,39 @@ async def answered(services: Services, call: Admission) -> tuple[Ticket, list[Ch
         raise
 
 
-def read_on_s(call: Admission) -> float:
+def read_on_s(call: Admission[ChatTicket]) -> float:
     """For how many seconds the vendor's answer is read on though the client has gone."""
     if call.ticket is None:
         return 0.0  # nothing went to a vendor
-    if drains(call):
+    if drains(call.ticket):
         return inf
     # An answer that has ended: its usage is due at once, and the exact bill is better than a bound.
     return USAGE_DUE_S if call.ticket.has_ended else 0.0
 
 
-def passed_over(task: asyncio.Future[tuple[Ticket, list[ChatEvent]]]) -> None:
+def passed_over(task: asyncio.Future[tuple[ChatTicket, list[ChatEvent]]]) -> None:
     """What a call came to that nobody waits for any more."""
     if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, KaixuError):
         log.error("a call whose client had left failed", exc_info=error)
 
 
-def drains(call: Admission) -> bool:
+def drains(ticket: ChatTicket) -> bool:
     """Whether the vendor's answer is read to its end though the client has gone."""
-    deployment = call.deployment
-    if deployment is None:
-        return False
-    if deployment.on_disconnect is not None:
-        return deployment.on_disconnect == "drain"
-    return any(reasons(one, call.request) for one in call.choices or (deployment,))
+    if ticket.deployment.on_disconnect is not None:
+        return ticket.deployment.on_disconnect == "drain"
+    return any(reasons(one, ticket.request) for one in ticket.choices)
 
 
-async def collected(services: Services, call: Admission) -> tuple[Ticket, list[ChatEvent]]:
+async def collected(services: Services, call: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """See `answered`."""
-    async with call as ticket, aclosing(services.gate.events(ticket)) as events:
+    async with call as ticket, aclosing(chat_events(services.gate, ticket)) as events:
         said = [event async for event in events]
     return ticket, said
 
 
-async def streamed(services: Services, call: Admission, encoder: StreamEncoder, *, patience_s: float = 0.0) -> Reply:
+async def streamed(
+    services: Services, call: Admission[ChatTicket], encoder: StreamEncoder, *, patience_s: float = 0.0
+) -> Reply:
     """The answer as a stream.
 
     With `patience_s` the reply begins when there is something to say, or after that
@@ -160,7 +164,7 @@ async def streamed(services: Services, call: Admission, encoder: StreamEncoder, 
         await call.__aexit__(GeneratorExit, GeneratorExit(), None)
 
     def left() -> float:
-        services.gate.reader_gone(ticket)
+        services.gate.calls.client_left(ticket)
         return read_on_s(call)
 
     body = EventStream(speak, never_begun, read_on_s=left, ping=encoder.ping)
@@ -174,7 +178,9 @@ async def streamed(services: Services, call: Admission, encoder: StreamEncoder, 
     return Reply(200, headers | call_headers(ticket), body)
 
 
-async def spoken(services: Services, call: Admission, ticket: Ticket, encoder: StreamEncoder, out: EventStream) -> None:
+async def spoken(
+    services: Services, call: Admission[ChatTicket], ticket: ChatTicket, encoder: StreamEncoder, out: EventStream
+) -> None:
     """Write one stream's frames and settle; the last frame follows after the money is written.
 
     Raises what failed where nothing was said yet: then it can have a status of its own.
@@ -183,7 +189,7 @@ async def spoken(services: Services, call: Admission, ticket: Ticket, encoder: S
     try:
         await out.put(encoder.begin(ticket))
         # Closed before it is settled: then the vendor has seen the cancel.
-        async with aclosing(services.gate.events(ticket)) as events:
+        async with aclosing(chat_events(services.gate, ticket)) as events:
             async for event in events:
                 await out.put(encoder.event(event))
     except Exception as error:
@@ -216,7 +222,7 @@ async def spoken(services: Services, call: Admission, ticket: Ticket, encoder: S
 def call_headers(ticket: Ticket) -> dict[str, str]:
     """What an admitted call's reply says in headers: its rate, and which fields of the request were dropped."""
     headers = rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
-    if ticket.request is not None and ticket.request.dropped:
+    if isinstance(ticket, ChatTicket) and ticket.request.dropped:
         headers["x-kaixu-dropped-fields"] = dropped_header(ticket.request.dropped)
     return headers
 
@@ -227,11 +233,10 @@ def dropped_header(dropped: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES] + (["..."] if len(names) > MOST_NAMES else []))
 
 
-def bill_of(ticket: Ticket) -> dict[str, Any]:
+def bill_of(ticket: ModelTicket) -> dict[str, Any]:
     """What doors of other protocols tell beside their own usage, under `kaixu`."""
     settled, deployment = ticket.settlement, ticket.deployment
     assert settled is not None
-    assert deployment is not None
     bill: dict[str, Any] = {
         "provider": deployment.shown_provider,
         "model": deployment.model,
@@ -240,15 +245,15 @@ def bill_of(ticket: Ticket) -> dict[str, Any]:
         "end": settled.end_reason,
         **routing_of(ticket),
     }
-    if ticket.lowered and ticket.request is not None:
+    if isinstance(ticket, ChatTicket) and ticket.lowered:
         bill["max_tokens_applied"] = ticket.request.max_tokens
     return bill
 
 
-def routing_of(ticket: Ticket) -> dict[str, Any]:
+def routing_of(ticket: ModelTicket) -> dict[str, Any]:
     """Which deployment served, and how many tries that took; or that the answer had been kept."""
     routing: dict[str, Any] = {"deployment": None if ticket.served is None else ticket.served.name}
     routing["tries"] = len(ticket.tried)
-    if ticket.deployment is not None and ticket.deployment.cache is not None:
-        routing["cache"] = "hit" if ticket.from_cache else "miss"
+    if ticket.deployment.cache is not None:
+        routing["cache"] = "hit" if isinstance(ticket, ChatTicket) and ticket.from_cache else "miss"
     return routing

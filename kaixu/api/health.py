@@ -46,7 +46,7 @@ def health_routes(services: Services) -> Blueprint:
             why.append("no lane is on: there is no model that could be called")
         if services.gate.ledger.waiting:
             why.append("settlements wait in the spool")
-        ready = bool(database["ok"]) and not services.gate.stopping
+        ready = bool(database["ok"]) and not services.gate.calls.stopping
         body = {
             "ok": ready,
             "status": "unready" if not ready else "degraded" if why else "ready",
@@ -64,7 +64,7 @@ def health_routes(services: Services) -> Blueprint:
             "preambles": preambles(services.catalog),
             "deployments": deployments(services),
             **({"keys": keys(services.catalog)} if operator else {}),
-            "in_flight": len(services.gate.in_flight),
+            "in_flight": len(services.gate.calls.running),
             "db": database,
         }
         headers = {} if ready else {"retry-after": "2"}

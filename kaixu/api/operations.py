@@ -14,6 +14,7 @@ from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import JSON, Reply
 from kaixu.edge.services import Services
+from kaixu.metering.integrations import admit_operation, run_operation
 from kaixu.plugin.errors import Invalid, LaneOff, NotFound, PluginFailed, Unprocessable
 from kaixu.plugin.operation import Operation
 
@@ -29,8 +30,8 @@ def operation_door(services: Services) -> Door:
         caller = caller_of(asked, services.secrets)
         state, operation = found(services, asked.path)
         body = await off_loop(len(asked.body), lambda: body_of(operation, asked.body))
-        async with services.gate.run(caller, state, operation, len(asked.body)) as ticket:
-            said = await services.gate.handled(ticket, state, operation, body)
+        async with admit_operation(services.gate, caller, state, operation, len(asked.body)) as ticket:
+            said = await run_operation(services.gate, ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), said)
 
     return Door(operate, (), rate="call")

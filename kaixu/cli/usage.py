@@ -46,6 +46,7 @@ def show(
         "held_usd": usd(used.total.held_nusd),
         "available_usd": usd(used.available_nusd),
         "vendor_cost_usd": usd(used.total.vendor_cost_nusd),
+        "uncosted_usd": usd(used.total.uncosted_nusd),
         "calls": used.total.calls,
         "input_tokens": used.total.input_tokens,
         "output_tokens": used.total.output_tokens,

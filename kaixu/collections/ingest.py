@@ -8,6 +8,8 @@ from functools import partial
 import msgspec
 
 from kaixu.metering.admission import Admission
+from kaixu.metering.embed_ticket import EmbedTicket
+from kaixu.metering.embeddings import embed_vectors
 from kaixu.metering.gate import Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import (
@@ -56,7 +58,7 @@ class Ingested(msgspec.Struct):
 async def ingest(
     searches: Searches,
     gate: Gate,
-    call: Admission,
+    call: Admission[EmbedTicket],
     request: EmbedRequest,
     *,
     target: Target,
@@ -74,7 +76,7 @@ async def ingest(
     length = length_of(deployment, request.dimensions)
     async with call as ticket:
         opened = await hold_room(searches, ticket, target, pieces, dimensions=length, room=room, make=False)
-        vectors: list[Sequence[float]] = list(await gate.vectors(ticket, request, length=length))
+        vectors: list[Sequence[float]] = list(await embed_vectors(gate, ticket, request, length=length))
         collection_id = opened.collection_id
         if collection_id is None or opened.dimensions != len(vectors[0]):
             opened = await hold_room(searches, ticket, target, pieces, dimensions=len(vectors[0]), room=room, make=True)
@@ -89,7 +91,7 @@ async def ingest(
 
 async def store_ready(
     searches: Searches,
-    call: Admission,
+    call: Admission[Ticket],
     *,
     target: Target,
     pieces: Sequence[Piece],

@@ -11,6 +11,7 @@ from functools import partial
 import asyncpg
 
 from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
 from kaixu.plugin.errors import DatabaseAway, KaixuError, ModelMismatch
@@ -79,7 +80,7 @@ class Reembedder:
     async def go_on(self, work: Work) -> None:
         """Until it is done, or fails for good, or must wait."""
         attempts = work.attempts
-        while not self.gate.stopping:
+        while not self.gate.calls.stopping:
             with database():
                 copy = await store.copy_of(self.pool, work.id)
             if copy is None or not copy.is_alive:
@@ -115,8 +116,8 @@ class Reembedder:
         insist_on_length(deployment, copy.dimensions, "dimensions")  # kaixu.yaml may have changed since it began
         length = length_of(deployment, request.dimensions)
         caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
-        async with self.gate.embed(caller, deployment, copy.provider, request, role="deployer") as ticket:
-            vectors = await self.gate.vectors(ticket, request, length=length)
+        async with admit_embed(self.gate, caller, deployment, copy.provider, request, role="deployer") as ticket:
+            vectors = await embed_vectors(self.gate, ticket, request, length=length)
             if len(vectors[0]) != copy.dimensions:
                 raise ModelMismatch(
                     f"model `{copy.model}` made vectors of {len(vectors[0])} dimensions, not of {copy.dimensions}",

@@ -12,6 +12,8 @@ import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.metering.admission import Admission
+from kaixu.metering.embed_ticket import EmbedTicket
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import ModelMismatch
@@ -95,10 +97,10 @@ async def looked_up(pool: asyncpg.Pool, caller: Caller, name: str) -> Collection
 
 
 #: Around a search that is paid for: a door tells there what is owed where it fails.
-Around = Callable[[Admission], AbstractContextManager[None]]
+Around = Callable[[Admission[EmbedTicket]], AbstractContextManager[None]]
 
 
-def no_telling(call: Admission) -> AbstractContextManager[None]:
+def no_telling(call: Admission[EmbedTicket]) -> AbstractContextManager[None]:
     """Nothing more is told."""
     return nullcontext()
 
@@ -148,10 +150,10 @@ async def placed(
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
     insist_on_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
     request = embedding(deployment, collection, question.text or "")
-    call = asking(gate, caller, deployment, collection, request)
-    with around(call):
-        async with call as ticket:
-            vectors = await gate.vectors(ticket, request, length=length_of(deployment, request.dimensions))
+    paid_call = asking(gate, caller, deployment, collection, request)
+    with around(paid_call):
+        async with paid_call as ticket:
+            vectors = await embed_vectors(gate, ticket, request, length=length_of(deployment, request.dimensions))
             ticket.units = {"searches": 1}
             answer = await answered(searches, collection, question, checked(vectors[0], collection))
     return collection, ticket, answer
@@ -159,9 +161,9 @@ async def placed(
 
 def asking(
     gate: Gate, caller: Caller, deployment: Deployment, collection: Collection, request: EmbedRequest
-) -> Admission:
+) -> Admission[EmbedTicket]:
     """Admission of a question."""
-    return gate.embed(caller, deployment, collection.provider, request, operation="search")
+    return admit_embed(gate, caller, deployment, collection.provider, request, operation="search")
 
 
 def embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:

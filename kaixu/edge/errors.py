@@ -11,7 +11,7 @@ import asyncpg
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from kaixu.metering.month import month_reply
+from kaixu.edge.month_reply import month_reply
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor, MonitorEvent

@@ -259,7 +259,7 @@ def create_app(services: Services) -> Application:
         batched if serves_batches(path) else operations if serves_operations(services, path) else None
     )
     app = Application(edge, doors, services.settings.trusted_networks)
-    app.is_stopping = lambda: services.gate.stopping
+    app.is_stopping = lambda: services.gate.calls.stopping
     app.adopt(services)
     app.config["BODY_TIMEOUT"] = None  # `Connection` has read the body, within its own time
     app.config["RESPONSE_TIMEOUT"] = None

@@ -33,6 +33,7 @@ from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts, alert_key
 from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
@@ -122,14 +123,14 @@ class Gateway:
         owner = uuid4()
         monitor = Monitor(lambda events: write_events(self.pool, events))
         transport = open_transport()
+        calls = InFlightCalls(most=document.gateway.max_in_flight, most_per_key=document.gateway.max_in_flight_per_key)
         ledger = Ledger(
             self.pools.money,
             Spool(settings.kaixu_home / "spool", str(owner)),
             owner=owner,
             lifetime_s=document.gateway.reservation_s,
             default_rpm=settings.default_rpm_limit,
-            running=lambda: gate.holds(),
-            calls=lambda: len(gate.in_flight) + gate.entering,
+            calls=calls,
             general=self.pool,
         )
         webhook = settings.alert_webhook_url
@@ -149,18 +150,17 @@ class Gateway:
             observe=lambda event: self.services.catalog.observe(event),
         )
         monitor.heard_by = observers.noted
+        sealer = Sealer(self.secrets.db_encryption_key)
         gate = Gate(
             ledger,
+            calls,
             transport,
             observers,
-            max_in_flight=document.gateway.max_in_flight,
-            max_per_key=document.gateway.max_in_flight_per_key,
+            cache=ResponseCache(self.pool, sealer),
+            databases=self.databases,
+            sealer=sealer,
+            price_ids=await self.price_ids(catalog),
         )
-        sealer = Sealer(self.secrets.db_encryption_key)
-        gate.cache = ResponseCache(self.pool, sealer)
-        gate.sealer = sealer
-        gate.databases = self.databases
-        gate.price_ids = await self.price_ids(catalog)
         models = ModelRunner(gate, lambda: self.services.catalog, sealer)
         integrations = IntegrationRunner(gate, lambda: self.services.catalog, sealer)
         self.worker = Worker(
@@ -194,7 +194,7 @@ class Gateway:
         self.started_with = document.gateway
         self.app = create_app(self.services)
         self.recovery = Recovery(
-            gate,
+            ledger,
             monitor,
             charge_lost=document.gateway.on_lost == "charge",
             revive=self.revive if self.embedded else None,
@@ -215,8 +215,8 @@ class Gateway:
 
     def connection_lost(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
-        if hasattr(self, "core"):
-            self.services.gate.ledger.doubtful = True
+        if hasattr(self, "services"):
+            self.services.gate.ledger.holds_may_be_lost = True
 
     async def claim(self, customer_id: int, chain_id: int, month: date, alert: str) -> bool:
         """Whether an alert is ours to tell."""
@@ -289,15 +289,15 @@ class Gateway:
 
     def stop_soon(self) -> None:
         """Admit nothing new; from now on running calls have their grace."""
-        self.services.gate.stopping = True
+        self.services.gate.calls.stopping = True
         self.stop_at = asyncio.get_running_loop().time() + self.services.gateway.grace_s
-        self.services.gate.stop_at = self.stop_at
+        self.services.gate.calls.stop_at = self.stop_at
 
     async def drained(self) -> None:
         """Return when no call runs any more, or when their grace is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.stop_at):
-                await self.services.gate.idle()
+                await self.services.gate.calls.idle()
 
     async def last_words(self) -> None:
         """When the grace of running calls is over: end them while their clients can still be told."""

@@ -85,8 +85,8 @@ def adopt(gateway: Gateway, section: GatewaySection) -> list[str]:
     """Go by a changed `gateway:` section; return the fields that wait for a restart."""
     services = gateway.services
     before, services.gateway = services.gateway, section
-    services.gate.max_in_flight = section.max_in_flight
-    services.gate.max_per_key = section.max_in_flight_per_key
+    services.gate.calls.most = section.max_in_flight
+    services.gate.calls.most_per_key = section.max_in_flight_per_key
     services.gate.ledger.lifetime_s = section.reservation_s
     gateway.recovery.charge_lost = section.on_lost == "charge"
     gateway.app.adopt(services)
@@ -97,9 +97,9 @@ def adopt(gateway: Gateway, section: GatewaySection) -> list[str]:
 
 async def renew_at_the_old_pace(gateway: Gateway, lifetime_s: int) -> None:
     """Holds that were made to last `lifetime_s` must not run out before the next renewal, which comes later now."""
-    admitted = set(gateway.services.gate.admitting)
+    admitted = set(gateway.services.gate.calls.entering)
     while True:
-        waiting = not admitted.isdisjoint(gateway.services.gate.admitting)
+        waiting = not admitted.isdisjoint(gateway.services.gate.calls.entering)
         try:
             await gateway.services.gate.ledger.renew()
         except DatabaseAway:
@@ -115,7 +115,7 @@ async def retire(gateway: Gateway, catalog: Catalog) -> None:
     await asyncio.sleep(ON_ITS_WAY_S)
     lanes = {id(state) for state in catalog.lanes.values()}
     # Nothing is in a hurry here.
-    while any(id(one.state) in lanes for model in gate.calls() for one in model.choices):  # noqa: ASYNC110
+    while any(id(one.state) in lanes for model in gate.calls.deployments() for one in model.choices):  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     gateway.retired.remove(catalog)
     await finish(asyncio.ensure_future(catalog.aclose()))

@@ -11,6 +11,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Catalog, IntegrationState
 from kaixu.metering.gate import Caller, Gate
+from kaixu.metering.integrations import admit_operation, run_operation, run_unbilled
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.errors import KaixuError, PluginFailed
 from kaixu.plugin.operation import Job, Schedule
@@ -43,7 +44,7 @@ class IntegrationRunner:
         catalog = self.catalog()
         if job.kind in catalog.schedules:
             state, schedule = catalog.schedules[job.kind]
-            await self.gate.scheduled(state, schedule, job.request_id)
+            await run_unbilled(self.gate, state, schedule, None, job.request_id)
             await lease.done(None)
             return
         if job.kind not in catalog.jobs:
@@ -56,9 +57,9 @@ class IntegrationRunner:
             await self.own(state, what, payload, job, lease)
             return
         caller = Caller(None, None, job.key_id, job.install_id, AGENT, job.request_id)
-        async with self.gate.run(caller, state, what, len(data)) as ticket:
+        async with admit_operation(self.gate, caller, state, what, len(data)) as ticket:
             await lease.began(ticket)
-            said = await self.gate.handled(ticket, state, what, payload, lease.told)
+            said = await run_operation(self.gate, ticket, state, what, payload, lease.told)
             await lease.database_there()
             ticket.alongside = lease.succeeding(ticket, msgspec.Raw(said), None)
 
@@ -66,7 +67,7 @@ class IntegrationRunner:
         self, state: IntegrationState, what: Job, payload: msgspec.Struct, job: Claimed, lease: Lease
     ) -> None:
         """A job that a schedule has handed in: nobody's, and free."""
-        said = await self.gate.unowned(state, what, payload, job.request_id, lease.told)
+        said = await run_unbilled(self.gate, state, what, payload, job.request_id, lease.told)
         await lease.done(msgspec.Raw(said))
 
 

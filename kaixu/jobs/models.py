@@ -12,8 +12,10 @@ import pybase64
 
 from kaixu.catalog.catalog import Catalog
 from kaixu.metering.cache import bytes_of
+from kaixu.metering.chat import admit_chat, chat_events
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.gate import Caller, Gate
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.model_ticket import ModelTicket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import Claimed
@@ -45,12 +47,12 @@ class ModelRunner:
     async def chat(self, caller: Caller, call: ModelCall, request: ChatRequest, lease: Lease) -> None:
         """One chat."""
         found = self.catalog().resolve(call.provider, call.model, "chat")
-        admission = self.gate.chat(
-            caller, found.deployment, found.provider, request, operation="job:chat", price=call.price
+        admission = admit_chat(
+            self.gate, caller, found.deployment, found.provider, request, operation="job:chat", price=call.price
         )
         async with admission as ticket:
             await lease.began(ticket)
-            async with aclosing(self.gate.events(ticket)) as events:
+            async with aclosing(chat_events(self.gate, ticket)) as events:
                 said = [event async for event in events]
             outcome = JobOutcome(
                 events=bytes_of(said).decode(),
@@ -66,12 +68,12 @@ class ModelRunner:
     async def embed(self, caller: Caller, call: ModelCall, request: EmbedRequest, lease: Lease) -> None:
         """One embedding call."""
         found = self.catalog().resolve(call.provider, call.model, "embed")
-        admission = self.gate.embed(
-            caller, found.deployment, found.provider, request, operation="job:embed", price=call.price
+        admission = admit_embed(
+            self.gate, caller, found.deployment, found.provider, request, operation="job:embed", price=call.price
         )
         async with admission as ticket:
             await lease.began(ticket)
-            vectors = await self.gate.vectors(ticket, request)
+            vectors = await embed_vectors(self.gate, ticket, request)
             ticket.units = {"vectors": len(vectors)}
             made = [in_base64(vector) for vector in vectors]
             await lease.database_there()
@@ -86,6 +88,6 @@ def in_base64(vector: Sequence[float]) -> str:
     return pybase64.b64encode(floats.tobytes()).decode()
 
 
-def bill_of(ticket: Ticket) -> dict[str, object]:
+def bill_of(ticket: ModelTicket) -> dict[str, object]:
     """What the reply says of the call besides what the usage event knows."""
     return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

@@ -76,7 +76,7 @@ class Worker:
     async def take(self) -> bool:
         """Take up as many jobs as there is room for; whether there may be more for which there is room."""
         room = self.slots() - len(self.running)
-        if room <= 0 or self.stopping or self.gate.stopping or self.gate.ledger.away:
+        if room <= 0 or self.stopping or self.gate.calls.stopping or self.gate.ledger.away:
             return False
         runners = self.runners()
         with database():

@@ -1,1 +1,1 @@
-"""The rules: what a call may cost, who may make it, what it did cost. The gate is the only caller of plugin code."""
+"""The rules of a call: what it may cost, who may make it, what it did cost. Plugins are called from here only."""

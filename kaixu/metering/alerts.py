@@ -18,7 +18,8 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.tasks import Tasks
 from kaixu.store.admission import Settlement
 
-from .ticket import MOST_TRIES_TOLD, Ticket
+from .model_ticket import MOST_TRIES_LISTED, ModelTicket
+from .ticket import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def alert_key(secret: str) -> str:
     return hmac.new(secret.encode(), b"alert", hashlib.sha256).hexdigest()
 
 
-def vendors_words(ticket: Ticket) -> dict[str, Any]:
+def vendors_words(ticket: ModelTicket) -> dict[str, Any]:
     """What vendors said when they refused, try by try, for the operator; empty where none said anything."""
     said = [
         {
@@ -41,7 +42,7 @@ def vendors_words(ticket: Ticket) -> dict[str, Any]:
         for number, one in enumerate(ticket.tried, start=1)
         if one.upstream_status is not None or one.vendor_words is not None
     ]
-    return {"vendor": said[:MOST_TRIES_TOLD]} if said else {}
+    return {"vendor": said[:MOST_TRIES_LISTED]} if said else {}
 
 
 Claim = Callable[[int, int, date, str], Awaitable[bool]]
@@ -71,7 +72,7 @@ class Alerts:
         self.told: set[tuple[int, int, date, str]] = set()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
+        """See `kaixu.metering.admission.Observer`."""
         if settlement.cost_nusd > ticket.granted_nusd:
             self.monitor.record(
                 MonitorEvent(
@@ -87,7 +88,7 @@ class Alerts:
                     extra={"held_nusd": ticket.granted_nusd, "cost_nusd": settlement.cost_nusd},
                 )
             )
-        if any(one.error for one in ticket.tried):
+        if isinstance(ticket, ModelTicket) and any(one.error for one in ticket.tried):
             self.monitor.record(
                 MonitorEvent(
                     kind="tries",

@@ -1,4 +1,4 @@
-"""The most that a call can cost, and how far it may be lowered to fit what is left."""
+"""The most that a call can cost, and how far it may be lowered to fit what the cap leaves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .pricing import most_nusd, output_tokens_for
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What is asked of admission: reserve `most_nusd`, or at least `least_nusd` and fewer output tokens."""
+    """What to reserve: `most_nusd`, or at least `least_nusd` with fewer output tokens."""
 
     price: Price
     most_nusd: int
@@ -23,7 +23,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
-    """Bound the call from above. At the least, one token of each answer must be worth granting.
+    """The ceiling of a chat call. The least pays for one output token of each answer.
 
     Raises `UnpricedModel`.
     """
@@ -34,7 +34,7 @@ def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
 
 
 def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
-    """Bound an embedding call from above; it cannot be lowered. Raises `UnpricedModel`, `Unsupported`."""
+    """The ceiling of an embedding call, which cannot be lowered. Raises `UnpricedModel`, `Unsupported`."""
     price = price_known(deployment)
     lane = deployment.lane
     assert lane is not None
@@ -51,7 +51,7 @@ def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
 
 
 def price_known(deployment: Deployment) -> Price:
-    """A price that is not known is a refusal, never a missing hold. Raises `UnpricedModel`."""
+    """The deployment's price. Without one the call is refused: raises `UnpricedModel`."""
     if deployment.price is None:
         raise UnpricedModel(
             f"model `{deployment.model}` of provider `{deployment.provider}` has no price",
@@ -60,8 +60,8 @@ def price_known(deployment: Deployment) -> Price:
     return deployment.price
 
 
-def lowered(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
-    """The request with as many output tokens as the grant buys."""
+def lowered_to_grant(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
+    """The request with as many output tokens as the granted money buys."""
     if granted_nusd >= ceiling.most_nusd:
         return request
     bought = output_tokens_for(granted_nusd, ceiling.input_tokens, ceiling.price)

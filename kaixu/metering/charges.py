@@ -1,4 +1,4 @@
-"""What an integration's operation may cost and what it did cost: whole nano-dollars, rounded once."""
+"""What an integration's operation may cost and did cost: whole nano-dollars, rounded once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from collections.abc import Mapping
 from kaixu.plugin.errors import TooLarge
 from kaixu.plugin.operation import Book, Charge, Free, PerCall, PerUnit
 
-#: No honest count comes near it; keeps products of units and prices far from the edge of 64 bits.
+#: More than any honest count; keeps products of units and prices within 64 bits.
 MOST_UNITS = 10**12
 
 
 class Meter:
-    """The units of one call, and the charge that they go towards. `price_nusd` is the charge's, in nano-dollars."""
+    """Counts the units of one call, and prices them by its charge. `price_nusd`: of the charge, in nano-dollars."""
 
     def __init__(self, charge: Charge, price_nusd: int) -> None:
         self.charge = charge
         self.price_nusd = price_nusd
         self.units: dict[str, int] = {}
+        self.plugin_units: set[str] = set()  # counted by the plugin itself
 
     @property
     def book(self) -> Book:
         """Which of the customer's books it draws on."""
         return "ai" if isinstance(self.charge, Free) else self.charge.book
+
+    @property
+    def is_counted_by_plugin(self) -> bool:
+        """Whether the units that the charge is for were counted by the plugin, and not by the core alone."""
+        return isinstance(self.charge, PerUnit) and self.charge.unit in self.plugin_units
 
     @property
     def most_nusd(self) -> int:
@@ -31,8 +37,13 @@ class Meter:
 
     @property
     def cost_nusd(self) -> int:
-        """What it costs with what was counted so far."""
+        """What it costs with the units counted so far."""
         return cost_nusd(self.charge, self.price_nusd, self.units)
+
+    def count_for_plugin(self, unit: str, n: int) -> None:
+        """Count what the plugin reports. Raises as `count`."""
+        self.count(unit, n)
+        self.plugin_units.add(unit)
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more. Raises `ValueError` for what cannot be counted, `TooLarge` beyond the charge's `most`."""
@@ -52,7 +63,7 @@ def most_nusd(charge: Charge, price_nusd: int) -> int:
         case PerCall():
             return price_nusd
         case PerUnit(_, _, most, per):
-            return rounded(most * price_nusd, per)
+            return divided_half_up(most * price_nusd, per)
 
 
 def cost_nusd(charge: Charge, price_nusd: int, units: Mapping[str, int]) -> int:
@@ -63,9 +74,9 @@ def cost_nusd(charge: Charge, price_nusd: int, units: Mapping[str, int]) -> int:
         case PerCall():
             return price_nusd
         case PerUnit(_, unit, _, per):
-            return rounded(units.get(unit, 0) * price_nusd, per)
+            return divided_half_up(units.get(unit, 0) * price_nusd, per)
 
 
-def rounded(total: int, per: int) -> int:
+def divided_half_up(total: int, per: int) -> int:
     """`total` / `per`, half up."""
     return (2 * total + per) // (2 * per)

@@ -1,4 +1,4 @@
-"""Tokens without the vendor's word: a bound before the call, an estimate after it."""
+"""Counts tokens without the vendor: a bound before the call, an estimate after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kaixu.plugin.types import (
 
 from .native_tokens import CONVERSATION, NativeTokens, encoded_length
 
-#: Longer URLs of images are not taken: a vendor that does not know images could read them as text.
+#: Longer image URLs are refused: a vendor without image support could read them as text.
 MOST_URL = 8192
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def byte_length(text: str) -> int:
 
 
 def estimated_tokens(text: str) -> int:
-    """About how many tokens a text is: four ASCII characters, or one other character, a token."""
+    """About how many tokens a text has: one for four ASCII characters, or for one other character."""
     if text.isascii():
         return -(-len(text) // 4)
     other = len(text) - len(text.encode("ascii", "ignore"))
@@ -42,7 +42,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def counted_by(lane: Lane, model: str, text: str) -> int | None:
-    """The lane's own count of a text. A plugin that fails here must not keep a call from being settled."""
+    """The lane's own count of a text; None where it has none or fails. A failure must not prevent a settlement."""
     try:
         counted = lane.count_tokens(model, text)
     except Exception:
@@ -52,7 +52,7 @@ def counted_by(lane: Lane, model: str, text: str) -> int | None:
 
 
 def texts_of(message: Message) -> list[str]:
-    """Everything in a message that a vendor turns into tokens by spelling it."""
+    """Every text in a message that a vendor tokenizes."""
     texts = [] if message.name is None else [message.name]
     for part in message.parts:
         if isinstance(part, TextPart):
@@ -69,7 +69,7 @@ def texts_of(message: Message) -> list[str]:
 def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
     """An upper bound of the request's input tokens, as it goes out: counted where the lane can, else bounded by bytes.
 
-    Raises `Unprocessable` for an image where the operator has not said what one can cost at most.
+    Raises `Unprocessable` for an image where the operator has not set `image_tokens`.
     """
     lane = deployment.lane
     assert lane is not None
@@ -78,8 +78,8 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         counted = counted_by(lane, deployment.upstream, text)
         return byte_length(text) if counted is None else counted
 
-    framed = sum(framed_by_vendor(message) for message in request.messages)
-    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * framed
+    turns = sum(turns_made_of(message) for message in request.messages)
+    bound = lane.request_overhead_tokens + lane.message_overhead_tokens * turns
     bound += sum(len(message.parts) for message in request.messages)  # a line break between two of them
     if request.tools or (request.native is not None and request.native.body.get("tools")):
         bound += lane.tools_overhead_tokens + lane.message_overhead_tokens * len(request.tools)
@@ -93,7 +93,7 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
 
 
 def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_tokens: int) -> tuple[int, int]:
-    """The tokens of all that goes to the vendor, each text counted by `count`, and how many images are in it.
+    """The tokens of everything that goes to the vendor, each text counted by `count`, and the number of images.
 
     Raises `Unprocessable` for an image whose URL is too long.
     """
@@ -103,21 +103,19 @@ def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_to
         native = NativeTokens(count, image_tokens, body.get("tools"))
         return native.body(body), max(images, native.images)
     tokens = sum(count(text) for message in request.messages for text in texts_of(message))
-    tokens += sum(map(count, names_said_again(request.messages)))
+    tokens += sum(map(count, tool_names_of_results(request.messages)))
     tokens += images * image_tokens + encoded_length((request.tools, request.response_format))
     further = (request.stop, request.user, request.tool_choice if isinstance(request.tool_choice, ToolName) else None)
     return tokens + sum(encoded_length(one) for one in further if one), images
 
 
-def framed_by_vendor(message: Message) -> int:
-    """How many things a vendor puts something around: the message, and each call of a tool and each result in it,
-    for many vendors have them as turns of their own.
-    """
+def turns_made_of(message: Message) -> int:
+    """How many turns a vendor makes of a message: itself, and for many vendors each tool call and tool result in it."""
     return 1 + sum(isinstance(part, ToolCallPart | ToolResultPart) for part in message.parts)
 
 
-def names_said_again(messages: Iterable[Message]) -> Iterable[str]:
-    """The names of the tools whose results are told: some vendors want the name, not only the id, with each result."""
+def tool_names_of_results(messages: Iterable[Message]) -> Iterable[str]:
+    """The tool's name for each tool result: some vendors need it beside the id."""
     names: dict[str, str] = {}
     for message in messages:
         for part in message.parts:
@@ -128,7 +126,7 @@ def names_said_again(messages: Iterable[Message]) -> Iterable[str]:
 
 
 def images_of(message: Message) -> int:
-    """How many images a message shows, also in what tools answered. Raises `Unprocessable` for too long a URL."""
+    """How many images a message has, in tool results too. Raises `Unprocessable` for a URL that is too long."""
     parts = list(message.parts)
     parts += [inner for part in message.parts if isinstance(part, ToolResultPart) for inner in part.content]
     images = [part for part in parts if isinstance(part, ImagePart)]
@@ -154,12 +152,12 @@ def most_tokens_of(one: str | tuple[int, ...], lane: Lane, model: str) -> int:
 
 
 def estimated_embed_tokens(inputs: Iterable[str | tuple[int, ...]]) -> int:
-    """About how many tokens some inputs are."""
+    """About how many tokens the inputs have."""
     return sum(max(1, estimated_tokens(one)) if isinstance(one, str) else len(one) for one in inputs)
 
 
 def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
-    """About how many input tokens the request was, for a bill without the vendor's word: never more than its bound."""
+    """About how many input tokens the request has, for a bill without the vendor's usage; never more than its bound."""
     lane = deployment.lane
     assert lane is not None
 
@@ -168,7 +166,7 @@ def counted_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         return estimated_tokens(text) if counted is None else counted
 
     tokens, _ = tokens_going_out(request, about, deployment.image_tokens or 0)
-    # Beside the conversation JSON was counted by its bytes. About four make a token, and settings make none.
+    # Outside the conversation JSON was counted by its bytes. About four make a token; settings make none.
     if request.native is None:
         counted = encoded_length((request.tools, request.response_format))
         texts = counted if request.tools or request.response_format is not None else 0

@@ -1,7 +1,8 @@
-"""How a call is settled, however it ended: who pays for what a vendor has done.
+"""How each call is settled, by the way it ended: who pays for what a vendor has done.
 
-The rule is one table in docs/operators/money.md. In short: what was delivered is paid for; what was not delivered is
-paid for where the client caused that; else it costs nothing. In any case an event says what it cost the operator.
+The rule is one table in docs/operators/money.md. In short: the customer pays for what was delivered, and for what was
+not delivered because of the client. Nothing else is billed. The usage event always says what the call cost the
+operator.
 """
 
 from __future__ import annotations
@@ -14,79 +15,79 @@ from kaixu.plugin.errors import KaixuError, UpstreamError
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Settlement
 
+from .chat_ticket import ChatTicket
+from .embed_ticket import EmbedTicket
+from .model_ticket import ModelTicket
+from .operation_ticket import OperationTicket
 from .pricing import cost_nusd
 from .ticket import Ticket
-from .wasted import Failed, added
+from .wasted import Failed, total_usage
 
-#: How calls end that a vendor has worked for and whose answer could not be handed over or stored.
+#: A vendor has worked for the call, and its answer could not be delivered or stored.
 UNDELIVERED = "undelivered"
 
 
 def settlement_of(ticket: Ticket, error: BaseException | None) -> Settlement:
-    """The settlement of a call whose block was left with `error`, or without one."""
+    """The settlement of a call that ended with `error`, or without one."""
     reason = outcome(ticket, error)
     if reason == UNDELIVERED:
         return undelivered(ticket, error)
+    bill = ticket.bill(reason)
+    if not isinstance(ticket, ModelTicket):
+        return bill
     failed = ticket.wasted.failed
-    if reason != "client_gone":  # there the bill counts what was cancelled with the client
+    if reason != "client_gone":  # there the bill itself counts what was cancelled
         failed = failed.together(ticket.wasted.cancelled)
-    return with_failed(ticket.bill(reason), failed)
+    return with_failed(bill, failed)
 
 
 def not_written(ticket: Ticket, error: BaseException) -> Settlement:
-    """The settlement of a call whose result could not be written together with its bill."""
-    return undelivered(ticket, error) if worked(ticket) else ticket.bill("released")
+    """The settlement of a call whose result could not be written together with its settlement."""
+    return undelivered(ticket, error) if ticket.vendor_may_have_worked else ticket.bill("released")
 
 
 def outcome(ticket: Ticket, error: BaseException | None) -> str:
-    """How a call ended, by the way its block was left. "released": no vendor has worked for it, there is no event."""
+    """The end reason of a call that ended with `error`. "released": no vendor has worked for it, there is no event."""
     if error is None:
         return ticket.end_reason or "complete"
-    nothing = UNDELIVERED if worked(ticket) else "released"
+    nothing = UNDELIVERED if ticket.vendor_may_have_worked else "released"
     if ticket.waived:
         return nothing
-    delivered = ticket.first_event_s is not None
-    if ticket.request is None and isinstance(error, UpstreamError) and ticket.usage is not None:
+    delivered = isinstance(ticket, ChatTicket) and ticket.first_event_s is not None
+    if isinstance(ticket, EmbedTicket) and isinstance(error, UpstreamError) and ticket.usage is not None:
         return "upstream_error"  # the client gets none of the batches, but the vendor has done some
     if isinstance(error, asyncio.CancelledError | GeneratorExit) and ticket.stopped and not ticket.left:
-        # The gateway's own doing: what a stream has delivered is paid for, and nothing else.
+        # The gateway cancelled it: what a stream has delivered is billed, and nothing else.
         return "upstream_error" if ticket.end_reason == "upstream_error" else nothing
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        # What was sent to a vendor may have been worked on, answer or not.
+        # The vendor may have worked on what was sent, with or without an answer.
         return "client_gone" if delivered or ticket.wire.used else nothing
     if ticket.end_reason in (None, "released"):
         return nothing
     return ticket.end_reason
 
 
-def worked(ticket: Ticket) -> bool:
-    """Whether a vendor may have worked for the call: it took what was sent, or told what that used."""
-    if ticket.from_cache:
-        return False
-    return ticket.wire.used or ticket.usage is not None or ticket.wasted.failed.tries > 0
+def caused_by_client(ticket: Ticket, error: BaseException | None) -> bool:
+    """Whether the client is the reason that nothing was delivered: it deleted, filled or changed what it asked about.
 
-
-def by_its_client(ticket: Ticket, error: BaseException | None) -> bool:
-    """Whether the client caused that there was nothing to deliver: it deleted, filled or changed what it asked about.
-
-    An integration's operation that fails is never billed: that is what its authors are promised.
+    An integration's operation that fails is never billed: plugin authors are promised that.
     """
-    if ticket.waived or ticket.meter is not None or not isinstance(error, KaixuError):
+    if ticket.waived or isinstance(ticket, OperationTicket) or not isinstance(error, KaixuError):
         return False
     return 400 <= error.status < 500 and not isinstance(error, UpstreamError)
 
 
 def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
-    """Work that was not delivered: billed where the client caused that, else noted as `unbilled_nusd`."""
+    """Work that was not delivered: billed where the client is the reason, else noted as `unbilled_nusd`."""
     own = own_bill(ticket)
-    failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
     units = dict(own.units or {}) | {"undelivered": code_of(ticket, error)}
     own = msgspec.structs.replace(own, end_reason=UNDELIVERED, units=units)
-    if by_its_client(ticket, error):
-        return with_failed(own, failed)
-    if ticket.meter is not None:
+    if not isinstance(ticket, ModelTicket):
         return unbilled(own, own.cost_nusd)
-    total = added(usage_in(own), failed.usage)
+    failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
+    if caused_by_client(ticket, error):
+        return with_failed(own, failed)
+    total = total_usage(usage_in(own), failed.usage)
     estimated = own.usage_source == "counted" or failed.usage.estimated
     return unbilled(
         msgspec.structs.replace(
@@ -104,23 +105,20 @@ def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
 
 
 def own_bill(ticket: Ticket) -> Settlement:
-    """The bill of the answer that came, without the tries that failed; of nothing, where none came."""
-    answered = ticket.usage is not None or ticket.first_event_s is not None
-    if ticket.request is not None:
-        answered = answered or ticket.served is not None
-    if ticket.meter is None and not answered:
-        # `estimated` is how a bill of nothing says where its figures come from; here they are exact.
+    """The bill of the answer that came, without failed tries; zero where none came."""
+    if isinstance(ticket, ModelTicket) and not ticket.answered:
+        # A released bill says `estimated`; zero tokens are exact here.
         return msgspec.structs.replace(ticket.bill("released"), usage_source="provider")
     return ticket.bill("upstream_error")
 
 
 def unbilled(bill: Settlement, nusd: int) -> Settlement:
-    """The same without a cost; what it would have cost stays with the operator and is noted."""
+    """The same settlement with cost 0; what it would have cost is noted in its units."""
     return msgspec.structs.replace(bill, cost_nusd=0, units=dict(bill.units or {}) | {"unbilled_nusd": nusd})
 
 
 def with_failed(bill: Settlement, failed: Failed) -> Settlement:
-    """The same settlement, with what failed tries cost the operator added."""
+    """The same settlement, plus what failed tries cost the operator."""
     if not failed.tries or bill.end_reason == "released":
         return bill
     units = dict(bill.units or {})
@@ -136,7 +134,7 @@ def with_failed(bill: Settlement, failed: Failed) -> Settlement:
 
 
 def usage_in(bill: Settlement) -> Usage:
-    """The tokens of a bill."""
+    """The token counts of a settlement."""
     return Usage(
         bill.input_tokens,
         bill.output_tokens,
@@ -147,7 +145,7 @@ def usage_in(bill: Settlement) -> Usage:
 
 
 def code_of(ticket: Ticket, error: BaseException | None) -> str:
-    """Why it was not delivered, as a code."""
+    """The code of the reason why nothing was delivered."""
     if ticket.waived:
         return "RUNS_AGAIN"
     if isinstance(error, KaixuError):

@@ -1,4 +1,4 @@
-"""What a request asks of a lane beyond plain text, so that nothing is dropped in silence."""
+"""The features that a request uses beyond plain text. A lane without one of them refuses the request."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ FIELDS: tuple[Feature, ...] = (
 
 
 def features_of(request: ChatRequest) -> list[Feature]:
-    """What `request` asks for."""
-    asked: list[Feature] = [field for field in FIELDS if getattr(request, field) not in (None, ())]
+    """The features that `request` uses."""
+    features: list[Feature] = [field for field in FIELDS if getattr(request, field) not in (None, ())]
     parts = [part for message in request.messages for part in message.parts]
     results = [part for part in parts if isinstance(part, ToolResultPart)]
-    if "tools" not in asked and (results or any(isinstance(part, ToolCallPart) for part in parts)):
-        asked.append("tools")
+    if "tools" not in features and (results or any(isinstance(part, ToolCallPart) for part in parts)):
+        features.append("tools")
     if any(isinstance(part, ImagePart) for part in parts):
-        asked.append("images")
+        features.append("images")
     if any(isinstance(part, ImagePart) for result in results for part in result.content):
-        asked.append("tool_result_images")
+        features.append("tool_result_images")
     if any(message.name is not None for message in request.messages):
-        asked.append("names")
+        features.append("names")
     if request.n > 1:
-        asked.append("n")
-    return asked
+        features.append("n")
+    return features
 
 
 def refuse_unsupported(lane: Lane, request: ChatRequest) -> None:
-    """Raises `Unsupported`, naming the first thing that the lane cannot do.
+    """Raises `Unsupported`, naming the first feature that the lane does not support.
 
-    What a native request asks for is its vendor's to judge, save what `lane.check` refuses.
+    The features of a native request are for its vendor to judge; only `lane.check` applies.
     """
     if request.native is None:
         for feature in features_of(request):

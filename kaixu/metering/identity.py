@@ -1,4 +1,4 @@
-"""Ticket ids: UUIDv7 (RFC 9562 §5.7), so that they sort by time and land together in an index."""
+"""Ticket ids: UUIDv7 (RFC 9562 §5.7), so that they sort by time and lie together in an index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Around a lane's own work: which deployments can do what is asked, and what a lane raises, in our words."""
+"""Around a call of a lane: which deployments support the request, and lane errors as `KaixuError`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import ChatRequest
 
 from .features import refuse_unsupported
-from .ticket import Ticket
-from .wire import translated
+from .model_ticket import ModelTicket
+from .wire import upstream_error
 
 log = logging.getLogger(__name__)
 
 
-def able(deployment: Deployment, request: ChatRequest) -> tuple[Deployment, ...]:
-    """Those deployments that can do what `request` asks for. Raises what the first of them says if none can."""
+def supporting_deployments(deployment: Deployment, request: ChatRequest) -> tuple[Deployment, ...]:
+    """The deployments that support `request`. If none does, raises the first one's refusal."""
     choices = deployment.ready
-    able_ones, refused = [], None
+    supporting, refused = [], None
     for one in choices:
         assert one.lane is not None
         try:
@@ -32,27 +32,27 @@ def able(deployment: Deployment, request: ChatRequest) -> tuple[Deployment, ...]
         except KaixuError as error:
             refused = refused or error
         else:
-            able_ones.append(one)
-    if not able_ones and refused is not None:
+            supporting.append(one)
+    if not supporting and refused is not None:
         raise refused
-    return tuple(able_ones)
+    return tuple(supporting)
 
 
-def lanes_of(ticket: Ticket) -> list[Lane]:
+def lanes_of(ticket: ModelTicket) -> list[Lane]:
     """The lanes that may serve an admitted call."""
     return [one.lane for one in ticket.choices if one.lane is not None]
 
 
 @asynccontextmanager
-async def limited(ticket: Ticket) -> AsyncIterator[None]:
-    """The time that a call may take in all; what a plugin raises in it comes out as a `KaixuError`."""
-    async with understood(ticket, ticket.deployment), asyncio.timeout(ticket.wire.limits.total_s):
+async def limit_total_time(ticket: ModelTicket) -> AsyncIterator[None]:
+    """Limit the total time of a call; turn what a plugin raises into a `KaixuError`."""
+    async with translate_errors(ticket, ticket.deployment), asyncio.timeout(ticket.wire.limits.total_s):
         yield
 
 
 @asynccontextmanager
-async def understood(ticket: Ticket, one: Deployment | None) -> AsyncIterator[None]:
-    """Whatever a plugin raises in it comes out as a `KaixuError`; `one` is the deployment that was asked."""
+async def translate_errors(ticket: ModelTicket, one: Deployment) -> AsyncIterator[None]:
+    """Turn whatever a plugin raises into a `KaixuError`; `one` is the deployment that was called."""
     try:
         yield
     except (KaixuError, asyncio.CancelledError, GeneratorExit):
@@ -60,8 +60,8 @@ async def understood(ticket: Ticket, one: Deployment | None) -> AsyncIterator[No
     except TimeoutError as error:
         raise UpstreamTimeout(f"the answer took longer than {ticket.wire.limits.total_s:g} s") from error
     except httpx.HTTPError as error:
-        raise translated(error) from error
+        raise upstream_error(error) from error
     except Exception as error:
-        # A plugin's bug is the plugin's, not the client's and not the gateway's end.
-        log.exception("lane %s failed", ticket.ask.provider if one is None else one.state.name)
+        # A bug in a plugin must not end the gateway.
+        log.exception("lane %s failed", one.state.name)
         raise UpstreamError(f"lane `{ticket.ask.provider}` failed", hint="Tell your operator.") from error

@@ -1,11 +1,11 @@
-"""The books: admission and settlement in groups, and what happens while the database is away."""
+"""The ledger: admission and settlement in groups, also while the database is away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,7 +23,10 @@ from kaixu.store.spool import Spool, line_of, read
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
-#: From so many calls in flight on, batches gather for a moment before they leave; the more calls, the longer.
+#: Of settlements, by ticket.
+Answers = dict[UUID, asyncio.Future[Settled | None]]
+
+#: With this many calls in flight, groups wait for a moment before they are sent; the more calls, the longer.
 BUSY_CALLS = 64
 GATHER_S_A_CALL = 0.00006
 MOST_GATHER_S = 0.004
@@ -32,17 +35,28 @@ MOST_GATHER_S = 0.004
 REPLAYED_AT_ONCE = 200
 
 
-#: What the database will never take, however often it is asked.
+#: Errors that a repetition does not help against: the database will never accept the row.
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
-class Ledger:
-    """One gateway process's way to the money: through `pool`, which nothing else uses. What calls write alongside
-    their settlements goes through `general`.
+class InFlight(Protocol):
+    """The calls in flight, as the ledger needs them."""
 
-    `admit` fails at once while the database is away; `settle` never fails: what
-    cannot be written goes to the spool, on the disk, before it returns; and where
-    the disk takes nothing either, it is kept here until one of them does.
+    def __len__(self) -> int: ...
+
+    def holds(self) -> list[Hold]:
+        """The reservations of all running calls that are not being settled yet."""
+        ...
+
+
+class Ledger:
+    """Admits and settles the calls of one gateway process, through `pool`, which nothing else uses.
+
+    Results that calls write together with their settlements go through `general`.
+
+    `admit` fails at once while the database is away. `settle` never fails: what the database does not take is in the
+    spool, on the disk, before `settle` returns; what the disk does not take either stays in memory until one of them
+    does.
     """
 
     def __init__(
@@ -53,8 +67,7 @@ class Ledger:
         owner: UUID,
         lifetime_s: int,
         default_rpm: int,
-        running: Callable[[], list[Hold]],
-        calls: Callable[[], int] = lambda: 0,
+        calls: InFlight,
         general: asyncpg.Pool | None = None,
     ) -> None:
         self.pool = pool
@@ -63,13 +76,12 @@ class Ledger:
         self.owner = owner
         self.lifetime_s = lifetime_s
         self.default_rpm = default_rpm
-        self.running = running
         self.calls = calls
         self.away = False
-        self.doubtful = False  # whether the database may have forgotten holds without having been missed
-        self.owing = False  # whether holds of locked accounts are still to be put back, or to be released
-        self.kept: list[Settlement] = []  # what neither the database nor the disk has taken yet
-        self.unanswered: list[UUID] = []  # tickets whose admission broke off: the database may hold money for them
+        self.holds_may_be_lost = False  # the database may have crashed and forgotten holds, though it always answered
+        self.holds_to_restore = False  # holds of locked accounts are still to be restored or released
+        self.unwritten: list[Settlement] = []  # neither the database nor the disk has taken them yet
+        self.unanswered_admissions: list[UUID] = []  # broken off: the database may hold money for these tickets
         self._admissions: Group[Ask, Verdict] = Group(self._admit, pause_s=self._pause_s)
         self._settlements: Group[Settlement, Settled | None] = Group(self._settle, pause_s=self._pause_s)
         self._admitted: SkipLockedAccounts[Ask, Verdict] = SkipLockedAccounts(
@@ -89,18 +101,18 @@ class Ledger:
             lambda holds: admission.locked_customers(self.pool, [hold.customer_id for hold in holds]),
             account=lambda hold: hold.customer_id,
         )
-        self._putting_back = asyncio.Lock()
-        # Calls that write what they made take half of these connections, and those of one customer a quarter.
+        self._restoring = asyncio.Lock()
+        # Calls that write results use at most half of these connections, and those of one customer a quarter.
         self._writers = Shares.halves(max(1, self.general.get_max_size() // 2))
-        self._ending: dict[UUID, asyncio.Future[Settled | None]] | None = None  # settled while holds are put back
-        self._ended: dict[UUID, asyncio.Future[Settled | None]] = {}  # of these, those whose hold was put back perhaps
+        self._settling_meanwhile: Answers | None = None  # settled while holds are restored
+        self._maybe_restored: Answers = {}  # of these, those whose hold may have been restored
 
     def _pause_s(self) -> float:
-        calls = self.calls()
+        calls = len(self.calls)
         return 0.0 if calls < BUSY_CALLS else min(calls * GATHER_S_A_CALL, MOST_GATHER_S)
 
     def admit(self, ask: Ask) -> asyncio.Future[Verdict]:
-        """Put one call into the next group. Raises `DatabaseAway` at once where that is known."""
+        """Admit one call with the next group. Raises `DatabaseAway` at once where that is known."""
         if self.away:
             raise DatabaseAway("the database does not answer", hint="Try again shortly.", retry_after_s=2)
         return self._admissions.put(ask)
@@ -108,8 +120,8 @@ class Ledger:
     def settle(self, settlement: Settlement) -> asyncio.Future[Settled | None]:
         """Settle with the next group. None: the database is away, the settlement is on the disk and will be written."""
         answer = self._settlements.put(settlement)
-        if self._ending is not None:
-            self._ending[settlement.ticket] = answer
+        if self._settling_meanwhile is not None:
+            self._settling_meanwhile[settlement.ticket] = answer
         return answer
 
     def settle_alongside(
@@ -117,12 +129,12 @@ class Ledger:
     ) -> asyncio.Future[Settled | None]:
         """Settle in one transaction with what `write` writes: both or neither.
 
-        Raises what `write` raises, `DatabaseAway` and `DatabaseBusy`. Where the connection was lost just then both
-        may be written all the same; a release that follows finds that and changes nothing.
+        Raises what `write` raises, `DatabaseAway` and `DatabaseBusy`. Where the connection was lost during the commit
+        both may be written all the same; a release that follows then changes nothing.
         """
         answer = asyncio.ensure_future(self._settle_alongside(settlement, write))
-        if self._ending is not None:
-            self._ending[settlement.ticket] = answer
+        if self._settling_meanwhile is not None:
+            self._settling_meanwhile[settlement.ticket] = answer
         return answer
 
     async def _settle_alongside(
@@ -142,16 +154,16 @@ class Ledger:
     @property
     def waiting(self) -> bool:
         """Whether settlements wait to be written to the database."""
-        return self.spool.waiting or bool(self.kept)
+        return self.spool.waiting or bool(self.unwritten)
 
     async def _admit(self, asks: Sequence[Ask]) -> Sequence[Verdict | Exception]:
         try:
-            if self.doubtful:  # first of all, so that nobody is let into the room of a forgotten hold
-                await self.put_back()
+            if self.holds_may_be_lost:  # first of all, so that no call gets the money of a forgotten hold
+                await self.restore_holds()
             return await self._admitted(asks)
         except DatabaseAway:
             self.away = True
-            self.unanswered += [ask.ticket for ask in asks]
+            self.unanswered_admissions += [ask.ticket for ask in asks]
             raise
 
     async def _settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled | None]:
@@ -161,105 +173,109 @@ class Ledger:
             except DatabaseAway:
                 self.away = True
             except asyncpg.PostgresError:
-                if len(settlements) > 1:  # one bad row must not hold up the others
+                if len(settlements) > 1:  # one bad row must not keep the others from being written
                     return [(await self._settle([one]))[0] for one in settlements]
                 log.exception(
-                    "settlement %s was refused by the database; it is kept in the spool",
+                    "settlement %s was refused by the database; it stays in the spool",
                     settlements[0].ticket,
                 )
             else:
                 if late := busy_ones(settlements, answers):
-                    await self._keep(late)
+                    await self._spool(late)
                 return [None if isinstance(answer, DatabaseBusy) else answer for answer in answers]
-        await self._keep(list(settlements))
+        await self._spool(list(settlements))
         return [None] * len(settlements)
 
-    async def _keep(self, settlements: list[Settlement]) -> None:
-        """Spool what the database does not take now; keep it here where the disk does not take it either."""
+    async def _spool(self, settlements: list[Settlement]) -> None:
+        """Write to the spool; to memory where the disk is full or broken."""
         try:
             await asyncio.to_thread(self.spool.append, settlements)
         except OSError:
             log.exception("the spool cannot be written; %d settlements are kept in memory", len(settlements))
-            self.kept += settlements
+            self.unwritten += settlements
 
-    async def come_back(self) -> bool:
-        """Look whether the database is there again; if so put things right and let calls in. Returns whether it is.
+    async def resume(self) -> bool:
+        """Admit calls again if the database answers. Returns whether it does.
 
-        Order matters: the holds of running calls first, so that nobody is let into
-        their room; then what was spooled; then new calls.
+        Order matters: first the holds of running calls are restored, so that no new call gets their money; then the
+        spool is written; then new calls are admitted.
         """
         try:
             await asyncio.wait_for(self.pool.fetchval("select 1"), 3)
-            await self.put_back()
+            await self.restore_holds()
             await self.replay()
         except (DatabaseAway, *AWAY):
             return False
         self.away = False
         return True
 
-    async def put_back(self) -> None:
-        """Put back the holds of running calls that the database has forgotten, and release what nobody runs.
+    async def restore_holds(self) -> None:
+        """Restore the holds of running calls that the database has forgotten, and release holds that no call has.
 
-        Those of an account that somebody has locked are left for the next time. Raises `DatabaseAway`.
+        Holds of a locked account are left for the next time. Raises `DatabaseAway`.
         """
-        async with self._putting_back:
-            self.doubtful = self.owing = False
-            holds, self._ending = self.running(), {}
+        async with self._restoring:
+            self.holds_may_be_lost = self.holds_to_restore = False
+            holds, self._settling_meanwhile = self.calls.holds(), {}
             try:
                 if holds and busy_ones(holds, await self._reserved(holds)):
-                    self.owing = True
+                    self.holds_to_restore = True
             except asyncpg.PostgresError:
-                log.exception("the holds of running calls could not be put back")
-                self.owing = True
+                log.exception("the holds of running calls could not be restored")
+                self.holds_to_restore = True
             except BaseException:
-                self.doubtful = True
+                self.holds_may_be_lost = True
                 raise
             finally:
-                ending, self._ending = self._ending, None
-                self._ended |= {hold.ticket: ending[hold.ticket] for hold in holds if hold.ticket in ending}
-            await self._release_ended()
+                settling, self._settling_meanwhile = self._settling_meanwhile, None
+                tickets = [hold.ticket for hold in holds if hold.ticket in settling]
+                self._maybe_restored |= {ticket: settling[ticket] for ticket in tickets}
+            await self._release_leftovers()
 
     async def _reserve_again(self, holds: list[Hold]) -> list[None]:
         await admission.reserve_again(self.pool, holds, owner=self.owner, lifetime_s=self.lifetime_s)
         return [None] * len(holds)
 
-    async def _release_ended(self) -> None:
-        """Release what broke off, and what was put back just after its call had been settled. Raises `DatabaseAway`."""
-        if self._ended:
-            await asyncio.wait(self._ended.values())
-            for ticket, answer in self._ended.items():  # what is in the spool frees its hold itself
+    async def _release_leftovers(self) -> None:
+        """Release holds of broken-off admissions, and those restored just after their call was settled.
+
+        Raises `DatabaseAway`.
+        """
+        if self._maybe_restored:
+            await asyncio.wait(self._maybe_restored.values())
+            for ticket, answer in self._maybe_restored.items():  # a spooled settlement frees its hold itself
                 if not answer.cancelled() and answer.exception() is None and answer.result() is not None:
-                    self.unanswered.append(ticket)
-            self._ended = {}
-        if not self.unanswered:
+                    self.unanswered_admissions.append(ticket)
+            self._maybe_restored = {}
+        if not self.unanswered_admissions:
             return
-        asked, self.unanswered = self.unanswered, []
+        tickets, self.unanswered_admissions = self.unanswered_admissions, []
         try:
-            await admission.release(self.pool, asked)
+            await admission.release(self.pool, tickets)
         except DatabaseBusy:
-            self.unanswered += asked
-            self.owing = True
+            self.unanswered_admissions += tickets
+            self.holds_to_restore = True
         except BaseException:
-            self.unanswered += asked
+            self.unanswered_admissions += tickets
             raise
 
     async def renew(self) -> None:
-        """Push back the expiry of what is running, or not yet written. Raises `DatabaseAway`."""
-        tickets = [hold.ticket for hold in self.running()]
-        tickets += [settlement.ticket for settlement in self.kept]
+        """Postpone the expiry of the holds of running calls and of unwritten settlements. Raises `DatabaseAway`."""
+        tickets = [hold.ticket for hold in self.calls.holds()]
+        tickets += [settlement.ticket for settlement in self.unwritten]
         if tickets:
-            found = await admission.renew(self.pool, tickets, owner=self.owner, lifetime_s=self.lifetime_s)
-            # Fewer may be some that are being settled just now, or that were forgotten.
-            self.doubtful |= found < len(tickets)
+            renewed = await admission.renew(self.pool, tickets, owner=self.owner, lifetime_s=self.lifetime_s)
+            # The missing ones are being settled just now, or were forgotten.
+            self.holds_may_be_lost |= renewed < len(tickets)
 
     async def replay(self) -> None:
-        """Settle what is in the spool: our own, and what dead processes left behind. Raises `DatabaseAway`."""
-        if self.kept:
-            kept, self.kept = self.kept, []
+        """Write the settlements in the spool: this process's, and those of dead processes. Raises `DatabaseAway`."""
+        if self.unwritten:
+            unwritten, self.unwritten = self.unwritten, []
             try:
-                self.kept += await self._replay(kept)
+                self.unwritten += await self._replay(unwritten)
             except BaseException:
-                self.kept += kept  # what of it was written is not written again
+                self.unwritten += unwritten  # those already in the database are skipped the next time
                 raise
         files = await asyncio.to_thread(self.spool.take)
         try:
@@ -270,45 +286,45 @@ class Ledger:
                     await asyncio.to_thread(self.spool.put_aside, path.name, content.unreadable)
                     log.error("%d lines of %s cannot be read and were put aside", len(content.unreadable), path.name)
                 late = await self._replay(content.settlements)
-                if late:  # where the disk does not take them again, the file stays
+                if late:  # if the disk is full now, the file stays
                     await asyncio.to_thread(self.spool.append, late)
                 if len(late) < len(content.settlements):
                     log.warning("replayed %d settlements from %s", len(content.settlements) - len(late), path.name)
                 self.spool.forget(path, file)
                 del files[0]
         finally:
-            for _, file in files:  # not settled: unlocked, so that the next round finds it
+            for _, file in files:  # not written: unlocked, so that the next round takes them
                 file.close()
 
     async def _replay(self, settlements: list[Settlement]) -> list[Settlement]:
-        """Write what was spooled; return what could not be written yet. Raises `DatabaseAway`."""
+        """Write settlements; return those that could not be written yet. Raises `DatabaseAway`."""
         late: list[Settlement] = []
         for start in range(0, len(settlements), REPLAYED_AT_ONCE):
-            late += await self._write_again(settlements[start : start + REPLAYED_AT_ONCE])
+            late += await self._write(settlements[start : start + REPLAYED_AT_ONCE])
         return late
 
-    async def _write_again(self, settlements: list[Settlement]) -> list[Settlement]:
+    async def _write(self, settlements: list[Settlement]) -> list[Settlement]:
         try:
             return busy_ones(settlements, await self._settled(settlements))
         except asyncpg.PostgresError as error:
             if len(settlements) > 1:
-                return [late for one in settlements for late in await self._write_again([one])]
+                return [late for one in settlements for late in await self._write([one])]
             if not isinstance(error, REFUSED):
                 log.warning("settlement %s is not written yet: %s", settlements[0].ticket, error)
                 return settlements
-            # It would be refused for ever; it is put aside for `kaixu doctor` to show, not thrown away.
+            # It would be refused for ever: put aside, for `kaixu doctor` to show.
             log.exception("settlement %s is refused by the database and was put aside", settlements[0].ticket)
             await asyncio.to_thread(self.spool.put_aside, f"{settlements[0].ticket}.jsonl", [line_of(settlements[0])])
             return []
 
     async def drained(self) -> None:
-        """Wait until every admission and settlement under way has its answer."""
+        """Wait until every admission and settlement under way is answered."""
         await self._admissions.drained()
         await self._settlements.drained()
-        if self.kept:  # the process is about to end, and they with it
-            kept, self.kept = self.kept, []
-            await self._settle(kept)
-            for lost in self.kept:
+        if self.unwritten:  # the last chance: the process is about to end
+            unwritten, self.unwritten = self.unwritten, []
+            await self._settle(unwritten)
+            for lost in self.unwritten:
                 log.critical("a settlement could be written nowhere: %s", line_of(lost).decode().strip())
 
 

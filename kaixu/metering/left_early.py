@@ -1,8 +1,8 @@
 """An upper bound for the usage of a call whose client left before the vendor reported it.
 
-Otherwise leaving just before the usage comes would be a discount. The input counts as the hold counts it, the text
-that was delivered by its bytes (no tokenizer makes more tokens than bytes), and hidden reasoning by the time that
-passed. Everything is bounded by the hold.
+Otherwise leaving just before the report would be a discount. The input counts as in the hold, delivered text by its
+bytes (no tokenizer makes more tokens than bytes), hidden reasoning by the time that passed. Everything is bounded by
+the hold.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.types import ChatRequest, Usage
 
-#: Names of models that reason before they answer, unasked and unseen, at the vendors and in open weights. An operator
-#: who knows better says `reasoning` in kaixu.yaml.
+#: Names of models that reason before they answer without being asked to. An operator who knows better sets `reasoning`
+#: in kaixu.yaml.
 REASONS_BY_NAME = re.compile(
     r"(?:^|[/:_-])(?:"
     r"o[1-9](?:[.-]|$)|gpt-[5-9]|gpt-[1-9]\d|gpt-oss|codex"
@@ -29,16 +29,16 @@ REASONS_BY_NAME = re.compile(
 
 
 def reasons(deployment: Deployment, request: ChatRequest | None) -> bool:
-    """Whether the model may think unseen: by kaixu.yaml, by its name, or because the request asks for it."""
+    """Whether the model may reason without output: by kaixu.yaml, by its name, or because the request asks for it."""
     if deployment.reasoning is not None:
         return deployment.reasoning
     return bool(REASONS_BY_NAME.search(deployment.upstream)) or (request is not None and asks_to_reason(request))
 
 
 def asks_to_reason(request: ChatRequest) -> bool:
-    """Whether the request asks for reasoning, in the contract's words or in its vendor's own."""
-    wanted = request.reasoning
-    if wanted is not None and (wanted.effort not in (None, "none") or wanted.budget_tokens):
+    """Whether the request asks for reasoning, in the contract's fields or in its vendor's own."""
+    reasoning = request.reasoning
+    if reasoning is not None and (reasoning.effort not in (None, "none") or reasoning.budget_tokens):
         return True
     body = {} if request.native is None else request.native.body
     if body.get("think") not in (None, False, "none") or body.get("prompt_mode") == "reasoning":  # Ollama, Mistral
@@ -46,41 +46,41 @@ def asks_to_reason(request: ChatRequest) -> bool:
     switches = body.get("chat_template_kwargs")
     if isinstance(switches, dict) and any(switches.get(name) for name in ("enable_thinking", "thinking")):  # vLLM
         return True
-    thinking, reasoning = body.get("thinking"), body.get("reasoning")
+    thinking, native = body.get("thinking"), body.get("reasoning")
     return (isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled")) or (
-        isinstance(reasoning, dict) and bool(reasoning) and reasoning.get("enabled") is not False
+        isinstance(native, dict) and bool(native) and native.get("enabled") is not False
     )
 
 
 def used_when_left(
-    seen: Usage | None, *, most_input_tokens: int, delivered_bytes: int, hidden_tokens: int, most_output_tokens: int
+    reported: Usage | None, *, most_input_tokens: int, delivered_bytes: int, hidden_tokens: int, most_output_tokens: int
 ) -> Usage:
     """The bound of what was used.
 
-    `seen` is what the vendor has told so far: its figures are kept where they are complete (the input) and are the
-    least where they are not (the output). `delivered_bytes` is all text that was delivered; `hidden_tokens` is what
-    may have been thought and written in the time that passed, or 0.
+    `reported` is the vendor's report so far: its input figures are complete, its output is a minimum.
+    `delivered_bytes` counts all delivered text; `hidden_tokens` is what may have been generated in the time that
+    passed, or 0.
     """
-    seen = seen or Usage()
-    output = max(seen.output_tokens, min(max(delivered_bytes, hidden_tokens), most_output_tokens))
-    if seen.input_tokens:
+    reported = reported or Usage()
+    output = max(reported.output_tokens, min(max(delivered_bytes, hidden_tokens), most_output_tokens))
+    if reported.input_tokens:
         return Usage(
-            seen.input_tokens,
+            reported.input_tokens,
             output,
-            seen.cached_input_tokens,
-            seen.cache_write_tokens,
-            seen.reasoning_tokens,
+            reported.cached_input_tokens,
+            reported.cache_write_tokens,
+            reported.reasoning_tokens,
             estimated=True,
         )
     return Usage(most_input_tokens, output, estimated=True)
 
 
 def tokens_in(seconds: float, deployment: Deployment) -> int:
-    """How many tokens the model can have made in so many seconds."""
+    """How many tokens the model can have generated in `seconds`."""
     return ceil(seconds * deployment.tokens_per_s)
 
 
-def says_why_it_stopped(data: dict[str, Any]) -> bool:
+def has_finish_reason(data: dict[str, Any]) -> bool:
     """Whether a vendor's own event has a finish reason: OpenAI's in a choice, Anthropic's in its `message_delta`."""
     choices = data.get("choices")
     if isinstance(choices, list):

@@ -12,7 +12,7 @@ from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.protocols import PROTOCOLS, dearer_fields, family_of, filtered, shape_of
 from kaixu.plugin.types import ChatRequest
 
-#: The strictest first: of a model's deployments, the lane with the strictest policy decides.
+#: Strictest first: of a model's deployments, the lane with the strictest policy decides.
 POLICIES = ("refuse", "drop", "pass")
 
 
@@ -24,7 +24,7 @@ def with_known_fields(request: ChatRequest, deployment: Deployment) -> ChatReque
     """
     native = request.native
     if native is not None and native.protocol != deployment.native:
-        # It waited as a job, and the lanes that serve the model now speak another protocol than those it was read for.
+        # It waited as a job, and the model's lanes now have another protocol than when it was read.
         return msgspec.structs.replace(request, native=None)
     if native is None or native.protocol not in PROTOCOLS:
         return request

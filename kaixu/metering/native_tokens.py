@@ -1,7 +1,7 @@
-"""How many tokens a request in its vendor's own protocol can have, counted on the very body that goes out.
+"""Counts the tokens of a request in its vendor's own protocol, on the body that goes out.
 
-Every text in it counts, wherever it stands: known texts by the lane's tokenizer or their bytes, everything else by the
-length of its JSON. Only images are not counted by their bytes, but by the most that one can cost.
+Known texts count by the lane's tokenizer or their bytes, everything else by the length of its JSON. Only images count
+by the most that one can cost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IMAGES = frozenset({"image", "image_url", "input_image"})
 
 
 def encoded_length(value: object) -> int:
-    """The length as JSON. Raises `Invalid` for what is nested too deep to be written."""
+    """The length as JSON. Raises `Invalid` for a value that is nested too deep."""
     try:
         return len(ENCODER.encode(value))
     except RecursionError:
@@ -39,8 +39,8 @@ def encoded_length(value: object) -> int:
 class NativeTokens:
     """Counts one body.
 
-    `count` counts a text; `image_tokens` is the most that an image can cost (0 where that was not said; whoever asks
-    for a bound refuses images then).
+    `count` counts a text; `image_tokens` is the most that an image can cost (0 where the operator has not set it; then
+    images are refused).
     """
 
     def __init__(self, count: Callable[[str], int], image_tokens: int, tools: Any = None) -> None:
@@ -76,7 +76,7 @@ class NativeTokens:
         return total
 
     def tool_call(self, call: Any) -> int:
-        """A call that the assistant made, in OpenAI's form."""
+        """A tool call of the assistant, in OpenAI's form."""
         if not isinstance(call, dict):
             return encoded_length(call)
         total = 0
@@ -94,7 +94,7 @@ class NativeTokens:
         return total
 
     def content(self, content: Any) -> int:
-        """Text, a list of parts, or one."""
+        """Content: text, a part, or a list of parts."""
         if content is None:
             return 0
         if isinstance(content, str):
@@ -127,7 +127,7 @@ class NativeTokens:
         return total
 
     def source(self, source: Mapping[str, Any]) -> int:
-        """What a document holds."""
+        """The source of a document."""
         total = 0
         for field, value in source.items():
             if field == "content":
@@ -141,7 +141,7 @@ class NativeTokens:
         return total
 
     def image(self, part: Mapping[str, Any]) -> int:
-        """An image: never by its bytes. What else stands beside it counts."""
+        """An image, not by its bytes. Other fields beside it count."""
         self.images += 1
         total = self.image_tokens
         holder = "source" if part.get("type") == "image" else "image_url"
@@ -154,11 +154,11 @@ class NativeTokens:
         return total
 
     def reference(self, part: Mapping[str, Any]) -> int:
-        """A tool that is brought in again by its name."""
+        """A tool that is included again by its name."""
         return encoded_length(self.tools.get(str(part.get("tool_name"))))
 
     def other(self, field: str, value: Any) -> int:
-        """What is not known here: its JSON, with the images and tools that it may bring in."""
+        """An unknown field: its JSON, with the images and tools in it."""
         total = len(field) + encoded_length(value)
         for one in objects_in(value):
             if one.get("type") in IMAGES:

@@ -9,18 +9,19 @@ from time import monotonic
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.store.admission import Settlement
 
+from .chat_ticket import ChatTicket
 from .ticket import Ticket
 
 #: The same notice is recorded once in this many seconds.
 ONCE_IN_S = 3600.0
-#: Notices that are remembered; beyond that the oldest are forgotten and may be told again.
+#: How many notices are remembered; beyond that the oldest are forgotten and may be recorded again.
 MOST_REMEMBERED = 10_000
 #: At most this many names of dropped fields are reported for one call.
 MOST_FIELDS = 20
 
 
 class Notices:
-    """Looks at every settlement and records what is worth knowing, each thing once an hour."""
+    """Records notices about settled calls, the same one at most once an hour."""
 
     def __init__(self, monitor: Monitor, *, clock: Callable[[], float] = monotonic) -> None:
         self.monitor = monitor
@@ -28,10 +29,9 @@ class Notices:
         self.recorded: OrderedDict[tuple[object, ...], float] = OrderedDict()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
-        request = ticket.request
-        if request is not None and request.dropped:
-            fields = tuple(dict.fromkeys(request.dropped))[:MOST_FIELDS]
+        """See `kaixu.metering.admission.Observer`."""
+        if isinstance(ticket, ChatTicket) and ticket.request.dropped:
+            fields = tuple(dict.fromkeys(ticket.request.dropped))[:MOST_FIELDS]
             if self.is_new(("dropped", settlement.key_id, settlement.provider, settlement.model, fields)):
                 message = f"fields that the lane does not know were dropped: {', '.join(fields)}"
                 self.record("dropped_fields", settlement, message, {"fields": list(fields)})
@@ -40,7 +40,7 @@ class Notices:
                 self.record("vendor_odd", settlement, note, {})
 
     def is_new(self, key: tuple[object, ...]) -> bool:
-        """Whether this was not recorded within the last hour; from now on it counts as recorded."""
+        """Whether this was not recorded within the last hour. Marks it as recorded."""
         now = self.clock()
         before = self.recorded.get(key)
         if before is not None and now - before < ONCE_IN_S:
@@ -52,7 +52,7 @@ class Notices:
         return True
 
     def record(self, kind: str, settlement: Settlement, message: str, extra: dict[str, object]) -> None:
-        """One monitor event about a call."""
+        """Record one monitor event about a call."""
         self.monitor.record(
             MonitorEvent(
                 kind=kind,

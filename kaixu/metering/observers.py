@@ -1,4 +1,4 @@
-"""Everyone who hears of what has happened: alerts at once, plugins' `on_event` a little later and never in the way."""
+"""Passes on settlements and monitor events: to alerts at once, to plugins' `on_event` from a queue."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.hookspecs import Event
 from kaixu.store.admission import Settlement
 
-from .gate import Observer
+from .admission import Observer
 from .ticket import Ticket
 
-#: Observers that cannot keep up miss the oldest.
+#: How many events wait for plugins; beyond that the oldest are dropped.
 MOST_WAITING = 5000
 
-#: So many events are told before others get their turn on the loop.
+#: How many events are passed on before other tasks get their turn.
 AT_ONCE = 20
 
 
 class Observers:
-    """Hands on settlements and monitor events. `listening` says whether any plugin wants them at all."""
+    """Passes on settlements and monitor events. `listening` returns whether any plugin observes them."""
 
     def __init__(
         self,
@@ -38,32 +38,32 @@ class Observers:
         self.listening = listening
         self.observe = observe
         self.waiting: deque[Event] = deque(maxlen=MOST_WAITING)
-        self.some = asyncio.Event()
+        self.queued = asyncio.Event()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.gate.Observer`."""
+        """See `kaixu.metering.admission.Observer`."""
         self.alerts.settled(ticket, settlement)
         if self.notices is not None:
             self.notices.settled(ticket, settlement)
         if self.listening():
-            self.tell(Event("settled", msgspec.to_builtins(settlement)))
+            self.queue(Event("settled", msgspec.to_builtins(settlement)))
 
     def noted(self, event: MonitorEvent) -> None:
         """A monitor event was recorded."""
         if self.listening():
             detail = {name: value for name, value in msgspec.to_builtins(event).items() if value is not None}
-            self.tell(Event(str(detail.pop("kind")), detail))
+            self.queue(Event(str(detail.pop("kind")), detail))
 
-    def tell(self, event: Event) -> None:
-        """Queue an event; the oldest gives way when the queue is full."""
+    def queue(self, event: Event) -> None:
+        """Queue an event; drops the oldest when the queue is full."""
         self.waiting.append(event)
-        self.some.set()
+        self.queued.set()
 
     async def run(self) -> None:
-        """Tell plugins, until cancelled."""
+        """Pass queued events to plugins, until cancelled."""
         while True:
-            await self.some.wait()
-            self.some.clear()
+            await self.queued.wait()
+            self.queued.clear()
             while self.waiting:
                 for _ in range(min(AT_ONCE, len(self.waiting))):
                     self.observe(self.waiting.popleft())

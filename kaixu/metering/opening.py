@@ -1,4 +1,4 @@
-"""How an answer begins: held back until there is something in it that a client would miss."""
+"""The beginning of an answer: its events are held back until there is visible output."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, Reason
 from .reported_usage import believable
 from .wasted import Attempt
 
-#: What a client would miss if it were taken back.
-SAID = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
+#: Visible output; after it, no fallback.
+VISIBLE = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
 
 NO_ANSWER = "the vendor answered with nothing"
 
-#: So many events before the first word are more than any honest vendor sends.
+#: No honest vendor sends this many events before visible output.
 MOST_HELD = 64
 
 
 class Opened(NamedTuple):
-    """An answer that has begun: what has come of it, and the rest."""
+    """An answer that has begun: the events that were held back, and the stream of the rest."""
 
     held: list[ChatEvent]
     events: AsyncGenerator[ChatEvent, None]
 
 
-async def opened(events: AsyncIterator[ChatEvent], attempt: Attempt | None = None) -> Opened:
-    """Wait for an answer's first word. What fails before it is closed, and leaves nothing behind.
+async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | None = None) -> Opened:
+    """Wait for an answer's first visible output. A stream that fails before it is closed.
 
-    `attempt` takes note of what the vendor has told of its usage until then.
+    `attempt` gets the usage that the vendor has reported until then.
 
-    Raises `UpstreamError` for an answer that ends without one: no choice, no text, no call of a tool and no reason
-    why it ended is no answer, whatever its status was.
+    Raises `UpstreamError` for an answer that ends without visible output: without text, tool call and finish reason
+    it is no answer, whatever its status was.
     """
     stream = cast(AsyncGenerator[ChatEvent, None], events)
     held: list[ChatEvent] = []
@@ -45,23 +45,23 @@ async def opened(events: AsyncIterator[ChatEvent], attempt: Attempt | None = Non
             held.append(event)
             if attempt is not None and isinstance(event, Usage):
                 attempt.usage = believable(event)
-            if isinstance(event, SAID) or len(held) >= MOST_HELD:
+            if isinstance(event, VISIBLE) or len(held) >= MOST_HELD:
                 break
         else:
             raise UpstreamError(NO_ANSWER)
     except BaseException:
-        await closed(stream)
+        await close_stream(stream)
         raise
     return Opened(held, stream)
 
 
-async def closed(stream: AsyncGenerator[ChatEvent, None]) -> None:
-    """Close a lane's answer, if it is something that can be closed."""
+async def close_stream(stream: AsyncGenerator[ChatEvent, None]) -> None:
+    """Close a lane's stream, if it can be closed."""
     close = getattr(stream, "aclose", None)
     if close is not None:
         await close()
 
 
-def retargeted(request: ChatRequest, one: Deployment) -> ChatRequest:
-    """The request under the name that the deployment's vendor has for the model."""
+def with_vendor_model(request: ChatRequest, one: Deployment) -> ChatRequest:
+    """The request with the vendor's own name of the model."""
     return request if request.model == one.upstream else msgspec.structs.replace(request, model=one.upstream)

@@ -11,7 +11,7 @@ from kaixu.plugin.types import ChatRequest, Message, TextPart
 
 
 def with_preamble(request: ChatRequest, preamble: str | None) -> ChatRequest:
-    """`request` with the preamble before everything else; a native one has it where its protocol wants it."""
+    """`request` with the preamble before everything else; in a native one, where its protocol has it."""
     if preamble is None:
         return request
     first = Message("system", (TextPart(preamble),))
@@ -37,5 +37,5 @@ BODIES = {"openai.chat": openai_body, "anthropic.messages": anthropic_body}
 
 
 def preamble_hash(preamble: str) -> str:
-    """What health shows of a preamble: enough to see that it is the one that is meant."""
+    """The hash of a preamble, which health shows so that operators can tell which one is set."""
     return hashlib.sha256(preamble.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What keeps the books right beside the calls: renewing holds, ending lost ones, coming back from an outage."""
+"""Background work on holds and settlements: renew, expire lost calls, resume after an outage of the database."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 
-from .gate import Gate
+from .ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-#: How often an absent database is asked whether it is back, in seconds.
-ASK_AGAIN_S = 0.5
+#: How often a database that is away is tried again, in seconds.
+ROUND_S = 0.5
 
-#: How often it is looked for spools that processes of this data folder have left behind, in seconds.
-LOOK_FOR_SPOOLS_S = 30
+#: How often spools of dead processes of this data folder are looked for, in seconds.
+SPOOLS_S = 30
 
 
 class Recovery:
-    """The clockwork of one gateway process."""
+    """The background loop of one gateway process."""
 
     def __init__(
-        self, gate: Gate, monitor: Monitor, *, charge_lost: bool, revive: Callable[[], Awaitable[None]] | None
+        self, ledger: Ledger, monitor: Monitor, *, charge_lost: bool, revive: Callable[[], Awaitable[None]] | None
     ) -> None:
-        self.gate = gate
-        self.ledger = gate.ledger
+        self.ledger = ledger
         self.monitor = monitor
         self.charge_lost = charge_lost
         self.revive = revive
-        self.back_at = monotonic()
+        self.resumed_at = monotonic()
 
     async def run(self) -> None:
-        """Until cancelled. One loop, so that an outage, a renewal and the reaper never overlap."""
-        renewed = reaped = looked = monotonic()
+        """Run until cancelled. One loop, so that an outage, a renewal and the reaper never overlap."""
+        renewed = reaped = spools_taken = monotonic()
         while True:
-            await asyncio.sleep(ASK_AGAIN_S)
+            await asyncio.sleep(ROUND_S)
             if self.ledger.away:
                 await self.attempt(self.return_from_outage)
                 continue
-            if self.ledger.doubtful or self.ledger.owing:
-                await self.attempt(self.ledger.put_back)
-            if self.ledger.waiting or monotonic() - looked >= LOOK_FOR_SPOOLS_S:
-                looked = monotonic()
+            if self.ledger.holds_may_be_lost or self.ledger.holds_to_restore:
+                await self.attempt(self.ledger.restore_holds)
+            if self.ledger.waiting or monotonic() - spools_taken >= SPOOLS_S:
+                spools_taken = monotonic()
                 await self.attempt(self.ledger.replay)
             if monotonic() - renewed >= self.ledger.lifetime_s / 4:
                 renewed = monotonic()
@@ -56,7 +55,7 @@ class Recovery:
                 await self.attempt(self.reap)
 
     async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
-        """One piece of work. A clock that stops because of one bad round would be worse than the round."""
+        """Do one piece of work; its failure never ends the loop."""
         try:
             await work()
         except DatabaseBusy:
@@ -67,21 +66,21 @@ class Recovery:
             log.exception("a round of recovery failed")
 
     async def return_from_outage(self) -> None:
-        """Start the database again where it is ours to start, and look whether it answers."""
+        """Start the embedded database again, if there is one, and try to resume."""
         if self.revive is not None:
             try:
                 await self.revive()
             except Exception:
-                # Whatever keeps it from starting, the next round tries again.
+                # The next round tries again.
                 log.warning("the embedded database does not start", exc_info=True)
-        if await self.ledger.come_back():
-            self.back_at = monotonic()
+        if await self.ledger.resume():
+            self.resumed_at = monotonic()
             log.warning("the database is back")
             self.monitor.record(MonitorEvent(kind="database_back", level="warn"))
 
     async def reap(self) -> None:
-        """End what nobody renews. Not soon after an outage: then nobody could have."""
-        if monotonic() - self.back_at < self.ledger.lifetime_s / 2:
+        """Expire holds that nobody renews. Not soon after an outage, when nobody could renew."""
+        if monotonic() - self.resumed_at < self.ledger.lifetime_s / 2:
             return
         for lost in await admission.expire(self.ledger.pool, charge=self.charge_lost):
             log.warning(

@@ -1,4 +1,4 @@
-"""What a vendor has reported of its usage: how far it is believed, and what is counted in its place."""
+"""A vendor's usage report: how far it is believed, and what is counted in its place."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import msgspec
 
 from kaixu.plugin.types import Usage
 
-#: More tokens than any call can have; keeps sums of them far from the edge of 64 bits.
+#: More tokens than any call can have; keeps sums within 64 bits.
 MOST_TOKENS = 10**9
 
-#: The longest tokens of any vendor (runs of blanks or dashes) have this many characters: fewer tokens than that
-#: cannot have held what was delivered.
+#: The longest tokens of any vendor (runs of blanks or dashes) have this many characters.
 MOST_CHARACTERS_A_TOKEN = 128
 
 
-#: So many tokens of input beyond the hold's bound a vendor may have added itself: prompts of its own, what its tools
-#: have found. More than that cannot be true.
+#: How many input tokens beyond the hold's bound a vendor may have added itself: its own prompts, results of its tools.
+#: More than that cannot be true.
 MOST_UNSENT_TOKENS = 200_000
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """What has come of an answer: its tokens as we count them, its characters, and those that are not reasoning."""
+    """What was delivered of an answer: its tokens by our count, its characters, and those that are not reasoning."""
 
     tokens: int
     length: int
@@ -30,12 +29,12 @@ class Delivered(msgspec.Struct, frozen=True):
 
     @property
     def shown_tokens(self) -> int:
-        """About how many of the tokens are not reasoning."""
+        """About how many tokens are not reasoning."""
         return self.tokens * self.shown_length // self.length if self.length else 0
 
 
 def figures_in(usage: Usage) -> tuple[int, ...]:
-    """All that a usage counts."""
+    """All figures of a usage."""
     return (
         usage.input_tokens,
         usage.output_tokens,
@@ -47,18 +46,18 @@ def figures_in(usage: Usage) -> tuple[int, ...]:
 
 
 def believable(usage: Usage) -> Usage:
-    """A vendor's figures, none below zero nor beyond all reason: they are multiplied with money.
+    """A vendor's figures, limited to 0 … `MOST_TOKENS`: they are multiplied with money.
 
-    Reasoning is a part of the output: more of it than there was output cannot have been.
+    Reasoning is a part of the output, and so at most all of it.
     """
     inputs, output, cached, written, reasoned, total = (min(max(one, 0), MOST_TOKENS) for one in figures_in(usage))
     return Usage(inputs, output, cached, written, min(reasoned, output), usage.estimated, total)
 
 
-def within(usage: Usage, most_input_tokens: int) -> Usage:
-    """`usage` without an input that cannot be true, by what was sent: it counts as not told, and so is counted.
+def without_impossible(usage: Usage, most_input_tokens: int) -> Usage:
+    """`usage` without an input that cannot be true, by what was sent: it counts as not reported.
 
-    Cached and written tokens are parts of the input: of more than there was the rest cannot have been.
+    Cached and written tokens are parts of the input, and so at most all of it.
     """
     if usage.input_tokens > most_input_tokens + MOST_UNSENT_TOKENS:
         return msgspec.structs.replace(
@@ -71,35 +70,35 @@ def within(usage: Usage, most_input_tokens: int) -> Usage:
     return msgspec.structs.replace(usage, cached_input_tokens=cached, cache_write_tokens=written)
 
 
-def is_untold(usage: Usage, delivered: Delivered) -> bool:
-    """Whether a vendor's last word lacks a figure, or has one that is too small for what was plainly used.
+def lacks_a_figure(usage: Usage, delivered: Delivered) -> bool:
+    """Whether a vendor's last report lacks a figure, or has one that is too small for what was delivered.
 
-    That is: no input, for there is no call without; fewer output tokens than can have held what was delivered;
-    or nothing but reasoning, where something else was delivered too.
+    That is: no input; fewer output tokens than the delivered text needs; or only reasoning tokens, though something
+    else was delivered too.
     """
     if not usage.input_tokens or delivered.length > usage.output_tokens * MOST_CHARACTERS_A_TOKEN:
         return True
     return bool(delivered.shown_length) and usage.reasoning_tokens >= usage.output_tokens
 
 
-def completed(
-    told: Usage, input_tokens: Callable[[], int], delivered: Delivered, since_tokens: int, budget_tokens: int
+def complete_usage(
+    reported: Usage, input_tokens: Callable[[], int], delivered: Delivered, since_tokens: int, budget_tokens: int
 ) -> Usage:
-    """`told`, with what we count ourselves in place of what it lacks.
+    """`reported`, with our own count in place of what it lacks.
 
-    `since_tokens` were delivered after it was told. What is counted stays within the budget; what was told may be
-    more. Where the vendor has told its total, no less than that is counted.
+    `since_tokens` were delivered after the report. The count stays within the budget; what was reported may be more.
+    Where the vendor has reported a total, no less than that is counted.
     """
-    output = told.output_tokens
+    output = reported.output_tokens
     if delivered.length > output * MOST_CHARACTERS_A_TOKEN:
         counted = max(output + since_tokens, delivered.tokens)
-    elif told.reasoning_tokens >= output:
+    elif reported.reasoning_tokens >= output:
         counted = output + max(since_tokens, delivered.shown_tokens)
     else:
         counted = output + since_tokens
     output = max(output, min(counted, budget_tokens))
-    inputs = told.input_tokens or input_tokens()
-    if told.total_tokens:
-        inputs = min(inputs, told.total_tokens)
-        output = max(output, told.total_tokens - inputs)
-    return msgspec.structs.replace(told, input_tokens=inputs, output_tokens=output, estimated=True, total_tokens=0)
+    inputs = reported.input_tokens or input_tokens()
+    if reported.total_tokens:
+        inputs = min(inputs, reported.total_tokens)
+        output = max(output, reported.total_tokens - inputs)
+    return msgspec.structs.replace(reported, input_tokens=inputs, output_tokens=output, estimated=True, total_tokens=0)

@@ -1,7 +1,7 @@
 """The tries of one call: at which deployment, after what pause, and when to give up.
 
-Every deployment is asked once before one is asked again: falling over costs no time,
-waiting does. All of it happens before anything of the answer has gone to the client.
+Every deployment is tried once before one is tried again: a fallback costs no time, waiting does. All of it happens
+before anything of the answer goes to the client.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, wait_for,
 
 Answer = TypeVar("Answer")
 
-#: Asks one deployment, through a wire that dies with the try.
-Asking = Callable[[Deployment, MeteredWire], Awaitable[Answer]]
+#: Calls one deployment, through a wire that is closed after the try.
+CallDeployment = Callable[[Deployment, MeteredWire], Awaitable[Answer]]
 
 
 class Try(msgspec.Struct):
-    """One try: where, when after the admission, how long, the code of what failed, and what the vendor said then.
+    """One try: the deployment, when it began and how long it took, and how it failed.
 
-    The vendor's status, its meaning and its words are for the operator's monitor; the usage event does not hold them.
+    The vendor's status, its meaning and its message are for the operator's monitor; the usage event does not store
+    them.
     """
 
     deployment: str
@@ -50,34 +51,33 @@ class Try(msgspec.Struct):
     key: str | None = None  # the label of the lane's key that was accepted, where the lane has several
 
     def failed(self, error: Exception) -> None:
-        """Take note of why."""
+        """Record the reason."""
         self.error = error.code if isinstance(error, KaixuError) else type(error).__name__
         if isinstance(error, UpstreamError):
             self.upstream_status, self.reason = error.upstream_status, error.reason
             self.vendor_words = error.vendor_words
 
 
-#: Rejections that are another deployment's chance: the request may fit there, or the model may still be there.
+#: Rejections after which another deployment may help: the request may fit there, or the model may still exist there.
 ELSEWHERE = frozenset({"context", "rate_size", "model"})
 
-#: How long a call waits in all for vendors that are busy, in seconds. Clients wait and try again themselves, and their
-#: waits multiply with ours.
+#: How long a call waits in all for busy vendors, in seconds. Clients retry, too, and their waits multiply with ours.
 MOST_BUSY_WAIT_S = 1.0
 
-#: The least of it, where a vendor names no time.
+#: The shortest wait where a vendor names no time.
 LEAST_BUSY_WAIT_S = 0.25
 
-#: So often one call tries another key of the same lane.
+#: How often one call tries another key of the same lane.
 MOST_KEY_TRIES = 10
 
 
-class Route:
-    """The tries that one call makes, in order."""
+class TryOrder:
+    """The tries of one call, in order."""
 
     def __init__(self, breakers: Breakers, choices: Sequence[Deployment]) -> None:
         self.breakers = breakers
-        self.open = breakers.order(choices)  # those that may be asked, the next one first
-        self.later: list[Deployment] = []  # asked already, and worth being asked again
+        self.open = breakers.order(choices)  # to be tried, the next one first
+        self.retryable: list[Deployment] = []  # tried already, and worth another try
         self.most = max(len(choices), max(one.retries for one in choices) + 1)
         self.tries = 0
         self.key_tries = 0
@@ -85,14 +85,14 @@ class Route:
         self.too_long: ContextTooLong | None = None
 
     def next(self) -> Deployment:
-        """The deployment that is asked next."""
+        """The next deployment to try."""
         if not self.open:
-            self.open, self.later = self.later, []
+            self.open, self.retryable = self.retryable, []
         self.tries += 1
         return self.open.pop(0)
 
     def failed(self, one: Deployment, error: BaseException) -> None:
-        """Take note of a failure."""
+        """Record a failure."""
         if isinstance(error, ContextTooLong):
             self.too_long = error
         if isinstance(error, UpstreamError) and error.another_key and self.key_tries < MOST_KEY_TRIES:
@@ -100,22 +100,22 @@ class Route:
             self.most += 1  # a try with another key is not one of the deployment's
             self.open.insert(0, one)
         elif worth_retrying(error):
-            self.later.append(one)
+            self.retryable.append(one)
 
     def may_go_on(self, error: BaseException) -> bool:
-        """Whether another try may help: at another deployment, or at one of those that may well answer later."""
+        """Whether another try may help: at another deployment, or later at one that was tried."""
         if not isinstance(error, UpstreamError) or self.tries >= self.most:
             return False
-        if isinstance(error, UpstreamRejected) and not goes_elsewhere(error):
+        if isinstance(error, UpstreamRejected) and not another_may_accept(error):
             return False
         if self.open:
             return True
         if isinstance(error, UpstreamBusy) and self.busy_pause_s(error, 0.0) > self.busy_wait_s:
             return False
-        return bool(self.later)
+        return bool(self.retryable)
 
     def pause_s(self, state: tenacity.RetryCallState) -> float:
-        """None before a deployment that was not asked yet; else the vendor's `retry-after`, or a jittered pause."""
+        """The pause before the next try: none for a new deployment, else `retry-after` or a jittered pause."""
         if self.open:
             return 0.0
         pause_s = min(wait_for(state), LONGEST_WAIT_S)
@@ -126,58 +126,58 @@ class Route:
         return pause_s
 
     def busy_pause_s(self, error: UpstreamBusy, jittered_s: float) -> float:
-        """How long to wait for a busy vendor: as long as it says, or a little; for longer when that was too little."""
+        """How long to wait for a busy vendor: the time that it names, else a short pause that grows."""
         if error.wait_told and error.retry_after_s is not None:
             return float(error.retry_after_s)
         return max(jittered_s, LEAST_BUSY_WAIT_S)
 
     def error_for_client(self, error: Exception) -> Exception:
-        """What the client hears when all is over: that its request is too long, where it can do no more than that."""
+        """The error for the client when no try is left; "too long" where shortening is all that the client can do."""
         if self.too_long is None or isinstance(error, ContextTooLong) or not isinstance(error, UpstreamError):
             return error
         final = error.reason == "model" or (error.hint is not None and not isinstance(error, UpstreamRejected))
         return self.too_long if final else error
 
 
-def goes_elsewhere(error: UpstreamRejected) -> bool:
-    """Whether another deployment may take what this one has rejected."""
+def another_may_accept(error: UpstreamRejected) -> bool:
+    """Whether another deployment may accept what this one has rejected."""
     return isinstance(error, ContextTooLong | ModelGone) or error.reason in ELSEWHERE
 
 
-async def routed(
-    breakers: Breakers, wire: TicketWire, choices: Sequence[Deployment], asking: Asking[Answer], tried: list[Try]
+async def try_deployments(
+    breakers: Breakers, wire: TicketWire, choices: Sequence[Deployment], call: CallDeployment[Answer], tried: list[Try]
 ) -> tuple[Deployment, Answer]:
-    """Ask until one of `choices` answers; returns which, and its answer. `tried` gets a line for each try.
+    """Try `choices` until one answers; returns it and its answer. `tried` gets an entry for each try.
 
-    Raises what the last one raised.
+    Raises what the last try raised.
     """
-    route = Route(breakers, choices)
+    route = TryOrder(breakers, choices)
 
     async def once() -> tuple[Deployment, Answer]:
         one = route.next()
         began = monotonic()
-        note = Try(one.name, int((began - wire.lent_at) * 1000), 0)
-        tried.append(note)
+        record = Try(one.name, int((began - wire.opened_at) * 1000), 0)
+        tried.append(record)
         breakers.begin(one)
-        lent = wire.lent(limits_of(one))
+        try_wire = wire.for_try(limits_of(one))
         try:
-            answer = await asking(one, lent)
+            answer = await call(one, try_wire)
         except (asyncio.CancelledError, GeneratorExit):
-            lent.close()
-            note.error = "CANCELLED"
+            try_wire.close()
+            record.error = "CANCELLED"
             breakers.left(one)
             raise
         except Exception as error:
-            lent.close()
+            try_wire.close()
             if isinstance(error, UpstreamError) and error.vendor_words is not None:
                 error.vendor_words = fit_to_keep(error.vendor_words, wire.secrets)
-            note.failed(error)
+            record.failed(error)
             breakers.failed(one, error)
             route.failed(one, error)
             raise
         finally:
-            note.took_ms = int((monotonic() - began) * 1000)
-        note.key = lent.key
+            record.took_ms = int((monotonic() - began) * 1000)
+        record.key = try_wire.key
         breakers.succeeded(one)
         return one, answer
 
@@ -205,8 +205,13 @@ async def routed(
         raise route.error_for_client(error) from error
 
 
+def widest_limits(choices: Sequence[Deployment]) -> WireLimits:
+    """The limits of the deployment that may take longest in all."""
+    return limits_of(max(choices, key=lambda one: one.timeouts.total_s))
+
+
 def limits_of(deployment: Deployment) -> WireLimits:
-    """A deployment's time limits, as its wire wants them. Tries are the route's to count, not the wire's."""
+    """A deployment's time limits. No retries by the wire: the route counts the tries."""
     timeouts = deployment.timeouts
     return WireLimits(
         connect_s=timeouts.connect_s,

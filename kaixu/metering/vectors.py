@@ -1,4 +1,4 @@
-"""Embedding calls in a vendor's own batches, and whether what came back can be vectors."""
+"""Batches of a vendor's size for embedding calls, and checks of the returned vectors."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from kaixu.plugin.types import EmbedRequest
 
 from .counting import most_tokens_of
 
-#: How far from one the length of a unit vector may be: vendors send 16-bit floats, too.
+#: How far the length of a unit vector may be from 1: some vendors send 16-bit floats.
 UNIT = 0.001
 
-#: The largest 32-bit float, which is what vectors are stored as.
+#: The largest 32-bit float; vectors are stored as such.
 LARGEST = (2 - 2**-23) * 2.0**127
 
 Input = str | tuple[int, ...]
 
 
 def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
-    """The inputs in order, cut where the vendor's limits want it. What alone is too long goes alone.
+    """The inputs in order, cut by the vendor's limits. An input that is too long by itself goes alone.
 
-    Tokens that nobody can count are bounded by bytes: batches come out smaller than they could be, but dense texts
+    Tokens that the lane cannot count are bounded by bytes: batches may be smaller than necessary, but dense texts
     (keys, logs, rare scripts) never make one that the vendor refuses as a whole.
     """
     size = max(1, lane.max_batch)
@@ -45,12 +45,12 @@ def batches(lane: Lane, request: EmbedRequest) -> list[tuple[Input, ...]]:
 
 
 def smallest_batches(lanes: Sequence[Lane], request: EmbedRequest) -> list[tuple[Input, ...]]:
-    """Batches that each of `lanes` takes: whichever of them answers."""
+    """Batches that every one of `lanes` accepts."""
     return max((batches(lane, request) for lane in lanes), key=len)
 
 
-def checked(vectors: Sequence[Sequence[float]], inputs: int, length: int | None = None) -> None:
-    """Raises `UpstreamError` for what are no vectors, one for each input, all of one length (`length`, if given)."""
+def check_vectors(vectors: Sequence[Sequence[float]], inputs: int, length: int | None = None) -> None:
+    """Raises `UpstreamError` unless there is one vector for each input, all of one length (`length`, if given)."""
     if len(vectors) != inputs:
         raise UpstreamError("the vendor answered with another number of vectors than asked for")
     for vector in vectors:
@@ -62,14 +62,14 @@ def checked(vectors: Sequence[Sequence[float]], inputs: int, length: int | None 
             raise UpstreamError(f"the vendor answered with vectors of {len(vector)} dimensions, not of {length}")
         if not any(vector):
             raise UpstreamError("the vendor answered with a vector that points nowhere")
-    if not all(map(finite, vectors)):
+    if not all(map(all_finite, vectors)):
         raise UpstreamError("the vendor answered with a vector that holds what is no number")
 
 
-def finite(vector: Sequence[float]) -> bool:
-    """Whether all are numbers, also as 32-bit floats: what is infinite or none has an exponent of all ones there.
+def all_finite(vector: Sequence[float]) -> bool:
+    """Whether all are finite numbers, also as 32-bit floats. Infinity and NaN have an exponent of all ones there.
 
-    Looked for in all numbers of an array at once, as one long one (IEEE 754 §3.4): a quarter of the time of `hypot`.
+    Checks all numbers of an array at once, as one long integer (IEEE 754 §3.4): a quarter of the time of `hypot`.
     """
     if not isinstance(vector, array) or vector.typecode != "f":
         return math.hypot(*vector) <= LARGEST
@@ -80,17 +80,17 @@ def finite(vector: Sequence[float]) -> bool:
 
 @lru_cache(maxsize=64)
 def masks(length: int) -> tuple[int, int, int]:
-    """For so many 32-bit floats: their exponents, a one at the end of each, and the bit that a full one sets."""
+    """Masks for `length` 32-bit floats: the exponents, their lowest bits, and the bits that full ones carry to."""
     return tuple(  # type: ignore[return-value]
         int.from_bytes(mask.to_bytes(4, sys.byteorder) * length, sys.byteorder)
         for mask in (0x7F800000, 0x00800000, 0x80000000)
     )
 
 
-def of_unit_length(vectors: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
-    """Vectors that were cut short point as before but are no longer of length one: made so again.
+def normalized(vectors: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+    """Vectors normalized to length 1, which shortened ones have lost.
 
-    The first one tells: a vendor does it for all or for none.
+    The first one decides: a vendor normalizes all or none.
     """
     if abs(math.hypot(*vectors[0]) - 1) <= UNIT:
         return vectors

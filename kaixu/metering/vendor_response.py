@@ -1,4 +1,4 @@
-"""A vendor's answer as a lane may read it: not compressed, whole only up to a size, and in time."""
+"""A vendor's response as a lane may read it: not compressed, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import httpx
 
 from kaixu.plugin.errors import UpstreamError, UpstreamTimeout
 
-#: The most of an answer that is read as a whole. The longest honest one is a full batch of embeddings:
+#: The most of a response that is read as a whole. The longest honest one is a full batch of embeddings:
 #: 2,048 vectors of 3,072 numbers, each of some 22 characters, are 140 MB.
 MOST_WHOLE_BYTES = 160 * 1024 * 1024
 
 
 class VendorResponse(httpx.Response):
-    """An `httpx.Response` whose `aread` is bounded. A stream may be longer: its reader bounds the single event."""
+    """An `httpx.Response` whose `aread` is bounded. A stream may be longer: its reader bounds each event."""
 
     async def aread(self) -> bytes:
         """The whole body. Raises `UpstreamError` when it is larger than `MOST_WHOLE_BYTES`."""
@@ -36,11 +36,11 @@ class VendorResponse(httpx.Response):
         return self._content
 
 
-def readable(response: httpx.Response, request: httpx.Request) -> VendorResponse:
-    """The `response` to `request`, bounded; whoever has it closes it.
+def bounded_response(response: httpx.Response, request: httpx.Request) -> VendorResponse:
+    """The `response` to `request`, bounded. The caller closes it.
 
-    Raises `UpstreamError` for one that is compressed: a few bytes of that can
-    be gigabytes, and the wire asks every vendor for an answer as it is.
+    Raises `UpstreamError` for a compressed one: a few bytes of that can be gigabytes, and the wire asks every vendor
+    for an uncompressed one.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
@@ -56,7 +56,7 @@ def readable(response: httpx.Response, request: httpx.Request) -> VendorResponse
 
 
 class Paced(httpx.AsyncByteStream):
-    """A body whose first piece may take longer than those that follow.
+    """A body whose first piece may take longer than the later ones.
 
     `first_by` is the event loop's time; the first piece never gets less than `between_s` seconds.
     """

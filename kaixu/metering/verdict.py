@@ -1,4 +1,4 @@
-"""A verdict's code → the error that a client gets."""
+"""The client's error for each code of refusal by admission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .month import Figures, figures_of
 
 
 class Refusal(Exception):
-    """Admission said no: the client's error, with the figures and the rate that go beside it."""
+    """Admission refused: the client's error, with the month's figures and the rate for the reply."""
 
     def __init__(self, error: KaixuError, verdict: Verdict, figures: Figures | None) -> None:
         super().__init__(error.message)
@@ -24,14 +24,14 @@ class Refusal(Exception):
 
 
 def refusal_of(verdict: Verdict, ask: Ask) -> Refusal:
-    """What to tell the client about a verdict that refuses."""
+    """The refusal for a verdict."""
     code = verdict.refused or ""
     figures = None if verdict.customer_cap_nusd is None else figures_of(verdict)
     return Refusal(ERRORS[code](verdict, ask), verdict, figures)
 
 
 def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
-    """Names whose cap it is, what is spent, held and left of it, and what the call could have cost."""
+    """Names the cap, what is spent, held and left of it, and what the call could have cost."""
     figures = figures_of(verdict)
     if verdict.scope == "key":
         who, cap = f"key …{verdict.key_last4}", figures.key_cap_nusd or 0
@@ -43,12 +43,12 @@ def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
     return errors.CapReached(
         f"Monthly cap reached: {who} has ${usd(left)} left of ${usd(cap)} "
         f"(${usd(spent)} spent, ${usd(held)} held by calls in flight), this call could cost ${usd(ask.least_nusd)}",
-        hint=way_out(left, held, ask.least_nusd, figures.month),
+        hint=hint_for_cap(left, held, ask.least_nusd, figures.month),
     )
 
 
-def way_out(left_nusd: int, held_nusd: int, least_nusd: int, month: date) -> str:
-    """What helps against a cap: only what can."""
+def hint_for_cap(left_nusd: int, held_nusd: int, least_nusd: int, month: date) -> str:
+    """What the client can do about a reached cap; only what would help."""
     ways = []
     if left_nusd > 0:
         ways.append("shorten the request or lower max_tokens")
@@ -56,8 +56,8 @@ def way_out(left_nusd: int, held_nusd: int, least_nusd: int, month: date) -> str
         ways.append("wait for calls in flight to end")
     ways.append("ask your operator for a higher cap")
     after = date(month.year + month.month // 12, month.month % 12 + 1, 1)
-    said = ", or ".join(ways)
-    return f"{said[0].upper()}{said[1:]}. The next month begins on {after} (UTC)."
+    text = ", or ".join(ways)
+    return f"{text[0].upper()}{text[1:]}. The next month begins on {after} (UTC)."
 
 
 def rate_limited(verdict: Verdict, ask: Ask) -> KaixuError:

@@ -1,6 +1,6 @@
-"""What failed tries of a call have cost: those that ended in an unusable answer or a broken connection.
+"""What tries without a result have cost: those that ended in an unusable answer or a broken connection.
 
-None of it is billed. It is part of what the call cost the operator, so the call's usage event tells of it.
+None of it is billed. It is part of what the call cost the operator, so the usage event includes it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from kaixu.plugin.types import Usage
 from .pricing import cost_nusd
 
 
-def added(one: Usage, other: Usage) -> Usage:
-    """Both together."""
+def total_usage(one: Usage, other: Usage) -> Usage:
+    """The sum of both."""
     return Usage(
         one.input_tokens + other.input_tokens,
         one.output_tokens + other.output_tokens,
@@ -27,7 +27,7 @@ def added(one: Usage, other: Usage) -> Usage:
 
 
 class Failed:
-    """A number of tries, and what they used together."""
+    """A number of tries, and what they used in all."""
 
     __slots__ = ("tries", "usage", "vendor_cost_nusd")
 
@@ -37,23 +37,23 @@ class Failed:
         self.vendor_cost_nusd = 0
 
     def add(self, one: Deployment, usage: Usage) -> None:
-        """One more try, at `one`."""
+        """Add a try, at `one`."""
         self.tries += 1
-        self.usage = added(self.usage, usage)
+        self.usage = total_usage(self.usage, usage)
         if one.cost is not None:
             self.vendor_cost_nusd += cost_nusd(usage, one.cost)
 
     def together(self, other: Failed) -> Failed:
-        """Both."""
+        """The sum of both."""
         both = Failed()
         both.tries = self.tries + other.tries
-        both.usage = added(self.usage, other.usage)
+        both.usage = total_usage(self.usage, other.usage)
         both.vendor_cost_nusd = self.vendor_cost_nusd + other.vendor_cost_nusd
         return both
 
 
 class Attempt:
-    """One try while it runs. `usage` is what its vendor has told, as far as it has."""
+    """A running try. `usage` is what its vendor has reported so far."""
 
     __slots__ = ("usage",)
 
@@ -62,7 +62,7 @@ class Attempt:
 
 
 class Wasted:
-    """The tries of one call without a result: those that failed, and those that were cancelled."""
+    """The tries of one call that had no result: those that failed, and those that were cancelled."""
 
     __slots__ = ("cancelled", "failed")
 
@@ -72,24 +72,24 @@ class Wasted:
 
     @contextmanager
     def watching(self, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]) -> Iterator[Attempt]:
-        """Around one try at `one`: where it fails, what its vendor told is noted; where the vendor told nothing but
-        may have worked (`used`), `estimate` is.
+        """Around one try at `one`: if it fails, add the usage that its vendor reported, or `estimate` where the vendor
+        reported none but may have worked (`used`).
         """
         attempt = Attempt()
         try:
             yield attempt
         except Exception:
-            self._note(self.failed, attempt, one, used, estimate)
+            self._add(self.failed, attempt, one, used, estimate)
             raise
         except BaseException:
-            self._note(self.cancelled, attempt, one, used, estimate)
+            self._add(self.cancelled, attempt, one, used, estimate)
             raise
 
     @staticmethod
-    def _note(
+    def _add(
         where: Failed, attempt: Attempt, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]
     ) -> None:
         if attempt.usage is not None and attempt.usage.input_tokens:
             where.add(one, attempt.usage)
         elif attempt.usage is not None or used():
-            where.add(one, added(attempt.usage or Usage(), estimate()))
+            where.add(one, total_usage(attempt.usage or Usage(), estimate()))

@@ -1,4 +1,4 @@
-"""The lent way out: timed, retried before the first byte, and dead once the ticket is settled."""
+"""The wire: a ticket's way to vendors. Timed, retried before the first byte, closed when the ticket is settled."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
 
-from .vendor_response import Paced, readable
+from .vendor_response import Paced, bounded_response
 
 log = logging.getLogger(__name__)
 
-#: The longest a vendor's `retry-after` makes us wait before the next try; longer ones go to the client.
+#: The longest `retry-after` of a vendor that the wire waits for; longer ones go to the client.
 LONGEST_WAIT_S = 5.0
 
 #: How much of a refusal's body is read, and for how long.
 MOST_REFUSAL_BYTES = 16 * 1024
 LONGEST_READING_S = 1.0
 
-#: Headers that hold no secret.
+#: Headers without a secret.
 PLAIN_HEADERS = frozenset(
     {
         *("accept", "accept-encoding", "anthropic-beta", "anthropic-version", "connection", "content-length"),
@@ -45,16 +45,16 @@ PLAIN_HEADERS = frozenset(
     }
 )
 
-#: So many notes of one call are kept, and so much of each.
+#: How many notes one call keeps, and how many characters of each.
 MOST_NOTES = 10
 MOST_NOTE = 200
 
-#: What a connection raises that was never made: nothing of the request can have left.
+#: Raised when no connection was made: nothing of the request can have left.
 UNREACHED = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class WireLimits:
-    """How long a vendor may take, in seconds, and how often it is asked again."""
+    """How long a vendor may take, in seconds, and how often a request is sent again."""
 
     __slots__ = ("between_bytes_s", "connect_s", "extensions", "first_byte_s", "retries", "total_s")
 
@@ -66,13 +66,13 @@ class WireLimits:
         self.between_bytes_s = between_bytes_s
         self.total_s = total_s
         self.retries = retries
-        # The transport has one limit for every read; the narrower of the two is kept here (`attempt`) or by `Paced`.
+        # The transport has one limit for all reads; `attempt` or `Paced` enforces the shorter of the two.
         read_s = max(first_byte_s, between_bytes_s)
         self.extensions = {"timeout": {"connect": connect_s, "read": read_s, "pool": None}}
 
 
 class WireProgress:
-    """How far one try has come. `connecting`: it waits for a connection, so nothing of it can have left."""
+    """How far one try is. `connecting`: it waits for a connection, so nothing of it can have left."""
 
     __slots__ = ("connecting",)
 
@@ -80,12 +80,12 @@ class WireProgress:
         self.connecting = False
 
 
-#: Of the try that the running task makes: between it and the connector there is nothing that could carry it.
+#: The progress of the running task's try. A context variable, because no parameter reaches the connector.
 PROGRESS: ContextVar[WireProgress | None] = ContextVar("progress", default=None)
 
 
 class Connector(aiohttp.TCPConnector):
-    """The pool of connections; it tells a try's `Progress`."""
+    """The pool of connections; it sets a try's `WireProgress`."""
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -98,7 +98,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 def open_transport() -> AiohttpTransport:
-    """The one pool of connections to all vendors: no cookies, no proxy surprises, no compression asked for."""
+    """The pool of connections to all vendors: no cookies, no proxies from the environment, no compression."""
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -118,10 +118,10 @@ class TicketWire:
     __slots__ = (
         "closed",
         "has_finished",
-        "lent_at",
         "limits",
         "maybe_accepted",
         "notes",
+        "opened_at",
         "request_id",
         "secrets",
         "transport",
@@ -132,13 +132,13 @@ class TicketWire:
         self.transport = transport
         self.limits = limits
         self.request_id = request_id
-        self.lent_at = monotonic()
+        self.opened_at = monotonic()
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
-        self.secrets: set[str] = set()  # what went out in headers; a vendor may quote it
-        self.has_finished = False  # the vendor has said why it stopped; its usage may be on the way
-        self.notes: dict[str, None] = {}  # what a lane found odd in the vendor's answers, each text once
+        self.secrets: set[str] = set()  # values of headers that went out; a vendor may quote them
+        self.has_finished = False  # the vendor has given a finish reason; its usage may still come
+        self.notes: dict[str, None] = {}  # oddities in the vendor's answers, each text once
 
     def finished(self) -> None:
         """See `kaixu.plugin.Wire.finished`."""
@@ -151,29 +151,29 @@ class TicketWire:
 
     @property
     def used(self) -> bool:
-        """Whether a vendor may have worked on what was sent: one that was not reached, or that refused, has not."""
+        """Whether a vendor may have worked on what was sent. One that was not reached or that refused has not."""
         return self.maybe_accepted > 0
 
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
         return Sending(self, request)
 
-    def lent(self, limits: WireLimits) -> MeteredWire:
+    def for_try(self, limits: WireLimits) -> MeteredWire:
         """The wire for one try, with limits of its own."""
         self.has_finished = False
         return MeteredWire(self, limits)
 
     def close(self) -> None:
-        """From now on nothing goes out."""
+        """Send nothing more."""
         self.closed = True
 
     async def exchange(
-        self, request: httpx.Request, limits: WireLimits | None = None, lent: MeteredWire | None = None
+        self, request: httpx.Request, limits: WireLimits | None = None, try_wire: MeteredWire | None = None
     ) -> httpx.Response:
-        """Send, and send again where that may help, until a vendor accepts. `lent`: the try that this belongs to."""
+        """Send, with retries where they may help, until a vendor accepts. `try_wire`: the wire of the try, if any."""
         limits = limits or self.limits
         try:
-            return await self.attempt(request, limits, lent)
+            return await self.attempt(request, limits, try_wire)
         except KaixuError as error:
             if limits.retries == 0 or not worth_retrying(error):
                 raise
@@ -186,7 +186,7 @@ class TicketWire:
             if first:
                 first = False
                 raise failure  # counts as the first try, so that its retry-after is honoured
-            return await self.attempt(request, limits, lent)
+            return await self.attempt(request, limits, try_wire)
 
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(limits.retries + 1),
@@ -196,21 +196,21 @@ class TicketWire:
         )
         return await retrying(again)
 
-    def count(self, change: int, lent: MeteredWire | None) -> None:
-        """So many more (or fewer) exchanges that a vendor has accepted, or may have."""
+    def count(self, change: int, try_wire: MeteredWire | None) -> None:
+        """Change the number of exchanges that a vendor has accepted, or may have."""
         self.maybe_accepted += change
-        if lent is not None:
-            lent.maybe_accepted += change
+        if try_wire is not None:
+            try_wire.maybe_accepted += change
 
     async def attempt(
-        self, request: httpx.Request, limits: WireLimits, lent: MeteredWire | None = None
+        self, request: httpx.Request, limits: WireLimits, try_wire: MeteredWire | None = None
     ) -> httpx.Response:
         """Send once. Raises an `UpstreamError` for anything but success."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
         key = signed_with(request)
         self.secrets |= secrets_in(request.headers)
-        self.count(1, lent)
+        self.count(1, try_wire)
         self.tries += 1
         request.extensions = {**request.extensions, **limits.extensions}
         request.headers["accept-encoding"] = "identity"
@@ -223,15 +223,15 @@ class TicketWire:
             if limits.first_byte_s < limits.between_bytes_s:
                 async with asyncio.timeout_at(first_by):
                     response = await self.transport.handle_async_request(request)
-            else:  # then it is the transport's own limit
+            else:  # the transport's own limit applies
                 response = await self.transport.handle_async_request(request)
         except BaseException as error:
-            if progress.connecting or unreached(error):
-                self.count(-1, lent)
+            if progress.connecting or is_unreached(error):
+                self.count(-1, try_wire)
             if isinstance(error, TimeoutError):
                 raise UpstreamTimeout(f"the vendor did not answer within {limits.first_byte_s:g} s") from error
             if isinstance(error, httpx.HTTPError | aiohttp.ClientError):
-                raise translated(error) from error
+                raise upstream_error(error) from error
             raise
         status = response.status_code
         if 200 <= status < 300:
@@ -241,13 +241,13 @@ class TicketWire:
                 assert isinstance(response.stream, httpx.AsyncByteStream)
                 response.stream = Paced(response.stream, first_by, limits.between_bytes_s)
             try:
-                return readable(response, request)
+                return bounded_response(response, request)
             except UpstreamError:
                 await response.aclose()
                 raise
-        self.count(-1, lent)
+        self.count(-1, try_wire)
         try:
-            body = await beginning(response)
+            body = await beginning_of_body(response)
         finally:
             await response.aclose()
         refused = refusal(status, retry_after(response.headers), body, self.secrets)
@@ -257,7 +257,7 @@ class TicketWire:
 
 
 class MeteredWire:
-    """The ticket's wire for one try: dead when the try is over, for a plugin that holds on to it."""
+    """The ticket's wire for one try. Closed after the try, even if a plugin still holds it."""
 
     __slots__ = ("closed", "key", "limits", "maybe_accepted", "wire")
 
@@ -287,7 +287,7 @@ class MeteredWire:
         self.wire.note(what)
 
     def close(self) -> None:
-        """From now on nothing goes out this way."""
+        """Send nothing more through this wire."""
         self.closed = True
 
     async def exchange(self, request: httpx.Request) -> httpx.Response:
@@ -300,7 +300,7 @@ class MeteredWire:
 
 
 class Sending:
-    """One exchange, as a context: inside it the response can be read, leaving it closes the connection's use."""
+    """One exchange, as a context: inside it the response can be read; leaving it closes the response."""
 
     __slots__ = ("request", "response", "wire")
 
@@ -320,8 +320,8 @@ class Sending:
             await self.response.aclose()
 
 
-async def beginning(response: httpx.Response) -> bytes:
-    """The beginning of a refusal's body, as much of it as comes at once; empty for one that is compressed."""
+async def beginning_of_body(response: httpx.Response) -> bytes:
+    """The beginning of a refusal's body, as much of it as comes at once; empty if it is compressed."""
     if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         return b""
     body = bytearray()
@@ -333,33 +333,33 @@ async def beginning(response: httpx.Response) -> bytes:
                 if len(body) >= MOST_REFUSAL_BYTES:
                     break
     except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
-        pass  # what has come says enough, or the status does
+        pass  # the status and what has come are enough
     return bytes(body)
 
 
 def secrets_in(headers: httpx.Headers) -> set[str]:
-    """The values of headers that may hold a credential, and their parts: `Bearer …` is a secret without its word."""
+    """The values of headers that may hold a credential, and their parts: of `Bearer …` the second."""
     values = {value for name, value in headers.items() if name.lower() not in PLAIN_HEADERS}
     return values | {part for value in values for part in value.split()}
 
 
-def unreached(error: BaseException) -> bool:
-    """Whether no connection was made; httpx-aiohttp tells a refused one from a broken one by its cause only."""
+def is_unreached(error: BaseException) -> bool:
+    """Whether no connection was made. httpx-aiohttp shows it only in the cause of its error."""
     return isinstance(error, UNREACHED) or isinstance(error.__cause__, UNREACHED)
 
 
-def translated(error: httpx.HTTPError | aiohttp.ClientError) -> UpstreamError:
-    """A failure of the connection, in our words."""
+def upstream_error(error: httpx.HTTPError | aiohttp.ClientError) -> UpstreamError:
+    """The `UpstreamError` for a failure of the connection."""
     cause = error.__cause__
     if isinstance(cause, TimeoutError) or (cause is None and isinstance(error, httpx.TimeoutException)):
         return UpstreamTimeout("the vendor did not answer in time")
-    if unreached(error):
+    if is_unreached(error):
         return UpstreamError("the vendor could not be reached")
     return UpstreamError("the connection to the vendor broke")
 
 
-def told_its_wait(error: BaseException) -> bool:
-    """Whether the time to wait is the vendor's own figure."""
+def vendor_named_wait(error: BaseException) -> bool:
+    """Whether the vendor itself named the time to wait."""
     return not isinstance(error, UpstreamBusy) or error.wait_told
 
 
@@ -375,10 +375,10 @@ def worth_retrying(error: BaseException) -> bool:
 
 
 def wait_for(state: tenacity.RetryCallState) -> float:
-    """The vendor's `retry-after` where it gave one, else a jittered and growing pause; in seconds."""
+    """The vendor's `retry-after` if it sent one, else a growing pause with jitter; in seconds."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, UpstreamError) and error.another_key:
         return 0.0
-    if isinstance(error, KaixuError) and error.retry_after_s is not None and told_its_wait(error):
+    if isinstance(error, KaixuError) and error.retry_after_s is not None and vendor_named_wait(error):
         return float(error.retry_after_s)
     return float(tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_S)(state))

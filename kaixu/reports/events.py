@@ -42,6 +42,7 @@ class UsageEvent(msgspec.Struct, frozen=True):
     admitted_at: datetime
     duration_ms: int
     created_at: datetime
+    vendor_cost_known: bool
 
 
 EVENTS = Query(
@@ -50,7 +51,7 @@ EVENTS = Query(
     select id, ticket, month, customer_id, key_id, book, operation, provider, model, price_id, cost_nusd,
            vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
            reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
-           created_at
+           created_at, vendor_cost_known
       from kaixu.usage_event
      where customer_id = $1 and month = $2
      order by created_at desc, id desc
@@ -83,7 +84,7 @@ def event_json(row: UsageEvent) -> dict[str, Any]:
         "call": course,
         "cost_cents": cents_of_nusd(row.cost_nusd),
         "cost_usd": usd(row.cost_nusd),
-        "vendor_cost_usd": usd(row.vendor_cost_nusd),
+        "vendor_cost_usd": usd(row.vendor_cost_nusd) if row.vendor_cost_known else None,
         "price_id": row.price_id,
         "usage_source": row.usage_source,
         "end": row.end_reason,

@@ -44,8 +44,8 @@ PRICED = Query(
     select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
            e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
            e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
-           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, p.rates, p.vendor,
-           p.created_at as priced_at,
+           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known,
+           p.rates, p.vendor, p.created_at as priced_at,
            coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd
       from kaixu.usage_event e
       left join kaixu.price p on p.id = e.price_id

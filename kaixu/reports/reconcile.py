@@ -32,7 +32,8 @@ CUSTOMER_MONTHS = Query(
     """
     with events as (
         select e.customer_id, e.month, e.book, sum(e.cost_nusd)::bigint as spent,
-               sum(e.vendor_cost_nusd)::bigint as vendor, count(*) as calls,
+               sum(e.vendor_cost_nusd)::bigint as vendor,
+               sum(e.cost_nusd) filter (where not e.vendor_cost_known)::bigint as uncosted, count(*) as calls,
                sum(e.input_tokens)::bigint as input, sum(e.output_tokens)::bigint as output
           from kaixu.usage_event e
          where $1::date is null or e.month = $1
@@ -55,7 +56,7 @@ CUSTOMER_MONTHS = Query(
          group by 1, 2, 3
     ), months as (
         select m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.extra_nusd, m.vendor_cost_nusd,
-               m.calls, m.input_tokens, m.output_tokens
+               m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens
           from kaixu.customer_month m
          where $1::date is null or m.month = $1
     )
@@ -68,6 +69,7 @@ CUSTOMER_MONTHS = Query(
      cross join lateral (values
                ('spent_nusd', m.spent_nusd, coalesce(e.spent, 0)),
                ('vendor_cost_nusd', m.vendor_cost_nusd, coalesce(e.vendor, 0)),
+               ('uncosted_nusd', m.uncosted_nusd, coalesce(e.uncosted, 0)),
                ('calls', m.calls, coalesce(e.calls, 0)),
                ('input_tokens', m.input_tokens, coalesce(e.input, 0)),
                ('output_tokens', m.output_tokens, coalesce(e.output, 0)),
@@ -85,7 +87,8 @@ KEY_MONTHS = Query(
     """
     with events as (
         select e.chain_id, e.customer_id, e.month, e.book, sum(e.cost_nusd)::bigint as spent,
-               sum(e.vendor_cost_nusd)::bigint as vendor, count(*) as calls,
+               sum(e.vendor_cost_nusd)::bigint as vendor,
+               sum(e.cost_nusd) filter (where not e.vendor_cost_known)::bigint as uncosted, count(*) as calls,
                sum(e.input_tokens)::bigint as input, sum(e.output_tokens)::bigint as output
           from kaixu.usage_event e
          where $1::date is null or e.month = $1
@@ -97,7 +100,7 @@ KEY_MONTHS = Query(
          group by 1, 2, 3, 4
     ), months as (
         select m.chain_id, m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.vendor_cost_nusd,
-               m.calls, m.input_tokens, m.output_tokens
+               m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens
           from kaixu.key_month m
          where $1::date is null or m.month = $1
     )
@@ -108,6 +111,7 @@ KEY_MONTHS = Query(
      cross join lateral (values
                ('spent_nusd', m.spent_nusd, coalesce(e.spent, 0)),
                ('vendor_cost_nusd', m.vendor_cost_nusd, coalesce(e.vendor, 0)),
+               ('uncosted_nusd', m.uncosted_nusd, coalesce(e.uncosted, 0)),
                ('calls', m.calls, coalesce(e.calls, 0)),
                ('input_tokens', m.input_tokens, coalesce(e.input, 0)),
                ('output_tokens', m.output_tokens, coalesce(e.output, 0)),

@@ -26,7 +26,8 @@ class TracedEvent(msgspec.Struct, frozen=True):
     provider: str
     model: str
     cost_nusd: int
-    vendor_cost_nusd: int | None
+    vendor_cost_nusd: int
+    vendor_cost_known: bool
     input_tokens: int
     output_tokens: int
     units: dict[str, Any] | None
@@ -83,8 +84,8 @@ class TracedMonitorEvent(msgspec.Struct, frozen=True):
 EVENTS = Query(
     TracedEvent,
     """
-    select ticket, customer_id, key_id, operation, provider, model, cost_nusd, vendor_cost_nusd, input_tokens,
-           output_tokens, units, usage_source, end_reason, admitted_at, duration_ms, created_at
+    select ticket, customer_id, key_id, operation, provider, model, cost_nusd, vendor_cost_nusd, vendor_cost_known,
+           input_tokens, output_tokens, units, usage_source, end_reason, admitted_at, duration_ms, created_at
       from kaixu.usage_event where request_id = $1 and month >= $2 order by admitted_at limit 1000
     """,
 )
@@ -169,11 +170,11 @@ def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
     counted = (
         ", ".join(f"{n} {name}" for name, n in units.items()) or f"{event.input_tokens} in, {event.output_tokens} out"
     )
-    vendor = "unknown" if event.vendor_cost_nusd is None else f"${usd(event.vendor_cost_nusd)}"
+    vendor = f"vendor ${usd(event.vendor_cost_nusd)}" if event.vendor_cost_known else "vendor cost unknown"
     yield Step(
         event.admitted_at + timedelta(milliseconds=event.duration_ms),
         "settled",
-        f"{event.end_reason}: {counted} ({event.usage_source}); ${usd(event.cost_nusd)}, vendor {vendor}",
+        f"{event.end_reason}: {counted} ({event.usage_source}); ${usd(event.cost_nusd)}, {vendor}",
     )
 
 

@@ -25,12 +25,16 @@ MOST_EVENTS = 200
 
 
 class MonthUsage(msgspec.Struct, frozen=True):
-    """A customer's month, all books together. Money is in nano-dollars."""
+    """A customer's month, all books together. Money is in nano-dollars.
+
+    `uncosted_nusd`: of what was spent, the part whose vendor cost is not known.
+    """
 
     spent_nusd: int
     held_nusd: int
     extra_nusd: int
     vendor_cost_nusd: int
+    uncosted_nusd: int
     calls: int
     input_tokens: int
     output_tokens: int
@@ -44,6 +48,7 @@ class BookUsage(msgspec.Struct, frozen=True):
     spent_nusd: int
     held_nusd: int
     vendor_cost_nusd: int
+    uncosted_nusd: int
     calls: int
 
 
@@ -57,6 +62,7 @@ class KeyUsage(msgspec.Struct, frozen=True):
     spent_nusd: int
     held_nusd: int
     vendor_cost_nusd: int
+    uncosted_nusd: int
     calls: int
     input_tokens: int
     output_tokens: int
@@ -69,7 +75,8 @@ MONTH = Query(
     """
     select coalesce(sum(spent_nusd), 0)::bigint as spent_nusd, coalesce(sum(held_nusd), 0)::bigint as held_nusd,
            coalesce(sum(extra_nusd), 0)::bigint as extra_nusd,
-           coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd, coalesce(sum(calls), 0)::bigint as calls,
+           coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd,
+           coalesce(sum(uncosted_nusd), 0)::bigint as uncosted_nusd, coalesce(sum(calls), 0)::bigint as calls,
            coalesce(sum(input_tokens), 0)::bigint as input_tokens,
            coalesce(sum(output_tokens), 0)::bigint as output_tokens, max(updated_at) as updated_at
       from kaixu.customer_month
@@ -80,7 +87,7 @@ MONTH = Query(
 BOOKS = Query(
     BookUsage,
     """
-    select book, spent_nusd, held_nusd, vendor_cost_nusd, calls
+    select book, spent_nusd, held_nusd, vendor_cost_nusd, uncosted_nusd, calls
       from kaixu.customer_month
      where customer_id = $1 and month = $2
      order by book
@@ -91,9 +98,10 @@ KEYS = Query(
     KeyUsage,
     """
     select k.id as key_id, k.key_last4, k.label, k.monthly_cap_nusd as cap_nusd, m.spent_nusd, m.held_nusd,
-           m.vendor_cost_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
+           m.vendor_cost_nusd, m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
       from (select b.chain_id, sum(b.spent_nusd)::bigint as spent_nusd, sum(b.held_nusd)::bigint as held_nusd,
-                   sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd, sum(b.calls)::bigint as calls,
+                   sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd,
+                   sum(b.uncosted_nusd)::bigint as uncosted_nusd, sum(b.calls)::bigint as calls,
                    sum(b.input_tokens)::bigint as input_tokens, sum(b.output_tokens)::bigint as output_tokens,
                    max(b.updated_at) as updated_at, jsonb_object_agg(b.book, b.spent_nusd) as books
               from kaixu.key_month b
@@ -155,7 +163,7 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object)
 
 async def month_usage(db: Connection, customer_id: int, month: date) -> MonthUsage:
     """A customer's month; all zero where nothing happened in it."""
-    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, None)
+    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, 0, None)
 
 
 async def book_usage(db: Connection, customer_id: int, month: date) -> list[BookUsage]:
@@ -186,7 +194,8 @@ def customer_usage_json(usage: CustomerUsage) -> dict[str, Any]:
             "extra_cents": cents_of_nusd(total.extra_nusd),
             "extra_usd": usd(total.extra_nusd),
             "vendor_cost_usd": usd(total.vendor_cost_nusd),
-            "margin_usd": usd(total.spent_nusd - total.vendor_cost_nusd),
+            "uncosted_usd": usd(total.uncosted_nusd),
+            "margin_usd": usd(total.spent_nusd - total.uncosted_nusd - total.vendor_cost_nusd),
             "calls": total.calls,
             "input_tokens": total.input_tokens,
             "output_tokens": total.output_tokens,
@@ -204,6 +213,7 @@ def book_json(row: BookUsage) -> dict[str, Any]:
         "book": row.book,
         **budget_fields(row.spent_nusd, row.held_nusd, None),
         "vendor_cost_usd": usd(row.vendor_cost_nusd),
+        "uncosted_usd": usd(row.uncosted_nusd),
         "calls": row.calls,
     }
 
@@ -218,7 +228,8 @@ def key_json(row: KeyUsage) -> dict[str, Any]:
         **budget_fields(row.spent_nusd, row.held_nusd, available),
         "spent_usd_by_book": {book: usd(spent) for book, spent in sorted(row.books.items())},
         "vendor_cost_usd": usd(row.vendor_cost_nusd),
-        "margin_usd": usd(row.spent_nusd - row.vendor_cost_nusd),
+        "uncosted_usd": usd(row.uncosted_nusd),
+        "margin_usd": usd(row.spent_nusd - row.uncosted_nusd - row.vendor_cost_nusd),
         "calls": row.calls,
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,

@@ -15,9 +15,9 @@ from .query import Connection, Query
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One call that wants to be admitted. Who: `key_hash` with `legacy_hash`, or `key_id` for a session.
+    """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
 
-    `provider` is the lane, `asked_provider` the name by which it was asked for.
+    `provider` is the lane, `asked_provider` the name that the client used for it.
     """
 
     ticket: UUID
@@ -130,20 +130,24 @@ LOCKED_CUSTOMERS = Query(
 
 
 async def locked_asks(pool: asyncpg.Pool, asks: Sequence[Ask]) -> set[int]:
-    """At which positions of `asks` the account is locked just now. Waits for nobody. Raises `DatabaseAway`."""
+    """The positions in `asks` whose account is locked just now. Does not wait for locks. Raises `DatabaseAway`."""
     columns = zip(*((ask.key_id, ask.key_hash, ask.legacy_hash) for ask in asks), strict=True)
     with database():
         return {row.at - 1 for row in await LOCKED_ASKS.all(pool, *map(list, columns))}
 
 
 async def locked_customers(pool: asyncpg.Pool, customers: Sequence[int]) -> set[int]:
-    """At which positions of `customers` one is locked just now. Waits for nobody. Raises `DatabaseAway`."""
+    """The positions in `customers` that are locked just now. Does not wait for locks. Raises `DatabaseAway`."""
     with database():
         return {row.at - 1 for row in await LOCKED_CUSTOMERS.all(pool, list(customers))}
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """How a call ended and what it cost; complete, so that it can be written whatever the database remembers."""
+    """How a call ended and what it cost; complete, so that it can be written without its reservation.
+
+    `vendor_cost_nusd` counts only where `vendor_cost_known`. A field of its own, with a default, and not a null: the
+    spool is read by gateways of the last release, too.
+    """
 
     ticket: UUID
     customer_id: int
@@ -169,6 +173,7 @@ class Settlement(msgspec.Struct, frozen=True):
     cache_write_tokens: int
     reasoning_tokens: int
     units: dict[str, Any] | None
+    vendor_cost_known: bool = True
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -199,14 +204,19 @@ SETTLE = Query(
     """,
 )
 
+#: Which argument is the vendor cost: null where it is not known.
+VENDOR_COST = SETTLE.arguments.index("vendor_cost_nusd")
+
 
 async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
     """Write a group of settlements durably; a ticket that was settled before is not settled again.
 
     Raises `DatabaseAway`: settle again later, it is idempotent by ticket.
     """
+    columns = SETTLE.columns(settlements, without=["vendor_cost_known"])
+    columns[VENDOR_COST] = [one.vendor_cost_nusd if one.vendor_cost_known else None for one in settlements]
     with database():
-        settled = await SETTLE.all(db, *SETTLE.columns(settlements))
+        settled = await SETTLE.all(db, *columns)
     by_ticket = {one.ticket: one for one in settled}
     return [by_ticket[one.ticket] for one in settlements]
 
@@ -236,7 +246,7 @@ RELEASE = Query(Reservations, "select kaixu.release(p_ticket => $1) as count")
 
 
 async def renew(pool: asyncpg.Pool, tickets: Sequence[UUID], *, owner: UUID, lifetime_s: int) -> int:
-    """Push back the expiry of calls that are still running; return how many were found. Raises `DatabaseAway`."""
+    """Extend the reservations of calls that are still running; return how many were found. Raises `DatabaseAway`."""
     with database():
         return await counted(RENEW, pool, owner, list(tickets), lifetime_s)
 
@@ -260,14 +270,14 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 async def reserve_again(pool: asyncpg.Pool, holds: Sequence[Hold], *, owner: UUID, lifetime_s: int) -> int:
-    """Put back the reservations that a crash of the database forgot; return how many. Raises `DatabaseAway`."""
+    """Restore the reservations that a crash of the database lost; return how many. Raises `DatabaseAway`."""
     columns = RESERVE_AGAIN.columns(holds)
     with database():
         return await counted(RESERVE_AGAIN, pool, *columns, owner, lifetime_s)
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """A reservation that nobody renewed, as the reaper ended it."""
+    """A reservation that expired, as the reaper ended it."""
 
     ticket: UUID
     customer_id: int
@@ -308,6 +318,5 @@ async def release(pool: asyncpg.Pool, tickets: Sequence[UUID]) -> int:
 
 async def counted(query: Query[Reservations], db: Connection, *values: object) -> int:
     """How many reservations a statement has changed."""
-    row = await query.one(db, *values)
-    assert row is not None
-    return row.count
+    count: int = await db.fetchval(query.sql, *values)
+    return count

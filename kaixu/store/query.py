@@ -45,14 +45,15 @@ class Query(Generic[Row]):
         self.arguments = [name for name, _ in sorted(ARGUMENT.findall(sql), key=lambda found: int(found[1]))]
         Query.registered.append(self)
 
-    def columns(self, rows: Sequence[msgspec.Struct], **fields: str) -> list[list[Any]]:
+    def columns(self, rows: Sequence[msgspec.Struct], *, without: Sequence[str] = (), **fields: str) -> list[list[Any]]:
         """One array for each field of `rows`, in the order of the statement's first parameters.
 
-        An argument `p_name` gets the field `name`, or `fields[name]`: the order of the fields does not matter.
+        An argument `p_name` gets the field `name`, or `fields[name]`: the order of the fields does not matter. The
+        fields `without` are no arguments.
         """
-        kind = rows[0].__struct_fields__
+        kind = {*rows[0].__struct_fields__} - {*without}
         names = [fields.get(name, name) for name in self.arguments[: len(kind)]]
-        if sorted(names) != sorted(kind):
+        if {*names} != kind:
             raise TypeError(f"{type(rows[0]).__name__} has not the fields that the statement takes: {names}")
         return [list(column) for column in zip(*map(attrgetter(*names), rows), strict=True)]
 

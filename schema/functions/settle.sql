@@ -7,6 +7,7 @@
 -- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late. What costs more than is
 -- held for it, or has no reservation left, is billed as far as the caps have room beside its hold. Caps hold for all
 -- books of a month together, and the figures are sums over them.
+-- A vendor cost of null is not known: the event says so, and the months add its bill to `uncosted_nusd`.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
 -- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
@@ -153,25 +154,27 @@ begin
         select f.ticket, f.held_nusd, f.granted_nusd
           from unnest(v_freed, v_freed_nusd, v_granted_nusd) f (ticket, held_nusd, granted_nusd)
     ), lost as (
-        select e.ticket, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens
+        select e.ticket, e.cost_nusd, e.vendor_cost_nusd, e.vendor_cost_known, e.input_tokens, e.output_tokens
           from asked a
           join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
          where v_lost is not null and a.ticket = any (v_lost) and a.end_reason <> 'lost'
     ), written as (
         insert into kaixu.usage_event as e
                (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
-                vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
-                reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
-                granted_nusd)
+                vendor_cost_nusd, vendor_cost_known, input_tokens, output_tokens, cached_input_tokens,
+                cache_write_tokens, reasoning_tokens, units, usage_source, end_reason, install_id, request_id,
+                admitted_at, duration_ms, granted_nusd)
         select a.ticket, a.month, a.customer_id, a.key_id, a.chain_id, a.book, a.operation, a.provider, a.model,
-               a.price_id, a.cost_nusd, a.vendor_cost_nusd, a.input_tokens, a.output_tokens, a.cached_input_tokens,
-               a.cache_write_tokens, a.reasoning_tokens, a.units, a.usage_source, a.end_reason, a.install_id,
-               a.request_id, a.admitted_at, a.duration_ms, f.granted_nusd
+               a.price_id, a.cost_nusd, coalesce(a.vendor_cost_nusd, 0), a.vendor_cost_nusd is not null,
+               a.input_tokens, a.output_tokens, a.cached_input_tokens, a.cache_write_tokens, a.reasoning_tokens,
+               a.units, a.usage_source, a.end_reason, a.install_id, a.request_id, a.admitted_at, a.duration_ms,
+               f.granted_nusd
           from asked a
           left join freed f on f.ticket = a.ticket
          where a.end_reason <> 'released'
         on conflict (month, ticket) do update
            set cost_nusd = excluded.cost_nusd, vendor_cost_nusd = excluded.vendor_cost_nusd,
+               vendor_cost_known = excluded.vendor_cost_known,
                input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
                cached_input_tokens = excluded.cached_input_tokens, cache_write_tokens = excluded.cache_write_tokens,
                reasoning_tokens = excluded.reasoning_tokens, units = excluded.units,
@@ -189,7 +192,9 @@ begin
         select a.customer_id, a.chain_id, a.month, a.book,
                coalesce(f.held_nusd, 0) as freed_nusd,
                case when w.ticket is null then 0 else a.cost_nusd end - coalesce(l.cost_nusd, 0) as cost_nusd,
-               case when w.ticket is null then 0 else a.vendor_cost_nusd end - coalesce(l.vendor_cost_nusd, 0) as vendor_cost_nusd,
+               case when w.ticket is null then 0 else coalesce(a.vendor_cost_nusd, 0) end - coalesce(l.vendor_cost_nusd, 0) as vendor_cost_nusd,
+               case when w.ticket is null or a.vendor_cost_nusd is not null then 0 else a.cost_nusd end
+                   - case when l.vendor_cost_known then 0 else coalesce(l.cost_nusd, 0) end as uncosted_nusd,
                case when w.ticket is null then 0 else a.input_tokens end - coalesce(l.input_tokens, 0) as input_tokens,
                case when w.ticket is null then 0 else a.output_tokens end - coalesce(l.output_tokens, 0) as output_tokens,
                case when w.ticket is null or l.ticket is not null then 0 else 1 end as calls
@@ -199,9 +204,9 @@ begin
           left join lost l on l.ticket = a.ticket
     ), customers as (
         insert into kaixu.customer_month as m
-               (customer_id, month, book, spent_nusd, vendor_cost_nusd, calls, input_tokens, output_tokens)
-        select d.customer_id, d.month, d.book, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.calls),
-               sum(d.input_tokens), sum(d.output_tokens)
+               (customer_id, month, book, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens, output_tokens)
+        select d.customer_id, d.month, d.book, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.uncosted_nusd),
+               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens)
           from change d
          group by d.customer_id, d.month, d.book
         on conflict (customer_id, month, book) do update
@@ -209,6 +214,7 @@ begin
                held_nusd = m.held_nusd - (select coalesce(sum(d.freed_nusd), 0) from change d
                                            where d.customer_id = m.customer_id and d.month = m.month and d.book = m.book),
                vendor_cost_nusd = m.vendor_cost_nusd + excluded.vendor_cost_nusd,
+               uncosted_nusd = m.uncosted_nusd + excluded.uncosted_nusd,
                calls = m.calls + excluded.calls,
                input_tokens = m.input_tokens + excluded.input_tokens,
                output_tokens = m.output_tokens + excluded.output_tokens,
@@ -216,9 +222,10 @@ begin
         returning m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.extra_nusd
     ), keys as (
         insert into kaixu.key_month as m
-               (chain_id, month, book, customer_id, spent_nusd, vendor_cost_nusd, calls, input_tokens, output_tokens)
-        select d.chain_id, d.month, d.book, d.customer_id, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.calls),
-               sum(d.input_tokens), sum(d.output_tokens)
+               (chain_id, month, book, customer_id, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens,
+                output_tokens)
+        select d.chain_id, d.month, d.book, d.customer_id, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.uncosted_nusd),
+               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens)
           from change d
          group by d.chain_id, d.month, d.book, d.customer_id
         on conflict (chain_id, month, book) do update
@@ -226,6 +233,7 @@ begin
                held_nusd = m.held_nusd - (select coalesce(sum(d.freed_nusd), 0) from change d
                                            where d.chain_id = m.chain_id and d.month = m.month and d.book = m.book),
                vendor_cost_nusd = m.vendor_cost_nusd + excluded.vendor_cost_nusd,
+               uncosted_nusd = m.uncosted_nusd + excluded.uncosted_nusd,
                calls = m.calls + excluded.calls,
                input_tokens = m.input_tokens + excluded.input_tokens,
                output_tokens = m.output_tokens + excluded.output_tokens,

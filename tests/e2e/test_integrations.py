@@ -93,6 +93,12 @@ async def work(call):
 async def tick(call):
     async with call.db() as db:
         await db.execute("insert into note (words) values ('tick')")
+        await db.enqueue("mine.tock", Say())
+
+async def tock(call):
+    async with call.db() as db:
+        await db.execute("insert into note (words) values ($1)", f"tock for {call.customer_id}, {call.key_id}")
+    return Said()
 
 @hookimpl
 def register_integrations(register):
@@ -111,7 +117,10 @@ def register_integrations(register):
             Operation("mine.use-kept", use_kept, Say, free),
             Operation("mine.later", later, Say, PerCall("say")),
         ],
-        jobs=[Job("mine.work", work, Say, PerCall("work"), retry=Retry(attempts=3, first_wait_s=0.1))],
+        jobs=[
+            Job("mine.work", work, Say, PerCall("work"), retry=Retry(attempts=3, first_wait_s=0.1)),
+            Job("mine.tock", tock, Say, free),
+        ],
         schedules=[Schedule("mine.tick", tick, every_s=1, why_free="a test")],
     ))
 """
@@ -184,18 +193,23 @@ async def test_an_operation_is_metered_by_what_it_declares(house: House) -> None
     assert await house.call("count", {"times": 7}) == (200, {"said": 7})
     assert (await house.call("size", {"words": "x" * 20}))[0] == 200
     events = await house.pool.fetch(
-        "select operation, provider, model, cost_nusd, units, end_reason from kaixu.usage_event order by id"
+        "select operation, provider, model, cost_nusd, usage_source, vendor_cost_known, units from kaixu.usage_event order by id"
     )
+    assert [event["usage_source"] for event in events] == ["counted", "plugin", "counted"]
+    assert not any(event["vendor_cost_known"] for event in events)
     assert [(event["operation"], event["provider"], event["model"]) for event in events] == [
         (f"mine.{what}", "mine", f"mine.{what}") for what in ("say", "count", "size")
     ]
     sizes = events[2]["units"]
     assert [event["cost_nusd"] for event in events] == [SAY, 23_333_333, sizes["bytes_in"] * 1000]
     assert (events[1]["units"]["word"], sizes["calls"], sizes["bytes_out"]) == (7, 1, 12)
-    assert (await spent_and_held(house.pool, house.customer_id))[1] == 0
+    spent, held = await spent_and_held(house.pool, house.customer_id)
+    assert held == 0
     await assert_books_balance(house.pool)
     proven = await house.process.command("reconcile")
     assert proven.returncode == 0, proven.stdout
+    used = await house.pool.fetchrow("select spent_nusd, vendor_cost_nusd, uncosted_nusd from kaixu.customer_month")
+    assert tuple(used or ()) == (spent, 0, spent)  # nobody knows what they cost the operator
 
 
 async def test_caps_rates_roles_and_allowlists_hold_as_for_any_call(house: House) -> None:
@@ -343,9 +357,9 @@ async def test_a_job_asks_again_whether_its_customer_may(house: House) -> None:
 
 async def test_a_schedule_runs_on_its_own_and_costs_nobody(house: House) -> None:
     async with asyncio.timeout(20):
-        while len(await house.notes("tick")) < 2:
+        while len(await house.notes("tick")) < 2 or not await house.notes("tock for None, None"):
             await asyncio.sleep(0.05)
-    rows = await house.pool.fetch("select status, customer_id from kaixu.job where kind = 'mine.tick'")
+    rows = await house.pool.fetch("select status, customer_id from kaixu.job where kind in ('mine.tick', 'mine.tock')")
     assert {row["customer_id"] for row in rows} == {None}
     assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
 

@@ -21,7 +21,7 @@ from kaixu.api.openai.responses_request import responses_request
 from kaixu.catalog.catalog import Deployment, LaneState
 from kaixu.config.sections import LaneSection, TimeoutSection
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
-from kaixu.metering.lanes import able
+from kaixu.metering.lanes import supporting_deployments
 from kaixu.metering.native_fields import with_known_fields
 from kaixu.plugin.errors import Invalid, KaixuError
 from kaixu.plugin.lane import Lane
@@ -201,7 +201,7 @@ async def outcome(read: Read, body: dict[str, Any], one: Deployment) -> tuple[in
     """The bound and what goes out; None where it is refused."""
     try:
         request = with_known_fields(read(copy.deepcopy(body), one), one)
-        able(one, request)
+        supporting_deployments(one, request)
         bound = most_input_tokens(request, one)
     except Invalid:
         return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -18,7 +18,7 @@ import pytest
 from kaixu.metering.ledger import Ledger
 from kaixu.plugin.errors import DatabaseBusy
 from kaixu.store import admission
-from kaixu.store.admission import Ask, Hold, Settlement, Verdict
+from kaixu.store.admission import Hold, Settlement, Verdict
 from kaixu.store.pool import open_pool
 from kaixu.store.spool import Spool, line_of, read
 from tests.store.test_money_properties import ask, hold_of, settlement
@@ -38,8 +38,15 @@ class System:
             owner=OWNER,
             lifetime_s=60,
             default_rpm=10**6,
-            running=lambda: self.running,
+            calls=self,
         )
+
+    def __len__(self) -> int:
+        return len(self.running)
+
+    def holds(self) -> list[Hold]:
+        """Of the calls that run."""
+        return self.running
 
     async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
         """A call that runs."""
@@ -55,6 +62,36 @@ class System:
         await self.ledger.settle(made)
         self.running = [hold for hold in self.running if hold.ticket != made.ticket]
         return made
+
+
+class WatchedPool:
+    """A pool that counts the calls in each admission, and lets a test act beside the statement that restores holds."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.admitted: list[int] = []
+        self.before_restore: Callable[[], Awaitable[object]] | None = None
+        self.after_restore: Callable[[], Awaitable[object]] | None = None
+
+    async def fetch(self, sql: str, *args: Any) -> Any:
+        """As the pool does."""
+        if "kaixu.admit(" in sql:
+            self.admitted.append(len(args[0]))
+        return await self.pool.fetch(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """As the pool does."""
+        if "kaixu.reserve_again(" not in sql:
+            return await self.pool.fetchval(sql, *args)
+        if self.before_restore is not None:
+            await self.before_restore()
+        restored = await self.pool.fetchval(sql, *args)
+        if self.after_restore is not None:
+            await self.after_restore()
+        return restored
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
 
 
 async def forget_holds(pool: asyncpg.Pool) -> None:
@@ -94,17 +131,9 @@ async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
     assert not system.ledger.away
 
 
-async def test_many_calls_of_a_locked_account_wait_as_one(
-    system: System, pool: asyncpg.Pool, locked: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[int] = []
-    real = admission.admit
-
-    async def counted(pool: asyncpg.Pool, asks: Sequence[Ask], **settings: Any) -> list[Verdict]:
-        sent.append(len(asks))
-        return await real(pool, asks, **settings)
-
-    monkeypatch.setattr(admission, "admit", counted)
+async def test_many_calls_of_a_locked_account_wait_as_one(pool: asyncpg.Pool, locked: int, tmp_path: Path) -> None:
+    watched = WatchedPool(pool)
+    system = System(cast(asyncpg.Pool, watched), tmp_path / "spool")
     keys = [(await virtual_key(pool, await customer(pool)))[0] for _ in range(2)]
     for _ in range(2):
         asks = [ask(locked, 1) for _ in range(40)] + [ask(key, 1) for key in keys] + [ask(10**6, 1)]
@@ -112,7 +141,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(
         assert {type(one) for one in answers[:40]} == {DatabaseBusy}
         assert [one.refused for one in answers[40:] if isinstance(one, Verdict)] == [None, None, "UNAUTHENTICATED"]
     # Only the first group meets the lock; it leaves again without the locked ones, and they stay out of the next.
-    assert sent == [43, 3, 3]
+    assert watched.admitted == [43, 3, 3]
 
 
 async def test_an_account_that_is_free_again_is_let_in_at_once(
@@ -139,13 +168,13 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
     connection = await asyncpg.connect(dsn)
     async with connection.transaction():
         await connection.execute("select from kaixu.customer where id = $1 for update", customers[0])
-        assert await system.ledger.come_back()
+        assert await system.ledger.resume()
         assert [await spent_and_held(pool, one) for one in customers] == [(0, 0), (0, 100)]
-        assert system.ledger.owing
+        assert system.ledger.holds_to_restore
     await connection.close()
-    await system.ledger.put_back()
+    await system.ledger.restore_holds()
     assert [await spent_and_held(pool, one) for one in customers] == [(0, 100), (0, 100)]
-    assert not system.ledger.owing
+    assert not system.ledger.holds_to_restore
     for call in calls:
         await system.ended(call, 100)
     await assert_books_balance(pool)
@@ -154,19 +183,18 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end_reason", ["released", "complete"])
 async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
-    system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, end_reason: str, when: str
+    pool: asyncpg.Pool, tmp_path: Path, end_reason: str, when: str
 ) -> None:
+    watched = WatchedPool(pool)
+    system = System(cast(asyncpg.Pool, watched), tmp_path / "spool")
     customer_id = await customer(pool, cap_nusd=1000)
     call = await system.admitted((await virtual_key(pool, customer_id))[0], 100)
-    real = admission.reserve_again
 
-    async def beside(*given: Any, **settings: Any) -> int:
-        put_back = await real(*given, **settings) if when == "after" else 0
+    async def end() -> None:
         await system.ledger.settle(settlement(*call, 0, end_reason))
-        return put_back or await real(*given, **settings)
 
-    monkeypatch.setattr(admission, "reserve_again", beside)
-    await system.ledger.put_back()
+    setattr(watched, f"{when}_restore", end)
+    await system.ledger.restore_holds()
     system.running = []
     assert await spent_and_held(pool, customer_id) == (0, 0)
     await assert_books_balance(pool)
@@ -179,7 +207,7 @@ async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room
     key_id, _ = await virtual_key(pool, customer_id)
     call = await system.admitted(key_id, 800)
     await forget_holds(pool)
-    system.ledger.doubtful = True
+    system.ledger.holds_may_be_lost = True
     assert (await system.ledger.admit(ask(key_id, 300))).refused == "CAP_REACHED"
     await system.ended(call, 800)
     assert await spent_and_held(pool, customer_id) == (800, 0)
@@ -235,9 +263,9 @@ async def test_a_full_disk_loses_nothing(
     monkeypatch.setattr(system.ledger.spool, "append", full)
     made = await system.ended(call, 70)
     assert system.ledger.waiting
-    assert system.ledger.kept == [made]
+    assert system.ledger.unwritten == [made]
     await system.ledger.renew()  # its hold is still kept alive
-    assert await system.ledger.come_back()
+    assert await system.ledger.resume()
     assert not system.ledger.waiting
     assert await spent_and_held(pool, customer_id) == (70, 0)
     await assert_books_balance(pool)
@@ -271,13 +299,13 @@ async def test_a_standby_in_the_primary_s_place_is_an_outage(
     system.ledger.pool = standby
     await system.ended(call, 70)
     assert system.ledger.away
-    assert await system.ledger.come_back() is False
+    assert await system.ledger.resume() is False
     async with pool.acquire() as connection:
         await connection.execute("set default_transaction_read_only = off")
         await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
     await standby.close()
     system.ledger.pool = pool
-    assert await system.ledger.come_back()
+    assert await system.ledger.resume()
     assert await spent_and_held(pool, customer_id) == (70, 0)
     assert not (tmp_path / "spool" / "refused").exists()
 
@@ -337,8 +365,8 @@ async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_ro
     await forget_holds(pool)
     second = await system.admitted(key_id, 900)
     await system.ledger.renew()
-    assert system.ledger.doubtful
-    await system.ledger.put_back()
+    assert system.ledger.holds_may_be_lost
+    await system.ledger.restore_holds()
     assert await spent_and_held(pool, customer_id) == (0, 1000)
     await system.ended(first, 800)
     await system.ended(second, 900)

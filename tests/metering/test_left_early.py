@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kaixu.metering.left_early import asks_to_reason
 from kaixu.metering.native_fields import with_known_fields
-from kaixu.metering.reported_usage import MOST_UNSENT_TOKENS, within
+from kaixu.metering.reported_usage import MOST_UNSENT_TOKENS, without_impossible
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, Native, Usage
 from tests.plugins.billing import HELLO, ticket_for
 
@@ -50,7 +50,7 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
     ticket.wire.finished()
     assert ticket.has_ended
     # Another try begins anew.
-    lent = ticket.wire.lent(ticket.wire.limits)
+    lent = ticket.wire.for_try(ticket.wire.limits)
     assert not ticket.has_ended
     lent.close()
     lent.finished()
@@ -89,7 +89,7 @@ def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict
     ],
 )
 def test_input_that_was_never_sent_is_not_believed(said: Usage, believed: Usage) -> None:
-    assert within(said, 100) == believed
+    assert without_impossible(said, 100) == believed
 
 
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"])

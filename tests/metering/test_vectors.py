@@ -15,7 +15,7 @@ from kaixu_openai import OpenAI
 from kaixu_voyage import Voyage
 
 from kaixu.metering.counting import byte_length
-from kaixu.metering.vectors import Input, batches, checked, of_unit_length
+from kaixu.metering.vectors import Input, batches, check_vectors, normalized
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import EmbedRequest
@@ -108,32 +108,32 @@ WRONG: list[tuple[list[list[float]], str]] = [
 @pytest.mark.parametrize(("vectors", "why"), WRONG)
 def test_what_is_no_vector_is_refused_and_said(vectors: list[list[float]], why: str, as_array: bool) -> None:
     with pytest.raises(UpstreamError, match=why):
-        checked([array("f", vector) if as_array else vector for vector in vectors], 2)
+        check_vectors([array("f", vector) if as_array else vector for vector in vectors], 2)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, lambda vector: array("f", vector), lambda vector: array("d", vector)])
 def test_vectors_are_any_sequences_of_numbers(kind: type[list[float]]) -> None:
-    checked([kind([1, 2.5]), kind([1e-30, 3.4e38])], 2)
+    check_vectors([kind([1, 2.5]), kind([1e-30, 3.4e38])], 2)
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=9).filter(any))
 def test_arrays_are_looked_through_as_lists_are(numbers: list[float]) -> None:
     vector = array("f", numbers)
     if all(map(math.isfinite, vector)):
-        checked([vector], 1)
+        check_vectors([vector], 1)
     else:
         with pytest.raises(UpstreamError):
-            checked([vector], 1)
+            check_vectors([vector], 1)
 
 
 @pytest.mark.parametrize("kind", [list, lambda vector: array("f", vector)], ids=["numbers", "array"])
 def test_vectors_that_were_only_cut_are_made_of_unit_length(kind: type[list[float]]) -> None:
-    made = of_unit_length([kind([0.3, 0.4]), kind([0.0, 0.5])])
+    made = normalized([kind([0.3, 0.4]), kind([0.0, 0.5])])
     assert [list(vector) for vector in made] == [pytest.approx([0.6, 0.8]), [0.0, 1.0]]
 
 
 @pytest.mark.parametrize("length", [1, 1.0005, 0.9995])
 def test_vectors_that_are_of_unit_length_are_left_as_they_are(length: float) -> None:
     vectors: Sequence[Sequence[float]] = [[0.6 * length, 0.8 * length]]
-    assert of_unit_length(vectors) is vectors
-    assert of_unit_length([[0.6 * 1.002, 0.8 * 1.002]]) == [array("f", [0.6, 0.8])]
+    assert normalized(vectors) is vectors
+    assert normalized([[0.6 * 1.002, 0.8 * 1.002]]) == [array("f", [0.6, 0.8])]

@@ -19,12 +19,15 @@ from kaixu.plugin import (
     ChatRequest,
     CompletionReader,
     Finish,
+    Free,
     Integration,
+    Job,
     Lane,
     Operation,
     Options,
     PerCall,
     PerUnit,
+    Schedule,
     UpstreamBusy,
     UpstreamError,
     Usage,
@@ -32,7 +35,16 @@ from kaixu.plugin import (
     server_sent_events,
     until_end,
 )
-from kaixu.plugin.testing import Answer, FakeCall, LaneContract, check_integration, event_stream, run
+from kaixu.plugin.testing import (
+    Answer,
+    FakeCall,
+    IntegrationContract,
+    LaneContract,
+    check_integration,
+    event_stream,
+    run,
+    run_schedule,
+)
 
 
 class Good(OpenAI):
@@ -253,6 +265,59 @@ def test_names_and_handlers_are_looked_at() -> None:
     ):
         with pytest.raises(AssertionError, match=says):
             check_integration(Integration("notes", [operation]))
+
+
+async def hands_in_sweep(call: FakeCall) -> None:
+    async with call.db() as db:
+        await db.enqueue("notes.sweep", Body())
+
+
+async def sweeps(call: FakeCall) -> Body:
+    return Body(str(call.customer_id))
+
+
+async def needs_a_customer(call: FakeCall) -> Body:
+    return Body(str(call.customer_id + 1))  # type: ignore[operator]
+
+
+def notes_with(job: Job) -> type[IntegrationContract]:
+    """The contract suite of an integration whose schedule hands `job` in."""
+
+    class Notes(IntegrationContract):
+        integration = Integration(
+            "notes", [], jobs=[job], schedules=[Schedule("notes.nightly", hands_in_sweep, 3600, why_free="a test")]
+        )
+
+        def calls(self) -> dict[str, FakeCall]:
+            return {"notes.sweep": FakeCall(Body()), "notes.nightly": FakeCall()}
+
+    return Notes
+
+
+def test_a_schedule_s_job_runs_without_a_customer() -> None:
+    notes = notes_with(Job("notes.sweep", sweeps, Body, Free("a test")))()
+    notes.test_every_operation_and_job_succeeds()
+    notes.test_schedules_and_the_jobs_that_they_hand_in_need_no_customer()
+
+
+@pytest.mark.parametrize(
+    ("job", "error", "says"),
+    [
+        (Job("notes.sweep", needs_a_customer, Body, Free("a test")), TypeError, "NoneType"),
+        (Job("notes.sweep", sweeps, Body, PerCall("sweep")), AssertionError, "a price that nobody pays"),
+        (Job("notes.other", sweeps, Body, Free("a test")), AssertionError, "which is not declared"),
+    ],
+    ids=["needs a customer", "has a price", "is not declared"],
+)
+def test_a_schedule_s_job_that_cannot_run_for_nobody_is_caught(job: Job, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        notes_with(job)().test_schedules_and_the_jobs_that_they_hand_in_need_no_customer()
+
+
+async def test_a_schedule_with_a_customer_is_caught() -> None:
+    integration = notes_with(Job("notes.sweep", sweeps, Body, Free("a test"))).integration
+    with pytest.raises(AssertionError, match="nobody's"):
+        await run_schedule(integration, "notes.nightly", FakeCall())
 
 
 async def test_a_block_that_fails_hands_nothing_in_and_nothing_works_after_the_end() -> None:

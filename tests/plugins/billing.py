@@ -12,7 +12,7 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.config.price import Price
 from kaixu.config.sections import TimeoutSection
 from kaixu.metering.ceiling import ceiling_of
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin import ChatRequest, Lane, Message, TextPart, Usage
 from kaixu.plugin.testing import Answer, FakeWire, check_lane
@@ -31,7 +31,7 @@ def nusd(usage: Usage) -> int:
     )
 
 
-def ticket_for(lane: Lane, request: ChatRequest) -> Ticket:
+def ticket_for(lane: Lane, request: ChatRequest) -> ChatTicket:
     """A call that has been admitted, for the most that it can cost."""
     deployment = Deployment(
         "up", "m", "chat", "m", lane, cast(Any, None), PRICE, None, 100_000, 1024, None, None, False, "cancel",
@@ -47,7 +47,16 @@ def ticket_for(lane: Lane, request: ChatRequest) -> Ticket:
     )  # fmt: skip
     limits = WireLimits(connect_s=1, first_byte_s=1, between_bytes_s=1, total_s=1, retries=0)
     wire = TicketWire(cast(httpx.AsyncBaseTransport, None), limits)
-    return Ticket(ask, verdict, wire, PRICE, deployment=deployment, request=request, lowered=False)
+    return ChatTicket(
+        ask,
+        verdict,
+        wire,
+        PRICE,
+        deployment=deployment,
+        choices=(deployment,),
+        most_input_tokens=ceiling.input_tokens,
+        request=request,
+    )
 
 
 async def settled(lane: Lane, answer: Answer, request: ChatRequest = HELLO) -> Settlement:

@@ -77,6 +77,7 @@ def test_arguments_are_found_by_their_names_whatever_the_order_of_the_fields() -
     query = Query(Pair, "select f(p_year => $1, p_moon => $2, p_day => $3, p_else => $4)")
     Query.registered.remove(query)
     assert query.columns([Three(1, 2, 3), Three(4, 5, 6)], moon="month") == [[2, 5], [3, 6], [1, 4]]
+    assert query.columns([Three(1, 2, 3)], moon="month", without=["day"])[:2] == [[2], [3]]
     with pytest.raises(TypeError, match="Three has not the fields"):
         query.columns([Three(1, 2, 3)])
 

@@ -56,7 +56,8 @@ async def assert_books_balance(pool: Connection, *, reservations: int | None = 0
         """
         with events as (
             select customer_id, chain_id, month, book, sum(cost_nusd) as spent, count(*) as calls,
-                   sum(input_tokens) as input, sum(output_tokens) as output
+                   sum(input_tokens) as input, sum(output_tokens) as output,
+                   coalesce(sum(cost_nusd) filter (where not vendor_cost_known), 0) as uncosted
               from kaixu.usage_event group by 1, 2, 3, 4
         ), holds as (
             select customer_id, chain_id, month, book, sum(held_nusd) as held from kaixu.reservation group by 1, 2, 3, 4
@@ -67,13 +68,15 @@ async def assert_books_balance(pool: Connection, *, reservations: int | None = 0
           left join holds h using (chain_id, month, book)
          where m.spent_nusd <> coalesce(e.spent, 0) or m.held_nusd <> coalesce(h.held, 0)
             or m.calls <> coalesce(e.calls, 0) or m.input_tokens <> coalesce(e.input, 0)
-            or m.output_tokens <> coalesce(e.output, 0)
+            or m.output_tokens <> coalesce(e.output, 0) or m.uncosted_nusd <> coalesce(e.uncosted, 0)
         union all
         select 'customer', m.customer_id, m.spent_nusd, k.spent, m.held_nusd, k.held, m.calls, k.calls
           from kaixu.customer_month m
-          left join (select customer_id, month, book, sum(spent_nusd) as spent, sum(held_nusd) as held, sum(calls) as calls
+          left join (select customer_id, month, book, sum(spent_nusd) as spent, sum(held_nusd) as held, sum(calls) as calls,
+                             sum(uncosted_nusd) as uncosted
                        from kaixu.key_month group by 1, 2, 3) k using (customer_id, month, book)
          where m.spent_nusd <> coalesce(k.spent, 0) or m.held_nusd <> coalesce(k.held, 0) or m.calls <> coalesce(k.calls, 0)
+            or m.uncosted_nusd <> coalesce(k.uncosted, 0)
         """
     )
     assert [tuple(row) for row in wrong] == []

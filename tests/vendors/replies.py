@@ -19,7 +19,7 @@ from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion
 from kaixu.api.openai.chat_request import chat_request
 from kaixu.api.openai.responses_reply import Responder
 from kaixu.api.openai.responses_request import responses_request
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.types import ChatEvent, ChatRequest, ToolCallDelta
 from tests.api.anthropic.conftest import Thinking, deployment, ticket
 
@@ -42,7 +42,7 @@ def ids_in(events: list[ChatEvent]) -> list[str]:
     return [event.id for event in events if isinstance(event, ToolCallDelta) and event.id]
 
 
-def frames(speaker: Any, settled: Ticket, events: list[ChatEvent]) -> bytes:
+def frames(speaker: Any, settled: ChatTicket, events: list[ChatEvent]) -> bytes:
     """A whole stream."""
     said: list[bytes] = [speaker.begin(settled), *(speaker.event(event) for event in events), speaker.done(settled)]
     return b"".join(said)

@@ -7,7 +7,7 @@ from typing import Any
 
 from kaixu.api.anthropic.content_blocks import ContentBlockEncoder, object_in
 from kaixu.api.calls import bill_of
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.types import ChatEvent, NativeEvent, Usage
 
 STOP_REASONS = {
@@ -20,7 +20,7 @@ STOP_REASONS = {
 GROWING = frozenset({"text", "thinking", "signature", "content"})
 
 
-def message(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
+def message(ticket: ChatTicket, events: Sequence[ChatEvent], model: str) -> dict[str, Any]:
     """A whole message, settled."""
     said = [event.data for event in events if isinstance(event, NativeEvent)]
     if not said:
@@ -32,7 +32,7 @@ def message(ticket: Ticket, events: Sequence[ChatEvent], model: str) -> dict[str
     return whole | {"model": model, "usage": whole["usage"] | usage_of(ticket), "kaixu": bill_of(ticket)}
 
 
-def head_of(ticket: Ticket, model: str) -> dict[str, Any]:
+def head_of(ticket: ChatTicket, model: str) -> dict[str, Any]:
     """A message before anything of it was said."""
     return {
         "id": f"msg_{ticket.id.hex}",
@@ -105,7 +105,7 @@ def with_input(block: dict[str, Any]) -> dict[str, Any]:
     return block | {"input": {"INVALID_JSON": text} if read is None else read}
 
 
-def end_of(ticket: Ticket, *, called: bool) -> dict[str, Any]:
+def end_of(ticket: ChatTicket, *, called: bool) -> dict[str, Any]:
     """Why it ended, where the vendor did not say so in Anthropic's words. `called`: tools were."""
     reason = ticket.finish_reason or ("length" if ticket.end_reason == "budget_cut" else "stop")
     if reason == "stop" and ticket.stop_sequence is not None:
@@ -115,7 +115,7 @@ def end_of(ticket: Ticket, *, called: bool) -> dict[str, Any]:
     return {"stop_reason": STOP_REASONS.get(reason, reason), "stop_sequence": None}
 
 
-def usage_of(ticket: Ticket) -> dict[str, Any]:
+def usage_of(ticket: ChatTicket) -> dict[str, Any]:
     """The settled usage, in Anthropic's words."""
     settled = ticket.settlement
     assert settled is not None

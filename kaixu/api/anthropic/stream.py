@@ -9,7 +9,7 @@ from kaixu.api.calls import bill_of
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.errors import envelope
 from kaixu.edge.sse import frame
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatEvent, NativeEvent
 
@@ -26,7 +26,7 @@ class MessageStreamEncoder:
         self.model = model
         self.native = native
         self.teller = ContentBlockEncoder("")
-        self.ticket: Ticket | None = None
+        self.ticket: ChatTicket | None = None
         self.begun = False
         self.open: dict[int, None] = {}  # the indices of the blocks that are, in order
         self.called = False
@@ -37,7 +37,7 @@ class MessageStreamEncoder:
         """An event that clients know."""
         return frame("ping", {"type": "ping"})
 
-    def begin(self, ticket: Ticket) -> bytes:
+    def begin(self, ticket: ChatTicket) -> bytes:
         """Nothing yet: until the vendor answers, a failure has a status of its own."""
         self.ticket = ticket
         self.teller = ContentBlockEncoder(ticket.id.hex)
@@ -83,7 +83,7 @@ class MessageStreamEncoder:
         assert self.ticket is not None
         return self.say({"type": "message_start", "message": head_of(self.ticket, self.model)})
 
-    def done(self, ticket: Ticket) -> bytes:
+    def done(self, ticket: ChatTicket) -> bytes:
         """What is left to say: the ends of blocks, how it ended, the usage and the bill, and that this was all."""
         ends = b"".join([self.say(told) for told in self.teller.end()])
         # A stream that we ended for its budget has no ends of the vendor's.
@@ -92,7 +92,7 @@ class MessageStreamEncoder:
         settled = {"usage": said_in(delta, "usage") | usage_of(ticket), "kaixu": bill_of(ticket)}
         return ends + self.say(delta | settled) + self.say(self.stop)
 
-    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+    def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
         """An error in the middle: the SDKs raise it."""
         body, status = anthropic_error(envelope(error, ticket.ask.request_id), error.status)
         return frame("error", body | {"status": status, "kaixu": bill_of(ticket)})

@@ -8,8 +8,8 @@ from typing import Any
 
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.errors import Billed
+from kaixu.edge.month_reply import month_reply
 from kaixu.metering.admission import Admission
-from kaixu.metering.month import month_reply
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import KaixuError
 
@@ -28,7 +28,7 @@ def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
 
 
 @contextmanager
-def telling(call: Admission) -> Iterator[None]:
+def telling(call: Admission[Ticket]) -> Iterator[None]:
     """A call that fails in it tells its client what is owed all the same, if anything is. Raises `Billed`."""
     try:
         yield

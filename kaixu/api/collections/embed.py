@@ -20,6 +20,7 @@ from kaixu.edge.function_paths import paths_of
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
@@ -85,13 +86,13 @@ async def made(
     """The vectors, stored where that was asked for."""
     found, request = wanted.found, wanted.request
     if wanted.pieces is None or wanted.collection is None:
-        call = services.gate.embed(visitor.caller, found.deployment, found.provider, request)
+        call = admit_embed(services.gate, visitor.caller, found.deployment, found.provider, request)
         with telling(call):
             async with call as ticket:
-                vectors = await services.gate.vectors(ticket, request)
+                vectors = await embed_vectors(services.gate, ticket, request)
                 ticket.units = {"vectors": len(vectors)}
         return ticket, vectors, None
-    call = services.gate.embed(visitor.caller, found.deployment, found.provider, request, role="deployer")
+    call = admit_embed(services.gate, visitor.caller, found.deployment, found.provider, request, role="deployer")
     target = Target(wanted.collection, found.deployment.provider, found.deployment.model, wanted.language)
     with telling(call):
         return await ingest(

@@ -17,6 +17,7 @@ from kaixu.edge.fields import Fields
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
+from kaixu.metering.embeddings import admit_embed
 from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
@@ -69,7 +70,7 @@ async def imported(services: Services, visitor: CollectionCaller, asked: Incomin
             else None,
             purpose="document",
         )
-        call = services.gate.embed(visitor.caller, deployment, found.provider, request, role="deployer")
+        call = admit_embed(services.gate, visitor.caller, deployment, found.provider, request, role="deployer")
         with telling(call):
             ticket, _, ingested = await ingest(
                 services.searches,

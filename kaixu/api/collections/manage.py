@@ -56,7 +56,7 @@ def collections_door(services: Services) -> Door:
     )
 
 
-def free(services: Services, visitor: CollectionCaller, role: Rank) -> Admission:
+def free(services: Services, visitor: CollectionCaller, role: Rank) -> Admission[Ticket]:
     """Admission of what costs nothing."""
     return services.gate.free(visitor.caller, "collections", role=role)
 

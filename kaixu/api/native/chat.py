@@ -25,13 +25,13 @@ from kaixu.edge.errors import envelope
 from kaixu.edge.exchange import Door
 from kaixu.edge.fields import object_in
 from kaixu.edge.function_paths import paths_of
+from kaixu.edge.month_reply import month_reply
 from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
 from kaixu.edge.sse import frame
-from kaixu.metering.month import month_reply
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
@@ -63,7 +63,7 @@ class NativeChatCall(msgspec.Struct, frozen=True):
             return {}
         return {"citations": citations(self.found), "retrieval": retrieval_reply(self.found)}
 
-    def bill(self, ticket: Ticket) -> dict[str, Any]:
+    def bill(self, ticket: ChatTicket) -> dict[str, Any]:
         """Both lines of the bill, where there are two."""
         return {} if self.found is None else {"bill": both_lines(self.found, ticket)}
 
@@ -139,7 +139,7 @@ class NativeSpeaker:
         """An event that clients know."""
         return frame("ping", {"t": int(time() * 1000)})
 
-    def begin(self, ticket: Ticket) -> bytes:
+    def begin(self, ticket: ChatTicket) -> bytes:
         """`meta`."""
         telemetry = {"install_id": self.ask.asking.caller.install_id}
         meta = self.ask.names | {"telemetry": telemetry, "month": month_reply(ticket.figures)}
@@ -157,7 +157,7 @@ class NativeSpeaker:
             case _:
                 return b""
 
-    def done(self, ticket: Ticket) -> bytes:
+    def done(self, ticket: ChatTicket) -> bytes:
         """`done`."""
         done = {
             "usage": chat_usage_reply(ticket),
@@ -168,7 +168,7 @@ class NativeSpeaker:
         }
         return frame("done", self.ask.names | done | self.ask.bill(ticket))
 
-    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+    def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
         """`error`: the envelope with the status it would have had, and what was billed."""
         body = envelope(error, ticket.ask.request_id) | {
             "status": error.status,
@@ -180,12 +180,12 @@ class NativeSpeaker:
         return frame("error", self.ask.names | body)
 
 
-def finish_reason_of(ticket: Ticket) -> str | None:
+def finish_reason_of(ticket: ChatTicket) -> str | None:
     """Why it ended; an answer that we ended for its budget has no reason of the vendor's."""
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
-def chat_usage_reply(ticket: Ticket) -> dict[str, Any]:
+def chat_usage_reply(ticket: ChatTicket) -> dict[str, Any]:
     """What the call used and cost: cents for display, dollars exactly."""
     bill, wanted = ticket.settlement, ticket.request
     assert bill is not None

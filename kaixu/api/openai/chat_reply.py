@@ -11,7 +11,7 @@ from kaixu.api.collections.retrieve import Retrieved, both_lines, citations, ret
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.sse import comment, data_frame
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import (
     ChatDelta,
@@ -58,7 +58,7 @@ class ChatStreamEncoder:
         """A comment: the SDKs skip it."""
         return comment()
 
-    def begin(self, ticket: Ticket) -> bytes:
+    def begin(self, ticket: ChatTicket) -> bytes:
         """Nothing yet: until the vendor answers, a failure has a status of its own."""
         self.head = head_of(ticket, "chat.completion.chunk", self.model)
         return b""
@@ -106,7 +106,7 @@ class ChatStreamEncoder:
         before = b"" if rest is None else self.chunk_frame(rest)
         return before + self.chunk({}, self.deltas.forms.reason(reason))
 
-    def done(self, ticket: Ticket) -> bytes:
+    def done(self, ticket: ChatTicket) -> bytes:
         """What is left to say: the end, the usage, and that this was all."""
         # A stream that we ended for its budget has no end of the vendor's.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
@@ -117,7 +117,7 @@ class ChatStreamEncoder:
             end += data_frame(self.head | {"choices": []} | cited(self.found, ticket))
         return end + b"data: [DONE]\n\n"
 
-    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+    def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
         """An error in the middle: the SDKs raise it."""
         body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
         body["error"]["status"] = status
@@ -125,7 +125,7 @@ class ChatStreamEncoder:
 
 
 def completion(
-    ticket: Ticket, events: Sequence[ChatEvent], model: str, forms: CallForms | None = None
+    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, forms: CallForms | None = None
 ) -> dict[str, Any]:
     """A whole `chat.completion`."""
     head = head_of(ticket, "chat.completion", model)
@@ -156,13 +156,13 @@ def whole_of(
     return whole
 
 
-def cited(found: Retrieved, ticket: Ticket) -> dict[str, Any]:
+def cited(found: Retrieved, ticket: ChatTicket) -> dict[str, Any]:
     """What was looked up for an answer, and both lines of the bill."""
     ours = bill_of(ticket) | {"retrieval": retrieval_reply(found), "bill": both_lines(found, ticket)}
     return {"citations": citations(found), "kaixu": ours}
 
 
-def head_of(ticket: Ticket, kind: str, model: str) -> dict[str, Any]:
+def head_of(ticket: ChatTicket, kind: str, model: str) -> dict[str, Any]:
     """What every chunk begins with."""
     return {"id": f"chatcmpl-{ticket.id.hex}", "object": kind, "created": int(time()), "model": model}
 
@@ -277,7 +277,7 @@ def numbered(into: list[Any], pieces: list[Any]) -> list[Any]:
     return into
 
 
-def usage_told(said: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
+def usage_told(said: dict[str, Any] | None, ticket: ChatTicket) -> dict[str, Any]:
     """The vendor's own words for the usage, with the figures that were billed: it may say others, or none."""
     billed = usage_of(ticket)
     if not said:
@@ -285,7 +285,7 @@ def usage_told(said: dict[str, Any] | None, ticket: Ticket) -> dict[str, Any]:
     return said | {name: billed[name] for name in FIGURES}
 
 
-def usage_of(ticket: Ticket) -> dict[str, Any]:
+def usage_of(ticket: ChatTicket) -> dict[str, Any]:
     """The settled usage, in OpenAI's words."""
     settled = ticket.settlement
     assert settled is not None

@@ -19,6 +19,7 @@ from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
+from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
 
@@ -44,10 +45,10 @@ def embedding_door(services: Services) -> Door:
         if beyond := fields.rest():
             raise Unsupported(beyond[0], "this endpoint has no such feature")
         call = await off_loop(
-            len(asked.body), lambda: services.gate.embed(caller, found.deployment, found.provider, request)
+            len(asked.body), lambda: admit_embed(services.gate, caller, found.deployment, found.provider, request)
         )
         async with call as ticket:
-            vectors = await services.gate.vectors(ticket, request)
+            vectors = await embed_vectors(services.gate, ticket, request)
             ticket.units = {"vectors": len(vectors)}
         settled = ticket.settlement
         assert settled is not None

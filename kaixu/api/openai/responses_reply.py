@@ -11,7 +11,7 @@ from kaixu.api.calls import bill_of
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.sse import comment, frame
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import KaixuError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
@@ -67,7 +67,7 @@ class Responder:
         number, self.number = self.number, self.number + 1
         return frame(kind, {"type": kind, "sequence_number": number, **data})
 
-    def begin(self, ticket: Ticket) -> bytes:
+    def begin(self, ticket: ChatTicket) -> bytes:
         """Nothing yet: until the vendor answers, a failure has a status of its own."""
         self.id = f"resp_{ticket.id.hex}"
         return b""
@@ -211,20 +211,20 @@ class Responder:
             said = self.say("response.function_call_arguments.done", **self.place(at), **told)
         return said + self.say("response.output_item.done", output_index=at, item=item)
 
-    def done(self, ticket: Ticket) -> bytes:
+    def done(self, ticket: ChatTicket) -> bytes:
         """The whole Response, after the call was settled."""
         said = self.opening() + self.close()
         whole = self.whole(ticket)
         return said + self.say(f"response.{whole['status']}", response=whole)
 
-    def failed(self, error: KaixuError, ticket: Ticket) -> bytes:
+    def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
         """An error in the middle."""
         body, _ = openai_error(envelope(error, ticket.ask.request_id), error.status)
         told = {"code": body["error"]["code"], "message": body["error"]["message"]}
         failed = self.response("failed") | {"error": told, "usage": usage_of(ticket), "kaixu": bill_of(ticket)}
         return self.opening() + self.close() + self.say("response.failed", response=failed)
 
-    def whole(self, ticket: Ticket) -> dict[str, Any]:
+    def whole(self, ticket: ChatTicket) -> dict[str, Any]:
         """The finished Response."""
         reason = "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
         why = INCOMPLETE.get(reason or "")
@@ -265,7 +265,7 @@ def object_in(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def usage_of(ticket: Ticket) -> dict[str, Any]:
+def usage_of(ticket: ChatTicket) -> dict[str, Any]:
     """The settled usage, in the words of the Responses API."""
     settled = ticket.settlement
     assert settled is not None

@@ -10,7 +10,14 @@ operators expect. Nothing here needs pytest, though its tests are found by it.
 
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
 from kaixu.plugin.testing.embeddings import EmbeddingContract
-from kaixu.plugin.testing.integrations import FakeCall, FakeDatabase, IntegrationContract, check_integration, run
+from kaixu.plugin.testing.integrations import (
+    FakeCall,
+    FakeDatabase,
+    IntegrationContract,
+    check_integration,
+    run,
+    run_schedule,
+)
 from kaixu.plugin.testing.lanes import LaneContract
 from kaixu.plugin.testing.wire import Answer, Chunks, FakeWire, Reply, Respond, event_stream, json_answer, no_answer
 
@@ -33,4 +40,5 @@ __all__ = [
     "must",
     "no_answer",
     "run",
+    "run_schedule",
 ]

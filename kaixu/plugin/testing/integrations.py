@@ -67,7 +67,10 @@ class FakeDatabase:
 
 
 class FakeCall:
-    """A call without a gateway. After `close` everything on it raises `TicketClosed`, as when it was settled."""
+    """A call without a gateway. After `close` everything on it raises `TicketClosed`, as when it was settled.
+
+    `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule handed in: nobody's.
+    """
 
     def __init__(
         self,
@@ -76,8 +79,8 @@ class FakeCall:
         options: Any = None,
         wire: FakeWire | None = None,
         results: Sequence[Any] = (),
-        customer_id: int = 1,
-        key_id: int = 1,
+        customer_id: int | None = 1,
+        key_id: int | None = 1,
     ) -> None:
         self.body = body
         self.options = options
@@ -152,6 +155,8 @@ def check_integration(integration: Integration) -> None:
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
     """Run one operation or job as the core would, and close the call. Raises what the handler raises.
 
+    For a schedule see `run_schedule`.
+
     The handler must give a Struct that can be sent, hand in only jobs that are declared, and count what it charges.
     """
     offered: list[Operation | Job] = [*integration.operations, *integration.jobs]
@@ -177,14 +182,43 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
     return said
 
 
+async def run_schedule(integration: Integration, name: str, call: FakeCall) -> list[tuple[str, msgspec.Struct]]:
+    """Run one schedule as the core would, and close the call. Returns the jobs that it handed in.
+
+    The call must be nobody's, and the jobs declared and free: there is no customer who could pay. Raises what the
+    handler raises.
+    """
+    one = next((one for one in integration.schedules if one.name == name), None)
+    must(one is not None, f"integration {integration.name!r} declares no schedule {name!r}")
+    assert one is not None
+    must(
+        call.customer_id is None and call.key_id is None,
+        f"schedule {name!r} is nobody's: customer_id and key_id are None",
+    )
+    try:
+        async with asyncio.timeout(one.timeout_s):
+            await one.handler(call)
+    finally:
+        call.close()
+    declared = {job.name: job for job in integration.jobs}
+    for job, payload in call.jobs:
+        must(job in declared, f"{name!r} hands in {job!r}, which is not declared")
+        must(isinstance(payload, declared[job].payload), f"job {job!r} takes a {declared[job].payload.__name__}")
+        must(isinstance(declared[job].charge, Free), f"{name!r} hands in {job!r}, which has a price that nobody pays")
+    return call.jobs
+
+
 class IntegrationContract:
-    """What every integration keeps: say what it is, and for each operation and job a call that succeeds."""
+    """What every integration keeps: say what it is, and for each operation and job a call that succeeds.
+
+    With a call for a schedule, too, the schedule runs, and so do the jobs that it hands in, without a customer.
+    """
 
     integration: ClassVar[Integration]
     secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105
 
     def calls(self) -> Mapping[str, FakeCall]:
-        """For each operation and job, a new call that succeeds."""
+        """For each operation and job, a new call that succeeds; where you like, for each schedule, too."""
         raise NotImplementedError("say how your operations are called")
 
     def test_everything_that_it_declares_can_be_served(self) -> None:
@@ -193,6 +227,12 @@ class IntegrationContract:
     def test_every_operation_and_job_succeeds(self) -> None:
         for name in self.names():
             asyncio.run(run(self.integration, name, self.call(name)))
+
+    def test_schedules_and_the_jobs_that_they_hand_in_need_no_customer(self) -> None:
+        scheduled = [one.name for one in self.integration.schedules if one.name in self.calls()]
+        for name in scheduled:
+            for job, _ in asyncio.run(run_schedule(self.integration, name, self.nobodys_call(name))):
+                asyncio.run(run(self.integration, job, self.nobodys_call(job)))
 
     def test_a_vendor_that_fails_comes_out_as_an_error_without_a_secret(self) -> None:
         for name in self.names():
@@ -223,6 +263,12 @@ class IntegrationContract:
         calls = self.calls()
         must(name in calls, f"say in `calls` how {name!r} is called")
         return calls[name]
+
+    def nobodys_call(self, name: str) -> FakeCall:
+        """A new call of one of them without a customer."""
+        call = self.call(name)
+        call.customer_id = call.key_id = None
+        return call
 
 
 VENDOR_FAILED = UpstreamError("the vendor failed (500)")

@@ -21,13 +21,16 @@ from kaixu.edge.tokens import make_admin_token
 from kaixu.gateway.app import create_app
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
+from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate
+from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
 from kaixu.store.admission import Settlement
 from kaixu.store.events import write_events
+from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.spool import Spool
 from tests.support.process import SECRETS
 
@@ -40,7 +43,7 @@ class Deaf:
 
 
 @pytest.fixture
-def services(pool: asyncpg.Pool, tmp_path: Path) -> Services:
+def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
     """A gateway's parts, with no lanes."""
     settings = Settings(kaixu_home=tmp_path)
     secrets = Secrets(
@@ -49,18 +52,29 @@ def services(pool: asyncpg.Pool, tmp_path: Path) -> Services:
         key_pepper=SECRETS["KEY_PEPPER"],
         db_encryption_key=SECRETS["DB_ENCRYPTION_KEY"],
     )
+    calls = InFlightCalls(most=10)
+    sealer = Sealer(secrets.db_encryption_key)
     books = Ledger(
         pool,
         Spool(tmp_path / "spool", "test"),
         owner=uuid4(),
         lifetime_s=60,
         default_rpm=120,
-        running=lambda: gate.holds(),
+        calls=calls,
     )
-    gate = Gate(books, httpx.MockTransport(lambda _: httpx.Response(500)), Deaf(), max_in_flight=10)
+    gate = Gate(
+        books,
+        calls,
+        httpx.MockTransport(lambda _: httpx.Response(500)),
+        Deaf(),
+        cache=ResponseCache(pool, sealer),
+        databases=PluginDatabases(dsn, secrets.db_encryption_key, pooler=False),
+        sealer=sealer,
+        price_ids={},
+    )
     monitor = Monitor(lambda events: write_events(pool, events))
-    queue = Queue(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
-    batches = Batches(pool, gate, Sealer(secrets.db_encryption_key), lambda: None)
+    queue = Queue(pool, gate, sealer, lambda: None)
+    batches = Batches(pool, gate, sealer, lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
         settings, secrets, pool, gate, monitor, Catalog(), GatewaySection(), queue, batches, pool, searches

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from kaixu.catalog.catalog import Deployment, LaneState
 from kaixu.config.sections import LaneSection, TimeoutSection
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Settlement
@@ -57,7 +57,9 @@ def deployment(lane: type[Lane] = Plain) -> Deployment:
     )  # fmt: skip
 
 
-def ticket(finish: str | None = "stop", *, stop_sequence: str | None = None, end_reason: str | None = None) -> Ticket:
+def ticket(
+    finish: str | None = "stop", *, stop_sequence: str | None = None, end_reason: str | None = None
+) -> ChatTicket:
     """A call that has been settled."""
     settled = Settlement(
         NUMBER, 1, 1, 1, date(2026, 1, 1), "ai", "chat", "lane", "m", 1, None, "r", datetime.now(UTC), 5,
@@ -79,4 +81,4 @@ def ticket(finish: str | None = "stop", *, stop_sequence: str | None = None, end
         end_reason=end_reason,
         ask=SimpleNamespace(request_id="r"),
     )
-    return cast(Ticket, made)
+    return cast(ChatTicket, made)

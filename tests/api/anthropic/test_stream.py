@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kaixu.api.anthropic.stream import MessageStreamEncoder
-from kaixu.metering.ticket import Ticket
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, NativeEvent, ToolCallDelta, Usage
 from tests.api.anthropic.conftest import BILL, NUMBER, USAGE, ticket
@@ -36,7 +36,7 @@ def frames(data: bytes) -> list[dict[str, Any]]:
     return read
 
 
-def spoken(events: list[ChatEvent], made: Ticket, *, native: bool = False) -> list[dict[str, Any]]:
+def spoken(events: list[ChatEvent], made: ChatTicket, *, native: bool = False) -> list[dict[str, Any]]:
     speaker = MessageStreamEncoder("up/m", native=native)
     assert speaker.begin(made) == b""
     return frames(b"".join(speaker.event(event) for event in events) + speaker.done(made))
@@ -79,7 +79,7 @@ def test_nothing_is_said_before_there_is_something_to_say() -> None:
     assert speaker.event(ChatDelta("")) == b""
 
 
-def cut() -> Ticket:
+def cut() -> ChatTicket:
     return ticket(None, end_reason="budget_cut")
 
 

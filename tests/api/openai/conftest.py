@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from kaixu.catalog.catalog import Deployment, LaneState
 from kaixu.config.sections import LaneSection, TimeoutSection
+from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.identity import new_ticket
-from kaixu.metering.ticket import Ticket
 from kaixu.plugin.lane import Lane
 from kaixu.store.admission import Settlement
 
@@ -35,7 +35,7 @@ def deployment(*, native: bool = False) -> Deployment:
     )  # fmt: skip
 
 
-def ticket(finish: str = "stop", end_reason: str | None = None) -> Ticket:
+def ticket(finish: str = "stop", end_reason: str | None = None) -> ChatTicket:
     """A call that has been settled: 3 tokens in, 4 out."""
     number = new_ticket()
     settled = Settlement(
@@ -56,4 +56,4 @@ def ticket(finish: str = "stop", end_reason: str | None = None) -> Ticket:
         end_reason=end_reason,
         ask=SimpleNamespace(request_id="r"),
     )
-    return cast(Ticket, made)
+    return cast(ChatTicket, made)

@@ -1,4 +1,4 @@
-"""One call of an integration, as its handler sees it: everything on it is lent by the core and dies with the ticket."""
+"""One call of an integration, as its handler sees it. Everything on it dies with the ticket."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
 
 from .charges import Meter
-from .ticket import Ticket
-from .wire import TicketWire, WireLimits, translated
+from .operation_ticket import OperationTicket
+from .wire import TicketWire, WireLimits, upstream_error
 
 log = logging.getLogger(__name__)
 
 ReportProgress = Callable[[int, int], Awaitable[None]]
 
 
-class Lent(Protocol):
-    """What the core lends besides the wire: a transaction in the plugin's own schema."""
+class OpenTransaction(Protocol):
+    """Opens transactions in the plugin's own schema, for one call."""
 
     def __call__(self, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]: ...
 
 
 class OperationCall:
-    """See `kaixu.plugin.Call`. Without a customer it is a schedule's (`kaixu.plugin.ScheduledCall`)."""
+    """See `kaixu.plugin.Call`, and `kaixu.plugin.ScheduledCall` for calls without a customer."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class OperationCall:
         request_id: str,
         wire: TicketWire,
         meter: Meter,
-        lend: Lent,
+        open_transaction: OpenTransaction,
         progress: ReportProgress | None = None,
     ) -> None:
         self.body = body
@@ -58,14 +58,14 @@ class OperationCall:
         self.request_id = request_id
         self.wire = wire
         self._meter = meter
-        self._lend = lend
+        self._open_transaction = open_transaction
         self._progress = progress
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more of `unit`."""
         if not self.is_open():
             raise RuntimeError("the call has been settled; nothing more is counted")
-        self._meter.count(unit, n)
+        self._meter.count_for_plugin(unit, n)
 
     def is_open(self) -> bool:
         """Whether the call is not settled yet."""
@@ -75,21 +75,21 @@ class OperationCall:
         """A transaction. Raises `TicketClosed`."""
         if not self.is_open():
             raise TicketClosed("the call has been settled; its database is closed")
-        return self._lend(self.is_open)
+        return self._open_transaction(self.is_open)
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """A job, in a transaction of its own."""
+        """Hand in a job, in a transaction of its own."""
         async with self.db() as db:
             return await db.enqueue(job, payload, delay_s=delay_s, key=key)
 
     async def progress(self, done: int, of: int) -> None:
-        """How far a job is."""
+        """Report how far a job is."""
         if self._progress is not None:
             await self._progress(done, of)
 
 
-def metered(integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Meter:
-    """A meter for one call, with what the core counts before it begins. Raises `TooLarge`."""
+def meter_for(integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Meter:
+    """A meter for one call, with the units that are known before it begins. Raises `TooLarge`."""
     charge = what.charge
     price = 0 if isinstance(charge, Free) else integration.prices_nusd[charge.price]
     meter = Meter(charge, price)
@@ -99,22 +99,20 @@ def metered(integration: IntegrationState, what: Operation | Job, body_bytes: in
 
 
 def limits_for(timeout_s: float) -> WireLimits:
-    """The limits of an operation's wire: its handler is bounded as a whole."""
+    """The time limits of an operation's wire. Its handler is bounded as a whole."""
     return WireLimits(
         connect_s=min(10.0, timeout_s), first_byte_s=timeout_s, between_bytes_s=timeout_s, total_s=timeout_s, retries=0
     )
 
 
-def lending(
-    databases: PluginDatabases | None,
-    sealer: Sealer | None,
+def transactions_for(
+    databases: PluginDatabases,
+    sealer: Sealer,
     integration: IntegrationState,
-    ticket: Ticket | None,
+    ticket: OperationTicket | None,
     request_id: str = "",
-) -> Lent:
-    """What lends transactions to one call. Jobs that are handed in there are for the call's customer and key."""
-    assert sealer is not None
-    assert databases is not None
+) -> OpenTransaction:
+    """Opens transactions for one call. Jobs handed in there belong to the call's customer and key."""
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
@@ -144,17 +142,17 @@ def lending(
             idempotency_key=key,
         )
 
-    def lend(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
+    def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
         return databases.lend(
             integration.name, has_tables=declared.schema is not None, is_open=is_open, make_job=make_job
         )
 
-    return lend
+    return open_transaction
 
 
 @asynccontextmanager
-async def bounded(name: str, timeout_s: float) -> AsyncIterator[None]:
-    """Around a handler: its time, and what it raises in our words."""
+async def handler_limits(name: str, timeout_s: float) -> AsyncIterator[None]:
+    """Limit a handler's time; turn what it raises into a `KaixuError`."""
     try:
         async with asyncio.timeout(timeout_s):
             yield
@@ -163,8 +161,8 @@ async def bounded(name: str, timeout_s: float) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise UpstreamTimeout(f"`{name}` took longer than {timeout_s:g} s", code="OPERATION_TIMEOUT") from error
     except httpx.HTTPError as error:
-        raise translated(error) from error
+        raise upstream_error(error) from error
     except Exception as error:
-        # A plugin's bug is the plugin's, not the client's and not the gateway's end.
+        # A bug in a plugin must not end the gateway.
         log.exception("operation %s failed", name)
         raise UpstreamError(f"`{name}` failed", hint="Tell your operator.", code="INTEGRATION_FAILED") from error

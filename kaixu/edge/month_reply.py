@@ -1,0 +1,29 @@
+"""The `month` object of replies: cents for display, exact dollars beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kaixu.config.price import cents_of_nusd, usd
+from kaixu.metering.month import Figures
+
+
+def month_reply(figures: Figures) -> dict[str, Any]:
+    """The `month` object: the seven fields of the original API, then what is held and what is left."""
+    customer_cap = cents_of_nusd(figures.customer_cap_nusd)
+    customer_spent = cents_of_nusd(figures.customer_spent_nusd)
+    key_cap = customer_cap if figures.key_cap_nusd is None else cents_of_nusd(figures.key_cap_nusd)
+    return {
+        "month": f"{figures.month.year:04d}-{figures.month.month:02d}",
+        "cap_cents": customer_cap,
+        "spent_cents": customer_spent,
+        "customer_cap_cents": customer_cap,
+        "customer_spent_cents": customer_spent,
+        "key_cap_cents": key_cap,
+        "key_spent_cents": cents_of_nusd(figures.key_spent_nusd),
+        "held_cents": cents_of_nusd(figures.customer_held_nusd),
+        "available_cents": figures.available_nusd // 10_000_000,  # never show more than there is
+        "spent_usd": usd(figures.customer_spent_nusd),
+        "held_usd": usd(figures.customer_held_nusd),
+        "available_usd": usd(figures.available_nusd),
+    }

@@ -1,0 +1,117 @@
+"""Embedding calls: their admission, and the vectors that lanes answer with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.plugin.errors import UpstreamError
+from kaixu.plugin.operation import Rank
+from kaixu.plugin.types import Embeddings, EmbedRequest, Usage
+from kaixu.store.admission import Verdict
+
+from .admission import Admission
+from .ceiling import embed_ceiling
+from .counting import estimated_embed_tokens
+from .embed_ticket import EmbedTicket
+from .gate import Caller, Gate
+from .lanes import lanes_of, limit_total_time, translate_errors
+from .reported_usage import believable
+from .routing import try_deployments, widest_limits
+from .vectors import Input, check_vectors, normalized, smallest_batches
+from .wire import MeteredWire
+
+#: How many batches of one embedding call are with the vendor at one time.
+BATCHES_AT_ONCE = 8
+
+
+def admit_embed(
+    gate: Gate,
+    caller: Caller,
+    deployment: Deployment,
+    asked_provider: str,
+    request: EmbedRequest,
+    *,
+    operation: str = "embed",
+    role: Rank = "viewer",
+    price: str = "",
+) -> Admission[EmbedTicket]:
+    """Admission of one embedding call, of any number of inputs. Raises as `admit_chat`."""
+    Catalog.ready(deployment)
+    deployment = deployment.priced(price)
+    choices = deployment.ready
+    ceiling = max((embed_ceiling(request, one) for one in choices), key=lambda one: one.most_nusd)
+    ask = gate.model_ask(
+        caller,
+        operation,
+        deployment,
+        asked_provider,
+        most_nusd=ceiling.most_nusd,
+        least_nusd=ceiling.least_nusd,
+        role=role,
+        price=price,
+    )
+
+    def make_ticket(verdict: Verdict) -> EmbedTicket:
+        return EmbedTicket(
+            ask,
+            verdict,
+            gate.wire(ask, widest_limits(choices)),
+            ceiling.price,
+            deployment=deployment,
+            choices=choices,
+            most_input_tokens=ceiling.input_tokens,
+        )
+
+    return gate.admission(ask, make_ticket, deployment)
+
+
+async def embed_vectors(
+    gate: Gate, ticket: EmbedTicket, request: EmbedRequest, *, length: int | None = None
+) -> list[Sequence[float]]:
+    """One vector for each input, in order. The vendor is asked in batches of its own size, several at once.
+
+    All or nothing: where one batch fails the others are given up, and the call costs what the vendor has done by
+    then. With `length`, vectors of another length are an error. Raises `KaixuError`.
+    """
+    at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
+
+    async def batch_vectors(inputs: tuple[Input, ...]) -> Sequence[Sequence[float]]:
+        def estimate() -> Usage:
+            return Usage(estimated_embed_tokens(inputs), estimated=True)
+
+        async def embed_at(one: Deployment, wire: MeteredWire) -> Embeddings:
+            with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
+                async with translate_errors(ticket, one):
+                    assert one.lane is not None
+                    batch = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
+                    answer = await one.lane.embed(batch, wire)
+                    attempt.usage = believable(answer.usage)
+                    check_vectors(answer.vectors, len(inputs), length)
+                    return answer
+
+        async with at_once:
+            answered = ticket.send_batch(inputs)
+            ticket.served, answer = await try_deployments(
+                gate.breakers, ticket.wire, ticket.choices, embed_at, ticket.tried
+            )
+            answered(answer.usage)
+            return normalized(answer.vectors) if shortened else answer.vectors
+
+    shortened = request.dimensions not in (None, ticket.deployment.dimensions)
+    batches = smallest_batches(lanes_of(ticket), request)
+    async with limit_total_time(ticket):
+        if len(batches) == 1:
+            return list(await batch_vectors(batches[0]))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(batch_vectors(inputs)) for inputs in batches]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        vectors = [vector for task in tasks for vector in task.result()]
+        if len({len(vector) for vector in vectors}) > 1:
+            raise UpstreamError("the vendor answered with vectors that differ in length")
+        return vectors

@@ -1,0 +1,36 @@
+"""The ticket of an integration's operation or job: billed by units, not by tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kaixu.plugin.types import Usage
+from kaixu.store.admission import Ask, Verdict
+
+from .charges import Meter
+from .ticket import BilledUsage, Ticket
+from .wire import TicketWire
+
+
+class OperationTicket(Ticket):
+    """One admitted operation or job of an integration, and the meter that counts its units."""
+
+    __slots__ = ("meter",)
+
+    def __init__(self, ask: Ask, verdict: Verdict, wire: TicketWire, meter: Meter) -> None:
+        super().__init__(ask, verdict, wire)
+        self.meter = meter
+
+    @property
+    def event_units(self) -> dict[str, Any] | None:
+        """The units that the meter has counted."""
+        return dict(self.meter.units)
+
+    def billed_usage(self, end_reason: str) -> BilledUsage:
+        """What the counted units cost, at most what was reserved."""
+        source = "plugin" if self.meter.is_counted_by_plugin else "counted"
+        return BilledUsage(Usage(), source, min(self.meter.cost_nusd, self.granted_nusd))
+
+    def vendor_cost_nusd(self, usage: Usage) -> int | None:
+        """None: nobody says what an integration's vendors charge for an operation."""
+        return None
