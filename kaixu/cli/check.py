@@ -48,7 +48,7 @@ def check(
         try:
             version = with_database(server_version, migrated=False)
         except CommandFailed as error:
-            wrong.append(error.said)
+            wrong.append(error.message)
     if wrong or catalog is None:
         if as_json:
             print_json({"config": str(path), "wrong": wrong})

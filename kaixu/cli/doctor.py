@@ -1,4 +1,4 @@
-"""`kaixu doctor`: how the gateway is doing, and what is wrong; as far as one gets."""
+"""`kaixu doctor`: the state of the gateway and its database, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .session import AsJson, CommandSession, settings, with_database
 #: Expired for longer than this, a reservation should have been ended by some gateway.
 OVERDUE_S = 60
 
-#: So many missing migrations and functions are named; of more, the number is told.
+#: Up to so many missing migrations and functions are named; of more, only the number is shown.
 MOST_SHOWN = 5
 
 #: What a table shows of each row; scripts get all of it.
@@ -53,7 +53,7 @@ def doctor(as_json: AsJson = False) -> None:
     try:
         rows += with_database(examine, migrated=False)
     except CommandFailed as error:
-        rows.append(row("postgres", False, error.said))
+        rows.append(row("postgres", False, error.message))
     rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home), *gateway_rows(given)]
     print_rows(rows if as_json else [{name: one[name] for name in COLUMNS} for one in rows], as_json=as_json)
     if any(one["state"] == "wrong" for one in rows):
@@ -61,16 +61,16 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def secrets_row(given: Settings) -> Row:
-    """Whether `kaixu serve` would find its secrets, and keeps them to itself."""
-    kept = given.kaixu_home / "secrets.json"
+    """Whether `kaixu serve` would find its secrets, and whether only its user can read them."""
+    path = given.kaixu_home / "secrets.json"
     try:
-        secrets_of(given, dev=kept.exists())
+        secrets_of(given, dev=path.exists())
     except EnvironmentMistake as error:
         return row("secrets", False, str(error))
-    if not kept.exists():
+    if not path.exists():
         return row("secrets", True, "from the environment")
-    private = kept.stat().st_mode & 0o077 == 0
-    return row("secrets", private, f"kept in {kept}" if private else f"others can read {kept}: chmod 600 it")
+    private = path.stat().st_mode & 0o077 == 0
+    return row("secrets", private, f"kept in {path}" if private else f"others can read {path}: chmod 600 it")
 
 
 async def examine(session: CommandSession) -> list[Row]:
@@ -142,7 +142,7 @@ def connections_row(connections: Connections, given: Settings) -> Row:
 
 
 def sizes_in(config: Path) -> DatabaseSection:
-    """The sizes that kaixu.yaml says; where it cannot be read, which another row tells, the usual ones."""
+    """The sizes in kaixu.yaml; the defaults where it cannot be read, which another row reports."""
     try:
         return load(config, os.environ).gateway.database
     except (ConfigError, OSError):

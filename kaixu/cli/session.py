@@ -1,4 +1,4 @@
-"""What commands stand on: settings, secrets, a connection; and errors that end a command in one line."""
+"""What commands need: settings, secrets, a database; expected errors end a command in one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CommandSession:
 
     @property
     def secrets(self) -> Secrets:
-        """The gateway's secrets: those of the environment, or those that `--dev` has kept."""
+        """The gateway's secrets: from the environment, or those that `--dev` has stored."""
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
 
 
@@ -71,7 +71,7 @@ def catalog_of(given: Settings) -> Catalog:
 def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
     """Run `work` with connections to the gateway's database; `migrated` brings the schema up to date first.
 
-    What is expected to go wrong ends the command in one line.
+    Expected errors end the command in one line.
     """
     given = settings()
 

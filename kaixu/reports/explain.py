@@ -37,7 +37,7 @@ class PricedEvent(UsageEvent, frozen=True):
     unbilled_nusd: int
 
 
-# Three ways to name a call; request ids have no index, as nothing but this asks for them.
+# Three ways to name a call. Request ids have no index: nothing else looks for them.
 PRICED = Query(
     PricedEvent,
     """

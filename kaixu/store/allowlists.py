@@ -12,7 +12,7 @@ from .query import Query
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """A key's standing, and which of the names that were asked about it may use, by their place."""
+    """The state of a key, and the positions of the models that it may use."""
 
     is_revoked: bool
     is_active: bool

@@ -74,7 +74,7 @@ class LineRow(msgspec.Struct, frozen=True):
 
 
 class NewLine(msgspec.Struct, frozen=True):
-    """A line to be handed in; one that is wrong has an error, and has ended."""
+    """A line to be submitted; a wrong one has an error, and has ended."""
 
     id: UUID
     kind: str
@@ -223,7 +223,7 @@ async def insert_batch(
     attempts: int,
     lines: Sequence[NewLine],
 ) -> None:
-    """Hand a batch in, with all its lines, in the caller's transaction."""
+    """Submit a batch with all its lines, in the caller's transaction."""
     await db.execute(
         """
         insert into kaixu.batch (id, customer_id, key_id, endpoint, input_file_id, metadata, request_id, expires_at)

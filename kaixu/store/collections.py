@@ -29,7 +29,7 @@ class Collection(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """What schema/functions/open_collection.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/open_collection.sql. `refused` is a code, or None."""
 
     refused: str | None
     collection_id: int | None
@@ -65,7 +65,7 @@ class Allowed(msgspec.Struct, frozen=True):
     is_allowed: bool
 
 
-# Which model a call needs must be known before it is admitted; whether its key is good is the admission's to say.
+# Admission needs the model of a call, so it is read first; admission then checks the key.
 OF_KEY = Query(
     Collection,
     """
@@ -233,7 +233,7 @@ async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
 
 
 async def is_alive(db: Connection, collection_id: int) -> bool:
-    """Whether a collection is still there, and nobody has deleted or replaced it."""
+    """Whether a collection is still there, neither deleted nor replaced."""
     found = await ALIVE.one(db, collection_id)
     return found is not None and found.is_alive
 

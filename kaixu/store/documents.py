@@ -42,7 +42,7 @@ class WithVector(Document, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What schema/functions/store_documents.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/store_documents.sql. `refused` is a code, or None."""
 
     refused: str | None
     stored: int | None
@@ -64,7 +64,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class DeletedRows(msgspec.Struct, frozen=True):
-    """What schema/functions/delete_document.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/delete_document.sql. `refused` is a code, or None."""
 
     refused: str | None
     removed: int
@@ -91,7 +91,7 @@ ONE = Query(
     """,
 )
 
-# How long a row is: told without reading what is stored elsewhere. The first row always comes: nothing is before it.
+# A page ends by size, measured without reading what is stored out of line. The first row always comes.
 PAGE = Query(
     Document,
     """

@@ -14,7 +14,7 @@ from kaixu.ops.events import MonitorEvent
 
 from .pool import database
 
-#: So many old events are deleted at one time: each bite is short, and nobody waits behind a long one.
+#: How many old events are deleted in one statement, so that none takes long.
 AT_ONCE = 5000
 
 #: An event in the order of the columns below.
@@ -44,7 +44,7 @@ NULL = "\\u0000"
 
 
 async def write_events(pool: asyncpg.Pool, events: Sequence[MonitorEvent]) -> None:
-    """Append `events`. What Postgres cannot hold is left out: one event must not stop the others.
+    """Append `events`. Characters that Postgres cannot store are left out: one event must not stop the others.
 
     Raises `DatabaseAway`.
     """

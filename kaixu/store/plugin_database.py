@@ -125,7 +125,7 @@ class PluginTransaction:
         """The command's tag."""
         with statement():
             prepared = await self._prepared(sql)
-            if prepared.get_attributes():  # it gives rows: they are counted, not kept all at once
+            if prepared.get_attributes():  # it returns rows: they are fetched up to the limit
                 rows = await self._rows(prepared, args)
                 return f"{TAGS.get(verb_of(sql), 'SELECT')} {len(rows)}"
             await prepared.fetch(*args, timeout=PATIENCE_S)

@@ -265,7 +265,7 @@ async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *
 
 
 async def keep_out(connection: DatabaseSession) -> None:
-    """In a database that is the gateway's alone: nobody but its user makes temporary tables, or tables in `public`."""
+    """In a database of the gateway alone: only its user may create temporary tables, or tables in `public`."""
     database = await connection.fetchval("select quote_ident(current_database())")
     if await connection.fetchval("select has_database_privilege('public', current_database(), 'temporary')"):
         await connection.execute(f"revoke temporary on database {database} from public")

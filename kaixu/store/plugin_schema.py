@@ -1,4 +1,4 @@
-"""An integration's own tables: the names of its schema and its role, its numbered files, and what it may say there."""
+"""An integration's own tables: its schema, its role, its numbered files, and the statements that it may run."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def steps_in(name: str, folder: Path) -> list[Step]:
     return steps
 
 
-#: What a plugin's statements do. The wall is its role; this says clearly and early what has no use here.
+#: The statements that a plugin may run. Its role enforces its rights; this gives an early and clear error.
 VERBS = frozenset({"select", "insert", "update", "delete", "merge", "truncate", "with", "values", "table"})
 VERB = re.compile(r"[\s(]*([A-Za-z]+)\b")
 

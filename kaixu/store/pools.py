@@ -47,7 +47,7 @@ class Pools:
 async def open_pools(
     dsn: str, sizes: DatabaseSection, *, pooler: bool, lost: Callable[[], None] = lambda: None
 ) -> Pools:
-    """Open all of them; `lost` hears of connections of money and general work that ended. Raises as `open_pool`."""
+    """Open all of them; `lost` is called when a connection of the money or general pool ends. Raises as `open_pool`."""
     process = uuid4().hex[:12]
     opened: list[asyncpg.Pool] = []
 

@@ -1,4 +1,4 @@
-"""One statement and the shape of its rows."""
+"""A SQL statement with its row type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARGUMENT = re.compile(r"\bp_(\w+) => \$(\d+)")
 
 
 class Connection(Protocol):
-    """What a query runs on: a pool, or a connection inside somebody's transaction."""
+    """What a query runs on: a pool, or a connection, perhaps inside a transaction."""
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
     async def fetchrow(self, query: str, *args: Any) -> Any: ...
@@ -25,7 +25,7 @@ class Connection(Protocol):
 
 
 class DatabaseSession(Connection, Protocol):
-    """A connection of one's own, on which transactions can be begun."""
+    """A connection on which transactions can be begun."""
 
     def transaction(self, *, isolation: Any = None, readonly: bool = False) -> Any: ...
 

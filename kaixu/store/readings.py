@@ -59,7 +59,7 @@ async def take_reading_rate(
     per_minute: int,
     default_rpm: int,
 ) -> Reading:
-    """Count one reading of `units`, or say why not. Raises `DatabaseAway`."""
+    """Count one reading of `units`, or refuse it. Raises `DatabaseAway`."""
     with database():
         found = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
     assert found is not None

@@ -21,7 +21,7 @@ async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes
             select answer from kaixu.response
              where customer_id = $1 and question = $2
                and expires_at > clock_timestamp()
-               and created_at <= clock_timestamp() -- else it was kept before the clock was set back
+               and created_at <= clock_timestamp() -- else it was stored before the clock was set back
             """,
             customer_id,
             question,

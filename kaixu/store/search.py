@@ -41,7 +41,7 @@ COLUMNS = "d.doc_id, d.chunk, d.starts_at, d.body as text, d.metadata"
 
 
 class SearchHit(msgspec.Struct, frozen=True):
-    """A piece near to what was asked; `score` is the cosine of the angle between them, 1 for the same direction."""
+    """A piece near to the question; `score` is the cosine of the angle between them, 1 for the same direction."""
 
     doc_id: str
     chunk: int
@@ -109,7 +109,7 @@ def matching_sql(collection_id: int, condition: Condition) -> str:
 
 
 def words_sql(collection_id: int, condition: Condition) -> str:
-    """What holds any of the words that were asked for, best first: a word counts the more, the fewer pieces hold it.
+    """The pieces with any of the words, best first: a word counts more, the fewer pieces have it.
 
     Sparck Jones' inverse document frequency (1972), which Postgres' own ranking does not know.
     """
@@ -199,7 +199,7 @@ async def with_words(
 
 
 def settings(ef_search: int) -> str:
-    """What the planner is told for one search, until its transaction ends."""
+    """The planner's settings for one search, until its transaction ends."""
     return (
         f"set local hnsw.ef_search = {min(ef_search, 1000):d}; set local hnsw.iterative_scan = relaxed_order; "
         f"set local hnsw.max_scan_tuples = {MOST_SCANNED:d}; set local plan_cache_mode = force_custom_plan; "

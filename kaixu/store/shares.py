@@ -14,7 +14,7 @@ class Shares:
         self._all = asyncio.Semaphore(most)
         self._each = each
         self._of: dict[Hashable, asyncio.Semaphore] = {}
-        self._using: dict[Hashable, int] = {}  # holders with somebody inside or waiting
+        self._using: dict[Hashable, int] = {}  # holders with calls inside or waiting
 
     @classmethod
     def halves(cls, most: int) -> Shares:

@@ -1,4 +1,4 @@
-"""An account that somebody else has locked holds nobody else up."""
+"""Sends groups of calls to the database without waiting for locked accounts."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def names_of(collection_id: int) -> tuple[str, str, str]:
 
 
 async def claim(db: Connection, *, lease_s: float, quiet_s: float = QUIET_S) -> Wanting | None:
-    """A collection whose indexes nobody builds yet; None: there is none."""
+    """Claim a collection whose indexes are not being built yet; None: there is none."""
     return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, IMPATIENT, ROW_NUMBERS, MOST_INDEXED)
 
 
@@ -113,17 +113,17 @@ async def build(connection: asyncpg.Connection, wanting: Wanting) -> bool:
         return False
     near, metadata, words = names_of(wanting.id)
     vector = indexed_form("embedding", wanting.dimensions)
-    wanted = {
+    missing = {
         near: f"hnsw (({vector}) halfvec_cosine_ops) with (ef_construction = {EF_CONSTRUCTION})",
         metadata: "gin (metadata jsonb_path_ops) with (fastupdate = off)",
         words: "gin (words) with (fastupdate = off)",
     }
     for one in await indexes_of(connection, wanting.id):
         if one.is_valid:
-            del wanted[one.name]
+            del missing[one.name]
         else:
             await connection.execute(f"drop index concurrently if exists kaixu.{one.name}", timeout=BUILD_S)
-    for name, how in wanted.items():
+    for name, how in missing.items():
         made = f"create index concurrently if not exists {name} on {part} using {how}"
         await connection.execute(f"{made} where collection_id = {wanting.id:d}", timeout=BUILD_S)
     built = await indexes_of(connection, wanting.id)
