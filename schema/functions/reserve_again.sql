@@ -1,10 +1,10 @@
--- reserve_again: put back the holds of running calls that a crash of the database forgot.
+-- reserve_again: restore the holds of running calls that a crash of the database lost.
 --
--- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for
--- what it has in flight before it admits anything new. What is still there, or settled, is left alone.
--- Others may have been let into the room meanwhile: a hold is put back as far as the caps, which hold
--- for all books of a month together, have room.
--- Returns how many were put back.
+-- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for its running
+-- calls before it admits anything new. Holds that are still there, or settled, are left alone.
+-- Other calls may have taken the room meanwhile: a hold is restored as far as the caps, which hold for all books of a
+-- month together, have room; granted_nusd then keeps what it was.
+-- Returns how many were restored.
 -- Lock: the customers' rows, ascending by id.
 create or replace function kaixu.reserve_again(
     p_ticket        uuid[],

@@ -1,13 +1,14 @@
 -- settle: turn a group of reservations into usage events with their true cost; each exactly once.
 --
--- Parallel arrays, one element a call, with all that an event says: a reservation that the database does not
--- know (it crashed before the admission reached the disk, or the reaper was faster) is settled all the same.
--- end_reason 'released' frees the hold and writes no event: the vendor never took the call.
--- Returns a row a ticket: first_time is false for a replay, and the month's figures after the whole group.
--- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late. What costs more than is
--- held for it, or has no reservation left, is billed as far as the caps have room beside its hold. Caps hold for all
--- books of a month together, and the figures are sums over them.
--- A vendor cost of null is not known: the event says so, and the months add its bill to `uncosted_nusd`.
+-- Parallel arrays, one element a call, complete: a call without a reservation (the database crashed before the admission
+-- was on disk, or the reaper was faster) is settled, too.
+-- end_reason 'released' frees the hold and writes no event: no vendor has worked for the call.
+-- Returns a row a ticket: first_time is false for a repeated one; the month's figures are those after the whole group.
+-- A late settlement replaces the reaper's 'lost' event, once. What costs more than is held for it, or has no reservation
+-- left, is billed as far as the caps have room beside its hold; the rest is in the event as unbilled_nusd. Caps hold for
+-- all books of a month together, and the figures are sums over them.
+-- A vendor cost of null is not known: the event says so, and the months add its bill to uncosted_nusd.
+-- granted_nusd of the event is what admission granted: `kaixu reconcile` needs it.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
 -- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
