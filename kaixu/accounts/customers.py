@@ -57,7 +57,7 @@ async def create_customer(
     Raises `Invalid` without an email or with a field that does not exist, `Unprocessable`
     naming a field, `Conflict` where the email is taken.
     """
-    fields.insist_on_known(given, CHANGEABLE)
+    fields.require_known(given, CHANGEABLE)
     values = read(CHANGEABLE, given)
     if "email" not in values:
         raise Invalid("`email` is missing", field="email")
@@ -93,7 +93,7 @@ async def change_customer(
     Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming
     a field, `NotFound`, `Conflict` where the email is taken.
     """
-    fields.insist_on_known(given, {*CHANGEABLE, "customer_id"})
+    fields.require_known(given, {*CHANGEABLE, "customer_id"})
     values = read(CHANGEABLE, given)
     if not CHANGEABLE.keys() & given.keys():
         raise Invalid("nothing to change", hint=f"Send one of {', '.join(CHANGEABLE)}.")

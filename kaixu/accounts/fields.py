@@ -34,7 +34,7 @@ UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 
 
-def insist_on_known(given: Mapping[str, object], known: Collection[str]) -> None:
+def require_known(given: Mapping[str, object], known: Collection[str]) -> None:
     """Raises `Invalid` for a field that is not in `known`: a misspelt change must not be ignored."""
     for name in given:
         if name not in known:

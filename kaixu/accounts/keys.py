@@ -86,7 +86,7 @@ async def create_key(
 
     Raises `Invalid` for a field that does not exist, `Unprocessable` naming a field, `NotFound`.
     """
-    fields.insist_on_known(given, {*AT_CREATION, "customer_id"})
+    fields.require_known(given, {*AT_CREATION, "customer_id"})
     settings = KeySettings(**BLANK | read(AT_CREATION, given))
     key = new_key()
     with database():
@@ -115,7 +115,7 @@ async def change_key(
     Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming a field, `NotFound`,
     and `Conflict` where a rotated key is to be restored.
     """
-    fields.insist_on_known(given, {*AT_CREATION, "revoked", "key_id"})
+    fields.require_known(given, {*AT_CREATION, "revoked", "key_id"})
     values = read(CHANGEABLE, given)
     role = fields.role(given.get("role"), "role")
     revoked = fields.flag(given.get("revoked"), "revoked")

@@ -1,4 +1,4 @@
-"""Collections: whose they are, what they hold, how they are opened, renamed and removed."""
+"""Collections: find, open for storing, measure, rename and remove them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .query import Connection, Query
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A collection. `provider` and `model` are the public names of what made every vector in it."""
+    """A collection. `provider` and `model`: the public names of the model of all its vectors."""
 
     id: int
     customer_id: int
@@ -206,7 +206,7 @@ async def open_collection(
     most_vectors: int,
     most_collections: int,
 ) -> Opening:
-    """Find (with `make`, or make) a collection to store into, and hold room for `vectors` more in it."""
+    """Find a collection to store into (with `make`, create it), and reserve room for `vectors` more in it."""
     with constraints():  # a rename may take the name at the same moment
         opened = await OPENED.one(
             db, ticket, customer_id, key_id, name, provider, model, dimensions, language, vectors, doc_ids, make,
@@ -222,13 +222,13 @@ async def content_of(db: Connection, collection_id: int) -> CollectionContent:
 
 
 async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:
-    """Give a collection another name. None: it is gone, or on its way to another model. Raises `Conflict`."""
+    """Rename a collection. None: it is gone, or being re-embedded. Raises `Conflict`."""
     with constraints():
         return await RENAMED.one(db, collection_id, customer_id, name)
 
 
 async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
-    """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
+    """Hide a collection at once; its rows are removed in the background. Whether there was one."""
     return bool(await DELETED.all(db, collection_id, customer_id))
 
 

@@ -12,7 +12,7 @@ from .query import Connection, Query
 
 
 class CustomerSettings(msgspec.Struct, frozen=True):
-    """What an operator may set of a customer. Money is in nano-dollars."""
+    """The settings of a customer. Money is in nano-dollars."""
 
     email: str
     plan_name: str
@@ -39,7 +39,7 @@ class Customer(CustomerSettings, frozen=True):
 
 
 class ListedCustomer(Customer, frozen=True):
-    """A customer in the list, with its live keys and this month's figures."""
+    """A customer in the list, with its active keys and this month's figures."""
 
     active_keys: int
     spent_nusd: int
@@ -83,7 +83,7 @@ CUSTOMER = Query(
     """,
 )
 
-# The lock that every admission and settlement of this customer takes: changes wait for them, and they for it.
+# Every admission and settlement of this customer takes this lock: changes wait for them, and they for changes.
 LOCKED_CUSTOMER = Query(
     Customer,
     """
@@ -172,7 +172,7 @@ async def customer_of_email(db: Connection, email: str) -> Customer | None:
 
 
 async def locked_customer(db: Connection, customer_id: int) -> Customer | None:
-    """One customer, as it stays until the transaction ends."""
+    """One customer, locked until the transaction ends."""
     return await LOCKED_CUSTOMER.one(db, customer_id)
 
 

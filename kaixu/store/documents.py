@@ -1,4 +1,4 @@
-"""Documents of a collection: stored, read by id, in pages, removed."""
+"""Documents of a collection: store, read by id or in pages, remove."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .query import Connection, Query
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A document or a chunk of one, on its way into a collection; `starts_at`: where it begins in the whole text."""
+    """A document, or a chunk of one, to be stored; `starts_at`: where it begins in the whole text."""
 
     doc_id: str
     chunk: int
@@ -161,7 +161,7 @@ async def store_documents(
     vectors: Sequence[bytes],
     most_vectors: int,
 ) -> Stored:
-    """Store pieces with their packed vectors in the caller's transaction; what had their ids is replaced."""
+    """Store pieces with their packed vectors in the caller's transaction; documents with their ids are replaced."""
     stored = await STORED.one(
         db,
         collection_id,

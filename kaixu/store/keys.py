@@ -12,7 +12,7 @@ from .query import Connection, Query
 
 
 class KeySettings(msgspec.Struct, frozen=True):
-    """What an operator may set of a key. Money is in nano-dollars; None: as the customer, or the gateway."""
+    """The settings of a key. Money is in nano-dollars; None: as the customer, or the gateway."""
 
     label: str
     role: str
@@ -45,7 +45,7 @@ class ListedKey(Key, frozen=True):
 
 
 class KeyOwner(msgspec.Struct, frozen=True):
-    """What a session is made from."""
+    """The owner of a key, as a session needs it."""
 
     key_id: int
     customer_id: int
@@ -225,13 +225,13 @@ async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
 
 
 async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key | None:
-    """Revoke a key that the caller has locked, or let it live again. Revoked twice, the first time stays.
+    """Revoke a key that the caller has locked, or restore it. Revoked twice, the first time stays.
 
-    None: it cannot live again, for it was rotated.
+    None: it cannot be restored, for it was rotated.
     """
     return await REVOKED_KEY.one(db, key_id, revoked)
 
 
 async def owner_of(db: Connection, *, key_hash: bytes, legacy_hash: bytes) -> KeyOwner | None:
-    """Whose key has this hash; the peppered one is preferred."""
+    """The owner of the key with this hash; the peppered hash goes first."""
     return await OWNER.one(db, key_hash, legacy_hash)

@@ -8,7 +8,7 @@ from .query import Connection
 async def login_attempt(
     db: Connection, *, address_hash: bytes, per_address: int, in_all: int, window_s: int
 ) -> int | None:
-    """Count one try. None: it may go on; else in how many seconds the next one is taken."""
+    """Count one try. None: it is allowed; else the seconds until the next one is."""
     wait_s: int | None = await db.fetchval(
         """
         select kaixu.login_attempt(

@@ -1,4 +1,4 @@
-"""The pools of one gateway process: money has one of its own, so that nothing else can keep a call waiting."""
+"""The pools of one gateway process. Money has its own, so that no other work delays a call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaixu.config.database import DatabaseSection
 
 from .pool import STATEMENT_S, open_pool
 
-#: What Postgres shows as the name of a connection: this, its pool, and which process has it.
+#: Connections are named by this, their pool and their process.
 NAME = "kaixu"
 
 #: Seconds beyond the server's own limit for a statement before the server counts as away.

@@ -35,7 +35,7 @@ def device_routes(services: Services) -> Blueprint:
     @routes.at("admin-devices", methods=["PATCH"])
     async def change() -> Response:
         given = await object_of(request)
-        fields.insist_on_known(given, CHANGEABLE)
+        fields.require_known(given, CHANGEABLE)
         revoked = fields.flag(given.get("revoked"), "revoked")
         if revoked is None:
             raise Invalid("`revoked` is missing", field="revoked")

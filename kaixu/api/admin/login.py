@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
-from kaixu.accounts.fields import insist_on_known
+from kaixu.accounts.fields import require_known
 from kaixu.accounts.login import log_in
 from kaixu.edge.function_paths import at
 from kaixu.edge.json_body import object_of
@@ -25,7 +25,7 @@ def login_routes(services: Services) -> Blueprint:
     @at(routes, "admin-login", methods=["POST"])
     async def login() -> Response:
         given = await object_of(request)
-        insist_on_known(given, ("password",))
+        require_known(given, ("password",))
         password = given.get("password")
         if password is None or password == "":
             raise Invalid("`password` is missing", field="password")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
-from kaixu.accounts.fields import identifier, insist_on_known
+from kaixu.accounts.fields import identifier, require_known
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.json_body import object_of
@@ -23,7 +23,7 @@ def topup_routes(services: Services) -> Blueprint:
     @routes.at("admin-topup", methods=["POST"])
     async def topup() -> Response:
         given = await object_of(request)
-        insist_on_known(given, KNOWN)
+        require_known(given, KNOWN)
         done = await top_up(
             services.pool,
             identifier(given.get("customer_id"), "customer_id"),
