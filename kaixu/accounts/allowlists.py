@@ -1,4 +1,4 @@
-"""What a caller may use, without making a call."""
+"""The models that a caller may use, without making a call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def allowed_models(
     key_id: int | None,
     models: Sequence[tuple[str, str]],
 ) -> set[tuple[str, str]]:
-    """Those of `models` (provider, model) that the key's and the customer's lists let through.
+    """Those of `models` (provider, model) that the allowlists of the key and of its customer contain.
 
     Raises `Unauthenticated`, `CustomerDisabled`, `DatabaseAway`.
     """

@@ -1,4 +1,4 @@
-"""The fields of a request → the settings of a row: which are given, which are cleared, which stay."""
+"""Apply the fields of a request to the settings of a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 
 class Field(NamedTuple):
-    """Where a wire field goes and how it is read. `clears`: null empties it; else null leaves it."""
+    """The column of a wire field, and its parser. `clears`: null clears the column; else null leaves it."""
 
     column: str
     read: Callable[[object, str], object]
@@ -19,7 +19,7 @@ class Field(NamedTuple):
 
 
 def read(fields: Mapping[str, Field], given: Mapping[str, object]) -> dict[str, Any]:
-    """The values of the `fields` that are given, by column. Raises `Unprocessable` naming the first bad."""
+    """The values of the given fields, by column. Raises `Unprocessable` naming the first bad one."""
     values = {}
     for name, field in fields.items():
         if name in given:
@@ -30,13 +30,13 @@ def read(fields: Mapping[str, Field], given: Mapping[str, object]) -> dict[str, 
 
 
 def settings_of(kind: type[Settings], row: msgspec.Struct, values: Mapping[str, object]) -> Settings:
-    """The settings of `row` with `values` in their place."""
+    """The settings of `row`, replaced by `values` where given."""
     before = {name: getattr(row, name) for name in kind.__struct_fields__}
     return kind(**before | dict(values))
 
 
 def changed(fields: Mapping[str, Field], before: msgspec.Struct, after: msgspec.Struct) -> list[str]:
-    """The wire names of what differs."""
+    """The wire names of the fields that differ."""
     return [
         name
         for name, field in fields.items()

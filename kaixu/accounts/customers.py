@@ -1,4 +1,4 @@
-"""Customers: made, changed, found; every change with its audit event in one transaction."""
+"""Customers: create, change, find; every change and its audit event in one transaction."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ CHANGEABLE: dict[str, Field] = {
 async def create_customer(
     pool: asyncpg.Pool, given: Mapping[str, object], *, default_cap_nusd: int, actor: str, request_id: str
 ) -> Customer:
-    """A new customer from its wire fields; without a cap, or with a blank one, it gets the default. 0 is a cap.
+    """Create a customer from its wire fields. Without a cap, or with a blank one, it gets the default; 0 is a cap.
 
     Raises `Invalid` without an email or with a field that does not exist, `Unprocessable`
     naming a field, `Conflict` where the email is taken.
     """
-    fields.insist_on_known(given, CHANGEABLE)
+    fields.require_known(given, CHANGEABLE)
     values = read(CHANGEABLE, given)
     if "email" not in values:
         raise Invalid("`email` is missing", field="email")
@@ -88,12 +88,12 @@ async def create_customer(
 async def change_customer(
     pool: asyncpg.Pool, customer_id: int, given: Mapping[str, object], *, actor: str, request_id: str
 ) -> Customer:
-    """A customer after the change of those wire fields that are given; the next admission goes by them.
+    """Change the wire fields that are given; they apply from the next admission on. Returns the customer.
 
     Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming
     a field, `NotFound`, `Conflict` where the email is taken.
     """
-    fields.insist_on_known(given, {*CHANGEABLE, "customer_id"})
+    fields.require_known(given, {*CHANGEABLE, "customer_id"})
     values = read(CHANGEABLE, given)
     if not CHANGEABLE.keys() & given.keys():
         raise Invalid("nothing to change", hint=f"Send one of {', '.join(CHANGEABLE)}.")

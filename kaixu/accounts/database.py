@@ -6,11 +6,11 @@ from datetime import datetime
 
 import asyncpg
 
+from kaixu.store import clock
 from kaixu.store.pool import database
-from kaixu.store.state import clock
 
 
 async def database_time(pool: asyncpg.Pool) -> datetime:
     """The database's clock. Raises `DatabaseAway`."""
     with database():
-        return await clock(pool)
+        return await clock.now(pool)

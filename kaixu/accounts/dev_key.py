@@ -1,4 +1,4 @@
-"""The key that `--dev` hands out: made once, kept beside the made-up secrets, made again when it stops working."""
+"""The key that `--dev` prints: made once, stored beside the generated secrets, made again when it stops working."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BY = {"actor": "system", "request_id": "serve-dev"}
 
 async def dev_key(pool: asyncpg.Pool, *, pepper: str, home: Path, cap_nusd: int) -> str:
     """A working key of the development customer."""
-    kept = home / "dev-key"
-    key = kept.read_text().strip() if kept.exists() else ""
+    path = home / "dev-key"
+    key = path.read_text().strip() if path.exists() else ""
     if is_key_shaped(key):
         try:
             await session_owner(pool, key, pepper=pepper)
         except KaixuError:
-            pass  # revoked, or of a database that is no more
+            pass  # revoked, or of another database
         else:
             return key
     try:
@@ -34,7 +34,7 @@ async def dev_key(pool: asyncpg.Pool, *, pepper: str, home: Path, cap_nusd: int)
     except Conflict:
         customer = await find_customer(pool, EMAIL)
     made = await create_key(pool, customer.id, {"label": "dev", "role": "owner"}, pepper=pepper, **BY)
-    descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(made.key)
     return made.key

@@ -1,4 +1,4 @@
-"""Devices: shut out, and let in again where a seat is free."""
+"""Devices: revoke, and restore where a seat is free."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ async def list_devices(pool: asyncpg.Pool, customer_id: int, *, key_id: int | No
 async def change_device(
     pool: asyncpg.Pool, key_id: int, install_id: str, *, revoked: bool, actor: str, request_id: str
 ) -> Device:
-    """A device of a key's chain after it was revoked, or got its seat back.
+    """Revoke a device of a key's chain, or give it its seat back. Returns the device.
 
-    Raises `NotFound`, and `SeatsFull` where every seat has been given to others meanwhile.
+    Raises `NotFound`, and `SeatsFull` where all seats are taken by now.
     """
     with database():
         async with pool.acquire() as connection, connection.transaction():

@@ -1,6 +1,6 @@
-"""What may stand in a field of an account: read from JSON or the command line, checked, made uniform.
+"""Parsers for the fields of accounts, from JSON or the command line: each checks and normalises one value.
 
-Each reader takes a raw value and the field's name. Raises `Unprocessable` naming the field.
+Each takes a raw value and the field's name. Raises `Unprocessable` naming the field.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MOST_ID = 2**63 - 1
 MOST_INSTALL_ID = 80
 ROLES = ("viewer", "deployer", "admin", "owner")
 
-#: Something before an @, a domain with a dot after it; whether mail arrives there, only mail can tell.
+#: Only the form is checked: something before an @, then a domain with a dot.
 EMAIL = re.compile(r"[^\s@,;<>\"]{1,64}@[^\s@,;<>\"]+\.[^\s@,;<>\".]{2,63}")
 UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 
 
-def insist_on_known(given: Mapping[str, object], known: Collection[str]) -> None:
-    """Raises `Invalid` for a field that is none of `known`: a change that was misspelt must not look as if made."""
+def require_known(given: Mapping[str, object], known: Collection[str]) -> None:
+    """Raises `Invalid` for a field that is not in `known`: a misspelt change must not be ignored."""
     for name in given:
         if name not in known:
             shown = name if name.isprintable() and len(name) <= MOST_NAME else "…"
@@ -163,14 +163,14 @@ def names(value: object, field: str, most: int) -> list[str]:
 
 
 def providers(value: object, field: str) -> list[str] | None:
-    """An allowlist of providers, in lower case. None (null, blank text) and an empty list let all through."""
+    """An allowlist of providers, in lower case. None (null, blank text) and an empty list allow all."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     return list(dict.fromkeys(name.lower() for name in names(value, field, MOST_LISTED)))
 
 
 def collections(value: object, field: str) -> list[str] | None:
-    """The collections that a key may use, as they are called. None (null, blank text) lets it use all, [] none."""
+    """The names of the collections that a key may use. None (null, blank text) allows all, [] none."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     listed = names(value, field, MOST_COLLECTIONS)
@@ -182,7 +182,7 @@ def collections(value: object, field: str) -> list[str] | None:
 def models(value: object, field: str) -> dict[str, list[str]] | None:
     """An allowlist of models: `{"provider" | "*": ["model" | "*"]}`, or that as JSON text.
 
-    Providers come out in lower case. None (null, blank text) lets every model through, `{}` none.
+    Providers come out in lower case. None (null, blank text) allows every model, `{}` none.
     """
     if isinstance(value, str):
         if not value.strip():

@@ -1,4 +1,4 @@
-"""Virtual keys: how they look, and the hashes that are kept instead of them."""
+"""Virtual keys: their form, and the hashes that are stored instead of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual keys: made, changed, rotated, revoked; every change with its audit event in one transaction."""
+"""Virtual keys: create, change, rotate, revoke; every change and its audit event in one transaction."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ BLANK: dict[str, Any] = {
 
 
 class MadeKey(msgspec.Struct, frozen=True):
-    """A new key: its row, and the key itself, which is nowhere else and is never seen again."""
+    """A new key: its row, and the key itself, which is stored nowhere and shown once."""
 
     row: Key
     key: str
@@ -86,7 +86,7 @@ async def create_key(
 
     Raises `Invalid` for a field that does not exist, `Unprocessable` naming a field, `NotFound`.
     """
-    fields.insist_on_known(given, {*AT_CREATION, "customer_id"})
+    fields.require_known(given, {*AT_CREATION, "customer_id"})
     settings = KeySettings(**BLANK | read(AT_CREATION, given))
     key = new_key()
     with database():
@@ -110,12 +110,12 @@ async def create_key(
 async def change_key(
     pool: asyncpg.Pool, key_id: int, given: Mapping[str, object], *, actor: str, request_id: str
 ) -> Key:
-    """A key after the change of those wire fields that are given; `revoked` revokes it or lets it live again.
+    """A key after the change of those wire fields that are given; `revoked` revokes or restores it.
 
     Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming a field, `NotFound`,
-    and `Conflict` for a key that was rotated and shall live again.
+    and `Conflict` where a rotated key is to be restored.
     """
-    fields.insist_on_known(given, {*AT_CREATION, "revoked", "key_id"})
+    fields.require_known(given, {*AT_CREATION, "revoked", "key_id"})
     values = read(CHANGEABLE, given)
     role = fields.role(given.get("role"), "role")
     revoked = fields.flag(given.get("revoked"), "revoked")
@@ -162,9 +162,9 @@ async def find_key(pool: asyncpg.Pool, key_id: int) -> Key:
 
 
 async def key_in_charge(pool: asyncpg.Pool, customer_id: int) -> Key:
-    """The key that stands for a customer where an operator acts in its name: its oldest that lives.
+    """The key to use where an operator acts for a customer: its oldest active one.
 
-    Raises `NotFound`, and `Conflict` where the customer has no living key.
+    Raises `NotFound`, and `Conflict` where the customer has no active key.
     """
     with database():
         found = await store.oldest_living_key(pool, customer_id)
@@ -176,9 +176,9 @@ async def key_in_charge(pool: asyncpg.Pool, customer_id: int) -> Key:
 
 
 async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str, request_id: str) -> MadeKey:
-    """A new key in the place of an old one: same settings, same role, and what the old one spent is spent.
+    """Replace a key by a new one with the same settings, role and spend.
 
-    The old one is refused from the next admission on. Raises `NotFound`, and
+    The next admission refuses the old one. Raises `NotFound`, and
     `Conflict` for a key that is revoked.
     """
     key = new_key()
@@ -217,7 +217,7 @@ async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str
 
 
 async def locked(connection: Connection, key_id: int) -> Key:
-    """One key, as it stays until the transaction ends. Raises `NotFound`."""
+    """One key, locked until the transaction ends. Raises `NotFound`."""
     found = await store.locked_key(connection, key_id)
     if found is None:
         raise no_key(key_id)

@@ -1,4 +1,4 @@
-"""The operator's password: compared in constant time, tried only so often, over all replicas together."""
+"""The operator's password: compared in constant time, its tries limited over all replicas together."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ WINDOW_S = 15 * 60
 async def log_in(
     pool: asyncpg.Pool, password: str, *, address: str, secrets: Secrets, request_id: str, logged: bool = True
 ) -> None:
-    """Return where `password` is the operator's, else raise `Unauthenticated`.
+    """Check the operator's password. Raises `Unauthenticated` where it is wrong, `RateLimited` after too many tries.
 
-    `RateLimited` where it was tried too often. The try is counted before the
-    password is looked at. Of the address only a hash is kept. `logged`: a success is
+    A try is counted before the password is compared. Only a hash of the address is stored. `logged`: a success is
     written to the audit log; a failure always is.
     """
     address_hash = hmac.digest(secrets.key_pepper.encode(), address.encode(), "sha256")
@@ -47,5 +46,5 @@ async def log_in(
 
 
 def digest(password: str) -> bytes:
-    """Of the same length for every password, so that comparing tells nothing of it."""
+    """A hash: of one length, so that the time to compare does not depend on the password."""
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""Requests that need a key but call no model: whether the key is valid, and how often it may read and poll."""
+"""Requests that need a key but call no model: check the key and its rate of reading and polling."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kaixu.store import readings
 #: Each full 64 KiB of a body count as one more reading.
 UNIT_BYTES = 64 * 1024
 
-#: How long the owner of a key, and that a key is unknown, are remembered. Only memory for bodies is given out by
-#: this: admission always asks the database.
+#: How long the owner of a key is cached, and that a key is unknown. It decides only about memory for bodies:
+#: admission always asks the database.
 LIVES_S = 5.0
 UNKNOWN_S = 2.0
-MOST_REMEMBERED = 10_000
+MOST_CACHED = 10_000
 
 
 async def take_reading(
@@ -58,7 +58,7 @@ async def take_reading(
 
 
 class KeyLookup:
-    """Looks up which customer a key belongs to, and remembers that for some seconds."""
+    """Finds the customer of a key, and caches it for some seconds."""
 
     def __init__(self, pool: asyncpg.Pool, clock: Callable[[], float] = monotonic) -> None:
         self.pool = pool
@@ -73,7 +73,7 @@ class KeyLookup:
             owner = await readings.owner_of(self.pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id)
             self.known[name] = (self.clock() + (UNKNOWN_S if owner is None else LIVES_S), owner)
             self.known.move_to_end(name)
-            if len(self.known) > MOST_REMEMBERED:
+            if len(self.known) > MOST_CACHED:
                 self.known.popitem(last=False)
         if owner is None:
             raise Unauthenticated("Invalid or revoked key")

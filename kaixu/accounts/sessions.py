@@ -1,4 +1,4 @@
-"""Who a session may stand for: the owner of a key that lives."""
+"""The customer of a session: the owner of an active key."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import msgspec
 from kaixu.plugin.errors import Conflict, Unprocessable
 from kaixu.store import topups as store
 from kaixu.store.audit import AuditEvent, write_audit
+from kaixu.store.clock import this_month
 from kaixu.store.pool import database
-from kaixu.store.usage import month_usage, this_month
 
 from . import fields
 from .customers import no_customer
@@ -22,7 +22,7 @@ MOST_EXTRA_NUSD = 10**18
 
 
 class ToppedUp(msgspec.Struct, frozen=True):
-    """A month after a top-up; `applied` is false where this one had been booked before."""
+    """A month after a top-up; `applied` is false for a repeated one."""
 
     customer_id: int
     month: date
@@ -42,7 +42,7 @@ async def top_up(
     actor: str,
     request_id: str,
 ) -> ToppedUp:
-    """Raise a month's cap, this month's where none is given; once for each idempotency key.
+    """Raise a month's cap, by default the current one's; once for each idempotency key.
 
     Raises `Unprocessable` naming a field, `NotFound`, and `Conflict` where the
     key was used for another top-up.
@@ -52,10 +52,10 @@ async def top_up(
         raise Unprocessable("`amount_cents` must be 1 or more", field="amount_cents")
     named = fields.text(idempotency_key, "idempotency_key", 200)
     once = f"{source}:{named or uuid4()}"
-    wanted = fields.month(month, "month")
+    chosen = fields.month(month, "month")
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            of_month = wanted or await this_month(connection)
+            of_month = chosen or await this_month(connection)
             booked = await store.top_up(
                 connection,
                 idempotency_key=once,
@@ -66,7 +66,7 @@ async def top_up(
             )
             if booked is None:
                 raise no_customer(customer_id)
-            if booked.extra_nusd > MOST_EXTRA_NUSD:  # raised inside: what was just booked is undone
+            if booked.extra_nusd > MOST_EXTRA_NUSD:  # raised inside the transaction, which undoes the top-up
                 raise Unprocessable(
                     "the top-ups of one month are at most $1,000,000,000 in all",
                     hint="Raise the customer's cap instead.",
@@ -88,8 +88,8 @@ async def top_up(
             else:
                 earlier = await store.topup_of(connection, once)
                 assert earlier is not None
-                # Asked again in the next month, a top-up of "this month" is still the one that was booked.
-                if wanted is None:
+                # Repeated in the next month, a top-up of "this month" still means the month of the first one.
+                if chosen is None:
                     of_month = earlier.month
                 booked_before = (earlier.customer_id, earlier.month, earlier.amount_nusd)
                 if booked_before != (customer_id, of_month, amount):
@@ -98,5 +98,5 @@ async def top_up(
                         hint="Use a fresh key for each top-up.",
                         code="IDEMPOTENCY_KEY_USED",
                     )
-            after = await month_usage(connection, customer_id, of_month)
-    return ToppedUp(customer_id, of_month, amount, after.extra_nusd, booked.applied)
+            extra_nusd = await store.extra_of(connection, customer_id, of_month)
+    return ToppedUp(customer_id, of_month, amount, extra_nusd, booked.applied)

@@ -1,4 +1,4 @@
-"""The command line: one file a command group; what a command needs is imported when it runs."""
+"""The command line: one file for each group of commands, imported when it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         app()
     except CommandFailed as error:
-        typer.echo(error.said, err=True)
+        typer.echo(error.message, err=True)
         if error.hint:
             typer.echo(error.hint, err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`kaixu check`: is kaixu.yaml right, do its plugins load, does the database answer? Every mistake at once."""
+"""`kaixu check`: check kaixu.yaml, its plugins and the database, and print every mistake."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check(
         try:
             version = with_database(server_version, migrated=False)
         except CommandFailed as error:
-            wrong.append(error.said)
+            wrong.append(error.message)
     if wrong or catalog is None:
         if as_json:
             print_json({"config": str(path), "wrong": wrong})
@@ -68,7 +68,7 @@ def check(
 
 
 async def server_version(session: CommandSession) -> str:
-    """What answers."""
+    """The version of the database server."""
     return str(await session.pool.fetchval("show server_version"))
 
 
@@ -95,17 +95,17 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
         require_server(document.gateway.server)
         catalog.require()
     except PluginError as error:
-        said = "\n".join(wrong)
-        wrong += [line for line in str(error).splitlines() if line.partition(": ")[2] not in said]
+        listed = "\n".join(wrong)
+        wrong += [line for line in str(error).splitlines() if line.partition(": ")[2] not in listed]
         return None
     return catalog
 
 
 def add_failures(catalog: Catalog, wrong: list[str]) -> None:
-    """What failed and was not said yet."""
+    """Failures that `wrong` does not have yet."""
     failed = [(f"{kind} `{one.name}`", one.reason) for kind, one in catalog.sections() if one.state == "failed"]
     failed += [(f"plugin `{one.name}`", one.reason) for one in catalog.plugins if one.state == "failed"]
     for what, reason in failed:
-        said = "\n".join(wrong)
-        if str(reason) not in said and what not in said:
+        listed = "\n".join(wrong)
+        if str(reason) not in listed and what not in listed:
             wrong.append(f"{what}: {reason}")

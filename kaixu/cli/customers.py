@@ -6,10 +6,9 @@ from typing import Any
 
 import typer
 
-from kaixu.accounts import customers as rules
+from kaixu.accounts import customers as accounts
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import nusd_of_cents, usd
-from kaixu.store import customers as store
 
 from .examples import example
 from .given import given_fields
@@ -29,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="customers")
 
 
-def record(row: store.Customer) -> dict[str, Any]:
+def record(row: accounts.Customer) -> dict[str, Any]:
     """A customer as it is printed."""
     shown = {
         "id": row.id,
@@ -43,7 +42,7 @@ def record(row: store.Customer) -> dict[str, Any]:
         "allowed_models": row.allowed_models,
         "max_vectors": row.max_vectors,
     }
-    if isinstance(row, store.ListedCustomer):
+    if isinstance(row, accounts.ListedCustomer):
         shown |= {
             "keys": row.active_keys,
             "extra_usd": usd(row.extra_nusd),
@@ -57,8 +56,8 @@ def record(row: store.Customer) -> dict[str, Any]:
 def list_customers(as_json: AsJson = False) -> None:
     """Newest first, with this month's figures."""
 
-    async def work(session: CommandSession) -> list[store.ListedCustomer]:
-        return await store.customers(session.pool, limit=MOST_LISTED)
+    async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
+        return await accounts.list_customers(session.pool, limit=MOST_LISTED, before_id=None)
 
     rows = [record(row) for row in with_database(work)]
     if not as_json:
@@ -79,8 +78,8 @@ def create(
     """Create a customer."""
     given = {"email": email, "plan_name": plan, "monthly_cap_cents": cap_cents}
 
-    async def work(session: CommandSession) -> store.Customer:
-        return await rules.create_customer(
+    async def work(session: CommandSession) -> accounts.Customer:
+        return await accounts.create_customer(
             session.pool,
             {name: value for name, value in given.items() if value is not None},
             default_cap_nusd=nusd_of_cents(session.settings.default_customer_cap_cents),
@@ -143,7 +142,7 @@ def top_up_customer(
     """Raise a month's cap by a credit."""
 
     async def work(session: CommandSession) -> dict[str, Any]:
-        found = await rules.find_customer(session.pool, customer)
+        found = await accounts.find_customer(session.pool, customer)
         done = await top_up(
             session.pool,
             found.id,
@@ -165,11 +164,11 @@ def top_up_customer(
     print_record(with_database(work), as_json=as_json)
 
 
-def changed(customer: str, given: dict[str, Any]) -> store.Customer:
+def changed(customer: str, given: dict[str, Any]) -> accounts.Customer:
     """A customer after a change."""
 
-    async def work(session: CommandSession) -> store.Customer:
-        found = await rules.find_customer(session.pool, customer)
-        return await rules.change_customer(session.pool, found.id, given, actor=ACTOR, request_id=REQUEST_ID)
+    async def work(session: CommandSession) -> accounts.Customer:
+        found = await accounts.find_customer(session.pool, customer)
+        return await accounts.change_customer(session.pool, found.id, given, actor=ACTOR, request_id=REQUEST_ID)
 
     return with_database(work)

@@ -6,11 +6,9 @@ from typing import Any
 
 import typer
 
+from kaixu.accounts import devices as accounts
 from kaixu.accounts import fields
 from kaixu.accounts.customers import find_customer
-from kaixu.accounts.devices import change_device
-from kaixu.store import devices as store
-from kaixu.store.pool import database
 
 from .examples import example
 from .report import print_record, print_rows
@@ -28,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="devices")
 
 
-def record(row: store.Device) -> dict[str, Any]:
+def record(row: accounts.Device) -> dict[str, Any]:
     """A device as it is printed."""
     shown: dict[str, Any] = {
         "install_id": row.install_id,
@@ -40,7 +38,7 @@ def record(row: store.Device) -> dict[str, Any]:
         "revoked_at": None if row.revoked_at is None else row.revoked_at.isoformat(timespec="seconds"),
         "revoked_by": row.revoked_by,
     }
-    if isinstance(row, store.ListedDevice):
+    if isinstance(row, accounts.ListedDevice):
         shown = {"key": row.key_id, "key_last4": row.key_last4, "key_label": row.key_label} | shown
     return shown
 
@@ -53,11 +51,10 @@ def list_devices(
 ) -> None:
     """A customer's devices, last seen first."""
 
-    async def work(session: CommandSession) -> list[store.ListedDevice]:
+    async def work(session: CommandSession) -> list[accounts.ListedDevice]:
         found = await find_customer(session.pool, customer)
         chosen = None if key_id is None else fields.identifier(key_id, "key")
-        with database():
-            return await store.devices(session.pool, found.id, key_id=chosen, limit=MOST_LISTED)
+        return await accounts.list_devices(session.pool, found.id, key_id=chosen, limit=MOST_LISTED)
 
     rows = [record(row) for row in with_database(work)]
     if not as_json:
@@ -78,11 +75,11 @@ def unrevoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson =
     print_record(record(changed(key_id, install_id, revoked=False)), as_json=as_json)
 
 
-def changed(key_id: int, install_id: str, *, revoked: bool) -> store.Device:
+def changed(key_id: int, install_id: str, *, revoked: bool) -> accounts.Device:
     """A device after a change."""
 
-    async def work(session: CommandSession) -> store.Device:
-        return await change_device(
+    async def work(session: CommandSession) -> accounts.Device:
+        return await accounts.change_device(
             session.pool,
             fields.identifier(key_id, "key_id"),
             fields.install_id(install_id, "install_id"),

@@ -1,17 +1,17 @@
-"""How a command fails: one line on stderr, a hint, exit code 1; never a traceback for what was to be expected."""
+"""How a command fails: a line on stderr, a hint, exit code 1; no traceback for an expected failure."""
 
 from __future__ import annotations
 
 
 class CommandFailed(Exception):
-    """Something that was to be expected keeps a command from its work; `said` is what to tell."""
+    """An expected failure of a command."""
 
-    def __init__(self, said: str, hint: str | None) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, message: str, hint: str | None) -> None:
+        super().__init__(message)
+        self.message = message
         self.hint = hint
 
 
 def fail(error: object, *, hint: str | None = None) -> CommandFailed:
-    """What ends a command with 1."""
+    """The error that ends a command with exit code 1."""
     return CommandFailed(str(error), hint)

@@ -1,4 +1,4 @@
-"""What `kaixu doctor` finds out about gateways that run: ours, or others on this machine."""
+"""The part of `kaixu doctor` that checks running gateways: ours, or others on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from kaixu.config.environment import Settings
 from kaixu.gateway.claim import About, about, database_of, other_folders, running_in
-from kaixu.store.spool import read
+from kaixu.reports.spool_state import spool_state
 
 #: A gateway that is well answers in milliseconds.
 ANSWER_S = 3.0
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
-    """One thing that was looked at: its state is "ok", "off" or "wrong"."""
+    """The result of one check: its state is "ok", "off" or "wrong"."""
     return {"what": what, "state": "ok" if good else bad, "detail": detail}
 
 
@@ -51,7 +51,7 @@ def described(itself: About, home: Path) -> str:
 
 
 def differing(itself: About, given: Settings) -> Iterator[Row]:
-    """Whether our settings mean what the gateway works with: else commands look at something else."""
+    """Whether our settings are those that the gateway uses: else commands work on another database."""
     ours = {"database": database_of(given), "config": str(given.kaixu_config.resolve())}
     for what, variable in (("database", "DATABASE_URL"), ("config", "KAIXU_CONFIG")):
         its = getattr(itself, what)
@@ -60,13 +60,13 @@ def differing(itself: About, given: Settings) -> Iterator[Row]:
 
 
 def health_row(itself: About) -> Row:
-    """What it answers when it is asked how it is."""
+    """What its health endpoint answers."""
     import httpx
 
     try:
         answer = httpx.get(f"{itself.url}/api/health", timeout=ANSWER_S, trust_env=False)
-        said = answer.json()
-        why = "; ".join(map(str, said.get("why") or [])) or f"{said.get('in_flight', 0)} calls in flight"
+        body = answer.json()
+        why = "; ".join(map(str, body.get("why") or [])) or f"{body.get('in_flight', 0)} calls in flight"
     except (httpx.HTTPError, ValueError, AttributeError, TypeError) as error:
         return row("gateway's health", False, f"{itself.url} does not answer: {type(error).__name__}")
     return row("gateway's health", answer.status_code == 200, f"{answer.status_code}: {why}")
@@ -74,10 +74,8 @@ def health_row(itself: About) -> Row:
 
 def spool_rows(home: Path, where: str = "") -> Iterator[Row]:
     """Settlements that are not in the database: spooled while it was away, or refused by it."""
-    spool = home / "spool"
-    waiting = sum(read(path).lines for path in spool.glob("*.jsonl"))
-    detail = f"{waiting} settlements wait to be written" if waiting else "empty"
-    yield row(f"spool{where}", not waiting, detail, bad="off")
-    refused = spool / "refused"
-    kept = sum(read(path).lines for path in refused.glob("*.jsonl"))
-    yield row(f"refused settlements{where}", not kept, f"{kept} in {refused}" if kept else "none")
+    spool = spool_state(home)
+    detail = f"{spool.waiting} settlements wait to be written" if spool.waiting else "empty"
+    yield row(f"spool{where}", not spool.waiting, detail, bad="off")
+    refused = f"{spool.refused} in {spool.refused_folder}" if spool.refused else "none"
+    yield row(f"refused settlements{where}", not spool.refused, refused)

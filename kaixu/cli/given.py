@@ -1,4 +1,4 @@
-"""Options that can also take a value away: `none` means that there shall be none."""
+"""Options whose value `none` clears a field."""
 
 from __future__ import annotations
 

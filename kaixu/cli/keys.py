@@ -6,10 +6,9 @@ from typing import Any
 
 import typer
 
-from kaixu.accounts import keys as rules
+from kaixu.accounts import keys as accounts
 from kaixu.accounts.customers import find_customer
 from kaixu.config.price import usd
-from kaixu.store import keys as store
 
 from .examples import example
 from .given import given_fields
@@ -39,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="keys")
 
 
-def record(row: store.Key) -> dict[str, Any]:
+def record(row: accounts.Key) -> dict[str, Any]:
     """A key as it is printed; never the key itself."""
     shown: dict[str, Any] = {
         "id": row.id,
@@ -56,7 +55,7 @@ def record(row: store.Key) -> dict[str, Any]:
         "allowed_models": row.allowed_models,
         "allowed_collections": row.allowed_collections,
     }
-    if isinstance(row, store.ListedKey):
+    if isinstance(row, accounts.ListedKey):
         shown |= {"spent_usd": usd(row.spent_nusd), "held_usd": usd(row.held_nusd)}
     return shown
 
@@ -106,9 +105,9 @@ Collections = typer.Option(None, help="The collections it may use, comma-separat
 def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """A customer's keys, newest first, with this month's figures."""
 
-    async def work(session: CommandSession) -> list[store.ListedKey]:
+    async def work(session: CommandSession) -> list[accounts.ListedKey]:
         found = await find_customer(session.pool, customer)
-        return await store.keys(session.pool, found.id, limit=MOST_LISTED)
+        return await accounts.list_keys(session.pool, found.id, limit=MOST_LISTED, before_id=None)
 
     rows = [record(row) for row in with_database(work)]
     if not as_json:
@@ -137,9 +136,9 @@ def create(
         "role": role
     }
 
-    async def work(session: CommandSession) -> rules.MadeKey:
+    async def work(session: CommandSession) -> accounts.MadeKey:
         found = await find_customer(session.pool, customer)
-        return await rules.create_key(
+        return await accounts.create_key(
             session.pool, found.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
         )
 
@@ -175,8 +174,8 @@ def change(
 def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Put a new key in the place of an old one: settings and spend stay, the old one is revoked."""
 
-    async def work(session: CommandSession) -> rules.MadeKey:
-        return await rules.rotate_key(
+    async def work(session: CommandSession) -> accounts.MadeKey:
+        return await accounts.rotate_key(
             session.pool, key_id, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
         )
 
@@ -196,10 +195,10 @@ def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
     print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
 
 
-def changed(key_id: int, given: dict[str, Any]) -> store.Key:
+def changed(key_id: int, given: dict[str, Any]) -> accounts.Key:
     """A key after a change."""
 
-    async def work(session: CommandSession) -> store.Key:
-        return await rules.change_key(session.pool, key_id, given, actor=ACTOR, request_id=REQUEST_ID)
+    async def work(session: CommandSession) -> accounts.Key:
+        return await accounts.change_key(session.pool, key_id, given, actor=ACTOR, request_id=REQUEST_ID)
 
     return with_database(work)

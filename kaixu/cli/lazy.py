@@ -1,4 +1,4 @@
-"""The table of commands: each is imported when it is run, so that `kaixu --help` need not load the gateway."""
+"""The table of commands. Each is imported when it runs, so that `kaixu --help` does not load the gateway."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class Commands(TyperGroup):
-    """Knows its commands by name and sentence, and the rest when one of them is asked for."""
+    """Lists its commands by name and sentence, and imports the one that runs."""
 
     listing = False
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kaixu.store.migrate import migrate as apply
-from kaixu.store.partitions import ensure_partitions
-from kaixu.store.query import DatabaseSession as Connection
+from kaixu.gateway.database import apply_migrations, missing_migrations
 
 from .examples import example
 from .report import print_rows
@@ -25,26 +23,8 @@ def migrate(
     """Apply what the database lacks; safe to run from any number of machines at once."""
 
     async def work(session: CommandSession) -> list[str]:
-        async with session.pool.acquire() as connection:
-            if dry_run:
-                return await needed(connection)
-            applied = await apply(connection)
-            await ensure_partitions(connection)
-            return applied
+        return await (missing_migrations if dry_run else apply_migrations)(session.pool)
 
     names = with_database(work, migrated=False)
     title = "needed" if dry_run else "applied"
     print_rows([{"file": name} for name in names], as_json=as_json, title=title)
-
-
-async def needed(connection: Connection) -> list[str]:
-    """What the database lacks. Raises `MigrationError`.
-
-    Nothing stays of the question, not even the table that it is asked of.
-    """
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        return await apply(connection, dry_run=True)
-    finally:
-        await transaction.rollback()

@@ -63,7 +63,7 @@ def new(
 
 def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, list[str]]:
     """Write the package; return its folder and its files."""
-    insist_on_name(kind, name)
+    require_name(kind, name)
     folder = path / f"kaixu-{name}"
     if folder.exists():
         raise fail(f"{folder} is there already", hint="Choose another name, or --path.")
@@ -102,7 +102,7 @@ def filled(template: str, words: dict[str, str]) -> str:
     return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)
 
 
-def insist_on_name(kind: str, name: str) -> None:
+def require_name(kind: str, name: str) -> None:
     """Raises `CommandFailed` for a name that cannot be one, or means something already."""
     if not NAME.fullmatch(name) or len(name) > MOST_NAME:
         raise fail(

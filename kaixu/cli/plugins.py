@@ -1,4 +1,4 @@
-"""`kaixu plugins`: what is loaded, from where, and in which state; what integrations offer, and for how much."""
+"""`kaixu plugins`: every plugin with its source and state; what integrations offer, with prices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from kaixu.catalog.catalog import Catalog, IntegrationState
 from kaixu.config.price import usd
 from kaixu.plugin.operation import Charge, Free, Job, Operation, PerCall
-from kaixu.store.schedules import ScheduleRow, list_schedules
+from kaixu.reports.schedules import ScheduleRow, list_schedules
 
 from .examples import example
 from .failure import CommandFailed
@@ -49,7 +49,7 @@ def plugins(as_json: AsJson = False) -> None:
 
 
 def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
-    """What integrations that are on bring, each with its price; of one plugin, or of all."""
+    """What integrations that are on offer, each with its price; of one plugin, or of all."""
     for state in catalog.integrations.values():
         declared = state.integration
         if declared is None or state.state != "on" or where not in (None, state.where):
@@ -88,14 +88,14 @@ def price_of(state: IntegrationState, charge: Charge) -> str:
         return f"free: {charge.why}"
     price = f"{usd(state.prices_nusd[charge.price])} USD"
     if isinstance(charge, PerCall):
-        said = f"{price} a call"
+        shown = f"{price} a call"
     else:
-        said = f"{price} per {charge.per:,} {charge.unit}, at most {charge.most:,} a call"
-    return said if charge.book == "ai" else f"{said}, from the book `{charge.book}`"
+        shown = f"{price} per {charge.per:,} {charge.unit}, at most {charge.most:,} a call"
+    return shown if charge.book == "ai" else f"{shown}, from the book `{charge.book}`"
 
 
 def schedule_rows() -> list[ScheduleRow]:
-    """When schedules are due and how they went; nothing where the database cannot say."""
+    """The schedules in the database; none where it cannot be reached."""
 
     async def work(session: CommandSession) -> list[ScheduleRow]:
         return await list_schedules(session.pool)
@@ -103,5 +103,5 @@ def schedule_rows() -> list[ScheduleRow]:
     try:
         return with_database(work, migrated=False)
     except CommandFailed as error:
-        typer.echo(f"note: when schedules run cannot be shown: {error.said}", err=True)
+        typer.echo(f"note: when schedules run cannot be shown: {error.message}", err=True)
         return []

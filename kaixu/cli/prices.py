@@ -81,7 +81,7 @@ def document() -> Document:
 
 
 def figures(model: ModelSection) -> dict[str, Any]:
-    """A model's price, its cost and what is between them, as text; None where there is no such thing."""
+    """A model's price, cost and margin, as text; None where it has none."""
     price = None if model.price is None else model.price.price()
     cost = None if model.cost is None else model.cost.price()
     charged = [kind for kind in SHOWN if kind in CHARGED[model.type]]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import typer
 
 from kaixu.accounts import fields
-from kaixu.accounts.reconcile import Reconciled
-from kaixu.accounts.reconcile import reconcile as prove
+from kaixu.reports.reconcile import Reconciled
+from kaixu.reports.reconcile import reconcile as prove
 
 from .examples import example
 from .failure import fail
 from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
-#: Of a long list the first rows say enough; `--json` has all of them.
+#: The rows of a table that are printed; `--json` has all of them.
 MOST_SHOWN = 20
 
 
@@ -35,37 +36,35 @@ def reconcile(
         async with session.pool.acquire() as connection:
             return await prove(connection, month=fields.month(month, "month"))
 
-    found = with_database(work)
+    result = with_database(work)
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        counts = {
-            "customers": found.customers,
-            "months": found.months,
-            "events": found.events,
-            "reservations": found.reservations,
-            "adds_up": "no" if found.differences else "yes",
-        }
-        print_record(counts, as_json=False)
-        for title, rows in (("does not add up", found.differences), ("worth a look", found.notes)):
-            if rows:
-                shown = rows[:MOST_SHOWN]
-                print_rows(
-                    [dict(zip(one.__struct_fields__, astuple(one), strict=True)) for one in shown],
-                    as_json=False,
-                    title=title,
-                )
-    if found.differences:
-        first = found.differences[0]
-        month_of = "" if first.month is None else f" in {first.month:%Y-%m} ({first.book})"
+        print_result(result)
+    if result.differences:
+        first = result.differences[0]
+        month_name = "" if first.month is None else f" in {first.month:%Y-%m} ({first.book})"
         raise fail(
-            f"{len(found.differences)} figures do not add up; the first: {first.what} {first.id}{month_of}, "
+            f"{len(result.differences)} figures do not add up; the first: {first.what} {first.id}{month_name}, "
             f"{first.figure}: kept {first.kept}, proven {first.proven}"
         )
 
 
-def astuple(row: object) -> tuple[object, ...]:
-    """A row's values, in the order of its fields."""
-    import msgspec
-
-    return msgspec.structs.astuple(row)  # type: ignore[arg-type]
+def print_result(result: Reconciled) -> None:
+    """What was compared, what does not add up, what could not be recomputed, and what is worth a look."""
+    counts = {
+        "customers": result.customers,
+        "months": result.months,
+        "events": result.events,
+        "reservations": result.reservations,
+        "adds_up": "no" if result.differences else "yes",
+    }
+    print_record(counts, as_json=False)
+    tables = (
+        ("does not add up", result.differences),
+        ("not recomputable", result.not_recomputable),
+        ("worth a look", result.notes),
+    )
+    for title, rows in tables:
+        if rows:
+            print_rows([msgspec.structs.asdict(row) for row in rows[:MOST_SHOWN]], as_json=False, title=title)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import typer
 
-#: Of a table that nobody looks at in a terminal.
+#: The width of a table that is not printed to a terminal.
 MOST_COLUMNS = 100_000
 
 
@@ -48,7 +48,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
 
 
 def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
-    """One thing, a field a line."""
+    """One record, a field on each line."""
     if as_json:
         print_json(record)
         return

@@ -17,6 +17,7 @@ import typer
 from kaixu import __version__
 from kaixu.accounts.dev_key import dev_key
 from kaixu.assets import asset
+from kaixu.config.database_errors import DatabaseRefused, MigrationError
 from kaixu.config.environment import EnvironmentMistake, secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
@@ -25,8 +26,6 @@ from kaixu.gateway.process import Gateway
 from kaixu.gateway.reload import notes_of
 from kaixu.gateway.servers import SERVERS
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
-from kaixu.store.migrate import MigrationError
-from kaixu.store.pool import DatabaseRefused
 
 from .examples import example
 from .failure import fail

@@ -1,10 +1,9 @@
-"""What commands stand on: settings, secrets, a connection; and errors that end a command in one line."""
+"""What commands need: settings, secrets, a database; expected errors end a command in one line."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from typing import Annotated, TypeVar
 
 import asyncpg
@@ -12,6 +11,7 @@ import typer
 
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
+from kaixu.config.database_errors import DatabaseRefused, MigrationError
 from kaixu.config.environment import (
     EnvironmentMistake,
     Secrets,
@@ -21,10 +21,8 @@ from kaixu.config.environment import (
 )
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.gateway.database import NO_SCHEMA, command_pool, database_address
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
-from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.migrate import MigrationError, migrate
-from kaixu.store.pool import DatabaseRefused, open_pool
 
 from .failure import fail
 
@@ -37,14 +35,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 ACTOR = "operator"
 REQUEST_ID = "command-line"
 
-#: What Postgres says of a schema that is not there, or not yet this one.
-NO_SCHEMA = (
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedColumnError,
-)
-
 
 class CommandSession:
     """One command's view of the gateway."""
@@ -55,7 +45,7 @@ class CommandSession:
 
     @property
     def secrets(self) -> Secrets:
-        """The gateway's secrets: those of the environment, or those that `--dev` has kept."""
+        """The gateway's secrets: from the environment, or those that `--dev` has stored."""
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
 
 
@@ -79,31 +69,17 @@ def catalog_of(given: Settings) -> Catalog:
 
 
 def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
-    """Run `work` with a connection to the gateway's database: the operator's own, or the embedded one.
+    """Run `work` with connections to the gateway's database; `migrated` brings the schema up to date first.
 
-    `migrated` brings the schema up to date first. What is expected to go wrong
-    ends the command in one line.
+    Expected errors end the command in one line.
     """
     given = settings()
 
     async def run(dsn: str) -> Answer:
-        # Nobody waits behind a command: its statements take as long as they take.
-        pool = await open_pool(dsn, most=2, pooler=given.kaixu_pooler, statement_s=None)
-        try:
-            if migrated:
-                async with pool.acquire() as connection:
-                    await migrate(connection)
+        async with command_pool(dsn, given, migrated=migrated) as pool:
             return await work(CommandSession(given, pool))
-        finally:
-            await pool.close()
 
-    with ExitStack() as stack:
-        if given.database_url is not None:
-            dsn = given.database_url.get_secret_value()
-        else:
-            embedded = EmbeddedPostgres(given.kaixu_home)
-            dsn = embedded.start()
-            stack.callback(embedded.server.cleanup)  # leaves it running for a gateway that shares it
+    with database_address(given) as dsn:
         try:
             return asyncio.run(run(dsn))
         except DatabaseAway as error:

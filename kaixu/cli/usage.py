@@ -7,10 +7,11 @@ from typing import Any
 import typer
 
 from kaixu.accounts.customers import find_customer
-from kaixu.accounts.explain import Explanation
-from kaixu.accounts.explain import explain as taken_apart
-from kaixu.accounts.usage import CustomerUsage, LaneUsage, customer_usage, month_of_lanes
 from kaixu.config.price import usd
+from kaixu.reports.explain import Explanation
+from kaixu.reports.explain import explain as explain_calls
+from kaixu.reports.lanes import LaneUsage, lane_usage
+from kaixu.reports.usage import CustomerUsage, customer_usage
 
 from .examples import example
 from .report import print_json, print_record, print_rows
@@ -96,7 +97,7 @@ def lanes(
     """A month by who served it: each deployment and, of lanes with several keys, each key, with its share."""
 
     async def work(session: CommandSession) -> list[LaneUsage]:
-        return await month_of_lanes(session.pool, month=month)
+        return await lane_usage(session.pool, month=month)
 
     found = with_database(work)
     total = sum(one.spent_nusd for one in found) or 1
@@ -123,7 +124,7 @@ def explain(
     """Recompute a call's cost from its tokens and the price version it was billed by; exit 1 if it does not add up."""
 
     async def work(session: CommandSession) -> list[Explanation]:
-        return await taken_apart(session.pool, event)
+        return await explain_calls(session.pool, event)
 
     found = with_database(work)
     if as_json:

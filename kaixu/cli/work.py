@@ -10,13 +10,12 @@ import sys
 
 import typer
 
+from kaixu.config.database_errors import DatabaseRefused, MigrationError
 from kaixu.config.environment import EnvironmentMistake, secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.claim import Claim, FolderTaken
 from kaixu.gateway.process import Gateway
 from kaixu.plugin.errors import DatabaseAway, PluginError
-from kaixu.store.migrate import MigrationError
-from kaixu.store.pool import DatabaseRefused
 
 from .examples import example
 from .failure import fail

@@ -21,6 +21,7 @@ from kaixu.collections.keeper import CollectionKeeper
 from kaixu.collections.reembedder import Reembedder
 from kaixu.collections.searches import Searches
 from kaixu.config.database import DatabaseSection
+from kaixu.config.database_errors import MigrationError
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
@@ -55,7 +56,7 @@ from kaixu.store.batches import expire_batches, prune_batches
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
 from kaixu.store.job_rows import prune_jobs
-from kaixu.store.migrate import MigrationError, migrate
+from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import keep_out

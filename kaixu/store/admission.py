@@ -15,9 +15,9 @@ from .query import Connection, Query
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One call that wants to be admitted. Who: `key_hash` with `legacy_hash`, or `key_id` for a session.
+    """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
 
-    `provider` is the lane, `asked_provider` the name by which it was asked for.
+    `provider` is the lane, `asked_provider` the name that the client used for it.
     """
 
     ticket: UUID
@@ -67,7 +67,11 @@ ADMIT = Query(
     select ticket, refused, scope, retry_after_s, granted_nusd, customer_id, key_id, chain_id, key_last4, month,
            rate_limit, rate_remaining, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
            key_spent_nusd, key_held_nusd
-      from kaixu.admit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+      from kaixu.admit(
+        p_ticket => $1, p_key_hash => $2, p_legacy_hash => $3, p_key_id => $4, p_install_id => $5, p_agent => $6,
+        p_role_rank => $7, p_operation => $8, p_provider => $9, p_asked => $10, p_model => $11, p_book => $12,
+        p_price_id => $13, p_most_nusd => $14, p_least_nusd => $15, p_request_id => $16, p_owner => $17,
+        p_lifetime_s => $18, p_default_rpm => $19)
     """,
 )
 
@@ -79,7 +83,7 @@ async def admit(
 
     Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
     """
-    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, asks), strict=True)]
+    columns = ADMIT.columns(asks, asked="asked_provider")
     with database():
         verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
     by_ticket = {verdict.ticket: verdict for verdict in verdicts}
@@ -126,20 +130,20 @@ LOCKED_CUSTOMERS = Query(
 
 
 async def locked_asks(pool: asyncpg.Pool, asks: Sequence[Ask]) -> set[int]:
-    """At which positions of `asks` the account is locked just now. Waits for nobody. Raises `DatabaseAway`."""
+    """The positions in `asks` whose account is locked just now. Does not wait for locks. Raises `DatabaseAway`."""
     columns = zip(*((ask.key_id, ask.key_hash, ask.legacy_hash) for ask in asks), strict=True)
     with database():
         return {row.at - 1 for row in await LOCKED_ASKS.all(pool, *map(list, columns))}
 
 
 async def locked_customers(pool: asyncpg.Pool, customers: Sequence[int]) -> set[int]:
-    """At which positions of `customers` one is locked just now. Waits for nobody. Raises `DatabaseAway`."""
+    """The positions in `customers` that are locked just now. Does not wait for locks. Raises `DatabaseAway`."""
     with database():
         return {row.at - 1 for row in await LOCKED_CUSTOMERS.all(pool, list(customers))}
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """How a call ended and what it cost; complete, so that it can be written whatever the database remembers.
+    """How a call ended and what it cost; complete, so that it can be written without its reservation.
 
     `vendor_cost_nusd` counts only where `vendor_cost_known`. A field of its own, with a default, and not a null: the
     spool is read by gateways of the last release, too.
@@ -186,18 +190,22 @@ class Settled(msgspec.Struct, frozen=True):
     key_held_nusd: int
 
 
-#: Where `Settlement` has its vendor cost.
-VENDOR_COST = Settlement.__struct_fields__.index("vendor_cost_nusd")
-
 SETTLE = Query(
     Settled,
     """
     select ticket, first_time, month, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
            key_spent_nusd, key_held_nusd
-      from kaixu.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                        $22, $23, $24)
+      from kaixu.settle(
+        p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_chain_id => $4, p_month => $5, p_book => $6,
+        p_operation => $7, p_provider => $8, p_model => $9, p_price_id => $10, p_install_id => $11,
+        p_request_id => $12, p_admitted_at => $13, p_duration_ms => $14, p_end_reason => $15, p_usage_source => $16,
+        p_cost_nusd => $17, p_vendor_cost_nusd => $18, p_input_tokens => $19, p_output_tokens => $20,
+        p_cached_input_tokens => $21, p_cache_write_tokens => $22, p_reasoning_tokens => $23, p_units => $24)
     """,
 )
+
+#: Which argument is the vendor cost: null where it is not known.
+VENDOR_COST = SETTLE.arguments.index("vendor_cost_nusd")
 
 
 async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -205,20 +213,42 @@ async def settle(db: Connection, settlements: Sequence[Settlement]) -> list[Sett
 
     Raises `DatabaseAway`: settle again later, it is idempotent by ticket.
     """
-    *columns, known = (list(column) for column in zip(*map(msgspec.structs.astuple, settlements), strict=True))
-    costs = columns[VENDOR_COST]
-    columns[VENDOR_COST] = [cost if is_known else None for cost, is_known in zip(costs, known, strict=True)]
+    columns = SETTLE.columns(settlements, without=["vendor_cost_known"])
+    columns[VENDOR_COST] = [one.vendor_cost_nusd if one.vendor_cost_known else None for one in settlements]
     with database():
         settled = await SETTLE.all(db, *columns)
     by_ticket = {one.ticket: one for one in settled}
     return [by_ticket[one.ticket] for one in settlements]
 
 
+class Reservations(msgspec.Struct, frozen=True):
+    """How many reservations a function has changed."""
+
+    count: int
+
+
+RENEW = Query(
+    Reservations,
+    "select kaixu.renew(p_owner => $1, p_ticket => $2, p_lifetime_s => $3) as count",
+)
+
+RESERVE_AGAIN = Query(
+    Reservations,
+    """
+    select kaixu.reserve_again(
+        p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_chain_id => $4, p_month => $5, p_book => $6,
+        p_held_nusd => $7, p_operation => $8, p_provider => $9, p_model => $10, p_price_id => $11,
+        p_install_id => $12, p_request_id => $13, p_owner => $14, p_lifetime_s => $15) as count
+    """,
+)
+
+RELEASE = Query(Reservations, "select kaixu.release(p_ticket => $1) as count")
+
+
 async def renew(pool: asyncpg.Pool, tickets: Sequence[UUID], *, owner: UUID, lifetime_s: int) -> int:
-    """Push back the expiry of calls that are still running; return how many were found. Raises `DatabaseAway`."""
+    """Extend the reservations of calls that are still running; return how many were found. Raises `DatabaseAway`."""
     with database():
-        renewed: int = await pool.fetchval("select kaixu.renew($1, $2, $3)", owner, list(tickets), lifetime_s)
-    return renewed
+        return await counted(RENEW, pool, owner, list(tickets), lifetime_s)
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -240,20 +270,14 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 async def reserve_again(pool: asyncpg.Pool, holds: Sequence[Hold], *, owner: UUID, lifetime_s: int) -> int:
-    """Put back the reservations that a crash of the database forgot; return how many. Raises `DatabaseAway`."""
-    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, holds), strict=True)]
+    """Restore the reservations that a crash of the database lost; return how many. Raises `DatabaseAway`."""
+    columns = RESERVE_AGAIN.columns(holds)
     with database():
-        put_back: int = await pool.fetchval(
-            "select kaixu.reserve_again($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-            *columns,
-            owner,
-            lifetime_s,
-        )
-    return put_back
+        return await counted(RESERVE_AGAIN, pool, *columns, owner, lifetime_s)
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """A reservation that nobody renewed, as the reaper ended it."""
+    """A reservation that expired, as the reaper ended it."""
 
     ticket: UUID
     customer_id: int
@@ -267,7 +291,10 @@ class Expired(msgspec.Struct, frozen=True):
 
 EXPIRE = Query(
     Expired,
-    "select ticket, customer_id, key_id, request_id, provider, model, held_nusd, cost_nusd from kaixu.expire($1, $2)",
+    """
+    select ticket, customer_id, key_id, request_id, provider, model, held_nusd, cost_nusd
+      from kaixu.expire(p_charge => $1, p_most_calls => $2)
+    """,
 )
 
 #: "reap" in ASCII: the advisory lock that makes one replica the reaper.
@@ -286,5 +313,10 @@ async def expire(pool: asyncpg.Pool, *, charge: bool, most: int = 500) -> list[E
 async def release(pool: asyncpg.Pool, tickets: Sequence[UUID]) -> int:
     """Free reservations whose calls never began; return how many there were. Raises `DatabaseAway`."""
     with database():
-        released: int = await pool.fetchval("select kaixu.release($1)", list(tickets))
-    return released
+        return await counted(RELEASE, pool, list(tickets))
+
+
+async def counted(query: Query[Reservations], db: Connection, *values: object) -> int:
+    """How many reservations a statement has changed."""
+    count: int = await db.fetchval(query.sql, *values)
+    return count

@@ -12,7 +12,7 @@ from .query import Query
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """A key's standing, and which of the names that were asked about it may use, by their place."""
+    """The state of a key, and the positions of the models that it may use."""
 
     is_revoked: bool
     is_active: bool
@@ -26,10 +26,16 @@ ALLOWED = Query(
            c.is_active,
            array(select (asked.place - 1)::integer
                    from unnest($4::text[], $5::text[]) with ordinality asked (provider, model, place)
-                  where kaixu.provider_allowed(c.allowed_providers, asked.provider, asked.provider)
-                    and kaixu.provider_allowed(k.allowed_providers, asked.provider, asked.provider)
-                    and kaixu.model_allowed(c.allowed_models, asked.provider, asked.provider, asked.model)
-                    and kaixu.model_allowed(k.allowed_models, asked.provider, asked.provider, asked.model)
+                  where kaixu.provider_allowed(
+                        p_list => c.allowed_providers, p_provider => asked.provider, p_asked => asked.provider)
+                    and kaixu.provider_allowed(
+                        p_list => k.allowed_providers, p_provider => asked.provider, p_asked => asked.provider)
+                    and kaixu.model_allowed(
+                        p_list => c.allowed_models, p_provider => asked.provider, p_asked => asked.provider,
+                        p_model => asked.model)
+                    and kaixu.model_allowed(
+                        p_list => k.allowed_models, p_provider => asked.provider, p_asked => asked.provider,
+                        p_model => asked.model)
                   order by asked.place) as places
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id

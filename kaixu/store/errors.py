@@ -1,4 +1,4 @@
-"""Constraint → error, in one table: what a client did, never what Postgres said."""
+"""Constraint → error, in one table: the message names what the client did, never Postgres' own words."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -13,8 +14,29 @@ from kaixu.ops.events import MonitorEvent
 
 from .pool import database
 
-#: So many old events are deleted at one time: each bite is short, and nobody waits behind a long one.
+#: How many old events are deleted in one statement, so that none takes long.
 AT_ONCE = 5000
+
+#: An event in the order of the columns below.
+in_order = attrgetter(
+    "kind",
+    "level",
+    "request_id",
+    "function_name",
+    "method",
+    "path",
+    "user_agent",
+    "customer_id",
+    "key_id",
+    "provider",
+    "model",
+    "http_status",
+    "duration_ms",
+    "error_code",
+    "error_message",
+    "upstream_status",
+    "extra",
+)
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
@@ -22,11 +44,11 @@ NULL = "\\u0000"
 
 
 async def write_events(pool: asyncpg.Pool, events: Sequence[MonitorEvent]) -> None:
-    """Append `events`. What Postgres cannot hold is left out: one event must not stop the others.
+    """Append `events`. Characters that Postgres cannot store are left out: one event must not stop the others.
 
     Raises `DatabaseAway`.
     """
-    rows = [[storable(value) for value in msgspec.structs.astuple(event)] for event in events]
+    rows = [[storable(value) for value in in_order(event)] for event in events]
     columns = [list(column) for column in zip(*rows, strict=True)]
     with database():
         await pool.execute(

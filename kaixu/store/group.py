@@ -1,4 +1,4 @@
-"""Calls that arrive together go to the database together."""
+"""Batches concurrent calls: those that arrive together go to the database in one statement."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ Answer = TypeVar("Answer")
 
 
 class Group(Generic[Ask, Answer]):
-    """What is put in while a batch is on its way waits, and leaves with the next one.
+    """Collects items while a batch is under way, and sends them with the next one.
 
-    One batch is under way at a time, so the busier it gets the larger the
-    batches, and a single caller waits for nobody. An ask is never taken back:
-    whoever stops waiting must undo it by its own id.
+    One batch is under way at a time, so batches grow with the load, and a single
+    caller does not wait. An item cannot be withdrawn: a caller that stops waiting
+    must undo it by its own id.
 
-    `send` answers each ask by a value, or by the error that it alone met.
+    `send` returns a value for each item, or the error of that item alone.
 
-    `pause_s` says how long to gather before a batch leaves: a batch costs about
-    as much as the calls in it, so under load a few milliseconds of waiting
-    (which the calls would otherwise spend waiting for the processor) pay.
+    `pause_s`: how long to collect before a batch is sent. Under load a few
+    milliseconds pay: the calls would otherwise wait for the processor.
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class Group(Generic[Ask, Answer]):
         try:
             answers = await self._send([ask for ask, _ in batch])
         except asyncpg.DataError as error:
-            # A value that cannot be encoded was never sent; it must not fail its neighbours.
+            # A value that cannot be encoded was never sent; the other calls must not fail with it.
             if len(batch) == 1:
                 fail(batch, error)
                 return
             for one in batch:
                 await self._deliver([one])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
+        except Exception as error:  # noqa: BLE001 - any error goes to the calls that wait
             fail(batch, error)
         else:
             for (_, answer), value in zip(batch, answers, strict=True):
@@ -86,7 +85,7 @@ class Group(Generic[Ask, Answer]):
 
 
 def fail(batch: list[tuple[Ask, asyncio.Future[Answer]]], error: Exception) -> None:
-    """Hand `error` to everyone in the batch who still waits."""
+    """Fail every call of the batch that still waits."""
     for _, answer in batch:
         if not answer.done():
             answer.set_exception(error)

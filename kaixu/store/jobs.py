@@ -123,7 +123,7 @@ CLAIM = Query(
     """
     select id, claim, kind, customer_id, key_id, install_id, request_id, payload, attempts, most_attempts, old_ticket,
            batch_id, created_at
-      from kaixu.claim_jobs($1, $2, $3, $4, $5)
+      from kaixu.claim_jobs(p_owner => $1, p_kinds => $2, p_lease_s => $3, p_most => $4, p_most_losses => $5)
     """,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 
 import msgspec
 
@@ -11,7 +12,7 @@ from .query import Connection, Query
 
 
 class KeySettings(msgspec.Struct, frozen=True):
-    """What an operator may set of a key. Money is in nano-dollars; None: as the customer, or the gateway."""
+    """The settings of a key. Money is in nano-dollars; None: as the customer, or the gateway."""
 
     label: str
     role: str
@@ -44,7 +45,7 @@ class ListedKey(Key, frozen=True):
 
 
 class KeyOwner(msgspec.Struct, frozen=True):
-    """What a session is made from."""
+    """The owner of a key, as a session needs it."""
 
     key_id: int
     customer_id: int
@@ -94,6 +95,20 @@ OLDEST_LIVING_KEY = Query(
      order by id
      limit 1
     """,
+)
+
+#: The settings in the order of the parameters of the two statements below.
+settings_in_order = attrgetter(
+    "label",
+    "role",
+    "monthly_cap_nusd",
+    "rpm_limit",
+    "rpd_limit",
+    "max_devices",
+    "require_install_id",
+    "allowed_providers",
+    "allowed_models",
+    "allowed_collections",
 )
 
 NEW_KEY = Query(
@@ -197,26 +212,26 @@ async def insert_key(
     Raises `NotFound` for an unknown customer.
     """
     with constraints():
-        made = await NEW_KEY.one(db, chain_id, customer_id, key_hash, key_last4, *msgspec.structs.astuple(settings))
+        made = await NEW_KEY.one(db, chain_id, customer_id, key_hash, key_last4, *settings_in_order(settings))
     assert made is not None
     return made
 
 
 async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
     """Write every setting of a key that the caller holds locked."""
-    changed = await CHANGED_KEY.one(db, key_id, *msgspec.structs.astuple(settings))
+    changed = await CHANGED_KEY.one(db, key_id, *settings_in_order(settings))
     assert changed is not None
     return changed
 
 
 async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key | None:
-    """Revoke a key that the caller has locked, or let it live again. Revoked twice, the first time stays.
+    """Revoke a key that the caller has locked, or restore it. Revoked twice, the first time stays.
 
-    None: it cannot live again, for it was rotated.
+    None: it cannot be restored, for it was rotated.
     """
     return await REVOKED_KEY.one(db, key_id, revoked)
 
 
 async def owner_of(db: Connection, *, key_hash: bytes, legacy_hash: bytes) -> KeyOwner | None:
-    """Whose key has this hash; the peppered one is preferred."""
+    """The owner of the key with this hash; the peppered hash goes first."""
     return await OWNER.one(db, key_hash, legacy_hash)

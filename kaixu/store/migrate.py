@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from kaixu.assets import asset
+from kaixu.config.database_errors import MigrationError
 
 from .query import DatabaseSession
 
@@ -31,17 +32,13 @@ create table if not exists kaixu.migration (
 """
 
 
-#: The row of `kaixu.migration` that says which release's functions are in force; its `sha256` is the release.
+#: The row of `kaixu.migration` with the release of the functions that are installed, in `sha256`.
 RELEASE_ROW = ("kaixu", "release")
 
 
 def release() -> int:
-    """The release of the schema that comes along; raised with every release that changes a function."""
+    """The release of this code's schema; raised with every release that changes a function."""
     return int(asset("schema/release").read_text())
-
-
-class MigrationError(Exception):
-    """The database and the schema files contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ async def migrate(connection: DatabaseSession, *, dry_run: bool = False) -> list
         if needed:
             await provide_vector(connection, dry_run=dry_run)
         if not dry_run and needed:
-            # What a function calls may come after it in the alphabet.
+            # Functions are created in alphabetical order; one may call a later one.
             await connection.execute("set local check_function_bodies = off")
             for step in needed:
                 await connection.execute(

@@ -125,7 +125,7 @@ class PluginTransaction:
         """The command's tag."""
         with statement():
             prepared = await self._prepared(sql)
-            if prepared.get_attributes():  # it gives rows: they are counted, not kept all at once
+            if prepared.get_attributes():  # it returns rows: they are fetched up to the limit
                 rows = await self._rows(prepared, args)
                 return f"{TAGS.get(verb_of(sql), 'SELECT')} {len(rows)}"
             await prepared.fetch(*args, timeout=PATIENCE_S)
@@ -138,7 +138,7 @@ class PluginTransaction:
         with statement():
             await write_down(self._plugin.own, self._plugin.login.name, wanted)
             job_id: UUID = await self._connection.fetchval(
-                "select kaixu__plugin.enqueue($1)", wanted.id, timeout=PATIENCE_S
+                "select kaixu__plugin.enqueue(p_job => $1)", wanted.id, timeout=PATIENCE_S
             )
         self.handed_in += 1
         return job_id

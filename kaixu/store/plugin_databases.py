@@ -49,7 +49,7 @@ class PluginDatabases:
         return plugin_transaction(self.pools[login], is_open=is_open, make_job=make_job)
 
     async def mend(self, login: PluginLogin) -> None:
-        """Set a role's password again, after somebody, perhaps the plugin, has changed it."""
+        """Set a role's password again, where it was changed, perhaps by the plugin."""
         with database():
             async with self.pool.acquire() as connection:
                 await provide_role(connection, login)

@@ -63,7 +63,7 @@ class PluginPool:
     async def connection(self) -> AsyncIterator[Any]:
         """A connection with a transaction begun. Whatever is done to it, the next user finds it clean.
 
-        Raises `DatabaseAway`, and `DatabaseBusy` where too many are lent already.
+        Raises `DatabaseAway`, and `DatabaseBusy` where too many are in use.
         """
         try:
             async with asyncio.timeout(WAIT_S):

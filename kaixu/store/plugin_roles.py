@@ -1,4 +1,4 @@
-"""Providing an integration's role and schema, and applying its files as that role."""
+"""Create an integration's role and schema, and apply its files as that role."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import asyncpg
 
+from kaixu.config.database_errors import MigrationError
 from kaixu.plugin.errors import DatabaseAway
+from kaixu.store.migrate import LOCK, Step
 
-from .migrate import LOCK, MigrationError, Step
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin, scram_verifier
 from .plugin_schema import role_of, schema_of, steps_in
 from .query import Connection, DatabaseSession
@@ -27,7 +28,7 @@ SETTINGS = {
 async def migrate_plugin(
     connection: DatabaseSession, name: str, folder: Path, login: PluginLogin, *, pooler: bool = False
 ) -> list[str]:
-    """Provide the role and the schema, and apply what is missing as that role; return the names.
+    """Create the role and the schema, and apply the missing files as that role; return their names.
 
     `connection` is the gateway's own: no statement of a plugin runs on it. Raises `MigrationError`, `DatabaseAway`.
     """
@@ -38,7 +39,7 @@ async def migrate_plugin(
     await provide_role(connection, login)
     plugin = await logged_in(login, pooler=pooler)
     try:
-        await insist_on_same_database(connection, plugin, name)
+        await require_same_database(connection, plugin, name)
         await provide_schema(connection, name, str(await plugin.fetchval("select session_user::text")))
         async with connection.transaction():
             await connection.execute("set local idle_in_transaction_session_timeout = 0")
@@ -64,7 +65,7 @@ async def needed_of(connection: DatabaseSession, name: str, steps: list[Step]) -
 
 
 async def apply(plugin: asyncpg.Connection, name: str, step: Step) -> None:
-    """One file and the note that it was applied, in one transaction of the plugin's. Raises `MigrationError`."""
+    """Apply one file and record it, in one transaction of the plugin's. Raises `MigrationError`."""
     try:
         await plugin.execute(
             "begin; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; "
@@ -73,7 +74,7 @@ async def apply(plugin: asyncpg.Connection, name: str, step: Step) -> None:
         await plugin.execute(step.sql)
         if not plugin.is_in_transaction():
             raise MigrationError(f"{name}: {step.name} ends its transaction, which a plugin may not")
-        await plugin.execute("select kaixu__plugin.migrated($1, $2)", step.name, step.sha256)
+        await plugin.execute("select kaixu__plugin.migrated(p_name => $1, p_sha256 => $2)", step.name, step.sha256)
         await plugin.execute("commit")
     except asyncpg.PostgresError as error:
         await plugin.execute("rollback")
@@ -96,7 +97,7 @@ async def logged_in(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
         raise MigrationError(f"integration `{login.name}`: no database answers at its `database_url`") from None
 
 
-async def insist_on_same_database(connection: Connection, plugin: asyncpg.Connection, name: str) -> None:
+async def require_same_database(connection: Connection, plugin: asyncpg.Connection, name: str) -> None:
     """Raises `MigrationError` where a plugin's connection leads to another database than the gateway's."""
     which = "select current_database()::text, pg_postmaster_start_time()"
     if tuple(await connection.fetchrow(which) or ()) != tuple(await plugin.fetchrow(which) or ()):
@@ -107,7 +108,7 @@ async def insist_on_same_database(connection: Connection, plugin: asyncpg.Connec
 
 
 async def provide_role(connection: DatabaseSession, login: PluginLogin) -> None:
-    """The role of an integration, with its password; nothing for a login that the operator gives.
+    """Create the role of an integration, with its password; not for a login that the operator gives.
 
     Raises `MigrationError` with the statements that are to be run where the gateway may not.
     """
@@ -123,7 +124,7 @@ async def provide_role(connection: DatabaseSession, login: PluginLogin) -> None:
         except asyncpg.InsufficientPrivilegeError:
             raise not_allowed(login.name) from None
         except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError, asyncpg.InternalServerError):
-            # Roles belong to all databases of a server: a gateway of another one makes or changes it just now.
+            # Roles belong to the whole server: a gateway with another database on it is creating or changing this one.
             if not tries_left:
                 raise
             await asyncio.sleep(0.2)
@@ -141,14 +142,14 @@ async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) 
         role,
         MOST_CONNECTIONS,
     )
-    wanted = f"login noinherit connection limit {MOST_CONNECTIONS}"
+    options = f"login noinherit connection limit {MOST_CONNECTIONS}"
     if found is None:
-        await with_password(connection, f"create role {role} {wanted}", login.password)
+        await with_password(connection, f"create role {role} {options}", login.password)
     elif not found["as_wanted"] or not await lets_in(login):
-        await with_password(connection, f"alter role {role} {wanted}", login.password)
+        await with_password(connection, f"alter role {role} {options}", login.password)
     database = await connection.fetchval("select quote_ident(current_database())")
     settings = [f"{name}={value}" for name, value in {**SETTINGS, "search_path": schema_of(login.name)}.items()]
-    kept = await connection.fetchval(
+    current = await connection.fetchval(
         """
         select s.setconfig from pg_catalog.pg_db_role_setting s
           join pg_catalog.pg_database d on d.oid = s.setdatabase and d.datname = current_database()
@@ -156,7 +157,7 @@ async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) 
         """,
         role,
     )
-    if sorted(kept or []) != sorted(settings):  # a role may change its own: it starts anew with each gateway
+    if sorted(current or []) != sorted(settings):  # a role may change its own settings: each gateway sets them again
         await connection.execute(f"alter role {role} in database {database} reset all")
         for one in settings:
             name, value = one.split("=")
@@ -164,7 +165,7 @@ async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) 
 
 
 async def with_password(connection: DatabaseSession, statement: str, password: str) -> None:
-    """Run it with the password as Postgres keeps it; a few hosted ones take it as it is only."""
+    """Run a statement with the password's verifier; with the password itself on hosted servers that need it."""
     try:
         async with connection.transaction():
             await connection.execute(f"{statement} password '{scram_verifier(password)}'")
@@ -175,7 +176,7 @@ async def with_password(connection: DatabaseSession, statement: str, password: s
 
 
 async def lets_in(login: PluginLogin) -> bool:
-    """Whether the role's password is the one that this gateway knows."""
+    """Whether the role has the password that this gateway derives."""
     try:
         (await login.connect(pooler=True)).terminate()
     except asyncpg.InvalidAuthorizationSpecificationError:
@@ -253,7 +254,7 @@ async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *
     try:
         plugin = await logged_in(login, pooler=pooler)
         try:
-            await insist_on_same_database(connection, plugin, login.name)
+            await require_same_database(connection, plugin, login.name)
             role = str(await plugin.fetchval("select session_user::text"))
         finally:
             plugin.terminate()
@@ -264,7 +265,7 @@ async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *
 
 
 async def keep_out(connection: DatabaseSession) -> None:
-    """In a database that is the gateway's alone: nobody but its user makes temporary tables, or tables in `public`."""
+    """In a database of the gateway alone: only its user may create temporary tables, or tables in `public`."""
     database = await connection.fetchval("select quote_ident(current_database())")
     if await connection.fetchval("select has_database_privilege('public', current_database(), 'temporary')"):
         await connection.execute(f"revoke temporary on database {database} from public")
@@ -286,7 +287,7 @@ TOO_MUCH = """
      where r.rolname = $1
 """
 
-#: Whether the gateway may make things for a role. $1: the role.
+#: Whether the gateway may create objects for a role. $1: the role.
 MAY_SET = """
     select pg_has_role(current_user, $1::text::name,
                        case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end)
@@ -294,7 +295,7 @@ MAY_SET = """
 
 
 def not_allowed(name: str) -> MigrationError:
-    """What an operator runs where the gateway's user may not make roles or schemas."""
+    """The error with the statements that an operator must run to create the role and the schema."""
     role, schema = role_of(name), schema_of(name)
     return MigrationError(
         f"integration `{name}` needs a database role of its own, and the gateway's user may not make one. Either have "

@@ -1,4 +1,4 @@
-"""An integration's own tables: the names of its schema and its role, its numbered files, and what it may say there."""
+"""An integration's own tables: its schema, its role, its numbered files, and the statements that it may run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from .migrate import MigrationError, Step
+from kaixu.config.database_errors import MigrationError
+from kaixu.store.migrate import Step
 
 #: `0001_deliveries.sql`
 FILE = re.compile(r"[0-9]{4}_[a-z0-9_]{1,60}\.sql")
@@ -70,7 +71,7 @@ def steps_in(name: str, folder: Path) -> list[Step]:
     return steps
 
 
-#: What a plugin's statements do. The wall is its role; this says clearly and early what has no use here.
+#: The statements that a plugin may run. Its role enforces its rights; this gives an early and clear error.
 VERBS = frozenset({"select", "insert", "update", "delete", "merge", "truncate", "with", "values", "table"})
 VERB = re.compile(r"[\s(]*([A-Za-z]+)\b")
 

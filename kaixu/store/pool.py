@@ -1,4 +1,4 @@
-"""The connections to Postgres, and what it means that the database is away."""
+"""Connections to Postgres, and the errors of a database that is away."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from kaixu.config.database_errors import DatabaseRefused
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .vectors import prepare_vectors
@@ -17,7 +18,7 @@ from .vectors import prepare_vectors
 #: A statement that takes longer than this is given up; the caller's work is idempotent.
 STATEMENT_S = 10.0
 
-#: What asyncpg and the network raise when the database is not there, or not ready to talk.
+#: What asyncpg and the network raise when the database is down, or not ready.
 AWAY = (
     OSError,
     asyncio.TimeoutError,
@@ -29,32 +30,28 @@ AWAY = (
     asyncpg.exceptions.PostgresSystemError,
 )
 
-#: What it raises when somebody else is in the way: the same statement may go through a moment later.
+#: What it raises where another transaction holds a lock: the same statement may succeed a moment later.
 BUSY = (asyncpg.exceptions.LockNotAvailableError, asyncpg.exceptions.TransactionRollbackError)
 
-#: What a graph of vectors is built in: beyond it, building takes many times as long.
+#: Memory to build a graph of vectors in; with less than it needs, building takes many times as long.
 MAINTENANCE_MEMORY = "256MB"
 
-#: How indexes of vectors are searched where a search says nothing else: saves it two round trips.
+#: How vector indexes are searched by default; set for the session, which saves each search two round trips.
 SEARCH = {"hnsw.ef_search": "250", "hnsw.iterative_scan": "relaxed_order", "hnsw.max_scan_tuples": "20000"}
 
-#: How long a transaction of ours may stand idle before Postgres ends it: it holds a customer's lock.
+#: How long a transaction may be idle before Postgres ends it: it may hold a customer's lock.
 IDLE_TRANSACTION_S = 5
 
 
-class DatabaseRefused(Exception):
-    """The database is there but does not take us: its user, password or name is wrong."""
-
-
 def busy() -> DatabaseBusy:
-    """What is told to whoever's account somebody else has locked."""
+    """The error for an account that another transaction has locked."""
     return DatabaseBusy("the database is busy with this account", hint="Try again.", retry_after_s=1)
 
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Turn an absent database into `DatabaseAway`, somebody's lock into `DatabaseBusy`, a statement that was ended for
-    its time into `StatementTooSlow`; other errors are bugs.
+    """Translate errors: an absent database is `DatabaseAway`, a lock `DatabaseBusy`, a statement that timed out
+    `StatementTooSlow`. Others are bugs.
     """
     try:
         yield
@@ -83,7 +80,7 @@ async def prepare_connection(connection: asyncpg.Connection) -> None:
 
 
 async def keep_nothing(connection: asyncpg.Connection) -> None:
-    """What asyncpg would reset between two users of a connection is never set here, so that round trip is saved."""
+    """Skip asyncpg's reset between two users of a connection: nothing is set here that it would undo."""
 
 
 async def open_pool(
@@ -139,13 +136,13 @@ async def open_pool(
 
 @asynccontextmanager
 async def maintenance(dsn: str, *, pooler: bool = False) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of one's own for work that takes long, with memory to build indexes in. Raises `DatabaseAway`."""
+    """A separate connection for long work, with memory to build indexes. Raises `DatabaseAway`."""
     with database():
         connection = await asyncpg.connect(
             dsn, timeout=5, statement_cache_size=0, server_settings={"application_name": "kaixu maintenance"}
         )
     try:
-        if not pooler:  # there the session is somebody else's afterwards
+        if not pooler:  # there the session is shared
             await connection.execute(f"set maintenance_work_mem = '{MAINTENANCE_MEMORY}'")
         yield connection
     finally:

@@ -1,4 +1,4 @@
-"""The pools of one gateway process: money has one of its own, so that nothing else can keep a call waiting."""
+"""The pools of one gateway process. Money has its own, so that no other work delays a call."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import asyncpg
-import msgspec
 
 from kaixu.config.database import DatabaseSection
 
 from .pool import STATEMENT_S, open_pool
-from .query import Connection, Query
 
-#: What Postgres shows as the name of a connection: this, its pool, and which process has it.
+#: Connections are named by this, their pool and their process.
 NAME = "kaixu"
 
 #: Seconds beyond the server's own limit for a statement before the server counts as away.
@@ -49,7 +47,7 @@ class Pools:
 async def open_pools(
     dsn: str, sizes: DatabaseSection, *, pooler: bool, lost: Callable[[], None] = lambda: None
 ) -> Pools:
-    """Open all of them; `lost` hears of connections of money and general work that ended. Raises as `open_pool`."""
+    """Open all of them; `lost` is called when a connection of the money or general pool ends. Raises as `open_pool`."""
     process = uuid4().hex[:12]
     opened: list[asyncpg.Pool] = []
 
@@ -80,32 +78,3 @@ async def open_pools(
         for pool in opened:
             pool.terminate()
         raise
-
-
-class Room(msgspec.Struct, frozen=True):
-    """How many connections the server takes from users like ours, how many it has, and how many gateways are there."""
-
-    most: int
-    taken: int
-    gateways: int
-
-
-ROOM = Query(
-    Room,
-    """
-    select current_setting('max_connections')::integer
-               - current_setting('superuser_reserved_connections')::integer
-               - coalesce(current_setting('reserved_connections', true), '0')::integer as most,
-           count(*) filter (where a.backend_type = 'client backend')::integer as taken,
-           count(distinct a.application_name) filter (where a.application_name like 'kaixu money %')::integer
-               as gateways
-      from pg_stat_activity a
-    """,
-)
-
-
-async def room(db: Connection) -> Room:
-    """How much room for connections there is. Behind a pooler it is the pooler's own limit that counts."""
-    found = await ROOM.one(db)
-    assert found is not None
-    return found

@@ -1,17 +1,22 @@
-"""One statement and the shape of its rows."""
+"""A SQL statement with its row type."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
+#: An argument of a function, by its name, and the parameter that it gets.
+ARGUMENT = re.compile(r"\bp_(\w+) => \$(\d+)")
+
 
 class Connection(Protocol):
-    """What a query runs on: a pool, or a connection inside somebody's transaction."""
+    """What a query runs on: a pool, or a connection, perhaps inside a transaction."""
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]: ...
     async def fetchrow(self, query: str, *args: Any) -> Any: ...
@@ -20,7 +25,7 @@ class Connection(Protocol):
 
 
 class DatabaseSession(Connection, Protocol):
-    """A connection of one's own, on which transactions can be begun."""
+    """A connection on which transactions can be begun."""
 
     def transaction(self, *, isolation: Any = None, readonly: bool = False) -> Any: ...
 
@@ -37,7 +42,20 @@ class Query(Generic[Row]):
     def __init__(self, row: type[Row], sql: str) -> None:
         self.row = row
         self.sql = sql
+        self.arguments = [name for name, _ in sorted(ARGUMENT.findall(sql), key=lambda found: int(found[1]))]
         Query.registered.append(self)
+
+    def columns(self, rows: Sequence[msgspec.Struct], *, without: Sequence[str] = (), **fields: str) -> list[list[Any]]:
+        """One array for each field of `rows`, in the order of the statement's first parameters.
+
+        An argument `p_name` gets the field `name`, or `fields[name]`: the order of the fields does not matter. The
+        fields `without` are no arguments.
+        """
+        kind = {*rows[0].__struct_fields__} - {*without}
+        names = [fields.get(name, name) for name in self.arguments[: len(kind)]]
+        if {*names} != kind:
+            raise TypeError(f"{type(rows[0]).__name__} has not the fields that the statement takes: {names}")
+        return [list(column) for column in zip(*map(attrgetter(*names), rows), strict=True)]
 
     async def all(self, db: Connection, *values: object) -> list[Row]:
         """Every row."""

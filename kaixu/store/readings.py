@@ -23,7 +23,9 @@ TAKE = Query(
     Reading,
     """
     select refused, retry_after_s, rate_limit, customer_id, key_id
-      from kaixu.take_reading_rate($1, $2, $3, $4, $5, $6)
+      from kaixu.take_reading_rate(
+        p_key_hash => $1, p_legacy_hash => $2, p_key_id => $3, p_units => $4, p_per_minute => $5,
+        p_default_rpm => $6)
     """,
 )
 
@@ -57,7 +59,7 @@ async def take_reading_rate(
     per_minute: int,
     default_rpm: int,
 ) -> Reading:
-    """Count one reading of `units`, or say why not. Raises `DatabaseAway`."""
+    """Count one reading of `units`, or refuse it. Raises `DatabaseAway`."""
     with database():
         found = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
     assert found is not None

@@ -63,14 +63,19 @@ class Finished(msgspec.Struct, frozen=True):
 
 STARTED = Query(
     Started,
-    "select refused, reembedding_id from kaixu.start_reembedding($1, $2, $3, $4, $5, $6, $7, $8)",
+    """
+    select refused, reembedding_id
+      from kaixu.start_reembedding(
+        p_collection_id => $1, p_customer_id => $2, p_key_id => $3, p_install_id => $4, p_provider => $5,
+        p_model => $6, p_dimensions => $7, p_request_id => $8)
+    """,
 )
 
 CLAIMED = Query(
     Reembedding,
     """
     select id, customer_id, key_id, install_id, collection_id, copy_id, request_id, attempts
-      from kaixu.claim_reembedding($1)
+      from kaixu.claim_reembedding(p_lease_s => $1)
     """,
 )
 
@@ -115,7 +120,7 @@ REMAINING = Query(
     """,
 )
 
-FINISHED = Query(Finished, "select kaixu.finish_reembedding($1) as finished")
+FINISHED = Query(Finished, "select kaixu.finish_reembedding(p_id => $1) as finished")
 
 
 async def start(

@@ -1,4 +1,4 @@
-"""Kept answers: by customer and question, for a while."""
+"""Cached answers, by customer and question."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncpg
 
 from .pool import database
 
-#: So many of one customer; the oldest go first.
+#: The most of one customer; the oldest are removed first.
 MOST_OF_A_CUSTOMER = 10_000
 
 #: Rows removed in one statement.
@@ -21,7 +21,7 @@ async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes
             select answer from kaixu.response
              where customer_id = $1 and question = $2
                and expires_at > clock_timestamp()
-               and created_at <= clock_timestamp() -- else it was kept before the clock was set back
+               and created_at <= clock_timestamp() -- else it was stored before the clock was set back
             """,
             customer_id,
             question,
@@ -32,7 +32,7 @@ async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes
 async def keep_response(
     pool: asyncpg.Pool, *, customer_id: int, question: bytes, answer: bytes, seconds: float
 ) -> None:
-    """Keep an answer; a newer one takes its place. Raises `DatabaseAway`."""
+    """Store an answer; a newer one replaces it. Raises `DatabaseAway`."""
     with database():
         await pool.execute(
             """
@@ -49,7 +49,7 @@ async def keep_response(
 
 
 async def prune_responses(pool: asyncpg.Pool) -> int:
-    """Remove what is stale, and a customer's oldest where it has too many; return how many. Raises `DatabaseAway`."""
+    """Remove stale answers, and a customer's oldest where it has too many; return how many. Raises `DatabaseAway`."""
     removed = 0
     with database():
         for statement, argument in ((STALE, None), (TOO_MANY, MOST_OF_A_CUSTOMER)):

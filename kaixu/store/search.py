@@ -19,21 +19,21 @@ from .query import DatabaseSession
 #: pgvector indexes no longer vectors than this, as 16-bit floats (its README, "HNSW").
 MOST_INDEXED = 4000
 
-#: What ten milliseconds of exact search are enough for: a row costs as much as 192 numbers, and then its own.
+#: How much exact search compares in ten milliseconds: a row costs as much as 192 numbers, and its own numbers.
 #: Measured: 2.3 µs a row of 256 numbers, 9 µs one of 1,536.
 EXACT_NUMBERS = 1_920_000
 ROW_NUMBERS = 192
 
-#: Of rows that a filter hits only a quarter of that is compared one by one: they lie far apart, and are counted first.
+#: Of filtered rows a quarter as many are compared exactly: they are scattered, and are counted first.
 FEWER = 4
 
-#: How many neighbours HNSW keeps in sight, at least. Where a filter throws most of them away it goes on, up to a bound.
+#: How many candidates HNSW keeps, at least. Where a filter drops most of them it goes on, up to a bound.
 EF_SEARCH = int(SEARCH["hnsw.ef_search"])
-#: One wide look past a filter takes less than two of the usual width.
+#: One wide search past a filter takes less time than two of the usual width.
 EF_FILTERED = 360
 MOST_SCANNED = int(SEARCH["hnsw.max_scan_tuples"])
 
-#: How many different words of a question are looked for, and how many rows are ranked by them.
+#: How many different words of a question are used, and how many rows are ranked by them.
 MOST_WORDS = 32
 MOST_RANKED = 20_000
 
@@ -41,7 +41,7 @@ COLUMNS = "d.doc_id, d.chunk, d.starts_at, d.body as text, d.metadata"
 
 
 class SearchHit(msgspec.Struct, frozen=True):
-    """A piece near to what was asked; `score` is the cosine of the angle between them, 1 for the same direction."""
+    """A piece near to the question; `score` is the cosine of the angle between them, 1 for the same direction."""
 
     doc_id: str
     chunk: int
@@ -66,7 +66,7 @@ def indexed_form(vector: str, dimensions: int) -> str:
 
 
 def exact_sql(collection_id: int, condition: Condition, *, indexed: bool = False) -> str:
-    """Every vector of a collection that the condition lets through, compared; `indexed`: its metadata has an index."""
+    """Exact search: compares every vector that meets the condition; `indexed`: metadata has an index."""
     return f"""
         select {COLUMNS}, (1 - (d.embedding <=> $1))::float8 as score
           from kaixu.document d
@@ -77,9 +77,9 @@ def exact_sql(collection_id: int, condition: Condition, *, indexed: bool = False
 
 
 def indexed_sql(collection_id: int, dimensions: int, condition: Condition, *, ef_search: int | None = None) -> str:
-    """The index's candidates, put into their exact order; nothing where the session is set to another `ef_search`."""
-    # The planner takes a range of metadata for narrow, whatever it is, and would read the whole collection. Within a
-    # `case` it expects half of the rows; conditions that are narrow indeed have been seen to before.
+    """Index search: the index's candidates in their exact order; none where the session has another `ef_search`."""
+    # The planner takes every range of metadata for narrow, and would read the whole collection. Within a `case` it
+    # expects half of the rows; conditions that are narrow were handled before.
     passed = condition.sql if condition.sql == ALL.sql else f"case when {condition.sql} then true else false end"
     session = "true" if ef_search is None else f"current_setting('hnsw.ef_search', true) = '{ef_search:d}'"
     return f"""
@@ -99,7 +99,7 @@ def indexed_sql(collection_id: int, dimensions: int, condition: Condition, *, ef
 
 
 def matching_sql(collection_id: int, condition: Condition) -> str:
-    """How many rows a condition lets through, counted up to $1."""
+    """How many rows meet a condition, counted up to $1."""
     return f"""
         select count(*)
           from (select from kaixu.document d
@@ -109,7 +109,7 @@ def matching_sql(collection_id: int, condition: Condition) -> str:
 
 
 def words_sql(collection_id: int, condition: Condition) -> str:
-    """What holds any of the words that were asked for, best first: a word counts the more, the fewer pieces hold it.
+    """The pieces with any of the words, best first: a word counts more, the fewer pieces have it.
 
     Sparck Jones' inverse document frequency (1972), which Postgres' own ranking does not know.
     """
@@ -160,7 +160,7 @@ async def nearest(
     rows: list[SearchHit] = []
     filtered = condition.sql != ALL.sql
     if not filtered and limit * 3 <= EF_SEARCH:
-        # Sessions of ours are set to it, so one round trip is enough; behind a pooler they are not.
+        # Our sessions have this setting, so one round trip is enough; behind a pooler they have not.
         sql = indexed_sql(collection.id, collection.dimensions, condition, ef_search=EF_SEARCH)
         rows = found(await db.fetch(sql, *values))
     if not rows:
@@ -168,7 +168,7 @@ async def nearest(
             await db.execute(settings(max(EF_FILTERED if filtered else EF_SEARCH, limit * 3)))
             rows = found(await db.fetch(indexed_sql(collection.id, collection.dimensions, condition), *values))
     if len(rows) < min(limit, collection.vectors):
-        # The filter left too few of those that the index came by: all are looked at, one by one.
+        # The filter left too few of the index's candidates: all rows are compared.
         return found(await db.fetch(exact, *values))
     return rows
 
@@ -199,7 +199,7 @@ async def with_words(
 
 
 def settings(ef_search: int) -> str:
-    """What the planner is told for one search, until its transaction ends."""
+    """The planner's settings for one search, until its transaction ends."""
     return (
         f"set local hnsw.ef_search = {min(ef_search, 1000):d}; set local hnsw.iterative_scan = relaxed_order; "
         f"set local hnsw.max_scan_tuples = {MOST_SCANNED:d}; set local plan_cache_mode = force_custom_plan; "

@@ -1,4 +1,4 @@
-"""A limited number of places: no customer has more than its share at one time, and the rest wait their turn."""
+"""A semaphore with shares: no holder has more than its share of the places, and the others wait in turn."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 
 
 class Shares:
-    """`most` at one time in all, `each` at most of one holder. A holder that waits for its own holds no place."""
+    """`most` places in all, `each` for one holder. A holder that waits for its share takes no place."""
 
     def __init__(self, most: int, each: int) -> None:
         self._all = asyncio.Semaphore(most)
         self._each = each
         self._of: dict[Hashable, asyncio.Semaphore] = {}
-        self._using: dict[Hashable, int] = {}  # holders with somebody inside or waiting
+        self._using: dict[Hashable, int] = {}  # holders with calls inside or waiting
 
     @classmethod
     def halves(cls, most: int) -> Shares:
-        """So many, half of them at most for each holder."""
+        """So many places, at most half of them for one holder."""
         return cls(most, max(1, most // 2))
 
     def has_all(self, holder: Hashable) -> bool:
@@ -28,7 +28,7 @@ class Shares:
 
     @asynccontextmanager
     async def one(self, holder: Hashable) -> AsyncIterator[None]:
-        """A place, for as long as the block runs."""
+        """A place, while the block runs."""
         own = self._of.setdefault(holder, asyncio.Semaphore(self._each))
         self._using[holder] = self._using.get(holder, 0) + 1
         try:

@@ -1,4 +1,4 @@
-"""An account that somebody else has locked holds nobody else up."""
+"""Sends groups of calls to the database without waiting for locked accounts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SENT_AT_MOST = 2
 
 
 class SkipLockedAccounts(Generic[Item, Answer]):
-    """Sends groups, and where one meets a lock sends it again without the locked accounts.
+    """Sends groups; where one runs into a lock, sends it again without the locked accounts.
 
-    `send` waits for locks, but not long; `locked` says at which positions of a group
-    the account is locked, and waits for none. Who was found locked is asked about
-    before the next group leaves, so that only the first one waits.
+    `send` waits a short time for locks; `locked` returns the positions of a group
+    whose account is locked, and does not wait. An account that was locked is checked
+    before the next group is sent, so that only one group waits for it.
     """
 
     def __init__(
@@ -35,25 +35,25 @@ class SkipLockedAccounts(Generic[Item, Answer]):
         self._suspects: set[Hashable] = set()
 
     async def __call__(self, items: Sequence[Item]) -> list[Answer | DatabaseBusy]:
-        """One answer an item, in order. Raises what `send` raises, but for `DatabaseBusy`."""
+        """An answer for each item, in order. Raises what `send` raises, except `DatabaseBusy`."""
         answers: dict[int, Answer] = {}
-        going = await self._free(items, list(range(len(items))), only_suspects=True)
+        remaining = await self._free(items, list(range(len(items))), only_suspects=True)
         for _ in range(SENT_AT_MOST):
-            if not going:
+            if not remaining:
                 break
             try:
-                answers = dict(zip(going, await self._send([items[at] for at in going]), strict=True))
+                answers = dict(zip(remaining, await self._send([items[at] for at in remaining]), strict=True))
                 break
             except DatabaseBusy:
-                going = await self._free(items, going, only_suspects=False)
+                remaining = await self._free(items, remaining, only_suspects=False)
         return [answers[at] if at in answers else busy() for at in range(len(items))]
 
-    async def _free(self, items: Sequence[Item], going: list[int], *, only_suspects: bool) -> list[int]:
-        """Those of `going` whose account is not locked, as far as that is asked."""
-        asked = [at for at in going if not only_suspects or self._account(items[at]) in self._suspects]
-        if not asked:
-            return going
-        locked = {asked[at] for at in await self._locked([items[at] for at in asked])}
-        self._suspects.difference_update(self._account(items[at]) for at in asked)
+    async def _free(self, items: Sequence[Item], remaining: list[int], *, only_suspects: bool) -> list[int]:
+        """Those of `remaining` whose account is not locked; with `only_suspects` only suspects are checked."""
+        checked = [at for at in remaining if not only_suspects or self._account(items[at]) in self._suspects]
+        if not checked:
+            return remaining
+        locked = {checked[at] for at in await self._locked([items[at] for at in checked])}
+        self._suspects.difference_update(self._account(items[at]) for at in checked)
         self._suspects.update(self._account(items[at]) for at in locked)
-        return [at for at in going if at not in locked]
+        return [at for at in remaining if at not in locked]

@@ -18,8 +18,8 @@ class Spool:
     """An append-only file of settlements below `folder`, one process a file.
 
     A line is a checksum, a space and the settlement as JSON. `append` returns
-    when the line is on the disk, so what it took is never lost; a line that a
-    crash cut short was never promised to anybody and is passed over.
+    when the line is on the disk, so nothing that it took is lost; a line that a
+    crash cut short was never confirmed, and is skipped.
     """
 
     def __init__(self, folder: Path, owner: str) -> None:
@@ -51,7 +51,7 @@ class Spool:
 
     def take(self) -> list[tuple[Path, IO[bytes]]]:
         """The files to replay, locked for us: what this process has spooled (new lines go to a new file), and
-        what processes left behind that are no more. `forget` each when it is settled, or close it to give it up."""
+        what dead processes left behind. `forget` each when it is settled, or close it to give it up."""
         found = []
         with self.lock:
             if self.file is not None:
@@ -74,7 +74,7 @@ class Spool:
             else:
                 if is_at(file, path):
                     found.append((path, file))
-                else:  # somebody else has settled it between our opening and our lock
+                else:  # another process has settled it between our opening and our lock
                     file.close()
         return found
 
@@ -131,7 +131,7 @@ class SpoolContent(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> SpoolContent:
-    """Read a spool file. A last line without its end was never promised to anybody and is passed over."""
+    """Read a spool file. A last line that is cut short was never confirmed, and is skipped."""
     settlements, unreadable = [], []
     for line in path.read_bytes().split(b"\n")[:-1]:
         checksum, _, body = line.partition(b" ")

@@ -26,7 +26,14 @@ class Applied(msgspec.Struct, frozen=True):
     extra_nusd: int
 
 
-TOP_UP = Query(Applied, "select applied, extra_nusd from kaixu.top_up($1, $2, $3, $4, $5)")
+TOP_UP = Query(
+    Applied,
+    """
+    select applied, extra_nusd
+      from kaixu.top_up(
+        p_idempotency_key => $1, p_customer_id => $2, p_month => $3, p_amount_nusd => $4, p_source => $5)
+    """,
+)
 
 OF_KEY = Query(
     TopUp,
@@ -44,3 +51,13 @@ async def top_up(
 async def topup_of(db: Connection, idempotency_key: str) -> TopUp | None:
     """What was booked under an idempotency key."""
     return await OF_KEY.one(db, idempotency_key)
+
+
+async def extra_of(db: Connection, customer_id: int, month: date) -> int:
+    """What a month's cap was raised by in all."""
+    extra: int = await db.fetchval(
+        "select coalesce(sum(extra_nusd), 0)::bigint from kaixu.customer_month where customer_id = $1 and month = $2",
+        customer_id,
+        month,
+    )
+    return extra

@@ -15,9 +15,6 @@ from .search import EXACT_NUMBERS, MOST_INDEXED, ROW_NUMBERS, indexed_form
 #: How carefully a graph is built: 100 instead of pgvector's 64 takes a third longer and finds as much with less search.
 EF_CONSTRUCTION = 100
 
-#: How many collections an operator is shown.
-MOST_SHOWN = 50
-
 #: A build takes as long as it takes.
 BUILD_S = 24 * 3600.0
 
@@ -42,33 +39,6 @@ class IndexRow(msgspec.Struct, frozen=True):
     name: str
     is_valid: bool
     size_bytes: int
-
-
-class LargeRow(msgspec.Struct, frozen=True):
-    """A collection that is, or should be, searched by an index."""
-
-    id: int
-    customer_id: int
-    name: str
-    dimensions: int
-    vectors: int
-    index_state: str
-
-
-class Large(LargeRow, frozen=True):
-    """The same, with its indexes."""
-
-    indexes: list[IndexRow]
-
-
-class Overview(msgspec.Struct, frozen=True):
-    """How the collections are searched."""
-
-    collections: int
-    vectors: int
-    indexed: int
-    waiting: int
-    deleted: int
 
 
 CLAIMED = Query(
@@ -103,31 +73,6 @@ OF_COLLECTION = Query(
     """,
 )
 
-OVERVIEW = Query(
-    Overview,
-    """
-    select count(*) filter (where deleted_at is null) as collections,
-           coalesce(sum(vectors) filter (where deleted_at is null), 0)::bigint as vectors,
-           count(*) filter (where deleted_at is null and index_state = 'ready') as indexed,
-           count(*) filter (where deleted_at is null and index_state = 'none' and dimensions <= $3::integer
-                              and vectors * (dimensions + $2::integer) >= $1::bigint) as waiting,
-           count(*) filter (where deleted_at is not null) as deleted
-      from kaixu.collection
-    """,
-)
-
-
-LARGE = Query(
-    LargeRow,
-    """
-    select id, customer_id, name, dimensions, vectors, index_state
-      from kaixu.collection
-     where deleted_at is null and (index_state = 'ready' or vectors * (dimensions + $2::integer) >= $1::bigint)
-     order by vectors desc, id
-     limit $3
-    """,
-)
-
 
 def names_of(collection_id: int) -> tuple[str, str, str]:
     """What a collection's indexes are called."""
@@ -139,7 +84,7 @@ def names_of(collection_id: int) -> tuple[str, str, str]:
 
 
 async def claim(db: Connection, *, lease_s: float, quiet_s: float = QUIET_S) -> Wanting | None:
-    """A collection whose indexes nobody builds yet; None: there is none."""
+    """Claim a collection whose indexes are not being built yet; None: there is none."""
     return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, IMPATIENT, ROW_NUMBERS, MOST_INDEXED)
 
 
@@ -168,17 +113,17 @@ async def build(connection: asyncpg.Connection, wanting: Wanting) -> bool:
         return False
     near, metadata, words = names_of(wanting.id)
     vector = indexed_form("embedding", wanting.dimensions)
-    wanted = {
+    missing = {
         near: f"hnsw (({vector}) halfvec_cosine_ops) with (ef_construction = {EF_CONSTRUCTION})",
         metadata: "gin (metadata jsonb_path_ops) with (fastupdate = off)",
         words: "gin (words) with (fastupdate = off)",
     }
     for one in await indexes_of(connection, wanting.id):
         if one.is_valid:
-            del wanted[one.name]
+            del missing[one.name]
         else:
             await connection.execute(f"drop index concurrently if exists kaixu.{one.name}", timeout=BUILD_S)
-    for name, how in wanted.items():
+    for name, how in missing.items():
         made = f"create index concurrently if not exists {name} on {part} using {how}"
         await connection.execute(f"{made} where collection_id = {wanting.id:d}", timeout=BUILD_S)
     built = await indexes_of(connection, wanting.id)
@@ -203,27 +148,3 @@ async def part_of(db: Connection, collection_id: int) -> str | None:
         "select tableoid::regclass::text from kaixu.document where collection_id = $1 limit 1", collection_id
     )
     return part
-
-
-async def overview(db: Connection) -> Overview:
-    """How the collections are searched."""
-    found = await OVERVIEW.one(db, EXACT_NUMBERS, ROW_NUMBERS, MOST_INDEXED)
-    assert found is not None
-    return found
-
-
-async def large(db: Connection) -> list[Large]:
-    """The largest collections, each with its indexes."""
-    rows = await LARGE.all(db, EXACT_NUMBERS, ROW_NUMBERS, MOST_SHOWN)
-    return [
-        Large(
-            one.id,
-            one.customer_id,
-            one.name,
-            one.dimensions,
-            one.vectors,
-            one.index_state,
-            await indexes_of(db, one.id),
-        )
-        for one in rows
-    ]

@@ -1,4 +1,4 @@
-"""Vectors on their way to and from pgvector: 32-bit floats, big-endian, behind their number."""
+"""pgvector's binary form of vectors: their number, then 32-bit floats, big-endian."""
 
 from __future__ import annotations
 

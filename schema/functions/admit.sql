@@ -1,16 +1,14 @@
 -- admit: decide a group of calls, all limits at once, and reserve the most that each can cost.
 --
--- Parallel arrays, one element a call. p_key_hash with p_legacy_hash (plain SHA-256, for older keys) or
--- p_key_id (a session) says who; p_most what the call could cost, p_least the least worth granting
--- (= p_most where it cannot be lowered). granted_nusd lies between them. p_provider is the lane, p_asked the name it was
--- asked by (a lane may answer to a second one): an allowlist may hold either. '': the call is no vendor's business.
--- Returns a row a call. refused is a code, never a sentence; null: admitted. A refused call writes nothing.
--- An operation 'job:…' was counted when it was handed in: rates are neither asked of it nor counted.
--- Answers in the order a client should get them: key, customer, role, allowlists, device, minute, day, caps.
--- The caps hold for all books together: what is spent and held is summed over the month's books, and the figures
--- that are returned are those sums.
--- A rate window that ends in the future is one that was written before the clock was set back, see window_now.
---
+-- Parallel arrays, one element a call. The caller is p_key_hash with p_legacy_hash (plain SHA-256, for older keys), or
+-- p_key_id (a session). p_most is what the call could cost, p_least the least worth granting (= p_most where it cannot be
+-- lowered); granted_nusd lies between them. p_provider is the lane, p_asked the name that the client used for it (a lane
+-- may have a second one): an allowlist may hold either. '': the call needs no vendor.
+-- Returns a row a call. refused is a code; null: admitted. A refused call writes nothing.
+-- An operation 'job:…' was counted when it was submitted: rates are neither checked for it nor counted.
+-- Checks in the order in which a client should learn of them: key, customer, role, allowlists, device, minute, day, caps.
+-- The caps hold for all books together: the figures, here and in the result, are sums over the month's books.
+-- A rate window that ends in the future was written before the clock was set back, see window_now.
 -- Lock: takes the customers' rows, ascending by id, in one statement; everything below (months, windows,
 -- seats) is read and written only under it. Commits without waiting for the disk: a reservation that a
 -- crash forgets costs nothing, for settle inserts what it does not find.

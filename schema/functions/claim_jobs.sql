@@ -1,11 +1,10 @@
--- claim_jobs: take up to p_most jobs of the given kinds, each under a claim of its own and a lease.
+-- claim_jobs: claim up to p_most jobs of the given kinds, each with a claim id and a lease of its own.
 --
--- Fair: of the accounts that wait, the one with the fewest running jobs comes first, then what has waited longest.
--- A job whose lease is over is taken up again, at once; one that was lost p_most_losses times ends as failed.
--- A job that was handed in, put back or heard of in the future was so before the clock was set back: what it waits for,
--- a retry, a delay or the end of its lease, begins anew now.
+-- Fair: of the accounts that wait, the one with the fewest running jobs comes first, then the job that waited longest.
+-- A job whose lease has expired is claimed again at once; one that was lost p_most_losses times ends as failed.
+-- A time in the future was written before the clock was set back: the wait (retry, delay, lease) begins anew now.
 -- old_ticket is the ticket of the attempt that was lost: its hold is to be released.
--- Lock: the jobs' rows, passing over what others hold. No customer's row: see docs/decisions/0009.
+-- Lock: the jobs' rows, skipping locked ones. No customer's row: see docs/decisions/0009.
 create or replace function kaixu.claim_jobs(
     p_owner         uuid,
     p_kinds         text[],

@@ -1,7 +1,7 @@
--- claim_reembedding: take up one collection that is on its way to another model, for as long as a lease lasts.
+-- claim_reembedding: claim one collection that is being re-embedded, for the length of a lease.
 --
--- A row that was written in the future was so before the clock was set back: its lease begins anew now.
--- Returns no row where there is nothing to do. Lock: the work's own row, passing over what others hold.
+-- A time in the future was written before the clock was set back: the lease begins anew now.
+-- Returns no row where there is nothing to do. Lock: the work's own row, skipping locked ones.
 create or replace function kaixu.claim_reembedding(p_lease_s integer)
 returns table (
     id              bigint,

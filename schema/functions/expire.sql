@@ -1,13 +1,13 @@
--- expire: settle what a dead gateway left behind.
+-- expire: settle the calls of a dead gateway.
 --
--- p_charge false: the hold is released and the event costs nothing; true: the whole hold is charged. Either
--- way the event says 'lost', and a settlement that comes late still replaces it by the truth. An operation 'job:…'
--- runs again: its hold is released, and there is nothing to say of it.
--- A hold that lasts longer than any can (gateway.reservation_s is at most an hour) was made or renewed before the clock
--- was set back: it has expired, too; if its call still runs after all, its settlement says so.
--- Returns the tickets it ended, with what was charged. At most p_most_calls at a time.
--- Lock: the customers' rows, ascending by id; reservations only under it. A customer that somebody else has locked
--- is passed over: their calls end another time, and nobody else's wait for them.
+-- p_charge false: the hold is released and the event costs nothing; true: the whole hold is charged. The event's end is
+-- 'lost' in both cases, and a late settlement still replaces it. An operation 'job:…' runs again: its hold is released,
+-- and no event is written.
+-- A hold that lasts longer than any can (gateway.reservation_s is at most an hour) was written before the clock was set
+-- back: it has expired, too. If its call still runs, its settlement replaces the event.
+-- Returns the tickets that it ended, with what was charged. At most p_most_calls at a time.
+-- Lock: the customers' rows, ascending by id; reservations only under it. Locked customers are skipped: their calls
+-- expire the next time.
 create or replace function kaixu.expire(p_charge boolean, p_most_calls integer)
 returns table (
     ticket      uuid,
@@ -49,10 +49,11 @@ begin
         returning r.*
     ), written as (
         insert into kaixu.usage_event (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model,
-                                       price_id, cost_nusd, usage_source, end_reason, install_id, request_id, admitted_at)
+                                       price_id, cost_nusd, usage_source, end_reason, install_id, request_id, admitted_at,
+                                       granted_nusd)
         select x.ticket, x.month, x.customer_id, x.key_id, x.chain_id, x.book, x.operation, x.provider, x.model,
                x.price_id, case when p_charge then x.held_nusd else 0 end, 'estimated', 'lost', x.install_id,
-               x.request_id, x.created_at
+               x.request_id, x.created_at, case when x.granted_nusd is null then x.held_nusd end
           from ended x
          where x.operation not like 'job:%'
         on conflict (month, ticket) do nothing

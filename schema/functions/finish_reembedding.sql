@@ -1,4 +1,4 @@
--- finish_reembedding: let the new copy of a collection take its place, if every vector is there.
+-- finish_reembedding: replace a collection by its new copy, if every vector is there.
 --
 -- Returns whether it did. Lock: both collections' rows, ascending.
 create or replace function kaixu.finish_reembedding(p_id bigint)

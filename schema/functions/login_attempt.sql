@@ -1,11 +1,10 @@
--- login_attempt: count one try of the operator's password, or say how long to wait.
+-- login_attempt: count one try of the operator's password, or return how long to wait.
 --
--- Asked before the password is looked at, so that tries that come at once are all counted. Returns null: go
--- on; or the seconds until the next try is taken. A refused try does not count. An address that the right
--- password came from lately has ten times the tries and does not wait for strangers, so that nobody can
--- lock the operator out from elsewhere. A try that lies in the future was made before the clock was set back; it does
--- not count.
--- Lock: the row of everybody, then the address's own; one try at a time.
+-- Called before the password is compared, so that concurrent tries are all counted. Returns null where the try is
+-- allowed, else the seconds until the next one is. A refused try does not count. An address that had the right password
+-- lately has ten times the tries and its own limit only, so that nobody can lock the operator out from elsewhere. A try
+-- in the future was made before the clock was set back; it does not count.
+-- Lock: the row for all addresses, then the address's own; one try at a time.
 create or replace function kaixu.login_attempt(
     p_address_hash  bytea,
     p_per_address   integer,

@@ -1,4 +1,4 @@
--- login_succeeded: the right password came from this address; its tries are forgotten.
+-- login_succeeded: the right password came from this address; forget its tries.
 create or replace function kaixu.login_succeeded(p_address_hash bytea)
 returns void
 language sql as $$

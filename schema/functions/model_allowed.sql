@@ -1,6 +1,6 @@
--- model_allowed: does an allowlist let this model through, under its lane's name or the one it was asked by?
+-- model_allowed: whether an allowlist allows this model, under its lane's name or the name that the client used.
 --
--- The list is {"provider" | "*": ["model" | "*"]}; null lets everything through, {} nothing.
+-- The list is {"provider" | "*": ["model" | "*"]}; null allows everything, {} nothing.
 -- Providers are compared in lower case, models as written.
 create or replace function kaixu.model_allowed(p_list jsonb, p_provider text, p_asked text, p_model text)
 returns boolean

@@ -1,10 +1,10 @@
--- open_collection: find the collection that a call is about to store into, and hold room for its vectors.
+-- open_collection: find the collection that a call will store into, and reserve room for its vectors.
 --
--- p_make false: asked before anything is spent; collection_id is null where it is not there yet. p_make true: asked again
--- when the vectors are there, and then it is made: a call that fails leaves no empty collection behind.
+-- p_make false: called before anything is spent; collection_id is null where the collection does not exist yet. p_make
+-- true: called again with the vectors at hand, and then it is created: a call that fails leaves no empty collection.
 -- p_dimensions null: not known before the vendor has answered.
--- Returns one row; refused is a code, never a sentence; null: the room is held by the reservation of p_ticket and
--- ends with it. Lock: the customer's row; collections are made and counted only under it.
+-- Returns one row; refused is a code; null: the reservation of p_ticket holds the room, and frees it when it ends.
+-- Lock: the customer's row; collections are created and counted only under it.
 create or replace function kaixu.open_collection(
     p_ticket        uuid,
     p_customer_id   bigint,

@@ -1,9 +1,9 @@
--- kaixu__plugin.enqueue: hand in the job that the gateway has written down under p_job for this call, once.
+-- kaixu__plugin.enqueue: submit the job that the gateway has stored under p_job for this call, once.
 --
--- Called by an integration's own role, in its transaction: the job is there when that commits. Whose job it is and
--- what it does was written by the gateway; who asks can only take it or leave it, and only its own integration's.
--- Returns the job's id, or that of the one with the same idempotency key. Runs as the gateway's user.
--- Lock: none but the job's row.
+-- Called by an integration's own role, in its transaction: the job exists when that commits. The gateway has written
+-- the job's owner and content; the caller can only submit it or not, and only a job of its own integration.
+-- Returns the job's id, or that of the job with the same idempotency key. Runs as the gateway's user.
+-- Lock: only the job's row.
 create or replace function kaixu__plugin.enqueue(p_job uuid)
 returns uuid
 language plpgsql security definer

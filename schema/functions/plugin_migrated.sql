@@ -1,6 +1,6 @@
--- kaixu__plugin.migrated: note that a file of an integration's tables was applied, in the transaction that did so.
+-- kaixu__plugin.migrated: record that a file of an integration's schema was applied, in the same transaction.
 --
--- Called by an integration's own role; it can speak for its own integration only. Runs as the gateway's user.
+-- Called by an integration's own role, for its own integration only. Runs as the gateway's user.
 create or replace function kaixu__plugin.migrated(p_name text, p_sha256 text)
 returns void
 language plpgsql security definer

@@ -1,4 +1,4 @@
--- price_version: the id of a price as it stands now; a new version is written when it has not been seen before.
+-- price_version: the id of a price; a price that is new is stored as a new version.
 create or replace function kaixu.price_version(p_provider text, p_model text, p_rates jsonb, p_vendor jsonb)
 returns bigint
 language plpgsql as $$

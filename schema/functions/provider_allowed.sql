@@ -1,6 +1,6 @@
--- provider_allowed: does an allowlist let this provider through, by its lane's name or the one it was asked by?
+-- provider_allowed: whether an allowlist allows this provider, under its lane's name or the name that the client used.
 --
--- The list is in lower case; null, empty or one with '*' lets every provider through.
+-- The list is in lower case; null, empty or one with '*' allows every provider.
 create or replace function kaixu.provider_allowed(p_list text[], p_provider text, p_asked text)
 returns boolean
 language sql immutable parallel safe as $$

@@ -1,6 +1,6 @@
--- release: free reservations whose calls never began; by ticket alone, for a gateway that never got its verdict.
+-- release: free the reservations of calls that never began; by ticket, for a gateway that never got its verdict.
 --
--- Returns how many were there. Lock: the customers' rows, ascending by id.
+-- Returns how many there were. Lock: the customers' rows, ascending by id.
 create or replace function kaixu.release(p_ticket uuid[])
 returns integer
 language plpgsql

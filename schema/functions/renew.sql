@@ -1,7 +1,6 @@
--- renew: keep the reservations of calls that are still running from expiring.
+-- renew: extend the reservations of calls that are still running.
 --
--- Returns how many were renewed. A row that is just being settled is passed over, so that renewing
--- never waits for a settlement nor a settlement for it.
+-- Returns how many were extended. A row that is being settled is skipped, so that neither waits for the other.
 create or replace function kaixu.renew(p_owner uuid, p_ticket uuid[], p_lifetime_s integer)
 returns integer
 language plpgsql as $$

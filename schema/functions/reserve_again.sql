@@ -1,10 +1,10 @@
--- reserve_again: put back the holds of running calls that a crash of the database forgot.
+-- reserve_again: restore the holds of running calls that a crash of the database lost.
 --
--- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for
--- what it has in flight before it admits anything new. What is still there, or settled, is left alone.
--- Others may have been let into the room meanwhile: a hold is put back as far as the caps, which hold
--- for all books of a month together, have room.
--- Returns how many were put back.
+-- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for its running
+-- calls before it admits anything new. Holds that are still there, or settled, are left alone.
+-- Other calls may have taken the room meanwhile: a hold is restored as far as the caps, which hold for all books of a
+-- month together, have room; granted_nusd then keeps what it was.
+-- Returns how many were restored.
 -- Lock: the customers' rows, ascending by id.
 create or replace function kaixu.reserve_again(
     p_ticket        uuid[],
@@ -62,10 +62,10 @@ begin
         v_held := least(r.held_nusd, greatest(0, v_room));
 
         insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
-                                       model, price_id, install_id, request_id, owner, expires_at)
+                                       model, price_id, install_id, request_id, owner, expires_at, granted_nusd)
         values (r.ticket, r.customer_id, r.key_id, r.chain_id, r.month, r.book, v_held, r.operation, r.provider,
                 r.model, r.price_id, r.install_id, r.request_id, p_owner,
-                clock_timestamp() + make_interval(secs => p_lifetime_s));
+                clock_timestamp() + make_interval(secs => p_lifetime_s), nullif(r.held_nusd, v_held));
         insert into kaixu.customer_month as m (customer_id, month, book, held_nusd)
         values (r.customer_id, r.month, r.book, v_held)
         on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;

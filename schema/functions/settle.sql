@@ -1,13 +1,14 @@
 -- settle: turn a group of reservations into usage events with their true cost; each exactly once.
 --
--- Parallel arrays, one element a call, with all that an event says: a reservation that the database does not
--- know (it crashed before the admission reached the disk, or the reaper was faster) is settled all the same.
--- end_reason 'released' frees the hold and writes no event: the vendor never took the call.
--- Returns a row a ticket: first_time is false for a replay, and the month's figures after the whole group.
--- An event that the reaper wrote as 'lost' is replaced, once, by the truth that comes late. What costs more than is
--- held for it, or has no reservation left, is billed as far as the caps have room beside its hold. Caps hold for all
--- books of a month together, and the figures are sums over them.
--- A vendor cost of null is not known: the event says so, and the months add its bill to `uncosted_nusd`.
+-- Parallel arrays, one element a call, complete: a call without a reservation (the database crashed before the admission
+-- was on disk, or the reaper was faster) is settled, too.
+-- end_reason 'released' frees the hold and writes no event: no vendor has worked for the call.
+-- Returns a row a ticket: first_time is false for a repeated one; the month's figures are those after the whole group.
+-- A late settlement replaces the reaper's 'lost' event, once. What costs more than is held for it, or has no reservation
+-- left, is billed as far as the caps have room beside its hold; the rest is in the event as unbilled_nusd. Caps hold for
+-- all books of a month together, and the figures are sums over them.
+-- A vendor cost of null is not known: the event says so, and the months add its bill to uncosted_nusd.
+-- granted_nusd of the event is what admission granted: `kaixu reconcile` needs it.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
 -- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
@@ -57,6 +58,7 @@ as $$
 declare
     v_freed         uuid[];
     v_freed_nusd    bigint[];
+    v_granted_nusd  bigint[];
     v_dearer        boolean;
     v_missing       boolean;
     v_lost          uuid[];
@@ -79,9 +81,10 @@ begin
     with ended as (
         delete from kaixu.reservation r
          where r.ticket = any (p_ticket)
-        returning r.ticket, r.held_nusd
+        returning r.ticket, r.held_nusd, coalesce(r.granted_nusd, r.held_nusd) as granted_nusd
     )
-    select array_agg(x.ticket), array_agg(x.held_nusd) into v_freed, v_freed_nusd from ended x;
+    select array_agg(x.ticket), array_agg(x.held_nusd), array_agg(x.granted_nusd) into v_freed, v_freed_nusd, v_granted_nusd
+      from ended x;
     select coalesce(bool_or(a.cost_nusd > f.held_nusd), false) into v_dearer
       from unnest(p_ticket, p_cost_nusd) a (ticket, cost_nusd)
       join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket;
@@ -149,7 +152,8 @@ begin
                   request_id, admitted_at, duration_ms, end_reason, usage_source, cost_nusd, vendor_cost_nusd,
                   input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, units)
     ), freed as (
-        select f.ticket, f.held_nusd from unnest(v_freed, v_freed_nusd) f (ticket, held_nusd)
+        select f.ticket, f.held_nusd, f.granted_nusd
+          from unnest(v_freed, v_freed_nusd, v_granted_nusd) f (ticket, held_nusd, granted_nusd)
     ), lost as (
         select e.ticket, e.cost_nusd, e.vendor_cost_nusd, e.vendor_cost_known, e.input_tokens, e.output_tokens
           from asked a
@@ -160,12 +164,14 @@ begin
                (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
                 vendor_cost_nusd, vendor_cost_known, input_tokens, output_tokens, cached_input_tokens,
                 cache_write_tokens, reasoning_tokens, units, usage_source, end_reason, install_id, request_id,
-                admitted_at, duration_ms)
+                admitted_at, duration_ms, granted_nusd)
         select a.ticket, a.month, a.customer_id, a.key_id, a.chain_id, a.book, a.operation, a.provider, a.model,
                a.price_id, a.cost_nusd, coalesce(a.vendor_cost_nusd, 0), a.vendor_cost_nusd is not null,
                a.input_tokens, a.output_tokens, a.cached_input_tokens, a.cache_write_tokens, a.reasoning_tokens,
-               a.units, a.usage_source, a.end_reason, a.install_id, a.request_id, a.admitted_at, a.duration_ms
+               a.units, a.usage_source, a.end_reason, a.install_id, a.request_id, a.admitted_at, a.duration_ms,
+               f.granted_nusd
           from asked a
+          left join freed f on f.ticket = a.ticket
          where a.end_reason <> 'released'
         on conflict (month, ticket) do update
            set cost_nusd = excluded.cost_nusd, vendor_cost_nusd = excluded.vendor_cost_nusd,
@@ -174,7 +180,7 @@ begin
                cached_input_tokens = excluded.cached_input_tokens, cache_write_tokens = excluded.cache_write_tokens,
                reasoning_tokens = excluded.reasoning_tokens, units = excluded.units,
                usage_source = excluded.usage_source, end_reason = excluded.end_reason,
-               duration_ms = excluded.duration_ms
+               duration_ms = excluded.duration_ms, granted_nusd = coalesce(excluded.granted_nusd, e.granted_nusd)
          where e.end_reason = 'lost' and excluded.end_reason <> 'lost'
         returning e.ticket
     ), forgiven as (

@@ -1,8 +1,8 @@
--- start_reembedding: begin to make the vectors of a collection anew by another model, or go on where that had failed.
+-- start_reembedding: begin to embed a collection anew with another model, or go on with a copy that had failed.
 --
--- What is stored meanwhile is refused; search goes on over the old vectors until all new ones are there.
--- Returns the id of the work; refused is a code, or null. Lock: the collection's row, so that nobody stores into it
--- who was let in before.
+-- Meanwhile storing is refused; searches use the old vectors until all new ones are there.
+-- Returns the id of the work; refused is a code, or null. Lock: the collection's row, so that no call that was admitted
+-- before stores into it.
 create or replace function kaixu.start_reembedding(
     p_collection_id bigint,
     p_customer_id   bigint,

@@ -1,9 +1,9 @@
--- store_documents: put documents, or the chunks of documents, with their vectors into a collection.
+-- store_documents: store documents, or chunks of documents, with their vectors in a collection.
 --
--- Parallel arrays, one element a vector. A document whose first chunk is among them replaces what was there under its
--- id, all chunks of it; without its first chunk it goes on with what is there (a long one may come in several calls).
--- Returns how many vectors were stored and how many were there under these ids before, or why not. Whatever is
--- refused here was let in by open_collection and has changed since.
+-- Parallel arrays, one element a vector. A document whose first chunk is among them replaces all chunks under its id;
+-- without its first chunk it continues what is there (a long one may come in several calls).
+-- Returns how many vectors were stored, and how many were there under these ids before; or refused, a code, where
+-- something has changed since open_collection.
 -- Lock: the collection's row, so that two calls with the same ids write one after the other; then, shortly, the
 -- customer's. Collections are locked before customers, never after (see schema/README.md): this transaction settles
 -- the call as well, and the customer's other calls must not wait for the vectors to be written.

@@ -1,8 +1,8 @@
--- take_reading_rate: let a key read or poll once, or say how long to wait.
+-- take_reading_rate: let a key read or poll once, or return how long to wait.
 --
--- For what needs a key and is no call of its own: p_units of p_per_minute are taken from the reading window of the
--- key's chain, never from the rates of its calls. A key whose calls are limited to none reads nothing either.
--- Returns one row: refused is a code, null: go on.
+-- For requests that need a key and call no model: p_units of p_per_minute are taken from the reading window of the
+-- key's chain, not from the rates of its calls. A key with a call rate of 0 cannot read either.
+-- Returns one row: refused is a code; null: allowed.
 --
 -- Lock: takes the customer's row; the window is read and written only under it.
 create or replace function kaixu.take_reading_rate(

@@ -1,7 +1,7 @@
 -- top_up: raise a month's cap by a credit, once for each idempotency key.
 --
--- Returns whether this call applied it (false: it had been before) and the month's extra after it. No row:
--- there is no such customer.
+-- Returns whether this call applied it (false: an earlier one did) and the month's extra after it. No row: there is no
+-- such customer.
 -- Lock: takes the customer's row.
 create or replace function kaixu.top_up(
     p_idempotency_key   text,

@@ -1,9 +1,9 @@
--- window_now: a ring of slots as it stands at slot p_now, whatever slot it was written at.
+-- window_now: a ring of slots as it is at slot p_now, whatever slot it was written at.
 --
--- p_counts is a ring of p_size slots whose newest is p_newest (slot s lies at s % p_size + 1). The clock moved on:
--- what has left the window is forgotten. The clock was set back, so that p_newest lies in the future: what was counted
--- there has happened all the same and counts as of now, so that a limit holds over a small step of the clock and
--- nothing is refused for longer than a window; a ring that lies wholly in the future is forgotten.
+-- p_counts is a ring of p_size slots whose newest is p_newest (slot s is at s % p_size + 1). Slots that have left the
+-- window are cleared. If the clock was set back, so that p_newest is in the future, the counts of future slots count as
+-- of now: the limit holds over a small step of the clock, and no call is refused for longer than a window. A ring that
+-- is wholly in the future is cleared.
 create or replace function kaixu.window_now(p_counts integer[], p_newest bigint, p_now bigint, p_size integer)
 returns integer[]
 language plpgsql immutable as $$

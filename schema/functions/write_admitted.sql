@@ -1,4 +1,4 @@
--- write_admitted: write what one key chain took in a group: its holds and its rate slots.
+-- write_admitted: write the holds and the rate slots that one key chain took in a group.
 --
 -- Lock: called by admit, which holds the customer's row.
 create or replace function kaixu.write_admitted(

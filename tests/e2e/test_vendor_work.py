@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from kaixu.accounts.reconcile import reconcile
+from kaixu.reports.reconcile import reconcile
 from kaixu.store.pool import open_pool
 from tests.support.failing import CHAT, DIMENSIONS, EMBED, FailingVendor
 from tests.support.money import assert_books_balance, customer, virtual_key

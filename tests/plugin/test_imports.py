@@ -57,7 +57,7 @@ SEES = {
     "web": RULES | {"metering", "accounts", "reports", "collections", "jobs", "edge"},
 }
 SEES["gateway"] = {*SEES}
-SEES["cli"] = {*SEES}
+SEES["cli"] = {*SEES} - {"store"}  # commands change through accounts and read through reports
 EVERYTHING = {*SEES}
 
 

@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from kaixu.assets import asset
-from kaixu.store.migrate import MigrationError, is_old, migrate, pending, steps_of
+from kaixu.config.database_errors import MigrationError
+from kaixu.store.migrate import is_old, migrate, pending, steps_of
 from tests.conftest import with_database
 
 ALL = [step.name for step in steps_of(asset("schema"))]

@@ -15,10 +15,11 @@ import asyncpg
 import msgspec
 import pytest
 
+from kaixu.config.database_errors import MigrationError
 from kaixu.plugin.errors import Conflict, DatabaseBusy, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.store import plugin_database, plugin_pool
 from kaixu.store.jobs import NewJob
-from kaixu.store.migrate import LOCK, MigrationError
+from kaixu.store.migrate import LOCK
 from kaixu.store.plugin_database import NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_jobs import write_down

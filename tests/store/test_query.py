@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
+import kaixu.reports
 import kaixu.store
 from kaixu.store.query import Query
 
-for module in pkgutil.iter_modules(kaixu.store.__path__):
-    importlib.import_module(f"kaixu.store.{module.name}")
+for room in (kaixu.store, kaixu.reports):
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{room.__name__}.{module.name}")
+
+
+PACKAGE = Path(kaixu.store.__file__).parents[1]
+
+CALL = re.compile(r"\bkaixu(?:__plugin)?\.\w+\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+ARGUMENT = re.compile(r"\s*p_\w+ => ")
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -51,3 +63,50 @@ async def test_all_returns_typed_rows(pool: asyncpg.Pool, unregistered: Query[Pa
 async def test_one_returns_none_where_nothing_is_found(pool: asyncpg.Pool, unregistered: Query[Pair]) -> None:
     assert await unregistered.one(pool, 1) == Pair(1, None)
     assert await unregistered.one(pool, 0) is None
+
+
+class Three(msgspec.Struct, frozen=True):
+    """The arguments of `make_date`, in another order."""
+
+    day: int
+    year: int
+    month: int
+
+
+def test_arguments_are_found_by_their_names_whatever_the_order_of_the_fields() -> None:
+    query = Query(Pair, "select f(p_year => $1, p_moon => $2, p_day => $3, p_else => $4)")
+    Query.registered.remove(query)
+    assert query.columns([Three(1, 2, 3), Three(4, 5, 6)], moon="month") == [[2, 5], [3, 6], [1, 4]]
+    assert query.columns([Three(1, 2, 3)], moon="month", without=["day"])[:2] == [[2], [3]]
+    with pytest.raises(TypeError, match="Three has not the fields"):
+        query.columns([Three(1, 2, 3)])
+
+
+def positional_calls(text: str) -> Iterator[str]:
+    """The calls of our SQL functions in a text that have an argument without its name; types are no arguments."""
+    for call in CALL.finditer(text):
+        arguments = [one for one in re.split(r",(?![^()]*\))", call[1]) if one.strip()]
+        if not all(ARGUMENT.match(one) for one in arguments):
+            yield call[0]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_sql_functions_are_called_with_named_arguments(path: Path) -> None:
+    """A positional call goes on working when two arguments change places, and then moves money."""
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    calls = [call for text in texts for call in positional_calls(text)]
+    assert [call for call in calls if call not in SIGNATURES] == []
+
+
+#: Names of functions with their types, as privileges are asked for.
+SIGNATURES = {"kaixu__plugin.enqueue(uuid)", "kaixu__plugin.migrated(text, text)"}
+
+
+def test_the_rule_sees_positional_calls() -> None:
+    named = "select kaixu.top_up(p_month => $1, p_amount_nusd => least($2, 5)) and kaixu.top_up()"
+    assert list(positional_calls(named)) == []
+    assert list(positional_calls("select kaixu.top_up(p_month => $1, $2)")) == ["kaixu.top_up(p_month => $1, $2)"]

@@ -11,6 +11,7 @@ import pytest
 
 from kaixu.collections.filters import parse_filter
 from kaixu.collections.keeper import CollectionKeeper
+from kaixu.reports import collection_indexes
 from kaixu.store import search, vector_index
 from kaixu.store.collections import Collection, collection_of_key
 from kaixu.store.conditions import ALL, Condition
@@ -186,5 +187,5 @@ async def test_long_vectors_have_an_index_too_and_very_long_ones_none(pool: asyn
     assert await keeper.index(quiet_s=0)
     assert not await keeper.index(quiet_s=0)
     assert (await again(pool, long)).index_state == "ready"
-    overview = await vector_index.overview(pool)
+    overview = await collection_indexes.overview(pool)
     assert (overview.indexed, overview.waiting) == (1, 0)

@@ -97,11 +97,18 @@ async def billed(
     install_id: str | None = None,
     operation: str = "chat",
     units: dict[str, Any] | None = None,
+    most: int = 10**9,
 ) -> Ask:
-    """One whole call at `PRICE`, billed as metering does, or for `cost`."""
+    """One whole call at `PRICE`, billed as metering does, or for `cost`; `most` is reserved."""
     price_id = await price_version(pool, provider="up", model="m", price=PRICE, cost=COST)
     ask, verdict = await admit(
-        pool, key_id, request_id=request_id, install_id=install_id, operation=operation, price_id=price_id
+        pool,
+        key_id,
+        request_id=request_id,
+        install_id=install_id,
+        operation=operation,
+        price_id=price_id,
+        most=most,
     )
     assert verdict.refused is None, verdict.refused
     await settle(

@@ -17,7 +17,7 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from kaixu.accounts.reconcile import reconcile
+from kaixu.reports.reconcile import reconcile
 from kaixu.store.query import Connection
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import Process

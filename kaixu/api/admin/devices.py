@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kaixu.accounts.devices import change_device, list_devices
-from kaixu.accounts.fields import flag, identifier, insist_on_known, install_id
+from kaixu.accounts.fields import flag, identifier, install_id, require_known
 from kaixu.edge.fields import Fields, stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
@@ -33,7 +33,7 @@ def device_routes(services: Services) -> list[Route]:
 
     async def change(request: IncomingRequest) -> Reply:
         body = stored_fields(request)
-        insist_on_known(body.value, KNOWN)
+        require_known(body.value, KNOWN)
         revoked = body.read("revoked", flag)
         if revoked is None:
             raise Invalid("`revoked` is missing", field="revoked")

@@ -14,9 +14,10 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Conflict, NotFound
+from kaixu.reports.values import instant
 
 from .paging import page_of
-from .shape import instant, key_reply, listed_key_reply
+from .shape import key_reply, listed_key_reply
 
 MOST_LISTED = 1000
 

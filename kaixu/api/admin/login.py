@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaixu.accounts.fields import insist_on_known
+from kaixu.accounts.fields import require_known
 from kaixu.accounts.login import log_in
 from kaixu.edge.fields import stored_fields
 from kaixu.edge.operators import operator_route
@@ -24,7 +24,7 @@ def login_routes(services: Services) -> list[Route]:
 
     async def login(request: IncomingRequest) -> Reply:
         body = stored_fields(request)
-        insist_on_known(body.value, ("password",))
+        require_known(body.value, ("password",))
         password = body.take("password")
         if password is None or password == "":
             raise Invalid("`password` is missing", field="password")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaixu.accounts.fields import identifier, insist_on_known
+from kaixu.accounts.fields import identifier, require_known
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.fields import stored_fields
@@ -11,8 +11,7 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
-
-from .shape import month_name
+from kaixu.reports.values import month_name
 
 KNOWN = ("customer_id", "amount_cents", "month", "idempotency_key")
 
@@ -22,7 +21,7 @@ def topup_routes(services: Services) -> list[Route]:
 
     async def create(request: IncomingRequest) -> Reply:
         body = stored_fields(request)
-        insist_on_known(body.value, KNOWN)
+        require_known(body.value, KNOWN)
         topup = await top_up(
             services.pool,
             body.read("customer_id", identifier),

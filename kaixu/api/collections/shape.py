@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kaixu.api.admin.shape import instant
 from kaixu.catalog.catalog import Catalog
 from kaixu.collections.chunks import join_chunks
 from kaixu.collections.contents import Collection, Document, ReembeddingProgress, WithVector
+from kaixu.reports.values import instant
 
 
 def collection_reply(catalog: Catalog, row: Collection) -> dict[str, Any]:

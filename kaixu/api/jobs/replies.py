@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from kaixu.api.admin.shape import instant
 from kaixu.api.native.chat import tool_calls_and_reasoning
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.response import Reply, json_reply
@@ -14,6 +13,7 @@ from kaixu.edge.services import Services
 from kaixu.jobs.queue import JobRow
 from kaixu.metering.event_codec import decode_events
 from kaixu.plugin.types import ChatDelta
+from kaixu.reports.values import instant
 
 
 def job_usage_reply(row: JobRow) -> dict[str, Any]:

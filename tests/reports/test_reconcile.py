@@ -7,9 +7,9 @@ from datetime import date
 import asyncpg
 import pytest
 
-from kaixu.accounts.reconcile import Reconciled, reconcile
 from kaixu.accounts.topups import top_up
 from kaixu.plugin.types import Usage
+from kaixu.reports.reconcile import Reconciled, reconcile
 from kaixu.store import admission
 from tests.support.calls import admit, billed
 from tests.support.money import customer, virtual_key
@@ -25,7 +25,9 @@ async def busy(pool: asyncpg.Pool, by: By) -> int:
         await billed(
             pool, key_id, Usage(input_tokens=100, output_tokens=10, cached_input_tokens=30, reasoning_tokens=4)
         )
-        await billed(pool, key_id, Usage(input_tokens=100), end_reason="client_gone", usage_source="counted", cost=3)
+        await billed(
+            pool, key_id, Usage(input_tokens=100), end_reason="client_gone", usage_source="counted", cost=3, most=3
+        )
         await billed(pool, key_id, Usage(), end_reason="released", cost=0)
         await admit(pool, key_id, most=500)
         ask, _ = await admit(pool, key_id, most=700)

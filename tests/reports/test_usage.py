@@ -8,11 +8,11 @@ import asyncpg
 import pytest
 
 from kaixu.accounts.keys import rotate_key
-from kaixu.accounts.reconcile import reconcile
 from kaixu.accounts.topups import top_up
-from kaixu.accounts.usage import customer_usage
 from kaixu.plugin.errors import NotFound, Unprocessable
 from kaixu.plugin.types import Usage
+from kaixu.reports.reconcile import reconcile
+from kaixu.reports.usage import customer_usage
 from tests.support.calls import admit, billed
 from tests.support.money import customer, virtual_key
 

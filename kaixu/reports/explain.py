@@ -1,12 +1,14 @@
-"""Why a call cost what it cost: its tokens, at the rates of the price version it was billed by.
+"""Why a call cost what it cost: its tokens or units, at the rates of the price version it was billed by.
 
-The arithmetic is done here once more, apart from kaixu/metering/pricing.py that billed it:
-whole nano-dollars per million tokens, added up exactly, rounded half up once.
+The arithmetic is done here once more, apart from kaixu/metering that billed it: whole nano-dollars per million, added
+up exactly, rounded half up once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +16,9 @@ import msgspec
 
 from kaixu.plugin.errors import NotFound
 from kaixu.store.pool import database
-from kaixu.store.usage import PricedEvent, priced_events
+from kaixu.store.query import Connection, Query
+
+from .events import UsageEvent
 
 MILLION = 1_000_000
 
@@ -25,8 +29,42 @@ KINDS = frozenset({"input", "cached_input", "cache_write", "output", "reasoning"
 MOST_OF_A_REQUEST = 100
 
 
+class PricedEvent(UsageEvent, frozen=True):
+    """One call with its price version; None where there is no such version."""
+
+    rates: dict[str, int] | None
+    vendor: dict[str, int] | None
+    priced_at: datetime | None
+    unbilled_nusd: int
+    granted_nusd: int | None
+
+
+# Three ways to name a call. Request ids have no index: nothing else looks for them.
+PRICED = Query(
+    PricedEvent,
+    """
+    select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
+           e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
+           e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
+           e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known,
+           p.rates, p.vendor, p.created_at as priced_at,
+           coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd, e.granted_nusd
+      from kaixu.usage_event e
+      left join kaixu.price p on p.id = e.price_id
+     where case when $1::bigint is not null then e.id = $1
+                when $2::uuid is not null then e.ticket = $2
+                else e.request_id = $3 end
+     order by e.created_at desc, e.id desc
+     limit $4
+    """,
+)
+
+
 class ExplainedEvent(msgspec.Struct, frozen=True):
-    """One kind of token. `rate`: nano-dollars per million tokens; `cost_millionths`: of a nano-dollar."""
+    """One kind of token, or a unit, or the call itself; `tokens` is how many.
+
+    `rate`: nano-dollars per million of them; `cost_millionths`: of a nano-dollar.
+    """
 
     kind: str
     tokens: int
@@ -35,7 +73,7 @@ class ExplainedEvent(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """A call's cost, taken apart. `priced_nusd` is None where its price has no rates."""
+    """A call's cost, line by line. `priced_nusd` is None where its price has no rates."""
 
     event: PricedEvent
     lines: list[ExplainedEvent]
@@ -69,22 +107,23 @@ def ticket_of(named: str) -> UUID | None:
 
 
 def explained(event: PricedEvent) -> Explanation:
-    """A call's cost, taken apart and compared with what was billed."""
+    """A call's cost, line by line, compared with its bill."""
     if not event.rates:
-        return Explanation(event, [], None, None, False, "its price version has no rates")
-    if not priced_by_token(event.rates):
-        return Explanation(event, [], None, None, False, "its price is not by the token: nothing is recomputed here")
-    lines = lines_of(event, event.rates)
+        return Explanation(event, [], None, None, event.cost_nusd == 0, "its price version has no rates: it is free")
+    by_token = priced_by_token(event.rates)
+    lines = lines_of(event, event.rates) if by_token else charge_lines(event.units or {}, event.rates)
+    if not lines:
+        return Explanation(event, [], None, None, False, "its price is by nothing that is known here")
     priced = rounded(sum(line.cost_millionths for line in lines))
     vendor = None
     if event.vendor and priced_by_token(event.vendor):
         vendor = rounded(sum(line.cost_millionths for line in lines_of(event, event.vendor)))
-    adds_up, note = verdict(event, priced)
+    adds_up, note = verdict(event, priced, by_token=by_token)
     return Explanation(event, lines, priced, vendor, adds_up, note)
 
 
 def priced_by_token(rates: Mapping[str, int]) -> bool:
-    """Whether every kind of token has a rate; what an operation counts may be priced otherwise."""
+    """Whether every kind of token has a rate; an integration's price is by the call or by a unit."""
     return rates.keys() >= KINDS
 
 
@@ -102,12 +141,29 @@ def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[ExplainedEven
     return [ExplainedEvent(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
 
 
+def charge_lines(units: Mapping[str, Any], rates: Mapping[str, int]) -> list[ExplainedEvent]:
+    """The one line of an integration's charge: a price for the call, or for so many of a unit; see `RECOMPUTED`."""
+    if len(rates) == 1:
+        [(name, nusd)] = rates.items()
+        return [ExplainedEvent(name, 1, nusd * MILLION, nusd * MILLION)]
+    if len(rates) != 2:
+        return []
+    first, second = sorted(rates)
+    for price, size in ((second, first), (first, second)):
+        is_a_size_too = price.startswith("per_") and price.removeprefix("per_") in units
+        if size.startswith("per_") and not is_a_size_too:
+            unit = size.removeprefix("per_")
+            count, millionths = int(units.get(unit, 0)), rates[price] * MILLION
+            return [ExplainedEvent(unit, count, millionths // rates[size], count * millionths // rates[size])]
+    return []
+
+
 def rounded(millionths: int) -> int:
     """Millionths of a nano-dollar as nano-dollars, half up."""
     return (millionths + MILLION // 2) // MILLION
 
 
-def verdict(event: PricedEvent, priced_nusd: int) -> tuple[bool, str | None]:
+def verdict(event: PricedEvent, priced_nusd: int, *, by_token: bool) -> tuple[bool, str | None]:
     """Whether the bill follows from the price, and what explains a difference."""
     if event.end_reason == "lost":
         charged = "all that was held was charged" if event.cost_nusd else "nothing was charged"
@@ -118,8 +174,21 @@ def verdict(event: PricedEvent, priced_nusd: int) -> tuple[bool, str | None]:
         return True, None
     if event.unbilled_nusd and event.cost_nusd + event.unbilled_nusd <= priced_nusd:
         return True, "it was settled after its hold had expired: billed as far as the cap had room"
-    if event.cost_nusd < priced_nusd and event.end_reason == "budget_cut":
+    is_bound = by_token and event.cost_nusd < priced_nusd and event.granted_nusd in (None, event.cost_nusd)
+    if is_bound and event.end_reason == "budget_cut":
         return True, "it was ended at its budget: never charged above what was held for it"
-    if event.cost_nusd < priced_nusd and event.usage_source != "provider":
+    if is_bound and event.usage_source != "provider":
         return True, "its tokens were counted here, not reported: never charged above what was held for it"
     return False, "the bill does not follow from the price"
+
+
+async def priced_events(
+    db: Connection,
+    *,
+    event_id: int | None = None,
+    ticket: UUID | None = None,
+    request_id: str | None = None,
+    limit: int,
+) -> list[PricedEvent]:
+    """Calls by one of their names, newest first, each with its price version."""
+    return await PRICED.all(db, event_id, ticket, request_id, limit)

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.accounts.explain import explain, lines_of, rounded
 from kaixu.config.price import Price
 from kaixu.metering.pricing import cost_nusd
 from kaixu.plugin.errors import NotFound
 from kaixu.plugin.types import Usage
-from kaixu.store.usage import PricedEvent
+from kaixu.reports.explain import PricedEvent, explain, lines_of, rounded
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 
@@ -68,22 +67,30 @@ async def test_all_calls_of_a_request_are_explained(pool: asyncpg.Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "end_reason", "usage_source", "adds_up", "says"),
+    ("cost", "most", "end_reason", "usage_source", "adds_up", "says"),
     [
-        (5, "complete", "provider", False, "does not follow"),
-        (5, "client_gone", "counted", True, "held"),
-        (5, "budget_cut", "provider", True, "budget"),
-        (10**9, "client_gone", "counted", False, "does not follow"),
-        (0, "undelivered", "provider", True, "could not be delivered"),
-        (0, "lost", "estimated", True, "nothing was charged"),
-        (9, "lost", "estimated", True, "all that was held"),
+        (5, 5, "complete", "provider", False, "does not follow"),
+        (5, 5, "client_gone", "counted", True, "held"),
+        (5, 5, "budget_cut", "provider", True, "budget"),
+        (5, 6, "client_gone", "counted", False, "does not follow"),
+        (10**9, 10**9, "client_gone", "counted", False, "does not follow"),
+        (0, 10**9, "undelivered", "provider", True, "could not be delivered"),
+        (0, 10**9, "lost", "estimated", True, "nothing was charged"),
+        (9, 9, "lost", "estimated", True, "all that was held"),
     ],
 )
 async def test_a_cost_that_differs_from_its_price_says_why(
-    pool: asyncpg.Pool, cost: int, end_reason: str, usage_source: str, adds_up: bool, says: str
+    pool: asyncpg.Pool, cost: int, most: int, end_reason: str, usage_source: str, adds_up: bool, says: str
 ) -> None:
     await billed(
-        pool, await key(pool), USAGE, cost=cost, end_reason=end_reason, usage_source=usage_source, request_id="x"
+        pool,
+        await key(pool),
+        USAGE,
+        cost=cost,
+        end_reason=end_reason,
+        usage_source=usage_source,
+        request_id="x",
+        most=most,
     )
     [explained] = await explain(pool, "x")
     assert explained.adds_up == adds_up
@@ -91,9 +98,30 @@ async def test_a_cost_that_differs_from_its_price_says_why(
     assert says in explained.note
 
 
-async def test_what_is_not_priced_by_the_token_is_not_called_proven(pool: asyncpg.Pool) -> None:
+@pytest.mark.parametrize(
+    ("rates", "units", "line"),
+    [
+        ({"send": 5}, {"calls": 1}, ("send", 1)),
+        ({"gib": 3, "per_bytes_out": 2}, {"calls": 1, "bytes_out": 3}, ("bytes_out", 3)),
+        ({"per_page": 5, "per_pages": 1}, {"calls": 1, "pages": 1}, ("pages", 1)),
+    ],
+    ids=["by the call", "by the unit", "a price that is called per_page"],
+)
+async def test_an_operation_is_explained_by_its_charge(
+    pool: asyncpg.Pool, rates: dict[str, int], units: dict[str, int], line: tuple[str, int]
+) -> None:
+    await billed(pool, await key(pool), Usage(), cost=5, request_id="x", units=units, usage_source="plugin")
+    await pool.execute("update kaixu.price set rates = $1", rates)
+    [explained] = await explain(pool, "x")
+    assert [(one.kind, one.tokens) for one in explained.lines] == [line]
+    assert (explained.priced_nusd, explained.adds_up) == (5, True)
+    await pool.execute("update kaixu.usage_event set cost_nusd = 4")
+    assert not (await explain(pool, "x"))[0].adds_up
+
+
+async def test_a_price_that_is_not_understood_proves_nothing(pool: asyncpg.Pool) -> None:
     await billed(pool, await key(pool), USAGE, cost=5, request_id="x")
-    for rates, says in (({}, "no rates"), ({"call": 5}, "not by the token"), ({"input": 5}, "not by the token")):
+    for rates, says in (({}, "no rates"), ({"a": 1, "b": 2}, "nothing that is known"), ({"a": 1, "b": 2, "c": 3}, "")):
         await pool.execute("update kaixu.price set rates = $1", rates)
         [explained] = await explain(pool, "x")
         assert (explained.lines, explained.priced_nusd, explained.adds_up) == ([], None, False)

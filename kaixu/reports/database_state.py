@@ -1,0 +1,151 @@
+"""The state of the database, as `kaixu doctor` shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import asyncpg
+import msgspec
+
+from kaixu.store.migrate import OLDEST_VECTOR, is_old
+from kaixu.store.partitions import month_after
+from kaixu.store.query import Connection, Query
+
+OLDEST_PGVECTOR = ".".join(map(str, OLDEST_VECTOR))
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The server, and those of its settings on which money depends."""
+
+    version: str
+    version_number: int
+    vector_installed: str | None
+    vector_available: str | None
+    fsync: bool
+    full_page_writes: bool
+    size_bytes: int
+    now: datetime
+
+    @property
+    def pgvector(self) -> str | None:
+        """The version of pgvector, installed or to be had."""
+        return self.vector_installed or self.vector_available
+
+    @property
+    def has_old_pgvector(self) -> bool:
+        """Whether pgvector is too old to search by index and filter together."""
+        return self.pgvector is not None and is_old(self.pgvector)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether settled money survives a power cut."""
+        return self.fsync and self.full_page_writes
+
+
+class Holds(msgspec.Struct, frozen=True):
+    """Reservations: those of running calls, and those that nobody renewed."""
+
+    running: int
+    expired: int
+    oldest_expired_s: int | None
+
+
+class Partition(msgspec.Struct, frozen=True):
+    """A month of usage events with a table of its own."""
+
+    name: str
+
+
+class Partitions(msgspec.Struct, frozen=True):
+    """The months' tables, oldest first; those of this month and the next that are missing; events outside of any."""
+
+    names: list[str]
+    missing: list[str]
+    strays: int
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """The connections that the server takes from users like ours, those that are taken, and how many gateways run."""
+
+    most: int
+    taken: int
+    gateways: int
+
+
+SERVER = Query(
+    Server,
+    """
+    select current_setting('server_version') as version,
+           current_setting('server_version_num')::integer as version_number,
+           (select x.extversion from pg_extension x where x.extname = 'vector') as vector_installed,
+           (select a.default_version from pg_available_extensions a where a.name = 'vector') as vector_available,
+           current_setting('fsync')::boolean as fsync,
+           current_setting('full_page_writes')::boolean as full_page_writes,
+           pg_database_size(current_database()) as size_bytes,
+           clock_timestamp() as now
+    """,
+)
+
+HOLDS = Query(
+    Holds,
+    """
+    select count(*) filter (where expires_at >= now()) as running,
+           count(*) filter (where expires_at < now()) as expired,
+           extract(epoch from now() - min(expires_at) filter (where expires_at < now()))::integer as oldest_expired_s
+      from kaixu.reservation
+    """,
+)
+
+PARTITIONS = Query(
+    Partition,
+    """
+    select c.relname::text as name
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = 'kaixu.usage_event'::regclass and c.relname <> 'usage_event_other'
+     order by c.relname
+    """,
+)
+
+CONNECTIONS = Query(
+    Connections,
+    """
+    select current_setting('max_connections')::integer
+               - current_setting('superuser_reserved_connections')::integer
+               - coalesce(current_setting('reserved_connections', true), '0')::integer as most,
+           count(*) filter (where a.backend_type = 'client backend')::integer as taken,
+           count(distinct a.application_name) filter (where a.application_name like 'kaixu money %')::integer
+               as gateways
+      from pg_stat_activity a
+    """,
+)
+
+
+async def server(pool: asyncpg.Pool) -> Server:
+    """The server; needs no schema."""
+    row = await SERVER.one(pool)
+    assert row is not None
+    return row
+
+
+async def holds(db: Connection) -> Holds:
+    """How many calls are in flight, and how many were left behind."""
+    row = await HOLDS.one(db)
+    assert row is not None
+    return row
+
+
+async def partitions(db: Connection) -> Partitions:
+    """The tables of usage events."""
+    names = [row.name for row in await PARTITIONS.all(db)]
+    month = datetime.now(UTC).date().replace(day=1)
+    needed = [f"usage_event_{one:%Y_%m}" for one in (month, month_after(month))]
+    strays: int = await db.fetchval("select count(*) from kaixu.usage_event_other")
+    return Partitions(names, [name for name in needed if name not in names], strays)
+
+
+async def connections(db: Connection) -> Connections:
+    """How many connections there are. Behind a pooler it is the pooler's own limit that counts."""
+    row = await CONNECTIONS.one(db)
+    assert row is not None
+    return row

@@ -1,0 +1,35 @@
+"""Whether integrations that have tables can have their own database roles."""
+
+from __future__ import annotations
+
+import asyncpg
+import msgspec
+
+from kaixu.catalog.catalog import Catalog
+from kaixu.store.plugin_login import given_login
+from kaixu.store.plugin_roles import what_is_wrong, what_is_wrong_with_login
+
+
+class PluginRole(msgspec.Struct, frozen=True):
+    """The role of one integration: the gateway's own, or the operator's. `problem` names the statements to run."""
+
+    integration: str
+    is_operators: bool
+    problem: str | None
+
+
+async def plugin_roles(pool: asyncpg.Pool, catalog: Catalog, *, pooler: bool) -> list[PluginRole]:
+    """One for each integration that is on and declares tables."""
+    found = []
+    async with pool.acquire() as connection:
+        for one in catalog.integrations.values():
+            if one.state != "on" or one.schema is None:
+                continue
+            url = one.section.database_url
+            if url is None:
+                problem = await what_is_wrong(connection, one.name)
+            else:
+                login = given_login(one.name, url.get_secret_value())
+                problem = await what_is_wrong_with_login(connection, login, pooler=pooler)
+            found.append(PluginRole(one.name, url is not None, problem))
+    return found

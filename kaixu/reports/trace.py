@@ -1,0 +1,225 @@
+"""The life of one request, by its id: its reservations, usage events, jobs and monitor events as steps in time.
+
+It is read rarely, so it has no index of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from kaixu.config.price import usd
+from kaixu.store.query import Connection, Query
+
+
+class TracedEvent(msgspec.Struct, frozen=True):
+    """A call that was billed."""
+
+    ticket: UUID
+    customer_id: int
+    key_id: int
+    operation: str
+    provider: str
+    model: str
+    cost_nusd: int
+    vendor_cost_nusd: int
+    vendor_cost_known: bool
+    input_tokens: int
+    output_tokens: int
+    units: dict[str, Any] | None
+    usage_source: str
+    end_reason: str
+    admitted_at: datetime
+    duration_ms: int
+    created_at: datetime
+
+
+class TracedHold(msgspec.Struct, frozen=True):
+    """A call in flight."""
+
+    ticket: UUID
+    customer_id: int
+    key_id: int
+    operation: str
+    provider: str
+    model: str
+    held_nusd: int
+    created_at: datetime
+    expires_at: datetime
+
+
+class TracedJob(msgspec.Struct, frozen=True):
+    """A job."""
+
+    id: UUID
+    kind: str
+    status: str
+    customer_id: int | None
+    attempts: int
+    losses: int
+    error_code: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+class TracedMonitorEvent(msgspec.Struct, frozen=True):
+    """An event of the monitor."""
+
+    kind: str
+    level: str
+    path: str | None
+    http_status: int | None
+    error_code: str | None
+    error_message: str | None
+    upstream_status: int | None
+    extra: dict[str, Any]
+    created_at: datetime
+
+
+EVENTS = Query(
+    TracedEvent,
+    """
+    select ticket, customer_id, key_id, operation, provider, model, cost_nusd, vendor_cost_nusd, vendor_cost_known,
+           input_tokens, output_tokens, units, usage_source, end_reason, admitted_at, duration_ms, created_at
+      from kaixu.usage_event where request_id = $1 and month >= $2 order by admitted_at limit 1000
+    """,
+)
+
+HOLDS = Query(
+    TracedHold,
+    """
+    select ticket, customer_id, key_id, operation, provider, model, held_nusd, created_at, expires_at
+      from kaixu.reservation where request_id = $1 order by created_at limit 1000
+    """,
+)
+
+JOBS = Query(
+    TracedJob,
+    """
+    select id, kind, status, customer_id, attempts, losses, error_code, created_at, started_at, completed_at
+      from kaixu.job where request_id = $1 order by created_at limit 1000
+    """,
+)
+
+MONITOR_EVENTS = Query(
+    TracedMonitorEvent,
+    """
+    select kind, level, path, http_status, error_code, error_message, upstream_status, extra, created_at
+      from kaixu.gateway_event where request_id = $1 order by id limit 1000
+    """,
+)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing that happened."""
+
+    at: datetime
+    what: str
+    detail: str
+
+
+#: The number of a try and its deployment → what the vendor answered there.
+VendorReplies = dict[tuple[int, str], str]
+
+
+async def trace(db: Connection, request_id: str, *, since: date) -> list[Step]:
+    """Everything that happened to a request since that month, in order; empty where nothing is known of it."""
+    monitored = await MONITOR_EVENTS.all(db, request_id)
+    replies = vendor_replies(monitored)
+    steps = [step for event in await EVENTS.all(db, request_id, since) for step in call_steps(event, replies)]
+    steps += [step for job in await JOBS.all(db, request_id) for step in job_steps(job)]
+    for event in monitored:
+        steps += monitor_steps(event, {} if event.kind == "tries" else replies)
+    steps += [hold_step(hold) for hold in await HOLDS.all(db, request_id)]
+    return sorted(steps, key=lambda step: step.at)
+
+
+def trace_json(steps: list[Step]) -> list[dict[str, str]]:
+    """The steps."""
+    return [{"at": step.at.isoformat(), "what": step.what, "detail": step.detail} for step in steps]
+
+
+def vendor_replies(events: list[TracedMonitorEvent]) -> VendorReplies:
+    """What vendors answered when they refused, by try."""
+    refusals = [one for event in events if event.kind == "tries" for one in event.extra.get("vendor") or ()]
+    return {(one["try"], one["deployment"]): vendor_reply(one) for one in refusals}
+
+
+def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
+    """A call that was billed: its usage event has all of its steps."""
+    model = f"{event.operation} {event.provider}/{event.model}"
+    yield Step(event.admitted_at, "admitted", f"{model}, customer {event.customer_id}, key {event.key_id}")
+    course = (event.units or {}).get("call", {})
+    if course.get("cache") == "hit":
+        yield Step(event.admitted_at, "cache", "answered from the cache, no vendor was asked")
+    tries = course.get("tried")
+    if tries is None and course.get("deployment") and course.get("tries"):
+        tries = [{"deployment": course["deployment"], "at_ms": 0, "took_ms": course.get("first_ms", 0), "error": None}]
+    for number, one in enumerate(tries or [], start=1):
+        at = event.admitted_at + timedelta(milliseconds=one["at_ms"])
+        yield Step(at, f"try {number}", try_detail(number, one, replies))
+    if "first_ms" in course:
+        at = event.admitted_at + timedelta(milliseconds=course["first_ms"])
+        yield Step(at, "first word", f"{course.get('deltas', 0)} deltas follow in all")
+    units = {name: n for name, n in (event.units or {}).items() if name != "call"}
+    counted = (
+        ", ".join(f"{n} {name}" for name, n in units.items()) or f"{event.input_tokens} in, {event.output_tokens} out"
+    )
+    vendor = f"vendor ${usd(event.vendor_cost_nusd)}" if event.vendor_cost_known else "vendor cost unknown"
+    yield Step(
+        event.admitted_at + timedelta(milliseconds=event.duration_ms),
+        "settled",
+        f"{event.end_reason}: {counted} ({event.usage_source}); ${usd(event.cost_nusd)}, {vendor}",
+    )
+
+
+def job_steps(job: TracedJob) -> Iterator[Step]:
+    """A job; its calls have steps of their own."""
+    name = f"job {job.id} ({job.kind})"
+    yield Step(job.created_at, "handed in", name)
+    if job.started_at is not None:
+        yield Step(job.started_at, "taken up", name)
+    if job.completed_at is not None:
+        why = f", {job.error_code}" if job.error_code else ""
+        lost = f", {job.losses} workers lost" if job.losses else ""
+        yield Step(job.completed_at, "ended", f"{name}: {job.status}{why}; {job.attempts} attempts failed{lost}")
+
+
+def hold_step(hold: TracedHold) -> Step:
+    """A call in flight."""
+    model = f"{hold.operation} {hold.provider}/{hold.model}"
+    return Step(hold.created_at, "running", f"{model}: ${usd(hold.held_nusd)} held, until {hold.expires_at:%H:%M:%S}")
+
+
+def monitor_steps(event: TracedMonitorEvent, replies: VendorReplies) -> Iterator[Step]:
+    """An event of the monitor. Where `replies` has the vendors' answers they stand with the tries, and not here."""
+    own_replies = vendor_replies([event])
+    for number, one in enumerate(event.extra.get("tried") or [], start=1):
+        yield Step(event.created_at, f"try {number}", try_detail(number, one, own_replies))
+    if event.kind == "tries":
+        return
+    status = f"{event.http_status} " if event.http_status else ""
+    detail = f"{status}{event.error_code or ''}: {event.error_message or ''}".strip(": ")
+    vendor = event.extra.get("vendor")
+    if not replies and isinstance(vendor, dict) and event.kind == "error":
+        detail += vendor_reply(vendor)
+    yield Step(event.created_at, event.kind, detail)
+
+
+def try_detail(number: int, one: dict[str, Any], replies: VendorReplies) -> str:
+    """How one try went."""
+    outcome = "answered" if one["error"] is None else f"failed, {one['error']}"
+    reply = replies.get((number, one["deployment"]), "")
+    return f"{one['deployment']}: {outcome} after {one['took_ms']} ms{reply}"
+
+
+def vendor_reply(refusal: dict[str, Any]) -> str:
+    """A vendor's refusal: its status, the reason as we classify it, and its own words."""
+    reason = f" ({refusal['reason']})" if refusal.get("reason") else ""
+    words = f", {refusal['words']}" if refusal.get("words") else ""
+    return f"; the vendor said {refusal.get('status') or 'in its answer'}{reason}{words}"

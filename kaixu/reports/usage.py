@@ -1,0 +1,237 @@
+"""A customer's month: its totals, its books, its keys, its newest calls."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kaixu.accounts import fields
+from kaixu.accounts.customers import no_customer
+from kaixu.config.price import cents_of_nusd, usd
+from kaixu.store import customers
+from kaixu.store.clock import this_month
+from kaixu.store.customers import Customer
+from kaixu.store.pool import database
+from kaixu.store.query import Connection, Query
+
+from .events import UsageEvent, event_json, usage_events
+from .values import budget_fields, instant, month_name
+
+#: The newest calls that the report shows.
+MOST_EVENTS = 200
+
+
+class MonthUsage(msgspec.Struct, frozen=True):
+    """A customer's month, all books together. Money is in nano-dollars.
+
+    `uncosted_nusd`: of what was spent, the part whose vendor cost is not known.
+    """
+
+    spent_nusd: int
+    held_nusd: int
+    extra_nusd: int
+    vendor_cost_nusd: int
+    uncosted_nusd: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    updated_at: datetime | None
+
+
+class BookUsage(msgspec.Struct, frozen=True):
+    """A customer's month in one book: what it holds of the sums in `MonthUsage`."""
+
+    book: str
+    spent_nusd: int
+    held_nusd: int
+    vendor_cost_nusd: int
+    uncosted_nusd: int
+    calls: int
+
+
+class KeyUsage(msgspec.Struct, frozen=True):
+    """A key chain's month, under its newest key; all books together, and `books`: what each of them has spent."""
+
+    key_id: int
+    key_last4: str
+    label: str
+    cap_nusd: int | None
+    spent_nusd: int
+    held_nusd: int
+    vendor_cost_nusd: int
+    uncosted_nusd: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    updated_at: datetime
+    books: dict[str, int]
+
+
+MONTH = Query(
+    MonthUsage,
+    """
+    select coalesce(sum(spent_nusd), 0)::bigint as spent_nusd, coalesce(sum(held_nusd), 0)::bigint as held_nusd,
+           coalesce(sum(extra_nusd), 0)::bigint as extra_nusd,
+           coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd,
+           coalesce(sum(uncosted_nusd), 0)::bigint as uncosted_nusd, coalesce(sum(calls), 0)::bigint as calls,
+           coalesce(sum(input_tokens), 0)::bigint as input_tokens,
+           coalesce(sum(output_tokens), 0)::bigint as output_tokens, max(updated_at) as updated_at
+      from kaixu.customer_month
+     where customer_id = $1 and month = $2
+    """,
+)
+
+BOOKS = Query(
+    BookUsage,
+    """
+    select book, spent_nusd, held_nusd, vendor_cost_nusd, uncosted_nusd, calls
+      from kaixu.customer_month
+     where customer_id = $1 and month = $2
+     order by book
+    """,
+)
+
+KEYS = Query(
+    KeyUsage,
+    """
+    select k.id as key_id, k.key_last4, k.label, k.monthly_cap_nusd as cap_nusd, m.spent_nusd, m.held_nusd,
+           m.vendor_cost_nusd, m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
+      from (select b.chain_id, sum(b.spent_nusd)::bigint as spent_nusd, sum(b.held_nusd)::bigint as held_nusd,
+                   sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd,
+                   sum(b.uncosted_nusd)::bigint as uncosted_nusd, sum(b.calls)::bigint as calls,
+                   sum(b.input_tokens)::bigint as input_tokens, sum(b.output_tokens)::bigint as output_tokens,
+                   max(b.updated_at) as updated_at, jsonb_object_agg(b.book, b.spent_nusd) as books
+              from kaixu.key_month b
+             where b.customer_id = $1 and b.month = $2
+             group by b.chain_id) m
+      join lateral (select v.id, v.key_last4, v.label, v.monthly_cap_nusd
+                      from kaixu.virtual_key v
+                     where v.chain_id = m.chain_id
+                     order by v.id desc
+                     limit 1) k on true
+     order by m.spent_nusd desc, k.id
+    """,
+)
+
+
+class CustomerUsage(msgspec.Struct, frozen=True):
+    """A customer's month at one moment: all books together, and one by one in `books`."""
+
+    customer: Customer
+    month: date
+    total: MonthUsage
+    books: list[BookUsage]
+    keys: list[KeyUsage]
+    events: list[UsageEvent]
+
+    @property
+    def cap_nusd(self) -> int:
+        """The month's cap, top-ups included."""
+        return self.customer.monthly_cap_nusd + self.total.extra_nusd
+
+    @property
+    def available_nusd(self) -> int:
+        """What the customer's calls may still cost."""
+        return max(0, self.cap_nusd - self.total.spent_nusd - self.total.held_nusd)
+
+
+async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object) -> CustomerUsage:
+    """A customer's month; the current one by default. Raises `Unprocessable` for a bad month, `NotFound`."""
+    chosen = fields.month(month, "month")
+    with database():
+        # One snapshot, so that the parts add up while calls go on.
+        async with (
+            pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            customer = await customers.customer(connection, customer_id)
+            if customer is None:
+                raise no_customer(customer_id)
+            of_month = chosen or await this_month(connection)
+            return CustomerUsage(
+                customer,
+                of_month,
+                await month_usage(connection, customer_id, of_month),
+                await book_usage(connection, customer_id, of_month),
+                await key_usage(connection, customer_id, of_month),
+                await usage_events(connection, customer_id, of_month, limit=MOST_EVENTS),
+            )
+
+
+async def month_usage(db: Connection, customer_id: int, month: date) -> MonthUsage:
+    """A customer's month; all zero where nothing happened in it."""
+    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, 0, None)
+
+
+async def book_usage(db: Connection, customer_id: int, month: date) -> list[BookUsage]:
+    """The month of each book that anything happened in."""
+    return await BOOKS.all(db, customer_id, month)
+
+
+async def key_usage(db: Connection, customer_id: int, month: date) -> list[KeyUsage]:
+    """The month of each key chain, dearest first."""
+    return await KEYS.all(db, customer_id, month)
+
+
+def customer_usage_json(usage: CustomerUsage) -> dict[str, Any]:
+    """A customer's month: total, keys, newest calls."""
+    total = usage.total
+    return {
+        "customer": {
+            "id": usage.customer.id,
+            "monthly_cap_cents": cents_of_nusd(usage.customer.monthly_cap_nusd),
+            "email": usage.customer.email,
+            "plan_name": usage.customer.plan_name,
+        },
+        "month": month_name(usage.month),
+        "rollup": {
+            **budget_fields(total.spent_nusd, total.held_nusd, usage.available_nusd),
+            "cap_cents": cents_of_nusd(usage.cap_nusd),
+            "cap_usd": usd(usage.cap_nusd),
+            "extra_cents": cents_of_nusd(total.extra_nusd),
+            "extra_usd": usd(total.extra_nusd),
+            "vendor_cost_usd": usd(total.vendor_cost_nusd),
+            "uncosted_usd": usd(total.uncosted_nusd),
+            "margin_usd": usd(total.spent_nusd - total.uncosted_nusd - total.vendor_cost_nusd),
+            "calls": total.calls,
+            "input_tokens": total.input_tokens,
+            "output_tokens": total.output_tokens,
+            "updated_at": instant(total.updated_at),
+        },
+        "books": [book_json(row) for row in usage.books],
+        "per_key": [key_json(row) for row in usage.keys],
+        "events": [event_json(row) for row in usage.events],
+    }
+
+
+def book_json(row: BookUsage) -> dict[str, Any]:
+    """What one book has of the month; the cap holds for all books together."""
+    return {
+        "book": row.book,
+        **budget_fields(row.spent_nusd, row.held_nusd, None),
+        "vendor_cost_usd": usd(row.vendor_cost_nusd),
+        "uncosted_usd": usd(row.uncosted_nusd),
+        "calls": row.calls,
+    }
+
+
+def key_json(row: KeyUsage) -> dict[str, Any]:
+    """What a key and those it replaced used."""
+    available = None if row.cap_nusd is None else max(0, row.cap_nusd - row.spent_nusd - row.held_nusd)
+    return {
+        "id": row.key_id,
+        "key_last4": row.key_last4,
+        "label": row.label,
+        **budget_fields(row.spent_nusd, row.held_nusd, available),
+        "spent_usd_by_book": {book: usd(spent) for book, spent in sorted(row.books.items())},
+        "vendor_cost_usd": usd(row.vendor_cost_nusd),
+        "uncosted_usd": usd(row.uncosted_nusd),
+        "margin_usd": usd(row.spent_nusd - row.uncosted_nusd - row.vendor_cost_nusd),
+        "calls": row.calls,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "updated_at": instant(row.updated_at),
+    }

@@ -1,0 +1,39 @@
+"""Values as reports and replies show them: cents for display, exact dollars beside them, times in ISO 8601."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, usd
+
+
+def instant(moment: datetime | None) -> str | None:
+    """A moment in UTC, to the millisecond."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def month_name(month: date) -> str:
+    """YYYY-MM."""
+    return f"{month.year:04d}-{month.month:02d}"
+
+
+def cents_or_none(nusd: int | None) -> int | None:
+    """An amount in cents; None where there is none."""
+    return None if nusd is None else cents_of_nusd(nusd)
+
+
+def budget_fields(spent_nusd: int, held_nusd: int, available_nusd: int | None) -> dict[str, Any]:
+    """What is spent, held and left. `available` is rounded down: it never shows more than there is."""
+    shown: dict[str, Any] = {
+        "spent_cents": cents_of_nusd(spent_nusd),
+        "held_cents": cents_of_nusd(held_nusd),
+        "spent_usd": usd(spent_nusd),
+        "held_usd": usd(held_nusd),
+    }
+    if available_nusd is not None:
+        shown["available_cents"] = available_nusd // NUSD_PER_CENT
+        shown["available_usd"] = usd(available_nusd)
+    return shown

@@ -1,0 +1,7 @@
+"""Who changes accounts in these tests."""
+
+from __future__ import annotations
+
+from tests.accounts.conftest import By, by
+
+__all__ = ["By", "by"]
