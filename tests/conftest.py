@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -88,17 +89,24 @@ def template(server_dsn: str, pristine: str) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-async def dsn(server_dsn: str, pristine: str) -> AsyncIterator[str]:
-    """A migrated database of this test's own."""
+@asynccontextmanager
+async def copied(server_dsn: str, template: str) -> AsyncIterator[str]:
+    """A copy of a database that nobody is connected to, dropped at the end."""
     name = f"kaixu_{uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_dsn)
     try:
-        await connection.execute(f"create database {name} template {pristine}")
+        await connection.execute(f"create database {name} template {template}")
         yield with_database(server_dsn, name)
         await connection.execute(f"drop database {name} with (force)")
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def dsn(server_dsn: str, pristine: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    async with copied(server_dsn, pristine) as dsn:
+        yield dsn
 
 
 @pytest.fixture
