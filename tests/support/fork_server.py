@@ -39,8 +39,9 @@ def serve(requests: socket.socket) -> Start | None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests ends them, and they end this process
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakes)
+    sources: list[socket.socket | int] = [requests, woken]
     while True:
-        ready, _, _ = select.select([requests, woken], [], [])
+        ready, _, _ = select.select(sources, [], [])
         if woken in ready:
             os.read(woken, 4096)
             for number, report in list(reports.items()):
