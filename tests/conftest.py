@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -27,6 +27,19 @@ TEMPLATE = "kaixu_template"
 def with_database(dsn: str, name: str) -> str:
     """The same server, another database."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Execute what a test marked `own_process` starts, instead of forking it: see tests/support/kaixu.py."""
+    before = os.environ.get("KAIXU_TEST_EXEC")
+    if item.get_closest_marker("own_process") is None or before:
+        return (yield)
+    os.environ["KAIXU_TEST_EXEC"] = "1"
+    try:
+        return (yield)
+    finally:
+        del os.environ["KAIXU_TEST_EXEC"]
 
 
 def memory() -> Path | None:

@@ -60,6 +60,7 @@ async def assert_answered_are_billed_once(pool: asyncpg.Pool, request_ids: set[s
     assert request_ids <= complete
 
 
+@pytest.mark.own_process
 async def test_a_gateway_killed_in_mid_call_leaves_no_hold_behind(
     start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor
 ) -> None:

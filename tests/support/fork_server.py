@@ -87,7 +87,8 @@ def main() -> None:
     os.environ.clear()
     os.environ.update(start.environment)
     os.chdir(start.folder)
-    sys.path[0] = start.folder  # as `python -m` has it
+    added = [folder for folder in start.environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    sys.path[:1] = [start.folder, *added]  # as `python -m` has it
     sys.argv = ["kaixu", *start.words]
     runpy.run_module("kaixu", run_name="__main__", alter_sys=True)
 

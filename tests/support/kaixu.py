@@ -2,7 +2,8 @@
 
 The imports are most of what a start costs, and the suite starts hundreds. A process that was forked is one like any
 other: it has its own number, environment, folder, output and signals, and runs `python -m kaixu …` from the beginning.
-With KAIXU_TEST_EXEC=1 (`make slow`) each is executed anew instead; so is one whose environment has settings for Python.
+A test whose subject is the start itself is marked `own_process`: there each is executed anew. So is every one with
+KAIXU_TEST_EXEC=1 (`make slow`), and one whose environment has settings that Python reads before its first line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import msgspec
 
 from .fork_server import Start
 
-PYTHONPATH = os.environ.get("PYTHONPATH", "")
 #: What Python reads before the first line runs: too late for a forked process.
 LOCALE = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
@@ -103,7 +103,7 @@ class ForkServer:
                 [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), "serve"],
                 pass_fds=[theirs.fileno()],
                 cwd=Path(__file__).parents[2],
-                env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": PYTHONPATH},
+                env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
                 stdin=subprocess.DEVNULL,
             )
         atexit.register(server.wait)
@@ -128,8 +128,9 @@ SERVER = ForkServer()
 def can_fork(environment: Mapping[str, str]) -> bool:
     """Whether a forked process would be as one that is executed with this environment."""
     read = [name for name in environment if (name.startswith("PYTHON") and name != "PYTHONPATH") or name in LOCALE]
-    same_path = environment.get("PYTHONPATH", "") in ("", PYTHONPATH)
-    return not read and same_path and not os.environ.get("KAIXU_TEST_EXEC")
+    folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+    customized = any((Path(folder) / "sitecustomize.py").exists() for folder in folders if folder)
+    return not read and not customized and not os.environ.get("KAIXU_TEST_EXEC")
 
 
 def start_kaixu(*words: str, environment: Mapping[str, str], out: IO[bytes], folder: Path | None = None) -> Started:
