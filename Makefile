@@ -5,7 +5,15 @@ BIN := $(VENV)/bin
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
-.PHONY: help serve test quick attack agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
+# Two workers for each processor: about half of a test's time is waiting for streams, graces and vendors. `-n auto` would
+# count cores, of which a virtual machine often has one for two processors. A file stays with one worker, for its tests
+# share gateways; files with many tests come first.
+PYTEST_JOBS ?= $(shell expr 2 \* $$(nproc))
+PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=10
+# Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -42,7 +50,7 @@ serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are ma
 	@$(BIN)/kaixu serve --dev
 
 test: check $(VENV)/node.stamp /usr/bin/chromium ## set up, lint, type-check and run every test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(PYTEST)
 
 # The real programs and libraries, each kind with a lock of its own: some 1.2 GB, so they are not a part of `make test`.
 $(VENV)/agents.stamp: tests/agents/node/package-lock.json tests/agents/python/requirements.txt $(VENV)/test.stamp
@@ -86,7 +94,7 @@ ATTACKS = attack e2e/test_hold_bounds.py e2e/test_leaving_early.py e2e/test_vend
 	store/test_plugin_database.py store/test_clock_set_back.py store/test_money_properties.py
 
 attack: $(VENV)/test.stamp ## what attackers tried, against two gateways: 8,000 hostile requests and all tests of their kinds
-	@KAIXU_ATTACK_REQUESTS=$${KAIXU_ATTACK_REQUESTS:-8000} $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(ATTACKS))
+	@KAIXU_ATTACK_REQUESTS=$${KAIXU_ATTACK_REQUESTS:-8000} $(PYTEST) $(addprefix tests/,$(ATTACKS))
 
 # What needs no database and no process of its own.
 QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test_vendor_usage.py \
@@ -94,7 +102,12 @@ QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test
 	api/openai api/anthropic collections/test_filters.py collections/test_chunks.py ops
 
 quick: check         ## lint, types, docs, and the tests that need no process of their own: under 90 s
-	@$(BIN)/python -m pytest -q -n 2 $(addprefix tests/,$(QUICK))
+	@$(BIN)/python -m pytest -q -n $$(nproc) $(addprefix tests/,$(QUICK))
+
+# Sizes: tests/support/size.py. Gateways and commands are executed anew instead of forked: tests/support/kaixu.py.
+slow: $(VENV)/node.stamp /usr/bin/chromium ## every test with long proofs in full, and a short soak: about half an hour
+	@KAIXU_TEST_SLOW=1 KAIXU_TEST_EXEC=1 $(PYTEST)
+	@SOAK_MINUTES=$${SOAK_MINUTES:-5} $(BIN)/python -m bench.soak
 
 soak: $(VENV)/test.stamp ## many difficult streams for SOAK_MINUTES (30): bench/SOAK.md
 	@$(BIN)/python -m bench.soak

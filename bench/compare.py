@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -39,8 +41,13 @@ class Checkout(Process):
 
     def __init__(self, folder: Path, home: Path, dsn: str, text: str) -> None:
         super().__init__(home, dsn, text)
-        self.python = str(folder / ".venv" / "bin" / "python")
+        self.folder = folder
         self.key = ""
+
+    def launch(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        """`kaixu serve` of that checkout."""
+        command = [str(self.folder / ".venv" / "bin" / "kaixu"), "serve"]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Thousands of hostile requests against two gateways on one Postgres, which are stopped and killed meanwhile.
 
-`make attack` sends KAIXU_ATTACK_REQUESTS (8,000) of them; `make test` a few hundred, by the same seed.
+`make attack` and `make slow` send 8,000 of them, or KAIXU_ATTACK_REQUESTS; `make test` a few hundred, by the same seed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import asyncpg
 
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.process import Process
+from tests.support.size import size
 
 from .requests import Attack, made
 from .vendor import LyingVendor
 
-REQUESTS = int(os.environ.get("KAIXU_ATTACK_REQUESTS", "400"))
+REQUESTS = int(os.environ.get("KAIXU_ATTACK_REQUESTS", size(400, 8_000)))
 AT_ONCE = 24
 #: Used up towards the end of the storm, so that both are tried: calls that are let in, and calls that pass no cap.
 CAP_NUSD = 3_000_000 * max(1, REQUESTS // 500)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.kaixu import run_kaixu
 from tests.support.process import SECRETS
 
 CONFIG = "lanes:\n  echo:\n    plugin: echo\n    models:\n      chat: {type: chat, price: {input: 1, output: 2}}\n"
@@ -24,13 +24,6 @@ def piped(tmp_path: Path, dsn: str) -> Piped:
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         given = {"PATH": os.environ["PATH"], "DATABASE_URL": dsn, "KAIXU_HOME": str(tmp_path), **SECRETS}
-        return subprocess.run(
-            [sys.executable, "-m", "kaixu", *words],
-            env=given | environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_kaixu(*words, environment=given | environment, folder=tmp_path)
 
     return run

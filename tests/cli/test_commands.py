@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 
 from kaixu.cli.lazy import COMMANDS
 from kaixu.store.pool import open_pool
+from tests.support.kaixu import run_kaixu
 from tests.support.process import SECRETS
 
 CONFIG = """
@@ -39,13 +41,8 @@ def kaixu(tmp_path: Path, dsn: str) -> Kaixu:
     (tmp_path / "kaixu.yaml").write_text(CONFIG)
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        import os
-
-        return subprocess.run(
-            [sys.executable, "-m", "kaixu", *words],
-            env={"PATH": os.environ["PATH"], "COLUMNS": "200", "DATABASE_URL": dsn, "KAIXU_HOME": str(tmp_path), **SECRETS, **environment},
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        given = {"PATH": os.environ["PATH"], "COLUMNS": "200", "DATABASE_URL": dsn, "KAIXU_HOME": str(tmp_path)}
+        return run_kaixu(*words, environment={**given, **SECRETS, **environment}, folder=tmp_path)
 
     return run
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +15,7 @@ import asyncpg
 import pytest
 
 from kaixu.store.spool import Spool
+from tests.support.kaixu import run_kaixu
 from tests.support.process import SECRETS
 
 CONFIG = "lanes:\n  echo:\n    plugin: echo\n    models:\n      chat: {type: chat, price: {input: 1, output: 2}}\n"
@@ -30,14 +30,7 @@ def kaixu(tmp_path: Path, dsn: str) -> Kaixu:
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         given = {"PATH": os.environ["PATH"], "DATABASE_URL": dsn, "KAIXU_HOME": str(tmp_path), **SECRETS}
-        return subprocess.run(
-            [sys.executable, "-m", "kaixu", *words],
-            env=given | environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_kaixu(*words, environment=given | environment, folder=tmp_path)
 
     return run
 

@@ -11,6 +11,8 @@ import pytest
 from kaixu.catalog.build import build
 from kaixu.config.load import load
 
+ROOT = Path(__file__).parents[2]
+
 
 def kaixu(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kaixu", "plugin", "new", *words]
@@ -39,7 +41,7 @@ def test_a_new_plugin_passes_its_own_tests_its_types_and_a_check(
     assert tested.returncode == 0, tested.stdout
     assert int(tested.stdout.split(" passed")[0].split()[-1]) >= 6
     typed = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(folder / module)],
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(ROOT / ".mypy_cache" / "new-plugins"), str(folder / module)],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert typed.stdout == ""

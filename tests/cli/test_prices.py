@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from kaixu.cli.prices import losses, margin
 from kaixu.config.price import Price
 from kaixu.config.price_list import packaged, read_price_list
+from tests.support.kaixu import run_kaixu
 
 CONFIG = """
 lanes:
@@ -50,14 +50,8 @@ def kaixu(tmp_path: Path) -> Kaixu:
 
     def run(*words: str, config: str = CONFIG) -> subprocess.CompletedProcess[str]:
         (tmp_path / "kaixu.yaml").write_text(config)
-        return subprocess.run(
-            [sys.executable, "-m", "kaixu", "prices", *words],
-            env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {"PATH": os.environ["PATH"], "COLUMNS": "200"}
+        return run_kaixu("prices", *words, environment=environment, folder=tmp_path)
 
     return run
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +12,7 @@ import asyncpg
 import pytest
 
 from tests.e2e.conftest import MODELS, Start, http, start, vendor
+from tests.support.kaixu import start_kaixu
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import Client, Process, config_for
 from tests.support.vendor import Vendor
@@ -85,9 +84,7 @@ async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(
     assert sorted(row["status"] for row in rows) == ["cancelled", "queued", "queued"]
     worker = Process(tmp_path / "worker", dsn, config_for(vendor.url, *MODELS))
     with worker.log.open("ab") as log:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "kaixu", "work"], env=worker.environment, stdout=log, stderr=log
-        )
+        running = start_kaixu("work", environment=worker.environment, out=log)
     try:
         async with asyncio.timeout(30):
             while await pool.fetchval("select count(*) from kaixu.job where status = 'succeeded'") < 2:

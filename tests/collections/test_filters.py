@@ -15,6 +15,7 @@ from kaixu.collections.filters import MOST_CONDITIONS, MOST_VALUES, parse_filter
 from kaixu.plugin.errors import FilterTooLarge, Unprocessable
 from kaixu.store.conditions import FIRST
 from kaixu.store.query import Connection
+from tests.support.size import examples
 
 #: Everything that such SQL may be made of, apart from `$3::jsonb`.
 PIECES = re.compile(
@@ -140,7 +141,7 @@ async def let_through(connection: Connection, wanted: Any, metadata: list[dict[s
     return [row["found"] for row in rows]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200))
 @given(wanted=FILTERS, metadata=st.lists(METADATA, min_size=1, max_size=6))
 async def test_a_filter_means_what_it_says(
     connection: Connection, wanted: dict[str, Any], metadata: list[dict[str, Any]]
@@ -148,7 +149,7 @@ async def test_a_filter_means_what_it_says(
     assert await let_through(connection, wanted, metadata) == [holds(wanted, one) for one in metadata]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200))
 @given(wanted=ANYTHING)
 async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(connection: Connection, wanted: Any) -> None:
     try:

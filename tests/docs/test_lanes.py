@@ -16,6 +16,7 @@ from kaixu_openai import OpenAI, turns_of
 
 from kaixu.config.price_list import packaged
 from kaixu.plugin import Lane, Message, Options, ReasoningPart, TextPart, ToolResultPart
+from tests.support.kaixu import run_kaixu
 
 from .pages import ROOT, blocks, text_of
 
@@ -70,14 +71,8 @@ def test_its_example_is_a_whole_file_that_kaixu_check_takes(name: str, tmp_path:
     assert name in {lane["plugin"] for lane in yaml.safe_load(example)["lanes"].values()}
     (tmp_path / "kaixu.yaml").write_text(example)
     environment = {"KAIXU_HOME": str(tmp_path), "KAIXU_CONFIG": str(tmp_path / "kaixu.yaml"), "AZURE_RESOURCE": "ours"}
-    done = subprocess.run(
-        [sys.executable, "-m", "kaixu", "check", "--no-database"],
-        env={"PATH": os.environ["PATH"], **environment, **dict.fromkeys(KEYS, "k")},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment |= {"PATH": os.environ["PATH"], **dict.fromkeys(KEYS, "k")}
+    done = run_kaixu("check", "--no-database", environment=environment, folder=ROOT)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^off\s*(–|-)?\s*$", done.stdout, re.MULTILINE), done.stdout
 

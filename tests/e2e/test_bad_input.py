@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import SECRETS
+from tests.support.size import examples
 
 from .conftest import Start
 
@@ -109,16 +110,16 @@ async def test_no_input_makes_a_500(start: Start, pool: asyncpg.Pool) -> None:
 
         @given(METHODS, DOORS, QUERIES, BODIES, CREDENTIALS)
         @settings(
-            max_examples=400,
+            max_examples=examples(400),
             deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
         )
-        def examples(method: str, door: str, query: str, body: str, credential: str) -> None:
+        def try_one(method: str, door: str, query: str, body: str, credential: str) -> None:
             run(method, door, query, body, credential)
 
-        await asyncio.to_thread(examples)
+        await asyncio.to_thread(try_one)
     await assert_books_balance(pool)
     assert "Traceback" not in gateway.log.read_text()
 

@@ -156,32 +156,46 @@ async def test_nothing_of_it_is_anybody_else_s_and_nothing_can_be_read_at_rest(
         await client.files.retrieve(batch.input_file_id)
 
 
-CASES_OF_WHAT_CANNOT_BE_DONE_IS_SAID: list[Any] = [
-    ("POST", "/v1/batches", {}, 400),
-    ("POST", "/v1/batches", {"input_file_id": "file-x", "endpoint": "/v1/other"}, 400),
-    ("POST", "/v1/batches", {"input_file_id": "file-x", "endpoint": "/v1/chat/completions"}, 404),
-    ("POST", "/v1/files", {"purpose": "batch"}, 400),
-    ("GET", "/v1/files/nonsense", None, 404),
-    ("GET", "/v1/files/file-output-nonsense/content", None, 404),
-    ("GET", "/v1/batches/batch_nonsense", None, 404),
-    ("DELETE", "/v1/batches/batch_nonsense", None, 404),
-    ("DELETE", "/v1/files", None, 405),
-    ("POST", "/v1/batches/a/b/c", {}, 404),
-]
-
-
-async def case_of_test_what_cannot_be_done_is_said(
-    process: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool, method: str, path: str, body: Any, status: int
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/batches", {}, 400),
+        ("POST", "/v1/batches", {"input_file_id": "file-x", "endpoint": "/v1/other"}, 400),
+        ("POST", "/v1/batches", {"input_file_id": "file-x", "endpoint": "/v1/chat/completions"}, 404),
+        ("POST", "/v1/files", {"purpose": "batch"}, 400),
+        ("GET", "/v1/files/nonsense", None, 404),
+        ("GET", "/v1/files/file-output-nonsense/content", None, 404),
+        ("GET", "/v1/batches/batch_nonsense", None, 404),
+        ("DELETE", "/v1/batches/batch_nonsense", None, 404),
+        ("DELETE", "/v1/files", None, 405),
+        ("POST", "/v1/batches/a/b/c", {}, 404),
+    ],
+    ids=[
+        "batch-of-nothing",
+        "batch-for-another-endpoint",
+        "batch-of-no-file",
+        "file-without-content",
+        "no-file",
+        "no-output",
+        "no-batch",
+        "batch-deleted",
+        "files-deleted",
+        "no-such-path",
+    ],
+)
+async def test_what_cannot_be_done_is_said(
+    refusing: Process,
+    http: aiohttp.ClientSession,
+    refusing_pool: asyncpg.Pool,
+    method: str,
+    path: str,
+    body: Any,
+    status: int,
 ) -> None:
-    owner = await customer(pool)
-    headers = {"authorization": f"Bearer {(await virtual_key(pool, owner))[1]}"}
-    async with http.request(method, process.url + path, json=body, headers=headers) as response:
+    owner = await customer(refusing_pool)
+    headers = {"authorization": f"Bearer {(await virtual_key(refusing_pool, owner))[1]}"}
+    async with http.request(method, refusing.url + path, json=body, headers=headers) as response:
         said = await response.json()
         assert response.status == status, said
     assert {"message", "code"} <= said["error"].keys()
-    assert await spent_and_held(pool, owner) == (0, 0)
-
-
-async def test_what_cannot_be_done_is_said(process: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool) -> None:
-    for case in CASES_OF_WHAT_CANNOT_BE_DONE_IS_SAID:
-        await case_of_test_what_cannot_be_done_is_said(process, http, pool, *case)
+    assert await spent_and_held(refusing_pool, owner) == (0, 0)

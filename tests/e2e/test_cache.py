@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import Client, Process
+from tests.support.size import examples
 from tests.support.vendor import Vendor
 
 Serve = Callable[..., Awaitable[Process]]
@@ -227,7 +228,7 @@ async def test_no_customer_ever_gets_what_was_kept_for_another(
 
     turns = st.lists(st.tuples(st.integers(0, 7), st.sampled_from("abcd"), st.booleans()), min_size=1, max_size=12)
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
     @given(turns)
     def whoever_asks_whatever(order: list[tuple[int, str, bool]]) -> None:
         asyncio.run_coroutine_threadsafe(steps(order), loop).result(60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import aiohttp
 import asyncpg
 import pytest
 
+from kaixu.store.pool import open_pool
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.process import Process
+from tests.vendors.stage import database, gateway
 
 PLUGIN = """
 import asyncio
@@ -226,35 +228,65 @@ async def test_caps_rates_roles_and_allowlists_hold_as_for_any_call(house: House
     assert (await house.call("say", key="kx_live_" + "x" * 43))[0] == 401
 
 
-CASES_OF_WHAT_GOES_WRONG_IS_SAID_CLEARLY_AND_COSTS_NOTHING: list[Any] = [
-    ("say", {"words": 3}, 422, "INVALID_FIELD"),
-    ("say", {"words": "x" * 101}, 422, "INVALID_FIELD"),
-    ("say", {"other": 1}, 422, "INVALID_FIELD"),
-    ("say", [], 422, "INVALID_FIELD"),
-    ("count", {"times": 1001}, 413, "TOO_LARGE"),
-    ("count", {"times": -1}, 502, "INTEGRATION_FAILED"),
-    ("size", {"words": "x" * 100}, 413, "TOO_LARGE"),
-    ("fail", {"words": "not found"}, 404, "NOT_FOUND"),
-    ("fail", {}, 502, "INTEGRATION_FAILED"),
-    ("hang", {}, 504, "OPERATION_TIMEOUT"),
-    ("sya", {}, 404, "NOT_FOUND"),
-    ("", {}, 404, "NOT_FOUND"),
-]
+@pytest.fixture(scope="module")
+def shared(server_dsn: str, pristine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A gateway with the integration, for tests that need none of their own."""
+    home = tmp_path_factory.mktemp("mine")
+    written(home)
+    with database(server_dsn, pristine) as dsn, gateway(home, dsn, CONFIG) as process:
+        yield process
 
 
-async def case_of_test_what_goes_wrong_is_said_clearly_and_costs_nothing(
-    house: House, what: str, body: Any, status: int, code: str
+@pytest.fixture
+async def guest(shared: Process, http: aiohttp.ClientSession) -> AsyncIterator[House]:
+    """A customer of this test's own there."""
+    pool = await open_pool(shared.environment["DATABASE_URL"])
+    made = House(shared, http, pool)
+    made.customer_id = await customer(pool)
+    made.key = (await virtual_key(pool, made.customer_id))[1]
+    yield made
+    await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "status", "code"),
+    [
+        ("say", {"words": 3}, 422, "INVALID_FIELD"),
+        ("say", {"words": "x" * 101}, 422, "INVALID_FIELD"),
+        ("say", {"other": 1}, 422, "INVALID_FIELD"),
+        ("say", [], 422, "INVALID_FIELD"),
+        ("count", {"times": 1001}, 413, "TOO_LARGE"),
+        ("count", {"times": -1}, 502, "INTEGRATION_FAILED"),
+        ("size", {"words": "x" * 100}, 413, "TOO_LARGE"),
+        ("fail", {"words": "not found"}, 404, "NOT_FOUND"),
+        ("fail", {}, 502, "INTEGRATION_FAILED"),
+        ("hang", {}, 504, "OPERATION_TIMEOUT"),
+        ("sya", {}, 404, "NOT_FOUND"),
+        ("", {}, 404, "NOT_FOUND"),
+    ],
+    ids=[
+        "wrong-type",
+        "too-long",
+        "unknown-field",
+        "no-object",
+        "too-much",
+        "less-than-nothing",
+        "too-large",
+        "plugin-refuses",
+        "plugin-fails",
+        "plugin-hangs",
+        "misspelled",
+        "no-operation",
+    ],
+)
+async def test_what_goes_wrong_is_said_clearly_and_costs_nothing(
+    guest: House, what: str, body: Any, status: int, code: str
 ) -> None:
-    answered, said = await house.call(what, body)
+    answered, said = await guest.call(what, body)
     assert (answered, said["error"]["code"] if isinstance(said["error"], dict) else said["code"]) == (status, code)
     assert "secret" not in str(said)
-    assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
-    await assert_books_balance(house.pool)
-
-
-async def test_what_goes_wrong_is_said_clearly_and_costs_nothing(house: House) -> None:
-    for case in CASES_OF_WHAT_GOES_WRONG_IS_SAID_CLEARLY_AND_COSTS_NOTHING:
-        await case_of_test_what_goes_wrong_is_said_clearly_and_costs_nothing(house, *case)
+    assert await spent_and_held(guest.pool, guest.customer_id) == (0, 0)
+    await assert_books_balance(guest.pool)
 
 
 async def test_a_client_that_leaves_is_not_billed_where_nothing_was_asked_of_anybody(house: House) -> None:
@@ -266,42 +298,61 @@ async def test_a_client_that_leaves_is_not_billed_where_nothing_was_asked_of_any
     assert await spent_and_held(house.pool, house.customer_id) == (0, 0)
 
 
-CASES_OF_A_PLUGIN_S_STATEMENTS_REACH_NOTHING_BUT_ITS_OWN_TABLES: list[Any] = [
-    "select * from kaixu.customer",
-    'select * from "kaixu".customer',
-    "select * from kaixu . virtual_key",
-    "update kaixu.customer set monthly_cap_nusd = 0",
-    "reset role",
-    "reset/**/role",
-    "set/**/role postgres",
-    "do $$ begin execute 're' || 'set role'; end $$",
-    "select * from kaixu/**/.customer",
-    "select query_to_xml('select set_con' || 'fig(''role'', ''none'', true)', false, false, '')",
-    "set role postgres",
-    "set local role none",
-    "set session authorization default",
-    "select set_config('role', 'none', true)",
-    "discard all",
-    "select 1; select 2",
-    "do $$ begin execute 'select * from ka' || 'ixu.customer'; end $$",
-    "create table public.mine (id int)",
-    "copy note to program 'id'",
-    "select pg_read_file('/etc/passwd')",
-    "create function f() returns int language sql security definer as 'select 1'",
-]
-
-
-async def case_of_test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: House, sql: str) -> None:
-    before = await house.pool.fetch("select * from kaixu.customer")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from kaixu.customer",
+        'select * from "kaixu".customer',
+        "select * from kaixu . virtual_key",
+        "update kaixu.customer set monthly_cap_nusd = 0",
+        "reset role",
+        "reset/**/role",
+        "set/**/role postgres",
+        "do $$ begin execute 're' || 'set role'; end $$",
+        "select * from kaixu/**/.customer",
+        "select query_to_xml('select set_con' || 'fig(''role'', ''none'', true)', false, false, '')",
+        "set role postgres",
+        "set local role none",
+        "set session authorization default",
+        "select set_config('role', 'none', true)",
+        "discard all",
+        "select 1; select 2",
+        "do $$ begin execute 'select * from ka' || 'ixu.customer'; end $$",
+        "create table public.mine (id int)",
+        "copy note to program 'id'",
+        "select pg_read_file('/etc/passwd')",
+        "create function f() returns int language sql security definer as 'select 1'",
+    ],
+    ids=[
+        "core-table",
+        "quoted",
+        "spaced",
+        "update",
+        "reset-role",
+        "reset-comment",
+        "set-comment",
+        "reset-in-pieces",
+        "schema-comment",
+        "query-to-xml",
+        "set-role",
+        "set-local-role",
+        "session-user",
+        "set-config",
+        "discard",
+        "two-statements",
+        "select-in-pieces",
+        "public-table",
+        "copy-program",
+        "read-file",
+        "security-definer",
+    ],
+)
+async def test_a_plugin_s_statements_reach_nothing_but_its_own_tables(guest: House, sql: str) -> None:
+    before = await guest.pool.fetch("select * from kaixu.customer")
     for times in (1, 2):
-        status, said = await house.call("sql", {"words": sql[:100], "times": times})
+        status, said = await guest.call("sql", {"words": sql[:100], "times": times})
         assert (status, said["code"]) == (502, "INTEGRATION_FAILED"), said
-    assert await house.pool.fetch("select * from kaixu.customer") == before
-
-
-async def test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house: House) -> None:
-    for case in CASES_OF_A_PLUGIN_S_STATEMENTS_REACH_NOTHING_BUT_ITS_OWN_TABLES:
-        await case_of_test_a_plugin_s_statements_reach_nothing_but_its_own_tables(house, case)
+    assert await guest.pool.fetch("select * from kaixu.customer") == before
 
 
 async def test_its_own_tables_it_may_use_as_it_likes(house: House) -> None:

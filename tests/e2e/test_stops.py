@@ -37,6 +37,7 @@ def stopping(gateway: Process) -> asyncio.Task[int]:
     return asyncio.ensure_future(asyncio.to_thread(gateway.process.wait, 60))
 
 
+@pytest.mark.own_process
 @SERVERS
 async def test_streams_and_calls_end_whole_within_the_grace_and_are_billed_once(
     server: str, start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession, vendor: Vendor

@@ -38,6 +38,7 @@ from kaixu.plugin import (
     Usage,
 )
 from kaixu.plugin.testing import Answer, FakeWire, check_lane, event_stream, json_answer
+from tests.support.size import examples
 
 HELLO = ChatRequest("m", (Message("user", (TextPart("hello"),)),), max_tokens=64)
 
@@ -475,7 +476,7 @@ def changed(stream: list[Any], path: tuple[Any, ...], how: str, other: Any) -> l
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_no_change_of_a_good_stream_costs_what_can_still_be_read(data: st.DataObject) -> None:
     make, stream = data.draw(st.sampled_from(STREAMS))
     path = data.draw(st.sampled_from([path for path in paths_in(stream) if path]))

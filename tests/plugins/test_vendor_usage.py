@@ -26,6 +26,7 @@ from kaixu.plugin import (
     usage_of,
 )
 from kaixu.plugin.testing import Answer, event_stream, json_answer
+from tests.support.size import examples
 
 from .billing import HELLO, nusd, settled, ticket_for
 from .usages import ANTHROPIC, GEMINI, OPENAI, Recorded, usage
@@ -281,7 +282,7 @@ NAMES = sorted({name for one in ALL.values() for name in names_in(one.chunk)})
         max_leaves=12,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_nothing_that_a_vendor_may_say_makes_figures_that_cannot_be(said: object) -> None:
     told, running = usage_of(said), RunningUsage().add(said)
     assert told == running

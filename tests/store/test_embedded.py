@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,12 +26,12 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A data folder that Postgres's own user reaches."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == "root" and os.geteuid() == 0 and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    return tmp_path / "home"
+def home() -> Iterator[Path]:
+    """A data folder that Postgres's own user reaches: not below `tmp_path`, which each start of pytest closes."""
+    folder = Path(tempfile.mkdtemp(prefix="kaixu-tests-"))
+    folder.chmod(0o755)
+    yield folder / "home"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from kaixu.store.admission import Ask, Settlement, Verdict
 from kaixu.store.pool import prepare_connection
 from tests.conftest import with_database
 from tests.support.money import assert_books_balance, customer, virtual_key
+from tests.support.size import examples
 
 OWNER = uuid4()
 
@@ -170,7 +171,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @example(steps=[("admit", 2, 163), ("expire", 1, 0), ("admit", 2, 438), ("settle", 0, 163)])
 @example(steps=[("admit", 0, 300), ("admit", 0, 301), ("settle", 3, 300), ("settle", 3, 300)])
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_interleaving_keeps_every_cap_and_the_sums(
     server_dsn: str, template: str, steps: list[tuple[str, int, int]]
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 import kaixu.reports
 import kaixu.store
 from kaixu.store.query import Query
+from tests.conftest import with_database
 
 for room in (kaixu.store, kaixu.reports):
     for module in pkgutil.iter_modules(room.__path__):
@@ -37,10 +38,13 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 @pytest.mark.parametrize("query", Query.registered, ids=lambda query: f"{query.row.__name__}: {query.sql.split()[0]}")
-async def test_columns_are_the_fields_of_the_row(pool: asyncpg.Pool, query: Query[Any]) -> None:
-    async with pool.acquire() as connection:
+async def test_columns_are_the_fields_of_the_row(server_dsn: str, template: str, query: Query[Any]) -> None:
+    connection = await asyncpg.connect(with_database(server_dsn, template))
+    try:
         statement = await connection.prepare(query.sql)
         columns = [attribute.name for attribute in statement.get_attributes()]
+    finally:
+        await connection.close()
     assert columns == list(query.row.__struct_fields__)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import cast
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -19,7 +22,9 @@ from kaixu.store.documents import Piece, store_documents
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.query import DatabaseSession
 from kaixu.store.vectors import packed
+from tests.conftest import copied
 from tests.support.money import customer, virtual_key
+from tests.vendors.stage import database
 
 DIMENSIONS = 16
 LARGE = search.exact_rows(DIMENSIONS) + 100
@@ -79,13 +84,40 @@ async def plan(pool: asyncpg.Pool, sql: str, *values: object) -> str:
     return "\n".join(row[0] for row in rows)
 
 
+class Indexed(NamedTuple):
+    """A database that each test has a copy of, and the large collection there."""
+
+    name: str
+    large: Collection
+
+
+@pytest.fixture(scope="module")
+def indexed(server_dsn: str, pristine: str) -> Iterator[Indexed]:
+    """One collection that is indexed, among others that are not."""
+
+    async def fill(dsn: str) -> Collection:
+        async with await open_pool(dsn) as pool:
+            await filled(pool, "beside", SMALL)
+            made = await filled(pool, "large", LARGE)
+            assert await CollectionKeeper(pool, lambda: maintenance(dsn)).index(quiet_s=0)
+            return await again(pool, made)
+
+    with database(server_dsn, pristine) as dsn:
+        yield Indexed(urlsplit(dsn).path.strip("/"), asyncio.run(fill(dsn)))
+
+
 @pytest.fixture
-async def large(pool: asyncpg.Pool, dsn: str) -> Collection:
-    """One that is indexed, among others that are not."""
-    await filled(pool, "beside", SMALL)
-    made = await filled(pool, "large", LARGE)
-    assert await CollectionKeeper(pool, lambda: maintenance(dsn)).index(quiet_s=0)
-    return await again(pool, made)
+async def dsn(request: pytest.FixtureRequest, server_dsn: str, pristine: str) -> AsyncIterator[str]:
+    """A copy of it for a test of the large collection, and an empty database for any other."""
+    template = request.getfixturevalue("indexed").name if "large" in request.fixturenames else pristine
+    async with copied(server_dsn, template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def large(indexed: Indexed) -> Collection:
+    """The large collection."""
+    return indexed.large
 
 
 async def again(pool: asyncpg.Pool, collection: Collection) -> Collection:

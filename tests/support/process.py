@@ -7,11 +7,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
+
+from .kaixu import Started, run_kaixu, start_kaixu
 
 SECRETS = {
     "ADMIN_PASSWORD": "operator-password-for-tests",
@@ -54,8 +55,6 @@ class Process:
 
     #: What stands behind it on the command line.
     options: tuple[str, ...] = ()
-    #: The Python that runs it.
-    python: str = sys.executable
 
     def __init__(self, home: Path, dsn: str | None, config: str, **environment: str) -> None:
         self.home = home
@@ -75,18 +74,13 @@ class Process:
             **({"DATABASE_URL": dsn} if dsn else {}),
             **environment,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Started | None = None
         self.log = home / "serve.log"
 
     async def start(self) -> Process:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.python, "-m", "kaixu", "serve", *self.options],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
+            self.process = self.launch(log)
         async with aiohttp.ClientSession() as http:
             for _ in range(600):
                 assert self.process.poll() is None, self.log.read_text()
@@ -99,17 +93,13 @@ class Process:
                 await asyncio.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
+    def launch(self, log: BinaryIO) -> Started:
+        """The process, not yet ready."""
+        return start_kaixu("serve", *self.options, environment=self.environment, out=log)
+
     async def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`kaixu …` in the environment of this process."""
-        return await asyncio.to_thread(
-            subprocess.run,
-            [self.python, "-m", "kaixu", *words],
-            env=self.environment | environment,
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return await asyncio.to_thread(run_kaixu, *words, environment=self.environment | environment, folder=self.home)
 
     def kill(self) -> None:
         """kill -9."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+from .kaixu import Started, start_kaixu
 from .process import Process
 
 
@@ -17,14 +16,12 @@ class Worker:
     def __init__(self, home: Path, dsn: str, config: str) -> None:
         self.as_gateway = Process(home, dsn, config)
         self.log = home / "work.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Started | None = None
 
     def start(self) -> None:
         """Start it; it takes up work as soon as it can."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "kaixu", "work"], env=self.as_gateway.environment, stdout=log, stderr=log
-            )
+            self.process = start_kaixu("work", environment=self.as_gateway.environment, out=log)
 
     @property
     def alive(self) -> bool:

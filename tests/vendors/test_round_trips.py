@@ -31,6 +31,7 @@ from kaixu.plugin.types import (
     ToolCallDelta,
     ToolCallPart,
 )
+from tests.support.size import examples
 
 from .canonical import anthropic_requests, calls, google_requests, names, objects, openai_requests, texts, tokens, words
 from .google import as_google
@@ -39,7 +40,7 @@ from .replies import DOORS, as_anthropic, as_openai
 OPENAI = OpenAI(OpenAIOptions.model_validate({"api_key": "k"}))
 GEMINI = Gemini(GeminiOptions.model_validate({"api_key": "k"}))
 ANTHROPIC = Anthropic(AnthropicOptions.model_validate({"api_key": "k"}))
-MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def sent(lane: Lane, request: ChatRequest) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.size import examples
+
 from .conftest import Operator
 
 FIELDS = st.sampled_from(
@@ -69,7 +71,7 @@ async def inhabited(operator: Operator) -> Operator:
     return operator
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=HARD)
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=HARD)
 @given(route=ROUTES, body=BODIES)
 async def test_no_body_breaks_a_route(inhabited: Operator, route: tuple[str, str], body: bytes) -> None:
     status, reply = await inhabited.ask(*route, raw=body)
@@ -77,7 +79,7 @@ async def test_no_body_breaks_a_route(inhabited: Operator, route: tuple[str, str
     assert status == 200 or {"error", "code", "request_id"} <= set(reply)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=HARD)
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=HARD)
 @given(
     route=st.sampled_from(["admin-customers", "admin-keys", "admin-usage", "admin-devices"]),
     method=st.sampled_from(["GET", "PATCH", "PUT", "DELETE"]),

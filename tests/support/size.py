@@ -1,0 +1,17 @@
+"""How large a long proof is: short in `make test`, and by the same seed in full in `make slow`."""
+
+from __future__ import annotations
+
+import os
+
+SLOW = bool(os.environ.get("KAIXU_TEST_SLOW"))
+
+
+def size(short: int, full: int) -> int:
+    """One of the two."""
+    return full if SLOW else short
+
+
+def examples(count: int) -> int:
+    """How many examples Hypothesis tries: ten times as many in `make slow`."""
+    return size(count, 10 * count)
