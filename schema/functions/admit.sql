@@ -86,8 +86,8 @@ declare
     v_job           boolean;
     v_seats         integer;
     v_required      boolean;
-    v_device        text;                       -- '': the anonymous seat; null: no seat is asked for
-    v_known_device  text;                       -- the last device of this chain that was let through
+    v_device        text;                       -- '': the anonymous seat; null: no seat is needed
+    v_known_device  text;                       -- the last device of this chain that was admitted
     v_revoked       boolean;
     v_new_seat      boolean;
     v_touch         boolean;
@@ -117,7 +117,7 @@ begin
       order by c.id
         for no key update;
 
-    -- Under the lock: whatever an operator has changed and committed is seen from here on.
+    -- Under the lock: from here on every committed change of an operator is seen.
     v_now := clock_timestamp();
     v_second := floor(extract(epoch from v_now));
     v_ten_minute := v_second / 600;
@@ -153,8 +153,10 @@ begin
 
         -- The next key, or its next book: write what the last one took.
         if (v_chain_id is distinct from r.chain_id or v_book is distinct from r.book) and v_taken > 0 then
-            perform kaixu.write_admitted(v_customer_id, v_chain_id, v_month, v_book, v_added,
-                                         v_second, v_seconds, v_ten_minute, v_ten_minutes, v_now, v_known_device);
+            perform kaixu.write_admitted(
+                p_customer_id => v_customer_id, p_chain_id => v_chain_id, p_month => v_month, p_book => v_book,
+                p_added_nusd => v_added, p_second => v_second, p_seconds => v_seconds,
+                p_ten_minute => v_ten_minute, p_ten_minutes => v_ten_minutes, p_now => v_now, p_install_id => v_known_device);
             v_taken := 0;
             v_added := 0;
         end if;
@@ -198,7 +200,7 @@ begin
         rate_limit := v_rpm;
         rate_remaining := greatest(v_rpm - v_minute_count, 0);
 
-        -- Who, and what they may use.
+        -- The key, its customer, and the allowlists.
         if r.revoked_at is not null then
             refused := 'KEY_REVOKED';
         elsif not r.is_active then
@@ -244,7 +246,7 @@ begin
             end if;
         end if;
 
-        -- How often.
+        -- The rates.
         if refused is not null then
             null;
         elsif v_minute_count >= v_rpm and not v_job then
@@ -258,7 +260,7 @@ begin
             rate_remaining := 0;
             retry_after_s := kaixu.window_frees_in(v_ten_minutes, v_ten_minute, r.rpd_limit) * 600 - (v_second % 600)::integer;
 
-        -- For how much. A cap of nothing lets nothing through, not even what is free.
+        -- The caps. A cap of 0 refuses every call, even a free one.
         elsif customer_cap_nusd <= 0 or greatest(0, customer_cap_nusd - v_c_spent - v_c_held) < r.least then
             refused := 'CAP_REACHED';
             scope := 'customer';
@@ -276,7 +278,7 @@ begin
         if r.key_cap is not null then
             v_room := least(v_room, r.key_cap - v_k_spent - v_k_held);
         end if;
-        granted_nusd := least(r.most, greatest(0, v_room));  -- what is free goes on where a cap was lowered
+        granted_nusd := least(r.most, greatest(0, v_room));  -- a free call is admitted where a cap was lowered
         v_c_held := v_c_held + granted_nusd;
         v_k_held := v_k_held + granted_nusd;
         v_added := v_added + granted_nusd;
@@ -312,8 +314,10 @@ begin
     end loop;
 
     if v_taken > 0 then
-        perform kaixu.write_admitted(v_customer_id, v_chain_id, v_month, v_book, v_added,
-                                     v_second, v_seconds, v_ten_minute, v_ten_minutes, v_now, v_known_device);
+        perform kaixu.write_admitted(
+            p_customer_id => v_customer_id, p_chain_id => v_chain_id, p_month => v_month, p_book => v_book,
+            p_added_nusd => v_added, p_second => v_second, p_seconds => v_seconds,
+            p_ten_minute => v_ten_minute, p_ten_minutes => v_ten_minutes, p_now => v_now, p_install_id => v_known_device);
     end if;
 
     if cardinality(v_in_ticket) > 0 then

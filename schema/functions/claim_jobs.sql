@@ -49,7 +49,7 @@ begin
                      limit 1000
                        for update skip locked);
 
-    -- What somebody has lost goes back into the queue, as its first.
+    -- Lost jobs go back into the queue, in front.
     update kaixu.job j
        set status = l.status, losses = j.losses + 1, claim = null, owner = null, leased_until = null,
            run_after = least(j.run_after, v_now), error_code = l.code, error_message = l.message,

@@ -42,7 +42,7 @@ begin
 
     return query
     with ended as (
-        -- Asked again under the lock: it may have been renewed or settled meanwhile.
+        -- Checked again under the lock: it may have been renewed or settled meanwhile.
         delete from kaixu.reservation r
          where r.ticket = any (v_tickets) and r.customer_id = any (v_customers)
            and r.expires_at not between clock_timestamp() and clock_timestamp() + v_longest

@@ -90,15 +90,15 @@ begin
       join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket;
     v_missing := coalesce(cardinality(v_freed), 0) < cardinality(p_ticket);
 
-    -- Only where no reservation was found can the reaper have been here.
+    -- The reaper can only have ended a call without a reservation.
     if v_missing then
         select array_agg(e.ticket) into v_lost
           from kaixu.usage_event e
          where e.month = any (p_month) and e.ticket = any (p_ticket) and e.end_reason = 'lost';
     end if;
 
-    -- Beyond what is held for these, others may have been let into the room: no cap is passed for their sake.
-    -- What does not fit is noted in the event and stays with the operator.
+    -- Beyond their holds the room may be taken by other calls: no cap is exceeded.
+    -- The rest is in the event as unbilled_nusd; the operator bears it.
     if v_missing or v_dearer then
         for r in
             select a.at, a.customer_id, a.chain_id, a.month, a.cost_nusd,
@@ -184,7 +184,7 @@ begin
          where e.end_reason = 'lost' and excluded.end_reason <> 'lost'
         returning e.ticket
     ), forgiven as (
-        -- The reaper may have charged a call that, it now turns out, never reached the vendor.
+        -- The reaper may have charged a call that never reached the vendor.
         update kaixu.usage_event e
            set cost_nusd = 0, vendor_cost_nusd = 0, input_tokens = 0, output_tokens = 0
           from asked a

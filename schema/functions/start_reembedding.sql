@@ -40,7 +40,7 @@ begin
         return;
     end if;
 
-    -- What was paid for is not paid for twice: an unfinished copy of the same kind is finished, if nothing has changed.
+    -- Vectors are not paid for twice: an unfinished copy for the same model is continued, if nothing has changed.
     if v_before.state = 'failed' then
         select x.id into v_copy_id
           from kaixu.collection x

@@ -62,7 +62,7 @@ begin
        set vectors = x.vectors + stored - replaced, updated_at = clock_timestamp()
      where x.id = p_collection_id;
 
-    -- A crash may have forgotten the room that was held: then it is asked for once more.
+    -- A crash may have lost the room that was reserved: then it is checked once more.
     if not v_is_copy and not exists (select from kaixu.reservation r where r.ticket = p_ticket and r.vectors >= stored - replaced) then
         select coalesce(c.max_vectors, p_most_vectors) into v_room
           from kaixu.customer c where c.id = p_customer_id

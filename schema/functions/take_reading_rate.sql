@@ -63,7 +63,7 @@ begin
     select w.second_slot, w.second_counts into v_head, v_counts
       from kaixu.reading_window w
      where w.chain_id = v_key.chain_id;
-    -- A head in the future means that the clock was set back: what was counted then says nothing of now.
+    -- A head in the future means that the clock was set back: its counts are of no use now.
     if v_counts is null or v_head <= v_second - 61 or v_head > v_second + 2 then
         v_counts := array_fill(0, array[61]);
     else
