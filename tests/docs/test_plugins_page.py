@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +32,18 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In place of pytest's own: the embedded Postgres runs as somebody else, and each start of pytest closes that one."""
+    folder = Path(tempfile.mkdtemp(prefix="kaixu-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 async def test_a_newcomer_follows_the_page_from_nothing_to_a_lane_and_an_integration(
-    wheels: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    wheels: Path, tmp_path: Path
 ) -> None:
-    for above in (tmp_path, *tmp_path.parents):
-        if os.geteuid() == 0 and above.is_relative_to(tmp_path_factory.getbasetemp().parent):
-            above.chmod(above.stat().st_mode | 0o055)  # the embedded Postgres runs as somebody else
     gateway, vendor = str(free_port()), str(free_port())
     commands = [one.replace("8787", gateway).replace("9000", vendor) for one in blocks(PAGE, "sh")]
     links = " ".join([str(wheels), REGISTRY.get("PIP_FIND_LINKS", "")]).strip()
