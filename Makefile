@@ -6,10 +6,10 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 # Two workers for each processor: about half of a test's time is waiting for streams, graces and vendors. `-n auto` would
-# count cores, of which a virtual machine often has one for two processors. A file stays with one worker, for its tests
-# share gateways; files with many tests come first.
-PYTEST_JOBS ?= $(shell expr 2 \* $$(nproc))
-PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=10
+# count cores, of which a virtual machine often has one for two processors. At most eight: each has a Postgres of its own.
+# A file stays with one worker, because its tests share gateways; long files come first (tests/conftest.py).
+PYTEST_JOBS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
+PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder --durations=10
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 

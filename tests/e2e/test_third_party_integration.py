@@ -400,5 +400,5 @@ async def test_plugins_shows_each_operation_with_its_price(serve: Serve) -> None
     assert done.returncode == 0, done.stderr
     [row] = [one for one in json.loads(done.stdout) if one["name"] == "relay"]
     said = json.dumps(row)
-    for word in ("relay.send", "0.0001", "relay.status", "looking at one's own deliveries", "relay.deliver", "0.0005"):
+    for word in ("relay.send", "0.0001", "relay.status", "reading one's own deliveries", "relay.deliver", "0.0005"):
         assert word in said
