@@ -96,12 +96,12 @@ ATTACKS = attack e2e/test_hold_bounds.py e2e/test_leaving_early.py e2e/test_vend
 attack: $(VENV)/test.stamp ## what attackers tried, against two gateways: 8,000 hostile requests and all tests of their kinds
 	@KAIXU_ATTACK_REQUESTS=$${KAIXU_ATTACK_REQUESTS:-8000} $(PYTEST) $(addprefix tests/,$(ATTACKS))
 
-# What needs no database and no process of its own.
+# What starts no gateway. Two of the files need the database.
 QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test_vendor_usage.py \
 	plugins/test_kaixu_openai.py plugins/test_kaixu_anthropic.py plugins/test_kaixu_gemini.py config catalog metering \
 	api/openai api/anthropic collections/test_filters.py collections/test_chunks.py ops
 
-quick: check         ## lint, types, docs, and the tests that need no process of their own: under 90 s
+quick: check         ## lint, types, docs, and the tests that start no gateway: under 90 s
 	@$(BIN)/python -m pytest -q -n $$(nproc) $(addprefix tests/,$(QUICK))
 
 # Sizes: tests/support/size.py. Gateways and commands are executed anew instead of forked: tests/support/kaixu.py.

@@ -1,4 +1,4 @@
-"""Writes config/kaixu.schema.json: the core's fields and those of the lanes that come along."""
+"""Writes config/kaixu.schema.json: the core's fields and those of the lanes that come along, as they are installed."""
 
 from __future__ import annotations
 
