@@ -40,11 +40,12 @@ from kaixu.jobs.webhook_signing import alert_key
 from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts
 from kaixu.metering.cache import ResponseCache
-from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
+from kaixu.metering.price_keys import PriceKey, model_key, rates_key
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
 from kaixu.ops.events import Monitor, MonitorEvent
@@ -318,16 +319,18 @@ class Gateway:
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price in a catalog; prices are known before anything is spent."""
         operations = {
-            (state.name, name, ""): await rates_version(self.pool, provider=state.name, model=name, rates=rates)
+            rates_key(state.name, name, rates): await rates_version(
+                self.pool, provider=state.name, model=name, rates=rates
+            )
             for state in catalog.integrations.values()
             for name, rates in state.rates.items()
         }
         return operations | {
-            (deployment.provider, deployment.model, which): await price_version(
+            model_key(deployment, price): await price_version(
                 self.pool, provider=deployment.provider, model=deployment.model, price=price, cost=deployment.cost
             )
             for deployment in catalog.deployments
-            for which, price in deployment.prices.items()
+            for price in deployment.prices.values()
         }
 
     async def reload(self) -> Reloaded:
