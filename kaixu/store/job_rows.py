@@ -58,7 +58,8 @@ FIND = Query(
     """
     select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role, j.status, j.provider, j.model,
            j.requested_provider, j.requested_model, j.request_id, j.result, j.output_len, j.attempts, j.losses,
-           j.cancel_asked, j.done, j.total, j.error_code, j.error_message, j.webhook_attempts, j.webhook_after is not null as webhook_waits,
+           j.cancel_asked, j.done, j.total, j.error_code, j.error_message, j.webhook_attempts,
+           j.webhook_after is not null as webhook_waits,
            j.webhook_told_at, j.created_at, j.started_at, j.completed_at, j.heartbeat_at,
            coalesce(e.input_tokens, 0) as input_tokens, coalesce(e.output_tokens, 0) as output_tokens,
            coalesce(e.cost_nusd, 0) as cost_nusd
