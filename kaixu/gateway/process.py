@@ -80,6 +80,9 @@ HOUR_S = 3600.0
 #: Seconds between two looks for collections that need work.
 COLLECTIONS_S = 2.0
 
+#: How long closing waits for alerts that the last calls have raised.
+ALERTS_S = 5.0
+
 #: Seconds between two looks for schedules and webhooks that are due.
 DUE_S = 0.5
 
@@ -108,6 +111,7 @@ class Gateway:
         self.owner = uuid4()
         self.sealer = Sealer(secrets.db_encryption_key)
         self.tasks = Tasks()
+        self.alert_tasks = Tasks()
         self.monitor = Monitor(self.write_events)
         self.embedded: EmbeddedPostgres | None = None
         self.ledger = None
@@ -175,7 +179,7 @@ class Gateway:
         alerts = Alerts(
             self.pool,
             self.monitor,
-            self.tasks,
+            self.alert_tasks,
             warn_pct=settings.cap_warn_pct,
             to_webhook=settings.alert_webhook_url is not None,
         )
@@ -378,6 +382,7 @@ class Gateway:
             await self.drained()
         await self.worker.stop()
         await self.services.gate.stop()
+        await self.alert_tasks.finish(ALERTS_S)
         await self.tasks.stop()
         for catalog in [self.current.catalog, *self.retired]:
             await catalog.aclose()
