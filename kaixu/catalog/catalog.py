@@ -360,12 +360,17 @@ class Catalog:
 
 
 def rates_of(charge: Charge, prices_nusd: dict[str, int]) -> dict[str, int]:
-    """A charge's price, and the number of units that it is for."""
+    """A charge's price, and the number of units that it is for.
+
+    A price with the same name as that number, like `per_page` for each `page`, is stored as `price`.
+    """
     if isinstance(charge, Free):
         return {}
-    return {charge.price: prices_nusd[charge.price]} | (
-        {f"per_{charge.unit}": charge.per} if isinstance(charge, PerUnit) else {}
-    )
+    price_nusd = prices_nusd[charge.price]
+    if not isinstance(charge, PerUnit):
+        return {charge.price: price_nusd}
+    per = f"per_{charge.unit}"
+    return {"price" if charge.price == per else charge.price: price_nusd, per: charge.per}
 
 
 def times(price: Price, factor: Decimal) -> Price:

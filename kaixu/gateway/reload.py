@@ -19,7 +19,7 @@ from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.edge.services import Services
 from kaixu.metering.admission import finish
-from kaixu.metering.gate import PriceKey
+from kaixu.metering.price_keys import PriceKey
 from kaixu.metering.recovery import Recovery
 from kaixu.ops.events import MonitorEvent
 from kaixu.ops.tasks import Tasks
@@ -84,7 +84,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
             await finish(asyncio.ensure_future(catalog.aclose()))
             raise
     services = gateway.services
-    services.gate.price_ids |= prices  # a running call may still need a price of the old catalog
+    services.gate.price_ids |= prices  # a running call is billed by the old catalog's prices
     services.current.catalog = catalog
     gateway.retired.append(old)
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")

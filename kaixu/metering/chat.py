@@ -21,6 +21,7 @@ from .lanes import supporting_deployments, translate_errors
 from .native_fields import with_known_fields
 from .opening import NO_ANSWER, Opened, wait_for_output, with_vendor_model
 from .preamble import with_preamble
+from .price_keys import model_key
 from .routing import try_deployments, widest_limits
 from .wire import MeteredWire
 
@@ -55,7 +56,6 @@ def admit_chat(
         asked_provider,
         most_nusd=ceiling.most_nusd,
         least_nusd=ceiling.least_nusd,
-        price=price,
     )
 
     def make_ticket(verdict: Verdict) -> ChatTicket:
@@ -87,7 +87,9 @@ async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEven
     if question is not None and ticket.cache_control == "":
         cached = await gate.cache.find(ticket, question)
         if cached is not None:
-            ticket.answer_from_cache(gate.price_ids.get((ticket.ask.provider, ticket.ask.model, "cached"), 0))
+            ticket.answer_from_cache(
+                gate.price_ids.get(model_key(ticket.deployment, ticket.deployment.cached_price), 0)
+            )
             for event in cached:  # all of it is known, and billed, whenever the client leaves
                 ticket.saw(event)
             for event in cached:

@@ -52,7 +52,6 @@ def admit_embed(
         most_nusd=ceiling.most_nusd,
         least_nusd=ceiling.least_nusd,
         role=role,
-        price=price,
     )
 
     def make_ticket(verdict: Verdict) -> EmbedTicket:

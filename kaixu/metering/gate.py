@@ -23,13 +23,11 @@ from .cache import CacheControl, ResponseCache
 from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
+from .price_keys import PriceKey, model_key
 from .ticket import Ticket
 from .wire import TicketWire, WireLimits
 
 RANKS: tuple[Rank, ...] = get_args(Rank)
-
-#: Provider, model, and which of the model's prices: "" its own, "cached" that of an answer out of the cache.
-PriceKey = tuple[str, str, str]
 
 #: For calls that go to no vendor.
 FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, total_s=600, retries=0)
@@ -114,9 +112,8 @@ class Gate:
         most_nusd: int = 0,
         least_nusd: int = 0,
         role: Rank = "viewer",
-        price: str = "",
     ) -> Ask:
-        """The request to admission for a call of a model, or of none. Raises as `ask`."""
+        """The request to admission for a call of a model, at the deployment's price, or of none. Raises as `ask`."""
         provider, model = ("", "") if deployment is None else (deployment.provider, deployment.model)
         return self.ask(
             caller,
@@ -124,7 +121,7 @@ class Gate:
             provider=provider,
             asked_provider=asked_provider,
             model=model,
-            price_id=0 if deployment is None else self.price_ids.get((provider, model, price), 0),
+            price_id=0 if deployment is None else self.price_ids.get(model_key(deployment, deployment.price), 0),
             most_nusd=most_nusd,
             least_nusd=least_nusd,
             role=role,

@@ -16,6 +16,7 @@ from .charges import Meter
 from .gate import Caller, Gate
 from .operation_call import OperationCall, ReportProgress, handler_limits, limits_for, meter_for, transactions_for
 from .operation_ticket import OperationTicket
+from .price_keys import operation_key
 from .wire import TicketWire
 
 
@@ -33,7 +34,9 @@ def admit_operation(
         provider=integration.name,
         asked_provider=integration.name,
         model=what.name,
-        price_id=gate.price_ids.get((integration.name, what.name, ""), 0),
+        price_id=gate.price_ids.get(
+            operation_key(integration.name, what.name, what.charge, integration.prices_nusd), 0
+        ),
         most_nusd=meter.most_nusd,
         least_nusd=meter.most_nusd,
         role="viewer" if isinstance(what, Job) else what.role,

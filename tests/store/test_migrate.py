@@ -131,6 +131,36 @@ async def test_what_one_owner_has_applied_another_still_needs(migrated: asyncpg.
     assert await pending(migrated, theirs) == theirs
 
 
+async def test_a_migration_that_waits_for_a_long_report_does_not_hold_up_the_calls(
+    migrated: asyncpg.Connection, dsn: str
+) -> None:
+    await migrated.execute("delete from kaixu.migration where name like '%0019_reconcile.sql'")
+    await migrated.execute("alter table kaixu.reservation drop column granted_nusd")
+    await migrated.execute("alter table kaixu.usage_event drop column granted_nusd")
+    report, call = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    try:
+        reading = report.transaction()
+        await reading.start()
+        await report.fetch("select count(*) from kaixu.usage_event")
+        migration = asyncio.ensure_future(migrate(migrated))
+        async with asyncio.timeout(20):
+            waits = (
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            )
+            while not await report.fetchval(waits):
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            await call.execute("update kaixu.usage_event set duration_ms = 1")
+            await call.execute("delete from kaixu.reservation")
+        assert not migration.done()
+        await reading.commit()
+        async with asyncio.timeout(20):
+            assert await migration == ["migrations/0019_reconcile.sql"]
+    finally:
+        await report.close()
+        await call.close()
+
+
 def test_migrations_come_by_number_and_functions_after_them(tmp_path: Path) -> None:
     for name in ("functions/b.sql", "functions/a.sql", "migrations/0010_c.sql", "migrations/0002_d.sql"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

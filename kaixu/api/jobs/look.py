@@ -10,6 +10,7 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import no_job
+from kaixu.jobs.result_role import result_role
 from kaixu.plugin.errors import Invalid
 
 from .replies import job_reply, result_reply
@@ -30,12 +31,15 @@ def look_routes(services: Services) -> list[Route]:
         row = await services.queue.find(caller, read_id(request.args.get("id")))
         if row.kind == "embed":
             raise no_job(str(row.id))  # a line of a batch: its vectors are in the batch's output file
+        await services.queue.require_role(caller, result_role(services.catalog, row))
         return result_reply(services, row, request.request_id)
 
     async def cancel(request: IncomingRequest) -> Reply:
         caller = caller_of(request, services.secrets)
         job_id = json_object(request.body).get("id") if request.body else None
-        row = await services.queue.cancel(caller, read_id(job_id or request.args.get("id")))
+        row = await services.queue.find(caller, read_id(job_id or request.args.get("id")))
+        await services.queue.require_role(caller, result_role(services.catalog, row))
+        row = await services.queue.cancel(caller, str(row.id))
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 
     async def run_background(request: IncomingRequest) -> Reply:
