@@ -40,7 +40,11 @@ def reload(
         print_json(outcome)
         return
     waiting = ", ".join(f"gateway.{name}" for name in outcome.restart)
-    record = {"reloaded by process": outcome.pid, **{f"lane {name}": state for name, state in outcome.lanes.items()}}
+    record = {
+        "reloaded by process": outcome.pid,
+        **{f"lane {name}": state for name, state in outcome.lanes.items()},
+        **{f"integration {name}": state for name, state in outcome.integrations.items()},
+    }
     print_record(record | ({"waits for a restart": waiting} if waiting else {}), as_json=False)
     for note in outcome.notes:
         typer.echo(f"note: {note}", err=True)

@@ -46,6 +46,7 @@ class Reloaded(msgspec.Struct, frozen=True):
     began_ns: int
     refused: str | None = None  # why the old kaixu.yaml stays in force
     lanes: dict[str, str] = {}
+    integrations: dict[str, str] = {}
     restart: list[str] = []  # changed fields that wait for a restart
     notes: list[str] = []  # nothing is wrong, but worth a look
 
