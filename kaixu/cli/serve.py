@@ -151,12 +151,10 @@ async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> 
         print_json({"url": address, "pid": os.getpid(), "lanes": states, "notes": notes})
         return
     typer.echo(f"\nkAIxU Gateway listens on {address}")
-    for kind, states in (
-        ("lane", states_of(gateway.services.catalog.lanes)),
-        ("integration", states_of(gateway.services.catalog.integrations)),
-    ):
-        for name, state in states.items():
-            typer.echo(f"  {kind} {name}: {state}")
+    for name, state in states_of(gateway.services.catalog.lanes).items():
+        typer.echo(f"  lane {name}: {state}")
+    for name, state in states_of(gateway.services.catalog.integrations).items():
+        typer.echo(f"  integration {name}: {state}")
     if not dev:
         return
     secrets = gateway.secrets
