@@ -46,7 +46,7 @@ $(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
 	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; \
 	  else echo "chromium is missing, tests of browsers need it: apt-get install chromium"; exit 1; fi
 
-serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are made up once and kept in .kaixu/
+serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are generated once and stored in .kaixu/
 	@$(BIN)/kaixu serve --dev
 
 test: check $(VENV)/node.stamp /usr/bin/chromium ## set up, lint, type-check and run every test

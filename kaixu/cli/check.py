@@ -30,9 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    file: Path = typer.Argument(None, help="The file; default: what KAIXU_CONFIG says."),
+    file: Path = typer.Argument(None, help="The file; default: the one that KAIXU_CONFIG names."),
     as_json: AsJson = False,
-    database: bool = typer.Option(True, help="Also look whether the database answers."),
+    database: bool = typer.Option(True, help="Also check whether the database answers."),
 ) -> None:
     """Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."""
     wrong: list[str] = []

@@ -11,13 +11,14 @@ from kaixu.accounts.topups import top_up
 from kaixu.config.price import nusd_of_cents, usd
 
 from .examples import example
+from .failure import fail
 from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MOST_LISTED = 1000
 
-#: What `none` takes away. A customer always has a cap: 0 refuses every call.
+#: What `none` removes. A customer always has a cap: 0 refuses every call.
 CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors"})
 
 commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
@@ -54,7 +55,7 @@ def record(row: accounts.Customer) -> dict[str, Any]:
 
 @commands.command("list", epilog=example("customers list --json"))
 def list_customers(as_json: AsJson = False) -> None:
-    """Newest first, with this month's figures."""
+    """List customers, newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
         return await accounts.list_customers(session.pool, limit=MOST_LISTED, before_id=None)
@@ -68,7 +69,7 @@ def list_customers(as_json: AsJson = False) -> None:
 
 @commands.command(epilog=example("customers create ada@example.com --cap-cents 500"))
 def create(
-    email: str = typer.Argument(help="Where the customer is reached; also its name in commands."),
+    email: str = typer.Argument(help="The customer's email address; commands also accept it as a name."),
     plan: str = typer.Option(None, help="Plan name."),
     cap_cents: int = typer.Option(
         None, "--cap-cents", "--cap", help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."
@@ -105,7 +106,7 @@ def change(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the next call goes by it. `none` takes a limit away."""
+    """Change the given settings, from the next call on. `none` removes a limit."""
     given = {
         "email": email,
         "plan_name": plan,
@@ -116,7 +117,10 @@ def change(
         "allowed_models": models,
         "max_vectors": max_vectors,
     }
-    print_record(record(changed(customer, given_fields(given, clearable=CLEARABLE))), as_json=as_json)
+    fields = given_fields(given, clearable=CLEARABLE)
+    if not fields:
+        raise fail("nothing to change", hint="`kaixu customers change --help` lists what can be changed.")
+    print_record(record(changed(customer, fields)), as_json=as_json)
 
 
 @commands.command(epilog=example("customers disable ada@example.com"))
@@ -127,7 +131,7 @@ def disable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson
 
 @commands.command(epilog=example("customers enable ada@example.com"))
 def enable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """Serve a customer again."""
+    """Accept the calls of a customer again."""
     print_record(record(changed(customer, {"is_active": True})), as_json=as_json)
 
 
@@ -136,7 +140,7 @@ def top_up_customer(
     customer: str = typer.Argument(help="Id or email."),
     amount_cents: int = typer.Argument(help="How much, in cents."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
-    idempotency_key: str = typer.Option(None, help="The same key again credits nothing."),
+    idempotency_key: str = typer.Option(None, help="A second top-up with the same key does nothing."),
     as_json: AsJson = False,
 ) -> None:
     """Raise a month's cap by a credit."""

@@ -17,8 +17,8 @@ from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 MOST_LISTED = 1000
 commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
 
-KeyId = typer.Argument(help="The id of the device's key; an older one of its chain will do.")
-InstallId = typer.Argument(help='Its install id; "" is the seat that calls without one share.')
+KeyId = typer.Argument(help="The id of the device's key, or of an older key of its chain.")
+InstallId = typer.Argument(help='Its install id; "" is the seat shared by calls without an install id.')
 
 
 def register(app: typer.Typer) -> None:

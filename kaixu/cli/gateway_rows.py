@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaixu.config.environment import Settings
-from kaixu.gateway.claim import About, about, database_of, other_folders, running_in
+from kaixu.gateway.claim import About, about, database_of, other_folders, running_in, workers_in
 from kaixu.reports.spool_state import spool_state
 
 #: A gateway that is well answers in milliseconds.
@@ -27,6 +27,8 @@ def gateway_rows(given: Settings) -> Iterator[Row]:
     process, itself = running_in(home), about(home)
     if process is None:
         yield row("gateway", False, f"none runs with data folder {home.resolve()}", bad="off")
+    elif workers := workers_in(home):
+        yield row("job workers", True, f"process {workers}, data folder {home.resolve()}")
     elif itself is None:
         yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
     else:

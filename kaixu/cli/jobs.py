@@ -7,14 +7,18 @@ from uuid import UUID
 
 import typer
 
+from kaixu.accounts.customers import find_customer
 from kaixu.accounts.jobs import cancel_job
 from kaixu.reports.jobs import JobRow, find_job, job_details_json, job_json, list_jobs
 
 from .examples import example
+from .failure import fail
 from .report import print_json, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 jobs = typer.Typer(name="jobs", help="Jobs: list, show, cancel.", no_args_is_help=True)
+
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 JobId = Annotated[UUID, typer.Argument(help="The job's id.")]
 
@@ -26,15 +30,19 @@ def register(app: typer.Typer) -> None:
 
 @jobs.command("list", epilog=example("jobs list --status queued"))
 def list_them(
-    customer: Annotated[int | None, typer.Option(help="Of this customer only.")] = None,
+    customer: Annotated[str | None, typer.Option(help="Only this customer's: id or email.")] = None,
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many are shown.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """The newest jobs; never their texts."""
 
+    if status is not None and status not in STATUSES:
+        raise fail(f"`--status` must be one of {', '.join(STATUSES)}")
+
     async def work(session: CommandSession) -> list[JobRow]:
-        return await list_jobs(session.pool, customer_id=customer, status=status, limit=limit)
+        customer_id = None if customer is None else (await find_customer(session.pool, customer)).id
+        return await list_jobs(session.pool, customer_id=customer_id, status=status, limit=limit)
 
     print_rows([job_json(one) for one in with_database(work)], as_json=as_json, title="jobs")
 
@@ -56,7 +64,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
 @jobs.command(epilog=example("jobs cancel 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it."""
+    """Cancel a job. A waiting job ends at once; a running one ends when its worker has stopped it."""
 
     async def work(session: CommandSession) -> str:
         return await cancel_job(session.pool, job_id, actor=ACTOR, request_id=REQUEST_ID)
@@ -65,4 +73,4 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"id": str(job_id), "status": status})
         return
-    typer.echo({"cancelled": "cancelled", "running": "its worker will be told"}.get(status, f"it has {status} already"))
+    typer.echo({"cancelled": "cancelled", "running": "its worker will stop it"}.get(status, f"it has {status} already"))

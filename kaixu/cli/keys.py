@@ -11,13 +11,14 @@ from kaixu.accounts.customers import find_customer
 from kaixu.config.price import usd
 
 from .examples import example
+from .failure import fail
 from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MOST_LISTED = 1000
 
-#: What `none` takes away: then the customer's limit is the key's, or the gateway's default.
+#: What `none` removes: then the customer's limit applies, or the gateway's default.
 CLEARABLE = frozenset(
     {
         "monthly_cap_cents",
@@ -131,7 +132,7 @@ def create(
     collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key. It is printed once and kept nowhere."""
+    """Create a key. It is shown once and stored nowhere."""
     given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
         "role": role
     }
@@ -156,23 +157,27 @@ def change(
     seats: str = Seats,
     require_install_id: bool = Require,
     install_id_as_customer: bool = typer.Option(
-        False, "--install-id-as-customer", help="The customer says again whether calls must name their device."
+        False,
+        "--install-id-as-customer",
+        help="Use the customer's setting again: whether every call must name its device.",
     ),
     providers: str = Providers,
     models: str = Models,
     collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the next call goes by it. `none` takes a limit away."""
+    """Change the given settings, from the next call on. `none` removes a limit."""
     given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
     if install_id_as_customer:
         given["require_install_id"] = None
+    if not given:
+        raise fail("nothing to change", hint="`kaixu keys change --help` lists what can be changed.")
     print_record(record(changed(key_id, given)), as_json=as_json)
 
 
 @commands.command(epilog=example("keys rotate 7"))
 def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Put a new key in the place of an old one: settings and spend stay, the old one is revoked."""
+    """Replace a key by a new one with the same settings and spend; the old one is revoked."""
 
     async def work(session: CommandSession) -> accounts.MadeKey:
         return await accounts.rotate_key(
@@ -191,7 +196,7 @@ def revoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
 
 @commands.command(epilog=example("keys unrevoke 7"))
 def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Let a revoked key live again."""
+    """Restore a revoked key."""
     print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
 
 

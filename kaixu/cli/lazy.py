@@ -13,7 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "work": ("work", "Run job workers only (any number of machines)."),
     "reload": ("reload", "Reload kaixu.yaml in the running gateway."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
-    "migrate": ("migrate", "Apply what the database lacks; safe to run from any number of machines at once."),
+    "migrate": ("migrate", "Update the database's schema; safe to run from any number of machines at once."),
     "doctor": (
         "doctor",
         "Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong.",
@@ -21,13 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
     "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
     "plugin": ("plugin", "Plugins of your own: write a new one."),
-    "prices": ("prices", "Prices: what every model costs and earns, and the vendors' list prices that come along."),
+    "prices": ("prices", "Prices: what every model costs and earns, and the included price lists of vendors."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
-    "trace": ("trace", "The life of one call: admitted, tries, first word, settled, and what it cost."),
+    "trace": ("trace", "The history of one call: admission, tries, first output, settlement, cost."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
-    "usage": ("usage", "Usage: a customer's month, and one call taken apart."),
+    "usage": ("usage", "Usage: a customer's month, a month by lane, and the cost of one call explained."),
 }
 
 

@@ -20,7 +20,7 @@ def migrate(
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be applied."),
     as_json: AsJson = False,
 ) -> None:
-    """Apply what the database lacks; safe to run from any number of machines at once."""
+    """Update the database's schema; safe to run from any number of machines at once."""
 
     async def work(session: CommandSession) -> list[str]:
         return await (missing_migrations if dry_run else apply_migrations)(session.pool)

@@ -31,8 +31,8 @@ class Kind(StrEnum):
     integration = "integration"
 
 
-Name = Annotated[str, typer.Argument(help="What kaixu.yaml will call it: lower-case letters, digits, dashes.")]
-Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is made.")]
+Name = Annotated[str, typer.Argument(help="Its name in kaixu.yaml: lower-case letters, digits, dashes.")]
+Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is created.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def new(
         print_json({"folder": str(folder), "files": files})
         return
     article = "an" if kind is Kind.integration else "a"
-    typer.echo(f"{folder} holds {article} {kind.value} that works:")
+    typer.echo(f"{folder} contains {article} {kind.value} that works:")
     for target in files:
         typer.echo(f"  {target}")
     typer.echo(f"\nNext:\n  cd {folder}\n  {Path(sys.executable).name} -m pip install -e '.[test]'\n  pytest")
@@ -66,7 +66,7 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
     require_name(kind, name)
     folder = path / f"kaixu-{name}"
     if folder.exists():
-        raise fail(f"{folder} is there already", hint="Choose another name, or --path.")
+        raise fail(f"{folder} exists already", hint="Choose another name, or --path.")
     module = f"kaixu_{name.replace('-', '_')}"
     words = {
         "name": name,

@@ -1,4 +1,4 @@
-"""`kaixu prices …`: what every model costs and earns, and the vendors' list prices that come along."""
+"""`kaixu prices …`: what every model costs and earns, and the included price lists of vendors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN = ("input", "output")
 
 commands = typer.Typer(
     no_args_is_help=True,
-    help="Prices: what every model costs and earns, and the vendors' list prices that come along.",
+    help="Prices: what every model costs and earns, and the included price lists of vendors.",
 )
 
 
@@ -56,7 +56,7 @@ def check(as_json: AsJson = False) -> None:
 def list_prices(
     vendor: str = typer.Argument(None, help="The name of a list; default: all lists."), as_json: AsJson = False
 ) -> None:
-    """The price lists that come along, each with its date; or the prices of one."""
+    """The included price lists, each with its date; or the prices of one of them."""
     known = packaged()
     if vendor is None:
         rows = []

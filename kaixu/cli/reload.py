@@ -8,7 +8,7 @@ from time import monotonic, monotonic_ns, sleep
 
 import typer
 
-from kaixu.gateway.claim import Reloaded, other_folders, reloaded, running_in
+from kaixu.gateway.claim import Reloaded, other_folders, reloaded, running_in, workers_in
 
 from .examples import example
 from .failure import fail
@@ -29,8 +29,7 @@ def reload(
 ) -> None:
     """Reload kaixu.yaml in the running gateway.
 
-    Exits 1 if the gateway refuses the file; then the old one stays in force. A lane that serves now and would fail is
-    a reason to refuse it.
+    Exits 1 if the gateway refuses the file; then the old one stays in force.
     """
     outcome = request_reload(wait)
     if outcome.refused is not None:
@@ -41,7 +40,11 @@ def reload(
         print_json(outcome)
         return
     waiting = ", ".join(f"gateway.{name}" for name in outcome.restart)
-    record = {"reloaded by process": outcome.pid, **{f"lane {name}": state for name, state in outcome.lanes.items()}}
+    record = {
+        "reloaded by process": outcome.pid,
+        **{f"lane {name}": state for name, state in outcome.lanes.items()},
+        **{f"integration {name}": state for name, state in outcome.integrations.items()},
+    }
     print_record(record | ({"waits for a restart": waiting} if waiting else {}), as_json=False)
     for note in outcome.notes:
         typer.echo(f"note: {note}", err=True)
@@ -55,6 +58,11 @@ def request_reload(wait_s: float) -> Reloaded:
         others = ", ".join(map(str, other_folders(home)))
         hint = f"Set KAIXU_HOME; gateways run with {others}." if others else "KAIXU_HOME sets the data folder."
         raise fail(f"no gateway runs with data folder {home}", hint=hint)
+    if not process and (workers := workers_in(home)):
+        raise fail(
+            f"job workers run with data folder {home} (process {workers}), and they do not reload",
+            hint="Stop `kaixu work` and start it again to apply kaixu.yaml.",
+        )
     if not process:
         raise fail(f"the gateway with data folder {home} is starting or stopping", hint="Try again in a moment.")
     signalled_ns, end = monotonic_ns(), monotonic() + wait_s

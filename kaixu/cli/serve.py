@@ -23,7 +23,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
 from kaixu.gateway.claim import About, Claim, FolderTaken, database_of
 from kaixu.gateway.process import Gateway
-from kaixu.gateway.reload import notes_of
+from kaixu.gateway.reload import notes_of, states_of
 from kaixu.gateway.servers import SERVERS
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 
@@ -61,7 +61,7 @@ def serve(
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
         raise fail(error) from None
     except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Check DATABASE_URL.") from None
+        raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
 
 
 def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool) -> None:
@@ -99,7 +99,9 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
         await SERVERS[gateway.started_with.server](gateway, host, port, until_stopped)
     except OSError as error:
         await gateway.close()  # it never served, so nothing else closes it
-        raise fail(f"cannot listen on {host}:{port}: {error.strerror}", hint="Set KAIXU_BIND.") from None
+        raise fail(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="Set KAIXU_BIND to another host:port."
+        ) from None
     finally:
         claim.hide()
 
@@ -149,8 +151,10 @@ async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> 
         print_json({"url": address, "pid": os.getpid(), "lanes": states, "notes": notes})
         return
     typer.echo(f"\nkAIxU Gateway listens on {address}")
-    for name, state in gateway.services.catalog.lanes.items():
-        typer.echo(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
+    for name, state in states_of(gateway.services.catalog.lanes).items():
+        typer.echo(f"  lane {name}: {state}")
+    for name, state in states_of(gateway.services.catalog.integrations).items():
+        typer.echo(f"  integration {name}: {state}")
     if not dev:
         return
     secrets = gateway.secrets

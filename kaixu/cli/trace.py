@@ -22,11 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def trace(
-    request_id: Annotated[str, typer.Argument(help="What the reply's header x-kaixu-request-id said.")],
-    months: Annotated[int, typer.Option(min=1, max=120, help="How many months are looked through.")] = 2,
+    request_id: Annotated[str, typer.Argument(help="The request id: header x-kaixu-request-id of the reply.")],
+    months: Annotated[int, typer.Option(min=1, max=120, help="How many months to search, this one included.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """The life of one call: admitted, tries, first word, settled, and what it cost."""
+    """The history of one call: admission, tries, first output, settlement, cost."""
     since = datetime.now(UTC).date().replace(day=1)
     for _ in range(months - 1):
         since = (since - timedelta(days=1)).replace(day=1)
@@ -37,15 +37,15 @@ def trace(
     steps = with_database(work)
     if not steps:
         raise fail(
-            f"nothing is known of request {request_id[:128]}",
-            hint=f"Calls since {since} were looked through; --months looks further back. "
-            "Refused calls are shown for as long as the monitor keeps them.",
+            f"there is no request `{request_id[:128]}`",
+            hint=f"Calls since {since} were searched; --months goes further back. "
+            "Refused calls are stored for MONITOR_RETENTION_DAYS.",
         )
     if as_json:
         print_json(trace_json(steps))
         return
-    began = steps[0].at
+    began, width = steps[0].at, max(len(step.what) for step in steps)
     for step in steps:
         after_ms = round((step.at - began).total_seconds() * 1000)
         at = f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at.microsecond // 1000:03d}"
-        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<10} {step.detail}")
+        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<{width}}  {step.detail}")

@@ -17,7 +17,9 @@ from .examples import example
 from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
-commands = typer.Typer(no_args_is_help=True, help="Usage: a customer's month, and one call taken apart.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Usage: a customer's month, a month by lane, and the cost of one call explained."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -94,7 +96,7 @@ def lanes(
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     as_json: AsJson = False,
 ) -> None:
-    """A month by who served it: each deployment and, of lanes with several keys, each key, with its share."""
+    """A month by deployment, with its share; for lanes with several keys also by key."""
 
     async def work(session: CommandSession) -> list[LaneUsage]:
         return await lane_usage(session.pool, month=month)

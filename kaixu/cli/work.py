@@ -45,7 +45,7 @@ def work(as_json: AsJson = False) -> None:
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
         raise fail(error) from None
     except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Check DATABASE_URL.") from None
+        raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
 
 
 async def run_workers(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
@@ -55,6 +55,7 @@ async def run_workers(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await gateway.open()
     gateway.folder = claim
+    claim.announce_workers()
     workers = gateway.services.gateway.jobs.workers
     if as_json:
         print_json({"pid": os.getpid(), "workers": workers})

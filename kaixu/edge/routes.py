@@ -75,8 +75,8 @@ class WrongMethod(MethodNotAllowed):
     """The path is served, but not with this method. `allow` lists those that are."""
 
     def __init__(self, method: str, allow: Iterable[str]) -> None:
-        super().__init__(f"{method} is not allowed for this path")
         self.allow = tuple(allow)
+        super().__init__(f"{method} is not allowed for this path", hint=f"Use {' or '.join(self.allow)}.")
 
 
 class Routes:

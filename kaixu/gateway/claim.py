@@ -17,6 +17,10 @@ PID = "serve.pid"
 ABOUT = "serve.json"
 RELOADED = "reload.json"
 
+#: Before the process number of job workers in `serve.pid`.
+WORKER = "worker "
+PID_LENGTH = 40
+
 #: How long a starting gateway waits for commands that hold the lock for a moment.
 LOCK_WAIT_S = 0.5
 
@@ -42,6 +46,7 @@ class Reloaded(msgspec.Struct, frozen=True):
     began_ns: int
     refused: str | None = None  # why the old kaixu.yaml stays in force
     lanes: dict[str, str] = {}
+    integrations: dict[str, str] = {}
     restart: list[str] = []  # changed fields that wait for a restart
     notes: list[str] = []  # nothing is wrong, but worth a look
 
@@ -62,23 +67,32 @@ class Claim:
         self.home = home
         self.file = (home / PID).open("a+")
         if not is_locked_within(self.file, LOCK_WAIT_S):
-            owner = self.process_number() or "that is still starting"
+            owner = self.owner()
             self.file.close()
-            raise FolderTaken(f"data folder {home.resolve()} belongs to a running gateway: process {owner}")
+            raise FolderTaken(f"data folder {home.resolve()} belongs to {owner}")
         self.file.truncate(0)
         (home / ABOUT).unlink(missing_ok=True)
         (home / RELOADED).unlink(missing_ok=True)
 
-    def process_number(self) -> str:
-        """The process that the file names, or an empty string."""
+    def owner(self) -> str:
+        """The process that holds the lock, as the file names it."""
         self.file.seek(0)
-        return self.file.read(20).strip()
+        text = self.file.read(PID_LENGTH).strip()
+        if text.startswith(WORKER):
+            return f"running job workers: process {text.removeprefix(WORKER)}"
+        return f"a running gateway: process {text}" if text else "a gateway that is starting or stopping"
 
     def announce(self, about: About) -> None:
         """Let commands find this process; from now on it handles signals."""
         write(self.home / ABOUT, about)
         self.file.truncate(0)
         self.file.write(f"{about.pid}\n")
+        self.file.flush()
+
+    def announce_workers(self) -> None:
+        """Let commands see that job workers run here. They are not named as a gateway: they cannot reload."""
+        self.file.truncate(0)
+        self.file.write(f"{WORKER}{os.getpid()}\n")
         self.file.flush()
 
     def record_reload(self, outcome: Reloaded) -> None:
@@ -92,14 +106,31 @@ class Claim:
 
 
 def running_in(home: Path) -> int | None:
-    """The process of the gateway that runs with a data folder; 0 while it starts or stops, None if there is none."""
+    """The process of the gateway that runs with a data folder; None if there is none.
+
+    0 while it starts or stops, and where job workers run.
+    """
+    text = locked_text(home)
+    if text is None:
+        return None
+    return int(text) if text.isdigit() else 0
+
+
+def workers_in(home: Path) -> int | None:
+    """The process of the job workers that run with a data folder; None if there are none."""
+    text = locked_text(home) or ""
+    number = text.removeprefix(WORKER)
+    return int(number) if text.startswith(WORKER) and number.isdigit() else None
+
+
+def locked_text(home: Path) -> str | None:
+    """The text of `serve.pid`; None if no process holds its lock."""
     try:
         with (home / PID).open() as file:
             # Shared: two commands that look at once must not mistake each other for a gateway.
             if is_locked_now(file, fcntl.LOCK_SH):
                 return None
-            number = file.read(20).strip()
-            return int(number) if number.isdigit() else 0
+            return file.read(PID_LENGTH).strip()
     except OSError:
         return None
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from typing import Protocol
 
 import asyncpg
 
 from kaixu.catalog.build import assemble
-from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.catalog import Catalog, IntegrationState, LaneState
 from kaixu.catalog.importing import restored_on_failure
 from kaixu.config.document import Document
 from kaixu.config.environment import Settings
@@ -93,18 +94,16 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
     outcome = Reloaded(
         os.getpid(),
         began_ns,
-        lanes={
-            name: lane.state if lane.reason is None else f"{lane.state}: {lane.reason}"
-            for name, lane in catalog.lanes.items()
-        },
+        lanes=states_of(catalog.lanes),
+        integrations=states_of(catalog.integrations),
         restart=restart,
         notes=[*notes_of(catalog), *notes_of_lost(old, catalog)],
     )
-    log.warning("kaixu.yaml was reloaded: %d lanes", len(catalog.lanes))
+    log.warning("kaixu.yaml was reloaded; lanes: %d, integrations: %d", len(catalog.lanes), len(catalog.integrations))
     for note in outcome.notes:
         log.warning("%s", note)
     if restart:
-        log.warning("changed, but in force after a restart only: %s", ", ".join(f"gateway.{name}" for name in restart))
+        log.warning("changed, but used only after a restart: %s", ", ".join(f"gateway.{name}" for name in restart))
     return outcome
 
 
@@ -154,6 +153,11 @@ def refuse_empty(gateway: ReloadableGateway, document: Document) -> None:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])
 
 
+def states_of(sections: Mapping[str, LaneState | IntegrationState]) -> dict[str, str]:
+    """The state of each lane, or of each integration, and its reason."""
+    return {name: one.state if one.reason is None else f"{one.state}: {one.reason}" for name, one in sections.items()}
+
+
 def notes_of(catalog: Catalog) -> list[str]:
     """What is not wrong, but hardly intended."""
     empty = [] if catalog.lanes else ["no lanes are declared: there is no model that could be called"]
@@ -161,10 +165,10 @@ def notes_of(catalog: Catalog) -> list[str]:
 
 
 def notes_of_lost(old: Catalog, new: Catalog) -> list[str]:
-    """The lanes that served before and do not any more, because the file says so."""
+    """The lanes that served before and no longer do, because the file says so."""
     lost = []
     for name, before in old.lanes.items():
         after = new.lanes.get(name)
         if before.state == "on" and (after is None or after.state != "on"):
-            lost.append(f"lane {name} serves no more: {'it was removed' if after is None else after.reason}")
+            lost.append(f"lane {name} no longer serves: {'it was removed' if after is None else after.reason}")
     return lost

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
+from kaixu.plugin.errors import DatabaseAway
+
 log = logging.getLogger(__name__)
 
 
@@ -41,11 +43,20 @@ class Tasks:
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Repeat `work`, with a pause of `seconds`. A failure is logged under `what`, and the next round follows."""
+    """Repeat `work`, with a pause of `seconds`. A failure is logged under `what`, and the next round follows.
+
+    An outage of the database is logged once, in one line.
+    """
+    away = False
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
+            away = False
+        except DatabaseAway as error:
+            if not away:
+                log.warning("%s waits: %s", what, error)
+            away = True
         except Exception:
             # One failed round must not end the repetition.
             log.exception("%s failed", what)

@@ -91,7 +91,9 @@ async def pending(connection: DatabaseSession, steps: list[Step]) -> list[Step]:
         if owner in owners and (owner, name) not in known and name.startswith("migrations/")
     )
     if newer:
-        raise MigrationError(f"the database is newer than this code: it has {', '.join(newer)}")
+        raise MigrationError(
+            f"the database is newer than this code: it has {', '.join(newer)}; use the newer version of kaixu"
+        )
     needed = []
     for step in steps:
         before = applied.get((step.owner, step.name))

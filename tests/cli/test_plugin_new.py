@@ -63,7 +63,7 @@ def test_a_new_plugin_passes_its_own_tests_its_types_and_a_check(
         (("lane", "x" * 41), "cannot be a name"),
         (("lane", "openai"), "is a plugin already"),
         (("integration", "my-notes"), "Leave dashes out"),
-        (("lane", "there"), "is there already"),
+        (("lane", "there"), "exists already"),
         (("lane", "new", "--path", "a-file"), "a-file"),
     ],
 )

@@ -37,6 +37,7 @@ def test_another_method_is_told_which_ones_are_served(path: str) -> None:
     with pytest.raises(WrongMethod) as caught:
         routes.find("POST", path)
     assert (caught.value.status, caught.value.allow) == (405, ("GET", "HEAD", "DELETE"))
+    assert caught.value.hint == "Use GET or HEAD or DELETE."
 
 
 def test_a_method_counts_only_as_it_is_written() -> None:

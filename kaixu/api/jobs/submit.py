@@ -90,7 +90,7 @@ def submit_routes(services: Services) -> list[Route]:
             "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
             "note": "the job is in the queue; look at status_url until it has succeeded or failed"
             if handing.is_new
-            else "a job with this idempotency key was handed in before; this is it",
+            else "a job with this idempotency key was submitted before; this is it",
             "request_id": request.request_id,
         }
         if webhook is not None:
