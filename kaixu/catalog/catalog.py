@@ -360,12 +360,17 @@ class Catalog:
 
 
 def rates_of(charge: Charge, prices_nusd: dict[str, int]) -> dict[str, int]:
-    """A charge's price, and the number of units that it is for."""
+    """The rates of a charge, as a price version stores them: its price, and `per_<unit>` with the number of units.
+
+    A price that is called `per_<unit>` itself is stored as `price_per_<unit>`: both rates need a name.
+    """
     if isinstance(charge, Free):
         return {}
-    return {charge.price: prices_nusd[charge.price]} | (
-        {f"per_{charge.unit}": charge.per} if isinstance(charge, PerUnit) else {}
-    )
+    price_nusd = prices_nusd[charge.price]
+    if not isinstance(charge, PerUnit):
+        return {charge.price: price_nusd}
+    size = f"per_{charge.unit}"
+    return {f"price_{size}" if charge.price == size else charge.price: price_nusd, size: charge.per}
 
 
 def times(price: Price, factor: Decimal) -> Price:

@@ -147,22 +147,22 @@ class Gate:
         """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
-            new_ticket(),
-            caller.key_hash,
-            caller.legacy_hash,
-            caller.key_id,
-            caller.install_id,
-            caller.agent,
-            RANKS.index(role),
-            operation,
-            provider,
-            asked_provider,
-            model,
-            book,
-            price_id,
-            most_nusd,
-            least_nusd,
-            caller.request_id,
+            ticket=new_ticket(),
+            key_hash=caller.key_hash,
+            legacy_hash=caller.legacy_hash,
+            key_id=caller.key_id,
+            install_id=caller.install_id,
+            agent=caller.agent,
+            role_rank=RANKS.index(role),
+            operation=operation,
+            provider=provider,
+            asked_provider=asked_provider,
+            model=model,
+            book=book,
+            price_id=price_id,
+            most_nusd=most_nusd,
+            least_nusd=least_nusd,
+            request_id=caller.request_id,
         )
 
     async def stop(self) -> None:
