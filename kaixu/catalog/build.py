@@ -16,8 +16,9 @@ from kaixu.config.read import Path_
 from kaixu.config.sections import IntegrationSection, LaneSection, PluginSection
 from kaixu.config.wording import mistakes_in
 from kaixu.plugin.errors import PluginError
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Free, Integration, Job, Operation
+from kaixu.plugin.options import Options
 
 from .catalog import Catalog, IntegrationState, LaneState, Observer, PluginState, State
 from .find import NoSuchPlugin, installed, plugins_in

@@ -16,8 +16,9 @@ from kaixu.config.price import Price
 from kaixu.config.sections import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.options import Options
 
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]

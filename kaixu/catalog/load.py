@@ -15,8 +15,9 @@ from kaixu.config.mistakes import did_you_mean
 from kaixu.plugin import hookspecs
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.options import Options
 
 from .find import FoundPlugin, NoSuchPlugin, find, lane_in, path_in
 from .importing import import_plugin

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
 from kaixu.plugin.errors import UpstreamBusy, UpstreamError
-from kaixu.plugin.lane import Options
+from kaixu.plugin.options import Options
 
 #: The most keys of one lane.
 MOST_KEYS = 50

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httpx
-from pydantic import BaseModel, ConfigDict
 
+from kaixu.plugin.keys import Keys
 from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Feature, Native
-
-if TYPE_CHECKING:
-    from kaixu.plugin.keys import Keys
-
-
-class Options(BaseModel):
-    """A lane's own fields in kaixu.yaml. Unknown fields are errors; secrets are `SecretStr`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Wire(Protocol):

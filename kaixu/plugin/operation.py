@@ -9,7 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from kaixu.plugin.lane import Options, Wire
+from kaixu.plugin.lane import Wire
+from kaixu.plugin.options import Options
 
 Body = TypeVar("Body", covariant=True)
 Rank = Literal["viewer", "deployer", "admin", "owner"]
