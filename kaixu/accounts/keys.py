@@ -161,13 +161,13 @@ async def find_key(pool: asyncpg.Pool, key_id: int) -> Key:
     return found
 
 
-async def key_in_charge(pool: asyncpg.Pool, customer_id: int) -> Key:
+async def key_for_operator(pool: asyncpg.Pool, customer_id: int) -> Key:
     """The key to use where an operator acts for a customer: its oldest active one.
 
     Raises `NotFound`, and `Conflict` where the customer has no active key.
     """
     with database():
-        found = await store.oldest_living_key(pool, customer_id)
+        found = await store.oldest_active_key(pool, customer_id)
         if found is not None:
             return found
         if await customers.customer(pool, customer_id) is None:

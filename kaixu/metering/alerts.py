@@ -49,10 +49,10 @@ class Alerts:
         self.tasks = tasks
         self.warn_pct = warn_pct
         self.to_webhook = to_webhook
-        self.raised: set[AlertKey] = set()  # by some gateway; no need to ask the database again
+        self.raised: set[AlertKey] = set()  # by any gateway: no further query is needed
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.admission.Observer`."""
+        """See `kaixu.metering.admission.SettlementObserver`."""
         if settlement.cost_nusd > ticket.granted_nusd:
             self.monitor.record(
                 MonitorEvent(
@@ -124,7 +124,7 @@ class Alerts:
                 webhook_body=msgspec.json.encode(body) if self.to_webhook else None,
             )
         except BaseException:
-            self.raised.discard(key)  # nobody has raised it: the next settlement tries again
+            self.raised.discard(key)  # it was not raised: the next settlement tries again
             raise
         if is_ours:
             self.monitor.record(

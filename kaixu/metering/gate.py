@@ -17,7 +17,7 @@ from kaixu.plugin.operation import Rank
 from kaixu.store.admission import Ask, Verdict
 from kaixu.store.plugin_databases import PluginDatabases
 
-from .admission import Admission, Observer, TicketT
+from .admission import Admission, SettlementObserver, TicketT
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .identity import new_ticket
@@ -55,7 +55,7 @@ class Gate:
         ledger: Ledger,
         calls: InFlightCalls,
         transport: httpx.AsyncBaseTransport,
-        observer: Observer,
+        observer: SettlementObserver,
         *,
         cache: ResponseCache,
         databases: PluginDatabases,
@@ -79,13 +79,13 @@ class Gate:
         *,
         role: Rank = "viewer",
         deployment: Deployment | None = None,
-        asked_provider: str = "",
+        requested_provider: str = "",
     ) -> Admission[Ticket]:
         """Admission of a call that costs nothing: all checks but money. With a deployment, also the allowlists.
 
         Raises `Overloaded`, `Stopping`.
         """
-        ask = self.model_ask(caller, operation, deployment, asked_provider, role=role)
+        ask = self.model_ask(caller, operation, deployment, requested_provider, role=role)
 
         def make_ticket(verdict: Verdict) -> Ticket:
             return Ticket(ask, verdict, self.wire(ask, FREE_LIMITS), deployment)
@@ -109,7 +109,7 @@ class Gate:
         caller: Caller,
         operation: str,
         deployment: Deployment | None,
-        asked_provider: str,
+        requested_provider: str,
         *,
         most_nusd: int = 0,
         least_nusd: int = 0,
@@ -122,7 +122,7 @@ class Gate:
             caller,
             operation,
             provider=provider,
-            asked_provider=asked_provider,
+            requested_provider=requested_provider,
             model=model,
             price_id=0 if deployment is None else self.price_ids.get((provider, model, price), 0),
             most_nusd=most_nusd,
@@ -136,7 +136,7 @@ class Gate:
         operation: str,
         *,
         provider: str,
-        asked_provider: str,
+        requested_provider: str,
         model: str,
         price_id: int,
         most_nusd: int,
@@ -156,7 +156,7 @@ class Gate:
             role_rank=RANKS.index(role),
             operation=operation,
             provider=provider,
-            asked_provider=asked_provider,
+            requested_provider=requested_provider,
             model=model,
             book=book,
             price_id=price_id,

@@ -40,14 +40,14 @@ class Ticket:
         "admitted_at",
         "alongside",
         "ask",
+        "client_left",
         "deployment",
         "end_reason",
         "figures",
-        "left",
         "price_id",
         "settlement",
         "started",
-        "stopped",
+        "stopped_by_gateway",
         "units",
         "verdict",
         "waived",
@@ -60,9 +60,9 @@ class Ticket:
         self.wire = wire
         self.deployment = deployment
         self.price_id = ask.price_id
-        self.left = False  # the client has gone
-        self.stopped = False  # the gateway is shutting down and has cancelled the call
-        self.waived = False  # the call is broken off and will be made again: what it has used is not billed
+        self.client_left = False  # before the answer was complete
+        self.stopped_by_gateway = False  # cancelled, because the gateway is shutting down
+        self.waived = False  # the call is interrupted and will be made again: what it has used is not billed
         self.alongside: WriteAlongside | None = None  # writes the call's result in one transaction with its settlement
         self.units: dict[str, Any] | None = None  # what was counted besides tokens
         self.end_reason: str | None = None

@@ -59,7 +59,7 @@ class Removed(msgspec.Struct, frozen=True):
     id: int
 
 
-class Allowed(msgspec.Struct, frozen=True):
+class CollectionAccess(msgspec.Struct, frozen=True):
     """Whether a key may use collections of some name."""
 
     is_allowed: bool
@@ -96,7 +96,7 @@ LISTED = Query(
 )
 
 ALLOWED = Query(
-    Allowed,
+    CollectionAccess,
     """
     select k.allowed_collections is null or $2 = any (k.allowed_collections) as is_allowed
       from kaixu.virtual_key k
@@ -238,7 +238,7 @@ async def is_alive(db: Connection, collection_id: int) -> bool:
     return found is not None and found.is_alive
 
 
-async def removed(db: Connection, *, limit: int) -> list[int]:
+async def deleted_collections(db: Connection, *, limit: int) -> list[int]:
     """Deleted collections whose rows may still be there."""
     return [one.id for one in await REMOVED.all(db, limit)]
 
@@ -258,7 +258,7 @@ async def remove_rows(db: Connection, collection_id: int, *, most: int) -> int:
     return int(done.split()[-1])
 
 
-async def forget(db: Connection, collection_id: int) -> None:
+async def delete_row(db: Connection, collection_id: int) -> None:
     """Remove a deleted collection that has no rows any more."""
     await db.execute(
         """

@@ -84,7 +84,7 @@ KEY = Query(
     """,
 )
 
-OLDEST_LIVING_KEY = Query(
+OLDEST_ACTIVE_KEY = Query(
     Key,
     """
     select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
@@ -177,9 +177,9 @@ async def key(db: Connection, key_id: int) -> Key | None:
     return await KEY.one(db, key_id)
 
 
-async def oldest_living_key(db: Connection, customer_id: int) -> Key | None:
+async def oldest_active_key(db: Connection, customer_id: int) -> Key | None:
     """The first of a customer's keys that is not revoked."""
-    return await OLDEST_LIVING_KEY.one(db, customer_id)
+    return await OLDEST_ACTIVE_KEY.one(db, customer_id)
 
 
 async def locked_key(db: Connection, key_id: int) -> Key | None:

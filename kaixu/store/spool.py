@@ -32,7 +32,7 @@ class Spool:
 
     @property
     def waiting(self) -> bool:
-        """Whether this process has spooled anything since the last `take`."""
+        """Whether this process has spooled anything since the last `claim_files`."""
         return self.file is not None
 
     def append(self, settlements: list[Settlement]) -> None:
@@ -49,9 +49,9 @@ class Spool:
             self.file.flush()
             os.fsync(self.file.fileno())
 
-    def take(self) -> list[tuple[Path, IO[bytes]]]:
+    def claim_files(self) -> list[tuple[Path, IO[bytes]]]:
         """The files to replay, locked for us: what this process has spooled (new lines go to a new file), and
-        what dead processes left behind. `forget` each when it is settled, or close it to give it up."""
+        what dead processes left behind. `remove` each when it is settled, or close it to give it up."""
         found = []
         with self.lock:
             if self.file is not None:
@@ -88,7 +88,7 @@ class Spool:
             os.fsync(file.fileno())
 
     @staticmethod
-    def forget(path: Path, file: IO[bytes]) -> None:
+    def remove(path: Path, file: IO[bytes]) -> None:
         """Everything in `path` is settled: remove it."""
         path.unlink(missing_ok=True)
         file.close()

@@ -63,11 +63,11 @@ def register_lanes(register):
 
 WRONG = {
     "no-number": "what is no number",
-    "nowhere": "points nowhere",
+    "nowhere": "vector of zeros",
     "empty": "without numbers",
-    "fewer": "another number of vectors",
-    "uneven": "differ in length",
-    "batches-differ": "differ in length",
+    "fewer": "wrong number of vectors",
+    "uneven": "of different lengths",
+    "batches-differ": "of different lengths",
 }
 MODELS = ("arrays", "numbers", "cut", *WRONG)
 

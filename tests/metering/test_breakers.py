@@ -98,7 +98,7 @@ def test_a_probe_whose_client_left_is_nobody_s_and_the_next_call_makes_another(
     breakers.failed(first, FAILED)
     clock.now += 10
     breakers.begin(first)
-    breakers.left(first)
+    breakers.abandoned(first)
     assert names(breakers.order([first, second])) == ["first", "second"]
 
 

@@ -64,7 +64,7 @@ async def test_cancel_ends_every_call_and_nothing_enters_any_more() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            assert ticket.stopped
+            assert ticket.stopped_by_gateway
             calls.end(ticket)
             ended.append(ticket.id)
 

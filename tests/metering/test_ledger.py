@@ -335,8 +335,8 @@ def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(
     def flock(file: Any, how: int) -> None:
         if not taken and how == fcntl.LOCK_EX:
             taken.append(True)
-            for path, held in other.take():  # between our opening and our lock
-                other.forget(path, held)
+            for path, held in other.claim_files():  # between our opening and our lock
+                other.remove(path, held)
         real(file, how)
 
     one = settlement(

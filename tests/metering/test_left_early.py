@@ -44,7 +44,7 @@ TEXT = ChatDelta("word " * 100)
 def test_only_the_usage_of_an_answer_that_has_ended_is_its_bill(events: list[ChatEvent], source: str) -> None:
     ticket = ticket_for(LANE, HELLO)
     for event in events:
-        ticket.saw(event)
+        ticket.count_event(event)
     bill = ticket.bill("client_gone")
     assert bill.usage_source == source
     if source == "estimated" and TEXT in events:
@@ -53,7 +53,7 @@ def test_only_the_usage_of_an_answer_that_has_ended_is_its_bill(events: list[Cha
 
 def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
     ticket = ticket_for(LANE, HELLO)
-    ticket.saw(TEXT)
+    ticket.count_event(TEXT)
     assert not ticket.has_ended
     ticket.wire.finished()
     assert ticket.has_ended

@@ -236,7 +236,7 @@ async def test_output_that_max_tokens_does_not_allow_costs_no_more_than_the_hold
 def test_figures_of_any_lane_are_kept_within_reason(events: list[ChatEvent], outputs: int) -> None:
     ticket = ticket_for(openai(), HELLO)
     for event in [*events, Finish("stop")]:
-        ticket.saw(event)
+        ticket.count_event(event)
     bill = ticket.bill("complete")
     assert (bill.output_tokens, bill.reasoning_tokens) == (outputs, min(bill.reasoning_tokens, outputs))
 

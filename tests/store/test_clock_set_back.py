@@ -198,13 +198,13 @@ async def test_a_schedule_goes_on(pool: asyncpg.Pool) -> None:
 
 
 async def test_a_kept_answer_is_not_kept_longer(pool: asyncpg.Pool) -> None:
-    question = b"q" * 32
-    await responses.keep_response(pool, customer_id=1, question=question, answer=b"a", seconds=60)
-    assert await responses.find_response(pool, customer_id=1, question=question) == b"a"
+    request_hash = b"q" * 32
+    await responses.store_response(pool, customer_id=1, request_hash=request_hash, answer=b"a", seconds=60)
+    assert await responses.find_response(pool, customer_id=1, request_hash=request_hash) == b"a"
     await pool.execute(
         "update kaixu.response set created_at = now() + '2 hours', expires_at = now() + '2 hours 1 minute'"
     )
-    assert await responses.find_response(pool, customer_id=1, question=question) is None
+    assert await responses.find_response(pool, customer_id=1, request_hash=request_hash) is None
     assert await responses.prune_responses(pool) == 1
 
 

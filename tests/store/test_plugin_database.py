@@ -23,8 +23,8 @@ from kaixu.store.migrate import LOCK
 from kaixu.store.plugin_database import NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_jobs import write_down
-from kaixu.store.plugin_login import STATEMENT_S, given_login
-from kaixu.store.plugin_roles import what_is_wrong_with_login
+from kaixu.store.plugin_login import STATEMENT_S, login_from_url
+from kaixu.store.plugin_roles import login_problem
 from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
 
@@ -59,7 +59,7 @@ class Guest:
 
     @asynccontextmanager
     async def db(self) -> AsyncIterator[PluginTransaction]:
-        lent = self.databases.lend(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
+        lent = self.databases.transaction(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
         async with lent as transaction:
             assert isinstance(transaction, PluginTransaction)
             yield transaction
@@ -488,7 +488,7 @@ async def test_a_login_to_a_server_that_is_away_is_said_by_doctor(guest: Guest) 
 async def wrong_with(guest: Guest, url: str) -> str | None:
     """What `kaixu doctor` says of a `database_url`."""
     async with guest.pool.acquire() as connection:
-        return await what_is_wrong_with_login(connection, given_login(NAME, url), pooler=False)
+        return await login_problem(connection, login_from_url(NAME, url), pooler=False)
 
 
 async def test_a_gateway_that_may_make_no_roles_says_what_to_run_and_takes_a_role_that_is_given(
@@ -514,7 +514,7 @@ async def test_a_gateway_that_may_make_no_roles_says_what_to_run_and_takes_a_rol
             with pytest.raises(MigrationError, match="the gateway's own"):
                 await databases.provide(connection, name, tmp_path, dsn)
             await databases.provide(connection, name, tmp_path, as_role(dsn, role, "given"))
-        async with databases.lend(name, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
+        async with databases.transaction(name, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
             assert await db.fetchval("select session_user::text") == role
             await db.enqueue("given.work", Payload())
         assert await guest.pool.fetchval("select count(*) from kaixu.job") == 1
@@ -530,7 +530,7 @@ async def test_a_connection_that_a_pooler_lends_is_set_up_for_each_transaction(g
     databases.pool = guest.pool
     databases.logins = guest.databases.logins
     for _ in range(2):
-        async with databases.lend(NAME, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
+        async with databases.transaction(NAME, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
             assert isinstance(db, PluginTransaction)
             assert await db.fetchval("select current_setting('search_path')") == "kaixu_guest"
             assert await db.fetchval("select current_setting('statement_timeout')") == "10s"

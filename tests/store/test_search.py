@@ -160,10 +160,10 @@ async def test_the_index_is_still_used_when_a_statement_has_been_planned_for_goo
 async def test_a_small_collection_is_searched_through_nothing_but_its_own_rows(
     pool: asyncpg.Pool, large: Collection
 ) -> None:
-    part = await vector_index.part_of(pool, large.id)
+    part = await vector_index.partition_of(pool, large.id)
     small = await filled(pool, "small", SMALL)
     for at in range(200):
-        if await vector_index.part_of(pool, small.id) == part:
+        if await vector_index.partition_of(pool, small.id) == part:
             break
         small = await filled(pool, f"small {at}", SMALL)  # until one lies among the rows of the large one
     await pool.execute("analyze kaixu.document")
