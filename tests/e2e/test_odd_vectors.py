@@ -62,9 +62,9 @@ def register_lanes(register):
 '''
 
 WRONG = {
-    "no-number": "what is no number",
+    "no-number": "NaN or infinity",
     "nowhere": "vector of zeros",
-    "empty": "without numbers",
+    "empty": "an empty vector",
     "fewer": "wrong number of vectors",
     "uneven": "of different lengths",
     "batches-differ": "of different lengths",

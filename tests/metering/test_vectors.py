@@ -94,13 +94,13 @@ WRONG: list[tuple[list[list[float]], str]] = [
     ([], "wrong number of vectors"),
     ([GOOD, [0.6, 0.8]], "of different lengths"),
     ([[0.6, 0.8], GOOD], "of different lengths"),
-    ([[], []], "without numbers"),
-    ([GOOD, []], "without numbers"),
+    ([[], []], "an empty vector"),
+    ([GOOD, []], "an empty vector"),
     ([GOOD, [0.0, -0.0, 0.0]], "vector of zeros"),
-    ([GOOD, [0.6, NAN, 0.0]], "what is no number"),
-    ([[-NAN, NAN, NAN], GOOD], "what is no number"),
-    ([GOOD, [INFINITE, 0.0, -INFINITE]], "what is no number"),
-    ([GOOD, [0.0, 0.0, -1e39]], "what is no number"),
+    ([GOOD, [0.6, NAN, 0.0]], "NaN or infinity"),
+    ([[-NAN, NAN, NAN], GOOD], "NaN or infinity"),
+    ([GOOD, [INFINITE, 0.0, -INFINITE]], "NaN or infinity"),
+    ([GOOD, [0.0, 0.0, -1e39]], "NaN or infinity"),
 ]
 
 
