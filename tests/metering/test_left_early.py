@@ -66,7 +66,7 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "thinks"),
+    ("fields", "may_reason"),
     [
         ({"think": True}, True),
         ({"think": "low"}, True),
@@ -80,12 +80,12 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
         ({}, False),
     ],
 )
-def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict[str, Any], thinks: bool) -> None:
-    assert asks_to_reason(replace(HELLO, native=Native("openai.chat", fields))) is thinks
+def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict[str, Any], may_reason: bool) -> None:
+    assert asks_to_reason(replace(HELLO, native=Native("openai.chat", fields))) is may_reason
 
 
 @pytest.mark.parametrize(
-    ("reported", "believed"),
+    ("reported", "plausible"),
     [
         (Usage(9080, 10, 0, 9077), Usage(9080, 10, 0, 9077)),
         (Usage(10**9, 5, 10**9), Usage(0, 5)),
@@ -96,8 +96,8 @@ def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict
         (Usage(MOST_UNSENT_TOKENS + 101), Usage(0)),
     ],
 )
-def test_input_that_was_never_sent_is_not_believed(reported: Usage, believed: Usage) -> None:
-    assert without_impossible(reported, 100) == believed
+def test_input_that_was_never_sent_is_not_believed(reported: Usage, plausible: Usage) -> None:
+    assert without_impossible(reported, 100) == plausible
 
 
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"])

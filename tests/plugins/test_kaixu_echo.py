@@ -9,8 +9,8 @@ from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Finish, Message, Tex
 from kaixu.plugin.testing import FakeWire, check_lane
 
 
-async def answer(*said: str, most: int = 100) -> list[ChatEvent]:
-    messages = tuple(Message("user", (TextPart(text),)) for text in said)
+async def answer(*texts: str, most: int = 100) -> list[ChatEvent]:
+    messages = tuple(Message("user", (TextPart(text),)) for text in texts)
     wire = FakeWire()
     events = await check_lane(Echo(EchoOptions()), ChatRequest("echo", messages, most), wire)
     assert wire.requests == []

@@ -27,7 +27,7 @@ class DeadVendor:
     """As a context it is dead at `url(mode, protocol)`. `asked` counts the calls that reached it, by mode."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.runner: web.AppRunner | None = None
         self.full: list[socket.socket] = []
         bound = socket.socket()  # nobody listens there, and nobody else can
@@ -69,7 +69,7 @@ class DeadVendor:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Anything but an answer."""
         mode, protocol = request.match_info["mode"], request.match_info["protocol"]
-        self.asked[f"{mode}-{protocol}"] += 1
+        self.requests[f"{mode}-{protocol}"] += 1
         await request.read()
         if mode == "hanging":
             await asyncio.sleep(3600)

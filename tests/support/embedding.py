@@ -65,7 +65,7 @@ class Embedder:
     """A vendor in a thread of its own: one token a character, fails at a text with "boom", stops where it is told to."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.tokens = 0  # of what was answered
         self.reached = threading.Event()
         self.held: str | None = None
@@ -115,7 +115,7 @@ class Embedder:
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         if self.held is not None and any(self.held in text for text in body["input"]):
             self.reached.set()
             await self.go_on.wait()
@@ -133,7 +133,7 @@ class Embedder:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Repeats what it was asked last."""
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for chunk in (
@@ -158,7 +158,7 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def told(self) -> tuple[int, Any]:
+    def status_and_code(self) -> tuple[int, Any]:
         """The status, and the code of an error."""
         return self.status, self.json.get("code") if self.status >= 400 else None
 

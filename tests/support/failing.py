@@ -66,10 +66,10 @@ class FailingVendor:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
-        tells, speaks = CHAT.get(model, (True, True))
-        if tells:
+        has_usage, has_text = CHAT.get(model, (True, True))
+        if has_usage:
             await self.send(response, {"choices": [], "usage": usage})
-        if speaks:
+        if has_text:
             await self.send(response, {"choices": [{"index": 0, "delta": {"content": "some words "}}]})
         if model in CHAT:
             if model.endswith("nonsense"):

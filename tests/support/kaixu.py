@@ -156,8 +156,8 @@ def run_kaixu(
             check=False,
         )
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        asked = Start(list(words), dict(environment), str(folder or Path.cwd()))
-        process = SERVER.fork(asked, out.fileno(), err.fileno())
+        start = Start(list(words), dict(environment), str(folder or Path.cwd()))
+        process = SERVER.fork(start, out.fileno(), err.fileno())
         code = process.wait(120)
         texts = []
         for file in (out, err):

@@ -108,7 +108,7 @@ USAGE = (14, 7)
 DONE = "The tool has answered."
 
 
-class Asked(NamedTuple):
+class RecordedRequest(NamedTuple):
     """One request as it came."""
 
     vendor: str
@@ -128,7 +128,7 @@ class ThreeVendors:
 
     def __init__(self, calls: dict[str, dict[str, Any]]) -> None:
         self.calls = calls
-        self.asked: list[Asked] = []
+        self.requests: list[RecordedRequest] = []
         self.refused: list[str] = []
         self.url = ""
 
@@ -141,10 +141,10 @@ class ThreeVendors:
         app.router.add_post("/v1beta/models/{model}", self.gemini)
         return app
 
-    def take(self, vendor: str, request: web.Request, body: dict[str, Any]) -> None:
+    def record(self, vendor: str, request: web.Request, body: dict[str, Any]) -> None:
         """Keep a request, and refuse a field that the vendor does not know."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.asked.append(Asked(vendor, headers, body))
+        self.requests.append(RecordedRequest(vendor, headers, body))
         if unknown := set(body) - KNOWN[vendor]:
             raise Refused(f"unknown fields: {sorted(unknown)}")
         betas = headers.get("anthropic-beta", "")
@@ -152,17 +152,17 @@ class ThreeVendors:
             if vendor == "anthropic" and field in body and beta not in betas:
                 raise Refused(f"{field} needs {beta}")
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget what was asked."""
-        self.asked.clear()
+        self.requests.clear()
         self.refused.clear()
 
     def results(self) -> list[str]:
         """What tools had answered by the last request that told of it."""
-        told = [RESULTS[asked.vendor](asked.body) for asked in self.asked]
-        return next((results for results in reversed(told) if results), [])
+        by_request = [RESULTS[request.vendor](request.body) for request in self.requests]
+        return next((results for results in reversed(by_request) if results), [])
 
-    def wanted(self, names: list[str]) -> tuple[str, dict[str, Any]] | None:
+    def tool_to_call(self, names: list[str]) -> tuple[str, dict[str, Any]] | None:
         """Which tool to call, of those offered."""
         return next(((name, self.calls[name]) for name in self.calls if name in names), None)
 
@@ -170,13 +170,13 @@ class ThreeVendors:
         """Chat Completions."""
         body = await request.json()
         try:
-            self.take("openai", request, body)
+            self.record("openai", request, body)
             answered = openai_results(body)
         except Refused as error:
             return self.refusal(error)
         offered = [tool | {"name": tool[tool["type"]]["name"]} for tool in body.get("tools", ())]
         offered += [function | {"type": "older"} for function in body.get("functions", ())]
-        call = None if answered else self.wanted([tool["name"] for tool in offered])
+        call = None if answered else self.tool_to_call([tool["name"] for tool in offered])
         pieces: list[dict[str, Any]] = [{"content": word} for word in (DONE[:8], DONE[8:])]
         if call is not None:
             [kind] = [tool["type"] for tool in offered if tool["name"] == call[0]]
@@ -193,12 +193,12 @@ class ThreeVendors:
         """Messages."""
         body = await request.json()
         try:
-            self.take("anthropic", request, body)
+            self.record("anthropic", request, body)
             answered = anthropic_results(body)
         except Refused as error:
             return self.refusal(error)
         names = [tool["name"] for tool in body.get("tools", ()) if tool.get("type", "custom") == "custom"]
-        call = None if answered else self.wanted(names)
+        call = None if answered else self.tool_to_call(names)
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": []}
         message |= {"stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": USAGE[0], "output_tokens": 1}}
         events: list[dict[str, Any]] = [{"type": "message_start", "message": message}]
@@ -221,12 +221,12 @@ class ThreeVendors:
         """`streamGenerateContent`."""
         body = await request.json()
         try:
-            self.take("gemini", request, body)
+            self.record("gemini", request, body)
             answered = gemini_results(body)
         except Refused as error:
             return self.refusal(error)
         offered = [tool for group in body.get("tools", ()) for tool in group["functionDeclarations"]]
-        call = None if answered else self.wanted([tool["name"] for tool in offered])
+        call = None if answered else self.tool_to_call([tool["name"] for tool in offered])
         part = {"text": DONE} if call is None else {"functionCall": {"name": call[0], "args": call[1]}}
         usage = {"promptTokenCount": USAGE[0], "candidatesTokenCount": USAGE[1], "totalTokenCount": sum(USAGE)}
         candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}

@@ -19,7 +19,7 @@ class Vendor:
     """Counts what it was asked, what it finished, and what was broken off."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.finished = 0
         self.cancelled = 0
         self.delivered = 0
@@ -48,7 +48,7 @@ class Vendor:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """One completion."""
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         kind, *numbers = body["model"].split("-")
         most = body.get("max_completion_tokens") or body.get("max_tokens") or 16
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
