@@ -14,10 +14,10 @@ from kaixu.store import readings
 #: Each full 64 KiB of a body count as one more reading.
 UNIT_BYTES = 64 * 1024
 
-#: How long the owner of a key is cached, and that a key is unknown. It decides only about memory for bodies:
-#: admission always asks the database.
-LIVES_S = 5.0
-UNKNOWN_S = 2.0
+#: How long the owner of a key is cached, and that a key is unknown. It is used only to limit memory for
+#: request bodies: admission always reads the database.
+OWNER_CACHED_S = 5.0
+UNKNOWN_CACHED_S = 2.0
 MOST_CACHED = 10_000
 
 
@@ -71,7 +71,7 @@ class KeyLookup:
         until, owner = self.known.get(name, (float("-inf"), None))
         if until < self.clock():
             owner = await readings.owner_of(self.pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id)
-            self.known[name] = (self.clock() + (UNKNOWN_S if owner is None else LIVES_S), owner)
+            self.known[name] = (self.clock() + (UNKNOWN_CACHED_S if owner is None else OWNER_CACHED_S), owner)
             self.known.move_to_end(name)
             if len(self.known) > MOST_CACHED:
                 self.known.popitem(last=False)

@@ -98,7 +98,8 @@ class Lane:
     def admitted(self, native: Native) -> tuple[Native, tuple[str, ...]]:
         """Remove the betas that the operator does not allow, and the fields that they enable.
 
-        Returns the request and the names of what was removed. Called when the request is read; the client is told.
+        Returns the request and the names of what was removed, which a reply header shows to the client. Called when
+        the request is read.
         """
         return native, ()
 

@@ -185,8 +185,8 @@ async def collections_of_key(db: Connection, key_id: int, *, after: str, limit: 
 
 async def is_allowed(db: Connection, key_id: int, name: str) -> bool:
     """Whether a key may use a collection of this name, whether or not there is one."""
-    found = await ALLOWED.one(db, key_id, name)
-    return found is not None and found.is_allowed
+    row = await ALLOWED.one(db, key_id, name)
+    return row is not None and row.is_allowed
 
 
 async def open_collection(
@@ -234,8 +234,8 @@ async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
 
 async def is_alive(db: Connection, collection_id: int) -> bool:
     """Whether a collection is still there, neither deleted nor replaced."""
-    found = await ALIVE.one(db, collection_id)
-    return found is not None and found.is_alive
+    row = await ALIVE.one(db, collection_id)
+    return row is not None and row.is_alive
 
 
 async def deleted_collections(db: Connection, *, limit: int) -> list[int]:

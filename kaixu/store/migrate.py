@@ -1,4 +1,4 @@
-"""Bringing the database to the schema this code was written for: numbered files once, functions when they changed."""
+"""Migrates the database to the schema of this code: numbered files once, functions when they have changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .query import DatabaseSession
 #: One runner at a time, over all replicas: "kaixu" in ASCII.
 LOCK = 0x6B61697875
 
-#: The pgvector that searches by index and filter together: it goes on until it has found enough.
+#: The first pgvector that continues an index search until enough rows pass the filter.
 OLDEST_VECTOR = (0, 8)
 
 BOOTSTRAP = """

@@ -13,7 +13,7 @@ import msgspec
 from kaixu.plugin.errors import Conflict, DatabaseAway, TicketClosed, TooLarge, UpstreamTimeout
 
 from .jobs import NewJob, insert_job
-from .plugin_jobs import write_down
+from .plugin_jobs import store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
 from .plugin_schema import refusal_of, verb_of
@@ -136,7 +136,7 @@ class PluginTransaction:
         self._require_open()
         new_job = self._make_job(job, payload, delay_s, key)
         with statement():
-            await write_down(self._plugin.gateway_pool, self._plugin.login.name, new_job)
+            await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
             job_id: UUID = await self._connection.fetchval(
                 "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
             )

@@ -45,10 +45,12 @@ class PluginDatabases:
             return jobs_transaction(self.pool, is_open=is_open, make_job=make_job)
         login = self.logins[name]
         if login not in self.pools:
-            self.pools[login] = PluginPool(self.pool, login, pooler=self.pooler, mend=lambda: self.mend(login))
+            self.pools[login] = PluginPool(
+                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
+            )
         return plugin_transaction(self.pools[login], is_open=is_open, make_job=make_job)
 
-    async def mend(self, login: PluginLogin) -> None:
+    async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""
         with database():
             async with self.pool.acquire() as connection:

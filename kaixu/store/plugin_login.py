@@ -54,13 +54,13 @@ class PluginLogin(msgspec.Struct, frozen=True):
                 "statement_timeout": f"{STATEMENT_S}s",
                 "idle_in_transaction_session_timeout": f"{IDLE_S}s",
             }
-        who = {} if self.user is None else {"user": self.user, "password": self.password}
+        user = {} if self.user is None else {"user": self.user, "password": self.password}
         return {
             "dsn": self.dsn,
             "timeout": CONNECT_S,
             "statement_cache_size": 0,  # `discard all` forgets prepared statements
             "server_settings": session,
-            **who,
+            **user,
         }
 
 
@@ -76,7 +76,7 @@ def login_from_url(name: str, url: str) -> PluginLogin:
 
 
 def scram_verifier(password: str) -> str:
-    """What Postgres keeps of a password (RFC 5803), so that the password itself is in no statement and in no log."""
+    """What Postgres stores of a password (RFC 5803), so that the password itself is in no statement and in no log."""
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")

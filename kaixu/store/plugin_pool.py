@@ -18,7 +18,7 @@ from .pool import database, keep_nothing, prepare_connection
 
 log = logging.getLogger(__name__)
 
-#: Transactions of one integration at one time in one gateway, and how long further ones wait before they are refused.
+#: How many transactions one integration can have open in one gateway, and how long further ones wait for a place.
 MOST = 4
 WAIT_S = 5.0
 
@@ -31,12 +31,17 @@ class PluginPool:
     """Connections of one integration's role, made when they are needed. `gateway_pool` is the gateway's pool."""
 
     def __init__(
-        self, gateway_pool: asyncpg.Pool, login: PluginLogin, *, pooler: bool, mend: Callable[[], Awaitable[None]]
+        self,
+        gateway_pool: asyncpg.Pool,
+        login: PluginLogin,
+        *,
+        pooler: bool,
+        reset_password: Callable[[], Awaitable[None]],
     ) -> None:
         self.gateway_pool = gateway_pool
         self.login = login
         self.pooler = pooler
-        self.mend = mend
+        self.reset_password = reset_password
         self.free = asyncio.Semaphore(MOST)
         self.pool: asyncpg.Pool | None = None
         self.begin = (
@@ -61,7 +66,7 @@ class PluginPool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection with a transaction begun. Whatever is done to it, the next user finds it clean.
+        """A connection with a transaction begun. It is cleaned before its next use.
 
         Raises `DatabaseAway`, and `DatabaseBusy` where too many are in use.
         """
@@ -112,7 +117,7 @@ class PluginPool:
         raise AssertionError
 
     async def acquire(self, pool: asyncpg.Pool) -> Any:
-        """A connection. A role whose password is another by now gets it anew, once. Raises `DatabaseAway`."""
+        """A connection. If the role's password has changed, it is set again, once. Raises `DatabaseAway`."""
         for again in (True, False):
             try:
                 with database():
@@ -125,7 +130,7 @@ class PluginPool:
                     raise DatabaseAway(
                         "the database does not let this integration in", hint="Tell your operator."
                     ) from error
-                await self.mend()
+                await self.reset_password()
         raise AssertionError
 
     async def clean_and_release(self, pool: asyncpg.Pool, connection: Any, process: int) -> None:

@@ -78,8 +78,8 @@ VERB = re.compile(r"[\s(]*([A-Za-z]+)\b")
 
 def verb_of(sql: str) -> str:
     """The word that a statement begins with, in lower case; "" where it begins with anything else."""
-    found = VERB.match(sql)
-    return "" if found is None else found[1].lower()
+    match = VERB.match(sql)
+    return "" if match is None else match[1].lower()
 
 
 def refusal_of(sql: str) -> str | None:

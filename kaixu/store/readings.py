@@ -61,9 +61,9 @@ async def take_reading_rate(
 ) -> ReadingDecision:
     """Count one reading of `units`, or refuse it. Raises `DatabaseAway`."""
     with database():
-        found = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
-    assert found is not None
-    return found
+        row = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
+    assert row is not None
+    return row
 
 
 async def owner_of(
@@ -71,5 +71,5 @@ async def owner_of(
 ) -> int | None:
     """Whose key it is; None where there is no such key, or it is of no use any more. Raises `DatabaseAway`."""
     with database():
-        found = await OWNER.one(pool, key_hash, legacy_hash, key_id)
-    return None if found is None else found.customer_id
+        row = await OWNER.one(pool, key_hash, legacy_hash, key_id)
+    return None if row is None else row.customer_id

@@ -22,7 +22,7 @@ from kaixu.store.jobs import NewJob
 from kaixu.store.migrate import LOCK
 from kaixu.store.plugin_database import NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
-from kaixu.store.plugin_jobs import write_down
+from kaixu.store.plugin_jobs import store_plugin_job
 from kaixu.store.plugin_login import STATEMENT_S, login_from_url
 from kaixu.store.plugin_roles import login_problem
 from kaixu.store.pool import open_pool
@@ -322,7 +322,7 @@ async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(gues
     # Another integration's, an old one, one that was taken already, one that nobody wrote down.
     made = [guest.job("guest.work", Payload(), 0, None) for _ in range(3)]
     for job, integration in zip(made, ("another", NAME, NAME), strict=True):
-        await write_down(guest.pool, integration, job)
+        await store_plugin_job(guest.pool, integration, job)
     await guest.pool.execute(
         "update kaixu.plugin_job set made_at = now() + interval '2 hours' where id = $1", made[1].id
     )
