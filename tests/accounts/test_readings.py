@@ -60,7 +60,7 @@ async def test_a_key_that_may_not_call_reads_nothing(pool: asyncpg.Pool, limit: 
     assert isinstance(await take(pool, key), RateLimited)
 
 
-async def test_who_is_nobody_any_more_reads_nothing(pool: asyncpg.Pool) -> None:
+async def test_unknown_disabled_and_revoked_keys_read_nothing(pool: asyncpg.Pool) -> None:
     owner = await customer(pool)
     _, key = await virtual_key(pool, owner)
     assert isinstance(await take(pool, new_key()), Unauthenticated)

@@ -119,9 +119,7 @@ async def locked(pool: asyncpg.Pool, dsn: str) -> AsyncIterator[int]:
     await connection.close()
 
 
-async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
-    system: System, pool: asyncpg.Pool, locked: int
-) -> None:
+async def test_a_locked_account_does_not_block_other_accounts(system: System, pool: asyncpg.Pool, locked: int) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool))
     answers = [system.ledger.admit(make_ask(locked, 1)), system.ledger.admit(make_ask(key_id, 1))]
     refused, verdict = await asyncio.gather(*answers, return_exceptions=True)
@@ -144,7 +142,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(pool: asyncpg.Pool, lo
     assert watched.admitted == [43, 3, 3]
 
 
-async def test_an_account_that_is_free_again_is_let_in_at_once(
+async def test_an_unlocked_account_is_admitted_at_once(
     system: System, pool: asyncpg.Pool, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer_id = await customer(pool)
@@ -182,7 +180,7 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end_reason", ["released", "complete"])
-async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
+async def test_a_hold_that_is_restored_during_its_settlement_is_released(
     pool: asyncpg.Pool, tmp_path: Path, end_reason: str, when: str
 ) -> None:
     watched = WatchedPool(pool)
@@ -200,7 +198,7 @@ async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
     await assert_books_balance(pool)
 
 
-async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room(
+async def test_holds_that_may_be_lost_are_restored_before_new_calls_are_admitted(
     system: System, pool: asyncpg.Pool
 ) -> None:
     customer_id = await customer(pool, cap_nusd=1000)
@@ -214,7 +212,7 @@ async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room
     await assert_books_balance(pool)
 
 
-async def test_a_locked_account_keeps_no_lost_call_of_others_from_ending(pool: asyncpg.Pool, dsn: str) -> None:
+async def test_a_locked_account_does_not_delay_the_lost_calls_of_others(pool: asyncpg.Pool, dsn: str) -> None:
     customers = [await customer(pool, cap_nusd=1000) for _ in range(2)]
     for one in customers:
         await admission.admit(
@@ -271,7 +269,7 @@ async def test_a_full_disk_loses_nothing(
     await assert_books_balance(pool)
 
 
-async def test_what_nobody_takes_before_the_end_is_told(
+async def test_settlements_that_can_be_written_nowhere_are_logged(
     system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = await system.admitted((await virtual_key(pool, await customer(pool)))[0], 100)
@@ -355,9 +353,7 @@ def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(
     assert read(mine.path).settlements == [one]
 
 
-async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_room(
-    system: System, pool: asyncpg.Pool
-) -> None:
+async def test_lost_holds_are_restored_as_far_as_the_caps_allow(system: System, pool: asyncpg.Pool) -> None:
     customer_id = await customer(pool, cap_nusd=1000)
     key_id, _ = await virtual_key(pool, customer_id)
     first = await system.admitted(key_id, 800)

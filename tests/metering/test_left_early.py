@@ -80,7 +80,7 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
         ({}, False),
     ],
 )
-def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict[str, Any], may_reason: bool) -> None:
+def test_requested_reasoning_is_found_in_vendors_own_fields(fields: dict[str, Any], may_reason: bool) -> None:
     assert asks_to_reason(replace(HELLO, native=Native("openai.chat", fields))) is may_reason
 
 
@@ -96,7 +96,7 @@ def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict
         (Usage(MOST_UNSENT_TOKENS + 101), Usage(0)),
     ],
 )
-def test_input_that_was_never_sent_is_not_believed(reported: Usage, plausible: Usage) -> None:
+def test_reported_input_that_was_never_sent_is_ignored(reported: Usage, plausible: Usage) -> None:
     assert without_impossible(reported, 100) == plausible
 
 

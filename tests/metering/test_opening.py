@@ -43,7 +43,7 @@ async def test_an_answer_without_a_word_is_one_and_too_long_a_prelude_is_not_wai
 
 
 @pytest.mark.parametrize("events", [(), (Usage(3),), (NativeEvent({"code": 30001}), Usage(3))])
-async def test_an_answer_that_says_nothing_and_does_not_end_is_none(events: tuple[ChatEvent, ...]) -> None:
+async def test_an_answer_without_output_and_finish_reason_is_an_error(events: tuple[ChatEvent, ...]) -> None:
     with pytest.raises(UpstreamError, match="empty answer"):
         await wait_for_output(stream_of(*events))
 

@@ -46,7 +46,7 @@ def call_of(ticket: OperationTicket) -> OperationCall:
     ],
     ids=["by the call", "units of the plugin", "other units of the plugin", "units of the core"],
 )
-def test_the_source_says_who_counted_what_is_billed(charge: Charge, unit: str, source: str, cost_nusd: int) -> None:
+def test_the_usage_source_is_who_counted_the_units(charge: Charge, unit: str, source: str, cost_nusd: int) -> None:
     ticket = ticket_for(charge, 5)
     call_of(ticket).count(unit, 3)
     bill = ticket.bill("complete")

@@ -19,5 +19,5 @@ from kaixu.plugin.types import Usage
     ],
     ids=["honest", "negative", "enormous", "estimated", "more reasoning than output"],
 )
-def test_usage_is_kept_within_reason(reported: Usage, believed: Usage) -> None:
+def test_usage_is_clamped(reported: Usage, believed: Usage) -> None:
     assert clamped_usage(reported) == believed

@@ -106,7 +106,7 @@ WRONG: list[tuple[list[list[float]], str]] = [
 
 @pytest.mark.parametrize("as_array", [False, True], ids=["numbers", "array"])
 @pytest.mark.parametrize(("vectors", "why"), WRONG)
-def test_what_is_no_vector_is_refused_and_said(vectors: list[list[float]], why: str, as_array: bool) -> None:
+def test_invalid_vectors_are_refused_with_the_reason(vectors: list[list[float]], why: str, as_array: bool) -> None:
     with pytest.raises(UpstreamError, match=why):
         check_vectors([array("f", vector) if as_array else vector for vector in vectors], 2)
 

@@ -84,7 +84,7 @@ CALL, RESULT = ToolCallPart("c", "t", "{}", cache="5m"), ToolResultPart("c", (Te
 TOOLS = (Tool("t", cache="5m"),)
 
 
-async def test_points_of_the_cache_are_said_to_the_vendor() -> None:
+async def test_cache_points_are_sent_to_the_vendor() -> None:
     turns = (
         Message("system", (TextPart("s"), TextPart("t", "5m"))),
         Message("user", (TextPart("a", "5m"), ImagePart("https://x.test/a"))),

@@ -150,7 +150,7 @@ def thinks(how: str | int, effort: str | None = None) -> dict[str, Any]:
         ("m", {"parallel_tool_calls": False}, {}),
     ],
 )
-async def test_each_model_is_asked_in_the_way_it_knows(model: str, fields: Any, goes_out: dict[str, Any]) -> None:
+async def test_each_model_gets_the_fields_that_it_supports(model: str, fields: Any, goes_out: dict[str, Any]) -> None:
     assert await sent_body(make_request(model=model, **fields)) == PLAIN | {"model": model} | goes_out
 
 
@@ -184,7 +184,7 @@ async def test_turns_alternate_and_results_come_first() -> None:
     assert received == [("user", ["text"]), ("assistant", ["tool_use"]), ("user", ["tool_result", "text", "text"])]
 
 
-async def test_a_thought_whose_text_was_kept_back_goes_back_as_it_came() -> None:
+async def test_hidden_reasoning_is_sent_back_unchanged() -> None:
     (received, *_) = await answered(*block(0, "thinking", token="token"), *end())
     assert isinstance(received, ReasoningDelta)
     body = await sent_body(make_request(Message("assistant", (ReasoningPart(received.text, received.opaque),))))
@@ -254,7 +254,7 @@ async def test_a_native_request_is_answered_natively_too() -> None:
     assert events[-4:] == [NativeEvent(sent[-2]), Usage(3, 1), NativeEvent(sent[-1]), Finish("stop")]
 
 
-async def test_an_answer_is_told_in_order_with_its_usage_and_one_finish_last() -> None:
+async def test_events_come_in_order_with_usage_and_one_finish_last() -> None:
     sent = [
         start(input_tokens=9, output_tokens=2, cache_read_input_tokens=4, cache_creation_input_tokens=5),
         *block(0, "thinking", "Gre", "et.", token="token", thinking="", signature=""),
@@ -292,7 +292,7 @@ async def test_what_is_not_known_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(("reason", "received"), [*REASONS.items(), ("refusal", "content_filter"), ("new", "new")])
-async def test_why_it_ended_is_said_in_the_contracts_words(reason: str, received: str) -> None:
+async def test_finish_reasons_are_translated(reason: str, received: str) -> None:
     assert await answered(*end(reason)) == [Finish(received)]
 
 
@@ -311,7 +311,7 @@ async def test_totals_never_fall_however_a_vendor_counts(first: Any, last: Any, 
     assert (await answered(start(**first), *end(**last)))[-2:-1] == ([] if usage is None else [usage])
 
 
-async def test_an_answer_in_one_piece_is_told_as_events() -> None:
+async def test_a_whole_answer_becomes_events() -> None:
     spoken = [{"type": "thinking", "thinking": "Hm.", "signature": "token"}, {"type": "text", "text": "Hello"}]
     content = [*spoken, {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}}]
     answer = start(input_tokens=3, output_tokens=2)["message"] | {"content": content, "stop_reason": "tool_use"}
@@ -344,7 +344,7 @@ def failure(kind: str) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("chat_request", [make_request(), native()], ids=["ours", "native"])
-async def test_a_failing_vendor_is_an_upstream_error_without_its_words(
+async def test_a_failing_vendor_is_an_upstream_error_without_its_text(
     answer: Any, says: str, chat_request: Any
 ) -> None:
     wire = FakeWire(answer)
@@ -355,7 +355,7 @@ async def test_a_failing_vendor_is_an_upstream_error_without_its_words(
 
 
 @pytest.mark.parametrize("received", [end(), end()[:1]], ids=["all", "no message_stop"])
-async def test_a_vendor_that_breaks_when_its_end_was_told_has_still_answered(received: list[Any]) -> None:
+async def test_a_connection_that_breaks_after_the_finish_reason_is_no_failure(received: list[Any]) -> None:
     wire = FakeWire(stream(*received, broken=httpx.ReadTimeout("still there")), stream(*received))
     assert await check_lane(lane(), make_request(), wire) == [Finish("stop")]
     assert await check_lane(lane(), make_request(), wire) == [Finish("stop")]

@@ -129,7 +129,7 @@ async def answered(*pieces: Any) -> list[ChatEvent]:
         ({"reasoning": Reasoning("none"), "model": OLD}, {}),  # it does not think
     ],
 )
-async def test_no_more_is_asked_than_was_said(fields: Any, config: Any) -> None:
+async def test_only_set_fields_are_sent(fields: Any, config: Any) -> None:
     assert await sent_body(make_request(**fields)) == {
         "contents": [USER_TURN],
         "generationConfig": config | {"maxOutputTokens": 3000},
@@ -162,7 +162,7 @@ async def test_tool_choices_are_modes(fields: Any, config: Any) -> None:
 
 
 @pytest.mark.parametrize(("model", "reasoning", "much"), THINKING)
-async def test_thinking_is_asked_for_as_the_generation_knows_it(model: str, reasoning: Reasoning, much: Any) -> None:
+async def test_thinking_fields_follow_the_models_generation(model: str, reasoning: Reasoning, much: Any) -> None:
     config = (await sent_body(make_request(model=model, reasoning=reasoning)))["generationConfig"]["thinkingConfig"]
     shown = reasoning.effort != "none" and reasoning.budget_tokens != 0
     assert config == {"includeThoughts": shown, "thinkingLevel" if isinstance(much, str) else "thinkingBudget": much}
@@ -202,7 +202,7 @@ async def test_results_are_objects(text: str, is_error: bool, response: Any) -> 
     ]
 
 
-async def test_models_before_the_third_are_told_of_no_ids_and_no_placeholder() -> None:
+async def test_models_before_gemini_3_get_no_ids_and_no_placeholder() -> None:
     received = await turns(HELLO, thought(CALL), result("sunny"), model=BEFORE)
     assert received[1]["parts"] == [{"functionCall": {"name": "weather", "args": {"city": "Rome"}}}]
     assert received[2]["parts"] == [{"functionResponse": {"name": "weather", "response": {"result": "sunny"}}}]
@@ -257,7 +257,7 @@ async def test_thoughts_of_others_are_left_out() -> None:
         ("messages", make_request(Message("user", (TextPart(""),)))),
     ],
 )
-async def test_what_cannot_be_said_is_refused_before_anything_is_sent(field: str, wrong: ChatRequest) -> None:
+async def test_unsupported_requests_are_refused_before_anything_is_sent(field: str, wrong: ChatRequest) -> None:
     with pytest.raises(Invalid) as caught:
         refuse_unsupported(lane(), wrong)
     assert caught.value.field == field
@@ -289,7 +289,7 @@ def test_secrets_do_not_show() -> None:
     assert "sk-" not in repr(GeminiOptions.model_validate({"api_key": "sk-1", "extra_headers": {"x-key": "sk-2"}}))
 
 
-async def test_an_answer_is_told_in_order_with_running_totals_and_one_finish_last() -> None:
+async def test_events_come_in_order_with_running_totals_and_one_finish_last() -> None:
     early = {"promptTokenCount": 9, "thoughtsTokenCount": 3, "totalTokenCount": 12}
     late = {"promptTokenCount": 8, "toolUsePromptTokenCount": 2, "cachedContentTokenCount": 4}
     assert await answered(
@@ -330,7 +330,7 @@ async def test_a_prompt_that_is_blocked_is_a_filtered_answer() -> None:
 
 
 @pytest.mark.parametrize("in_a_list", [False, True])
-async def test_an_answer_in_one_piece_is_told_as_events(in_a_list: bool) -> None:
+async def test_a_whole_answer_becomes_events(in_a_list: bool) -> None:
     whole = piece({"text": "Hello"}, finish="STOP", usageMetadata={"promptTokenCount": 1, "candidatesTokenCount": 2})
     wire = FakeWire(json_answer([piece({"text": ""}), whole] if in_a_list else whole))
     assert await check_lane(lane(), make_request(), wire) == [ChatDelta("Hello"), Usage(1, 2), Finish("stop")]
@@ -352,7 +352,7 @@ async def test_an_answer_in_one_piece_is_told_as_events(in_a_list: bool) -> None
         (Answer(200, {"content-type": "text/event-stream"}, [b'data: "\xff"\n\n']), UpstreamError, "cannot be read"),
     ],
 )
-async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: Answer, error: Any, says: str) -> None:
+async def test_a_failing_vendor_is_an_upstream_error_without_its_text(answer: Answer, error: Any, says: str) -> None:
     wire = FakeWire(answer)
     with pytest.raises(error, match=says) as caught:
         await check_lane(lane(), make_request(), wire)
@@ -360,7 +360,7 @@ async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: A
     assert wire.open == 0
 
 
-async def test_a_break_after_the_end_costs_nothing_and_one_before_it_is_told() -> None:
+async def test_a_connection_that_breaks_is_ignored_after_the_end_and_an_error_before_it() -> None:
     pieces = piece({"text": "a"}, finish="STOP"), piece({"text": "a"})
     wire = FakeWire(*(stream(one, broken=httpx.ReadError("gone")) for one in pieces))
     assert await check_lane(lane(), make_request(), wire) == [ChatDelta("a"), Finish("stop")]
@@ -392,12 +392,12 @@ async def test_several_inputs_go_together_and_shortened_vectors_have_length_one(
 
 
 @pytest.mark.parametrize(("purpose", "text"), PURPOSES.items())
-async def test_the_second_generation_is_told_the_purpose_in_words(purpose: Any, text: str) -> None:
+async def test_the_second_generation_gets_the_purpose_as_a_text_prefix(purpose: Any, text: str) -> None:
     got = await embedded({"embedding": {"values": [1]}}, "a", model="gemini-embedding-2", purpose=purpose)
     assert got[2] == {"model": "models/gemini-embedding-2", "content": {"parts": [{"text": text}]}}
 
 
 @pytest.mark.parametrize("answer", [{"embeddings": [{"values": [1]}]}, {"embeddings": [{"values": "A"}] * 2}, {}, []])
-async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(answer: Any) -> None:
+async def test_invalid_vectors_are_an_upstream_error(answer: Any) -> None:
     with pytest.raises(UpstreamError):
         await embedded(answer, "a", "b")

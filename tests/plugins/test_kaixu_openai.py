@@ -80,7 +80,7 @@ def finish(reason: str, **fields: Any) -> dict[str, Any]:
 # What goes out
 
 
-async def test_a_plain_question_asks_for_what_was_said_and_no_more() -> None:
+async def test_a_plain_request_has_no_fields_that_were_not_set() -> None:
     assert await sent_body(make_request()) == {
         "model": "vendor-model",
         "messages": [{"role": "user", "content": "Hello"}],
@@ -343,7 +343,7 @@ def test_secrets_do_not_show() -> None:
 # What comes back
 
 
-async def test_an_answer_is_told_in_order_with_its_usage_and_one_finish_last() -> None:
+async def test_events_come_in_order_with_usage_and_one_finish_last() -> None:
     usage = {
         "prompt_tokens": 9,
         "completion_tokens": 5,
@@ -410,7 +410,7 @@ async def test_a_stream_that_finished_needs_no_done() -> None:
     assert await answered(delta(content="a"), finish("stop"), done=False) == [ChatDelta("a"), Finish("stop")]
 
 
-async def test_an_answer_in_one_piece_is_told_as_events() -> None:
+async def test_a_whole_answer_becomes_events() -> None:
     calls = [
         {"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}},
         {"id": "c2", "type": "function", "function": {"name": "add", "arguments": "[]"}},
@@ -459,7 +459,7 @@ async def test_an_answer_in_one_piece_is_told_as_events() -> None:
         "not UTF-8",
     ],
 )
-async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: Answer, says: str) -> None:
+async def test_a_failing_vendor_is_an_upstream_error_without_its_text(answer: Answer, says: str) -> None:
     wire = FakeWire(answer)
     with pytest.raises(UpstreamError, match=says) as caught:
         await check_lane(lane(), make_request(), wire)
@@ -467,7 +467,7 @@ async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: A
     assert wire.open == 0
 
 
-async def test_what_came_before_the_cut_was_told() -> None:
+async def test_events_before_the_cut_are_delivered() -> None:
     wire = FakeWire(event_stream(delta(content="half"), done=False))
     stream = lane().chat(make_request(), wire)
     events = [await anext(stream)]
@@ -505,7 +505,7 @@ async def test_vectors_come_in_the_order_of_the_inputs() -> None:
     }
 
 
-async def test_vectors_come_as_base64_too_and_as_numbers_where_a_vendor_is_asked_for_them() -> None:
+async def test_vectors_are_read_from_base64_and_from_numbers() -> None:
     packed = base64.b64encode(struct.pack("<3f", 0.5, -2, 1e-3)).decode()
     wire = FakeWire(json_answer({"data": [{"index": 0, "embedding": packed}]}))
     got = await lane(vector_encoding="float").embed(EmbedRequest("embedder", ("a",)), wire)
@@ -523,7 +523,7 @@ async def test_vectors_come_as_base64_too_and_as_numbers_where_a_vendor_is_asked
     ],
     ids=["half a number", "not base64", "error", "nonsense"],
 )
-async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(answer: Answer) -> None:
+async def test_invalid_vectors_are_an_upstream_error(answer: Answer) -> None:
     with pytest.raises(UpstreamError) as caught:
         await lane().embed(EmbedRequest("embedder", ("a", "b")), FakeWire(answer))
     assert SECRET not in caught.value.message
@@ -589,7 +589,7 @@ async def test_it_talks_to_a_real_llama_cpp_server(local: Local) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_real_server_that_refuses_the_credential_is_not_asked_again(local: Local) -> None:
+async def test_a_refused_credential_is_not_sent_again(local: Local) -> None:
     model = await local.child.ready()
     opened = lane(base_url=str(model.chat_url).removesuffix("/chat/completions"), api_key="wrong")
     transport = open_transport()

@@ -126,7 +126,7 @@ async def test_vectors_come_in_the_order_of_their_texts_with_their_usage() -> No
 @pytest.mark.parametrize(
     "usage", [None, {}, {"total_tokens": None}, SECRET], ids=["null", "empty", "no number", "no object"]
 )
-async def test_usage_that_is_not_told_is_counted_and_marked(usage: object) -> None:
+async def test_missing_usage_is_counted_and_marked(usage: object) -> None:
     wire = FakeWire(json_answer(answer([1.0], [1.0], [1.0], usage=usage)))
     vectors = await lane().embed(make_request("", "four", "fives"), wire)
     assert vectors.usage == Usage(input_tokens=1 + 1 + 2, estimated=True)
@@ -148,7 +148,7 @@ async def test_usage_that_is_left_out_is_counted_too() -> None:
     ],
     ids=["too few", "too many", "one twice"],
 )
-async def test_other_vectors_than_asked_for_are_the_vendors_failure(reply: dict[str, Any]) -> None:
+async def test_wrong_vectors_are_the_vendors_failure(reply: dict[str, Any]) -> None:
     with pytest.raises(UpstreamError, match="one vector for each input"):
         await lane().embed(make_request("a", "b"), FakeWire(json_answer(reply)))
 
@@ -165,7 +165,7 @@ async def test_other_vectors_than_asked_for_are_the_vendors_failure(reply: dict[
     ],
     ids=["html", "an error", "vector", "not a number", "not text", "nothing"],
 )
-async def test_an_answer_that_cannot_be_read_is_told_without_the_vendors_words(content: bytes) -> None:
+async def test_an_unreadable_answer_is_an_error_without_the_vendors_text(content: bytes) -> None:
     wire = FakeWire(Answer(200, {"content-type": "application/json"}, [content]))
     with pytest.raises(UpstreamError, match="cannot be read") as caught:
         await lane().embed(make_request(), wire)
@@ -183,7 +183,7 @@ async def test_an_answer_that_cannot_be_read_is_told_without_the_vendors_words(c
     ],
     ids=["rejected", "busy", "failed", "silent"],
 )
-async def test_what_the_wire_says_goes_through(reply: Any, error: type[UpstreamError]) -> None:
+async def test_errors_of_the_wire_are_passed_on(reply: Any, error: type[UpstreamError]) -> None:
     with pytest.raises(error) as caught:
         await lane().embed(make_request(), FakeWire(reply))
     assert SECRET not in caught.value.message

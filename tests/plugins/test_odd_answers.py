@@ -336,9 +336,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("answer", NOTHING.values(), ids=NOTHING)
 @pytest.mark.parametrize("lane", [openai, anthropic, gemini])
-async def test_an_answer_that_says_nothing_is_a_failure_of_the_vendor_s(
-    answer: Answer, lane: Callable[[], Lane]
-) -> None:
+async def test_an_empty_answer_is_a_failure_of_the_vendor(answer: Answer, lane: Callable[[], Lane]) -> None:
     made = lane()
     for request in [HELLO, *([native(made)] if made.native else [])]:
         with pytest.raises(UpstreamError):

@@ -204,7 +204,7 @@ async def test_candidates_that_gemini_does_not_count_are_counted(figures: dict[s
     assert (bill.input_tokens, bill.output_tokens, bill.usage_source) == (50, outputs, "counted")
 
 
-async def test_an_answer_without_a_word_costs_its_input_as_the_vendor_says() -> None:
+async def test_an_answer_without_text_costs_its_reported_input() -> None:
     filtered = {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}
     bill = await settled(openai(), event_stream(filtered, usage(prompt_tokens=100, completion_tokens=0)))
     assert (bill.input_tokens, bill.output_tokens, bill.usage_source) == (100, 0, "provider")
@@ -235,7 +235,7 @@ async def test_output_that_max_tokens_does_not_allow_costs_no_more_than_the_hold
     ],
     ids=["too much reasoning, then text", "text, then too much reasoning", "reasoning alone"],
 )
-def test_figures_of_any_lane_are_kept_within_reason(events: list[ChatEvent], outputs: int) -> None:
+def test_figures_of_any_lane_are_clamped(events: list[ChatEvent], outputs: int) -> None:
     ticket = ticket_for(openai(), HELLO)
     for event in [*events, Finish("stop")]:
         ticket.count_event(event)

@@ -75,7 +75,7 @@ def test_killed_processes_no_longer_count_as_users(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == []
 
 
-def test_a_list_that_is_not_there_or_not_a_list_names_nobody(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_list_has_no_processes(tmp_path: Path) -> None:
     path = tmp_path / "users.json"
     assert ProcessList(path).get_and_remove(os.getpid()) == []
     assert not path.exists()

@@ -259,7 +259,7 @@ async def test_concurrent_groups_never_deadlock_and_never_pass_a_cap(pool: async
     [(False, "complete", 40), (True, "complete", 40), (True, "released", 0), (False, "released", 0)],
     ids=["released-then-true", "charged-then-true", "charged-then-released", "released-then-released"],
 )
-async def test_the_truth_that_comes_late_replaces_what_the_reaper_wrote_once(
+async def test_a_late_settlement_replaces_the_event_of_the_reaper_once(
     pool: asyncpg.Pool, charge: bool, end_reason: str, spent: int
 ) -> None:
     customer_id = await customer(pool, cap_nusd=1_000)
@@ -442,7 +442,7 @@ def test_tickets_are_uuid7_and_sort_by_time() -> None:
     assert isinstance(tickets[0], UUID)
 
 
-async def test_a_late_truth_never_passes_a_cap_and_what_is_not_billed_is_noted(pool: asyncpg.Pool) -> None:
+async def test_a_late_settlement_never_exceeds_a_cap_and_the_unbilled_rest_is_noted(pool: asyncpg.Pool) -> None:
     customer_id = await customer(pool, cap_nusd=1_000)
     key_id, _ = await virtual_key(pool, customer_id, monthly_cap_nusd=600)
     late, other = make_ask(key_id, 163), make_ask(key_id, 438)

@@ -190,7 +190,7 @@ async def test_an_index_finds_what_exact_search_finds(pool: asyncpg.Pool, large:
     assert hits >= 0.98 * 300
 
 
-async def test_a_filter_that_hits_less_than_asked_for_finds_all_that_it_hits(
+async def test_a_filter_with_fewer_matches_than_the_limit_finds_all_of_them(
     pool: asyncpg.Pool, large: Collection
 ) -> None:
     await pool.execute(
