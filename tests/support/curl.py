@@ -1,4 +1,4 @@
-"""A small `curl` for machines that have none: what the docs use of it, and nothing else."""
+"""A small `curl` for machines without one: only the options that the docs use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """One request; the reply's body, whatever its status."""
+    """Send one request; print the reply's body, for any status."""
     parser = ArgumentParser(prog="curl")
     parser.add_argument("url")
     parser.add_argument("-X", dest="method")
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def split_flags(words: list[str]) -> list[str]:
-    """`-sN` is `-s -N`."""
+    """Replace `-sN` by `-s -N`."""
     return [one for word in words for one in (["-s", "-N"] if word == "-sN" else [word])]
 
 

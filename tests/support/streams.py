@@ -1,7 +1,7 @@
-"""Streams that are hard on a gateway: a vendor that writes them byte by byte if need be, and clients that check them.
+"""Difficult streams: a fake vendor that writes them, byte by byte if needed, and clients that check them.
 
-A model's name says what its vendor streams: `<shape>-<deltas>-<ms between>`. What comes out of a
-door is compared with what went in, and what was billed with what the vendor said.
+A model's name defines what its vendor streams: `<shape>-<deltas>-<ms between>`. The client compares the received
+text with the sent one, and the bill with the vendor's usage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Shape(msgspec.Struct, frozen=True):
     """One kind of stream.
 
     `text` makes the text of the delta of a number, each of `tokens` tokens. `cut`: every write ends in the middle
-    of a character. `done`: OpenAI's last word is said. `closed`: the last line has an end. `broken`: written after the
+    of a character. `done`: `[DONE]` is sent. `closed`: the last line has an end. `broken`: written after the
     deltas instead of an end.
     """
 
@@ -62,7 +62,7 @@ SHAPES = {
 
 
 class RequestedStream(msgspec.Struct, frozen=True):
-    """A stream by its model's name."""
+    """A stream as its model's name defines it."""
 
     shape: Shape
     deltas: int
@@ -70,13 +70,13 @@ class RequestedStream(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, model: str) -> RequestedStream:
-        """Read the name."""
+        """Parse the name."""
         shape, deltas, pause_ms = model.split("-")
         return cls(SHAPES[shape], int(deltas), int(pause_ms) / 1000)
 
     @property
     def output_tokens(self) -> int:
-        """What its vendor counts."""
+        """The output tokens that its vendor reports."""
         return self.deltas * self.shape.tokens
 
     def digest(self) -> str:
@@ -135,7 +135,7 @@ class StreamingVendor:
         return response
 
     async def write(self, response: web.StreamResponse, shape: Shape, chunk: dict[str, Any]) -> None:
-        """One event, in as many writes as its shape wants."""
+        """One event, in as many writes as its shape has."""
         event = b"data: " + msgspec.json.encode(chunk) + shape.newline * 2
         begin = 0
         if shape.cut:
@@ -148,7 +148,7 @@ class StreamingVendor:
 
 
 class ReceivedStream(msgspec.Struct):
-    """What a client got: the hash of the text, its pieces, and the bill as the door's last words tell it."""
+    """What a client received: the hash of the text, its pieces, and the bill at the end of the stream."""
 
     model: str
     status: int
@@ -170,23 +170,23 @@ async def no_pause() -> None:
 
 
 async def listen(
-    http: aiohttp.ClientSession, url: str, key: str, door: str, model: str, pause: Pause = no_pause
+    http: aiohttp.ClientSession, url: str, key: str, protocol: str, model: str, pause: Pause = no_pause
 ) -> ReceivedStream:
-    """Call `model` through a door ("native", "openai" or "anthropic"); `pause` is awaited after the first delta."""
+    """Call `model` in a protocol ("native", "openai" or "anthropic"); `pause` is awaited after the first delta."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": "user", "content": "hello"}],
         "max_tokens": MANY_TOKENS,
         "stream": True,
     }
-    if door == "openai":
+    if protocol == "openai":
         body["stream_options"] = {"include_usage": True}
-    path = {"native": "/api/gateway-stream", "openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[door]
+    path = {"native": "/api/gateway-stream", "openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[protocol]
     async with http.post(url + path, json=body, headers={"authorization": f"Bearer {key}"}) as response:
         received = ReceivedStream(model, response.status, response.headers.get("x-kaixu-request-id", ""))
         whole = sha256()
         async for frame in frames(response.content):
-            text = READ_FRAME[door](frame, received)
+            text = READ_FRAME[protocol](frame, received)
             if text is None:
                 continue
             data = text.encode()
@@ -272,7 +272,7 @@ READ_FRAME: dict[str, Callable[[bytes, ReceivedStream], str | None]] = {
 
 
 async def mistakes(pool: Connection, received: list[ReceivedStream]) -> list[str]:
-    """What was not as it should be: in the text, in the bill that was told, in the usage event. None is the aim."""
+    """All differences in the text, in the reported bill and in the usage event; none are expected."""
     wrong: list[str] = []
     digests = {model: RequestedStream.of(model).digest() for model in {one.model for one in received}}
     for one in received:
@@ -288,7 +288,7 @@ async def mistakes(pool: Connection, received: list[ReceivedStream]) -> list[str
             "pieces": (one.deltas, requested.deltas),
             "text": (one.digest, digests[one.model]),
             "end": (one.end, "complete"),
-            "told cost": (one.cost_usd, usd(cost)),
+            "reported cost": (one.cost_usd, usd(cost)),
             "usage event": (
                 [tuple(row) for row in rows],
                 [("complete", "provider", INPUT_TOKENS, requested.output_tokens, cost)],

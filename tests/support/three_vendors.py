@@ -1,7 +1,6 @@
-"""A stand-in for OpenAI, Anthropic and Google that calls a tool, waits for its result, and keeps every request as it came.
+"""A fake OpenAI, Anthropic and Google: calls a tool, waits for its result, and records every request.
 
-Strict where the vendors are strict: a field that a vendor does not know is answered with 400, like a result of a tool
-that nobody called.
+Strict like the vendors: an unknown field is answered with 400, and so is a tool result without a tool call.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-#: What each vendor knows at the top of a request, as its reference has it.
+#: The top-level fields of a request that each vendor knows, from its API reference.
 KNOWN = {
     "openai": frozenset(
         [
@@ -109,7 +108,7 @@ DONE = "The tool has answered."
 
 
 class RecordedRequest(NamedTuple):
-    """One request as it came."""
+    """One recorded request."""
 
     vendor: str
     headers: dict[str, str]
@@ -117,13 +116,13 @@ class RecordedRequest(NamedTuple):
 
 
 class Refused(Exception):
-    """What a vendor would answer with 400."""
+    """The vendor answers 400."""
 
 
 class ThreeVendors:
     """Calls the first tool of `calls` that a request offers, then says `DONE`.
 
-    `asked`: every request; `refused`: why those were that a vendor would not have taken.
+    `requests`: every request; `refused`: why requests were answered with 400.
     """
 
     def __init__(self, calls: dict[str, dict[str, Any]]) -> None:
@@ -133,7 +132,7 @@ class ThreeVendors:
         self.url = ""
 
     def application(self) -> web.Application:
-        """Its doors."""
+        """The routes of all vendors."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", self.openai)
         app.router.add_post("/openai/v1/chat/completions", self.openai)
@@ -142,7 +141,7 @@ class ThreeVendors:
         return app
 
     def record(self, vendor: str, request: web.Request, body: dict[str, Any]) -> None:
-        """Keep a request, and refuse a field that the vendor does not know."""
+        """Record a request, and refuse fields that the vendor does not know."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(RecordedRequest(vendor, headers, body))
         if unknown := set(body) - KNOWN[vendor]:
@@ -153,17 +152,17 @@ class ThreeVendors:
                 raise Refused(f"{field} needs {beta}")
 
     def clear(self) -> None:
-        """Forget what was asked."""
+        """Clear the recorded requests."""
         self.requests.clear()
         self.refused.clear()
 
     def results(self) -> list[str]:
-        """What tools had answered by the last request that told of it."""
+        """The tool results in the last request that has any."""
         by_request = [RESULTS[request.vendor](request.body) for request in self.requests]
         return next((results for results in reversed(by_request) if results), [])
 
     def tool_to_call(self, names: list[str]) -> tuple[str, dict[str, Any]] | None:
-        """Which tool to call, of those offered."""
+        """The tool to call, of those that the request offers."""
         return next(((name, self.calls[name]) for name in self.calls if name in names), None)
 
     async def openai(self, request: web.Request) -> web.StreamResponse:
@@ -262,7 +261,7 @@ def openai_call(kind: str, name: str, arguments: dict[str, Any]) -> list[dict[st
 
 
 def openai_results(body: dict[str, Any]) -> list[str]:
-    """The texts that tools answered since a user spoke last; each must answer a call."""
+    """The tool results since the last user message; each must answer a tool call."""
     called: set[str] = set()
     found: list[str] = []
     for turn in body["messages"]:
@@ -280,7 +279,7 @@ def openai_results(body: dict[str, Any]) -> list[str]:
 
 
 def anthropic_results(body: dict[str, Any]) -> list[str]:
-    """See `openai_results`; Anthropic's results are what the user says."""
+    """See `openai_results`; Anthropic's results are in user turns."""
     called: set[str] = set()
     found: list[str] = []
     for turn in body["messages"]:
