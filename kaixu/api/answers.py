@@ -15,7 +15,7 @@ from kaixu.edge.sse import EventStream, wait_to_end
 from kaixu.metering.admission import Admission
 from kaixu.metering.chat import chat_events
 from kaixu.metering.chat_ticket import ChatTicket
-from kaixu.metering.left_early import reasons
+from kaixu.metering.left_early import may_reason
 from kaixu.plugin.errors import KaixuError, Stopping
 from kaixu.plugin.types import ChatEvent
 
@@ -97,7 +97,7 @@ def reads_to_end(ticket: ChatTicket) -> bool:
     """Whether the vendor's answer is read to its end although the client has left."""
     if ticket.deployment.on_disconnect is not None:
         return ticket.deployment.on_disconnect == "drain"
-    return any(reasons(choice, ticket.request) for choice in ticket.choices)
+    return any(may_reason(choice, ticket.request) for choice in ticket.choices)
 
 
 def log_unexpected_failure(task: asyncio.Future[tuple[ChatTicket, list[ChatEvent]]]) -> None:
@@ -121,7 +121,7 @@ async def stream_answer(
         out.begun = True
         task = asyncio.current_task()
         assert task is not None
-        admission.hand_over(task)
+        admission.transfer_to(task)
         await write_stream(services, admission, ticket, encoder, out)
 
     async def never_begun() -> None:
@@ -165,7 +165,7 @@ async def write_stream(
         if ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # what was delivered is paid for
     except BaseException as error:
-        is_stop = ticket.stopped and not ticket.left  # the gateway's own stop, not the client's
+        is_stop = ticket.stopped_by_gateway and not ticket.client_left  # the gateway's own stop, not the client's
         if is_stop and ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"
         if not is_stop or out.gone or not isinstance(error, asyncio.CancelledError):

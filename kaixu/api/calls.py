@@ -24,11 +24,11 @@ from .collections.retrieve import add_passages
 
 
 class ChatCall(msgspec.Struct, frozen=True):
-    """A chat call before admission. `asked_provider`: the name by which the client found the deployment."""
+    """A chat call before admission. `requested_provider`: the name by which the client found the deployment."""
 
     caller: Caller
     deployment: Deployment
-    asked_provider: str
+    requested_provider: str
     request: ChatRequest
 
 
@@ -41,7 +41,7 @@ def chat_admission(
     """
     try:
         return admit_chat(
-            services.gate, call.caller, call.deployment, call.asked_provider, call.request, operation=operation
+            services.gate, call.caller, call.deployment, call.requested_provider, call.request, operation=operation
         )
     except Unsupported as error:
         field = error.field or ""

@@ -110,7 +110,7 @@ async def shared_connection(
 
 def no_connection(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
     """The error if no connection became free: because of the customer's own work, or that of others."""
-    if shares.has_all(customer_id):
+    if shares.has_no_place_left(customer_id):
         return RateLimited(
             "no database connection came free in time: other searches and changes of this account have its share",
             hint="Send fewer at one time.",

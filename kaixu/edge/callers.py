@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, assert_never
 
-from kaixu.accounts.readings import KeyLookup, take_reading
+from kaixu.accounts.readings import KeyLookup, count_reading
 from kaixu.plugin.errors import TooLarge
 
 from .authenticate import caller_of, require_credential, require_key
@@ -67,7 +67,7 @@ class GatewayCallers:
         """See `Callers.count_reading`."""
         services = self.services
         caller = caller_of(request, services.secrets)
-        await take_reading(
+        await count_reading(
             services.pool,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,

@@ -60,7 +60,7 @@ from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
-from kaixu.store.plugin_roles import keep_out
+from kaixu.store.plugin_roles import restrict_public
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.pools import Pools, open_pools
 from kaixu.store.prices import price_version, rates_version
@@ -154,7 +154,7 @@ class Gateway:
             await ensure_partitions(connection)
             await self.provide_tables(catalog, connection)
             if self.embedded is not None:
-                await keep_out(connection)
+                await restrict_public(connection)
         await preparing.close()
 
     async def open_pools(self, dsn: str, sizes: DatabaseSection) -> None:

@@ -55,10 +55,10 @@ class Alerts:
         self.tasks = tasks
         self.warn_pct = warn_pct
         self.to_webhook = to_webhook
-        self.raised: set[AlertKey] = set()  # by some gateway; no need to ask the database again
+        self.raised: set[AlertKey] = set()  # by any gateway: no further query is needed
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.admission.Observer`."""
+        """See `kaixu.metering.admission.SettlementObserver`."""
         if settlement.cost_nusd > ticket.granted_nusd:
             self.monitor.record(
                 MonitorEvent(
@@ -142,7 +142,7 @@ class Alerts:
         try:
             is_ours = await self.claim(key, body)
         except BaseException:
-            self.raised.discard(key)  # nobody has raised it: the next settlement tries again
+            self.raised.discard(key)  # it was not raised: the next settlement tries again
             raise
         alert = key[-1]
         if is_ours:

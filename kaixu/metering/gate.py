@@ -17,7 +17,7 @@ from kaixu.plugin.operation import Rank
 from kaixu.store.admission import Ask, Verdict
 from kaixu.store.plugin_databases import PluginDatabases
 
-from .admission import Admission, Observer, TicketT
+from .admission import Admission, SettlementObserver, TicketT
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .identity import new_ticket
@@ -53,7 +53,7 @@ class Gate:
         ledger: Ledger,
         calls: InFlightCalls,
         transport: httpx.AsyncBaseTransport,
-        observer: Observer,
+        observer: SettlementObserver,
         *,
         cache: ResponseCache,
         databases: PluginDatabases,
@@ -77,13 +77,13 @@ class Gate:
         *,
         role: Rank = "viewer",
         deployment: Deployment | None = None,
-        asked_provider: str = "",
+        requested_provider: str = "",
     ) -> Admission[Ticket]:
         """Admission of a call that costs nothing: all checks but money. With a deployment, also the allowlists.
 
         Raises `Overloaded`, `Stopping`.
         """
-        ask = self.model_ask(caller, operation, deployment, asked_provider, role=role)
+        ask = self.model_ask(caller, operation, deployment, requested_provider, role=role)
 
         def make_ticket(verdict: Verdict) -> Ticket:
             return Ticket(ask, verdict, self.wire(ask, FREE_LIMITS), deployment)
@@ -107,7 +107,7 @@ class Gate:
         caller: Caller,
         operation: str,
         deployment: Deployment | None,
-        asked_provider: str,
+        requested_provider: str,
         *,
         most_nusd: int = 0,
         least_nusd: int = 0,
@@ -119,7 +119,7 @@ class Gate:
             caller,
             operation,
             provider=provider,
-            asked_provider=asked_provider,
+            requested_provider=requested_provider,
             model=model,
             price_id=0 if deployment is None else self.price_ids.get(model_key(deployment, deployment.price), 0),
             most_nusd=most_nusd,
@@ -133,7 +133,7 @@ class Gate:
         operation: str,
         *,
         provider: str,
-        asked_provider: str,
+        requested_provider: str,
         model: str,
         price_id: int,
         most_nusd: int,
@@ -144,22 +144,22 @@ class Gate:
         """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
-            new_ticket(),
-            caller.key_hash,
-            caller.legacy_hash,
-            caller.key_id,
-            caller.install_id,
-            caller.agent,
-            RANKS.index(role),
-            operation,
-            provider,
-            asked_provider,
-            model,
-            book,
-            price_id,
-            most_nusd,
-            least_nusd,
-            caller.request_id,
+            ticket=new_ticket(),
+            key_hash=caller.key_hash,
+            legacy_hash=caller.legacy_hash,
+            key_id=caller.key_id,
+            install_id=caller.install_id,
+            agent=caller.agent,
+            role_rank=RANKS.index(role),
+            operation=operation,
+            provider=provider,
+            requested_provider=requested_provider,
+            model=model,
+            book=book,
+            price_id=price_id,
+            most_nusd=most_nusd,
+            least_nusd=least_nusd,
+            request_id=caller.request_id,
         )
 
     async def stop(self) -> None:

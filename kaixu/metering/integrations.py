@@ -32,7 +32,7 @@ def admit_operation(
         caller,
         f"job:{what.name}" if isinstance(what, Job) else what.name,
         provider=integration.name,
-        asked_provider=integration.name,
+        requested_provider=integration.name,
         model=what.name,
         price_id=gate.price_ids.get(
             operation_key(integration.name, what.name, what.charge, integration.prices_nusd), 0
@@ -57,7 +57,7 @@ async def run_operation(
     body: msgspec.Struct,
     progress: ReportProgress | None = None,
 ) -> bytes:
-    """What the handler of an admitted operation returns, as JSON. Whatever it raises comes out as a `KaixuError`."""
+    """What the handler of an admitted operation returns, as JSON. Its exceptions become `KaixuError`s."""
     call = OperationCall(
         body=body,
         options=integration.options,
@@ -85,7 +85,7 @@ async def run_unbilled(
     request_id: str,
     progress: ReportProgress | None = None,
 ) -> bytes:
-    """Run a schedule, or a free job that a schedule has handed in: no customer, nothing billed. Returns the result.
+    """Run a schedule, or a free job that a schedule has submitted: no customer, nothing billed. Returns the result.
 
     Raises `KaixuError`.
     """

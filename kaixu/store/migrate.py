@@ -1,4 +1,4 @@
-"""Bringing the database to the schema this code was written for: numbered files once, functions when they changed."""
+"""Migrates the database to the schema of this code: numbered files once, functions when they have changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCK_WAIT_MS = 1000
 LOCK_PAUSE_S = 2.0
 LOCK_ATTEMPTS = 100
 
-#: The pgvector that searches by index and filter together: it goes on until it has found enough.
+#: The first pgvector that continues an index search until enough rows pass the filter.
 OLDEST_VECTOR = (0, 8)
 
 BOOTSTRAP = """

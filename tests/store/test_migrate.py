@@ -60,7 +60,7 @@ async def test_an_empty_database_gets_everything_and_then_lacks_nothing(blank: a
     assert await migrate(blank) == []
 
 
-async def test_a_dry_run_says_what_is_lacking_and_makes_none_of_it(blank: asyncpg.Connection) -> None:
+async def test_a_dry_run_lists_what_is_missing_and_applies_nothing(blank: asyncpg.Connection) -> None:
     assert await migrate(blank, dry_run=True) == ALL
     assert await relations(blank) <= {"migration"}
     assert await migrate(blank) == ALL
@@ -104,7 +104,7 @@ async def test_a_database_that_is_newer_than_the_code_is_left_alone(migrated: as
     assert kept == "x"
 
 
-async def test_a_function_that_changed_is_made_anew_and_no_other(migrated: asyncpg.Connection) -> None:
+async def test_only_changed_functions_are_replaced(migrated: asyncpg.Connection) -> None:
     await migrated.execute("drop function kaixu.unrevoke_device")
     await migrated.execute("update kaixu.migration set sha256 = 'x' where name = 'functions/unrevoke_device.sql'")
     assert await migrate(migrated) == ["functions/unrevoke_device.sql"]
@@ -112,7 +112,9 @@ async def test_a_function_that_changed_is_made_anew_and_no_other(migrated: async
     assert await migrate(migrated) == []
 
 
-async def test_a_function_that_the_code_no_longer_has_is_no_newer_database(migrated: asyncpg.Connection) -> None:
+async def test_a_function_that_the_code_has_dropped_does_not_make_the_database_newer(
+    migrated: asyncpg.Connection,
+) -> None:
     await migrated.execute(
         "insert into kaixu.migration (owner, name, sha256) values ('kaixu', 'functions/claim_seat.sql', 'x')"
     )
@@ -204,7 +206,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-async def test_a_postgres_without_pgvector_is_told_what_to_install(blank: asyncpg.Connection, dry_run: bool) -> None:
+async def test_without_pgvector_the_error_says_what_to_install(blank: asyncpg.Connection, dry_run: bool) -> None:
     await blank.execute("set extension_control_path = '/nowhere'")
     with pytest.raises(MigrationError, match=r"no pgvector: install pgvector 0\.8 or newer .*postgresql-\d+-pgvector"):
         await migrate(blank, dry_run=dry_run)
@@ -225,7 +227,9 @@ async def test_a_pgvector_that_is_too_old_is_refused_before_anything_is_made(
     assert await relations(blank) == set()
 
 
-async def test_a_user_who_may_not_switch_pgvector_on_is_told_who_may(blank: asyncpg.Connection, folder: Path) -> None:
+async def test_without_the_right_to_create_pgvector_the_error_says_who_has_it(
+    blank: asyncpg.Connection, folder: Path
+) -> None:
     await offer_pgvector(blank, folder, "0.8.0")
     name = f"owner_{uuid4().hex[:12]}"
     database = await blank.fetchval("select current_database()")

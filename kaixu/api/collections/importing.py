@@ -71,7 +71,7 @@ async def import_documents(
             "import",
             role="deployer",
             deployment=deployment,
-            asked_provider=requested.provider,
+            requested_provider=requested.provider,
         )
         ticket, ingested = await store_vectors(
             services.searches,

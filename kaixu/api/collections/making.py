@@ -37,7 +37,7 @@ async def create_collection(services: Services, collection_caller: CollectionCal
         "collections",
         role="deployer",
         deployment=deployment,
-        asked_provider=requested.provider,
+        requested_provider=requested.provider,
     )
     async with admission as ticket:
         ticket.end_reason = "released"
@@ -70,7 +70,7 @@ async def reembed_collection(services: Services, collection_caller: CollectionCa
         "collections",
         role="deployer",
         deployment=deployment,
-        asked_provider=requested.provider,
+        requested_provider=requested.provider,
     )
     async with admission as ticket:
         ticket.end_reason = "released"
