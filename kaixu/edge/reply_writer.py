@@ -75,7 +75,8 @@ class ReplyWriter:
         if length is None or length > SMALL_BODY_BYTES:
             reply.headers["connection"] = "close"  # what is left of the body is not worth reading
         # By its length the client knows that the reply is whole; the exchange itself ends after the body.
-        if not await self.write(send, request, self.start_of(reply, request), piece(reply.body, more=True)):
+        body = b"" if request.method == "HEAD" else reply.body
+        if not await self.write(send, request, self.start_of(reply, request), piece(body, more=True)):
             return
         if length != 0:
             await discard_rest(receive)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from .events import storable
 from .query import Connection, Query
 
 #: Lost workers after which a job fails: it may be what kills them.
@@ -199,8 +200,8 @@ async def end(
             job.id,
             job.claim,
             status,
-            code,
-            message,
+            storable(code),
+            storable(message),  # an integration's own text
             ticket,
             month,
         )
@@ -232,8 +233,8 @@ async def requeue(
             job.claim,
             float(wait_s),
             int(is_failure),
-            code,
-            message,
+            storable(code),
+            storable(message),  # an integration's own text
         )
         is not None
     )

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
+from kaixu.catalog.load import RESERVED
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.errors import native_error
 from kaixu.edge.openai_errors import openai_error
@@ -44,6 +45,11 @@ def test_functions_are_served_under_both_prefixes(app: Application) -> None:
     for route in app.exchange.routes.all:
         names = [path.rpartition("/")[2] for path in route.paths if not path.startswith("/v1/")]
         assert names == names[:1] * 2 or not names, route.paths
+
+
+def test_no_integration_can_have_the_name_of_another_endpoint(app: Application) -> None:
+    paths = (path for route in app.exchange.routes.all for path in route.paths if path.startswith("/v1/"))
+    assert {path.split("/")[2] for path in paths} - {"<integration>"} <= RESERVED
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/a/b"])

@@ -36,6 +36,10 @@ async def submit(call):
 async def work(call):
     if call.body.what == "nothing":
         raise NotFound("there is nothing to print")
+    if call.body.what == "unstorable":
+        raise NotFound("odd \\x00 \\ud800 text")
+    if call.body.what == "unstorable result":
+        return Report(["\\x00"], "\\ud800")
     if call.body.what == "everything":
         raise ValueError("the plugin's secret")
     if call.body.what == "forever":
@@ -184,6 +188,16 @@ async def test_a_failed_job_tells_its_error_and_nothing_of_the_plugin(
         assert (status, reply["code"], reply["status"], reply["job"]["id"]) == (500, code, "failed", job_id)
         assert "result" not in reply
         assert "secret" not in str(reply)
+    assert await spent_and_held(pool, customer_id) == (0, 0)
+
+
+async def test_texts_that_no_database_takes_end_a_job_all_the_same(
+    jobs: PrintJobs, pool: asyncpg.Pool, customer_id: int
+) -> None:
+    for what, code in (("unstorable", "NOT_FOUND"), ("unstorable result", "INTEGRATION_FAILED")):
+        job_id = await jobs.print(what)
+        ended = await jobs.ended(job_id)
+        assert (ended["status"], ended["job"]["code"], ended["job"]["attempts"]) == ("failed", code, 1)
     assert await spent_and_held(pool, customer_id) == (0, 0)
 
 

@@ -219,6 +219,18 @@ async def test_other_methods_are_405_with_the_one_that_is_allowed() -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
+@pytest.mark.parametrize(("method", "status"), [("PUT", 405), ("HEAD", 405), ("OPTIONS", 204)])
+async def test_the_body_of_a_request_without_a_route_is_discarded_so_that_its_client_reads_the_reply(
+    method: str, status: int
+) -> None:
+    case = Case()
+    parts = [part(b"x" * 100_000, more=True), part(b"x")]
+    await case.run(echo, *parts, method=method, headers={b"content-length": b"100001"})
+    assert (case.status, case.headers["connection"]) == (status, "close")
+    assert case.waiting.empty()
+    assert (case.body == b"") is (method != "PUT")
+
+
 async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
     ended: list[str] = []
 
