@@ -188,7 +188,7 @@ async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str
             if old.revoked_at is not None:
                 raise Conflict(
                     f"key {key_id} is revoked and cannot be rotated",
-                    hint="Create a new key, or let this one live again first.",
+                    hint="Create a new key, or restore this one first.",
                     code="KEY_REVOKED",
                 )
             made = await store.insert_key(
@@ -225,11 +225,11 @@ async def locked(connection: Connection, key_id: int) -> Key:
 
 
 async def revoke(connection: Connection, before: Key, revoked: bool, *, actor: str, request_id: str) -> Key:
-    """Revoke a locked key, or let it live again, and write it down. Raises `Conflict` for one that was rotated."""
+    """Revoke a locked key, or restore it, with its audit event. Raises `Conflict` for one that was rotated."""
     after = await store.set_revoked(connection, before.id, revoked)
     if after is None:
         raise Conflict(
-            f"key {before.id} was rotated and cannot live again", hint="Use its successor, or create a new key."
+            f"key {before.id} was rotated and cannot be restored", hint="Use its successor, or create a new key."
         )
     action = "KEY_REVOKE" if revoked else "KEY_UNREVOKE"
     await write_audit(
