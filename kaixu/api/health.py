@@ -41,6 +41,10 @@ def health_routes(services: Services) -> list[Route]:
             for name, state in services.catalog.lanes.items()
             if state.state == "failed"
         ]
+        if not database["ok"]:
+            why.append(database["error"])
+        if services.gate.calls.stopping:
+            why.append("the gateway is stopping")
         if "on" not in lanes.values():
             why.append("no lane is on: there is no model that could be called")
         if services.gate.ledger.waiting:

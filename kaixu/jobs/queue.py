@@ -141,9 +141,7 @@ class Submission:
 
 def no_job(job_id: str) -> NotFound:
     """The error for a job that does not exist, or is another customer's: both look the same."""
-    return NotFound(
-        f"there is no job `{job_id[:60]}`", hint="Jobs are forgotten some days after their end.", field="id"
-    )
+    return NotFound(f"there is no job `{job_id[:60]}`", hint="Jobs are deleted some days after they end.", field="id")
 
 
 def uuid_of(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:

@@ -11,7 +11,7 @@ import asyncpg
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
 from kaixu.ops.sealing import Sealer, about_job
-from kaixu.plugin.errors import KaixuError
+from kaixu.plugin.errors import DatabaseAway, KaixuError
 from kaixu.plugin.operation import Schedule
 from kaixu.store import jobs, schedules
 from kaixu.store.jobs import NewJob
@@ -31,12 +31,17 @@ class Scheduler:
         self.registered: set[tuple[str, float]] = set()
 
     async def round(self) -> None:
-        """Submit every schedule that is due."""
+        """Submit every schedule that is due. Raises `DatabaseAway`, after it has tried them all."""
+        away: DatabaseAway | None = None
         for state, schedule in self.current.catalog.schedules.values():
             try:
                 await self.submit_if_due(state, schedule)
+            except DatabaseAway as error:
+                away = error
             except KaixuError as error:
                 log.warning("schedule %s was not checked: %s", schedule.name, error.message)
+        if away is not None:
+            raise away
 
     async def submit_if_due(self, state: IntegrationState, schedule: Schedule) -> None:
         """Submit a schedule as a job if it is due and no other gateway has. Raises `DatabaseAway`."""

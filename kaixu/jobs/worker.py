@@ -69,13 +69,17 @@ class Worker:
     async def run(self) -> None:
         """Work until cancelled."""
         async with renewed(self.renew, lease_s=self.lease_s, what="job leases"):
+            unread = False  # the last look found no database; an outage is one line in the log
             while True:
                 self.wake.clear()
                 may_be_more = False
                 try:
                     may_be_more = await self.claim()
+                    unread = False
                 except (DatabaseAway, asyncpg.PostgresError, *AWAY) as error:
-                    log.warning("the queue cannot be read: %s", type(error).__name__)
+                    if not unread:
+                        log.warning("the job queue cannot be read: %s", str(error) or type(error).__name__)
+                    unread = True
                 if not may_be_more:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self.wake.wait(), POLL_S)

@@ -45,3 +45,4 @@ async def test_without_a_database_it_is_unready(services: Services, stranger: Op
         "unready",
         {"ok": False, "error": "the database does not answer"},
     )
+    assert "the database does not answer" in body["why"]
