@@ -219,6 +219,16 @@ async def test_other_methods_are_405_with_the_one_that_is_allowed() -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
+@pytest.mark.parametrize(("method", "status"), [("PUT", 405), ("OPTIONS", 204)])
+async def test_the_body_of_a_request_without_a_handler_is_read_and_discarded(method: str, status: int) -> None:
+    case = Case()
+    await case.run(echo, part(b"a", more=True), part(b"b"), method=method, headers={b"content-length": b"2"})
+    assert (case.status, case.waiting.qsize()) == (status, 0)  # a server closes the connection over an unread body
+    large = Case()
+    await large.run(echo, part(b"a"), method=method, headers={b"content-length": b"99999999"})
+    assert (large.status, large.headers["connection"]) == (status, "close")
+
+
 async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
     ended: list[str] = []
 
