@@ -53,7 +53,8 @@ def find_operation(services: Services, parameters: Mapping[str, str]) -> tuple[I
     state = services.catalog.integrations.get(parameters["integration"])
     if state is None:  # a reload has removed it since the route was found
         raise NotFound("this integration was removed")
-    name = ".".join([state.name, *parameters.get("operation", "").split("/")]).rstrip(".")
+    path = parameters.get("operation")
+    name = f"{state.name}.{path.replace('/', '.')}" if path else state.name
     if state.state == "off":
         raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Tell your operator.")
     if state.state == "failed":

@@ -228,8 +228,9 @@ async def test_a_cap_a_role_and_an_allowlist_are_asked_before_the_handler(
         ("relay/deliver", {"id": 1}, (404, "NOT_FOUND", None)),
         ("relay/expire", {}, (404, "NOT_FOUND", None)),
         ("relay", {}, (404, "NOT_FOUND", None)),
+        ("relay/send.", {}, (404, "NOT_FOUND", None)),
     ],
-    ids=["no json", "a wrong type", "an unknown field", "a host that is not allowed", "too long", "a typo", "a job", "a schedule", "no operation"],
+    ids=["no json", "a wrong type", "an unknown field", "a host that is not allowed", "too long", "a typo", "a job", "a schedule", "no operation", "a dot at the end"],
 )  # fmt: skip
 async def test_what_cannot_be_served_is_refused_clearly_and_free(
     serve: Serve,

@@ -231,6 +231,16 @@ async def test_the_body_of_a_request_without_a_route_is_discarded_so_that_its_cl
     assert (case.body == b"") is (method != "PUT")
 
 
+@pytest.mark.parametrize(("method", "status"), [("PUT", 405), ("OPTIONS", 204)])
+async def test_the_body_of_a_request_without_a_handler_is_read_and_discarded(method: str, status: int) -> None:
+    case = Case()
+    await case.run(echo, part(b"a", more=True), part(b"b"), method=method, headers={b"content-length": b"2"})
+    assert (case.status, case.waiting.qsize()) == (status, 0)  # a server closes the connection over an unread body
+    large = Case()
+    await large.run(echo, part(b"a"), method=method, headers={b"content-length": b"99999999"})
+    assert (large.status, large.headers["connection"]) == (status, "close")
+
+
 async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
     ended: list[str] = []
 
