@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from kaixu.ops.finish import finish
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin
@@ -92,7 +93,7 @@ class PluginPool:
                     )
                 yield connection
             finally:
-                await finish_despite_cancellation(self.clean_and_release(pool, connection, process))
+                await finish(asyncio.ensure_future(self.clean_and_release(pool, connection, process)))
         finally:
             self.free.release()
 
@@ -168,19 +169,3 @@ class PluginPool:
         """End every connection."""
         if self.pool is not None:
             self.pool.terminate()
-
-
-async def finish_despite_cancellation(work: Awaitable[None]) -> None:
-    """Finish `work` even if the caller is cancelled meanwhile; the cancellation is raised afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
