@@ -26,7 +26,7 @@ def total_usage(one: Usage, other: Usage) -> Usage:
     )
 
 
-class Failed:
+class FailedTries:
     """A number of tries, and what they used in all."""
 
     __slots__ = ("tries", "usage", "vendor_cost_nusd")
@@ -43,9 +43,9 @@ class Failed:
         if one.cost is not None:
             self.vendor_cost_nusd += cost_nusd(usage, one.cost)
 
-    def plus(self, other: Failed) -> Failed:
+    def plus(self, other: FailedTries) -> FailedTries:
         """The sum of both."""
-        both = Failed()
+        both = FailedTries()
         both.tries = self.tries + other.tries
         both.usage = total_usage(self.usage, other.usage)
         both.vendor_cost_nusd = self.vendor_cost_nusd + other.vendor_cost_nusd
@@ -67,8 +67,8 @@ class Wasted:
     __slots__ = ("cancelled", "failed")
 
     def __init__(self) -> None:
-        self.failed = Failed()
-        self.cancelled = Failed()
+        self.failed = FailedTries()
+        self.cancelled = FailedTries()
 
     @contextmanager
     def watch_try(self, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]) -> Iterator[Attempt]:
@@ -87,7 +87,7 @@ class Wasted:
 
     @staticmethod
     def _add(
-        where: Failed, attempt: Attempt, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]
+        where: FailedTries, attempt: Attempt, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]
     ) -> None:
         if attempt.usage is not None and attempt.usage.input_tokens:
             where.add(one, attempt.usage)
