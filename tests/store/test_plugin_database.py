@@ -461,7 +461,7 @@ def as_role(dsn: str, role: str, password: str) -> str:
     [
         (None, None),
         ("postgres", "another database than the gateway's"),
-        ("no_such_database", "does not let the role of `database_url` in"),
+        ("no_such_database", "refuses the role of `database_url`"),
     ],
     ids=["right", "another database", "no database"],
 )
