@@ -1,6 +1,6 @@
-"""What tries without a result have cost: those that ended in an unusable answer or a broken connection.
+"""The cost of tries without a result: an unusable answer or a broken connection.
 
-None of it is billed. It is part of what the call cost the operator, so the usage event includes it.
+The customer does not pay for them. They are part of the operator's cost of the call, so the usage event has them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def total_usage(one: Usage, other: Usage) -> Usage:
 
 
 class FailedTries:
-    """A number of tries, and what they used in all."""
+    """A number of tries, and their usage in all."""
 
     __slots__ = ("tries", "usage", "vendor_cost_nusd")
 
@@ -37,7 +37,7 @@ class FailedTries:
         self.vendor_cost_nusd = 0
 
     def add(self, one: Deployment, usage: Usage) -> None:
-        """Add a try, at `one`."""
+        """Add a try at deployment `one`."""
         self.tries += 1
         self.usage = total_usage(self.usage, usage)
         if one.cost is not None:
