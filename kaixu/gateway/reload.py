@@ -19,10 +19,10 @@ from kaixu.config.gateway_section import GatewaySection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.edge.services import Services
-from kaixu.metering.admission import finish
 from kaixu.metering.price_keys import PriceKey
 from kaixu.metering.recovery import Recovery
 from kaixu.ops.events import MonitorEvent
+from kaixu.ops.finish import finish
 from kaixu.ops.tasks import Tasks
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.query import DatabaseSession

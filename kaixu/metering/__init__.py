@@ -1,1 +1,1 @@
-"""The rules of a call: what it may cost, who may make it, what it did cost. Plugins are called from here only."""
+"""Admission, metering and settlement of calls. Plugins are called only from here."""

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.ops.finish import finish
 from kaixu.store.admission import Ask, Settled, Settlement, Verdict
 
 from .ending import settlement_of, unwritten_settlement
@@ -19,7 +20,6 @@ from .month import Figures, figures_of
 from .ticket import Ticket
 from .verdict import refusal_of
 
-Answer = TypeVar("Answer")
 TicketT = TypeVar("TicketT", bound=Ticket, covariant=True)
 
 
@@ -27,23 +27,6 @@ class SettlementObserver(Protocol):
     """Receives every settlement; must be quick and must not raise."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None: ...
-
-
-async def finish(answer: asyncio.Future[Answer]) -> Answer:
-    """Await `answer` to its end even if the waiting task is cancelled meanwhile; then raise the cancellation."""
-    cancelled: asyncio.CancelledError | None = None
-    while not answer.done():
-        try:
-            await asyncio.shield(answer)
-        except asyncio.CancelledError as error:
-            if answer.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # noqa: BLE001 - raised again by result() below
-            break
-    if cancelled is not None:
-        raise cancelled
-    return answer.result()
 
 
 class Admission(Generic[TicketT]):

@@ -37,7 +37,7 @@ class Breaker:
 
 
 class Breakers:
-    """The breakers of one gateway process. Processes share none, so that no one of them can close a vendor for all."""
+    """The breakers of one gateway process. They are not shared: one process cannot block a vendor for all."""
 
     def __init__(self, *, clock: Callable[[], float] = monotonic, draw: Callable[[], float] = random.random) -> None:
         self.clock = clock
@@ -80,7 +80,7 @@ class Breakers:
         self.by_place.pop(place_of(one), None)
 
     def abandoned(self, one: Deployment) -> None:
-        """The call was given up; it says nothing about `one`."""
+        """The call was cancelled; this is neither a success nor a failure of `one`."""
         breaker = self.by_place.get(place_of(one))
         if breaker is not None:
             breaker.probing = False

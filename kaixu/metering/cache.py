@@ -32,8 +32,8 @@ FORM = 1
 MOST_BYTES = 512 * 1024
 MOST_WAITING = 200
 
-#: Finish reasons of whole answers. One that a filter stopped may differ the next time.
-WHOLE = frozenset({"stop", "length", "tool_calls"})
+#: Finish reasons of complete answers. One that a filter stopped may differ the next time.
+COMPLETE = frozenset({"stop", "length", "tool_calls"})
 
 #: Fields that change how an answer is sent, and not its content.
 DELIVERY_FIELDS = frozenset({"stream", "stream_options"})
@@ -43,7 +43,7 @@ CacheControl = Literal["", "no-cache", "no-store"]
 
 
 class ResponseCache:
-    """The cached answers of all customers, each found by its own customer only."""
+    """The cached answers. Each is found only by the customer whose call it was."""
 
     def __init__(self, pool: asyncpg.Pool, sealer: Sealer) -> None:
         self.pool = pool
@@ -67,11 +67,9 @@ class ResponseCache:
         assert customer_id is not None
         try:
             sealed = await find_response(self.pool, customer_id=customer_id, request_hash=request_hash)
-            return (
-                None
-                if sealed is None
-                else decode_events(self.sealer.open(sealed, sealing_context(customer_id, request_hash)))
-            )
+            if sealed is None:
+                return None
+            return decode_events(self.sealer.open(sealed, sealing_context(customer_id, request_hash)))
         except DatabaseAway:
             return None
         except (InvalidTag, ValueError, msgspec.MsgspecError):  # cached under another secret, or in another form
@@ -82,7 +80,7 @@ class ResponseCache:
         deployment, customer_id = ticket.deployment, ticket.verdict.customer_id
         assert deployment.cache is not None
         assert customer_id is not None
-        if ticket.finish_reason not in WHOLE or len(self.writing) >= MOST_WAITING:
+        if ticket.finish_reason not in COMPLETE or len(self.writing) >= MOST_WAITING:
             return
         data = encode_events(events)
         if len(data) <= MOST_BYTES:

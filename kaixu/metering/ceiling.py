@@ -1,4 +1,4 @@
-"""The most that a call can cost, and how far it may be lowered to fit what the cap leaves."""
+"""The most that a call can cost, and the least it can be lowered to, to fit into the cap."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def require_price(deployment: Deployment) -> Price:
 
 
 def lowered_to_grant(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
-    """The request with as many output tokens as the granted money buys."""
+    """The request with `max_tokens` lowered to what the granted money buys."""
     if granted_nusd >= ceiling.most_nusd:
         return request
     bought = output_tokens_for(granted_nusd, ceiling.input_tokens, ceiling.price)

@@ -1,4 +1,4 @@
-"""What an integration's operation may cost and did cost: whole nano-dollars, rounded once."""
+"""The maximum and the actual cost of an integration's operation: whole nano-dollars, rounded once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kaixu.plugin.errors import TooLarge
 from kaixu.plugin.operation import Book, Charge, Free, PerCall, PerUnit
 
-#: More than any honest count; keeps products of units and prices within 64 bits.
+#: More than any real count; keeps products of units and prices within 64 bits.
 MOST_UNITS = 10**12
 
 #: What the gateway writes into an event beside the units: no plugin may write it there.
@@ -25,7 +25,7 @@ class Meter:
 
     @property
     def book(self) -> Book:
-        """Which of the customer's books it draws on."""
+        """The customer's book that the call is billed in."""
         return "ai" if isinstance(self.charge, Free) else self.charge.book
 
     @property

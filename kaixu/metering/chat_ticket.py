@@ -1,4 +1,4 @@
-"""The ticket of a chat call: what was delivered so far, and what that costs however the call ends."""
+"""The ticket of a chat call: counts what was delivered, and computes its cost for every way the call can end."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ChatTicket(ModelTicket):
         self.delivered_other = 0  # characters that are not ASCII
         self.delivered_pieces = 0
         self.shown_length = 0  # characters that are not reasoning
-        self.counted_tokens = 0  # how much of what was delivered the last usage has counted
+        self.counted_tokens = 0  # delivered tokens that the last usage includes
         self.finish_reason: str | None = None
         self.stop_sequence: str | None = None
         self.native_finish = False  # the vendor's own event had a finish reason; the lane's `Finish` comes later
@@ -200,7 +200,7 @@ class ChatTicket(ModelTicket):
         if usage is None or usage.estimated or not usage.input_tokens or not self.has_ended:
             return False
         if self.delivered_tokens > self.counted_tokens:
-            return False  # it is of an earlier moment
+            return False  # output came after it
         return self.delivered_bytes == 0 or not lacks_a_figure(usage, self.delivered)
 
     def _misses_output(self, usage: Usage, end_reason: str) -> bool:

@@ -20,7 +20,7 @@ from .model_ticket import ModelTicket
 from .operation_ticket import OperationTicket
 from .pricing import cost_nusd
 from .ticket import Ticket
-from .wasted import Failed, total_usage
+from .wasted import FailedTries, total_usage
 
 #: A vendor has worked for the call, and its answer could not be delivered or stored.
 UNDELIVERED = "undelivered"
@@ -117,7 +117,7 @@ def unbilled(bill: Settlement, nusd: int) -> Settlement:
     return msgspec.structs.replace(bill, cost_nusd=0, units=dict(bill.units or {}) | {"unbilled_nusd": nusd})
 
 
-def with_failed_tries(bill: Settlement, failed: Failed) -> Settlement:
+def with_failed_tries(bill: Settlement, failed: FailedTries) -> Settlement:
     """The same settlement, plus what failed tries cost the operator."""
     if not failed.tries or bill.end_reason == "released":
         return bill

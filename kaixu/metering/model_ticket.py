@@ -87,5 +87,5 @@ class ModelTicket(Ticket):
         return 0 if one.cost is None else cost_nusd(usage, one.cost)
 
     def plausible_usage(self, usage: Usage) -> Usage:
-        """A vendor's report, without what cannot be true."""
+        """A vendor's usage report without impossible figures."""
         return without_impossible(clamped_usage(usage), self.most_input_tokens)

@@ -1,4 +1,4 @@
-"""Passes on settlements and monitor events: to alerts at once, to plugins' `on_event` from a queue."""
+"""Delivers settlements and monitor events: to alerts at once, to plugins' `on_event` from a queue."""
 
 from __future__ import annotations
 

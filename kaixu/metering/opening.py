@@ -19,7 +19,7 @@ VISIBLE = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
 
 NO_ANSWER = "the vendor sent an empty answer"
 
-#: No honest vendor sends this many events before visible output.
+#: No normal vendor sends this many events before visible output.
 MOST_BUFFERED = 64
 
 
@@ -36,7 +36,7 @@ async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | N
     `attempt` gets the usage that the vendor has reported until then.
 
     Raises `UpstreamError` for an answer that ends without visible output: without text, tool call and finish reason
-    it is no answer, whatever its status was.
+    it is an error, whatever its status was.
     """
     stream = cast(AsyncGenerator[ChatEvent, None], events)
     buffered: list[ChatEvent] = []

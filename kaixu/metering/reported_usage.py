@@ -1,4 +1,4 @@
-"""A vendor's usage report: how far it is believed, and what is counted in its place."""
+"""A vendor's usage report: removes impossible figures, and completes missing ones by our own count."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The tries of one call: at which deployment, after what pause, and when to give up.
+"""The tries of one call: the deployment and the pause of each, and when to stop.
 
-Every deployment is tried once before one is tried again: a fallback costs no time, waiting does. All of it happens
-before anything of the answer goes to the client.
+Every deployment is tried once before any is tried again, because a fallback costs no waiting time. All tries end
+before the client gets any part of the answer.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class TryOrder:
         self.most = max(len(choices), max(one.retries for one in choices) + 1)
         self.tries = 0
         self.key_tries = 0
-        self.busy_wait_s = MOST_BUSY_WAIT_S  # what is left of it
+        self.busy_wait_s = MOST_BUSY_WAIT_S  # remaining
         self.too_long: ContextTooLong | None = None
 
     def next(self) -> Deployment:

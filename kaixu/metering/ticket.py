@@ -1,4 +1,4 @@
-"""A ticket: the right to make one call, and the duty to settle it."""
+"""A ticket: one admitted call, which must be settled."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import httpx
 
 from kaixu.plugin.errors import UpstreamError, UpstreamTimeout
 
-#: The most of a response that is read as a whole. The longest honest one is a full batch of embeddings:
+#: The most of a response that is read as a whole. The longest normal one is a full batch of embeddings:
 #: 2,048 vectors of 3,072 numbers, each of some 22 characters, are 140 MB.
 MOST_WHOLE_BYTES = 160 * 1024 * 1024
 

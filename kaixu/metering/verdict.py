@@ -1,4 +1,4 @@
-"""The client's error for each code of refusal by admission."""
+"""The client's error for each refusal code of admission."""
 
 from __future__ import annotations
 

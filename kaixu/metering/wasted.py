@@ -1,6 +1,6 @@
-"""What tries without a result have cost: those that ended in an unusable answer or a broken connection.
+"""The cost of tries without a result: an unusable answer or a broken connection.
 
-None of it is billed. It is part of what the call cost the operator, so the usage event includes it.
+The customer does not pay for them. They are part of the operator's cost of the call, so the usage event has them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def total_usage(one: Usage, other: Usage) -> Usage:
     )
 
 
-class Failed:
-    """A number of tries, and what they used in all."""
+class FailedTries:
+    """A number of tries, and their usage in all."""
 
     __slots__ = ("tries", "usage", "vendor_cost_nusd")
 
@@ -37,15 +37,15 @@ class Failed:
         self.vendor_cost_nusd = 0
 
     def add(self, one: Deployment, usage: Usage) -> None:
-        """Add a try, at `one`."""
+        """Add a try at deployment `one`."""
         self.tries += 1
         self.usage = total_usage(self.usage, usage)
         if one.cost is not None:
             self.vendor_cost_nusd += cost_nusd(usage, one.cost)
 
-    def plus(self, other: Failed) -> Failed:
+    def plus(self, other: FailedTries) -> FailedTries:
         """The sum of both."""
-        both = Failed()
+        both = FailedTries()
         both.tries = self.tries + other.tries
         both.usage = total_usage(self.usage, other.usage)
         both.vendor_cost_nusd = self.vendor_cost_nusd + other.vendor_cost_nusd
@@ -67,8 +67,8 @@ class Wasted:
     __slots__ = ("cancelled", "failed")
 
     def __init__(self) -> None:
-        self.failed = Failed()
-        self.cancelled = Failed()
+        self.failed = FailedTries()
+        self.cancelled = FailedTries()
 
     @contextmanager
     def watch_try(self, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]) -> Iterator[Attempt]:
@@ -87,7 +87,7 @@ class Wasted:
 
     @staticmethod
     def _add(
-        where: Failed, attempt: Attempt, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]
+        where: FailedTries, attempt: Attempt, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]
     ) -> None:
         if attempt.usage is not None and attempt.usage.input_tokens:
             where.add(one, attempt.usage)

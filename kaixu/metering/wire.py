@@ -1,4 +1,4 @@
-"""The wire: a ticket's way to vendors. Timed, retried before the first byte, closed when the ticket is settled."""
+"""The wire: a ticket's connection to vendors. Limits times, retries before the first byte, closes with the ticket."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PLAIN_HEADERS = frozenset(
 MOST_NOTES = 10
 MOST_NOTE = 200
 
-#: Raised when no connection was made: nothing of the request can have left.
+#: Raised when no connection was made: nothing can have been sent.
 UNREACHED = (httpx.ConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -72,7 +72,7 @@ class WireLimits:
 
 
 class WireProgress:
-    """How far one try is. `connecting`: it waits for a connection, so nothing of it can have left."""
+    """The progress of one try. `connecting`: it waits for a connection, so nothing can have been sent."""
 
     __slots__ = ("connecting",)
 

@@ -99,7 +99,7 @@ class Position(msgspec.Struct, frozen=True):
 LOCKED_ASKS = Query(
     Position,
     """
-    with asked as (
+    with requested as (
         select a.at, k.customer_id
           from unnest($1::bigint[], $2::bytea[], $3::bytea[]) with ordinality a (key_id, key_hash, legacy_hash, at)
           join kaixu.virtual_key k
@@ -108,10 +108,10 @@ LOCKED_ASKS = Query(
                                (select h.id from kaixu.virtual_key h where h.key_hash = a.legacy_hash))
     ), free as materialized (
         select c.id from kaixu.customer c
-         where c.id in (select a.customer_id from asked a)
+         where c.id in (select a.customer_id from requested a)
            for no key update skip locked
     )
-    select a.at from asked a where not exists (select from free f where f.id = a.customer_id)
+    select a.at from requested a where not exists (select from free f where f.id = a.customer_id)
     """,
 )
 

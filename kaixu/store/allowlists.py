@@ -24,19 +24,19 @@ ALLOWED = Query(
     """
     select k.revoked_at is not null as is_revoked,
            c.is_active,
-           array(select (asked.place - 1)::integer
-                   from unnest($4::text[], $5::text[]) with ordinality asked (provider, model, place)
+           array(select (requested.place - 1)::integer
+                   from unnest($4::text[], $5::text[]) with ordinality requested (provider, model, place)
                   where kaixu.provider_allowed(
-                        p_list => c.allowed_providers, p_provider => asked.provider, p_asked => asked.provider)
+                        p_list => c.allowed_providers, p_provider => requested.provider, p_asked => requested.provider)
                     and kaixu.provider_allowed(
-                        p_list => k.allowed_providers, p_provider => asked.provider, p_asked => asked.provider)
+                        p_list => k.allowed_providers, p_provider => requested.provider, p_asked => requested.provider)
                     and kaixu.model_allowed(
-                        p_list => c.allowed_models, p_provider => asked.provider, p_asked => asked.provider,
-                        p_model => asked.model)
+                        p_list => c.allowed_models, p_provider => requested.provider, p_asked => requested.provider,
+                        p_model => requested.model)
                     and kaixu.model_allowed(
-                        p_list => k.allowed_models, p_provider => asked.provider, p_asked => asked.provider,
-                        p_model => asked.model)
-                  order by asked.place) as places
+                        p_list => k.allowed_models, p_provider => requested.provider, p_asked => requested.provider,
+                        p_model => requested.model)
+                  order by requested.place) as places
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
      where k.key_hash = $1::bytea or k.key_hash = $2::bytea or k.id = $3::bigint

@@ -322,7 +322,7 @@ async def expire_batches(db: Connection) -> None:
 
 
 async def prune_batches(db: Connection, *, days: int) -> None:
-    """Delete files, and batches whose lines are deleted, after so many days."""
+    """Delete files, and batches whose lines are deleted, after `days`."""
     await db.execute("delete from kaixu.file where created_at < now() - make_interval(days => $1)", days)
     await db.execute(
         """

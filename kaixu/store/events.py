@@ -13,6 +13,7 @@ import msgspec
 from kaixu.ops.events import MonitorEvent
 
 from .pool import database
+from .pruning import delete_in_batches
 
 #: How many old events are deleted in one statement, so that none takes long.
 AT_ONCE = 5000
@@ -75,23 +76,16 @@ def storable(value: Any) -> Any:
     return value
 
 
+PRUNE = """
+    delete from kaixu.gateway_event
+     where id in (select e.id
+                    from kaixu.gateway_event e
+                   where e.created_at < now() - make_interval(days => $1)
+                   order by e.created_at
+                   limit $2)
+"""
+
+
 async def prune_events(pool: asyncpg.Pool, *, days: int, at_once: int = AT_ONCE) -> int:
     """Delete monitor events older than `days`, `at_once` in a transaction; return how many."""
-    deleted = 0
-    while True:
-        status = await pool.execute(
-            """
-            delete from kaixu.gateway_event
-             where id in (select e.id
-                            from kaixu.gateway_event e
-                           where e.created_at < now() - make_interval(days => $1)
-                           order by e.created_at
-                           limit $2)
-            """,
-            days,
-            at_once,
-        )
-        count = int(status.rsplit(" ", 1)[-1])
-        deleted += count
-        if count < at_once:
-            return deleted
+    return await delete_in_batches(pool, PRUNE, days, at_once, at_once=at_once)

@@ -9,6 +9,7 @@ import msgspec
 
 from kaixu.plugin.operation import Rank
 
+from .pruning import delete_in_batches
 from .query import Connection, Query
 
 #: Rows removed in one statement.
@@ -131,15 +132,10 @@ async def cancel_job(db: Connection, job_id: UUID, *, customer_id: int | None) -
 
 
 async def prune_jobs(db: Connection, *, ended_days: int, unended_days: int) -> int:
-    """Remove jobs with their texts: ended ones and unended ones, each after so many days; return how many."""
-    removed = 0
-    for statement, days in ((ENDED, ended_days), (UNENDED, unended_days)):
-        while True:
-            gone = int((await db.execute(statement, days, ROWS_AT_ONCE)).split()[-1])
-            removed += gone
-            if gone < ROWS_AT_ONCE:
-                break
-    return removed
+    """Remove jobs with their texts, ended and unended ones after their own number of days; return how many."""
+    ended = await delete_in_batches(db, ENDED, ended_days, ROWS_AT_ONCE, at_once=ROWS_AT_ONCE)
+    unended = await delete_in_batches(db, UNENDED, unended_days, ROWS_AT_ONCE, at_once=ROWS_AT_ONCE)
+    return ended + unended
 
 
 ENDED = """

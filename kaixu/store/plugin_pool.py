@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from kaixu.ops.finish import finish
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin
@@ -28,7 +29,7 @@ IDLE_CONNECTION_S = 60.0
 
 
 class PluginPool:
-    """Connections of one integration's role, made when they are needed. `gateway_pool` is the gateway's pool."""
+    """Connections of one integration's role, opened when needed. `gateway_pool` is the gateway's own pool."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class PluginPool:
             f"set local search_path = {schema_of(login.name)}"
         )
 
-    async def opened(self) -> asyncpg.Pool:
+    async def open_pool(self) -> asyncpg.Pool:
         """The pool; nothing is connected yet."""
         if self.pool is None:
             self.pool = await asyncpg.create_pool(
@@ -80,7 +81,7 @@ class PluginPool:
                 retry_after_s=1,
             ) from error
         try:
-            pool = await self.opened()
+            pool = await self.open_pool()
             connection = await self.begin_transaction(pool)
             process = 0
             try:
@@ -92,17 +93,17 @@ class PluginPool:
                     )
                 yield connection
             finally:
-                await finish_despite_cancellation(self.clean_and_release(pool, connection, process))
+                await finish(asyncio.ensure_future(self.clean_and_release(pool, connection, process)))
         finally:
             self.free.release()
 
     async def begin_transaction(self, pool: asyncpg.Pool) -> Any:
         """A connection with a transaction begun. Raises `DatabaseAway`, `StatementTooSlow`.
 
-        A time limit of a millisecond that an earlier transaction set can still go off in Postgres when the connection
-        has been cleaned, and would then cancel this statement: the connection is ended, and a new one is taken, once.
+        A very short time limit of an earlier transaction can still expire after the connection was cleaned, and cancels
+        this statement. Then the connection is ended, and a new one is used, once.
         """
-        for again in (True, False):
+        for may_retry in (True, False):
             connection = await self.acquire(pool)
             try:
                 with database():
@@ -110,7 +111,7 @@ class PluginPool:
             except BaseException as error:
                 connection.terminate()
                 await pool.release(connection)
-                if not (again and isinstance(error, StatementTooSlow)):
+                if not (may_retry and isinstance(error, StatementTooSlow)):
                     raise
             else:
                 return connection
@@ -118,23 +119,21 @@ class PluginPool:
 
     async def acquire(self, pool: asyncpg.Pool) -> Any:
         """A connection. If the role's password has changed, it is set again, once. Raises `DatabaseAway`."""
-        for again in (True, False):
+        for may_retry in (True, False):
             try:
                 with database():
                     return await pool.acquire()
             except asyncpg.InvalidAuthorizationSpecificationError as error:
-                log.error(
-                    "integration %s: the database does not let its role in: %s", self.login.name, type(error).__name__
-                )
-                if not again:
+                log.error("integration %s: the database refuses its role: %s", self.login.name, type(error).__name__)
+                if not may_retry:
                     raise DatabaseAway(
-                        "the database does not let this integration in", hint="Tell your operator."
+                        "the database refuses this integration's login", hint="Tell your operator."
                     ) from error
                 await self.reset_password()
         raise AssertionError
 
     async def clean_and_release(self, pool: asyncpg.Pool, connection: Any, process: int) -> None:
-        """Give a connection back with nothing of this transaction left in it, or end it."""
+        """Return a connection to the pool without any state of this transaction, or end it."""
         try:
             async with asyncio.timeout(CLEAN_S):
                 if connection.is_in_transaction():
@@ -168,19 +167,3 @@ class PluginPool:
         """End every connection."""
         if self.pool is not None:
             self.pool.terminate()
-
-
-async def finish_despite_cancellation(work: Awaitable[None]) -> None:
-    """Finish `work` even if the caller is cancelled meanwhile; the cancellation is raised afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled

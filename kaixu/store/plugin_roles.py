@@ -88,7 +88,7 @@ async def connect_as(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         who = "the role of `database_url`" if login.user is None else f"the role {login.user}"
         raise MigrationError(
-            f"integration `{login.name}`: the database does not let {who} in ({type(error).__name__}); behind "
+            f"integration `{login.name}`: the database refuses {who} ({type(error).__name__}); behind "
             "PgBouncer it must be in `auth_file`, or found by `auth_query`"
         ) from None
     except DatabaseAway:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from .pool import database
+from .pruning import delete_in_batches
 
 #: The most of one customer; the oldest are removed first.
 MOST_OF_A_CUSTOMER = 10_000
@@ -50,16 +51,9 @@ async def store_response(
 
 async def prune_responses(pool: asyncpg.Pool) -> int:
     """Remove expired answers, and a customer's oldest where it has too many; return how many. Raises `DatabaseAway`."""
-    removed = 0
     with database():
-        for statement, argument in ((EXPIRED, None), (TOO_MANY, MOST_OF_A_CUSTOMER)):
-            while True:
-                arguments = [ROWS_AT_ONCE] if argument is None else [ROWS_AT_ONCE, argument]
-                gone = int((await pool.execute(statement, *arguments)).split()[-1])
-                removed += gone
-                if gone < ROWS_AT_ONCE:
-                    break
-    return removed
+        expired = await delete_in_batches(pool, EXPIRED, ROWS_AT_ONCE, at_once=ROWS_AT_ONCE)
+        return expired + await delete_in_batches(pool, TOO_MANY, ROWS_AT_ONCE, MOST_OF_A_CUSTOMER, at_once=ROWS_AT_ONCE)
 
 
 EXPIRED = """

@@ -115,19 +115,19 @@ def words_sql(collection_id: int, condition: Condition) -> str:
     """
     at = FIRST + len(condition.values)
     return f"""
-        with asked as materialized (
+        with query_words as materialized (
             select l.lexeme, to_tsquery('simple', quote_literal(l.lexeme)) as query
               from unnest(to_tsvector(${at + 1}::text::regconfig, ${at})) l
              limit {MOST_WORDS}
         ), question as materialized (
-            select string_agg(a.query::text, ' | ')::tsquery as words from asked a
+            select string_agg(a.query::text, ' | ')::tsquery as words from query_words a
         ), matching as materialized (
             select {COLUMNS}, d.embedding, d.words
               from kaixu.document d, question q
              where d.collection_id = {collection_id:d} and {condition.sql} and d.words @@ q.words
              limit {MOST_RANKED}
         ), held as materialized (
-            select m.doc_id, m.chunk, a.lexeme from matching m join asked a on m.words @@ a.query
+            select m.doc_id, m.chunk, a.lexeme from matching m join query_words a on m.words @@ a.query
         ), weighed as (
             select h.doc_id, h.chunk, sum(r.weight) as weight
               from held h

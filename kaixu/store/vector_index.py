@@ -1,7 +1,7 @@
-"""The indexes that a large collection has of its own: near vectors, metadata, words.
+"""The indexes of a large collection: vectors, metadata, words.
 
 Names and conditions are put together from numbers. `create index concurrently` and its like cannot run in a
-transaction; what a crash leaves half built is invalid, found by that, and built anew.
+transaction; an index that a crash leaves half built is marked invalid, and is built again.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import msgspec
 from .query import Connection, Query
 from .search import EXACT_NUMBERS, MOST_INDEXED, ROW_NUMBERS, indexed_form
 
-#: How carefully a graph is built: 100 instead of pgvector's 64 takes a third longer and finds as much with less search.
+#: The effort to build a graph: 100 instead of pgvector's 64 takes a third longer, and searches need less work.
 EF_CONSTRUCTION = 100
 
 #: In effect no limit: building may take hours.
 BUILD_S = 24 * 3600.0
 
-#: How long a collection must have been left alone before its index is built: an index that is there slows ingest down.
+#: How long no document must have been stored before an index is built: an existing index slows down storing.
 QUIET_S = 15
 
 #: From this multiple of the size at which an index pays, the index is built even while documents are stored.
-NOT_QUIET_FACTOR = 20
+BUILD_AT_ONCE_FACTOR = 20
 
 
 class UnindexedCollection(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ OF_COLLECTION = Query(
 
 
 def names_of(collection_id: int) -> tuple[str, str, str]:
-    """What a collection's indexes are called."""
+    """The names of a collection's indexes."""
     return (
         f"document_{collection_id:d}_near",
         f"document_{collection_id:d}_metadata",
@@ -85,7 +85,7 @@ def names_of(collection_id: int) -> tuple[str, str, str]:
 
 async def claim(db: Connection, *, lease_s: float, quiet_s: float = QUIET_S) -> UnindexedCollection | None:
     """Claim a collection whose indexes are not being built yet; None: there is none."""
-    return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, NOT_QUIET_FACTOR, ROW_NUMBERS, MOST_INDEXED)
+    return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, BUILD_AT_ONCE_FACTOR, ROW_NUMBERS, MOST_INDEXED)
 
 
 async def renew_lease(db: Connection, collection_id: int, *, lease_s: float) -> None:
@@ -102,12 +102,12 @@ async def renew_lease(db: Connection, collection_id: int, *, lease_s: float) -> 
 
 
 async def indexes_of(db: Connection, collection_id: int) -> list[IndexRow]:
-    """A collection's indexes as they are."""
+    """A collection's existing indexes."""
     return await OF_COLLECTION.all(db, list(names_of(collection_id)))
 
 
 async def build(connection: asyncpg.Connection, collection: UnindexedCollection) -> bool:
-    """Build what is missing; whether all of it is there then. Takes no lock that a search or an ingest waits for."""
+    """Build the missing indexes; whether all exist then. Takes no lock that searches or stores wait for."""
     partition = await partition_of(connection, collection.id)
     if partition is None:
         return False
@@ -123,9 +123,9 @@ async def build(connection: asyncpg.Connection, collection: UnindexedCollection)
             del missing[one.name]
         else:
             await connection.execute(f"drop index concurrently if exists kaixu.{one.name}", timeout=BUILD_S)
-    for name, how in missing.items():
-        made = f"create index concurrently if not exists {name} on {partition} using {how}"
-        await connection.execute(f"{made} where collection_id = {collection.id:d}", timeout=BUILD_S)
+    for name, method in missing.items():
+        create = f"create index concurrently if not exists {name} on {partition} using {method}"
+        await connection.execute(f"{create} where collection_id = {collection.id:d}", timeout=BUILD_S)
     built = await indexes_of(connection, collection.id)
     if len(built) < len(names_of(collection.id)) or not all(one.is_valid for one in built):
         return False

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from .pruning import delete_in_batches
 from .query import Connection, Query
 
 #: Rows removed in one statement.
@@ -72,21 +73,14 @@ async def record_failed(db: Connection, delivery: DueDelivery, *, error: str, re
     )
 
 
+PRUNE = """
+    delete from kaixu.webhook_delivery
+     where id in (select id from kaixu.webhook_delivery
+                   where created_at < now() - make_interval(days => $1)
+                   limit $2 for update skip locked)
+"""
+
+
 async def prune_deliveries(db: Connection, *, days: int) -> int:
     """Remove deliveries this old, arrived or not; return how many."""
-    removed = 0
-    while True:
-        status = await db.execute(
-            """
-            delete from kaixu.webhook_delivery
-             where id in (select id from kaixu.webhook_delivery
-                           where created_at < now() - make_interval(days => $1)
-                           limit $2 for update skip locked)
-            """,
-            days,
-            ROWS_AT_ONCE,
-        )
-        gone = int(status.split()[-1])
-        removed += gone
-        if gone < ROWS_AT_ONCE:
-            return removed
+    return await delete_in_batches(db, PRUNE, days, ROWS_AT_ONCE, at_once=ROWS_AT_ONCE)

@@ -35,6 +35,7 @@ from kaixu.plugin import (
     Wire,
     as_written,
     hookimpl,
+    object_of,
     until_end,
 )
 
@@ -121,18 +122,6 @@ class Anthropic(Lane):
                 await answer.drain()
 
 
-def objects(value: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    """The objects of a list field; anything else is left for the vendor to refuse."""
-    held = value.get(field)
-    return [entry for entry in held if isinstance(entry, dict)] if isinstance(held, list) else []
-
-
-def inside(value: dict[str, Any], field: str) -> dict[str, Any]:
-    """The object of a field; empty if there is none."""
-    held = value.get(field)
-    return held if isinstance(held, dict) else {}
-
-
 def translate(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, Any]:
     """The Messages body of a request that came in another protocol. Raises `Unsupported`, `Unprocessable`."""
     if request.several_speak:
@@ -157,14 +146,14 @@ def translate(request: ChatRequest, *, hour_cache: bool = False) -> dict[str, An
             for tool in request.tools
         ]
     if choice := choice_of(request):
-        if choice["type"] in ("any", "tool") and inside(body, "thinking").get("type") in ("adaptive", "enabled"):
+        if choice["type"] in ("any", "tool") and object_of(body.get("thinking")).get("type") in ("adaptive", "enabled"):
             raise Unsupported("tool_choice", "this vendor cannot force a tool while the model thinks")
         body["tool_choice"] = choice
     if request.response_format is not None:
         if request.response_format.schema is None:
             raise Unsupported("response_format", "this vendor needs a schema for JSON output")
         form = {"type": "json_schema", "schema": request.response_format.schema}
-        body["output_config"] = inside(body, "output_config") | {"format": form}
+        body["output_config"] = object_of(body.get("output_config")) | {"format": form}
     if request.user is not None:
         body["metadata"] = {"user_id": request.user}
     keep_cache_points(body, hour_cache=hour_cache)

@@ -1,4 +1,4 @@
-"""What is given changes, what is null clears or stays, what is absent stays."""
+"""A given field changes, null clears the field or leaves it, an absent field stays."""
 
 from __future__ import annotations
 

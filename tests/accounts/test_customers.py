@@ -1,4 +1,4 @@
-"""Customers are made and changed with an audit event, or not at all."""
+"""Customers are created and changed together with an audit event, or not at all."""
 
 from __future__ import annotations
 

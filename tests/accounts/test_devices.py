@@ -1,4 +1,4 @@
-"""Devices are shut out and let in again, and it is written down who did it."""
+"""Devices are revoked and restored, with an audit event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand in a field: read the same from JSON and from the command line."""
+"""The values of fields: read in the same way from JSON and from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keys look like, and what is kept of them."""
+"""The form of keys, and the hashes that are stored."""
 
 from __future__ import annotations
 

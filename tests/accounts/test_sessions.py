@@ -1,4 +1,4 @@
-"""A session stands for a key that lives."""
+"""A session belongs to an active key."""
 
 from __future__ import annotations
 

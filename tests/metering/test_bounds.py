@@ -1,4 +1,4 @@
-"""The hold bounds the request as it goes out: text in any field of any body is counted, refused, or not sent."""
+"""The hold covers the request as it is sent: text in any field is counted, refused, or not sent."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def deployment(lane: Lane, unknown_fields: str = "drop") -> Deployment:
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Every place of a body where a text can stand, and what is done there: "set", "field" or "item"."""
+    """Every place in a body where a text can be, and how to put it there: "set", "field" or "item"."""
     if isinstance(value, dict):
         yield path, "field"
         for name, inner in value.items():
@@ -188,7 +188,7 @@ def with_text(body: dict[str, Any], path: tuple[str | int, ...], how: str, text:
 
 
 async def sent(lane: Lane, request: ChatRequest) -> str:
-    """What the lane sends for a request."""
+    """The body that the lane sends for a request."""
     wire = FakeWire(json_answer({}, 500))
     with pytest.raises(KaixuError):
         async for _ in lane.chat(request, wire):
@@ -198,7 +198,7 @@ async def sent(lane: Lane, request: ChatRequest) -> str:
 
 
 async def outcome(read: Read, body: dict[str, Any], one: Deployment) -> tuple[int, str] | None:
-    """The bound and what goes out; None where it is refused."""
+    """The bound and the sent body; None if the request is refused."""
     try:
         request = with_known_fields(read(copy.deepcopy(body), one), one)
         supporting_deployments(one, request)
@@ -222,7 +222,7 @@ async def test_long_text_at_any_place_is_counted_refused_or_not_sent(door: str, 
     body, read = DOORS[door]
     one = deployment(LANES[lane], unknown_fields)
     before = await outcome(read, body, one)
-    if before is None:  # this lane cannot do all of it: what it can do
+    if before is None:  # this lane does not support all of it
         body = {name: value for name, value in copy.deepcopy(body).items() if name not in REFUSED_BY_SOME}
         for turn in body["messages"]:
             turn.pop("name", None)
@@ -240,7 +240,7 @@ async def test_long_text_at_any_place_is_counted_refused_or_not_sent(door: str, 
             assert after[0] - before[0] >= 2 * more - len(LONG) // 100, (path, how, more, after[0] - before[0])
 
 
-#: What not every lane can do; without it each of them takes the bodies above.
+#: Fields that some lanes do not support.
 REFUSED_BY_SOME = ("response_format", "chat_template_kwargs", "documents", "text", "tool_choice")
 
 

@@ -27,7 +27,7 @@ def deployment(name: str, *, priority: int = 0, weight: int = 1, failures: int =
 
 
 class Clock:
-    """A time that stands until it is moved."""
+    """A clock that a test sets."""
 
     now = 1000.0
 

@@ -1,4 +1,4 @@
-"""Bounds hold, estimates stay below them."""
+"""Token bounds are upper bounds, and estimates stay below them."""
 
 from __future__ import annotations
 

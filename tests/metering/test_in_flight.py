@@ -1,4 +1,4 @@
-"""The calls in flight: how many there may be, and who counts for which key."""
+"""The calls in flight: their limits, in all and for each key."""
 
 from __future__ import annotations
 

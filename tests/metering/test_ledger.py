@@ -28,7 +28,7 @@ OWNER = uuid4()
 
 
 class System:
-    """A ledger, and the calls that run."""
+    """A ledger, and its running calls."""
 
     def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
         self.running: list[Hold] = []
@@ -45,11 +45,11 @@ class System:
         return len(self.running)
 
     def holds(self) -> list[Hold]:
-        """Of the calls that run."""
+        """The holds of the running calls."""
         return self.running
 
     async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
-        """A call that runs."""
+        """Admit a call that then runs."""
         call_ask = make_ask(key_id, most, 0)
         verdict = await self.ledger.admit(call_ask)
         assert verdict.refused is None
@@ -57,7 +57,7 @@ class System:
         return call_ask, verdict
 
     async def ended(self, call: tuple[Any, Verdict], cost: int) -> Settlement:
-        """It has ended."""
+        """Settle a call."""
         made = settlement(*call, cost)
         await self.ledger.settle(made)
         self.running = [hold for hold in self.running if hold.ticket != made.ticket]
@@ -65,7 +65,7 @@ class System:
 
 
 class WatchedPool:
-    """A pool that counts the calls in each admission, and lets a test act beside the statement that restores holds."""
+    """A pool that counts the calls in each admission, and lets a test run code before and after holds are restored."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
@@ -95,7 +95,7 @@ class WatchedPool:
 
 
 async def forget_holds(pool: asyncpg.Pool) -> None:
-    """What a crash of the database does to admissions that had not reached its disk."""
+    """Lose all admissions, as a crash of the database does before they are on its disk."""
     await pool.execute("delete from kaixu.reservation")
     await pool.execute("update kaixu.customer_month set held_nusd = 0")
     await pool.execute("update kaixu.key_month set held_nusd = 0")
@@ -138,7 +138,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(pool: asyncpg.Pool, lo
         answers = await asyncio.gather(*map(system.ledger.admit, asks), return_exceptions=True)
         assert {type(one) for one in answers[:40]} == {DatabaseBusy}
         assert [one.refused for one in answers[40:] if isinstance(one, Verdict)] == [None, None, "UNAUTHENTICATED"]
-    # Only the first group meets the lock; it leaves again without the locked ones, and they stay out of the next.
+    # Only the first group meets the lock and is sent again without the locked calls; the next group leaves them out.
     assert watched.admitted == [43, 3, 3]
 
 
@@ -333,7 +333,7 @@ def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(
     def flock(file: Any, how: int) -> None:
         if not taken and how == fcntl.LOCK_EX:
             taken.append(True)
-            for path, held in other.claim_files():  # between our opening and our lock
+            for path, held in other.claim_files():  # after our open and before our lock
                 other.remove(path, held)
         real(file, how)
 
@@ -357,7 +357,7 @@ async def test_lost_holds_are_restored_as_far_as_the_caps_allow(system: System, 
     customer_id = await customer(pool, cap_nusd=1000)
     key_id, _ = await virtual_key(pool, customer_id)
     first = await system.admitted(key_id, 800)
-    # A crash forgets the admission; another call takes the room before anybody notices.
+    # A crash loses the admission; another call uses the room before this is noticed.
     await forget_holds(pool)
     second = await system.admitted(key_id, 900)
     await system.ledger.renew()

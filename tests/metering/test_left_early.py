@@ -57,7 +57,7 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
     assert not ticket.has_ended
     ticket.wire.finished()
     assert ticket.has_ended
-    # Another try begins anew.
+    # The next try has no finish reason yet.
     try_wire = ticket.wire.for_try(ticket.wire.limits)
     assert not ticket.has_ended
     try_wire.close()

@@ -1,4 +1,4 @@
-"""A few bytes of a request that become many on their way out are bounded by what they become."""
+"""Short inputs that become long in the vendor's request count by what they become."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from kaixu.plugin.types import Native
 
 from .test_bounds import DOORS, LANES, deployment, outcome, sent
 
-#: What vendors' templates put around a call of a tool or its result, and between two parts, at the least.
+#: The fewest tokens that vendors' templates add to a tool call or its result.
 FRAME = 8
 NAME = "Zq" * 90
 TOOL = {"type": "function", "function": {"name": NAME, "description": "d", "parameters": {"type": "object"}}}
 
 
 def call(at: int, arguments: str = "{}", name: str = NAME) -> dict[str, Any]:
-    """A call of a tool, in OpenAI's words."""
+    """A call of a tool, in OpenAI's format."""
     return {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
@@ -46,7 +46,7 @@ def many_calls(count: int) -> dict[str, Any]:
 
 
 def many_results(count: int) -> dict[str, Any]:
-    """Results in one turn, all of one call of a tool with a long name, in Anthropic's words."""
+    """Results in one turn, all of one call of a tool with a long name, in Anthropic's format."""
     use = {"type": "tool_use", "id": "a", "name": NAME, "input": {}}
     result = {"type": "tool_result", "tool_use_id": "a", "content": ""}
     turns = [
@@ -58,7 +58,7 @@ def many_results(count: int) -> dict[str, Any]:
 
 
 def many_parts(count: int) -> dict[str, Any]:
-    """Parts with hardly a text."""
+    """Many parts with a very short text."""
     return chat_turns([{"role": "user", "content": [{"type": "text", "text": "x"}] * count}])
 
 
@@ -77,7 +77,7 @@ async def test_what_a_vendor_frames_is_counted_one_by_one(case: str, lane: str) 
     assert few is not None
     assert many is not None
     assert many[0] - few[0] >= 80 * least
-    # What a lane says once more with each of them.
+    # Text that a lane repeats with each of them.
     assert many[0] - few[0] >= 2 * (many[1].count("Zq") - few[1].count("Zq"))
 
 

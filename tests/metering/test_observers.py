@@ -1,4 +1,4 @@
-"""Plugins hear of what has happened, in order, and none of them can hold up or break anything."""
+"""Plugins receive events in order, and cannot delay or break anything."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kaixu.store.admission import Settlement
 
 
 class NoAlerts:
-    """Hears, and does nothing."""
+    """An observer that does nothing."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
         """Nothing."""
 
 
 async def deliver_events(observers: Observers) -> None:
-    """Let the queue run empty."""
+    """Run until the queue is empty."""
     task = asyncio.ensure_future(observers.run())
     while observers.waiting:
         await asyncio.sleep(0)

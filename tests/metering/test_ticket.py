@@ -1,4 +1,4 @@
-"""What a vendor reports is multiplied with money, so it is looked at first."""
+"""A vendor's figures are multiplied with money, so they are checked first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How inputs are cut into batches, which vectors are none, and when they are made of unit length again."""
+"""Batches of inputs, invalid vectors, and normalization."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Bounded(Lane):
 
 
 class Counting(Bounded):
-    """One that counts words."""
+    """A lane that counts words as tokens."""
 
     def count_tokens(self, model: str, text: str) -> int:
         return len(text.split())

@@ -1,4 +1,4 @@
-"""The wire, against a fake transport: retried before the first byte, in our words, dead after the ticket."""
+"""The wire on a fake transport: retries before the first byte, errors without vendor text, closed after the ticket."""
 
 from __future__ import annotations
 

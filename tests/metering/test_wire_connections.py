@@ -1,4 +1,4 @@
-"""The wire over real sockets: vendors that do not listen, refuse early, talk nonsense, or take their time."""
+"""The wire on real sockets: vendors that do not listen, refuse early, send nonsense, or are slow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wire_with(
 
 @asynccontextmanager
 async def listening(vendor: Vendor) -> AsyncIterator[str]:
-    """`vendor` talks on each connection, which is closed after it; the address."""
+    """A server that runs `vendor` on each connection and then closes it; its URL."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -72,7 +72,7 @@ async def test_a_client_that_leaves_while_the_vendor_does_not_pick_up_has_used_n
 ) -> None:
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):  # more than wait to be picked up: the next one waits outside
+        for _ in range(4):  # more than the backlog: the next connection must wait
             caller = sockets.enter_context(socket.socket())
             caller.setblocking(False)
             caller.connect_ex(listener.getsockname())

@@ -1,4 +1,4 @@
-"""What admission decides, one limit at a time; the races are in test_money_properties and the end-to-end tests."""
+"""Admission, one limit at a time; races are in test_money_properties and the end-to-end tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the audit log stays there."""
+"""The audit log is append-only."""
 
 from __future__ import annotations
 

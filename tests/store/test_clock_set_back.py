@@ -1,4 +1,4 @@
-"""The database's clock ran ahead and was set right: nothing that was written meanwhile locks anything for long."""
+"""The database's clock ran ahead and was set back: rows written meanwhile block nothing for long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AHEAD = [90, 2 * 3600, 40 * 86_400]
 
 
 async def windows_ahead(pool: asyncpg.Pool, seconds: int) -> None:
-    """As if the key had been used while the clock ran so far ahead."""
+    """As if the key had been used while the clock was `seconds` ahead."""
     await pool.execute(
         """
         update kaixu.rate_window
@@ -92,7 +92,7 @@ async def test_the_operator_can_log_in(pool: asyncpg.Pool) -> None:
     )
     assert [await one(b"0") for _ in range(4)][:3] == [None] * 3
     assert await one(b"0") is not None
-    # One whose success lies in the far future is not known for ever.
+    # An address whose success is far in the future is not known for ever.
     await login_succeeded(pool, b"known")
     await pool.execute(
         "update kaixu.login_try set succeeded_at = now() + interval '1 year' where address_hash = 'known'"
@@ -144,7 +144,7 @@ async def test_a_submitted_job_runs_after_its_own_delay(pool: asyncpg.Pool) -> N
     now = await job(pool)
     later = await job(pool, run_after_s=600)
     await all_ahead(pool)
-    taken = await claimed(pool) or await claimed(pool)  # "now" is a moment later than the first look
+    taken = await claimed(pool) or await claimed(pool)  # the first claim may be a moment too early
     assert [one.id for one in taken] == [now]
     wait_s = await pool.fetchval(
         "select extract(epoch from run_after - now())::float from kaixu.job where id = $1", later
@@ -168,7 +168,7 @@ async def test_a_job_whose_worker_was_lost_is_claimed_again_after_its_lease(pool
     await job(pool)
     [one] = await claimed(pool, lease_s=1)
     await all_ahead(pool)
-    assert await claimed(pool) == []  # its worker may live, and says so within the lease
+    assert await claimed(pool) == []  # its worker may be alive, and renews within the lease
     assert await pool.fetchval("select leased_until < clock_timestamp() + interval '1.1 seconds' from kaixu.job")
     assert [held.claim for held in await jobs.heartbeat(pool, [one], lease_s=1)] == [one.claim]
     await pool.execute("update kaixu.job set leased_until = now()")

@@ -1,4 +1,4 @@
-"""Seats: given back only where one is free, whoever else is asking."""
+"""Seats: restored only if one is free, also under concurrency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Postgres that comes along: shared by processes, and stopped by the last one out."""
+"""The embedded Postgres: shared by processes, and stopped by the last one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_last_one_out_stops_the_server_though_another_was_killed(
     embedded = EmbeddedPostgres(home)
     embedded.start()
     other.kill()
-    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, though nobody has taken note of it
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, but not reaped
     embedded.server.cleanup()
     assert not (embedded.folder / "postmaster.pid").exists()
 

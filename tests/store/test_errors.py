@@ -1,4 +1,4 @@
-"""Broken constraints become the errors of the table, and nothing else does."""
+"""Violated constraints of the table become its errors; others do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Monitor events: one that cannot be written stops no other, old ones go in bites."""
+"""Monitor events: one bad event does not stop the others; old events are deleted in batches."""
 
 from __future__ import annotations
 

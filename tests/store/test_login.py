@@ -1,4 +1,4 @@
-"""Guessing the operator's password is slow, and locks nobody out who knows it."""
+"""Guessing the operator's password is slow, and does not lock out an operator who knows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema: applied once, by one at a time, and never over something it does not know."""
+"""Migrations: applied once, by one process at a time, and never over an unknown schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = [step.name for step in steps_of(asset("schema"))]
 
 @pytest.fixture
 async def blank_dsn(server_dsn: str) -> AsyncIterator[str]:
-    """A database with nothing in it."""
+    """An empty database."""
     name = f"kaixu_blank_{uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_dsn)
     try:
@@ -42,7 +42,7 @@ async def blank(blank_dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def migrated(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to a database that lacks nothing."""
+    """A connection to a fully migrated database."""
     connection = await asyncpg.connect(dsn)
     yield connection
     await connection.close()
@@ -77,7 +77,7 @@ async def test_of_many_replicas_that_start_at_once_one_migrates(blank_dsn: str) 
 
 
 async def test_a_migration_that_fails_leaves_the_database_as_it_was(blank: asyncpg.Connection) -> None:
-    # What 0002 makes is there already: 0001 has been applied by the time that is noticed.
+    # The objects of 0002 exist already; this is noticed after 0001 was applied.
     await blank.execute("create schema kaixu; create table kaixu.price (note text)")
     with pytest.raises(asyncpg.DuplicateTableError):
         await migrate(blank)

@@ -1,4 +1,4 @@
-"""Money by property: whatever happens in whatever order, no cap is passed and the books add up."""
+"""Money as properties: for any sequence of events, no cap is exceeded and all money adds up."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.size import examples
 
 OWNER = uuid4()
 
-#: Every book that anything is billed in: under one cap, whichever they are.
+#: Some books: all of them share one cap.
 BOOKS = ("ai", "push", "another")
 
 
 def make_ask(
     key_id: int, most: int, least: int | None = None, *, book: str = "ai", install_id: str | None = None
 ) -> Ask:
-    """A call that wants `most`."""
+    """A request to admit a call that may cost `most`."""
     return Ask(
         new_ticket(),
         None,
@@ -52,7 +52,7 @@ def make_ask(
 
 
 def settlement(ask: Ask, verdict: Verdict, cost: int, end_reason: str = "complete") -> Settlement:
-    """How an admitted call ends."""
+    """The settlement of an admitted call."""
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
     assert verdict.chain_id is not None
@@ -72,7 +72,7 @@ class Story:
         self.settled: list[Settlement] = []
 
     async def act(self, step: tuple[str, int, int]) -> None:
-        """One step: a kind, and two numbers that it makes of what it likes."""
+        """One step: its kind, and two numbers that each kind uses in its own way."""
         kind, choice, amount = step
         if kind == "admit":
             asks = [
@@ -93,7 +93,7 @@ class Story:
             for _ in range(count):
                 ask, verdict = self.open.pop(choice % len(self.open))
                 cost = amount % ((verdict.granted_nusd or 0) + 1)
-                if choice % 4 == 3:  # the vendor says that it was more than anybody thought
+                if choice % 4 == 3:  # the vendor reports more than was held
                     cost += amount * choice
                 group.append(settlement(ask, verdict, cost, "released" if kind == "release" else "complete"))
             assert {one.first_time for one in await admission.settle(self.pool, group)} <= {kind == "settle"}
@@ -109,7 +109,7 @@ class Story:
             )
             await admission.expire(self.pool, charge=bool(amount % 2))
         elif kind == "crash" and self.open:
-            # A crash forgets the last admissions; others come in before the holds are put back, or none are.
+            # A crash loses the last admissions; other calls are admitted before the holds are restored, or they never are.
             lost = self.open[-1 - choice % 3 :]
             await admission.release(self.pool, [ask.ticket for ask, _ in lost])
             await self.act(("admit", choice, amount))
@@ -117,7 +117,7 @@ class Story:
             if amount % 3:
                 await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
         elif kind == "forget" and self.open:
-            # What a crash of the database forgets of an admission: all of it, together.
+            # A crash of the database loses an admission as a whole.
             ask, verdict = self.open[choice % len(self.open)]
             if await admission.release(self.pool, [ask.ticket]):
                 holds = [msgspec.convert(hold_of(ask, verdict), admission.Hold)]
@@ -128,13 +128,13 @@ class Story:
                     del self.open[choice % len(self.open)]
 
     async def check(self) -> None:
-        """No cap is passed by all books together; in each, events are spend and reservations are holds."""
+        """All books together stay within every cap; in each, events equal the spend and reservations the holds."""
         assert await over_cap(self.pool) == []
         await assert_books_balance(self.pool, reservations=None)
 
 
 async def over_cap(db: Any) -> list[Any]:
-    """The customers and the keys that have passed their cap, with all their books."""
+    """The customers and the keys that have exceeded their cap with all their books."""
     over: list[Any] = await db.fetch(
         """
         select 'customer', c.id, sum(m.spent_nusd + m.held_nusd - m.extra_nusd) - c.monthly_cap_nusd as over
@@ -294,7 +294,7 @@ async def test_books_are_capped_together(pool: asyncpg.Pool, whose: str) -> None
     asks = [make_ask(key_id, 60), make_ask(key_id, 60, 30, book="push"), make_ask(key_id, 1, book="another")]
     together = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=100)
     verdicts = {one.ticket: one for one in together}
-    # Within a group books come by name: "ai" first, then "another".
+    # Within a group books are admitted by name: "ai" first, then "another".
     assert [(verdicts[one.ticket].refused, verdicts[one.ticket].granted_nusd) for one in asks] == [
         (None, 60), (None, 39), (None, 1)
     ]  # fmt: skip
@@ -308,7 +308,7 @@ async def test_books_are_capped_together(pool: asyncpg.Pool, whose: str) -> None
     (settled,) = await admission.settle(pool, [settlement(asks[1], verdicts[asks[1].ticket], 1_000)])
     assert (settled.key_spent_nusd, settled.key_held_nusd) == (39, 61)
     assert (settled.customer_spent_nusd, settled.customer_held_nusd) == (39, 61)
-    # What a crash forgot is put back as far as all books leave room.
+    # Lost holds are restored as far as all books leave room.
     await admission.release(pool, [asks[0].ticket])
     await admission.admit(pool, [make_ask(key_id, 50, book="push")], owner=OWNER, lifetime_s=60, default_rpm=100)
     hold = msgspec.convert(hold_of(asks[0], verdicts[asks[0].ticket]), admission.Hold)
@@ -335,7 +335,7 @@ async def test_a_top_up_raises_the_cap_of_all_books_once(pool: asyncpg.Pool) -> 
 
 
 class Gateways:
-    """Two connections of their own, each at its own pace: the nearest thing to two gateways."""
+    """Two connections that work concurrently, like two gateways."""
 
     def __init__(self, dsn: str, keys: list[int]) -> None:
         self.dsn = dsn
@@ -417,7 +417,7 @@ async def test_a_limit_holds_over_any_sixty_seconds_and_frees_when_they_have_pas
         return 5 - len(refused)
 
     async def wait(seconds: int) -> None:
-        """Let time pass: move what the window remembers back."""
+        """Let time pass: move the counts of the window back."""
         await pool.execute(
             """
             update kaixu.rate_window

@@ -1,4 +1,4 @@
-"""What an integration may do in the database, and what it cannot, whatever it says there."""
+"""What an integration can and cannot do in the database, whatever statements it runs."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ class Guest:
 
     @asynccontextmanager
     async def db(self) -> AsyncIterator[PluginTransaction]:
-        lent = self.databases.transaction(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
-        async with lent as transaction:
+        opened = self.databases.transaction(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
+        async with opened as transaction:
             assert isinstance(transaction, PluginTransaction)
             yield transaction
 
     async def raw(self, *statements: str) -> Any:
-        """As if the gateway looked at no statement before it is sent: the database alone is the wall."""
+        """Run statements past the gateway's own check: only the database protects itself."""
         async with self.db() as db:
             return [await db._connection.execute(sql, timeout=3) for sql in statements]
 
     async def assert_clean(self) -> None:
-        """The gateway works, and so does the plugin, on connections that remember nothing."""
+        """The gateway and the plugin work, on connections without left-over state."""
         async with self.db() as db:
             theirs = await db._connection.fetchrow(STATE)
             assert await db.execute("insert into note (words) values ($1)", str(uuid4())) == "INSERT 0 1"
@@ -105,7 +105,7 @@ async def guest(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[G
     await databases.close()
 
 
-#: Each may succeed or fail; none of it changes what the gateway or the next transaction has.
+#: Each may succeed or fail; none changes the state for the gateway or for the next transaction.
 TRICKS = {
     "statement_timeout": ["set statement_timeout = '1ms'"],
     "every setting": ["set work_mem = '64kB'", "set search_path = public", "set default_transaction_read_only = on"],
@@ -293,7 +293,7 @@ async def test_transactions_are_limited_and_further_ones_get_an_error(
     await asyncio.sleep(0.3)
     with pytest.raises(DatabaseBusy, match="transactions open"):
         await hold()
-    await virtual_key(guest.pool, await customer(guest.pool))  # the gateway's own connections are others
+    await virtual_key(guest.pool, await customer(guest.pool))  # the gateway has connections of its own
     release.set()
     await asyncio.gather(*holding)
     await guest.assert_clean()
@@ -321,7 +321,7 @@ async def test_a_job_is_submitted_with_the_rows_once_and_for_this_call_only(gues
     assert {(row["id"], row["customer_id"], row["later"]) for row in rows} == {
         (first, guest.customer_id, False), (other, guest.customer_id, True)
     }  # fmt: skip
-    # Another integration's, an old one, one that was taken already, one that nobody wrote down.
+    # A job of another integration, an old one, one that was submitted before, and an unknown one.
     made = [guest.job("guest.work", Payload(), 0, None) for _ in range(3)]
     for job, integration in zip(made, ("another", NAME, NAME), strict=True):
         await store_plugin_job(guest.pool, integration, job)
@@ -395,7 +395,7 @@ async def test_a_plugin_that_hides_the_cores_names_gains_nothing(guest: Guest) -
     assert await guest.pool.fetchval("select run_after <= clock_timestamp() from kaixu.job")
 
 
-# How the role comes to be.
+# The role
 
 
 async def test_a_role_is_made_once_and_brought_back_to_what_it_should_be(guest: Guest) -> None:
@@ -450,7 +450,7 @@ async def test_a_role_that_may_more_is_refused(guest: Guest, what: str, says: st
 
 
 def as_role(dsn: str, role: str, password: str) -> str:
-    """The same database, as somebody else."""
+    """The same database, as another role."""
     parts = urlsplit(dsn)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{role}:{password}@{host}"))
@@ -461,7 +461,7 @@ def as_role(dsn: str, role: str, password: str) -> str:
     [
         (None, None),
         ("postgres", "another database than the gateway's"),
-        ("no_such_database", "does not let the role of `database_url` in"),
+        ("no_such_database", "refuses the role of `database_url`"),
     ],
     ids=["right", "another database", "no database"],
 )
@@ -488,7 +488,7 @@ async def test_doctor_reports_a_login_to_a_server_that_does_not_answer(guest: Gu
 
 
 async def wrong_with(guest: Guest, url: str) -> str | None:
-    """What `kaixu doctor` says of a `database_url`."""
+    """What `kaixu doctor` reports about a `database_url`."""
     async with guest.pool.acquire() as connection:
         return await login_problem(connection, login_from_url(NAME, url), pooler=False)
 

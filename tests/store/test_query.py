@@ -1,4 +1,4 @@
-"""Every statement is what its row says, and every row is what its statement returns."""
+"""The columns of every statement are the fields of its row type."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_there_are_statements_to_prepare() -> None:
 
 @pytest.fixture
 def unregistered() -> Any:
-    """A query of the test's own, that the other tests do not see."""
+    """A query that the other tests do not see."""
     query = Query(Pair, "select n as number, null as word from generate_series(1, $1::int) n")
     Query.registered.remove(query)
     return query
@@ -95,7 +95,7 @@ def test_inserted_values_are_found_by_their_columns_whatever_the_order_of_the_fi
 
 
 def positional_calls(text: str) -> Iterator[str]:
-    """The calls of our SQL functions in a text that have an argument without its name; types are no arguments."""
+    """The calls of our SQL functions in a text that have an argument without its name; types do not count."""
     for call in CALL.finditer(text):
         arguments = [one for one in re.split(r",(?![^()]*\))", call[1]) if one.strip()]
         if not all(ARGUMENT.match(one) for one in arguments):
@@ -104,7 +104,7 @@ def positional_calls(text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_sql_functions_are_called_with_named_arguments(path: Path) -> None:
-    """A positional call goes on working when two arguments change places, and then moves money."""
+    """A positional call would still run after two arguments were swapped, and would move money."""
     texts = [
         node.value
         for node in ast.walk(ast.parse(path.read_text()))
@@ -114,7 +114,7 @@ def test_sql_functions_are_called_with_named_arguments(path: Path) -> None:
     assert [call for call in calls if call not in SIGNATURES] == []
 
 
-#: Names of functions with their types, as privileges are asked for.
+#: Names of functions with their types, in queries about privileges.
 SIGNATURES = {"kaixu__plugin.enqueue(uuid)", "kaixu__plugin.migrated(text, text)"}
 
 

@@ -1,4 +1,4 @@
-"""From one release of the schema to the next: with data in it, while gateways of the last release go on."""
+"""Upgrades of the schema with data in it, while gateways of the last release still run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_a_database_of_the_last_release_is_brought_up_to_date_with_what_is
         connection = await asyncpg.connect(older_dsn)
         await migrate(connection)
         await ensure_partitions(connection)
-        # Rows as the last release has left them: its functions' texts are not here any more.
+        # Rows as the last release wrote them: its functions are not in this checkout.
         customer_id = await customer(connection)
         key_id, _ = await virtual_key(connection, customer_id)
         await connection.execute(

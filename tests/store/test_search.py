@@ -1,4 +1,4 @@
-"""How a search is planned: by a collection's own indexes where it is large, past everybody else's rows always."""
+"""The plans of searches: a large collection uses its own indexes, and no search reads rows of others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL = 50
 
 
 def vector(number: int) -> list[float]:
-    """Somewhere."""
+    """A random vector, always the same for a number."""
     source = random.Random(number)
     return [source.gauss(0, 1) for _ in range(DIMENSIONS)]
 
@@ -77,7 +77,7 @@ async def nearest(
 
 
 async def plan(pool: asyncpg.Pool, sql: str, *values: object) -> str:
-    """How Postgres would go about it, also after many calls of the same statement."""
+    """The plan of a statement."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(search.settings(search.EF_SEARCH))
         rows = await connection.fetch(f"explain {sql}", *values)
@@ -85,7 +85,7 @@ async def plan(pool: asyncpg.Pool, sql: str, *values: object) -> str:
 
 
 class Indexed(NamedTuple):
-    """A database that each test has a copy of, and the large collection there."""
+    """A database that is copied for each test, and the large collection in it."""
 
     name: str
     large: Collection
@@ -121,7 +121,7 @@ def large(indexed: Indexed) -> Collection:
 
 
 async def again(pool: asyncpg.Pool, collection: Collection) -> Collection:
-    """As it is now."""
+    """The collection as it is now."""
     key_id = await pool.fetchval("select id from kaixu.virtual_key where customer_id = $1", collection.customer_id)
     found = await collection_of_key(pool, key_id=key_id, key_hash=None, legacy_hash=None, name=collection.name)
     assert found is not None
@@ -165,7 +165,7 @@ async def test_a_small_collection_is_searched_through_nothing_but_its_own_rows(
     for at in range(200):
         if await vector_index.partition_of(pool, small.id) == part:
             break
-        small = await filled(pool, f"small {at}", SMALL)  # until one lies among the rows of the large one
+        small = await filled(pool, f"small {at}", SMALL)  # until one is in the partition of the large one
     await pool.execute("analyze kaixu.document")
     async with pool.acquire() as connection:
         rows = await connection.fetch(

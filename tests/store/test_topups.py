@@ -1,4 +1,4 @@
-"""A credit is booked once, whoever repeats it."""
+"""A credit is booked once, also when it is repeated."""
 
 from __future__ import annotations
 
