@@ -57,7 +57,7 @@ class StreamEncoder(Protocol):
 async def collect_answer(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """The settled ticket, and all events of the lane."""
     # A client that leaves does not always end the vendor's call, so the call runs in a task of its own.
-    task = asyncio.ensure_future(collect_events(services, admission))
+    task = asyncio.ensure_future(run_call(services, admission))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -65,7 +65,7 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
             raise
         if admission.ticket is not None:
             services.gate.calls.client_left(admission.ticket)
-        further_s = read_on_s(admission)
+        further_s = continue_s(admission)
         if further_s == 0:
             task.cancel()
             await wait_to_end(task)
@@ -76,24 +76,24 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
         raise
 
 
-async def collect_events(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
+async def run_call(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
     """Enter the admission, read every event, and leave it, which settles the call."""
     async with admission as ticket, aclosing(chat_events(services.gate, ticket)) as lane_events:
         events = [event async for event in lane_events]
     return ticket, events
 
 
-def read_on_s(admission: Admission[ChatTicket]) -> float:
+def continue_s(admission: Admission[ChatTicket]) -> float:
     """For how many seconds the vendor's answer is still read after the client has left."""
     if admission.ticket is None:
         return 0.0  # nothing was sent to a vendor
-    if reads_to_end(admission.ticket):
+    if is_read_to_end(admission.ticket):
         return inf
     # An answer that has ended: its usage is due at once, and the exact bill is better than a bound.
     return USAGE_DUE_S if admission.ticket.has_ended else 0.0
 
 
-def reads_to_end(ticket: ChatTicket) -> bool:
+def is_read_to_end(ticket: ChatTicket) -> bool:
     """Whether the vendor's answer is read to its end although the client has left."""
     if ticket.deployment.on_disconnect is not None:
         return ticket.deployment.on_disconnect == "drain"
@@ -129,7 +129,7 @@ async def stream_answer(
 
     def client_left() -> float:
         services.gate.calls.client_left(ticket)
-        return read_on_s(admission)
+        return continue_s(admission)
 
     body = EventStream(write, never_begun, read_on_s=client_left, ping=encoder.ping)
     if patience_s:

@@ -10,7 +10,7 @@ from kaixu.plugin.types import Cache, Message, TextPart
 
 def read_cache_point(fields: Fields) -> Cache | None:
     """How long to cache; None without a cache point. Invalid values are ignored."""
-    point = fields.take("cache_control")
+    point = fields.get("cache_control")
     if not isinstance(point, dict) or point.get("type") != "ephemeral":
         return None
     return "1h" if point.get("ttl") == "1h" else "5m"

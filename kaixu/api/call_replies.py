@@ -16,8 +16,8 @@ from kaixu.metering.ticket import Ticket
 WINDOW_S = 60
 
 #: At most this many names of dropped fields are listed in the header, and this many characters of each.
-MOST_NAMES = 20
-MOST_NAME = 100
+MAX_NAMES = 20
+MAX_NAME = 100
 NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
@@ -31,8 +31,8 @@ def call_headers(ticket: Ticket) -> dict[str, str]:
 
 def dropped_header(dropped: Sequence[str]) -> str:
     """The names of dropped fields, comma-separated, in characters that a header allows; `...` if there are more."""
-    names = [NOT_IN_HEADERS.sub("?", name)[:MOST_NAME] for name in dict.fromkeys(dropped)]
-    return ", ".join(names[:MOST_NAMES] + (["..."] if len(names) > MOST_NAMES else []))
+    names = [NOT_IN_HEADERS.sub("?", name)[:MAX_NAME] for name in dict.fromkeys(dropped)]
+    return ", ".join(names[:MAX_NAMES] + (["..."] if len(names) > MAX_NAMES else []))
 
 
 def bill_reply(ticket: ModelTicket) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.collections.retrieval import Retrieval, Retrieved, retrieve
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
 from kaixu.metering.admission import Admission
@@ -81,10 +81,10 @@ async def prepare_chat(
     size, most_messages = len(request.body), services.gateway.max_messages
 
     async def prepare(body: dict[str, Any]) -> PreparedChat:
-        chat_request = await off_loop(size, lambda: parse(body, requested.deployment, most_messages=most_messages))
+        chat_request = await run_in_thread(size, lambda: parse(body, requested.deployment, most_messages=most_messages))
         call = ChatCall(caller, requested.deployment, requested.provider, chat_request)
         return PreparedChat(
-            call, await off_loop(size, lambda: chat_admission(services, call, feature_fields, operation=operation))
+            call, await run_in_thread(size, lambda: chat_admission(services, call, feature_fields, operation=operation))
         )
 
     prepared = await prepare(body)

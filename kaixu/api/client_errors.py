@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.edge.authenticate import printable
 from kaixu.edge.fields import json_object
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -18,8 +18,8 @@ from kaixu.edge.throttle import Throttle
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Forbidden, RateLimited, TooLarge
 
-MOST_CHARACTERS = 250_000
-MOST_MESSAGE, MOST_STACK, MOST_NAME, MOST_EXTRA = 8000, 20_000, 200, 20_000
+MAX_CHARACTERS = 250_000
+MAX_MESSAGE, MAX_STACK, MAX_NAME, MAX_EXTRA = 8000, 20_000, 200, 20_000
 ENCODER = msgspec.json.Encoder()
 
 
@@ -36,8 +36,8 @@ def client_error_routes(services: Services) -> list[Route]:
         wait_s = throttle.wait_s(request.address)
         if wait_s is not None:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
-        if len(request.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
-            raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
+        if len(request.body.decode("utf-8", "replace")) > MAX_CHARACTERS:
+            raise TooLarge(f"a report has at most {MAX_CHARACTERS} characters")
         body = json_object(request.body) if request.body.strip() else {}
         services.monitor.record(monitor_event(body, request))
         return json_reply({"ok": True, "request_id": request.request_id})
@@ -45,11 +45,11 @@ def client_error_routes(services: Services) -> list[Route]:
     return [
         Route(
             "POST",
-            paths_of("client-error-report"),
+            function_paths("client-error-report"),
             report,
             auth="public",
             rate="address",
-            max_body_bytes=4 * MOST_CHARACTERS,  # UTF-8 has at most four bytes for a character
+            max_body_bytes=4 * MAX_CHARACTERS,  # UTF-8 has at most four bytes for a character
         )
     ]
 
@@ -63,7 +63,7 @@ def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEven
         "client": bounded_json(client if isinstance(client, dict) else body),
         "context": bounded_json(body.get("context")),
         "raw": bounded_json(body.get("raw")),
-        "stack": bounded_text(error.get("stack"), MOST_STACK),
+        "stack": bounded_text(error.get("stack"), MAX_STACK),
     }
     return MonitorEvent(
         kind="client_error",
@@ -74,8 +74,8 @@ def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEven
         path=request.path[:500],
         user_agent=printable(request.headers.get("user-agent", ""), 240),
         http_status=200,
-        error_code=bounded_text(error.get("name"), MOST_NAME),
-        error_message=bounded_text(error.get("message"), MOST_MESSAGE),
+        error_code=bounded_text(error.get("name"), MAX_NAME),
+        error_message=bounded_text(error.get("message"), MAX_MESSAGE),
         extra={name: value for name, value in extra.items() if value is not None},
     )
 
@@ -93,7 +93,7 @@ def bounded_json(value: Any) -> Any:
     if value is None:
         return None
     text = encode_json(value)
-    return value if len(text) <= MOST_EXTRA else {"truncated": True, "preview": text[:MOST_EXTRA]}
+    return value if len(text) <= MAX_EXTRA else {"truncated": True, "preview": text[:MAX_EXTRA]}
 
 
 def encode_json(value: Any) -> str:

@@ -11,7 +11,7 @@ from kaixu.plugin.errors import Unsupported
 NO_SUCH_FEATURE = "the vendor of this model has no such feature"
 INDEX = re.compile(r"\[\d+\]")
 #: At most this many names are reported for one request.
-MOST_NAMES = 100
+MAX_NAMES = 100
 
 
 class DroppedFields:
@@ -28,7 +28,7 @@ class DroppedFields:
 
     def drop(self, name: str) -> None:
         """Drop a known field that does not matter much to the answer."""
-        if len(self.names) < MOST_NAMES:
+        if len(self.names) < MAX_NAMES:
             self.names[INDEX.sub("[]", name)] = None
 
     def unknown(self, names: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from kaixu import __version__
 from kaixu.accounts.database import database_time
 from kaixu.catalog.catalog import Catalog
 from kaixu.edge.operators import is_operator
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
@@ -70,7 +70,7 @@ def health_routes(services: Services) -> list[Route]:
         return json_reply(body, 200 if ready else 503, headers)
 
     return [
-        Route(method, paths_of("health"), health, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)
+        Route(method, function_paths("health"), health, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)
         for method in ("GET", "POST")
     ]
 

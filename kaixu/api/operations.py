@@ -8,10 +8,10 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.config.mistakes import did_you_mean
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.characters import ESCAPED_NUL, require_whole_characters
 from kaixu.edge.fields import ALL_STORED, json_object
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import JSON, Reply
 from kaixu.edge.routes import Route
@@ -29,9 +29,9 @@ def operation_routes(services: Services) -> list[Route]:
     """The route of all operations. Their paths come and go with the integrations in kaixu.yaml."""
 
     async def operate(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
+        caller = read_caller(request, services.secrets)
         state, operation = find_operation(services, request.parameters)
-        body = await off_loop(len(request.body), lambda: parse_body(operation, request.body))
+        body = await run_in_thread(len(request.body), lambda: parse_body(operation, request.body))
         async with admit_operation(services.gate, caller, state, operation, len(request.body)) as ticket:
             reply = await run_operation(services.gate, ticket, state, operation, body)
         return Reply(200, {"content-type": JSON} | call_headers(ticket), reply)

@@ -19,7 +19,7 @@ from .collections.embed import embed_routes
 from .collections.manage import collection_routes
 from .collections.search import search_routes
 from .health import health_routes
-from .jobs.look import look_routes
+from .jobs.look import job_routes
 from .jobs.submit import submit_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes
@@ -46,7 +46,7 @@ FAMILIES = (
     search_routes,
     collection_routes,
     submit_routes,
-    look_routes,
+    job_routes,
     operation_routes,
     # operators
     login_routes,

@@ -14,7 +14,7 @@ from kaixu.config.document import Document
 from kaixu.config.environment import EnvironmentMistake, settings_from_environment
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
-from kaixu.gateway.reload import notes_of
+from kaixu.gateway.reload import config_notes
 from kaixu.gateway.servers import require_server
 from kaixu.plugin.errors import PluginError
 
@@ -54,7 +54,7 @@ def check(
             print_json({"config": str(path), "wrong": wrong})
         raise fail("\n".join(wrong))
     off = [f"{name} ({state.reason})" for name, state in catalog.lanes.items() if state.state == "off"]
-    notes = notes_of(catalog)
+    notes = config_notes(catalog)
     record: dict[str, Any] = {
         "config": str(path),
         "lanes": len(catalog.lanes),

@@ -15,7 +15,7 @@ from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 #: What `none` takes away. A customer always has a cap: 0 refuses every call.
 CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors"})
@@ -57,7 +57,7 @@ def list_customers(as_json: AsJson = False) -> None:
     """Newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
-        return await accounts.list_customers(session.pool, limit=MOST_LISTED, before_id=None)
+        return await accounts.list_customers(session.pool, limit=MAX_LISTED, before_id=None)
 
     rows = [record(row) for row in with_database(work)]
     if not as_json:

@@ -14,7 +14,7 @@ from .examples import example
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
 
 KeyId = typer.Argument(help="The id of the device's key; an older one of its chain will do.")
@@ -54,7 +54,7 @@ def list_devices(
     async def work(session: CommandSession) -> list[accounts.ListedDevice]:
         found = await find_customer(session.pool, customer)
         chosen = None if key_id is None else fields.identifier(key_id, "key")
-        return await accounts.list_devices(session.pool, found.id, key_id=chosen, limit=MOST_LISTED)
+        return await accounts.list_devices(session.pool, found.id, key_id=chosen, limit=MAX_LISTED)
 
     rows = [record(row) for row in with_database(work)]
     if not as_json:

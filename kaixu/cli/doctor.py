@@ -18,7 +18,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.database import missing_migrations
 from kaixu.reports import collection_indexes, database_state
 from kaixu.reports.collection_indexes import LargeCollection, Overview
-from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, Server
+from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, ServerState
 from kaixu.reports.plugin_roles import PluginRole, plugin_roles
 
 from .check import catalog_at
@@ -26,19 +26,19 @@ from .examples import example
 from .failure import CommandFailed
 from .gateway_rows import Row, gateway_rows, row, spool_rows
 from .report import print_rows
-from .session import AsJson, CommandSession, settings, with_database
+from .session import AsJson, CommandSession, load_settings, with_database
 
 #: Expired for longer than this, a reservation should have been ended by some gateway.
 OVERDUE_S = 60
 
 #: Up to so many missing migrations and functions are named; of more, only the number is shown.
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 
 #: What a table shows of each row; scripts get all of it.
 COLUMNS = ("what", "state", "detail")
 
 #: Holds and windows go by the database's clock, tokens by ours.
-MOST_SKEW_S = 5
+MAX_SKEW_S = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(as_json: AsJson = False) -> None:
     """Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong."""
-    given = settings()
+    given = load_settings()
     rows = [row("version", True, __version__), secrets_row(given)]
     try:
         rows += with_database(examine, migrated=False)
@@ -82,7 +82,7 @@ async def examine(session: CommandSession) -> list[Row]:
     except MigrationError as error:
         return [*rows, row("schema", False, str(error))]
     if missing:
-        shown = ", ".join(missing) if len(missing) <= MOST_SHOWN else f"{len(missing)} migrations and functions"
+        shown = ", ".join(missing) if len(missing) <= MAX_SHOWN else f"{len(missing)} migrations and functions"
         return [*rows, row("schema", False, f"needs {shown}: start a gateway, or run `kaixu migrate`")]
     rows.append(row("schema", True, "up to date"))
     rows.append(reservations_row(await database_state.holds(pool)))
@@ -95,7 +95,7 @@ async def examine(session: CommandSession) -> list[Row]:
     return [*rows, *index_rows(await collection_indexes.large_collections(pool))]
 
 
-def server_rows(server: Server, *, is_embedded: bool) -> list[Row]:
+def server_rows(server: ServerState, *, is_embedded: bool) -> list[Row]:
     """The server: its version, pgvector, its settings, its clock."""
     kind = "embedded" if is_embedded else "DATABASE_URL"
     skew_s = abs((datetime.now(UTC) - server.now).total_seconds())
@@ -111,7 +111,7 @@ def server_rows(server: Server, *, is_embedded: bool) -> list[Row]:
             server.is_durable,
             "settled money survives a power cut" if server.is_durable else "fsync is off",
         ),
-        row("clock", skew_s <= MOST_SKEW_S, f"{skew_s:.1f} s from the database's"),
+        row("clock", skew_s <= MAX_SKEW_S, f"{skew_s:.1f} s from the database's"),
     ]
 
 
@@ -168,7 +168,7 @@ def index_rows(collections: list[LargeCollection]) -> Iterator[Row]:
         search = "indexed" if one.index_state == "ready" else "exact"
         how = "searched by its indexes" if search == "indexed" else "searched exactly until its indexes are built"
         if search == "exact" and not one.is_indexable:
-            how = f"searched exactly: no index holds more than {collection_indexes.MOST_DIMENSIONS} dimensions"
+            how = f"searched exactly: no index holds more than {collection_indexes.MAX_DIMENSIONS} dimensions"
         yield row(
             f"collection {one.id}",
             all(index.is_valid for index in one.indexes),

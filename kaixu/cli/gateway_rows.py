@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaixu.config.environment import Settings
-from kaixu.gateway.claim import About, about, database_of, other_folders, running_in
+from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in
 from kaixu.reports.spool_state import spool_state
 
 #: A gateway that is well answers in milliseconds.
@@ -24,25 +24,25 @@ def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
 def gateway_rows(given: Settings) -> Iterator[Row]:
     """The gateway that runs with our data folder; where there is none, those that run with others."""
     home = given.kaixu_home
-    process, itself = running_in(home), about(home)
+    process, itself = running_in(home), read_about(home)
     if process is None:
         yield row("gateway", False, f"none runs with data folder {home.resolve()}", bad="off")
     elif itself is None:
         yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
     else:
-        yield row("gateway", True, described(itself, home))
+        yield row("gateway", True, describe(itself, home))
         yield health_row(itself)
-        yield from differing(itself, given)
+        yield from compare_settings(itself, given)
     if process is not None:
         return
     for folder in other_folders(home):
-        other = about(folder)
+        other = read_about(folder)
         if other is not None:
-            yield row(f"gateway in {folder}", True, f"{described(other, folder)}; database {other.database}")
+            yield row(f"gateway in {folder}", True, f"{describe(other, folder)}; database {other.database}")
             yield from spool_rows(folder, f" in {folder}")
 
 
-def described(itself: About, home: Path) -> str:
+def describe(itself: About, home: Path) -> str:
     """A gateway in one line."""
     return (
         f"process {itself.pid} since {itself.since}, version {itself.version}, {itself.url} ({itself.server}), "
@@ -50,9 +50,9 @@ def described(itself: About, home: Path) -> str:
     )
 
 
-def differing(itself: About, given: Settings) -> Iterator[Row]:
+def compare_settings(itself: About, given: Settings) -> Iterator[Row]:
     """Whether our settings are those that the gateway uses: else commands work on another database."""
-    ours = {"database": database_of(given), "config": str(given.kaixu_config.resolve())}
+    ours = {"database": database_name(given), "config": str(given.kaixu_config.resolve())}
     for what, variable in (("database", "DATABASE_URL"), ("config", "KAIXU_CONFIG")):
         its = getattr(itself, what)
         same = its == ours[what]

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 @jobs.command("list", epilog=example("jobs list --status queued"))
-def list_them(
+def list_queue(
     customer: Annotated[int | None, typer.Option(help="Of this customer only.")] = None,
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 50,

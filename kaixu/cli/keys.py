@@ -15,7 +15,7 @@ from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 #: What `none` takes away: then the customer's limit is the key's, or the gateway's default.
 CLEARABLE = frozenset(
@@ -107,7 +107,7 @@ def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJs
 
     async def work(session: CommandSession) -> list[accounts.ListedKey]:
         found = await find_customer(session.pool, customer)
-        return await accounts.list_keys(session.pool, found.id, limit=MOST_LISTED, before_id=None)
+        return await accounts.list_keys(session.pool, found.id, limit=MAX_LISTED, before_id=None)
 
     rows = [record(row) for row in with_database(work)]
     if not as_json:

@@ -19,7 +19,7 @@ from .session import AsJson
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-MOST_NAME = 40
+MAX_NAME = 40
 
 commands = typer.Typer(no_args_is_help=True, help="Plugins of your own: write a new one.")
 
@@ -76,7 +76,7 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
         "variable": name.replace("-", "_").upper(),
         "description": description,
     }
-    words["config"] = filled(f"{kind}/kaixu.yaml", words).rstrip()
+    words["config"] = fill_template(f"{kind}/kaixu.yaml", words).rstrip()
     files = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
@@ -89,7 +89,7 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
         for target, template in files.items():
             file = folder / target
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(filled(template, words), encoding="utf-8")
+            file.write_text(fill_template(template, words), encoding="utf-8")
         (folder / module / "py.typed").write_text("")
         (folder / ".gitignore").write_text("__pycache__/\n*.egg-info/\ndist/\n.venv/\n")
     except OSError as error:
@@ -97,14 +97,14 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
     return folder, sorted(files)
 
 
-def filled(template: str, words: dict[str, str]) -> str:
+def fill_template(template: str, words: dict[str, str]) -> str:
     """A template with its words."""
     return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)
 
 
 def require_name(kind: str, name: str) -> None:
     """Raises `CommandFailed` for a name that cannot be one, or means something already."""
-    if not NAME.fullmatch(name) or len(name) > MOST_NAME:
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise fail(
             f"`{name[:80]}` cannot be a name", hint="Use lower-case letters, digits and dashes, as in `my-vendor`."
         )

@@ -15,7 +15,7 @@ from kaixu.reports.schedules import ScheduleRow, list_schedules
 from .examples import example
 from .failure import CommandFailed
 from .report import print_json, print_rows
-from .session import AsJson, CommandSession, catalog_of, settings, with_database
+from .session import AsJson, CommandSession, load_catalog, load_settings, with_database
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def plugins(as_json: AsJson = False) -> None:
     """Every plugin that kaixu.yaml names: name, kind, source, version, state."""
-    catalog = catalog_of(settings())
+    catalog = load_catalog(load_settings())
     clock = {row.name: row for row in schedule_rows()} if catalog.schedules else {}
     rows = [
         {
@@ -40,15 +40,15 @@ def plugins(as_json: AsJson = False) -> None:
         for one in catalog.plugins
     ]
     if as_json:
-        print_json([row | {"offers": list(offers(catalog, clock, row["where"]))} for row in rows])
+        print_json([row | {"offers": list(list_offers(catalog, clock, row["where"]))} for row in rows])
         return
     print_rows(rows, as_json=False, title="plugins")
-    if offered := list(offers(catalog, clock)):
+    if offered := list(list_offers(catalog, clock)):
         typer.echo()
         print_rows(offered, as_json=False, title="integrations")
 
 
-def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
+def list_offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
     """What integrations that are on offer, each with its price; of one plugin, or of all."""
     for state in catalog.integrations.values():
         declared = state.integration
@@ -58,13 +58,13 @@ def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = 
         for one in priced:
             role = one.role if isinstance(one, Operation) else None
             kind = "operation" if isinstance(one, Operation) else "job"
-            yield offer(kind, one.name, price=price_of(state, one.charge), role=role)
+            yield offer_row(kind, one.name, price=describe_price(state, one.charge), role=role)
         for schedule in declared.schedules:
             free = f"free: {schedule.why_free}"
-            yield offer("schedule", schedule.name, price=free, row=clock.get(schedule.name))
+            yield offer_row("schedule", schedule.name, price=free, row=clock.get(schedule.name))
 
 
-def offer(
+def offer_row(
     kind: str, name: str, *, price: str, role: str | None = None, row: ScheduleRow | None = None
 ) -> dict[str, Any]:
     """One row."""
@@ -82,7 +82,7 @@ def offer(
     }
 
 
-def price_of(state: IntegrationState, charge: Charge) -> str:
+def describe_price(state: IntegrationState, charge: Charge) -> str:
     """A charge as an operator reads it."""
     if isinstance(charge, Free):
         return f"free: {charge.why}"

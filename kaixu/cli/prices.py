@@ -17,7 +17,7 @@ from kaixu.config.sections import ModelSection, PriceSection
 from .examples import example
 from .failure import fail
 from .report import print_rows
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
 #: The kinds of tokens that a model is paid for.
 CHARGED = {
@@ -75,7 +75,7 @@ def list_prices(
 def document() -> Document:
     """kaixu.yaml, whatever becomes of its lanes; ends the command where the file is wrong."""
     try:
-        return load(settings().kaixu_config, os.environ)
+        return load(load_settings().kaixu_config, os.environ)
     except ConfigError as error:
         raise fail(error) from None
 

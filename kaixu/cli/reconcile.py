@@ -15,7 +15,7 @@ from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
 #: The rows of a table that are printed; `--json` has all of them.
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -67,4 +67,4 @@ def print_result(result: Reconciled) -> None:
     )
     for title, rows in tables:
         if rows:
-            print_rows([msgspec.structs.asdict(row) for row in rows[:MOST_SHOWN]], as_json=False, title=title)
+            print_rows([msgspec.structs.asdict(row) for row in rows[:MAX_SHOWN]], as_json=False, title=title)

@@ -8,12 +8,12 @@ from time import monotonic, monotonic_ns, sleep
 
 import typer
 
-from kaixu.gateway.claim import Reloaded, other_folders, reloaded, running_in
+from kaixu.gateway.claim import ReloadOutcome, other_folders, read_reload, running_in
 
 from .examples import example
 from .failure import fail
 from .report import print_json, print_record
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
 LOOK_AGAIN_S = 0.05
 
@@ -47,9 +47,9 @@ def reload(
         typer.echo(f"note: {note}", err=True)
 
 
-def request_reload(wait_s: float) -> Reloaded:
+def request_reload(wait_s: float) -> ReloadOutcome:
     """Signal the gateway of this data folder, and wait for the outcome."""
-    home = settings().kaixu_home
+    home = load_settings().kaixu_home
     process = running_in(home)
     if process is None:
         others = ", ".join(map(str, other_folders(home)))
@@ -65,7 +65,7 @@ def request_reload(wait_s: float) -> Reloaded:
     except ProcessLookupError:
         raise fail(f"process {process} cannot be seen from here", hint="Does it run in a container?") from None
     while monotonic() < end:
-        outcome = reloaded(home)
+        outcome = read_reload(home)
         # A reload that began before the signal may have read the file before it was changed.
         if outcome is not None and outcome.pid == process and outcome.began_ns >= signalled_ns:
             return outcome

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 #: The width of a table that is not printed to a terminal.
-MOST_COLUMNS = 100_000
+MAX_COLUMNS = 100_000
 
 
 def print_json(value: Any) -> None:
@@ -40,7 +40,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
     if console.is_terminal:
         console.print(table)
         return
-    console.width = MOST_COLUMNS
+    console.width = MAX_COLUMNS
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

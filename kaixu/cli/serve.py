@@ -21,16 +21,16 @@ from kaixu.config.database_errors import DatabaseRefused, MigrationError
 from kaixu.config.environment import EnvironmentMistake, secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
-from kaixu.gateway.claim import About, Claim, FolderTaken, database_of
+from kaixu.gateway.claim import About, Claim, FolderTaken, database_name
 from kaixu.gateway.process import Gateway
-from kaixu.gateway.reload import notes_of
+from kaixu.gateway.reload import config_notes
 from kaixu.gateway.servers import SERVERS
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 
 from .examples import example
 from .failure import fail
 from .report import print_json
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
 log = logging.getLogger("kaixu")
 
@@ -50,7 +50,7 @@ def serve(
     )
     # The gateway itself logs that the database is away, in one line; asyncpg would log a stack for every attempt.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    environment = settings()
+    environment = load_settings()
     try:
         if dev and not environment.kaixu_config.exists():
             shutil.copyfile(asset("kaixu.yaml"), environment.kaixu_config)
@@ -69,10 +69,12 @@ def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_j
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serving(gateway, claim, host, port, dev=dev, as_json=as_json))
+        runner.run(serve_until_stopped(gateway, claim, host, port, dev=dev, as_json=as_json))
 
 
-async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool) -> None:
+async def serve_until_stopped(
+    gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool
+) -> None:
     """Open, listen, stop in order."""
     loop = asyncio.get_running_loop()
     stop, changed = asyncio.Event(), asyncio.Event()
@@ -81,7 +83,7 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     await gateway.open()
     gateway.folder = claim
-    gateway.tasks.spawn(reloads(gateway, changed), "reload")
+    gateway.tasks.spawn(reload_on_signal(gateway, changed), "reload")
 
     # What was made at start lives as long as the process, so the collector can skip it; what a call makes is
     # freed by reference counting.
@@ -90,8 +92,8 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
     gc.set_threshold(20_000, 20, 50)
 
     async def until_stopped() -> None:
-        claim.announce(about(gateway, host, port))
-        gateway.tasks.spawn(greet(gateway, address_of(host, port), dev=dev, as_json=as_json), "greet")
+        claim.announce(describe_process(gateway, host, port))
+        gateway.tasks.spawn(greet(gateway, base_url(host, port), dev=dev, as_json=as_json), "greet")
         await stop.wait()
         gateway.stop_soon()
 
@@ -104,7 +106,7 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
         claim.hide()
 
 
-async def reloads(gateway: Gateway, changed: asyncio.Event) -> None:
+async def reload_on_signal(gateway: Gateway, changed: asyncio.Event) -> None:
     """Reload at every SIGHUP, one after the other; a wrong file changes nothing."""
     while True:
         await changed.wait()
@@ -118,28 +120,28 @@ async def reloads(gateway: Gateway, changed: asyncio.Event) -> None:
             log.exception("kaixu.yaml was not reloaded, the old one stays in force")
 
 
-def about(gateway: Gateway, host: str, port: int) -> About:
+def describe_process(gateway: Gateway, host: str, port: int) -> About:
     """The description of this process, for commands."""
     settings = gateway.settings
     return About(
         pid=os.getpid(),
         version=__version__,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
-        url=address_of("127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host, port),  # noqa: S104
+        url=base_url("127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host, port),  # noqa: S104
         server=gateway.started_with.server,
         config=str(settings.kaixu_config.resolve()),
-        database=database_of(settings),
+        database=database_name(settings),
     )
 
 
-def address_of(host: str, port: int) -> str:
+def base_url(host: str, port: int) -> str:
     """The base URL of an address."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> None:
     """Print the address, the lanes, and with `--dev` a command to try it."""
-    notes = notes_of(gateway.services.catalog)
+    notes = config_notes(gateway.services.catalog)
     for note in notes:
         log.warning("%s", note)
     if as_json:

@@ -49,7 +49,7 @@ class CommandSession:
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
 
 
-def settings() -> Settings:
+def load_settings() -> Settings:
     """The environment; ends the command where it is wrong."""
     try:
         return settings_from_environment()
@@ -57,7 +57,7 @@ def settings() -> Settings:
         raise fail(error) from None
 
 
-def catalog_of(given: Settings) -> Catalog:
+def load_catalog(given: Settings) -> Catalog:
     """What kaixu.yaml switches on; ends the command where the file is wrong."""
     import os
 
@@ -73,7 +73,7 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
 
     Expected errors end the command in one line.
     """
-    given = settings()
+    given = load_settings()
 
     async def run(dsn: str) -> Answer:
         async with command_pool(dsn, given, migrated=migrated) as pool:

@@ -20,7 +20,7 @@ from kaixu.plugin.errors import DatabaseAway, PluginError
 from .examples import example
 from .failure import fail
 from .report import print_json
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def work(as_json: AsJson = False) -> None:
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    environment = settings()
+    environment = load_settings()
     if environment.database_url is None:
         raise fail("`kaixu work` needs DATABASE_URL", hint="A gateway with the embedded Postgres runs its jobs itself.")
     try:

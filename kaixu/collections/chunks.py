@@ -17,7 +17,7 @@ from kaixu.plugin.errors import Unprocessable
 SENTENCE = re.compile(r"(?<=[.!?。！？…])[\"'»”’)\]]*(?:\s+|$)|(?<=[。！？])|\n\s*\n\s*")
 WORD = re.compile(r"\S+\s*|\s+")
 
-LEAST_SIZE, MOST_SIZE = 8, 8192
+MIN_SIZE, MAX_SIZE = 8, 8192
 
 
 class Chunking(msgspec.Struct, frozen=True):
@@ -38,8 +38,8 @@ def parse_chunking(value: Any) -> Chunking | None:
         raise Unprocessable(
             "`chunk` must be an object like {size: 200, overlap: 20, by: tokens | sentences}", field="chunk"
         ) from None
-    if not LEAST_SIZE <= chunking.size <= MOST_SIZE:
-        raise Unprocessable(f"`chunk.size` must lie between {LEAST_SIZE} and {MOST_SIZE}", field="chunk.size")
+    if not MIN_SIZE <= chunking.size <= MAX_SIZE:
+        raise Unprocessable(f"`chunk.size` must lie between {MIN_SIZE} and {MAX_SIZE}", field="chunk.size")
     if not 0 <= chunking.overlap <= chunking.size // 2:
         raise Unprocessable("`chunk.overlap` must lie between 0 and half of `chunk.size`", field="chunk.overlap")
     return chunking

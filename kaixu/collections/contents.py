@@ -20,23 +20,23 @@ __all__ = [
     "Piece",
     "ReembeddingProgress",
     "WithVector",
-    "all_pieces",
-    "collections_of",
-    "content_of",
-    "document",
-    "pieces",
-    "progress_of",
+    "collection_size",
+    "document_chunks",
+    "export_pieces",
+    "list_collections",
+    "page_of_pieces",
+    "reembedding_progress",
 ]
 
 #: At most this many chunks of one document are shown.
-MOST_CHUNKS = 2048
+MAX_CHUNKS = 2048
 
 #: How many pieces, and how many bytes of text and metadata, an export reads at a time.
 AT_ONCE = 200
-MOST_PAGE_BYTES = 4 * 1024 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 
-async def collections_of(
+async def list_collections(
     searches: Searches, customer_id: int, key_id: int, *, after: str, limit: int
 ) -> list[Collection]:
     """The collections that a key may see, by name, beginning after `after`."""
@@ -44,25 +44,25 @@ async def collections_of(
         return await store.collections_of_key(connection, key_id, after=after, limit=limit)
 
 
-async def content_of(searches: Searches, collection: Collection) -> CollectionContent:
+async def collection_size(searches: Searches, collection: Collection) -> CollectionContent:
     """How many documents, and how much text."""
     async with searches.reading(collection.customer_id) as connection:
         return await store.content_of(connection, collection.id)
 
 
-async def progress_of(searches: Searches, collection: Collection) -> ReembeddingProgress | None:
+async def reembedding_progress(searches: Searches, collection: Collection) -> ReembeddingProgress | None:
     """The progress of its re-embedding, or how the last one ended."""
     async with searches.reading(collection.customer_id) as connection:
         return await reembedding.progress(connection, collection.customer_id, collection.id)
 
 
-async def document(searches: Searches, collection: Collection, doc_id: str) -> list[WithVector]:
+async def document_chunks(searches: Searches, collection: Collection, doc_id: str) -> list[WithVector]:
     """A document's chunks in order; an empty list if there is no such document."""
     async with searches.reading(collection.customer_id) as connection:
-        return await documents.document(connection, collection.id, doc_id, most_chunks=MOST_CHUNKS)
+        return await documents.document(connection, collection.id, doc_id, most_chunks=MAX_CHUNKS)
 
 
-async def pieces(
+async def page_of_pieces(
     searches: Searches, collection: Collection, *, after: tuple[str, int], limit: int
 ) -> tuple[list[Document], bool]:
     """At most `limit` pieces by id and chunk, beginning after `after`; and whether there are more.
@@ -70,7 +70,7 @@ async def pieces(
     Fewer if they are long: a page has at most `MOST_PAGE_BYTES` of text and metadata, or one piece.
     """
     async with searches.reading(collection.customer_id) as connection:
-        rows = await documents.page(connection, collection.id, after=after, limit=limit + 1, most_bytes=MOST_PAGE_BYTES)
+        rows = await documents.page(connection, collection.id, after=after, limit=limit + 1, most_bytes=MAX_PAGE_BYTES)
         if len(rows) > limit:
             return rows[:limit], True
         if not rows:
@@ -79,7 +79,7 @@ async def pieces(
         return rows, await documents.is_more(connection, collection.id, after=last)
 
 
-async def all_pieces(searches: Searches, collection: Collection) -> AsyncIterator[list[WithVector]]:
+async def export_pieces(searches: Searches, collection: Collection) -> AsyncIterator[list[WithVector]]:
     """All pieces with their vectors, in pages. No connection is held between pages.
 
     Raises `UnknownCollection` at the end if the collection was deleted or replaced meanwhile: then pieces are missing.
@@ -88,7 +88,7 @@ async def all_pieces(searches: Searches, collection: Collection) -> AsyncIterato
     while True:
         async with searches.reading(collection.customer_id, wait_s=WAIT_LONG_S) as connection:
             rows = await documents.page_with_vectors(
-                connection, collection.id, after=after, limit=AT_ONCE, most_bytes=MOST_PAGE_BYTES
+                connection, collection.id, after=after, limit=AT_ONCE, most_bytes=MAX_PAGE_BYTES
             )
         if not rows:
             break

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.store import collections as store
 from kaixu.store import vector_index
 from kaixu.store.pool import database
@@ -50,7 +50,7 @@ class CollectionKeeper:
                 with database():
                     await vector_index.lease_again(self.pool, collection.id, lease_s=LEASE_S)
 
-            lease = renewed(renew, lease_s=lambda: LEASE_S, what=f"the indexing lease of collection {collection.id}")
+            lease = renewing(renew, lease_s=lambda: LEASE_S, what=f"the indexing lease of collection {collection.id}")
             async with lease, self.maintenance() as connection:
                 built = await vector_index.build(connection, collection)
         log.info(

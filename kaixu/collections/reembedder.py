@@ -14,7 +14,7 @@ from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.plugin.errors import KaixuError, ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store import reembedding as store
@@ -36,9 +36,9 @@ LEASE_S = 60
 CHUNKS_AT_ONCE = 256
 
 #: Failures in a row after which it is given up, and the pauses between them.
-MOST_ATTEMPTS = 8
+MAX_ATTEMPTS = 8
 FIRST_WAIT_S = 2.0
-MOST_WAIT_S = 300.0
+MAX_WAIT_S = 300.0
 
 AGENT = "re-embedding"
 CHANGED = "the collection has changed meanwhile; begin again"
@@ -68,7 +68,7 @@ class Reembedder:
                 return
             # A batch may take as long as its vendor likes.
             renew = partial(self.renew, work.id)
-            async with renewed(renew, lease_s=lambda: LEASE_S, what=f"the lease of re-embedding {work.id}"):
+            async with renewing(renew, lease_s=lambda: LEASE_S, what=f"the lease of re-embedding {work.id}"):
                 await self.reembed(work)
 
     async def renew(self, work_id: int) -> None:
@@ -142,14 +142,14 @@ class Reembedder:
     async def fail(self, work: Reembedding, error: KaixuError, attempts: int) -> None:
         """Plan the next attempt; or end it where a retry makes no sense, or after too many."""
         with database():
-            if error.status in FINAL_STATUSES or attempts >= MOST_ATTEMPTS:
+            if error.status in FINAL_STATUSES or attempts >= MAX_ATTEMPTS:
                 log.warning("re-embedding %d has failed: %s", work.id, error.message)
                 await store.end(self.pool, work.id, "failed", code=error.code, message=error.message[:1000])
                 return
-            wait_s = min(FIRST_WAIT_S * 2**attempts, MOST_WAIT_S)
+            wait_s = min(FIRST_WAIT_S * 2**attempts, MAX_WAIT_S)
             if error.retry_after_s is not None:
                 wait_s = max(float(error.retry_after_s), 0.5)
-                attempts = min(attempts, MOST_ATTEMPTS - 1 if error.status != 429 else 0)
+                attempts = min(attempts, MAX_ATTEMPTS - 1 if error.status != 429 else 0)
             await store.record_progress(self.pool, work.id, lease_s=LEASE_S, wait_s=wait_s, attempts=attempts)
 
 

@@ -39,10 +39,10 @@ FUSION = 60
 CANDIDATES = 50
 
 #: At most this many characters of a question are used for word search; all of it, for its meaning.
-MOST_WORDS = 8_000
+MAX_WORDS = 8_000
 
 #: At most this many characters of whole documents are in one reply.
-MOST_PARENT_TEXT = 8_000_000
+MAX_PARENT_TEXT = 8_000_000
 
 #: With `parent`, this many chunks are searched for each document.
 CHUNKS_A_DOCUMENT = 4
@@ -202,7 +202,7 @@ async def find_hits(searches: Searches, collection: Collection, question: Questi
 async def rank_hits(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
     """Pieces, best first; with `parent` more of them, since some may be of the same document."""
     limit = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
-    words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
+    words = (question.text or "")[:MAX_WORDS] if question.hybrid else ""
     if not words:
         hits = await nearest(db, collection, vector, condition=question.condition, limit=limit)
         return [as_hit(one) for one in hits]
@@ -239,7 +239,7 @@ async def parent_documents(db: DatabaseSession, collection: Collection, hits: li
     texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in doc_ids}
     for chunk in await chunks_of(db, collection.id, doc_ids):
         texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
-    documents, room = [], MOST_PARENT_TEXT
+    documents, room = [], MAX_PARENT_TEXT
     for doc_id in doc_ids:
         whole = join_chunks(texts[doc_id])
         room -= len(whole)

@@ -27,7 +27,7 @@ def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], 
     kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     message = body["error"]
     if body["code"] == "CONTEXT_TOO_LONG":
-        message = too_long(body)
+        message = too_long_message(body)
     elif hint := body.get("hint"):
         message = f"{message}. {hint}"
     # The SDK's `error_code`.
@@ -35,7 +35,7 @@ def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], 
     return {"type": "error"} | body | {"error": error}, status
 
 
-def too_long(body: dict[str, Any]) -> str:
+def too_long_message(body: dict[str, Any]) -> str:
     """Anthropic's own message for a request that is too long: clients parse its numbers, and compact."""
     limit, inputs, output = (body.get(name) for name in ("limit_tokens", "input_tokens", "max_tokens"))
     if limit and inputs and output and inputs <= limit:

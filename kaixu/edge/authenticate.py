@@ -40,17 +40,17 @@ def require_key(headers: Headers) -> None:
             hint="Send the key itself, kx_live_…, as Bearer.",
         )
     if not is_key_shaped(token):
-        raise unknown(token)
+        raise invalid_credential(token)
 
 
 def require_credential(headers: Headers, secrets: Secrets) -> None:
     """Raises `Unauthenticated` without a valid session token or a text in the form of a key."""
     token = bearer(headers)
-    if not is_key_shaped(token) and session_in(token, secrets) is None:
-        raise unknown(token)
+    if not is_key_shaped(token) and parse_session(token, secrets) is None:
+        raise invalid_credential(token)
 
 
-def caller_of(request: IncomingRequest, secrets: Secrets) -> Caller:
+def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     """The caller: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
     headers, request_id = request.headers, request.request_id
     token = bearer(headers)
@@ -60,9 +60,9 @@ def caller_of(request: IncomingRequest, secrets: Secrets) -> Caller:
     if is_key_shaped(token):
         hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
         return Caller(*hashes, None, install_id, agent, request_id, cache)
-    session = session_in(token, secrets)
+    session = parse_session(token, secrets)
     if session is None:
-        raise unknown(token)
+        raise invalid_credential(token)
     return Caller(None, None, session.key_id, install_id, agent, request_id, cache)
 
 
@@ -72,12 +72,12 @@ def cache_control(headers: Headers) -> CacheControl:
     return "no-store" if "no-store" in directives else "no-cache" if "no-cache" in directives else ""
 
 
-def session_in(token: str, secrets: Secrets) -> UserSession | None:
+def parse_session(token: str, secrets: Secrets) -> UserSession | None:
     """The session of a session token; None for other tokens and for expired ones."""
     return read_session_token(secrets.jwt_secret, token) if token.count(".") == 2 else None
 
 
-def unknown(token: str) -> Unauthenticated:
+def invalid_credential(token: str) -> Unauthenticated:
     """The error for a token that is neither a key nor a session token."""
     if token.count(".") == 2:
         return Unauthenticated(

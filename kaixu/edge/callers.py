@@ -7,10 +7,10 @@ from typing import Protocol, assert_never
 from kaixu.accounts.readings import KeyLookup, take_reading
 from kaixu.plugin.errors import TooLarge
 
-from .authenticate import caller_of, require_credential, require_key
+from .authenticate import read_caller, require_credential, require_key
 from .operators import HOW_TO_LOG_IN, is_operator, require_operator_credential
 from .request import Headers, IncomingRequest
-from .request_body import SMALL_BODY_BYTES, Holder
+from .request_body import SMALL_BODY_BYTES, BodyOwner
 from .routes import Auth
 from .services import Services
 
@@ -21,7 +21,7 @@ class Callers(Protocol):
     def require(self, auth: Auth, headers: Headers) -> None:
         """Raises `Unauthenticated` where the headers show no credential of this kind. Does not ask the database."""
 
-    async def holder_of(self, request: IncomingRequest) -> Holder:
+    async def holder_of(self, request: IncomingRequest) -> BodyOwner:
         """Whose memory a long body takes. Raises `Unauthenticated` for an unknown key."""
         ...
 
@@ -51,7 +51,7 @@ class GatewayCallers:
         elif auth != "public":
             assert_never(auth)
 
-    async def holder_of(self, request: IncomingRequest) -> Holder:
+    async def holder_of(self, request: IncomingRequest) -> BodyOwner:
         """See `Callers.holder_of`. Raises `TooLarge` for a password alone: only an operator's token is checked here."""
         if is_operator(self.services, request.headers):
             return "operator"
@@ -60,13 +60,13 @@ class GatewayCallers:
                 f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
                 hint=HOW_TO_LOG_IN,
             )
-        caller = caller_of(request, self.services.secrets)
+        caller = read_caller(request, self.services.secrets)
         return await self.keys.owner_of(key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id)
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
         """See `Callers.count_reading`."""
         services = self.services
-        caller = caller_of(request, services.secrets)
+        caller = read_caller(request, services.secrets)
         await take_reading(
             services.pool,
             key_hash=caller.key_hash,

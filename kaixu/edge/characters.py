@@ -17,9 +17,9 @@ ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 HALF = re.compile("[\ud800-\udfff]")
 
 #: The longest name of a field that an error shows.
-MOST_NAME = 200
+MAX_NAME = 200
 
-Place = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 
 def require_storable(data: bytes, value: dict[str, Any], *, free: frozenset[str] = FREE_TEXT) -> None:
@@ -29,9 +29,9 @@ def require_storable(data: bytes, value: dict[str, Any], *, free: frozenset[str]
     """
     if ESCAPED_NUL not in data:
         return
-    for place, text in texts_in(value):
+    for place, text in walk_texts(value):
         if "\0" in text and place[0] not in free:
-            raise wrong(place, "holds a NUL character")
+            raise invalid_text(place, "holds a NUL character")
 
 
 def require_whole_characters(data: bytes) -> None:
@@ -42,21 +42,21 @@ def require_whole_characters(data: bytes) -> None:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return
-    for place, text in texts_in(value):
+    for place, text in walk_texts(value):
         if HALF.search(text):
-            raise wrong(place, "holds half of a surrogate pair")
+            raise invalid_text(place, "holds half of a surrogate pair")
 
 
-def wrong(place: Place, problem: str) -> Invalid:
+def invalid_text(place: FieldPath, problem: str) -> Invalid:
     """The error for a text with such a character."""
     name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place).lstrip(".")
-    name = HALF.sub("?", name.replace("\0", "?"))[:MOST_NAME]
+    name = HALF.sub("?", name.replace("\0", "?"))[:MAX_NAME]
     return Invalid(f"`{name}` {problem}", hint="Send valid Unicode without NUL characters.", field=name or None)
 
 
-def texts_in(value: Any) -> Iterator[tuple[Place, str]]:
+def walk_texts(value: Any) -> Iterator[tuple[FieldPath, str]]:
     """Every text and every name in a value, with its place, however deep it is nested."""
-    waiting: list[tuple[Place, Any]] = [((), value)]
+    waiting: list[tuple[FieldPath, Any]] = [((), value)]
     while waiting:
         place, one = waiting.pop()
         if isinstance(one, str):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 #: How many hops are followed: nobody has more proxies, and a header of thousands is an attack.
-MOST_HOPS = 32
+MAX_HOPS = 32
 
 
 def client_address(
@@ -18,22 +18,22 @@ def client_address(
     trusted, it is the client itself, and the header is ignored. An entry that is no address ends the
     search: the proxy that passed it on is the last one that is known.
     """
-    address = address_of(peer)
-    if address is None or not is_in(address, trusted):
+    address = parse_address(peer)
+    if address is None or not is_in_networks(address, trusted):
         return peer
     # Several headers are one list (RFC 9110 §5.3).
     whole = b",".join(value for name, value in headers if name.lower() == b"x-forwarded-for").decode("latin-1")
-    for entry in reversed(whole.rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
-        before = address_of(entry)
+    for entry in reversed(whole.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
+        before = parse_address(entry)
         if before is None:
             break
         address = before
-        if not is_in(address, trusted):
+        if not is_in_networks(address, trusted):
             break
     return str(address)
 
 
-def address_of(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """An address, with or without a port; None for anything else."""
     text = text.strip()
     if text.startswith("["):
@@ -48,6 +48,6 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
-def is_in(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+def is_in_networks(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
     """Whether one of `networks` holds it."""
     return any(address in network for network in networks)

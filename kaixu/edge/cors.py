@@ -21,7 +21,7 @@ METHODS = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"
 
 #: What a browser asks a preflight for: a list of header names. It is echoed only where it is well-formed and short.
 HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}){0,99}")
-MOST_ECHOED = 4000
+MAX_ECHOED = 4000
 
 #: The headers of the reply to a preflight, which needs no route, no credential and no body.
 PREFLIGHT = {"access-control-max-age": "86400"}
@@ -69,13 +69,13 @@ class ReplyHeaders:
         listed = request.get("access-control-request-headers")
         if listed is None or origin is None or not (self.everyone or origin in self.origins):
             return ALLOW_HEADERS
-        if len(listed) > MOST_ECHOED or not HEADER_NAMES.fullmatch(listed.strip()):
+        if len(listed) > MAX_ECHOED or not HEADER_NAMES.fullmatch(listed.strip()):
             return ALLOW_HEADERS
         known = set(ALLOW_HEADERS.split(", "))
         more = dict.fromkeys(name.strip().lower() for name in listed.split(","))
         return ", ".join([ALLOW_HEADERS, *(name for name in more if name not in known)])
 
 
-def origins_of(text: str, more: list[str]) -> frozenset[str]:
+def parse_origins(text: str, more: list[str]) -> frozenset[str]:
     """The origins of a comma-separated list, and those in `more`; a trailing slash is not part of an origin."""
     return frozenset(part.strip().rstrip("/") for part in (*text.split(","), *more) if part.strip())

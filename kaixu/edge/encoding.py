@@ -23,20 +23,20 @@ else:
 STEP_BYTES = 64 * 1024
 
 #: How many encodings a body may have, and of how many members or frames it may consist.
-MOST_ENCODINGS = 3
-MOST_MEMBERS = 100
+MAX_ENCODINGS = 3
+MAX_MEMBERS = 100
 
 #: 8 MiB, as RFC 8878 §3.1.1.1.2 recommends: the window is memory, and the sender chooses it.
-MOST_ZSTD_WINDOW_LOG = 23
+MAX_ZSTD_WINDOW_LOG = 23
 
 Pieces = Iterator[bytes]
 
 
-class Broken(Exception):
+class InvalidData(Exception):
     """The data is not valid in its encoding."""
 
 
-def encodings_in(headers: Mapping[str, str]) -> tuple[str, ...]:
+def read_encodings(headers: Mapping[str, str]) -> tuple[str, ...]:
     """The encodings of a body, in the order they were applied. Raises `UnsupportedEncoding` for one that is not taken.
 
     `identity` is none at all.
@@ -46,34 +46,34 @@ def encodings_in(headers: Mapping[str, str]) -> tuple[str, ...]:
     for one in encodings:
         if one not in DECODERS:
             raise UnsupportedEncoding(f"content-encoding `{one[:40]}` is not taken", hint=f"Send one of {ACCEPTED}.")
-    if len(encodings) > MOST_ENCODINGS:
+    if len(encodings) > MAX_ENCODINGS:
         raise UnsupportedEncoding(
-            f"the body has {len(encodings)} content-encodings; {MOST_ENCODINGS} are taken",
+            f"the body has {len(encodings)} content-encodings; {MAX_ENCODINGS} are taken",
             hint=f"Send one of {ACCEPTED}.",
         )
     return encodings
 
 
-async def unpacked(body: bytes, encodings: tuple[str, ...], most: int, share: BodyShare) -> bytes:
+async def decode_body(body: bytes, encodings: tuple[str, ...], most: int, share: BodyShare) -> bytes:
     """The body without its encodings. Raises `TooLarge` as soon as it exceeds `most`, `Invalid`, `Overloaded`."""
     if not body or not encodings:
         return body
     parts = []
-    async for piece in steps(body, encodings, most):
+    async for piece in decoded_pieces(body, encodings, most):
         share.take(len(piece))
         parts.append(piece)
     return b"".join(parts)
 
 
-async def steps(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIterator[bytes]:
+async def decoded_pieces(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIterator[bytes]:
     """See `unpacked`: its pieces."""
-    pieces = cut(body)
+    pieces = split_body(body)
     for name in reversed(encodings):
-        pieces = bounded(DECODERS[name](pieces), most)
+        pieces = limit_size(DECODERS[name](pieces), most)
     while True:
         try:
             piece = next(pieces, None)
-        except Broken:
+        except InvalidData:
             raise Invalid(
                 f"the body is not complete, valid {', '.join(encodings)} data",
                 hint="Send it again, or without content-encoding.",
@@ -84,13 +84,13 @@ async def steps(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIter
         await asyncio.sleep(0)
 
 
-def cut(body: bytes) -> Pieces:
+def split_body(body: bytes) -> Pieces:
     """A body in pieces."""
     for at in range(0, len(body), STEP_BYTES):
         yield body[at : at + STEP_BYTES]
 
 
-def bounded(pieces: Pieces, most: int) -> Pieces:
+def limit_size(pieces: Pieces, most: int) -> Pieces:
     """The same pieces. Raises `TooLarge` when there are more than `most` bytes of them."""
     size = 0
     for piece in pieces:
@@ -100,22 +100,22 @@ def bounded(pieces: Pieces, most: int) -> Pieces:
         yield piece
 
 
-def gunzipped(pieces: Pieces) -> Pieces:
+def decode_gzip(pieces: Pieces) -> Pieces:
     """Gzip, also of several members (RFC 1952 §2.2)."""
-    return inflated(pieces, lambda _: zlib.decompressobj(wbits=31), MOST_MEMBERS)
+    return inflate(pieces, lambda _: zlib.decompressobj(wbits=31), MAX_MEMBERS)
 
 
-def inflated_any(pieces: Pieces) -> Pieces:
+def decode_deflate(pieces: Pieces) -> Pieces:
     """Deflate in zlib's format (RFC 9110 §8.4.1.2), or, as many senders understand it, without."""
 
     def begun(first: bytes) -> Any:
         is_zlib = len(first) >= 2 and first[0] & 0x0F == 8 and int.from_bytes(first[:2], "big") % 31 == 0
         return zlib.decompressobj(wbits=15 if is_zlib else -15)
 
-    return inflated(pieces, begun, 1)
+    return inflate(pieces, begun, 1)
 
 
-def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
+def inflate(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
     """Data that zlib unpacks."""
     decoder: Any = None
     members = 0
@@ -127,55 +127,55 @@ def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -
                     break  # padding behind the last member
                 members += 1
                 if members > most_members:
-                    raise Broken
+                    raise InvalidData
                 decoder = begin(rest)
             try:
                 data = decoder.decompress(rest, STEP_BYTES)
             except zlib.error:
-                raise Broken from None
+                raise InvalidData from None
             if data:
                 yield data
             rest = decoder.unconsumed_tail
             if decoder.eof:
                 rest, decoder = decoder.unused_data, None
             elif not rest and len(data) == STEP_BYTES:
-                yield from pending(decoder)
+                yield from drain(decoder)
                 if decoder.eof:
                     rest, decoder = decoder.unused_data, None
     if decoder is not None or not members:
-        raise Broken
+        raise InvalidData
 
 
-def pending(decoder: Any) -> Pieces:
+def drain(decoder: Any) -> Pieces:
     """The output that zlib still holds back."""
     while data := decoder.decompress(b"", STEP_BYTES):
         yield data
 
 
-def unbrotlied(pieces: Pieces) -> Pieces:
+def decode_brotli(pieces: Pieces) -> Pieces:
     """Brotli (RFC 7932)."""
     decoder = brotli.Decompressor()
     for piece in pieces:
         if decoder.is_finished():
-            raise Broken  # nothing may follow
+            raise InvalidData  # nothing may follow
         data = piece
         while True:
             try:
                 out = decoder.process(data, output_buffer_limit=STEP_BYTES)
             except brotli.error:
-                raise Broken from None
+                raise InvalidData from None
             if out:
                 yield out
             if decoder.is_finished() or (decoder.can_accept_more_data() and len(out) < STEP_BYTES):
                 break
             data = b""
     if not decoder.is_finished():
-        raise Broken
+        raise InvalidData
 
 
-def unzstded(pieces: Pieces) -> Pieces:
+def decode_zstd(pieces: Pieces) -> Pieces:
     """Zstandard (RFC 8878), also of several frames."""
-    options = {int(zstd.DecompressionParameter.window_log_max): MOST_ZSTD_WINDOW_LOG}
+    options = {int(zstd.DecompressionParameter.window_log_max): MAX_ZSTD_WINDOW_LOG}
     decoder: Any = None
     frames = 0
     for piece in pieces:
@@ -183,28 +183,28 @@ def unzstded(pieces: Pieces) -> Pieces:
         while rest or (decoder is not None and not decoder.needs_input):
             if decoder is None:
                 frames += 1
-                if frames > MOST_MEMBERS:
-                    raise Broken
+                if frames > MAX_MEMBERS:
+                    raise InvalidData
                 decoder = zstd.ZstdDecompressor(options=options)
             try:
                 data = decoder.decompress(rest, STEP_BYTES)
             except (zstd.ZstdError, EOFError):
-                raise Broken from None
+                raise InvalidData from None
             if data:
                 yield data
             rest = b""
             if decoder.eof:
                 rest, decoder = decoder.unused_data, None
     if decoder is not None or not frames:
-        raise Broken
+        raise InvalidData
 
 
 DECODERS: dict[str, Callable[[Pieces], Pieces]] = {
-    "gzip": gunzipped,
-    "x-gzip": gunzipped,
-    "deflate": inflated_any,
-    "br": unbrotlied,
-    "zstd": unzstded,
+    "gzip": decode_gzip,
+    "x-gzip": decode_gzip,
+    "deflate": decode_deflate,
+    "br": decode_brotli,
+    "zstd": decode_zstd,
 }
 
 #: The encodings that the reply lists to a client that sends another one.

@@ -22,7 +22,7 @@ from .throttle import Throttle
 log = logging.getLogger(__name__)
 
 #: The most errors a minute of callers without a key that are recorded in the monitor, from one address.
-MOST_RECORDED = 60
+MAX_RECORDED = 60
 
 #: Turns an envelope and its status into what the clients of a route expect.
 ErrorShape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
@@ -91,14 +91,14 @@ def is_unstorable(raised: Exception) -> bool:
     return isinstance(raised, asyncpg.DataError) and isinstance(raised.__cause__, UnicodeEncodeError)
 
 
-def kind_of(status: int) -> str:
+def monitor_kind(status: int) -> str:
     """The monitor's word for a refused or failed call."""
     if status == 429:
         return "rate_limited"
     return "blocked" if status in (401, 402, 403) else "error"
 
 
-class Billed(Exception):
+class BilledError(Exception):
     """A call that failed after a vendor had done work: the client's error, and what it owes all the same."""
 
     def __init__(self, error: KaixuError, money: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ class Failures:
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
-        self.strangers = Throttle(per_address=MOST_RECORDED, in_all=10 * MOST_RECORDED, window_s=60)
+        self.strangers = Throttle(per_address=MAX_RECORDED, in_all=10 * MAX_RECORDED, window_s=60)
 
     def reply(self, raised: Exception, request: IncomingRequest, shape: ErrorShape = native_error) -> Reply:
         """The reply to a request whose handling raised. An unexpected exception is logged, and not shown."""
@@ -123,7 +123,7 @@ class Failures:
             if error.status == 429:
                 headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
             return json_reply(*shape(refusal_body(raised, request.request_id), error.status), headers)
-        if isinstance(raised, Billed):
+        if isinstance(raised, BilledError):
             error = raised.error
             self.record(error, request)
             body = envelope(error, request.request_id) | raised.money
@@ -147,7 +147,7 @@ class Failures:
             return
         self.monitor.record(
             MonitorEvent(
-                kind="error" if isinstance(error, UpstreamError) else kind_of(error.status),
+                kind="error" if isinstance(error, UpstreamError) else monitor_kind(error.status),
                 level="error" if error.status >= 500 else "warn",
                 request_id=request.request_id,
                 function_name=request.path.rsplit("/", 1)[-1][:200],

@@ -19,13 +19,13 @@ from .callers import Callers
 from .client_address import client_address
 from .client_watch import WATCH_AFTER_S, ClientWatch
 from .cors import PREFLIGHT, ReplyHeaders
-from .encoding import ACCEPTED, encodings_in, unpacked
+from .encoding import ACCEPTED, decode_body, read_encodings
 from .errors import Failures
-from .framing import Ambiguous, require_one_reading
-from .paths import plain_path, require_no_nul
+from .framing import AmbiguousRequest, require_unambiguous
+from .paths import normalize_path, require_no_nul
 from .reply_writer import ReplyWriter
-from .request import IncomingRequest, incoming_in
-from .request_body import BODY_S, BodyBudget, BodyShare, address_of, read_body
+from .request import IncomingRequest, parse_scope
+from .request_body import BODY_S, BodyBudget, BodyShare, body_address, read_body
 from .response import Reply
 from .routes import Route, Routes, WrongMethod
 
@@ -62,11 +62,11 @@ class Exchange:
         """One exchange. A client that disconnects cancels the handler."""
         request = self.request_in(scope)
         try:
-            require_one_reading(scope["headers"])
+            require_unambiguous(scope["headers"])
             require_no_nul(request.path, scope["query_string"])
         except Invalid as error:
             reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
-            if isinstance(error, Ambiguous):
+            if isinstance(error, AmbiguousRequest):
                 reply.headers["connection"] = "close"
             await self.writer.send_early(reply, request, receive, send)
             return
@@ -107,7 +107,7 @@ class Exchange:
         address = client[0] if client else "unknown"
         if self.trusted and client:
             address = client_address(address, scope["headers"], self.trusted)
-        return incoming_in(scope, plain_path(scope["path"]), address)
+        return parse_scope(scope, normalize_path(scope["path"]), address)
 
     async def body_of(
         self,
@@ -118,7 +118,7 @@ class Exchange:
         send: ASGISendCallable,
     ) -> bytes | None:
         """The whole body, unpacked. None: the request was refused and has its reply, or the client left."""
-        share.belongs_to(address_of(request.address))
+        share.belongs_to(body_address(request.address))
         most = self.limits().body_bytes
         if route.max_body_bytes is not None:
             most = min(most, route.max_body_bytes)
@@ -126,13 +126,13 @@ class Exchange:
         identify = None if route.auth == "public" else lambda: self.callers.holder_of(request)
         try:
             self.callers.require(route.auth, request.headers)  # before a byte of a stranger's body is kept
-            encodings = encodings_in(request.headers)
+            encodings = read_encodings(request.headers)
             async with asyncio.timeout(BODY_S):
                 body = await read_body(receive, request.headers, most, share, identify)
                 if body and encodings:
                     if identify is not None and share.is_stranger:
                         share.belongs_to(await identify())
-                    body = await unpacked(body, encodings, most, share)
+                    body = await decode_body(body, encodings, most, share)
             if body is not None and route.rate == "reading":
                 await self.callers.count_reading(request, len(body))
             return body

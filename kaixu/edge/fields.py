@@ -10,11 +10,11 @@ import msgspec
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .characters import FREE_TEXT, require_storable, require_whole_characters
-from .off_loop import off_loop
+from .off_loop import run_in_thread
 from .request import IncomingRequest
 
 #: The longest text of a field that has no bound of its own.
-MOST_TEXT = 200_000
+MAX_TEXT = 200_000
 
 #: For bodies whose every text is stored: none of them may hold what a database does not take.
 ALL_STORED: frozenset[str] = frozenset()
@@ -47,12 +47,12 @@ def json_value(data: bytes) -> Any:
         raise Invalid("the body is not JSON", code="BAD_JSON") from None
 
 
-async def object_in(request: IncomingRequest) -> dict[str, Any]:
+async def read_object(request: IncomingRequest) -> dict[str, Any]:
     """`json_object` of a request's body; a long one is read in a thread."""
-    return await off_loop(len(request.body), lambda: json_object(request.body))
+    return await run_in_thread(len(request.body), lambda: json_object(request.body))
 
 
-def stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fields:
+def read_stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fields:
     """The fields of a request's body, whose texts are all stored. `may_be_empty`: no body is an object without fields.
 
     Raises `Invalid`.
@@ -68,102 +68,100 @@ class Fields:
     Every method raises `Unprocessable` with the field's full name.
     """
 
-    __slots__ = ("place", "taken", "value")
+    __slots__ = ("path", "used", "value")
 
-    def __init__(self, value: dict[str, Any], place: str = "") -> None:
+    def __init__(self, value: dict[str, Any], path: str = "") -> None:
         self.value = value
-        self.place = place
-        self.taken: set[str] = set()
+        self.path = path
+        self.used: set[str] = set()
 
     def name(self, field: str) -> str:
         """The field's full name."""
-        return f"{self.place}.{field}" if self.place else field
+        return f"{self.path}.{field}" if self.path else field
 
-    def wrong(self, field: str, problem: str) -> Unprocessable:
+    def invalid(self, field: str, problem: str) -> Unprocessable:
         """The error for a field."""
         name = self.name(field)
         return Unprocessable(f"`{name}` {problem}", field=name)
 
-    def take(self, field: str) -> Any:
+    def get(self, field: str) -> Any:
         """A field's value; the field then counts as read."""
-        self.taken.add(field)
+        self.used.add(field)
         return self.value.get(field)
 
     def read(self, field: str, parse: Callable[[object, str], Value]) -> Value:
         """A field's value as `parse` makes it of the raw value and the field's name (`accounts/fields.py`)."""
-        return parse(self.take(field), self.name(field))
+        return parse(self.get(field), self.name(field))
 
-    def rest(self) -> list[str]:
+    def unread(self) -> list[str]:
         """The full names of the fields that were sent and not read."""
-        return [
-            self.name(field) for field, value in self.value.items() if field not in self.taken and value is not None
-        ]
+        return [self.name(field) for field, value in self.value.items() if field not in self.used and value is not None]
 
-    def text(self, field: str, *, most: int = MOST_TEXT) -> str | None:
+    def text(self, field: str, *, most: int = MAX_TEXT) -> str | None:
         """A text."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if not isinstance(value, str):
-            raise self.wrong(field, "must be text")
+            raise self.invalid(field, "must be text")
         if len(value) > most:
-            raise self.wrong(field, f"is longer than {most} characters")
+            raise self.invalid(field, f"is longer than {most} characters")
         return value
 
-    def needed_text(self, field: str, *, most: int = MOST_TEXT) -> str:
+    def required_text(self, field: str, *, most: int = MAX_TEXT) -> str:
         """A text that is required."""
         value = self.text(field, most=most)
         if not value:
-            raise self.wrong(field, "is missing")
+            raise self.invalid(field, "is missing")
         return value
 
     def number(self, field: str, least: float, most: float) -> float | None:
         """A number within bounds."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            raise self.wrong(field, "must be a number")
+            raise self.invalid(field, "must be a number")
         if not least <= value <= most:
-            raise self.wrong(field, f"must lie between {least:g} and {most:g}")
+            raise self.invalid(field, f"must lie between {least:g} and {most:g}")
         return float(value)
 
-    def whole(self, field: str, least: int, most: int) -> int | None:
+    def integer(self, field: str, least: int, most: int) -> int | None:
         """A whole number within bounds; 3.0 counts as one."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.wrong(field, "must be a whole number")
+            raise self.invalid(field, "must be a whole number")
         if not least <= value <= most:
-            raise self.wrong(field, f"must lie between {least} and {most}")
+            raise self.invalid(field, f"must lie between {least} and {most}")
         return value
 
     def flag(self, field: str) -> bool | None:
         """True or false."""
-        value = self.take(field)
+        value = self.get(field)
         if value is not None and not isinstance(value, bool):
-            raise self.wrong(field, "must be true or false")
+            raise self.invalid(field, "must be true or false")
         return value
 
     def one_of(self, field: str, choices: Collection[str]) -> str | None:
         """One of a few words."""
         value = self.text(field)
         if value is not None and value not in choices:
-            raise self.wrong(field, f"must be one of {', '.join(choices)}")
+            raise self.invalid(field, f"must be one of {', '.join(choices)}")
         return value
 
     def items(self, field: str, *, most: int) -> list[Any] | None:
         """A list."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if not isinstance(value, list):
-            raise self.wrong(field, "must be a list")
+            raise self.invalid(field, "must be a list")
         if len(value) > most:
-            raise self.wrong(field, f"holds {len(value)} entries; {most} are taken")
+            raise self.invalid(field, f"holds {len(value)} entries; {most} are taken")
         return value
 
     def objects(self, field: str, *, most: int) -> list[Fields] | None:
@@ -173,21 +171,21 @@ class Fields:
             return None
         for at, one in enumerate(value):
             if not isinstance(one, dict):
-                raise self.wrong(f"{field}[{at}]", "must be an object")
+                raise self.invalid(f"{field}[{at}]", "must be an object")
         return [Fields(one, self.name(f"{field}[{at}]")) for at, one in enumerate(value)]
 
-    def inner(self, field: str) -> Fields | None:
+    def nested(self, field: str) -> Fields | None:
         """An object."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise self.wrong(field, "must be an object")
+            raise self.invalid(field, "must be an object")
         return Fields(value, self.name(field))
 
-    def plain(self, field: str) -> dict[str, Any] | None:
+    def raw_object(self, field: str) -> dict[str, Any] | None:
         """An object that is passed on as it is, a JSON Schema for example."""
-        value = self.take(field)
+        value = self.get(field)
         if value is not None and not isinstance(value, dict):
-            raise self.wrong(field, "must be an object")
+            raise self.invalid(field, "must be an object")
         return value

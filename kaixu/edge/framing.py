@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from kaixu.plugin.errors import Invalid
 
 
-class Ambiguous(Invalid):
+class AmbiguousRequest(Invalid):
     """The request can be read in two ways: nothing more is read from its connection."""
 
 
-def require_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
+def require_unambiguous(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raises `Ambiguous` for a request that servers read differently.
 
     A body with both a length and chunks (RFC 9112 §6.1), a transfer coding besides `chunked` (§7), two hosts (§3.2).
@@ -28,8 +28,12 @@ def require_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
         elif name == b"host":
             hosts += 1
     if lengths and coded:
-        raise Ambiguous("a request has content-length or transfer-encoding, not both", hint="Leave content-length out.")
+        raise AmbiguousRequest(
+            "a request has content-length or transfer-encoding, not both", hint="Leave content-length out."
+        )
     if coded and coded != [b"chunked"]:
-        raise Ambiguous("the only transfer-encoding that is taken is chunked", hint="Use content-encoding instead.")
+        raise AmbiguousRequest(
+            "the only transfer-encoding that is taken is chunked", hint="Use content-encoding instead."
+        )
     if hosts > 1:
-        raise Ambiguous("a request has one host")
+        raise AmbiguousRequest("a request has one host")

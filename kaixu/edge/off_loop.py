@@ -18,7 +18,7 @@ THREADS = 2
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="kaixu-bodies")
 
 
-async def off_loop(size: int, work: Callable[[], Result]) -> Result:
+async def run_in_thread(size: int, work: Callable[[], Result]) -> Result:
     """Run `work` and return its result; in a thread, where the body of `size` bytes is large.
 
     A cancelled call returns at once; its work runs to its end, and the result is discarded.

@@ -22,7 +22,7 @@ CODES = {
     "MODEL_GONE": "model_not_found",
 }
 #: The envelope's fields that OpenAI's shape replaces; the others are kept.
-OWN = frozenset({"error", "code", "field"})
+REPLACED = frozenset({"error", "code", "field"})
 
 
 def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
@@ -43,5 +43,5 @@ def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int
         "param": body.get("field"),
         "code": CODES.get(body["code"], body["code"].lower()),
     }
-    rest = {name: value for name, value in body.items() if name not in OWN}
+    rest = {name: value for name, value in body.items() if name not in REPLACED}
     return {"error": error} | rest, status

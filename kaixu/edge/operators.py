@@ -6,7 +6,7 @@ from kaixu.accounts.login import log_in
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Unauthenticated
 
-from .paths import LOGIN, paths_of
+from .paths import LOGIN, function_paths
 from .request import Headers, IncomingRequest
 from .response import Reply
 from .routes import Handler, Route
@@ -34,7 +34,7 @@ def operator_route(services: Services, method: str, name: str, handler: Handler)
             services.monitor.record(change_event(request))
         return reply
 
-    return Route(method, paths_of(name), handle, auth="operator", rate="operator")
+    return Route(method, function_paths(name), handle, auth="operator", rate="operator")
 
 
 def require_operator_credential(services: Services, headers: Headers) -> None:

@@ -18,12 +18,12 @@ FUNCTION_PREFIXES = ("/.netlify/functions", "/api")
 LOGIN, SESSION_TOKEN = "admin-login", "session-token"
 
 
-def paths_of(name: str) -> tuple[str, ...]:
+def function_paths(name: str) -> tuple[str, ...]:
     """The paths of the function `name`."""
     return tuple(f"{prefix}/{name}" for prefix in FUNCTION_PREFIXES)
 
 
-def plain_path(path: str) -> str:
+def normalize_path(path: str) -> str:
     """A path as routes have it: repeated slashes count as one, and one at the end does not matter."""
     if not path.startswith("/"):
         path = ORIGIN.sub("", path, count=1)

@@ -13,7 +13,7 @@ from hypercorn.typing import HTTPScope
 
 from kaixu.plugin.errors import Invalid
 
-MOST_ARGS = 50
+MAX_ARGS = 50
 
 #: Headers that a client may repeat to make one list (RFC 9110 §5.3), and of which the whole list matters.
 LISTS = frozenset({"content-encoding", "access-control-request-headers"})
@@ -46,13 +46,13 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     def args(self) -> dict[str, str]:
         """The query's fields; of a repeated one the first counts. Raises `Invalid` for too many."""
         try:
-            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MOST_ARGS, errors="replace")
+            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_ARGS, errors="replace")
         except ValueError:
-            raise Invalid(f"the query has more than {MOST_ARGS} fields") from None
+            raise Invalid(f"the query has more than {MAX_ARGS} fields") from None
         return dict(reversed(pairs))
 
 
-def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """ASGI's headers as text. Of a repeated one the first counts; see `LISTS`."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw:
@@ -64,21 +64,21 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def incoming_in(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
+def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
     """ASGI's request as values, without its body."""
-    headers = headers_of(scope["headers"])
+    headers = parse_headers(scope["headers"])
     return IncomingRequest(
         scope["method"],
         path,
         headers,
         b"",
-        request_id_of(headers),
+        read_request_id(headers),
         address,
         scope["query_string"].decode("latin-1"),
     )
 
 
-def request_id_of(headers: Headers) -> str:
+def read_request_id(headers: Headers) -> str:
     """The id the client gave, if it can safely be written anywhere; else a new one."""
     given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
     return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())

@@ -33,13 +33,13 @@ class Address(str):
 
 
 #: Who holds bytes: an address, or the customer whose key was looked up, or "operator".
-Holder = Address | int | str
+BodyOwner = Address | int | str
 
 #: Looks up who holds the bytes of a request. Raises `Unauthenticated`.
-Identify = Callable[[], Awaitable[Holder]]
+Identify = Callable[[], Awaitable[BodyOwner]]
 
 
-def address_of(text: str) -> Address:
+def body_address(text: str) -> Address:
     """The address by which the bytes of an unknown caller are counted."""
     try:
         address = ipaddress.ip_address(text)
@@ -63,13 +63,13 @@ class BodyBudget:
         self.one = one
         self.held = 0
         self.by_strangers = 0
-        self.by_holder: Counter[Holder] = Counter()
+        self.by_holder: Counter[BodyOwner] = Counter()
 
     def share(self) -> BodyShare:
         """The empty share of one exchange: a context manager that gives its bytes back at the end."""
         return BodyShare(self)
 
-    def most_of(self, holder: Holder) -> int:
+    def most_of(self, holder: BodyOwner) -> int:
         """How many bytes one holder may hold."""
         if isinstance(holder, Address):
             return max(SMALL_BODY_BYTES, self.most() // 8)
@@ -79,7 +79,7 @@ class BodyBudget:
         """How many bytes all strangers may hold together."""
         return max(SMALL_BODY_BYTES, self.most() // 2)
 
-    def count(self, holder: Holder, count: int) -> None:
+    def count(self, holder: BodyOwner, count: int) -> None:
         """Add `count` bytes to those of `holder`, or take them off."""
         self.held += count
         if isinstance(holder, Address):
@@ -101,14 +101,14 @@ class BodyShare:
         self.budget = budget
         self.held = 0
         self.ended = False
-        self.holder: Holder = ""
+        self.holder: BodyOwner = ""
 
     @property
     def is_stranger(self) -> bool:
         """Whether the caller was not looked up yet."""
         return isinstance(self.holder, Address)
 
-    def belongs_to(self, holder: Holder) -> None:
+    def belongs_to(self, holder: BodyOwner) -> None:
         """Move it to `holder`."""
         self.budget.count(self.holder, -self.held)
         self.holder = holder

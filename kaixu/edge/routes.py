@@ -32,10 +32,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 NO_PARAMETERS: Mapping[str, str] = {}
 
 #: The longest path that an error message repeats.
-MOST_SHOWN = 200
+MAX_SHOWN = 200
 
 
-def always(parameters: Mapping[str, str]) -> bool:
+def always_exists(parameters: Mapping[str, str]) -> bool:
     """The condition of a route that is always there."""
     return True
 
@@ -58,7 +58,7 @@ class Route:
     rate: Rate
     max_body_bytes: int | None = None
     error_shape: ErrorShape = native_error
-    exists: Callable[[Mapping[str, str]], bool] = always
+    exists: Callable[[Mapping[str, str]], bool] = always_exists
 
 
 class Match(NamedTuple):
@@ -157,6 +157,6 @@ class Routes:
 def no_such_endpoint(request: IncomingRequest, known: Iterable[str] = ()) -> NotFound:
     """The error for a path that nothing serves, with the nearest of the `known` ones."""
     path = request.path
-    if len(path) > MOST_SHOWN or not path.isprintable():
+    if len(path) > MAX_SHOWN or not path.isprintable():
         return NotFound("No such endpoint")
     return NotFound(f"No such endpoint: {request.method} {path}{did_you_mean(path, known)}")

@@ -15,7 +15,7 @@ ENCODER = msgspec.json.Encoder()
 PING_S = 15.0
 
 #: How much may wait for a slow reader before the vendor's stream is no longer read.
-MOST_BUFFERED_BYTES = 64 * 1024
+MAX_BUFFERED_BYTES = 64 * 1024
 
 
 def frame(event: str, data: Any) -> bytes:
@@ -75,7 +75,7 @@ class EventStream:
         if self._gone or not data:
             return
         self.is_committed = True
-        if self._size >= MOST_BUFFERED_BYTES:
+        if self._size >= MAX_BUFFERED_BYTES:
             self._writable.clear()
             await self._writable.wait()
         self._frames.append(data)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 #: How many addresses are remembered; beyond that, the least recently used are forgotten.
-MOST_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
 
 
 class Throttle:
@@ -36,6 +36,6 @@ class Throttle:
         self.total += 1
         self.counts[address] = count + 1
         self.counts.move_to_end(address)
-        if len(self.counts) > MOST_ADDRESSES:
+        if len(self.counts) > MAX_ADDRESSES:
             self.counts.popitem(last=False)
         return None

@@ -29,7 +29,7 @@ def signing_key(secret: str, kind: str) -> bytes:
     return hmac.digest(secret.encode(), kind.encode(), "sha256")
 
 
-def read(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
+def read_claims(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
     """The claims of a valid token, or None."""
     try:
         claims: dict[str, Any] = jwt.decode(
@@ -53,7 +53,7 @@ def make_admin_token(secret: str) -> str:
 
 def is_admin_token(secret: str, token: str) -> bool:
     """Whether `token` is a valid token of an operator."""
-    claims = read(secret, "admin", token, ["role"])
+    claims = read_claims(secret, "admin", token, ["role"])
     return claims is not None and claims["role"] == "admin"
 
 
@@ -73,7 +73,7 @@ def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4:
 
 def read_session_token(secret: str, token: str) -> UserSession | None:
     """The session of a session token; None for other tokens and for expired ones."""
-    claims = read(secret, "session", token, ["type", "api_key_id", "customer_id"])
+    claims = read_claims(secret, "session", token, ["type", "api_key_id", "customer_id"])
     if claims is None or claims["type"] != "user_session":
         return None
     try:

@@ -10,7 +10,7 @@ from quart import Quart
 
 from kaixu.api.routes import PREFIX_SHAPES, api_routes
 from kaixu.edge.callers import GatewayCallers
-from kaixu.edge.cors import ReplyHeaders, origins_of
+from kaixu.edge.cors import ReplyHeaders, parse_origins
 from kaixu.edge.errors import Failures
 from kaixu.edge.exchange import BodyLimits, Exchange
 from kaixu.edge.routes import Routes
@@ -52,7 +52,7 @@ class Application(Quart):
 
     def adopt(self, services: Services) -> None:
         """Apply reloaded settings: CORS origins. Those that are read for each request need no change."""
-        origins = origins_of(services.settings.allowed_origins, services.gateway.allow_origins)
+        origins = parse_origins(services.settings.allowed_origins, services.gateway.allow_origins)
         self.exchange.writer.headers.allow_origins(origins)
 
 

@@ -35,7 +35,7 @@ class About(msgspec.Struct, frozen=True):
     database: str
 
 
-class Reloaded(msgspec.Struct, frozen=True):
+class ReloadOutcome(msgspec.Struct, frozen=True):
     """The outcome of a reload. `began_ns` is on the machine's monotonic clock, which all its processes share."""
 
     pid: int
@@ -76,14 +76,14 @@ class Claim:
 
     def announce(self, about: About) -> None:
         """Let commands find this process; from now on it handles signals."""
-        write(self.home / ABOUT, about)
+        write_record(self.home / ABOUT, about)
         self.file.truncate(0)
         self.file.write(f"{about.pid}\n")
         self.file.flush()
 
-    def record_reload(self, outcome: Reloaded) -> None:
+    def record_reload(self, outcome: ReloadOutcome) -> None:
         """Write the outcome of a reload down for `kaixu reload`."""
-        write(self.home / RELOADED, outcome)
+        write_record(self.home / RELOADED, outcome)
 
     def hide(self) -> None:
         """Hide this process from commands; the folder stays locked until the process ends."""
@@ -104,14 +104,14 @@ def running_in(home: Path) -> int | None:
         return None
 
 
-def about(home: Path) -> About | None:
+def read_about(home: Path) -> About | None:
     """The description of the gateway that runs with a data folder."""
-    return read(home / ABOUT, About)
+    return read_record(home / ABOUT, About)
 
 
-def reloaded(home: Path) -> Reloaded | None:
+def read_reload(home: Path) -> ReloadOutcome | None:
     """The outcome of its last reload."""
-    return read(home / RELOADED, Reloaded)
+    return read_record(home / RELOADED, ReloadOutcome)
 
 
 def other_folders(home: Path) -> list[Path]:
@@ -131,7 +131,7 @@ def other_folders(home: Path) -> list[Path]:
     return sorted(folders - {home.resolve()})
 
 
-def database_of(settings: Settings) -> str:
+def database_name(settings: Settings) -> str:
     """The database in the settings, without user and password."""
     if settings.database_url is None:
         return f"embedded, {(settings.kaixu_home / 'postgres').resolve()}"
@@ -163,7 +163,7 @@ def is_locked_within(file: IO[str], seconds: float) -> bool:
     return True
 
 
-def write(path: Path, record: msgspec.Struct) -> None:
+def write_record(path: Path, record: msgspec.Struct) -> None:
     """Replace a record atomically."""
     draft = path.with_suffix(".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -172,7 +172,7 @@ def write(path: Path, record: msgspec.Struct) -> None:
     draft.replace(path)
 
 
-def read(path: Path, kind: type[Record]) -> Record | None:
+def read_record(path: Path, kind: type[Record]) -> Record | None:
     """A record, or None if there is none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)

@@ -20,7 +20,7 @@ ALLOWABLE = FIELDS | HOSTED_TYPES | {"cache_control", "document", "file", "conta
 
 def field_notes(catalog: Catalog) -> list[str]:
     """One sentence for each name without effect."""
-    return [*allow_notes(catalog), *known_notes(catalog)]
+    return [*allow_notes(catalog), *known_field_notes(catalog)]
 
 
 def allow_notes(catalog: Catalog) -> Iterator[str]:
@@ -36,7 +36,7 @@ def allow_notes(catalog: Catalog) -> Iterator[str]:
                     yield f"{entry} is neither a field that can cost more nor a known tool of a vendor{known}"
 
 
-def known_notes(catalog: Catalog) -> Iterator[str]:
+def known_field_notes(catalog: Catalog) -> Iterator[str]:
     """Names in the lanes' `known_fields`."""
     for lane, state in catalog.lanes.items():
         for name in state.section.known_fields:

@@ -69,7 +69,7 @@ from kaixu.store.spool import Spool
 from kaixu.store.webhook_deliveries import prune_deliveries
 
 from .app import Application, create_app
-from .claim import Claim, Reloaded
+from .claim import Claim, ReloadOutcome
 from .reload import reload
 from .servers import require_server
 
@@ -330,18 +330,18 @@ class Gateway:
             for which, price in deployment.prices.items()
         }
 
-    async def reload(self) -> Reloaded:
+    async def reload(self) -> ReloadOutcome:
         """Swap in a changed kaixu.yaml; the outcome is written down for `kaixu reload`.
 
         Raises what is wrong with the file, and then the old one stays in force.
         """
         async with self.reloading:
             began_ns = monotonic_ns()
-            outcome = Reloaded(os.getpid(), began_ns, refused="something went wrong; see the gateway's log")
+            outcome = ReloadOutcome(os.getpid(), began_ns, refused="something went wrong; see the gateway's log")
             try:
                 outcome = await reload(self, began_ns)
             except (ConfigError, PluginError, KaixuError) as error:
-                outcome = Reloaded(os.getpid(), began_ns, refused=str(error))
+                outcome = ReloadOutcome(os.getpid(), began_ns, refused=str(error))
                 raise
             finally:
                 if self.folder is not None:

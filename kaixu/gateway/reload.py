@@ -27,7 +27,7 @@ from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.query import DatabaseSession
 
 from .app import Application
-from .claim import Reloaded
+from .claim import ReloadOutcome
 from .field_notes import field_notes
 from .servers import require_server
 
@@ -61,7 +61,7 @@ class ReloadableGateway(Protocol):
         ...
 
 
-async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
+async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     """Swap in a changed kaixu.yaml. Raises what is wrong with it, and then the old one stays in force.
 
     Running calls, and those that wait for their admission, keep their lanes; these
@@ -90,7 +90,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")
     restart = apply_section(gateway, document.gateway)
     services.monitor.record(MonitorEvent(kind="reload"))
-    outcome = Reloaded(
+    outcome = ReloadOutcome(
         os.getpid(),
         began_ns,
         lanes={
@@ -98,7 +98,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
             for name, lane in catalog.lanes.items()
         },
         restart=restart,
-        notes=[*notes_of(catalog), *notes_of_lost(old, catalog)],
+        notes=[*config_notes(catalog), *lost_lane_notes(old, catalog)],
     )
     log.warning("kaixu.yaml was reloaded: %d lanes", len(catalog.lanes))
     for note in outcome.notes:
@@ -154,13 +154,13 @@ def refuse_empty(gateway: ReloadableGateway, document: Document) -> None:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])
 
 
-def notes_of(catalog: Catalog) -> list[str]:
+def config_notes(catalog: Catalog) -> list[str]:
     """What is not wrong, but hardly intended."""
     empty = [] if catalog.lanes else ["no lanes are declared: there is no model that could be called"]
     return [*empty, *field_notes(catalog)]
 
 
-def notes_of_lost(old: Catalog, new: Catalog) -> list[str]:
+def lost_lane_notes(old: Catalog, new: Catalog) -> list[str]:
     """The lanes that served before and do not any more, because the file says so."""
     lost = []
     for name, before in old.lanes.items():

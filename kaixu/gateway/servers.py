@@ -31,10 +31,10 @@ KEEP_ALIVE_S = 75
 CLOSE_S = 60
 
 #: Granian delays connections beyond these. The gate limits how many calls run at one time.
-MOST_CONNECTIONS = 100_000
+MAX_CONNECTIONS = 100_000
 
 #: The largest head of a request, and the largest piece of a body that is read at one time.
-MOST_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 
 #: How long finished replies may take to be sent.
 LAST_REPLIES_S = 5.0
@@ -140,10 +140,10 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
         port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD_BYTES),
+        http1_settings=HTTP1Settings(max_buffer_size=MAX_HEAD_BYTES),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=MOST_CONNECTIONS,
+        backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
     serving = asyncio.ensure_future(server.serve())

@@ -22,8 +22,8 @@ from kaixu.store.batches import LineRow as LineRow
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .queue import uuid_of
-from .texts import JobOutcome, ModelCall, opened, sealed
+from .queue import parse_uuid
+from .texts import JobOutcome, ModelCall, seal, unseal
 
 #: How long a batch may take; after it, jobs that are still queued are cancelled.
 WINDOW_S = 24 * 3600.0
@@ -69,7 +69,7 @@ class Batches:
         """Store a file. Raises as admission does."""
         file_id = uuid4()
         async with self.gate.free(caller, "files") as ticket:
-            customer_id = customer_of(ticket)
+            customer_id = customer_id_of(ticket)
 
             async def write(connection: Connection) -> None:
                 await store.insert_file(
@@ -90,7 +90,7 @@ class Batches:
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             with database():
-                row = await store.find_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
+                row = await store.find_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id_of(ticket))
         if row is None:
             raise no_file(file_id)
         return row
@@ -107,11 +107,11 @@ class Batches:
         """A page of the customer's files, starting after file `after`. Raises as admission does, and `NotFound`."""
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
-            customer_id = customer_of(ticket)
+            customer_id = customer_id_of(ticket)
             with database():
                 last = None
                 if after is not None:
-                    last = await store.find_file(self.pool, uuid_of(after, no_file), customer_id=customer_id)
+                    last = await store.find_file(self.pool, parse_uuid(after, no_file), customer_id=customer_id)
                     if last is None:
                         raise no_file(after)
                 return await store.list_files(
@@ -142,7 +142,9 @@ class Batches:
         async with self.gate.free(caller, "job:files") as ticket:
             ticket.end_reason = "released"
             with database():
-                deleted = await store.delete_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
+                deleted = await store.delete_file(
+                    self.pool, parse_uuid(file_id, no_file), customer_id=customer_id_of(ticket)
+                )
         if not deleted:
             raise no_file(file_id)
 
@@ -161,7 +163,7 @@ class Batches:
         batch_id = uuid4()
         kind = "embed" if endpoint.endswith("embeddings") else "chat"
         async with self.gate.free(caller, "batch-create") as ticket:
-            customer_id = customer_of(ticket)
+            customer_id = customer_id_of(ticket)
             rows = await asyncio.to_thread(lambda: [self.row_of(kind, line) for line in lines])
 
             async def write(connection: Connection) -> None:
@@ -199,7 +201,7 @@ class Batches:
         return store.NewLine(
             job_id,
             kind,
-            sealed(self.sealer, job_id, "payload", value | {"custom_id": line.custom_id}),
+            seal(self.sealer, job_id, "payload", value | {"custom_id": line.custom_id}),
             line.provider,
             line.model,
             line.error_code,
@@ -211,7 +213,9 @@ class Batches:
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
             with database():
-                row = await store.find_batch(self.pool, uuid_of(batch_id, no_batch), customer_id=customer_of(ticket))
+                row = await store.find_batch(
+                    self.pool, parse_uuid(batch_id, no_batch), customer_id=customer_id_of(ticket)
+                )
         if row is None:
             raise no_batch(batch_id)
         return row
@@ -221,16 +225,16 @@ class Batches:
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
             with database():
-                return await store.list_batches(self.pool, customer_id=customer_of(ticket), limit=limit)
+                return await store.list_batches(self.pool, customer_id=customer_id_of(ticket), limit=limit)
 
     async def cancel(self, caller: Caller, batch_id: str) -> BatchRow:
         """Cancel the jobs of a batch that have not ended. Raises as `find` does."""
         async with self.gate.free(caller, "job:batches") as ticket:
             ticket.end_reason = "released"
-            customer_id = customer_of(ticket)
+            customer_id = customer_id_of(ticket)
             with database():
                 async with self.pool.acquire() as connection, connection.transaction():
-                    await store.cancel_batch(connection, uuid_of(batch_id, no_batch), customer_id=customer_id)
+                    await store.cancel_batch(connection, parse_uuid(batch_id, no_batch), customer_id=customer_id)
         return await self.find(caller, batch_id)
 
     async def lines(
@@ -251,10 +255,10 @@ class Batches:
             if not rows:
                 return
             for row in rows:
-                stored = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=StoredLine)
+                stored = msgspec.json.decode(unseal(self.sealer, row.id, "payload", row.payload), type=StoredLine)
                 outcome = None
                 if row.result is not None:
-                    outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
+                    outcome = msgspec.json.decode(unseal(self.sealer, row.id, "result", row.result), type=JobOutcome)
                 yield row, stored.custom_id, outcome
             after = rows[-1].line
 
@@ -269,7 +273,7 @@ def no_batch(batch_id: str) -> NotFound:
     return NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
 
 
-def customer_of(ticket: Ticket) -> int:
+def customer_id_of(ticket: Ticket) -> int:
     """The customer of an admitted call."""
     assert ticket.verdict.customer_id is not None
     return ticket.verdict.customer_id

@@ -14,7 +14,7 @@ from kaixu.plugin.operation import Job
 from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease, Runner
-from .texts import opened
+from .texts import unseal
 
 AGENT = "job"
 
@@ -43,7 +43,7 @@ class IntegrationRunner:
         if job.kind not in catalog.jobs:
             raise PluginFailed(f"the integration behind job `{job.kind}` is not there any more")
         state, handler = catalog.jobs[job.kind]
-        data = opened(self.sealer, job.id, "payload", job.payload)
+        data = unseal(self.sealer, job.id, "payload", job.payload)
         payload = msgspec.json.decode(data, type=handler.payload)
         lease.retry = handler.retry
         if job.key_id is None:

@@ -14,7 +14,7 @@ from kaixu.config.price import usd
 from kaixu.ops.sealing import Sealer
 from kaixu.store.job_webhooks import CompletedJob, claim_webhooks, record_delivered, record_failed
 
-from .texts import opened
+from .texts import unseal
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message
 from .webhook_signing import customer_secret, signed_headers
@@ -38,7 +38,7 @@ class JobWebhooks:
         body = msgspec.json.encode(completion(row))
         return Message(
             what=f"job {row.id}",
-            url=msgspec.json.decode(opened(self.sealer, row.id, "webhook", row.webhook), type=str),
+            url=msgspec.json.decode(unseal(self.sealer, row.id, "webhook", row.webhook), type=str),
             headers=signed_headers(customer_secret(self.secret, row.customer_id), row.id, int(time()), body),
             body=body,
         )

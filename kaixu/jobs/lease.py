@@ -21,18 +21,18 @@ from kaixu.store.jobs import ClaimedJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .texts import sealed
+from .texts import seal
 
 log = logging.getLogger(__name__)
 
 #: How long a job waits for what passes by itself (a vendor's limit, a database that is away) before its attempts count.
-MOST_TRANSIENT_S = 24 * 3600.0
+MAX_TRANSIENT_S = 24 * 3600.0
 
 #: The pauses between attempts of model calls; kaixu.yaml says how many there are.
 MODEL_RETRY = Retry(first_wait_s=2.0, most_wait_s=300.0)
 
 #: How long a finished result is held while the database is away.
-MOST_AWAY_S = 600.0
+MAX_AWAY_S = 600.0
 
 #: The code of a cancelled job. No endpoint answers with it as an error.
 CANCELLED = "JOB_CANCELLED"
@@ -69,7 +69,7 @@ class Lease:
         self, ticket: Ticket, result: object, output_len: int | None
     ) -> Callable[[Connection], Awaitable[None]]:
         """The write that ends the job, for `ticket.alongside`: the result and the bill are one transaction."""
-        data = sealed(self.sealer, self.job.id, "result", result)
+        data = seal(self.sealer, self.job.id, "result", result)
 
         async def write(connection: Connection) -> None:
             if not await store.succeed(
@@ -86,7 +86,7 @@ class Lease:
 
     async def complete(self, result: object) -> None:
         """End a job that has no bill. Raises `LeaseLost`, `DatabaseAway`."""
-        data = sealed(self.sealer, self.job.id, "result", result)
+        data = seal(self.sealer, self.job.id, "result", result)
         with database():
             if not await store.succeed(self.pool, self.job, result=data, output_len=None, ticket=None, month=None):
                 raise LeaseLost
@@ -98,7 +98,7 @@ class Lease:
 
     async def wait_for_database(self) -> None:
         """Wait until the database answers, so that a short outage does not lose a finished result."""
-        async with asyncio.timeout(MOST_AWAY_S):
+        async with asyncio.timeout(MAX_AWAY_S):
             while True:
                 try:
                     with database():
@@ -134,7 +134,7 @@ class Lease:
         job, message = self.job, error.message[:1000]
         age_s = (datetime.now(UTC) - job.created_at).total_seconds()
         with database():
-            if is_transient(error) and age_s < MOST_TRANSIENT_S:
+            if is_transient(error) and age_s < MAX_TRANSIENT_S:
                 wait_s = max(1.0, float(error.retry_after_s or 0))
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
             elif error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:

@@ -21,7 +21,7 @@ from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease
-from .texts import JobOutcome, ModelCall, opened
+from .texts import JobOutcome, ModelCall, unseal
 
 AGENT = "job"
 
@@ -36,7 +36,7 @@ class ModelRunner:
 
     async def run(self, job: ClaimedJob, lease: Lease) -> None:
         """See `Runner.run`."""
-        call = msgspec.json.decode(opened(self.sealer, job.id, "payload", job.payload), type=ModelCall)
+        call = msgspec.json.decode(unseal(self.sealer, job.id, "payload", job.payload), type=ModelCall)
         caller = Caller(None, None, job.key_id, job.install_id, AGENT, job.request_id)
         if call.chat is not None:
             await self.chat(caller, call, call.chat, lease)
@@ -59,7 +59,7 @@ class ModelRunner:
                 finish_reason=ticket.finish_reason,
                 stop_sequence=ticket.stop_sequence,
                 end=ticket.end_reason or "complete",
-                bill=bill_of(ticket),
+                bill=bill_fields(ticket),
             )
             length = sum(len(event.text) for event in events if isinstance(event, ChatDelta))
             await lease.wait_for_database()
@@ -77,7 +77,7 @@ class ModelRunner:
             ticket.units = {"vectors": len(vectors)}
             encoded = [in_base64(vector) for vector in vectors]
             await lease.wait_for_database()
-            ticket.alongside = lease.completion(ticket, JobOutcome(vectors=encoded, bill=bill_of(ticket)), None)
+            ticket.alongside = lease.completion(ticket, JobOutcome(vectors=encoded, bill=bill_fields(ticket)), None)
 
 
 def in_base64(vector: Sequence[float]) -> str:
@@ -88,6 +88,6 @@ def in_base64(vector: Sequence[float]) -> str:
     return pybase64.b64encode(floats.tobytes()).decode()
 
 
-def bill_of(ticket: ModelTicket) -> dict[str, object]:
+def bill_fields(ticket: ModelTicket) -> dict[str, object]:
     """What a reply reports of the call that its usage event does not have."""
     return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

@@ -18,7 +18,7 @@ from kaixu.store.jobs import NewJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .texts import JobOutcome, ModelCall, opened, sealed
+from .texts import JobOutcome, ModelCall, seal, unseal
 
 
 class JobRequest(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Queue:
             customer_id = ticket.verdict.customer_id
             assert customer_id is not None  # None would find any customer's job
             with database():
-                row = await job_rows.find_job(self.pool, uuid_of(job_id), customer_id=customer_id)
+                row = await job_rows.find_job(self.pool, parse_uuid(job_id), customer_id=customer_id)
         if row is None:
             raise no_job(job_id)
         return row
@@ -69,7 +69,7 @@ class Queue:
             customer_id = ticket.verdict.customer_id
             assert customer_id is not None  # None would cancel any customer's job
             with database():
-                status = await job_rows.cancel_job(self.pool, uuid_of(job_id), customer_id=customer_id)
+                status = await job_rows.cancel_job(self.pool, parse_uuid(job_id), customer_id=customer_id)
         if status is None:
             raise no_job(job_id)
         if status in ("succeeded", "failed"):
@@ -83,7 +83,7 @@ class Queue:
     def result(self, row: JobRow) -> bytes:
         """The result of a succeeded job as JSON: of an integration's job what its handler returned."""
         assert row.result is not None
-        return opened(self.sealer, row.id, "result", row.result)
+        return unseal(self.sealer, row.id, "result", row.result)
 
 
 class Submission:
@@ -118,14 +118,14 @@ class Submission:
                 key_id=verdict.key_id,
                 install_id=self.ticket.ask.install_id,
                 request_id=self.ticket.ask.request_id,
-                payload=sealed(sealer, self.id, "payload", request.call),
+                payload=seal(sealer, self.id, "payload", request.call),
                 provider=request.provider,
                 model=request.model,
                 requested_provider=request.requested_provider,
                 requested_model=request.requested_model,
                 most_attempts=self.attempts,
                 idempotency_key=request.idempotency_key,
-                webhook=None if request.webhook is None else sealed(sealer, self.id, "webhook", request.webhook),
+                webhook=None if request.webhook is None else seal(sealer, self.id, "webhook", request.webhook),
             ),
         )
         self.is_new = job_id == self.id
@@ -139,7 +139,7 @@ def no_job(job_id: str) -> NotFound:
     )
 
 
-def uuid_of(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:
+def parse_uuid(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:
     """Parse an id. Raises the error that `missing` makes, if `text` cannot be one."""
     try:
         return UUID(text) if len(text) <= 45 else UUID("")

@@ -35,11 +35,11 @@ class JobOutcome(msgspec.Struct, frozen=True):
 Part = Literal["payload", "result", "webhook"]
 
 
-def sealed(sealer: Sealer, job_id: UUID, part: Part, value: object) -> bytes:
+def seal(sealer: Sealer, job_id: UUID, part: Part, value: object) -> bytes:
     """`value` as JSON, sealed for this part of this job."""
     return sealer.seal(msgspec.json.encode(value), about_job(job_id, part))
 
 
-def opened(sealer: Sealer, job_id: UUID, part: Part, data: bytes) -> bytes:
+def unseal(sealer: Sealer, job_id: UUID, part: Part, data: bytes) -> bytes:
     """The JSON that was sealed. Raises `InvalidTag` for another key, job or part."""
     return sealer.open(data, about_job(job_id, part))

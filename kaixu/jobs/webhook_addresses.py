@@ -42,11 +42,11 @@ INET_ATON_FORM = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))
 
 def is_private_host(host: str) -> bool:
     """Whether a host is a private address. False for names: they must be resolved first."""
-    address = address_of(host)
+    address = parse_host(host)
     return address is not None and is_private(address)
 
 
-def address_of(host: str) -> IPv4 | IPv6 | None:
+def parse_host(host: str) -> IPv4 | IPv6 | None:
     """The address that `host` is, however it is written; None for a name."""
     text = unicodedata.normalize("NFKC", unquote(host)).strip().strip("[]").split("%")[0]
     text = text.replace("\u3002", ".").rstrip(".")

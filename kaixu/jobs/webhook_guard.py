@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
 
-from .webhook_addresses import address_of, is_private, is_private_host
+from .webhook_addresses import is_private, is_private_host, parse_host
 
 PRIVATE_ADDRESS = "its address is inside a private network"
 
@@ -41,7 +41,7 @@ class AddressGuard(AbstractResolver):
 
     def is_allowed(self, host: str) -> bool:
         """Whether an address may be connected to; what is not an address may not."""
-        address = address_of(host)
+        address = parse_host(host)
         return address is not None and (self.section().webhook_private or not is_private(address))
 
     def open_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:

@@ -13,7 +13,7 @@ import asyncpg
 from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.gate import Gate
 from kaixu.metering.verdict import Refusal
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError
 from kaixu.store import admission
@@ -68,7 +68,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with renewed(self.renew, lease_s=self.lease_s, what="job leases"):
+        async with renewing(self.renew, lease_s=self.lease_s, what="job leases"):
             while True:
                 self.wake.clear()
                 may_be_more = False

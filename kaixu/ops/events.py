@@ -15,7 +15,7 @@ from kaixu.plugin.errors import DatabaseAway
 log = logging.getLogger(__name__)
 
 #: Events that are queued while the database is away; beyond that the oldest are dropped.
-MOST_QUEUED = 5000
+MAX_QUEUED = 5000
 BATCH = 500
 
 
@@ -47,7 +47,7 @@ class Monitor:
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
         self.heard_by: Callable[[MonitorEvent], None] | None = None
-        self._waiting: deque[MonitorEvent] = deque(maxlen=MOST_QUEUED)
+        self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -79,7 +79,7 @@ class Monitor:
                 await self._write(batch)
             except DatabaseAway as error:
                 log.warning("%d monitor events wait for the database: %s", len(batch), error.message)
-                self._waiting.extendleft(reversed(batch[: MOST_QUEUED - len(self._waiting)]))
+                self._waiting.extendleft(reversed(batch[: MAX_QUEUED - len(self._waiting)]))
                 return False
             except Exception:
                 # One of them is malformed: drop it, and write the others.

@@ -16,7 +16,7 @@ RENEWALS = 4
 
 
 @asynccontextmanager
-async def renewed(
+async def renewing(
     renew: Callable[[], Awaitable[object]], *, lease_s: Callable[[], float], what: str
 ) -> AsyncIterator[None]:
     """Call `renew` several times per lease duration while the block runs.

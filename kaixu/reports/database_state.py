@@ -14,7 +14,7 @@ from kaixu.store.query import Connection, Query
 OLDEST_PGVECTOR = ".".join(map(str, OLDEST_VECTOR))
 
 
-class Server(msgspec.Struct, frozen=True):
+class ServerState(msgspec.Struct, frozen=True):
     """The server, and those of its settings on which money depends."""
 
     version: str
@@ -73,7 +73,7 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 SERVER = Query(
-    Server,
+    ServerState,
     """
     select current_setting('server_version') as version,
            current_setting('server_version_num')::integer as version_number,
@@ -121,7 +121,7 @@ CONNECTIONS = Query(
 )
 
 
-async def server(pool: asyncpg.Pool) -> Server:
+async def server(pool: asyncpg.Pool) -> ServerState:
     """The server; needs no schema."""
     row = await SERVER.one(pool)
     assert row is not None

@@ -26,7 +26,7 @@ MILLION = 1_000_000
 KINDS = frozenset({"input", "cached_input", "cache_write", "output", "reasoning"})
 
 #: A request may have been sent more than once under one id.
-MOST_OF_A_REQUEST = 100
+MAX_EVENTS = 100
 
 
 class PricedEvent(UsageEvent, frozen=True):
@@ -60,7 +60,7 @@ PRICED = Query(
 )
 
 
-class ExplainedEvent(msgspec.Struct, frozen=True):
+class CostLine(msgspec.Struct, frozen=True):
     """One kind of token, or a unit, or the call itself; `tokens` is how many.
 
     `rate`: nano-dollars per million of them; `cost_millionths`: of a nano-dollar.
@@ -76,7 +76,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """A call's cost, line by line. `priced_nusd` is None where its price has no rates."""
 
     event: PricedEvent
-    lines: list[ExplainedEvent]
+    lines: list[CostLine]
     priced_nusd: int | None
     vendor_priced_nusd: int | None
     adds_up: bool
@@ -89,16 +89,16 @@ async def explain(pool: asyncpg.Pool, named: str) -> list[Explanation]:
         found: list[PricedEvent] = []
         if named.isascii() and named.isdigit() and int(named) < 2**63:
             found = await priced_events(pool, event_id=int(named), limit=1)
-        elif (ticket := ticket_of(named)) is not None:
+        elif (ticket := parse_ticket(named)) is not None:
             found = await priced_events(pool, ticket=ticket, limit=1)
         if not found:
-            found = await priced_events(pool, request_id=named, limit=MOST_OF_A_REQUEST)
+            found = await priced_events(pool, request_id=named, limit=MAX_EVENTS)
     if not found:
         raise NotFound(f"there is no usage event {named}", hint="Name an event by its number, ticket, or request id.")
-    return [explained(event) for event in found]
+    return [explain_event(event) for event in found]
 
 
-def ticket_of(named: str) -> UUID | None:
+def parse_ticket(named: str) -> UUID | None:
     """The ticket that `named` writes, or None."""
     try:
         return UUID(named)
@@ -106,28 +106,28 @@ def ticket_of(named: str) -> UUID | None:
         return None
 
 
-def explained(event: PricedEvent) -> Explanation:
+def explain_event(event: PricedEvent) -> Explanation:
     """A call's cost, line by line, compared with its bill."""
     if not event.rates:
         return Explanation(event, [], None, None, event.cost_nusd == 0, "its price version has no rates: it is free")
-    by_token = priced_by_token(event.rates)
-    lines = lines_of(event, event.rates) if by_token else charge_lines(event.units or {}, event.rates)
+    by_token = is_priced_by_token(event.rates)
+    lines = token_lines(event, event.rates) if by_token else charge_lines(event.units or {}, event.rates)
     if not lines:
         return Explanation(event, [], None, None, False, "its price is by nothing that is known here")
-    priced = rounded(sum(line.cost_millionths for line in lines))
+    priced = round_nusd(sum(line.cost_millionths for line in lines))
     vendor = None
-    if event.vendor and priced_by_token(event.vendor):
-        vendor = rounded(sum(line.cost_millionths for line in lines_of(event, event.vendor)))
-    adds_up, note = verdict(event, priced, by_token=by_token)
+    if event.vendor and is_priced_by_token(event.vendor):
+        vendor = round_nusd(sum(line.cost_millionths for line in token_lines(event, event.vendor)))
+    adds_up, note = check_bill(event, priced, by_token=by_token)
     return Explanation(event, lines, priced, vendor, adds_up, note)
 
 
-def priced_by_token(rates: Mapping[str, int]) -> bool:
+def is_priced_by_token(rates: Mapping[str, int]) -> bool:
     """Whether every kind of token has a rate; an integration's price is by the call or by a unit."""
     return rates.keys() >= KINDS
 
 
-def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[ExplainedEvent]:
+def token_lines(event: PricedEvent, rates: Mapping[str, int]) -> list[CostLine]:
     """Every token once: cached and cache-writing ones are parts of the input, reasoning of the output."""
     plain_input = max(0, event.input_tokens - event.cached_input_tokens - event.cache_write_tokens)
     plain_output = max(0, event.output_tokens - event.reasoning_tokens)
@@ -138,14 +138,14 @@ def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[ExplainedEven
         ("output", plain_output),
         ("reasoning", event.reasoning_tokens),
     )
-    return [ExplainedEvent(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
+    return [CostLine(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
 
 
-def charge_lines(units: Mapping[str, Any], rates: Mapping[str, int]) -> list[ExplainedEvent]:
+def charge_lines(units: Mapping[str, Any], rates: Mapping[str, int]) -> list[CostLine]:
     """The one line of an integration's charge: a price for the call, or for so many of a unit; see `RECOMPUTED`."""
     if len(rates) == 1:
         [(name, nusd)] = rates.items()
-        return [ExplainedEvent(name, 1, nusd * MILLION, nusd * MILLION)]
+        return [CostLine(name, 1, nusd * MILLION, nusd * MILLION)]
     if len(rates) != 2:
         return []
     first, second = sorted(rates)
@@ -154,16 +154,16 @@ def charge_lines(units: Mapping[str, Any], rates: Mapping[str, int]) -> list[Exp
         if size.startswith("per_") and not is_a_size_too:
             unit = size.removeprefix("per_")
             count, millionths = int(units.get(unit, 0)), rates[price] * MILLION
-            return [ExplainedEvent(unit, count, millionths // rates[size], count * millionths // rates[size])]
+            return [CostLine(unit, count, millionths // rates[size], count * millionths // rates[size])]
     return []
 
 
-def rounded(millionths: int) -> int:
+def round_nusd(millionths: int) -> int:
     """Millionths of a nano-dollar as nano-dollars, half up."""
     return (millionths + MILLION // 2) // MILLION
 
 
-def verdict(event: PricedEvent, priced_nusd: int, *, by_token: bool) -> tuple[bool, str | None]:
+def check_bill(event: PricedEvent, priced_nusd: int, *, by_token: bool) -> tuple[bool, str | None]:
     """Whether the bill follows from the price, and what explains a difference."""
     if event.end_reason == "lost":
         charged = "all that was held was charged" if event.cost_nusd else "nothing was charged"

@@ -21,7 +21,7 @@ from .events import UsageEvent, event_json, usage_events
 from .values import budget_fields, instant, month_name
 
 #: The newest calls that the report shows.
-MOST_EVENTS = 200
+MAX_EVENTS = 200
 
 
 class MonthUsage(msgspec.Struct, frozen=True):
@@ -157,7 +157,7 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object)
                 await month_usage(connection, customer_id, of_month),
                 await book_usage(connection, customer_id, of_month),
                 await key_usage(connection, customer_id, of_month),
-                await usage_events(connection, customer_id, of_month, limit=MOST_EVENTS),
+                await usage_events(connection, customer_id, of_month, limit=MAX_EVENTS),
             )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kaixu.collections.filters import MOST_CONDITIONS, MOST_VALUES, parse_filter
+from kaixu.collections.filters import MAX_CONDITIONS, MAX_VALUES, parse_filter
 from kaixu.plugin.errors import FilterTooLarge, Unprocessable
 from kaixu.store.conditions import FIRST
 from kaixu.store.query import Connection
@@ -202,7 +202,7 @@ def nested(depth: int) -> dict[str, Any]:
         {"a": {"$in": 5}}, {"a": {"$in": [1] * 201}}, {"a": {"$gt": None}}, {"a": {"$gt": True}}, {"a": {"$gt": []}},
         {"a": {"$gt": 1, "b": 2}}, {"a": {"b": {"$gt": 1}}}, {"a\0": 1}, {"a": "\0"}, {"a": {"b": "\0"}}, {"a": {"\0": 1}},
         {"a" * 201: 1}, {"a": "x" * 2001}, {"a": [0] * 201}, {"a": 10**300}, {"a": [[[[[[1]]]]]]}, {"\ud800": 1}, {"a": "\ud800"},
-        nested(100), {str(at): at for at in range(MOST_CONDITIONS + 1)}, {"$or": [{"a": at} for at in range(1000)]},
+        nested(100), {str(at): at for at in range(MAX_CONDITIONS + 1)}, {"$or": [{"a": at} for at in range(1000)]},
         {"$and": [{}] * 1000}, {"a": {"$in": ["\0"]}}, {"$eq": 1},
     ],
     ids=lambda wrong: ascii(wrong)[:40],
@@ -215,7 +215,7 @@ def test_what_is_no_filter_is_refused_by_name(wrong: Any) -> None:
 
 async def test_the_largest_filter_that_is_taken_runs(connection: Connection) -> None:
     choices = [{"x": {"y": [at]}} for at in range(200)]
-    wanted = {"$or": [{f"field{at}": {"$in": choices}} for at in range(MOST_VALUES // 200)]}
+    wanted = {"$or": [{f"field{at}": {"$in": choices}} for at in range(MAX_VALUES // 200)]}
     assert await let_through(connection, wanted, [{"field9": {"x": {"y": [199]}}}]) == [True]
 
 
@@ -225,7 +225,7 @@ async def test_the_largest_filter_that_is_taken_runs(connection: Connection) -> 
         {f"field{at}": {"$in": list(range(200))} for at in range(30)},
         {"$or": [{f"field{at}": {"$nin": list(range(200))}} for at in range(11)]},
         {f"field{at}": [[0] * 200] for at in range(11)},
-        {f"field{at}": at for at in range(MOST_CONDITIONS + 1)},
+        {f"field{at}": at for at in range(MAX_CONDITIONS + 1)},
     ],
     ids=["lists of values", "lists in or", "values in values", "conditions"],
 )

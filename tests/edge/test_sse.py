@@ -9,7 +9,7 @@ from math import inf
 import pytest
 
 from kaixu.edge import sse
-from kaixu.edge.sse import MOST_BUFFERED_BYTES, EventStream, frame
+from kaixu.edge.sse import MAX_BUFFERED_BYTES, EventStream, frame
 
 
 class Settled:
@@ -61,7 +61,7 @@ async def test_a_slow_reader_stops_the_task() -> None:
     await anext(body)
     for _ in range(50):
         await asyncio.sleep(0)
-    assert made * 1000 <= 2 * MOST_BUFFERED_BYTES + 2000
+    assert made * 1000 <= 2 * MAX_BUFFERED_BYTES + 2000
     await body.aclose()
 
 

@@ -11,7 +11,7 @@ from kaixu.config.price import Price
 from kaixu.metering.pricing import cost_nusd
 from kaixu.plugin.errors import NotFound
 from kaixu.plugin.types import Usage
-from kaixu.reports.explain import PricedEvent, explain, lines_of, rounded
+from kaixu.reports.explain import PricedEvent, explain, round_nusd, token_lines
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 
@@ -28,7 +28,7 @@ def test_the_arithmetic_is_that_of_metering(usage: Usage, price: Price) -> None:
     }
     event = priced(**bare)
     rates = {name: getattr(price, name) for name in Price.__struct_fields__}
-    assert rounded(sum(line.cost_millionths for line in lines_of(event, rates))) == cost_nusd(usage, price)
+    assert round_nusd(sum(line.cost_millionths for line in token_lines(event, rates))) == cost_nusd(usage, price)
 
 
 def priced(**tokens: int) -> PricedEvent:

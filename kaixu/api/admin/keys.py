@@ -7,7 +7,7 @@ from typing import Any
 
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, list_keys, rotate_key
-from kaixu.edge.fields import Fields, stored_fields
+from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -16,10 +16,10 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.reports.values import instant
 
-from .paging import page_of
+from .paging import read_page
 from .shape import key_reply, listed_key_reply
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 
 def key_routes(services: Services) -> list[Route]:
@@ -31,12 +31,12 @@ def key_routes(services: Services) -> list[Route]:
         if "reveal_key_id" in request.args:
             await refuse_to_reveal(services, query.read("reveal_key_id", identifier))
         customer_id = query.read("customer_id", identifier)
-        page = page_of(request, MOST_LISTED)
+        page = read_page(request, MAX_LISTED)
         rows = await list_keys(services.reports, customer_id, limit=page.limit, before_id=page.before_id)
         return json_reply({"keys": [listed_key_reply(row) for row in rows]})
 
     async def create(request: IncomingRequest) -> Reply:
-        body = stored_fields(request).value
+        body = read_stored_fields(request).value
         customer_id = identifier(body.get("customer_id") or request.args.get("customer_id"), "customer_id")
         made = await create_key(
             services.pool, customer_id, body, pepper=pepper, actor=ACTOR, request_id=request.request_id
@@ -44,7 +44,7 @@ def key_routes(services: Services) -> list[Route]:
         return json_reply({"api_key": new_key_reply(made)})
 
     async def change(request: IncomingRequest) -> Reply:
-        body = stored_fields(request).value
+        body = read_stored_fields(request).value
         key_id = identifier(request.args.get("key_id") or body.get("key_id"), "key_id")
         key = await change_key(services.pool, key_id, body, actor=ACTOR, request_id=request.request_id)
         return json_reply({"ok": True, "key": key_reply(key)})

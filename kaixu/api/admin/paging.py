@@ -19,7 +19,7 @@ class Page(NamedTuple):
     before_id: int | None
 
 
-def page_of(request: IncomingRequest, most: int) -> Page:
+def read_page(request: IncomingRequest, most: int) -> Page:
     """The page that a request asks for. Raises `Unprocessable`."""
     query = Fields(request.args)
     limit = query.read("limit", lambda value, name: bounded(value, name, most, least=1))

@@ -6,9 +6,9 @@ from kaixu.accounts.allowlists import allowed_models
 from kaixu.api.openai.names import read_model
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.edge.anthropic_errors import anthropic_error
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import object_in
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import read_object
+from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -25,8 +25,8 @@ def count_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def count(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         requested = services.catalog.resolve(None, read_model(body), "chat")
         deployment = requested.deployment
         services.catalog.ready(deployment)
@@ -39,7 +39,7 @@ def count_routes(services: Services) -> list[Route]:
                 parse_message_request(with_limit, deployment, most_messages=most_messages), deployment
             )
 
-        tokens = await off_loop(len(request.body), estimate)
+        tokens = await run_in_thread(len(request.body), estimate)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
     return [

@@ -8,7 +8,7 @@ import msgspec
 
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import key_in_charge
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.operators import is_operator
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
@@ -29,7 +29,7 @@ async def read_collection_caller(services: Services, request: IncomingRequest, c
     Raises `Unauthenticated`, `Invalid`, `NotFound`, `Conflict`.
     """
     if not is_operator(services, request.headers):
-        return CollectionCaller(caller_of(request, services.secrets), is_operator=False)
+        return CollectionCaller(read_caller(request, services.secrets), is_operator=False)
     if customer_id in (None, ""):
         raise Invalid("`customer_id` is missing", hint="An operator has to say whose collections.", field="customer_id")
     key = await key_in_charge(services.pool, identifier(customer_id, "customer_id"))

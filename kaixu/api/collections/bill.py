@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.errors import Billed
+from kaixu.edge.errors import BilledError
 from kaixu.edge.month_reply import month_reply
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
@@ -37,9 +37,9 @@ def bill_on_failure(admission: Admission[Ticket]) -> Iterator[None]:
         bill = None if ticket is None else ticket.settlement
         if ticket is None or bill is None or not bill.input_tokens or "unbilled_nusd" in (bill.units or {}):
             raise
-        raise Billed(error, usage_and_month(ticket)) from error
+        raise BilledError(error, usage_and_month_reply(ticket)) from error
 
 
-def usage_and_month(ticket: Ticket) -> dict[str, Any]:
+def usage_and_month_reply(ticket: Ticket) -> dict[str, Any]:
     """Usage and month."""
     return {"usage": collection_usage_reply(ticket), "month": month_reply(ticket.figures)}

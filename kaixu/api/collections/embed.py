@@ -15,8 +15,8 @@ from kaixu.collections.chunks import Chunking, cut_text, parse_chunking
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import CollectionLimits, Ingested, Target, ingest
 from kaixu.collections.lengths import shortens_vectors
-from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.paths import paths_of
+from kaixu.edge.fields import Fields, read_object
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -27,9 +27,9 @@ from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
 from .access import CollectionCaller, read_collection_caller
-from .bill import bill_on_failure, usage_and_month
+from .bill import bill_on_failure, usage_and_month_reply
 from .fields import (
-    MOST_INPUTS,
+    MAX_INPUTS,
     collection_name,
     read_doc_ids,
     read_language,
@@ -38,7 +38,7 @@ from .fields import (
     resolve_embedding_model,
 )
 
-MOST_DIMENSIONS = 16_000
+MAX_DIMENSIONS = 16_000
 
 #: `taskType` of older clients, as `input_type`.
 TASKS = {"RETRIEVAL_QUERY": "query", "RETRIEVAL_DOCUMENT": "document"}
@@ -61,7 +61,7 @@ def embed_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def embed(request: IncomingRequest) -> Reply:
-        body = await object_in(request)
+        body = await read_object(request)
         collection_caller = await read_collection_caller(services, request, body.get("customer_id"))
         call = await parse_embed_call(services, body)
         ticket, vectors, ingested = await run_embed_call(services, collection_caller, call)
@@ -72,7 +72,7 @@ def embed_routes(services: Services) -> list[Route]:
             "requested_model": body.get("model"),
             "dimensions": len(vectors[0]),
             "count": len(vectors),
-            **usage_and_month(ticket),
+            **usage_and_month_reply(ticket),
             "telemetry": {"install_id": collection_caller.caller.install_id},
         }
         if call.with_vectors:
@@ -86,7 +86,7 @@ def embed_routes(services: Services) -> list[Route]:
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return [Route("POST", paths_of("gateway-embed"), embed, auth="key_or_operator", rate="call")]
+    return [Route("POST", function_paths("gateway-embed"), embed, auth="key_or_operator", rate="call")]
 
 
 async def run_embed_call(
@@ -129,27 +129,27 @@ async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCal
     requested = resolve_embedding_model(services.catalog, body)
     fields = Fields(body)
     store = fields.flag("store")
-    collection = fields.take("collection")
+    collection = fields.get("collection")
     is_stored = store if store is not None else collection not in (None, "")
     name = collection_name("default" if collection in (None, "") else collection) if is_stored else None
     texts = read_texts(fields, stored=is_stored)
     doc_ids = read_doc_ids(fields, len(texts))
     metadata = read_metadata(fields, len(texts))
-    chunking = parse_chunking(fields.take("chunk"))
+    chunking = parse_chunking(fields.get("chunk"))
     if chunking is not None and not is_stored:
         raise Unprocessable("`chunk` is for what is stored", hint="Send `collection`, too.", field="chunk")
     pieces = [Piece(*one) for one in zip(doc_ids, [0] * len(texts), [0] * len(texts), texts, metadata, strict=True)]
     if chunking is not None:
         pieces = await asyncio.to_thread(cut_pieces, pieces, chunking)
-        if len(pieces) > MOST_INPUTS:
+        if len(pieces) > MAX_INPUTS:
             raise Unprocessable(
-                f"`input` makes {len(pieces)} chunks; {MOST_INPUTS} are taken in one call",
+                f"`input` makes {len(pieces)} chunks; {MAX_INPUTS} are taken in one call",
                 hint="Send fewer documents at a time, or larger chunks.",
                 field="chunk",
             )
     deployment = requested.deployment
-    dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS)
-    dimensions = dimensions or fields.whole("outputDimensionality", 1, MOST_DIMENSIONS)
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
+    dimensions = dimensions or fields.integer("outputDimensionality", 1, MAX_DIMENSIONS)
     with_vectors = fields.flag("include_embeddings")
     request = EmbedRequest(
         model=deployment.upstream,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.collections.contents import Collection, WithVector, all_pieces
+from kaixu.collections.contents import Collection, WithVector, export_pieces
 from kaixu.collections.searches import Searches
 from kaixu.edge.response import Reply
 from kaixu.edge.sse import EventStream
@@ -27,7 +27,7 @@ def export_collection(searches: Searches, collection: Collection, headers: dict[
             out.begun = True
             await out.put(encode_line(header_line(collection)))
             count = 0
-            async for rows in all_pieces(searches, collection):
+            async for rows in export_pieces(searches, collection):
                 for row in rows:
                     await out.put(encode_line(piece_line(row)))
                 count += len(rows)

@@ -22,12 +22,12 @@ from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
 from .access import CollectionCaller
-from .bill import bill_on_failure, usage_and_month
+from .bill import bill_on_failure, usage_and_month_reply
 from .embed import default_limits
 from .fields import (
     LANGUAGES,
-    MOST_INPUTS,
-    MOST_TEXT,
+    MAX_INPUTS,
+    MAX_TEXT,
     check_doc_id,
     check_metadata,
     check_text,
@@ -108,7 +108,7 @@ async def import_documents(
         "collection": name,
         "stored": ingested.stored,
         "replaced": ingested.replaced,
-        **usage_and_month(ticket),
+        **usage_and_month_reply(ticket),
     }
     return json_reply(reply, 200, call_headers(ticket))
 
@@ -131,9 +131,9 @@ def parse_lines(body: bytes) -> ImportedLines:
         if "doc_id" not in value and not lines.pieces and "model" in value:
             lines.header = value
             continue
-        if len(lines.pieces) == MOST_INPUTS:
+        if len(lines.pieces) == MAX_INPUTS:
             raise Unprocessable(
-                f"there are more than {MOST_INPUTS} documents", hint="Import them in several calls.", field="body"
+                f"there are more than {MAX_INPUTS} documents", hint="Import them in several calls.", field="body"
             )
         piece = parse_piece(Fields(value, f"line {number}"), number)
         if (piece.doc_id, piece.chunk) in seen:
@@ -156,9 +156,9 @@ def parse_lines(body: bytes) -> ImportedLines:
 def parse_piece(fields: Fields, number: int) -> Piece:
     """The piece of one line."""
     return Piece(
-        check_doc_id(fields.take("doc_id"), f"line {number}.doc_id"),
-        fields.whole("chunk", 0, 10**6) or 0,
-        fields.whole("starts_at", 0, MOST_TEXT) or 0,
-        check_text(fields.take("text"), f"line {number}.text", stored=True),
-        check_metadata(fields.take("metadata"), f"line {number}.metadata"),
+        check_doc_id(fields.get("doc_id"), f"line {number}.doc_id"),
+        fields.integer("chunk", 0, 10**6) or 0,
+        fields.integer("starts_at", 0, MAX_TEXT) or 0,
+        check_text(fields.get("text"), f"line {number}.text", stored=True),
+        check_metadata(fields.get("metadata"), f"line {number}.metadata"),
     )

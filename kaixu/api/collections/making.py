@@ -6,7 +6,7 @@ from typing import Any
 
 from kaixu.api.call_replies import call_headers
 from kaixu.collections.changes import start_reembedding
-from kaixu.collections.contents import progress_of
+from kaixu.collections.contents import reembedding_progress
 from kaixu.collections.ingest import Target, reserve_space, unknown_collection
 from kaixu.collections.lengths import require_length
 from kaixu.collections.search import find_collection
@@ -16,7 +16,7 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Unprocessable
 
 from .access import CollectionCaller
-from .embed import MOST_DIMENSIONS, default_limits
+from .embed import MAX_DIMENSIONS, default_limits
 from .fields import collection_name, read_language, resolve_embedding_model
 from .shape import collection_reply, progress_reply
 
@@ -24,10 +24,10 @@ from .shape import collection_reply, progress_reply
 async def create_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
     """Create a collection for a model; one of that model that exists already stays as it is."""
     fields = Fields(body)
-    name = collection_name(fields.take("name") or fields.take("collection"), "name")
+    name = collection_name(fields.get("name") or fields.get("collection"), "name")
     requested = resolve_embedding_model(services.catalog, body)
     deployment = requested.deployment
-    dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`dimensions` is missing: this model's are not known", field="dimensions")
     require_length(deployment, dimensions, "dimensions")
@@ -55,13 +55,13 @@ async def create_collection(services: Services, collection_caller: CollectionCal
 async def reembed_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
     """Start to re-embed a collection with another model; the progress is shown with the collection."""
     fields = Fields(body)
-    name = collection_name(fields.take("name") or fields.take("collection"), "name")
-    options = fields.inner("reembed")
+    name = collection_name(fields.get("name") or fields.get("collection"), "name")
+    options = fields.nested("reembed")
     if options is None:
         raise Unprocessable("`reembed` must be an object with `model`", field="reembed")
     requested = resolve_embedding_model(services.catalog, options.value)
     deployment = requested.deployment
-    dimensions = options.whole("dimensions", 1, MOST_DIMENSIONS) or deployment.dimensions
+    dimensions = options.integer("dimensions", 1, MAX_DIMENSIONS) or deployment.dimensions
     if dimensions is None:
         raise Unprocessable("`reembed.dimensions` is missing: this model's are not known", field="reembed.dimensions")
     require_length(deployment, dimensions, "reembed.dimensions")
@@ -89,7 +89,7 @@ async def reembed_collection(services: Services, collection_caller: CollectionCa
             dimensions=dimensions,
             request_id=collection_caller.caller.request_id,
         )
-        progress = await progress_of(services.searches, collection)
+        progress = await reembedding_progress(services.searches, collection)
     assert progress is not None
     reply = {
         "ok": True,

@@ -18,30 +18,30 @@ from kaixu.plugin.errors import Unprocessable
 from .bill import collection_usage_reply
 from .fields import collection_name
 
-MOST_PASSAGES = 50
+MAX_PASSAGES = 50
 DEFAULT_PASSAGES = 4
-MOST_CHARACTERS = 400_000
+MAX_CHARACTERS = 400_000
 DEFAULT_CHARACTERS = 8_000
 
 
 def take_retrieve(body: dict[str, Any]) -> Retrieval | None:
     """Read `retrieve` and remove it from the body: no vendor knows it. Raises `Unprocessable`, `Invalid`."""
-    fields = Fields(body).inner("retrieve")
+    fields = Fields(body).nested("retrieve")
     body.pop("retrieve", None)
     if fields is None:
         return None
     question = Question(
-        collection=collection_name(fields.take("collection"), "retrieve.collection"),
+        collection=collection_name(fields.get("collection"), "retrieve.collection"),
         text=None,
         vector=None,
-        top_k=fields.whole("top_k", 1, MOST_PASSAGES) or DEFAULT_PASSAGES,
+        top_k=fields.integer("top_k", 1, MAX_PASSAGES) or DEFAULT_PASSAGES,
         threshold=fields.number("threshold", -1, 1),
-        condition=parse_filter(fields.take("filter"), "retrieve.filter"),
+        condition=parse_filter(fields.get("filter"), "retrieve.filter"),
         hybrid=fields.flag("hybrid") or False,
         parent=fields.flag("parent") or False,
     )
-    max_characters = fields.whole("max_characters", 100, MOST_CHARACTERS) or DEFAULT_CHARACTERS
-    if unknown := fields.rest():
+    max_characters = fields.integer("max_characters", 100, MAX_CHARACTERS) or DEFAULT_CHARACTERS
+    if unknown := fields.unread():
         raise Unprocessable(f"`{unknown[0]}` is no field of `retrieve`", field=unknown[0])
     return Retrieval(question, max_characters)
 

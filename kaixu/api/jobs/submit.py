@@ -9,9 +9,9 @@ from kaixu import __version__
 from kaixu.api.calls import prepare_chat
 from kaixu.api.health import system_hash
 from kaixu.api.native.chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import object_in
-from kaixu.edge.paths import paths_of
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import read_object
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -34,8 +34,8 @@ def submit_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def submit(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         provider, model = read_model_names(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
@@ -97,7 +97,7 @@ def submit_routes(services: Services) -> list[Route]:
             reply["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
         return json_reply(reply, 202)
 
-    return [Route("POST", paths_of("gateway-job-submit"), submit, auth="key", rate="call", error_shape=flat)]
+    return [Route("POST", function_paths("gateway-job-submit"), submit, auth="key", rate="call", error_shape=cap_error)]
 
 
 def idempotency_key(request: IncomingRequest) -> str | None:
@@ -108,7 +108,7 @@ def idempotency_key(request: IncomingRequest) -> str | None:
     return key
 
 
-def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
+def cap_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     """The refusal of a cap in the form that clients of this endpoint know: flat figures of the cap that was reached."""
     month = body.get("month")
     if status != 402 or not isinstance(month, dict):

@@ -11,15 +11,15 @@ from kaixu.edge.services import Services
 from kaixu.jobs.webhook_signing import customer_secret
 from kaixu.plugin.errors import Unprocessable
 
-MOST_URL = 2000
+MAX_URL = 2000
 
 
 def read_webhook(body: dict[str, Any], section: JobsSection) -> str | None:
     """The URL, if there is one. Raises `Unprocessable`."""
-    fields = Fields(body).inner("webhook")
+    fields = Fields(body).nested("webhook")
     if fields is None:
         return None
-    url = fields.text("url", most=MOST_URL)
+    url = fields.text("url", most=MAX_URL)
     if url is None:
         raise Unprocessable("`webhook.url` is missing", field="webhook.url")
     try:
@@ -32,7 +32,7 @@ def read_webhook(body: dict[str, Any], section: JobsSection) -> str | None:
     schemes = ("https", "http") if section.webhook_http else ("https",)
     if not is_valid or parts.scheme not in schemes:
         raise Unprocessable(f"`webhook.url` must be an address of {' or '.join(schemes)}", field="webhook.url")
-    if unknown := fields.rest():
+    if unknown := fields.unread():
         raise Unprocessable(f"`{unknown[0]}` is no field of `webhook`", field=unknown[0])
     return url
 

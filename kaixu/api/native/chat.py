@@ -14,11 +14,11 @@ from kaixu.api.calls import PreparedChat, prepare_chat
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply, take_retrieve
 from kaixu.api.openai.chat_reply import merge_chunks, tool_call_delta
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.errors import envelope
-from kaixu.edge.fields import object_in
+from kaixu.edge.fields import read_object
 from kaixu.edge.month_reply import month_reply
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -72,8 +72,8 @@ def chat_routes(services: Services) -> list[Route]:
     """The routes, bound to the services of one gateway."""
 
     async def prepare(request: IncomingRequest) -> NativeChatCall:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         retrieval = take_retrieve(body)
         provider, model = read_model_names(body)
         requested = services.catalog.resolve(provider, model, "chat")
@@ -110,8 +110,8 @@ def chat_routes(services: Services) -> list[Route]:
         return await stream_answer(services, call.chat.admission, NativeStreamEncoder(call))
 
     return [
-        Route("POST", paths_of("gateway-chat"), chat, auth="key", rate="call"),
-        Route("POST", paths_of("gateway-stream"), stream, auth="key", rate="call"),
+        Route("POST", function_paths("gateway-chat"), chat, auth="key", rate="call"),
+        Route("POST", function_paths("gateway-stream"), stream, auth="key", rate="call"),
     ]
 
 

@@ -25,8 +25,8 @@ from .embeddings import parse_embed_request
 from .names import read_model
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
-MOST_LINES = 50_000
-MOST_CUSTOM_ID = 200
+MAX_LINES = 50_000
+MAX_CUSTOM_ID = 200
 
 #: After this many vectors the event loop can serve other requests.
 VECTORS_AT_ONCE = 16
@@ -37,8 +37,8 @@ def parse_lines(services: Services, content: bytes, endpoint: str) -> list[Batch
     texts = [text for text in content.split(b"\n") if text.strip()]
     if not texts:
         raise Invalid("the file holds no line", field="input_file_id")
-    if len(texts) > MOST_LINES:
-        raise TooLarge(f"the file holds more than {MOST_LINES} lines", field="input_file_id")
+    if len(texts) > MAX_LINES:
+        raise TooLarge(f"the file holds more than {MAX_LINES} lines", field="input_file_id")
     known: set[str] = set()
     return [parse_line(services, text, endpoint, known) for text in texts]
 
@@ -49,8 +49,8 @@ def parse_line(services: Services, text: bytes, endpoint: str, known: set[str]) 
     try:
         value = msgspec.json.decode(text, type=dict[str, Any])
         name = value.get("custom_id")
-        if not isinstance(name, str) or not name or len(name) > MOST_CUSTOM_ID:
-            raise Unprocessable(f"`custom_id` must be 1 to {MOST_CUSTOM_ID} characters", field="custom_id")
+        if not isinstance(name, str) or not name or len(name) > MAX_CUSTOM_ID:
+            raise Unprocessable(f"`custom_id` must be 1 to {MAX_CUSTOM_ID} characters", field="custom_id")
         custom_id = name
         if custom_id in known:
             raise Unprocessable("another line has this `custom_id`", field="custom_id")
@@ -82,7 +82,7 @@ def parse_call(services: Services, custom_id: str, body: dict[str, Any], endpoin
         fields = Fields(body)
         embed_request = parse_embed_request(fields, deployment)
         fields.one_of("encoding_format", ("float", "base64"))
-        if unknown := fields.rest():
+        if unknown := fields.unread():
             raise Unsupported(unknown[0], "this endpoint has no such feature")
         call = ModelCall(requested.provider, deployment.model, embed=embed_request, price="batch")
     return BatchLine(custom_id, call, deployment.provider, deployment.model)

@@ -6,8 +6,8 @@ from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
 from kaixu.api.collections.retrieve import take_retrieve
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import Fields, object_in
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -24,15 +24,15 @@ def completion_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def chat(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         retrieval = take_retrieve(body)
         model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)
         fields = Fields(body)
         is_stream = fields.flag("stream")
-        options = fields.inner("stream_options")
+        options = fields.nested("stream_options")
         include_usage = options is not None and options.flag("include_usage") is True
         prepared = await prepare_chat(
             services,

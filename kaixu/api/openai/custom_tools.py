@@ -24,13 +24,13 @@ DECODER = msgspec.json.Decoder()
 def read_custom_tool(entry: Fields, cache: Cache | None = None) -> Tool:
     """A custom tool as a function. Its grammar becomes part of the description, since other vendors enforce none."""
     descriptions = [entry.text("description") or ""]
-    form = entry.inner("format")
+    form = entry.nested("format")
     if form is not None and form.text("type", most=100) == "grammar":
-        inner = form.inner("grammar") or form  # Chat Completions has it one level deeper than Responses
+        inner = form.nested("grammar") or form  # Chat Completions has it one level deeper than Responses
         syntax, definition = inner.text("syntax", most=100), inner.text("definition")
         descriptions.append(f"The input must match this grammar ({syntax or 'lark'}):\n{definition or ''}")
     description = "\n\n".join(text for text in descriptions if text) or None
-    return Tool(entry.needed_text("name", most=200), description, PARAMETERS, None, cache)
+    return Tool(entry.required_text("name", most=200), description, PARAMETERS, None, cache)
 
 
 def encode_input(text: str) -> str:

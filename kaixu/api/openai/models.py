@@ -9,7 +9,7 @@ from typing import Any
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.config.price import Price, usd
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
@@ -26,7 +26,7 @@ def model_routes(services: Services) -> list[Route]:
     """The routes, bound to one gateway."""
 
     async def usable_models(request: IncomingRequest) -> dict[str, dict[str, Any]]:
-        caller = caller_of(request, services.secrets)
+        caller = read_caller(request, services.secrets)
         deployments = callable_deployments(services.catalog)
         names = [(name, one.model) for one in deployments for name in provider_names(one)]
         allowed = await allowed_models(

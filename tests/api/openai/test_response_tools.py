@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from kaixu.api.openai.custom_tools import PARAMETERS
-from kaixu.api.openai.response_tools import MOST_NAME, flat_name
+from kaixu.api.openai.response_tools import MAX_NAME, flat_name
 from kaixu.api.openai.responses_reply import ResponseEncoder
 from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.plugin.errors import KaixuError, Unsupported
@@ -124,7 +124,7 @@ def test_a_flat_name_is_one_that_every_vendor_takes_and_always_the_same() -> Non
     assert flat_name("mcp__files__", "read") == "mcp__files__read"
     assert flat_name("a.b", "c d") == "a_b__c_d"
     long = flat_name("n" * 80, "f")
-    assert (len(long), long) == (MOST_NAME, flat_name("n" * 80, "f"))
+    assert (len(long), long) == (MAX_NAME, flat_name("n" * 80, "f"))
     assert long != flat_name("n" * 80, "g")
 
 
