@@ -48,23 +48,23 @@ def register(app: typer.Typer) -> None:
 
 def doctor(as_json: AsJson = False) -> None:
     """Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong."""
-    given = load_settings()
-    rows = [row("version", True, __version__), secrets_row(given)]
+    settings = load_settings()
+    rows = [row("version", True, __version__), secrets_row(settings)]
     try:
         rows += with_database(examine, migrated=False)
     except CommandFailed as error:
         rows.append(row("postgres", False, error.message))
-    rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home), *gateway_rows(given)]
+    rows += [*lane_rows(settings.kaixu_config), *spool_rows(settings.kaixu_home), *gateway_rows(settings)]
     print_rows(rows if as_json else [{name: one[name] for name in COLUMNS} for one in rows], as_json=as_json)
     if any(one["state"] == "wrong" for one in rows):
         raise typer.Exit(1)
 
 
-def secrets_row(given: Settings) -> Row:
+def secrets_row(settings: Settings) -> Row:
     """Whether `kaixu serve` would find its secrets, and whether only its user can read them."""
-    path = given.kaixu_home / "secrets.json"
+    path = settings.kaixu_home / "secrets.json"
     try:
-        secrets_of(given, dev=path.exists())
+        secrets_of(settings, dev=path.exists())
     except EnvironmentMistake as error:
         return row("secrets", False, str(error))
     if not path.exists():
@@ -75,8 +75,8 @@ def secrets_row(given: Settings) -> Row:
 
 async def examine(session: CommandSession) -> list[Row]:
     """The database's rows, as far as its schema allows."""
-    pool, given = session.pool, session.settings
-    rows = server_rows(await database_state.server(pool), is_embedded=given.database_url is None)
+    pool, settings = session.pool, session.settings
+    rows = server_rows(await database_state.server(pool), is_embedded=settings.database_url is None)
     try:
         missing = await missing_migrations(pool)
     except MigrationError as error:
@@ -87,10 +87,10 @@ async def examine(session: CommandSession) -> list[Row]:
     rows.append(row("schema", True, "up to date"))
     rows.append(reservations_row(await database_state.holds(pool)))
     rows.append(partitions_row(await database_state.partitions(pool)))
-    rows.append(connections_row(await database_state.connections(pool), given))
-    catalog = catalog_at(given.kaixu_config, [])
+    rows.append(connections_row(await database_state.connections(pool), settings))
+    catalog = catalog_at(settings.kaixu_config, [])
     if catalog is not None:
-        rows += [role_row(one) for one in await plugin_roles(pool, catalog, pooler=given.kaixu_pooler)]
+        rows += [role_row(one) for one in await plugin_roles(pool, catalog, pooler=settings.kaixu_pooler)]
     rows.append(collections_row(await collection_indexes.overview(pool)))
     return [*rows, *index_rows(await collection_indexes.large_collections(pool))]
 
@@ -128,9 +128,9 @@ def role_row(role: PluginRole) -> Row:
     return row(f"integration {role.integration}", role.problem is None, role.problem or origin)
 
 
-def connections_row(connections: Connections, given: Settings) -> Row:
+def connections_row(connections: Connections, settings: Settings) -> Row:
     """Whether the pools of all gateways together fit into what the server takes."""
-    each = sizes_in(given.kaixu_config).connections
+    each = sizes_in(settings.kaixu_config).connections
     needed = each * max(1, connections.gateways)
     detail = (
         f"at most {each} for each gateway, {connections.gateways} running: {needed} of the {connections.most} that "

@@ -21,9 +21,9 @@ def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
     return {"what": what, "state": "ok" if good else bad, "detail": detail}
 
 
-def gateway_rows(given: Settings) -> Iterator[Row]:
+def gateway_rows(settings: Settings) -> Iterator[Row]:
     """The gateway that runs with our data folder; where there is none, those that run with others."""
-    home = given.kaixu_home
+    home = settings.kaixu_home
     process, itself = running_in(home), read_about(home)
     if process is None:
         yield row("gateway", False, f"none runs with data folder {home.resolve()}", bad="off")
@@ -32,7 +32,7 @@ def gateway_rows(given: Settings) -> Iterator[Row]:
     else:
         yield row("gateway", True, describe(itself, home))
         yield health_row(itself)
-        yield from compare_settings(itself, given)
+        yield from compare_settings(itself, settings)
     if process is not None:
         return
     for folder in other_folders(home):
@@ -50,9 +50,9 @@ def describe(itself: About, home: Path) -> str:
     )
 
 
-def compare_settings(itself: About, given: Settings) -> Iterator[Row]:
+def compare_settings(itself: About, settings: Settings) -> Iterator[Row]:
     """Whether our settings are those that the gateway uses: else commands work on another database."""
-    ours = {"database": database_name(given), "config": str(given.kaixu_config.resolve())}
+    ours = {"database": database_name(settings), "config": str(settings.kaixu_config.resolve())}
     for what, variable in (("database", "DATABASE_URL"), ("config", "KAIXU_CONFIG")):
         its = getattr(itself, what)
         same = its == ours[what]

@@ -50,12 +50,12 @@ def serve(
     )
     # The gateway itself logs that the database is away, in one line; asyncpg would log a stack for every attempt.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    environment = load_settings()
+    settings = load_settings()
     try:
-        if dev and not environment.kaixu_config.exists():
-            shutil.copyfile(asset("kaixu.yaml"), environment.kaixu_config)
-        gateway = Gateway(environment, secrets_of(environment, dev=dev))
-        run(gateway, Claim(environment.kaixu_home), *environment.host_and_port, dev=dev, as_json=as_json)
+        if dev and not settings.kaixu_config.exists():
+            shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
+        gateway = Gateway(settings, secrets_of(settings, dev=dev))
+        run(gateway, Claim(settings.kaixu_home), *settings.host_and_port, dev=dev, as_json=as_json)
     except FolderTaken as error:
         raise fail(error, hint="Give each gateway a KAIXU_HOME of its own.") from None
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:

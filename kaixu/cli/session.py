@@ -57,12 +57,12 @@ def load_settings() -> Settings:
         raise fail(error) from None
 
 
-def load_catalog(given: Settings) -> Catalog:
+def load_catalog(settings: Settings) -> Catalog:
     """What kaixu.yaml switches on; ends the command where the file is wrong."""
     import os
 
     try:
-        path = given.kaixu_config
+        path = settings.kaixu_config
         return build(load(path, os.environ), path.resolve().parent)
     except (ConfigError, PluginError) as error:
         raise fail(error) from None
@@ -73,13 +73,13 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
 
     Expected errors end the command in one line.
     """
-    given = load_settings()
+    settings = load_settings()
 
     async def run(dsn: str) -> Answer:
-        async with command_pool(dsn, given, migrated=migrated) as pool:
-            return await work(CommandSession(given, pool))
+        async with command_pool(dsn, settings, migrated=migrated) as pool:
+            return await work(CommandSession(settings, pool))
 
-    with database_address(given) as dsn:
+    with database_address(settings) as dsn:
         try:
             return asyncio.run(run(dsn))
         except DatabaseAway as error:

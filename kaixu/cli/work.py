@@ -34,11 +34,11 @@ def work(as_json: AsJson = False) -> None:
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    environment = load_settings()
-    if environment.database_url is None:
+    settings = load_settings()
+    if settings.database_url is None:
         raise fail("`kaixu work` needs DATABASE_URL", hint="A gateway with the embedded Postgres runs its jobs itself.")
     try:
-        gateway, claim = Gateway(environment, secrets_of(environment, dev=False)), Claim(environment.kaixu_home)
+        gateway, claim = Gateway(settings, secrets_of(settings, dev=False)), Claim(settings.kaixu_home)
         asyncio.run(run_workers(gateway, claim, as_json=as_json))
     except FolderTaken as error:
         raise fail(error, hint="Give each process a KAIXU_HOME of its own.") from None

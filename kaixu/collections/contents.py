@@ -67,7 +67,7 @@ async def page_of_pieces(
 ) -> tuple[list[Document], bool]:
     """At most `limit` pieces by id and chunk, beginning after `after`; and whether there are more.
 
-    Fewer if they are long: a page has at most `MOST_PAGE_BYTES` of text and metadata, or one piece.
+    Fewer if they are long: a page has at most `MAX_PAGE_BYTES` of text and metadata, or one piece.
     """
     async with searches.reading(collection.customer_id) as connection:
         rows = await documents.page(connection, collection.id, after=after, limit=limit + 1, most_bytes=MAX_PAGE_BYTES)

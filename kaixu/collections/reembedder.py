@@ -52,12 +52,12 @@ class Reembedder:
     """One gateway's share of the work; any number of gateways may run one."""
 
     def __init__(
-        self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, room: Callable[[], CollectionLimits]
+        self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, limits: Callable[[], CollectionLimits]
     ) -> None:
         self.pool = pool
         self.gate = gate
         self.current = current
-        self.room = room
+        self.limits = limits
 
     async def round(self) -> None:
         """Work on what there is to do, one after the other."""
@@ -128,7 +128,7 @@ class Reembedder:
             ticket.units = {"vectors": len(vectors), "stored": len(vectors)}
             embeddings, ingested = [packed(vector) for vector in vectors], Ingested()
             store_chunks = partial(
-                write_documents, ticket, work.copy_id, pieces, embeddings, self.room(), ingested, target.name
+                write_documents, ticket, work.copy_id, pieces, embeddings, self.limits(), ingested, target.name
             )
 
             async def store_once(connection: Connection) -> None:

@@ -66,7 +66,7 @@ def question_text(chat_request: ChatRequest) -> str:
     if text is None:
         raise Unprocessable("there is no user message with text to search for", field="messages")
     if not is_storable(text[-MAX_QUESTION:]):
-        raise Unprocessable("the last user message holds a NUL character", field="messages")
+        raise Unprocessable("the last user message contains a NUL character", field="messages")
     return text[-MAX_QUESTION:]
 
 

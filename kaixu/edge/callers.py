@@ -1,4 +1,4 @@
-"""Who calls: the credential that a route requires, whose memory a body takes, and how often a key may read."""
+"""Checks callers before the handler runs: credentials, who pays for a body's memory, the rate of read requests."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .services import Services
 
 
 class Callers(Protocol):
-    """Answers what an exchange must know about the caller of a request."""
+    """What an exchange needs to know about the caller of a request."""
 
     def require(self, auth: Auth, headers: Headers) -> None:
-        """Raises `Unauthenticated` where the headers show no credential of this kind. Does not ask the database."""
+        """Raises `Unauthenticated` if the headers have no credential of this kind. Makes no database query."""
 
-    async def holder_of(self, request: IncomingRequest) -> BodyOwner:
-        """Whose memory a long body takes. Raises `Unauthenticated` for an unknown key."""
+    async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
+        """Look up whose memory budget a long body counts against. Raises `Unauthenticated` for an unknown key."""
         ...
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
-        """Count one reading of the request's key. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`."""
+        """Count one read request of the key. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`."""
 
 
 class GatewayCallers:
@@ -51,13 +51,13 @@ class GatewayCallers:
         elif auth != "public":
             assert_never(auth)
 
-    async def holder_of(self, request: IncomingRequest) -> BodyOwner:
-        """See `Callers.holder_of`. Raises `TooLarge` for a password alone: only an operator's token is checked here."""
+    async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
+        """See `Callers.holder_of`. Raises `TooLarge` for a password without a token: it is not checked here."""
         if is_operator(self.services, request.headers):
             return "operator"
         if request.headers.get("x-admin-password"):
             raise TooLarge(
-                f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
+                f"a request with x-admin-password may have a body of at most {SMALL_BODY_BYTES} bytes",
                 hint=HOW_TO_LOG_IN,
             )
         caller = read_caller(request, self.services.secrets)

@@ -1,4 +1,4 @@
-"""Notices a client that disconnects while its handler runs, and cancels the handler."""
+"""Cancel a handler whose client disconnects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unpacks compressed request bodies (`content-encoding`) piece by piece, never beyond the body's bound."""
+"""Decompress request bodies (`content-encoding`) piece by piece, within the size limit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: Bytes that go in, or come out, in one step; between two steps other requests are served.
+#: Bytes that are read or produced in one step; other requests are served between steps.
 STEP_BYTES = 64 * 1024
 
-#: How many encodings a body may have, and of how many members or frames it may consist.
+#: The maximum number of encodings of a body, and of members (gzip) or frames (zstd).
 MAX_ENCODINGS = 3
 MAX_MEMBERS = 100
 
-#: 8 MiB, as RFC 8878 §3.1.1.1.2 recommends: the window is memory, and the sender chooses it.
+#: 8 MiB, as RFC 8878 §3.1.1.1.2 recommends. The sender chooses the window, which costs memory.
 MAX_ZSTD_WINDOW_LOG = 23
 
 Pieces = Iterator[bytes]
@@ -37,25 +37,22 @@ class InvalidData(Exception):
 
 
 def read_encodings(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The encodings of a body, in the order they were applied. Raises `UnsupportedEncoding` for one that is not taken.
-
-    `identity` is none at all.
-    """
+    """The encodings of a body, in the order they were applied, without `identity`. Raises `UnsupportedEncoding`."""
     named = [one.strip().lower() for one in headers.get("content-encoding", "").split(",")]
     encodings = tuple(one for one in named if one not in ("", "identity"))
     for one in encodings:
         if one not in DECODERS:
-            raise UnsupportedEncoding(f"content-encoding `{one[:40]}` is not taken", hint=f"Send one of {ACCEPTED}.")
+            raise UnsupportedEncoding(f"unsupported content-encoding `{one[:40]}`", hint=f"Send one of {ACCEPTED}.")
     if len(encodings) > MAX_ENCODINGS:
         raise UnsupportedEncoding(
-            f"the body has {len(encodings)} content-encodings; {MAX_ENCODINGS} are taken",
+            f"the body has {len(encodings)} content-encodings; at most {MAX_ENCODINGS} are supported",
             hint=f"Send one of {ACCEPTED}.",
         )
     return encodings
 
 
 async def decode_body(body: bytes, encodings: tuple[str, ...], most: int, share: BodyShare) -> bytes:
-    """The body without its encodings. Raises `TooLarge` as soon as it exceeds `most`, `Invalid`, `Overloaded`."""
+    """Decode the body. Raises `TooLarge` as soon as it exceeds `most` bytes, `Invalid`, `Overloaded`."""
     if not body or not encodings:
         return body
     parts = []
@@ -66,7 +63,7 @@ async def decode_body(body: bytes, encodings: tuple[str, ...], most: int, share:
 
 
 async def decoded_pieces(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIterator[bytes]:
-    """See `unpacked`: its pieces."""
+    """The decoded body in pieces. Raises `TooLarge`, `Invalid`."""
     pieces = split_body(body)
     for name in reversed(encodings):
         pieces = limit_size(DECODERS[name](pieces), most)
@@ -85,38 +82,38 @@ async def decoded_pieces(body: bytes, encodings: tuple[str, ...], most: int) -> 
 
 
 def split_body(body: bytes) -> Pieces:
-    """A body in pieces."""
+    """Split a body into pieces."""
     for at in range(0, len(body), STEP_BYTES):
         yield body[at : at + STEP_BYTES]
 
 
 def limit_size(pieces: Pieces, most: int) -> Pieces:
-    """The same pieces. Raises `TooLarge` when there are more than `most` bytes of them."""
+    """Pass the pieces on. Raises `TooLarge` after more than `most` bytes."""
     size = 0
     for piece in pieces:
         size += len(piece)
         if size > most:
-            raise TooLarge(f"the body, unpacked, is longer than {most} bytes")
+            raise TooLarge(f"the decompressed body is longer than {most} bytes")
         yield piece
 
 
 def decode_gzip(pieces: Pieces) -> Pieces:
-    """Gzip, also of several members (RFC 1952 §2.2)."""
+    """Gzip, with one or several members (RFC 1952 §2.2)."""
     return inflate(pieces, lambda _: zlib.decompressobj(wbits=31), MAX_MEMBERS)
 
 
 def decode_deflate(pieces: Pieces) -> Pieces:
-    """Deflate in zlib's format (RFC 9110 §8.4.1.2), or, as many senders understand it, without."""
+    """Deflate in zlib's format (RFC 9110 §8.4.1.2), or raw, as many clients send it."""
 
-    def begun(first: bytes) -> Any:
+    def new_decoder(first: bytes) -> Any:
         is_zlib = len(first) >= 2 and first[0] & 0x0F == 8 and int.from_bytes(first[:2], "big") % 31 == 0
         return zlib.decompressobj(wbits=15 if is_zlib else -15)
 
-    return inflate(pieces, begun, 1)
+    return inflate(pieces, new_decoder, 1)
 
 
 def inflate(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
-    """Data that zlib unpacks."""
+    """Decompress with zlib. `begin` makes the decoder for a member from its first bytes."""
     decoder: Any = None
     members = 0
     for piece in pieces:
@@ -124,7 +121,7 @@ def inflate(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) ->
         while rest:
             if decoder is None:
                 if members and not rest.strip(b"\0"):
-                    break  # padding behind the last member
+                    break  # padding after the last member
                 members += 1
                 if members > most_members:
                     raise InvalidData
@@ -147,7 +144,7 @@ def inflate(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) ->
 
 
 def drain(decoder: Any) -> Pieces:
-    """The output that zlib still holds back."""
+    """The rest of zlib's output."""
     while data := decoder.decompress(b"", STEP_BYTES):
         yield data
 
@@ -174,7 +171,7 @@ def decode_brotli(pieces: Pieces) -> Pieces:
 
 
 def decode_zstd(pieces: Pieces) -> Pieces:
-    """Zstandard (RFC 8878), also of several frames."""
+    """Zstandard (RFC 8878), with one or several frames."""
     options = {int(zstd.DecompressionParameter.window_log_max): MAX_ZSTD_WINDOW_LOG}
     decoder: Any = None
     frames = 0
@@ -207,5 +204,5 @@ DECODERS: dict[str, Callable[[Pieces], Pieces]] = {
     "zstd": decode_zstd,
 }
 
-#: The encodings that the reply lists to a client that sends another one.
+#: The supported encodings, as errors list them.
 ACCEPTED = "gzip, deflate, br, zstd"

@@ -1,4 +1,4 @@
-"""Reads JSON bodies, and the fields of JSON objects and queries: each one bounded, a wrong one named."""
+"""Read JSON bodies, and validate the fields of JSON objects and query strings. Errors name the field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .characters import FREE_TEXT, require_storable, require_whole_characters
 from .off_loop import run_in_thread
 from .request import IncomingRequest
 
-#: The longest text of a field that has no bound of its own.
+#: The length limit of a text field that has no limit of its own.
 MAX_TEXT = 200_000
 
-#: For bodies whose every text is stored: none of them may hold what a database does not take.
+#: `free` for bodies whose texts are all stored: no field may contain a character that Postgres cannot store.
 ALL_STORED: frozenset[str] = frozenset()
 
 Value = TypeVar("Value")
@@ -24,9 +24,9 @@ DECODER = msgspec.json.Decoder()
 
 
 def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
-    """A body that is a JSON object, whatever content type it claims; some clients encode it twice.
+    """Parse a JSON object, whatever the content type; some clients encode it twice.
 
-    Raises `Invalid`, also for text that no database takes; in the fields `free` such text is allowed.
+    Raises `Invalid`, also for text that cannot be stored; in the fields `free` such text is allowed.
     """
     value = json_value(data)
     if isinstance(value, str):
@@ -39,7 +39,7 @@ def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, A
 
 
 def json_value(data: bytes) -> Any:
-    """The value of a JSON text. Raises `Invalid`."""
+    """Parse JSON. Raises `Invalid`."""
     try:
         return DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -48,12 +48,12 @@ def json_value(data: bytes) -> Any:
 
 
 async def read_object(request: IncomingRequest) -> dict[str, Any]:
-    """`json_object` of a request's body; a long one is read in a thread."""
+    """Parse a request's body as a JSON object; a large one in a thread. Raises `Invalid`."""
     return await run_in_thread(len(request.body), lambda: json_object(request.body))
 
 
 def read_stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fields:
-    """The fields of a request's body, whose texts are all stored. `may_be_empty`: no body is an object without fields.
+    """The fields of a request's body, all of which may be stored. `may_be_empty`: an empty body means no fields.
 
     Raises `Invalid`.
     """
@@ -63,9 +63,9 @@ def read_stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) 
 
 
 class Fields:
-    """The fields of an object, and its place in the body (`messages[3]`). A field that is null counts as not sent.
+    """The fields of an object, and its path in the body (`messages[3]`). A field that is null counts as not sent.
 
-    Every method raises `Unprocessable` with the field's full name.
+    `used`: the fields that were read, or may be ignored. Methods raise `Unprocessable` with the field's full name.
     """
 
     __slots__ = ("path", "used", "value")
@@ -90,11 +90,11 @@ class Fields:
         return self.value.get(field)
 
     def read(self, field: str, parse: Callable[[object, str], Value]) -> Value:
-        """A field's value as `parse` makes it of the raw value and the field's name (`accounts/fields.py`)."""
+        """A field's value, parsed by a function of the raw value and the field's name (see `accounts/fields.py`)."""
         return parse(self.get(field), self.name(field))
 
     def unread(self) -> list[str]:
-        """The full names of the fields that were sent and not read."""
+        """The full names of fields that were sent and not read."""
         return [self.name(field) for field, value in self.value.items() if field not in self.used and value is not None]
 
     def text(self, field: str, *, most: int = MAX_TEXT) -> str | None:
@@ -109,7 +109,7 @@ class Fields:
         return value
 
     def required_text(self, field: str, *, most: int = MAX_TEXT) -> str:
-        """A text that is required."""
+        """A required text."""
         value = self.text(field, most=most)
         if not value:
             raise self.invalid(field, "is missing")
@@ -127,7 +127,7 @@ class Fields:
         return float(value)
 
     def integer(self, field: str, least: int, most: int) -> int | None:
-        """A whole number within bounds; 3.0 counts as one."""
+        """A whole number within bounds; 3.0 is accepted."""
         value = self.get(field)
         if value is None:
             return None
@@ -147,7 +147,7 @@ class Fields:
         return value
 
     def one_of(self, field: str, choices: Collection[str]) -> str | None:
-        """One of a few words."""
+        """One of the `choices`."""
         value = self.text(field)
         if value is not None and value not in choices:
             raise self.invalid(field, f"must be one of {', '.join(choices)}")
@@ -161,7 +161,7 @@ class Fields:
         if not isinstance(value, list):
             raise self.invalid(field, "must be a list")
         if len(value) > most:
-            raise self.invalid(field, f"holds {len(value)} entries; {most} are taken")
+            raise self.invalid(field, f"has {len(value)} entries; at most {most} are allowed")
         return value
 
     def objects(self, field: str, *, most: int) -> list[Fields] | None:
@@ -184,7 +184,7 @@ class Fields:
         return Fields(value, self.name(field))
 
     def raw_object(self, field: str) -> dict[str, Any] | None:
-        """An object that is passed on as it is, a JSON Schema for example."""
+        """An object that is passed on unchanged, for example a JSON Schema."""
         value = self.get(field)
         if value is not None and not isinstance(value, dict):
             raise self.invalid(field, "must be an object")

@@ -1,4 +1,4 @@
-"""Refuses requests whose length or host can be read in two ways: what request smuggling is made of."""
+"""Refuse requests with an ambiguous length or host, which request smuggling relies on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from kaixu.plugin.errors import Invalid
 
 
 class AmbiguousRequest(Invalid):
-    """The request can be read in two ways: nothing more is read from its connection."""
+    """The request is ambiguous: its connection is closed."""
 
 
 def require_unambiguous(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises `Ambiguous` for a request that servers read differently.
+    """Raises `AmbiguousRequest` for a request that servers may parse differently.
 
-    A body with both a length and chunks (RFC 9112 §6.1), a transfer coding besides `chunked` (§7), two hosts (§3.2).
-    Servers refuse most of these themselves, each of them others.
+    A body with both a length and chunks (RFC 9112 §6.1), a transfer coding other than `chunked` (§7), two hosts (§3.2).
+    Each server refuses some of these itself, none refuses all.
     """
     coded: list[bytes] = []
     hosts = lengths = 0
@@ -32,8 +32,6 @@ def require_unambiguous(headers: Iterable[tuple[bytes, bytes]]) -> None:
             "a request has content-length or transfer-encoding, not both", hint="Leave content-length out."
         )
     if coded and coded != [b"chunked"]:
-        raise AmbiguousRequest(
-            "the only transfer-encoding that is taken is chunked", hint="Use content-encoding instead."
-        )
+        raise AmbiguousRequest("the only supported transfer-encoding is chunked", hint="Use content-encoding instead.")
     if hosts > 1:
         raise AmbiguousRequest("a request has one host")

@@ -1,4 +1,4 @@
-"""Reads, checks and counts large bodies in threads, so that the event loop goes on serving other requests."""
+"""Parse and validate large bodies in threads, so that they do not block the event loop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-#: Smaller bodies are read faster than a thread can take over.
+#: For smaller bodies a thread costs more time than it saves.
 LARGE_BYTES = 256 * 1024
 
-#: Few: they share one interpreter with the loop and take time from it.
+#: Few, because they compete with the event loop for the interpreter.
 THREADS = 2
 
 POOL = ThreadPoolExecutor(THREADS, thread_name_prefix="kaixu-bodies")
 
 
 async def run_in_thread(size: int, work: Callable[[], Result]) -> Result:
-    """Run `work` and return its result; in a thread, where the body of `size` bytes is large.
+    """Run `work` and return its result: in a thread if the body is large (`size` bytes).
 
-    A cancelled call returns at once; its work runs to its end, and the result is discarded.
+    If the call is cancelled, the work runs on and its result is discarded.
     """
     if size <= LARGE_BYTES:
         return work()

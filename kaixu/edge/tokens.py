@@ -1,4 +1,4 @@
-"""Admin and session tokens: short-lived HS256 JWTs (RFC 7519), each kind under a signing key of its own."""
+"""Admin and session tokens: short-lived HS256 JWTs (RFC 7519), each kind with its own signing key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 
 ADMIN_TTL_S = 12 * 3600
 
-#: How far ahead the clock that a token was made by may have been.
+#: The tolerated clock difference: `iat` may lie this far in the future.
 SKEW_S = 60
 
 
 class UserSession(msgspec.Struct, frozen=True):
-    """The key that a session token stands for. Whether that key is still valid, admission decides."""
+    """The key that a session token stands for. Admission checks that the key is still valid."""
 
     key_id: int
     customer_id: int
@@ -25,7 +25,7 @@ class UserSession(msgspec.Struct, frozen=True):
 
 
 def signing_key(secret: str, kind: str) -> bytes:
-    """One signing key for each kind, so that a token of one kind is never taken for another."""
+    """Derive a signing key per kind, so that a token of one kind is not valid as another."""
     return hmac.digest(secret.encode(), kind.encode(), "sha256")
 
 
@@ -38,7 +38,7 @@ def read_claims(secret: str, kind: str, token: str, required: list[str]) -> dict
             algorithms=["HS256"],
             options={"require": ["exp", "iat", *required], "verify_iat": False},
         )
-        # Made by another gateway whose clock is a little ahead, or by this one before its clock was set right.
+        # The clocks of gateways differ a little.
         return claims if int(claims["iat"]) <= time.time() + SKEW_S else None
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
         return None

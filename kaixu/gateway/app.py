@@ -38,19 +38,19 @@ class Application(Quart):
         """One exchange. A client whose request ends because the gateway stops gets a reply that says so."""
         has_started = False
 
-        async def send_noted(message: ASGISendEvent) -> None:
+        async def send_and_note(message: ASGISendEvent) -> None:
             nonlocal has_started
             has_started = True
             await send(message)
 
         try:
-            await super().__call__(scope, receive, send_noted)
+            await super().__call__(scope, receive, send_and_note)
         except asyncio.CancelledError:
             if not has_started and scope["type"] == "http" and self.is_stopping():
-                await self.exchange.refuse_while_stopping(scope, send_noted)
+                await self.exchange.refuse_while_stopping(scope, send_and_note)
             raise
 
-    def adopt(self, services: Services) -> None:
+    def apply_settings(self, services: Services) -> None:
         """Apply reloaded settings: CORS origins. Those that are read for each request need no change."""
         origins = parse_origins(services.settings.allowed_origins, services.gateway.allow_origins)
         self.exchange.writer.headers.allow_origins(origins)
@@ -74,5 +74,5 @@ def create_app(services: Services) -> Application:
         services.settings.trusted_networks,
     )
     app = Application(exchange, lambda: services.gate.calls.stopping)
-    app.adopt(services)
+    app.apply_settings(services)
     return app

@@ -147,14 +147,14 @@ class Gateway:
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
-            await self.provide_tables(catalog, connection)
+            await self.migrate_integrations(catalog, connection)
             if self.embedded is not None:
                 await keep_out(connection)
         await preparing.close()
 
     async def open_pools(self, dsn: str, sizes: DatabaseSection) -> None:
         """Connect to the database. Raises `DatabaseAway`, `DatabaseRefused`."""
-        self.pools = await open_pools(dsn, sizes, pooler=self.settings.kaixu_pooler, lost=self.connection_lost)
+        self.pools = await open_pools(dsn, sizes, pooler=self.settings.kaixu_pooler, lost=self.note_lost_connection)
         self.pool = self.pools.general
         self.databases.pool = self.pool
 
@@ -181,7 +181,7 @@ class Gateway:
         self.observers = Observers(
             alerts, notices=Notices(self.monitor), listening=self.has_observers, observe=self.observe
         )
-        self.monitor.heard_by = self.observers.noted
+        self.monitor.observer = self.observers.noted
         gate = Gate(
             ledger,
             calls,
@@ -240,7 +240,7 @@ class Gateway:
             revive=self.revive if self.embedded else None,
         )
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
-        reembedder = Reembedder(self.pool, gate, self.current, self.ingest_room)
+        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
         spawn = self.tasks.spawn
@@ -273,11 +273,11 @@ class Gateway:
         """The current `gateway.jobs:` section."""
         return self.current.section.jobs
 
-    def ingest_room(self) -> CollectionLimits:
+    def collection_limits(self) -> CollectionLimits:
         """The current limits of collections."""
         return default_limits(self.services)
 
-    def connection_lost(self) -> None:
+    def note_lost_connection(self) -> None:
         """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
         if self.ledger is not None:
             self.ledger.holds_may_be_lost = True
@@ -287,7 +287,7 @@ class Gateway:
         assert self.embedded is not None
         await asyncio.to_thread(self.embedded.revive)
 
-    async def provide_tables(self, catalog: Catalog, connection: DatabaseSession) -> None:
+    async def migrate_integrations(self, catalog: Catalog, connection: DatabaseSession) -> None:
         """Migrate the tables of integrations; one whose files do not fit is marked as failed, and the others serve."""
         for state in list(catalog.integrations.values()):
             if state.state == "on" and state.schema is not None:
@@ -355,7 +355,7 @@ class Gateway:
         self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
         calls.stop_at = self.stop_at
 
-    async def drained(self) -> None:
+    async def wait_for_calls(self) -> None:
         """Return when no call runs any more, or when their grace period is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.stop_at):
@@ -363,7 +363,7 @@ class Gateway:
 
     async def end_calls(self) -> None:
         """End calls whose grace period is over, while the server can still answer their clients."""
-        await self.drained()
+        await self.wait_for_calls()
         await self.services.gate.stop()
 
     async def close(self) -> None:
@@ -372,7 +372,7 @@ class Gateway:
         A call that goes on without its client belongs to no connection: it is waited for here.
         """
         if self.stop_at is not None:
-            await self.drained()
+            await self.wait_for_calls()
         await self.worker.stop()
         await self.services.gate.stop()
         await self.tasks.stop()

@@ -52,7 +52,7 @@ class ReloadableGateway(Protocol):
     app: Application
     pool: asyncpg.Pool
 
-    async def provide_tables(self, catalog: Catalog, connection: DatabaseSession) -> None:
+    async def migrate_integrations(self, catalog: Catalog, connection: DatabaseSession) -> None:
         """Migrate the tables of integrations."""
         ...
 
@@ -76,7 +76,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
         try:
             catalog.require(strict=True)
             async with gateway.pool.acquire() as connection:
-                await gateway.provide_tables(catalog, connection)
+                await gateway.migrate_integrations(catalog, connection)
             prices = await gateway.price_ids(catalog)
             await catalog.start()
             catalog.require_no_loss(old)
@@ -116,7 +116,7 @@ def apply_section(gateway: ReloadableGateway, section: GatewaySection) -> list[s
     services.gate.calls.most_per_key = section.max_in_flight_per_key
     services.gate.ledger.lifetime_s = section.reservation_s
     gateway.recovery.charge_lost = section.on_lost == "charge"
-    gateway.app.adopt(services)
+    gateway.app.apply_settings(services)
     if section.reservation_s > before.reservation_s:
         gateway.tasks.spawn(renew_older_holds(gateway, before.reservation_s), "renew holds")
     return [name for name in AT_START if getattr(section, name) != getattr(gateway.started_with, name)]

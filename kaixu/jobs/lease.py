@@ -50,7 +50,7 @@ class Lease:
         self.sealer = sealer
         self.job = job
         self.ticket: Ticket | None = None
-        self.cancel_asked = False
+        self.cancel_requested = False
         self.retry: Retry | None = None  # an integration's own pauses; None: those of model calls
 
     async def admitted(self, ticket: Ticket) -> None:

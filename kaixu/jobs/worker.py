@@ -114,7 +114,7 @@ class Worker:
                         await admission.release(self.pool, [job.old_ticket])
                 await runner.run(job, lease)
             except asyncio.CancelledError:
-                if lease.cancel_asked:
+                if lease.cancel_requested:
                     await lease.end_cancelled()
                 else:
                     await lease.requeue()
@@ -137,8 +137,8 @@ class Worker:
             held = await store.heartbeat(self.pool, [lease.job for lease in running.values()], lease_s=self.lease_s())
         cancelled = {row.claim for row in held if row.cancel_asked}
         for task, lease in running.items():
-            if lease.job.claim in cancelled and not lease.cancel_asked:
-                lease.cancel_asked = True
+            if lease.job.claim in cancelled and not lease.cancel_requested:
+                lease.cancel_requested = True
                 task.cancel()
 
     async def stop(self) -> None:

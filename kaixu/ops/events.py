@@ -46,7 +46,7 @@ class Monitor:
 
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
-        self.heard_by: Callable[[MonitorEvent], None] | None = None
+        self.observer: Callable[[MonitorEvent], None] | None = None
         self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -55,8 +55,8 @@ class Monitor:
         """Queue one event without waiting. A full queue drops its oldest event."""
         self._waiting.append(event)
         self._has_events.set()
-        if self.heard_by is not None:
-            self.heard_by(event)
+        if self.observer is not None:
+            self.observer(event)
 
     async def run(self) -> None:
         """Write events as they come, until cancelled."""

@@ -30,7 +30,7 @@ class AnyCaller:
     def require(self, auth: Auth, headers: Headers) -> None:
         """Accepts all callers."""
 
-    async def holder_of(self, request: IncomingRequest) -> BodyOwner:
+    async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
         return "somebody"
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:

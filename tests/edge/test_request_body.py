@@ -8,18 +8,18 @@ from kaixu.edge.request_body import BodyBudget, BodyOwner, BodyShare, body_addre
 from kaixu.plugin.errors import Overloaded
 
 
-def held(budget: BodyBudget, holder: BodyOwner, count: int) -> BodyShare:
+def held(budget: BodyBudget, owner: BodyOwner, count: int) -> BodyShare:
     """A share that holds so many bytes."""
     share = budget.share()
-    share.belongs_to(holder)
+    share.assign(owner)
     share.take(count)
     return share
 
 
-def is_full(budget: BodyBudget, holder: BodyOwner, count: int = 1) -> bool:
+def is_full(budget: BodyBudget, owner: BodyOwner, count: int = 1) -> bool:
     """Whether there is no room for more."""
     share = budget.share()
-    share.belongs_to(holder)
+    share.assign(owner)
     try:
         share.require_room(count)
     except Overloaded:
@@ -41,18 +41,18 @@ def test_a_customer_has_a_half_and_always_room_for_one_body() -> None:
     share = held(budget, 7, 500_000)
     assert is_full(budget, 7)
     assert not is_full(budget, 8, 300_000)
-    share.give_back()
+    share.release_all()
     assert not is_full(budget, 7, 500_000)
-    assert (budget.held, dict(budget.by_holder)) == (0, {})
+    assert (budget.held, dict(budget.by_owner)) == (0, {})
 
 
 def test_what_a_stranger_holds_moves_with_it_when_it_is_known() -> None:
     budget = BodyBudget(lambda: 800_000)
     share = held(budget, body_address("192.0.2.1"), 100_000)
-    share.belongs_to(7)
-    assert (budget.held, budget.by_strangers, budget.by_holder[7]) == (100_000, 0, 100_000)
-    share.give_back()
-    assert (budget.held, budget.by_strangers, dict(budget.by_holder)) == (0, 0, {})
+    share.assign(7)
+    assert (budget.held, budget.by_unknown, budget.by_owner[7]) == (100_000, 0, 100_000)
+    share.release_all()
+    assert (budget.held, budget.by_unknown, dict(budget.by_owner)) == (0, 0, {})
 
 
 @pytest.mark.parametrize(

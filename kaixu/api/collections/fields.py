@@ -109,7 +109,7 @@ def check_metadata(value: Any, field: str) -> dict[str, Any]:
     if len(encoded) > MAX_METADATA_BYTES:
         raise TooLarge(f"`{field}` is longer than {MAX_METADATA_BYTES} bytes", field=field)
     if NUL.search(encoded):
-        raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
+        raise Unprocessable(f"`{field}` contains a NUL character, which cannot be stored", field=field)
     return value
 
 
@@ -145,7 +145,7 @@ def check_text(text: Any, field: str, *, stored: bool) -> str:
     if len(text) > MAX_TEXT:
         raise TooLarge(f"`{field}` is longer than {MAX_TEXT} characters", field=field)
     if stored and not is_storable(text):
-        raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
+        raise Unprocessable(f"`{field}` contains a NUL character, which cannot be stored", field=field)
     return text
 
 
