@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,18 +16,18 @@ import typer
 from kaixu import __version__
 from kaixu.accounts.dev_key import dev_key
 from kaixu.assets import asset
-from kaixu.config.database_errors import DatabaseRefused, MigrationError
-from kaixu.config.environment import EnvironmentMistake, secrets_of
+from kaixu.config.environment import secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
-from kaixu.gateway.claim import About, Claim, FolderTaken, database_name
+from kaixu.gateway.claim import About, Claim, database_name
 from kaixu.gateway.process import Gateway
 from kaixu.gateway.reload import config_notes
 from kaixu.gateway.servers import SERVERS
-from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
+from kaixu.plugin.errors import KaixuError, PluginError
 
 from .examples import example
 from .failure import fail
+from .process import log_to_stderr, start_errors
 from .report import print_json
 from .session import AsJson, load_settings
 
@@ -45,23 +44,13 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Run the gateway."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # The gateway itself logs that the database is away, in one line; asyncpg would log a stack for every attempt.
-    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+    log_to_stderr()
     settings = load_settings()
-    try:
+    with start_errors():
         if dev and not settings.kaixu_config.exists():
             shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
         gateway = Gateway(settings, secrets_of(settings, dev=dev))
         run(gateway, Claim(settings.kaixu_home), *settings.host_and_port, dev=dev, as_json=as_json)
-    except FolderTaken as error:
-        raise fail(error, hint="Give each gateway a KAIXU_HOME of its own.") from None
-    except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
-        raise fail(error) from None
-    except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Check DATABASE_URL.") from None
 
 
 def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool) -> None:
@@ -75,7 +64,7 @@ def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_j
 async def serve_until_stopped(
     gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool
 ) -> None:
-    """Open, listen, stop in order."""
+    """Open the gateway, listen, and stop in order."""
     loop = asyncio.get_running_loop()
     stop, changed = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,7 +74,7 @@ async def serve_until_stopped(
     gateway.folder = claim
     gateway.tasks.spawn(reload_on_signal(gateway, changed), "reload")
 
-    # What was made at start lives as long as the process, so the collector can skip it; what a call makes is
+    # Objects made at start live as long as the process, so the garbage collector can skip them; those of calls are
     # freed by reference counting.
     gc.collect()
     gc.freeze()
@@ -107,7 +96,7 @@ async def serve_until_stopped(
 
 
 async def reload_on_signal(gateway: Gateway, changed: asyncio.Event) -> None:
-    """Reload at every SIGHUP, one after the other; a wrong file changes nothing."""
+    """Reload at every SIGHUP, one at a time; an invalid file changes nothing."""
     while True:
         await changed.wait()
         changed.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +18,9 @@ MAX_TEXT = 200_000
 
 #: `free` for bodies whose texts are all stored: no field may contain a character that Postgres cannot store.
 ALL_STORED: frozenset[str] = frozenset()
+
+#: Longer numbers in a query string stay text, and are refused.
+MAX_DIGITS = 9
 
 Value = TypeVar("Value")
 DECODER = msgspec.json.Decoder()
@@ -60,6 +63,15 @@ def read_stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) 
     if may_be_empty and not request.body.strip():
         return Fields({})
     return Fields(json_object(request.body, free=ALL_STORED))
+
+
+def query_fields(args: Mapping[str, str], numbers: Collection[str]) -> Fields:
+    """The fields of a query string; those in `numbers` that have only digits become numbers."""
+
+    def is_number(name: str, text: str) -> bool:
+        return name in numbers and text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+    return Fields({name: int(text) if is_number(name, text) else text for name, text in args.items()})
 
 
 class Fields:

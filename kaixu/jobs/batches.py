@@ -11,7 +11,6 @@ import asyncpg
 import msgspec
 
 from kaixu.metering.gate import Caller, Gate
-from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import NotFound, RateLimited
 from kaixu.store import batches as store
@@ -22,6 +21,7 @@ from kaixu.store.batches import LineRow as LineRow
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
+from .access import admitted_customer, customer_id_of
 from .queue import parse_uuid
 from .texts import JobOutcome, ModelCall, seal, unseal
 
@@ -87,10 +87,9 @@ class Batches:
 
     async def find_file(self, caller: Caller, file_id: str) -> FileRow:
         """A file of the caller's customer. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:files") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
-                row = await store.find_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id_of(ticket))
+                row = await store.find_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id)
         if row is None:
             raise no_file(file_id)
         return row
@@ -105,9 +104,7 @@ class Batches:
 
     async def list_files(self, caller: Caller, *, after: str | None, newest_first: bool, limit: int) -> list[FileRow]:
         """A page of the customer's files, starting after file `after`. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:files") as ticket:
-            ticket.end_reason = "released"
-            customer_id = customer_id_of(ticket)
+        async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
                 last = None
                 if after is not None:
@@ -139,12 +136,9 @@ class Batches:
 
     async def delete_file(self, caller: Caller, file_id: str) -> None:
         """Delete a file; batches that were made of it go on. Raises `NotFound`."""
-        async with self.gate.free(caller, "job:files") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
-                deleted = await store.delete_file(
-                    self.pool, parse_uuid(file_id, no_file), customer_id=customer_id_of(ticket)
-                )
+                deleted = await store.delete_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id)
         if not deleted:
             raise no_file(file_id)
 
@@ -210,28 +204,22 @@ class Batches:
 
     async def find(self, caller: Caller, batch_id: str) -> BatchRow:
         """A batch of the caller's customer. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:batches") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:batches") as customer_id:
             with database():
-                row = await store.find_batch(
-                    self.pool, parse_uuid(batch_id, no_batch), customer_id=customer_id_of(ticket)
-                )
+                row = await store.find_batch(self.pool, parse_uuid(batch_id, no_batch), customer_id=customer_id)
         if row is None:
             raise no_batch(batch_id)
         return row
 
     async def list_newest(self, caller: Caller, limit: int) -> list[BatchRow]:
         """The newest batches of the caller's customer."""
-        async with self.gate.free(caller, "job:batches") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:batches") as customer_id:
             with database():
-                return await store.list_batches(self.pool, customer_id=customer_id_of(ticket), limit=limit)
+                return await store.list_batches(self.pool, customer_id=customer_id, limit=limit)
 
     async def cancel(self, caller: Caller, batch_id: str) -> BatchRow:
         """Cancel the jobs of a batch that have not ended. Raises as `find` does."""
-        async with self.gate.free(caller, "job:batches") as ticket:
-            ticket.end_reason = "released"
-            customer_id = customer_id_of(ticket)
+        async with admitted_customer(self.gate, caller, "job:batches") as customer_id:
             with database():
                 async with self.pool.acquire() as connection, connection.transaction():
                     await store.cancel_batch(connection, parse_uuid(batch_id, no_batch), customer_id=customer_id)
@@ -271,9 +259,3 @@ def no_file(file_id: str) -> NotFound:
 def no_batch(batch_id: str) -> NotFound:
     """The error for a batch that does not exist, or is another customer's."""
     return NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
-
-
-def customer_id_of(ticket: Ticket) -> int:
-    """The customer of an admitted call."""
-    assert ticket.verdict.customer_id is not None
-    return ticket.verdict.customer_id

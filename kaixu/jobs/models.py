@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
-import pybase64
 
 from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.chat import admit_chat, chat_events
@@ -16,6 +12,7 @@ from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.event_codec import encode_events
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.model_ticket import ModelTicket
+from kaixu.metering.vector_codec import encode_vector
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import ClaimedJob
@@ -75,17 +72,9 @@ class ModelRunner:
             await lease.admitted(ticket)
             vectors = await embed_vectors(self.gate, ticket, request)
             ticket.units = {"vectors": len(vectors)}
-            encoded = [in_base64(vector) for vector in vectors]
+            encoded = [encode_vector(vector) for vector in vectors]
             await lease.wait_for_database()
             ticket.alongside = lease.completion(ticket, JobOutcome(vectors=encoded, bill=bill_fields(ticket)), None)
-
-
-def in_base64(vector: Sequence[float]) -> str:
-    """32-bit floats, little-endian, as OpenAI's clients read them."""
-    floats = array("f", vector)
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return pybase64.b64encode(floats.tobytes()).decode()
 
 
 def bill_fields(ticket: ModelTicket) -> dict[str, object]:

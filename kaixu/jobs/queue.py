@@ -18,6 +18,7 @@ from kaixu.store.jobs import NewJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
+from .access import admitted_customer, customer_id_of
 from .texts import JobOutcome, ModelCall, seal, unseal
 
 
@@ -52,10 +53,7 @@ class Queue:
 
     async def find(self, caller: Caller, job_id: str) -> JobRow:
         """A job of the caller's customer, by any of its keys. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:status") as ticket:
-            ticket.end_reason = "released"
-            customer_id = ticket.verdict.customer_id
-            assert customer_id is not None  # None would find any customer's job
+        async with admitted_customer(self.gate, caller, "job:status") as customer_id:
             with database():
                 row = await job_rows.find_job(self.pool, parse_uuid(job_id), customer_id=customer_id)
         if row is None:
@@ -64,10 +62,7 @@ class Queue:
 
     async def cancel(self, caller: Caller, job_id: str) -> JobRow:
         """Cancel a job that has not ended. Raises as `find` does, and `Conflict` if it has succeeded or failed."""
-        async with self.gate.free(caller, "job:cancel") as ticket:
-            ticket.end_reason = "released"
-            customer_id = ticket.verdict.customer_id
-            assert customer_id is not None  # None would cancel any customer's job
+        async with admitted_customer(self.gate, caller, "job:cancel") as customer_id:
             with database():
                 status = await job_rows.cancel_job(self.pool, parse_uuid(job_id), customer_id=customer_id)
         if status is None:
@@ -100,9 +95,9 @@ class Submission:
 
     async def write(self, connection: Connection) -> None:
         """Insert the job. Raises `RateLimited` if too many are queued."""
-        verdict, request, sealer = self.ticket.verdict, self.request, self.queue.sealer
-        assert verdict.customer_id is not None
-        if await job_rows.count_queued(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
+        request, sealer = self.request, self.queue.sealer
+        customer_id = customer_id_of(self.ticket)
+        if await job_rows.count_queued(connection, customer_id, self.most_waiting) >= self.most_waiting:
             raise RateLimited(
                 f"{self.most_waiting} jobs of this account wait already",
                 hint="Hand in more when some of them have ended.",
@@ -114,8 +109,8 @@ class Submission:
             NewJob(
                 id=self.id,
                 kind=request.kind,
-                customer_id=verdict.customer_id,
-                key_id=verdict.key_id,
+                customer_id=customer_id,
+                key_id=self.ticket.verdict.key_id,
                 install_id=self.ticket.ask.install_id,
                 request_id=self.ticket.ask.request_id,
                 payload=seal(sealer, self.id, "payload", request.call),

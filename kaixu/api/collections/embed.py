@@ -9,7 +9,6 @@ from typing import Any, Literal
 import msgspec
 
 from kaixu.api.call_replies import call_headers
-from kaixu.api.openai.embeddings import in_base64
 from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.chunks import Chunking, cut_text, parse_chunking
 from kaixu.collections.contents import Piece
@@ -23,6 +22,7 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.ticket import Ticket
+from kaixu.metering.vector_codec import encode_vector
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
@@ -76,7 +76,7 @@ def embed_routes(services: Services) -> list[Route]:
             "telemetry": {"install_id": collection_caller.caller.install_id},
         }
         if call.with_vectors:
-            reply["embeddings"] = [in_base64(one) if call.as_base64 else list(one) for one in vectors]
+            reply["embeddings"] = [encode_vector(one) if call.as_base64 else list(one) for one in vectors]
         if ingested is not None:
             reply |= {
                 "collection": call.collection,

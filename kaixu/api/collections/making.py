@@ -1,10 +1,11 @@
-"""Creates an empty collection, and starts to re-embed one with another model."""
+"""Create an empty collection; start re-embedding one with another model."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kaixu.api.call_replies import call_headers
+from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.collections.changes import start_reembedding
 from kaixu.collections.contents import reembedding_progress
 from kaixu.collections.ingest import Target, reserve_space, unknown_collection
@@ -13,6 +14,8 @@ from kaixu.collections.search import find_collection
 from kaixu.edge.fields import Fields
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.services import Services
+from kaixu.metering.admission import Admission
+from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
 
 from .access import CollectionCaller
@@ -22,24 +25,14 @@ from .shape import collection_reply, progress_reply
 
 
 async def create_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
-    """Create a collection for a model; one of that model that exists already stays as it is."""
+    """Create a collection for a model; an existing one of that model stays unchanged."""
     fields = Fields(body)
     name = collection_name(fields.get("name") or fields.get("collection"), "name")
     requested = resolve_embedding_model(services.catalog, body)
     deployment = requested.deployment
-    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS) or deployment.dimensions
-    if dimensions is None:
-        raise Unprocessable("`dimensions` is missing: this model's are not known", field="dimensions")
-    require_length(deployment, dimensions, "dimensions")
+    dimensions = read_dimensions(fields, deployment)
     target = Target(name, deployment.provider, deployment.model, read_language(fields))
-    admission = services.gate.free(
-        collection_caller.caller,
-        "collections",
-        role="deployer",
-        deployment=deployment,
-        asked_provider=requested.provider,
-    )
-    async with admission as ticket:
+    async with model_admission(services, collection_caller, requested) as ticket:
         ticket.end_reason = "released"
         await reserve_space(
             services.searches, ticket, target, [], dimensions=dimensions, limits=default_limits(services), make=True
@@ -53,7 +46,7 @@ async def create_collection(services: Services, collection_caller: CollectionCal
 
 
 async def reembed_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
-    """Start to re-embed a collection with another model; the progress is shown with the collection."""
+    """Start re-embedding a collection with another model; the collection then shows the progress."""
     fields = Fields(body)
     name = collection_name(fields.get("name") or fields.get("collection"), "name")
     options = fields.nested("reembed")
@@ -61,18 +54,8 @@ async def reembed_collection(services: Services, collection_caller: CollectionCa
         raise Unprocessable("`reembed` must be an object with `model`", field="reembed")
     requested = resolve_embedding_model(services.catalog, options.value)
     deployment = requested.deployment
-    dimensions = options.integer("dimensions", 1, MAX_DIMENSIONS) or deployment.dimensions
-    if dimensions is None:
-        raise Unprocessable("`reembed.dimensions` is missing: this model's are not known", field="reembed.dimensions")
-    require_length(deployment, dimensions, "reembed.dimensions")
-    admission = services.gate.free(
-        collection_caller.caller,
-        "collections",
-        role="deployer",
-        deployment=deployment,
-        asked_provider=requested.provider,
-    )
-    async with admission as ticket:
+    dimensions = read_dimensions(options, deployment)
+    async with model_admission(services, collection_caller, requested) as ticket:
         ticket.end_reason = "released"
         collection = await find_collection(services.pool, collection_caller.caller, name)
         if collection is None:
@@ -97,3 +80,25 @@ async def reembed_collection(services: Services, collection_caller: CollectionCa
         "reembedding": progress_reply(services.catalog, progress),
     }
     return json_reply(reply, 202, call_headers(ticket))
+
+
+def read_dimensions(fields: Fields, deployment: Deployment) -> int:
+    """`dimensions`, or those of the model. Raises `Unprocessable`, `ModelMismatch`."""
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS) or deployment.dimensions
+    if dimensions is None:
+        raise fields.invalid("dimensions", "is missing: the dimensions of this model are not known")
+    require_length(deployment, dimensions, fields.name("dimensions"))
+    return dimensions
+
+
+def model_admission(
+    services: Services, collection_caller: CollectionCaller, requested: RequestedModel
+) -> Admission[Ticket]:
+    """Admission of a change that needs access to a model; it costs nothing."""
+    return services.gate.free(
+        collection_caller.caller,
+        "collections",
+        role="deployer",
+        deployment=requested.deployment,
+        asked_provider=requested.provider,
+    )

@@ -19,7 +19,7 @@ from kaixu.collections.filters import is_storable
 from kaixu.collections.ingest import unknown_collection
 from kaixu.collections.search import find_collection
 from kaixu.config.names import MOST_NAME
-from kaixu.edge.fields import Fields, json_object
+from kaixu.edge.fields import json_object, query_fields
 from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -94,7 +94,7 @@ async def list_page(services: Services, ticket: Ticket, args: dict[str, str]) ->
     """A page of the collections that the key may see, by name."""
     key_id = ticket.verdict.key_id
     assert key_id is not None
-    limit = Fields(numbers(args)).integer("limit", 1, MAX_LISTED) or MAX_LISTED
+    limit = query_fields(args, {"limit"}).integer("limit", 1, MAX_LISTED) or MAX_LISTED
     after = args.get("after", "")
     if not is_storable(after) or len(after) > MOST_NAME:
         raise Unprocessable("`after` is no collection's name", field="after")
@@ -106,13 +106,6 @@ async def list_page(services: Services, ticket: Ticket, args: dict[str, str]) ->
         "ok": True,
         "collections": [collection_reply(services.catalog, row) for row in page],
         "next_after": page[-1].name if len(rows) > limit else None,
-    }
-
-
-def numbers(args: dict[str, str]) -> dict[str, Any]:
-    """The query's arguments, with digits as numbers."""
-    return {
-        name: int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text for name, text in args.items()
     }
 
 
@@ -142,7 +135,7 @@ async def one_document(services: Services, collection: Collection, args: dict[st
 
 async def documents_page(services: Services, collection: Collection, args: dict[str, str]) -> dict[str, Any]:
     """A page of pieces, by document id and chunk."""
-    fields = Fields(numbers(args))
+    fields = query_fields(args, {"limit", "after_chunk"})
     limit = fields.integer("limit", 1, MAX_PAGE) or 50
     after = args.get("after", "")
     chunk = fields.integer("after_chunk", 0, 10**9)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
-import pybase64
 
 from kaixu.config.price import usd
 from kaixu.edge.characters import require_storable
@@ -17,6 +16,7 @@ from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
 from kaixu.jobs.texts import JobOutcome, ModelCall
 from kaixu.metering.event_codec import decode_events
+from kaixu.metering.vector_codec import decode_vector
 from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Unsupported
 
 from .chat_reply import merge_completion
@@ -104,7 +104,7 @@ async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[by
         )
         yield prefix
         for at, vector in enumerate(outcome.vectors or []):
-            yield (b"," if at else b"") + encode_vector(at, vector)
+            yield (b"," if at else b"") + encode_embedding(at, vector)
             if at % VECTORS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         yield suffix
@@ -148,7 +148,6 @@ def embeddings_reply(row: LineRow, outcome: JobOutcome, data: list[Any]) -> dict
     return {"object": "list", "data": data, "model": row.model, "usage": usage, "kaixu": line_bill(row, outcome)}
 
 
-def encode_vector(at: int, vector: str) -> bytes:
+def encode_embedding(at: int, vector: str) -> bytes:
     """One vector as an entry of `data`."""
-    numbers = memoryview(pybase64.b64decode(vector)).cast("f").tolist()
-    return msgspec.json.encode({"object": "embedding", "index": at, "embedding": numbers})
+    return msgspec.json.encode({"object": "embedding", "index": at, "embedding": decode_vector(vector)})

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from array import array
-from collections.abc import Sequence
 from typing import Any
-
-import pybase64
 
 from kaixu.api.call_replies import bill_reply, call_headers
 from kaixu.catalog.catalog import Deployment
@@ -21,6 +16,7 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.embeddings import admit_embed, embed_vectors
+from kaixu.metering.vector_codec import encode_vector
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
 
@@ -28,7 +24,6 @@ from .names import read_model
 
 MAX_INPUTS = 2048
 MAX_DIMENSIONS = 100_000
-LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
 
 
 def embedding_routes(services: Services) -> list[Route]:
@@ -43,7 +38,7 @@ def embedding_routes(services: Services) -> list[Route]:
         services.catalog.ready(deployment)
         fields, size = Fields(body), len(request.body)
         embed_request = await run_in_thread(size, lambda: parse_embed_request(fields, deployment))
-        as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
+        as_base64 = fields.one_of("encoding_format", ("float", "base64")) == "base64"
         if unknown := fields.unread():
             raise Unsupported(unknown[0], "this endpoint has no such feature")
         admission = await run_in_thread(
@@ -57,8 +52,12 @@ def embedding_routes(services: Services) -> list[Route]:
         reply = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": in_base64(vector) if as_text else list(vector)}
-                for index, vector in enumerate(vectors)
+                {
+                    "object": "embedding",
+                    "index": at,
+                    "embedding": encode_vector(vector) if as_base64 else list(vector),
+                }
+                for at, vector in enumerate(vectors)
             ],
             "model": model,
             "usage": {"prompt_tokens": settled.input_tokens, "total_tokens": settled.input_tokens},
@@ -107,11 +106,3 @@ def read_input(fields: Fields, at: int, value: Any) -> str | tuple[int, ...]:
 def is_token(value: Any) -> bool:
     """Whether it can be a token's number."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-
-
-def in_base64(vector: Sequence[float]) -> str:
-    """Little-endian 32-bit floats in base64, OpenAI's form."""
-    floats = array("f", vector)
-    if not LITTLE_ENDIAN:
-        floats.byteswap()
-    return pybase64.b64encode(floats.tobytes()).decode()

@@ -14,7 +14,7 @@ from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
 from kaixu.edge.authenticate import read_caller
-from kaixu.edge.fields import Fields
+from kaixu.edge.fields import query_fields
 from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
@@ -85,8 +85,7 @@ async def find_upload(services: Services, request: IncomingRequest) -> FileRow:
 
 async def list_files(services: Services, request: IncomingRequest) -> Reply:
     """A page of the uploaded files; output and error files are listed by their batches only."""
-    args = request.args
-    fields = Fields({**args, "limit": int(args["limit"])} if is_number(args.get("limit")) else dict(args))
+    fields = query_fields(request.args, {"limit"})
     limit = fields.integer("limit", 1, MAX_LISTED) or MAX_LISTED
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
@@ -102,11 +101,6 @@ async def list_files(services: Services, request: IncomingRequest) -> Reply:
     data = [file_reply(row) for row in rows[:limit]]
     ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
-
-
-def is_number(text: str | None) -> bool:
-    """Whether an argument of the query is a number."""
-    return text is not None and text.isascii() and text.isdigit() and len(text) < 10
 
 
 async def batch_output(services: Services, request: IncomingRequest, *, with_content: bool) -> Reply:
