@@ -42,7 +42,7 @@ def health_routes(services: Services) -> list[Route]:
             if state.state == "failed"
         ]
         if "on" not in lanes.values():
-            why.append("no lane is on: there is no model that could be called")
+            why.append("no lane is on, so no model can be called")
         if services.gate.ledger.waiting:
             why.append("settlements wait in the spool")
         ready = bool(database["ok"]) and not services.gate.calls.stopping

@@ -1,4 +1,4 @@
-"""Reads collections: lists, sizes, documents, and pages of documents."""
+"""Read collections: list them, their sizes, documents, and pages of documents."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = [
     "reembedding_progress",
 ]
 
-#: At most this many chunks of one document are shown.
+#: The maximum number of chunks of one document in a reply.
 MAX_CHUNKS = 2048
 
-#: How many pieces, and how many bytes of text and metadata, an export reads at a time.
+#: Pieces, and bytes of text and metadata, that an export reads at once.
 AT_ONCE = 200
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 
@@ -39,19 +39,19 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024
 async def list_collections(
     searches: Searches, customer_id: int, key_id: int, *, after: str, limit: int
 ) -> list[Collection]:
-    """The collections that a key may see, by name, beginning after `after`."""
+    """The collections that a key may use, by name, starting after `after`."""
     async with searches.reading(customer_id) as connection:
         return await store.collections_of_key(connection, key_id, after=after, limit=limit)
 
 
 async def collection_size(searches: Searches, collection: Collection) -> CollectionContent:
-    """How many documents, and how much text."""
+    """The number of documents, and the size of their texts."""
     async with searches.reading(collection.customer_id) as connection:
         return await store.content_of(connection, collection.id)
 
 
 async def reembedding_progress(searches: Searches, collection: Collection) -> ReembeddingProgress | None:
-    """The progress of its re-embedding, or how the last one ended."""
+    """The progress of the running or last re-embedding, if any."""
     async with searches.reading(collection.customer_id) as connection:
         return await reembedding.progress(connection, collection.customer_id, collection.id)
 
@@ -65,7 +65,7 @@ async def document_chunks(searches: Searches, collection: Collection, doc_id: st
 async def page_of_pieces(
     searches: Searches, collection: Collection, *, after: tuple[str, int], limit: int
 ) -> tuple[list[Document], bool]:
-    """At most `limit` pieces by id and chunk, beginning after `after`; and whether there are more.
+    """At most `limit` pieces by id and chunk, starting after `after`; and whether there are more.
 
     Fewer if they are long: a page has at most `MAX_PAGE_BYTES` of text and metadata, or one piece.
     """
@@ -82,7 +82,7 @@ async def page_of_pieces(
 async def export_pieces(searches: Searches, collection: Collection) -> AsyncIterator[list[WithVector]]:
     """All pieces with their vectors, in pages. No connection is held between pages.
 
-    Raises `UnknownCollection` at the end if the collection was deleted or replaced meanwhile: then pieces are missing.
+    Raises `UnknownCollection` at the end if the collection was deleted or replaced meanwhile, since pieces are missing.
     """
     after = ("", -1)
     while True:

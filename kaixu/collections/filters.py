@@ -1,4 +1,4 @@
-"""Parses `filter`, a search's condition on metadata, into SQL conditions whose values are all parameters.
+"""Parse `filter`, a search's condition on metadata, into SQL conditions with parameters.
 
     {"lang": "en", "year": {"$gte": 2020}, "$or": [{"tag": {"$in": ["a", "b"]}}, {"$not": {"draft": true}}]}
 
@@ -26,7 +26,7 @@ LOGIC = ("$and", "$or", "$not")
 
 
 def parse_filter(value: Any, field: str = "filter") -> Condition:
-    """Parse the field. Raises `Unprocessable`, naming the place, and `FilterTooLarge`."""
+    """Parse the field. Raises `Unprocessable` with the path, and `FilterTooLarge`."""
     if value is None:
         return Condition()
     parser = FilterParser()
@@ -60,9 +60,9 @@ class FilterParser:
         if name == "$not":
             return negated(self.object(value, place, depth=depth + 1))
         if name.startswith("$"):
-            raise invalid_filter(place, f"is no operator; there are {', '.join((*LOGIC, *OPERATORS))}")
+            raise invalid_filter(place, f"is not an operator; operators are {', '.join((*LOGIC, *OPERATORS))}")
         if len(name) > MAX_FIELD or not is_storable(name):
-            raise invalid_filter(place[:100], "is no name of a field")
+            raise invalid_filter(place[:100], "is not a field name")
         if isinstance(value, dict) and any(one.startswith("$") for one in value):
             return all_of([self.operator(name, word, one, f"{place}.{word}") for word, one in value.items()])
         return self.equal(name, value, place)
@@ -83,7 +83,7 @@ class FilterParser:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise invalid_filter(place, "must be a number or text")
             return self.parameters.compared(name, COMPARED[word], self.value(value, place))
-        raise invalid_filter(place, f"is no operator; there are {', '.join(OPERATORS)}")
+        raise invalid_filter(place, f"is not an operator; operators are {', '.join(OPERATORS)}")
 
     def equal(self, name: str, value: Any, place: str) -> Part:
         """A field equals a value, or contains it."""
@@ -122,7 +122,7 @@ def count_values(value: Any) -> int:
 
 
 def check_value(value: Any, place: str, depth: int = 1) -> Any:
-    """A value, if metadata can have it. Raises `Unprocessable`."""
+    """Check that metadata can have this value. Raises `Unprocessable`."""
     if depth > MAX_NESTED:
         raise invalid_filter(place, f"is nested deeper than {MAX_NESTED} levels")
     match value:
@@ -147,7 +147,7 @@ def check_value(value: Any, place: str, depth: int = 1) -> Any:
 
 
 def is_storable(text: str) -> bool:
-    """Whether Postgres can store it: no NUL, no half of a surrogate pair."""
+    """Whether Postgres can store a text: it has no NUL and no unpaired surrogate."""
     if "\0" in text:
         return False
     try:
@@ -158,5 +158,5 @@ def is_storable(text: str) -> bool:
 
 
 def invalid_filter(place: str, problem: str) -> Unprocessable:
-    """The error for a place in the filter."""
+    """The error for a part of the filter."""
     return Unprocessable(f"`{place[:200]}` {problem}", field=place[:200])

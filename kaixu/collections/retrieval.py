@@ -1,4 +1,4 @@
-"""Retrieval for a chat: searches a collection for the last question and writes the passages as part of the prompt."""
+"""Retrieval for chats: search a collection for the last question, and write the passages into the prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .filters import is_storable
 from .search import Around, Hit, Question, search
 from .searches import Searches
 
-#: At most this many characters of the last message, its end, are searched for.
+#: The number of characters at the end of the last message that are searched for.
 MAX_QUESTION = 8_000
 
 INSTRUCTION = (
@@ -27,14 +27,14 @@ INSTRUCTION = (
 
 
 class Retrieval(msgspec.Struct, frozen=True):
-    """How to search. `question` has no text yet; `max_characters` bounds the passages in the prompt."""
+    """How to search. `question` has no text yet; `max_characters`: of all passages in the prompt."""
 
     question: Question
     max_characters: int
 
 
 class Retrieved(msgspec.Struct, frozen=True):
-    """The passages of the prompt, and the ticket of the search."""
+    """The passages for the prompt, and the ticket of the search."""
 
     collection: str
     hits: Sequence[Hit]
@@ -52,7 +52,7 @@ async def retrieve(
     chat_request: ChatRequest,
     around: Around,
 ) -> Retrieved:
-    """Search for the last user message, under an admission and a bill of its own. Raises what a search raises."""
+    """Search for the last user message, with its own admission and bill. Raises as `search` does."""
     question = msgspec.structs.replace(retrieval.question, text=question_text(chat_request))
     collection, ticket, answer = await search(pool, searches, gate, catalog, caller, question, around)
     hits = fit_passages(answer.hits, retrieval.max_characters)
@@ -71,7 +71,7 @@ def question_text(chat_request: ChatRequest) -> str:
 
 
 def fit_passages(hits: Sequence[Hit], max_characters: int) -> list[Hit]:
-    """As many passages as fit, best first; the last one is cut where it does not fit."""
+    """The best passages that fit; the last one is cut."""
     passages: list[Hit] = []
     for hit in hits:
         if max_characters <= 0:

@@ -1,4 +1,4 @@
-"""Files of a running gateway in its data folder: its lock, its description, the outcome of its last reload."""
+"""Files of a running gateway in its data folder: lock, description, outcome of the last reload."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PID = "serve.pid"
 ABOUT = "serve.json"
 RELOADED = "reload.json"
 
-#: How long a starting gateway waits for commands that hold the lock for a moment.
+#: How long a starting gateway waits for the lock, which commands hold for a moment.
 LOCK_WAIT_S = 0.5
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -42,8 +42,8 @@ class ReloadOutcome(msgspec.Struct, frozen=True):
     began_ns: int
     refused: str | None = None  # why the old kaixu.yaml stays in force
     lanes: dict[str, str] = {}
-    restart: list[str] = []  # changed fields that wait for a restart
-    notes: list[str] = []  # nothing is wrong, but worth a look
+    restart: list[str] = []  # changed fields that need a restart
+    notes: list[str] = []  # not errors, but worth a look
 
 
 class FolderTaken(Exception):
@@ -51,9 +51,9 @@ class FolderTaken(Exception):
 
 
 class Claim:
-    """One gateway's claim to its data folder: a lock on `serve.pid`, which ends with the process however that ends.
+    """One gateway's lock on its data folder: on `serve.pid`; it ends with the process, also after a crash.
 
-    The file is never removed: a process that opened it before would hold a lock that nobody else sees.
+    The file is never removed: a process that has opened the old file would not see a lock on a new one.
     """
 
     def __init__(self, home: Path) -> None:
@@ -75,14 +75,14 @@ class Claim:
         return self.file.read(20).strip()
 
     def announce(self, about: About) -> None:
-        """Let commands find this process; from now on it handles signals."""
+        """Make this process visible to commands; it must handle signals by now."""
         write_record(self.home / ABOUT, about)
         self.file.truncate(0)
         self.file.write(f"{about.pid}\n")
         self.file.flush()
 
     def record_reload(self, outcome: ReloadOutcome) -> None:
-        """Write the outcome of a reload down for `kaixu reload`."""
+        """Store the outcome of a reload for `kaixu reload`."""
         write_record(self.home / RELOADED, outcome)
 
     def hide(self) -> None:
@@ -92,10 +92,10 @@ class Claim:
 
 
 def running_in(home: Path) -> int | None:
-    """The process of the gateway that runs with a data folder; 0 while it starts or stops, None if there is none."""
+    """The process id of the gateway of a data folder; 0 while it starts or stops, None if none runs."""
     try:
         with (home / PID).open() as file:
-            # Shared: two commands that look at once must not mistake each other for a gateway.
+            # A shared lock: two commands that check at once must not mistake each other for a gateway.
             if is_locked_now(file, fcntl.LOCK_SH):
                 return None
             number = file.read(20).strip()
@@ -105,7 +105,7 @@ def running_in(home: Path) -> int | None:
 
 
 def read_about(home: Path) -> About | None:
-    """The description of the gateway that runs with a data folder."""
+    """The description of the gateway of a data folder."""
     return read_record(home / ABOUT, About)
 
 
@@ -115,7 +115,7 @@ def read_reload(home: Path) -> ReloadOutcome | None:
 
 
 def other_folders(home: Path) -> list[Path]:
-    """The data folders of other gateways on this machine, as far as this user may see them."""
+    """The data folders of other gateways on this machine that this user can see."""
     import psutil
 
     folders = set()
@@ -123,7 +123,7 @@ def other_folders(home: Path) -> list[Path]:
         if "serve" not in (process.info["cmdline"] or ())[1:]:
             continue
         try:
-            # Whatever the command is called, a process that has a `serve.pid` open is a gateway.
+            # A process that has `serve.pid` open is a gateway, whatever its command.
             opened = [Path(file.path) for file in process.open_files() if Path(file.path).name == PID]
         except (psutil.Error, OSError):
             continue
@@ -145,7 +145,7 @@ def database_name(settings: Settings) -> str:
 
 
 def is_locked_now(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock a file if no other process has; whether that worked."""
+    """Try to lock a file; whether that worked."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -173,7 +173,7 @@ def write_record(path: Path, record: msgspec.Struct) -> None:
 
 
 def read_record(path: Path, kind: type[Record]) -> Record | None:
-    """A record, or None if there is none that can be read."""
+    """Read a record; None if it is missing or invalid."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError):

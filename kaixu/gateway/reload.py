@@ -1,4 +1,4 @@
-"""Swap a changed kaixu.yaml into a gateway that serves: all of it, or nothing."""
+"""Apply a changed kaixu.yaml to a running gateway: all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 #: Fields of `gateway:` that are read at start only.
 AT_START = ("server", "database")
 
-#: A request that has resolved its model reaches the gate within this time.
+#: The time within which a request that has looked up its model reaches the gate.
 TO_THE_GATE_S = 1.0
 
 
@@ -62,10 +62,9 @@ class ReloadableGateway(Protocol):
 
 
 async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
-    """Swap in a changed kaixu.yaml. Raises what is wrong with it, and then the old one stays in force.
+    """Apply a changed kaixu.yaml. Raises if it is invalid; the old one then stays in force.
 
-    Running calls, and those that wait for their admission, keep their lanes; these
-    are closed when the last of them has settled.
+    Running calls, and those that wait for admission, keep their lanes, which are closed after the last such call.
     """
     document = load(gateway.settings.kaixu_config, os.environ)
     refuse_empty(gateway, document)
@@ -104,12 +103,12 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     for note in outcome.notes:
         log.warning("%s", note)
     if restart:
-        log.warning("changed, but in force after a restart only: %s", ", ".join(f"gateway.{name}" for name in restart))
+        log.warning("changed, but a restart is needed: %s", ", ".join(f"gateway.{name}" for name in restart))
     return outcome
 
 
 def apply_section(gateway: ReloadableGateway, section: GatewaySection) -> list[str]:
-    """Apply a changed `gateway:` section; return the changed fields that wait for a restart."""
+    """Apply a changed `gateway:` section; return the changed fields that need a restart."""
     services = gateway.services
     before, services.current.section = services.gateway, section
     services.gate.calls.most = section.max_in_flight
@@ -123,21 +122,21 @@ def apply_section(gateway: ReloadableGateway, section: GatewaySection) -> list[s
 
 
 async def renew_older_holds(gateway: ReloadableGateway, lifetime_s: int) -> None:
-    """Renew holds that were made to last `lifetime_s`: the next regular renewal now comes too late for them."""
+    """Renew holds with the shorter `lifetime_s`: the next regular renewal would be too late for them."""
     admitted = set(gateway.services.gate.calls.entering)
     while True:
         waiting = not admitted.isdisjoint(gateway.services.gate.calls.entering)
         try:
             await gateway.services.gate.ledger.renew()
         except DatabaseAway:
-            return  # when it is back, all holds are made anew
+            return  # when it is back, all holds are created again
         if not waiting:
             return
         await asyncio.sleep(lifetime_s / 4)
 
 
 async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
-    """Close the lanes of an old catalog when no call uses them any more."""
+    """Close the lanes of an old catalog once no call uses them."""
     gate = gateway.services.gate
     await asyncio.sleep(TO_THE_GATE_S)
     lanes = {id(state) for state in catalog.lanes.values()}
@@ -149,22 +148,22 @@ async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
 
 
 def refuse_empty(gateway: ReloadableGateway, document: Document) -> None:
-    """Raises `ConfigError` for an empty file: an editor is just writing it, or something went wrong."""
+    """Raises `ConfigError` for an empty file: probably an editor is just writing it."""
     if gateway.services.catalog.lanes and not document.model_fields_set:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])
 
 
 def config_notes(catalog: Catalog) -> list[str]:
-    """What is not wrong, but hardly intended."""
-    empty = [] if catalog.lanes else ["no lanes are declared: there is no model that could be called"]
+    """Notes on settings that are valid, but probably not intended."""
+    empty = [] if catalog.lanes else ["no lanes are declared, so no model can be called"]
     return [*empty, *field_notes(catalog)]
 
 
 def lost_lane_notes(old: Catalog, new: Catalog) -> list[str]:
-    """The lanes that served before and do not any more, because the file says so."""
+    """Notes on lanes that the new file removes or switches off."""
     lost = []
     for name, before in old.lanes.items():
         after = new.lanes.get(name)
         if before.state == "on" and (after is None or after.state != "on"):
-            lost.append(f"lane {name} serves no more: {'it was removed' if after is None else after.reason}")
+            lost.append(f"lane {name} is no longer served: {'it was removed' if after is None else after.reason}")
     return lost

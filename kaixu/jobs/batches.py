@@ -1,4 +1,4 @@
-"""Batches: a file with one call in each line becomes one job for each; all of them are submitted, or none."""
+"""Batches: a file with one call per line becomes one job per line; all are submitted, or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import NotFound, RateLimited
 from kaixu.store import batches as store
 from kaixu.store import job_rows
-from kaixu.store.batches import BatchRow as BatchRow  # rooms above see rows, not the store
+from kaixu.store.batches import BatchRow as BatchRow  # for the API, which must not import the store
 from kaixu.store.batches import FileRow as FileRow
 from kaixu.store.batches import LineRow as LineRow
 from kaixu.store.pool import database
@@ -25,14 +25,14 @@ from .access import admitted_customer, customer_id_of
 from .queue import parse_uuid
 from .texts import JobOutcome, ModelCall, seal, unseal
 
-#: How long a batch may take; after it, jobs that are still queued are cancelled.
+#: The time limit of a batch; after it, queued jobs are cancelled.
 WINDOW_S = 24 * 3600.0
 
-#: Lines, and bytes of lines, that are read at one time.
+#: Lines, and bytes of lines, that are read at once.
 LINES_AT_ONCE = 200
 LINE_BYTES_AT_ONCE = 1024 * 1024
 
-#: Files whose size is computed at one time. That is work, and done once for each file.
+#: Files whose size is computed at once. That is expensive, and done once per file.
 SIZES_AT_ONCE = 2
 
 
@@ -48,7 +48,7 @@ class BatchLine(msgspec.Struct, frozen=True):
 
 
 class StoredLine(msgspec.Struct, frozen=True):
-    """A line as it is stored: fields of `ModelCall`, and the id that its client gave it."""
+    """A stored line: fields of `ModelCall`, and the client's id."""
 
     provider: str = ""
     model: str = ""
@@ -56,7 +56,7 @@ class StoredLine(msgspec.Struct, frozen=True):
 
 
 class Batches:
-    """The customers' side of batches."""
+    """Create, find and cancel batches and their files, for customers."""
 
     def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
         self.pool = pool
@@ -120,7 +120,7 @@ class Batches:
                 )
 
     async def file_size(self, batch: BatchRow, *, succeeded: bool, pieces: Callable[[], AsyncIterator[bytes]]) -> int:
-        """The size of an ended batch's output or error file. `pieces` makes the file: once, then its size is stored."""
+        """The size of an ended batch's output or error file. `pieces` writes the file, if its size is unknown."""
         async with self.sizing:
             with database():
                 sizes = await store.sizes_of(self.pool, batch.id)
@@ -135,7 +135,7 @@ class Batches:
             return size
 
     async def delete_file(self, caller: Caller, file_id: str) -> None:
-        """Delete a file; batches that were made of it go on. Raises `NotFound`."""
+        """Delete a file; its batches go on. Raises `NotFound`."""
         async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
                 deleted = await store.delete_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id)
@@ -164,8 +164,8 @@ class Batches:
                 waiting = await job_rows.count_queued(connection, customer_id, most_waiting)
                 if waiting + len(rows) > most_waiting:
                     raise RateLimited(
-                        f"{waiting} jobs of this account wait; with these it would be more than {most_waiting}",
-                        hint="Hand in more when some of them have ended, or fewer at one time.",
+                        f"{waiting} jobs of this account are queued; with these it would be more than {most_waiting}",
+                        hint="Submit more when some of them have ended, or submit fewer at once.",
                         retry_after_s=60,
                         code="TOO_MANY_JOBS",
                     )
@@ -189,7 +189,7 @@ class Batches:
         return await self.find(caller, str(batch_id))
 
     def row_of(self, kind: str, line: BatchLine) -> store.NewLine:
-        """A line as a new job; its `custom_id` is sealed with it."""
+        """A line as a new job, sealed together with its `custom_id`."""
         job_id = uuid4()
         value = msgspec.to_builtins(line.call) if line.call is not None else {}
         return store.NewLine(
@@ -228,7 +228,7 @@ class Batches:
     async def lines(
         self, batch: BatchRow, *, succeeded: bool
     ) -> AsyncIterator[tuple[LineRow, str | None, JobOutcome | None]]:
-        """The lines that have succeeded, or failed, in the order of the file: with their `custom_id` and result."""
+        """The succeeded or failed lines, in the order of the file, with `custom_id` and result."""
         after = 0
         while True:
             with database():
@@ -252,10 +252,10 @@ class Batches:
 
 
 def no_file(file_id: str) -> NotFound:
-    """The error for a file that does not exist, or is another customer's: both look the same."""
+    """The error for a file that does not exist or belongs to another customer."""
     return NotFound(f"there is no file `{file_id[:60]}`", field="id")
 
 
 def no_batch(batch_id: str) -> NotFound:
-    """The error for a batch that does not exist, or is another customer's."""
+    """The error for a batch that does not exist or belongs to another customer."""
     return NotFound(f"there is no batch `{batch_id[:60]}`", field="id")

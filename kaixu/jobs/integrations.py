@@ -1,4 +1,4 @@
-"""Run the jobs and schedules of integrations through the gate, as their operations are."""
+"""Run the jobs and schedules of integrations through the gate, like their operations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class IntegrationRunner:
             await lease.complete(None)
             return
         if job.kind not in catalog.jobs:
-            raise PluginFailed(f"the integration behind job `{job.kind}` is not there any more")
+            raise PluginFailed(f"the integration of job `{job.kind}` no longer exists")
         state, handler = catalog.jobs[job.kind]
         data = unseal(self.sealer, job.id, "payload", job.payload)
         payload = msgspec.json.decode(data, type=handler.payload)
@@ -59,6 +59,6 @@ class IntegrationRunner:
     async def run_unowned(
         self, state: IntegrationState, handler: Job, payload: msgspec.Struct, job: ClaimedJob, lease: Lease
     ) -> None:
-        """Run a job that a schedule has submitted: it belongs to no customer, and is free."""
+        """Run a job that a schedule has submitted: it has no customer and is free."""
         result = await run_unbilled(self.gate, state, handler, payload, job.request_id, lease.report_progress)
         await lease.complete(msgspec.Raw(result))

@@ -34,7 +34,7 @@ class JobWebhooks:
         return await claim_webhooks(self.pool, lease_s=lease_s, most=most)
 
     def message(self, row: CompletedJob) -> Message:
-        """The customer's URL, and a signature with the customer's secret."""
+        """The request to the customer's URL, signed with the customer's secret."""
         body = msgspec.json.encode(completion(row))
         return Message(
             what=f"job {row.id}",
@@ -61,7 +61,7 @@ class JobWebhooks:
 
 
 def completion(job: CompletedJob) -> dict[str, object]:
-    """The body of a completion: never a text of the job."""
+    """The body of a completion, without texts of the job."""
     return {
         "type": f"job.{job.status}",
         "timestamp": None if job.completed_at is None else job.completed_at.isoformat(),

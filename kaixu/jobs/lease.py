@@ -1,4 +1,4 @@
-"""A worker's lease on one job: the job is ended together with its bill, or returned to the queue."""
+"""A worker's lease on one job: ends the job together with its bill, or returns it to the queue."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .texts import seal
 
 log = logging.getLogger(__name__)
 
-#: How long a job waits for what passes by itself (a vendor's limit, a database that is away) before its attempts count.
+#: How long temporary errors (a vendor's rate limit, an unavailable database) do not count as attempts.
 MAX_TRANSIENT_S = 24 * 3600.0
 
-#: The pauses between attempts of model calls; kaixu.yaml says how many there are.
+#: The pauses between attempts of model calls; kaixu.yaml has their number.
 MODEL_RETRY = Retry(first_wait_s=2.0, most_wait_s=300.0)
 
-#: How long a finished result is held while the database is away.
+#: How long a finished result waits for an unavailable database.
 MAX_AWAY_S = 600.0
 
 #: The code of a cancelled job. No endpoint answers with it as an error.
@@ -39,7 +39,7 @@ CANCELLED = "JOB_CANCELLED"
 
 
 class LeaseLost(Exception):
-    """Another worker runs the job now, or it has ended: nothing of this attempt counts."""
+    """Another worker runs the job now, or it has ended: this attempt does not count."""
 
 
 class Lease:
@@ -51,10 +51,10 @@ class Lease:
         self.job = job
         self.ticket: Ticket | None = None
         self.cancel_requested = False
-        self.retry: Retry | None = None  # an integration's own pauses; None: those of model calls
+        self.retry: Retry | None = None  # pauses of an integration's job; None: `MODEL_RETRY`
 
     async def admitted(self, ticket: Ticket) -> None:
-        """Note the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
+        """Store the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
         self.ticket = ticket
         with database():
             if not await store.set_ticket(self.pool, self.job, ticket.id):
@@ -92,7 +92,7 @@ class Lease:
                 raise LeaseLost
 
     async def report_progress(self, done: int, total: int) -> None:
-        """Note how far the job is. Raises `DatabaseAway`."""
+        """Store the progress of the job. Raises `DatabaseAway`."""
         with database():
             await store.set_progress(self.pool, self.job, done, total)
 
@@ -108,7 +108,7 @@ class Lease:
                     await asyncio.sleep(0.2)
 
     async def end_cancelled(self) -> None:
-        """End the job as cancelled, with the bill of what this attempt has used, if anything."""
+        """End the job as cancelled, with the bill of this attempt, if it has one."""
         billed = self.ticket
         if billed is not None and (billed.settlement is None or billed.settlement.end_reason == "released"):
             billed = None
@@ -124,12 +124,12 @@ class Lease:
             )
 
     async def requeue(self) -> None:
-        """Return the job to the queue as if this attempt had not been made."""
+        """Return the job to the queue without counting this attempt."""
         with database():
             await store.requeue(self.pool, self.job, wait_s=0.0, is_failure=False)
 
     async def fail(self, raised: KaixuError | Refusal) -> None:
-        """Return the job to the queue for another attempt; or end it, where that makes no sense or was the last."""
+        """Return the job to the queue for another attempt; or end it, after a final error or the last attempt."""
         error = raised.error if isinstance(raised, Refusal) else raised
         job, message = self.job, error.message[:1000]
         age_s = (datetime.now(UTC) - job.created_at).total_seconds()
@@ -150,12 +150,12 @@ class Runner(Protocol):
     """Runs the jobs of one kind."""
 
     async def run(self, job: ClaimedJob, lease: Lease) -> None:
-        """Run a job and end it through its lease. What this raises decides whether the job is tried again."""
+        """Run a job and end it through its lease. The error it raises decides whether the job is tried again."""
         ...
 
 
 def is_transient(error: KaixuError) -> bool:
-    """Whether an error has nothing to do with the job and passes by itself."""
+    """Whether an error is temporary and not caused by the job."""
     if isinstance(error, UpstreamBusy):
         return error.retry_after_s is not None
     return isinstance(error, RateLimited | Unavailable)

@@ -1,4 +1,4 @@
-"""Run jobs that call a model: admitted when they run, as any call is, and ended together with their bill."""
+"""Run jobs that call a model: each is admitted like any call, and ended together with its bill."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ class ModelRunner:
 
 
 def bill_fields(ticket: ModelTicket) -> dict[str, object]:
-    """What a reply reports of the call that its usage event does not have."""
+    """Fields of the bill that the usage event does not have."""
     return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

@@ -1,4 +1,4 @@
-"""Submit, find and cancel jobs: each admitted through the gate."""
+"""Submit, find and cancel jobs; each request is admitted by the gate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import Conflict, NotFound, RateLimited
 from kaixu.store import job_rows, jobs
-from kaixu.store.job_rows import JobRow as JobRow  # rooms above see rows, not the store
+from kaixu.store.job_rows import JobRow as JobRow  # for the API, which must not import the store
 from kaixu.store.jobs import NewJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
@@ -23,7 +23,7 @@ from .texts import JobOutcome, ModelCall, seal, unseal
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """A job to be submitted, without its customer. `model` and `provider` are the public names."""
+    """A job to submit, without its customer. `model` and `provider` are the public names."""
 
     kind: str
     call: ModelCall
@@ -36,7 +36,7 @@ class JobRequest(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """The customers' side of the queue. `nudge` wakes the worker of this process."""
+    """The queue of jobs, for customers. `nudge` wakes the worker of this process."""
 
     def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
         self.pool = pool
@@ -45,7 +45,7 @@ class Queue:
         self.nudge = nudge
 
     def submit(self, ticket: Ticket, request: JobRequest, *, attempts: int, most_waiting: int) -> Submission:
-        """Submit a job in one transaction with the end of its admission, which is not billed."""
+        """Submit a job in the transaction that ends its admission, which is not billed."""
         ticket.end_reason = "released"
         submission = Submission(self, ticket, request, attempts, most_waiting)
         ticket.alongside = submission.write
@@ -76,13 +76,13 @@ class Queue:
         return msgspec.json.decode(self.result(row), type=JobOutcome)
 
     def result(self, row: JobRow) -> bytes:
-        """The result of a succeeded job as JSON: of an integration's job what its handler returned."""
+        """The result of a succeeded job as JSON; for an integration's job, what its handler returned."""
         assert row.result is not None
         return unseal(self.sealer, row.id, "result", row.result)
 
 
 class Submission:
-    """A job that is being submitted. `id` is final once it is written: an older job may have the idempotency key."""
+    """A job that is being submitted. `id` may change in `write`, to that of an older job with the idempotency key."""
 
     def __init__(self, queue: Queue, ticket: Ticket, request: JobRequest, attempts: int, most_waiting: int) -> None:
         self.queue = queue
@@ -99,8 +99,8 @@ class Submission:
         customer_id = customer_id_of(self.ticket)
         if await job_rows.count_queued(connection, customer_id, self.most_waiting) >= self.most_waiting:
             raise RateLimited(
-                f"{self.most_waiting} jobs of this account wait already",
-                hint="Hand in more when some of them have ended.",
+                f"{self.most_waiting} jobs of this account are queued already",
+                hint="Submit more when some of them have ended.",
                 retry_after_s=30,
                 code="TOO_MANY_JOBS",
             )
@@ -128,10 +128,8 @@ class Submission:
 
 
 def no_job(job_id: str) -> NotFound:
-    """The error for a job that does not exist, or is another customer's: both look the same."""
-    return NotFound(
-        f"there is no job `{job_id[:60]}`", hint="Jobs are forgotten some days after their end.", field="id"
-    )
+    """The error for a job that does not exist or belongs to another customer."""
+    return NotFound(f"there is no job `{job_id[:60]}`", hint="Jobs are deleted some days after their end.", field="id")
 
 
 def parse_uuid(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:

@@ -1,4 +1,4 @@
-"""Monitor events: queued with a bound, written in batches, without delaying a call."""
+"""Monitor events: queued up to a limit, and written in batches, without delaying calls."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MonitorEvent(msgspec.Struct, frozen=True):
 
 
 class Monitor:
-    """Queues events and writes them a little later."""
+    """Queues events and writes them in the background."""
 
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
@@ -59,16 +59,16 @@ class Monitor:
             self.observer(event)
 
     async def run(self) -> None:
-        """Write events as they come, until cancelled."""
+        """Write queued events until cancelled."""
         while True:
             await self._has_events.wait()
-            await asyncio.sleep(0.2)  # gather events that come together
-            # A stop cancels this loop, but not a write that has begun: its events would be lost.
+            await asyncio.sleep(0.2)  # collect a batch
+            # A stop must not cancel a write that has begun, or its events would be lost.
             if not await asyncio.shield(asyncio.ensure_future(self.flush())):
                 await asyncio.sleep(1)
 
     async def flush(self) -> bool:
-        """Write the queued events, after a write that has begun; whether all were written. Others stay queued."""
+        """Write the queued events; return whether all were written. The others stay queued."""
         async with self._writing:
             return await self._flush()
 

@@ -1,4 +1,4 @@
-"""Keep a lease alive while the work under it runs."""
+"""Renew a lease while its work runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kaixu.plugin.errors import KaixuError
 
 log = logging.getLogger(__name__)
 
-#: Renewals per lease duration: several may fail before the lease ends.
+#: Renewals per lease duration, so that several may fail before the lease ends.
 RENEWALS = 4
 
 
@@ -35,7 +35,7 @@ async def renewing(
 async def renew_until_cancelled(
     renew: Callable[[], Awaitable[object]], lease_s: Callable[[], float], what: str
 ) -> None:
-    """The loop behind `renewed`."""
+    """The loop of `renewing`."""
     while True:
         await asyncio.sleep(lease_s() / RENEWALS)
         try:
@@ -43,5 +43,5 @@ async def renew_until_cancelled(
         except KaixuError as error:
             log.warning("%s not renewed: %s", what, error.message)
         except Exception:
-            # The work goes on, so the lease must be kept for it.
+            # The work goes on, so the lease must be renewed.
             log.exception("%s not renewed", what)

@@ -1,4 +1,4 @@
-"""Background tasks: a reference to each is kept, and all end when the gateway stops."""
+"""Background tasks: referenced while they run, and cancelled when the gateway stops."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Tasks:
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Repeat `work`, with a pause of `seconds`. A failure is logged under `what`, and the next round follows."""
+    """Repeat `work` every `seconds`. A failure is logged under `what`, and the next round follows."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
         except Exception:
-            # One failed round must not end the repetition.
+            # A failed round must not end the loop.
             log.exception("%s failed", what)

@@ -1,4 +1,4 @@
-"""How the collections are searched, and the indexes of the large ones."""
+"""Collections: their number, how they are searched, and the indexes of large ones."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class LargeRow(msgspec.Struct, frozen=True):
 
 
 class LargeCollection(LargeRow, frozen=True):
-    """The same, with its indexes."""
+    """A large collection with its indexes."""
 
     indexes: list[IndexRow]
 
     @property
     def is_indexable(self) -> bool:
-        """Whether an index can hold that many dimensions."""
+        """Whether an index supports its number of dimensions."""
         return self.dimensions <= MAX_DIMENSIONS
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All collections; `waiting`: for an index."""
+    """The number of collections; `waiting`: those that wait for an index."""
 
     collections: int
     vectors: int

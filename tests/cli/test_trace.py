@@ -96,8 +96,8 @@ async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(
     shown = json.loads((await process.command("jobs", "show", ids[0], "--json")).stdout)
     assert (shown["status"], shown["cost_usd"], shown["attempts"]) == ("succeeded", "0.000022", 0)
     steps = await traced(process, shown["request_id"])
-    assert [step["what"] for step in steps if step["what"] in ("handed in", "taken up", "settled", "ended")] == [
-        "handed in", "taken up", "settled", "ended",
+    assert [step["what"] for step in steps if step["what"] in ("submitted", "started", "settled", "ended")] == [
+        "submitted", "started", "settled", "ended",
     ]  # fmt: skip
     await assert_books_balance(pool)
 
