@@ -1,4 +1,4 @@
-"""`kaixu check`: check kaixu.yaml, its plugins and the database, and print every mistake."""
+"""`kaixu check`: check kaixu.yaml, its plugins and the database, and print every error."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    file: Path = typer.Argument(None, help="The file; default: what KAIXU_CONFIG says."),
+    file: Path = typer.Argument(None, help="The file; default: KAIXU_CONFIG."),
     as_json: AsJson = False,
-    database: bool = typer.Option(True, help="Also look whether the database answers."),
+    database: bool = typer.Option(True, help="Also check that the database answers."),
 ) -> None:
-    """Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."""
+    """Check kaixu.yaml, its plugins and the database; exit 1 with all errors."""
     wrong: list[str] = []
     path = file or Path(os.environ.get("KAIXU_CONFIG") or "kaixu.yaml")
     try:
         path = file or settings_from_environment().kaixu_config
     except EnvironmentMistake as error:
         wrong.append(str(error))
-        database = False  # it is not known where that is
+        database = False  # its address is unknown
     catalog = catalog_at(path, wrong)
     version = None
     if database:
@@ -73,7 +73,7 @@ async def server_version(session: CommandSession) -> str:
 
 
 def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
-    """What the file switches on; all that is wrong with it, and with its plugins, is added to `wrong`, each once."""
+    """Load a file's catalog; its errors, and those of its plugins, are added to `wrong` once each."""
     mistakes: list[Mistake] = []
     document: Document | None
     catalog: Catalog | None = None
@@ -102,7 +102,7 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
 
 
 def add_failures(catalog: Catalog, wrong: list[str]) -> None:
-    """Failures that `wrong` does not have yet."""
+    """Add failures that `wrong` does not list yet."""
     failed = [(f"{kind} `{one.name}`", one.reason) for kind, one in catalog.sections() if one.state == "failed"]
     failed += [(f"plugin `{one.name}`", one.reason) for one in catalog.plugins if one.state == "failed"]
     for what, reason in failed:

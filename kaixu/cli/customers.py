@@ -17,7 +17,7 @@ from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MAX_LISTED = 1000
 
-#: What `none` takes away. A customer always has a cap: 0 refuses every call.
+#: Fields that `none` clears. A customer always has a cap; a cap of 0 refuses every call.
 CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors"})
 
 commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def record(row: accounts.Customer) -> dict[str, Any]:
-    """A customer as it is printed."""
+    """A customer for printing."""
     shown = {
         "id": row.id,
         "email": row.email,
@@ -54,7 +54,7 @@ def record(row: accounts.Customer) -> dict[str, Any]:
 
 @commands.command("list", epilog=example("customers list --json"))
 def list_customers(as_json: AsJson = False) -> None:
-    """Newest first, with this month's figures."""
+    """List customers, newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
         return await accounts.list_customers(session.pool, limit=MAX_LISTED, before_id=None)
@@ -68,7 +68,7 @@ def list_customers(as_json: AsJson = False) -> None:
 
 @commands.command(epilog=example("customers create ada@example.com --cap-cents 500"))
 def create(
-    email: str = typer.Argument(help="Where the customer is reached; also its name in commands."),
+    email: str = typer.Argument(help="The customer's address; also its name in commands."),
     plan: str = typer.Option(None, help="Plan name."),
     cap_cents: int = typer.Option(
         None, "--cap-cents", "--cap", help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."
@@ -101,11 +101,11 @@ def change(
     providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' or none: all."),
     models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all.'),
     max_vectors: str = typer.Option(
-        None, metavar="N|none", help="Vectors in all collections together; none: the gateway's `max_vectors`."
+        None, metavar="N|none", help="Vectors in all collections; none: the gateway's `max_vectors`."
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the next call goes by it. `none` takes a limit away."""
+    """Change the given fields, from the next call on. `none` removes a limit."""
     given = {
         "email": email,
         "plan_name": plan,
@@ -121,7 +121,7 @@ def change(
 
 @commands.command(epilog=example("customers disable ada@example.com"))
 def disable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """Refuse every call of a customer, from the next one on."""
+    """Refuse all calls of a customer, from the next one on."""
     print_record(record(changed(customer, {"is_active": False})), as_json=as_json)
 
 
@@ -134,12 +134,12 @@ def enable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson 
 @commands.command("top-up", epilog=example("customers top-up ada@example.com 500"))
 def top_up_customer(
     customer: str = typer.Argument(help="Id or email."),
-    amount_cents: int = typer.Argument(help="How much, in cents."),
+    amount_cents: int = typer.Argument(help="The amount in cents."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
-    idempotency_key: str = typer.Option(None, help="The same key again credits nothing."),
+    idempotency_key: str = typer.Option(None, help="A second top-up with the same key credits nothing."),
     as_json: AsJson = False,
 ) -> None:
-    """Raise a month's cap by a credit."""
+    """Add a credit to a month's cap."""
 
     async def work(session: CommandSession) -> dict[str, Any]:
         found = await accounts.find_customer(session.pool, customer)
@@ -165,7 +165,7 @@ def top_up_customer(
 
 
 def changed(customer: str, given: dict[str, Any]) -> accounts.Customer:
-    """A customer after a change."""
+    """Change a customer."""
 
     async def work(session: CommandSession) -> accounts.Customer:
         found = await accounts.find_customer(session.pool, customer)

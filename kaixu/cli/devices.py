@@ -17,8 +17,8 @@ from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 MAX_LISTED = 1000
 commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
 
-KeyId = typer.Argument(help="The id of the device's key; an older one of its chain will do.")
-InstallId = typer.Argument(help='Its install id; "" is the seat that calls without one share.')
+KeyId = typer.Argument(help="The id of the device's key, or of a key that it replaced.")
+InstallId = typer.Argument(help='Its install id; "" is the seat of all calls without one.')
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def record(row: accounts.Device) -> dict[str, Any]:
-    """A device as it is printed."""
+    """A device for printing."""
     shown: dict[str, Any] = {
         "install_id": row.install_id,
         "label": row.device_label,
@@ -46,10 +46,10 @@ def record(row: accounts.Device) -> dict[str, Any]:
 @commands.command("list", epilog=example("devices list ada@example.com --key 7"))
 def list_devices(
     customer: str = typer.Argument(help="Id or email."),
-    key_id: int = typer.Option(None, "--key", help="Only the devices of this key, and of those it was rotated from."),
+    key_id: int = typer.Option(None, "--key", help="Only devices of this key and of the keys that it replaced."),
     as_json: AsJson = False,
 ) -> None:
-    """A customer's devices, last seen first."""
+    """List a customer's devices, last seen first."""
 
     async def work(session: CommandSession) -> list[accounts.ListedDevice]:
         found = await find_customer(session.pool, customer)
@@ -65,7 +65,7 @@ def list_devices(
 
 @commands.command(epilog=example("devices revoke 7 laptop-1f3a"))
 def revoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
-    """Refuse a device, from the next call on; its seat is free for another."""
+    """Refuse a device from the next call on, and free its seat."""
     print_record(record(changed(key_id, install_id, revoked=True)), as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def unrevoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson =
 
 
 def changed(key_id: int, install_id: str, *, revoked: bool) -> accounts.Device:
-    """A device after a change."""
+    """Change a device."""
 
     async def work(session: CommandSession) -> accounts.Device:
         return await accounts.change_device(

@@ -1,4 +1,4 @@
-"""The part of `kaixu doctor` that checks running gateways: ours, or others on this machine."""
+"""The part of `kaixu doctor` that checks running gateways."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kaixu.config.environment import Settings
 from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in
 from kaixu.reports.spool_state import spool_state
 
-#: A gateway that is well answers in milliseconds.
+#: The time limit for the health check; a healthy gateway answers in milliseconds.
 ANSWER_S = 3.0
 
 Row = dict[str, Any]
@@ -22,7 +22,7 @@ def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
 
 
 def gateway_rows(settings: Settings) -> Iterator[Row]:
-    """The gateway that runs with our data folder; where there is none, those that run with others."""
+    """The gateway of our data folder; if none runs, the gateways of other data folders."""
     home = settings.kaixu_home
     process, itself = running_in(home), read_about(home)
     if process is None:
@@ -51,7 +51,7 @@ def describe(itself: About, home: Path) -> str:
 
 
 def compare_settings(itself: About, settings: Settings) -> Iterator[Row]:
-    """Whether our settings are those that the gateway uses: else commands work on another database."""
+    """Whether our settings match the gateway's; otherwise commands would use another database."""
     ours = {"database": database_name(settings), "config": str(settings.kaixu_config.resolve())}
     for what, variable in (("database", "DATABASE_URL"), ("config", "KAIXU_CONFIG")):
         its = getattr(itself, what)
@@ -60,7 +60,7 @@ def compare_settings(itself: About, settings: Settings) -> Iterator[Row]:
 
 
 def health_row(itself: About) -> Row:
-    """What its health endpoint answers."""
+    """The gateway's health endpoint."""
     import httpx
 
     try:
@@ -73,9 +73,9 @@ def health_row(itself: About) -> Row:
 
 
 def spool_rows(home: Path, where: str = "") -> Iterator[Row]:
-    """Settlements that are not in the database: spooled while it was away, or refused by it."""
+    """Settlements that are not in the database: spooled, or refused by it."""
     spool = spool_state(home)
-    detail = f"{spool.waiting} settlements wait to be written" if spool.waiting else "empty"
+    detail = f"{spool.waiting} settlements wait for the database" if spool.waiting else "empty"
     yield row(f"spool{where}", not spool.waiting, detail, bad="off")
     refused = f"{spool.refused} in {spool.refused_folder}" if spool.refused else "none"
     yield row(f"refused settlements{where}", not spool.refused, refused)

@@ -1,4 +1,4 @@
-"""`kaixu jobs`: what is in the queue, one job, and cancelling it."""
+"""`kaixu jobs …`: list, show and cancel jobs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def register(app: typer.Typer) -> None:
 
 @jobs.command("list", epilog=example("jobs list --status queued"))
 def list_queue(
-    customer: Annotated[int | None, typer.Option(help="Of this customer only.")] = None,
+    customer: Annotated[int | None, typer.Option(help="Only this customer's jobs (id).")] = None,
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number of jobs.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The newest jobs; never their texts."""
+    """List the newest jobs, without their texts."""
 
     async def work(session: CommandSession) -> list[JobRow]:
         return await list_jobs(session.pool, customer_id=customer, status=status, limit=limit)
@@ -41,7 +41,7 @@ def list_queue(
 
 @jobs.command(epilog=example("jobs show 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))
 def show(job_id: JobId, as_json: AsJson = False) -> None:
-    """One job; never its texts."""
+    """Show a job, without its texts."""
 
     async def work(session: CommandSession) -> JobRow:
         return await find_job(session.pool, job_id)
@@ -56,7 +56,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
 @jobs.command(epilog=example("jobs cancel 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Cancel a job: one that waits at once, one that runs as soon as its worker hears of it."""
+    """Cancel a job: a queued one at once, a running one when its worker next renews its lease."""
 
     async def work(session: CommandSession) -> str:
         return await cancel_job(session.pool, job_id, actor=ACTOR, request_id=REQUEST_ID)
@@ -65,4 +65,6 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"id": str(job_id), "status": status})
         return
-    typer.echo({"cancelled": "cancelled", "running": "its worker will be told"}.get(status, f"it has {status} already"))
+    typer.echo(
+        {"cancelled": "cancelled", "running": "its worker will cancel it"}.get(status, f"it has already {status}")
+    )

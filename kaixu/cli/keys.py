@@ -17,7 +17,7 @@ from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 MAX_LISTED = 1000
 
-#: What `none` takes away: then the customer's limit is the key's, or the gateway's default.
+#: Fields that `none` clears: the customer's limit, or the gateway's default, then applies.
 CLEARABLE = frozenset(
     {
         "monthly_cap_cents",
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def record(row: accounts.Key) -> dict[str, Any]:
-    """A key as it is printed; never the key itself."""
+    """A key for printing, without the key itself."""
     shown: dict[str, Any] = {
         "id": row.id,
         "last4": row.key_last4,
@@ -71,7 +71,7 @@ def fields(
     models: str | None,
     collections: str | None,
 ) -> dict[str, Any]:
-    """The wire fields of what was given."""
+    """The wire fields of the given options."""
     given = {
         "label": label,
         "monthly_cap_cents": cap_cents,
@@ -89,21 +89,27 @@ def fields(
 KeyId = typer.Argument(help="The key's id, as `kaixu keys list` shows it.")
 Label = typer.Option(None, help="What the key is for.")
 Cap = typer.Option(
-    None, "--cap-cents", "--cap", metavar="CENTS|none", help="Monthly cap of the key in cents, besides its customer's."
+    None,
+    "--cap-cents",
+    "--cap",
+    metavar="CENTS|none",
+    help="Monthly cap of the key in cents; its customer's applies as well.",
 )
 Rpm = typer.Option(None, metavar="N|none", help="Requests a minute; none: DEFAULT_RPM_LIMIT.")
 Rpd = typer.Option(None, metavar="N|none", help="Requests a day.")
-Seats = typer.Option(None, metavar="N|none", help="Device seats; 0: no limit; none: as the customer's.")
+Seats = typer.Option(None, metavar="N|none", help="Device seats; 0: no limit; none: the customer's.")
 Require = typer.Option(None, help="Whether every call must name its device.")
-Providers = typer.Option(None, help="Allowed providers, comma-separated; narrows the customer's; none: no narrowing.")
-Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: no narrowing.')
+Providers = typer.Option(
+    None, help="Allowed providers, comma-separated; within the customer's; none: all of the customer's."
+)
+Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all of the customer\'s.')
 
-Collections = typer.Option(None, help="The collections it may use, comma-separated; none: all of the customer's.")
+Collections = typer.Option(None, help="Allowed collections, comma-separated; none: all of the customer's.")
 
 
 @commands.command("list", epilog=example("keys list ada@example.com"))
 def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """A customer's keys, newest first, with this month's figures."""
+    """List a customer's keys, newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedKey]:
         found = await find_customer(session.pool, customer)
@@ -131,7 +137,7 @@ def create(
     collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key. It is printed once and kept nowhere."""
+    """Create a key. It is printed once and not stored."""
     given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
         "role": role
     }
@@ -156,14 +162,16 @@ def change(
     seats: str = Seats,
     require_install_id: bool = Require,
     install_id_as_customer: bool = typer.Option(
-        False, "--install-id-as-customer", help="The customer says again whether calls must name their device."
+        False,
+        "--install-id-as-customer",
+        help="Use the customer's setting again for whether calls must name their device.",
     ),
     providers: str = Providers,
     models: str = Models,
     collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the next call goes by it. `none` takes a limit away."""
+    """Change the given fields, from the next call on. `none` removes a limit."""
     given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
     if install_id_as_customer:
         given["require_install_id"] = None
@@ -172,7 +180,7 @@ def change(
 
 @commands.command(epilog=example("keys rotate 7"))
 def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Put a new key in the place of an old one: settings and spend stay, the old one is revoked."""
+    """Replace a key: the new one has its settings and spending, the old one is revoked."""
 
     async def work(session: CommandSession) -> accounts.MadeKey:
         return await accounts.rotate_key(
@@ -185,18 +193,18 @@ def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
 
 @commands.command(epilog=example("keys revoke 7"))
 def revoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Refuse a key, from the next call on."""
+    """Refuse a key from the next call on."""
     print_record(record(changed(key_id, {"revoked": True})), as_json=as_json)
 
 
 @commands.command(epilog=example("keys unrevoke 7"))
 def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Let a revoked key live again."""
+    """Reactivate a revoked key."""
     print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
 
 
 def changed(key_id: int, given: dict[str, Any]) -> accounts.Key:
-    """A key after a change."""
+    """Change a key."""
 
     async def work(session: CommandSession) -> accounts.Key:
         return await accounts.change_key(session.pool, key_id, given, actor=ACTOR, request_id=REQUEST_ID)

@@ -1,4 +1,4 @@
-"""`kaixu plugin new`: a package that works, with tests that pass, to be made one's own."""
+"""`kaixu plugin new`: create a working package with tests, as a start for a plugin of one's own."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME = 40
 
-commands = typer.Typer(no_args_is_help=True, help="Plugins of your own: write a new one.")
+commands = typer.Typer(no_args_is_help=True, help="Create a plugin of your own.")
 
 
 class Kind(StrEnum):
-    """What can be written."""
+    """The kind of the new plugin."""
 
     lane = "lane"
     integration = "integration"
 
 
-Name = Annotated[str, typer.Argument(help="What kaixu.yaml will call it: lower-case letters, digits, dashes.")]
-Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is made.")]
+Name = Annotated[str, typer.Argument(help="Its name in kaixu.yaml: lower-case letters, digits, dashes.")]
+Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is created.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def new(
     path: Where = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Write a package with tests that pass: a lane, or an integration."""
+    """Create a working package with tests: a lane, or an integration."""
     folder, files = write(kind.value, name, path, f"The {kind.value} `{name}` for the kAIxU Gateway.")
     if as_json:
         print_json({"folder": str(folder), "files": files})
@@ -62,11 +62,11 @@ def new(
 
 
 def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, list[str]]:
-    """Write the package; return its folder and its files."""
+    """Create the package; return its folder and its files."""
     require_name(kind, name)
     folder = path / f"kaixu-{name}"
     if folder.exists():
-        raise fail(f"{folder} is there already", hint="Choose another name, or --path.")
+        raise fail(f"{folder} exists already", hint="Choose another name, or --path.")
     module = f"kaixu_{name.replace('-', '_')}"
     words = {
         "name": name,
@@ -98,15 +98,15 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
 
 
 def fill_template(template: str, words: dict[str, str]) -> str:
-    """A template with its words."""
+    """Fill a template."""
     return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)
 
 
 def require_name(kind: str, name: str) -> None:
-    """Raises `CommandFailed` for a name that cannot be one, or means something already."""
+    """Raises `CommandFailed` for a name that is invalid or in use."""
     if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise fail(
-            f"`{name[:80]}` cannot be a name", hint="Use lower-case letters, digits and dashes, as in `my-vendor`."
+            f"`{name[:80]}` is not a valid name", hint="Use lower-case letters, digits and dashes, as in `my-vendor`."
         )
     if kind == "integration" and "-" in name:
         raise fail("an integration's name is part of its paths and of its tables' schema", hint="Leave dashes out.")

@@ -1,4 +1,4 @@
-"""`kaixu plugins`: every plugin with its source and state; what integrations offer, with prices."""
+"""`kaixu plugins`: all plugins with source and state, and the operations of integrations with prices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plugins(as_json: AsJson = False) -> None:
-    """Every plugin that kaixu.yaml names: name, kind, source, version, state."""
+    """List the plugins of kaixu.yaml: name, kind, source, version, state."""
     catalog = load_catalog(load_settings())
     clock = {row.name: row for row in schedule_rows()} if catalog.schedules else {}
     rows = [
@@ -49,7 +49,7 @@ def plugins(as_json: AsJson = False) -> None:
 
 
 def list_offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
-    """What integrations that are on offer, each with its price; of one plugin, or of all."""
+    """The operations, jobs and schedules of active integrations, with prices; of one plugin, or of all."""
     for state in catalog.integrations.values():
         declared = state.integration
         if declared is None or state.state != "on" or where not in (None, state.where):
@@ -71,7 +71,7 @@ def offer_row(
     last = None
     if row is not None and row.last_at is not None:
         outcome = " ".join(filter(None, (row.status, row.error_code)))
-        last = f"{row.last_at:%Y-%m-%d %H:%M:%S}: {outcome or 'forgotten by now'}"
+        last = f"{row.last_at:%Y-%m-%d %H:%M:%S}: {outcome or 'deleted'}"
     return {
         "name": name,
         "kind": kind,
@@ -83,7 +83,7 @@ def offer_row(
 
 
 def describe_price(state: IntegrationState, charge: Charge) -> str:
-    """A charge as an operator reads it."""
+    """A charge in words."""
     if isinstance(charge, Free):
         return f"free: {charge.why}"
     price = f"{usd(state.prices_nusd[charge.price])} USD"
@@ -95,7 +95,7 @@ def describe_price(state: IntegrationState, charge: Charge) -> str:
 
 
 def schedule_rows() -> list[ScheduleRow]:
-    """The schedules in the database; none where it cannot be reached."""
+    """The schedules in the database; none if it cannot be reached."""
 
     async def work(session: CommandSession) -> list[ScheduleRow]:
         return await list_schedules(session.pool)
@@ -103,5 +103,5 @@ def schedule_rows() -> list[ScheduleRow]:
     try:
         return with_database(work, migrated=False)
     except CommandFailed as error:
-        typer.echo(f"note: when schedules run cannot be shown: {error.message}", err=True)
+        typer.echo(f"note: the times of schedules cannot be shown: {error.message}", err=True)
         return []

@@ -1,4 +1,4 @@
-"""`kaixu reload`."""
+"""`kaixu reload`: reload kaixu.yaml in the running gateway."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def register(app: typer.Typer) -> None:
 
 
 def reload(
-    wait: float = typer.Option(60.0, min=0, max=3600, help="Seconds that lanes may take to start."),
+    wait: float = typer.Option(60.0, min=0, max=3600, help="How many seconds to wait for the result."),
     as_json: AsJson = False,
 ) -> None:
     """Reload kaixu.yaml in the running gateway.
 
-    Exits 1 if the gateway refuses the file; then the old one stays in force. A lane that serves now and would fail is
-    a reason to refuse it.
+    Exit 1 if the gateway refuses the file; the old one then stays in force. It also refuses a file with which a running
+    lane would fail.
     """
     outcome = request_reload(wait)
     if outcome.refused is not None:
@@ -66,7 +66,7 @@ def request_reload(wait_s: float) -> ReloadOutcome:
         raise fail(f"process {process} cannot be seen from here", hint="Does it run in a container?") from None
     while monotonic() < end:
         outcome = read_reload(home)
-        # A reload that began before the signal may have read the file before it was changed.
+        # A reload that began before the signal may have read the old file.
         if outcome is not None and outcome.pid == process and outcome.began_ns >= signalled_ns:
             return outcome
         if running_in(home) != process:

@@ -1,4 +1,4 @@
-"""What commands print: a table in a terminal, JSON for scripts."""
+"""Print results of commands: tables for terminals, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MAX_COLUMNS = 100_000
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout, and nothing else there."""
+    """Print JSON on stdout."""
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None) -> None:
-    """Rows with the same columns. Money is text already; None is shown as a dash.
+    """Print rows as a table; None is shown as a dash.
 
-    A terminal folds what is too wide for it; in a pipe a row is a line, however long.
+    A terminal wraps long cells; in a pipe, each row is one line.
     """
     if as_json:
         print_json(rows)
@@ -48,7 +48,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
 
 
 def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
-    """One record, a field on each line."""
+    """Print one record, a field per line."""
     if as_json:
         print_json(record)
         return

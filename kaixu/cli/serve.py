@@ -1,4 +1,4 @@
-"""`kaixu serve`."""
+"""`kaixu serve`: run the gateway."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    dev: Annotated[bool, typer.Option("--dev", help="Generate the secrets that are missing, and store them.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Generate and store missing secrets.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the gateway."""
@@ -124,12 +124,12 @@ def describe_process(gateway: Gateway, host: str, port: int) -> About:
 
 
 def base_url(host: str, port: int) -> str:
-    """The base URL of an address."""
+    """The base URL of a host and port."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> None:
-    """Print the address, the lanes, and with `--dev` a command to try it."""
+    """Print the address, the lanes, and, with `--dev`, an example call."""
     notes = config_notes(gateway.services.catalog)
     for note in notes:
         log.warning("%s", note)

@@ -1,4 +1,4 @@
-"""What commands need: settings, secrets, a database; expected errors end a command in one line."""
+"""What commands need: settings, secrets, the database. Expected errors end a command in one line."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Answer = TypeVar("Answer")
 #: `--json`, the same for every command.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-#: Who the audit log names for a change from the command line.
+#: The actor and request id in the audit log for changes by commands.
 ACTOR = "operator"
 REQUEST_ID = "command-line"
 
 
 class CommandSession:
-    """One command's view of the gateway."""
+    """The settings and database connections of one command."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
         self.settings = settings
@@ -45,12 +45,12 @@ class CommandSession:
 
     @property
     def secrets(self) -> Secrets:
-        """The gateway's secrets: from the environment, or those that `--dev` has stored."""
+        """The gateway's secrets: from the environment, or stored by `kaixu serve --dev`."""
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
 
 
 def load_settings() -> Settings:
-    """The environment; ends the command where it is wrong."""
+    """Load the settings; end the command if they are invalid."""
     try:
         return settings_from_environment()
     except EnvironmentMistake as error:
@@ -58,7 +58,7 @@ def load_settings() -> Settings:
 
 
 def load_catalog(settings: Settings) -> Catalog:
-    """What kaixu.yaml switches on; ends the command where the file is wrong."""
+    """Load kaixu.yaml with its plugins; end the command if it is invalid."""
     import os
 
     try:
@@ -69,7 +69,7 @@ def load_catalog(settings: Settings) -> Catalog:
 
 
 def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
-    """Run `work` with connections to the gateway's database; `migrated` brings the schema up to date first.
+    """Run `work` with connections to the gateway's database; `migrated`: migrate the schema first.
 
     Expected errors end the command in one line.
     """
@@ -84,12 +84,12 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
             return asyncio.run(run(dsn))
         except DatabaseAway as error:
             why = f": {error.__cause__}" if error.__cause__ is not None and str(error.__cause__) else ""
-            raise fail(f"{error.message}{why}", hint="Look at DATABASE_URL.") from None
+            raise fail(f"{error.message}{why}", hint="Check DATABASE_URL.") from None
         except KaixuError as error:
             raise fail(error.message, hint=error.hint) from None
         except (EnvironmentMistake, MigrationError) as error:
             raise fail(error) from None
         except DatabaseRefused as error:
-            raise fail(error, hint="Look at DATABASE_URL.") from None
+            raise fail(error, hint="Check DATABASE_URL.") from None
         except NO_SCHEMA:
-            raise fail("the database lacks this version's schema", hint="Run `kaixu migrate`.") from None
+            raise fail("the database does not have this version's schema", hint="Run `kaixu migrate`.") from None

@@ -1,4 +1,4 @@
-"""`kaixu trace`: the life of one call, with its times."""
+"""`kaixu trace`: the steps of one call, with times."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def trace(
-    request_id: Annotated[str, typer.Argument(help="What the reply's header x-kaixu-request-id said.")],
-    months: Annotated[int, typer.Option(min=1, max=120, help="How many months are looked through.")] = 2,
+    request_id: Annotated[str, typer.Argument(help="The reply's header x-kaixu-request-id.")],
+    months: Annotated[int, typer.Option(min=1, max=120, help="How many months to search.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """The life of one call: admitted, tries, first word, settled, and what it cost."""
+    """Trace one call: admission, tries, first output, settlement and cost."""
     since = datetime.now(UTC).date().replace(day=1)
     for _ in range(months - 1):
         since = (since - timedelta(days=1)).replace(day=1)
@@ -37,9 +37,9 @@ def trace(
     steps = with_database(work)
     if not steps:
         raise fail(
-            f"nothing is known of request {request_id[:128]}",
-            hint=f"Calls since {since} were looked through; --months looks further back. "
-            "Refused calls are shown for as long as the monitor keeps them.",
+            f"request {request_id[:128]} is unknown",
+            hint=f"Calls since {since} were searched; --months searches further back. "
+            "Refused calls are known only as long as the monitor stores them.",
         )
     if as_json:
         print_json(trace_json(steps))
@@ -48,4 +48,4 @@ def trace(
     for step in steps:
         after_ms = round((step.at - began).total_seconds() * 1000)
         at = f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at.microsecond // 1000:03d}"
-        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<10} {step.detail}")
+        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<12} {step.detail}")

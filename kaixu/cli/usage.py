@@ -1,4 +1,4 @@
-"""`kaixu usage …`: what was used, and why it cost what it cost."""
+"""`kaixu usage …`: usage by customer and by lane, and the cost of a call explained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from .examples import example
 from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
-commands = typer.Typer(no_args_is_help=True, help="Usage: a customer's month, and one call taken apart.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Usage: a customer's month, a month by lane, the cost of one call explained."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +34,7 @@ def show(
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     as_json: AsJson = False,
 ) -> None:
-    """A customer's month: totals, books, keys, newest calls."""
+    """Show a customer's month: totals, books, keys, newest calls."""
 
     async def work(session: CommandSession) -> CustomerUsage:
         row = await find_customer(session.pool, customer)
@@ -106,7 +108,7 @@ def lanes(
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     as_json: AsJson = False,
 ) -> None:
-    """A month by who served it: each deployment and, of lanes with several keys, each key, with its share."""
+    """Show a month by deployment, and by vendor key for lanes with several keys, with shares."""
 
     async def work(session: CommandSession) -> list[LaneUsage]:
         return await lane_usage(session.pool, month=month)
@@ -130,10 +132,10 @@ def lanes(
 
 @commands.command(epilog=example("usage explain 4711"))
 def explain(
-    event: str = typer.Argument(help="An event's number, its ticket, or a request id."),
+    event: str = typer.Argument(help="An event's id, its ticket, or a request id."),
     as_json: AsJson = False,
 ) -> None:
-    """Recompute a call's cost from its tokens and the price version it was billed by; exit 1 if it does not add up."""
+    """Recompute a call's cost from its tokens and price version; exit 1 if it does not add up."""
 
     async def work(session: CommandSession) -> list[Explanation]:
         return await explain_calls(session.pool, event)
@@ -149,7 +151,7 @@ def explain(
 
 
 def print_explanation(one: Explanation) -> None:
-    """One call: its tokens line by line, the sum, and what was billed."""
+    """Print one call: its tokens line by line, the sum, and the bill."""
     event = one.event
     record: dict[str, Any] = {
         "event": event.id,

@@ -1,4 +1,4 @@
-"""`kaixu work`: job workers without a server."""
+"""`kaixu work`: run job workers without a server."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
         yield Step(at, f"try {number}", try_detail(number, one, replies))
     if "first_ms" in course:
         at = event.admitted_at + timedelta(milliseconds=course["first_ms"])
-        yield Step(at, "first word", f"{course.get('deltas', 0)} deltas follow in all")
+        yield Step(at, "first output", f"{course.get('deltas', 0)} deltas in all")
     units = {name: n for name, n in (event.units or {}).items() if name != "call"}
     counted = (
         ", ".join(f"{n} {name}" for name, n in units.items()) or f"{event.input_tokens} in, {event.output_tokens} out"
