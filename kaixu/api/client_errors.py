@@ -1,4 +1,4 @@
-"""`client-error-report`: stores an error of a client as a monitor event. Anybody may send one, so sizes are bounded."""
+"""`client-error-report`: store a client's error as a monitor event. It needs no key, so sizes are limited."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client_error_routes(services: Services) -> list[Route]:
         if token is not None:
             given = request.headers.get("x-kaixu-error-token", "")
             if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-                raise Forbidden("this gateway takes reports with its token only", hint="Send x-kaixu-error-token.")
+                raise Forbidden("this gateway accepts reports only with its token", hint="Send x-kaixu-error-token.")
         wait_s = throttle.wait_s(request.address)
         if wait_s is not None:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
@@ -55,7 +55,7 @@ def client_error_routes(services: Services) -> list[Route]:
 
 
 def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
-    """The report as a monitor event, with every value cut to its maximal size."""
+    """The report as a monitor event, with every value cut to its maximum size."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}
     client = body.get("client")
@@ -89,7 +89,7 @@ def bounded_text(value: Any, most: int) -> str | None:
 
 
 def bounded_json(value: Any) -> Any:
-    """A value that is small enough to store, or the beginning of its JSON."""
+    """A value, or the beginning of its JSON if it is too large."""
     if value is None:
         return None
     text = encode_json(value)
@@ -97,7 +97,7 @@ def bounded_json(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """A value as JSON, or a text that says it is nested too deeply."""
+    """A value as JSON, or a note that it is nested too deeply."""
     try:
         return ENCODER.encode(value).decode()
     except RecursionError:

@@ -1,4 +1,4 @@
-"""`health`: live, ready, degraded, and why. 200 only while the database answers. Only operators see the reasons."""
+"""`health`: ready or degraded, and why. 200 only while the database answers. Only operators see details."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
 
-#: A database that takes longer counts as unavailable.
+#: The time limit for the database.
 PATIENCE_S = 2.0
 
 
 def health_routes(services: Services) -> list[Route]:
-    """The route of health; some monitors POST."""
+    """The route of health; some monitoring tools use POST."""
 
     async def health(request: IncomingRequest) -> Reply:
         database: dict[str, Any] = {"ok": True}
@@ -93,7 +93,7 @@ def system_hash(catalog: Catalog) -> str | None:
 
 
 def keys(catalog: Catalog) -> dict[str, Any]:
-    """The states of keys by label, of lanes that have several."""
+    """The states of vendor keys, for lanes with several."""
     return {
         name: state.lane.keys.states()
         for name, state in catalog.lanes.items()
@@ -102,7 +102,7 @@ def keys(catalog: Catalog) -> dict[str, Any]:
 
 
 def deployments(services: Services) -> dict[str, dict[str, str]]:
-    """The breaker state, or the lane's state, of each deployment of models that have several."""
+    """The state of each deployment, for models with several."""
     return {
         f"{model.provider}/{model.model}": {
             one.name: services.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices

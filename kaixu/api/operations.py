@@ -1,4 +1,4 @@
-"""`POST /v1/<integration>/<what>`: runs the operations of integrations."""
+"""`POST /v1/<integration>/<operation>`: run the operations of integrations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PREFIX = "/v1/"
 
 
 def operation_routes(services: Services) -> list[Route]:
-    """The route of all operations. Their paths come and go with the integrations in kaixu.yaml."""
+    """The route of all operations. A reload may add or remove integrations."""
 
     async def operate(request: IncomingRequest) -> Reply:
         caller = read_caller(request, services.secrets)
@@ -51,24 +51,24 @@ def operation_routes(services: Services) -> list[Route]:
 def find_operation(services: Services, parameters: Mapping[str, str]) -> tuple[IntegrationState, Operation]:
     """The operation that a path names. Raises `NotFound`, `LaneOff`, `PluginFailed`."""
     state = services.catalog.integrations.get(parameters["integration"])
-    if state is None:  # a reload has removed it since the route was found
+    if state is None:  # a reload has removed it meanwhile
         raise NotFound("this integration was removed")
     name = ".".join([state.name, *parameters.get("operation", "").split("/")]).rstrip(".")
     if state.state == "off":
-        raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Tell your operator.")
+        raise LaneOff(f"integration `{state.name}` is off: {state.reason}", hint="Contact your operator.")
     if state.state == "failed":
         # The reason may contain paths and versions: only operators see it, in the log and in `kaixu plugins`.
-        raise PluginFailed(f"integration `{state.name}` is not available: it failed", hint="Tell your operator.")
+        raise PluginFailed(f"integration `{state.name}` is not available: it failed", hint="Contact your operator.")
     if name not in services.catalog.operations:
         known = [one for one in services.catalog.operations if one.startswith(f"{state.name}.")]
         paths = ", ".join(f"{PREFIX}{one.replace('.', '/')}" for one in known[:20])
         suggestion = did_you_mean(name[:80], known)
-        raise NotFound(f"there is no operation `{name[:80]}`{suggestion}", hint=f"There is: {paths}.")
+        raise NotFound(f"there is no operation `{name[:80]}`{suggestion}", hint=f"Available: {paths}.")
     return services.catalog.operations[name]
 
 
 def parse_body(operation: Operation, data: bytes) -> msgspec.Struct:
-    """The body as the operation's type. Raises `Invalid` for no JSON, `Unprocessable` with the field's path."""
+    """Parse the body to the operation's type. Raises `Invalid`, or `Unprocessable` with the field's path."""
     if ESCAPED_NUL in data:
         json_object(data, free=ALL_STORED)  # the database cannot store a NUL
     try:

@@ -1,4 +1,4 @@
-"""All routes of the api, family by family."""
+"""All routes of the API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .openai.responses import responses_routes
 from .operations import operation_routes
 from .user.session import session_routes
 
-#: How errors look at paths that nothing serves: below `/v1/` most clients are OpenAI's.
+#: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
 PREFIX_SHAPES = {"/v1/": openai_error}
 
 FAMILIES = (

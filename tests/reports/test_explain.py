@@ -69,14 +69,14 @@ async def test_all_calls_of_a_request_are_explained(pool: asyncpg.Pool) -> None:
 @pytest.mark.parametrize(
     ("cost", "most", "end_reason", "usage_source", "adds_up", "says"),
     [
-        (5, 5, "complete", "provider", False, "does not follow"),
-        (5, 5, "client_gone", "counted", True, "held"),
+        (5, 5, "complete", "provider", False, "does not match"),
+        (5, 5, "client_gone", "counted", True, "reservation"),
         (5, 5, "budget_cut", "provider", True, "budget"),
-        (5, 6, "client_gone", "counted", False, "does not follow"),
-        (10**9, 10**9, "client_gone", "counted", False, "does not follow"),
+        (5, 6, "client_gone", "counted", False, "does not match"),
+        (10**9, 10**9, "client_gone", "counted", False, "does not match"),
         (0, 10**9, "undelivered", "provider", True, "could not be delivered"),
         (0, 10**9, "lost", "estimated", True, "nothing was charged"),
-        (9, 9, "lost", "estimated", True, "all that was held"),
+        (9, 9, "lost", "estimated", True, "the whole reservation"),
     ],
 )
 async def test_a_cost_that_differs_from_its_price_says_why(
@@ -121,7 +121,7 @@ async def test_an_operation_is_explained_by_its_charge(
 
 async def test_a_price_that_is_not_understood_proves_nothing(pool: asyncpg.Pool) -> None:
     await billed(pool, await key(pool), USAGE, cost=5, request_id="x")
-    for rates, says in (({}, "no rates"), ({"a": 1, "b": 2}, "nothing that is known"), ({"a": 1, "b": 2, "c": 3}, "")):
+    for rates, says in (({}, "no rates"), ({"a": 1, "b": 2}, "unknown kind"), ({"a": 1, "b": 2, "c": 3}, "")):
         await pool.execute("update kaixu.price set rates = $1", rates)
         [explained] = await explain(pool, "x")
         assert (explained.lines, explained.priced_nusd, explained.adds_up) == ([], None, False)

@@ -1,4 +1,4 @@
-"""`admin-keys`: list, create, change, rotate, revoke. A key is shown once, when it is made."""
+"""`admin-keys`: list, create, change, rotate, revoke. A key is shown only when it is created."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def key_routes(services: Services) -> list[Route]:
         return json_reply({"rotated": True, "old_key_id": key_id, "new_key": new_key_reply(made)})
 
     async def delete(request: IncomingRequest) -> Reply:
-        # Keys are revoked and never deleted, for usage refers to them. To revoke one that does not exist succeeds.
+        # Keys are revoked and never deleted, because usage refers to them. A missing key is no error.
         key_id = Fields(request.args).read("key_id", identifier)
         with suppress(NotFound):
             await change_key(services.pool, key_id, {"revoked": True}, actor=ACTOR, request_id=request.request_id)
@@ -71,17 +71,17 @@ def key_routes(services: Services) -> list[Route]:
 
 
 async def refuse_to_reveal(services: Services, key_id: int) -> None:
-    """Raises `Conflict`: only hashes of keys are stored. `NotFound` where there is no such key."""
+    """Raises `Conflict`, because only hashes of keys are stored, or `NotFound` for an unknown key."""
     key = await find_key(services.pool, key_id)
     raise Conflict(
-        f"key …{key.key_last4} was shown once and is not stored",
-        hint="Rotate it to get a new one in its place.",
+        f"key …{key.key_last4} was shown when it was created, and is not stored",
+        hint="Rotate it to get a new key.",
         code="NOT_REVEALABLE",
     )
 
 
 def new_key_reply(made: MadeKey) -> dict[str, Any]:
-    """A new key, the only time that it is shown."""
+    """A new key; only this reply shows it."""
     row = made.row
     return {
         "id": row.id,

@@ -15,7 +15,7 @@ from kaixu.edge.services import Services
 from kaixu.edge.tokens import ADMIN_TTL_S, make_admin_token
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-#: Longer than any password: nobody makes the gateway hash a megabyte.
+#: Longer than any password, so that clients cannot make the gateway hash a megabyte.
 MAX_PASSWORD = 1000
 
 

@@ -48,7 +48,7 @@ def count_routes(services: Services) -> list[Route]:
 
 
 async def require_model_access(services: Services, caller: Caller, requested: RequestedModel) -> None:
-    """The checks of admission that need no reservation: is the key valid, and may it use this model?
+    """Check, without a reservation, that the key is valid and may use this model.
 
     Raises `Unauthenticated`, `CustomerDisabled`, `ModelNotAllowed`.
     """

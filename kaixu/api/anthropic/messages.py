@@ -22,7 +22,7 @@ from .reply import message_reply
 from .request import feature_fields, parse_message_request
 from .stream import MessageStreamEncoder
 
-#: At most this many betas are read of one request; names are at most 100 characters.
+#: The maximum number of betas in one request; names have at most 100 characters.
 MAX_BETAS = 50
 BETA = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 

@@ -1,4 +1,4 @@
-"""Translates an Anthropic Messages request into a `ChatRequest`.
+"""Translate an Anthropic Messages request into a `ChatRequest`.
 
 To add a field of Anthropic's: read it in `parse_message_request`. Messages are parsed in `request_messages.py`.
 """
@@ -31,7 +31,7 @@ ENCODER = msgspec.json.Encoder()
 MAX_STOP = 1000
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
-#: The field that asks for a feature of the contract, to name it in errors.
+#: The field of each feature, for errors.
 FEATURE_FIELDS = {
     "stop": "stop_sequences",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
@@ -40,18 +40,18 @@ FEATURE_FIELDS = {
     "tool_result_images": "messages",
 }
 
-#: Fields that do not change the answer: not sent to vendors of other protocols, and not reported as dropped.
+#: Fields that do not change the answer. They are not translated, and not reported as dropped.
 IGNORED = frozenset({"cache_control", "diagnostics", "stream"})
-#: The same of a tool.
+#: The same for tools.
 IGNORED_IN_TOOLS = frozenset({"cache_control", "eager_input_streaming", "defer_loading"})
-#: Values that only ask for the default; then the field is accepted.
+#: Values that mean the default, with which a field is accepted.
 DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
     "speed": ("standard",),
     "inference_geo": ("global",),
     "mcp_servers": ([],),
 }
-#: Fields that change the answer, or who pays for it, so that a lane without them has to refuse them.
+#: Fields that change the answer or its billing. Lanes of other protocols refuse them.
 REFUSED = frozenset(
     {
         "billing_policy",
@@ -67,9 +67,9 @@ REFUSED = frozenset(
         "thread",
     }
 )
-#: Tools of Anthropic's that the client runs; only Anthropic's models know them.
+#: Anthropic's client-side tools, which only its models know.
 CLIENT_TOOLS = ("bash", "browser_toolset", "computer", "computer_toolset", "memory", "text_editor")
-#: The same of a tool.
+#: `DEFAULT_VALUES` for tools.
 DEFAULT_VALUES_IN_TOOLS: dict[str, tuple[Any, ...]] = {
     "allowed_callers": (["direct"],),
 }
@@ -80,8 +80,8 @@ def parse_message_request(
 ) -> ChatRequest:
     """Translate the body for a deployment. `betas`: the names in the header `anthropic-beta`.
 
-    A lane that speaks Anthropic's protocol gets the body as it is, without betas and tools
-    that it does not allow. For others every field is translated, dropped or refused.
+    A lane of Anthropic's protocol gets the body unchanged, except for betas and tools that it does not allow. For other
+    lanes every field is translated, dropped or refused.
 
     Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
@@ -138,7 +138,7 @@ def parse_message_request(
 
 
 def refuse_or_drop(names: list[str], dropped_fields: DroppedFields) -> None:
-    """Refuse unread fields that change the answer, and drop the others. Raises `Unsupported`."""
+    """Refuse unknown fields that change the answer, and drop the others. Raises `Unsupported`."""
     for name in names:
         if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
             raise Unsupported(name, NO_SUCH_FEATURE)
@@ -152,7 +152,7 @@ def keeps_everything(management: Any) -> bool:
 
 
 def feature_fields(body: Mapping[str, Any]) -> dict[str, str]:
-    """`FEATURE_FIELDS` of this request: two fields ask for reasoning."""
+    """`FEATURE_FIELDS` for this request: two fields can request reasoning."""
     thinking = body.get("thinking")
     enabled = isinstance(thinking, dict) and thinking.get("type") == "enabled"
     return FEATURE_FIELDS | {"reasoning": "thinking" if enabled else "output_config.effort"}
@@ -176,16 +176,16 @@ def read_stop(fields: Fields) -> tuple[str, ...]:
 
 
 def unread_fields(fields: Fields, default_values: Mapping[str, tuple[Any, ...]]) -> list[str]:
-    """The full names of fields that were not read and do not just ask for the default."""
+    """The full names of fields that were not read and do not have a default value."""
     unread = {field: value for field, value in fields.value.items() if field not in fields.used and value is not None}
     return [fields.name(field) for field, value in unread.items() if value not in default_values.get(field, ())]
 
 
 class MessageRequestReader:
-    """Reads the fields that are objects. A native lane gets fields that are unknown here as they are.
+    """Reads tools, tool choice, reasoning and the response format. Native lanes get unknown fields unchanged.
 
-    `thinks`: the lane has a setting for reasoning. `unknown_fields`: see `RequestMessagesParser`. `allow`: tools that a
-    vendor of this protocol may run.
+    `thinks`: the lane supports reasoning. `unknown_fields`: see `RequestMessagesParser`. `allow`: tools that the
+    vendor may run.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class MessageRequestReader:
         return tuple(tool for at, entry in enumerate(entries) for tool in self.tool(entry, at))
 
     def tool(self, entry: Fields, at: int | None = None) -> list[Tool]:
-        """One tool: a function of the client, or a tool that the vendor knows; none if it is dropped."""
+        """One tool: a function of the client, or a tool of the vendor; none if it is dropped."""
         kind, name = entry.text("type", most=100), entry.text("name", most=200)
         if kind in (None, "custom"):
             function = read_function(entry)
@@ -231,7 +231,7 @@ class MessageRequestReader:
         return body | {"tools": tools}
 
     def tool_choice(self, tools: tuple[Tool, ...]) -> tuple[Any, bool | None]:
-        """`tool_choice`: a word, or the tool that must be called; and whether several may be called at once."""
+        """`tool_choice`: a mode, or the tool that must be called; and whether parallel calls are allowed."""
         choice = self.fields.nested("tool_choice")
         if choice is None:
             return None, None
@@ -252,7 +252,7 @@ class MessageRequestReader:
         raise choice.invalid("type", "must be auto, any, tool or none")
 
     def reasoning(self) -> Reasoning | None:
-        """The reasoning budget in tokens, the effort, or (None) the vendor's default."""
+        """The reasoning budget in tokens or the effort; None for the vendor's default."""
         effort = self.output.text("effort", most=100)
         if effort is not None and effort not in EFFORTS and not self.native:
             raise self.output.invalid("effort", f"must be one of {', '.join(EFFORTS)}")
@@ -266,7 +266,7 @@ class MessageRequestReader:
                 if budget is None:
                     raise thinking.invalid("budget_tokens", "is missing")
             elif kind == "disabled":
-                # A lane without reasoning needs no setting for it.
+                # For a lane without reasoning there is nothing to disable.
                 effort = "none" if self.thinks else effort
             elif kind is None:
                 raise thinking.invalid("type", "is missing")
@@ -276,7 +276,7 @@ class MessageRequestReader:
         return None if effort is None and budget is None else Reasoning(effort, budget)
 
     def response_format(self) -> ResponseFormat | None:
-        """Strict JSON of a schema, or (None) text. `output_format` is an older name."""
+        """JSON by a schema; None for text. `output_format` is an older name."""
         output_format = self.output.nested("format") or self.fields.nested("output_format")
         if output_format is None:
             return None

@@ -1,4 +1,4 @@
-"""Translates the messages of an Anthropic request, and collects the fields that the contract does not have."""
+"""Translate the messages of an Anthropic request, and collect unknown fields."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kaixu.plugin.types import (
 )
 
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
-#: Blocks that only messages of this role may have.
+#: The only role that may have a type of block.
 SIDES = {"tool_use": "assistant", "thinking": "assistant", "redacted_thinking": "assistant", "tool_result": "user"}
 MAX_BLOCKS = 10_000
 MAX_TEXT = 64 * 1024 * 1024
-#: A reference of a few bytes brings in a whole tool; characters that all references may bring in.
+#: References insert tool definitions, which are much longer: the limit of all inserted characters.
 MAX_BROUGHT_IN = 4_000_000
 #: Blocks about tools that a vendor ran in an earlier turn, or that only that vendor can read.
 VENDOR_BLOCKS = re.compile(r"server_tool_use|mcp_tool_use|mcp_tool_listing|\w+_tool_result|compaction|fallback")
@@ -34,12 +34,11 @@ ENCODER = msgspec.json.Encoder()
 
 
 class RequestMessagesParser:
-    """Parses the system prompt and the messages. `unknown_fields`: names of fields that the contract does not have.
+    """Parses the system prompt and the messages. `unknown_fields`: the names of fields without a translation.
 
-    `native`: the vendor gets the body as it is. Then unknown blocks become text that is only
-    counted, because they cost tokens as well. `tools`: those of the request; a block can
-    refer to one by name. `dropped`: names of dropped blocks. `added`, `removed`: tools that
-    blocks add or remove.
+    `native`: the vendor gets the body unchanged. Unknown blocks become text for counting tokens.
+    `tools`: those of the request; blocks refer to them by name. `dropped`: the names of dropped
+    blocks. `added`, `removed`: tools that blocks add or remove.
     """
 
     def __init__(self, *, native: bool, tools: list[Any]) -> None:
@@ -61,8 +60,8 @@ class RequestMessagesParser:
         shown = turns if self.native else remove_cleared(turns)
         messages = [message for turn in shown if (message := self.message(turn)) is not None]
         if messages and messages[-1].role == "assistant" and not self.native:
-            why = "the vendor of this model begins a new answer, and does not go on with one that was begun"
-            hint = "End `messages` with a turn of the user's, or choose another model."
+            why = "the vendor of this model always begins a new answer, and cannot continue one"
+            hint = "End `messages` with a user message, or choose another model."
             raise Unsupported(turns[-1].path, why, hint=hint)
         return (Message("system", system), *messages) if system else tuple(messages)
 
@@ -100,7 +99,7 @@ class RequestMessagesParser:
         match kind:
             case "text":
                 if not self.native:
-                    block.used.add("citations")  # of an answer that is sent back: the vendor does not need them
+                    block.used.add("citations")  # of an earlier answer: the vendor does not need them
                 text = block.text("text", most=MAX_TEXT)
                 parts: list[Part] = [TextPart(text)] if text else []
             case "image":
@@ -135,14 +134,14 @@ class RequestMessagesParser:
         return parts + self.unread(block)
 
     def search_result(self, block: Fields) -> list[Part]:
-        """A search result of the client: its title and source, then its content. Citations are not supported."""
+        """A search result of the client: title, source and content. Citations are not supported."""
         block.used.add("citations")
         lines = (block.text("title"), block.text("source", most=MAX_TEXT))
         heading = "".join(f"{line}\n" for line in lines if line)
         return [*([TextPart(heading)] if heading else []), *self.content(block, "content", "document")]
 
     def change_of_tools(self, block: Fields, *, added: bool) -> None:
-        """A tool that can be called from here on, or no longer. The last such block of a tool counts."""
+        """Add or remove a tool. The last such block of each tool counts."""
         tool = block.nested("tool")
         if tool is None:
             raise block.invalid("tool", "is missing")
@@ -166,7 +165,7 @@ class RequestMessagesParser:
         )
 
     def document(self, block: Fields) -> list[Part]:
-        """A document of text or blocks, after its title and context."""
+        """A document: title, context, then its text or blocks."""
         source = block.nested("source")
         if source is None:
             raise block.invalid("source", "is missing")
@@ -186,7 +185,7 @@ class RequestMessagesParser:
         return [*([TextPart(heading)] if heading else []), *parts, *self.unread(source)]
 
     def unread(self, fields: Fields) -> list[Part]:
-        """Fields that were not read: counted for a native lane, else added to `unknown_fields`."""
+        """Unknown fields: counted as text for a native lane, otherwise added to `unknown_fields`."""
         names = fields.unread()
         if not self.native:
             self.unknown_fields += names
@@ -195,7 +194,7 @@ class RequestMessagesParser:
         return self.counted(rest) if names else []
 
     def counted(self, value: dict[str, Any]) -> list[Part]:
-        """The parts of an unknown value that cost tokens: its JSON, its images, the tools that it refers to."""
+        """The parts of an unknown value that cost tokens: its JSON, images, and referenced tools."""
         parts: list[Part] = [TextPart(ENCODER.encode(value).decode())]
         waiting: list[Any] = [value]
         while waiting:
@@ -215,13 +214,13 @@ class RequestMessagesParser:
         text = ENCODER.encode(self.tools.get(name)).decode()
         self.brought_in += len(text)
         if self.brought_in > MAX_BROUGHT_IN:
-            message = f"tool_reference blocks bring in more than {MAX_BROUGHT_IN} characters"
+            message = f"tool_reference blocks insert more than {MAX_BROUGHT_IN} characters"
             raise Unprocessable(message, hint="Refer to each tool once.", field="messages")
         return TextPart(text)
 
 
 def remove_cleared(turns: list[Fields]) -> list[Fields]:
-    """The messages without system messages that were valid until the next user message only."""
+    """Remove messages that were valid only until the next user message."""
     remaining: list[Fields] = []
     later_user = False
     for turn in reversed(turns):
@@ -233,7 +232,7 @@ def remove_cleared(turns: list[Fields]) -> list[Fields]:
 
 
 def read_image(block: Fields) -> ImagePart:
-    """An image in base64, or its URL; the vendor fetches it, the gateway never does."""
+    """An image in base64, or a URL, which only the vendor fetches."""
     source = block.nested("source")
     if source is None:
         raise block.invalid("source", "is missing")
@@ -244,7 +243,7 @@ def read_image(block: Fields) -> ImagePart:
             raise source.invalid("media_type", "must be image/jpeg, image/png, image/gif or image/webp")
         return ImagePart(f"data:{media_type};base64,{source.required_text('data', most=MAX_TEXT)}")
     if kind != "url":
-        why = "images are taken as base64 or by their URL"
+        why = "images must be base64 or a URL"
         raise Unsupported(source.name("type"), why, hint="Send the image itself.")
     url = source.required_text("url")
     if not url.startswith("https://"):

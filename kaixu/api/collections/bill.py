@@ -1,4 +1,4 @@
-"""Usage and month in replies, also in errors of calls that cost something although they failed."""
+"""Usage and month in replies, and in errors of calls that are billed although they failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.plugin.errors import KaixuError
 
 
 def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
-    """What the call used and cost: rounded cents for display, exact dollars."""
+    """Usage and cost: rounded cents for display, exact dollars."""
     bill = ticket.settlement
     assert bill is not None
     return {
@@ -29,7 +29,7 @@ def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
 
 @contextmanager
 def bill_on_failure(admission: Admission[Ticket]) -> Iterator[None]:
-    """Around a call: an error after which the customer owes something shows the bill. Raises `Billed`."""
+    """Around a call: add the bill to its error if the failed call is billed. Raises `BilledError`."""
     try:
         yield
     except KaixuError as error:
@@ -41,5 +41,5 @@ def bill_on_failure(admission: Admission[Ticket]) -> Iterator[None]:
 
 
 def usage_and_month_reply(ticket: Ticket) -> dict[str, Any]:
-    """Usage and month."""
+    """The fields `usage` and `month` of a reply."""
     return {"usage": collection_usage_reply(ticket), "month": month_reply(ticket.figures)}

@@ -1,4 +1,4 @@
-"""`gateway-embed`: embeds texts and, if the request has a collection, stores them there."""
+"""`gateway-embed`: embed texts and, with `collection`, store them there."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from .fields import (
 
 MAX_DIMENSIONS = 16_000
 
-#: `taskType` of older clients, as `input_type`.
+#: `taskType` of older clients → `input_type`.
 TASKS = {"RETRIEVAL_QUERY": "query", "RETRIEVAL_DOCUMENT": "document"}
 
 
@@ -92,7 +92,7 @@ def embed_routes(services: Services) -> list[Route]:
 async def run_embed_call(
     services: Services, collection_caller: CollectionCaller, call: EmbedCall
 ) -> tuple[Ticket, Sequence[Sequence[float]], Ingested | None]:
-    """The vectors, and what was stored if the call has a collection."""
+    """Run the call; return the vectors, and what was stored."""
     requested, request = call.requested, call.request
     if call.pieces is None or call.collection is None:
         admission = admit_embed(
@@ -120,7 +120,7 @@ async def run_embed_call(
 
 
 def default_limits(services: Services) -> CollectionLimits:
-    """The limits of customers that have none of their own."""
+    """The limits for customers without limits of their own."""
     return CollectionLimits(services.gateway.max_vectors, services.gateway.max_collections)
 
 
@@ -137,13 +137,13 @@ async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCal
     metadata = read_metadata(fields, len(texts))
     chunking = parse_chunking(fields.get("chunk"))
     if chunking is not None and not is_stored:
-        raise Unprocessable("`chunk` is for what is stored", hint="Send `collection`, too.", field="chunk")
+        raise Unprocessable("`chunk` requires a collection", hint="Send `collection`, too.", field="chunk")
     pieces = [Piece(*one) for one in zip(doc_ids, [0] * len(texts), [0] * len(texts), texts, metadata, strict=True)]
     if chunking is not None:
         pieces = await asyncio.to_thread(cut_pieces, pieces, chunking)
         if len(pieces) > MAX_INPUTS:
             raise Unprocessable(
-                f"`input` makes {len(pieces)} chunks; {MAX_INPUTS} are taken in one call",
+                f"`input` makes {len(pieces)} chunks; at most {MAX_INPUTS} are allowed in one call",
                 hint="Send fewer documents at a time, or larger chunks.",
                 field="chunk",
             )
@@ -172,7 +172,7 @@ async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCal
 
 
 def cut_pieces(pieces: list[Piece], chunking: Chunking) -> list[Piece]:
-    """The numbered chunks of every document."""
+    """Split every document into numbered chunks."""
     return [
         Piece(piece.doc_id, number, start, text, piece.metadata)
         for piece in pieces

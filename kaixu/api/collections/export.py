@@ -1,4 +1,4 @@
-"""Exports a collection as NDJSON: a header line, a line for each piece, and a last line with their number."""
+"""Export a collection as NDJSON: a header line, a line per piece, and a last line with the number of pieces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENCODER = msgspec.json.Encoder()
 
 
 def export_collection(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
-    """The reply. Without the last line it is incomplete. Raises `RateLimited`."""
+    """The reply, which is incomplete without its last line. Raises `RateLimited`."""
     with ExitStack() as stack:
         stack.enter_context(searches.place(collection.customer_id))
         held = stack.pop_all()  # until the last line is sent

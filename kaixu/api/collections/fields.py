@@ -1,4 +1,4 @@
-"""Reads and checks the fields of requests about collections: names, ids, metadata, texts, vectors."""
+"""Read and validate fields of requests about collections: names, ids, metadata, texts, vectors."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ MAX_TEXT = 2 * 1024 * 1024
 MAX_INPUTS = 2048
 MAX_NUMBERS = 16_000
 
-#: The largest number of a vector lies between these: then the sum of the squares is still a 32-bit float.
+#: Limits for the largest number of a vector, so that the sum of the squares fits a 32-bit float.
 MIN_NUMBER, MAX_NUMBER = 1e-15, 1e15
 
 LANGUAGE = re.compile(r"[a-z_]{1,40}")
 
-#: A NUL in JSON. After another backslash it is ordinary text.
+#: An escaped NUL in JSON.
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
-#: The languages for which Postgres includes a stemmer; "simple" does not stem.
+#: The languages with a stemmer in Postgres; "simple" has none.
 LANGUAGES = (
     "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
     "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian",
@@ -40,7 +40,7 @@ ENCODER = msgspec.json.Encoder()
 
 
 def collection_name(value: Any, field: str = "collection") -> str:
-    """A collection's name: what is not a letter, a digit, `.`, `_` or `-` becomes `-`. Raises `Invalid`."""
+    """A collection's name: characters other than letters, digits, `.`, `_` and `-` become `-`. Raises `Invalid`."""
     if value is None or value == "":
         raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
     if not isinstance(value, str):
@@ -90,7 +90,7 @@ def read_doc_ids(fields: Fields, count: int) -> list[str]:
     if len(set(ids)) < len(ids):
         duplicate = next(one for at, one in enumerate(ids) if one in ids[:at])
         raise Unprocessable(
-            f"`doc_ids` holds `{duplicate[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
+            f"`doc_ids` has `{duplicate[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
             field="doc_ids",
         )  # fmt: skip
     return ids
@@ -141,7 +141,7 @@ def check_text(text: Any, field: str, *, stored: bool) -> str:
     if not isinstance(text, str):
         raise Unprocessable(f"`{field}` must be text", field=field)
     if not text.strip():
-        raise Unprocessable(f"`{field}` is empty", hint="Leave empty texts out.", field=field)
+        raise Unprocessable(f"`{field}` is empty", hint="Remove empty texts.", field=field)
     if len(text) > MAX_TEXT:
         raise TooLarge(f"`{field}` is longer than {MAX_TEXT} characters", field=field)
     if stored and not is_storable(text):

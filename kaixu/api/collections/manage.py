@@ -1,4 +1,4 @@
-"""`gateway-embed-collections`: shows, creates, imports, exports, renames, re-embeds and deletes collections.
+"""`gateway-embed-collections`: show, create, import, export, rename, re-embed and delete collections.
 
 GET     all · ?name= one · ?name=&doc_id= a document · ?name=&documents=1 a page of documents · ?name=&export=1 NDJSON
 POST    a new one · ?name=&import=1 documents as NDJSON · {name, reembed: {model}} into another model
@@ -57,7 +57,7 @@ def collection_admission(services: Services, collection_caller: CollectionCaller
 
 
 async def show(services: Services, request: IncomingRequest) -> Reply:
-    """`GET`."""
+    """`GET`: list collections, or show one, its documents or an export."""
     args = request.args
     collection_caller = await read_collection_caller(services, request, args.get("customer_id"))
     async with collection_admission(services, collection_caller, "viewer") as ticket:
@@ -77,7 +77,7 @@ async def show(services: Services, request: IncomingRequest) -> Reply:
 
 
 def is_true(text: str | None) -> bool:
-    """Whether an argument of the query means yes."""
+    """Whether a query parameter means yes."""
     return text is not None and text.lower() in ("1", "true", "yes", "y", "on")
 
 
@@ -91,13 +91,13 @@ async def require_collection(services: Services, collection_caller: CollectionCa
 
 
 async def list_page(services: Services, ticket: Ticket, args: dict[str, str]) -> dict[str, Any]:
-    """A page of the collections that the key may see, by name."""
+    """A page of the collections that the key may use, by name."""
     key_id = ticket.verdict.key_id
     assert key_id is not None
     limit = query_fields(args, {"limit"}).integer("limit", 1, MAX_LISTED) or MAX_LISTED
     after = args.get("after", "")
     if not is_storable(after) or len(after) > MOST_NAME:
-        raise Unprocessable("`after` is no collection's name", field="after")
+        raise Unprocessable("`after` is not a collection's name", field="after")
     customer_id = ticket.verdict.customer_id
     assert customer_id is not None
     rows = await contents.list_collections(services.searches, customer_id, key_id, after=after, limit=limit + 1)
@@ -112,7 +112,7 @@ async def list_page(services: Services, ticket: Ticket, args: dict[str, str]) ->
 async def statistics(services: Services, collection_caller: CollectionCaller, collection: Collection) -> dict[str, Any]:
     """A collection with its size, and the progress of its re-embedding."""
     progress = await contents.reembedding_progress(services.searches, collection)
-    if progress is not None and progress.state == "done":  # its new copy may have replaced it since it was read
+    if progress is not None and progress.state == "done":  # the re-embedded copy may have replaced it meanwhile
         collection = await require_collection(services, collection_caller, collection.name)
     content = await contents.collection_size(services.searches, collection)
     reply = collection_reply(services.catalog, collection) | {
@@ -140,7 +140,7 @@ async def documents_page(services: Services, collection: Collection, args: dict[
     after = args.get("after", "")
     chunk = fields.integer("after_chunk", 0, 10**9)
     if not is_storable(after) or len(after) > MAX_DOC_ID:
-        raise Unprocessable("`after` is no document's id", field="after")
+        raise Unprocessable("`after` is not a document's id", field="after")
     if after and chunk is None:
         chunk = 10**9  # after all chunks of that document
     start = (after, -1 if chunk is None else chunk)
@@ -149,7 +149,7 @@ async def documents_page(services: Services, collection: Collection, args: dict[
 
 
 async def create_or_import(services: Services, request: IncomingRequest) -> Reply:
-    """`POST`."""
+    """`POST`: create, import or re-embed."""
     args = request.args
     if is_true(args.get("import")):
         collection_caller = await read_collection_caller(services, request, args.get("customer_id"))
@@ -164,7 +164,7 @@ async def create_or_import(services: Services, request: IncomingRequest) -> Repl
 
 
 async def rename(services: Services, request: IncomingRequest) -> Reply:
-    """`PATCH`."""
+    """`PATCH`: rename."""
     args, body = request.args, json_object(request.body)
     collection_caller = await read_collection_caller(
         services, request, body.get("customer_id") or args.get("customer_id")
@@ -182,7 +182,7 @@ async def rename(services: Services, request: IncomingRequest) -> Reply:
 
 
 async def remove(services: Services, request: IncomingRequest) -> Reply:
-    """`DELETE`. Succeeds for what does not exist."""
+    """`DELETE`: a collection, a document or a re-embedding. A missing collection or document is no error."""
     args = request.args
     collection_caller = await read_collection_caller(services, request, args.get("customer_id"))
     name = collection_name(args.get("name"), "name")

@@ -1,4 +1,4 @@
-"""`gateway-embed-search`: searches a collection by meaning, words or a vector."""
+"""`gateway-embed-search`: search a collection by meaning, words or a vector."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def parse_question(body: dict[str, Any]) -> Question:
         check_text(text, "query", stored=True)
     hybrid = fields.flag("hybrid") or False
     if hybrid and text is None:
-        raise Unprocessable("`hybrid` looks for words, too", hint="Send `query`.", field="hybrid")
+        raise Unprocessable("`hybrid` needs words to search for", hint="Send `query`.", field="hybrid")
     parent = fields.flag("parent") or False
     most = MAX_PARENTS if parent else MAX_RESULTS
     return Question(

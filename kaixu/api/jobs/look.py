@@ -29,7 +29,7 @@ def job_routes(services: Services) -> list[Route]:
         caller = read_caller(request, services.secrets)
         row = await services.queue.find(caller, read_id(request.args.get("id")))
         if row.kind == "embed":
-            raise no_job(str(row.id))  # a line of a batch: its vectors are in the batch's output file
+            raise no_job(str(row.id))  # it belongs to a batch, whose output file has its vectors
         return result_reply(services, row, request.request_id)
 
     async def cancel(request: IncomingRequest) -> Reply:
@@ -39,7 +39,7 @@ def job_routes(services: Services) -> list[Route]:
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 
     async def run_background(request: IncomingRequest) -> Reply:
-        services.queue.nudge()  # harmless: the queue decides what runs, and nothing runs twice
+        services.queue.nudge()  # safe to call at any time: it only wakes the worker
         return Reply(202, {}, b"")
 
     return [
@@ -51,7 +51,7 @@ def job_routes(services: Services) -> list[Route]:
 
 
 def read_id(value: object) -> str:
-    """The id that was sent. Raises `Invalid`."""
+    """Validate the id. Raises `Invalid`."""
     if not isinstance(value, str) or not value.strip():
         raise Invalid("`id` is missing", hint="Send the job's id: ?id=…", field="id")
     return value.strip()

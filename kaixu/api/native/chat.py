@@ -1,4 +1,4 @@
-"""The native chat endpoints: `gateway-chat` answers as a whole, `gateway-stream` as server-sent events."""
+"""The native chat endpoints: `gateway-chat` replies as a whole, `gateway-stream` with server-sent events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_
 
 
 class NativeChatCall(msgspec.Struct, frozen=True):
-    """A prepared chat call, and the names of provider and model as the client wrote them."""
+    """A prepared chat call, and the names of provider and model that the client used."""
 
     chat: PreparedChat
     provider: str | None
@@ -178,12 +178,12 @@ class NativeStreamEncoder:
 
 
 def finish_reason(ticket: ChatTicket) -> str | None:
-    """The finish reason; an answer that the gateway ended for its budget has none of the vendor."""
+    """The finish reason; "length" if the gateway ended the answer at its budget."""
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
 def chat_usage_reply(ticket: ChatTicket) -> dict[str, Any]:
-    """What the call used and cost: rounded cents for display, exact dollars."""
+    """Usage and cost: rounded cents for display, exact dollars."""
     bill, request = ticket.settlement, ticket.request
     assert bill is not None
     assert request is not None

@@ -1,7 +1,7 @@
-"""Translates a native chat request into a `ChatRequest`.
+"""Translate a native chat request into a `ChatRequest`.
 
-Unknown fields and values of `max_tokens` and `temperature` that are no numbers are ignored: clients rely
-on both. Newer fields have OpenAI's form. To add one: read it in `parse_native_chat_request`.
+Unknown fields are ignored, and so are values of `max_tokens` and `temperature` that are not numbers, because clients
+rely on both. Newer fields have OpenAI's format. To add one: read it in `parse_native_chat_request`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEATURE_FIELDS = OPENAI_FEATURES
 
 
 def read_model_names(body: dict[str, Any]) -> tuple[str | None, str]:
-    """Provider, which may be missing, and model. Raises `Invalid`, `Unprocessable`."""
+    """The fields `provider`, which may be missing, and `model`. Raises `Invalid`, `Unprocessable`."""
     provider = body.get("provider")
     return None if provider is None else read_name(provider, "provider"), read_name(body.get("model"), "model")
 

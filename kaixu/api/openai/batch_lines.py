@@ -1,4 +1,4 @@
-"""Parses the lines of a batch's input file, and writes the lines of its output and error files."""
+"""Parse the lines of a batch's input file, and write the lines of its output and error files."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 MAX_LINES = 50_000
 MAX_CUSTOM_ID = 200
 
-#: After this many vectors the event loop can serve other requests.
+#: Vectors that are written at once, before the event loop serves other requests.
 VECTORS_AT_ONCE = 16
 
 
 def parse_lines(services: Services, content: bytes, endpoint: str) -> list[BatchLine]:
-    """Every line, checked as its endpoint would check it. Raises `Invalid`, `TooLarge` for a wrong file."""
+    """Parse and validate every line. Raises `Invalid`, `TooLarge` for the file as a whole."""
     texts = [text for text in content.split(b"\n") if text.strip()]
     if not texts:
-        raise Invalid("the file holds no line", field="input_file_id")
+        raise Invalid("the file is empty", field="input_file_id")
     if len(texts) > MAX_LINES:
-        raise TooLarge(f"the file holds more than {MAX_LINES} lines", field="input_file_id")
+        raise TooLarge(f"the file has more than {MAX_LINES} lines", field="input_file_id")
     known: set[str] = set()
     return [parse_line(services, text, endpoint, known) for text in texts]
 
 
 def parse_line(services: Services, text: bytes, endpoint: str, known: set[str]) -> BatchLine:
-    """One line. An error in it is stored with the line, and the other lines run."""
+    """Parse one line. An error is stored with the line; the other lines run."""
     custom_id: str | None = None
     try:
         value = msgspec.json.decode(text, type=dict[str, Any])
@@ -83,7 +83,7 @@ def parse_call(services: Services, custom_id: str, body: dict[str, Any], endpoin
         embed_request = parse_embed_request(fields, deployment)
         fields.one_of("encoding_format", ("float", "base64"))
         if unknown := fields.unread():
-            raise Unsupported(unknown[0], "this endpoint has no such feature")
+            raise Unsupported(unknown[0], "this endpoint does not support it")
         call = ModelCall(requested.provider, deployment.model, embed=embed_request, price="batch")
     return BatchLine(custom_id, call, deployment.provider, deployment.model)
 
@@ -96,7 +96,7 @@ async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[by
         if row.kind == "chat":
             yield encode_line(row, custom_id, response | {"body": completion_reply(row, outcome)}, None)
             continue
-        # Vectors as text are many times as long as in the database, so they are written one by one.
+        # Vectors as text are much longer than in the database, so they are written one by one.
         placeholder = f"vectors of {uuid4()}"
         body = embeddings_reply(row, outcome, [placeholder])
         prefix, _, suffix = encode_line(row, custom_id, response | {"body": body}, None).partition(

@@ -57,7 +57,7 @@ def batch_routes(services: Services) -> list[Route]:
         route("GET", ("/v1/batches/<batch_id>",), show),
         route("POST", ("/v1/batches/<batch_id>/cancel",), cancel),
         *file_routes(services),
-        # Other paths below these are 404 for any method that one of them takes, and only for a caller with a key.
+        # Other paths below these are 404, but only for callers with a key.
         *(route(method, ("/v1/batches/<path:rest>", "/v1/files/<path:rest>"), refuse) for method in METHODS),
     ]
 
@@ -68,7 +68,7 @@ def read_batch_id(request: IncomingRequest) -> str:
 
 
 async def create(services: Services, request: IncomingRequest) -> Reply:
-    """Create a batch: its lines are checked at once and put into the queue."""
+    """Create a batch: validate its lines and queue them."""
     caller = read_caller(request, services.secrets)
     body = json_object(request.body)
     file_id, endpoint = body.get("input_file_id"), body.get("endpoint")
@@ -96,20 +96,20 @@ async def create(services: Services, request: IncomingRequest) -> Reply:
 
 
 def is_short(item: tuple[Any, Any]) -> bool:
-    """Whether a name and its value of metadata are texts, and not too long."""
+    """Whether a name and a value of metadata are short texts."""
     name, value = item
     return isinstance(name, str) and len(name) <= 64 and isinstance(value, str) and len(value) <= 512
 
 
 def batch_status(row: BatchRow) -> str:
-    """The status in OpenAI's form."""
+    """The status in OpenAI's format."""
     if row.cancelled_at is not None:
         return "cancelling" if row.waiting else "cancelled"
     return "in_progress" if row.waiting else "completed"
 
 
 def batch_reply(row: BatchRow) -> dict[str, Any]:
-    """A batch in OpenAI's form."""
+    """A batch in OpenAI's format."""
     status = batch_status(row)
     ended = None if row.waiting or row.ended_at is None else int(row.ended_at.timestamp())
     return {

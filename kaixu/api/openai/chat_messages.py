@@ -1,4 +1,4 @@
-"""Translates the messages of an OpenAI chat request, and collects the fields that the contract does not have."""
+"""Translate the messages of an OpenAI chat request, and collect unknown fields."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ ROLES: dict[str, Role] = {
 MAX_PARTS = 2000
 MAX_IMAGE_TEXT = 64 * 1024 * 1024
 ENCODER = msgspec.json.Encoder()
-#: Parts that are neither text nor an image; their cost has no bound, so they are refused.
+#: Parts other than text and images. Their cost has no limit, so they are refused.
 WITHOUT_PRICE = frozenset({"file", "input_audio", "input_file", "audio_url", "video_url", "input_video", "file_url"})
 
 
 class ChatMessagesParser:
-    """Parses `messages`. `unknown_fields`: names of fields that the contract does not have.
+    """Parses `messages`. `unknown_fields`: the names of fields without a translation.
 
-    `lenient`: empty messages are dropped; clients of the native API rely on it.
+    `lenient`: empty messages are dropped, which clients of the native API rely on.
     """
 
     def __init__(self, *, lenient: bool = False) -> None:
@@ -61,7 +61,7 @@ class ChatMessagesParser:
             )
         messages = [message for turn in turns if (message := self.message(turn)) is not None]
         if not messages:
-            raise Invalid("`messages` holds no text", hint="Send at least one message with content.", field="messages")
+            raise Invalid("`messages` has no text", hint="Send at least one message with content.", field="messages")
         return tuple(messages)
 
     def message(self, turn: Fields) -> Message | None:
@@ -81,7 +81,7 @@ class ChatMessagesParser:
                 else turn.required_text("tool_call_id", most=1000)
             )
             parts.append(ToolResultPart(id, content))
-            name = None  # the name of the function, which the call has already
+            name = None  # the function's name, which is part of the call
         elif role == "assistant":
             parts = self.assistant(turn)
         else:
@@ -91,7 +91,7 @@ class ChatMessagesParser:
             "reasoning",
         }  # parts of our replies, which clients send back; vendors do not need them
         if turn.value.get("audio") is not None:
-            raise Unsupported(turn.name("audio"), "this gateway has a price for text and images only")
+            raise Unsupported(turn.name("audio"), "this gateway has prices only for text and images")
         self.unknown_fields += turn.unread()
         if not parts:
             return None if self.lenient or role == "assistant" else Message(role, (TextPart(""),), name)
@@ -113,16 +113,16 @@ class ChatMessagesParser:
         return parts
 
     def answered_call_id(self, turn: Fields, name: str | None) -> str:
-        """The id of the call that a message of role `function` answers: the last one of its name."""
+        """The id of the call that a message of role `function` answers: the last one with its name."""
         if name is None:
             raise turn.invalid("name", "is missing")
         for at in reversed(range(len(self.called))):
             if self.called[at][0] == name:
                 return self.called.pop(at)[1]
-        raise turn.invalid("name", "must be that of a function which the assistant called before")
+        raise turn.invalid("name", "must be a function that the assistant has called")
 
     def reasoning(self, turn: Fields) -> list[Part]:
-        """Reasoning that the client sends back in the form of our replies, or of OpenRouter's."""
+        """Earlier reasoning, in the format of our replies or of OpenRouter's."""
         text = turn.text("reasoning_content")
         details = turn.objects("reasoning_details", most=MAX_PARTS)
         if details is None:
@@ -168,13 +168,13 @@ class ChatMessagesParser:
             translated = TextPart(text, cache) if text else None
         elif kind == "image_url":
             translated = read_image(part, cache)
-        elif kind in ("thinking", "reasoning"):  # the form of Mistral and others
+        elif kind in ("thinking", "reasoning"):  # the format of Mistral and others
             thought = part.get("thinking") or part.get("text")
             token = part.text("signature", most=MAX_IMAGE_TEXT)
             translated = ReasoningPart(thought if isinstance(thought, str) else "", token) if thought or token else None
         elif kind in WITHOUT_PRICE:
             why = f"this gateway has no price for {kind} parts"
-            raise Unsupported(part.name("type"), why, hint=f"Leave the {kind} part out.")
+            raise Unsupported(part.name("type"), why, hint=f"Remove the {kind} part.")
         else:
             raise part.invalid("type", f"is {kind}; it must be text or image_url")
         part.used.add("annotations")
@@ -185,8 +185,8 @@ class ChatMessagesParser:
         """A tool call of the assistant."""
         kind = call.text("type", most=100)
         if kind not in (None, "function", "custom"):
-            why = f"calls of type {kind[:40]} are not taken"
-            raise Unsupported(call.name("type"), why, hint="Calls are of the type function or custom.")
+            why = f"calls of type {kind[:40]} are not supported"
+            raise Unsupported(call.name("type"), why, hint="Send calls of type function or custom.")
         call.used.add("index")
         signature = read_thought_signature(call.raw_object("extra_content"))
         id = call.required_text("id", most=1000)
@@ -218,7 +218,7 @@ class ChatMessagesParser:
         return translated
 
 
-#: An image in a data URL, in base64, so that no vendor can take it for text.
+#: An image as a data URL in base64.
 DATA_URL = re.compile(r"data:image/[A-Za-z0-9.+-]{1,40}(;[A-Za-z0-9=._-]{1,40})*;base64,")
 
 
@@ -228,7 +228,7 @@ def is_image_url(url: str) -> bool:
 
 
 def read_image(part: Fields, cache: Cache | None = None) -> ImagePart:
-    """An image by its URL; the vendor fetches it, the gateway never does."""
+    """An image by its URL, which only the vendor fetches."""
     value = part.get("image_url")
     url, detail = (value.get("url"), value.get("detail")) if isinstance(value, dict) else (value, part.get("detail"))
     if not isinstance(url, str) or not is_image_url(url):
@@ -239,7 +239,7 @@ def read_image(part: Fields, cache: Cache | None = None) -> ImagePart:
 
 
 def read_thought_signature(extra: dict[str, Any] | None) -> str | None:
-    """A vendor's thought signature beside a tool call, where Google's OpenAI-compatible clients put it."""
+    """The thought signature of a tool call, in the field of Google's OpenAI-compatible API."""
     google = (extra or {}).get("google")
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     return signature if isinstance(signature, str) else None

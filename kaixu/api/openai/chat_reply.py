@@ -1,4 +1,4 @@
-"""Translates the contract's events into an OpenAI chat completion, whole or as a stream of chunks."""
+"""Translate events into an OpenAI chat completion, whole or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kaixu.plugin.types import (
 from .chat_forms import ToolCallForm
 from .chat_messages import thought_signature_field
 
-#: Figures of the usage that are always those that were billed.
+#: The usage figures that are replaced with the billed ones.
 BILLED_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 
-#: Fields of deltas that are joined; of all others the last value counts.
+#: Fields of deltas that are joined; for all others the last value counts.
 TEXT_FIELDS = frozenset(
     {"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"}
 )
 
 
 class ChatStreamEncoder:
-    """Writes a stream of `chat.completion.chunk`s. Chunks of a native lane are passed on with our model's name."""
+    """Encodes a stream of `chat.completion.chunk`s. Chunks of a native lane are passed on with our model name."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class ChatStreamEncoder:
         self.deltas = DeltaEncoder(forms)
 
     def ping(self) -> bytes:
-        """A comment: the SDKs skip it."""
+        """A comment, which the SDKs skip."""
         return comment()
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
+        """Nothing, so that a failure before the vendor answers can have its own HTTP status."""
         self.head = completion_head(ticket, "chat.completion.chunk", self.model)
         return b""
 
@@ -85,7 +85,7 @@ class ChatStreamEncoder:
         return self.chunk(delta)
 
     def pass_on(self, data: dict[str, Any]) -> bytes:
-        """The vendor's chunk, without its usage, which is sent at the end, when the call is settled."""
+        """The vendor's chunk, without its usage, which is sent when the call is settled."""
         chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
         usage = chunk.pop("usage", None)
         self.usage = usage or self.usage
@@ -111,7 +111,7 @@ class ChatStreamEncoder:
 
     def done(self, ticket: ChatTicket) -> bytes:
         """The last chunks: finish reason, usage, citations, `[DONE]`."""
-        # A stream that the gateway ended for its budget has no finish chunk of the vendor.
+        # The gateway may have ended the stream at its budget, without the vendor's finish chunk.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
         if self.include_usage:
             last = {"choices": [], "usage": merged_usage(self.usage, ticket), "kaixu": bill_reply(ticket)}
@@ -121,7 +121,7 @@ class ChatStreamEncoder:
         return end + b"data: [DONE]\n\n"
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """An error in the middle of the stream: the SDKs raise it."""
+        """An error in the stream, which the SDKs raise."""
         body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
         body["error"]["status"] = status
         return data_frame(body | {"kaixu": bill_reply(ticket)})
@@ -143,7 +143,7 @@ def merge_completion(
     end_reason: str | None,
     forms: ToolCallForm | None = None,
 ) -> dict[str, Any]:
-    """All events as one `chat.completion`, without id, usage and bill."""
+    """Merge all events to one `chat.completion`, without id, usage and bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
         deltas = DeltaEncoder(forms)
@@ -171,7 +171,7 @@ def completion_head(ticket: ChatTicket, kind: str, model: str) -> dict[str, Any]
 
 
 class DeltaEncoder:
-    """Translates events into deltas. It counts the thoughts, so that each keeps its own signature."""
+    """Translates events into deltas. Thoughts are numbered, so that each has its own signature."""
 
     def __init__(self, forms: ToolCallForm | None = None) -> None:
         self.forms = ToolCallForm({}) if forms is None else forms
@@ -190,7 +190,7 @@ class DeltaEncoder:
                 return None
 
     def reasoning(self, text: str, opaque: str | None) -> dict[str, Any]:
-        """Reasoning in the form of DeepSeek and others, and in OpenRouter's, with the signature to send back."""
+        """Reasoning in DeepSeek's format and in OpenRouter's, which has the signature."""
         detail: dict[str, Any] = {"index": self.thought, "type": "reasoning.text"}
         delta: dict[str, Any] = {"reasoning_details": [detail]}
         if text:
@@ -217,7 +217,7 @@ def tool_call_delta(event: ToolCallDelta) -> dict[str, Any]:
 
 
 def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice of a chunk; a vendor that answered in one piece has `message` in place of `delta`."""
+    """A choice with `delta`; a vendor that did not stream sends `message` instead."""
     if "message" not in choice:
         return choice
     choice = dict(choice)
@@ -225,7 +225,7 @@ def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All chunks as one completion: texts and tool calls joined, of other fields the last value."""
+    """Merge all chunks to one completion: texts and tool calls joined, the last value of other fields."""
     merged: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
@@ -256,7 +256,7 @@ def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to a message."""
+    """Merge a delta into a message."""
     for name, value in delta.items():
         previous = into.get(name)
         if value is None:
@@ -274,7 +274,7 @@ def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def merge_list(into: list[Any], pieces: list[Any]) -> list[Any]:
-    """Add pieces to a list: one with an `index` is merged into the entry with that index, others are appended."""
+    """Merge pieces into a list: by their `index`, or appended."""
     for piece in pieces:
         same = None
         if isinstance(piece, dict) and isinstance(piece.get("index"), int):
@@ -295,7 +295,7 @@ def merged_usage(vendor_usage: dict[str, Any] | None, ticket: ChatTicket) -> dic
 
 
 def completion_usage(ticket: ChatTicket) -> dict[str, Any]:
-    """The settled usage in the form of Chat Completions."""
+    """The settled usage in the format of Chat Completions."""
     settled = ticket.settlement
     assert settled is not None
     return {

@@ -1,4 +1,4 @@
-"""Translates an OpenAI chat completion request into a `ChatRequest`.
+"""Translate an OpenAI chat completion request into a `ChatRequest`.
 
 To add a field of OpenAI's: read it in `parse_chat_request`. Messages are parsed in `chat_messages.py`, tools in
 `chat_tools.py`.
@@ -26,7 +26,7 @@ MAX_TOKENS = 10_000_000
 MAX_ANSWERS = 128
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-#: The field that asks for a feature of the contract, to name it in errors.
+#: The field of each feature, for errors.
 FEATURE_FIELDS = {
     "reasoning": "reasoning_effort",
     "images": "messages",
@@ -34,7 +34,7 @@ FEATURE_FIELDS = {
     "names": "messages[].name",
 }
 
-#: Fields that do not change the answer: not sent to vendors of other protocols, and not reported as dropped.
+#: Fields that do not change the answer. They are not translated, and not reported as dropped.
 IGNORED = frozenset(
     {
         "metadata",
@@ -46,11 +46,11 @@ IGNORED = frozenset(
         "stream_options",
     }
 )
-#: Fields that change the answer, so that a lane without them has to refuse them.
+#: Fields that change the answer. Lanes of other protocols refuse them.
 REFUSED = frozenset(
     {"audio", "logit_bias", "logprobs", "moderation", "modalities", "prediction", "top_logprobs", "web_search_options"}
 )
-#: Values that only ask for the default; then the field is accepted.
+#: Values that mean the default, with which a field is accepted.
 DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default", "flex"),
     "logprobs": (False,),
@@ -63,7 +63,7 @@ DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
 def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
     """Translate the body for a deployment.
 
-    A lane that speaks OpenAI's protocol gets the body as it is (`native`). For others every
+    A lane of OpenAI's protocol gets the body unchanged (`native`). For other lanes every
     field is translated, dropped or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
     is_native = deployment.native == PROTOCOL
@@ -103,7 +103,7 @@ def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_mes
 
 
 def refuse_unsupported(fields: Fields) -> None:
-    """Refuse unread fields that change the answer, and accept their default values. Raises `Unsupported`."""
+    """Refuse unknown fields that change the answer, unless they have a default value. Raises `Unsupported`."""
     for field, value in fields.value.items():
         if field in fields.used or value is None:
             continue
@@ -114,14 +114,14 @@ def refuse_unsupported(fields: Fields) -> None:
 
 
 def read_top_k(fields: Fields, deployment: Deployment) -> int | None:
-    """`top_k`, which many OpenAI-compatible vendors have; it stays unread where the lane does not support it."""
+    """`top_k`, which many OpenAI-compatible vendors support; unread if the lane does not."""
     lane = deployment.lane
     known = lane is not None and "top_k" in lane.supports and isinstance(fields.value.get("top_k"), int | float)
     return fields.integer("top_k", -1, 2**31 - 1) if known and (fields.value["top_k"] > 0) else None
 
 
 def read_max_tokens(fields: Fields, deployment: Deployment) -> int:
-    """The token limit of the answer; `max_completion_tokens`, the newer name, wins."""
+    """The token limit of the answer; `max_completion_tokens`, the newer name, has precedence."""
     older = fields.integer("max_tokens", 1, MAX_TOKENS)
     limit = fields.integer("max_completion_tokens", 1, MAX_TOKENS) or older or deployment.default_output_tokens
     return min(limit, deployment.max_output_tokens)
@@ -136,12 +136,12 @@ def read_stop(fields: Fields) -> tuple[str, ...]:
     if not isinstance(texts, list) or len(texts) > 16 or not all(isinstance(text, str) and text for text in texts):
         raise fields.invalid("stop", "must be a text or up to 16 of them, none empty")
     if any(len(text) > 1000 for text in texts):
-        raise fields.invalid("stop", "holds a text longer than 1000 characters")
+        raise fields.invalid("stop", "has a text longer than 1000 characters")
     return tuple(texts)
 
 
 def read_response_format(fields: Fields, *, native: bool) -> ResponseFormat | None:
-    """`response_format`: JSON of a schema, any JSON object, or (None) text."""
+    """`response_format`: JSON by a schema, or any JSON object; None for text."""
     response_format = fields.nested("response_format")
     if response_format is None:
         return None
@@ -169,7 +169,7 @@ def invalid_format(response_format: Fields) -> Exception:
 
 
 def read_reasoning(fields: Fields, *, native: bool) -> Reasoning | None:
-    """`reasoning_effort`; a native lane gets values that are unknown here as they are."""
+    """`reasoning_effort`; native lanes get unknown values unchanged."""
     effort = fields.text("reasoning_effort", most=100)
     if effort is not None and effort not in EFFORTS and not native:
         raise fields.invalid("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")

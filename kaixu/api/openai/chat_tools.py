@@ -1,4 +1,4 @@
-"""Translates the tools and the tool choice of a chat request, also in the older form (`functions`, `function_call`)."""
+"""Translate tools and tool choice of a chat request, also in the older format (`functions`, `function_call`)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ChatTools:
         cache = read_cache_point(entry)
         translated: Tool | None = None
         if kind == "custom":
-            # Some OpenAI clients send it flat, as in the Responses API.
+            # Some OpenAI clients send it without nesting, as in the Responses API.
             inner = entry.nested("custom") or entry
             translated = read_custom_tool(inner, cache)
         elif kind == "function" or (kind is None and "function" in entry.value):
@@ -64,7 +64,7 @@ class ChatTools:
         return translated
 
     def functions(self) -> tuple[Tool, ...]:
-        """Functions in the older form."""
+        """Functions in the older format."""
         entries = self.fields.objects("functions", most=MAX_TOOLS) or ()
         translated = tuple(read_function(entry, read_cache_point(entry)) for entry in entries)
         if not self.native:
@@ -72,7 +72,7 @@ class ChatTools:
         return translated
 
     def tool_choice(self) -> Any:
-        """`tool_choice`: a word, or the function that must be called."""
+        """`tool_choice`: a mode, or the function that must be called."""
         value, older = self.fields.get("tool_choice"), self.fields.get("function_call")
         if value is None and older is not None:
             if older in ("auto", "none"):
@@ -92,7 +92,7 @@ class ChatTools:
                 return self.allowed(value.get("allowed_tools"))
             if self.native:
                 return None
-            why = f"a choice of type {str(kind)[:60]} is not known here"
+            why = f"a choice of type {str(kind)[:60]} is unknown"
             raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
         raise self.fields.invalid("tool_choice", "must be auto, none, required or name a function")
 
@@ -108,7 +108,7 @@ class ChatTools:
         return choice["mode"]
 
     def parallel(self, deployment: Deployment) -> bool | None:
-        """Whether several tools may be called at once; clients of the older form understand only one call."""
+        """Whether parallel calls are allowed; clients of the older format support only one call."""
         parallel = self.fields.flag("parallel_tool_calls")
         lane = deployment.lane
         if parallel is None and self.older and lane is not None and "parallel_tool_calls" in lane.supports:
@@ -121,7 +121,7 @@ class ChatTools:
             return body
         tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
         rest = {field: value for field, value in body.items() if field != "tools"}
-        if not tools:  # OpenAI takes neither an empty list nor a choice of nothing
+        if not tools:  # OpenAI accepts neither an empty list nor a choice without tools
             return {
                 field: value for field, value in rest.items() if field not in ("tool_choice", "parallel_tool_calls")
             }

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: answers OpenAI's chat completion requests."""
+"""`POST /v1/chat/completions`: OpenAI's Chat Completions API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings`: answers OpenAI's embedding requests, under one admission and one bill."""
+"""`POST /v1/embeddings`: OpenAI's Embeddings API."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def embedding_routes(services: Services) -> list[Route]:
         embed_request = await run_in_thread(size, lambda: parse_embed_request(fields, deployment))
         as_base64 = fields.one_of("encoding_format", ("float", "base64")) == "base64"
         if unknown := fields.unread():
-            raise Unsupported(unknown[0], "this endpoint has no such feature")
+            raise Unsupported(unknown[0], "this endpoint does not support it")
         admission = await run_in_thread(
             size, lambda: admit_embed(services.gate, caller, deployment, requested.provider, embed_request)
         )
@@ -75,7 +75,7 @@ def parse_embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
     return EmbedRequest(
         model=deployment.upstream,
         inputs=read_inputs(fields),
-        # The length in kaixu.yaml is sent, since it may be shorter than the vendor's default.
+        # The configured length may be shorter than the vendor's default.
         dimensions=dimensions or (deployment.dimensions if shortens_vectors(deployment) else None),
         user=fields.text("user", most=500),
     )
@@ -104,5 +104,5 @@ def read_input(fields: Fields, at: int, value: Any) -> str | tuple[int, ...]:
 
 
 def is_token(value: Any) -> bool:
-    """Whether it can be a token's number."""
+    """Whether a value can be a token id."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31

@@ -84,7 +84,7 @@ async def find_upload(services: Services, request: IncomingRequest) -> FileRow:
 
 
 async def list_files(services: Services, request: IncomingRequest) -> Reply:
-    """A page of the uploaded files; output and error files are listed by their batches only."""
+    """A page of the uploaded files; output and error files are listed only by their batches."""
     fields = query_fields(request.args, {"limit"})
     limit = fields.integer("limit", 1, MAX_LISTED) or MAX_LISTED
     order = fields.one_of("order", ("asc", "desc")) or "desc"
@@ -97,28 +97,32 @@ async def list_files(services: Services, request: IncomingRequest) -> Reply:
         limit=limit + 1,
     )
     if purpose not in (None, PURPOSE):
-        rows = []  # files have no other purpose
+        rows = []  # there are no files for other purposes
     data = [file_reply(row) for row in rows[:limit]]
     ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
 
 
 async def batch_output(services: Services, request: IncomingRequest, *, with_content: bool) -> Reply:
-    """The output of a batch: made of its lines for each request, piece by piece."""
+    """A batch's output or error file: written for each request from the batch's lines."""
     name = request.parameters["file_id"]
     caller = read_caller(request, services.secrets)
-    well = name.startswith(OUTPUT)
+    succeeded = name.startswith(OUTPUT)
     batch = await services.batches.find(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
-    if batch.waiting or not (batch.succeeded if well else batch.failed):
-        raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
-    lines = output_lines if well else error_lines
+    if batch.waiting or not (batch.succeeded if succeeded else batch.failed):
+        raise NotFound(
+            f"there is no file `{name[:80]}`", hint="Output files exist after the end of a batch.", field="id"
+        )
+    lines = output_lines if succeeded else error_lines
     if with_content:
         return Reply(200, {"content-type": JSONL}, stream_pieces(lines(services, batch)))
     return json_reply(
         {
             "id": name,
             "object": "file",
-            "bytes": await services.batches.file_size(batch, succeeded=well, pieces=lambda: lines(services, batch)),
+            "bytes": await services.batches.file_size(
+                batch, succeeded=succeeded, pieces=lambda: lines(services, batch)
+            ),
             "created_at": int((batch.ended_at or batch.created_at).timestamp()),
             "filename": f"{name}.jsonl",
             "purpose": "batch_output",
@@ -128,7 +132,7 @@ async def batch_output(services: Services, request: IncomingRequest, *, with_con
 
 
 def stream_pieces(pieces: AsyncGenerator[bytes, None]) -> EventStream:
-    """A reply's body that is written while it is read."""
+    """A reply body that is written while it is read."""
 
     async def write(out: EventStream) -> None:
         out.begun = True
@@ -174,7 +178,7 @@ def read_file(files: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
 
 
 def file_reply(row: FileRow) -> dict[str, Any]:
-    """A file in OpenAI's form."""
+    """A file in OpenAI's format."""
     return {
         "id": f"file-{row.id}",
         "object": "file",

@@ -1,4 +1,4 @@
-"""Reads the field `model` of OpenAI's and Anthropic's requests, which may name the provider as well."""
+"""Read the field `model` of OpenAI's and Anthropic's requests, which may include the provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translates the tools of a Responses request into a flat list of functions, and calls of them back."""
+"""Translate the tools of a Responses request to a flat list of functions, and their calls back."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kaixu.plugin.types import Tool, ToolName
 from .custom_tools import read_custom_tool
 
 MAX_TOOLS = 1024
-#: The longest name of a function that OpenAI, Anthropic and Google all take, and the characters that it may have.
+#: The limits of OpenAI, Anthropic and Google for function names: length and characters.
 MAX_NAME = 64
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 #: Fields of a function that do not change how it is called.
 IGNORED = frozenset({"defer_loading", "allowed_callers", "output_schema"})
-#: The search for more tools, if the client runs it.
+#: The tool that searches for more tools, if the client runs it.
 SEARCH = "tool_search"
 
 
 def flat_name(namespace: str | None, name: str) -> str:
-    """The name of a function of a namespace for vendors that have no namespaces."""
+    """The name of a namespaced function for vendors without namespaces."""
     if namespace is None:
         return name
     whole = NOT_IN_NAMES.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
@@ -37,7 +37,7 @@ def flat_name(namespace: str | None, name: str) -> str:
 
 
 class ResponseTools:
-    """Parses `tools` of the request and of items of its input. Of two tools with the same name the first counts."""
+    """Parses `tools` of the request and of items of its input. The first of two tools with the same name counts."""
 
     def __init__(self, fields: Fields, dropped_fields: DroppedFields) -> None:
         self.fields = fields
@@ -73,14 +73,14 @@ class ResponseTools:
                 continue
             self.dropped_fields.unknown(entry.unread())
         if len(self.by_name) > MAX_TOOLS:
-            raise holder.invalid("tools", f"holds more than {MAX_TOOLS} tools")
+            raise holder.invalid("tools", f"has more than {MAX_TOOLS} tools")
 
     def add_tool(self, tool: Tool) -> None:
-        """Add a tool, unless there is one of its name."""
+        """Add a tool, unless one with its name exists."""
         self.by_name.setdefault(tool.name, tool)
 
     def choice(self) -> Any:
-        """`tool_choice`: a word, or the tool that must be called; it may reduce the tools. Raises `Unsupported`."""
+        """`tool_choice`: a mode, or the tool that must be called; it may reduce the tools. Raises `Unsupported`."""
         value = self.fields.get("tool_choice")
         self.hosted.refuse_choice(value, self.by_name)
         if value is None or value in ("auto", "none", "required"):
@@ -93,7 +93,7 @@ class ResponseTools:
             self.by_name = {name: tool for name, tool in self.by_name.items() if name in names}
             return value.get("mode") if value.get("mode") in ("auto", "required") else "auto"
         kind = value.get("type") if isinstance(value, dict) else value
-        why = f"a choice of {str(kind)[:60]} is not known here"
+        why = f"a choice of {str(kind)[:60]} is unknown"
         raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
 
 
@@ -121,7 +121,7 @@ def read_function(entry: Fields, namespace: str | None) -> Tool:
 
 
 class ClientToolNames:
-    """The client's names of tools that the vendor knows by flat names. `body`: a parsed request."""
+    """Maps flat names back to the client's names. `body`: a parsed request."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.custom: set[str] = set()

@@ -1,4 +1,4 @@
-"""Translates an OpenAI Responses request into a `ChatRequest`. Nothing is stored, so references are refused."""
+"""Translate an OpenAI Responses request into a `ChatRequest`. Nothing is stored, so references are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .chat_request import EFFORTS, MAX_TOKENS
 from .custom_tools import encode_input
 from .response_tools import SEARCH, ResponseTools, flat_name
 
-#: The field that asks for a feature of the contract, to name it in errors.
+#: The field of each feature, for errors.
 FEATURE_FIELDS = {
     "reasoning": "reasoning",
     "images": "input",
@@ -40,8 +40,8 @@ FEATURE_FIELDS = {
     "response_format": "text.format",
 }
 
-#: Fields that do not change the answer. `store` is accepted although nothing is stored: what refers to a stored
-#: response is refused.
+#: Fields that do not change the answer. `store` is accepted although nothing is stored, because references to stored
+#: responses are refused.
 IGNORED = frozenset(
     {
         "background_options",
@@ -57,10 +57,9 @@ IGNORED = frozenset(
         "truncation",
     }
 )
-#: Fields that are dropped and reported: limits of tools that the vendor would run, and what shortens a conversation
-#: that is too long.
+#: Fields that are dropped and reported: limits of the vendor's own tools, and context management.
 DISPENSABLE = frozenset({"context_management", "max_tool_calls"})
-#: Fields that change the answer, so they are refused, except with these values, which ask for the default.
+#: Fields that change the answer, so they are refused, except with these values, which mean the default.
 REFUSED: dict[str, tuple[Any, ...]] = {
     "access_programs": ([], {}),
     "background": (False,),
@@ -92,7 +91,7 @@ VENDOR_ITEMS = frozenset(
         "web_search_call",
     }
 )
-#: How ids of reasoning items begin, ours and OpenAI's. A reference to one can be dropped.
+#: Prefixes of the ids of reasoning items, ours and OpenAI's. References to them can be dropped.
 REASONING_IDS = ("re_", "rs_")
 ENCODER = msgspec.json.Encoder()
 
@@ -104,8 +103,8 @@ def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, mos
     fields.used |= IGNORED
     for field in ("previous_response_id", "conversation", "prompt"):
         if body.get(field) is not None:
-            why = "this gateway stores nothing that it could refer to"
-            raise Unsupported(field, why, hint=f"Leave `{field}` out and send the whole conversation as `input`.")
+            why = "this gateway stores no responses, prompts or conversations"
+            raise Unsupported(field, why, hint=f"Remove `{field}` and send the whole conversation as `input`.")
     tools = ResponseTools(fields, dropped_fields)
     messages = ResponsesInputParser(fields, most_messages, tools, dropped_fields).messages()
     choice = tools.choice()
@@ -130,7 +129,7 @@ def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, mos
     fields.used.add("user")
     included = fields.get("include")
     if isinstance(included, list) and LOGPROBS in included:
-        raise Unsupported("include", f"this gateway has no {LOGPROBS}", hint=f"Leave {LOGPROBS} out of `include`.")
+        raise Unsupported("include", f"this gateway has no {LOGPROBS}", hint=f"Remove {LOGPROBS} from `include`.")
     for field in [name for name in fields.unread() if name in REFUSED]:
         fields.used.add(field)
         if body[field] not in REFUSED[field]:
@@ -203,13 +202,13 @@ class ResponsesInputParser:
                 self.dropped_fields.drop(f"input[].{kind}")
                 return
             case kind:
-                why = f"items of type {kind[:60]} are not taken here"
-                raise Unsupported(item.name("type"), why, hint="Leave this item out, or choose another model.")
+                why = f"items of type {kind[:60]} are not supported"
+                raise Unsupported(item.name("type"), why, hint="Remove this item, or choose another model.")
         item.used |= {"id", "status", "phase", "content", "annotations", "internal_chat_message_metadata_passthrough"}
         self.dropped_fields.unknown(item.unread())
 
     def call(self, item: Fields, kind: str) -> ToolCallPart:
-        """A tool call of the assistant, under the flat name that the vendor knows."""
+        """A tool call of the assistant, with the flat name for the vendor."""
         if kind == "tool_search_call":
             name, arguments = SEARCH, ENCODER.encode(item.raw_object("arguments") or {}).decode()
             item.used.add("execution")
@@ -269,7 +268,7 @@ class ResponsesInputParser:
                 continue
             else:
                 why = f"this gateway has no price for {(kind or 'such')[:60]} parts"
-                raise Unsupported(part.name("type"), why, hint="Leave this part out.")
+                raise Unsupported(part.name("type"), why, hint="Remove this part.")
             part.used |= {"annotations", "logprobs"}
             self.dropped_fields.unknown(part.unread())
         return parts
@@ -284,7 +283,7 @@ def item_type(item: Fields) -> str:
 
 
 def read_reasoning_item(item: Fields) -> list[Part]:
-    """Reasoning of the assistant, and the token that its vendor needs back."""
+    """Earlier reasoning, and the vendor's token."""
     summary = item.objects("summary", most=MAX_PARTS) or []
     text = "".join(part.text("text", most=MAX_IMAGE_TEXT) or "" for part in summary)
     opaque = item.text("encrypted_content", most=MAX_IMAGE_TEXT)
@@ -315,7 +314,7 @@ def read_text_options(fields: Fields, dropped_fields: DroppedFields) -> tuple[Re
 
 
 def read_reasoning(fields: Fields, dropped_fields: DroppedFields) -> Reasoning | None:
-    """`reasoning.effort`. Summaries are always shown if the vendor gives one."""
+    """`reasoning.effort`. Summaries are always returned if the vendor sends them."""
     reasoning = fields.nested("reasoning")
     if reasoning is None:
         return None

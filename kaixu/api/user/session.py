@@ -22,7 +22,7 @@ def session_routes(services: Services) -> list[Route]:
     """The route of session tokens."""
 
     async def create(request: IncomingRequest) -> Reply:
-        key = bearer(request.headers)  # the route's `auth` has checked its form
+        key = bearer(request.headers)  # the route's `auth` has checked its format
         ttl_s = read_stored_fields(request, may_be_empty=True).read("ttl_seconds", read_ttl)
         if ttl_s is None:
             ttl_s = services.settings.user_session_ttl_seconds
@@ -50,9 +50,9 @@ def session_routes(services: Services) -> list[Route]:
 
 
 def read_ttl(value: object, field: str) -> int | None:
-    """A lifetime in seconds, moved into its bounds; None for what is not a number."""
+    """A lifetime in seconds, limited to the allowed range; None for a value that is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, float) and not math.isfinite(value):  # only of floats: an int may be too large for isfinite
+    if isinstance(value, float) and not math.isfinite(value):  # only for floats: an int may be too large for isfinite
         return None
     return int(min(max(value, MIN_TTL_S), MAX_TTL_S))
