@@ -118,20 +118,20 @@ async def stream_answer(
     ticket = await admission.__aenter__()
 
     async def write(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         task = asyncio.current_task()
         assert task is not None
         admission.hand_over(task)
         await write_stream(services, admission, ticket, encoder, out)
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         await admission.__aexit__(GeneratorExit, GeneratorExit(), None)
 
     def client_left() -> float:
         services.gate.calls.client_left(ticket)
         return continue_s(admission)
 
-    body = EventStream(write, never_begun, read_on_s=client_left, ping=encoder.ping)
+    body = EventStream(write, abandon, read_on_s=client_left, ping=encoder.ping)
     if patience_s:
         try:
             await body.first(patience_s)
@@ -168,7 +168,7 @@ async def write_stream(
         is_stop = ticket.stopped and not ticket.left  # the gateway stops; the client has not disconnected
         if is_stop and ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"
-        if not is_stop or out.gone or not isinstance(error, asyncio.CancelledError):
+        if not is_stop or out.is_disconnected or not isinstance(error, asyncio.CancelledError):
             await admission.__aexit__(type(error), error, None)
             raise
         failure = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)

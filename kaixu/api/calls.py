@@ -9,9 +9,9 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.collections.retrieval import Retrieval, Retrieved, retrieve
-from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.metering.admission import Admission
 from kaixu.metering.chat import admit_chat
 from kaixu.metering.chat_ticket import ChatTicket

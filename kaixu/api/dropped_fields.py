@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
 
-NO_SUCH_FEATURE = "the vendor of this model has no such feature"
+UNSUPPORTED_BY_VENDOR = "the vendor of this model has no such feature"
 INDEX = re.compile(r"\[\d+\]")
 #: The maximum number of names that are reported for one request.
 MAX_NAMES = 100
@@ -38,5 +38,5 @@ class DroppedFields:
         """
         for name in names:
             if self.refuses:
-                raise Unsupported(name, NO_SUCH_FEATURE)
+                raise Unsupported(name, UNSUPPORTED_BY_VENDOR)
             self.drop(name)

@@ -11,11 +11,11 @@ from kaixu.config.mistakes import did_you_mean
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.characters import ESCAPED_NUL, require_whole_characters
 from kaixu.edge.fields import ALL_STORED, json_object
-from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import JSON, Reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.metering.integrations import admit_operation, run_operation
 from kaixu.plugin.errors import Invalid, LaneOff, NotFound, PluginFailed, Unprocessable
 from kaixu.plugin.operation import Operation

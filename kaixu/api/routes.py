@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kaixu.api.jobs.manage import job_routes
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
@@ -19,7 +20,6 @@ from .collections.embed import embed_routes
 from .collections.manage import collection_routes
 from .collections.search import search_routes
 from .health import health_routes
-from .jobs.look import job_routes
 from .jobs.submit import submit_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes

@@ -8,10 +8,10 @@ import typer
 
 from kaixu.accounts import customers as accounts
 from kaixu.accounts.topups import top_up
+from kaixu.cli.options import read_options
 from kaixu.config.price import nusd_of_cents, usd
 
 from .examples import example
-from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="customers")
 
 
-def record(row: accounts.Customer) -> dict[str, Any]:
+def customer_record(row: accounts.Customer) -> dict[str, Any]:
     """A customer for printing."""
     shown = {
         "id": row.id,
@@ -59,7 +59,7 @@ def list_customers(as_json: AsJson = False) -> None:
     async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
         return await accounts.list_customers(session.pool, limit=MAX_LISTED, before_id=None)
 
-    rows = [record(row) for row in with_database(work)]
+    rows = [customer_record(row) for row in with_database(work)]
     if not as_json:
         names = ("id", "email", "plan", "active", "keys", "cap_usd", "extra_usd", "spent_usd", "held_usd")
         rows = [{name: row[name] for name in names} for row in rows]
@@ -87,7 +87,7 @@ def create(
             request_id=REQUEST_ID,
         )
 
-    print_record(record(with_database(work)), as_json=as_json)
+    print_record(customer_record(with_database(work)), as_json=as_json)
 
 
 @commands.command(epilog=example("customers change ada@example.com --seats 3 --providers none"))
@@ -116,19 +116,19 @@ def change(
         "allowed_models": models,
         "max_vectors": max_vectors,
     }
-    print_record(record(changed(customer, given_fields(given, clearable=CLEARABLE))), as_json=as_json)
+    print_record(customer_record(apply_change(customer, read_options(given, clearable=CLEARABLE))), as_json=as_json)
 
 
 @commands.command(epilog=example("customers disable ada@example.com"))
 def disable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """Refuse all calls of a customer, from the next one on."""
-    print_record(record(changed(customer, {"is_active": False})), as_json=as_json)
+    print_record(customer_record(apply_change(customer, {"is_active": False})), as_json=as_json)
 
 
 @commands.command(epilog=example("customers enable ada@example.com"))
 def enable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
     """Serve a customer again."""
-    print_record(record(changed(customer, {"is_active": True})), as_json=as_json)
+    print_record(customer_record(apply_change(customer, {"is_active": True})), as_json=as_json)
 
 
 @commands.command("top-up", epilog=example("customers top-up ada@example.com 500"))
@@ -142,10 +142,10 @@ def top_up_customer(
     """Add a credit to a month's cap."""
 
     async def work(session: CommandSession) -> dict[str, Any]:
-        found = await accounts.find_customer(session.pool, customer)
+        row = await accounts.find_customer(session.pool, customer)
         done = await top_up(
             session.pool,
-            found.id,
+            row.id,
             amount_cents=amount_cents,
             month=month,
             idempotency_key=idempotency_key,
@@ -164,11 +164,11 @@ def top_up_customer(
     print_record(with_database(work), as_json=as_json)
 
 
-def changed(customer: str, given: dict[str, Any]) -> accounts.Customer:
+def apply_change(customer: str, given: dict[str, Any]) -> accounts.Customer:
     """Change a customer."""
 
     async def work(session: CommandSession) -> accounts.Customer:
-        found = await accounts.find_customer(session.pool, customer)
-        return await accounts.change_customer(session.pool, found.id, given, actor=ACTOR, request_id=REQUEST_ID)
+        row = await accounts.find_customer(session.pool, customer)
+        return await accounts.change_customer(session.pool, row.id, given, actor=ACTOR, request_id=REQUEST_ID)
 
     return with_database(work)

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="devices")
 
 
-def record(row: accounts.Device) -> dict[str, Any]:
+def device_record(row: accounts.Device) -> dict[str, Any]:
     """A device for printing."""
     shown: dict[str, Any] = {
         "install_id": row.install_id,
@@ -52,11 +52,11 @@ def list_devices(
     """List a customer's devices, last seen first."""
 
     async def work(session: CommandSession) -> list[accounts.ListedDevice]:
-        found = await find_customer(session.pool, customer)
+        row = await find_customer(session.pool, customer)
         chosen = None if key_id is None else fields.identifier(key_id, "key")
-        return await accounts.list_devices(session.pool, found.id, key_id=chosen, limit=MAX_LISTED)
+        return await accounts.list_devices(session.pool, row.id, key_id=chosen, limit=MAX_LISTED)
 
-    rows = [record(row) for row in with_database(work)]
+    rows = [device_record(row) for row in with_database(work)]
     if not as_json:
         names = ("key", "key_label", "install_id", "label", "state", "first_seen", "last_seen", "agent")
         rows = [{name: row[name] for name in names} for row in rows]
@@ -66,16 +66,16 @@ def list_devices(
 @commands.command(epilog=example("devices revoke 7 laptop-1f3a"))
 def revoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
     """Refuse a device from the next call on, and free its seat."""
-    print_record(record(changed(key_id, install_id, revoked=True)), as_json=as_json)
+    print_record(device_record(apply_change(key_id, install_id, revoked=True)), as_json=as_json)
 
 
 @commands.command(epilog=example("devices unrevoke 7 laptop-1f3a"))
 def unrevoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
     """Give a revoked device its seat back, if one is free."""
-    print_record(record(changed(key_id, install_id, revoked=False)), as_json=as_json)
+    print_record(device_record(apply_change(key_id, install_id, revoked=False)), as_json=as_json)
 
 
-def changed(key_id: int, install_id: str, *, revoked: bool) -> accounts.Device:
+def apply_change(key_id: int, install_id: str, *, revoked: bool) -> accounts.Device:
     """Change a device."""
 
     async def work(session: CommandSession) -> accounts.Device:

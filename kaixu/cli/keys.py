@@ -8,10 +8,10 @@ import typer
 
 from kaixu.accounts import keys as accounts
 from kaixu.accounts.customers import find_customer
+from kaixu.cli.options import read_options
 from kaixu.config.price import usd
 
 from .examples import example
-from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="keys")
 
 
-def record(row: accounts.Key) -> dict[str, Any]:
+def key_record(row: accounts.Key) -> dict[str, Any]:
     """A key for printing, without the key itself."""
     shown: dict[str, Any] = {
         "id": row.id,
@@ -60,7 +60,7 @@ def record(row: accounts.Key) -> dict[str, Any]:
     return shown
 
 
-def fields(
+def key_fields(
     label: str | None,
     cap_cents: str | None,
     rpm: str | None,
@@ -83,7 +83,7 @@ def fields(
         "allowed_models": models,
         "allowed_collections": collections,
     }
-    return given_fields(given, clearable=CLEARABLE)
+    return read_options(given, clearable=CLEARABLE)
 
 
 KeyId = typer.Argument(help="The key's id, as `kaixu keys list` shows it.")
@@ -112,10 +112,10 @@ def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJs
     """List a customer's keys, newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedKey]:
-        found = await find_customer(session.pool, customer)
-        return await accounts.list_keys(session.pool, found.id, limit=MAX_LISTED, before_id=None)
+        row = await find_customer(session.pool, customer)
+        return await accounts.list_keys(session.pool, row.id, limit=MAX_LISTED, before_id=None)
 
-    rows = [record(row) for row in with_database(work)]
+    rows = [key_record(row) for row in with_database(work)]
     if not as_json:
         names = ("id", "last4", "label", "role", "state", "cap_usd", "rpm", "rpd", "seats", "spent_usd", "held_usd")
         rows = [{name: row[name] for name in names} for row in rows]
@@ -138,18 +138,18 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key. It is printed once and not stored."""
-    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
+    given = key_fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
         "role": role
     }
 
     async def work(session: CommandSession) -> accounts.MadeKey:
-        found = await find_customer(session.pool, customer)
+        row = await find_customer(session.pool, customer)
         return await accounts.create_key(
-            session.pool, found.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
+            session.pool, row.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
         )
 
     made = with_database(work)
-    print_record({"key": made.key} | record(made.row), as_json=as_json)
+    print_record({"key": made.key} | key_record(made.row), as_json=as_json)
 
 
 @commands.command(epilog=example("keys change 7 --cap-cents 250 --rpm none"))
@@ -172,10 +172,10 @@ def change(
     as_json: AsJson = False,
 ) -> None:
     """Change the given fields, from the next call on. `none` removes a limit."""
-    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
+    given = key_fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
     if install_id_as_customer:
         given["require_install_id"] = None
-    print_record(record(changed(key_id, given)), as_json=as_json)
+    print_record(key_record(apply_change(key_id, given)), as_json=as_json)
 
 
 @commands.command(epilog=example("keys rotate 7"))
@@ -188,22 +188,22 @@ def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
         )
 
     made = with_database(work)
-    print_record({"key": made.key} | record(made.row), as_json=as_json)
+    print_record({"key": made.key} | key_record(made.row), as_json=as_json)
 
 
 @commands.command(epilog=example("keys revoke 7"))
 def revoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Refuse a key from the next call on."""
-    print_record(record(changed(key_id, {"revoked": True})), as_json=as_json)
+    print_record(key_record(apply_change(key_id, {"revoked": True})), as_json=as_json)
 
 
 @commands.command(epilog=example("keys unrevoke 7"))
 def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
     """Reactivate a revoked key."""
-    print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
+    print_record(key_record(apply_change(key_id, {"revoked": False})), as_json=as_json)
 
 
-def changed(key_id: int, given: dict[str, Any]) -> accounts.Key:
+def apply_change(key_id: int, given: dict[str, Any]) -> accounts.Key:
     """Change a key."""
 
     async def work(session: CommandSession) -> accounts.Key:

@@ -95,7 +95,7 @@ class Exchange:
                     reply = self.failures.reply(error, request, route.error_shape)
                 await self.writer.send(reply, request, send)
             except asyncio.CancelledError:
-                if not watch.is_gone:
+                if not watch.is_disconnected:
                     raise
             finally:
                 timer.cancel()

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from kaixu.edge.threads import run_in_thread
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .characters import FREE_TEXT, require_storable, require_whole_characters
-from .off_loop import run_in_thread
 from .request import IncomingRequest
 
 #: The length limit of a text field that has no limit of its own.

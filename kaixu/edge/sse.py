@@ -53,7 +53,7 @@ class EventStream:
         self._make = make
         self._abandon = abandon
         self._loop = asyncio.get_running_loop()
-        self.begun = False  # set by the task's first statement; a task that is cancelled earlier never runs
+        self.started = False  # set by the task's first statement; a task that is cancelled earlier never runs
         self._read_on_s = read_on_s
         self._frames: list[bytes] = []
         self._size = 0
@@ -66,7 +66,7 @@ class EventStream:
         self.is_committed = False  # the reply has begun: an error can no longer change its status
 
     @property
-    def gone(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the client has disconnected."""
         return self._gone
 
@@ -135,20 +135,20 @@ class EventStream:
         task = self._task
         cancelled = False
         if task is not None and not task.done():
-            if self.begun and (read_on_s := self._read_on_s()) > 0:
+            if self.started and (read_on_s := self._read_on_s()) > 0:
                 if read_on_s != inf:
                     self._loop.call_later(read_on_s, task.cancel)
                 return
             task.cancel()
             cancelled = await wait_to_end(task)
-        if not self.begun:
-            self.begun = True
+        if not self.started:
+            self.started = True
             cancelled = await wait_to_end(self._loop.create_task(self._abandon())) or cancelled
         if cancelled:
             raise asyncio.CancelledError
 
     def __del__(self) -> None:
-        if self._task is None and not self.begun and not self._loop.is_closed():
+        if self._task is None and not self.started and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.create_task, self._abandon())
 
 

@@ -67,7 +67,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     Running calls, and those that wait for admission, keep their lanes, which are closed after the last such call.
     """
     document = load(gateway.settings.kaixu_config, os.environ)
-    refuse_empty(gateway, document)
+    require_content(gateway, document)
     require_server(document.gateway.server)
     old = gateway.services.catalog
     with restored_on_failure():
@@ -147,7 +147,7 @@ async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
     await finish(asyncio.ensure_future(catalog.aclose()))
 
 
-def refuse_empty(gateway: ReloadableGateway, document: Document) -> None:
+def require_content(gateway: ReloadableGateway, document: Document) -> None:
     """Raises `ConfigError` for an empty file: probably an editor is just writing it."""
     if gateway.services.catalog.lanes and not document.model_fields_set:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])

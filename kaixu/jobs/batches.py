@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 
+from kaixu.jobs.payloads import JobOutcome, ModelCall, seal, unseal
 from kaixu.metering.gate import Caller, Gate
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import NotFound, RateLimited
@@ -23,7 +24,6 @@ from kaixu.store.query import Connection
 
 from .access import admitted_customer, customer_id_of
 from .queue import parse_uuid
-from .texts import JobOutcome, ModelCall, seal, unseal
 
 #: The time limit of a batch; after it, queued jobs are cancelled.
 WINDOW_S = 24 * 3600.0

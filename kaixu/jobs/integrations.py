@@ -6,6 +6,7 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
+from kaixu.jobs.payloads import unseal
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.integrations import admit_operation, run_operation, run_unbilled
 from kaixu.ops.sealing import Sealer
@@ -14,7 +15,6 @@ from kaixu.plugin.operation import Job
 from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease, Runner
-from .texts import unseal
 
 AGENT = "job"
 

@@ -11,10 +11,10 @@ import msgspec
 
 from kaixu.config.gateway_section import JobsSection
 from kaixu.config.price import usd
+from kaixu.jobs.payloads import unseal
 from kaixu.ops.sealing import Sealer
 from kaixu.store.job_webhooks import CompletedJob, claim_webhooks, record_delivered, record_failed
 
-from .texts import unseal
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message
 from .webhook_signing import customer_secret, signed_headers

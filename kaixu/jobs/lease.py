@@ -10,6 +10,7 @@ from typing import Protocol
 
 import asyncpg
 
+from kaixu.jobs.payloads import seal
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
@@ -21,8 +22,6 @@ from kaixu.store.jobs import ClaimedJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .texts import seal
-
 log = logging.getLogger(__name__)
 
 #: How long temporary errors (a vendor's rate limit, an unavailable database) do not count as attempts.
@@ -32,7 +31,7 @@ MAX_TRANSIENT_S = 24 * 3600.0
 MODEL_RETRY = Retry(first_wait_s=2.0, most_wait_s=300.0)
 
 #: How long a finished result waits for an unavailable database.
-MAX_AWAY_S = 600.0
+MAX_OUTAGE_S = 600.0
 
 #: The code of a cancelled job. No endpoint answers with it as an error.
 CANCELLED = "JOB_CANCELLED"
@@ -98,7 +97,7 @@ class Lease:
 
     async def wait_for_database(self) -> None:
         """Wait until the database answers, so that a short outage does not lose a finished result."""
-        async with asyncio.timeout(MAX_AWAY_S):
+        async with asyncio.timeout(MAX_OUTAGE_S):
             while True:
                 try:
                     with database():
@@ -134,7 +133,7 @@ class Lease:
         job, message = self.job, error.message[:1000]
         age_s = (datetime.now(UTC) - job.created_at).total_seconds()
         with database():
-            if is_transient(error) and age_s < MAX_TRANSIENT_S:
+            if is_temporary(error) and age_s < MAX_TRANSIENT_S:
                 wait_s = max(1.0, float(error.retry_after_s or 0))
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
             elif error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:
@@ -154,7 +153,7 @@ class Runner(Protocol):
         ...
 
 
-def is_transient(error: KaixuError) -> bool:
+def is_temporary(error: KaixuError) -> bool:
     """Whether an error is temporary and not caused by the job."""
     if isinstance(error, UpstreamBusy):
         return error.retry_after_s is not None

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import msgspec
 
 from kaixu.catalog.current import CurrentConfig
+from kaixu.jobs.payloads import JobOutcome, ModelCall, unseal
 from kaixu.metering.chat import admit_chat, chat_events
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.event_codec import encode_events
@@ -18,7 +19,6 @@ from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease
-from .texts import JobOutcome, ModelCall, unseal
 
 AGENT = "job"
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from kaixu.jobs.payloads import JobOutcome, ModelCall, seal, unseal
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
@@ -19,7 +20,6 @@ from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
 from .access import admitted_customer, customer_id_of
-from .texts import JobOutcome, ModelCall, seal, unseal
 
 
 class JobRequest(msgspec.Struct, frozen=True):

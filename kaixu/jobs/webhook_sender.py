@@ -109,7 +109,7 @@ class WebhookSender(Generic[Row]):
                 return
             retry_in_s = PAUSES_S[row.attempt - 1] if row.attempt <= len(PAUSES_S) else None
             await self.outbox.failed(row, error=error, retry_in_s=retry_in_s)
-        outlook = "given up" if retry_in_s is None else f"next attempt in {retry_in_s:g} s"
+        outlook = "abandoned" if retry_in_s is None else f"next attempt in {retry_in_s:g} s"
         log.warning("%s failed, attempt %d, %s: %s", what, row.attempt, outlook, error)
 
     async def send(self, http: aiohttp.ClientSession, message: Message) -> str | None:

@@ -223,7 +223,7 @@ async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stre
     ended: list[str] = []
 
     async def make(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         try:
             while True:
                 await out.put(b"x" * 1024)
@@ -286,7 +286,7 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     closed = asyncio.Event()
 
     async def speak(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         try:
             await out.put(b"one")
             await asyncio.sleep(3600)

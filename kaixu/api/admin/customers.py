@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kaixu.accounts.customers import change_customer, create_customer, list_customers
 from kaixu.accounts.fields import identifier
+from kaixu.api.admin.replies import customer_reply, listed_customer_reply
 from kaixu.config.price import nusd_of_cents
 from kaixu.edge.fields import read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
@@ -13,7 +14,6 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
 from .paging import read_page
-from .shape import customer_reply, listed_customer_reply
 
 MAX_LISTED = 1000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kaixu.accounts.devices import change_device, list_devices
 from kaixu.accounts.fields import flag, identifier, install_id, require_known
+from kaixu.api.admin.replies import device_reply
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
@@ -13,7 +14,6 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid
 
 from .paging import read_page
-from .shape import device_reply
 
 MAX_LISTED = 500
 

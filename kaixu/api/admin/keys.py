@@ -7,6 +7,7 @@ from typing import Any
 
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, list_keys, rotate_key
+from kaixu.api.admin.replies import key_reply, listed_key_reply
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
@@ -17,7 +18,6 @@ from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.reports.values import instant
 
 from .paging import read_page
-from .shape import key_reply, listed_key_reply
 
 MAX_LISTED = 1000
 

@@ -8,7 +8,7 @@ from functools import partial
 from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
-from kaixu.api.openai.names import read_model
+from kaixu.api.openai.model_name import read_model
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import Fields, read_object

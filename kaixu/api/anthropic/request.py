@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.dropped_fields import UNSUPPORTED_BY_VENDOR, DroppedFields
 from kaixu.api.hosted_tools import HostedTools
 from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
@@ -123,7 +123,7 @@ def parse_message_request(
         native=None if native is None else replace(native, body=reader.native_body(body)),
     )
     if not is_native:
-        if not keeps_everything(fields.get("context_management")):
+        if not keeps_all_context(fields.get("context_management")):
             dropped_fields.drop("context_management")
         for name in parser.dropped:
             dropped_fields.drop(name)
@@ -141,11 +141,11 @@ def refuse_or_drop(names: list[str], dropped_fields: DroppedFields) -> None:
     """Refuse unknown fields that change the answer, and drop the others. Raises `Unsupported`."""
     for name in names:
         if name in REFUSED or name.endswith((".citations.enabled", ".caller", ".allowed_callers", "thinking.type")):
-            raise Unsupported(name, NO_SUCH_FEATURE)
+            raise Unsupported(name, UNSUPPORTED_BY_VENDOR)
     dropped_fields.unknown(names)
 
 
-def keeps_everything(management: Any) -> bool:
+def keeps_all_context(management: Any) -> bool:
     """Whether `context_management` removes nothing from the conversation."""
     edits = management.get("edits") if isinstance(management, dict) else None
     return all(isinstance(edit, dict) and edit.get("keep") == "all" for edit in edits or ())

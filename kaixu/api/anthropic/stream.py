@@ -27,7 +27,7 @@ class MessageStreamEncoder:
         self.native = native
         self.blocks = ContentBlockEncoder("")
         self.ticket: ChatTicket | None = None
-        self.begun = False
+        self.started = False
         self.open: dict[int, None] = {}  # indices of the open blocks, in order
         self.called = False
         self.delta: dict[str, Any] | None = None  # the vendor's `message_delta`, delayed until the call is settled
@@ -73,12 +73,12 @@ class MessageStreamEncoder:
         elif kind == "content_block_stop":
             self.open.pop(index, None)
         start = b"" if kind in ("message_start", "ping") else self.start()
-        self.begun = self.begun or kind == "message_start"
+        self.started = self.started or kind == "message_start"
         return start + frame(kind, data)
 
     def start(self) -> bytes:
         """`message_start`, if the vendor's was not passed on."""
-        if self.begun:
+        if self.started:
             return b""
         assert self.ticket is not None
         return self.write({"type": "message_start", "message": message_head(self.ticket, self.model)})

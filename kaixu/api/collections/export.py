@@ -24,7 +24,7 @@ def export_collection(searches: Searches, collection: Collection, headers: dict[
 
     async def write(out: EventStream) -> None:
         with held:
-            out.begun = True
+            out.started = True
             await out.put(encode_line(header_line(collection)))
             count = 0
             async for rows in export_pieces(searches, collection):
@@ -33,10 +33,10 @@ def export_collection(searches: Searches, collection: Collection, headers: dict[
                 count += len(rows)
             await out.put(encode_line({"exported": count}))
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         held.close()
 
-    body = EventStream(write, never_begun, ping=lambda: b"\n")
+    body = EventStream(write, abandon, ping=lambda: b"\n")
     name = f"{collection.name}.ndjson"
     own_headers = {
         "content-type": NDJSON,

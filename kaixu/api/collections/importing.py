@@ -52,7 +52,7 @@ async def import_documents(
     services: Services, collection_caller: CollectionCaller, request: IncomingRequest, name: str
 ) -> Reply:
     """Store all pieces, or none."""
-    lines = parse_lines(request.body)
+    lines = parse_import(request.body)
     collection = await find_collection(services.pool, collection_caller.caller, name)
     args = request.args
     named = {"provider": args.get("provider"), "model": args.get("model")} if args.get("model") else lines.header
@@ -130,7 +130,7 @@ async def import_texts(
     return ticket, ingested
 
 
-def parse_lines(body: bytes) -> ImportedLines:
+def parse_import(body: bytes) -> ImportedLines:
     """Parse the lines. Raises `Invalid`, `Unprocessable`, naming the line."""
     lines = ImportedLines({}, [], [])
     seen: set[tuple[str, int]] = set()

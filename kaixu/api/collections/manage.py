@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any
 
 from kaixu.api.call_replies import call_headers
+from kaixu.api.collections.create import create_collection, reembed_collection
+from kaixu.api.collections.replies import collection_reply, document_reply, page_reply, progress_reply
 from kaixu.collections import contents
 from kaixu.collections.changes import Actor, cancel_reembedding, delete_collection, delete_document, rename_collection
 from kaixu.collections.contents import Collection
@@ -34,8 +36,6 @@ from .access import CollectionCaller, read_collection_caller
 from .export import export_collection
 from .fields import MAX_DOC_ID, check_doc_id, collection_name
 from .importing import import_documents
-from .making import create_collection, reembed_collection
-from .shape import collection_reply, document_reply, page_reply, progress_reply
 
 MAX_LISTED = 200
 MAX_PAGE = 200

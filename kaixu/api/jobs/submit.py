@@ -17,8 +17,8 @@ from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
+from kaixu.jobs.payloads import ModelCall
 from kaixu.jobs.queue import JobRequest, Submission
-from kaixu.jobs.texts import ModelCall
 from kaixu.plugin.errors import Unprocessable
 
 from .webhook import read_webhook, webhook_reply

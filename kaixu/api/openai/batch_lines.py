@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import msgspec
 
+from kaixu.api.openai.model_name import read_model
 from kaixu.config.price import usd
 from kaixu.edge.characters import require_storable
 from kaixu.edge.fields import Fields
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
-from kaixu.jobs.texts import JobOutcome, ModelCall
+from kaixu.jobs.payloads import JobOutcome, ModelCall
 from kaixu.metering.event_codec import decode_events
 from kaixu.metering.vector_codec import decode_vector
 from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Unsupported
@@ -22,7 +23,6 @@ from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Un
 from .chat_reply import merge_completion
 from .chat_request import parse_chat_request
 from .embeddings import parse_embed_request
-from .names import read_model
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 MAX_LINES = 50_000

@@ -7,12 +7,12 @@ from typing import Any
 
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import json_object
-from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.jobs.batches import BatchRow
 from kaixu.plugin.errors import Invalid, Unprocessable
 

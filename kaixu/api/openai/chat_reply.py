@@ -8,6 +8,7 @@ from typing import Any
 
 from kaixu.api.call_replies import bill_reply
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply
+from kaixu.api.openai.tool_call_format import ToolCallFormat
 from kaixu.collections.retrieval import Retrieved
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
@@ -23,7 +24,6 @@ from kaixu.plugin.types import (
     ToolCallDelta,
 )
 
-from .chat_forms import ToolCallForm
 from .chat_messages import thought_signature_field
 
 #: The usage figures that are replaced with the billed ones.
@@ -45,7 +45,7 @@ class ChatStreamEncoder:
         native: bool,
         include_usage: bool,
         retrieved: Retrieved | None = None,
-        forms: ToolCallForm | None = None,
+        format: ToolCallFormat | None = None,
     ) -> None:
         self.retrieved = retrieved
         self.model = model
@@ -53,9 +53,9 @@ class ChatStreamEncoder:
         self.include_usage = include_usage
         self.head: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
-        self.begun = False
+        self.started = False
         self.finished = False
-        self.deltas = DeltaEncoder(forms)
+        self.deltas = DeltaEncoder(format)
 
     def ping(self) -> bytes:
         """A comment, which the SDKs skip."""
@@ -79,8 +79,8 @@ class ChatStreamEncoder:
 
     def chunk_frame(self, delta: dict[str, Any]) -> bytes:
         """A chunk with a delta of the message."""
-        if not self.begun:  # the role is sent once
-            self.begun = True
+        if not self.started:  # the role is sent once
+            self.started = True
             delta = {"role": "assistant", "content": None} | delta
         return self.chunk(delta)
 
@@ -105,9 +105,9 @@ class ChatStreamEncoder:
     def finish(self, reason: str) -> bytes:
         """The chunk with the finish reason."""
         self.finished = True
-        rest = self.deltas.forms.rest()
+        rest = self.deltas.format.rest()
         previous = b"" if rest is None else self.chunk_frame(rest)
-        return previous + self.chunk({}, self.deltas.forms.reason(reason))
+        return previous + self.chunk({}, self.deltas.format.reason(reason))
 
     def done(self, ticket: ChatTicket) -> bytes:
         """The last chunks: finish reason, usage, citations, `[DONE]`."""
@@ -128,11 +128,11 @@ class ChatStreamEncoder:
 
 
 def completion(
-    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, forms: ToolCallForm | None = None
+    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, format: ToolCallFormat | None = None
 ) -> dict[str, Any]:
     """A complete `chat.completion`."""
     head = completion_head(ticket, "chat.completion", model)
-    merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
+    merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, format)
     return head | merged | {"usage": merged_usage(merged.get("usage"), ticket), "kaixu": bill_reply(ticket)}
 
 
@@ -141,16 +141,16 @@ def merge_completion(
     model: str,
     finish_reason: str | None,
     end_reason: str | None,
-    forms: ToolCallForm | None = None,
+    format: ToolCallFormat | None = None,
 ) -> dict[str, Any]:
     """Merge all events to one `chat.completion`, without id, usage and bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
-        deltas = DeltaEncoder(forms)
+        deltas = DeltaEncoder(format)
         parts = [delta for event in events if (delta := deltas.encode(event))]
-        parts += [rest] if (rest := deltas.forms.rest()) is not None else []
+        parts += [rest] if (rest := deltas.format.rest()) is not None else []
         chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in parts]
-        chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
+        chunks.append({"choices": [{"index": 0, "finish_reason": deltas.format.reason(finish_reason)}]})
     merged = merge_chunks(chunks)
     merged |= {"object": "chat.completion", "model": model}
     for choice in merged["choices"]:
@@ -173,8 +173,8 @@ def completion_head(ticket: ChatTicket, kind: str, model: str) -> dict[str, Any]
 class DeltaEncoder:
     """Translates events into deltas. Thoughts are numbered, so that each has its own signature."""
 
-    def __init__(self, forms: ToolCallForm | None = None) -> None:
-        self.forms = ToolCallForm({}) if forms is None else forms
+    def __init__(self, format: ToolCallFormat | None = None) -> None:
+        self.format = ToolCallFormat({}) if format is None else format
         self.thought = 0
 
     def encode(self, event: ChatEvent) -> dict[str, Any] | None:
@@ -185,7 +185,7 @@ class DeltaEncoder:
             case ReasoningDelta(text, opaque):
                 return self.reasoning(text, opaque)
             case ToolCallDelta():
-                return self.forms.delta(event, tool_call_delta(event))
+                return self.format.delta(event, tool_call_delta(event))
             case _:
                 return None
 

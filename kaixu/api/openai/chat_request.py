@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from kaixu.api.cache_points import read_cache_point, with_cache_point
-from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.dropped_fields import UNSUPPORTED_BY_VENDOR, DroppedFields
 from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
@@ -110,7 +110,7 @@ def refuse_unsupported(fields: Fields) -> None:
         if value in DEFAULT_VALUES.get(field, ()):
             fields.used.add(field)
         elif field in REFUSED or field == "service_tier":
-            raise Unsupported(field, NO_SUCH_FEATURE)
+            raise Unsupported(field, UNSUPPORTED_BY_VENDOR)
 
 
 def read_top_k(fields: Fields, deployment: Deployment) -> int | None:

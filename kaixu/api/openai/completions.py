@@ -6,6 +6,8 @@ from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
 from kaixu.api.collections.retrieve import take_retrieve
+from kaixu.api.openai.model_name import read_model
+from kaixu.api.openai.tool_call_format import ToolCallFormat
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.openai_errors import openai_error
@@ -14,10 +16,8 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .chat_forms import ToolCallForm
 from .chat_reply import ChatStreamEncoder, completion, retrieval_fields
 from .chat_request import FEATURE_FIELDS, parse_chat_request
-from .names import read_model
 
 
 def completion_routes(services: Services) -> list[Route]:
@@ -51,11 +51,11 @@ def completion_routes(services: Services) -> list[Route]:
                 native=prepared.call.request.native is not None,
                 include_usage=include_usage,
                 retrieved=retrieved,
-                forms=ToolCallForm(body),
+                format=ToolCallFormat(body),
             )
             return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
         ticket, events = await collect_answer(services, prepared.admission)
-        reply = completion(ticket, events, model, ToolCallForm(body))
+        reply = completion(ticket, events, model, ToolCallFormat(body))
         if retrieved is not None:
             reply |= retrieval_fields(retrieved, ticket)
         return json_reply(reply, 200, call_headers(ticket))

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from kaixu.api.call_replies import bill_reply, call_headers
+from kaixu.api.openai.model_name import read_model
 from kaixu.catalog.catalog import Deployment
 from kaixu.collections.lengths import shortens_vectors
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import Fields, read_object
-from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.vector_codec import encode_vector
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
-
-from .names import read_model
 
 MAX_INPUTS = 2048
 MAX_DIMENSIONS = 100_000

@@ -15,13 +15,13 @@ from werkzeug.http import parse_options_header
 
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import query_fields
-from kaixu.edge.off_loop import run_in_thread
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
+from kaixu.edge.threads import run_in_thread
 from kaixu.jobs.batches import FileRow
 from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
 
@@ -135,15 +135,15 @@ def stream_pieces(pieces: AsyncGenerator[bytes, None]) -> EventStream:
     """A reply body that is written while it is read."""
 
     async def write(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         async with aclosing(pieces):
             async for piece in pieces:
                 await out.put(piece)
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         await pieces.aclose()
 
-    return EventStream(write, never_begun, ping=lambda: b"")
+    return EventStream(write, abandon, ping=lambda: b"")
 
 
 def parse_upload(request: IncomingRequest) -> tuple[str, str, bytes]:

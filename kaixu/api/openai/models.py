@@ -27,7 +27,7 @@ def model_routes(services: Services) -> list[Route]:
 
     async def usable_models(request: IncomingRequest) -> dict[str, dict[str, Any]]:
         caller = read_caller(request, services.secrets)
-        deployments = callable_deployments(services.catalog)
+        deployments = list_callable(services.catalog)
         names = [(name, one.model) for one in deployments for name in provider_names(one)]
         allowed = await allowed_models(
             services.pool,
@@ -67,7 +67,7 @@ def model_routes(services: Services) -> list[Route]:
     ]
 
 
-def callable_deployments(catalog: Catalog) -> list[Deployment]:
+def list_callable(catalog: Catalog) -> list[Deployment]:
     """Deployments that can be called: the lane is on and there is a price."""
     return [one for one in catalog.deployments if one.ready and one.price is not None]
 

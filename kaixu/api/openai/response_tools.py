@@ -63,7 +63,7 @@ class ResponseTools:
             elif kind == "custom":
                 custom = read_custom_tool(entry, read_cache_point(entry))
                 entry.used |= IGNORED
-                self.add_tool(renamed(custom, flat_name(namespace, custom.name)))
+                self.add_tool(rename_tool(custom, flat_name(namespace, custom.name)))
             elif kind == SEARCH and entry.value.get("execution") == "client":
                 entry.used.add("execution")
                 self.add_tool(Tool(SEARCH, entry.text("description"), entry.raw_object("parameters")))
@@ -103,7 +103,7 @@ def read_choice_name(choice: dict[str, Any]) -> str:
     return flat_name(namespace if isinstance(namespace, str) else None, str(choice.get("name")))
 
 
-def renamed(tool: Tool, name: str) -> Tool:
+def rename_tool(tool: Tool, name: str) -> Tool:
     """The same tool under another name."""
     return Tool(name, tool.description, tool.parameters, tool.strict, tool.cache)
 

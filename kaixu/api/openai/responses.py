@@ -5,6 +5,7 @@ from __future__ import annotations
 from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
+from kaixu.api.openai.model_name import read_model
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.openai_errors import openai_error
@@ -13,7 +14,6 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .names import read_model
 from .responses_reply import ResponseEncoder
 from .responses_request import FEATURE_FIELDS, parse_responses_request
 

@@ -97,10 +97,10 @@ class ResponseEncoder:
         frames, at = self.continue_item("message")
         if at is None:
             about = {"status": "in_progress", "role": "assistant", "content": []}
-            begun, at = self.begin_item("message", about)
+            started, at = self.begin_item("message", about)
             part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
             self.items[at]["content"].append(part)
-            frames += begun + self.event_frame(
+            frames += started + self.event_frame(
                 "response.content_part.added", **self.place(at), content_index=0, part=part
             )
         self.items[at]["content"][0]["text"] += text
@@ -112,8 +112,8 @@ class ResponseEncoder:
         """Text of a thought; the vendor's token ends it."""
         frames, at = self.continue_item("reasoning")
         if at is None:
-            begun, at = self.begin_item("reasoning", {"summary": []})
-            frames += begun
+            started, at = self.begin_item("reasoning", {"summary": []})
+            frames += started
         item = self.items[at]
         if text:
             if not item["summary"]:
@@ -135,9 +135,9 @@ class ResponseEncoder:
         frames, open_call = self.continue_item(*CALLS)
         at = None if open_call is None else self.calls.get(event.index)
         if at is None:
-            begun, at = self.begin_call(event)
+            started, at = self.begin_call(event)
             self.calls[event.index] = at
-            frames += begun
+            frames += started
         item = self.items[at]
         item |= thought_signature_field(event.opaque)
         if at in self.arguments:
@@ -156,10 +156,10 @@ class ResponseEncoder:
             about |= {"execution": "client", "arguments": {}}
         else:
             about |= self.names.name_of(event.name or "") | {"arguments" if kind == "function_call" else "input": ""}
-        begun, at = self.begin_item(kind, about | thought_signature_field(event.opaque))
+        started, at = self.begin_item(kind, about | thought_signature_field(event.opaque))
         if kind != "function_call":
             self.arguments[at] = ""
-        return begun, at
+        return started, at
 
     def continue_item(self, *kinds: str) -> tuple[bytes, int | None]:
         """The open item of one of these types; otherwise close all items and return None. Also the frames for that."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kaixu.api.cache_points import read_cache_point
-from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.dropped_fields import UNSUPPORTED_BY_VENDOR, DroppedFields
 from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
@@ -133,7 +133,7 @@ def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, mos
     for field in [name for name in fields.unread() if name in REFUSED]:
         fields.used.add(field)
         if body[field] not in REFUSED[field]:
-            raise Unsupported(field, NO_SUCH_FEATURE)
+            raise Unsupported(field, UNSUPPORTED_BY_VENDOR)
     for field in [name for name in fields.unread() if name in DISPENSABLE]:
         fields.used.add(field)
         dropped_fields.drop(field)

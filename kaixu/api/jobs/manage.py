@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kaixu.api.jobs.replies import job_reply, result_reply
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import json_object
 from kaixu.edge.paths import function_paths
@@ -11,8 +12,6 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import no_job
 from kaixu.plugin.errors import Invalid
-
-from .replies import job_reply, result_reply
 
 
 def job_routes(services: Services) -> list[Route]:

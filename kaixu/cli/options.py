@@ -7,7 +7,7 @@ from typing import Any
 NONE = "none"
 
 
-def given_fields(options: dict[str, Any], *, clearable: frozenset[str]) -> dict[str, Any]:
+def read_options(options: dict[str, Any], *, clearable: frozenset[str]) -> dict[str, Any]:
     """The wire fields of the options that were given; `none` becomes null where the field is `clearable`."""
     return {
         name: None if name in clearable and isinstance(value, str) and value.strip().lower() == NONE else value

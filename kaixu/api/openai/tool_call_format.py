@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kaixu.api.openai.custom_tools import decode_input
 from kaixu.plugin.types import ToolCallDelta
 
-from .custom_tools import decode_input
 
-
-class ToolCallForm:
+class ToolCallFormat:
     """Writes the tool calls of one answer. `body`: the parsed request.
 
     The text of a custom tool is sent when it is complete, because it is decoded from JSON. The older format

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kaixu.api.call_replies import call_headers
+from kaixu.api.collections.access import CollectionCaller
+from kaixu.api.collections.embed import MAX_DIMENSIONS, default_limits
+from kaixu.api.collections.fields import collection_name, read_language, resolve_embedding_model
+from kaixu.api.collections.replies import collection_reply, progress_reply
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.collections.changes import start_reembedding
 from kaixu.collections.contents import reembedding_progress
@@ -17,11 +21,6 @@ from kaixu.edge.services import Services
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Unprocessable
-
-from .access import CollectionCaller
-from .embed import MAX_DIMENSIONS, default_limits
-from .fields import collection_name, read_language, resolve_embedding_model
-from .shape import collection_reply, progress_reply
 
 
 async def create_collection(services: Services, collection_caller: CollectionCaller, body: dict[str, Any]) -> Reply:
