@@ -1,4 +1,4 @@
-"""health: whoever asks learns how the gateway is; why a lane is not, only an operator."""
+"""`health`: the state for everybody, the reasons only for operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a whole collection: all of it, or it is said that it is not."""
+"""Exports of a collection are complete or fail."""
 
 from __future__ import annotations
 

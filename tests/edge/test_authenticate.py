@@ -1,4 +1,4 @@
-"""The caller of a request, by the form of its credential alone."""
+"""The caller of a request, from the format of its credential."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exchange: what is refused before a handler, and how a reply is sent, whole or as a stream."""
+"""The exchange: refusals before the handler, and sending of replies and streams."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ async def test_other_methods_are_405_with_the_one_that_is_allowed() -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
-async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
+async def test_a_client_that_stops_reading_is_dropped_and_its_stream_closed() -> None:
     ended: list[str] = []
 
     async def make(out: EventStream) -> None:
@@ -285,7 +285,7 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     closed = asyncio.Event()
 
-    async def speak(out: EventStream) -> None:
+    async def write(out: EventStream) -> None:
         out.started = True
         try:
             await out.put(b"one")
@@ -293,11 +293,11 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
         finally:
             closed.set()
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         raise AssertionError
 
     async def talk(request: IncomingRequest) -> Reply:
-        return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
+        return Reply(200, {"content-type": SSE}, EventStream(write, abandon))
 
     case = Case()
     await case.run(talk, part(b""), {"type": "http.disconnect"})
@@ -316,7 +316,7 @@ async def test_the_monitor_records_only_so_many_errors_of_one_unknown_address() 
     assert len(monitor._waiting) == MAX_RECORDED + 1
 
 
-async def test_an_unknown_path_takes_short_bodies_and_is_404() -> None:
+async def test_an_unknown_path_is_404_with_a_small_body_limit() -> None:
     for path, status, code in (("/api/routes", 404, "NOT_FOUND"), ("/", 404, "NOT_FOUND")):
         case = Case()
         await case.run(echo, part(b"{}"), path=path)

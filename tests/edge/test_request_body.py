@@ -1,4 +1,4 @@
-"""How many bytes of request bodies each holder may hold."""
+"""The memory for request bodies, and its limit for each owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The body of a stream: bounded, with pings, ended and settled however the client leaves."""
+"""Streams: bounded, with pings, and settled however the client disconnects."""
 
 from __future__ import annotations
 

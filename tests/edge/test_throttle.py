@@ -1,4 +1,4 @@
-"""The throttle: bounds for one address, for all together, and for the addresses in memory."""
+"""The throttle: limits for one address, for all together, and for memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lease is renewed for as long as its work runs, and not longer."""
+"""A lease is renewed while its work runs."""
 
 from __future__ import annotations
 

@@ -137,6 +137,6 @@ async def test_a_vendor_that_charges_otherwise_leaves_the_bill_explained(pool: a
 
 
 @pytest.mark.parametrize("named", ["17", "nothing", "01975a3f-0000-7000-8000-000000000000", "9" * 30, "²"])
-async def test_a_call_that_is_not_there_is_not_found(pool: asyncpg.Pool, named: str) -> None:
+async def test_an_unknown_call_is_not_found(pool: asyncpg.Pool, named: str) -> None:
     with pytest.raises(NotFound):
         await explain(pool, named)

@@ -1,4 +1,4 @@
-"""Calls of tools in the form that a client of Chat Completions asked for, whole and in chunks."""
+"""Tool calls in the format of the Chat Completions client, whole and in chunks."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("body", "said", "reason"), CASES.values(), ids=CASES)
-def test_a_call_is_told_as_its_client_knows_it(body: dict[str, Any], said: dict[str, Any], reason: str) -> None:
+def test_a_call_has_the_clients_format(body: dict[str, Any], said: dict[str, Any], reason: str) -> None:
     [choice] = completion(ticket("tool_calls"), EVENTS, "ours", ToolCallFormat(body))["choices"]
     assert choice["message"] == {"role": "assistant", "content": "Let me see."} | said
     assert choice["finish_reason"] == reason
-    speaker = ChatStreamEncoder("ours", native=False, include_usage=False, format=ToolCallFormat(body))
-    frames = speaker.begin(ticket()) + b"".join(speaker.event(event) for event in EVENTS) + speaker.done(ticket())
+    encoder = ChatStreamEncoder("ours", native=False, include_usage=False, format=ToolCallFormat(body))
+    frames = encoder.begin(ticket()) + b"".join(encoder.event(event) for event in EVENTS) + encoder.done(ticket())
     lines = [line[6:] for line in frames.split(b"\n") if line.startswith(b"data: {")]
     assert merge_chunks([msgspec.json.decode(line) for line in lines])["choices"] == [choice]
