@@ -6,10 +6,10 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 # Two workers for each processor: about half of a test's time is waiting for streams, graces and vendors. `-n auto` would
-# count cores, of which a virtual machine often has one for two processors. A file stays with one worker, for its tests
-# share gateways; files with many tests come first.
-PYTEST_JOBS ?= $(shell expr 2 \* $$(nproc))
-PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=10
+# count cores, of which a virtual machine often has one for two processors. At most eight: each has a Postgres of its own.
+# A file stays with one worker, because its tests share gateways; long files come first (tests/conftest.py).
+PYTEST_JOBS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
+PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder --durations=10
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -46,7 +46,7 @@ $(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
 	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; \
 	  else echo "chromium is missing, tests of browsers need it: apt-get install chromium"; exit 1; fi
 
-serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are made up once and kept in .kaixu/
+serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are generated once and stored in .kaixu/
 	@$(BIN)/kaixu serve --dev
 
 test: check $(VENV)/node.stamp /usr/bin/chromium ## set up, lint, type-check and run every test
@@ -96,12 +96,12 @@ ATTACKS = attack e2e/test_hold_bounds.py e2e/test_leaving_early.py e2e/test_vend
 attack: $(VENV)/test.stamp ## what attackers tried, against two gateways: 8,000 hostile requests and all tests of their kinds
 	@KAIXU_ATTACK_REQUESTS=$${KAIXU_ATTACK_REQUESTS:-8000} $(PYTEST) $(addprefix tests/,$(ATTACKS))
 
-# What needs no database and no process of its own.
+# What starts no gateway. Two of the files need the database.
 QUICK = plugin plugins/test_contract.py plugins/test_odd_answers.py plugins/test_vendor_usage.py \
 	plugins/test_kaixu_openai.py plugins/test_kaixu_anthropic.py plugins/test_kaixu_gemini.py config catalog metering \
 	api/openai api/anthropic collections/test_filters.py collections/test_chunks.py ops
 
-quick: check         ## lint, types, docs, and the tests that need no process of their own: under 90 s
+quick: check         ## lint, types, docs, and the tests that start no gateway: under 90 s
 	@$(BIN)/python -m pytest -q -n $$(nproc) $(addprefix tests/,$(QUICK))
 
 # Sizes: tests/support/size.py. Gateways and commands are executed anew instead of forked: tests/support/kaixu.py.

@@ -109,7 +109,7 @@ async def cache(client: Client, vendor: Vendor) -> list[list[str]]:
     hits = len(times["hit"])
     return [
         ["answered from the cache", f"{hits / CALLS:.1%}"],
-        ["calls to the vendor", f"{len(vendor.asked):,}"],
+        ["calls to the vendor", f"{len(vendor.requests):,}"],
         ["a hit, median ms", f"{statistics.median(times['hit']):.1f}"],
         ["a miss, median ms (the vendor answers at once)", f"{statistics.median(times['miss']):.1f}"],
         ["cost without the cache, USD", f"{CALLS * 22_000 / 1e9:.6f}"],

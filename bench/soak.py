@@ -29,7 +29,7 @@ from kaixu.store.migrate import migrate
 from kaixu.store.pool import open_pool
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import Process, config_for
-from tests.support.streams import MANY_TOKENS, Heard, StreamingVendor, listen, mistakes, no_pause
+from tests.support.streams import MANY_TOKENS, ReceivedStream, StreamingVendor, listen, mistakes, no_pause
 
 PAGE_MINUTES = 30
 MINUTES = float(os.environ.get("SOAK_MINUTES", PAGE_MINUTES))
@@ -115,19 +115,19 @@ class Soak:
         answers = await asyncio.gather(*(self.streams(case, begun) for case in cases))
         after = self.memory.now()
         for case, (heard, took_s) in zip(cases, answers, strict=True):
-            wrong = await mistakes(self.pool, [one for one in heard if isinstance(one, Heard)])
-            wrong += [f"{case.name}: {one!r}" for one in heard if not isinstance(one, Heard)]
-            if case.quiet and not all(one.pings for one in heard if isinstance(one, Heard)):
+            wrong = await mistakes(self.pool, [one for one in heard if isinstance(one, ReceivedStream)])
+            wrong += [f"{case.name}: {one!r}" for one in heard if not isinstance(one, ReceivedStream)]
+            if case.quiet and not all(one.pings for one in heard if isinstance(one, ReceivedStream)):
                 wrong.append(f"{case.name}: silence without a ping")
             self.wrong += wrong
-            deltas = sum(one.deltas for one in heard if isinstance(one, Heard))
+            deltas = sum(one.deltas for one in heard if isinstance(one, ReceivedStream))
             self.rows.append(
                 [
                     case.name,
                     ", ".join(case.doors),
                     str(len(heard)),
                     f"{deltas:,}",
-                    text_size(sum(one.size for one in heard if isinstance(one, Heard))),
+                    text_size(sum(one.size for one in heard if isinstance(one, ReceivedStream))),
                     f"{took_s:,.1f} s",
                     *(f"{size / MEGABYTE:.0f} MB" for size in (before, self.memory.highest, after)),
                     "right" if not wrong else f"{len(wrong)} mistakes",
@@ -136,7 +136,7 @@ class Soak:
             sys.stdout.write(" | ".join(self.rows[-1]) + "\n")
             sys.stdout.flush()
 
-    async def streams(self, case: Case, begun: float) -> tuple[list[Heard | BaseException], float]:
+    async def streams(self, case: Case, begun: float) -> tuple[list[ReceivedStream | BaseException], float]:
         """What was heard, or raised, and how long it took in seconds."""
 
         async def stall() -> None:

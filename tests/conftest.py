@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,23 @@ from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.pool import open_pool
 
+#: Files with a test that takes long, the longest first: a run that began one of them last would wait for it alone.
+LONG_FILES = (
+    "docs/test_plugins_page.py",
+    "e2e/test_third_party_integration.py",
+    "store/test_money_properties.py",
+    "docs/test_sdks.py",
+    "cli/test_plugin_new.py",
+    "docs/test_readme.py",
+    "e2e/test_job_chaos.py",
+    "e2e/test_installed.py",
+    "e2e/test_crashes.py",
+    "e2e/test_reload.py",
+    "e2e/test_odd_json.py",
+    "vendors/test_chaos.py",
+    "attack/test_storm.py",
+)
+
 PRISTINE = "kaixu_pristine"
 TEMPLATE = "kaixu_template"
 
@@ -27,6 +45,14 @@ TEMPLATE = "kaixu_template"
 def with_database(dsn: str, name: str) -> str:
     """The same server, another database."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run long files first, then those with the most tests. Workers take one file at a time, in this order."""
+    root = Path(__file__).parent
+    ranks = {root / name: rank for rank, name in enumerate(LONG_FILES)}
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -sizes[item.path], str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,9 +22,9 @@ async def allowed_models(
 
     Raises `Unauthenticated`, `CustomerDisabled`, `DatabaseAway`.
     """
-    found = await allowed(pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id, models=models)
-    if found is None or found.is_revoked:
+    result = await allowed(pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id, models=models)
+    if result is None or result.is_revoked:
         raise Unauthenticated("Invalid or revoked key")
-    if not found.is_active:
+    if not result.is_active:
         raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
-    return {models[place] for place in found.places}
+    return {models[place] for place in result.places}

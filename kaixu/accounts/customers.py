@@ -29,7 +29,7 @@ __all__ = [
 
 PLAN = "starter"
 
-#: Wire name → where it goes and how it is read. Null leaves what cannot be empty, and clears the rest.
+#: Wire name → where it goes and how it is read. Null clears a field, or leaves it if it cannot be empty.
 CHANGEABLE: dict[str, Field] = {
     "email": Field("email", fields.email, clears=False),
     "plan_name": Field("plan_name", lambda value, name: fields.text(value, name, 40), clears=False),
@@ -61,7 +61,7 @@ async def create_customer(
     values = read(CHANGEABLE, given)
     if "email" not in values:
         raise Invalid("`email` is missing", field="email")
-    blank: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "plan_name": PLAN,
         "is_active": True,
         "max_devices_per_key": None,
@@ -74,7 +74,7 @@ async def create_customer(
         "auto_topup_amount_nusd": None,
         "max_vectors": None,
     }
-    settings = CustomerSettings(**{"monthly_cap_nusd": default_cap_nusd} | blank | values)
+    settings = CustomerSettings(**{"monthly_cap_nusd": default_cap_nusd} | defaults | values)
     with database():
         async with pool.acquire() as connection, connection.transaction():
             made = await store.insert_customer(connection, settings)
@@ -127,18 +127,18 @@ async def list_customers(pool: asyncpg.Pool, *, limit: int, before_id: int | Non
         return await store.customers(pool, limit=limit, before_id=before_id)
 
 
-async def find_customer(pool: asyncpg.Pool, named: str) -> Customer:
+async def find_customer(pool: asyncpg.Pool, id_or_email: str) -> Customer:
     """The customer with this id or email. Raises `NotFound`."""
     with database():
-        if "@" in named:
-            found = await store.customer_of_email(pool, named)
+        if "@" in id_or_email:
+            customer = await store.customer_of_email(pool, id_or_email)
         else:
-            found = await store.customer(pool, fields.identifier(named, "customer"))
-    if found is None:
-        raise no_customer(named)
-    return found
+            customer = await store.customer(pool, fields.identifier(id_or_email, "customer"))
+    if customer is None:
+        raise no_customer(id_or_email)
+    return customer
 
 
-def no_customer(named: object) -> NotFound:
+def no_customer(id_or_email: object) -> NotFound:
     """The error for a customer that does not exist."""
-    return NotFound(f"there is no customer {named}", code="UNKNOWN_CUSTOMER")
+    return NotFound(f"there is no customer {id_or_email}", code="UNKNOWN_CUSTOMER")

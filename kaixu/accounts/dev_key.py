@@ -1,4 +1,4 @@
-"""The key that `--dev` prints: made once, stored beside the generated secrets, made again when it stops working."""
+"""The key that `--dev` prints: created once, stored beside the generated secrets, replaced when it stops working."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def month(value: object, field: str) -> date | None:
         return None
     match = MONTH.fullmatch(written)
     if match is None:
-        raise Unprocessable(f"`{field}` must be a month written YYYY-MM", field=field)
+        raise Unprocessable(f"`{field}` must be a month from 2000 on, written YYYY-MM", field=field)
     return date(int(match[1]), int(match[2]), 1)
 
 

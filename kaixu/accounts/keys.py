@@ -49,10 +49,10 @@ CHANGEABLE: dict[str, Field] = {
     "allowed_collections": Field("allowed_collections", fields.collections),
 }
 
-#: What a role lets a key do was decided when the key was made: a new role is a new key.
+#: The role is set at creation only: another role needs another key.
 AT_CREATION = CHANGEABLE | {"role": Field("role", fields.role, clears=False)}
 
-BLANK: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "label": "subkey",
     "role": "deployer",
     "monthly_cap_nusd": None,
@@ -82,12 +82,12 @@ async def create_key(
     actor: str,
     request_id: str,
 ) -> MadeKey:
-    """A new key of a customer, from its wire fields.
+    """Create a key of a customer from its wire fields.
 
     Raises `Invalid` for a field that does not exist, `Unprocessable` naming a field, `NotFound`.
     """
     fields.require_known(given, {*AT_CREATION, "customer_id"})
-    settings = KeySettings(**BLANK | read(AT_CREATION, given))
+    settings = KeySettings(**DEFAULTS | read(AT_CREATION, given))
     key = new_key()
     with database():
         async with pool.acquire() as connection, connection.transaction():
@@ -110,10 +110,10 @@ async def create_key(
 async def change_key(
     pool: asyncpg.Pool, key_id: int, given: Mapping[str, object], *, actor: str, request_id: str
 ) -> Key:
-    """A key after the change of those wire fields that are given; `revoked` revokes or restores it.
+    """Change the given wire fields of a key, and return the key; `revoked` revokes or restores it.
 
     Raises `Invalid` where there is no field or one that does not exist, `Unprocessable` naming a field, `NotFound`,
-    and `Conflict` where a rotated key is to be restored.
+    and `Conflict` for restoring a rotated key.
     """
     fields.require_known(given, {*AT_CREATION, "revoked", "key_id"})
     values = read(CHANGEABLE, given)
@@ -155,21 +155,21 @@ async def list_keys(pool: asyncpg.Pool, customer_id: int, *, limit: int, before_
 async def find_key(pool: asyncpg.Pool, key_id: int) -> Key:
     """One key. Raises `NotFound`."""
     with database():
-        found = await store.key(pool, key_id)
-    if found is None:
+        key = await store.key(pool, key_id)
+    if key is None:
         raise no_key(key_id)
-    return found
+    return key
 
 
-async def key_in_charge(pool: asyncpg.Pool, customer_id: int) -> Key:
+async def key_for_operator(pool: asyncpg.Pool, customer_id: int) -> Key:
     """The key to use where an operator acts for a customer: its oldest active one.
 
     Raises `NotFound`, and `Conflict` where the customer has no active key.
     """
     with database():
-        found = await store.oldest_living_key(pool, customer_id)
-        if found is not None:
-            return found
+        key = await store.oldest_active_key(pool, customer_id)
+        if key is not None:
+            return key
         if await customers.customer(pool, customer_id) is None:
             raise no_customer(customer_id)
     raise Conflict(f"customer {customer_id} has no key", hint="Create one first.", code="NO_LIVE_KEY")
@@ -188,7 +188,7 @@ async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str
             if old.revoked_at is not None:
                 raise Conflict(
                     f"key {key_id} is revoked and cannot be rotated",
-                    hint="Create a new key, or let this one live again first.",
+                    hint="Create a new key, or restore this one first.",
                     code="KEY_REVOKED",
                 )
             made = await store.insert_key(
@@ -218,18 +218,18 @@ async def rotate_key(pool: asyncpg.Pool, key_id: int, *, pepper: str, actor: str
 
 async def locked(connection: Connection, key_id: int) -> Key:
     """One key, locked until the transaction ends. Raises `NotFound`."""
-    found = await store.locked_key(connection, key_id)
-    if found is None:
+    key = await store.locked_key(connection, key_id)
+    if key is None:
         raise no_key(key_id)
-    return found
+    return key
 
 
 async def revoke(connection: Connection, before: Key, revoked: bool, *, actor: str, request_id: str) -> Key:
-    """Revoke a locked key, or let it live again, and write it down. Raises `Conflict` for one that was rotated."""
+    """Revoke or restore a locked key, with its audit event. Raises `Conflict` for a rotated key."""
     after = await store.set_revoked(connection, before.id, revoked)
     if after is None:
         raise Conflict(
-            f"key {before.id} was rotated and cannot live again", hint="Use its successor, or create a new key."
+            f"key {before.id} was rotated and cannot be restored", hint="Use its successor, or create a new key."
         )
     action = "KEY_REVOKE" if revoked else "KEY_UNREVOKE"
     await write_audit(

@@ -1,4 +1,4 @@
-"""The operator's password: compared in constant time, its tries limited over all replicas together."""
+"""The operator's password: compared in constant time, its tries limited over all replicas."""
 
 from __future__ import annotations
 

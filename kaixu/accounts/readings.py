@@ -14,14 +14,14 @@ from kaixu.store import readings
 #: Each full 64 KiB of a body count as one more reading.
 UNIT_BYTES = 64 * 1024
 
-#: How long the owner of a key is cached, and that a key is unknown. It decides only about memory for bodies:
-#: admission always asks the database.
-LIVES_S = 5.0
-UNKNOWN_S = 2.0
+#: How long the owner of a key is cached, and that a key is unknown. It is used only to limit memory for
+#: request bodies: admission always reads the database.
+OWNER_CACHED_S = 5.0
+UNKNOWN_CACHED_S = 2.0
 MOST_CACHED = 10_000
 
 
-async def take_reading(
+async def count_reading(
     pool: asyncpg.Pool,
     *,
     key_hash: bytes | None,
@@ -32,7 +32,7 @@ async def take_reading(
     default_rpm: int,
 ) -> None:
     """Count one reading. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`, `DatabaseAway`."""
-    taken = await readings.take_reading_rate(
+    decision = await readings.take_reading_rate(
         pool,
         key_hash=key_hash,
         legacy_hash=legacy_hash,
@@ -41,19 +41,19 @@ async def take_reading(
         per_minute=per_minute,
         default_rpm=default_rpm,
     )
-    if taken.refused in ("UNAUTHENTICATED", "KEY_REVOKED"):
+    if decision.refused in ("UNAUTHENTICATED", "KEY_REVOKED"):
         raise Unauthenticated("Invalid or revoked key")
-    if taken.refused == "CUSTOMER_DISABLED":
+    if decision.refused == "CUSTOMER_DISABLED":
         raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
-    if taken.refused is not None:
-        if not taken.rate_limit:
+    if decision.refused is not None:
+        if not decision.rate_limit:
             raise RateLimited(
-                "rate limit reached: 0 requests", hint="Ask your operator.", retry_after_s=taken.retry_after_s
+                "rate limit reached: 0 requests", hint="Ask your operator.", retry_after_s=decision.retry_after_s
             )
         raise RateLimited(
-            f"rate limit reached: {taken.rate_limit} readings a minute",
-            hint=f"Try again in {taken.retry_after_s} s.",
-            retry_after_s=taken.retry_after_s,
+            f"rate limit reached: {decision.rate_limit} readings a minute",
+            hint=f"Try again in {decision.retry_after_s} s.",
+            retry_after_s=decision.retry_after_s,
         )
 
 
@@ -71,7 +71,7 @@ class KeyLookup:
         until, owner = self.known.get(name, (float("-inf"), None))
         if until < self.clock():
             owner = await readings.owner_of(self.pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id)
-            self.known[name] = (self.clock() + (UNKNOWN_S if owner is None else LIVES_S), owner)
+            self.known[name] = (self.clock() + (UNKNOWN_CACHED_S if owner is None else OWNER_CACHED_S), owner)
             self.known.move_to_end(name)
             if len(self.known) > MOST_CACHED:
                 self.known.popitem(last=False)

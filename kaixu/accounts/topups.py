@@ -13,6 +13,7 @@ from kaixu.store import topups as store
 from kaixu.store.audit import AuditEvent, write_audit
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
+from kaixu.store.query import Connection
 
 from . import fields
 from .customers import no_customer
@@ -50,17 +51,17 @@ async def top_up(
     amount = fields.cents(amount_cents, "amount_cents")
     if not amount:
         raise Unprocessable("`amount_cents` must be 1 or more", field="amount_cents")
-    named = fields.text(idempotency_key, "idempotency_key", 200)
-    once = f"{source}:{named or uuid4()}"
-    chosen = fields.month(month, "month")
+    client_key = fields.text(idempotency_key, "idempotency_key", 200)
+    stored_key = f"{source}:{client_key or uuid4()}"
+    requested_month = fields.month(month, "month")
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            of_month = chosen or await this_month(connection)
+            booked_month = requested_month or await this_month(connection)
             booked = await store.top_up(
                 connection,
-                idempotency_key=once,
+                idempotency_key=stored_key,
                 customer_id=customer_id,
-                month=of_month,
+                month=booked_month,
                 amount_nusd=amount,
                 source=source,
             )
@@ -80,23 +81,32 @@ async def top_up(
                         f"TOPUP_{source.upper()}",
                         f"customer:{customer_id}",
                         request_id,
-                        {"month": str(of_month), "extra_nusd": booked.extra_nusd - amount},
-                        {"month": str(of_month), "extra_nusd": booked.extra_nusd},
-                        {"amount_nusd": amount, "idempotency_key": once},
+                        {"month": str(booked_month), "extra_nusd": booked.extra_nusd - amount},
+                        {"month": str(booked_month), "extra_nusd": booked.extra_nusd},
+                        {"amount_nusd": amount, "idempotency_key": stored_key},
                     ),
                 )
             else:
-                earlier = await store.topup_of(connection, once)
-                assert earlier is not None
-                # Repeated in the next month, a top-up of "this month" still means the month of the first one.
-                if chosen is None:
-                    of_month = earlier.month
-                booked_before = (earlier.customer_id, earlier.month, earlier.amount_nusd)
-                if booked_before != (customer_id, of_month, amount):
-                    raise Conflict(
-                        "this idempotency key was used for another top-up",
-                        hint="Use a fresh key for each top-up.",
-                        code="IDEMPOTENCY_KEY_USED",
-                    )
-            extra_nusd = await store.extra_of(connection, customer_id, of_month)
-    return ToppedUp(customer_id, of_month, amount, extra_nusd, booked.applied)
+                booked_month = await earlier_month(connection, stored_key, customer_id, requested_month, amount)
+            extra_nusd = await store.extra_of(connection, customer_id, booked_month)
+    return ToppedUp(customer_id, booked_month, amount, extra_nusd, booked.applied)
+
+
+async def earlier_month(
+    connection: Connection, stored_key: str, customer_id: int, requested_month: date | None, amount_nusd: int
+) -> date:
+    """The month of the top-up that was booked under an idempotency key before.
+
+    A repeated top-up without a month means the month of the first one, even if it is repeated in the next month.
+    Raises `Conflict` where the key was used for another top-up.
+    """
+    earlier = await store.topup_of(connection, stored_key)
+    assert earlier is not None
+    month = requested_month or earlier.month
+    if (earlier.customer_id, earlier.month, earlier.amount_nusd) != (customer_id, month, amount_nusd):
+        raise Conflict(
+            "this idempotency key was used for another top-up",
+            hint="Use a fresh key for each top-up.",
+            code="IDEMPOTENCY_KEY_USED",
+        )
+    return month

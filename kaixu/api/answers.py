@@ -15,7 +15,7 @@ from kaixu.edge.sse import EventStream, wait_to_end
 from kaixu.metering.admission import Admission
 from kaixu.metering.chat import chat_events
 from kaixu.metering.chat_ticket import ChatTicket
-from kaixu.metering.left_early import reasons
+from kaixu.metering.left_early import may_reason
 from kaixu.plugin.errors import KaixuError, Stopping
 from kaixu.plugin.types import ChatEvent
 
@@ -97,7 +97,7 @@ def is_read_to_end(ticket: ChatTicket) -> bool:
     """Whether the vendor's answer is read to its end after the client has disconnected."""
     if ticket.deployment.on_disconnect is not None:
         return ticket.deployment.on_disconnect == "drain"
-    return any(reasons(choice, ticket.request) for choice in ticket.choices)
+    return any(may_reason(choice, ticket.request) for choice in ticket.choices)
 
 
 def log_unexpected_failure(task: asyncio.Future[tuple[ChatTicket, list[ChatEvent]]]) -> None:
@@ -121,7 +121,7 @@ async def stream_answer(
         out.started = True
         task = asyncio.current_task()
         assert task is not None
-        admission.hand_over(task)
+        admission.transfer_to(task)
         await write_stream(services, admission, ticket, encoder, out)
 
     async def abandon() -> None:

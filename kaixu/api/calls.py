@@ -28,7 +28,7 @@ class ChatCall(msgspec.Struct, frozen=True):
 
     caller: Caller
     deployment: Deployment
-    asked_provider: str
+    requested_provider: str
     request: ChatRequest
 
 
@@ -41,7 +41,7 @@ def chat_admission(
     """
     try:
         return admit_chat(
-            services.gate, call.caller, call.deployment, call.asked_provider, call.request, operation=operation
+            services.gate, call.caller, call.deployment, call.requested_provider, call.request, operation=operation
         )
     except Unsupported as error:
         field = error.field or ""

@@ -16,10 +16,11 @@ from kaixu.config.read import Path_
 from kaixu.config.sections import IntegrationSection, LaneSection, PluginSection
 from kaixu.config.wording import mistakes_in
 from kaixu.plugin.errors import PluginError
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Free, Integration, Job, Operation
+from kaixu.plugin.options import Options
 
-from .catalog import Catalog, IntegrationState, LaneState, Observer, PluginState, State
+from .catalog import Catalog, IntegrationState, LaneState, PluginObserver, PluginState, State
 from .find import NoSuchPlugin, installed, plugins_in
 from .load import LaneKind, Loader, Plugin
 from .models import add_lane, add_models
@@ -56,7 +57,7 @@ def assemble(document: Document, folder: Path) -> Catalog:
     add_models(catalog, build.mistake)
     for name, integration_section in document.integrations.items():
         build.integration(name, integration_section)
-    catalog.observers = [Observer(where, tell) for where, tell in build.loader.observers()]
+    catalog.observers = [PluginObserver(where, observe) for where, observe in build.loader.observers()]
     catalog.plugins = build.plugin_states()
     return catalog
 

@@ -16,8 +16,9 @@ from kaixu.config.price import Price
 from kaixu.config.sections import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.options import Options
 
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]
@@ -73,7 +74,7 @@ class IntegrationState:
         return {one.name: rates_of(one.charge, self.prices_nusd) for one in priced}
 
 
-class Observer(NamedTuple):
+class PluginObserver(NamedTuple):
     """A plugin's `on_event`."""
 
     where: str
@@ -128,7 +129,7 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
         """
         if self.price is None:
             return {}
-        prices = {"": self.price, "batch": times(self.price, self.batch_factor)}
+        prices = {"": self.price, "batch": multiplied(self.price, self.batch_factor)}
         return prices | ({} if self.cache is None else {"cached": self.cached_price})
 
     def priced(self, which: str) -> Deployment:
@@ -191,7 +192,7 @@ class Catalog:
     operations: dict[str, tuple[IntegrationState, Operation]] = field(default_factory=dict)
     jobs: dict[str, tuple[IntegrationState, Job]] = field(default_factory=dict)
     schedules: dict[str, tuple[IntegrationState, Schedule]] = field(default_factory=dict)
-    observers: list[Observer] = field(default_factory=list)
+    observers: list[PluginObserver] = field(default_factory=list)
     plugins: list[PluginState] = field(default_factory=list)
     #: Mistakes that plugins found in kaixu.yaml; their lanes have failed, the others serve.
     mistakes: list[Mistake] = field(default_factory=list)
@@ -214,7 +215,7 @@ class Catalog:
             if offering:
                 raise UnknownModel(
                     f"model `{model}` is offered by {len(offering)} providers",
-                    hint=f"Use one of these names: {named(f'{lane}/{model}' for lane in offering)}.",
+                    hint=f"Use one of these names: {quoted_list(f'{lane}/{model}' for lane in offering)}.",
                     field="model",
                 )
             provider, slash, rest = model.partition("/")
@@ -222,7 +223,7 @@ class Catalog:
                 known = [name for models in self.models.values() for name, one in models.items() if one.kind == kind]
                 raise UnknownModel(
                     f"unknown model `{model[:80]}`{did_you_mean(model[:80], known)}",
-                    hint=f"The {kind} models here: {named(known)}.",
+                    hint=f"The {kind} models here: {quoted_list(known)}.",
                     field="model",
                 )
             model = rest
@@ -230,7 +231,7 @@ class Catalog:
         if not lanes:
             raise UnknownModel(
                 f"unknown provider `{provider[:80]}`{did_you_mean(provider[:80], self.lanes)}",
-                hint=f"Providers here: {named(self.lanes)}.",
+                hint=f"Providers here: {quoted_list(self.lanes)}.",
                 field="provider",
             )
         for lane in lanes:
@@ -238,7 +239,7 @@ class Catalog:
             if deployment is not None and deployment.kind == kind:
                 return RequestedModel(deployment, self.written_name(provider) or deployment.provider)
         known = [name for lane in lanes for name, one in self.models[lane].items() if one.kind == kind]
-        hint = f"Its {kind} models: {named(known)}."
+        hint = f"Its {kind} models: {quoted_list(known)}."
         other = next((one for lane in lanes if (one := self.models[lane].get(model)) is not None), None)
         if other is not None:
             raise UnknownModel(
@@ -360,15 +361,20 @@ class Catalog:
 
 
 def rates_of(charge: Charge, prices_nusd: dict[str, int]) -> dict[str, int]:
-    """A charge's price, and the number of units that it is for."""
+    """A charge's price, and the number of units that it is for.
+
+    A price with the same name as that number, like `per_page` for each `page`, is stored as `price`.
+    """
     if isinstance(charge, Free):
         return {}
-    return {charge.price: prices_nusd[charge.price]} | (
-        {f"per_{charge.unit}": charge.per} if isinstance(charge, PerUnit) else {}
-    )
+    price_nusd = prices_nusd[charge.price]
+    if not isinstance(charge, PerUnit):
+        return {charge.price: price_nusd}
+    per = f"per_{charge.unit}"
+    return {"price" if charge.price == per else charge.price: price_nusd, per: charge.per}
 
 
-def times(price: Price, factor: Decimal) -> Price:
+def multiplied(price: Price, factor: Decimal) -> Price:
     """Every rate times `factor`, rounded up to the whole nano-dollar per million tokens."""
     return Price(*(int((rate * factor).to_integral_value(ROUND_CEILING)) for rate in msgspec.structs.astuple(price)))
 
@@ -378,7 +384,7 @@ def is_kind(deployment: Deployment | None, kind: str) -> bool:
     return deployment is not None and deployment.kind == kind
 
 
-def named(names: Iterable[str]) -> str:
+def quoted_list(names: Iterable[str]) -> str:
     """Up to ten names as text."""
     shown = [f"`{name}`" for name in names]
     return ", ".join(shown[:10]) + (" …" if len(shown) > 10 else "") if shown else "none"

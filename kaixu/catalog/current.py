@@ -13,7 +13,7 @@ from .catalog import Catalog
 class CurrentConfig:
     """The catalog and the `gateway:` section in force. A reload replaces both whole; running calls keep the old ones.
 
-    Whoever must see a reload keeps this object, and reads from it each time.
+    Code that must see a reload keeps this object and reads from it each time.
     """
 
     catalog: Catalog

@@ -12,6 +12,7 @@ from kaixu.plugin.errors import PluginError
 
 GROUP = "kaixu"
 FOLDERS = ("plugins/lanes", "plugins/integrations")
+INSTALL_HINT = "; install its package, or check the name with `kaixu plugins`"
 Source = Literal["built-in", "package", "file"]
 
 
@@ -49,7 +50,7 @@ def find(name: str, folder: Path) -> FoundPlugin:
                 hits[where] = FoundPlugin("file", where, None, None, file.resolve())
     if not hits:
         known = {entry.name for entry in entry_points(group=GROUP)}
-        raise NoSuchPlugin(f"there is no plugin `{name}`{did_you_mean(name, sorted(known))}")
+        raise NoSuchPlugin(f"there is no plugin `{name}`{did_you_mean(name, sorted(known)) or INSTALL_HINT}")
     if len(hits) > 1:
         raise NoSuchPlugin(f"plugin `{name}` could be {' or '.join(hits)}; rename one, or name a file by its path")
     return next(iter(hits.values()))

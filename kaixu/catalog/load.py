@@ -15,8 +15,9 @@ from kaixu.config.mistakes import did_you_mean
 from kaixu.plugin import hookspecs
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.hookspecs import Event
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.options import Options
 
 from .find import FoundPlugin, NoSuchPlugin, find, lane_in, path_in
 from .importing import import_plugin
@@ -89,7 +90,7 @@ class Loader:
 
     def lane(self, name: str) -> tuple[Plugin, LaneKind]:
         """The lane for `plugin: name`: the one of that name, or the only one of a file. Raises `PluginError`."""
-        plugin = self.listed(name, lambda one: name in one.lanes) or self.load(name, "lane")
+        plugin = self.from_listed_files(name, lambda one: name in one.lanes) or self.load(name, "lane")
         lane_name = lane_in(name) or name
         if lane_name in plugin.lanes:
             return plugin, plugin.lanes[lane_name]
@@ -102,7 +103,9 @@ class Loader:
     def integration(self, name: str, plugin_name: str | None) -> tuple[Plugin, Integration]:
         """The integration for a section `name`. Raises `PluginError`."""
         plugin_name = plugin_name or name
-        plugin = self.listed(plugin_name, lambda one: name in one.integrations) or self.load(plugin_name, "integration")
+        plugin = self.from_listed_files(plugin_name, lambda one: name in one.integrations) or self.load(
+            plugin_name, "integration"
+        )
         if name not in plugin.integrations:
             have = ", ".join(f"`{one}`" for one in plugin.integrations) or "none"
             raise NoSuchPlugin(f"plugin {plugin.found.where} has no integration `{name}`, it has {have}")
@@ -114,7 +117,7 @@ class Loader:
         assert module.__file__ is not None
         return Path(module.__file__).parent
 
-    def listed(self, name: str, has: Callable[[Plugin], bool]) -> Plugin | None:
+    def from_listed_files(self, name: str, has: Callable[[Plugin], bool]) -> Plugin | None:
         """The plugin of `plugins:` that has what `name` needs. Raises `NoSuchPlugin` if two have it."""
         files = [one for one in self.loaded.values() if one.found.file is not None]
         match = next(filter(has, files), None)

@@ -10,6 +10,7 @@ import typer
 
 from kaixu.catalog.build import assemble
 from kaixu.catalog.catalog import Catalog
+from kaixu.config.check import InvalidDocument
 from kaixu.config.document import Document
 from kaixu.config.environment import EnvironmentMistake, settings_from_environment
 from kaixu.config.load import load
@@ -82,7 +83,8 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
         document = load(path, os.environ)
     except ConfigError as error:
         mistakes += error.mistakes
-        document, usable = error.rest, False
+        document = error.usable if isinstance(error, InvalidDocument) else None
+        usable = False
     if document is not None:
         catalog = assemble(document, path.resolve().parent)
         mistakes += catalog.mistakes

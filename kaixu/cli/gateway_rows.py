@@ -27,6 +27,8 @@ def gateway_rows(settings: Settings) -> Iterator[Row]:
     process, itself = running_in(home), read_about(home)
     if process is None:
         yield row("gateway", False, f"none runs with data folder {home.resolve()}", bad="off")
+    elif workers := workers_in(home):
+        yield row("job workers", True, f"process {workers}, data folder {home.resolve()}")
     elif itself is None:
         yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
     else:

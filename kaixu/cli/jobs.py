@@ -7,14 +7,18 @@ from uuid import UUID
 
 import typer
 
+from kaixu.accounts.customers import find_customer
 from kaixu.accounts.jobs import cancel_job
 from kaixu.reports.jobs import JobRow, find_job, job_details_json, job_json, list_jobs
 
 from .examples import example
+from .failure import fail
 from .report import print_json, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 jobs = typer.Typer(name="jobs", help="Jobs: list, show, cancel.", no_args_is_help=True)
+
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 JobId = Annotated[UUID, typer.Argument(help="The job's id.")]
 
@@ -33,8 +37,12 @@ def list_queue(
 ) -> None:
     """List the newest jobs, without their texts."""
 
+    if status is not None and status not in STATUSES:
+        raise fail(f"`--status` must be one of {', '.join(STATUSES)}")
+
     async def work(session: CommandSession) -> list[JobRow]:
-        return await list_jobs(session.pool, customer_id=customer, status=status, limit=limit)
+        customer_id = None if customer is None else (await find_customer(session.pool, customer)).id
+        return await list_jobs(session.pool, customer_id=customer_id, status=status, limit=limit)
 
     print_rows([job_json(one) for one in with_database(work)], as_json=as_json, title="jobs")
 

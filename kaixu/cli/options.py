@@ -1,10 +1,34 @@
-"""Options whose value `none` clears a field."""
+"""Options of commands and the wire fields that they set: values, and names in errors."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 NONE = "none"
+
+#: Wire field → the option that sets it.
+OPTIONS = {
+    "allowed_collections": "--collections",
+    "allowed_models": "--models",
+    "allowed_providers": "--providers",
+    "label": "--label",
+    "max_devices": "--seats",
+    "max_devices_per_key": "--seats",
+    "max_vectors": "--max-vectors",
+    "month": "--month",
+    "monthly_cap_cents": "--cap-cents",
+    "plan_name": "--plan",
+    "role": "--role",
+    "rpd_limit": "--rpd",
+    "rpm_limit": "--rpm",
+}
+FIELD = re.compile("`(" + "|".join(OPTIONS) + ")`")
+
+
+def with_option_names(text: str) -> str:
+    """An error of the admin API for the command line: it names options instead of fields."""
+    return FIELD.sub(lambda found: f"`{OPTIONS[found[1]]}`", text)
 
 
 def read_options(options: dict[str, Any], *, clearable: frozenset[str]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def new(
         print_json({"folder": str(folder), "files": files})
         return
     article = "an" if kind is Kind.integration else "a"
-    typer.echo(f"{folder} holds {article} {kind.value} that works:")
+    typer.echo(f"{folder} contains {article} {kind.value} that works:")
     for target in files:
         typer.echo(f"  {target}")
     typer.echo(f"\nNext:\n  cd {folder}\n  {Path(sys.executable).name} -m pip install -e '.[test]'\n  pytest")

@@ -41,7 +41,11 @@ def reload(
         print_json(outcome)
         return
     waiting = ", ".join(f"gateway.{name}" for name in outcome.restart)
-    record = {"reloaded by process": outcome.pid, **{f"lane {name}": state for name, state in outcome.lanes.items()}}
+    record = {
+        "reloaded by process": outcome.pid,
+        **{f"lane {name}": state for name, state in outcome.lanes.items()},
+        **{f"integration {name}": state for name, state in outcome.integrations.items()},
+    }
     print_record(record | ({"waits for a restart": waiting} if waiting else {}), as_json=False)
     for note in outcome.notes:
         typer.echo(f"note: {note}", err=True)
@@ -55,6 +59,11 @@ def request_reload(wait_s: float) -> ReloadOutcome:
         others = ", ".join(map(str, other_folders(home)))
         hint = f"Set KAIXU_HOME; gateways run with {others}." if others else "KAIXU_HOME sets the data folder."
         raise fail(f"no gateway runs with data folder {home}", hint=hint)
+    if not process and (workers := workers_in(home)):
+        raise fail(
+            f"job workers run with data folder {home} (process {workers}), and they do not reload",
+            hint="Stop `kaixu work` and start it again to apply kaixu.yaml.",
+        )
     if not process:
         raise fail(f"the gateway with data folder {home} is starting or stopping", hint="Try again in a moment.")
     signalled_ns, end = monotonic_ns(), monotonic() + wait_s

@@ -90,7 +90,9 @@ async def serve_until_stopped(
         await SERVERS[gateway.started_with.server](gateway, host, port, until_stopped)
     except OSError as error:
         await gateway.close()  # it never served, so nothing else closes it
-        raise fail(f"cannot listen on {host}:{port}: {error.strerror}", hint="Set KAIXU_BIND.") from None
+        raise fail(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="Set KAIXU_BIND to another host:port."
+        ) from None
     finally:
         claim.hide()
 
@@ -140,8 +142,10 @@ async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> 
         print_json({"url": address, "pid": os.getpid(), "lanes": states, "notes": notes})
         return
     typer.echo(f"\nkAIxU Gateway listens on {address}")
-    for name, state in gateway.services.catalog.lanes.items():
-        typer.echo(f"  lane {name}: {state.state}" + (f": {state.reason}" if state.reason else ""))
+    for name, state in states_of(gateway.services.catalog.lanes).items():
+        typer.echo(f"  lane {name}: {state}")
+    for name, state in states_of(gateway.services.catalog.integrations).items():
+        typer.echo(f"  integration {name}: {state}")
     if not dev:
         return
     secrets = gateway.secrets

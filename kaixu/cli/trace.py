@@ -44,7 +44,7 @@ def trace(
     if as_json:
         print_json(trace_json(steps))
         return
-    began = steps[0].at
+    began, width = steps[0].at, max(len(step.what) for step in steps)
     for step in steps:
         after_ms = round((step.at - began).total_seconds() * 1000)
         at = f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at.microsecond // 1000:03d}"

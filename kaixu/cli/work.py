@@ -42,6 +42,7 @@ async def run_workers(gateway: Gateway, claim: Claim, *, as_json: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await gateway.open()
     gateway.folder = claim
+    claim.announce_workers()
     workers = gateway.services.gateway.jobs.workers
     if as_json:
         print_json({"pid": os.getpid(), "workers": workers})

@@ -48,7 +48,7 @@ class CollectionKeeper:
 
             async def renew() -> None:
                 with database():
-                    await vector_index.lease_again(self.pool, collection.id, lease_s=LEASE_S)
+                    await vector_index.renew_lease(self.pool, collection.id, lease_s=LEASE_S)
 
             lease = renewing(renew, lease_s=lambda: LEASE_S, what=f"the indexing lease of collection {collection.id}")
             async with lease, self.maintenance() as connection:
@@ -64,9 +64,9 @@ class CollectionKeeper:
     async def remove(self) -> None:
         """Delete the rows of deleted collections in small steps. Several gateways may do so at once."""
         with database():
-            for collection_id in await store.removed(self.pool, limit=COLLECTIONS_A_ROUND):
+            for collection_id in await store.deleted_collections(self.pool, limit=COLLECTIONS_A_ROUND):
                 async with self.maintenance() as connection:
                     await vector_index.drop(connection, collection_id)
                 while await store.remove_rows(self.pool, collection_id, most=ROWS_AT_ONCE):
                     pass
-                await store.forget(self.pool, collection_id)
+                await store.delete_row(self.pool, collection_id)

@@ -142,7 +142,7 @@ async def run_search(
     if question.vector is not None:
         # The model may no longer exist.
         deployment = catalog.models.get(collection.provider, {}).get(collection.model)
-        admission = gate.free(caller, "search", deployment=deployment, asked_provider=collection.provider)
+        admission = gate.free(caller, "search", deployment=deployment, requested_provider=collection.provider)
         async with admission as ticket:
             answer = await find_hits(searches, collection, question, check_length(question.vector, collection))
             ticket.units = {"searches": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from kaixu.config.document import Document
 from kaixu.config.sections import IntegrationSection, LaneSection, Listed, ModelSection
 
-from .mistakes import ConfigError
+from .mistakes import ConfigError, Mistake
 from .price_list import PriceLists
 from .read import Path_, Reading
 from .wording import described, mistakes_in
@@ -24,10 +25,18 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 INSIDE_OPTIONAL = len(("lanes", "a lane", "models", "a model", "price", "input"))
 
 
+class InvalidDocument(ConfigError):
+    """A kaixu.yaml with mistakes. `usable` is the usable part with every section off: plugins may find more in it."""
+
+    def __init__(self, mistakes: Iterable[Mistake], usable: Document) -> None:
+        super().__init__(mistakes)
+        self.usable = usable
+
+
 def check(reading: Reading, folder: Path = Path()) -> Document:
     """The validated document of a reading; `folder` is the folder of kaixu.yaml.
 
-    Raises `ConfigError` with every mistake in it.
+    Raises `InvalidDocument` with every mistake in it.
     """
     value = without_unset(reading)
     listed = take_from_lists(reading, value, folder)
@@ -39,7 +48,7 @@ def check(reading: Reading, folder: Path = Path()) -> Document:
     check_names(reading, value)
     check_prices(reading, value)
     if reading.mistakes or document is None:
-        raise ConfigError(reading.mistakes, usable_part(reading, value))
+        raise InvalidDocument(reading.mistakes, usable_part(reading, value))
     document._reading = reading
     for path, variable in reading.unset.items():
         switch_off(document, path, f"{variable} is not set")

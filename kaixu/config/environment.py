@@ -178,6 +178,13 @@ class Secrets:
     made: frozenset[str] = frozenset()
 
 
+#: pydantic's kinds of errors in plain words.
+TYPES = {
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+}
+
 NAMES = ("admin_password", "jwt_secret", "key_pepper", "db_encryption_key")
 
 
@@ -187,7 +194,7 @@ def settings_from_environment() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = [
-            f"{str(detail['loc'][0]).upper()}: {detail['msg'].removeprefix('Value error, ')}"
+            f"{str(detail['loc'][0]).upper()}: {TYPES.get(detail['type'], detail['msg'].removeprefix('Value error, '))}"
             for detail in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise EnvironmentMistake("; ".join(wrong)) from None

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .document import Document
 
 
 @dataclass(frozen=True, order=True)
@@ -39,14 +35,10 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The configuration is invalid. `mistakes` has every mistake, in order.
+    """The configuration is invalid. `mistakes` has every mistake, in order."""
 
-    `rest` is the usable part with every section off: plugins may find more mistakes in it.
-    """
-
-    def __init__(self, mistakes: Iterable[Mistake], rest: Document | None = None) -> None:
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = sorted(set(mistakes))
-        self.rest = rest
         super().__init__("\n".join(map(str, self.mistakes)))
 
 

@@ -24,8 +24,8 @@ TERMS = re.compile(r"list(?:\s*([+-])\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*%)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 RATES = set(PriceSection.model_fields)
 
-#: So many similar names are suggested for an unknown model.
-MOST_MEANT = 3
+#: How many similar names are suggested for an unknown model.
+MOST_SUGGESTIONS = 3
 
 
 class ListedPrice(PriceSection):
@@ -139,7 +139,7 @@ class PriceLists:
         price = prices.price_of(upstream)
         shown = upstream[:100]
         if price is None:
-            meant = did_you_mean(shown, prices.names, MOST_MEANT)
+            meant = did_you_mean(shown, prices.names, MOST_SUGGESTIONS)
             self.reading.mistake(at, f"price list `{name}` of {prices.as_of} has no model `{shown}`{meant}")
             return None
         if model.get("type") == "chat" and "output" not in price.model_fields_set:

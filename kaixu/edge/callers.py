@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, assert_never
 
-from kaixu.accounts.readings import KeyLookup, take_reading
+from kaixu.accounts.readings import KeyLookup, count_reading
 from kaixu.plugin.errors import TooLarge
 
 from .authenticate import read_caller, require_credential, require_key

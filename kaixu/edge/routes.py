@@ -34,6 +34,9 @@ NO_PARAMETERS: Mapping[str, str] = {}
 #: The longest path that an error message shows.
 MAX_SHOWN = 200
 
+#: The longest path that parameters are looked for in: the time that takes grows with the path, and anybody may send it.
+MOST_MATCHED = 4096
+
 
 def always_exists(parameters: Mapping[str, str]) -> bool:
     """The default of `Route.exists`."""
@@ -72,8 +75,8 @@ class WrongMethod(MethodNotAllowed):
     """The path does not support this method. `allow`: those that it supports."""
 
     def __init__(self, method: str, allow: Iterable[str]) -> None:
-        super().__init__(f"{method} is not allowed for this path")
         self.allow = tuple(allow)
+        super().__init__(f"{method} is not allowed for this path", hint=f"Use {' or '.join(self.allow)}.")
 
 
 class Routes:
@@ -134,6 +137,8 @@ class Routes:
 
     def _match(self, method: str, path: str) -> Match | None:
         """The route of a path with parameters."""
+        if method not in METHODS or len(path) > MOST_MATCHED:  # werkzeug would take `get` for `GET`
+            return None
         try:
             route, parameters = self._by_pattern.match(path, method)
         except HTTPException:

@@ -62,17 +62,20 @@ class Claim:
         self.home = home
         self.file = (home / PID).open("a+")
         if not is_locked_within(self.file, LOCK_WAIT_S):
-            owner = self.process_number() or "that is still starting"
+            owner = self.owner()
             self.file.close()
-            raise FolderTaken(f"data folder {home.resolve()} belongs to a running gateway: process {owner}")
+            raise FolderTaken(f"data folder {home.resolve()} belongs to {owner}")
         self.file.truncate(0)
         (home / ABOUT).unlink(missing_ok=True)
         (home / RELOADED).unlink(missing_ok=True)
 
-    def process_number(self) -> str:
-        """The process that the file names, or an empty string."""
+    def owner(self) -> str:
+        """The process that holds the lock, as the file names it."""
         self.file.seek(0)
-        return self.file.read(20).strip()
+        text = self.file.read(PID_LENGTH).strip()
+        if text.startswith(WORKER):
+            return f"running job workers: process {text.removeprefix(WORKER)}"
+        return f"a running gateway: process {text}" if text else "a gateway that is starting or stopping"
 
     def announce(self, about: About) -> None:
         """Make this process visible to commands; it must handle signals by now."""
@@ -98,8 +101,7 @@ def running_in(home: Path) -> int | None:
             # A shared lock: two commands that check at once must not mistake each other for a gateway.
             if is_locked_now(file, fcntl.LOCK_SH):
                 return None
-            number = file.read(20).strip()
-            return int(number) if number.isdigit() else 0
+            return file.read(PID_LENGTH).strip()
     except OSError:
         return None
 

@@ -40,11 +40,12 @@ from kaixu.jobs.webhook_signing import alert_key
 from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts
 from kaixu.metering.cache import ResponseCache
-from kaixu.metering.gate import Gate, PriceKey
+from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
+from kaixu.metering.price_keys import PriceKey, model_key, rates_key
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
 from kaixu.ops.events import Monitor, MonitorEvent
@@ -59,7 +60,7 @@ from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
-from kaixu.store.plugin_roles import keep_out
+from kaixu.store.plugin_roles import restrict_public
 from kaixu.store.pool import maintenance, open_pool
 from kaixu.store.pools import Pools, open_pools
 from kaixu.store.prices import price_version, rates_version
@@ -107,6 +108,7 @@ class Gateway:
         self.owner = uuid4()
         self.sealer = Sealer(secrets.db_encryption_key)
         self.tasks = Tasks()
+        self.alert_tasks = Tasks()
         self.monitor = Monitor(self.write_events)
         self.embedded: EmbeddedPostgres | None = None
         self.ledger = None
@@ -149,7 +151,7 @@ class Gateway:
             await ensure_partitions(connection)
             await self.migrate_integrations(catalog, connection)
             if self.embedded is not None:
-                await keep_out(connection)
+                await restrict_public(connection)
         await preparing.close()
 
     async def open_pools(self, dsn: str, sizes: DatabaseSection) -> None:
@@ -174,7 +176,7 @@ class Gateway:
         alerts = Alerts(
             self.pool,
             self.monitor,
-            self.tasks,
+            self.alert_tasks,
             warn_pct=settings.cap_warn_pct,
             to_webhook=settings.alert_webhook_url is not None,
         )
@@ -318,16 +320,18 @@ class Gateway:
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price in a catalog, stored before anything is billed."""
         operations = {
-            (state.name, name, ""): await rates_version(self.pool, provider=state.name, model=name, rates=rates)
+            rates_key(state.name, name, rates): await rates_version(
+                self.pool, provider=state.name, model=name, rates=rates
+            )
             for state in catalog.integrations.values()
             for name, rates in state.rates.items()
         }
         return operations | {
-            (deployment.provider, deployment.model, which): await price_version(
+            model_key(deployment, price): await price_version(
                 self.pool, provider=deployment.provider, model=deployment.model, price=price, cost=deployment.cost
             )
             for deployment in catalog.deployments
-            for which, price in deployment.prices.items()
+            for price in deployment.prices.values()
         }
 
     async def reload(self) -> ReloadOutcome:
@@ -375,6 +379,7 @@ class Gateway:
             await self.wait_for_calls()
         await self.worker.stop()
         await self.services.gate.stop()
+        await self.alert_tasks.finish(ALERTS_S)
         await self.tasks.stop()
         for catalog in [self.current.catalog, *self.retired]:
             await catalog.aclose()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from typing import Protocol
 
 import asyncpg
 
 from kaixu.catalog.build import assemble
-from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.catalog import Catalog, IntegrationState, LaneState
 from kaixu.catalog.importing import restored_on_failure
 from kaixu.config.document import Document
 from kaixu.config.environment import Settings
@@ -19,7 +20,7 @@ from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.edge.services import Services
 from kaixu.metering.admission import finish
-from kaixu.metering.gate import PriceKey
+from kaixu.metering.price_keys import PriceKey
 from kaixu.metering.recovery import Recovery
 from kaixu.ops.events import MonitorEvent
 from kaixu.ops.tasks import Tasks
@@ -83,7 +84,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
             await finish(asyncio.ensure_future(catalog.aclose()))
             raise
     services = gateway.services
-    services.gate.price_ids |= prices  # a running call may still need a price of the old catalog
+    services.gate.price_ids |= prices  # a running call is billed by the old catalog's prices
     services.current.catalog = catalog
     gateway.retired.append(old)
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")
@@ -92,14 +93,12 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     outcome = ReloadOutcome(
         os.getpid(),
         began_ns,
-        lanes={
-            name: lane.state if lane.reason is None else f"{lane.state}: {lane.reason}"
-            for name, lane in catalog.lanes.items()
-        },
+        lanes=states_of(catalog.lanes),
+        integrations=states_of(catalog.integrations),
         restart=restart,
         notes=[*config_notes(catalog), *lost_lane_notes(old, catalog)],
     )
-    log.warning("kaixu.yaml was reloaded: %d lanes", len(catalog.lanes))
+    log.warning("kaixu.yaml was reloaded; lanes: %d, integrations: %d", len(catalog.lanes), len(catalog.integrations))
     for note in outcome.notes:
         log.warning("%s", note)
     if restart:

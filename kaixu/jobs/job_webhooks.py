@@ -57,7 +57,7 @@ class JobWebhooks:
 
     async def failed(self, row: CompletedJob, *, error: str, retry_in_s: float | None) -> None:
         """See `Outbox.failed`. The reason is in the log only."""
-        await record_failed(self.pool, row.id, retry_in_s=retry_in_s)
+        await record_failed(self.pool, row, retry_in_s=retry_in_s)
 
 
 def completion(job: CompletedJob) -> dict[str, object]:

@@ -13,6 +13,7 @@ from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import Conflict, NotFound, RateLimited
+from kaixu.plugin.operation import Rank
 from kaixu.store import job_rows, jobs
 from kaixu.store.job_rows import JobRow as JobRow  # for the API, which must not import the store
 from kaixu.store.jobs import NewJob
@@ -59,6 +60,12 @@ class Queue:
         if row is None:
             raise no_job(job_id)
         return row
+
+    async def require_role(self, caller: Caller, role: Rank) -> None:
+        """Raises a `Refusal` where the caller's key has a lower role."""
+        if role != "viewer":
+            async with self.gate.free(caller, "job:result", role=role) as ticket:
+                ticket.end_reason = "released"
 
     async def cancel(self, caller: Caller, job_id: str) -> JobRow:
         """Cancel a job that has not ended. Raises as `find` does, and `Conflict` if it has succeeded or failed."""

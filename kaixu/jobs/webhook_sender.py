@@ -92,7 +92,11 @@ class WebhookSender(Generic[Row]):
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as http:
-            await asyncio.gather(*(self.attempt(http, row) for row in due))
+            # One that cannot be recorded must not end the others, whose connections close with this block.
+            ends = await asyncio.gather(*(self.attempt(http, row) for row in due), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
 
     async def attempt(self, http: aiohttp.ClientSession, row: Row) -> None:
         """One attempt at one webhook, and its record."""
@@ -117,9 +121,11 @@ class WebhookSender(Generic[Row]):
         if (refusal := self.outbox.refusal(message.url)) is not None:
             return refusal
         try:
+            if (refusal := self.outbox.refusal(message.url)) is not None:
+                return refusal
             async with http.post(
                 message.url, data=message.body, headers=message.headers, allow_redirects=False
             ) as response:
                 return None if 200 <= response.status < 300 else f"it answered {response.status}"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the URL and the answer are a stranger's; it would never be given up
             return type(error).__name__

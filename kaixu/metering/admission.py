@@ -12,7 +12,7 @@ import msgspec
 from kaixu.catalog.catalog import Deployment
 from kaixu.store.admission import Ask, Settled, Settlement, Verdict
 
-from .ending import not_written, settlement_of
+from .ending import settlement_of, unwritten_settlement
 from .in_flight import InFlightCalls
 from .ledger import Ledger
 from .month import Figures, figures_of
@@ -23,8 +23,8 @@ Answer = TypeVar("Answer")
 TicketT = TypeVar("TicketT", bound=Ticket, covariant=True)
 
 
-class Observer(Protocol):
-    """Is told of every settlement; must be quick and must not raise."""
+class SettlementObserver(Protocol):
+    """Receives every settlement; must be quick and must not raise."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None: ...
 
@@ -58,7 +58,7 @@ class Admission(Generic[TicketT]):
         *,
         ledger: Ledger,
         calls: InFlightCalls,
-        observer: Observer,
+        observer: SettlementObserver,
         deployment: Deployment | None = None,
     ) -> None:
         self.ask = ask
@@ -70,9 +70,9 @@ class Admission(Generic[TicketT]):
         self.ticket: TicketT | None = None
 
     async def __aenter__(self) -> TicketT:
-        """Raises `Refusal` when admission says no, `DatabaseAway` when it cannot say anything.
+        """Raises `Refusal` if admission refuses the call, `DatabaseAway` if the database does not answer.
 
-        Raises `Overloaded`, `Stopping` or `RateLimited` where there is no room for the call any more.
+        Raises `Overloaded`, `Stopping` or `RateLimited` if there is no room for another call.
         """
         self.calls.enter(self.ask, self.deployment)
         try:
@@ -80,7 +80,7 @@ class Admission(Generic[TicketT]):
             try:
                 verdict = await asyncio.shield(answer)
             except asyncio.CancelledError:
-                # The database may say yes after the caller has gone; then the hold is released.
+                # The call may be admitted after the caller has gone; then the hold is released.
                 answer.add_done_callback(self._release)
                 raise
             if verdict.refused is not None:
@@ -98,7 +98,7 @@ class Admission(Generic[TicketT]):
             return
         self.ledger.settle(self.make_ticket(answer.result()).bill("released"))
 
-    def hand_over(self, task: asyncio.Task[object]) -> None:
+    def transfer_to(self, task: asyncio.Task[object]) -> None:
         """Transfer settlement to `task`; shutdown cancels that task."""
         assert self.ticket is not None
         self.calls.transfer(self.ticket, task)
@@ -127,7 +127,7 @@ class Admission(Generic[TicketT]):
                 await finish(answer)
             finally:
                 if not answer.cancelled() and (failure := answer.exception()) is not None:
-                    ticket.settlement = settlement = not_written(ticket, failure)
+                    ticket.settlement = settlement = unwritten_settlement(ticket, failure)
                     answer = self.ledger.settle(settlement)
                     await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:

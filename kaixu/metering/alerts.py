@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import Any
 
@@ -11,11 +12,16 @@ import msgspec
 from kaixu.config.price import cents_of_nusd
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.tasks import Tasks
+from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.admission import Settlement
 from kaixu.store.alerts import claim_alert
+from kaixu.store.pool import database
 
 from .model_ticket import MOST_TRIES_LISTED, ModelTicket
 from .ticket import Ticket
+
+#: The pause before an alert is claimed again that could not be claimed.
+RETRY_S = 2.0
 
 #: An alert that is raised once: customer, chain of keys (0: the customer's cap), month, type.
 AlertKey = tuple[int, int, date, str]
@@ -49,10 +55,10 @@ class Alerts:
         self.tasks = tasks
         self.warn_pct = warn_pct
         self.to_webhook = to_webhook
-        self.raised: set[AlertKey] = set()  # by some gateway; no need to ask the database again
+        self.raised: set[AlertKey] = set()  # by any gateway: no further query is needed
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.admission.Observer`."""
+        """See `kaixu.metering.admission.SettlementObserver`."""
         if settlement.cost_nusd > ticket.granted_nusd:
             self.monitor.record(
                 MonitorEvent(
@@ -111,21 +117,34 @@ class Alerts:
         }
         self.tasks.spawn(self.raise_alert(key, body), f"alert {alert}")
 
+    async def claim(self, key: AlertKey, body: dict[str, Any]) -> bool:
+        """Claim and queue the alert; whether it is ours to raise.
+
+        Waits for a database that is away: after a reached cap there is no next settlement that would try again.
+        """
+        customer_id, chain_id, month, alert = key
+        while True:
+            try:
+                with database():
+                    return await claim_alert(
+                        self.pool,
+                        customer_id=customer_id,
+                        chain_id=chain_id,
+                        month=month,
+                        alert=alert,
+                        webhook_body=msgspec.json.encode(body) if self.to_webhook else None,
+                    )
+            except DatabaseAway:
+                await asyncio.sleep(RETRY_S)
+
     async def raise_alert(self, key: AlertKey, body: dict[str, Any]) -> None:
         """Claim the alert, queue it for the webhook, record it in the monitor; nothing if another gateway has."""
-        customer_id, chain_id, month, alert = key
         try:
-            is_ours = await claim_alert(
-                self.pool,
-                customer_id=customer_id,
-                chain_id=chain_id,
-                month=month,
-                alert=alert,
-                webhook_body=msgspec.json.encode(body) if self.to_webhook else None,
-            )
+            is_ours = await self.claim(key, body)
         except BaseException:
-            self.raised.discard(key)  # nobody has raised it: the next settlement tries again
+            self.raised.discard(key)  # it was not raised: the next settlement tries again
             raise
+        alert = key[-1]
         if is_ours:
             self.monitor.record(
                 MonitorEvent(

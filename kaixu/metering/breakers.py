@@ -79,7 +79,7 @@ class Breakers:
         """`one` has answered."""
         self.by_place.pop(place_of(one), None)
 
-    def left(self, one: Deployment) -> None:
+    def abandoned(self, one: Deployment) -> None:
         """The call was given up; it says nothing about `one`."""
         breaker = self.by_place.get(place_of(one))
         if breaker is not None:
@@ -88,7 +88,7 @@ class Breakers:
     def failed(self, one: Deployment, error: BaseException) -> None:
         """`one` has failed. A bad request is not its failure; a missing model is."""
         if not is_deployment_failure(error):
-            self.left(one)
+            self.abandoned(one)
             return
         breaker = self.by_place.setdefault(place_of(one), Breaker())
         now = self.clock()

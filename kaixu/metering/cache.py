@@ -1,4 +1,4 @@
-"""The response cache: a customer's repeated request is answered without a vendor.
+"""The response cache: answers a customer's repeated request without a vendor.
 
 Admission checks cached calls like all others: the key, its limits, its allowlists.
 """
@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.types import ChatEvent, ChatRequest
-from kaixu.store.responses import find_response, keep_response
+from kaixu.store.responses import find_response, store_response
 
 from .chat_ticket import ChatTicket
 from .event_codec import decode_events, encode_events
@@ -50,7 +50,7 @@ class ResponseCache:
         self.sealer = sealer
         self.writing: set[asyncio.Task[None]] = set()
 
-    def question(self, ticket: ChatTicket) -> bytes | None:
+    def request_hash(self, ticket: ChatTicket) -> bytes | None:
         """The hash of the request; None where its answer is not cached."""
         request, deployment = ticket.request, ticket.deployment
         if deployment.cache is None:
@@ -61,19 +61,23 @@ class ResponseCache:
         key = (FORM, deployment.provider, deployment.model, served, fields_of(request))
         return hashlib.sha256(msgspec.json.encode(key, order="sorted")).digest()
 
-    async def find(self, ticket: ChatTicket, question: bytes) -> list[ChatEvent] | None:
+    async def find(self, ticket: ChatTicket, request_hash: bytes) -> list[ChatEvent] | None:
         """The cached answer for this ticket's customer, if there is one. Never raises because the database is away."""
         customer_id = ticket.verdict.customer_id
         assert customer_id is not None
         try:
-            sealed = await find_response(self.pool, customer_id=customer_id, question=question)
-            return None if sealed is None else decode_events(self.sealer.open(sealed, about(customer_id, question)))
+            sealed = await find_response(self.pool, customer_id=customer_id, request_hash=request_hash)
+            return (
+                None
+                if sealed is None
+                else decode_events(self.sealer.open(sealed, sealing_context(customer_id, request_hash)))
+            )
         except DatabaseAway:
             return None
         except (InvalidTag, ValueError, msgspec.MsgspecError):  # cached under another secret, or in another form
             return None
 
-    def keep(self, ticket: ChatTicket, question: bytes, events: Sequence[ChatEvent]) -> None:
+    def store(self, ticket: ChatTicket, request_hash: bytes, events: Sequence[ChatEvent]) -> None:
         """Cache a whole answer, in the background and if it is not too long."""
         deployment, customer_id = ticket.deployment, ticket.verdict.customer_id
         assert deployment.cache is not None
@@ -83,21 +87,23 @@ class ResponseCache:
         data = encode_events(events)
         if len(data) <= MOST_BYTES:
             task = asyncio.get_running_loop().create_task(
-                self.write(customer_id, question, data, deployment.cache.ttl), name="cache an answer"
+                self.write(customer_id, request_hash, data, deployment.cache.ttl), name="cache an answer"
             )
             self.writing.add(task)
             task.add_done_callback(self.writing.discard)
 
-    async def write(self, customer_id: int, question: bytes, data: bytes, seconds: float) -> None:
+    async def write(self, customer_id: int, request_hash: bytes, data: bytes, seconds: float) -> None:
         """Seal and store. A failure is only logged: the next call asks the vendor."""
-        sealed = self.sealer.seal(data, about(customer_id, question))
+        sealed = self.sealer.seal(data, sealing_context(customer_id, request_hash))
         try:
-            await keep_response(self.pool, customer_id=customer_id, question=question, answer=sealed, seconds=seconds)
+            await store_response(
+                self.pool, customer_id=customer_id, request_hash=request_hash, answer=sealed, seconds=seconds
+            )
         except (DatabaseAway, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("an answer was not cached: %s", type(error).__name__)
 
     async def drained(self) -> None:
-        """Wait for what is being written."""
+        """Wait until every answer that is being written is stored."""
         if self.writing:
             await asyncio.wait(self.writing, timeout=5)
 
@@ -110,6 +116,6 @@ def fields_of(request: ChatRequest) -> object:
     return request.native.protocol, request.max_tokens, body, request.native.betas
 
 
-def about(customer_id: int, question: bytes) -> str:
+def sealing_context(customer_id: int, request_hash: bytes) -> str:
     """The context that an answer is sealed with: it opens for this customer and request only."""
-    return f"response:{customer_id}:{question.hex()}"
+    return f"response:{customer_id}:{request_hash.hex()}"

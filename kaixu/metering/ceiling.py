@@ -27,7 +27,7 @@ def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
 
     Raises `UnpricedModel`.
     """
-    price = price_known(deployment)
+    price = require_price(deployment)
     tokens = most_input_tokens(request, deployment)
     most = most_nusd(tokens, request.max_tokens * request.n, price)
     return Ceiling(price, most, most_nusd(tokens, request.n, price), tokens)
@@ -35,7 +35,7 @@ def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
 
 def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
     """The ceiling of an embedding call, which cannot be lowered. Raises `UnpricedModel`, `Unsupported`."""
-    price = price_known(deployment)
+    price = require_price(deployment)
     lane = deployment.lane
     assert lane is not None
     if request.dimensions is not None and request.dimensions != deployment.dimensions:
@@ -50,7 +50,7 @@ def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
     return Ceiling(price, most, most, tokens)
 
 
-def price_known(deployment: Deployment) -> Price:
+def require_price(deployment: Deployment) -> Price:
     """The deployment's price. Without one the call is refused: raises `UnpricedModel`."""
     if deployment.price is None:
         raise UnpricedModel(

@@ -10,6 +10,9 @@ from kaixu.plugin.operation import Book, Charge, Free, PerCall, PerUnit
 #: More than any honest count; keeps products of units and prices within 64 bits.
 MOST_UNITS = 10**12
 
+#: What the gateway writes into an event beside the units: no plugin may write it there.
+RESERVED = frozenset({"call", "undelivered", "unbilled_nusd"})
+
 
 class Meter:
     """Counts the units of one call, and prices them by its charge. `price_nusd`: of the charge, in nano-dollars."""
@@ -41,7 +44,9 @@ class Meter:
         return cost_nusd(self.charge, self.price_nusd, self.units)
 
     def count_for_plugin(self, unit: str, n: int) -> None:
-        """Count what the plugin reports. Raises as `count`."""
+        """Count what the plugin reports. Raises as `count`, and `ValueError` for a name that events use themselves."""
+        if unit in RESERVED:
+            raise ValueError(f"a unit cannot be called {unit!r}: usage events use this name themselves")
         self.count(unit, n)
         self.plugin_units.add(unit)
 

@@ -21,6 +21,7 @@ from .lanes import supporting_deployments, translate_errors
 from .native_fields import with_known_fields
 from .opening import NO_ANSWER, Opened, wait_for_output, with_vendor_model
 from .preamble import with_preamble
+from .price_keys import model_key
 from .routing import try_deployments, widest_limits
 from .wire import MeteredWire
 
@@ -29,7 +30,7 @@ def admit_chat(
     gate: Gate,
     caller: Caller,
     deployment: Deployment,
-    asked_provider: str,
+    requested_provider: str,
     request: ChatRequest,
     *,
     operation: str = "chat",
@@ -37,10 +38,10 @@ def admit_chat(
 ) -> Admission[ChatTicket]:
     """Admission of one chat call, as a context that settles when it is left.
 
-    `asked_provider` is the name by which the deployment was found (see `Catalog.resolve`), `price` says which of
+    `requested_provider` is the name by which the deployment was found (see `Catalog.resolve`), `price` says which of
     the model's prices it is billed by (see `Deployment.prices`).
 
-    Raises, before the database is asked: `LaneOff`, `PluginFailed`, `Unsupported`, `UnpricedModel`, `Unprocessable`,
+    Raises, before any query: `LaneOff`, `PluginFailed`, `Unsupported`, `UnpricedModel`, `Unprocessable`,
     `Overloaded`, `Stopping`.
     """
     Catalog.ready(deployment)
@@ -52,10 +53,9 @@ def admit_chat(
         caller,
         operation,
         deployment,
-        asked_provider,
+        requested_provider,
         most_nusd=ceiling.most_nusd,
         least_nusd=ceiling.least_nusd,
-        price=price,
     )
 
     def make_ticket(verdict: Verdict) -> ChatTicket:
@@ -79,77 +79,80 @@ def admit_chat(
 async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
     """The answer of one of the model's deployments, within their time limits, ended when the budget is spent.
 
-    Yields nothing before a deployment has begun to answer: until then another may take its place. Whatever a plugin
-    raises comes out as a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" where the stream was ended for its
-    cost.
+    Yields nothing before a deployment has begun to answer: until then another one can be tried. Every exception of a
+    plugin becomes a `KaixuError`. Sets `ticket.end_reason` to "budget_cut" if the stream was ended for its cost.
     """
-    question = gate.cache.question(ticket)
-    if question is not None and ticket.cache_control == "":
-        cached = await gate.cache.find(ticket, question)
+    request_hash = gate.cache.request_hash(ticket)
+    if request_hash is not None and ticket.cache_control == "":
+        cached = await gate.cache.find(ticket, request_hash)
         if cached is not None:
-            ticket.answer_from_cache(gate.price_ids.get((ticket.ask.provider, ticket.ask.model, "cached"), 0))
-            for event in cached:  # all of it is known, and billed, whenever the client leaves
-                ticket.saw(event)
+            ticket.answer_from_cache(
+                gate.price_ids.get(model_key(ticket.deployment, ticket.deployment.cached_price), 0)
+            )
+            for event in cached:  # the whole answer is billed, even if the client leaves before its end
+                ticket.count_event(event)
             for event in cached:
                 yield event
             return
     answer: list[ChatEvent] = []
     async with aclosing(vendor_events(gate, ticket)) as events:
         async for event in events:
-            if question is not None:
+            if request_hash is not None:
                 answer.append(event)
             yield event
-    if question is not None and ticket.cache_control != "no-store":
-        gate.cache.keep(ticket, question, answer)
+    if request_hash is not None and ticket.cache_control != "no-store":
+        gate.cache.store(ticket, request_hash, answer)
 
 
 async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
-    """See `chat_events`; never from the cache."""
+    """As `chat_events`, without the cache."""
     request = ticket.request
     deadline = asyncio.get_running_loop().time() + ticket.wire.limits.total_s
 
-    async def opening(one: Deployment, wire: MeteredWire) -> Opened:
+    async def open_stream(one: Deployment, wire: MeteredWire) -> Opened:
         def estimate() -> Usage:
             return Usage(counted_input_tokens(request, one), estimated=True)
 
-        with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
+        with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt:
             async with translate_errors(ticket, one):
                 assert one.lane is not None
                 return await wait_for_output(one.lane.chat(with_vendor_model(request, one), wire), attempt)
 
     async with translate_errors(ticket, ticket.deployment), asyncio.timeout_at(deadline):
-        ticket.served, begun = await try_deployments(gate.breakers, ticket.wire, ticket.choices, opening, ticket.tried)
+        ticket.served, opened = await try_deployments(
+            gate.breakers, ticket.wire, ticket.choices, open_stream, ticket.tried
+        )
     served = ticket.served
     async with (
-        count_break_off(gate.breakers, served),
+        count_as_failure(gate.breakers, served),
         translate_errors(ticket, served),
-        aclosing(begun.events) as events,
+        aclosing(opened.events) as events,
     ):
-        for event in begun.held:
-            ticket.saw(event)
+        for event in opened.buffered:
+            ticket.count_event(event)
             yield event
         while not ticket.over_budget:
             try:
-                # Around the lane's own work only: how long the reader takes with an event is the reader's.
+                # Limits the lane's own work only, not the time that the reader spends on an event.
                 async with asyncio.timeout_at(deadline):
                     event_or_end = await anext(events, None)
             except Exception as error:
                 if ticket.finish_reason is None:
                     raise
-                # Its end was seen, so it is complete, whatever comes after.
+                # The finish reason was received, so the answer is complete.
                 ticket.wire.note(f"{type(error).__name__} after the end of an answer")
                 return
             if event_or_end is None:
                 if ticket.finish_reason is None and ticket.first_event_s is None:
                     raise UpstreamError(NO_ANSWER)
                 return
-            ticket.saw(event_or_end)
+            ticket.count_event(event_or_end)
             yield event_or_end
         ticket.end_reason = "budget_cut"
 
 
 @asynccontextmanager
-async def count_break_off(breakers: Breakers, served: Deployment) -> AsyncIterator[None]:
+async def count_as_failure(breakers: Breakers, served: Deployment) -> AsyncIterator[None]:
     """A deployment that breaks off in the middle of its answer counts as failed."""
     try:
         yield

@@ -12,7 +12,7 @@ from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, Reason
 from kaixu.store.admission import Ask, Verdict
 
 from .counting import counted_input_tokens
-from .left_early import has_finish_reason, reasons, tokens_in, used_when_left
+from .left_early import has_finish_reason, may_reason, most_tokens_in, most_usage_when_left
 from .model_ticket import ModelTicket
 from .pricing import cost_nusd
 from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, complete_usage, figures_in, lacks_a_figure
@@ -113,7 +113,7 @@ class ChatTicket(ModelTicket):
         self.from_cache = True
         self.price, self.price_id = self.deployment.cached_price, price_id
 
-    def saw(self, event: ChatEvent) -> None:
+    def count_event(self, event: ChatEvent) -> None:
         """Count an event of the lane. The last usage wins; text is counted in case none comes.
 
         Raises `UnicodeEncodeError` for half a surrogate pair, which could not be sent on.
@@ -124,7 +124,7 @@ class ChatTicket(ModelTicket):
             text = event.arguments + (event.name or "")
         elif isinstance(event, Usage):
             if self.usage is None or any(figures_in(event)):  # a later one without a figure says nothing
-                self.usage = self.believed(event)
+                self.usage = self.plausible_usage(event)
                 self.counted_tokens = self.delivered_tokens if self.usage.output_tokens else 0
             return
         elif isinstance(event, Finish):
@@ -213,8 +213,8 @@ class ChatTicket(ModelTicket):
     def _most_used(self) -> Usage:
         """The bound of what was used, for a client that left before the vendor reported it."""
         one = self.served or (self.choices[0] if self.choices else self.deployment)
-        hidden = tokens_in(monotonic() - self.wire.opened_at, one) if reasons(one, self.request) else 0
-        return used_when_left(
+        hidden = most_tokens_in(monotonic() - self.wire.opened_at, one) if may_reason(one, self.request) else 0
+        return most_usage_when_left(
             self.usage,
             most_input_tokens=self.most_input_tokens,
             delivered_bytes=self.delivered_bytes,

@@ -78,7 +78,7 @@ def most_input_tokens(request: ChatRequest, deployment: Deployment) -> int:
         counted = counted_by(lane, deployment.upstream, text)
         return byte_length(text) if counted is None else counted
 
-    turns = sum(turns_made_of(message) for message in request.messages)
+    turns = sum(count_turns(message) for message in request.messages)
     bound = lane.request_overhead_tokens + lane.message_overhead_tokens * turns
     bound += sum(len(message.parts) for message in request.messages)  # a line break between two of them
     if request.tools or (request.native is not None and request.native.body.get("tools")):
@@ -97,7 +97,7 @@ def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_to
 
     Raises `Unprocessable` for an image whose URL is too long.
     """
-    images = sum(images_of(message) for message in request.messages)
+    images = sum(count_images(message) for message in request.messages)
     if request.native is not None:
         body = request.native.body
         native = NativeTokens(count, image_tokens, body.get("tools"))
@@ -109,7 +109,7 @@ def tokens_going_out(request: ChatRequest, count: Callable[[str], int], image_to
     return tokens + sum(encoded_length(one) for one in further if one), images
 
 
-def turns_made_of(message: Message) -> int:
+def count_turns(message: Message) -> int:
     """How many turns a vendor makes of a message: itself, and for many vendors each tool call and tool result in it."""
     return 1 + sum(isinstance(part, ToolCallPart | ToolResultPart) for part in message.parts)
 
@@ -125,7 +125,7 @@ def tool_names_of_results(messages: Iterable[Message]) -> Iterable[str]:
                 yield names.get(part.id, "")
 
 
-def images_of(message: Message) -> int:
+def count_images(message: Message) -> int:
     """How many images a message has, in tool results too. Raises `Unprocessable` for a URL that is too long."""
     parts = list(message.parts)
     parts += [inner for part in message.parts if isinstance(part, ToolResultPart) for inner in part.content]

@@ -48,15 +48,15 @@ class EmbedTicket(ModelTicket):
         tokens = estimated_embed_tokens(inputs)
         self.unanswered_tokens += tokens
 
-        def answered(reported: Usage) -> None:
+        def record_usage(reported: Usage) -> None:
             self.unanswered_tokens -= tokens
-            reported = self.believed(reported)
+            reported = self.plausible_usage(reported)
             if not reported.input_tokens:  # the vendor reported nothing, or only a total
-                total = self.believed(Usage(reported.total_tokens)).input_tokens
+                total = self.plausible_usage(Usage(reported.total_tokens)).input_tokens
                 reported = Usage(total or tokens, estimated=not total)
             self.usage = total_usage(self.usage or Usage(), reported)
 
-        return answered
+        return record_usage
 
     def billed_usage(self, end_reason: str) -> BilledUsage:
         """The vendor's usage; batches without an answer count with an estimate, which is never billed above the hold.

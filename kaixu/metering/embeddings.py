@@ -19,12 +19,12 @@ from .counting import estimated_embed_tokens
 from .embed_ticket import EmbedTicket
 from .gate import Caller, Gate
 from .lanes import lanes_of, limit_total_time, translate_errors
-from .reported_usage import believable
+from .reported_usage import clamped_usage
 from .routing import try_deployments, widest_limits
 from .vectors import Input, check_vectors, normalized, smallest_batches
 from .wire import MeteredWire
 
-#: How many batches of one embedding call are with the vendor at one time.
+#: How many batches of one embedding call are sent at the same time.
 BATCHES_AT_ONCE = 8
 
 
@@ -32,7 +32,7 @@ def admit_embed(
     gate: Gate,
     caller: Caller,
     deployment: Deployment,
-    asked_provider: str,
+    requested_provider: str,
     request: EmbedRequest,
     *,
     operation: str = "embed",
@@ -48,11 +48,10 @@ def admit_embed(
         caller,
         operation,
         deployment,
-        asked_provider,
+        requested_provider,
         most_nusd=ceiling.most_nusd,
         least_nusd=ceiling.least_nusd,
         role=role,
-        price=price,
     )
 
     def make_ticket(verdict: Verdict) -> EmbedTicket:
@@ -72,10 +71,10 @@ def admit_embed(
 async def embed_vectors(
     gate: Gate, ticket: EmbedTicket, request: EmbedRequest, *, length: int | None = None
 ) -> list[Sequence[float]]:
-    """One vector for each input, in order. The vendor is asked in batches of its own size, several at once.
+    """One vector for each input, in order. Sends batches of the vendor's size, several at the same time.
 
-    All or nothing: where one batch fails the others are given up, and the call costs what the vendor has done by
-    then. With `length`, vectors of another length are an error. Raises `KaixuError`.
+    All or nothing: if one batch fails the others are cancelled, and the call costs what the vendor has done by then.
+    With `length`, vectors of another length are an error. Raises `KaixuError`.
     """
     at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
 
@@ -84,21 +83,21 @@ async def embed_vectors(
             return Usage(estimated_embed_tokens(inputs), estimated=True)
 
         async def embed_at(one: Deployment, wire: MeteredWire) -> Embeddings:
-            with ticket.wasted.watching(one, lambda: wire.used, estimate) as attempt:
+            with ticket.wasted.watch_try(one, lambda: wire.used, estimate) as attempt:
                 async with translate_errors(ticket, one):
                     assert one.lane is not None
                     batch = msgspec.structs.replace(request, inputs=inputs, model=one.upstream)
                     answer = await one.lane.embed(batch, wire)
-                    attempt.usage = believable(answer.usage)
+                    attempt.usage = clamped_usage(answer.usage)
                     check_vectors(answer.vectors, len(inputs), length)
                     return answer
 
         async with at_once:
-            answered = ticket.send_batch(inputs)
+            record_usage = ticket.send_batch(inputs)
             ticket.served, answer = await try_deployments(
                 gate.breakers, ticket.wire, ticket.choices, embed_at, ticket.tried
             )
-            answered(answer.usage)
+            record_usage(answer.usage)
             return normalized(answer.vectors) if shortened else answer.vectors
 
     shortened = request.dimensions not in (None, ticket.deployment.dimensions)
@@ -113,5 +112,5 @@ async def embed_vectors(
             raise errors.exceptions[0] from errors
         vectors = [vector for task in tasks for vector in task.result()]
         if len({len(vector) for vector in vectors}) > 1:
-            raise UpstreamError("the vendor answered with vectors that differ in length")
+            raise UpstreamError("the vendor returned vectors of different lengths")
         return vectors

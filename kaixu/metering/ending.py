@@ -1,8 +1,7 @@
-"""How each call is settled, by the way it ended: who pays for what a vendor has done.
+"""How each call is settled, by its end: who pays for the vendor's work.
 
-The rule is one table in docs/operators/money.md. In short: the customer pays for what was delivered, and for what was
-not delivered because of the client. Nothing else is billed. The usage event always says what the call cost the
-operator.
+The rules are a table in docs/operators/money.md. In short: the customer pays for what was delivered, and for what was
+not delivered because of the client. Nothing else is billed. The usage event always has what the call cost the operator.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ UNDELIVERED = "undelivered"
 
 def settlement_of(ticket: Ticket, error: BaseException | None) -> Settlement:
     """The settlement of a call that ended with `error`, or without one."""
-    reason = outcome(ticket, error)
+    reason = end_reason_of(ticket, error)
     if reason == UNDELIVERED:
-        return undelivered(ticket, error)
+        return undelivered_settlement(ticket, error)
     bill = ticket.bill(reason)
     if not isinstance(ticket, ModelTicket):
         return bill
     failed = ticket.wasted.failed
     if reason != "client_gone":  # there the bill itself counts what was cancelled
-        failed = failed.together(ticket.wasted.cancelled)
-    return with_failed(bill, failed)
+        failed = failed.plus(ticket.wasted.cancelled)
+    return with_failed_tries(bill, failed)
 
 
-def not_written(ticket: Ticket, error: BaseException) -> Settlement:
+def unwritten_settlement(ticket: Ticket, error: BaseException) -> Settlement:
     """The settlement of a call whose result could not be written together with its settlement."""
-    return undelivered(ticket, error) if ticket.vendor_may_have_worked else ticket.bill("released")
+    return undelivered_settlement(ticket, error) if ticket.vendor_may_have_worked else ticket.bill("released")
 
 
-def outcome(ticket: Ticket, error: BaseException | None) -> str:
+def end_reason_of(ticket: Ticket, error: BaseException | None) -> str:
     """The end reason of a call that ended with `error`. "released": no vendor has worked for it, there is no event."""
     if error is None:
         return ticket.end_reason or "complete"
@@ -56,10 +55,11 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
     delivered = isinstance(ticket, ChatTicket) and ticket.first_event_s is not None
     if isinstance(ticket, EmbedTicket) and isinstance(error, UpstreamError) and ticket.usage is not None:
         return "upstream_error"  # the client gets none of the batches, but the vendor has done some
-    if isinstance(error, asyncio.CancelledError | GeneratorExit) and ticket.stopped and not ticket.left:
-        # The gateway cancelled it: what a stream has delivered is billed, and nothing else.
+    is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+    if is_cancelled and ticket.stopped_by_gateway and not ticket.client_left:
+        # The gateway cancelled it: only what a stream has delivered is billed.
         return "upstream_error" if ticket.end_reason == "upstream_error" else nothing
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+    if is_cancelled:
         # The vendor may have worked on what was sent, with or without an answer.
         return "client_gone" if delivered or ticket.wire.used else nothing
     if ticket.end_reason in (None, "released"):
@@ -68,7 +68,7 @@ def outcome(ticket: Ticket, error: BaseException | None) -> str:
 
 
 def caused_by_client(ticket: Ticket, error: BaseException | None) -> bool:
-    """Whether the client is the reason that nothing was delivered: it deleted, filled or changed what it asked about.
+    """Whether nothing was delivered because of the client: it deleted, filled or changed what the call was about.
 
     An integration's operation that fails is never billed: plugin authors are promised that.
     """
@@ -77,16 +77,16 @@ def caused_by_client(ticket: Ticket, error: BaseException | None) -> bool:
     return 400 <= error.status < 500 and not isinstance(error, UpstreamError)
 
 
-def undelivered(ticket: Ticket, error: BaseException | None) -> Settlement:
+def undelivered_settlement(ticket: Ticket, error: BaseException | None) -> Settlement:
     """Work that was not delivered: billed where the client is the reason, else noted as `unbilled_nusd`."""
     own = own_bill(ticket)
     units = dict(own.units or {}) | {"undelivered": code_of(ticket, error)}
     own = msgspec.structs.replace(own, end_reason=UNDELIVERED, units=units)
     if not isinstance(ticket, ModelTicket):
         return unbilled(own, own.cost_nusd)
-    failed = ticket.wasted.failed.together(ticket.wasted.cancelled)
+    failed = ticket.wasted.failed.plus(ticket.wasted.cancelled)
     if caused_by_client(ticket, error):
-        return with_failed(own, failed)
+        return with_failed_tries(own, failed)
     total = total_usage(usage_in(own), failed.usage)
     estimated = own.usage_source == "counted" or failed.usage.estimated
     return unbilled(
@@ -117,7 +117,7 @@ def unbilled(bill: Settlement, nusd: int) -> Settlement:
     return msgspec.structs.replace(bill, cost_nusd=0, units=dict(bill.units or {}) | {"unbilled_nusd": nusd})
 
 
-def with_failed(bill: Settlement, failed: Failed) -> Settlement:
+def with_failed_tries(bill: Settlement, failed: Failed) -> Settlement:
     """The same settlement, plus what failed tries cost the operator."""
     if not failed.tries or bill.end_reason == "released":
         return bill

@@ -17,19 +17,17 @@ from kaixu.plugin.operation import Rank
 from kaixu.store.admission import Ask, Verdict
 from kaixu.store.plugin_databases import PluginDatabases
 
-from .admission import Admission, Observer, TicketT
+from .admission import Admission, SettlementObserver, TicketT
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
+from .price_keys import PriceKey, model_key
 from .ticket import Ticket
 from .wire import TicketWire, WireLimits
 
 RANKS: tuple[Rank, ...] = get_args(Rank)
-
-#: Provider, model, and which of the model's prices: "" its own, "cached" that of an answer out of the cache.
-PriceKey = tuple[str, str, str]
 
 #: For calls that go to no vendor.
 FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, total_s=600, retries=0)
@@ -55,7 +53,7 @@ class Gate:
         ledger: Ledger,
         calls: InFlightCalls,
         transport: httpx.AsyncBaseTransport,
-        observer: Observer,
+        observer: SettlementObserver,
         *,
         cache: ResponseCache,
         databases: PluginDatabases,
@@ -79,13 +77,13 @@ class Gate:
         *,
         role: Rank = "viewer",
         deployment: Deployment | None = None,
-        asked_provider: str = "",
+        requested_provider: str = "",
     ) -> Admission[Ticket]:
         """Admission of a call that costs nothing: all checks but money. With a deployment, also the allowlists.
 
         Raises `Overloaded`, `Stopping`.
         """
-        ask = self.model_ask(caller, operation, deployment, asked_provider, role=role)
+        ask = self.model_ask(caller, operation, deployment, requested_provider, role=role)
 
         def make_ticket(verdict: Verdict) -> Ticket:
             return Ticket(ask, verdict, self.wire(ask, FREE_LIMITS), deployment)
@@ -109,22 +107,21 @@ class Gate:
         caller: Caller,
         operation: str,
         deployment: Deployment | None,
-        asked_provider: str,
+        requested_provider: str,
         *,
         most_nusd: int = 0,
         least_nusd: int = 0,
         role: Rank = "viewer",
-        price: str = "",
     ) -> Ask:
-        """The request to admission for a call of a model, or of none. Raises as `ask`."""
+        """The request to admission for a call of a model, at the deployment's price, or of none. Raises as `ask`."""
         provider, model = ("", "") if deployment is None else (deployment.provider, deployment.model)
         return self.ask(
             caller,
             operation,
             provider=provider,
-            asked_provider=asked_provider,
+            requested_provider=requested_provider,
             model=model,
-            price_id=0 if deployment is None else self.price_ids.get((provider, model, price), 0),
+            price_id=0 if deployment is None else self.price_ids.get(model_key(deployment, deployment.price), 0),
             most_nusd=most_nusd,
             least_nusd=least_nusd,
             role=role,
@@ -136,7 +133,7 @@ class Gate:
         operation: str,
         *,
         provider: str,
-        asked_provider: str,
+        requested_provider: str,
         model: str,
         price_id: int,
         most_nusd: int,
@@ -147,22 +144,22 @@ class Gate:
         """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
-            new_ticket(),
-            caller.key_hash,
-            caller.legacy_hash,
-            caller.key_id,
-            caller.install_id,
-            caller.agent,
-            RANKS.index(role),
-            operation,
-            provider,
-            asked_provider,
-            model,
-            book,
-            price_id,
-            most_nusd,
-            least_nusd,
-            caller.request_id,
+            ticket=new_ticket(),
+            key_hash=caller.key_hash,
+            legacy_hash=caller.legacy_hash,
+            key_id=caller.key_id,
+            install_id=caller.install_id,
+            agent=caller.agent,
+            role_rank=RANKS.index(role),
+            operation=operation,
+            provider=provider,
+            requested_provider=requested_provider,
+            model=model,
+            book=book,
+            price_id=price_id,
+            most_nusd=most_nusd,
+            least_nusd=least_nusd,
+            request_id=caller.request_id,
         )
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ CallTask = asyncio.Task[object] | None
 
 
 class InFlightCalls:
-    """Bounds how many calls run at one time, and stops them when the gateway shuts down.
+    """Limits how many calls run at the same time, and stops them when the gateway shuts down.
 
     `most_per_key`: None is a quarter of all, so that one key alone never shuts out the others.
     """
@@ -34,7 +34,7 @@ class InFlightCalls:
         return len(self.running) + len(self.entering)
 
     def require_room(self, key: bytes | int | None) -> None:
-        """Raises `Stopping`, `Overloaded`, or `RateLimited` where `key` has too many calls at one time.
+        """Raises `Stopping`, `Overloaded`, or `RateLimited` if `key` has too many calls at the same time.
 
         Called twice: when a call is made, before anything else is done for it, and again in the same step in which it
         takes its place, because other calls may have come in between.
@@ -42,11 +42,11 @@ class InFlightCalls:
         if self.stopping:
             raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         if len(self) >= self.most:
-            raise Overloaded(f"{self.most} calls are in flight, as many as the gateway takes", retry_after_s=1)
+            raise Overloaded(f"{self.most} calls are in flight, as many as the gateway allows", retry_after_s=1)
         most = self.most_per_key or -(-self.most // 4)
         if self.per_key[key] >= most:
             raise RateLimited(
-                f"{most} calls of this key are running, as many as are allowed at one time",
+                f"{most} calls of this key are running, as many as are allowed at the same time",
                 hint="Try again when one of them has ended.",
                 retry_after_s=1,
                 code="TOO_MANY_AT_ONCE",
@@ -95,11 +95,11 @@ class InFlightCalls:
         return [ticket.hold() for ticket in self.running if ticket.settlement is None]
 
     def client_left(self, ticket: Ticket) -> None:
-        """Nobody reads the answer any more: the client has left, or the server dropped it when it stopped itself."""
+        """The client has disconnected, or the server closed its connection during shutdown."""
         if self.stop_at is not None and asyncio.get_running_loop().time() >= self.stop_at:
-            ticket.stopped = True
+            ticket.stopped_by_gateway = True
         else:
-            ticket.left = True
+            ticket.client_left = True
 
     async def idle(self) -> None:
         """Return when no call is in flight."""
@@ -110,7 +110,7 @@ class InFlightCalls:
         """Cancel every call in flight and wait for the end of each; no call enters any more."""
         self.stopping = True
         for ticket in self.running:
-            ticket.stopped = True
+            ticket.stopped_by_gateway = True
         in_flight = {*self.running.values(), *(task for _, task in self.entering.values())}
         tasks = {task for task in in_flight if task is not None and task is not asyncio.current_task()}
         for task in tasks:

@@ -16,6 +16,7 @@ from .charges import Meter
 from .gate import Caller, Gate
 from .operation_call import OperationCall, ReportProgress, handler_limits, limits_for, meter_for, transactions_for
 from .operation_ticket import OperationTicket
+from .price_keys import operation_key
 from .wire import TicketWire
 
 
@@ -31,9 +32,11 @@ def admit_operation(
         caller,
         f"job:{what.name}" if isinstance(what, Job) else what.name,
         provider=integration.name,
-        asked_provider=integration.name,
+        requested_provider=integration.name,
         model=what.name,
-        price_id=gate.price_ids.get((integration.name, what.name, ""), 0),
+        price_id=gate.price_ids.get(
+            operation_key(integration.name, what.name, what.charge, integration.prices_nusd), 0
+        ),
         most_nusd=meter.most_nusd,
         least_nusd=meter.most_nusd,
         role="viewer" if isinstance(what, Job) else what.role,
@@ -54,7 +57,7 @@ async def run_operation(
     body: msgspec.Struct,
     progress: ReportProgress | None = None,
 ) -> bytes:
-    """What the handler of an admitted operation returns, as JSON. Whatever it raises comes out as a `KaixuError`."""
+    """What the handler of an admitted operation returns, as JSON. Its exceptions become `KaixuError`s."""
     call = OperationCall(
         body=body,
         options=integration.options,
@@ -82,7 +85,7 @@ async def run_unbilled(
     request_id: str,
     progress: ReportProgress | None = None,
 ) -> bytes:
-    """Run a schedule, or a free job that a schedule has handed in: no customer, nothing billed. Returns the result.
+    """Run a schedule, or a free job that a schedule has submitted: no customer, nothing billed. Returns the result.
 
     Raises `KaixuError`.
     """

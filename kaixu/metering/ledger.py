@@ -180,7 +180,7 @@ class Ledger:
                     settlements[0].ticket,
                 )
             else:
-                if late := busy_ones(settlements, answers):
+                if late := busy_items(settlements, answers):
                     await self._spool(late)
                 return [None if isinstance(answer, DatabaseBusy) else answer for answer in answers]
         await self._spool(list(settlements))
@@ -218,7 +218,7 @@ class Ledger:
             self.holds_may_be_lost = self.holds_to_restore = False
             holds, self._settling_meanwhile = self.calls.holds(), {}
             try:
-                if holds and busy_ones(holds, await self._reserved(holds)):
+                if holds and busy_items(holds, await self._reserved(holds)):
                     self.holds_to_restore = True
             except asyncpg.PostgresError:
                 log.exception("the holds of running calls could not be restored")
@@ -277,7 +277,7 @@ class Ledger:
             except BaseException:
                 self.unwritten += unwritten  # those already in the database are skipped the next time
                 raise
-        files = await asyncio.to_thread(self.spool.take)
+        files = await asyncio.to_thread(self.spool.claim_files)
         try:
             while files:
                 path, file = files[0]
@@ -290,7 +290,7 @@ class Ledger:
                     await asyncio.to_thread(self.spool.append, late)
                 if len(late) < len(content.settlements):
                     log.warning("replayed %d settlements from %s", len(content.settlements) - len(late), path.name)
-                self.spool.forget(path, file)
+                self.spool.remove(path, file)
                 del files[0]
         finally:
             for _, file in files:  # not written: unlocked, so that the next round takes them
@@ -305,7 +305,7 @@ class Ledger:
 
     async def _write(self, settlements: list[Settlement]) -> list[Settlement]:
         try:
-            return busy_ones(settlements, await self._settled(settlements))
+            return busy_items(settlements, await self._settled(settlements))
         except asyncpg.PostgresError as error:
             if len(settlements) > 1:
                 return [late for one in settlements for late in await self._write([one])]
@@ -328,6 +328,6 @@ class Ledger:
                 log.critical("a settlement could be written nowhere: %s", line_of(lost).decode().strip())
 
 
-def busy_ones(items: Sequence[Item], answers: Sequence[object]) -> list[Item]:
+def busy_items(items: Sequence[Item], answers: Sequence[object]) -> list[Item]:
     """Those of `items` whose account was locked."""
     return [item for item, answer in zip(items, answers, strict=True) if isinstance(answer, DatabaseBusy)]

@@ -14,8 +14,7 @@ from typing import Any
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.types import ChatRequest, Usage
 
-#: Names of models that reason before they answer without being asked to. An operator who knows better sets `reasoning`
-#: in kaixu.yaml.
+#: Names of models that reason before they answer by default. Operators can override it with `reasoning` in kaixu.yaml.
 REASONS_BY_NAME = re.compile(
     r"(?:^|[/:_-])(?:"
     r"o[1-9](?:[.-]|$)|gpt-[5-9]|gpt-[1-9]\d|gpt-oss|codex"
@@ -28,7 +27,7 @@ REASONS_BY_NAME = re.compile(
 )
 
 
-def reasons(deployment: Deployment, request: ChatRequest | None) -> bool:
+def may_reason(deployment: Deployment, request: ChatRequest | None) -> bool:
     """Whether the model may reason without output: by kaixu.yaml, by its name, or because the request asks for it."""
     if deployment.reasoning is not None:
         return deployment.reasoning
@@ -52,7 +51,7 @@ def asks_to_reason(request: ChatRequest) -> bool:
     )
 
 
-def used_when_left(
+def most_usage_when_left(
     reported: Usage | None, *, most_input_tokens: int, delivered_bytes: int, hidden_tokens: int, most_output_tokens: int
 ) -> Usage:
     """The bound of what was used.
@@ -75,7 +74,7 @@ def used_when_left(
     return Usage(most_input_tokens, output, estimated=True)
 
 
-def tokens_in(seconds: float, deployment: Deployment) -> int:
+def most_tokens_in(seconds: float, deployment: Deployment) -> int:
     """How many tokens the model can have generated in `seconds`."""
     return ceil(seconds * deployment.tokens_per_s)
 

@@ -11,7 +11,7 @@ from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
 
 from .pricing import cost_nusd
-from .reported_usage import believable, without_impossible
+from .reported_usage import clamped_usage, without_impossible
 from .routing import Try
 from .ticket import Ticket
 from .wasted import Wasted
@@ -86,6 +86,6 @@ class ModelTicket(Ticket):
         one = self.served or self.deployment
         return 0 if one.cost is None else cost_nusd(usage, one.cost)
 
-    def believed(self, usage: Usage) -> Usage:
+    def plausible_usage(self, usage: Usage) -> Usage:
         """A vendor's report, without what cannot be true."""
-        return without_impossible(believable(usage), self.most_input_tokens)
+        return without_impossible(clamped_usage(usage), self.most_input_tokens)

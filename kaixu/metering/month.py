@@ -36,11 +36,11 @@ class Figures(msgspec.Struct, frozen=True):
 def figures_of(source: Verdict | Settled) -> Figures:
     """The figures that admission or settlement returned."""
     return Figures(
-        source.month,
-        source.customer_cap_nusd or 0,
-        source.customer_spent_nusd or 0,
-        source.customer_held_nusd or 0,
-        source.key_cap_nusd,
-        source.key_spent_nusd or 0,
-        source.key_held_nusd or 0,
+        month=source.month,
+        customer_cap_nusd=source.customer_cap_nusd or 0,
+        customer_spent_nusd=source.customer_spent_nusd or 0,
+        customer_held_nusd=source.customer_held_nusd or 0,
+        key_cap_nusd=source.key_cap_nusd,
+        key_spent_nusd=source.key_spent_nusd or 0,
+        key_held_nusd=source.key_held_nusd or 0,
     )

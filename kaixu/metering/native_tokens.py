@@ -21,9 +21,8 @@ CONVERSATION = ("messages", "system")
 #: Texts beside a turn's content.
 TURN_TEXTS = frozenset({"name", "refusal", "tool_call_id", "reasoning_content", "reasoning"})
 
-#: Fields of parts that hold their text or their content, and those that are no text for the model.
+#: Fields of parts that hold their text.
 PART_TEXTS = frozenset({"text", "refusal", "thinking", "signature", "data", "tool_use_id", "id", "name"})
-NO_TEXT = frozenset({"type", "cache_control"})
 
 IMAGES = frozenset({"image", "image_url", "input_image"})
 

@@ -29,7 +29,7 @@ class Notices:
         self.recorded: OrderedDict[tuple[object, ...], float] = OrderedDict()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.admission.Observer`."""
+        """See `kaixu.metering.admission.SettlementObserver`."""
         if isinstance(ticket, ChatTicket) and ticket.request.dropped:
             fields = tuple(dict.fromkeys(ticket.request.dropped))[:MOST_FIELDS]
             if self.is_new(("dropped", settlement.key_id, settlement.provider, settlement.model, fields)):

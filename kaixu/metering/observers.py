@@ -12,7 +12,7 @@ from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.hookspecs import Event
 from kaixu.store.admission import Settlement
 
-from .admission import Observer
+from .admission import SettlementObserver
 from .ticket import Ticket
 
 #: How many events wait for plugins; beyond that the oldest are dropped.
@@ -27,11 +27,11 @@ class Observers:
 
     def __init__(
         self,
-        alerts: Observer,
+        alerts: SettlementObserver,
         *,
         listening: Callable[[], bool],
         observe: Callable[[Event], None],
-        notices: Observer | None = None,
+        notices: SettlementObserver | None = None,
     ) -> None:
         self.alerts = alerts
         self.notices = notices
@@ -41,7 +41,7 @@ class Observers:
         self.queued = asyncio.Event()
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
-        """See `kaixu.metering.admission.Observer`."""
+        """See `kaixu.metering.admission.SettlementObserver`."""
         self.alerts.settled(ticket, settlement)
         if self.notices is not None:
             self.notices.settled(ticket, settlement)

@@ -11,22 +11,22 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
 
-from .reported_usage import believable
+from .reported_usage import clamped_usage
 from .wasted import Attempt
 
 #: Visible output; after it, no fallback.
 VISIBLE = (ChatDelta, ReasoningDelta, ToolCallDelta, Finish)
 
-NO_ANSWER = "the vendor answered with nothing"
+NO_ANSWER = "the vendor sent an empty answer"
 
 #: No honest vendor sends this many events before visible output.
-MOST_HELD = 64
+MOST_BUFFERED = 64
 
 
 class Opened(NamedTuple):
     """An answer that has begun: the events that were held back, and the stream of the rest."""
 
-    held: list[ChatEvent]
+    buffered: list[ChatEvent]
     events: AsyncGenerator[ChatEvent, None]
 
 
@@ -39,20 +39,20 @@ async def wait_for_output(events: AsyncIterator[ChatEvent], attempt: Attempt | N
     it is no answer, whatever its status was.
     """
     stream = cast(AsyncGenerator[ChatEvent, None], events)
-    held: list[ChatEvent] = []
+    buffered: list[ChatEvent] = []
     try:
         async for event in stream:
-            held.append(event)
+            buffered.append(event)
             if attempt is not None and isinstance(event, Usage):
-                attempt.usage = believable(event)
-            if isinstance(event, VISIBLE) or len(held) >= MOST_HELD:
+                attempt.usage = clamped_usage(event)
+            if isinstance(event, VISIBLE) or len(buffered) >= MOST_BUFFERED:
                 break
         else:
             raise UpstreamError(NO_ANSWER)
     except BaseException:
         await close_stream(stream)
         raise
-    return Opened(held, stream)
+    return Opened(buffered, stream)
 
 
 async def close_stream(stream: AsyncGenerator[ChatEvent, None]) -> None:

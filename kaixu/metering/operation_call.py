@@ -1,4 +1,4 @@
-"""One call of an integration, as its handler sees it. Everything on it dies with the ticket."""
+"""One call of an integration, as its handler sees it. Nothing on it works after the ticket is settled."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class OperationCall:
         return self._open_transaction(self.is_open)
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """Hand in a job, in a transaction of its own."""
+        """Submit a job in a transaction of its own."""
         async with self.db() as db:
             return await db.enqueue(job, payload, delay_s=delay_s, key=key)
 
@@ -112,7 +112,7 @@ def transactions_for(
     ticket: OperationTicket | None,
     request_id: str = "",
 ) -> OpenTransaction:
-    """Opens transactions for one call. Jobs handed in there belong to the call's customer and key."""
+    """Opens transactions for one call. Jobs submitted there belong to the call's customer and key."""
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
@@ -124,7 +124,7 @@ def transactions_for(
         if not isinstance(payload, job.payload):
             raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
         if ticket is None and not isinstance(job.charge, Free):
-            raise ValueError(f"job `{name}` has a price: a schedule has no customer who could pay for it")
+            raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")
         job_id = uuid4()
         verdict = None if ticket is None else ticket.verdict
         return NewJob(
@@ -143,7 +143,7 @@ def transactions_for(
         )
 
     def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
-        return databases.lend(
+        return databases.transaction(
             integration.name, has_tables=declared.schema is not None, is_open=is_open, make_job=make_job
         )
 

@@ -32,5 +32,5 @@ class OperationTicket(Ticket):
         return BilledUsage(Usage(), source, min(self.meter.cost_nusd, self.granted_nusd))
 
     def vendor_cost_nusd(self, usage: Usage) -> int | None:
-        """None: nobody says what an integration's vendors charge for an operation."""
+        """None: what an integration's vendors charge for an operation is not known."""
         return None

@@ -29,7 +29,7 @@ def cost_nusd(usage: Usage, price: Price) -> int:
 
 
 def most_nusd(input_tokens: int, output_tokens: int, price: Price) -> int:
-    """The most that so many tokens can cost, whichever kind they turn out to be; rounded up."""
+    """The most that these numbers of tokens can cost, of any kind; rounded up."""
     total = input_tokens * dearest_input(price) + output_tokens * dearest_output(price)
     return -(-total // MILLION)
 

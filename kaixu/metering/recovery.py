@@ -36,25 +36,25 @@ class Recovery:
 
     async def run(self) -> None:
         """Run until cancelled. One loop, so that an outage, a renewal and the reaper never overlap."""
-        renewed = reaped = spools_taken = monotonic()
+        renewed = expired = spools_checked = monotonic()
         while True:
             await asyncio.sleep(ROUND_S)
             if self.ledger.away:
-                await self.attempt(self.return_from_outage)
+                await self.run_step(self.resume_after_outage)
                 continue
             if self.ledger.holds_may_be_lost or self.ledger.holds_to_restore:
-                await self.attempt(self.ledger.restore_holds)
-            if self.ledger.waiting or monotonic() - spools_taken >= SPOOLS_S:
-                spools_taken = monotonic()
-                await self.attempt(self.ledger.replay)
+                await self.run_step(self.ledger.restore_holds)
+            if self.ledger.waiting or monotonic() - spools_checked >= SPOOLS_S:
+                spools_checked = monotonic()
+                await self.run_step(self.ledger.replay)
             if monotonic() - renewed >= self.ledger.lifetime_s / 4:
                 renewed = monotonic()
-                await self.attempt(self.ledger.renew)
-            if monotonic() - reaped >= min(5.0, self.ledger.lifetime_s / 2):
-                reaped = monotonic()
-                await self.attempt(self.reap)
+                await self.run_step(self.ledger.renew)
+            if monotonic() - expired >= min(5.0, self.ledger.lifetime_s / 2):
+                expired = monotonic()
+                await self.run_step(self.expire_holds)
 
-    async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def run_step(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do one piece of work; its failure never ends the loop."""
         try:
             await work()
@@ -65,7 +65,7 @@ class Recovery:
         except Exception:
             log.exception("a round of recovery failed")
 
-    async def return_from_outage(self) -> None:
+    async def resume_after_outage(self) -> None:
         """Start the embedded database again, if there is one, and try to resume."""
         if self.revive is not None:
             try:
@@ -78,8 +78,8 @@ class Recovery:
             log.warning("the database is back")
             self.monitor.record(MonitorEvent(kind="database_back", level="warn"))
 
-    async def reap(self) -> None:
-        """Expire holds that nobody renews. Not soon after an outage, when nobody could renew."""
+    async def expire_holds(self) -> None:
+        """Expire holds that were not renewed. Waits after an outage, during which none could be renewed."""
         if monotonic() - self.resumed_at < self.ledger.lifetime_s / 2:
             return
         for lost in await admission.expire(self.ledger.pool, charge=self.charge_lost):

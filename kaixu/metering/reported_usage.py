@@ -45,7 +45,7 @@ def figures_in(usage: Usage) -> tuple[int, ...]:
     )
 
 
-def believable(usage: Usage) -> Usage:
+def clamped_usage(usage: Usage) -> Usage:
     """A vendor's figures, limited to 0 … `MOST_TOKENS`: they are multiplied with money.
 
     Reasoning is a part of the output, and so at most all of it.

@@ -26,7 +26,7 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.vendor_words import redacted
 
 from .breakers import Breakers
-from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, wait_for, worth_retrying
+from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, is_retryable, wait_for
 
 Answer = TypeVar("Answer")
 
@@ -99,10 +99,10 @@ class TryOrder:
             self.key_tries += 1
             self.most += 1  # a try with another key is not one of the deployment's
             self.open.insert(0, one)
-        elif worth_retrying(error):
+        elif is_retryable(error):
             self.retryable.append(one)
 
-    def may_go_on(self, error: BaseException) -> bool:
+    def can_try_again(self, error: BaseException) -> bool:
         """Whether another try may help: at another deployment, or later at one that was tried."""
         if not isinstance(error, UpstreamError) or self.tries >= self.most:
             return False
@@ -165,7 +165,7 @@ async def try_deployments(
         except (asyncio.CancelledError, GeneratorExit):
             try_wire.close()
             record.error = "CANCELLED"
-            breakers.left(one)
+            breakers.abandoned(one)
             raise
         except Exception as error:
             try_wire.close()
@@ -184,7 +184,7 @@ async def try_deployments(
     try:
         return await once()
     except UpstreamError as error:
-        if not route.may_go_on(error):
+        if not route.can_try_again(error):
             raise
         failure = error
     first = True
@@ -197,7 +197,7 @@ async def try_deployments(
         return await once()
 
     retrying = tenacity.AsyncRetrying(
-        wait=route.pause_s, retry=tenacity.retry_if_exception(route.may_go_on), reraise=True
+        wait=route.pause_s, retry=tenacity.retry_if_exception(route.can_try_again), reraise=True
     )
     try:
         return await retrying(again)

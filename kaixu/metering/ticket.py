@@ -40,14 +40,14 @@ class Ticket:
         "admitted_at",
         "alongside",
         "ask",
+        "client_left",
         "deployment",
         "end_reason",
         "figures",
-        "left",
         "price_id",
         "settlement",
         "started",
-        "stopped",
+        "stopped_by_gateway",
         "units",
         "verdict",
         "waived",
@@ -60,9 +60,9 @@ class Ticket:
         self.wire = wire
         self.deployment = deployment
         self.price_id = ask.price_id
-        self.left = False  # the client has gone
-        self.stopped = False  # the gateway is shutting down and has cancelled the call
-        self.waived = False  # the call is broken off and will be made again: what it has used is not billed
+        self.client_left = False  # before the answer was complete
+        self.stopped_by_gateway = False  # cancelled, because the gateway is shutting down
+        self.waived = False  # the call is interrupted and will be made again: what it has used is not billed
         self.alongside: WriteAlongside | None = None  # writes the call's result in one transaction with its settlement
         self.units: dict[str, Any] | None = None  # what was counted besides tokens
         self.end_reason: str | None = None
@@ -143,17 +143,17 @@ class Ticket:
         assert verdict.key_id is not None
         assert verdict.chain_id is not None
         return Hold(
-            ask.ticket,
-            verdict.customer_id,
-            verdict.key_id,
-            verdict.chain_id,
-            verdict.month,
-            ask.book,
-            self.granted_nusd,
-            ask.operation,
-            ask.provider,
-            ask.model,
-            ask.price_id,
-            ask.install_id,
-            ask.request_id,
+            ticket=ask.ticket,
+            customer_id=verdict.customer_id,
+            key_id=verdict.key_id,
+            chain_id=verdict.chain_id,
+            month=verdict.month,
+            book=ask.book,
+            held_nusd=self.granted_nusd,
+            operation=ask.operation,
+            provider=ask.provider,
+            model=ask.model,
+            price_id=ask.price_id,
+            install_id=ask.install_id,
+            request_id=ask.request_id,
         )

@@ -52,18 +52,18 @@ def smallest_batches(lanes: Sequence[Lane], request: EmbedRequest) -> list[tuple
 def check_vectors(vectors: Sequence[Sequence[float]], inputs: int, length: int | None = None) -> None:
     """Raises `UpstreamError` unless there is one vector for each input, all of one length (`length`, if given)."""
     if len(vectors) != inputs:
-        raise UpstreamError("the vendor answered with another number of vectors than asked for")
+        raise UpstreamError("the vendor returned a wrong number of vectors")
     for vector in vectors:
         if not len(vector):
-            raise UpstreamError("the vendor answered with a vector without numbers")
+            raise UpstreamError("the vendor returned an empty vector")
         if len(vector) != len(vectors[0]):
-            raise UpstreamError("the vendor answered with vectors that differ in length")
+            raise UpstreamError("the vendor returned vectors of different lengths")
         if length is not None and len(vector) != length:
-            raise UpstreamError(f"the vendor answered with vectors of {len(vector)} dimensions, not of {length}")
+            raise UpstreamError(f"the vendor returned vectors of {len(vector)} dimensions, not of {length}")
         if not any(vector):
-            raise UpstreamError("the vendor answered with a vector that points nowhere")
+            raise UpstreamError("the vendor returned a vector of zeros")
     if not all(map(all_finite, vectors)):
-        raise UpstreamError("the vendor answered with a vector that holds what is no number")
+        raise UpstreamError("the vendor returned a vector with NaN or infinity")
 
 
 def all_finite(vector: Sequence[float]) -> bool:

@@ -44,7 +44,10 @@ def bounded_response(response: httpx.Response, request: httpx.Request) -> Vendor
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        raise UpstreamError("the vendor compressed its answer, unasked", hint="Tell your operator.")
+        raise UpstreamError(
+            "the vendor compressed its answer, which the gateway did not accept",
+            hint="Tell your operator.",
+        )
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return VendorResponse(
         response.status_code,
@@ -55,7 +58,7 @@ def bounded_response(response: httpx.Response, request: httpx.Request) -> Vendor
     )
 
 
-class Paced(httpx.AsyncByteStream):
+class PacedStream(httpx.AsyncByteStream):
     """A body whose first piece may take longer than the later ones.
 
     `first_by` is the event loop's time; the first piece never gets less than `between_s` seconds.

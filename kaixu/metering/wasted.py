@@ -43,7 +43,7 @@ class Failed:
         if one.cost is not None:
             self.vendor_cost_nusd += cost_nusd(usage, one.cost)
 
-    def together(self, other: Failed) -> Failed:
+    def plus(self, other: Failed) -> Failed:
         """The sum of both."""
         both = Failed()
         both.tries = self.tries + other.tries
@@ -71,7 +71,7 @@ class Wasted:
         self.cancelled = Failed()
 
     @contextmanager
-    def watching(self, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]) -> Iterator[Attempt]:
+    def watch_try(self, one: Deployment, used: Callable[[], bool], estimate: Callable[[], Usage]) -> Iterator[Attempt]:
         """Around one try at `one`: if it fails, add the usage that its vendor reported, or `estimate` where the vendor
         reported none but may have worked (`used`).
         """

@@ -26,7 +26,7 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
 
-from .vendor_response import Paced, bounded_response
+from .vendor_response import PacedStream, bounded_response
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class WireLimits:
         self.between_bytes_s = between_bytes_s
         self.total_s = total_s
         self.retries = retries
-        # The transport has one limit for all reads; `attempt` or `Paced` enforces the shorter of the two.
+        # The transport has one limit for all reads; `attempt` or `PacedStream` enforces the shorter of the two.
         read_s = max(first_byte_s, between_bytes_s)
         self.extensions = {"timeout": {"connect": connect_s, "read": read_s, "pool": None}}
 
@@ -175,7 +175,7 @@ class TicketWire:
         try:
             return await self.attempt(request, limits, try_wire)
         except KaixuError as error:
-            if limits.retries == 0 or not worth_retrying(error):
+            if limits.retries == 0 or not is_retryable(error):
                 raise
             failure = error
 
@@ -191,7 +191,7 @@ class TicketWire:
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(limits.retries + 1),
             wait=wait_for,
-            retry=tenacity.retry_if_exception(worth_retrying),
+            retry=tenacity.retry_if_exception(is_retryable),
             reraise=True,
         )
         return await retrying(again)
@@ -239,7 +239,7 @@ class TicketWire:
                 key.accepted()
             if limits.first_byte_s > limits.between_bytes_s:
                 assert isinstance(response.stream, httpx.AsyncByteStream)
-                response.stream = Paced(response.stream, first_by, limits.between_bytes_s)
+                response.stream = PacedStream(response.stream, first_by, limits.between_bytes_s)
             try:
                 return bounded_response(response, request)
             except UpstreamError:
@@ -363,7 +363,7 @@ def vendor_named_wait(error: BaseException) -> bool:
     return not isinstance(error, UpstreamBusy) or error.wait_told
 
 
-def worth_retrying(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether the same request may well succeed a moment later."""
     if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
         return False

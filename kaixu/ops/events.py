@@ -50,6 +50,7 @@ class Monitor:
         self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._away = False  # the last write found no database
 
     def record(self, event: MonitorEvent) -> None:
         """Queue one event without waiting. A full queue drops its oldest event."""
@@ -77,6 +78,7 @@ class Monitor:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:
                 await self._write(batch)
+                self._away = False
             except DatabaseAway as error:
                 log.warning("%d monitor events wait for the database: %s", len(batch), error.message)
                 self._waiting.extendleft(reversed(batch[: MAX_QUEUED - len(self._waiting)]))

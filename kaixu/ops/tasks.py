@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 
+from kaixu.plugin.errors import DatabaseAway
+
 log = logging.getLogger(__name__)
 
 
@@ -26,6 +28,12 @@ class Tasks:
         if not task.cancelled() and task.exception() is not None:
             log.error("background task %s failed", task.get_name(), exc_info=task.exception())
 
+    async def finish(self, most_s: float) -> None:
+        """Wait for every task to end by itself, at most `most_s`; then stop."""
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=most_s)
+        await self.stop()
+
     async def stop(self) -> None:
         """Cancel every task and wait for it."""
         for task in list(self._running):
@@ -40,6 +48,11 @@ async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str
         await asyncio.sleep(seconds)
         try:
             await work()
+            away = False
+        except DatabaseAway as error:
+            if not away:
+                log.warning("%s waits: %s", what, error)
+            away = True
         except Exception:
             # A failed round must not end the loop.
             log.exception("%s failed", what)

@@ -31,7 +31,7 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
 from kaixu.plugin.keys import KeyOptions, Keys
-from kaixu.plugin.lane import Lane, Options, Wire
+from kaixu.plugin.lane import Lane, Wire
 from kaixu.plugin.lines import json_lines
 from kaixu.plugin.messages import MessagesReader
 from kaixu.plugin.operation import (
@@ -48,6 +48,7 @@ from kaixu.plugin.operation import (
     Schedule,
     ScheduledCall,
 )
+from kaixu.plugin.options import Options
 from kaixu.plugin.refusals import error_in_answer
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.types import (

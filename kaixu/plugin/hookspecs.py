@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import msgspec
 import pluggy
 
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Integration
+from kaixu.plugin.options import Options
 
 hookspec = pluggy.HookspecMarker("kaixu")
 hookimpl = pluggy.HookimplMarker("kaixu")

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
 from kaixu.plugin.errors import UpstreamBusy, UpstreamError
-from kaixu.plugin.lane import Options
+from kaixu.plugin.options import Options
 
 #: The most keys of one lane.
 MOST_KEYS = 50
@@ -53,7 +53,7 @@ class Key:
         if not isinstance(error, UpstreamBusy) and error.reason not in ("quota", "credential"):
             return
         if error.upstream_status in (503, 529):
-            return  # the vendor is overloaded, whichever key is used
+            return  # the vendor is overloaded for every key
         self.refused_calls += 1
         pause_s = {"quota": QUOTA_S, "credential": CREDENTIAL_S}.get(error.reason or "", BUSY_S)
         if isinstance(error, UpstreamBusy) and error.wait_told and error.retry_after_s is not None:

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httpx
-from pydantic import BaseModel, ConfigDict
 
+from kaixu.plugin.keys import Keys
 from kaixu.plugin.types import ChatEvent, ChatRequest, Embeddings, EmbedRequest, Feature, Native
-
-if TYPE_CHECKING:
-    from kaixu.plugin.keys import Keys
-
-
-class Options(BaseModel):
-    """A lane's own fields in kaixu.yaml. Unknown fields are errors; secrets are `SecretStr`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Wire(Protocol):
@@ -107,7 +98,8 @@ class Lane:
     def admitted(self, native: Native) -> tuple[Native, tuple[str, ...]]:
         """Remove the betas that the operator does not allow, and the fields that they enable.
 
-        Returns the request and the names of what was removed. Called when the request is read; the client is told.
+        Returns the request and the names of what was removed, which a reply header shows to the client. Called when
+        the request is read.
         """
         return native, ()
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from kaixu.plugin.lane import Options, Wire
+from kaixu.plugin.lane import Wire
+from kaixu.plugin.options import Options
 
 Body = TypeVar("Body", covariant=True)
 Rank = Literal["viewer", "deployer", "admin", "owner"]
@@ -84,12 +85,12 @@ class Call(Protocol, Generic[Body]):
 
     @property
     def customer_id(self) -> int | None:
-        """Whose call it is. None in a job that a schedule handed in: nobody's."""
+        """The customer that makes the call. None in a job that a schedule submitted."""
         ...
 
     @property
     def key_id(self) -> int | None:
-        """The key that the call was made with. None in a job that a schedule handed in."""
+        """The key that the call was made with. None in a job that a schedule submitted."""
         ...
 
     @property

@@ -158,7 +158,7 @@ class ChatRequest(Struct, frozen=True):
     `max_tokens` is always set: money was reserved for exactly that many tokens (`n`
     times for `n` answers), and a lane must pass it on. Fields that are None use the
     vendor's default. `user` is the client's name for its own user, for vendors that
-    want it for abuse reports. `verbosity` ("low", "medium", "high") is the wanted
+    want it for abuse reports. `verbosity` ("low", "medium", "high") is the requested
     length of the answer, for vendors that support it.
 
     If `native` is set, it is sent to the vendor, and the other fields describe the

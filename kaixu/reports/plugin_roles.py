@@ -6,8 +6,8 @@ import asyncpg
 import msgspec
 
 from kaixu.catalog.catalog import Catalog
-from kaixu.store.plugin_login import given_login
-from kaixu.store.plugin_roles import what_is_wrong, what_is_wrong_with_login
+from kaixu.store.plugin_login import login_from_url
+from kaixu.store.plugin_roles import login_problem, role_problem
 
 
 class PluginRole(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ async def plugin_roles(pool: asyncpg.Pool, catalog: Catalog, *, pooler: bool) ->
                 continue
             url = one.section.database_url
             if url is None:
-                problem = await what_is_wrong(connection, one.name)
+                problem = await role_problem(connection, one.name)
             else:
                 login = given_login(one.name, url.get_secret_value())
                 problem = await what_is_wrong_with_login(connection, login, pooler=pooler)

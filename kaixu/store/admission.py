@@ -17,7 +17,7 @@ from .query import Connection, Query
 class Ask(msgspec.Struct, frozen=True):
     """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
 
-    `provider` is the lane, `asked_provider` the name that the client used for it.
+    `provider` is the lane, `requested_provider` the name that the client used for it.
     """
 
     ticket: UUID
@@ -29,7 +29,7 @@ class Ask(msgspec.Struct, frozen=True):
     role_rank: int
     operation: str
     provider: str
-    asked_provider: str
+    requested_provider: str
     model: str
     book: str
     price_id: int
@@ -83,7 +83,7 @@ async def admit(
 
     Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
     """
-    columns = ADMIT.columns(asks, asked="asked_provider")
+    columns = ADMIT.columns(asks, asked="requested_provider")
     with database():
         verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
     by_ticket = {verdict.ticket: verdict for verdict in verdicts}

@@ -1,4 +1,4 @@
-"""Alerts that were raised: each once a month, by whichever gateway sees it first."""
+"""Alerts that were raised: each once a month, by the first gateway that notices."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from .pool import database
 from .query import Query
 
 
-class Allowed(msgspec.Struct, frozen=True):
+class AllowedModels(msgspec.Struct, frozen=True):
     """The state of a key, and the positions of the models that it may use."""
 
     is_revoked: bool
@@ -20,7 +20,7 @@ class Allowed(msgspec.Struct, frozen=True):
 
 
 ALLOWED = Query(
-    Allowed,
+    AllowedModels,
     """
     select k.revoked_at is not null as is_revoked,
            c.is_active,
@@ -51,7 +51,7 @@ async def allowed(
     legacy_hash: bytes | None,
     key_id: int | None,
     models: Sequence[tuple[str, str]],
-) -> Allowed | None:
+) -> AllowedModels | None:
     """Which of `models` (provider, model) a key may use; None: there is no such key. Raises `DatabaseAway`."""
     providers, names = [provider for provider, _ in models], [model for _, model in models]
     with database():

@@ -22,7 +22,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
 
 
 async def write_audit(db: Connection, event: AuditEvent) -> None:
-    """Append one event, in the caller's transaction: what is not logged did not happen."""
+    """Append one event, in the caller's transaction: without its event a change is not committed."""
     await db.execute(
         """
         insert into kaixu.audit_event (actor, action, target, request_id, before, after, meta)

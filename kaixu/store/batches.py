@@ -167,8 +167,8 @@ async def find_file(db: Connection, file_id: UUID, *, customer_id: int) -> FileR
 
 async def content_of(db: Connection, file_id: UUID) -> bytes | None:
     """The content of a file, sealed."""
-    found = await CONTENT.one(db, file_id)
-    return None if found is None else found.content
+    row = await CONTENT.one(db, file_id)
+    return None if row is None else row.content
 
 
 async def list_files(
@@ -279,7 +279,7 @@ async def lines_of(
 
 async def cancel_batch(db: Connection, batch_id: UUID, *, customer_id: int) -> bool:
     """Cancel the waiting lines, and ask the running ones to end; whether there is such a batch."""
-    found = await db.fetchval(
+    row = await db.fetchval(
         """
         update kaixu.batch set cancelled_at = coalesce(cancelled_at, now())
          where id = $1 and customer_id = $2 returning true
@@ -287,7 +287,7 @@ async def cancel_batch(db: Connection, batch_id: UUID, *, customer_id: int) -> b
         batch_id,
         customer_id,
     )
-    if found is None:
+    if row is None:
         return False
     await db.execute(
         """

@@ -59,7 +59,7 @@ class Removed(msgspec.Struct, frozen=True):
     id: int
 
 
-class Allowed(msgspec.Struct, frozen=True):
+class CollectionAccess(msgspec.Struct, frozen=True):
     """Whether a key may use collections of some name."""
 
     is_allowed: bool
@@ -96,7 +96,7 @@ LISTED = Query(
 )
 
 ALLOWED = Query(
-    Allowed,
+    CollectionAccess,
     """
     select k.allowed_collections is null or $2 = any (k.allowed_collections) as is_allowed
       from kaixu.virtual_key k
@@ -185,8 +185,8 @@ async def collections_of_key(db: Connection, key_id: int, *, after: str, limit: 
 
 async def is_allowed(db: Connection, key_id: int, name: str) -> bool:
     """Whether a key may use a collection of this name, whether or not there is one."""
-    found = await ALLOWED.one(db, key_id, name)
-    return found is not None and found.is_allowed
+    row = await ALLOWED.one(db, key_id, name)
+    return row is not None and row.is_allowed
 
 
 async def open_collection(
@@ -234,11 +234,11 @@ async def delete(db: Connection, collection_id: int, customer_id: int) -> bool:
 
 async def is_alive(db: Connection, collection_id: int) -> bool:
     """Whether a collection is still there, neither deleted nor replaced."""
-    found = await ALIVE.one(db, collection_id)
-    return found is not None and found.is_alive
+    row = await ALIVE.one(db, collection_id)
+    return row is not None and row.is_alive
 
 
-async def removed(db: Connection, *, limit: int) -> list[int]:
+async def deleted_collections(db: Connection, *, limit: int) -> list[int]:
     """Deleted collections whose rows may still be there."""
     return [one.id for one in await REMOVED.all(db, limit)]
 
@@ -258,7 +258,7 @@ async def remove_rows(db: Connection, collection_id: int, *, most: int) -> int:
     return int(done.split()[-1])
 
 
-async def forget(db: Connection, collection_id: int) -> None:
+async def delete_row(db: Connection, collection_id: int) -> None:
     """Remove a deleted collection that has no rows any more."""
     await db.execute(
         """

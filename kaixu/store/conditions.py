@@ -47,7 +47,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Parameters:
-    """The values of one condition."""
+    """Builds one condition and collects its values."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -96,12 +96,12 @@ class Parameters:
 
 
 def negated(part: Part) -> Part:
-    """It does not hold."""
+    """The negation of a condition."""
     return Part(f"(not {part.sql})", None, part.comparisons)
 
 
 def all_of(parts: list[Part]) -> Part:
-    """All of them; an index that narrows one is enough."""
+    """All conditions must hold; an index for one of them is enough."""
     if not parts:
         return Part("true")
     narrow = [part.index for part in parts if part.index is not None]
@@ -109,7 +109,7 @@ def all_of(parts: list[Part]) -> Part:
 
 
 def any_of(parts: list[Part]) -> Part:
-    """Any of them; an index must narrow each."""
+    """Any condition must hold; each of them needs an index."""
     if not parts:
         return Part("false")
     narrow = [part.index for part in parts if part.index is not None]
@@ -123,5 +123,5 @@ def joined(word: str, parts: list[str]) -> str:
 
 
 def total(parts: list[Part]) -> int:
-    """All their comparisons."""
+    """The number of comparisons of all parts."""
     return sum(part.comparisons for part in parts)

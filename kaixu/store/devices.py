@@ -1,4 +1,4 @@
-"""Devices: who holds, or held, a seat of a key chain."""
+"""Devices: the seats of a key chain, held now or earlier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .query import Connection, Query
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A seat. The empty install id is the one that calls without an id share."""
+    """A seat. Calls without an install id share the seat with the empty one."""
 
     chain_id: int
     install_id: str
@@ -82,7 +82,7 @@ async def device(db: Connection, chain_id: int, install_id: str) -> Device | Non
 
 
 async def revoke_device(db: Connection, chain_id: int, install_id: str, *, by: str) -> Device | None:
-    """Shut a device out; who did it first stays. None: there is no such device."""
+    """Revoke a device; a second time changes nothing. None: there is no such device."""
     return await REVOKED_DEVICE.one(db, chain_id, install_id, by)
 
 

@@ -200,8 +200,8 @@ async def page_with_vectors(
 
 async def is_more(db: Connection, collection_id: int, *, after: tuple[str, int]) -> bool:
     """Whether there are pieces after this one."""
-    found = await MORE.one(db, collection_id, *after)
-    return found is not None and found.is_more
+    row = await MORE.one(db, collection_id, *after)
+    return row is not None and row.is_more
 
 
 async def chunks_of(db: Connection, collection_id: int, doc_ids: Sequence[str]) -> list[Chunk]:

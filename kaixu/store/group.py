@@ -8,11 +8,11 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
-Ask = TypeVar("Ask")
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class Group(Generic[Ask, Answer]):
+class Group(Generic[Item, Answer]):
     """Collects items while a batch is under way, and sends them with the next one.
 
     One batch is under way at a time, so batches grow with the load, and a single
@@ -27,7 +27,7 @@ class Group(Generic[Ask, Answer]):
 
     def __init__(
         self,
-        send: Callable[[list[Ask]], Awaitable[Sequence[Answer | Exception]]],
+        send: Callable[[list[Item]], Awaitable[Sequence[Answer | Exception]]],
         *,
         most: int = 256,
         pause_s: Callable[[], float] = lambda: 0.0,
@@ -35,13 +35,13 @@ class Group(Generic[Ask, Answer]):
         self._send = send
         self._most = most
         self._pause_s = pause_s
-        self._waiting: list[tuple[Ask, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
-    def put(self, ask: Ask) -> asyncio.Future[Answer]:
-        """Send `ask` with the next batch. The future gets its answer, or the error that the batch met."""
+    def put(self, item: Item) -> asyncio.Future[Answer]:
+        """Send `item` with the next batch. The future gets its answer, or the error that the batch met."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ask, answer))
+        self._waiting.append((item, answer))
         if self._runner is None:
             self._runner = asyncio.get_running_loop().create_task(self._run())
         return answer
@@ -57,9 +57,9 @@ class Group(Generic[Ask, Answer]):
         finally:
             self._runner = None
 
-    async def _deliver(self, batch: list[tuple[Ask, asyncio.Future[Answer]]]) -> None:
+    async def _deliver(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
-            answers = await self._send([ask for ask, _ in batch])
+            answers = await self._send([item for item, _ in batch])
         except asyncpg.DataError as error:
             # A value that cannot be encoded was never sent; the other calls must not fail with it.
             if len(batch) == 1:
@@ -84,7 +84,7 @@ class Group(Generic[Ask, Answer]):
             await asyncio.wait([self._runner])
 
 
-def fail(batch: list[tuple[Ask, asyncio.Future[Answer]]], error: Exception) -> None:
+def fail(batch: list[tuple[Item, asyncio.Future[Answer]]], error: Exception) -> None:
     """Fail every call of the batch that still waits."""
     for _, answer in batch:
         if not answer.done():

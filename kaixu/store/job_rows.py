@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from kaixu.plugin.operation import Rank
+
 from .query import Connection, Query
 
 #: Rows removed in one statement.
@@ -14,12 +16,16 @@ ROWS_AT_ONCE = 1000
 
 
 class JobRow(msgspec.Struct, frozen=True):
-    """A job as its customer sees it; `result` is sealed. Tokens and cost are those of its usage event."""
+    """A job as its customer sees it; `result` is sealed. Tokens and cost are those of its usage event.
+
+    `key_role` is that of the key that has submitted it.
+    """
 
     id: UUID
     kind: str
     customer_id: int | None
     key_id: int | None
+    key_role: Rank | None
     status: str
     provider: str | None
     model: str | None
@@ -50,14 +56,16 @@ class JobRow(msgspec.Struct, frozen=True):
 FIND = Query(
     JobRow,
     """
-    select j.id, j.kind, j.customer_id, j.key_id, j.status, j.provider, j.model, j.requested_provider,
-           j.requested_model, j.request_id, j.result, j.output_len, j.attempts, j.losses, j.cancel_asked, j.done,
-           j.total, j.error_code, j.error_message, j.webhook_attempts, j.webhook_after is not null as webhook_waits,
+    select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role, j.status, j.provider, j.model,
+           j.requested_provider, j.requested_model, j.request_id, j.result, j.output_len, j.attempts, j.losses,
+           j.cancel_asked, j.done, j.total, j.error_code, j.error_message, j.webhook_attempts,
+           j.webhook_after is not null as webhook_waits,
            j.webhook_told_at, j.created_at, j.started_at, j.completed_at, j.heartbeat_at,
            coalesce(e.input_tokens, 0) as input_tokens, coalesce(e.output_tokens, 0) as output_tokens,
            coalesce(e.cost_nusd, 0) as cost_nusd
       from kaixu.job j
       left join kaixu.usage_event e on e.month = j.month and e.ticket = j.ticket
+      left join kaixu.virtual_key k on k.id = j.key_id
      where j.id = $1 and ($2::bigint is null or j.customer_id = $2)
     """,
 )
@@ -71,15 +79,16 @@ async def find_job(db: Connection, job_id: UUID, *, customer_id: int | None) -> 
 LISTED = Query(
     JobRow,
     """
-    select j.id, j.kind, j.customer_id, j.key_id, j.status, j.provider, j.model, j.requested_provider,
-           j.requested_model, j.request_id, null::bytea as result, j.output_len, j.attempts, j.losses, j.cancel_asked,
-           j.done, j.total, j.error_code, j.error_message, j.webhook_attempts,
+    select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role, j.status, j.provider, j.model,
+           j.requested_provider, j.requested_model, j.request_id, null::bytea as result, j.output_len,
+           j.attempts, j.losses, j.cancel_asked, j.done, j.total, j.error_code, j.error_message, j.webhook_attempts,
            j.webhook_after is not null as webhook_waits, j.webhook_told_at, j.created_at, j.started_at, j.completed_at,
            j.heartbeat_at,
            coalesce(e.input_tokens, 0) as input_tokens, coalesce(e.output_tokens, 0) as output_tokens,
            coalesce(e.cost_nusd, 0) as cost_nusd
       from kaixu.job j
       left join kaixu.usage_event e on e.month = j.month and e.ticket = j.ticket
+      left join kaixu.virtual_key k on k.id = j.key_id
      where ($1::bigint is null or j.customer_id = $1) and ($2::text is null or j.status = $2)
      order by j.created_at desc, j.id
      limit $3

@@ -64,14 +64,15 @@ async def record_delivered(db: Connection, job_id: UUID) -> None:
     )
 
 
-async def record_failed(db: Connection, job_id: UUID, *, retry_in_s: float | None) -> None:
-    """Plan the next attempt, or with None give up."""
+async def record_failed(db: Connection, job: CompletedJob, *, retry_in_s: float | None) -> None:
+    """Plan the next attempt, or with None give up. An attempt whose lease ran out changes nothing."""
     await db.execute(
         """
         update kaixu.job
-           set webhook_told_at = null, webhook_after = clock_timestamp() + make_interval(secs => $2::float8)
-         where id = $1
+           set webhook_after = clock_timestamp() + make_interval(secs => $3::float8)
+         where id = $1 and webhook_attempts = $2 and webhook_told_at is null
         """,
-        job_id,
+        job.id,
+        job.attempt,
         retry_in_s,
     )

@@ -29,7 +29,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     requested_provider: str | None = None
     requested_model: str | None = None
     most_attempts: int = 3
-    run_after_s: float = 0.0
+    run_after_s: float = 0.0  # seconds from now
     idempotency_key: str | None = None
     batch_id: UUID | None = None
     batch_line: int | None = None
@@ -90,32 +90,9 @@ INSERT = Query(
 async def insert_job(db: Connection, job: NewJob) -> UUID:
     """Submit a job in the caller's transaction; return its id, or that of the job with the same idempotency key."""
     while True:  # another transaction may have inserted it, invisible to the statement that conflicted with it
-        row = await INSERT.one(db, *columns_of(job))
+        row = await INSERT.one(db, *INSERT.values(job, run_after="run_after_s"))
         if row is not None:
             return row.id
-
-
-def columns_of(job: NewJob) -> list[object]:
-    """The parameters of `INSERT`, in order."""
-    return [
-        job.id,
-        job.kind,
-        job.customer_id,
-        job.key_id,
-        job.install_id,
-        job.request_id,
-        job.payload,
-        job.provider,
-        job.model,
-        job.requested_provider,
-        job.requested_model,
-        job.most_attempts,
-        float(job.run_after_s),
-        job.idempotency_key,
-        job.batch_id,
-        job.batch_line,
-        job.webhook,
-    ]
 
 
 CLAIM = Query(

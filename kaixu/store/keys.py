@@ -84,7 +84,7 @@ KEY = Query(
     """,
 )
 
-OLDEST_LIVING_KEY = Query(
+OLDEST_ACTIVE_KEY = Query(
     Key,
     """
     select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
@@ -145,7 +145,7 @@ REVOKED_KEY = Query(
     update kaixu.virtual_key
        set revoked_at = case when $2 then coalesce(revoked_at, now()) end
      where id = $1
-       -- A key that was rotated does not live again beside its successor.
+       -- A rotated key is not restored beside its successor.
        and ($2 or not exists (select from kaixu.virtual_key younger
                                where younger.chain_id = kaixu.virtual_key.chain_id and younger.id > $1))
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
@@ -177,15 +177,15 @@ async def key(db: Connection, key_id: int) -> Key | None:
     return await KEY.one(db, key_id)
 
 
-async def oldest_living_key(db: Connection, customer_id: int) -> Key | None:
+async def oldest_active_key(db: Connection, customer_id: int) -> Key | None:
     """The first of a customer's keys that is not revoked."""
-    return await OLDEST_LIVING_KEY.one(db, customer_id)
+    return await OLDEST_ACTIVE_KEY.one(db, customer_id)
 
 
 async def locked_key(db: Connection, key_id: int) -> Key | None:
     """One key, as it stays until the transaction ends.
 
-    What is locked is its customer's row, as every change of a key does first.
+    What is locked is its customer's row, as for every change of a key.
     """
     await db.execute(
         """
@@ -218,7 +218,7 @@ async def insert_key(
 
 
 async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
-    """Write every setting of a key that the caller holds locked."""
+    """Write every setting of a key that the caller has locked."""
     changed = await CHANGED_KEY.one(db, key_id, *settings_in_order(settings))
     assert changed is not None
     return changed
@@ -227,7 +227,7 @@ async def update_key(db: Connection, key_id: int, settings: KeySettings) -> Key:
 async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key | None:
     """Revoke a key that the caller has locked, or restore it. Revoked twice, the first time stays.
 
-    None: it cannot be restored, for it was rotated.
+    None: it was rotated and cannot be restored.
     """
     return await REVOKED_KEY.one(db, key_id, revoked)
 

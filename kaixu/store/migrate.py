@@ -1,8 +1,10 @@
-"""Bringing the database to the schema this code was written for: numbered files once, functions when they changed."""
+"""Migrates the database to the schema of this code: numbered files once, functions when they have changed."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,17 @@ from kaixu.config.database_errors import MigrationError
 
 from .query import DatabaseSession
 
+log = logging.getLogger(__name__)
+
 #: One runner at a time, over all replicas: "kaixu" in ASCII.
 LOCK = 0x6B61697875
 
-#: The pgvector that searches by index and filter together: it goes on until it has found enough.
+#: How long a migration waits for a table at one time, the pause after it, and how often it is tried.
+LOCK_WAIT_MS = 1000
+LOCK_PAUSE_S = 2.0
+LOCK_ATTEMPTS = 100
+
+#: The first pgvector that continues an index search until enough rows pass the filter.
 OLDEST_VECTOR = (0, 8)
 
 BOOTSTRAP = """
@@ -82,7 +91,9 @@ async def pending(connection: DatabaseSession, steps: list[Step]) -> list[Step]:
         if owner in owners and (owner, name) not in known and name.startswith("migrations/")
     )
     if newer:
-        raise MigrationError(f"the database is newer than this code: it has {', '.join(newer)}")
+        raise MigrationError(
+            f"the database is newer than this code: it has {', '.join(newer)}; use the newer version of kaixu"
+        )
     needed = []
     for step in steps:
         before = applied.get((step.owner, step.name))
@@ -131,11 +142,27 @@ async def provide_vector(connection: DatabaseSession, *, dry_run: bool) -> None:
 async def migrate(connection: DatabaseSession, *, dry_run: bool = False) -> list[str]:
     """Apply what is missing, all of it in one transaction; return the names applied (or, dry, needed).
 
-    Safe to call from any number of replicas at once: an advisory lock lets one at a time through.
+    Safe to call from any number of replicas at once: an advisory lock lets one at a time through. A migration that
+    waits for a table makes every later call wait behind it, so it soon gives way and is tried again.
     Raises `MigrationError`.
     """
+    for attempt in range(LOCK_ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(LOCK_PAUSE_S)
+        try:
+            return await migrate_once(connection, dry_run=dry_run)
+        except asyncpg.LockNotAvailableError:
+            log.warning("a migration waits for a table that a long transaction uses; it is tried again")
+    raise MigrationError(
+        "a migration needs a table that a long transaction uses all the time: see pg_stat_activity, then start again"
+    )
+
+
+async def migrate_once(connection: DatabaseSession, *, dry_run: bool) -> list[str]:
+    """See `migrate`. Raises `LockNotAvailableError` where a table is in use for too long."""
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+        await connection.execute(f"set local lock_timeout = '{LOCK_WAIT_MS}ms'")
         await connection.execute(BOOTSTRAP)
         needed = await pending(connection, steps_of(asset("schema")))
         if needed:

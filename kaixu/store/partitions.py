@@ -1,4 +1,4 @@
-"""A partition of usage events for each month, made before the month begins."""
+"""Creates a partition of usage events for each month before it begins."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def ensure_partitions(connection: DatabaseSession, *, months: int = 3) -> 
 
 
 async def make_partition(connection: DatabaseSession, name: str, month: date, following: date) -> list[str]:
-    """Make one, unless it is there; its name, where it was made."""
+    """Create one partition unless it exists; its name if it was created."""
     async with connection.transaction():
         await connection.execute("set local lock_timeout = '300ms'")
         await connection.execute("select pg_advisory_xact_lock(hashtext('kaixu.partitions'))")

@@ -1,4 +1,4 @@
-"""What an integration's handlers have of the database: a transaction in their own schema, as their own login role."""
+"""The database for an integration's handlers: a transaction in their own schema, as their own role."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import msgspec
 from kaixu.plugin.errors import Conflict, DatabaseAway, TicketClosed, TooLarge, UpstreamTimeout
 
 from .jobs import NewJob, insert_job
-from .plugin_jobs import write_down
+from .plugin_jobs import store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
-from .plugin_schema import refused, verb_of
+from .plugin_schema import refusal_of, verb_of
 from .pool import database
 
-#: So many rows of one statement, and about so much text in them; read a few at a time, as large as they turn out to be.
+#: The most rows of one statement and the most text in them. Rows are read in batches, smaller ones if rows are large.
 MOST_ROWS = 10_000
 MOST_BYTES = 64 * 1024 * 1024
 FIRST_ROWS = 16
 ROWS_AT_ONCE = 1000
 BYTES_AT_ONCE = 4 * 1024 * 1024
 
-#: What the database itself does not end by then is ended from outside.
+#: The client's own limit, for statements that the database does not end.
 PATIENCE_S = STATEMENT_S + 1.0
 
-#: Makes the job that is handed in: its name, its payload, a delay in seconds, an idempotency key.
+#: Makes a job from its name, its payload, a delay in seconds and an idempotency key.
 MakeJob = Callable[[str, msgspec.Struct, float, str | None], NewJob]
 
 #: How the tag of a statement that gives rows begins.
@@ -37,7 +37,7 @@ TAGS = {"insert": "INSERT 0", "update": "UPDATE", "delete": "DELETE", "merge": "
 
 
 class NotAllowed(Exception):
-    """A plugin's statement reaches for what is not its own."""
+    """A plugin's statement is not allowed: it concerns more than the plugin's own tables."""
 
 
 class Transaction(Protocol):
@@ -54,7 +54,7 @@ class Transaction(Protocol):
 
 @contextmanager
 def statement() -> Iterator[None]:
-    """Around a plugin's statement: what takes too long is the plugin's fault, and not the database's."""
+    """Around a plugin's statement: one that takes too long is the plugin's error, not an outage of the database."""
     try:
         with database():
             yield
@@ -67,25 +67,25 @@ def statement() -> Iterator[None]:
 
 
 class PluginTransaction:
-    """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, what Postgres says."""
+    """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and Postgres' errors."""
 
     def __init__(self, plugin: PluginPool, connection: Any, is_open: Callable[[], bool], make_job: MakeJob) -> None:
         self._plugin = plugin
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
-        self.handed_in = 0
+        self.jobs_submitted = 0
         self.over = False
 
-    def _insist(self) -> None:
+    def _require_open(self) -> None:
         if self.over or not self._is_open():
             raise TicketClosed("the call has been settled; its database is closed")
         if not self._connection.is_in_transaction():
             raise NotAllowed("the transaction has ended")
 
     async def _prepared(self, sql: str) -> Any:
-        self._insist()
-        if why := refused(sql):
+        self._require_open()
+        if why := refusal_of(sql):
             raise NotAllowed(why)
         return await self._connection.prepare(sql, name="", timeout=PATIENCE_S)  # Postgres prepares one statement only
 
@@ -99,9 +99,9 @@ class PluginTransaction:
             rows += more
             size += sum(len(value) for row in more for value in row.values() if isinstance(value, str | bytes))
             if len(rows) > MOST_ROWS:
-                raise TooLarge(f"a statement gave more than {MOST_ROWS} rows")
+                raise TooLarge(f"a statement returned more than {MOST_ROWS} rows")
             if size > MOST_BYTES:
-                raise TooLarge(f"a statement gave more than {MOST_BYTES >> 20} MiB")
+                raise TooLarge(f"a statement returned more than {MOST_BYTES >> 20} MiB")
             at_once = min(ROWS_AT_ONCE, max(1, BYTES_AT_ONCE * len(rows) // max(size, 1)))
         return rows
 
@@ -132,20 +132,20 @@ class PluginTransaction:
             return str(prepared.get_statusmsg())
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """A job, in this transaction; the gateway writes down whose it is, and the plugin's role hands it in."""
-        self._insist()
-        wanted = self._make_job(job, payload, delay_s, key)
+        """Submit a job in this transaction: the gateway stores it, and the plugin's role submits it."""
+        self._require_open()
+        new_job = self._make_job(job, payload, delay_s, key)
         with statement():
-            await write_down(self._plugin.own, self._plugin.login.name, wanted)
+            await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
             job_id: UUID = await self._connection.fetchval(
-                "select kaixu__plugin.enqueue(p_job => $1)", wanted.id, timeout=PATIENCE_S
+                "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
             )
-        self.handed_in += 1
+        self.jobs_submitted += 1
         return job_id
 
 
 class JobsOnly:
-    """What an integration without tables has: it hands jobs in, and has no statements."""
+    """The transaction of an integration without tables: it submits jobs, and runs no statements."""
 
     def __init__(self, connection: Any, is_open: Callable[[], bool], make_job: MakeJob) -> None:
         self._connection = connection
@@ -153,27 +153,27 @@ class JobsOnly:
         self._make_job = make_job
         self.over = False
 
-    def _none(self) -> NotAllowed:
+    def _no_tables(self) -> NotAllowed:
         return NotAllowed("this integration declares no tables, so it has no statements either")
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """Nothing."""
-        raise self._none()
+        """Raises `NotAllowed`."""
+        raise self._no_tables()
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
-        """Nothing."""
-        raise self._none()
+        """Raises `NotAllowed`."""
+        raise self._no_tables()
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
-        """Nothing."""
-        raise self._none()
+        """Raises `NotAllowed`."""
+        raise self._no_tables()
 
     async def execute(self, sql: str, *args: Any) -> str:
-        """Nothing."""
-        raise self._none()
+        """Raises `NotAllowed`."""
+        raise self._no_tables()
 
     async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """A job, in this transaction."""
+        """Submit a job in this transaction."""
         if self.over or not self._is_open():
             raise TicketClosed("the call has been settled; its database is closed")
         with database():
@@ -186,8 +186,8 @@ async def plugin_transaction(
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
 
-    Raises `DatabaseAway`, `DatabaseBusy`, `NotAllowed`; a row that is there already comes out as `Conflict`, unless the
-    handler catches what Postgres says.
+    Raises `DatabaseAway`, `DatabaseBusy`, `NotAllowed`; a violated unique constraint becomes `Conflict`, unless the
+    handler catches Postgres' error.
     """
     async with plugin.connection() as connection:
         transaction = PluginTransaction(plugin, connection, is_open, make_job)
@@ -198,10 +198,10 @@ async def plugin_transaction(
                 raise NotAllowed("a plugin may not end its transaction")
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)
-            if tag != "COMMIT" and transaction.handed_in:
-                raise NotAllowed("a statement had failed, so the jobs that were handed in are not there")
+            if tag != "COMMIT" and transaction.jobs_submitted:
+                raise NotAllowed("a statement had failed, so the jobs were not submitted")
         except asyncpg.UniqueViolationError as error:
-            raise Conflict("this is there already") from error
+            raise Conflict("this exists already") from error
         finally:
             transaction.over = True
 
@@ -210,7 +210,7 @@ async def plugin_transaction(
 async def jobs_transaction(
     pool: asyncpg.Pool, *, is_open: Callable[[], bool], make_job: MakeJob
 ) -> AsyncIterator[JobsOnly]:
-    """A transaction of an integration without tables: on the gateway's own connection, which no plugin speaks on."""
+    """A transaction of an integration without tables: on a connection of the gateway."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
             transaction = JobsOnly(connection, is_open, make_job)

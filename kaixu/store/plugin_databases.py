@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from .plugin_database import MakeJob, Transaction, jobs_transaction, plugin_transaction
-from .plugin_login import PluginLogin, given_login, made_login
+from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import PluginPool
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
@@ -17,7 +17,7 @@ from .query import DatabaseSession
 
 
 class PluginDatabases:
-    """Lends transactions to integrations. `dsn`: the gateway's database; passwords are derived from `secret`."""
+    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`."""
 
     def __init__(self, dsn: str, secret: str, *, pooler: bool) -> None:
         self.dsn = dsn
@@ -29,7 +29,7 @@ class PluginDatabases:
 
     def login_of(self, name: str, url: str | None) -> PluginLogin:
         """The login of an integration: a role that the gateway makes, or the operator's `database_url`."""
-        return made_login(name, self.dsn, self.secret) if url is None else given_login(name, url)
+        return derived_login(name, self.dsn, self.secret) if url is None else login_from_url(name, url)
 
     async def provide(self, connection: DatabaseSession, name: str, folder: Path, url: str | None) -> None:
         """The role, the schema and the tables of an integration. Raises `MigrationError`, `DatabaseAway`."""
@@ -37,18 +37,20 @@ class PluginDatabases:
         await migrate_plugin(connection, name, folder, login, pooler=self.pooler)
         self.logins[name] = login
 
-    def lend(
+    def transaction(
         self, name: str, *, has_tables: bool, is_open: Callable[[], bool], make_job: MakeJob
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction of integration `name`; without tables it is good for handing jobs in."""
+        """A transaction of integration `name`; without tables it can only submit jobs."""
         if not has_tables:
             return jobs_transaction(self.pool, is_open=is_open, make_job=make_job)
         login = self.logins[name]
         if login not in self.pools:
-            self.pools[login] = PluginPool(self.pool, login, pooler=self.pooler, mend=lambda: self.mend(login))
+            self.pools[login] = PluginPool(
+                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
+            )
         return plugin_transaction(self.pools[login], is_open=is_open, make_job=make_job)
 
-    async def mend(self, login: PluginLogin) -> None:
+    async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""
         with database():
             async with self.pool.acquire() as connection:

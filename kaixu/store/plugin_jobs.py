@@ -7,7 +7,7 @@ import asyncpg
 from .jobs import NewJob
 from .pool import database
 
-WRITE_DOWN = """
+INSERT = """
     with forgotten as (
         delete from kaixu.plugin_job
          where made_at not between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes'
@@ -18,11 +18,11 @@ WRITE_DOWN = """
 """
 
 
-async def write_down(pool: asyncpg.Pool, integration: str, job: NewJob) -> None:
+async def store_plugin_job(pool: asyncpg.Pool, integration: str, job: NewJob) -> None:
     """Let the integration's role submit `job` once, within a minute. Raises `DatabaseAway`."""
     with database():
         await pool.execute(
-            WRITE_DOWN,
+            INSERT,
             job.id,
             integration,
             job.kind,

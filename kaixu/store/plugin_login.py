@@ -41,11 +41,11 @@ class PluginLogin(msgspec.Struct, frozen=True):
         """A connection. Raises `DatabaseAway`, and asyncpg's `InvalidAuthorizationSpecificationError`."""
         with database():
             try:
-                return await asyncpg.connect(**self.how(pooler=pooler))
+                return await asyncpg.connect(**self.connect_arguments(pooler=pooler))
             except asyncpg.ProtocolViolationError as error:  # how PgBouncer says that it does not know a role
                 raise asyncpg.InvalidAuthorizationSpecificationError(str(error)) from None
 
-    def how(self, *, pooler: bool) -> dict[str, Any]:
+    def connect_arguments(self, *, pooler: bool) -> dict[str, Any]:
         """The arguments for asyncpg."""
         session = {"application_name": f"kaixu plugin {self.name}"}
         if not pooler:  # a pooler refuses what it does not know; each transaction sets them, too
@@ -54,29 +54,29 @@ class PluginLogin(msgspec.Struct, frozen=True):
                 "statement_timeout": f"{STATEMENT_S}s",
                 "idle_in_transaction_session_timeout": f"{IDLE_S}s",
             }
-        who = {} if self.user is None else {"user": self.user, "password": self.password}
+        user = {} if self.user is None else {"user": self.user, "password": self.password}
         return {
             "dsn": self.dsn,
             "timeout": CONNECT_S,
             "statement_cache_size": 0,  # `discard all` forgets prepared statements
             "server_settings": session,
-            **who,
+            **user,
         }
 
 
-def made_login(name: str, dsn: str, secret: str) -> PluginLogin:
+def derived_login(name: str, dsn: str, secret: str) -> PluginLogin:
     """The login that the gateway makes: every gateway with the same secret finds the same password."""
     about = f"kaixu database role of an integration\0{name}".encode()
     return PluginLogin(name, dsn, role_of(name), hmac.new(secret.encode(), about, hashlib.sha256).hexdigest())
 
 
-def given_login(name: str, url: str) -> PluginLogin:
+def login_from_url(name: str, url: str) -> PluginLogin:
     """The login that the operator gives as `database_url`."""
     return PluginLogin(name, url, None, None)
 
 
 def scram_verifier(password: str) -> str:
-    """What Postgres keeps of a password (RFC 5803), so that the password itself is in no statement and in no log."""
+    """What Postgres stores of a password (RFC 5803), so that the password itself is in no statement and in no log."""
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")

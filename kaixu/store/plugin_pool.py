@@ -18,7 +18,7 @@ from .pool import database, keep_nothing, prepare_connection
 
 log = logging.getLogger(__name__)
 
-#: Transactions of one integration at one time in one gateway, and how long further ones wait before they are refused.
+#: How many transactions one integration can have open in one gateway, and how long further ones wait for a place.
 MOST = 4
 WAIT_S = 5.0
 
@@ -28,15 +28,20 @@ IDLE_CONNECTION_S = 60.0
 
 
 class PluginPool:
-    """Connections of one integration's role, made when they are needed. `own` is the gateway's pool."""
+    """Connections of one integration's role, made when they are needed. `gateway_pool` is the gateway's pool."""
 
     def __init__(
-        self, own: asyncpg.Pool, login: PluginLogin, *, pooler: bool, mend: Callable[[], Awaitable[None]]
+        self,
+        gateway_pool: asyncpg.Pool,
+        login: PluginLogin,
+        *,
+        pooler: bool,
+        reset_password: Callable[[], Awaitable[None]],
     ) -> None:
-        self.own = own
+        self.gateway_pool = gateway_pool
         self.login = login
         self.pooler = pooler
-        self.mend = mend
+        self.reset_password = reset_password
         self.free = asyncio.Semaphore(MOST)
         self.pool: asyncpg.Pool | None = None
         self.begin = (
@@ -49,19 +54,19 @@ class PluginPool:
         """The pool; nothing is connected yet."""
         if self.pool is None:
             self.pool = await asyncpg.create_pool(
-                **self.login.how(pooler=self.pooler),
+                **self.login.connect_arguments(pooler=self.pooler),
                 min_size=0,
                 max_size=MOST,
                 command_timeout=STATEMENT_S + 1.0,
                 max_inactive_connection_lifetime=IDLE_CONNECTION_S,
                 init=prepare_connection,
-                reset=keep_nothing,  # `ended` cleans it, and ends what it cannot clean
+                reset=keep_nothing,  # `clean_and_release` cleans it, and ends what it cannot clean
             )
         return self.pool
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection with a transaction begun. Whatever is done to it, the next user finds it clean.
+        """A connection with a transaction begun. It is cleaned before its next use.
 
         Raises `DatabaseAway`, and `DatabaseBusy` where too many are in use.
         """
@@ -76,7 +81,7 @@ class PluginPool:
             ) from error
         try:
             pool = await self.opened()
-            connection = await self.begun(pool)
+            connection = await self.begin_transaction(pool)
             process = 0
             try:
                 with database():
@@ -87,18 +92,18 @@ class PluginPool:
                     )
                 yield connection
             finally:
-                await undisturbed(self.ended(pool, connection, process))
+                await finish_despite_cancellation(self.clean_and_release(pool, connection, process))
         finally:
             self.free.release()
 
-    async def begun(self, pool: asyncpg.Pool) -> Any:
+    async def begin_transaction(self, pool: asyncpg.Pool) -> Any:
         """A connection with a transaction begun. Raises `DatabaseAway`, `StatementTooSlow`.
 
         A time limit of a millisecond that an earlier transaction set can still go off in Postgres when the connection
         has been cleaned, and would then cancel this statement: the connection is ended, and a new one is taken, once.
         """
         for again in (True, False):
-            connection = await self.acquired(pool)
+            connection = await self.acquire(pool)
             try:
                 with database():
                     await connection.execute(self.begin)
@@ -111,8 +116,8 @@ class PluginPool:
                 return connection
         raise AssertionError
 
-    async def acquired(self, pool: asyncpg.Pool) -> Any:
-        """A connection. A role whose password is another by now gets it anew, once. Raises `DatabaseAway`."""
+    async def acquire(self, pool: asyncpg.Pool) -> Any:
+        """A connection. If the role's password has changed, it is set again, once. Raises `DatabaseAway`."""
         for again in (True, False):
             try:
                 with database():
@@ -125,10 +130,10 @@ class PluginPool:
                     raise DatabaseAway(
                         "the database does not let this integration in", hint="Tell your operator."
                     ) from error
-                await self.mend()
+                await self.reset_password()
         raise AssertionError
 
-    async def ended(self, pool: asyncpg.Pool, connection: Any, process: int) -> None:
+    async def clean_and_release(self, pool: asyncpg.Pool, connection: Any, process: int) -> None:
         """Give a connection back with nothing of this transaction left in it, or end it."""
         try:
             async with asyncio.timeout(CLEAN_S):
@@ -147,7 +152,7 @@ class PluginPool:
         """Terminate the backend of a statement that ignores its cancellation, so that its locks are released."""
         try:
             async with asyncio.timeout(CLEAN_S):
-                await self.own.execute(
+                await self.gateway_pool.execute(
                     """
                     select pg_terminate_backend(a.pid) from pg_catalog.pg_stat_activity a
                       join kaixu.plugin_role p on p.role = a.usename::text
@@ -165,7 +170,7 @@ class PluginPool:
             self.pool.terminate()
 
 
-async def undisturbed(work: Awaitable[None]) -> None:
+async def finish_despite_cancellation(work: Awaitable[None]) -> None:
     """Finish `work` even if the caller is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

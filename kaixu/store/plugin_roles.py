@@ -12,7 +12,7 @@ from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.migrate import LOCK, Step
 
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin, scram_verifier
-from .plugin_schema import role_of, schema_of, steps_in
+from .plugin_schema import role_of, schema_of, schema_steps
 from .query import Connection, DatabaseSession
 
 #: Connections of one integration's role, from all gateways together.
@@ -32,19 +32,19 @@ async def migrate_plugin(
 
     `connection` is the gateway's own: no statement of a plugin runs on it. Raises `MigrationError`, `DatabaseAway`.
     """
-    steps = steps_in(name, folder)
+    steps = schema_steps(name, folder)
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-        await needed_of(connection, name, steps)
+        await missing_steps(connection, name, steps)
     await provide_role(connection, login)
-    plugin = await logged_in(login, pooler=pooler)
+    plugin = await connect_as(login, pooler=pooler)
     try:
         await require_same_database(connection, plugin, name)
         await provide_schema(connection, name, str(await plugin.fetchval("select session_user::text")))
         async with connection.transaction():
             await connection.execute("set local idle_in_transaction_session_timeout = 0")
             await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-            needed = await needed_of(connection, name, steps)
+            needed = await missing_steps(connection, name, steps)
             for step in needed:
                 await apply(plugin, name, step)
     finally:
@@ -52,7 +52,7 @@ async def migrate_plugin(
     return [step.name for step in needed]
 
 
-async def needed_of(connection: DatabaseSession, name: str, steps: list[Step]) -> list[Step]:
+async def missing_steps(connection: DatabaseSession, name: str, steps: list[Step]) -> list[Step]:
     """The files that are not applied yet. Raises `MigrationError` where files and database contradict each other."""
     rows = await connection.fetch("select name, sha256 from kaixu.migration where owner = $1", f"plugin:{name}")
     applied = {row["name"]: row["sha256"] for row in rows}
@@ -81,7 +81,7 @@ async def apply(plugin: asyncpg.Connection, name: str, step: Step) -> None:
         raise MigrationError(f"{name}: {step.name} failed: {error}") from error
 
 
-async def logged_in(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
+async def connect_as(login: PluginLogin, *, pooler: bool) -> asyncpg.Connection:
     """A connection as the plugin's role. Raises `MigrationError` where it is refused, `DatabaseAway`."""
     try:
         return await login.connect(pooler=pooler)
@@ -133,9 +133,9 @@ async def provide_role(connection: DatabaseSession, login: PluginLogin) -> None:
 async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) -> None:
     """Create the role, or correct its options, password and settings."""
     assert login.password is not None
-    found = await connection.fetchrow(
+    current = await connection.fetchrow(
         """
-        select rolcanlogin and not rolinherit and rolconnlimit = $2 as as_wanted
+        select rolcanlogin and not rolinherit and rolconnlimit = $2 as is_correct
           from pg_catalog.pg_roles
          where rolname = $1
         """,
@@ -143,9 +143,9 @@ async def make_role(connection: DatabaseSession, role: str, login: PluginLogin) 
         MOST_CONNECTIONS,
     )
     options = f"login noinherit connection limit {MOST_CONNECTIONS}"
-    if found is None:
+    if current is None:
         await with_password(connection, f"create role {role} {options}", login.password)
-    elif not found["as_wanted"] or not await lets_in(login):
+    elif not current["is_correct"] or not await accepts_password(login):
         await with_password(connection, f"alter role {role} {options}", login.password)
     database = await connection.fetchval("select quote_ident(current_database())")
     settings = [f"{name}={value}" for name, value in {**SETTINGS, "search_path": schema_of(login.name)}.items()]
@@ -175,7 +175,7 @@ async def with_password(connection: DatabaseSession, statement: str, password: s
         await connection.execute(f"{statement} password '{password}'")
 
 
-async def lets_in(login: PluginLogin) -> bool:
+async def accepts_password(login: PluginLogin) -> bool:
     """Whether the role has the password that this gateway derives."""
     try:
         (await login.connect(pooler=True)).terminate()
@@ -190,7 +190,7 @@ async def provide_schema(connection: DatabaseSession, name: str, role: str) -> N
     `role` is the user of the plugin's connection; one with more rights than a plugin may have is refused.
     """
     schema = schema_of(name)
-    if why := await connection.fetchval(TOO_MUCH, role):
+    if why := await connection.fetchval(EXCESS_RIGHTS, role):
         raise MigrationError(f"integration `{name}`: its database role {role} {why}")
     quoted = await connection.fetchval("select quote_ident($1)", role)
     try:
@@ -232,10 +232,10 @@ async def provide_schema(connection: DatabaseSession, name: str, role: str) -> N
         raise not_allowed(name) from None
 
 
-async def what_is_wrong(connection: Connection, name: str) -> str | None:
+async def role_problem(connection: Connection, name: str) -> str | None:
     """Why integration `name` cannot have the role that the gateway makes for it; None if it can. Changes nothing."""
     role = role_of(name)
-    if why := await connection.fetchval(TOO_MUCH, role):
+    if why := await connection.fetchval(EXCESS_RIGHTS, role):
         return f"its database role {role} {why}"
     may = await connection.fetchval(
         """
@@ -249,10 +249,10 @@ async def what_is_wrong(connection: Connection, name: str) -> str | None:
     return None if may or ready else str(not_allowed(name))
 
 
-async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *, pooler: bool) -> str | None:
+async def login_problem(connection: Connection, login: PluginLogin, *, pooler: bool) -> str | None:
     """Why an integration cannot use the login that the operator gives; None if it can. Changes nothing."""
     try:
-        plugin = await logged_in(login, pooler=pooler)
+        plugin = await connect_as(login, pooler=pooler)
         try:
             await require_same_database(connection, plugin, login.name)
             role = str(await plugin.fetchval("select session_user::text"))
@@ -260,11 +260,11 @@ async def what_is_wrong_with_login(connection: Connection, login: PluginLogin, *
             plugin.terminate()
     except (MigrationError, DatabaseAway) as error:
         return str(error)
-    why = await connection.fetchval(TOO_MUCH, role)
+    why = await connection.fetchval(EXCESS_RIGHTS, role)
     return None if why is None else f"its database role {role} {why}"
 
 
-async def keep_out(connection: DatabaseSession) -> None:
+async def restrict_public(connection: DatabaseSession) -> None:
     """In a database of the gateway alone: only its user may create temporary tables, or tables in `public`."""
     database = await connection.fetchval("select quote_ident(current_database())")
     if await connection.fetchval("select has_database_privilege('public', current_database(), 'temporary')"):
@@ -274,7 +274,7 @@ async def keep_out(connection: DatabaseSession) -> None:
 
 
 #: Why a role has too many rights for a plugin; null if it has not. $1: the role.
-TOO_MUCH = """
+EXCESS_RIGHTS = """
     select case when r.rolname = session_user then 'is the gateway''s own: it needs another one'
                 when r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
                     then 'has rights over the whole server: take them away with `alter role`'

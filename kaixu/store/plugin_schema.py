@@ -45,12 +45,12 @@ COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 TEXTS = re.compile(r"\$([A-Za-z_]*)\$.*?\$\1\$|'(?:[^']|'')*'", re.DOTALL)
 
 
-def without_words(sql: str) -> str:
+def without_comments_and_texts(sql: str) -> str:
     """Statements without their comments, texts and bodies."""
     return TEXTS.sub(" ", COMMENTS.sub(" ", sql))
 
 
-def steps_in(name: str, folder: Path) -> list[Step]:
+def schema_steps(name: str, folder: Path) -> list[Step]:
     """The files of an integration, by number. Raises `MigrationError` for what may not be there."""
     if not folder.is_dir():
         raise MigrationError(f"integration `{name}` has no folder {folder.name} beside its module")
@@ -61,7 +61,7 @@ def steps_in(name: str, folder: Path) -> list[Step]:
         sql = path.read_text(encoding="utf-8")
         if CORE.search(sql):
             raise MigrationError(f"{name}: {path.name} names the schema `kaixu`, which is the core's own")
-        bare = without_words(sql)
+        bare = without_comments_and_texts(sql)
         if ROLES.search(bare) or CORE.search(bare):
             raise MigrationError(f"{name}: {path.name} changes roles, which a plugin may not")
         if TRANSACTIONS.search(bare):
@@ -78,11 +78,11 @@ VERB = re.compile(r"[\s(]*([A-Za-z]+)\b")
 
 def verb_of(sql: str) -> str:
     """The word that a statement begins with, in lower case; "" where it begins with anything else."""
-    found = VERB.match(sql)
-    return "" if found is None else found[1].lower()
+    match = VERB.match(sql)
+    return "" if match is None else match[1].lower()
 
 
-def refused(sql: str) -> str | None:
+def refusal_of(sql: str) -> str | None:
     """Why a plugin may not run this statement; None if it may."""
     if verb_of(sql) not in VERBS:
         return "a plugin's statement selects, inserts, updates, deletes, merges or truncates, and begins with that word"

@@ -99,9 +99,9 @@ async def open_pool(
     `pooler` is for PgBouncer and Neon's pooler in transaction mode: nothing is
     kept in the session, so statements are not prepared ahead. A statement that
     takes longer than `statement_s` seconds is given up; None: none is. With
-    `server_statement_s` the server ends it itself after so many seconds, and says
-    so; not behind a pooler, where `set local` has to do it. `lost` is called
-    whenever a connection has ended, whoever ended it.
+    `server_statement_s` the server ends it itself after so many seconds, and
+    reports it; not behind a pooler, where `set local` has to do it. `lost` is called
+    whenever a connection has ended, for any reason.
 
     Raises `DatabaseAway` and `DatabaseRefused`.
     """

@@ -14,6 +14,10 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 #: An argument of a function, by its name, and the parameter that it gets.
 ARGUMENT = re.compile(r"\bp_(\w+) => \$(\d+)")
 
+#: The columns and the values of an insert of one row, and the parameter in a value.
+INSERT = re.compile(r"\binsert into [\w.]+ \(([^)]+)\)\s+values \((.+?)\)\s*(?:on conflict|returning|$)", re.DOTALL)
+PARAMETER = re.compile(r"\$(\d+)")
+
 
 class Connection(Protocol):
     """What a query runs on: a pool, or a connection, perhaps inside a transaction."""
@@ -42,20 +46,25 @@ class Query(Generic[Row]):
     def __init__(self, row: type[Row], sql: str) -> None:
         self.row = row
         self.sql = sql
-        self.arguments = [name for name, _ in sorted(ARGUMENT.findall(sql), key=lambda found: int(found[1]))]
+        named = {int(number): name for name, number in ARGUMENT.findall(sql)} or inserted_columns(sql)
+        self.arguments = [named[number] for number in sorted(named)]
         Query.registered.append(self)
 
     def columns(self, rows: Sequence[msgspec.Struct], *, without: Sequence[str] = (), **fields: str) -> list[list[Any]]:
         """One array for each field of `rows`, in the order of the statement's first parameters.
 
         An argument `p_name` gets the field `name`, or `fields[name]`: the order of the fields does not matter. The
-        fields `without` are no arguments.
+        fields `without` are not arguments.
         """
         kind = {*rows[0].__struct_fields__} - {*without}
         names = [fields.get(name, name) for name in self.arguments[: len(kind)]]
         if {*names} != kind:
-            raise TypeError(f"{type(rows[0]).__name__} has not the fields that the statement takes: {names}")
+            raise TypeError(f"the fields of {type(rows[0]).__name__} are not the statement's arguments: {names}")
         return [list(column) for column in zip(*map(attrgetter(*names), rows), strict=True)]
+
+    def values(self, row: msgspec.Struct, *, without: Sequence[str] = (), **fields: str) -> list[Any]:
+        """The fields of one row that is inserted, in the order of the statement's parameters, by its columns' names."""
+        return [value for [value] in self.columns([row], without=without, **fields)]
 
     async def all(self, db: Connection, *values: object) -> list[Row]:
         """Every row."""
@@ -66,3 +75,12 @@ class Query(Generic[Row]):
         """The first row, or None."""
         record = await db.fetchrow(self.sql, *values)
         return None if record is None else self.row(*record)
+
+
+def inserted_columns(sql: str) -> dict[int, str]:
+    """The column that each parameter of an `insert … values` sets, by the parameter's number; {} for others."""
+    match = INSERT.search(sql)
+    if match is None:
+        return {}
+    columns, numbers = re.split(r",\s*", match[1].strip()), PARAMETER.findall(match[2])
+    return dict(zip(map(int, numbers), columns, strict=True))

@@ -9,7 +9,7 @@ from .pool import database
 from .query import Query
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ReadingDecision(msgspec.Struct, frozen=True):
     """What schema/functions/take_reading_rate.sql decided. `refused` is a code, or None."""
 
     refused: str | None
@@ -20,7 +20,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 TAKE = Query(
-    Reading,
+    ReadingDecision,
     """
     select refused, retry_after_s, rate_limit, customer_id, key_id
       from kaixu.take_reading_rate(
@@ -58,12 +58,12 @@ async def take_reading_rate(
     units: int,
     per_minute: int,
     default_rpm: int,
-) -> Reading:
+) -> ReadingDecision:
     """Count one reading of `units`, or refuse it. Raises `DatabaseAway`."""
     with database():
-        found = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
-    assert found is not None
-    return found
+        row = await TAKE.one(pool, key_hash, legacy_hash, key_id, units, per_minute, default_rpm)
+    assert row is not None
+    return row
 
 
 async def owner_of(
@@ -71,5 +71,5 @@ async def owner_of(
 ) -> int | None:
     """Whose key it is; None where there is no such key, or it is of no use any more. Raises `DatabaseAway`."""
     with database():
-        found = await OWNER.one(pool, key_hash, legacy_hash, key_id)
-    return None if found is None else found.customer_id
+        row = await OWNER.one(pool, key_hash, legacy_hash, key_id)
+    return None if row is None else row.customer_id

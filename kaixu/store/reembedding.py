@@ -103,7 +103,7 @@ TARGET = Query(
     """,
 )
 
-# Continues after the last stored chunk, not after a noted position: what is embedded twice is paid for twice.
+# Continues after the last stored chunk, not after a noted position: chunks that are embedded twice are paid for twice.
 REMAINING = Query(
     Document,
     """

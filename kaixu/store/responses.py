@@ -1,4 +1,4 @@
-"""Cached answers, by customer and question."""
+"""Cached answers, by customer and hash of the request (the column `question`)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MOST_OF_A_CUSTOMER = 10_000
 ROWS_AT_ONCE = 5_000
 
 
-async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes) -> bytes | None:
-    """The sealed answer to a question of this customer's, while it is fresh. Raises `DatabaseAway`."""
+async def find_response(pool: asyncpg.Pool, *, customer_id: int, request_hash: bytes) -> bytes | None:
+    """The sealed answer to a request of this customer, until it expires. Raises `DatabaseAway`."""
     with database():
         answer: bytes | None = await pool.fetchval(
             """
@@ -24,13 +24,13 @@ async def find_response(pool: asyncpg.Pool, *, customer_id: int, question: bytes
                and created_at <= clock_timestamp() -- else it was stored before the clock was set back
             """,
             customer_id,
-            question,
+            request_hash,
         )
     return answer
 
 
-async def keep_response(
-    pool: asyncpg.Pool, *, customer_id: int, question: bytes, answer: bytes, seconds: float
+async def store_response(
+    pool: asyncpg.Pool, *, customer_id: int, request_hash: bytes, answer: bytes, seconds: float
 ) -> None:
     """Store an answer; a newer one replaces it. Raises `DatabaseAway`."""
     with database():
@@ -42,17 +42,17 @@ async def keep_response(
                set answer = excluded.answer, created_at = now(), expires_at = excluded.expires_at
             """,
             customer_id,
-            question,
+            request_hash,
             answer,
             seconds,
         )
 
 
 async def prune_responses(pool: asyncpg.Pool) -> int:
-    """Remove stale answers, and a customer's oldest where it has too many; return how many. Raises `DatabaseAway`."""
+    """Remove expired answers, and a customer's oldest where it has too many; return how many. Raises `DatabaseAway`."""
     removed = 0
     with database():
-        for statement, argument in ((STALE, None), (TOO_MANY, MOST_OF_A_CUSTOMER)):
+        for statement, argument in ((EXPIRED, None), (TOO_MANY, MOST_OF_A_CUSTOMER)):
             while True:
                 arguments = [ROWS_AT_ONCE] if argument is None else [ROWS_AT_ONCE, argument]
                 gone = int((await pool.execute(statement, *arguments)).split()[-1])
@@ -62,7 +62,7 @@ async def prune_responses(pool: asyncpg.Pool) -> int:
     return removed
 
 
-STALE = """
+EXPIRED = """
     delete from kaixu.response r
      using (select customer_id, question from kaixu.response
              where expires_at <= now() or created_at > now() limit $1) s

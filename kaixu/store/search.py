@@ -24,7 +24,7 @@ MOST_INDEXED = 4000
 EXACT_NUMBERS = 1_920_000
 ROW_NUMBERS = 192
 
-#: Of filtered rows a quarter as many are compared exactly: they are scattered, and are counted first.
+#: With a filter a quarter as many rows are compared exactly: they are scattered, and are counted first.
 FEWER = 4
 
 #: How many candidates HNSW keeps, at least. Where a filter drops most of them it goes on, up to a bound.
@@ -150,26 +150,26 @@ async def nearest(
     """The pieces nearest to a vector, nearest first."""
     values = (vector, limit, *condition.values)
     if collection.index_state != "ready" or collection.dimensions > MOST_INDEXED:
-        return found(await db.fetch(exact_sql(collection.id, condition), *values))
+        return hits_in(await db.fetch(exact_sql(collection.id, condition), *values))
     exact = exact_sql(collection.id, condition, indexed=True)
     if condition.index is not None:
         few = exact_rows(collection.dimensions) // FEWER
         count = await db.fetchval(matching_sql(collection.id, condition), few + 1, vector, *condition.values)
         if count <= few:
-            return found(await db.fetch(exact, *values))
+            return hits_in(await db.fetch(exact, *values))
     rows: list[SearchHit] = []
     filtered = condition.sql != ALL.sql
     if not filtered and limit * 3 <= EF_SEARCH:
         # Our sessions have this setting, so one round trip is enough; behind a pooler they have not.
         sql = indexed_sql(collection.id, collection.dimensions, condition, ef_search=EF_SEARCH)
-        rows = found(await db.fetch(sql, *values))
+        rows = hits_in(await db.fetch(sql, *values))
     if not rows:
         async with db.transaction(readonly=True):
             await db.execute(settings(max(EF_FILTERED if filtered else EF_SEARCH, limit * 3)))
-            rows = found(await db.fetch(indexed_sql(collection.id, collection.dimensions, condition), *values))
+            rows = hits_in(await db.fetch(indexed_sql(collection.id, collection.dimensions, condition), *values))
     if len(rows) < min(limit, collection.vectors):
         # The filter left too few of the index's candidates: all rows are compared.
-        return found(await db.fetch(exact, *values))
+        return hits_in(await db.fetch(exact, *values))
     return rows
 
 
@@ -185,7 +185,7 @@ async def with_words(
     """The pieces that hold the words of a question best, each with its nearness to `vector` as its score."""
     async with db.transaction(readonly=True):
         await db.execute(settings(EF_SEARCH))
-        return found(
+        return hits_in(
             await db.fetch(
                 words_sql(collection.id, condition),
                 vector,
@@ -207,7 +207,7 @@ def settings(ef_search: int) -> str:
     )
 
 
-def found(records: Sequence[Any]) -> list[SearchHit]:
+def hits_in(records: Sequence[Any]) -> list[SearchHit]:
     """Rows as values; a score is as exact as a 32-bit float can make it."""
     return [
         SearchHit(

@@ -18,10 +18,10 @@ class Shares:
 
     @classmethod
     def halves(cls, most: int) -> Shares:
-        """So many places, at most half of them for one holder."""
+        """`most` places, at most half of them for one holder."""
         return cls(most, max(1, most // 2))
 
-    def has_all(self, holder: Hashable) -> bool:
+    def has_no_place_left(self, holder: Hashable) -> bool:
         """Whether a holder has its whole share."""
         own = self._of.get(holder)
         return own is not None and own.locked()

@@ -32,7 +32,7 @@ class Spool:
 
     @property
     def waiting(self) -> bool:
-        """Whether this process has spooled anything since the last `take`."""
+        """Whether this process has spooled anything since the last `claim_files`."""
         return self.file is not None
 
     def append(self, settlements: list[Settlement]) -> None:
@@ -49,19 +49,19 @@ class Spool:
             self.file.flush()
             os.fsync(self.file.fileno())
 
-    def take(self) -> list[tuple[Path, IO[bytes]]]:
+    def claim_files(self) -> list[tuple[Path, IO[bytes]]]:
         """The files to replay, locked for us: what this process has spooled (new lines go to a new file), and
-        what dead processes left behind. `forget` each when it is settled, or close it to give it up."""
-        found = []
+        what dead processes left behind. `remove` each when it is settled, or close it to leave it for later."""
+        files = []
         with self.lock:
             if self.file is not None:
                 self.taken += 1
                 aside = self.path.with_name(f"{self.path.stem}-{self.taken}.jsonl")
                 self.path.rename(aside)
-                found.append((aside, self.file))
+                files.append((aside, self.file))
                 self.file = None
         for path in sorted(self.folder.glob("*.jsonl")):
-            if any(path == taken for taken, _ in found) or path == self.path:
+            if any(path == taken for taken, _ in files) or path == self.path:
                 continue
             try:
                 file = path.open("rb")
@@ -73,10 +73,10 @@ class Spool:
                 file.close()
             else:
                 if is_at(file, path):
-                    found.append((path, file))
+                    files.append((path, file))
                 else:  # another process has settled it between our opening and our lock
                     file.close()
-        return found
+        return files
 
     def put_aside(self, name: str, lines: list[bytes]) -> None:
         """Keep what cannot be settled in the folder `refused`, for the operator to look at. Blocks for one fsync."""
@@ -88,7 +88,7 @@ class Spool:
             os.fsync(file.fileno())
 
     @staticmethod
-    def forget(path: Path, file: IO[bytes]) -> None:
+    def remove(path: Path, file: IO[bytes]) -> None:
         """Everything in `path` is settled: remove it."""
         path.unlink(missing_ok=True)
         file.close()

@@ -15,17 +15,17 @@ from .search import EXACT_NUMBERS, MOST_INDEXED, ROW_NUMBERS, indexed_form
 #: How carefully a graph is built: 100 instead of pgvector's 64 takes a third longer and finds as much with less search.
 EF_CONSTRUCTION = 100
 
-#: A build takes as long as it takes.
+#: In effect no limit: building may take hours.
 BUILD_S = 24 * 3600.0
 
 #: How long a collection must have been left alone before its index is built: an index that is there slows ingest down.
 QUIET_S = 15
 
-#: So many times the size at which an index pays, it is not waited for quiet any more.
-IMPATIENT = 20
+#: From this multiple of the size at which an index pays, the index is built even while documents are stored.
+NOT_QUIET_FACTOR = 20
 
 
-class Wanting(msgspec.Struct, frozen=True):
+class UnindexedCollection(msgspec.Struct, frozen=True):
     """A collection that needs indexes."""
 
     id: int
@@ -42,7 +42,7 @@ class IndexRow(msgspec.Struct, frozen=True):
 
 
 CLAIMED = Query(
-    Wanting,
+    UnindexedCollection,
     """
     update kaixu.collection c
        set indexing_until = clock_timestamp() + make_interval(secs => $1::float8)
@@ -83,13 +83,13 @@ def names_of(collection_id: int) -> tuple[str, str, str]:
     )
 
 
-async def claim(db: Connection, *, lease_s: float, quiet_s: float = QUIET_S) -> Wanting | None:
+async def claim(db: Connection, *, lease_s: float, quiet_s: float = QUIET_S) -> UnindexedCollection | None:
     """Claim a collection whose indexes are not being built yet; None: there is none."""
-    return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, IMPATIENT, ROW_NUMBERS, MOST_INDEXED)
+    return await CLAIMED.one(db, lease_s, EXACT_NUMBERS, quiet_s, NOT_QUIET_FACTOR, ROW_NUMBERS, MOST_INDEXED)
 
 
-async def lease_again(db: Connection, collection_id: int, *, lease_s: float) -> None:
-    """The build goes on."""
+async def renew_lease(db: Connection, collection_id: int, *, lease_s: float) -> None:
+    """Renew the lease: the build goes on."""
     await db.execute(
         """
         update kaixu.collection
@@ -106,32 +106,32 @@ async def indexes_of(db: Connection, collection_id: int) -> list[IndexRow]:
     return await OF_COLLECTION.all(db, list(names_of(collection_id)))
 
 
-async def build(connection: asyncpg.Connection, wanting: Wanting) -> bool:
+async def build(connection: asyncpg.Connection, collection: UnindexedCollection) -> bool:
     """Build what is missing; whether all of it is there then. Takes no lock that a search or an ingest waits for."""
-    part = await part_of(connection, wanting.id)
-    if part is None:
+    partition = await partition_of(connection, collection.id)
+    if partition is None:
         return False
-    near, metadata, words = names_of(wanting.id)
-    vector = indexed_form("embedding", wanting.dimensions)
+    near, metadata, words = names_of(collection.id)
+    vector = indexed_form("embedding", collection.dimensions)
     missing = {
         near: f"hnsw (({vector}) halfvec_cosine_ops) with (ef_construction = {EF_CONSTRUCTION})",
         metadata: "gin (metadata jsonb_path_ops) with (fastupdate = off)",
         words: "gin (words) with (fastupdate = off)",
     }
-    for one in await indexes_of(connection, wanting.id):
+    for one in await indexes_of(connection, collection.id):
         if one.is_valid:
             del missing[one.name]
         else:
             await connection.execute(f"drop index concurrently if exists kaixu.{one.name}", timeout=BUILD_S)
     for name, how in missing.items():
-        made = f"create index concurrently if not exists {name} on {part} using {how}"
-        await connection.execute(f"{made} where collection_id = {wanting.id:d}", timeout=BUILD_S)
-    built = await indexes_of(connection, wanting.id)
-    if len(built) < len(names_of(wanting.id)) or not all(one.is_valid for one in built):
+        made = f"create index concurrently if not exists {name} on {partition} using {how}"
+        await connection.execute(f"{made} where collection_id = {collection.id:d}", timeout=BUILD_S)
+    built = await indexes_of(connection, collection.id)
+    if len(built) < len(names_of(collection.id)) or not all(one.is_valid for one in built):
         return False
-    await connection.execute(f"analyze {part}", timeout=BUILD_S)
+    await connection.execute(f"analyze {partition}", timeout=BUILD_S)
     await connection.execute(
-        "update kaixu.collection set index_state = 'ready', indexing_until = '-infinity' where id = $1", wanting.id
+        "update kaixu.collection set index_state = 'ready', indexing_until = '-infinity' where id = $1", collection.id
     )
     return True
 
@@ -142,9 +142,9 @@ async def drop(connection: asyncpg.Connection, collection_id: int) -> None:
         await connection.execute(f"drop index concurrently if exists kaixu.{one.name}", timeout=BUILD_S)
 
 
-async def part_of(db: Connection, collection_id: int) -> str | None:
-    """The part of the documents' table that a collection is in; None: it is empty."""
-    part: str | None = await db.fetchval(
+async def partition_of(db: Connection, collection_id: int) -> str | None:
+    """The partition of the documents' table with a collection; None: it is empty."""
+    partition: str | None = await db.fetchval(
         "select tableoid::regclass::text from kaixu.document where collection_id = $1 limit 1", collection_id
     )
-    return part
+    return partition

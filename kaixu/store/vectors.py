@@ -20,7 +20,7 @@ select n.nspname from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.o
 
 
 def packed(vector: Sequence[float]) -> bytes:
-    """A vector as pgvector takes it; its own `Vector` takes lists, and a list of a thousand floats is slow to make."""
+    """A vector in pgvector's form; its own `Vector` takes lists, and a list of a thousand floats is slow to make."""
     floats = array("f", vector)
     if sys.byteorder == "little":
         floats.byteswap()

@@ -58,7 +58,7 @@ async def test_an_email_is_taken_in_whatever_case(pool: asyncpg.Pool, by: By) ->
         ({"email": "b@example.com", "monthly_cap_cents": -1}, Unprocessable),
     ],
 )
-async def test_a_customer_that_makes_no_sense_is_not_made(
+async def test_an_invalid_customer_is_not_created(
     pool: asyncpg.Pool, by: By, given: dict[str, object], error: type[Invalid]
 ) -> None:
     with pytest.raises(error):
@@ -119,7 +119,7 @@ async def test_a_change_names_something_that_can_change(pool: asyncpg.Pool, by: 
         await change_customer(pool, made.id + 1, {"is_active": False}, **by)
 
 
-async def test_an_email_cannot_become_somebody_elses(pool: asyncpg.Pool, by: By) -> None:
+async def test_an_email_of_another_customer_is_refused(pool: asyncpg.Pool, by: By) -> None:
     made = await ada(pool, by)
     await create_customer(pool, {"email": "b@example.com"}, default_cap_nusd=7, **by)
     with pytest.raises(Conflict):
@@ -127,7 +127,7 @@ async def test_an_email_cannot_become_somebody_elses(pool: asyncpg.Pool, by: By)
     assert (await find_customer(pool, "ada@EXAMPLE.com")).id == made.id
 
 
-async def test_changes_that_come_at_once_are_all_kept(pool: asyncpg.Pool, by: By) -> None:
+async def test_concurrent_changes_are_all_kept(pool: asyncpg.Pool, by: By) -> None:
     made = await ada(pool, by)
     await asyncio.gather(
         change_customer(pool, made.id, {"plan_name": "pro"}, **by),

@@ -13,7 +13,7 @@ from tests.support.money import customer, virtual_key
 from .conftest import By
 
 
-async def test_a_device_is_revoked_and_let_in_again(pool: asyncpg.Pool, by: By) -> None:
+async def test_a_device_is_revoked_and_restored(pool: asyncpg.Pool, by: By) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool), max_devices=1)
     await admit(pool, key_id, install_id="one")
     revoked = await change_device(pool, key_id, "one", revoked=True, **by)

@@ -30,7 +30,7 @@ def test_a_key_is_51_to_200_characters_long(rest: str) -> None:
 
 
 @given(st.text())
-def test_anything_else_is_no_key(text: str) -> None:
+def test_other_texts_are_not_keys(text: str) -> None:
     assert not is_key_shaped(text)
     assert not is_key_shaped(f"kx_live_{'a' * 48}{text or ' '} ")
 

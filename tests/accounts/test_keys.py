@@ -25,7 +25,7 @@ async def made(pool: asyncpg.Pool, by: By, **given: object) -> MadeKey:
     return await create_key(pool, await customer(pool), given, pepper=PEPPER, **by)
 
 
-async def test_a_new_key_works_and_only_its_hash_is_kept(pool: asyncpg.Pool, by: By) -> None:
+async def test_a_new_key_works_and_only_its_hash_is_stored(pool: asyncpg.Pool, by: By) -> None:
     key = await made(pool, by, label="master", role="owner")
     assert is_key_shaped(key.key)
     assert (key.row.label, key.row.role, key.row.key_last4) == ("master", "owner", key.key[-4:])
@@ -54,7 +54,7 @@ async def test_a_key_needs_a_customer(pool: asyncpg.Pool, by: By) -> None:
         {"allowed_collections": 1},
     ],
 )
-async def test_a_key_that_makes_no_sense_is_not_made(pool: asyncpg.Pool, by: By, given: dict[str, object]) -> None:
+async def test_an_invalid_key_is_not_created(pool: asyncpg.Pool, by: By, given: dict[str, object]) -> None:
     with pytest.raises(Unprocessable):
         await made(pool, by, **given)
 
@@ -68,9 +68,7 @@ async def test_a_change_sets_and_clears_what_is_given(pool: asyncpg.Pool, by: By
     assert (after.monthly_cap_nusd, after.label) == (500_000_000, "subkey")
 
 
-async def test_the_collections_of_a_key_are_kept_as_they_are_called_and_written_down(
-    pool: asyncpg.Pool, by: By
-) -> None:
+async def test_the_collections_of_a_key_are_normalized_and_audited(pool: asyncpg.Pool, by: By) -> None:
     key = await made(pool, by, allowed_collections="My docs, wiki")
     assert key.row.allowed_collections == ["My-docs", "wiki"]
     for given, kept in (([], []), (["wiki", "wiki"], ["wiki"]), (None, None)):
@@ -95,7 +93,7 @@ async def test_a_role_stays_what_it_was(pool: asyncpg.Pool, by: By) -> None:
     assert (after.role, after.label) == ("viewer", "x")
 
 
-async def test_a_revoked_key_is_refused_from_the_next_call_until_it_lives_again(pool: asyncpg.Pool, by: By) -> None:
+async def test_a_revoked_key_is_refused_from_the_next_call_until_it_is_restored(pool: asyncpg.Pool, by: By) -> None:
     key = await made(pool, by)
     first = await change_key(pool, key.row.id, {"revoked": True}, **by)
     assert (await admit(pool, key.row.id))[1].refused == "KEY_REVOKED"
@@ -107,7 +105,7 @@ async def test_a_revoked_key_is_refused_from_the_next_call_until_it_lives_again(
     assert [row[0] for row in actions] == ["KEY_CREATE", "KEY_REVOKE", "KEY_UNREVOKE"]
 
 
-async def test_rotation_keeps_settings_role_and_what_was_spent(pool: asyncpg.Pool, by: By) -> None:
+async def test_rotation_keeps_settings_role_and_spend(pool: asyncpg.Pool, by: By) -> None:
     old = await made(
         pool,
         by,
@@ -140,7 +138,7 @@ async def test_a_revoked_key_is_not_rotated(pool: asyncpg.Pool, by: By) -> None:
         await rotate_key(pool, 99, pepper=PEPPER, **by)
 
 
-async def test_a_rotated_key_does_not_live_again_beside_its_successor(pool: asyncpg.Pool, by: By) -> None:
+async def test_a_rotated_key_cannot_be_restored_beside_its_successor(pool: asyncpg.Pool, by: By) -> None:
     old = await made(pool, by)
     new = await rotate_key(pool, old.row.id, pepper=PEPPER, **by)
     with pytest.raises(Conflict):

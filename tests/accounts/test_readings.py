@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from kaixu.accounts.key_material import key_hash, legacy_hash, new_key
-from kaixu.accounts.readings import UNIT_BYTES, KeyLookup, take_reading
+from kaixu.accounts.readings import UNIT_BYTES, KeyLookup, count_reading
 from kaixu.plugin.errors import CustomerDisabled, KaixuError, RateLimited, Unauthenticated
 from tests.support.money import customer, virtual_key
 from tests.support.process import SECRETS
@@ -23,7 +23,7 @@ def hashes(key: str) -> dict[str, Any]:
 async def take(pool: asyncpg.Pool, key: str, body_bytes: int = 0) -> KaixuError | None:
     """One reading: None, or the error."""
     try:
-        await take_reading(pool, **hashes(key), body_bytes=body_bytes, per_minute=120, default_rpm=60)
+        await count_reading(pool, **hashes(key), body_bytes=body_bytes, per_minute=120, default_rpm=60)
     except KaixuError as error:
         return error
     return None
@@ -60,7 +60,7 @@ async def test_a_key_that_may_not_call_reads_nothing(pool: asyncpg.Pool, limit: 
     assert isinstance(await take(pool, key), RateLimited)
 
 
-async def test_who_is_nobody_any_more_reads_nothing(pool: asyncpg.Pool) -> None:
+async def test_unknown_disabled_and_revoked_keys_read_nothing(pool: asyncpg.Pool) -> None:
     owner = await customer(pool)
     _, key = await virtual_key(pool, owner)
     assert isinstance(await take(pool, new_key()), Unauthenticated)

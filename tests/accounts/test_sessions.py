@@ -23,7 +23,7 @@ async def test_the_owner_of_a_key_is_found_by_either_hash(pool: asyncpg.Pool) ->
     assert await session_owner(pool, key, pepper=PEPPER) == owner
 
 
-async def test_nobody_owns_a_dead_key(pool: asyncpg.Pool) -> None:
+async def test_a_revoked_key_has_no_session_owner(pool: asyncpg.Pool) -> None:
     _, key = await virtual_key(pool, await customer(pool))
     await pool.execute("update kaixu.virtual_key set revoked_at = now()")
     for dead in (key, new_key()):

@@ -65,7 +65,7 @@ async def test_a_topup_is_of_a_cent_or_more(pool: asyncpg.Pool, by: By, cents: o
         await topped(pool, await customer(pool), by, cents)
 
 
-async def test_nobody_is_topped_up_who_is_not_there(pool: asyncpg.Pool, by: By) -> None:
+async def test_an_unknown_customer_is_not_topped_up(pool: asyncpg.Pool, by: By) -> None:
     with pytest.raises(NotFound):
         await topped(pool, 99, by, 5)
 

@@ -45,7 +45,7 @@ def staged(server_dsn: str, pristine: str, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def stage(staged: ThreeStage) -> Iterator[ThreeStage]:
     """The stage, with nothing asked yet; in the end all books balance."""
-    staged.vendors.forget()
+    staged.vendors.clear()
     yield staged
     staged.check_books()
 

@@ -53,6 +53,6 @@ def test_a_turn_with_a_tool_call(stage: ThreeStage, lane: str, command: list[str
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [DONE] * len(turns)
     assert stage.vendors.refused == []
-    assert {asked.vendor for asked in stage.vendors.asked} == {VENDORS[lane]}
-    assert len(stage.vendors.asked) == 2 * len(turns)
+    assert {asked.vendor for asked in stage.vendors.requests} == {VENDORS[lane]}
+    assert len(stage.vendors.requests) == 2 * len(turns)
     assert [RESULT in result for result in stage.vendors.results()] == [True]

@@ -56,8 +56,8 @@ def run(script: Path, *words: str, home: Path, **environment: str) -> str:
 def assert_a_turn_was_finished(stage: ThreeStage, lane: str) -> None:
     """The tool was called, and its result arrived in the second request."""
     assert stage.vendors.refused == []
-    assert {asked.vendor for asked in stage.vendors.asked} == {VENDORS[lane]}
-    assert len(stage.vendors.asked) == 2
+    assert {asked.vendor for asked in stage.vendors.requests} == {VENDORS[lane]}
+    assert len(stage.vendors.requests) == 2
     [result] = stage.vendors.results()
     assert RESULT in result
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kaixu.catalog.catalog import Catalog, Observer
+from kaixu.catalog.catalog import Catalog, PluginObserver
 from kaixu.plugin import Event, PluginError
 from kaixu.plugin.errors import LaneOff, PluginFailed, UnknownModel
 
@@ -237,6 +237,8 @@ def test_observer_that_fails_is_logged_by_name_and_the_next_is_told(caplog: pyte
 
     event = Event("settled", {"cost_nusd": 1})
     with caplog.at_level(logging.ERROR):
-        Catalog(observers=[Observer("./bad.py", broken), Observer("./good.py", heard.append)]).observe(event)
+        Catalog(observers=[PluginObserver("./bad.py", broken), PluginObserver("./good.py", heard.append)]).observe(
+            event
+        )
     assert heard == [event]
     assert [record.message for record in caplog.records] == ["plugin ./bad.py failed to observe settled"]

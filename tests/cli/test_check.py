@@ -59,7 +59,7 @@ MISTAKES = [
     "kaixu.yaml:9:14: `type` must be 'chat' or 'embed'",
     "kaixu.yaml:13:5: `speed` is not a field of lane `echo`",
     "kaixu.yaml:19:15: plugin `./loud.py` has no embed models",
-    "kaixu.yaml:21:5: there is no plugin `nothing`",
+    "kaixu.yaml:21:5: there is no plugin `nothing`; install its package, or check the name with `kaixu plugins`",
     "kaixu.yaml:23:11: there is no plugin file ./none.py beside kaixu.yaml",
 ]
 

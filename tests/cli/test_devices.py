@@ -102,9 +102,9 @@ def test_none_takes_a_limit_away(piped: Piped) -> None:
     key = read(piped("keys", "change", str(key["id"]), "--collections", "none", "--json"))
     assert key["allowed_collections"] is None
     for words, said in (
-        (("keys", "change", str(key["id"]), "--rpm", "many"), "`rpm_limit` must be a whole number"),
-        (("keys", "change", str(key["id"]), "--cap", "5.00"), "`monthly_cap_cents` must be a whole number"),
-        (("customers", "change", "ada@example.com", "--max-vectors", "-1"), "`max_vectors` must lie between 0 and"),
+        (("keys", "change", str(key["id"]), "--rpm", "many"), "`--rpm` must be a whole number"),
+        (("keys", "change", str(key["id"]), "--cap", "5.00"), "`--cap-cents` must be a whole number"),
+        (("customers", "change", "ada@example.com", "--max-vectors", "-1"), "`--max-vectors` must lie between 0 and"),
         (("customers", "change", "ada@example.com"), "nothing to change"),
     ):
         ran = piped(*words)

@@ -80,6 +80,11 @@ async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(
         async with http.post(f"{process.url}/api/gateway-job-submit", json=body, headers=client.headers) as response:
             ids.append((await response.json())["job_id"])
     assert (await process.command("jobs", "cancel", ids[2])).stdout.strip() == "cancelled"
+    for words, expected in (
+        (("--status", "done"), "`--status` must be one of queued, running, succeeded, failed, cancelled"),
+        (("--customer", "nobody@example.com"), "there is no customer nobody@example.com"),
+    ):
+        assert (await process.command("jobs", "list", *words)).stderr.strip() == expected
     rows = json.loads((await process.command("jobs", "list", "--json")).stdout)
     assert sorted(row["status"] for row in rows) == ["cancelled", "queued", "queued"]
     worker = Process(tmp_path / "worker", dsn, config_for(vendor.url, *MODELS))
@@ -90,6 +95,15 @@ async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(
             while await pool.fetchval("select count(*) from kaixu.job where status = 'succeeded'") < 2:
                 assert running.poll() is None, worker.log.read_text()
                 await asyncio.sleep(0.05)
+        not_reloaded = await worker.command("reload")
+        assert not_reloaded.stderr.splitlines() == [
+            f"job workers run with data folder {worker.home} (process {running.pid}), and they do not reload",
+            "Stop `kaixu work` and start it again to apply kaixu.yaml.",
+        ]
+        checked = json.loads((await worker.command("doctor", "--json")).stdout)
+        assert [row["detail"] for row in checked if row["what"] == "job workers"] == [
+            f"process {running.pid}, data folder {worker.home}"
+        ]
     finally:
         running.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(running.wait, 30) == 0, worker.log.read_text()

@@ -63,7 +63,7 @@ def http(stage: ThreeStage) -> Iterator[httpx.Client]:
 def test_both_turns_of_a_tool_call(
     stage: ThreeStage, http: httpx.Client, recording: dict[str, Any], lane: str, stream: bool
 ) -> None:
-    stage.vendors.forget()
+    stage.vendors.clear()
     first, second = (said(http, recording, turn, MODELS[lane], stream=stream) for turn in recording["turns"])
     assert stage.vendors.refused == []
     assert (tools_in(first), DONE in texts_in(second)) == ([recording["tool"]], True)

@@ -33,7 +33,7 @@ async def test_what_a_crash_left_half_built_is_built_anew(
 ) -> None:
     large = await filled(pool, "large", LARGE)
     near = vector_index.names_of(large.id)[0]
-    part = await vector_index.part_of(pool, large.id)
+    part = await vector_index.partition_of(pool, large.id)
     await pool.execute(f"create index {near} on {part} (doc_id) where collection_id = {large.id}")
     await pool.execute("update pg_index set indisvalid = false where indexrelid = $1::regclass", f"kaixu.{near}")
     assert await keeper.index(quiet_s=0)

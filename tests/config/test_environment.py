@@ -87,7 +87,7 @@ def test_everything_wrong_in_the_environment_is_said_at_once_without_values(
         given(monkeypatch, KAIXU_BIND="nowhere", CAP_WARN_PCT="4711", DEFAULT_RPM_LIMIT="many")
     assert str(caught.value) == (
         "KAIXU_BIND: must be host:port; "
-        "DEFAULT_RPM_LIMIT: Input should be a valid integer, unable to parse string as an integer; "
+        "DEFAULT_RPM_LIMIT: must be a whole number; "
         "CAP_WARN_PCT: Input should be less than or equal to 99"
     )
 

@@ -76,7 +76,9 @@ def same_shape(told: Any, real: Any, at: str = "reply") -> None:
         return
     assert type(told) is type(real), f"{at}: the page shows {told!r}, the reply has {real!r}"
     if isinstance(told, dict):
-        assert sorted(told) == sorted(real), at
+        missing, gone = sorted(real.keys() - told.keys()), sorted(told.keys() - real.keys())
+        assert not missing, f"{at}: the page lacks {missing}"
+        assert not gone, f"{at}: the page shows {gone}, which the reply does not have"
         for name in told:
             same_shape(told[name], real[name], f"{at}.{name}")
     elif isinstance(told, list) and told and real:

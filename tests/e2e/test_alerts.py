@@ -99,3 +99,29 @@ async def test_an_alert_whose_gateway_is_killed_while_it_delivers_is_delivered_b
         assert len(receiver.requests) == 2
     finally:
         await runner.cleanup()
+
+
+async def test_an_alert_that_the_last_call_raises_is_queued_before_the_gateway_ends(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    [gateway] = await start(ALERT_WEBHOOK_URL="http://127.0.0.1:9/", CAP_WARN_PCT="20")
+    _, key = await virtual_key(pool, await customer(pool, cap_nusd=50_000))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("lock table kaixu.alert_sent in share row exclusive mode")
+        assert (await Client(http, gateway.url, key).chat(max_tokens=4))[0] == 200
+        stopping = asyncio.ensure_future(gateway.stop())
+        async with asyncio.timeout(20):
+            while await answers(http, gateway.url):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+    assert await stopping == 0
+    assert await pool.fetchval("select event from kaixu.webhook_delivery") == "CAP_WARN_CUSTOMER"
+
+
+async def answers(http: aiohttp.ClientSession, url: str) -> bool:
+    """Whether a gateway still listens."""
+    try:
+        async with http.get(f"{url}/api/health"):
+            return True
+    except aiohttp.ClientError:
+        return False

@@ -155,7 +155,7 @@ async def test_fields_that_the_vendor_lacks_are_refused_by_name(
         assert isinstance(raised.value.body, dict)
         assert (raised.value.type, raised.value.body["field"]) == ("invalid_request_error", field)
         assert f"`{field}`" in str(raised.value.api_message)
-    assert vendor.asked == []
+    assert vendor.requests == []
     await assert_books_balance(pool)
 
 
@@ -175,7 +175,7 @@ async def test_the_vendor_is_told_what_it_understands(client: AsyncAnthropic, ve
         extra_headers={"anthropic-beta": "whatever-2026-01-01"},
         extra_body={"temperature": 0.5},
     )
-    [asked] = vendor.asked
+    [asked] = vendor.requests
     assert asked == {
         "model": "ok",
         "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello"}],
@@ -194,7 +194,7 @@ async def test_tokens_are_counted_without_a_call(client: AsyncAnthropic, vendor:
     assert plain.to_dict() == {"input_tokens": 6, "kaixu": {"estimated": True}}
     more = await client.messages.count_tokens(model="ok", messages=HELLO, system="Be kind to us.", tools=ZONES)
     assert more.input_tokens > plain.input_tokens + 20
-    assert vendor.asked == []
+    assert vendor.requests == []
     with pytest.raises(anthropic.BadRequestError, match="inference_geo"):
         await client.messages.count_tokens(model="ok", messages=HELLO, extra_body={"inference_geo": "us"})
     picture: Any = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
@@ -230,7 +230,7 @@ class StandIn:
     path = ""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.runner: web.AppRunner | None = None
         self.url = ""
 
@@ -250,7 +250,7 @@ class StandIn:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Its events, streamed."""
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for event in self.events(body):
@@ -341,7 +341,7 @@ async def test_tools_are_called_and_answer(tool_client: AsyncAnthropic, tool_ven
     )
     assert [block.to_dict() for block in last.content] == [{"type": "text", "text": "noon and one"}]
     assert last.stop_reason == "end_turn"
-    asked = tool_vendor.asked[-1]
+    asked = tool_vendor.requests[-1]
     assert asked["tool_choice"] == {"type": "function", "function": {"name": "time"}}
     assert asked["messages"] == [
         {"role": "user", "content": "What time is it?"},
@@ -452,7 +452,7 @@ async def test_its_own_vendor_gets_every_field_and_is_passed_on(
         answer = await native_client.messages.create(model="claude-haiku", extra_body=brand_new, **sent)
         assert answer.model_extra is not None
         assert answer.model_extra["kaixu"]["cost_usd"] == "0.000026"
-    assert claude.asked == [sent | {"model": "claude-haiku-4-5", "stream": True}]  # what nobody knows is dropped
+    assert claude.requests == [sent | {"model": "claude-haiku-4-5", "stream": True}]  # what nobody knows is dropped
     assert [block.to_dict() for block in answer.content] == [
         {"type": "thinking", "thinking": "hm", "signature": "tok"},
         {"type": "text", "text": "Hello!", "brand_new": 1},
@@ -471,7 +471,7 @@ async def test_what_costs_extra_is_refused_also_for_its_own_vendor(
 ) -> None:
     with pytest.raises(anthropic.BadRequestError, match="no price"):
         await native_client.messages.create(model="claude-haiku", messages=HELLO, max_tokens=9, speed="fast")
-    assert claude.asked == []
+    assert claude.requests == []
 
 
 async def test_what_its_own_vendor_says_of_its_failures_stays_here(native_client: AsyncAnthropic) -> None:

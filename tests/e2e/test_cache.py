@@ -86,7 +86,7 @@ async def test_the_same_question_again_is_answered_without_the_vendor_and_costs_
         assert again["routing"] == {"deployment": None, "tries": 0, "cache": "hit"}
         assert again["output_text"] == first["output_text"]
         assert (again["usage"]["input_tokens"], again["usage"]["cost_usd"]) == (INPUT, "0.00")
-    assert len(vendor.asked) == 1
+    assert len(vendor.requests) == 1
     rows = await pool.fetch(
         "select cost_nusd, vendor_cost_nusd, units -> 'call' as course from kaixu.usage_event order by id"
     )
@@ -110,7 +110,7 @@ async def test_every_door_finds_its_own_answers(
                 assert reply.status == 200
                 said.append(await reply.text())
         await kept(pool, 2)
-    assert len(vendor.asked) == 2
+    assert len(vendor.requests) == 2
     assert json.loads(said[0])["choices"][0]["message"]["content"] == "wd0 wd1 wd2 wd3 "
     assert "wd3" in said[2]
     assert said[2].rstrip().endswith("[DONE]")
@@ -148,7 +148,7 @@ async def test_other_temperatures_other_words_and_those_who_want_it_fresh_get_ne
     for word in ("no-cache", "no-store", "max-age=0, no-cache"):
         client.headers["cache-control"] = word
         assert (await asked(client))["routing"]["cache"] == "miss"
-    assert len(vendor.asked) == 8
+    assert len(vendor.requests) == 8
     assert await pool.fetchval("select count(*) from kaixu.response") == 3
 
 
@@ -197,7 +197,7 @@ async def test_answers_that_broke_off_are_not_kept(
     at(client, await serve(more="upstream: cut-3"))
     await client.stream("ok", temperature=0)
     await client.stream("ok", temperature=0)
-    assert len(vendor.asked) == 2
+    assert len(vendor.requests) == 2
     assert await pool.fetchval("select count(*) from kaixu.response") == 0
 
 
@@ -215,11 +215,11 @@ async def test_no_customer_ever_gets_what_was_kept_for_another(
     async def steps(turns: list[tuple[int, str, bool]]) -> None:
         for which, words, stream in turns:
             owner, key = keys[which]
-            before = len(vendor.asked)
+            before = len(vendor.requests)
             said = await asked(
                 Client(http, process.url, key), stream=stream, messages=[{"role": "user", "content": words}]
             )
-            vendors = len(vendor.asked) - before
+            vendors = len(vendor.requests) - before
             known = (owner, words) in answered
             assert said["routing"]["cache"] == ("hit" if known else "miss")
             assert vendors == (0 if known else 1)

@@ -169,10 +169,10 @@ EMBED: list[tuple[dict[str, Any], int, str]] = [
 async def test_an_ingest_that_is_wrong_is_refused_by_name(
     patient: Account, shared: House, fields: dict[str, Any], status: int, field: str
 ) -> None:
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     body = {"provider": "up", "model": "words", "input": "a text", "collection": "docs", **fields}
     refused(await patient.call("POST", "gateway-embed", body), status, field=field)
-    assert (len(shared.vendor.asked), await patient.vectors("docs")) == (asked, 3)
+    assert (len(shared.vendor.requests), await patient.vectors("docs")) == (asked, 3)
 
 
 SEARCH: list[tuple[dict[str, Any], int, str]] = [
@@ -314,9 +314,9 @@ IMPORTS: list[tuple[str, bytes, int, str]] = [
 async def test_an_import_that_is_wrong_names_the_line_and_stores_nothing(
     patient: Account, shared: House, body: bytes, status: int, says: str
 ) -> None:
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     refused(await patient.make(body, name="docs", **IMPORT), status, field=says)
-    assert (len(shared.vendor.asked), await patient.vectors("docs")) == (asked, 3)
+    assert (len(shared.vendor.requests), await patient.vectors("docs")) == (asked, 3)
 
 
 async def test_an_import_says_which_model_or_is_refused(account: Account) -> None:
@@ -474,7 +474,7 @@ async def test_other_methods_are_refused(patient: Account) -> None:
 
 
 async def test_a_retrieval_that_is_wrong_is_refused_before_the_vendor_is_asked(patient: Account, shared: House) -> None:
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     chat: dict[str, Any] = {"provider": "up", "model": "talk", "messages": [{"role": "user", "content": "hi"}]}
     for retrieve, status, field in (
         (5, 422, "retrieve"),
@@ -492,4 +492,4 @@ async def test_a_retrieval_that_is_wrong_is_refused_before_the_vendor_is_asked(p
     refused(await patient.call("POST", "gateway-chat", nul), 422)
     none = chat | {"messages": [{"role": "assistant", "content": "x"}], "retrieve": {"collection": "docs"}}
     refused(await patient.call("POST", "gateway-chat", none), 422)
-    assert len(shared.vendor.asked) == asked
+    assert len(shared.vendor.requests) == asked

@@ -54,15 +54,15 @@ async def test_no_more_vectors_than_the_gateway_allows_and_no_vendor_is_asked(
     account: Account, shared: House, pool: asyncpg.Pool
 ) -> None:
     assert (await account.store("docs", texts(MOST_VECTORS))).status == 200
-    asked, spent = len(shared.vendor.asked), await spent_and_held(pool, account.customer_id)
+    asked, spent = len(shared.vendor.requests), await spent_and_held(pool, account.customer_id)
     for refused in (
         await account.store("docs", {"new": "x"}),
         await account.store("other", {"new": "x"}),
         await account.store("docs", texts(2, first=MOST_VECTORS - 1)),
         await account.make(b'{"doc_id": "new", "text": "x"}', name="docs", **{"import": 1}),
     ):
-        assert refused.told == (402, "VECTORS_FULL")
-    assert (len(shared.vendor.asked), await spent_and_held(pool, account.customer_id)) == (asked, spent)
+        assert refused.status_and_code == (402, "VECTORS_FULL")
+    assert (len(shared.vendor.requests), await spent_and_held(pool, account.customer_id)) == (asked, spent)
     assert [one["name"] for one in (await account.show()).json["collections"]] == ["docs"]
 
 
@@ -72,7 +72,7 @@ async def test_a_full_account_may_replace_and_goes_on_after_a_deletion(account: 
     assert (again.status, again.json["replaced"]) == (200, MOST_VECTORS)
     await account.remove(name="docs", doc_id="doc0")
     assert (await account.store("docs", {"new": "x"})).status == 200
-    assert (await account.store("docs", {"newer": "x"})).told == (402, "VECTORS_FULL")
+    assert (await account.store("docs", {"newer": "x"})).status_and_code == (402, "VECTORS_FULL")
     await account.remove(name="docs")
     assert (await account.store("other", texts(MOST_VECTORS))).status == 200
 
@@ -83,34 +83,34 @@ async def test_a_customers_own_limit_counts_before_the_gateways(
     roomy = await shared.account(http, pool, max_vectors=MOST_VECTORS + 1)
     assert (await roomy.store("docs", texts(MOST_VECTORS + 1))).status == 200
     narrow = await shared.account(http, pool, max_vectors=0)
-    assert (await narrow.store("docs", texts(1))).told == (402, "VECTORS_FULL")
+    assert (await narrow.store("docs", texts(1))).status_and_code == (402, "VECTORS_FULL")
     assert (await narrow.embed("a text")).status == 200
 
 
 async def test_chunks_count_each(account: Account, shared: House) -> None:
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     refused = await account.store("docs", {"long": "word " * 400}, chunk={"size": 16})
-    assert (refused.told, len(shared.vendor.asked)) == ((402, "VECTORS_FULL"), asked)
+    assert (refused.status_and_code, len(shared.vendor.requests)) == ((402, "VECTORS_FULL"), asked)
 
 
 async def test_twenty_ingests_at_once_fill_it_to_the_last_vector_and_no_further(
     account: Account, shared: House
 ) -> None:
     at = [account.at(process.url) for process in shared.processes]
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     answers = await asyncio.gather(
         *(at[number % 2].store(f"docs{number % 2}", texts(3, first=number * 3)) for number in range(20))
     )
-    assert sorted(one.told for one in answers) == [(200, None)] * 10 + [(402, "VECTORS_FULL")] * 10
+    assert sorted(one.status_and_code for one in answers) == [(200, None)] * 10 + [(402, "VECTORS_FULL")] * 10
     assert sum(one["vectors"] for one in (await account.show()).json["collections"]) == MOST_VECTORS
-    assert len(shared.vendor.asked) - asked == 10
+    assert len(shared.vendor.requests) - asked == 10
 
 
 async def test_the_same_documents_stored_twenty_times_at_once_are_there_once(account: Account, shared: House) -> None:
     await account.store("docs", texts(MOST_VECTORS - 3))
     at = [account.at(process.url) for process in shared.processes]
     answers = await asyncio.gather(*(at[number % 2].store("docs", texts(3)) for number in range(20)))
-    assert {one.told for one in answers} == {(200, None)}
+    assert {one.status_and_code for one in answers} == {(200, None)}
     assert await account.vectors("docs") == MOST_VECTORS - 3
 
 
@@ -119,9 +119,9 @@ async def test_no_more_collections_than_the_gateway_allows(account: Account, sha
     answers = await asyncio.gather(*(at[number % 2].store(f"docs{number}", {"x": "x"}) for number in range(12)))
     made = [one for one in answers if one.status == 200]
     assert len(made) == MOST_COLLECTIONS
-    assert {one.told for one in answers if one.status != 200} == {(402, "COLLECTIONS_FULL")}
+    assert {one.status_and_code for one in answers if one.status != 200} == {(402, "COLLECTIONS_FULL")}
     body = {"name": "one-more", "provider": "up", "model": "words"}
-    assert (await account.make(body)).told == (402, "COLLECTIONS_FULL")
+    assert (await account.make(body)).status_and_code == (402, "COLLECTIONS_FULL")
     name = made[0].json["collection"]
     assert (await account.store(name, {"y": "y"})).status == 200
     await account.remove(name=name)
@@ -142,7 +142,7 @@ async def test_viewers_search_and_look_but_change_nothing(
         await viewer.show(name="docs", doc_id="doc1"),
     ):
         assert allowed.status == 200
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     for refused in (
         await viewer.store("docs", texts(1)),
         await viewer.store("new", texts(1)),
@@ -155,8 +155,8 @@ async def test_viewers_search_and_look_but_change_nothing(
         await viewer.remove(name="docs", reembed=1),
         await viewer.remove(name="docs"),
     ):
-        assert refused.told == (403, "ROLE_TOO_LOW")
-    assert (len(shared.vendor.asked), await account.vectors("docs")) == (asked, 3)
+        assert refused.status_and_code == (403, "ROLE_TOO_LOW")
+    assert (len(shared.vendor.requests), await account.vectors("docs")) == (asked, 3)
     deployer = await shared.another_key(http, pool, account.customer_id, role="deployer")
     assert (await deployer.store("docs", texts(1))).status == 200
     assert (await deployer.remove(name="docs")).status == 200
@@ -172,27 +172,27 @@ async def test_a_key_of_some_collections_sees_only_those(
     assert (await narrow.search("mine", "text")).status == 200
     assert (await narrow.store("mine", texts(3))).status == 200
     assert (await narrow.store("later", texts(1))).status == 200
-    asked = len(shared.vendor.asked)
+    asked = len(shared.vendor.requests)
     for one in ("theirs", "absent"):
-        assert (await narrow.store(one, texts(1))).told == (403, "COLLECTION_NOT_ALLOWED")
-        assert (await narrow.make({"name": one, "provider": "up", "model": "words"})).told == (
+        assert (await narrow.store(one, texts(1))).status_and_code == (403, "COLLECTION_NOT_ALLOWED")
+        assert (await narrow.make({"name": one, "provider": "up", "model": "words"})).status_and_code == (
             403,
             "COLLECTION_NOT_ALLOWED",
         )
         assert (
             await narrow.make(b'{"doc_id": "a", "text": "x"}', name=one, provider="up", model="words", **{"import": 1})
-        ).told == (
+        ).status_and_code == (
             403,
             "COLLECTION_NOT_ALLOWED",
         )
-        assert (await narrow.rename("mine", one)).told == (403, "COLLECTION_NOT_ALLOWED")
-        assert (await narrow.show(name=one)).told == (404, "UNKNOWN_COLLECTION")
-        assert (await narrow.search(one, "text")).told == (404, "UNKNOWN_COLLECTION")
+        assert (await narrow.rename("mine", one)).status_and_code == (403, "COLLECTION_NOT_ALLOWED")
+        assert (await narrow.show(name=one)).status_and_code == (404, "UNKNOWN_COLLECTION")
+        assert (await narrow.search(one, "text")).status_and_code == (404, "UNKNOWN_COLLECTION")
         assert (await narrow.remove(name=one)).json["vectors"] == 0
-    assert (len(shared.vendor.asked), await account.vectors("theirs")) == (asked, 2)
+    assert (len(shared.vendor.requests), await account.vectors("theirs")) == (asked, 2)
     nothing = await shared.another_key(http, pool, account.customer_id, allowed_collections=[])
     assert (await nothing.show()).json["collections"] == []
-    assert (await nothing.store("mine", texts(1))).told == (403, "COLLECTION_NOT_ALLOWED")
+    assert (await nothing.store("mine", texts(1))).status_and_code == (403, "COLLECTION_NOT_ALLOWED")
 
 
 Ask = Callable[[Account, str], Coroutine[Any, Any, Answer]]
@@ -290,7 +290,7 @@ async def test_an_operator_acts_in_a_customers_name(
             await operator.make(b'{"doc_id": "a", "text": "x"}', name="docs", **{"import": 1}, **wrong),
             await operator.make({"name": "docs", "provider": "up", "model": "words", **wrong}),
         ):
-            assert answer.told == told, answer
+            assert answer.status_and_code == told, answer
     # A customer's own key cannot act for somebody else.
     assert (await account.show(customer_id=keyless)).json["collections"][0]["name"] == "docs"
 
@@ -337,4 +337,4 @@ async def test_what_costs_nothing_counts_for_the_rate(
         await slow.remove(name="docs"),
         await slow.store("docs", texts(1)),
     ):
-        assert answer.told == (429, "RATE_LIMITED")
+        assert answer.status_and_code == (429, "RATE_LIMITED")

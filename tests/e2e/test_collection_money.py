@@ -50,8 +50,8 @@ async def test_who_has_no_money_left_may_look_but_not_ask(
 ) -> None:
     poor = await shared.account(http, pool, cap_nusd=90_000)
     assert (await poor.store("docs", {"a": "x" * 40})).status == 200
-    assert (await poor.store("docs", {"b": "x" * 40})).told == (402, "CAP_REACHED")
-    assert (await poor.search("docs", "x" * 40)).told == (402, "CAP_REACHED")
+    assert (await poor.store("docs", {"b": "x" * 40})).status_and_code == (402, "CAP_REACHED")
+    assert (await poor.search("docs", "x" * 40)).status_and_code == (402, "CAP_REACHED")
     assert (await poor.search("docs", vector=[1.0] * DIMENSIONS)).status == 200
     assert (await poor.show(name="docs", export=1)).status == 200
 
@@ -62,17 +62,17 @@ async def test_where_one_of_the_vendors_batches_fails_nothing_is_stored_and_the_
     # Longer together than this vendor takes at once: each goes alone.
     long = "word " * 28_000
     given = {"first": long, "second": long, "bad": f"boom {uuid4()} {long}"}
-    before, asked = shared.vendor.tokens, len(shared.vendor.asked)
+    before, asked = shared.vendor.tokens, len(shared.vendor.requests)
     with shared.vendor.holding("boom"):
         failing = asyncio.ensure_future(account.store("docs", given, provider="thousands", model="batched"))
         await shared.vendor.is_reached()
         while shared.vendor.tokens - before < 2 * len(long):
             await asyncio.sleep(0.02)
     answer = await failing
-    assert answer.told == (502, "UPSTREAM_ERROR")
+    assert answer.status_and_code == (502, "UPSTREAM_ERROR")
     assert answer.json["usage"]["input_tokens"] == 2 * len(long)
     assert answer.json["usage"]["cost_usd"] == answer.json["month"]["spent_usd"] != "0.00"
-    assert len(shared.vendor.asked) - asked == 3
+    assert len(shared.vendor.requests) - asked == 3
     assert shared.vendor.tokens - before == 2 * len(long)
     assert (await account.show()).json["collections"] == []
     spent, held = await spent_and_held(pool, account.customer_id)
@@ -108,7 +108,7 @@ async def test_a_collection_deleted_while_the_vendor_works_does_not_make_its_wor
         await shared.vendor.is_reached()
         await account.remove(name="docs")
     answer = await storing
-    assert answer.told == (404, "UNKNOWN_COLLECTION")
+    assert answer.status_and_code == (404, "UNKNOWN_COLLECTION")
     cost = len("deleted-meanwhile") * 1000
     assert await spent_and_held(pool, account.customer_id) == (before + cost, 0)
     assert await event_of(pool, account) == ("undelivered", cost, "UNKNOWN_COLLECTION")
@@ -123,7 +123,7 @@ async def test_a_collection_of_another_model_made_while_the_vendor_works_does_no
         storing = asyncio.ensure_future(account.store("docs", {"x": "overtaken"}))
         await shared.vendor.is_reached()
         await account.make({"name": "docs", "provider": "up", "model": "other"})
-    assert (await storing).told == (409, "MODEL_MISMATCH")
+    assert (await storing).status_and_code == (409, "MODEL_MISMATCH")
     cost = len("overtaken") * 1000
     assert await spent_and_held(pool, account.customer_id) == (cost, 0)
     assert await event_of(pool, account) == ("undelivered", cost, "MODEL_MISMATCH")
@@ -136,7 +136,7 @@ async def test_room_that_was_taken_away_while_the_vendor_works_does_not_make_it_
         storing = asyncio.ensure_future(account.store("docs", {"x": "lowered"}))
         await shared.vendor.is_reached()
         await pool.execute("update kaixu.customer set max_vectors = 0 where id = $1", account.customer_id)
-    assert (await storing).told == (402, "VECTORS_FULL")
+    assert (await storing).status_and_code == (402, "VECTORS_FULL")
     cost = len("lowered") * 1000
     assert await spent_and_held(pool, account.customer_id) == (cost, 0)
     assert await event_of(pool, account) == ("undelivered", cost, "VECTORS_FULL")

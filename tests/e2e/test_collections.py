@@ -72,7 +72,7 @@ async def test_vectors_alone_are_made_for_clients_old_and_new(
     old = await account.embed("a text", outputDimensionality=8, taskType="RETRIEVAL_QUERY", title="ignored")
     new = await account.embed(["a text", "two"], dimensions=8)
     assert (old.status, new.status) == (200, 200)
-    assert [body["dimensions"] for body in shared.vendor.asked[-2:]] == [8, 8]
+    assert [body["dimensions"] for body in shared.vendor.requests[-2:]] == [8, 8]
     assert (old.json["provider"], old.json["model"], old.json["dimensions"], old.json["count"]) == ("up", "words", 8, 1)
     assert new.json["embeddings"][0] == old.json["embeddings"][0]
     assert len(new.json["embeddings"]) == 2
@@ -129,7 +129,7 @@ async def test_documents_are_replaced_by_their_ids(account: Account, pool: async
     assert len(set(unnamed.json["doc_ids"])) == 2
     assert await account.vectors("docs") == 7
     twice = await account.embed(["x", "y"], collection="docs", doc_ids=["a", "a"])
-    assert twice.told == (422, "DUPLICATE_DOC_ID")
+    assert twice.status_and_code == (422, "DUPLICATE_DOC_ID")
     letters = sum(map(len, [*ANIMALS.values(), "a cat in the kitchen", "something new", "xy"]))
     assert await spent_and_held(pool, account.customer_id) == (letters * 1000, 0)
 
@@ -199,12 +199,12 @@ async def test_what_is_nearest_comes_first(account: Account, shared: House, pool
 
 async def test_a_vector_of_ones_own_costs_nothing(account: Account, shared: House, pool: asyncpg.Pool) -> None:
     await account.store("docs", ANIMALS)
-    asked, before = len(shared.vendor.asked), await spent_and_held(pool, account.customer_id)
+    asked, before = len(shared.vendor.requests), await spent_and_held(pool, account.customer_id)
     vector = vector_of(ANIMALS["dog"], DIMENSIONS)
     for factor in (1, 1e-12, 1e12, 10**12):
         found = (await account.search("docs", vector=[one * factor for one in vector], top_k=1)).json["results"]
         assert (found[0]["doc_id"], found[0]["score"]) == ("dog", pytest.approx(1, abs=1e-5))
-    assert (len(shared.vendor.asked), await spent_and_held(pool, account.customer_id)) == (asked, before)
+    assert (len(shared.vendor.requests), await spent_and_held(pool, account.customer_id)) == (asked, before)
 
 
 async def test_hybrid_search_also_finds_words(account: Account) -> None:
@@ -269,10 +269,10 @@ async def test_what_was_exported_is_imported_as_it_was(account: Account, shared:
         "language": "german",
     }
     assert last == {"exported": len(rows)}
-    asked, spent = len(shared.vendor.asked), await spent_and_held(pool, account.customer_id)
+    asked, spent = len(shared.vendor.requests), await spent_and_held(pool, account.customer_id)
     back = await account.make(exported.body, name="copy", **{"import": 1})
     assert (back.status, back.json["stored"], back.json["replaced"]) == (200, len(rows), 0)
-    assert (len(shared.vendor.asked), await spent_and_held(pool, account.customer_id)) == (asked, spent)
+    assert (len(shared.vendor.requests), await spent_and_held(pool, account.customer_id)) == (asked, spent)
     copy_head, *copied, _ = lines(await account.show(name="copy", export=1))
     assert (copied, copy_head) == (rows, head | {"collection": "copy"})
     assert (await account.show(name="copy", doc_id="long")).json["document"]["text"] == text
@@ -305,25 +305,28 @@ async def test_a_collection_is_made_empty_renamed_and_deleted(account: Account, 
     assert (made.status, made.json["collection"]["vectors"]) == (200, 0)
     assert (await account.make(body)).status == 200
     assert ids(await account.search("docs", "nothing there")) == []
-    assert (await account.store("docs", ANIMALS)).told == (409, "DIMENSIONS_MISMATCH")
+    assert (await account.store("docs", ANIMALS)).status_and_code == (409, "DIMENSIONS_MISMATCH")
     assert (await account.store("docs", ANIMALS, dimensions=8)).status == 200
-    assert (await account.store("docs", ANIMALS, dimensions=8, model="other")).told == (409, "MODEL_MISMATCH")
-    assert (await account.search("docs", vector=[1.0] * 9)).told == (409, "DIMENSIONS_MISMATCH")
+    assert (await account.store("docs", ANIMALS, dimensions=8, model="other")).status_and_code == (
+        409,
+        "MODEL_MISMATCH",
+    )
+    assert (await account.search("docs", vector=[1.0] * 9)).status_and_code == (409, "DIMENSIONS_MISMATCH")
 
     await account.store("taken", {"x": "x"})
-    assert (await account.rename("docs", "taken")).told == (409, "CONFLICT")
+    assert (await account.rename("docs", "taken")).status_and_code == (409, "CONFLICT")
     renamed = await account.rename("docs", "new name")
     assert (renamed.status, renamed.json["collection"]["name"]) == (200, "new-name")
-    assert (await account.show(name="docs")).told == (404, "UNKNOWN_COLLECTION")
+    assert (await account.show(name="docs")).status_and_code == (404, "UNKNOWN_COLLECTION")
     assert await account.vectors("new-name") == 4
 
     gone = await account.remove(name="new-name", doc_id="cat")
     assert (gone.json["deleted"], gone.json["vectors"], await account.vectors("new-name")) == ("cat", 1, 3)
-    assert (await account.show(name="new-name", doc_id="cat")).told == (404, "UNKNOWN_DOCUMENT")
+    assert (await account.show(name="new-name", doc_id="cat")).status_and_code == (404, "UNKNOWN_DOCUMENT")
     assert (await account.remove(name="new-name", doc_id="cat")).json["vectors"] == 0
     assert (await account.remove(name="new-name")).json == {"ok": True, "deleted": "new-name", "vectors": 3}
     assert (await account.remove(name="new-name")).json["vectors"] == 0
-    assert (await account.search("new-name", "cat")).told == (404, "UNKNOWN_COLLECTION")
+    assert (await account.search("new-name", "cat")).status_and_code == (404, "UNKNOWN_COLLECTION")
     assert (await account.store("new-name", {"a": "again"}, model="other")).status == 200
     written = await pool.fetch("select action from kaixu.audit_event where meta->>'request_id' is null order by id")
     assert {"COLLECTION_RENAME", "COLLECTION_DELETE"} <= {row["action"] for row in written}
@@ -349,7 +352,7 @@ async def test_a_collection_goes_on_its_way_to_another_length(
             await account.rename("docs", "other"),
             await account.make(reembed),
         ]
-        assert [one.told for one in refused] == [(409, "COLLECTION_BUSY")] * len(refused)
+        assert [one.status_and_code for one in refused] == [(409, "COLLECTION_BUSY")] * len(refused)
         assert ids(await account.search("docs", "the cat sleeps on the sofa", top_k=1)) == ["cat"]
         assert len(lines(await account.show(name="docs", export=1))) == 7
     done = await until(account, "docs", "done")
@@ -414,7 +417,7 @@ async def test_chat_answers_from_what_it_looked_up(account: Account, shared: Hou
     )
     assert answer.status == 200, answer
     assert [one["doc_id"] for one in answer.json["citations"]] == ["cat"]
-    assert 'Passage [1]: """the cat sleeps on the sofa"""' in shared.vendor.asked[-1]["messages"][-1]["content"]
+    assert 'Passage [1]: """the cat sleeps on the sofa"""' in shared.vendor.requests[-1]["messages"][-1]["content"]
     assert [line["operation"] for line in answer.json["bill"]["lines"]] == ["search", "chat"]
 
 

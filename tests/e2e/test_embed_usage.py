@@ -45,8 +45,8 @@ async def test_the_card_tells_every_call_that_was_billed_and_none_that_was_not(
     lines = [{"doc_id": at, "text": at, "embedding": [1.0] * DIMENSIONS} for at in ("d", "e")]
     body = "\n".join(map(json.dumps, lines)).encode()
     assert (await account.make(body, name="docs", **{"import": 1})).status == 200
-    assert (await account.store("docs", {str(at): "x" for at in range(6)})).told == (402, "VECTORS_FULL")
-    assert (await account.search("no-such", "question")).told == (404, "UNKNOWN_COLLECTION")
+    assert (await account.store("docs", {str(at): "x" for at in range(6)})).status_and_code == (402, "VECTORS_FULL")
+    assert (await account.search("no-such", "question")).status_and_code == (404, "UNKNOWN_COLLECTION")
     spent, _ = await spent_and_held(pool, account.customer_id)
     card: dict[str, Any] = (await operator.call("GET", "admin-embed-usage", customer_id=account.customer_id)).json
     assert card["totals"] == {

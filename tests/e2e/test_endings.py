@@ -139,7 +139,7 @@ async def test_max_tokens_is_lowered_to_what_is_left_and_the_reply_says_so(
     applied = body["usage"]["max_tokens_applied"]
     assert status == 200
     assert applied < 50
-    assert vendor.asked[0]["max_completion_tokens"] == applied
+    assert vendor.requests[0]["max_completion_tokens"] == applied
     assert body["usage"]["output_tokens"] == applied
     assert await spent_and_held(pool, customer_id) == (INPUT_TOKENS * 1000 + applied * 2000, 0)
 

@@ -84,16 +84,16 @@ async def test_text_in_any_place_counts_against_the_cap(
     for place, body in HIDDEN.items():
         status, said, _ = await ask(body)
         assert status in (400, 402, 422), (place, status, said)
-    assert vendor.asked == []
+    assert vendor.requests == []
     for place, body in UNKNOWN.items():
         status, said, dropped = await ask(body)
         assert (status, bool(dropped)) == (200, True), (place, status, said)
-        assert len(json.dumps(vendor.asked[-1])) < 2000, place
+        assert len(json.dumps(vendor.requests[-1])) < 2000, place
     for name, body in DEARER.items():
         status, said, _ = await ask({"messages": turn()} | body)
         assert (status, said["error"]["param"]) == (400, name), said
         assert name in said["error"]["message"]
-    assert len(vendor.asked) == len(UNKNOWN)
+    assert len(vendor.requests) == len(UNKNOWN)
     spent, held = await spent_and_held(pool, customer_id)
     assert spent <= 10_000_000
     assert held == 0
@@ -117,7 +117,7 @@ async def test_an_operator_may_refuse_unknown_fields_or_let_them_pass_at_their_p
         if policy == "refuse":
             assert said["error"]["param"] == "brand_new"
         else:
-            assert (vendor.asked[-1]["brand_new"], vendor.asked[-1]["mine"]) == ("short", 1)
+            assert (vendor.requests[-1]["brand_new"], vendor.requests[-1]["mine"]) == ("short", 1)
             long = body | {"brand_new": LONG}
             async with http.post(f"{gateway.url}/v1/chat/completions", json=long, headers=headers) as answer:
                 assert answer.status == 402

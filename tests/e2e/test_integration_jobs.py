@@ -54,7 +54,10 @@ async def tick(call):
 def register_integrations(register):
     register(Integration(
         "print",
-        [Operation("print.submit", submit, Order, Free("a test"))],
+        [
+            Operation("print.submit", submit, Order, Free("a test")),
+            Operation("print.submit.admin", submit, Order, Free("a test"), role="admin"),
+        ],
         jobs=[
             Job("print.work", work, Order, PerCall("work"), retry=Retry(attempts=1)),
             Job("print.sweep", sweep, Order, Free("a test")),
@@ -73,8 +76,8 @@ WORK = 2_000_000
 class PrintJobs(Jobs):
     """A client that submits jobs of the integration."""
 
-    async def print(self, what: str = "pages") -> str:
-        url = f"{self.url}/v1/print/submit"
+    async def print(self, what: str = "pages", *, operation: str = "submit") -> str:
+        url = f"{self.url}/v1/print/{operation}"
         async with self.http.post(url, json={"what": what}, headers=self.headers) as response:
             assert response.status == 200
             return str((await response.json())["job_id"])
@@ -124,6 +127,31 @@ async def test_a_customer_gets_the_result_that_the_handler_returned(
     assert (await jobs.cancel(job_id))[1]["code"] == "JOB_ENDED"
     assert await spent_and_held(pool, customer_id) == (WORK, 0)
     await assert_books_balance(pool)
+
+
+async def test_a_key_with_a_lower_role_than_the_submission_needs_reads_no_result_and_cancels_nothing(
+    jobs: PrintJobs, gateway: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool, customer_id: int
+) -> None:
+    def client(key: str) -> PrintJobs:
+        return PrintJobs(Client(http, gateway.url, key))
+
+    admin, owner = [client((await virtual_key(pool, customer_id, role=role))[1]) for role in ("admin", "owner")]
+    job_id = await admin.print(operation="submit/admin")
+    await admin.ended(job_id)
+    for status, reply in (await jobs.get("result", job_id), await jobs.cancel(job_id)):
+        assert (status, reply["code"]) == (403, "ROLE_TOO_LOW")
+        assert "first" not in str(reply)
+    for reader in (admin, owner):
+        assert (await reader.get("result", job_id))[1]["result"]["pages"] == ["first", "ü"]
+    running = await owner.print("forever", operation="submit/admin")
+    assert (await jobs.get("result", running))[0] == 403
+    assert (await jobs.cancel(running))[0] == 403
+    assert (await jobs.get("status", running))[1]["job"]["cancelling"] is False
+    assert (await admin.cancel(running))[0] == 200  # what the operation needs is enough
+    # What a key has submitted itself it can read, whatever the integration's other operations need.
+    own = await jobs.print()
+    await jobs.ended(own)
+    assert (await jobs.get("result", own))[0] == 200
 
 
 async def test_another_customer_and_a_schedule_s_job_look_like_an_unknown_job(

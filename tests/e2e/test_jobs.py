@@ -101,7 +101,7 @@ async def test_a_job_is_handed_in_done_and_billed_once(
     assert (result["output_text"], result["finish_reason"]) == ("wd0 wd1 wd2 wd3 ", "stop")
     assert result["usage"] == job["usage"]
     assert result["routing"] == {"deployment": "up", "tries": 1}
-    assert vendor.asked[0]["max_completion_tokens"] == 4096
+    assert vendor.requests[0]["max_completion_tokens"] == 4096
     assert await spent_and_held(pool, customer_id) == (COST, 0)
     [event] = await pool.fetch("select operation, request_id from kaixu.usage_event")
     assert (event["operation"], event["request_id"]) == ("job:chat", said["request_id"])
@@ -147,7 +147,7 @@ async def test_policy_is_asked_again_when_it_runs(
     assert (ended["status"], ended["job"]["code"]) == ("failed", "MODEL_NOT_ALLOWED")
     status, said = await jobs.get("result", waiting)
     assert (status, said["code"], said["job"]["status"]) == (500, "MODEL_NOT_ALLOWED", "failed")
-    assert [one["model"] for one in vendor.asked] == ["hang"] * 4
+    assert [one["model"] for one in vendor.requests] == ["hang"] * 4
 
 
 async def test_another_customer_finds_nothing_and_a_second_key_of_the_same_does(
@@ -211,7 +211,7 @@ async def test_the_same_idempotency_key_is_the_same_job(jobs: Jobs, pool: asyncp
     assert {status for status, _ in said} == {202}
     [job_id] = {one["job_id"] for _, one in said}
     await jobs.ended(job_id)
-    assert len(vendor.asked) == 1
+    assert len(vendor.requests) == 1
     assert await pool.fetchval("select count(*) from kaixu.usage_event") == 1
 
 

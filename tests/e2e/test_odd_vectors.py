@@ -62,12 +62,12 @@ def register_lanes(register):
 '''
 
 WRONG = {
-    "no-number": "what is no number",
-    "nowhere": "points nowhere",
-    "empty": "without numbers",
-    "fewer": "another number of vectors",
-    "uneven": "differ in length",
-    "batches-differ": "differ in length",
+    "no-number": "NaN or infinity",
+    "nowhere": "vector of zeros",
+    "empty": "an empty vector",
+    "fewer": "wrong number of vectors",
+    "uneven": "of different lengths",
+    "batches-differ": "of different lengths",
 }
 MODELS = ("arrays", "numbers", "cut", *WRONG)
 

@@ -87,16 +87,16 @@ async def test_known_fields_go_through_unknown_ones_are_dropped_and_dearer_ones_
     await client.chat.completions.create(
         model="ok", messages=HELLO, logit_bias={"50256": -100}, n=2, extra_body={"brand_new": {"a": 1}}
     )
-    assert {name: vendor.asked[-1][name] for name in ("logit_bias", "n", "model")} == {
+    assert {name: vendor.requests[-1][name] for name in ("logit_bias", "n", "model")} == {
         "logit_bias": {"50256": -100},
         "n": 2,
         "model": "ok",
     }
-    assert "brand_new" not in vendor.asked[-1]
+    assert "brand_new" not in vendor.requests[-1]
     with pytest.raises(openai.BadRequestError) as raised:
         await client.chat.completions.create(model="ok", messages=HELLO, web_search_options={})
     assert (raised.value.param, raised.value.code) == ("web_search_options", "unsupported_field")
-    assert len(vendor.asked) == 1
+    assert len(vendor.requests) == 1
 
 
 async def test_the_responses_api_plain_and_streamed(client: AsyncOpenAI) -> None:

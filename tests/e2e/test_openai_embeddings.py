@@ -48,13 +48,13 @@ class Embedder:
     """A vendor: a vector of the text's length, one token a letter; fails at the text "bad"."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.hold = asyncio.Event()
         self.hold.set()
 
     async def embed(self, request: web.Request) -> web.Response:
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         if "bad" in body["input"]:
             await self.hold.wait()
             return web.json_response({"error": {"message": "vendor secret"}}, status=500)
@@ -119,7 +119,7 @@ async def test_the_length_that_kaixu_yaml_gives_is_asked_for(
     await client.embeddings.create(model="words", input="one")
     await client.embeddings.create(model="words", input="one", dimensions=2)
     await client.embeddings.create(model="fixed", input="one")
-    assert [body.get("dimensions") for body in embedder[0].asked] == [3, 2, None]
+    assert [body.get("dimensions") for body in embedder[0].requests] == [3, 2, None]
     with pytest.raises(openai.BadRequestError) as raised:
         await client.embeddings.create(model="fixed", input="one", dimensions=2)
     assert raised.value.param == "dimensions"
@@ -135,7 +135,7 @@ async def test_an_input_that_is_none_is_refused_by_name(client: AsyncOpenAI, wro
 async def test_tokens_go_to_a_vendor_that_takes_them(client: AsyncOpenAI, embedder: tuple[Embedder, str]) -> None:
     await client.embeddings.create(model="words", input=[[1, 2, 3], [4]])
     await client.embeddings.create(model="words", input=[1, 2, 3])
-    assert [body["input"] for body in embedder[0].asked] == [[[1, 2, 3], [4]], [[1, 2, 3]]]
+    assert [body["input"] for body in embedder[0].requests] == [[[1, 2, 3], [4]], [[1, 2, 3]]]
 
 
 async def test_a_failed_call_costs_nothing_where_the_vendor_did_nothing(

@@ -55,7 +55,7 @@ class Refusing:
     """A vendor that refuses as its model's name says, and counts by model and key."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.keys: list[str] = []
         self.bad: dict[str, int] = {}  # keys and the status that they get
         self.url = ""
@@ -63,7 +63,7 @@ class Refusing:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         model = (await request.json())["model"]
         key = request.headers["authorization"].removeprefix("Bearer ")
-        self.asked[model] += 1
+        self.requests[model] += 1
         self.keys.append(key)
         if key in self.bad:
             return web.json_response({"error": {"message": f"refused {key}"}}, status=self.bad[key])
@@ -135,7 +135,7 @@ lanes:
 
 @pytest.fixture
 async def gateway(tmp_path: Path, dsn: str, vendor: Refusing) -> AsyncIterator[Process]:
-    vendor.asked.clear()
+    vendor.requests.clear()
     vendor.keys.clear()
     vendor.bad = {}
     process = await Process(tmp_path / "gateway", dsn, config_of(vendor)).start()
@@ -216,9 +216,9 @@ async def test_another_deployment_is_asked_where_it_may_serve(
         status, said = await client.chat(model)
         assert (status, said["routing"]["deployment"]) == (200, "ok"), model
         assert monotonic() - began < 1.5
-    asked = vendor.asked["ok"]
+    asked = vendor.requests["ok"]
     status, said = await client.chat("filter-ok")
-    assert (status, vendor.asked["ok"]) == (422, asked), "what one vendor's rules refuse is not taken to another"
+    assert (status, vendor.requests["ok"]) == (422, asked), "what one vendor's rules refuse is not taken to another"
     for model in ("long-gone", "long-quota"):
         status, said = await client.chat(model)
         assert (status, said["code"]) == (422, "CONTEXT_TOO_LONG"), "the client can shorten; the rest is the operator's"
@@ -232,11 +232,11 @@ async def test_a_busy_vendor_is_not_waited_for_long(
     began = monotonic()
     assert (await native.chat("busy"))[0] == 429
     assert monotonic() - began < 2
-    assert vendor.asked["busy"] > 1, "it was tried again"
+    assert vendor.requests["busy"] > 1, "it was tried again"
     began = monotonic()
     assert (await native.chat("busy-later"))[0] == 429
     assert monotonic() - began < 1
-    assert vendor.asked["busy-later"] == 1, "a time that is too long to wait for is the client's"
+    assert vendor.requests["busy-later"] == 1, "a time that is too long to wait for is the client's"
     began = monotonic()
     async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=key) as client:
         with pytest.raises(openai.RateLimitError):

@@ -12,6 +12,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from kaixu.reports.reconcile import reconcile
 from tests.support.money import assert_books_balance, customer, virtual_key
 from tests.support.process import Client, Process
 
@@ -161,6 +162,41 @@ async def test_a_call_that_waits_for_its_admission_keeps_its_lane(
     assert (await first)[0] in (200, 503)
     await noted(gateway, "close old")
     await assert_books_balance(pool)
+
+
+async def test_a_call_is_billed_by_the_price_version_that_it_was_admitted_with(
+    gateway: Process, client: Client, pool: asyncpg.Pool
+) -> None:
+    def cached(usd: int) -> str:
+        cache = f"cache: {{ttl: 10m, any_temperature: true}}, cached_price: {{input: {usd}, output: {usd}}}"
+        return config(("up", "old")).replace("price: {input: 1, output: 2}", f"price: {{input: 1, output: 2}}, {cache}")
+
+    await reload(gateway, cached(3))
+    assert (await client.chat())[0] == 200
+    async with asyncio.timeout(20):
+        while not await pool.fetchval("select count(*) from kaixu.response"):
+            await asyncio.sleep(0.05)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select 1 from kaixu.customer for update")
+        call = asyncio.ensure_future(client.chat())
+        async with asyncio.timeout(20):
+            waits = (
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            )
+            while not await connection.fetchval(waits):
+                await asyncio.sleep(0.02)
+        assert (await reload(gateway, cached(5)))[0] == 0
+    assert (await call)[0] == 200
+    async with pool.acquire() as connection:
+        assert (await reconcile(connection)).differences == []
+    [first, second] = await pool.fetch(
+        """
+        select e.cost_nusd, e.units -> 'call' ->> 'cache' as cache, p.rates ->> 'output' as output
+          from kaixu.usage_event e join kaixu.price p on p.id = e.price_id order by e.id
+        """
+    )
+    assert (first["cache"], second["cache"]) == (None, "hit")
+    assert (second["cost_nusd"], int(second["output"])) == (6000, 3_000_000_000)
 
 
 async def test_a_stop_closes_the_lanes_that_a_reload_has_retired(gateway: Process, client: Client) -> None:

@@ -65,7 +65,7 @@ async def test_nothing_is_tried_again_once_something_of_the_answer_is_out(
     assert [name for name, _ in frames if name != "meta"] == ["delta", "delta", "delta", "error"]
     error = frames[-1][1]
     assert (error["status"], error["routing"]) == (502, {"deployment": "up-1", "tries": 1})
-    assert len(vendor.asked) == 1
+    assert len(vendor.requests) == 1
     [event] = await events(pool)
     assert (event["end_reason"], event["course"]["tries"]) == ("upstream_error", 1)
 
@@ -103,7 +103,7 @@ async def test_a_dead_deployment_is_left_alone_and_tried_again_after_its_cool_do
     served = [(await client.chat("m"))[1]["routing"] for _ in range(6)]
     assert [one["tries"] for one in served] == [2, 2, 2, 1, 1, 1]
     assert {one["deployment"] for one in served} == {"spare"}
-    assert [one["model"] for one in vendor.asked].count("ok") == 3
+    assert [one["model"] for one in vendor.requests].count("ok") == 3
     assert await state() == "open"
     vendor.sick = set()
     async with asyncio.timeout(20):
@@ -159,7 +159,7 @@ async def test_a_client_that_leaves_ends_the_tries(
     async with asyncio.timeout(10):
         while await pool.fetchval("select count(*) from kaixu.reservation"):
             await asyncio.sleep(0.02)
-    assert [one["model"] for one in vendor.asked] == ["hang"]
+    assert [one["model"] for one in vendor.requests] == ["hang"]
 
 
 async def test_embeddings_fall_over_too_and_are_billed_once(
@@ -209,12 +209,12 @@ async def test_the_preamble_goes_before_everything_and_its_hash_is_shown(
     for path in ("/v1/chat/completions", "/v1/messages"):
         async with http.post(process.url + path, json=body, headers=client.headers) as response:
             assert response.status == 200, await response.text()
-    assert [[turn["role"] for turn in one["messages"]] for one in vendor.asked] == [
+    assert [[turn["role"] for turn in one["messages"]] for one in vendor.requests] == [
         ["system", "system", "user"],
         ["system", "user"],
         ["system", "user"],
     ]
-    assert all(one["messages"][0]["content"] == "Be brief." for one in vendor.asked)
+    assert all(one["messages"][0]["content"] == "Be brief." for one in vendor.requests)
     async with http.get(f"{process.url}/api/health") as response:
         health = await response.json()
     said = hashlib.sha256(b"Be brief.").hexdigest()

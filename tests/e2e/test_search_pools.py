@@ -82,9 +82,9 @@ async def test_chats_go_on_while_all_connections_for_searches_are_held(
         heavy = [asyncio.ensure_future(first.search("docs", vector=VECTOR)) for _ in range(5)]
         await waiting(pool, "searches", 2)  # half of the connections, and no more
         refused = await first.search("docs", "a question")
-        assert refused.told == (429, "TOO_MANY_SEARCHES")
+        assert refused.status_and_code == (429, "TOO_MANY_SEARCHES")
         assert "usage" not in refused.json
-        assert (await first.show(name="docs", export=1)).told == (429, "TOO_MANY_SEARCHES")
+        assert (await first.show(name="docs", export=1)).status_and_code == (429, "TOO_MANY_SEARCHES")
         heavy += [asyncio.ensure_future(second.search("docs", vector=VECTOR)) for _ in range(3)]
         await waiting(pool, "searches", 4)
         # Storing waits, too; all of it together takes two of the four general connections.
@@ -115,7 +115,9 @@ async def test_a_search_that_takes_too_long_says_so_and_its_question_is_paid_for
             "gateway-chat",
             {"provider": "up", "model": "talk", "messages": asked, "retrieve": {"collection": "docs"}},
         )
-    assert by_vector.told == answer.told == with_passages.told == (422, "SEARCH_TOO_SLOW")
+    assert (
+        by_vector.status_and_code == answer.status_and_code == with_passages.status_and_code == (422, "SEARCH_TOO_SLOW")
+    )
     assert answer.json["usage"]["input_tokens"] == len("a question")
     assert await spent_and_held(pool, account.customer_id) == (before + 2 * len("a question") * 1000, 0)
     rows = await pool.fetch(
@@ -144,7 +146,7 @@ async def test_a_list_or_an_export_that_takes_too_long_ends(
     assert (await account.store("docs", {"a": "one"})).status == 200
     async with locked(hasty.dsn):
         for fields in ({}, {"documents": 1}, {"doc_id": "a"}):
-            assert (await account.show(name="docs", **fields)).told == (422, "SEARCH_TOO_SLOW")
+            assert (await account.show(name="docs", **fields)).status_and_code == (422, "SEARCH_TOO_SLOW")
         assert await whole_export(account) is None
     assert await whole_export(account) is not None
 
@@ -154,13 +156,13 @@ async def test_a_filter_that_compares_too_much_is_refused_before_its_question_is
 ) -> None:
     account = await hasty.account(http, pool)
     assert (await account.store("docs", {"a": "one"})).status == 200
-    asked = len(hasty.vendor.asked)
+    asked = len(hasty.vendor.requests)
     many = {"$or": [{f"field{at}": {"$in": list(range(200))}} for at in range(30)]}
-    assert (await account.search("docs", "one", filter=many)).told == (422, "FILTER_TOO_LARGE")
+    assert (await account.search("docs", "one", filter=many)).status_and_code == (422, "FILTER_TOO_LARGE")
     await pool.execute("update kaixu.collection set vectors = 60000000 where customer_id = $1", account.customer_id)
     answer = await account.search("docs", "one", filter={"lang": "en"})
-    assert answer.told == (422, "FILTER_TOO_LARGE")
-    assert len(hasty.vendor.asked) == asked
+    assert answer.status_and_code == (422, "FILTER_TOO_LARGE")
+    assert len(hasty.vendor.requests) == asked
     await pool.execute("update kaixu.collection set vectors = 1 where customer_id = $1", account.customer_id)
     assert (await account.search("docs", "one", filter={"lang": "en"})).status == 200
 

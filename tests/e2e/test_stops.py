@@ -157,7 +157,7 @@ async def test_a_call_that_still_waits_for_its_admission_when_the_grace_is_over_
         assert (status, told["code"]) == (503, "STOPPING")
         await blocking.rollback()
     assert await ended == 0
-    assert vendor.asked == []
+    assert vendor.requests == []
     assert await spent_and_held(pool, customer_id) == (0, 0)
     await assert_books_balance(pool)
 

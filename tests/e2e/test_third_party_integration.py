@@ -40,7 +40,7 @@ class Receiver:
     def __init__(self) -> None:
         self.got: list[tuple[str, Any]] = []
         self.fails = 0
-        self.asked = 0
+        self.requests = 0
         self.port = 0
         self.runner: web.AppRunner | None = None
 
@@ -57,7 +57,7 @@ class Receiver:
         await self.runner.cleanup()
 
     async def receive(self, request: web.Request) -> web.Response:
-        self.asked += 1
+        self.requests += 1
         if self.fails:
             self.fails -= 1
             return web.Response(status=500, text="a stranger's secret")
@@ -266,7 +266,7 @@ async def test_a_delivery_that_fails_is_tried_again_and_billed_once(
     relay = await caller(http, pool, gateway, customer_id)
     _, said = await relay.send(receiver.url, n=1)
     assert (await relay.delivered(said["id"]))["tries"] == 2
-    assert receiver.asked == 2
+    assert receiver.requests == 2
     assert len(receiver.got) == 1
     await settled(pool)
     assert await bills(pool) == [("relay.send", MESSAGE), ("job:relay.deliver", DELIVERY)]
@@ -400,5 +400,5 @@ async def test_plugins_shows_each_operation_with_its_price(serve: Serve) -> None
     assert done.returncode == 0, done.stderr
     [row] = [one for one in json.loads(done.stdout) if one["name"] == "relay"]
     said = json.dumps(row)
-    for word in ("relay.send", "0.0001", "relay.status", "looking at one's own deliveries", "relay.deliver", "0.0005"):
+    for word in ("relay.send", "0.0001", "relay.status", "reading one's own deliveries", "relay.deliver", "0.0005"):
         assert word in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import process_time
 from typing import Any
 
 import pytest
@@ -36,6 +37,25 @@ def test_a_wrong_method_gets_the_list_of_allowed_methods(path: str) -> None:
     with pytest.raises(WrongMethod) as caught:
         routes.find("POST", path)
     assert (caught.value.status, caught.value.allow) == (405, ("GET", "HEAD", "DELETE"))
+    assert caught.value.hint == "Use GET or HEAD or DELETE."
+
+
+def test_a_method_counts_only_as_it_is_written() -> None:
+    routes = Routes([route("GET", "/v1/a", "/v1/f/<x>")])
+    for path in ("/v1/a", "/v1/f/5"):
+        for method in ("get", "head", "Get", "*", ""):
+            with pytest.raises(WrongMethod):
+                routes.find(method, path)
+
+
+@pytest.mark.parametrize("path", ["/v1/" + "a/" * 30_000, "/v1/f/" + "x" * 60_000, "/v1/p/" + "\n" * 30_000])
+def test_a_path_without_end_is_found_nowhere_and_at_once(path: str) -> None:
+    routes = Routes([route("GET", "/v1/f/<x>", "/v1/<path:x>/end", "/v1/p/<path:rest>")])
+    began = process_time()
+    for _ in range(100):
+        assert routes.find("POST", path).route.auth == "public"
+        routes.error_shape_at(path)
+    assert process_time() - began < 0.5
 
 
 def test_a_route_that_a_reload_adds_is_served() -> None:

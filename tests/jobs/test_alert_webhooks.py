@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from kaixu.jobs.alert_webhooks import AlertWebhooks
-from kaixu.jobs.webhook_sender import LEASE_S, PAUSES_S, WebhookSender
+from kaixu.jobs.webhook_sender import LEASE_S, PAUSES_S, Message, WebhookSender
 from kaixu.jobs.webhook_signing import alert_key
 from kaixu.store.alerts import ALERTS, claim_alert
 from kaixu.store.webhook_deliveries import DueDelivery, claim_deliveries, prune_deliveries, record_failed
@@ -129,6 +129,36 @@ async def test_an_alert_is_abandoned_after_its_last_attempt(
     [row] = await pool.fetch("select next_attempt_at, delivered_at, last_error from kaixu.webhook_delivery")
     assert tuple(row) == (None, None, "it answered 500")
     assert len(receiver.bodies) == 1
+
+
+class Odd(AlertWebhooks):
+    """An outbox whose first alert fails in a way that nobody has thought of."""
+
+    def message(self, row: DueDelivery) -> Message:
+        if row.body == b"odd":
+            raise LookupError("odd")
+        return super().message(row)
+
+    def refusal(self, url: str) -> str | None:
+        if url.endswith("/odd"):
+            raise LookupError("odd")
+        return None
+
+
+async def test_an_attempt_that_cannot_be_made_does_not_end_the_others(pool: asyncpg.Pool, receiver: Receiver) -> None:
+    await claim(pool, b"odd")
+    await claim(pool, b"usual", customer_id=2)
+    with pytest.raises(LookupError):
+        await WebhookSender(Odd(pool, url=receiver.url, key=KEY)).round()
+    assert receiver.bodies == [b"usual"]
+    assert await pool.fetchval("select body from kaixu.webhook_delivery where delivered_at is not null") == b"usual"
+
+
+async def test_whatever_sending_raises_is_a_failed_attempt(pool: asyncpg.Pool, receiver: Receiver) -> None:
+    await claim(pool)
+    await WebhookSender(Odd(pool, url=receiver.url + "odd", key=KEY)).round()
+    assert await pool.fetchval("select last_error from kaixu.webhook_delivery") == "LookupError"
+    assert (await due_in_s(pool) or 0) < PAUSES_S[0]
 
 
 async def test_two_gateways_deliver_no_alert_twice(

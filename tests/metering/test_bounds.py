@@ -245,7 +245,7 @@ REFUSED_BY_SOME = ("response_format", "chat_template_kwargs", "documents", "text
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_a_request_that_unknown_fields_refuse_says_which(lane: str) -> None:
+async def test_a_request_that_is_refused_for_an_unknown_field_names_it(lane: str) -> None:
     one = deployment(LANES[lane], "refuse")
     if one.native is None:
         return

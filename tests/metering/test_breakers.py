@@ -90,20 +90,18 @@ def test_a_probe_that_fails_opens_it_again(breakers: Breakers, clock: Clock) -> 
     assert breakers.state_of(one) == "open"
 
 
-def test_a_probe_whose_client_left_is_nobody_s_and_the_next_call_makes_another(
-    breakers: Breakers, clock: Clock
-) -> None:
+def test_after_an_abandoned_probe_the_next_call_probes(breakers: Breakers, clock: Clock) -> None:
     first, second = deployment("first"), deployment("second", priority=1)
     breakers.failed(first, FAILED)
     breakers.failed(first, FAILED)
     clock.now += 10
     breakers.begin(first)
-    breakers.left(first)
+    breakers.abandoned(first)
     assert names(breakers.order([first, second])) == ["first", "second"]
 
 
 @pytest.mark.parametrize("error", [UpstreamRejected("the vendor rejected the request (400)"), Unsupported("seed")])
-def test_what_is_wrong_with_the_request_says_nothing_of_the_deployment(breakers: Breakers, error: Exception) -> None:
+def test_a_bad_request_does_not_count_as_a_failure_of_the_deployment(breakers: Breakers, error: Exception) -> None:
     one = deployment("one", failures=1)
     breakers.failed(one, error)
     assert breakers.state_of(one) == "closed"
@@ -116,7 +114,7 @@ def test_time_outs_and_bugs_count(breakers: Breakers, error: Exception) -> None:
     assert breakers.state_of(one) == "open"
 
 
-def test_a_vendor_that_says_when_to_come_back_is_left_alone_until_then(breakers: Breakers, clock: Clock) -> None:
+def test_retry_after_opens_the_breaker_until_then(breakers: Breakers, clock: Clock) -> None:
     one = deployment("one", failures=100)
     breakers.failed(one, UpstreamBusy("busy", retry_after_s=30))
     assert breakers.state_of(one) == "open"
@@ -128,7 +126,7 @@ def test_a_vendor_that_says_when_to_come_back_is_left_alone_until_then(breakers:
 
 
 @given(failed=st.lists(st.integers(0, 3), max_size=20))
-def test_nothing_is_ever_left_out_and_the_first_to_be_let_in_again_comes_first(failed: list[int]) -> None:
+def test_every_deployment_stays_in_the_order_and_the_first_to_recover_comes_first(failed: list[int]) -> None:
     clock = Clock()
     breakers = Breakers(clock=clock)
     choices = [deployment(str(at), failures=1, cool_down_s=at + 1) for at in range(4)]

@@ -51,6 +51,14 @@ def test_what_cannot_be_counted_is_refused(unit: str, n: int) -> None:
     assert meter.units == {}
 
 
+@pytest.mark.parametrize("unit", ["unbilled_nusd", "undelivered", "call"])
+def test_a_plugin_counts_nothing_under_a_name_that_events_use_themselves(unit: str) -> None:
+    meter = Meter(PerUnit("p", unit="u", most=10), 1)
+    with pytest.raises(ValueError, match="use this name themselves"):
+        meter.count_for_plugin(unit, 1)
+    assert meter.units == {}
+
+
 def test_more_than_was_reserved_is_refused_before_it_is_counted() -> None:
     meter = Meter(PerUnit("p", unit="u", most=10), 1)
     meter.count("u", 10)

@@ -12,7 +12,7 @@ from kaixu.metering.operation_ticket import OperationTicket
 from kaixu.plugin.errors import Overloaded, RateLimited, Stopping
 from kaixu.plugin.operation import Free
 from tests.metering.test_operation_ticket import ticket_for
-from tests.store.test_money_properties import ask
+from tests.store.test_money_properties import make_ask
 
 
 async def running(calls: InFlightCalls, key_id: int) -> OperationTicket:
@@ -29,7 +29,7 @@ async def test_one_key_has_at_most_its_share_and_all_keys_at_most_the_whole() ->
     with pytest.raises(RateLimited, match="2 calls of this key"):
         calls.require_room(1)
     await running(calls, 2)
-    calls.enter(ask(3, 1), None)
+    calls.enter(make_ask(3, 1), None)
     assert len(calls) == 4
     with pytest.raises(Overloaded):
         calls.require_room(4)
@@ -41,7 +41,7 @@ async def test_one_key_has_at_most_its_share_and_all_keys_at_most_the_whole() ->
 
 async def test_a_refused_call_leaves_its_place() -> None:
     calls = InFlightCalls(most=4, most_per_key=1)
-    refused = ask(1, 1)
+    refused = make_ask(1, 1)
     calls.enter(refused, None)
     calls.refuse(refused)
     assert len(calls) == 0
@@ -64,7 +64,7 @@ async def test_cancel_ends_every_call_and_nothing_enters_any_more() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            assert ticket.stopped
+            assert ticket.stopped_by_gateway
             calls.end(ticket)
             ended.append(ticket.id)
 

@@ -21,7 +21,7 @@ from kaixu.store import admission
 from kaixu.store.admission import Hold, Settlement, Verdict
 from kaixu.store.pool import open_pool
 from kaixu.store.spool import Spool, line_of, read
-from tests.store.test_money_properties import ask, hold_of, settlement
+from tests.store.test_money_properties import hold_of, make_ask, settlement
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 
 OWNER = uuid4()
@@ -50,7 +50,7 @@ class System:
 
     async def admitted(self, key_id: int, most: int) -> tuple[Any, Verdict]:
         """A call that runs."""
-        call_ask = ask(key_id, most, 0)
+        call_ask = make_ask(key_id, most, 0)
         verdict = await self.ledger.admit(call_ask)
         assert verdict.refused is None
         self.running.append(msgspec.convert(hold_of(call_ask, verdict), Hold))
@@ -119,11 +119,9 @@ async def locked(pool: asyncpg.Pool, dsn: str) -> AsyncIterator[int]:
     await connection.close()
 
 
-async def test_a_locked_account_keeps_nobody_else_waiting_for_ever(
-    system: System, pool: asyncpg.Pool, locked: int
-) -> None:
+async def test_a_locked_account_does_not_block_other_accounts(system: System, pool: asyncpg.Pool, locked: int) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool))
-    answers = [system.ledger.admit(ask(locked, 1)), system.ledger.admit(ask(key_id, 1))]
+    answers = [system.ledger.admit(make_ask(locked, 1)), system.ledger.admit(make_ask(key_id, 1))]
     refused, verdict = await asyncio.gather(*answers, return_exceptions=True)
     assert isinstance(refused, DatabaseBusy)
     assert isinstance(verdict, Verdict)
@@ -136,7 +134,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(pool: asyncpg.Pool, lo
     system = System(cast(asyncpg.Pool, watched), tmp_path / "spool")
     keys = [(await virtual_key(pool, await customer(pool)))[0] for _ in range(2)]
     for _ in range(2):
-        asks = [ask(locked, 1) for _ in range(40)] + [ask(key, 1) for key in keys] + [ask(10**6, 1)]
+        asks = [make_ask(locked, 1) for _ in range(40)] + [make_ask(key, 1) for key in keys] + [make_ask(10**6, 1)]
         answers = await asyncio.gather(*map(system.ledger.admit, asks), return_exceptions=True)
         assert {type(one) for one in answers[:40]} == {DatabaseBusy}
         assert [one.refused for one in answers[40:] if isinstance(one, Verdict)] == [None, None, "UNAUTHENTICATED"]
@@ -144,7 +142,7 @@ async def test_many_calls_of_a_locked_account_wait_as_one(pool: asyncpg.Pool, lo
     assert watched.admitted == [43, 3, 3]
 
 
-async def test_an_account_that_is_free_again_is_let_in_at_once(
+async def test_an_unlocked_account_is_admitted_at_once(
     system: System, pool: asyncpg.Pool, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer_id = await customer(pool)
@@ -153,9 +151,9 @@ async def test_an_account_that_is_free_again_is_let_in_at_once(
     async with connection.transaction():
         await connection.execute("select from kaixu.customer where id = $1 for update", customer_id)
         with pytest.raises(DatabaseBusy):
-            await system.ledger.admit(ask(key_id, 1))
+            await system.ledger.admit(make_ask(key_id, 1))
     await connection.close()
-    assert (await system.ledger.admit(ask(key_id, 1))).refused is None
+    assert (await system.ledger.admit(make_ask(key_id, 1))).refused is None
 
 
 async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
@@ -182,7 +180,7 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end_reason", ["released", "complete"])
-async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
+async def test_a_hold_that_is_restored_during_its_settlement_is_released(
     pool: asyncpg.Pool, tmp_path: Path, end_reason: str, when: str
 ) -> None:
     watched = WatchedPool(pool)
@@ -200,7 +198,7 @@ async def test_a_hold_that_is_put_back_beside_its_settlement_does_not_stay(
     await assert_books_balance(pool)
 
 
-async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room(
+async def test_holds_that_may_be_lost_are_restored_before_new_calls_are_admitted(
     system: System, pool: asyncpg.Pool
 ) -> None:
     customer_id = await customer(pool, cap_nusd=1000)
@@ -208,17 +206,17 @@ async def test_in_doubt_holds_are_put_back_before_anybody_is_let_into_their_room
     call = await system.admitted(key_id, 800)
     await forget_holds(pool)
     system.ledger.holds_may_be_lost = True
-    assert (await system.ledger.admit(ask(key_id, 300))).refused == "CAP_REACHED"
+    assert (await system.ledger.admit(make_ask(key_id, 300))).refused == "CAP_REACHED"
     await system.ended(call, 800)
     assert await spent_and_held(pool, customer_id) == (800, 0)
     await assert_books_balance(pool)
 
 
-async def test_a_locked_account_keeps_no_lost_call_of_others_from_ending(pool: asyncpg.Pool, dsn: str) -> None:
+async def test_a_locked_account_does_not_delay_the_lost_calls_of_others(pool: asyncpg.Pool, dsn: str) -> None:
     customers = [await customer(pool, cap_nusd=1000) for _ in range(2)]
     for one in customers:
         await admission.admit(
-            pool, [ask((await virtual_key(pool, one))[0], 100, 0)], owner=OWNER, lifetime_s=60, default_rpm=100
+            pool, [make_ask((await virtual_key(pool, one))[0], 100, 0)], owner=OWNER, lifetime_s=60, default_rpm=100
         )
     await pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s'")
     connection = await asyncpg.connect(dsn)
@@ -271,7 +269,7 @@ async def test_a_full_disk_loses_nothing(
     await assert_books_balance(pool)
 
 
-async def test_what_nobody_takes_before_the_end_is_told(
+async def test_settlements_that_can_be_written_nowhere_are_logged(
     system: System, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = await system.admitted((await virtual_key(pool, await customer(pool)))[0], 100)
@@ -335,12 +333,12 @@ def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(
     def flock(file: Any, how: int) -> None:
         if not taken and how == fcntl.LOCK_EX:
             taken.append(True)
-            for path, held in other.take():  # between our opening and our lock
-                other.forget(path, held)
+            for path, held in other.claim_files():  # between our opening and our lock
+                other.remove(path, held)
         real(file, how)
 
     one = settlement(
-        ask(1, 1),
+        make_ask(1, 1),
         Verdict(
             uuid4(), None, None, None, 1, 1, 1, 1, "abcd", date(2026, 1, 1), None, None, None,
             None, None, None, None, None,
@@ -355,9 +353,7 @@ def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(
     assert read(mine.path).settlements == [one]
 
 
-async def test_holds_that_the_database_forgot_are_put_back_as_far_as_there_is_room(
-    system: System, pool: asyncpg.Pool
-) -> None:
+async def test_lost_holds_are_restored_as_far_as_the_caps_allow(system: System, pool: asyncpg.Pool) -> None:
     customer_id = await customer(pool, cap_nusd=1000)
     key_id, _ = await virtual_key(pool, customer_id)
     first = await system.admitted(key_id, 800)
@@ -396,7 +392,7 @@ async def test_what_is_free_goes_on_where_a_cap_was_lowered_below_what_is_spent(
     await pool.execute("update kaixu.customer set monthly_cap_nusd = 500 where id = $1", customer_id)
     _, verdict = await system.admitted(key_id, 0)
     assert verdict.granted_nusd == 0
-    assert (await system.ledger.admit(ask(key_id, 1))).refused == "CAP_REACHED"
+    assert (await system.ledger.admit(make_ask(key_id, 1))).refused == "CAP_REACHED"
 
 
 async def test_a_lost_connection_is_reported(dsn: str, pool: asyncpg.Pool) -> None:

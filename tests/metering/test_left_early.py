@@ -44,7 +44,7 @@ TEXT = ChatDelta("word " * 100)
 def test_only_the_usage_of_an_answer_that_has_ended_is_its_bill(events: list[ChatEvent], source: str) -> None:
     ticket = ticket_for(LANE, HELLO)
     for event in events:
-        ticket.saw(event)
+        ticket.count_event(event)
     bill = ticket.bill("client_gone")
     assert bill.usage_source == source
     if source == "estimated" and TEXT in events:
@@ -53,7 +53,7 @@ def test_only_the_usage_of_an_answer_that_has_ended_is_its_bill(events: list[Cha
 
 def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
     ticket = ticket_for(LANE, HELLO)
-    ticket.saw(TEXT)
+    ticket.count_event(TEXT)
     assert not ticket.has_ended
     ticket.wire.finished()
     assert ticket.has_ended
@@ -66,7 +66,7 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "thinks"),
+    ("fields", "may_reason"),
     [
         ({"think": True}, True),
         ({"think": "low"}, True),
@@ -80,12 +80,12 @@ def test_the_lane_may_tell_the_end_before_the_usage_came() -> None:
         ({}, False),
     ],
 )
-def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict[str, Any], thinks: bool) -> None:
-    assert asks_to_reason(replace(HELLO, native=Native("openai.chat", fields))) is thinks
+def test_requested_reasoning_is_found_in_vendors_own_fields(fields: dict[str, Any], may_reason: bool) -> None:
+    assert asks_to_reason(replace(HELLO, native=Native("openai.chat", fields))) is may_reason
 
 
 @pytest.mark.parametrize(
-    ("reported", "believed"),
+    ("reported", "plausible"),
     [
         (Usage(9080, 10, 0, 9077), Usage(9080, 10, 0, 9077)),
         (Usage(10**9, 5, 10**9), Usage(0, 5)),
@@ -96,8 +96,8 @@ def test_reasoning_that_is_asked_for_in_a_vendors_own_words_is_seen(fields: dict
         (Usage(MOST_UNSENT_TOKENS + 101), Usage(0)),
     ],
 )
-def test_input_that_was_never_sent_is_not_believed(reported: Usage, believed: Usage) -> None:
-    assert without_impossible(reported, 100) == believed
+def test_reported_input_that_was_never_sent_is_ignored(reported: Usage, plausible: Usage) -> None:
+    assert without_impossible(reported, 100) == plausible
 
 
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"])

@@ -108,7 +108,7 @@ NO_IMAGES = ("data:image/png,plain text", "data:image/svg+xml;utf8,<svg/>", "dat
 @pytest.mark.parametrize("url", NO_IMAGES)
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("door", ["chat", "native-openai", "responses"])
-async def test_what_is_no_image_is_not_taken_for_one(door: str, lane: str, url: str) -> None:
+async def test_urls_that_are_not_images_are_refused(door: str, lane: str, url: str) -> None:
     """Images are not counted by their bytes, so nothing else may pass for one."""
     body, read = DOORS[door]
     text = json.dumps(body)
@@ -129,7 +129,7 @@ async def test_what_is_no_image_is_not_taken_for_one(door: str, lane: str, url: 
         "https://generativelanguage.googleapis.com/v1beta/files/x",
     ],
 )
-async def test_an_address_that_the_vendor_reads_as_a_video_is_no_image(url: str) -> None:
+async def test_a_url_that_the_vendor_reads_as_a_video_is_refused(url: str) -> None:
     body = chat_turns([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
     assert await outcome(DOORS["chat"][1], body, deployment(LANES["gemini"])) is None
     body = json.loads(json.dumps(body).replace(url, "https://x.test/youtube.com/a.png"))
@@ -172,7 +172,7 @@ async def test_a_preamble_leaves_the_betas_as_they_are() -> None:
     assert "be brief" in await sent(LANES["anthropic"], with_one)
 
 
-def test_a_kept_answer_is_that_of_the_same_betas() -> None:
+def test_a_cached_answer_is_only_for_the_same_betas() -> None:
     one = deployment(LANES["anthropic"])
     body, read = DOORS["messages"]
     request = read(copy.deepcopy(body), one)

@@ -18,7 +18,7 @@ class NoAlerts:
         """Nothing."""
 
 
-async def heard(observers: Observers) -> None:
+async def deliver_events(observers: Observers) -> None:
     """Let the queue run empty."""
     task = asyncio.ensure_future(observers.run())
     while observers.waiting:
@@ -26,17 +26,17 @@ async def heard(observers: Observers) -> None:
     task.cancel()
 
 
-async def test_monitor_events_are_told_in_order_and_without_what_is_not_known() -> None:
+async def test_monitor_events_are_delivered_in_order_without_unknown_values() -> None:
     observed: list[Event] = []
     observers = Observers(NoAlerts(), listening=lambda: True, observe=observed.append)
     for at in range(50):
         observers.noted(MonitorEvent(kind="blocked", level="warn", customer_id=at))
-    await heard(observers)
+    await deliver_events(observers)
     assert observed[7] == Event("blocked", {"level": "warn", "customer_id": 7, "extra": {}})
     assert [event.detail["customer_id"] for event in observed] == list(range(50))
 
 
-async def test_nothing_is_kept_where_nobody_listens() -> None:
+async def test_nothing_is_queued_without_an_observer() -> None:
     observers = Observers(NoAlerts(), listening=lambda: False, observe=lambda event: None)
     observers.noted(MonitorEvent(kind="blocked"))
     assert not observers.waiting

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kaixu.metering.opening import MOST_HELD, wait_for_output
+from kaixu.metering.opening import MOST_BUFFERED, wait_for_output
 from kaixu.metering.preamble import with_preamble
 from kaixu.plugin import (
     ChatDelta,
@@ -33,18 +33,18 @@ async def stream_of(*events: ChatEvent | Exception) -> AsyncIterator[ChatEvent]:
 async def test_what_a_client_would_not_miss_is_held_back_until_the_first_word() -> None:
     prelude = NativeEvent({"type": "message_start"})
     begun = await wait_for_output(stream_of(prelude, Usage(3), ChatDelta("one"), ChatDelta("two")))
-    assert begun.held == [prelude, Usage(3), ChatDelta("one")]
+    assert begun.buffered == [prelude, Usage(3), ChatDelta("one")]
     assert [event async for event in begun.events] == [ChatDelta("two")]
 
 
 async def test_an_answer_without_a_word_is_one_and_too_long_a_prelude_is_not_waited_for() -> None:
-    assert (await wait_for_output(stream_of(Usage(3), Finish("stop")))).held == [Usage(3), Finish("stop")]
-    assert len((await wait_for_output(stream_of(*[Usage(3)] * 100, ChatDelta("late")))).held) == MOST_HELD
+    assert (await wait_for_output(stream_of(Usage(3), Finish("stop")))).buffered == [Usage(3), Finish("stop")]
+    assert len((await wait_for_output(stream_of(*[Usage(3)] * 100, ChatDelta("late")))).buffered) == MOST_BUFFERED
 
 
 @pytest.mark.parametrize("events", [(), (Usage(3),), (NativeEvent({"code": 30001}), Usage(3))])
-async def test_an_answer_that_says_nothing_and_does_not_end_is_none(events: tuple[ChatEvent, ...]) -> None:
-    with pytest.raises(UpstreamError, match="nothing"):
+async def test_an_answer_without_output_and_finish_reason_is_an_error(events: tuple[ChatEvent, ...]) -> None:
+    with pytest.raises(UpstreamError, match="empty answer"):
         await wait_for_output(stream_of(*events))
 
 

@@ -13,14 +13,14 @@ from kaixu.metering.operation_ticket import OperationTicket
 from kaixu.metering.wire import TicketWire
 from kaixu.plugin.operation import Charge, PerCall, PerUnit
 from kaixu.store.admission import Verdict
-from tests.store.test_money_properties import ask
+from tests.store.test_money_properties import make_ask
 
 
 def ticket_for(charge: Charge, price_nusd: int, *, key_id: int = 1) -> OperationTicket:
     """An admitted call of an operation."""
     meter = Meter(charge, price_nusd)
     meter.count("calls", 1)
-    request = ask(key_id, meter.most_nusd)
+    request = make_ask(key_id, meter.most_nusd)
     verdict = Verdict(
         request.ticket, None, None, None, meter.most_nusd, 1, key_id, key_id, "last", date(2026, 11, 1), 60, 59, 10**12,
         0, 0, None, 0, 0,
@@ -46,7 +46,7 @@ def call_of(ticket: OperationTicket) -> OperationCall:
     ],
     ids=["by the call", "units of the plugin", "other units of the plugin", "units of the core"],
 )
-def test_the_source_says_who_counted_what_is_billed(charge: Charge, unit: str, source: str, cost_nusd: int) -> None:
+def test_the_usage_source_is_who_counted_the_units(charge: Charge, unit: str, source: str, cost_nusd: int) -> None:
     ticket = ticket_for(charge, 5)
     call_of(ticket).count(unit, 3)
     bill = ticket.bill("complete")

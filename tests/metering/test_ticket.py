@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kaixu.metering.reported_usage import MOST_TOKENS, believable
+from kaixu.metering.reported_usage import MOST_TOKENS, clamped_usage
 from kaixu.plugin.types import Usage
 
 
@@ -19,5 +19,5 @@ from kaixu.plugin.types import Usage
     ],
     ids=["honest", "negative", "enormous", "estimated", "more reasoning than output"],
 )
-def test_usage_is_kept_within_reason(reported: Usage, believed: Usage) -> None:
-    assert believable(reported) == believed
+def test_usage_is_clamped(reported: Usage, believed: Usage) -> None:
+    assert clamped_usage(reported) == believed

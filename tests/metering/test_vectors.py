@@ -89,24 +89,24 @@ def test_lanes_keep_to_their_vendors_limits(lane: type[Lane], limits: tuple[int,
 NAN, INFINITE = float("nan"), float("inf")
 GOOD = [0.6, 0.0, -0.8]
 WRONG: list[tuple[list[list[float]], str]] = [
-    ([GOOD], "another number of vectors"),
-    ([GOOD, GOOD, GOOD], "another number of vectors"),
-    ([], "another number of vectors"),
-    ([GOOD, [0.6, 0.8]], "differ in length"),
-    ([[0.6, 0.8], GOOD], "differ in length"),
-    ([[], []], "without numbers"),
-    ([GOOD, []], "without numbers"),
-    ([GOOD, [0.0, -0.0, 0.0]], "points nowhere"),
-    ([GOOD, [0.6, NAN, 0.0]], "what is no number"),
-    ([[-NAN, NAN, NAN], GOOD], "what is no number"),
-    ([GOOD, [INFINITE, 0.0, -INFINITE]], "what is no number"),
-    ([GOOD, [0.0, 0.0, -1e39]], "what is no number"),
+    ([GOOD], "wrong number of vectors"),
+    ([GOOD, GOOD, GOOD], "wrong number of vectors"),
+    ([], "wrong number of vectors"),
+    ([GOOD, [0.6, 0.8]], "of different lengths"),
+    ([[0.6, 0.8], GOOD], "of different lengths"),
+    ([[], []], "an empty vector"),
+    ([GOOD, []], "an empty vector"),
+    ([GOOD, [0.0, -0.0, 0.0]], "vector of zeros"),
+    ([GOOD, [0.6, NAN, 0.0]], "NaN or infinity"),
+    ([[-NAN, NAN, NAN], GOOD], "NaN or infinity"),
+    ([GOOD, [INFINITE, 0.0, -INFINITE]], "NaN or infinity"),
+    ([GOOD, [0.0, 0.0, -1e39]], "NaN or infinity"),
 ]
 
 
 @pytest.mark.parametrize("as_array", [False, True], ids=["numbers", "array"])
 @pytest.mark.parametrize(("vectors", "why"), WRONG)
-def test_what_is_no_vector_is_refused_and_said(vectors: list[list[float]], why: str, as_array: bool) -> None:
+def test_invalid_vectors_are_refused_with_the_reason(vectors: list[list[float]], why: str, as_array: bool) -> None:
     with pytest.raises(UpstreamError, match=why):
         check_vectors([array("f", vector) if as_array else vector for vector in vectors], 2)
 

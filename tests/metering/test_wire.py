@@ -48,13 +48,13 @@ async def sent(transport: httpx.AsyncBaseTransport, retries: int = 2) -> int:
         return response.status_code
 
 
-async def test_a_vendor_that_recovers_is_asked_again() -> None:
+async def test_a_vendor_that_recovers_is_tried_again() -> None:
     transport = Script(502, httpx.ConnectError("no"), 200)
     assert await sent(transport) == 200
     assert transport.sends == 3
 
 
-async def test_the_last_failure_is_told_when_the_tries_are_used_up() -> None:
+async def test_after_the_last_try_its_failure_is_raised() -> None:
     transport = Script(500, 500, 500)
     with pytest.raises(UpstreamError, match="failed \\(500\\)"):
         await sent(transport)
@@ -102,7 +102,7 @@ async def test_a_closed_wire_sends_nothing() -> None:
     assert transport.sends == 0
 
 
-async def test_a_vendor_that_says_at_once_is_asked_at_once() -> None:
+async def test_a_retry_after_of_0_is_retried_at_once() -> None:
     transport = Script((429, {"retry-after": "0"}), (503, {"retry-after": "0"}), (429, {"retry-after": "0"}))
     with pytest.raises(UpstreamBusy) as raised:
         await sent(transport)
@@ -174,7 +174,7 @@ async def test_a_wait_between_two_tries_is_not_used_time() -> None:
     assert (sending.cancelled(), wire.used, transport.sends) == (True, False, 1)
 
 
-async def test_an_answer_is_asked_for_as_it_is_whatever_a_lane_wants() -> None:
+async def test_answers_are_always_requested_uncompressed() -> None:
     request = httpx.Request("POST", "http://vendor/", headers={"accept-encoding": "gzip, br"})
     async with TicketWire(Script(200), limits()).send(request):
         pass
@@ -190,7 +190,7 @@ async def test_a_compressed_answer_is_refused_unread(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "", " Identity "])
-async def test_an_answer_that_says_it_is_not_compressed_is_read(encoding: str) -> None:
+async def test_an_answer_with_identity_encoding_is_read(encoding: str) -> None:
     assert await sent(Script((200, {"content-encoding": encoding}))) == 200
 
 
@@ -241,7 +241,7 @@ async def test_a_whole_answer_without_end_is_given_up(headers: dict[str, str], r
     assert (transport.body.sent, transport.body.closed) == (read, True)
 
 
-async def test_a_refusal_s_words_are_read_only_so_far() -> None:
+async def test_the_body_of_a_refusal_is_read_up_to_a_limit() -> None:
     transport = Endless(status=400)
     with pytest.raises(UpstreamRejected):
         async with TicketWire(transport, limits()).send(httpx.Request("POST", "http://vendor/")):

@@ -107,7 +107,7 @@ async def test_a_client_that_leaves_a_vendor_that_has_the_request_may_have_used_
 @pytest.mark.parametrize(
     "words", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n"], ids=["none", "nonsense", "bad"]
 )
-async def test_a_vendor_that_hangs_up_or_talks_nonsense_may_have_worked(
+async def test_a_vendor_that_hangs_up_or_sends_nonsense_may_have_worked(
     words: bytes, transport: httpx.AsyncBaseTransport
 ) -> None:
     async def vendor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +122,7 @@ async def test_a_vendor_that_hangs_up_or_talks_nonsense_may_have_worked(
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # of aiohttp: it must not fit into the sockets
-async def test_a_vendor_that_refuses_before_it_has_read_is_heard(transport: httpx.AsyncBaseTransport) -> None:
+async def test_a_refusal_before_the_request_was_read_is_received(transport: httpx.AsyncBaseTransport) -> None:
     enough = asyncio.Event()
 
     async def vendor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

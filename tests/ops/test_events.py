@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
+import pytest
+
 from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.plugin.errors import DatabaseAway
 
 
 async def test_a_stop_in_the_middle_of_a_write_loses_no_event_and_writes_none_twice() -> None:
@@ -32,3 +35,21 @@ async def test_a_stop_in_the_middle_of_a_write_loses_no_event_and_writes_none_tw
     go_on.set()
     assert await last
     assert written == ["first", "second"]
+
+
+async def test_an_outage_of_the_database_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    away = DatabaseAway("the database does not answer")
+    outcomes: list[Exception | None] = [away, away, None, away]
+
+    async def write(events: Sequence[MonitorEvent]) -> None:
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    monitor = Monitor(write)
+    for expected in (False, False, True, False):
+        monitor.record(MonitorEvent(kind="alert"))
+        assert await monitor.flush() is expected
+    assert [record.getMessage() for record in caplog.records] == [
+        "monitor events wait for the database: the database does not answer"
+    ] * 2

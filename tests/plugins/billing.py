@@ -63,5 +63,5 @@ async def settled(lane: Lane, answer: Answer, request: ChatRequest = HELLO) -> S
     """The bill of a call whose vendor answers so."""
     ticket = ticket_for(lane, request)
     for event in await check_lane(lane, request, FakeWire(answer)):
-        ticket.saw(event)
+        ticket.count_event(event)
     return ticket.bill("budget_cut" if ticket.over_budget else "complete")

@@ -55,8 +55,8 @@ async def test_a_beta_and_its_fields_go_out_together_or_not_at_all(
 ) -> None:
     opened, native = lane(**options), Native("anthropic.messages", MANAGED, betas)
     assert opened.admitted(native)[1] == left_out
-    said, body = await sent(opened, ChatRequest("m", (HELLO,), 9, native=native))
-    assert said == header
+    sent_header, body = await sent(opened, ChatRequest("m", (HELLO,), 9, native=native))
+    assert sent_header == header
     assert ("context_management" in body) == ("context_management" not in left_out)
     assert "context_management" in MANAGED
 
@@ -71,11 +71,11 @@ async def test_a_field_stays_where_another_beta_switches_it_on_too() -> None:
 
 
 async def test_what_claude_code_asks_for_is_allowed_and_what_costs_more_is_not() -> None:
-    asked = (
+    requested = (
         "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,effort-2025-11-24,"
         "mid-conversation-tool-changes-2026-07-01,thinking-token-count-2026-05-13,advanced-tool-use-2025-11-20"
     )
-    assert set(asked.split(",")) <= set(ALLOWED)
+    assert set(requested.split(",")) <= set(ALLOWED)
     dearer = ("context-1m", "fast-mode", "mcp-client", "code-execution", "files-api", "web-search", "skills", "compact")
     assert not [beta for beta in ALLOWED if beta.startswith(dearer)]
 
@@ -84,7 +84,7 @@ CALL, RESULT = ToolCallPart("c", "t", "{}", cache="5m"), ToolResultPart("c", (Te
 TOOLS = (Tool("t", cache="5m"),)
 
 
-async def test_points_of_the_cache_are_said_to_the_vendor() -> None:
+async def test_cache_points_are_sent_to_the_vendor() -> None:
     turns = (
         Message("system", (TextPart("s"), TextPart("t", "5m"))),
         Message("user", (TextPart("a", "5m"), ImagePart("https://x.test/a"))),

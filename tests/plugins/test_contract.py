@@ -110,12 +110,12 @@ class TestGemini(LaneContract):
         return Gemini(GeminiOptions.model_validate({"api_key": self.secret}))
 
     def says(self, pieces: Sequence[str], usage: Usage) -> Answer:
-        told = {"promptTokenCount": usage.input_tokens, "candidatesTokenCount": usage.output_tokens}
+        figures = {"promptTokenCount": usage.input_tokens, "candidatesTokenCount": usage.output_tokens}
         return event_stream(
             *({"candidates": [{"content": {"role": "model", "parts": [{"text": piece}]}}]} for piece in pieces),
             {
                 "candidates": [{"content": {"role": "model", "parts": []}, "finishReason": "STOP"}],
-                "usageMetadata": told,
+                "usageMetadata": figures,
             },
             done=False,
         )

@@ -59,12 +59,12 @@ def lane(**options: Any) -> Anthropic:
     return Anthropic(AnthropicOptions.model_validate({"api_key": "sk-test", **options}))
 
 
-def asking(*messages: Message, model: str = "vendor-model", **fields: Any) -> ChatRequest:
+def make_request(*messages: Message, model: str = "vendor-model", **fields: Any) -> ChatRequest:
     return ChatRequest(model, messages or (HELLO,), fields.pop("max_tokens", 3000), **fields)
 
 
 def native(**body: Any) -> ChatRequest:
-    return asking(native=Native("anthropic.messages", BODY | body))
+    return make_request(native=Native("anthropic.messages", BODY | body))
 
 
 def stream(*events: Any, broken: Exception | None = None) -> Answer:
@@ -82,8 +82,8 @@ def block(at: int, kind: str, *pieces: str, token: str = "", **fields: Any) -> l
     deltas = [{"type": delta, field: piece} for piece in pieces]
     deltas += [{"type": "signature_delta", "signature": token}] if token else []
     begin = {"type": "content_block_start", "index": at, "content_block": {"type": kind, **fields}}
-    told = [{"type": "content_block_delta", "index": at, "delta": delta} for delta in deltas]
-    return [begin, *told, {"type": "content_block_stop", "index": at}]
+    received = [{"type": "content_block_delta", "index": at, "delta": delta} for delta in deltas]
+    return [begin, *received, {"type": "content_block_stop", "index": at}]
 
 
 def end(reason: str = "end_turn", sequence: str | None = None, **usage: Any) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def end(reason: str = "end_turn", sequence: str | None = None, **usage: Any) -> 
     return [{"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]
 
 
-async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
+async def sent_body(request: ChatRequest, **options: Any) -> dict[str, Any]:
     """The body sent for `request`; the official SDK accepts it, too."""
     wire, opened = FakeWire(stream(*end())), lane(**options)
     refuse_unsupported(opened, request)
@@ -103,7 +103,7 @@ async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
 
 
 async def answered(*events: Any) -> list[ChatEvent]:
-    return await check_lane(lane(), asking(), FakeWire(stream(*events)))
+    return await check_lane(lane(), make_request(), FakeWire(stream(*events)))
 
 
 async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
@@ -113,7 +113,7 @@ async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
     rest: dict[str, Any] = {"stop": ("END",), "response_format": ResponseFormat(SCHEMA), "user": "someone"}
     turns = (Message("system", (TextPart("Be kind."),)), HELLO, Message("developer", (TextPart("Now."),)))
     weather = {"name": "weather", "description": "Says the weather", "input_schema": SCHEMA, "strict": True}
-    assert await asked(asking(*turns, **sampling, **tools, **rest)) == PLAIN | sampling | {
+    assert await sent_body(make_request(*turns, **sampling, **tools, **rest)) == PLAIN | sampling | {
         "system": "Be kind.\n\nNow.",
         "stop_sequences": ["END"],
         "tools": [weather, {"name": "now", "input_schema": {"type": "object"}}],
@@ -150,8 +150,8 @@ def thinks(how: str | int, effort: str | None = None) -> dict[str, Any]:
         ("m", {"parallel_tool_calls": False}, {}),
     ],
 )
-async def test_each_model_is_asked_in_the_way_it_knows(model: str, fields: Any, goes_out: dict[str, Any]) -> None:
-    assert await asked(asking(model=model, **fields)) == PLAIN | {"model": model} | goes_out
+async def test_each_model_gets_the_fields_that_it_supports(model: str, fields: Any, goes_out: dict[str, Any]) -> None:
+    assert await sent_body(make_request(model=model, **fields)) == PLAIN | {"model": model} | goes_out
 
 
 @pytest.mark.parametrize(
@@ -170,29 +170,31 @@ async def test_each_model_is_asked_in_the_way_it_knows(model: str, fields: Any, 
     ],
 )
 async def test_parts_become_blocks(part: Any, block: Any) -> None:
-    body = await asked(asking(Message("user", (part, *HELLO.parts))))
+    body = await sent_body(make_request(Message("user", (part, *HELLO.parts))))
     assert body["messages"] == [{"role": "user", "content": ([] if block is None else [block]) + SAID}]
 
 
 async def test_turns_alternate_and_results_come_first() -> None:
     call, result = ToolCallPart("c1", "now", "{}"), ToolResultPart("c1", (TextPart("late"),))
     later = (Message("tool", (result,)), Message("assistant", (TextPart(""),)), HELLO)
-    body = await asked(asking(HELLO, Message("assistant", (call,)), HELLO, Message("system", HELLO.parts), *later))
-    told = [(turn["role"], [block["type"] for block in turn["content"]]) for turn in body["messages"]]
-    assert told == [("user", ["text"]), ("assistant", ["tool_use"]), ("user", ["tool_result", "text", "text"])]
+    body = await sent_body(
+        make_request(HELLO, Message("assistant", (call,)), HELLO, Message("system", HELLO.parts), *later)
+    )
+    received = [(turn["role"], [block["type"] for block in turn["content"]]) for turn in body["messages"]]
+    assert received == [("user", ["text"]), ("assistant", ["tool_use"]), ("user", ["tool_result", "text", "text"])]
 
 
-async def test_a_thought_whose_text_was_kept_back_goes_back_as_it_came() -> None:
-    (told, *_) = await answered(*block(0, "thinking", token="token"), *end())
-    assert isinstance(told, ReasoningDelta)
-    body = await asked(asking(Message("assistant", (ReasoningPart(told.text, told.opaque),))))
+async def test_hidden_reasoning_is_sent_back_unchanged() -> None:
+    (received, *_) = await answered(*block(0, "thinking", token="token"), *end())
+    assert isinstance(received, ReasoningDelta)
+    body = await sent_body(make_request(Message("assistant", (ReasoningPart(received.text, received.opaque),))))
     assert body["messages"][0]["content"] == [{"type": "thinking", "thinking": "", "signature": "token"}]
 
 
 async def test_it_asks_the_operators_vendor_with_the_operators_credential() -> None:
     wire = FakeWire(stream(*end()))
     opened = lane(base_url="https://vendor.test/claude/", beta=["a-1", "b-2"], extra_headers={"X-Title": "kaixu"})
-    await check_lane(opened, asking(), wire)
+    await check_lane(opened, make_request(), wire)
     assert (wire.requests[0].method, str(wire.requests[0].url)) == ("POST", "https://vendor.test/claude/v1/messages")
     ours = {"x-api-key": "sk-test", "anthropic-version": "2023-06-01", "content-type": "application/json"}
     theirs = {"user-agent": "kaixu", "anthropic-beta": "a-1,b-2", "x-title": "kaixu"}
@@ -226,7 +228,7 @@ def test_wrong_options_are_refused_and_secrets_do_not_show(options: dict[str, An
 )
 def test_what_it_cannot_say_is_refused_by_name(field: str, fields: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as caught:
-        refuse_unsupported(lane(), asking(*fields.pop("messages", ()), **fields))
+        refuse_unsupported(lane(), make_request(*fields.pop("messages", ()), **fields))
     assert caught.value.field == field
 
 
@@ -240,7 +242,7 @@ def turn(*blocks: Any) -> dict[str, Any]:
 
 async def test_a_native_request_goes_out_with_every_field_but_those_that_cost() -> None:
     body = {"brand_new": {"deep": [1]}, "seed": 1, "system": [marked(ttl="1h")]}
-    assert await asked(native(**body, model="ours", max_tokens=9999, stream=False), hour_cache=True) == PLAIN | body
+    assert await sent_body(native(**body, model="ours", max_tokens=9999, stream=False), hour_cache=True) == PLAIN | body
 
 
 async def test_a_native_request_is_answered_natively_too() -> None:
@@ -252,7 +254,7 @@ async def test_a_native_request_is_answered_natively_too() -> None:
     assert events[-4:] == [NativeEvent(sent[-2]), Usage(3, 1), NativeEvent(sent[-1]), Finish("stop")]
 
 
-async def test_an_answer_is_told_in_order_with_its_usage_and_one_finish_last() -> None:
+async def test_events_come_in_order_with_usage_and_one_finish_last() -> None:
     sent = [
         start(input_tokens=9, output_tokens=2, cache_read_input_tokens=4, cache_creation_input_tokens=5),
         *block(0, "thinking", "Gre", "et.", token="token", thinking="", signature=""),
@@ -289,9 +291,9 @@ async def test_what_is_not_known_is_passed_over() -> None:
     assert await answered(new, *odd, *block(0, "text", "a"), *end("new")) == [ChatDelta("a"), Finish("new")]
 
 
-@pytest.mark.parametrize(("reason", "told"), [*REASONS.items(), ("refusal", "content_filter"), ("new", "new")])
-async def test_why_it_ended_is_said_in_the_contracts_words(reason: str, told: str) -> None:
-    assert await answered(*end(reason)) == [Finish(told)]
+@pytest.mark.parametrize(("reason", "received"), [*REASONS.items(), ("refusal", "content_filter"), ("new", "new")])
+async def test_finish_reasons_are_translated(reason: str, received: str) -> None:
+    assert await answered(*end(reason)) == [Finish(received)]
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,7 @@ async def test_totals_never_fall_however_a_vendor_counts(first: Any, last: Any, 
     assert (await answered(start(**first), *end(**last)))[-2:-1] == ([] if usage is None else [usage])
 
 
-async def test_an_answer_in_one_piece_is_told_as_events() -> None:
+async def test_a_whole_answer_becomes_events() -> None:
     spoken = [{"type": "thinking", "thinking": "Hm.", "signature": "token"}, {"type": "text", "text": "Hello"}]
     content = [*spoken, {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}}]
     answer = start(input_tokens=3, output_tokens=2)["message"] | {"content": content, "stop_reason": "tool_use"}
@@ -341,17 +343,19 @@ def failure(kind: str) -> dict[str, Any]:
         (Answer(200, {"content-type": "text/html"}, [b"<html>" + SECRET.encode()]), "broke off"),
     ],
 )
-@pytest.mark.parametrize("asked", [asking(), native()], ids=["ours", "native"])
-async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: Any, says: str, asked: Any) -> None:
+@pytest.mark.parametrize("chat_request", [make_request(), native()], ids=["ours", "native"])
+async def test_a_failing_vendor_is_an_upstream_error_without_its_text(
+    answer: Any, says: str, chat_request: Any
+) -> None:
     wire = FakeWire(answer)
     with pytest.raises(UpstreamError, match=says) as caught:
-        await check_lane(lane(), asked, wire)
+        await check_lane(lane(), chat_request, wire)
     assert (SECRET in caught.value.message, wire.open) == (False, 0)
     assert isinstance(caught.value, UpstreamBusy) == ("limit" in says)
 
 
-@pytest.mark.parametrize("told", [end(), end()[:1]], ids=["all", "no message_stop"])
-async def test_a_vendor_that_breaks_when_its_end_was_told_has_still_answered(told: list[Any]) -> None:
-    wire = FakeWire(stream(*told, broken=httpx.ReadTimeout("still there")), stream(*told))
-    assert await check_lane(lane(), asking(), wire) == [Finish("stop")]
-    assert await check_lane(lane(), asking(), wire) == [Finish("stop")]
+@pytest.mark.parametrize("received", [end(), end()[:1]], ids=["all", "no message_stop"])
+async def test_a_connection_that_breaks_after_the_finish_reason_is_no_failure(received: list[Any]) -> None:
+    wire = FakeWire(stream(*received, broken=httpx.ReadTimeout("still there")), stream(*received))
+    assert await check_lane(lane(), make_request(), wire) == [Finish("stop")]
+    assert await check_lane(lane(), make_request(), wire) == [Finish("stop")]

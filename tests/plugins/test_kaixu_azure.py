@@ -108,7 +108,7 @@ async def test_the_key_has_a_header_of_its_own_and_nothing_else_is_sent(options:
 # What
 
 
-async def test_what_is_asked_is_what_openai_would_be_asked() -> None:
+async def test_the_request_is_that_of_the_openai_lane() -> None:
     wire = FakeWire(event_stream(STOP), VECTORS)
     opened = lane(api_version=DATED)
     await check_lane(opened, asking(temperature=0.5), wire)
@@ -126,7 +126,7 @@ async def test_what_is_asked_is_what_openai_would_be_asked() -> None:
     ]
 
 
-async def test_older_models_are_asked_by_the_older_name() -> None:
+async def test_older_models_get_the_older_field_name() -> None:
     wire = FakeWire(event_stream(STOP))
     await check_lane(lane(max_tokens_field="max_tokens"), asking(), wire)
     body = json.loads(wire.requests[0].content)
@@ -153,7 +153,7 @@ async def test_azures_own_chunks_are_understood() -> None:
     assert await check_lane(lane(), asking(), wire) == [ChatDelta("Hello"), Usage(9, 1), Finish("stop")]
 
 
-async def test_models_that_refuse_base64_are_asked_for_numbers() -> None:
+async def test_models_that_refuse_base64_get_a_request_for_numbers() -> None:
     wire = FakeWire(VECTORS)
     await lane(vector_encoding="float").embed(EmbedRequest("our-embedder", ("Hello",)), wire)
     assert json.loads(wire.requests[0].content)["encoding_format"] == "float"

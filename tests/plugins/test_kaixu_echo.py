@@ -9,15 +9,15 @@ from kaixu.plugin import ChatDelta, ChatEvent, ChatRequest, Finish, Message, Tex
 from kaixu.plugin.testing import FakeWire, check_lane
 
 
-async def answer(*said: str, most: int = 100) -> list[ChatEvent]:
-    messages = tuple(Message("user", (TextPart(text),)) for text in said)
+async def answer(*texts: str, most: int = 100) -> list[ChatEvent]:
+    messages = tuple(Message("user", (TextPart(text),)) for text in texts)
     wire = FakeWire()
     events = await check_lane(Echo(EchoOptions()), ChatRequest("echo", messages, most), wire)
     assert wire.requests == []
     return events
 
 
-async def test_it_says_the_last_message_back_word_by_word() -> None:
+async def test_it_returns_the_last_message_word_by_word() -> None:
     assert await answer("Hello  there") == [
         ChatDelta("Hello  "),
         Usage(2, 1),
@@ -38,7 +38,7 @@ async def test_it_stops_at_max_tokens() -> None:
     assert events[-1] == Finish("length")
 
 
-async def test_it_says_nothing_to_nothing() -> None:
+async def test_an_empty_message_has_an_empty_answer() -> None:
     assert await answer("  ") == [Finish("stop")]
 
 

@@ -40,7 +40,7 @@ from kaixu.plugin.testing import Answer, FakeWire, check_lane, event_stream, jso
 SECRET = "words of the vendor that no client may see"
 OLD, BEFORE, NOW = "gemini-2.0-flash", "gemini-2.5-flash", "gemini-3.8-flash"
 HELLO = Message("user", (TextPart("Hello"),))
-SAID = {"role": "user", "parts": [{"text": "Hello"}]}
+USER_TURN = {"role": "user", "parts": [{"text": "Hello"}]}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 STRICT = (Tool("now", strict=True),)
 PNG, REMOTE = ImagePart("data:image/png;base64,AA==", "low"), ImagePart("https://x.test/a")
@@ -79,7 +79,7 @@ def lane(**options: Any) -> Gemini:
     return Gemini(GeminiOptions.model_validate({"api_key": "sk-test", **options}))
 
 
-def asking(*messages: Message, model: str = NOW, **fields: Any) -> ChatRequest:
+def make_request(*messages: Message, model: str = NOW, **fields: Any) -> ChatRequest:
     return ChatRequest(model, messages or (HELLO,), 3000, **fields)
 
 
@@ -104,7 +104,7 @@ def stream(*pieces: Any, broken: Exception | None = None) -> Answer:
     return event_stream(*pieces, done=False, broken=broken)
 
 
-async def asked(request: ChatRequest, **options: Any) -> Any:
+async def sent_body(request: ChatRequest, **options: Any) -> Any:
     """The body sent for `request`."""
     wire, opened = FakeWire(stream(piece(finish="STOP"))), lane(**options)
     refuse_unsupported(opened, request)
@@ -113,11 +113,11 @@ async def asked(request: ChatRequest, **options: Any) -> Any:
 
 
 async def turns(*messages: Message, model: str = NOW) -> Any:
-    return (await asked(asking(*messages, model=model)))["contents"]
+    return (await sent_body(make_request(*messages, model=model)))["contents"]
 
 
 async def answered(*pieces: Any) -> list[ChatEvent]:
-    return await check_lane(lane(), asking(), FakeWire(stream(*pieces)))
+    return await check_lane(lane(), make_request(), FakeWire(stream(*pieces)))
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,11 @@ async def answered(*pieces: Any) -> list[ChatEvent]:
         ({"reasoning": Reasoning("none"), "model": OLD}, {}),  # it does not think
     ],
 )
-async def test_no_more_is_asked_than_was_said(fields: Any, config: Any) -> None:
-    assert await asked(asking(**fields)) == {"contents": [SAID], "generationConfig": config | {"maxOutputTokens": 3000}}
+async def test_only_set_fields_are_sent(fields: Any, config: Any) -> None:
+    assert await sent_body(make_request(**fields)) == {
+        "contents": [USER_TURN],
+        "generationConfig": config | {"maxOutputTokens": 3000},
+    }
 
 
 async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
@@ -141,13 +144,13 @@ async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
     theirs = {"temperature": 0.0, "topP": 0.5, "topK": 7, "seed": 1, "stopSequences": ["END", "\n"]}
     theirs |= {"presencePenalty": 0.5, "frequencyPenalty": -1.0, "maxOutputTokens": 3000}
     theirs |= {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA}
-    body = {"contents": [SAID], "generationConfig": theirs, "safetySettings": safety}
+    body = {"contents": [USER_TURN], "generationConfig": theirs, "safetySettings": safety}
     body["systemInstruction"] = {"parts": [{"text": "Be brief."}, {"text": "Be kind."}]}
-    assert await asked(asking(*rules, HELLO, model=OLD, **ours), safety_settings=safety) == body
+    assert await sent_body(make_request(*rules, HELLO, model=OLD, **ours), safety_settings=safety) == body
 
 
 async def test_tools_are_declared_by_their_json_schema() -> None:
-    body = await asked(asking(tools=(Tool("weather", "Says the weather", SCHEMA), Tool("now"))))
+    body = await sent_body(make_request(tools=(Tool("weather", "Says the weather", SCHEMA), Tool("now"))))
     weather = {"name": "weather", "description": "Says the weather", "parametersJsonSchema": SCHEMA}
     assert body["tools"] == [{"functionDeclarations": [weather, {"name": "now"}]}]
     assert "toolConfig" not in body
@@ -155,12 +158,12 @@ async def test_tools_are_declared_by_their_json_schema() -> None:
 
 @pytest.mark.parametrize(("fields", "config"), CHOICES)
 async def test_tool_choices_are_modes(fields: Any, config: Any) -> None:
-    assert (await asked(asking(**fields)))["toolConfig"] == {"functionCallingConfig": config}
+    assert (await sent_body(make_request(**fields)))["toolConfig"] == {"functionCallingConfig": config}
 
 
 @pytest.mark.parametrize(("model", "reasoning", "much"), THINKING)
-async def test_thinking_is_asked_for_as_the_generation_knows_it(model: str, reasoning: Reasoning, much: Any) -> None:
-    config = (await asked(asking(model=model, reasoning=reasoning)))["generationConfig"]["thinkingConfig"]
+async def test_thinking_fields_follow_the_models_generation(model: str, reasoning: Reasoning, much: Any) -> None:
+    config = (await sent_body(make_request(model=model, reasoning=reasoning)))["generationConfig"]["thinkingConfig"]
     shown = reasoning.effort != "none" and reasoning.budget_tokens != 0
     assert config == {"includeThoughts": shown, "thinkingLevel" if isinstance(much, str) else "thinkingBudget": much}
 
@@ -171,42 +174,44 @@ async def test_images_are_sent_or_pointed_at(url: str, made: Any) -> None:
 
 
 async def test_turns_of_the_same_side_are_one_and_the_user_begins() -> None:
-    told = await turns(thought(TextPart("Hi.")), HELLO, Message("system", (TextPart("Be brief."),)), HELLO)
-    told_by = [(turn["role"], [part["text"] for part in turn["parts"]]) for turn in told]
-    assert told_by == [("user", [""]), ("model", ["Hi."]), ("user", ["Hello", "Hello"])]
+    received = await turns(thought(TextPart("Hi.")), HELLO, Message("system", (TextPart("Be brief."),)), HELLO)
+    texts_by_role = [(turn["role"], [part["text"] for part in turn["parts"]]) for turn in received]
+    assert texts_by_role == [("user", [""]), ("model", ["Hi."]), ("user", ["Hello", "Hello"])]
 
 
 async def test_results_of_one_turn_are_together_and_what_follows_is_apart() -> None:
-    told = await turns(HELLO, thought(CALL, NEXT), result("{}"), result("late", id="c2"), HELLO)
+    received = await turns(HELLO, thought(CALL, NEXT), result("{}"), result("late", id="c2"), HELLO)
     first = {"functionCall": {"id": "c1", "name": "weather", "args": {"city": "Rome"}}, "thoughtSignature": SKIP}
     late = {"id": "c2", "name": "now", "response": {"result": "late"}}
     answers = [{"id": "c1", "name": "weather", "response": {}}, late]
-    assert told == [
-        SAID,
+    assert received == [
+        USER_TURN,
         {"role": "model", "parts": [first, {"functionCall": {"id": "c2", "name": "now", "args": {}}}]},
         {"role": "user", "parts": [{"functionResponse": answer} for answer in answers]},
-        SAID,
+        USER_TURN,
     ]
 
 
 @pytest.mark.parametrize(("text", "response"), RESPONSES.items())
 @pytest.mark.parametrize("is_error", [False, True])
 async def test_results_are_objects(text: str, is_error: bool, response: Any) -> None:
-    told = (await turns(HELLO, thought(CALL), result(text, PNG, is_error=is_error)))[2]["parts"]
+    received = (await turns(HELLO, thought(CALL), result(text, PNG, is_error=is_error)))[2]["parts"]
     made = {"id": "c1", "name": "weather", "response": {"error": text} if is_error else response}
-    assert told == [{"functionResponse": made | {"parts": [{"inlineData": {"mimeType": "image/png", "data": "AA=="}}]}}]
+    assert received == [
+        {"functionResponse": made | {"parts": [{"inlineData": {"mimeType": "image/png", "data": "AA=="}}]}}
+    ]
 
 
-async def test_models_before_the_third_are_told_of_no_ids_and_no_placeholder() -> None:
-    told = await turns(HELLO, thought(CALL), result("sunny"), model=BEFORE)
-    assert told[1]["parts"] == [{"functionCall": {"name": "weather", "args": {"city": "Rome"}}}]
-    assert told[2]["parts"] == [{"functionResponse": {"name": "weather", "response": {"result": "sunny"}}}]
+async def test_models_before_gemini_3_get_no_ids_and_no_placeholder() -> None:
+    received = await turns(HELLO, thought(CALL), result("sunny"), model=BEFORE)
+    assert received[1]["parts"] == [{"functionCall": {"name": "weather", "args": {"city": "Rome"}}}]
+    assert received[2]["parts"] == [{"functionResponse": {"name": "weather", "response": {"result": "sunny"}}}]
 
 
 async def test_only_the_first_call_of_a_turn_without_a_signature_gets_the_placeholder() -> None:
     signed = ToolCallPart("c1", "weather", "{}", "signed")
-    told = await turns(HELLO, thought(TextPart("Well"), signed, NEXT), result("5"), thought(CALL, NEXT), HELLO)
-    signatures = [[part.get("thoughtSignature") for part in turn["parts"]] for turn in told]
+    received = await turns(HELLO, thought(TextPart("Well"), signed, NEXT), result("5"), thought(CALL, NEXT), HELLO)
+    signatures = [[part.get("thoughtSignature") for part in turn["parts"]] for turn in received]
     assert signatures == [[None], [None, "signed", None], [None], [SKIP, None], [None]]
 
 
@@ -234,25 +239,25 @@ async def test_thoughts_of_others_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [
-        ("names", asking(Message("user", HELLO.parts, "ada"), Message("user", HELLO.parts, "bob"))),
-        ("n", asking(n=2)),
-        ("presence_penalty", asking(presence_penalty=0.5)),
-        ("frequency_penalty", asking(frequency_penalty=0.5, model=BEFORE)),
-        ("stop", asking(stop=tuple("abcdef"))),
-        ("reasoning", asking(model=OLD, reasoning=Reasoning("low"))),
-        ("response_format", asking(model=BEFORE, tools=STRICT, response_format=ResponseFormat())),
-        ("images", asking(HELLO, Message("system", (PNG,)))),
-        ("tool_result_images", asking(HELLO, thought(CALL), result(PNG), model=BEFORE)),
-        ("tool_result_images", asking(HELLO, thought(CALL), result(REMOTE))),
-        ("messages", asking(HELLO, thought(TextPart("It")))),
-        ("messages", asking(HELLO, thought(ToolCallPart("c1", "t", "{")), HELLO)),
-        ("messages", asking(HELLO, thought(ToolCallPart("c1", "t", "[]")), HELLO)),
-        ("messages", asking(HELLO, result("sunny"))),
-        ("messages", asking(Message("user", (ImagePart("data:image/png,AA"),)))),
-        ("messages", asking(Message("user", (TextPart(""),)))),
+        ("names", make_request(Message("user", HELLO.parts, "ada"), Message("user", HELLO.parts, "bob"))),
+        ("n", make_request(n=2)),
+        ("presence_penalty", make_request(presence_penalty=0.5)),
+        ("frequency_penalty", make_request(frequency_penalty=0.5, model=BEFORE)),
+        ("stop", make_request(stop=tuple("abcdef"))),
+        ("reasoning", make_request(model=OLD, reasoning=Reasoning("low"))),
+        ("response_format", make_request(model=BEFORE, tools=STRICT, response_format=ResponseFormat())),
+        ("images", make_request(HELLO, Message("system", (PNG,)))),
+        ("tool_result_images", make_request(HELLO, thought(CALL), result(PNG), model=BEFORE)),
+        ("tool_result_images", make_request(HELLO, thought(CALL), result(REMOTE))),
+        ("messages", make_request(HELLO, thought(TextPart("It")))),
+        ("messages", make_request(HELLO, thought(ToolCallPart("c1", "t", "{")), HELLO)),
+        ("messages", make_request(HELLO, thought(ToolCallPart("c1", "t", "[]")), HELLO)),
+        ("messages", make_request(HELLO, result("sunny"))),
+        ("messages", make_request(Message("user", (ImagePart("data:image/png,AA"),)))),
+        ("messages", make_request(Message("user", (TextPart(""),)))),
     ],
 )
-async def test_what_cannot_be_said_is_refused_before_anything_is_sent(field: str, wrong: ChatRequest) -> None:
+async def test_unsupported_requests_are_refused_before_anything_is_sent(field: str, wrong: ChatRequest) -> None:
     with pytest.raises(Invalid) as caught:
         refuse_unsupported(lane(), wrong)
     assert caught.value.field == field
@@ -266,7 +271,7 @@ async def test_models_before_3_6_may_go_on_with_their_own_turn() -> None:
 async def test_it_asks_the_operators_vendor_with_the_credential_in_a_header(model: str, path: str) -> None:
     wire = FakeWire(stream(piece(finish="STOP")))
     opened = lane(base_url="https://vendor.test/v1beta/", extra_headers={"X-Title": "kaixu", "user-agent": "ours"})
-    await check_lane(opened, asking(model=model), wire)
+    await check_lane(opened, make_request(model=model), wire)
     request = wire.requests[0]
     assert str(request.url) == f"https://vendor.test/v1beta/{path}:streamGenerateContent?alt=sse"
     headers = {"host": "vendor.test", "content-type": "application/json", "x-goog-api-key": "sk-test"}
@@ -284,7 +289,7 @@ def test_secrets_do_not_show() -> None:
     assert "sk-" not in repr(GeminiOptions.model_validate({"api_key": "sk-1", "extra_headers": {"x-key": "sk-2"}}))
 
 
-async def test_an_answer_is_told_in_order_with_running_totals_and_one_finish_last() -> None:
+async def test_events_come_in_order_with_running_totals_and_one_finish_last() -> None:
     early = {"promptTokenCount": 9, "thoughtsTokenCount": 3, "totalTokenCount": 12}
     late = {"promptTokenCount": 8, "toolUsePromptTokenCount": 2, "cachedContentTokenCount": 4}
     assert await answered(
@@ -306,12 +311,12 @@ async def test_an_answer_is_told_in_order_with_running_totals_and_one_finish_las
 
 async def test_calls_come_whole_with_ids_of_their_own_where_the_vendor_gives_none() -> None:
     call, other = {"functionCall": {"name": "now", "args": {"a": 1}}}, {"functionCall": {"name": "now", "id": "v2"}}
-    told = await answered(piece(call, {"functionCall": {}}), piece(call, other), piece(finish="STOP"))
-    ids = [event.id or "" for event in told if isinstance(event, ToolCallDelta)]
+    received = await answered(piece(call, {"functionCall": {}}), piece(call, other), piece(finish="STOP"))
+    ids = [event.id or "" for event in received if isinstance(event, ToolCallDelta)]
     assert [id.partition("_")[0] for id in ids] == ["call", "call", "v2"]
     assert len(set(ids)) == 3
     calls = [ToolCallDelta(at, id, "now", "{}" if at == 2 else '{"a":1}') for at, id in enumerate(ids)]
-    assert told == [*calls, Finish("tool_calls")]
+    assert received == [*calls, Finish("tool_calls")]
 
 
 @pytest.mark.parametrize(("theirs", "ours"), FINISHES.items())
@@ -325,10 +330,10 @@ async def test_a_prompt_that_is_blocked_is_a_filtered_answer() -> None:
 
 
 @pytest.mark.parametrize("in_a_list", [False, True])
-async def test_an_answer_in_one_piece_is_told_as_events(in_a_list: bool) -> None:
+async def test_a_whole_answer_becomes_events(in_a_list: bool) -> None:
     whole = piece({"text": "Hello"}, finish="STOP", usageMetadata={"promptTokenCount": 1, "candidatesTokenCount": 2})
     wire = FakeWire(json_answer([piece({"text": ""}), whole] if in_a_list else whole))
-    assert await check_lane(lane(), asking(), wire) == [ChatDelta("Hello"), Usage(1, 2), Finish("stop")]
+    assert await check_lane(lane(), make_request(), wire) == [ChatDelta("Hello"), Usage(1, 2), Finish("stop")]
 
 
 @pytest.mark.parametrize(
@@ -347,20 +352,20 @@ async def test_an_answer_in_one_piece_is_told_as_events(in_a_list: bool) -> None
         (Answer(200, {"content-type": "text/event-stream"}, [b'data: "\xff"\n\n']), UpstreamError, "cannot be read"),
     ],
 )
-async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: Answer, error: Any, says: str) -> None:
+async def test_a_failing_vendor_is_an_upstream_error_without_its_text(answer: Answer, error: Any, says: str) -> None:
     wire = FakeWire(answer)
     with pytest.raises(error, match=says) as caught:
-        await check_lane(lane(), asking(), wire)
+        await check_lane(lane(), make_request(), wire)
     assert SECRET not in str(caught.value)
     assert wire.open == 0
 
 
-async def test_a_break_after_the_end_costs_nothing_and_one_before_it_is_told() -> None:
+async def test_a_connection_that_breaks_is_ignored_after_the_end_and_an_error_before_it() -> None:
     pieces = piece({"text": "a"}, finish="STOP"), piece({"text": "a"})
     wire = FakeWire(*(stream(one, broken=httpx.ReadError("gone")) for one in pieces))
-    assert await check_lane(lane(), asking(), wire) == [ChatDelta("a"), Finish("stop")]
+    assert await check_lane(lane(), make_request(), wire) == [ChatDelta("a"), Finish("stop")]
     with pytest.raises(httpx.ReadError):
-        await check_lane(lane(), asking(), wire)
+        await check_lane(lane(), make_request(), wire)
 
 
 async def embedded(answer: Any, *texts: str, model: str = "gemini-embedding-001", **fields: Any) -> Any:
@@ -372,9 +377,9 @@ async def embedded(answer: Any, *texts: str, model: str = "gemini-embedding-001"
 
 async def test_one_input_is_embedded_alone_and_counted_where_the_vendor_does_not() -> None:
     got, method, body = await embedded({"embedding": {"values": [3, 4.0]}}, "Hello", purpose="query", truncate=True)
-    asked = {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "Hello"}]}}
+    sent_body = {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "Hello"}]}}
     assert got == Embeddings(((3.0, 4.0),), Usage(2, estimated=True))
-    assert (method, body) == ("embedContent", asked | {"taskType": "RETRIEVAL_QUERY"})
+    assert (method, body) == ("embedContent", sent_body | {"taskType": "RETRIEVAL_QUERY"})
 
 
 async def test_several_inputs_go_together_and_shortened_vectors_have_length_one() -> None:
@@ -387,12 +392,12 @@ async def test_several_inputs_go_together_and_shortened_vectors_have_length_one(
 
 
 @pytest.mark.parametrize(("purpose", "text"), PURPOSES.items())
-async def test_the_second_generation_is_told_the_purpose_in_words(purpose: Any, text: str) -> None:
+async def test_the_second_generation_gets_the_purpose_as_a_text_prefix(purpose: Any, text: str) -> None:
     got = await embedded({"embedding": {"values": [1]}}, "a", model="gemini-embedding-2", purpose=purpose)
     assert got[2] == {"model": "models/gemini-embedding-2", "content": {"parts": [{"text": text}]}}
 
 
 @pytest.mark.parametrize("answer", [{"embeddings": [{"values": [1]}]}, {"embeddings": [{"values": "A"}] * 2}, {}, []])
-async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(answer: Any) -> None:
+async def test_invalid_vectors_are_an_upstream_error(answer: Any) -> None:
     with pytest.raises(UpstreamError):
         await embedded(answer, "a", "b")

@@ -108,7 +108,7 @@ async def test_it_never_speaks_for_the_user(local: Local, wire: TicketWire) -> N
 
 
 @with_model
-async def test_max_tokens_is_the_most_it_says(local: Local, wire: TicketWire) -> None:
+async def test_max_tokens_limits_the_answer(local: Local, wire: TicketWire) -> None:
     (await local.child.ready()).extra_body = {"ignore_eos": True}
     events = await check_lane(local, asking("Count.", max_tokens=5), wire)
     assert usage_of(events).output_tokens == 5
@@ -116,13 +116,15 @@ async def test_max_tokens_is_the_most_it_says(local: Local, wire: TicketWire) ->
 
 
 @with_model
-async def test_a_stop_of_the_client_is_kept(local: Local, wire: TicketWire) -> None:
+async def test_a_stop_sequence_of_the_client_is_kept(local: Local, wire: TicketWire) -> None:
     events = await check_lane(local, asking("What is the capital of Italy?", stop=("Italy",)), wire)
     assert text_of(events).rstrip() == "The capital of"
 
 
 @with_model
-async def test_the_same_seed_says_the_same_and_heat_says_something_else(local: Local, wire: TicketWire) -> None:
+async def test_the_same_seed_repeats_an_answer_and_a_higher_temperature_changes_it(
+    local: Local, wire: TicketWire
+) -> None:
     async def says(seed: int) -> str:
         (await local.child.ready()).extra_body = {"cache_prompt": False}
         request = asking("Invent a name.", temperature=1.5, top_p=1.0, seed=seed)
@@ -133,9 +135,7 @@ async def test_the_same_seed_says_the_same_and_heat_says_something_else(local: L
 
 
 @with_model
-async def test_usage_is_told_with_every_token_so_that_a_cut_answer_can_be_billed(
-    local: Local, wire: TicketWire
-) -> None:
+async def test_usage_comes_with_every_token_so_that_a_cut_answer_can_be_billed(local: Local, wire: TicketWire) -> None:
     events = await check_lane(local, asking("What is the capital of Italy?"), wire)
     seen = [event.output_tokens for event in events if isinstance(event, Usage)]
     assert seen == sorted(seen)
@@ -176,7 +176,7 @@ async def test_a_base_model_calls_no_tools(local: Local) -> None:
 
 
 @with_model
-async def test_the_model_answers_nobody_but_the_gateway(local: Local, wire: TicketWire) -> None:
+async def test_the_model_process_answers_only_the_gateway(local: Local, wire: TicketWire) -> None:
     model = await local.child.ready()
     assert model.chat_url.host == "127.0.0.1"
     async with httpx.AsyncClient() as stranger:
@@ -260,7 +260,7 @@ async def test_a_call_right_after_the_death_does_not_ask_the_dead(wire: TicketWi
         await lane.aclose()
 
 
-async def test_a_call_that_waits_while_the_lane_closes_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_that_waits_while_the_lane_closes_gets_an_error(caplog: pytest.LogCaptureFixture) -> None:
     lane = Local(LocalOptions(model_dir=MODELS))
     await lane.start()
     process = process_of(lane)
@@ -416,7 +416,7 @@ def test_a_chat_template_in_the_file_is_seen(tmp_path: Path) -> None:
 # The prompt
 
 
-def test_a_dialogue_is_asked_plainly_and_at_temperature_0() -> None:
+def test_a_dialogue_is_sent_as_plain_text_at_temperature_0() -> None:
     message = Message("user", (TextPart("a"), TextPart("b")))
     asked = dialogue.for_base_model(ChatRequest("any", (message,), 5, stop=("END",)))
     assert asked.messages == (Message("user", (TextPart("ab"),)),)
@@ -425,7 +425,7 @@ def test_a_dialogue_is_asked_plainly_and_at_temperature_0() -> None:
     assert dialogue.for_base_model(asking("a", temperature=0.7)).temperature == 0.7
 
 
-async def test_with_a_template_of_its_own_the_model_is_asked_as_any_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_with_a_template_gets_a_normal_chat_request(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = Local(LocalOptions(model_dir=MODELS))
 
     async def ready(self: Child) -> child.Model:

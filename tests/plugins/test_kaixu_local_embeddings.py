@@ -105,7 +105,7 @@ async def test_they_are_the_vectors_of_wordllama_itself() -> None:
 
 
 @pytest.mark.parametrize("dimensions", [None, 256, 128, 64])
-async def test_vectors_have_the_length_one_and_as_many_numbers_as_asked(dimensions: int | None) -> None:
+async def test_vectors_have_length_one_and_the_requested_dimensions(dimensions: int | None) -> None:
     vectors = (await embedded("Hello", PASSAGE, "?", dimensions=dimensions)).vectors
     assert [len(vector) for vector in vectors] == [dimensions or 256] * 3
     assert [length(vector) for vector in vectors] == pytest.approx([1, 1, 1], abs=1e-6)
@@ -278,7 +278,7 @@ async def test_a_lane_that_chats_embeds_too_and_sends_nothing_for_it() -> None:
 
 
 @pytest.mark.usefixtures("forgotten")
-async def test_without_the_package_chat_goes_on_and_the_log_says_what_to_install(
+async def test_without_the_package_chat_works_and_the_log_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     find = importlib.util.find_spec
@@ -299,7 +299,7 @@ async def test_without_the_package_chat_goes_on_and_the_log_says_what_to_install
 
 
 @pytest.mark.usefixtures("forgotten")
-def test_a_lane_for_embeddings_says_at_its_start_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lane_for_embeddings_reports_at_its_start_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embeddings, "WEIGHTS", Path("weights", "another.safetensors"))
     with pytest.raises(PluginError, match=r"`wordllama` with its model: pip install 'kaixu\[local\]'"):
         lane()

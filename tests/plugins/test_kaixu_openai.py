@@ -51,12 +51,12 @@ def lane(**options: Any) -> OpenAI:
     return OpenAI(OpenAIOptions.model_validate({"api_key": "sk-test", **options}))
 
 
-def asking(*parts: Part, role: Any = "user", **fields: Any) -> ChatRequest:
+def make_request(*parts: Part, role: Any = "user", **fields: Any) -> ChatRequest:
     message = Message(role, parts or (TextPart("Hello"),))
     return ChatRequest("vendor-model", (message,), fields.pop("max_tokens", 10), **fields)
 
 
-async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
+async def sent_body(request: ChatRequest, **options: Any) -> dict[str, Any]:
     """The body sent for `request`."""
     wire = FakeWire(event_stream(finish("stop")))
     await check_lane(lane(**options), request, wire)
@@ -66,7 +66,7 @@ async def asked(request: ChatRequest, **options: Any) -> dict[str, Any]:
 
 async def answered(*chunks: object, done: bool = True) -> list[ChatEvent]:
     """The events of the lane for a stream of these chunks."""
-    return await check_lane(lane(), asking(), FakeWire(event_stream(*chunks, done=done)))
+    return await check_lane(lane(), make_request(), FakeWire(event_stream(*chunks, done=done)))
 
 
 def delta(**fields: Any) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def finish(reason: str, **fields: Any) -> dict[str, Any]:
 # What goes out
 
 
-async def test_a_plain_question_asks_for_what_was_said_and_no_more() -> None:
-    assert await asked(asking()) == {
+async def test_a_plain_request_has_no_fields_that_were_not_set() -> None:
+    assert await sent_body(make_request()) == {
         "model": "vendor-model",
         "messages": [{"role": "user", "content": "Hello"}],
         "stream": True,
@@ -92,8 +92,8 @@ async def test_a_plain_question_asks_for_what_was_said_and_no_more() -> None:
 
 async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
-    body = await asked(
-        asking(
+    body = await sent_body(
+        make_request(
             temperature=0.0,
             top_p=0.5,
             stop=("END", "\n"),
@@ -164,7 +164,7 @@ async def test_every_field_goes_to_the_vendor_under_its_name() -> None:
     ],
 )
 async def test_what_came_in_another_protocol_is_translated(fields: Any, goes_out: Any) -> None:
-    assert await asked(asking(**fields)) == await asked(asking()) | goes_out
+    assert await sent_body(make_request(**fields)) == await sent_body(make_request()) | goes_out
 
 
 async def test_a_native_request_goes_out_with_every_field_but_those_that_cost() -> None:
@@ -177,7 +177,7 @@ async def test_a_native_request_goes_out_with_every_field_but_those_that_cost() 
         "max_tokens": 9999,
         "stream": False,
     }
-    assert await asked(asking(native=Native("openai.chat", body), n=2)) == {
+    assert await sent_body(make_request(native=Native("openai.chat", body), n=2)) == {
         "model": "vendor-model",
         "messages": [{"role": "user", "content": "Hello", "from_tomorrow": 1}],
         "n": 2,
@@ -190,14 +190,16 @@ async def test_a_native_request_goes_out_with_every_field_but_those_that_cost() 
 
 
 async def test_a_native_request_is_answered_natively_too() -> None:
-    request = asking(native=Native("openai.chat", {"messages": []}))
+    request = make_request(native=Native("openai.chat", {"messages": []}))
     chunks = [delta(content="a") | {"system_fingerprint": "x"}, finish("stop")]
     events = await check_lane(lane(), request, FakeWire(event_stream(*chunks)))
     assert events == [NativeEvent(chunks[0]), ChatDelta("a"), NativeEvent(chunks[1]), Finish("stop")]
 
 
 async def test_the_operators_own_fields_go_with_every_call() -> None:
-    assert await asked(asking(), extra_body={"transforms": []}) == await asked(asking()) | {"transforms": []}
+    assert await sent_body(make_request(), extra_body={"transforms": []}) == await sent_body(make_request()) | {
+        "transforms": []
+    }
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ async def test_the_operators_own_fields_go_with_every_call() -> None:
     ],
 )
 async def test_messages_become_turns(message: Message, turns: list[dict[str, Any]]) -> None:
-    body = await asked(ChatRequest("vendor-model", (message,), 10))
+    body = await sent_body(ChatRequest("vendor-model", (message,), 10))
     assert body["messages"] == turns
 
 
@@ -307,7 +309,7 @@ async def test_it_asks_the_operators_vendor_with_the_operators_credential() -> N
         project="proj-1",
         extra_headers={"X-Title": "kaixu", "user-agent": "ours"},
     )
-    await check_lane(opened, asking(), wire)
+    await check_lane(opened, make_request(), wire)
     request = wire.requests[0]
     assert str(request.url) == "https://vendor.test/openai/v1/chat/completions"
     headers = {name: value for name, value in request.headers.items() if name != "content-length"}
@@ -341,7 +343,7 @@ def test_secrets_do_not_show() -> None:
 # What comes back
 
 
-async def test_an_answer_is_told_in_order_with_its_usage_and_one_finish_last() -> None:
+async def test_events_come_in_order_with_usage_and_one_finish_last() -> None:
     usage = {
         "prompt_tokens": 9,
         "completion_tokens": 5,
@@ -408,7 +410,7 @@ async def test_a_stream_that_finished_needs_no_done() -> None:
     assert await answered(delta(content="a"), finish("stop"), done=False) == [ChatDelta("a"), Finish("stop")]
 
 
-async def test_an_answer_in_one_piece_is_told_as_events() -> None:
+async def test_a_whole_answer_becomes_events() -> None:
     calls = [
         {"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}},
         {"id": "c2", "type": "function", "function": {"name": "add", "arguments": "[]"}},
@@ -418,7 +420,7 @@ async def test_an_answer_in_one_piece_is_told_as_events() -> None:
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2},
     }
-    assert await check_lane(lane(), asking(), FakeWire(json_answer(answer))) == [
+    assert await check_lane(lane(), make_request(), FakeWire(json_answer(answer))) == [
         ChatDelta("Hello"),
         ToolCallDelta(0, "c1", "now", "{}"),
         ToolCallDelta(1, "c2", "add", "[]"),
@@ -457,20 +459,20 @@ async def test_an_answer_in_one_piece_is_told_as_events() -> None:
         "not UTF-8",
     ],
 )
-async def test_a_failing_vendor_is_an_upstream_error_without_its_words(answer: Answer, says: str) -> None:
+async def test_a_failing_vendor_is_an_upstream_error_without_its_text(answer: Answer, says: str) -> None:
     wire = FakeWire(answer)
     with pytest.raises(UpstreamError, match=says) as caught:
-        await check_lane(lane(), asking(), wire)
+        await check_lane(lane(), make_request(), wire)
     assert SECRET not in caught.value.message
     assert wire.open == 0
 
 
-async def test_what_came_before_the_cut_was_told() -> None:
+async def test_events_before_the_cut_are_delivered() -> None:
     wire = FakeWire(event_stream(delta(content="half"), done=False))
-    told = lane().chat(asking(), wire)
-    events = [await anext(told)]
+    stream = lane().chat(make_request(), wire)
+    events = [await anext(stream)]
     with pytest.raises(UpstreamError):
-        await anext(told)
+        await anext(stream)
     assert events == [ChatDelta("half")]
 
 
@@ -480,7 +482,7 @@ async def test_what_came_before_the_cut_was_told() -> None:
 )
 async def test_a_refusal_goes_through(status: int, error: type[Exception]) -> None:
     with pytest.raises(error):
-        await check_lane(lane(), asking(), FakeWire(json_answer({"error": {}}, status)))
+        await check_lane(lane(), make_request(), FakeWire(json_answer({"error": {}}, status)))
 
 
 # Embeddings
@@ -503,7 +505,7 @@ async def test_vectors_come_in_the_order_of_the_inputs() -> None:
     }
 
 
-async def test_vectors_come_as_base64_too_and_as_numbers_where_a_vendor_is_asked_for_them() -> None:
+async def test_vectors_are_read_from_base64_and_from_numbers() -> None:
     packed = base64.b64encode(struct.pack("<3f", 0.5, -2, 1e-3)).decode()
     wire = FakeWire(json_answer({"data": [{"index": 0, "embedding": packed}]}))
     got = await lane(vector_encoding="float").embed(EmbedRequest("embedder", ("a",)), wire)
@@ -521,7 +523,7 @@ async def test_vectors_come_as_base64_too_and_as_numbers_where_a_vendor_is_asked
     ],
     ids=["half a number", "not base64", "error", "nonsense"],
 )
-async def test_vectors_that_are_not_what_was_asked_for_are_an_upstream_error(answer: Answer) -> None:
+async def test_invalid_vectors_are_an_upstream_error(answer: Answer) -> None:
     with pytest.raises(UpstreamError) as caught:
         await lane().embed(EmbedRequest("embedder", ("a", "b")), FakeWire(answer))
     assert SECRET not in caught.value.message
@@ -554,7 +556,7 @@ async def test_a_finished_stream_leaves_its_connection_to_the_next_call() -> Non
     try:
         opened = lane(base_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
         for _ in range(3):
-            await check_lane(opened, asking(), TicketWire(transport, limits()))
+            await check_lane(opened, make_request(), TicketWire(transport, limits()))
     finally:
         await transport.aclose()
         await runner.cleanup()
@@ -564,7 +566,7 @@ async def test_a_finished_stream_leaves_its_connection_to_the_next_call() -> Non
 
 async def test_a_vendor_that_breaks_after_done_has_still_answered() -> None:
     wire = FakeWire(event_stream(finish("stop"), broken=httpx.ReadTimeout("still there")))
-    assert await check_lane(lane(), asking(), wire) == [Finish("stop")]
+    assert await check_lane(lane(), make_request(), wire) == [Finish("stop")]
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -574,7 +576,7 @@ async def test_it_talks_to_a_real_llama_cpp_server(local: Local) -> None:
     opened = lane(base_url=url, api_key=local.child.api_key, max_tokens_field="max_tokens")
     transport = open_transport()
     try:
-        request = asking(TextPart("What is the capital of Italy?"), temperature=0.0, max_tokens=4)
+        request = make_request(TextPart("What is the capital of Italy?"), temperature=0.0, max_tokens=4)
         # It hangs up after each stream although it promised not to: the wire's retries are for that.
         events = await check_lane(opened, request, TicketWire(transport, limits(retries=2)))
     finally:
@@ -587,14 +589,14 @@ async def test_it_talks_to_a_real_llama_cpp_server(local: Local) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_real_server_that_refuses_the_credential_is_not_asked_again(local: Local) -> None:
+async def test_a_refused_credential_is_not_sent_again(local: Local) -> None:
     model = await local.child.ready()
     opened = lane(base_url=str(model.chat_url).removesuffix("/chat/completions"), api_key="wrong")
     transport = open_transport()
     wire = TicketWire(transport, limits(retries=2))
     try:
         with pytest.raises(UpstreamError, match="credential"):
-            await check_lane(opened, asking(), wire)
+            await check_lane(opened, make_request(), wire)
     finally:
         await transport.aclose()
     assert wire.tries == 1

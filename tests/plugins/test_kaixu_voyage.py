@@ -28,7 +28,7 @@ def lane(**options: Any) -> Voyage:
     return Voyage(VoyageOptions.model_validate({"api_key": "pa-test", **options}))
 
 
-def asking(*texts: str, **fields: Any) -> EmbedRequest:
+def make_request(*texts: str, **fields: Any) -> EmbedRequest:
     return EmbedRequest("voyage-4", texts or ("Hello",), **fields)
 
 
@@ -38,7 +38,7 @@ def answer(*vectors: list[float], **fields: Any) -> dict[str, Any]:
     return {"object": "list", "data": data, "model": "voyage-4", "usage": {"total_tokens": 10}} | fields
 
 
-async def asked(request: EmbedRequest) -> dict[str, Any]:
+async def sent_body(request: EmbedRequest) -> dict[str, Any]:
     """The body sent for `request`."""
     wire = FakeWire(json_answer(answer(*([0.5] for _ in request.inputs))))
     await lane().embed(request, wire)
@@ -50,7 +50,7 @@ async def asked(request: EmbedRequest) -> dict[str, Any]:
 
 
 async def test_texts_alone_ask_for_nothing_else() -> None:
-    assert await asked(asking("a", "b")) == {"model": "voyage-4", "input": ["a", "b"], "input_type": None}
+    assert await sent_body(make_request("a", "b")) == {"model": "voyage-4", "input": ["a", "b"], "input_type": None}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ async def test_texts_alone_ask_for_nothing_else() -> None:
     ids=["document", "query", "cut", "do not cut", "shorter", "whose user"],
 )
 async def test_every_field_goes_to_the_vendor_under_its_name(fields: dict[str, Any], goes_out: dict[str, Any]) -> None:
-    assert await asked(asking(**fields)) == await asked(asking()) | goes_out
+    assert await sent_body(make_request(**fields)) == await sent_body(make_request()) | goes_out
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_every_field_goes_to_the_vendor_under_its_name(fields: dict[str, A
 )
 async def test_it_asks_the_operators_vendor_with_the_operators_credential(options: dict[str, Any], url: str) -> None:
     wire = FakeWire(json_answer(answer([0.5])))
-    await lane(**options).embed(asking(), wire)
+    await lane(**options).embed(make_request(), wire)
     request = wire.requests[0]
     assert (request.method, str(request.url)) == ("POST", url)
     headers = {name: value for name, value in request.headers.items() if name not in ("content-length", "host")}
@@ -115,10 +115,10 @@ def test_secrets_do_not_show() -> None:
 
 
 async def test_vectors_come_in_the_order_of_their_texts_with_their_usage() -> None:
-    told = answer([1.0, 0.0], [0.0, 1.0], [0.5, 0.5])
-    told["data"].reverse()
-    wire = FakeWire(json_answer(told))
-    vectors = await lane().embed(asking("a", "b", "c"), wire)
+    reply = answer([1.0, 0.0], [0.0, 1.0], [0.5, 0.5])
+    reply["data"].reverse()
+    wire = FakeWire(json_answer(reply))
+    vectors = await lane().embed(make_request("a", "b", "c"), wire)
     assert vectors == Embeddings(([1.0, 0.0], [0.0, 1.0], [0.5, 0.5]), Usage(input_tokens=10))
     assert wire.open == 0
 
@@ -126,21 +126,21 @@ async def test_vectors_come_in_the_order_of_their_texts_with_their_usage() -> No
 @pytest.mark.parametrize(
     "usage", [None, {}, {"total_tokens": None}, SECRET], ids=["null", "empty", "no number", "no object"]
 )
-async def test_usage_that_is_not_told_is_counted_and_marked(usage: object) -> None:
+async def test_missing_usage_is_counted_and_marked(usage: object) -> None:
     wire = FakeWire(json_answer(answer([1.0], [1.0], [1.0], usage=usage)))
-    vectors = await lane().embed(asking("", "four", "fives"), wire)
+    vectors = await lane().embed(make_request("", "four", "fives"), wire)
     assert vectors.usage == Usage(input_tokens=1 + 1 + 2, estimated=True)
 
 
 async def test_usage_that_is_left_out_is_counted_too() -> None:
-    told = answer([1.0])
-    del told["usage"]
-    vectors = await lane().embed(asking("x" * 400), FakeWire(json_answer(told)))
+    reply = answer([1.0])
+    del reply["usage"]
+    vectors = await lane().embed(make_request("x" * 400), FakeWire(json_answer(reply)))
     assert vectors.usage == Usage(input_tokens=100, estimated=True)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reply",
     [
         answer([1.0]),
         answer([1.0], [1.0], [1.0]),
@@ -148,9 +148,9 @@ async def test_usage_that_is_left_out_is_counted_too() -> None:
     ],
     ids=["too few", "too many", "one twice"],
 )
-async def test_other_vectors_than_asked_for_are_the_vendors_failure(told: dict[str, Any]) -> None:
+async def test_wrong_vectors_are_the_vendors_failure(reply: dict[str, Any]) -> None:
     with pytest.raises(UpstreamError, match="one vector for each input"):
-        await lane().embed(asking("a", "b"), FakeWire(json_answer(told)))
+        await lane().embed(make_request("a", "b"), FakeWire(json_answer(reply)))
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ async def test_other_vectors_than_asked_for_are_the_vendors_failure(told: dict[s
     ],
     ids=["html", "an error", "vector", "not a number", "not text", "nothing"],
 )
-async def test_an_answer_that_cannot_be_read_is_told_without_the_vendors_words(content: bytes) -> None:
+async def test_an_unreadable_answer_is_an_error_without_the_vendors_text(content: bytes) -> None:
     wire = FakeWire(Answer(200, {"content-type": "application/json"}, [content]))
     with pytest.raises(UpstreamError, match="cannot be read") as caught:
-        await lane().embed(asking(), wire)
+        await lane().embed(make_request(), wire)
     assert SECRET not in caught.value.message
     assert wire.open == 0
 
@@ -183,7 +183,7 @@ async def test_an_answer_that_cannot_be_read_is_told_without_the_vendors_words(c
     ],
     ids=["rejected", "busy", "failed", "silent"],
 )
-async def test_what_the_wire_says_goes_through(reply: Any, error: type[UpstreamError]) -> None:
+async def test_errors_of_the_wire_are_passed_on(reply: Any, error: type[UpstreamError]) -> None:
     with pytest.raises(error) as caught:
-        await lane().embed(asking(), FakeWire(reply))
+        await lane().embed(make_request(), FakeWire(reply))
     assert SECRET not in caught.value.message

@@ -72,7 +72,7 @@ STOP: list[dict[str, Any]] = [
 ]
 
 
-def said(events: list[ChatEvent]) -> tuple[str, str]:
+def texts_in(events: list[ChatEvent]) -> tuple[str, str]:
     """The text and the reasoning."""
     text = "".join(event.text for event in events if isinstance(event, ChatDelta))
     return text, "".join(event.text for event in events if isinstance(event, ReasoningDelta))
@@ -100,7 +100,7 @@ def native_calls(events: list[ChatEvent]) -> list[tuple[str, str]]:
 MISTRAL = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "hi"}]
 
 
-@pytest.mark.parametrize("asked", ["translated", "native"])
+@pytest.mark.parametrize("protocol", ["translated", "native"])
 @pytest.mark.parametrize(
     ("chunks", "text", "thought"),
     [
@@ -128,14 +128,14 @@ MISTRAL = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {
     ],
 )  # fmt: skip
 async def test_an_odd_piece_of_a_chat_completion_does_not_cost_the_answer(
-    chunks: list[Any], text: str, thought: str, asked: str
+    chunks: list[Any], text: str, thought: str, protocol: str
 ) -> None:
     lane = openai()
-    request = HELLO if asked == "translated" else native(lane)
+    request = HELLO if protocol == "translated" else native(lane)
     events = await check_lane(lane, request, FakeWire(event_stream(*chunks, END)))
-    assert said(events) == (text, thought)
+    assert texts_in(events) == (text, thought)
     assert events[-1] == Finish("stop")
-    if asked == "native":
+    if protocol == "native":
         whole = merge_completion(events, "m", "stop", None)
         assert whole["choices"][0]["message"]["content"] == text
         speaker = ChatStreamEncoder("m", native=True, include_usage=True)
@@ -187,7 +187,7 @@ def test_halves_of_a_character_are_joined_and_lone_ones_replaced(texts: list[str
         for request in [HELLO, *([native(lane)] if lane.native else [])]:
             answer = event_stream(*map(json.dumps, chunks), done=lane.native == "openai.chat")
             events = asyncio.run(check_lane(lane, request, FakeWire(answer)))
-            assert said(events)[0] == whole
+            assert texts_in(events)[0] == whole
             for event in events:
                 msgspec.json.encode(event)
 
@@ -262,9 +262,9 @@ async def test_each_tool_call_is_one_call(chunks: list[list[Any]], calls: list[t
     lane = openai()
     end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
     stream = [*(delta(tool_calls=pieces) for pieces in chunks), end]
-    told = await check_lane(lane, HELLO, FakeWire(event_stream(*copy.deepcopy(stream))))
-    assert calls_in(told) == calls
-    assert len({event.id for event in told if isinstance(event, ToolCallDelta) and event.id}) == len(calls)
+    received = await check_lane(lane, HELLO, FakeWire(event_stream(*copy.deepcopy(stream))))
+    assert calls_in(received) == calls
+    assert len({event.id for event in received if isinstance(event, ToolCallDelta) and event.id}) == len(calls)
     passed = await check_lane(lane, native(lane), FakeWire(event_stream(*stream)))
     assert native_calls(passed) == calls
 
@@ -316,7 +316,7 @@ async def test_the_body_decides_what_it_is(body: bytes, kind: str | None, size: 
     chunks = [body[at : at + size] for at in range(0, len(body), size)]
     answer = Answer(200, {} if kind is None else {"content-type": kind}, chunks)
     events = await check_lane(openai(), HELLO, FakeWire(answer))
-    assert said(events)[0] == "hi"
+    assert texts_in(events)[0] == "hi"
     assert events[-2:] == [Usage(3, 1), Finish("stop")]
 
 
@@ -336,9 +336,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("answer", NOTHING.values(), ids=NOTHING)
 @pytest.mark.parametrize("lane", [openai, anthropic, gemini])
-async def test_an_answer_that_says_nothing_is_a_failure_of_the_vendor_s(
-    answer: Answer, lane: Callable[[], Lane]
-) -> None:
+async def test_an_empty_answer_is_a_failure_of_the_vendor(answer: Answer, lane: Callable[[], Lane]) -> None:
     made = lane()
     for request in [HELLO, *([native(made)] if made.native else [])]:
         with pytest.raises(UpstreamError):
@@ -361,7 +359,7 @@ async def test_an_answer_that_says_nothing_is_a_failure_of_the_vendor_s(
 async def test_an_end_that_was_seen_is_the_end(lane: Callable[[], Lane], chunks: list[Any], broken: Exception) -> None:
     for after in (broken, None):
         events = await check_lane(lane(), HELLO, FakeWire(event_stream(*chunks, done=False, broken=after)))
-        assert said(events)[0] == "hi"
+        assert texts_in(events)[0] == "hi"
         assert events[-1] == Finish("stop")
 
 
@@ -500,7 +498,7 @@ def test_no_change_of_a_good_stream_costs_what_can_still_be_read(data: st.DataOb
     untouched = [chunk for at, chunk in enumerate(stream) if how == "insert" or at != path[0]]
     for text in TEXTS:
         if text in json.dumps(untouched):
-            assert text in said(events)[0]
+            assert text in texts_in(events)[0]
     if request.native is not None:
         passed = [event.data for event in events if isinstance(event, NativeEvent)]
         assert isinstance(msgspec.json.encode(passed), bytes)

@@ -58,32 +58,34 @@ def text(words: str) -> dict[str, Any]:
 END: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
-def last_chunk(told: Recorded) -> Answer:
+def last_chunk(reported: Recorded) -> Answer:
     """The usage in the last chunk."""
-    return event_stream(text("hi"), END, told.chunk)
+    return event_stream(text("hi"), END, reported.chunk)
 
 
-def every_chunk(told: Recorded) -> Answer:
+def every_chunk(reported: Recorded) -> Answer:
     """Usage in every chunk, equal or null: running totals that must not be added up."""
-    chunks = [told.chunk | {"choices": one["choices"]} for one in (text("h"), text("i"))]
-    chunks = [told.chunk] * 2 if told.chunk.get("choices") else chunks
-    return event_stream(text("h") | {"usage": None}, *chunks, END, told.chunk, told.chunk)
+    chunks = [reported.chunk | {"choices": one["choices"]} for one in (text("h"), text("i"))]
+    chunks = [reported.chunk] * 2 if reported.chunk.get("choices") else chunks
+    return event_stream(text("h") | {"usage": None}, *chunks, END, reported.chunk, reported.chunk)
 
 
-def in_one_piece(told: Recorded) -> Answer:
+def in_one_piece(reported: Recorded) -> Answer:
     """The whole response in one piece."""
     choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-    choice |= {name: value for one in told.chunk.get("choices", []) for name, value in one.items() if name == "usage"}
-    return json_answer(told.chunk | {"choices": [choice]})
+    choice |= {
+        name: value for one in reported.chunk.get("choices", []) for name, value in one.items() if name == "usage"
+    }
+    return json_answer(reported.chunk | {"choices": [choice]})
 
 
-def of_gemini(told: Recorded) -> Answer:
+def of_gemini(reported: Recorded) -> Answer:
     candidate = {"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}
-    return event_stream({"candidates": [candidate]} | told.chunk, told.chunk, done=False)
+    return event_stream({"candidates": [candidate]} | reported.chunk, reported.chunk, done=False)
 
 
-def of_anthropic(told: Recorded) -> Answer:
-    figures = told.chunk["usage"]
+def of_anthropic(reported: Recorded) -> Answer:
+    figures = reported.chunk["usage"]
     return event_stream(
         {"type": "message_start", "message": {"content": [], "usage": figures | {"output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "hi"}},
@@ -95,11 +97,11 @@ def of_anthropic(told: Recorded) -> Answer:
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_token_is_in_one_figure(name: str) -> None:
-    chunk, wanted, total = ALL[name]
-    told = usage_of(chunk)
-    assert told == wanted
-    assert told.input_tokens + told.output_tokens >= total
-    assert usage_of(chunk.get("usage", chunk)) == wanted, "the usage alone says the same"
+    chunk, expected, total = ALL[name]
+    reported = usage_of(chunk)
+    assert reported == expected
+    assert reported.input_tokens + reported.output_tokens >= total
+    assert usage_of(chunk.get("usage", chunk)) == expected, "the usage alone says the same"
 
 
 @pytest.mark.parametrize("lane", [openai, azure], ids=["openai", "azure"])
@@ -121,15 +123,15 @@ async def test_anthropic_is_billed_rightly(name: str) -> None:
     await billed_rightly(anthropic(), of_anthropic(ANTHROPIC[name]), ANTHROPIC[name])
 
 
-async def billed_rightly(lane: Lane, answer: Answer, told: Recorded) -> None:
+async def billed_rightly(lane: Lane, answer: Answer, reported: Recorded) -> None:
     bill = await settled(lane, answer)
-    only_thoughts = told.usage.output_tokens == told.usage.reasoning_tokens
-    assert bill.input_tokens + bill.output_tokens >= told.total
-    assert bill.input_tokens == told.usage.input_tokens
-    assert bill.cached_input_tokens == told.usage.cached_input_tokens
-    assert bill.cache_write_tokens == told.usage.cache_write_tokens
+    only_thoughts = reported.usage.output_tokens == reported.usage.reasoning_tokens
+    assert bill.input_tokens + bill.output_tokens >= reported.total
+    assert bill.input_tokens == reported.usage.input_tokens
+    assert bill.cached_input_tokens == reported.usage.cached_input_tokens
+    assert bill.cache_write_tokens == reported.usage.cache_write_tokens
     # "hi" is a token of its own where the vendor told of none beside the reasoning.
-    assert bill.output_tokens == told.usage.output_tokens + (1 if only_thoughts else 0)
+    assert bill.output_tokens == reported.usage.output_tokens + (1 if only_thoughts else 0)
     assert bill.usage_source == ("counted" if only_thoughts else "provider")
     billed = Usage(bill.input_tokens, bill.output_tokens, bill.cached_input_tokens, bill.cache_write_tokens)
     assert bill.cost_nusd == nusd(billed)
@@ -170,14 +172,14 @@ async def test_what_the_vendor_does_not_tell_is_counted(
     assert bill.cost_nusd == nusd(Usage(inputs, outputs))
 
 
-@pytest.mark.parametrize("told", [{}, {"usage": None}, {"usage": {}}, {"usage": {"output_tokens": 0}}], ids=str)
-async def test_an_end_of_anthropic_s_without_usage_is_counted(told: dict[str, Any]) -> None:
+@pytest.mark.parametrize("reported", [{}, {"usage": None}, {"usage": {}}, {"usage": {"output_tokens": 0}}], ids=str)
+async def test_an_end_of_anthropic_s_without_usage_is_counted(reported: dict[str, Any]) -> None:
     figures = {"input_tokens": 3, "cache_read_input_tokens": 7, "output_tokens": 1}
     answer = event_stream(
         {"type": "message_start", "message": {"content": [], "usage": figures}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORDS}},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, **told},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, **reported},
         {"type": "message_stop"},
         done=False,
     )
@@ -202,7 +204,7 @@ async def test_candidates_that_gemini_does_not_count_are_counted(figures: dict[s
     assert (bill.input_tokens, bill.output_tokens, bill.usage_source) == (50, outputs, "counted")
 
 
-async def test_an_answer_without_a_word_costs_its_input_as_the_vendor_says() -> None:
+async def test_an_answer_without_text_costs_its_reported_input() -> None:
     filtered = {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}
     bill = await settled(openai(), event_stream(filtered, usage(prompt_tokens=100, completion_tokens=0)))
     assert (bill.input_tokens, bill.output_tokens, bill.usage_source) == (100, 0, "provider")
@@ -233,16 +235,16 @@ async def test_output_that_max_tokens_does_not_allow_costs_no_more_than_the_hold
     ],
     ids=["too much reasoning, then text", "text, then too much reasoning", "reasoning alone"],
 )
-def test_figures_of_any_lane_are_kept_within_reason(events: list[ChatEvent], outputs: int) -> None:
+def test_figures_of_any_lane_are_clamped(events: list[ChatEvent], outputs: int) -> None:
     ticket = ticket_for(openai(), HELLO)
     for event in [*events, Finish("stop")]:
-        ticket.saw(event)
+        ticket.count_event(event)
     bill = ticket.bill("complete")
     assert (bill.output_tokens, bill.reasoning_tokens) == (outputs, min(bill.reasoning_tokens, outputs))
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("answer", "expected"),
     [
         ({"usage": {"prompt_tokens": 8, "total_tokens": 8}}, Usage(8)),
         ({"usage": {"total_tokens": 8}}, Usage(8)),
@@ -254,8 +256,8 @@ def test_figures_of_any_lane_are_kept_within_reason(events: list[ChatEvent], out
         ({}, None),
     ],
 )
-def test_vectors_have_no_output(answer: dict[str, Any], wanted: Usage | None) -> None:
-    assert embedding_usage_of(answer) == wanted
+def test_vectors_have_no_output(answer: dict[str, Any], expected: Usage | None) -> None:
+    assert embedding_usage_of(answer) == expected
 
 
 def names_in(value: object) -> list[str]:
@@ -283,10 +285,13 @@ NAMES = sorted({name for one in ALL.values() for name in names_in(one.chunk)})
     )
 )
 @settings(max_examples=examples(200), deadline=None)
-def test_nothing_that_a_vendor_may_say_makes_figures_that_cannot_be(said: object) -> None:
-    told, running = usage_of(said), RunningUsage().add(said)
-    assert told == running
-    if told is not None:
-        assert min(told.input_tokens, told.output_tokens, told.cached_input_tokens, told.reasoning_tokens) >= 0
-        assert told.cached_input_tokens + told.cache_write_tokens <= told.input_tokens
-        assert told.reasoning_tokens <= told.output_tokens
+def test_nothing_that_a_vendor_may_say_makes_figures_that_cannot_be(body: object) -> None:
+    reported, running = usage_of(body), RunningUsage().add(body)
+    assert reported == running
+    if reported is not None:
+        assert (
+            min(reported.input_tokens, reported.output_tokens, reported.cached_input_tokens, reported.reasoning_tokens)
+            >= 0
+        )
+        assert reported.cached_input_tokens + reported.cache_write_tokens <= reported.input_tokens
+        assert reported.reasoning_tokens <= reported.output_tokens

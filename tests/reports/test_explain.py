@@ -104,8 +104,9 @@ async def test_a_cost_that_differs_from_its_price_says_why(
         ({"send": 5}, {"calls": 1}, ("send", 1)),
         ({"gib": 3, "per_bytes_out": 2}, {"calls": 1, "bytes_out": 3}, ("bytes_out", 3)),
         ({"per_page": 5, "per_pages": 1}, {"calls": 1, "pages": 1}, ("pages", 1)),
+        ({"price_per_page": 5, "per_page": 1}, {"calls": 1, "page": 1}, ("page", 1)),
     ],
-    ids=["by the call", "by the unit", "a price that is called per_page"],
+    ids=["by the call", "by the unit", "a price that is called per_page", "a price that is called after its own unit"],
 )
 async def test_an_operation_is_explained_by_its_charge(
     pool: asyncpg.Pool, rates: dict[str, int], units: dict[str, int], line: tuple[str, int]

@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from kaixu.catalog.catalog import rates_of
 from kaixu.config.price import Price
 from kaixu.metering.charges import cost_nusd as operation_cost
 from kaixu.metering.pricing import cost_nusd
@@ -45,7 +46,7 @@ def by_token(operation: str, usage: Usage = USAGE, price: Price = PRICE, **more:
 def by_charge(operation: str, charge: Charge, price_nusd: int, units: dict[str, int], **more: Any) -> Kind:
     """A call of an integration."""
     assert isinstance(charge, PerCall | PerUnit)
-    rates = {charge.price: price_nusd} | ({f"per_{charge.unit}": charge.per} if isinstance(charge, PerUnit) else {})
+    rates = rates_of(charge, {charge.price: price_nusd})
     return Kind(operation, operation_cost(charge, price_nusd, units), units=units, rates=rates, **more)
 
 
@@ -79,6 +80,9 @@ KINDS = {
     "operation by the unit": by_charge("push.upload", GIB, 250_000_000, OPERATION),
     "operation whose price is called per_page": by_charge(
         "scan.pages", PerUnit("per_page", "pages", most=100), 7, {"calls": 1, "pages": 13}
+    ),
+    "operation whose price is called as its unit is": by_charge(
+        "scan.pages", PerUnit("per_page", "page", most=100), 7, {"calls": 1, "page": 13}
     ),
     "operation that was not delivered": Kind(
         "relay.send",

@@ -46,7 +46,7 @@ async def test_a_call_is_refused_for_what_is_set(
     assert await spent_and_held(pool, customer_id) == (0, held)
 
 
-async def test_an_unknown_key_is_nobody(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_key_is_unauthenticated(pool: asyncpg.Pool) -> None:
     _, verdict = await admit(pool, None, key_hash=b"no", legacy_hash=b"no")
     assert (verdict.refused, verdict.customer_id) == ("UNAUTHENTICATED", None)
 

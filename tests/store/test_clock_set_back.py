@@ -45,7 +45,7 @@ async def test_a_key_is_not_refused_for_calls_of_the_future(pool: asyncpg.Pool, 
 
 
 @pytest.mark.parametrize("seconds", [2, 30, 59])
-async def test_a_small_step_back_gives_nobody_more_calls_and_frees_within_the_window(
+async def test_a_small_step_back_allows_no_more_calls_and_frees_within_the_window(
     pool: asyncpg.Pool, seconds: int
 ) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool), rpm_limit=2)
@@ -140,7 +140,7 @@ async def all_ahead(pool: asyncpg.Pool) -> None:
     )
 
 
-async def test_a_job_that_was_handed_in_runs_and_its_delay_is_kept(pool: asyncpg.Pool) -> None:
+async def test_a_submitted_job_runs_after_its_own_delay(pool: asyncpg.Pool) -> None:
     now = await job(pool)
     later = await job(pool, run_after_s=600)
     await all_ahead(pool)
@@ -164,7 +164,7 @@ async def test_a_job_that_waits_for_its_next_try_waits_no_longer_than_that(pool:
     assert 25 <= wait_s <= 31
 
 
-async def test_a_job_whose_worker_was_lost_is_taken_up_after_its_lease(pool: asyncpg.Pool) -> None:
+async def test_a_job_whose_worker_was_lost_is_claimed_again_after_its_lease(pool: asyncpg.Pool) -> None:
     await job(pool)
     [one] = await claimed(pool, lease_s=1)
     await all_ahead(pool)
@@ -176,14 +176,14 @@ async def test_a_job_whose_worker_was_lost_is_taken_up_after_its_lease(pool: asy
     assert (again.id, again.claim != one.claim) == (one.id, True)
 
 
-async def test_the_end_of_a_job_is_told(pool: asyncpg.Pool) -> None:
+async def test_the_webhook_of_a_completed_job_is_delivered(pool: asyncpg.Pool) -> None:
     await job(pool)
     await pool.execute("update kaixu.job set webhook = ''")
     [one] = await claimed(pool)
     assert await jobs.succeed(pool, one, result=b"", output_len=None, ticket=None, month=None)
     await all_ahead(pool)
     [completed] = await claim_webhooks(pool, lease_s=60, most=10)
-    await record_failed(pool, completed.id, retry_in_s=30)
+    await record_failed(pool, completed, retry_in_s=30)
     assert await claim_webhooks(pool, lease_s=60, most=10) == []  # the wait for the next try is kept
     await pool.execute("update kaixu.job set webhook_after = now() + '4 hours'")
     assert len(await claim_webhooks(pool, lease_s=60, most=10)) == 1
@@ -197,14 +197,14 @@ async def test_a_schedule_goes_on(pool: asyncpg.Pool) -> None:
     assert await schedules.claim(pool, "a.tick") is None
 
 
-async def test_a_kept_answer_is_not_kept_longer(pool: asyncpg.Pool) -> None:
-    question = b"q" * 32
-    await responses.keep_response(pool, customer_id=1, question=question, answer=b"a", seconds=60)
-    assert await responses.find_response(pool, customer_id=1, question=question) == b"a"
+async def test_a_cached_answer_is_not_valid_longer(pool: asyncpg.Pool) -> None:
+    request_hash = b"q" * 32
+    await responses.store_response(pool, customer_id=1, request_hash=request_hash, answer=b"a", seconds=60)
+    assert await responses.find_response(pool, customer_id=1, request_hash=request_hash) == b"a"
     await pool.execute(
         "update kaixu.response set created_at = now() + '2 hours', expires_at = now() + '2 hours 1 minute'"
     )
-    assert await responses.find_response(pool, customer_id=1, question=question) is None
+    assert await responses.find_response(pool, customer_id=1, request_hash=request_hash) is None
     assert await responses.prune_responses(pool) == 1
 
 

@@ -29,7 +29,7 @@ async def test_a_revoked_device_is_refused_and_its_seat_is_free(pool: asyncpg.Po
     assert (await admit(pool, key_id, install_id="two"))[1].refused is None
 
 
-async def test_who_revoked_first_stays(pool: asyncpg.Pool) -> None:
+async def test_a_second_revocation_changes_nothing(pool: asyncpg.Pool) -> None:
     key_id = await seated(pool, "one", max_devices=1)
     first = await revoke_device(pool, key_id, "one", by="admin")
     assert await revoke_device(pool, key_id, "one", by="cli") == first
@@ -50,7 +50,7 @@ async def test_a_seat_is_given_back_only_if_one_is_free(pool: asyncpg.Pool) -> N
     assert (back.revoked_at, back.revoked_by) == (None, None)
 
 
-async def test_the_last_seat_is_given_once_whoever_asks_for_it(pool: asyncpg.Pool) -> None:
+async def test_the_last_seat_is_given_once(pool: asyncpg.Pool) -> None:
     key_id = await seated(pool, "old", max_devices=3)
     await revoke_device(pool, key_id, "old", by="admin")
     await asyncio.gather(

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from kaixu.store.embedded import EmbeddedPostgres, Users
+from kaixu.store.embedded import EmbeddedPostgres, ProcessList
 
 SHARES = """
 import sys
 from pathlib import Path
-from kaixu.store.embedded import EmbeddedPostgres, Users
+from kaixu.store.embedded import EmbeddedPostgres, ProcessList
 EmbeddedPostgres(Path(sys.argv[1])).start()
 print("started", flush=True)
 sys.stdin.read()
@@ -71,14 +71,14 @@ def test_killed_processes_no_longer_count_as_users(tmp_path: Path) -> None:
     dead.wait()
     path = tmp_path / "users.json"
     path.write_text(json.dumps([dead.pid, os.getpid()]))
-    assert Users(path).get_and_remove(os.getpid()) == [os.getpid()]
+    assert ProcessList(path).get_and_remove(os.getpid()) == [os.getpid()]
     assert json.loads(path.read_text()) == []
 
 
-def test_a_list_that_is_not_there_or_not_a_list_names_nobody(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_list_has_no_processes(tmp_path: Path) -> None:
     path = tmp_path / "users.json"
-    assert Users(path).get_and_remove(os.getpid()) == []
+    assert ProcessList(path).get_and_remove(os.getpid()) == []
     assert not path.exists()
     path.write_text("{broken")
-    assert Users(path).get_and_add(os.getpid()) == []
+    assert ProcessList(path).get_and_add(os.getpid()) == []
     assert json.loads(path.read_text()) == [os.getpid()]

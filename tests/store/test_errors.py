@@ -21,7 +21,7 @@ async def test_every_constraint_of_the_table_exists(pool: asyncpg.Pool, name: st
     assert found
 
 
-async def test_a_known_constraint_is_told_without_what_postgres_says(pool: asyncpg.Pool) -> None:
+async def test_a_known_constraint_is_an_error_without_postgres_text(pool: asyncpg.Pool) -> None:
     insert = "insert into kaixu.customer (email, monthly_cap_nusd) values ('a@example.com', 1)"
     await pool.execute(insert)
     with pytest.raises(Conflict) as caught, constraints():

@@ -10,7 +10,7 @@ from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.events import prune_events, write_events
 
 
-async def test_what_postgres_cannot_hold_is_left_out_and_everything_else_is_kept(pool: asyncpg.Pool) -> None:
+async def test_characters_that_postgres_cannot_store_are_left_out(pool: asyncpg.Pool) -> None:
     odd = MonitorEvent(
         kind="error",
         path="/api/\x00x\ud800",

@@ -41,7 +41,7 @@ async def test_tries_that_come_at_once_are_all_counted(pool: asyncpg.Pool) -> No
     assert sum(answer is None for answer in answers) == 3
 
 
-async def test_strangers_cannot_lock_out_who_had_the_right_password(pool: asyncpg.Pool) -> None:
+async def test_tries_from_elsewhere_cannot_lock_out_a_known_address(pool: asyncpg.Pool) -> None:
     await login_succeeded(pool, b"operator")
     for number in range(10):
         await tries(pool, b"stranger %d" % number)

@@ -60,7 +60,7 @@ async def test_an_empty_database_gets_everything_and_then_lacks_nothing(blank: a
     assert await migrate(blank) == []
 
 
-async def test_a_dry_run_says_what_is_lacking_and_makes_none_of_it(blank: asyncpg.Connection) -> None:
+async def test_a_dry_run_lists_what_is_missing_and_applies_nothing(blank: asyncpg.Connection) -> None:
     assert await migrate(blank, dry_run=True) == ALL
     assert await relations(blank) <= {"migration"}
     assert await migrate(blank) == ALL
@@ -104,7 +104,7 @@ async def test_a_database_that_is_newer_than_the_code_is_left_alone(migrated: as
     assert kept == "x"
 
 
-async def test_a_function_that_changed_is_made_anew_and_no_other(migrated: asyncpg.Connection) -> None:
+async def test_only_changed_functions_are_replaced(migrated: asyncpg.Connection) -> None:
     await migrated.execute("drop function kaixu.unrevoke_device")
     await migrated.execute("update kaixu.migration set sha256 = 'x' where name = 'functions/unrevoke_device.sql'")
     assert await migrate(migrated) == ["functions/unrevoke_device.sql"]
@@ -112,7 +112,9 @@ async def test_a_function_that_changed_is_made_anew_and_no_other(migrated: async
     assert await migrate(migrated) == []
 
 
-async def test_a_function_that_the_code_no_longer_has_is_no_newer_database(migrated: asyncpg.Connection) -> None:
+async def test_a_function_that_the_code_has_dropped_does_not_make_the_database_newer(
+    migrated: asyncpg.Connection,
+) -> None:
     await migrated.execute(
         "insert into kaixu.migration (owner, name, sha256) values ('kaixu', 'functions/claim_seat.sql', 'x')"
     )
@@ -129,6 +131,36 @@ async def test_what_others_keep_in_the_database_is_their_own(migrated: asyncpg.C
 async def test_what_one_owner_has_applied_another_still_needs(migrated: asyncpg.Connection) -> None:
     theirs = steps_of(asset("schema"), owner="a-plugin")
     assert await pending(migrated, theirs) == theirs
+
+
+async def test_a_migration_that_waits_for_a_long_report_does_not_hold_up_the_calls(
+    migrated: asyncpg.Connection, dsn: str
+) -> None:
+    await migrated.execute("delete from kaixu.migration where name like '%0019_reconcile.sql'")
+    await migrated.execute("alter table kaixu.reservation drop column granted_nusd")
+    await migrated.execute("alter table kaixu.usage_event drop column granted_nusd")
+    report, call = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    try:
+        reading = report.transaction()
+        await reading.start()
+        await report.fetch("select count(*) from kaixu.usage_event")
+        migration = asyncio.ensure_future(migrate(migrated))
+        async with asyncio.timeout(20):
+            waits = (
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            )
+            while not await report.fetchval(waits):
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            await call.execute("update kaixu.usage_event set duration_ms = 1")
+            await call.execute("delete from kaixu.reservation")
+        assert not migration.done()
+        await reading.commit()
+        async with asyncio.timeout(20):
+            assert await migration == ["migrations/0019_reconcile.sql"]
+    finally:
+        await report.close()
+        await call.close()
 
 
 def test_migrations_come_by_number_and_functions_after_them(tmp_path: Path) -> None:
@@ -174,7 +206,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-async def test_a_postgres_without_pgvector_is_told_what_to_install(blank: asyncpg.Connection, dry_run: bool) -> None:
+async def test_without_pgvector_the_error_says_what_to_install(blank: asyncpg.Connection, dry_run: bool) -> None:
     await blank.execute("set extension_control_path = '/nowhere'")
     with pytest.raises(MigrationError, match=r"no pgvector: install pgvector 0\.8 or newer .*postgresql-\d+-pgvector"):
         await migrate(blank, dry_run=dry_run)
@@ -195,7 +227,9 @@ async def test_a_pgvector_that_is_too_old_is_refused_before_anything_is_made(
     assert await relations(blank) == set()
 
 
-async def test_a_user_who_may_not_switch_pgvector_on_is_told_who_may(blank: asyncpg.Connection, folder: Path) -> None:
+async def test_without_the_right_to_create_pgvector_the_error_says_who_has_it(
+    blank: asyncpg.Connection, folder: Path
+) -> None:
     await offer_pgvector(blank, folder, "0.8.0")
     name = f"owner_{uuid4().hex[:12]}"
     database = await blank.fetchval("select current_database()")

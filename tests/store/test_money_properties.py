@@ -27,7 +27,9 @@ OWNER = uuid4()
 BOOKS = ("ai", "push", "another")
 
 
-def ask(key_id: int, most: int, least: int | None = None, *, book: str = "ai", install_id: str | None = None) -> Ask:
+def make_ask(
+    key_id: int, most: int, least: int | None = None, *, book: str = "ai", install_id: str | None = None
+) -> Ask:
     """A call that wants `most`."""
     return Ask(
         new_ticket(),
@@ -49,13 +51,13 @@ def ask(key_id: int, most: int, least: int | None = None, *, book: str = "ai", i
     )
 
 
-def settlement(asked: Ask, verdict: Verdict, cost: int, end_reason: str = "complete") -> Settlement:
+def settlement(ask: Ask, verdict: Verdict, cost: int, end_reason: str = "complete") -> Settlement:
     """How an admitted call ends."""
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
     assert verdict.chain_id is not None
     return Settlement(
-        asked.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, asked.book, "chat", "up", "m", 1,
+        ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, "chat", "up", "m", 1,
         None, "r", datetime.now(UTC), 1, end_reason, "provider", cost, cost // 2, 3, 4, 0, 0, 0, None,
     )  # fmt: skip
 
@@ -74,7 +76,7 @@ class Story:
         kind, choice, amount = step
         if kind == "admit":
             asks = [
-                ask(self.keys[(choice + at) % len(self.keys)], amount, amount // 2, book=BOOKS[(amount + at) % 3])
+                make_ask(self.keys[(choice + at) % len(self.keys)], amount, amount // 2, book=BOOKS[(amount + at) % 3])
                 for at in range(1 + choice % 3)
             ]
             verdicts = await admission.admit(self.pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
@@ -89,36 +91,36 @@ class Story:
             count = 1 + amount % min(3, len(self.open))
             group = []
             for _ in range(count):
-                asked, verdict = self.open.pop(choice % len(self.open))
+                ask, verdict = self.open.pop(choice % len(self.open))
                 cost = amount % ((verdict.granted_nusd or 0) + 1)
                 if choice % 4 == 3:  # the vendor says that it was more than anybody thought
                     cost += amount * choice
-                group.append(settlement(asked, verdict, cost, "released" if kind == "release" else "complete"))
+                group.append(settlement(ask, verdict, cost, "released" if kind == "release" else "complete"))
             assert {one.first_time for one in await admission.settle(self.pool, group)} <= {kind == "settle"}
             self.settled += group
         elif kind == "replay" and self.settled:
             again = [self.settled[choice % len(self.settled)]]
             assert [one.first_time for one in await admission.settle(self.pool, again)] == [False]
         elif kind == "expire" and self.open:
-            asked, verdict = self.open[choice % len(self.open)]
+            ask, verdict = self.open[choice % len(self.open)]
             await self.pool.execute(
                 "update kaixu.reservation set expires_at = now() - interval '1 s' where ticket = $1",
-                asked.ticket,
+                ask.ticket,
             )
             await admission.expire(self.pool, charge=bool(amount % 2))
         elif kind == "crash" and self.open:
             # A crash forgets the last admissions; others come in before the holds are put back, or none are.
             lost = self.open[-1 - choice % 3 :]
-            await admission.release(self.pool, [asked.ticket for asked, _ in lost])
+            await admission.release(self.pool, [ask.ticket for ask, _ in lost])
             await self.act(("admit", choice, amount))
-            holds = [msgspec.convert(hold_of(asked, verdict), admission.Hold) for asked, verdict in lost]
+            holds = [msgspec.convert(hold_of(ask, verdict), admission.Hold) for ask, verdict in lost]
             if amount % 3:
                 await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
         elif kind == "forget" and self.open:
             # What a crash of the database forgets of an admission: all of it, together.
-            asked, verdict = self.open[choice % len(self.open)]
-            if await admission.release(self.pool, [asked.ticket]):
-                holds = [msgspec.convert(hold_of(asked, verdict), admission.Hold)]
+            ask, verdict = self.open[choice % len(self.open)]
+            if await admission.release(self.pool, [ask.ticket]):
+                holds = [msgspec.convert(hold_of(ask, verdict), admission.Hold)]
                 if amount % 2:
                     await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
                     await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
@@ -149,11 +151,11 @@ async def over_cap(db: Any) -> list[Any]:
     return over
 
 
-def hold_of(asked: Ask, verdict: Verdict) -> dict[str, Any]:
+def hold_of(ask: Ask, verdict: Verdict) -> dict[str, Any]:
     """The reservation of an admitted call."""
     return {
-        "ticket": asked.ticket, "customer_id": verdict.customer_id, "key_id": verdict.key_id, "chain_id": verdict.chain_id,
-        "month": verdict.month, "book": asked.book, "held_nusd": verdict.granted_nusd, "operation": "chat", "provider": "up",
+        "ticket": ask.ticket, "customer_id": verdict.customer_id, "key_id": verdict.key_id, "chain_id": verdict.chain_id,
+        "month": verdict.month, "book": ask.book, "held_nusd": verdict.granted_nusd, "operation": "chat", "provider": "up",
         "model": "m", "price_id": 1, "install_id": None, "request_id": "r",
     }  # fmt: skip
 
@@ -175,7 +177,7 @@ STEPS = st.lists(
 def test_any_interleaving_keeps_every_cap_and_the_sums(
     server_dsn: str, template: str, steps: list[tuple[str, int, int]]
 ) -> None:
-    async def story() -> None:
+    async def run_story() -> None:
         connection = await asyncpg.connect(with_database(server_dsn, template))
         await prepare_connection(connection)
         transaction = connection.transaction()
@@ -189,15 +191,15 @@ def test_any_interleaving_keeps_every_cap_and_the_sums(
                     (await virtual_key(connection, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600)
                 ]
             one_connection = OneConnection(connection)
-            told = Story(one_connection, keys)
+            story = Story(one_connection, keys)
             for step in steps:
-                await told.act(step)
-                await told.check()
+                await story.act(step)
+                await story.check()
         finally:
             await transaction.rollback()
             await connection.close()
 
-    asyncio.run(story())
+    asyncio.run(run_story())
 
 
 class OneConnection:
@@ -227,13 +229,13 @@ async def test_concurrent_groups_never_deadlock_and_never_pass_a_cap(pool: async
     async def worker(seed: int) -> None:
         for round_ in range(12):
             asks = [
-                ask(keys[(seed * 7 + round_ * 3 + at * 5) % len(keys)], 100 + at, book=BOOKS[(seed + at) % 3])
+                make_ask(keys[(seed * 7 + round_ * 3 + at * 5) % len(keys)], 100 + at, book=BOOKS[(seed + at) % 3])
                 for at in range(8)
             ]
             verdicts = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
             group = [
-                settlement(asked, verdict, (seed + at) % 100, "complete" if at % 4 else "released")
-                for at, (asked, verdict) in enumerate(zip(asks, verdicts, strict=True))
+                settlement(ask, verdict, (seed + at) % 100, "complete" if at % 4 else "released")
+                for at, (ask, verdict) in enumerate(zip(asks, verdicts, strict=True))
                 if verdict.refused is None
             ]
             if group:
@@ -257,30 +259,30 @@ async def test_concurrent_groups_never_deadlock_and_never_pass_a_cap(pool: async
     [(False, "complete", 40), (True, "complete", 40), (True, "released", 0), (False, "released", 0)],
     ids=["released-then-true", "charged-then-true", "charged-then-released", "released-then-released"],
 )
-async def test_the_truth_that_comes_late_replaces_what_the_reaper_wrote_once(
+async def test_a_late_settlement_replaces_the_event_of_the_reaper_once(
     pool: asyncpg.Pool, charge: bool, end_reason: str, spent: int
 ) -> None:
     customer_id = await customer(pool, cap_nusd=1_000)
     key_id, _ = await virtual_key(pool, customer_id)
-    asked = ask(key_id, 100)
-    (verdict,) = await admission.admit(pool, [asked], owner=OWNER, lifetime_s=60, default_rpm=100)
+    ask = make_ask(key_id, 100)
+    (verdict,) = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=100)
     await pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s'")
     (lost,) = await admission.expire(pool, charge=charge)
     assert lost.cost_nusd == (100 if charge else 0)
     for _ in range(2):
-        await admission.settle(pool, [settlement(asked, verdict, 40, end_reason)])
+        await admission.settle(pool, [settlement(ask, verdict, 40, end_reason)])
         assert await pool.fetchval("select spent_nusd from kaixu.customer_month") == spent
         await assert_books_balance(pool)
 
 
 async def test_a_settlement_without_a_reservation_is_written_all_the_same(pool: asyncpg.Pool) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool))
-    asked = ask(key_id, 100)
-    (verdict,) = await admission.admit(pool, [asked], owner=OWNER, lifetime_s=60, default_rpm=100)
+    ask = make_ask(key_id, 100)
+    (verdict,) = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=100)
     await pool.execute("delete from kaixu.reservation")
     await pool.execute("update kaixu.customer_month set held_nusd = 0")
     await pool.execute("update kaixu.key_month set held_nusd = 0")
-    (settled,) = await admission.settle(pool, [settlement(asked, verdict, 70)])
+    (settled,) = await admission.settle(pool, [settlement(ask, verdict, 70)])
     assert (settled.first_time, settled.customer_spent_nusd, settled.customer_held_nusd) == (True, 70, 0)
     await assert_books_balance(pool)
 
@@ -289,7 +291,7 @@ async def test_a_settlement_without_a_reservation_is_written_all_the_same(pool: 
 async def test_books_are_capped_together(pool: asyncpg.Pool, whose: str) -> None:
     customer_id = await customer(pool, cap_nusd=100 if whose == "customer" else 10**6)
     key_id, _ = await virtual_key(pool, customer_id, monthly_cap_nusd=None if whose == "customer" else 100)
-    asks = [ask(key_id, 60), ask(key_id, 60, 30, book="push"), ask(key_id, 1, book="another")]
+    asks = [make_ask(key_id, 60), make_ask(key_id, 60, 30, book="push"), make_ask(key_id, 1, book="another")]
     together = await admission.admit(pool, asks, owner=OWNER, lifetime_s=60, default_rpm=100)
     verdicts = {one.ticket: one for one in together}
     # Within a group books come by name: "ai" first, then "another".
@@ -298,7 +300,7 @@ async def test_books_are_capped_together(pool: asyncpg.Pool, whose: str) -> None
     ]  # fmt: skip
     for book in BOOKS:
         (verdict,) = await admission.admit(
-            pool, [ask(key_id, 1, book=book)], owner=OWNER, lifetime_s=60, default_rpm=100
+            pool, [make_ask(key_id, 1, book=book)], owner=OWNER, lifetime_s=60, default_rpm=100
         )
         assert (verdict.refused, verdict.scope) == ("CAP_REACHED", whose)
         assert (verdict.customer_held_nusd, verdict.key_held_nusd) == (100, 100)
@@ -308,7 +310,7 @@ async def test_books_are_capped_together(pool: asyncpg.Pool, whose: str) -> None
     assert (settled.customer_spent_nusd, settled.customer_held_nusd) == (39, 61)
     # What a crash forgot is put back as far as all books leave room.
     await admission.release(pool, [asks[0].ticket])
-    await admission.admit(pool, [ask(key_id, 50, book="push")], owner=OWNER, lifetime_s=60, default_rpm=100)
+    await admission.admit(pool, [make_ask(key_id, 50, book="push")], owner=OWNER, lifetime_s=60, default_rpm=100)
     hold = msgspec.convert(hold_of(asks[0], verdicts[asks[0].ticket]), admission.Hold)
     assert await admission.reserve_again(pool, [hold], owner=OWNER, lifetime_s=60) == 1
     assert await pool.fetchval("select held_nusd from kaixu.reservation where ticket = $1", hold.ticket) == 10
@@ -325,14 +327,14 @@ async def test_a_top_up_raises_the_cap_of_all_books_once(pool: asyncpg.Pool) -> 
     granted = []
     for book in (*BOOKS, *BOOKS):
         (verdict,) = await admission.admit(
-            pool, [ask(key_id, 70, 1, book=book)], owner=OWNER, lifetime_s=60, default_rpm=100
+            pool, [make_ask(key_id, 70, 1, book=book)], owner=OWNER, lifetime_s=60, default_rpm=100
         )
         granted.append(verdict.granted_nusd)
         assert verdict.customer_cap_nusd == 150
     assert granted == [70, 70, 10, None, None, None]
 
 
-class Apart:
+class Gateways:
     """Two connections of their own, each at its own pace: the nearest thing to two gateways."""
 
     def __init__(self, dsn: str, keys: list[int]) -> None:
@@ -342,11 +344,11 @@ class Apart:
     async def work(self, seed: int) -> None:
         connection = await asyncpg.connect(self.dsn)
         await prepare_connection(connection)
-        told = Story(OneConnection(connection), self.keys)
+        story = Story(OneConnection(connection), self.keys)
         try:
             for round_ in range(40):
                 kind = ("admit", "settle", "admit", "crash", "settle", "release", "expire")[(seed + round_) % 7]
-                await told.act((kind, seed * 5 + round_ * 3, (seed * 131 + round_ * 97) % 700))
+                await story.act((kind, seed * 5 + round_ * 3, (seed * 131 + round_ * 97) % 700))
                 assert await over_cap(connection) == []
         finally:
             await connection.close()
@@ -357,8 +359,8 @@ async def test_two_gateways_never_pass_a_cap_with_several_books_by_one_nano_doll
 ) -> None:
     customer_id = await customer(pool, cap_nusd=2_000)
     keys = [(await virtual_key(pool, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600, 900)]
-    apart = Apart(dsn, keys)
-    await asyncio.gather(apart.work(1), apart.work(2))
+    gateways = Gateways(dsn, keys)
+    await asyncio.gather(gateways.work(1), gateways.work(2))
     assert await over_cap(pool) == []
     await assert_books_balance(pool, reservations=None)
     assert await pool.fetchval("select count(distinct book) from kaixu.usage_event") == 3
@@ -366,16 +368,16 @@ async def test_two_gateways_never_pass_a_cap_with_several_books_by_one_nano_doll
 
 async def test_a_cap_of_nothing_lets_nothing_through_not_even_what_is_free(pool: asyncpg.Pool) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=0))
-    (verdict,) = await admission.admit(pool, [ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
+    (verdict,) = await admission.admit(pool, [make_ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
     assert (verdict.refused, verdict.scope) == ("CAP_REACHED", "customer")
 
 
 async def test_a_free_call_passes_where_the_cap_is_used_up(pool: asyncpg.Pool) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=100))
-    first = ask(key_id, 100)
+    first = make_ask(key_id, 100)
     (verdict,) = await admission.admit(pool, [first], owner=OWNER, lifetime_s=60, default_rpm=100)
     await admission.settle(pool, [settlement(first, verdict, 100)])
-    (verdict,) = await admission.admit(pool, [ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
+    (verdict,) = await admission.admit(pool, [make_ask(key_id, 0)], owner=OWNER, lifetime_s=60, default_rpm=100)
     assert verdict.refused is None
 
 
@@ -394,7 +396,7 @@ async def test_a_plain_hash_is_replaced_on_first_use(pool: asyncpg.Pool) -> None
     hashed = key_hash("pepper", key)
     for _ in range(2):
         one = msgspec.structs.replace(
-            ask(0, 1), key_id=None, key_hash=hashed, legacy_hash=legacy_hash(key), ticket=new_ticket()
+            make_ask(0, 1), key_id=None, key_hash=hashed, legacy_hash=legacy_hash(key), ticket=new_ticket()
         )
         (verdict,) = await admission.admit(pool, [one], owner=OWNER, lifetime_s=60, default_rpm=100)
         assert (verdict.refused, verdict.key_id) == (None, key_id)
@@ -408,7 +410,7 @@ async def test_a_limit_holds_over_any_sixty_seconds_and_frees_when_they_have_pas
 
     async def admitted() -> int:
         verdicts = await admission.admit(
-            pool, [ask(key_id, 0) for _ in range(5)], owner=OWNER, lifetime_s=60, default_rpm=1
+            pool, [make_ask(key_id, 0) for _ in range(5)], owner=OWNER, lifetime_s=60, default_rpm=1
         )
         refused = [verdict for verdict in verdicts if verdict.refused]
         assert all(0 < (verdict.retry_after_s or 0) <= 61 for verdict in refused)
@@ -440,10 +442,10 @@ def test_tickets_are_uuid7_and_sort_by_time() -> None:
     assert isinstance(tickets[0], UUID)
 
 
-async def test_a_late_truth_never_passes_a_cap_and_what_is_not_billed_is_noted(pool: asyncpg.Pool) -> None:
+async def test_a_late_settlement_never_exceeds_a_cap_and_the_unbilled_rest_is_noted(pool: asyncpg.Pool) -> None:
     customer_id = await customer(pool, cap_nusd=1_000)
     key_id, _ = await virtual_key(pool, customer_id, monthly_cap_nusd=600)
-    late, other = ask(key_id, 163), ask(key_id, 438)
+    late, other = make_ask(key_id, 163), make_ask(key_id, 438)
     (late_verdict,) = await admission.admit(pool, [late], owner=OWNER, lifetime_s=60, default_rpm=100)
     await pool.execute("update kaixu.reservation set expires_at = now() - interval '1 s'")
     await admission.expire(pool, charge=False)

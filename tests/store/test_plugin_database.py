@@ -22,9 +22,9 @@ from kaixu.store.jobs import NewJob
 from kaixu.store.migrate import LOCK
 from kaixu.store.plugin_database import NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
-from kaixu.store.plugin_jobs import write_down
-from kaixu.store.plugin_login import STATEMENT_S, given_login
-from kaixu.store.plugin_roles import what_is_wrong_with_login
+from kaixu.store.plugin_jobs import store_plugin_job
+from kaixu.store.plugin_login import STATEMENT_S, login_from_url
+from kaixu.store.plugin_roles import login_problem
 from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
 
@@ -59,7 +59,7 @@ class Guest:
 
     @asynccontextmanager
     async def db(self) -> AsyncIterator[PluginTransaction]:
-        lent = self.databases.lend(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
+        lent = self.databases.transaction(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
         async with lent as transaction:
             assert isinstance(transaction, PluginTransaction)
             yield transaction
@@ -166,7 +166,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("sql", FORBIDDEN.values(), ids=FORBIDDEN.keys())
-async def test_the_database_itself_refuses_what_is_not_the_plugins(guest: Guest, sql: str) -> None:
+async def test_the_database_itself_refuses_what_does_not_belong_to_the_plugin(guest: Guest, sql: str) -> None:
     if sql != "select 1; select 2":
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
             await guest.raw(sql)
@@ -264,7 +264,7 @@ async def test_postgres_ends_a_slow_statement_as_well(guest: Guest) -> None:
     await guest.assert_clean()
 
 
-async def test_who_is_cancelled_in_the_middle_leaves_no_lock(guest: Guest) -> None:
+async def test_a_cancelled_call_leaves_no_lock(guest: Guest) -> None:
     async def hold() -> None:
         async with guest.db() as db:
             await db.fetch("select pg_advisory_lock($1)", LOCK)
@@ -278,7 +278,9 @@ async def test_who_is_cancelled_in_the_middle_leaves_no_lock(guest: Guest) -> No
     assert await guest.pool.fetchval("select pg_try_advisory_lock($1)", LOCK)
 
 
-async def test_so_many_transactions_at_once_and_others_are_told(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transactions_are_limited_and_further_ones_get_an_error(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plugin_pool, "WAIT_S", 0.2)
     release = asyncio.Event()
 
@@ -297,7 +299,7 @@ async def test_so_many_transactions_at_once_and_others_are_told(guest: Guest, mo
     await guest.assert_clean()
 
 
-async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(guest: Guest) -> None:
+async def test_a_job_is_submitted_with_the_rows_once_and_for_this_call_only(guest: Guest) -> None:
     guest.customer_id = await customer(guest.pool)
 
     async def fail() -> None:
@@ -322,7 +324,7 @@ async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(gues
     # Another integration's, an old one, one that was taken already, one that nobody wrote down.
     made = [guest.job("guest.work", Payload(), 0, None) for _ in range(3)]
     for job, integration in zip(made, ("another", NAME, NAME), strict=True):
-        await write_down(guest.pool, integration, job)
+        await store_plugin_job(guest.pool, integration, job)
     await guest.pool.execute(
         "update kaixu.plugin_job set made_at = now() + interval '2 hours' where id = $1", made[1].id
     )
@@ -334,7 +336,7 @@ async def test_a_job_is_handed_in_with_the_rows_once_and_for_this_call_only(gues
     await guest.assert_clean()
 
 
-async def test_a_failure_that_is_caught_undoes_it_all_and_says_so_where_a_job_is_lost(guest: Guest) -> None:
+async def test_a_caught_failure_undoes_the_transaction_and_is_an_error_if_a_job_is_lost(guest: Guest) -> None:
     async def caught(*, job: bool) -> None:
         async with guest.db() as db:
             if job:
@@ -348,7 +350,7 @@ async def test_a_failure_that_is_caught_undoes_it_all_and_says_so_where_a_job_is
     assert await guest.pool.fetchval("select count(*) from kaixu.job") == 0
 
 
-async def test_a_job_that_cannot_be_handed_in_leaves_nothing_behind(guest: Guest) -> None:
+async def test_a_job_that_cannot_be_submitted_leaves_nothing_behind(guest: Guest) -> None:
     guest.customer_id = 4711  # there is no such customer
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with guest.db() as db:
@@ -356,7 +358,7 @@ async def test_a_job_that_cannot_be_handed_in_leaves_nothing_behind(guest: Guest
     await guest.assert_clean()
 
 
-async def test_what_is_kept_of_a_transaction_is_dead(guest: Guest) -> None:
+async def test_a_transaction_cannot_be_used_after_its_end(guest: Guest) -> None:
     async with guest.db() as db:
         kept = db
     for use in (kept.fetch("select 1"), kept.execute("select 1"), kept.enqueue("guest.work", Payload())):
@@ -463,7 +465,7 @@ def as_role(dsn: str, role: str, password: str) -> str:
     ],
     ids=["right", "another database", "no database"],
 )
-async def test_a_login_that_leads_elsewhere_is_refused_and_doctor_says_so(
+async def test_a_login_to_another_database_is_refused_and_doctor_reports_it(
     guest: Guest, database: str | None, says: str | None
 ) -> None:
     role = f"kaixu_given_{uuid4().hex[:8]}"
@@ -481,17 +483,17 @@ async def test_a_login_that_leads_elsewhere_is_refused_and_doctor_says_so(
         await guest.pool.execute(f"drop role {role}")
 
 
-async def test_a_login_to_a_server_that_is_away_is_said_by_doctor(guest: Guest) -> None:
+async def test_doctor_reports_a_login_to_a_server_that_does_not_answer(guest: Guest) -> None:
     assert "no database answers" in str(await wrong_with(guest, "postgresql://a:b@127.0.0.1:1/kaixu"))
 
 
 async def wrong_with(guest: Guest, url: str) -> str | None:
     """What `kaixu doctor` says of a `database_url`."""
     async with guest.pool.acquire() as connection:
-        return await what_is_wrong_with_login(connection, given_login(NAME, url), pooler=False)
+        return await login_problem(connection, login_from_url(NAME, url), pooler=False)
 
 
-async def test_a_gateway_that_may_make_no_roles_says_what_to_run_and_takes_a_role_that_is_given(
+async def test_a_gateway_that_may_not_create_roles_says_what_to_run_and_accepts_an_existing_role(
     guest: Guest, tmp_path: Path
 ) -> None:
     mark = uuid4().hex[:8]
@@ -514,7 +516,7 @@ async def test_a_gateway_that_may_make_no_roles_says_what_to_run_and_takes_a_rol
             with pytest.raises(MigrationError, match="the gateway's own"):
                 await databases.provide(connection, name, tmp_path, dsn)
             await databases.provide(connection, name, tmp_path, as_role(dsn, role, "given"))
-        async with databases.lend(name, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
+        async with databases.transaction(name, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
             assert await db.fetchval("select session_user::text") == role
             await db.enqueue("given.work", Payload())
         assert await guest.pool.fetchval("select count(*) from kaixu.job") == 1
@@ -530,7 +532,7 @@ async def test_a_connection_that_a_pooler_lends_is_set_up_for_each_transaction(g
     databases.pool = guest.pool
     databases.logins = guest.databases.logins
     for _ in range(2):
-        async with databases.lend(NAME, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
+        async with databases.transaction(NAME, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
             assert isinstance(db, PluginTransaction)
             assert await db.fetchval("select current_setting('search_path')") == "kaixu_guest"
             assert await db.fetchval("select current_setting('statement_timeout')") == "10s"

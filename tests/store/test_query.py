@@ -82,8 +82,16 @@ def test_arguments_are_found_by_their_names_whatever_the_order_of_the_fields() -
     Query.registered.remove(query)
     assert query.columns([Three(1, 2, 3), Three(4, 5, 6)], moon="month") == [[2, 5], [3, 6], [1, 4]]
     assert query.columns([Three(1, 2, 3)], moon="month", without=["day"])[:2] == [[2], [3]]
-    with pytest.raises(TypeError, match="Three has not the fields"):
+    with pytest.raises(TypeError, match="fields of Three are not"):
         query.columns([Three(1, 2, 3)])
+
+
+def test_inserted_values_are_found_by_their_columns_whatever_the_order_of_the_fields() -> None:
+    query = Query(Pair, "insert into t (month, moon, day) values ($1, now() + f(secs => $2), $3) returning 1, null")
+    Query.registered.remove(query)
+    assert query.values(Three(1, 2, 3), moon="year") == [3, 2, 1]
+    with pytest.raises(TypeError, match="fields of Three are not"):
+        query.values(Three(1, 2, 3))
 
 
 def positional_calls(text: str) -> Iterator[str]:

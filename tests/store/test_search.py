@@ -67,12 +67,12 @@ async def filled(pool: asyncpg.Pool, name: str, count: int, dimensions: int = DI
 
 
 async def nearest(
-    pool: asyncpg.Pool, collection: Collection, asked: bytes, *, condition: Condition = ALL, limit: int
+    pool: asyncpg.Pool, collection: Collection, query_vector: bytes, *, condition: Condition = ALL, limit: int
 ) -> list[search.SearchHit]:
     """Search on a connection of the pool."""
     async with pool.acquire() as connection:
         return await search.nearest(
-            cast(DatabaseSession, connection), collection, asked, condition=condition, limit=limit
+            cast(DatabaseSession, connection), collection, query_vector, condition=condition, limit=limit
         )
 
 
@@ -131,16 +131,16 @@ async def again(pool: asyncpg.Pool, collection: Collection) -> Collection:
 async def test_a_large_collection_is_searched_by_its_own_indexes(pool: asyncpg.Pool, large: Collection) -> None:
     assert large.index_state == "ready"
     near, metadata, words = vector_index.names_of(large.id)
-    asked = packed(vector(-1))
+    query_vector = packed(vector(-1))
     sql = search.indexed_sql(large.id, DIMENSIONS, ALL, ef_search=search.EF_SEARCH)
-    assert near in await plan(pool, sql, asked, 10)
+    assert near in await plan(pool, sql, query_vector, 10)
 
     narrow = parse_filter({"hundred": 7})
-    assert metadata in await plan(pool, search.matching_sql(large.id, narrow), 1000, asked, *narrow.values)
+    assert metadata in await plan(pool, search.matching_sql(large.id, narrow), 1000, query_vector, *narrow.values)
     broad = parse_filter({"hundred": {"$gte": 10}})
-    assert near in await plan(pool, search.indexed_sql(large.id, DIMENSIONS, broad), asked, 10, *broad.values)
+    assert near in await plan(pool, search.indexed_sql(large.id, DIMENSIONS, broad), query_vector, 10, *broad.values)
     by_words = search.words_sql(large.id, ALL)
-    assert words in await plan(pool, by_words, asked, 10, "text number77", "english", float(LARGE))
+    assert words in await plan(pool, by_words, query_vector, 10, "text number77", "english", float(LARGE))
 
 
 async def test_the_index_is_still_used_when_a_statement_has_been_planned_for_good(
@@ -160,10 +160,10 @@ async def test_the_index_is_still_used_when_a_statement_has_been_planned_for_goo
 async def test_a_small_collection_is_searched_through_nothing_but_its_own_rows(
     pool: asyncpg.Pool, large: Collection
 ) -> None:
-    part = await vector_index.part_of(pool, large.id)
+    part = await vector_index.partition_of(pool, large.id)
     small = await filled(pool, "small", SMALL)
     for at in range(200):
-        if await vector_index.part_of(pool, small.id) == part:
+        if await vector_index.partition_of(pool, small.id) == part:
             break
         small = await filled(pool, f"small {at}", SMALL)  # until one lies among the rows of the large one
     await pool.execute("analyze kaixu.document")
@@ -171,43 +171,45 @@ async def test_a_small_collection_is_searched_through_nothing_but_its_own_rows(
         rows = await connection.fetch(
             f"explain (analyze, format json) {search.exact_sql(small.id, ALL)}", packed(vector(-1)), 10
         )
-    told = str(rows[0][0])
-    assert "Seq Scan" not in told
-    assert f"document_{large.id}" not in told
-    assert "_pkey" in told
+    plan_text = str(rows[0][0])
+    assert "Seq Scan" not in plan_text
+    assert f"document_{large.id}" not in plan_text
+    assert "_pkey" in plan_text
 
 
 async def test_an_index_finds_what_exact_search_finds(pool: asyncpg.Pool, large: Collection) -> None:
     exact = Collection(**{**{name: getattr(large, name) for name in large.__struct_fields__}, "index_state": "none"})
     hits = 0
     for at in range(30):
-        asked = packed(vector(-1 - at))
+        query_vector = packed(vector(-1 - at))
         condition = parse_filter([None, {"hundred": 5}, {"hundred": {"$lt": 10}}][at % 3])
-        found = await nearest(pool, large, asked, condition=condition, limit=10)
-        right = await nearest(pool, exact, asked, condition=condition, limit=10)
+        found = await nearest(pool, large, query_vector, condition=condition, limit=10)
+        right = await nearest(pool, exact, query_vector, condition=condition, limit=10)
         assert len(found) == 10
         hits += len({one.doc_id for one in found} & {one.doc_id for one in right})
     assert hits >= 0.98 * 300
 
 
-async def test_a_filter_that_hits_less_than_asked_for_finds_all_that_it_hits(
+async def test_a_filter_with_fewer_matches_than_the_limit_finds_all_of_them(
     pool: asyncpg.Pool, large: Collection
 ) -> None:
     await pool.execute(
         "update kaixu.document set metadata = '{\"rare\": 5}' where collection_id = $1 and doc_id in ('d1', 'd2', 'd3')",
         large.id,
     )
-    asked = packed(vector(-1))
+    query_vector = packed(vector(-1))
     for condition in (parse_filter({"rare": 5}), parse_filter({"rare": {"$gt": 4}})):
-        found = await nearest(pool, large, asked, condition=condition, limit=10)
+        found = await nearest(pool, large, query_vector, condition=condition, limit=10)
         assert {one.doc_id for one in found} == {"d1", "d2", "d3"}
 
 
 async def test_sessions_of_a_pooler_search_with_the_same_care(dsn: str, pool: asyncpg.Pool, large: Collection) -> None:
     through = await open_pool(dsn, pooler=True)
     try:
-        asked = packed(vector(-1))
-        assert await nearest(through, large, asked, limit=10) == await nearest(pool, large, asked, limit=10)
+        query_vector = packed(vector(-1))
+        assert await nearest(through, large, query_vector, limit=10) == await nearest(
+            pool, large, query_vector, limit=10
+        )
     finally:
         await through.close()
 

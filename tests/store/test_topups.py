@@ -29,6 +29,6 @@ async def test_a_topup_raises_the_month_once_for_each_key(pool: asyncpg.Pool) ->
     assert (booked.customer_id, booked.month, booked.amount_nusd) == (customer_id, MONTH, 5)
 
 
-async def test_nobody_is_topped_up_who_is_not_there(pool: asyncpg.Pool) -> None:
+async def test_an_unknown_customer_is_not_topped_up(pool: asyncpg.Pool) -> None:
     assert await top_up(pool, idempotency_key="k", customer_id=9, month=MONTH, amount_nusd=5, source="manual") is None
     assert await topup_of(pool, "k") is None

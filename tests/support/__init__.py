@@ -1,1 +1,1 @@
-"""What tests stand on: a vendor's stand-in, gateway processes, a few shortcuts to the database."""
+"""Test tools: fake vendors, gateway processes, and helpers for the database."""

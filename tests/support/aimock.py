@@ -1,6 +1,6 @@
-"""aimock: a vendor's stand-in that speaks OpenAI's, Anthropic's and Google's own formats, for as long as our input is open.
+"""aimock: a fake vendor with OpenAI's, Anthropic's and Google's protocols. It exits when its input is closed.
 
-What it answers is said by fixtures: a `match` and a `response`, tried in order, the same for all formats.
+Fixtures define its answers: a `match` and a `response`, tried in order, the same for all protocols.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx
 
 NODE = Path(sys.executable).parent / "node"
 MODULES = Path(__file__).parents[1] / "node"
-#: Says its port when it listens; leaves when its input ends, which also our sudden death does.
+#: Prints its port when it listens; exits when its input ends, even if the test process is killed.
 PROGRAM = """
 import { LLMock } from "@copilotkit/aimock";
 process.stdin.resume().on("end", () => process.exit());
@@ -55,15 +55,15 @@ class Aimock:
         self.held.close()
 
     def answer(self, *fixtures: Fixture) -> None:
-        """Add fixtures behind those that are there."""
+        """Append fixtures."""
         self.ask("POST", "/fixtures", {"fixtures": fixtures})
 
     def chaos(self, **rates: float) -> None:
-        """What goes wrong from now on: `dropRate` (500), `malformedRate`, `rateLimitRate` (429), `disconnectRate`."""
+        """Set the failure rates: `dropRate` (500), `malformedRate`, `rateLimitRate` (429), `disconnectRate`."""
         self.ask("POST", "/chaos", rates)
 
     def calm(self) -> None:
-        """Nothing goes wrong any more, and what was asked is forgotten."""
+        """Reset the failure rates and the journal."""
         self.ask("DELETE", "/chaos")
         self.ask("POST", "/reset/journal")
 
@@ -72,7 +72,7 @@ class Aimock:
         self.ask("POST", "/error", {"status": status, "body": {"message": "vendor secret"}})
 
     def journal(self) -> list[dict[str, Any]]:
-        """What was asked and answered, oldest first; `body` is in OpenAI's words whatever was spoken."""
+        """All requests and answers, oldest first; `body` is always in OpenAI's format."""
         journal: list[dict[str, Any]] = self.ask("GET", "/journal")
         return journal
 
@@ -85,7 +85,7 @@ class Aimock:
 
 @contextmanager
 def running() -> Iterator[subprocess.Popen[str]]:
-    """The process. It is told to leave by the end of its input, and killed if it does not."""
+    """The process. Closing its input ends it; it is killed if it does not exit."""
     command = [str(NODE), "--input-type=module", "--eval", PROGRAM]
     with subprocess.Popen(command, cwd=MODULES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -94,4 +94,4 @@ def running() -> Iterator[subprocess.Popen[str]]:
             process.stdin.close()
             process.wait(5)
         finally:
-            process.kill()  # nothing happens where it has left
+            process.kill()  # does nothing if it has exited

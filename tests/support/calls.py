@@ -1,4 +1,4 @@
-"""Calls without a gateway: admitted and settled by the two SQL functions directly."""
+"""Calls without a gateway: admitted and settled directly with the two SQL functions."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def billed(
     units: dict[str, Any] | None = None,
     most: int = 10**9,
 ) -> Ask:
-    """One whole call at `PRICE`, billed as metering does, or for `cost`; `most` is reserved."""
+    """One complete call at `PRICE`, billed as metering does, or for `cost`; `most` is reserved."""
     price_id = await price_version(pool, provider="up", model="m", price=PRICE, cost=COST)
     ask, verdict = await admit(
         pool,

@@ -1,4 +1,4 @@
-"""A small `curl` for machines that have none: what the docs use of it, and nothing else."""
+"""A small `curl` for machines without one: only the options that the docs use."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 
 
 def main() -> None:
-    """One request; the reply's body, whatever its status."""
+    """Send one request; print the reply's body, for any status."""
     parser = ArgumentParser(prog="curl")
     parser.add_argument("url")
     parser.add_argument("-X", dest="method")
     parser.add_argument("-H", dest="headers", action="append", default=[])
     parser.add_argument("-d", dest="data")
     parser.add_argument("-s", "-N", dest="quiet", action="count")
-    given = parser.parse_args(apart(sys.argv[1:]))
-    url = given.url if "://" in given.url else f"http://{given.url}"
-    data = None if given.data is None else given.data.encode()
-    headers = dict(header.split(": ", 1) for header in given.headers)
-    asked = urllib.request.Request(url, data, headers, method=given.method)  # a POST where there is data
+    arguments = parser.parse_args(split_flags(sys.argv[1:]))
+    url = arguments.url if "://" in arguments.url else f"http://{arguments.url}"
+    data = None if arguments.data is None else arguments.data.encode()
+    headers = dict(header.split(": ", 1) for header in arguments.headers)
+    request = urllib.request.Request(url, data, headers, method=arguments.method)  # a POST where there is data
     try:
-        with urllib.request.urlopen(asked, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             sys.stdout.buffer.write(reply.read())
     except urllib.error.HTTPError as refused:
         sys.stdout.buffer.write(refused.read())
 
 
-def apart(words: list[str]) -> list[str]:
-    """`-sN` is `-s -N`."""
+def split_flags(words: list[str]) -> list[str]:
+    """Replace `-sN` by `-s -N`."""
     return [one for word in words for one in (["-s", "-N"] if word == "-sN" else [word])]
 
 

@@ -1,4 +1,4 @@
-"""A vendor on its worst day: refuses, cannot be reached, hangs, answers 500, or breaks off; and gets well on demand."""
+"""A vendor that always fails: refuses connections, is unreachable, hangs, answers 500, or breaks off."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 MODES = ("refused", "unreachable", "hanging", "500", "cut", "cut-at-once")
 
-#: What each vendor says before its first word; it breaks off behind that.
+#: What each vendor sends before the first text; the vendor breaks off after it.
 PRELUDES: dict[str, dict[str, Any]] = {
     "openai": {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
     "anthropic": {
@@ -24,13 +24,13 @@ PRELUDES: dict[str, dict[str, Any]] = {
 
 
 class DeadVendor:
-    """As a context it is dead at `url(mode, protocol)`. `asked` counts the calls that reached it, by mode."""
+    """As a context it fails at `url(mode, protocol)`. `requests` counts the calls that reached it, by mode."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.runner: web.AppRunner | None = None
         self.full: list[socket.socket] = []
-        bound = socket.socket()  # nobody listens there, and nobody else can
+        bound = socket.socket()  # bound, so that no other process can listen there
         bound.bind(("127.0.0.1", 0))
         self.full.append(bound)
         self.ports = {"refused": bound.getsockname()[1]}
@@ -43,7 +43,7 @@ class DeadVendor:
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
         for mode in MODES[2:]:
             self.ports[mode] = self.runner.addresses[0][1]
-        # Nobody accepts, and the queue is full: whoever comes now waits for ever.
+        # Connections are never accepted and the backlog is full: new ones wait for ever.
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -63,13 +63,13 @@ class DeadVendor:
             one.close()
 
     def url(self, mode: str, protocol: str) -> str:
-        """Where to ask."""
+        """The URL for a failure mode and a protocol."""
         return f"http://127.0.0.1:{self.ports[mode]}/{mode}/{protocol}"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Anything but an answer."""
+        """Fail in the mode of the URL."""
         mode, protocol = request.match_info["mode"], request.match_info["protocol"]
-        self.asked[f"{mode}-{protocol}"] += 1
+        self.requests[f"{mode}-{protocol}"] += 1
         await request.read()
         if mode == "hanging":
             await asyncio.sleep(3600)

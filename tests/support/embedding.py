@@ -1,4 +1,4 @@
-"""A gateway that embeds, shared by a module's tests: its vendor counts and stops on demand, its customers are new."""
+"""A gateway for embeddings, shared by a module's tests. Its vendor can be made to wait; each test has new customers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ lanes:
 
 
 def vector_of(text: str, dimensions: int) -> list[float]:
-    """Texts with the same words point the same way."""
+    """A vector for a text: texts with the same words have similar vectors."""
     vector = [0.01] * dimensions
     for word in re.findall(r"\w+", text.lower()):
         vector[zlib.crc32(word.encode()) % dimensions] += 1.0
@@ -62,11 +62,11 @@ def vector_of(text: str, dimensions: int) -> list[float]:
 
 
 class Embedder:
-    """A vendor in a thread of its own: one token a character, fails at a text with "boom", stops where it is told to."""
+    """A fake vendor in a thread of its own: one token a character, fails for a text with "boom", waits on demand."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.tokens = 0  # of what was answered
+        self.requests: list[dict[str, Any]] = []
+        self.tokens = 0  # of all answers
         self.reached = threading.Event()
         self.held: str | None = None
         self.go_on = asyncio.Event()
@@ -99,7 +99,7 @@ class Embedder:
 
     @contextmanager
     def holding(self, text: str) -> Iterator[None]:
-        """Calls with this in their input get no answer before the end of the block."""
+        """Calls with this text in their input get no answer before the end of the block."""
         self.held = text
         self.reached.clear()
         self.loop.call_soon_threadsafe(self.go_on.clear)
@@ -110,12 +110,12 @@ class Embedder:
             self.loop.call_soon_threadsafe(self.go_on.set)
 
     async def is_reached(self) -> None:
-        """Return when a call is held."""
+        """Wait until a call is held back."""
         assert await asyncio.to_thread(self.reached.wait, 30)
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         if self.held is not None and any(self.held in text for text in body["input"]):
             self.reached.set()
             await self.go_on.wait()
@@ -127,13 +127,13 @@ class Embedder:
         answer = web.json_response({"data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
         await answer.prepare(request)
         await answer.write_eof()
-        self.tokens += tokens  # only now it is on its way
+        self.tokens += tokens  # the answer is complete
         return answer
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Repeats what it was asked last."""
+        """Repeats the last message."""
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for chunk in (
@@ -158,7 +158,7 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def told(self) -> tuple[int, Any]:
+    def status_and_code(self) -> tuple[int, Any]:
         """The status, and the code of an error."""
         return self.status, self.json.get("code") if self.status >= 400 else None
 
@@ -182,7 +182,7 @@ class Account:
         return Account(self.http, url, self.customer_id, self.key_id, self.key)
 
     async def call(self, method: str, name: str, body: Any = None, /, **args: Any) -> Answer:
-        """Call a function; `body` is sent as it is where it is bytes."""
+        """Call a function; a `body` of bytes is sent unchanged."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         params = {one: str(value) for one, value in args.items()}
         async with self.http.request(
@@ -200,7 +200,7 @@ class Account:
         return await self.call("POST", "gateway-embed", body)
 
     async def store(self, collection: str, texts: dict[str, str], **fields: Any) -> Answer:
-        """Texts under their ids."""
+        """Store texts under their ids."""
         fields = {"collection": collection, "doc_ids": list(texts), **fields}
         return await self.embed(list(texts.values()), **fields)
 
@@ -256,7 +256,7 @@ class House:
 
 @contextmanager
 def house(server_dsn: str, pristine: str, home: Path, *, count: int = 1, gateway: str = "") -> Iterator[House]:
-    """So many gateways before one vendor, with a database of their own."""
+    """`count` gateways in front of one fake vendor, with a database of their own."""
     vendor = Embedder()
     vendor.start()
     config = CONFIG.format(url=vendor.url, gateway=gateway)
@@ -273,13 +273,13 @@ def house(server_dsn: str, pristine: str, home: Path, *, count: int = 1, gateway
 
 
 async def all_of(them: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Do them at once."""
+    """Run all of them concurrently."""
     await asyncio.gather(*them)
 
 
 async def assert_collections_balance(pool: asyncpg.Pool) -> None:
-    """The books add up, nothing is held, and collections hold what their figures say."""
-    for _ in range(200):  # what runs in the background may be just about to end
+    """The money adds up, nothing is held, and collections have as many vectors as their rows say."""
+    for _ in range(200):  # background work may still be ending
         if not await pool.fetchval("select count(*) from kaixu.reservation"):
             break
         await asyncio.sleep(0.05)

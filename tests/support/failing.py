@@ -1,6 +1,6 @@
-"""A vendor's stand-in that works for every call and then hands over something that is no answer.
+"""A fake vendor that works on every call and then sends an invalid answer.
 
-The model's name says what: see `CHAT` and `EMBED`. It counts the calls that it has worked for.
+The model's name selects which: see `CHAT` and `EMBED`. It counts the calls that it has worked on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiohttp import web
 INPUT_TOKENS, OUTPUT_TOKENS = 1000, 500
 DIMENSIONS = 32
 
-#: Chat answers that fail: whether usage is told before, and whether words were.
+#: Chat answers that fail: whether usage comes before, and whether text does.
 CHAT = {
     "usage-then-cut": (True, False),
     "usage-then-nonsense": (True, False),
@@ -24,12 +24,12 @@ CHAT = {
     "no-answer": (False, False),
 }
 
-#: Vectors that are none.
+#: Invalid vectors.
 EMBED = ("too-few", "too-short", "differing", "all-zero", "not-finite", "no-json", "cut")
 
 
 class FailingVendor:
-    """Chat Completions, embeddings, and a plain door for integrations."""
+    """Chat Completions, embeddings, and a plain route for integrations."""
 
     def __init__(self) -> None:
         self.worked: Counter[str] = Counter()
@@ -54,22 +54,22 @@ class FailingVendor:
         await self.runner.cleanup()
 
     async def plain(self, request: web.Request) -> web.Response:
-        """Something for an integration."""
+        """A plain JSON reply for an integration."""
         self.worked["plain"] += 1
         return web.json_response({"fine": True})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """One answer that fails in the model's own way."""
+        """One answer that fails as the model's name says."""
         body = await request.json()
         model = str(body["model"])
         self.worked[model] += 1
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
-        tells, speaks = CHAT.get(model, (True, True))
-        if tells:
+        has_usage, has_text = CHAT.get(model, (True, True))
+        if has_usage:
             await self.send(response, {"choices": [], "usage": usage})
-        if speaks:
+        if has_text:
             await self.send(response, {"choices": [{"index": 0, "delta": {"content": "some words "}}]})
         if model in CHAT:
             if model.endswith("nonsense"):
@@ -90,7 +90,7 @@ class FailingVendor:
         await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
-        """Vectors, or what the model's name says."""
+        """Vectors, valid or invalid as the model's name says."""
         body = await request.json()
         model, count = str(body["model"]), len(body["input"])
         self.worked[model] += 1

@@ -1,4 +1,4 @@
-"""The process that gateways and commands of tests are forked from: it has imported the gateway, and does nothing else.
+"""The process from which gateways and commands of tests are forked. It has imported the gateway.
 
 Run by `tests.support.kaixu`. Each message on its socket is a command's environment, folder and words, with three file
 descriptors: standard output, standard error, and a pipe that the process's number and its exit code are written to.
@@ -20,7 +20,7 @@ import threading
 import msgspec
 
 LARGEST = 1024 * 1024
-#: What `kaixu serve` imports later than its own module, and what most commands do.
+#: Modules that `kaixu serve` and most commands import only when they run.
 IMPORTED = ("uvloop", "aiohttp", "httpx_aiohttp", "hypercorn.asyncio", "rich.table", "typer.rich_utils", "psutil")
 
 
@@ -36,7 +36,7 @@ def serve(requests: socket.socket) -> Start | None:
     """Fork a process for each message; return what to run in a forked one, and None in this one, at the end."""
     reports: dict[int, int] = {}  # by the number of a running process: where its exit code goes
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests ends them, and they end this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt ends the tests, which end this process
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakes)
     sources: list[socket.socket | int] = [requests, woken]
@@ -73,7 +73,7 @@ def serve(requests: socket.socket) -> Start | None:
 
 
 def main() -> None:
-    """Import, serve, and be what was forked."""
+    """Import the gateway and serve; in a forked process, run the command."""
     import kaixu.cli
 
     for module in (*IMPORTED, *(f"kaixu.cli.{found.name}" for found in pkgutil.iter_modules(kaixu.cli.__path__))):

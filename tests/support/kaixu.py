@@ -1,9 +1,9 @@
 """Processes of `kaixu …`, started in a fraction of the time: forked from a process that has imported the gateway.
 
-The imports are most of what a start costs, and the suite starts hundreds. A process that was forked is one like any
-other: it has its own number, environment, folder, output and signals, and runs `python -m kaixu …` from the beginning.
-A test whose subject is the start itself is marked `own_process`: there each is executed anew. So is every one with
-KAIXU_TEST_EXEC=1 (`make slow`), and one whose environment has settings that Python reads before its first line.
+The imports are most of what a start costs, and the suite starts hundreds. A forked process is like any
+other: it has its own pid, environment, folder, output and signals, and runs `python -m kaixu …` from the beginning.
+A test of the start itself is marked `own_process`: its processes are executed, not forked. So are all processes with
+KAIXU_TEST_EXEC=1 (`make slow`), and those with environment variables that Python reads before its first line.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ import msgspec
 
 from .fork_server import Start
 
-#: What Python reads before the first line runs: too late for a forked process.
+#: Variables that Python reads before the first line runs: too early for a forked process.
 LOCALE = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
 class ForkedProcess:
-    """What was forked, with the methods of `subprocess.Popen`."""
+    """A forked process, with the methods of `subprocess.Popen`."""
 
     def __init__(self, report: int) -> None:
         self.report = os.fdopen(report, "rb", buffering=0)
@@ -59,7 +59,7 @@ class ForkedProcess:
         return code
 
     def exit_code(self, timeout: float | None) -> int | None:
-        """What the server has reported within so many seconds."""
+        """The exit code, if the server reports it within `timeout` seconds."""
         with self.lock:
             if self.returncode is None:
                 reported = select.poll()
@@ -70,7 +70,7 @@ class ForkedProcess:
             return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Nothing, where it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -87,18 +87,18 @@ Started = subprocess.Popen[bytes] | ForkedProcess
 
 
 class ForkServer:
-    """The one server of this process; begun with the first start."""
+    """The fork server of this test process; started when it is first needed."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.requests: socket.socket | None = None
 
     def begin(self) -> socket.socket:
-        """Start it."""
+        """Start the server."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
         with theirs:
-            # `serve` is for `kaixu doctor`, which finds gateways by it: what is forked has the same command line.
+            # `kaixu doctor` finds gateways by `serve` in the command line, which forked processes inherit.
             server = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno()), "serve"],
                 pass_fds=[theirs.fileno()],
@@ -107,11 +107,11 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
             )
         atexit.register(server.wait)
-        atexit.register(ours.close)  # runs first, and ends it
+        atexit.register(ours.close)  # runs first: it makes the server exit
         return ours
 
     def fork(self, start: Start, out: int, err: int) -> ForkedProcess:
-        """Have a process forked."""
+        """Fork a process."""
         report, theirs = os.pipe()
         with self.lock:
             self.requests = self.requests or self.begin()
@@ -126,7 +126,7 @@ SERVER = ForkServer()
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:
-    """Whether a forked process would be as one that is executed with this environment."""
+    """Whether a forked process would behave like one that is executed with this environment."""
     read = [name for name in environment if (name.startswith("PYTHON") and name != "PYTHONPATH") or name in LOCALE]
     folders = environment.get("PYTHONPATH", "").split(os.pathsep)
     customized = any((Path(folder) / "sitecustomize.py").exists() for folder in folders if folder)
@@ -145,7 +145,7 @@ def start_kaixu(*words: str, environment: Mapping[str, str], out: IO[bytes], fol
 def run_kaixu(
     *words: str, environment: Mapping[str, str], folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `kaixu …` to its end, with its outputs apart and none of them a terminal."""
+    """Run `kaixu …` to its end, with separate outputs that are not terminals."""
     if not can_fork(environment):
         return subprocess.run(
             [sys.executable, "-m", "kaixu", *words],
@@ -156,8 +156,8 @@ def run_kaixu(
             check=False,
         )
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        asked = Start(list(words), dict(environment), str(folder or Path.cwd()))
-        process = SERVER.fork(asked, out.fileno(), err.fileno())
+        start = Start(list(words), dict(environment), str(folder or Path.cwd()))
+        process = SERVER.fork(start, out.fileno(), err.fileno())
         code = process.wait(120)
         texts = []
         for file in (out, err):

@@ -23,7 +23,7 @@ SECRETS = {
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def config_for(vendor_url: str, *models: str, gateway: str = "", lane: str = "", model: str = "") -> str:
-    """A kaixu.yaml with one lane `up` before the stand-in: 1 USD a million in, 2 out."""
+    """A kaixu.yaml with one lane `up` to the fake vendor: 1 USD per million input tokens, 2 USD per million output."""
     listed = "\n".join(
         f"      {name}: {{type: chat, price: {{input: 1, output: 2}}, cost: {{input: 0.5, output: 1}}, {model}}}"
         for name in models
@@ -53,7 +53,7 @@ lanes:
 class Process:
     """One `kaixu serve`."""
 
-    #: What stands behind it on the command line.
+    #: Further arguments on the command line.
     options: tuple[str, ...] = ()
 
     def __init__(self, home: Path, dsn: str | None, config: str, **environment: str) -> None:
@@ -78,7 +78,7 @@ class Process:
         self.log = home / "serve.log"
 
     async def start(self) -> Process:
-        """Start it and wait until it answers."""
+        """Start the process and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = self.launch(log)
         async with aiohttp.ClientSession() as http:
@@ -137,7 +137,7 @@ class Client:
     async def stream(
         self, model: str = "ok", *, leave_after: int | None = None, **fields: Any
     ) -> tuple[int, list[tuple[str, Any]]]:
-        """A streamed call: its status and frames; `leave_after` so many deltas the client hangs up."""
+        """A streamed call: its status and frames; the client disconnects after `leave_after` deltas."""
         import json
 
         body = {

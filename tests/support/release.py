@@ -1,6 +1,6 @@
-"""What a release of the schema has: noted when it is made, so that the next one keeps what its gateways call.
+"""The functions of a schema release, recorded when it is made, so that the next release keeps them.
 
-`python -m tests.support.release` notes the present schema, in a checkout of the release.
+`python -m tests.support.release` records the schema; run it in a checkout of the release.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate, steps_of
 from kaixu.store.query import Connection
 
-NOTED = Path(__file__).parent.parent / "store" / "last_release.json"
+RECORDED = Path(__file__).parent.parent / "store" / "last_release.json"
 
 SIGNATURES = """
     select p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as signature,
@@ -40,7 +40,7 @@ class Release(msgspec.Struct):
 
 
 def digests() -> dict[str, str]:
-    """Of each function's file, as it is now."""
+    """The hash of each function's file, as it is now."""
     return {
         step.name: hashlib.sha256(step.sql.encode()).hexdigest()
         for step in steps_of(asset("schema"))
@@ -49,17 +49,17 @@ def digests() -> dict[str, str]:
 
 
 async def signatures(connection: Connection) -> dict[str, str]:
-    """What each function of a database is called with, and what it returns."""
+    """The arguments and the result of each function of a database."""
     return {row["signature"]: row["result"] for row in await connection.fetch(SIGNATURES)}
 
 
 def last_release() -> Release:
     """The release before this one."""
-    return msgspec.json.decode(NOTED.read_bytes(), type=Release)
+    return msgspec.json.decode(RECORDED.read_bytes(), type=Release)
 
 
-async def noted(dsn: str) -> Release:
-    """The present schema, in an empty database."""
+async def described(dsn: str) -> Release:
+    """Apply the schema to an empty database and describe it."""
     connection = await asyncpg.connect(dsn)
     try:
         await migrate(connection)
@@ -75,6 +75,6 @@ if __name__ == "__main__":
         home = Path(folder)
         home.chmod(0o755)
         embedded = EmbeddedPostgres(home)
-        made = asyncio.run(noted(embedded.start()))
+        made = asyncio.run(described(embedded.start()))
         embedded.server.cleanup()
-    NOTED.write_text(json.dumps(msgspec.to_builtins(made), indent=1) + "\n")
+    RECORDED.write_text(json.dumps(msgspec.to_builtins(made), indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""How large a long proof is: short in `make test`, and by the same seed in full in `make slow`."""
+"""The size of long tests: short in `make test`, full in `make slow`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SLOW = bool(os.environ.get("KAIXU_TEST_SLOW"))
 
 
 def size(short: int, full: int) -> int:
-    """One of the two."""
+    """`full` in `make slow`, else `short`."""
     return full if SLOW else short
 
 

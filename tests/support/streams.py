@@ -1,7 +1,7 @@
-"""Streams that are hard on a gateway: a vendor that writes them byte by byte if need be, and clients that check them.
+"""Difficult streams: a fake vendor that writes them, byte by byte if needed, and clients that check them.
 
-A model's name says what its vendor streams: `<shape>-<deltas>-<ms between>`. What comes out of a
-door is compared with what went in, and what was billed with what the vendor said.
+A model's name defines what its vendor streams: `<shape>-<deltas>-<ms between>`. The client compares the received
+text with the sent one, and the bill with the vendor's usage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Shape(msgspec.Struct, frozen=True):
     """One kind of stream.
 
     `text` makes the text of the delta of a number, each of `tokens` tokens. `cut`: every write ends in the middle
-    of a character. `done`: OpenAI's last word is said. `closed`: the last line has an end. `broken`: written after the
+    of a character. `done`: `[DONE]` is sent. `closed`: the last line has an end. `broken`: written after the
     deltas instead of an end.
     """
 
@@ -61,22 +61,22 @@ SHAPES = {
 }
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A stream by its model's name."""
+class RequestedStream(msgspec.Struct, frozen=True):
+    """A stream as its model's name defines it."""
 
     shape: Shape
     deltas: int
     pause_s: float
 
     @classmethod
-    def of(cls, model: str) -> Asked:
-        """Read the name."""
+    def of(cls, model: str) -> RequestedStream:
+        """Parse the name."""
         shape, deltas, pause_ms = model.split("-")
         return cls(SHAPES[shape], int(deltas), int(pause_ms) / 1000)
 
     @property
     def output_tokens(self) -> int:
-        """What its vendor counts."""
+        """The output tokens that its vendor reports."""
         return self.deltas * self.shape.tokens
 
     def digest(self) -> str:
@@ -111,20 +111,20 @@ class StreamingVendor:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """One completion."""
-        asked = Asked.of((await request.json())["model"])
+        requested = RequestedStream.of((await request.json())["model"])
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
-        shape = asked.shape
-        for at in range(asked.deltas):
+        shape = requested.shape
+        for at in range(requested.deltas):
             await self.write(response, shape, {"choices": [{"index": 0, "delta": {"content": shape.text(at)}}]})
             self.written += 1
-            await asyncio.sleep(asked.pause_s)
+            await asyncio.sleep(requested.pause_s)
         for piece in shape.broken:
             await response.write(piece)
         if shape.broken:
             return response
         await self.write(response, shape, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": asked.output_tokens}
+        usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": requested.output_tokens}
         last = {"choices": [], "usage": usage}
         if shape.done:
             await self.write(response, shape, last)
@@ -135,7 +135,7 @@ class StreamingVendor:
         return response
 
     async def write(self, response: web.StreamResponse, shape: Shape, chunk: dict[str, Any]) -> None:
-        """One event, in as many writes as its shape wants."""
+        """One event, in as many writes as its shape has."""
         event = b"data: " + msgspec.json.encode(chunk) + shape.newline * 2
         begin = 0
         if shape.cut:
@@ -147,8 +147,8 @@ class StreamingVendor:
         await response.write(event[begin:])
 
 
-class Heard(msgspec.Struct):
-    """What a client got: the hash of the text, its pieces, and the bill as the door's last words tell it."""
+class ReceivedStream(msgspec.Struct):
+    """What a client received: the hash of the text, its pieces, and the bill at the end of the stream."""
 
     model: str
     status: int
@@ -170,33 +170,33 @@ async def no_pause() -> None:
 
 
 async def listen(
-    http: aiohttp.ClientSession, url: str, key: str, door: str, model: str, pause: Pause = no_pause
-) -> Heard:
-    """Call `model` through a door ("native", "openai" or "anthropic"); `pause` is awaited after the first delta."""
+    http: aiohttp.ClientSession, url: str, key: str, protocol: str, model: str, pause: Pause = no_pause
+) -> ReceivedStream:
+    """Call `model` in a protocol ("native", "openai" or "anthropic"); `pause` is awaited after the first delta."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": "user", "content": "hello"}],
         "max_tokens": MANY_TOKENS,
         "stream": True,
     }
-    if door == "openai":
+    if protocol == "openai":
         body["stream_options"] = {"include_usage": True}
-    path = {"native": "/api/gateway-stream", "openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[door]
+    path = {"native": "/api/gateway-stream", "openai": "/v1/chat/completions", "anthropic": "/v1/messages"}[protocol]
     async with http.post(url + path, json=body, headers={"authorization": f"Bearer {key}"}) as response:
-        heard = Heard(model, response.status, response.headers.get("x-kaixu-request-id", ""))
+        received = ReceivedStream(model, response.status, response.headers.get("x-kaixu-request-id", ""))
         whole = sha256()
         async for frame in frames(response.content):
-            text = SAID[door](frame, heard)
+            text = READ_FRAME[protocol](frame, received)
             if text is None:
                 continue
             data = text.encode()
             whole.update(data)
-            heard.size += len(data)
-            heard.deltas += 1
-            if heard.deltas == 1:
+            received.size += len(data)
+            received.deltas += 1
+            if received.deltas == 1:
                 await pause()
-        heard.digest = whole.hexdigest()
-    return heard
+        received.digest = whole.hexdigest()
+    return received
 
 
 async def frames(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -224,56 +224,60 @@ def fields_of(frame: bytes) -> tuple[str, Any]:
     return name, data
 
 
-def native(frame: bytes, heard: Heard) -> str | None:
+def native(frame: bytes, received: ReceivedStream) -> str | None:
     """The text in a frame of `gateway-stream`."""
     name, data = fields_of(frame)
     if name == "delta":
         return str(data["text"])
     if name == "done":
-        heard.end, heard.cost_usd = data["end"], data["usage"]["cost_usd"]
+        received.end, received.cost_usd = data["end"], data["usage"]["cost_usd"]
     if name == "error":
-        heard.error, heard.cost_usd = data["code"], data["usage"]["cost_usd"]
-    heard.pings += name == "ping"
+        received.error, received.cost_usd = data["code"], data["usage"]["cost_usd"]
+    received.pings += name == "ping"
     return None
 
 
-def openai(frame: bytes, heard: Heard) -> str | None:
+def openai(frame: bytes, received: ReceivedStream) -> str | None:
     """The text in a frame of `/v1/chat/completions`."""
     _, data = fields_of(frame)
-    heard.pings += data is None
+    received.pings += data is None
     if not isinstance(data, dict):
         return None
     if bill := data.get("kaixu"):
-        heard.end, heard.cost_usd = bill["end"], bill["cost_usd"]
+        received.end, received.cost_usd = bill["end"], bill["cost_usd"]
     if error := data.get("error"):
-        heard.error = error["code"].upper()
+        received.error = error["code"].upper()
     for choice in data.get("choices", ()):
         if text := choice["delta"].get("content"):
             return str(text)
     return None
 
 
-def anthropic(frame: bytes, heard: Heard) -> str | None:
+def anthropic(frame: bytes, received: ReceivedStream) -> str | None:
     """The text in a frame of `/v1/messages`."""
     name, data = fields_of(frame)
-    heard.pings += name in ("", "ping")
+    received.pings += name in ("", "ping")
     if name == "message_delta":
-        heard.end, heard.cost_usd = data["kaixu"]["end"], data["kaixu"]["cost_usd"]
+        received.end, received.cost_usd = data["kaixu"]["end"], data["kaixu"]["cost_usd"]
     if name == "error":
-        heard.error, heard.cost_usd = data["code"], data["kaixu"]["cost_usd"]
+        received.error, received.cost_usd = data["code"], data["kaixu"]["cost_usd"]
     return str(data["delta"]["text"]) if name == "content_block_delta" else None
 
 
-SAID: dict[str, Callable[[bytes, Heard], str | None]] = {"native": native, "openai": openai, "anthropic": anthropic}
+READ_FRAME: dict[str, Callable[[bytes, ReceivedStream], str | None]] = {
+    "native": native,
+    "openai": openai,
+    "anthropic": anthropic,
+}
 
 
-async def mistakes(pool: Connection, heard: list[Heard]) -> list[str]:
-    """What was not as it should be: in the text, in the bill that was told, in the usage event. None is the aim."""
+async def mistakes(pool: Connection, received: list[ReceivedStream]) -> list[str]:
+    """All differences in the text, in the reported bill and in the usage event; none are expected."""
     wrong: list[str] = []
-    digests = {model: Asked.of(model).digest() for model in {one.model for one in heard}}
-    for one in heard:
-        asked = Asked.of(one.model)
-        cost = INPUT_TOKENS * 1000 + asked.output_tokens * 2000
+    digests = {model: RequestedStream.of(model).digest() for model in {one.model for one in received}}
+    for one in received:
+        requested = RequestedStream.of(one.model)
+        cost = INPUT_TOKENS * 1000 + requested.output_tokens * 2000
         rows = await pool.fetch(
             "select end_reason, usage_source, input_tokens, output_tokens, cost_nusd"
             " from kaixu.usage_event where request_id = $1",
@@ -281,13 +285,13 @@ async def mistakes(pool: Connection, heard: list[Heard]) -> list[str]:
         )
         pairs = {
             "status": (one.status, 200),
-            "pieces": (one.deltas, asked.deltas),
+            "pieces": (one.deltas, requested.deltas),
             "text": (one.digest, digests[one.model]),
             "end": (one.end, "complete"),
-            "told cost": (one.cost_usd, usd(cost)),
+            "reported cost": (one.cost_usd, usd(cost)),
             "usage event": (
                 [tuple(row) for row in rows],
-                [("complete", "provider", INPUT_TOKENS, asked.output_tokens, cost)],
+                [("complete", "provider", INPUT_TOKENS, requested.output_tokens, cost)],
             ),
         }
         wrong += [f"{one.model}: {what}: {is_}, not {should}" for what, (is_, should) in pairs.items() if is_ != should]

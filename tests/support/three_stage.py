@@ -1,4 +1,4 @@
-"""One gateway before the stand-in for three vendors, with a lane for each, azure beside openai, and echo."""
+"""One gateway in front of the three fake vendors, with a lane for each, and the lanes azure and echo."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ lanes:
 
 
 class ThreeStage(NamedTuple):
-    """What stands on it: the vendors, the gateway's address, its database, and a customer's key."""
+    """The fake vendors, the gateway's address, its database, and a customer's key."""
 
     vendors: ThreeVendors
     url: str
@@ -55,7 +55,7 @@ class ThreeStage(NamedTuple):
     key: str
 
     def check_books(self) -> None:
-        """Everything that was spent is in the books, and nothing is held any more."""
+        """Check that all money adds up and nothing is held."""
         asyncio.run(check_books(self.dsn))
 
 
@@ -79,7 +79,7 @@ async def key_in(dsn: str) -> str:
 
 @contextmanager
 def three_stage(server_dsn: str, pristine: str, home: Path, calls: dict[str, dict[str, Any]]) -> Iterator[ThreeStage]:
-    """Set it up, and clear it away. `calls`: see `ThreeVendors`."""
+    """Start everything, and stop it at the end. `calls`: see `ThreeVendors`."""
     with database(server_dsn, pristine) as dsn, three_vendors(calls) as vendors:
         key = asyncio.run(key_in(dsn))
         with gateway(home, dsn, CONFIG.format(vendor=vendors.url)) as process:

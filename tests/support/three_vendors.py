@@ -1,7 +1,6 @@
-"""A stand-in for OpenAI, Anthropic and Google that calls a tool, waits for its result, and keeps every request as it came.
+"""A fake OpenAI, Anthropic and Google: calls a tool, waits for its result, and records every request.
 
-Strict where the vendors are strict: a field that a vendor does not know is answered with 400, like a result of a tool
-that nobody called.
+Strict like the vendors: an unknown field is answered with 400, and so is a tool result without a tool call.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-#: What each vendor knows at the top of a request, as its reference has it.
+#: The top-level fields of a request that each vendor knows, from its API reference.
 KNOWN = {
     "openai": frozenset(
         [
@@ -108,8 +107,8 @@ USAGE = (14, 7)
 DONE = "The tool has answered."
 
 
-class Asked(NamedTuple):
-    """One request as it came."""
+class RecordedRequest(NamedTuple):
+    """One recorded request."""
 
     vendor: str
     headers: dict[str, str]
@@ -117,23 +116,23 @@ class Asked(NamedTuple):
 
 
 class Refused(Exception):
-    """What a vendor would answer with 400."""
+    """The vendor answers 400."""
 
 
 class ThreeVendors:
     """Calls the first tool of `calls` that a request offers, then says `DONE`.
 
-    `asked`: every request; `refused`: why those were that a vendor would not have taken.
+    `requests`: every request; `refused`: why requests were answered with 400.
     """
 
     def __init__(self, calls: dict[str, dict[str, Any]]) -> None:
         self.calls = calls
-        self.asked: list[Asked] = []
+        self.requests: list[RecordedRequest] = []
         self.refused: list[str] = []
         self.url = ""
 
     def application(self) -> web.Application:
-        """Its doors."""
+        """The routes of all vendors."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", self.openai)
         app.router.add_post("/openai/v1/chat/completions", self.openai)
@@ -141,10 +140,10 @@ class ThreeVendors:
         app.router.add_post("/v1beta/models/{model}", self.gemini)
         return app
 
-    def take(self, vendor: str, request: web.Request, body: dict[str, Any]) -> None:
-        """Keep a request, and refuse a field that the vendor does not know."""
+    def record(self, vendor: str, request: web.Request, body: dict[str, Any]) -> None:
+        """Record a request, and refuse fields that the vendor does not know."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.asked.append(Asked(vendor, headers, body))
+        self.requests.append(RecordedRequest(vendor, headers, body))
         if unknown := set(body) - KNOWN[vendor]:
             raise Refused(f"unknown fields: {sorted(unknown)}")
         betas = headers.get("anthropic-beta", "")
@@ -152,31 +151,31 @@ class ThreeVendors:
             if vendor == "anthropic" and field in body and beta not in betas:
                 raise Refused(f"{field} needs {beta}")
 
-    def forget(self) -> None:
-        """Forget what was asked."""
-        self.asked.clear()
+    def clear(self) -> None:
+        """Clear the recorded requests."""
+        self.requests.clear()
         self.refused.clear()
 
     def results(self) -> list[str]:
-        """What tools had answered by the last request that told of it."""
-        told = [RESULTS[asked.vendor](asked.body) for asked in self.asked]
-        return next((results for results in reversed(told) if results), [])
+        """The tool results in the last request that has any."""
+        by_request = [RESULTS[request.vendor](request.body) for request in self.requests]
+        return next((results for results in reversed(by_request) if results), [])
 
-    def wanted(self, names: list[str]) -> tuple[str, dict[str, Any]] | None:
-        """Which tool to call, of those offered."""
+    def tool_to_call(self, names: list[str]) -> tuple[str, dict[str, Any]] | None:
+        """The tool to call, of those that the request offers."""
         return next(((name, self.calls[name]) for name in self.calls if name in names), None)
 
     async def openai(self, request: web.Request) -> web.StreamResponse:
         """Chat Completions."""
         body = await request.json()
         try:
-            self.take("openai", request, body)
+            self.record("openai", request, body)
             answered = openai_results(body)
         except Refused as error:
             return self.refusal(error)
         offered = [tool | {"name": tool[tool["type"]]["name"]} for tool in body.get("tools", ())]
         offered += [function | {"type": "older"} for function in body.get("functions", ())]
-        call = None if answered else self.wanted([tool["name"] for tool in offered])
+        call = None if answered else self.tool_to_call([tool["name"] for tool in offered])
         pieces: list[dict[str, Any]] = [{"content": word} for word in (DONE[:8], DONE[8:])]
         if call is not None:
             [kind] = [tool["type"] for tool in offered if tool["name"] == call[0]]
@@ -193,12 +192,12 @@ class ThreeVendors:
         """Messages."""
         body = await request.json()
         try:
-            self.take("anthropic", request, body)
+            self.record("anthropic", request, body)
             answered = anthropic_results(body)
         except Refused as error:
             return self.refusal(error)
         names = [tool["name"] for tool in body.get("tools", ()) if tool.get("type", "custom") == "custom"]
-        call = None if answered else self.wanted(names)
+        call = None if answered else self.tool_to_call(names)
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": []}
         message |= {"stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": USAGE[0], "output_tokens": 1}}
         events: list[dict[str, Any]] = [{"type": "message_start", "message": message}]
@@ -221,12 +220,12 @@ class ThreeVendors:
         """`streamGenerateContent`."""
         body = await request.json()
         try:
-            self.take("gemini", request, body)
+            self.record("gemini", request, body)
             answered = gemini_results(body)
         except Refused as error:
             return self.refusal(error)
         offered = [tool for group in body.get("tools", ()) for tool in group["functionDeclarations"]]
-        call = None if answered else self.wanted([tool["name"] for tool in offered])
+        call = None if answered else self.tool_to_call([tool["name"] for tool in offered])
         part = {"text": DONE} if call is None else {"functionCall": {"name": call[0], "args": call[1]}}
         usage = {"promptTokenCount": USAGE[0], "candidatesTokenCount": USAGE[1], "totalTokenCount": sum(USAGE)}
         candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
@@ -262,7 +261,7 @@ def openai_call(kind: str, name: str, arguments: dict[str, Any]) -> list[dict[st
 
 
 def openai_results(body: dict[str, Any]) -> list[str]:
-    """The texts that tools answered since a user spoke last; each must answer a call."""
+    """The tool results since the last user message; each must answer a tool call."""
     called: set[str] = set()
     found: list[str] = []
     for turn in body["messages"]:
@@ -280,7 +279,7 @@ def openai_results(body: dict[str, Any]) -> list[str]:
 
 
 def anthropic_results(body: dict[str, Any]) -> list[str]:
-    """See `openai_results`; Anthropic's results are what the user says."""
+    """See `openai_results`; Anthropic's results are in user turns."""
     called: set[str] = set()
     found: list[str] = []
     for turn in body["messages"]:

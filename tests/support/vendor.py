@@ -1,6 +1,6 @@
-"""A vendor's stand-in that speaks Chat Completions, streamed, and does on demand what vendors do on bad days.
+"""A fake vendor with Chat Completions that fails on demand.
 
-The model's name says what happens: `ok`, `stream-<deltas>-<ms between>`, `status-<code>`, `cut-<deltas>`,
+The model's name selects what happens: `ok`, `stream-<deltas>-<ms between>`, `status-<code>`, `cut-<deltas>`,
 `nonsense`, `greedy` (never stops), `silent` (no usage at the end), `hang`.
 """
 
@@ -16,14 +16,14 @@ INPUT_TOKENS = 14
 
 
 class Vendor:
-    """Counts what it was asked, what it finished, and what was broken off."""
+    """Records its requests; counts finished and cancelled answers."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.finished = 0
         self.cancelled = 0
         self.delivered = 0
-        self.failures_left = 0  # so many calls get a 500 first
+        self.failures_left = 0  # the next calls get a 500
         self.sick: set[str] = set()  # models that get a 500 for now
         self.headers: list[dict[str, str]] = []
         self.runner: web.AppRunner | None = None
@@ -48,7 +48,7 @@ class Vendor:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """One completion."""
         body = await request.json()
-        self.asked.append(body)
+        self.requests.append(body)
         kind, *numbers = body["model"].split("-")
         most = body.get("max_completion_tokens") or body.get("max_tokens") or 16
         self.headers.append({name.lower(): value for name, value in request.headers.items()})

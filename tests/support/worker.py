@@ -11,7 +11,7 @@ from .process import Process
 
 
 class Worker:
-    """One `kaixu work`, to be killed and started again."""
+    """One `kaixu work`, which can be killed and restarted."""
 
     def __init__(self, home: Path, dsn: str, config: str) -> None:
         self.as_gateway = Process(home, dsn, config)
@@ -19,7 +19,7 @@ class Worker:
         self.process: Started | None = None
 
     def start(self) -> None:
-        """Start it; it takes up work as soon as it can."""
+        """Start the process; it claims jobs as soon as it is ready."""
         with self.log.open("ab") as log:
             self.process = start_kaixu("work", environment=self.as_gateway.environment, out=log)
 

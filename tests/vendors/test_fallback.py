@@ -128,4 +128,4 @@ async def test_where_nobody_else_can_answer_there_is_one_clear_error_and_no_bill
     assert {event["cost_nusd"] for event in await courses(payer)} <= {0}  # what a vendor may have done is told
     # Each was tried twice, as `retries: 1` says; nobody knows of those that could not be reached.
     for mode, kind in product(MODES[2:], PLUGINS):
-        assert house.dead.asked[f"{mode}-{kind}"] == 2 * len(DOORS) * 2
+        assert house.dead.requests[f"{mode}-{kind}"] == 2 * len(DOORS) * 2

@@ -11,6 +11,7 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.jobs.queue import no_job
+from kaixu.jobs.result_role import result_role
 from kaixu.plugin.errors import Invalid
 
 
@@ -34,7 +35,9 @@ def job_routes(services: Services) -> list[Route]:
     async def cancel(request: IncomingRequest) -> Reply:
         caller = read_caller(request, services.secrets)
         job_id = json_object(request.body).get("id") if request.body else None
-        row = await services.queue.cancel(caller, read_id(job_id or request.args.get("id")))
+        row = await services.queue.find(caller, read_id(job_id or request.args.get("id")))
+        await services.queue.require_role(caller, result_role(services.catalog, row))
+        row = await services.queue.cancel(caller, str(row.id))
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 
     async def run_background(request: IncomingRequest) -> Reply:

@@ -183,17 +183,17 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
 
 
 async def run_schedule(integration: Integration, name: str, call: FakeCall) -> list[tuple[str, msgspec.Struct]]:
-    """Run one schedule as the core would, and close the call. Returns the jobs that it handed in.
+    """Run one schedule as the core would, and close the call. Returns the jobs that it submitted.
 
-    The call must be nobody's, and the jobs declared and free: there is no customer who could pay. Raises what the
-    handler raises.
+    The call must have no customer, and the jobs must be declared and free: there is no customer to bill. Exceptions of
+    the handler are passed on.
     """
     one = next((one for one in integration.schedules if one.name == name), None)
     must(one is not None, f"integration {integration.name!r} declares no schedule {name!r}")
     assert one is not None
     must(
         call.customer_id is None and call.key_id is None,
-        f"schedule {name!r} is nobody's: customer_id and key_id are None",
+        f"schedule {name!r} has no customer: customer_id and key_id must be None",
     )
     try:
         async with asyncio.timeout(one.timeout_s):
@@ -202,9 +202,12 @@ async def run_schedule(integration: Integration, name: str, call: FakeCall) -> l
         call.close()
     declared = {job.name: job for job in integration.jobs}
     for job, payload in call.jobs:
-        must(job in declared, f"{name!r} hands in {job!r}, which is not declared")
+        must(job in declared, f"{name!r} submits {job!r}, which is not declared")
         must(isinstance(payload, declared[job].payload), f"job {job!r} takes a {declared[job].payload.__name__}")
-        must(isinstance(declared[job].charge, Free), f"{name!r} hands in {job!r}, which has a price that nobody pays")
+        must(
+            isinstance(declared[job].charge, Free),
+            f"{name!r} submits {job!r}, which has a price, but there is no customer to bill",
+        )
     return call.jobs
 
 
@@ -231,8 +234,8 @@ class IntegrationContract:
     def test_schedules_and_the_jobs_that_they_hand_in_need_no_customer(self) -> None:
         scheduled = [one.name for one in self.integration.schedules if one.name in self.calls()]
         for name in scheduled:
-            for job, _ in asyncio.run(run_schedule(self.integration, name, self.nobodys_call(name))):
-                asyncio.run(run(self.integration, job, self.nobodys_call(job)))
+            for job, _ in asyncio.run(run_schedule(self.integration, name, self.call_without_customer(name))):
+                asyncio.run(run(self.integration, job, self.call_without_customer(job)))
 
     def test_a_vendor_that_fails_comes_out_as_an_error_without_a_secret(self) -> None:
         for name in self.names():
@@ -264,7 +267,7 @@ class IntegrationContract:
         must(name in calls, f"`calls` has no call for {name!r}")
         return calls[name]
 
-    def nobodys_call(self, name: str) -> FakeCall:
+    def call_without_customer(self, name: str) -> FakeCall:
         """A new call of one of them without a customer."""
         call = self.call(name)
         call.customer_id = call.key_id = None

@@ -12,7 +12,8 @@ import httpx
 from pydantic import BaseModel
 
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
-from kaixu.plugin.lane import Lane, Options
+from kaixu.plugin.lane import Lane
+from kaixu.plugin.options import Options
 from kaixu.plugin.refusals import refusal
 from kaixu.plugin.types import (
     ChatDelta,
