@@ -165,7 +165,7 @@ async def write_stream(
         if ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"  # the delivered part is billed
     except BaseException as error:
-        is_stop = ticket.stopped and not ticket.left  # the gateway stops; the client has not disconnected
+        is_stop = ticket.stopped_by_gateway and not ticket.client_left  # not by the client
         if is_stop and ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"
         if not is_stop or out.is_disconnected or not isinstance(error, asyncio.CancelledError):

@@ -24,7 +24,7 @@ from .collections.retrieve import add_passages
 
 
 class ChatCall(msgspec.Struct, frozen=True):
-    """A chat call before admission. `asked_provider`: the provider name that the client used."""
+    """A chat call before admission. `requested_provider`: the provider name that the client used."""
 
     caller: Caller
     deployment: Deployment

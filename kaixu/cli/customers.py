@@ -12,6 +12,7 @@ from kaixu.cli.options import read_options
 from kaixu.config.price import nusd_of_cents, usd
 
 from .examples import example
+from .failure import fail
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
@@ -116,7 +117,10 @@ def change(
         "allowed_models": models,
         "max_vectors": max_vectors,
     }
-    print_record(customer_record(apply_change(customer, read_options(given, clearable=CLEARABLE))), as_json=as_json)
+    fields = read_options(given, clearable=CLEARABLE)
+    if not fields:
+        raise fail("nothing to change", hint="`kaixu customers change --help` lists what can be changed.")
+    print_record(customer_record(apply_change(customer, fields)), as_json=as_json)
 
 
 @commands.command(epilog=example("customers disable ada@example.com"))

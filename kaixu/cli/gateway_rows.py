@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaixu.config.environment import Settings
-from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in
+from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in, workers_in
 from kaixu.reports.spool_state import spool_state
 
 #: The time limit for the health check; a healthy gateway answers in milliseconds.

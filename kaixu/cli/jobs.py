@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 @jobs.command("list", epilog=example("jobs list --status queued"))
 def list_queue(
-    customer: Annotated[int | None, typer.Option(help="Only this customer's jobs (id).")] = None,
+    customer: Annotated[str | None, typer.Option(help="Only this customer's: id or email.")] = None,
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number of jobs.")] = 50,
     as_json: AsJson = False,
@@ -73,6 +73,4 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"id": str(job_id), "status": status})
         return
-    typer.echo(
-        {"cancelled": "cancelled", "running": "its worker will cancel it"}.get(status, f"it has already {status}")
-    )
+    typer.echo({"cancelled": "cancelled", "running": "its worker will stop it"}.get(status, f"it has {status} already"))

@@ -12,6 +12,7 @@ from kaixu.cli.options import read_options
 from kaixu.config.price import usd
 
 from .examples import example
+from .failure import fail
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
@@ -175,6 +176,8 @@ def change(
     given = key_fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
     if install_id_as_customer:
         given["require_install_id"] = None
+    if not given:
+        raise fail("nothing to change", hint="`kaixu keys change --help` lists what can be changed.")
     print_record(key_record(apply_change(key_id, given)), as_json=as_json)
 
 

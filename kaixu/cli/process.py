@@ -35,4 +35,4 @@ def start_errors() -> Iterator[None]:
     except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
         raise fail(error) from None
     except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Check DATABASE_URL.") from None
+        raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None

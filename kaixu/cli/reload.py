@@ -8,7 +8,7 @@ from time import monotonic, monotonic_ns, sleep
 
 import typer
 
-from kaixu.gateway.claim import ReloadOutcome, other_folders, read_reload, running_in
+from kaixu.gateway.claim import ReloadOutcome, other_folders, read_reload, running_in, workers_in
 
 from .examples import example
 from .failure import fail

@@ -21,7 +21,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
 from kaixu.gateway.claim import About, Claim, database_name
 from kaixu.gateway.process import Gateway
-from kaixu.gateway.reload import config_notes
+from kaixu.gateway.reload import config_notes, states_of
 from kaixu.gateway.servers import SERVERS
 from kaixu.plugin.errors import KaixuError, PluginError
 

@@ -25,7 +25,7 @@ from kaixu.gateway.database import NO_SCHEMA, command_pool, database_address
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 
 from .failure import fail
-from .given import with_option_names
+from .options import with_option_names
 
 Answer = TypeVar("Answer")
 
@@ -85,13 +85,13 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
             return asyncio.run(run(dsn))
         except DatabaseAway as error:
             why = f": {error.__cause__}" if error.__cause__ is not None and str(error.__cause__) else ""
-            raise fail(f"{error.message}{why}", hint="Check DATABASE_URL.") from None
+            raise fail(f"{error.message}{why}", hint="Check DATABASE_URL, and whether the database runs.") from None
         except KaixuError as error:
             hint = None if error.hint is None else with_option_names(error.hint)
             raise fail(with_option_names(error.message), hint=hint) from None
         except (EnvironmentMistake, MigrationError) as error:
             raise fail(error) from None
         except DatabaseRefused as error:
-            raise fail(error, hint="Check DATABASE_URL.") from None
+            raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
         except NO_SCHEMA:
             raise fail("the database does not have this version's schema", hint="Run `kaixu migrate`.") from None

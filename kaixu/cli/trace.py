@@ -37,7 +37,7 @@ def trace(
     steps = with_database(work)
     if not steps:
         raise fail(
-            f"request {request_id[:128]} is unknown",
+            f"there is no request `{request_id[:128]}`",
             hint=f"Calls since {since} were searched; --months searches further back. "
             "Refused calls are known only as long as the monitor stores them.",
         )
@@ -48,4 +48,4 @@ def trace(
     for step in steps:
         after_ms = round((step.at - began).total_seconds() * 1000)
         at = f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at.microsecond // 1000:03d}"
-        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<12} {step.detail}")
+        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<{width}}  {step.detail}")

@@ -109,7 +109,7 @@ async def shared_connection(
 
 def no_connection(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
     """The error if no connection became free: because of the customer's own load, or that of others."""
-    if shares.has_all(customer_id):
+    if shares.has_no_place_left(customer_id):
         return RateLimited(
             "no database connection was free in time: other searches and changes of this account use its share",
             hint="Send fewer at once.",

@@ -67,7 +67,7 @@ class GatewayCallers:
         """See `Callers.count_reading`."""
         services = self.services
         caller = read_caller(request, services.secrets)
-        await take_reading(
+        await count_reading(
             services.pool,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,

@@ -35,7 +35,7 @@ NO_PARAMETERS: Mapping[str, str] = {}
 MAX_SHOWN = 200
 
 #: The longest path that parameters are looked for in: the time that takes grows with the path, and anybody may send it.
-MOST_MATCHED = 4096
+MAX_MATCHED = 4096
 
 
 def always_exists(parameters: Mapping[str, str]) -> bool:
@@ -137,7 +137,7 @@ class Routes:
 
     def _match(self, method: str, path: str) -> Match | None:
         """The route of a path with parameters."""
-        if method not in METHODS or len(path) > MOST_MATCHED:  # werkzeug would take `get` for `GET`
+        if method not in METHODS or len(path) > MAX_MATCHED:  # werkzeug would take `get` for `GET`
             return None
         try:
             route, parameters = self._by_pattern.match(path, method)

@@ -17,6 +17,10 @@ PID = "serve.pid"
 ABOUT = "serve.json"
 RELOADED = "reload.json"
 
+#: Stands before the process id of job workers in `serve.pid`.
+WORKER = "worker "
+PID_LENGTH = 40
+
 #: How long a starting gateway waits for the lock, which commands hold for a moment.
 LOCK_WAIT_S = 0.5
 
@@ -42,6 +46,7 @@ class ReloadOutcome(msgspec.Struct, frozen=True):
     began_ns: int
     refused: str | None = None  # why the old kaixu.yaml stays in force
     lanes: dict[str, str] = {}
+    integrations: dict[str, str] = {}
     restart: list[str] = []  # changed fields that need a restart
     notes: list[str] = []  # not errors, but worth a look
 
@@ -84,6 +89,12 @@ class Claim:
         self.file.write(f"{about.pid}\n")
         self.file.flush()
 
+    def announce_workers(self) -> None:
+        """Make job workers visible to commands. They are not a gateway: they cannot reload."""
+        self.file.truncate(0)
+        self.file.write(f"{WORKER}{os.getpid()}\n")
+        self.file.flush()
+
     def record_reload(self, outcome: ReloadOutcome) -> None:
         """Store the outcome of a reload for `kaixu reload`."""
         write_record(self.home / RELOADED, outcome)
@@ -95,7 +106,25 @@ class Claim:
 
 
 def running_in(home: Path) -> int | None:
-    """The process id of the gateway of a data folder; 0 while it starts or stops, None if none runs."""
+    """The process id of the gateway of a data folder; None if none runs.
+
+    0 while it starts or stops, and for job workers.
+    """
+    text = locked_text(home)
+    if text is None:
+        return None
+    return int(text) if text.isdigit() else 0
+
+
+def workers_in(home: Path) -> int | None:
+    """The process id of the job workers of a data folder; None if none run."""
+    text = locked_text(home) or ""
+    number = text.removeprefix(WORKER)
+    return int(number) if text.startswith(WORKER) and number.isdigit() else None
+
+
+def locked_text(home: Path) -> str | None:
+    """The text of `serve.pid`; None if no process holds its lock."""
     try:
         with (home / PID).open() as file:
             # A shared lock: two commands that check at once must not mistake each other for a gateway.

@@ -80,6 +80,9 @@ HOUR_S = 3600.0
 #: Seconds between checks for collections that need work.
 COLLECTIONS_S = 2.0
 
+#: How long closing waits for alerts of the last calls.
+ALERTS_S = 5.0
+
 #: Seconds between checks for schedules and webhooks that are due.
 DUE_S = 0.5
 

@@ -102,7 +102,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     for note in outcome.notes:
         log.warning("%s", note)
     if restart:
-        log.warning("changed, but a restart is needed: %s", ", ".join(f"gateway.{name}" for name in restart))
+        log.warning("changed, but used only after a restart: %s", ", ".join(f"gateway.{name}" for name in restart))
     return outcome
 
 
@@ -152,6 +152,11 @@ def require_content(gateway: ReloadableGateway, document: Document) -> None:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])
 
 
+def states_of(sections: Mapping[str, LaneState | IntegrationState]) -> dict[str, str]:
+    """The state of each lane, or of each integration, and its reason."""
+    return {name: one.state if one.reason is None else f"{one.state}: {one.reason}" for name, one in sections.items()}
+
+
 def config_notes(catalog: Catalog) -> list[str]:
     """Notes on settings that are valid, but probably not intended."""
     empty = [] if catalog.lanes else ["no lanes are declared, so no model can be called"]
@@ -164,5 +169,5 @@ def lost_lane_notes(old: Catalog, new: Catalog) -> list[str]:
     for name, before in old.lanes.items():
         after = new.lanes.get(name)
         if before.state == "on" and (after is None or after.state != "on"):
-            lost.append(f"lane {name} is no longer served: {'it was removed' if after is None else after.reason}")
+            lost.append(f"lane {name} no longer serves: {'it was removed' if after is None else after.reason}")
     return lost

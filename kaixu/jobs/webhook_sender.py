@@ -118,8 +118,6 @@ class WebhookSender(Generic[Row]):
 
     async def send(self, http: aiohttp.ClientSession, message: Message) -> str | None:
         """Send a message; None if it was accepted, otherwise the reason."""
-        if (refusal := self.outbox.refusal(message.url)) is not None:
-            return refusal
         try:
             if (refusal := self.outbox.refusal(message.url)) is not None:
                 return refusal
@@ -127,5 +125,5 @@ class WebhookSender(Generic[Row]):
                 message.url, data=message.body, headers=message.headers, allow_redirects=False
             ) as response:
                 return None if 200 <= response.status < 300 else f"it answered {response.status}"
-        except Exception as error:  # noqa: BLE001 - the URL and the answer are a stranger's; it would never be given up
+        except Exception as error:  # noqa: BLE001 - the URL and the answer are a stranger's; it would be retried forever
             return type(error).__name__

@@ -80,7 +80,9 @@ class Monitor:
                 await self._write(batch)
                 self._away = False
             except DatabaseAway as error:
-                log.warning("%d monitor events wait for the database: %s", len(batch), error.message)
+                if not self._away:
+                    log.warning("monitor events wait for the database: %s", error.message)
+                self._away = True
                 self._waiting.extendleft(reversed(batch[: MAX_QUEUED - len(self._waiting)]))
                 return False
             except Exception:

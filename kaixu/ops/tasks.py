@@ -28,10 +28,10 @@ class Tasks:
         if not task.cancelled() and task.exception() is not None:
             log.error("background task %s failed", task.get_name(), exc_info=task.exception())
 
-    async def finish(self, most_s: float) -> None:
-        """Wait for every task to end by itself, at most `most_s`; then stop."""
+    async def finish(self, max_s: float) -> None:
+        """Wait for every task to end by itself, at most `max_s`; then stop."""
         if self._running:
-            await asyncio.wait(list(self._running), timeout=most_s)
+            await asyncio.wait(list(self._running), timeout=max_s)
         await self.stop()
 
     async def stop(self) -> None:

@@ -29,7 +29,7 @@ async def plugin_roles(pool: asyncpg.Pool, catalog: Catalog, *, pooler: bool) ->
             if url is None:
                 problem = await role_problem(connection, one.name)
             else:
-                login = given_login(one.name, url.get_secret_value())
-                problem = await what_is_wrong_with_login(connection, login, pooler=pooler)
+                login = login_from_url(one.name, url.get_secret_value())
+                problem = await login_problem(connection, login, pooler=pooler)
             roles.append(PluginRole(one.name, url is not None, problem))
     return roles

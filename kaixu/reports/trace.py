@@ -156,7 +156,7 @@ def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
     yield Step(event.admitted_at, "admitted", f"{model}, customer {event.customer_id}, key {event.key_id}")
     course = (event.units or {}).get("call", {})
     if course.get("cache") == "hit":
-        yield Step(event.admitted_at, "cache", "answered from the cache, without a vendor")
+        yield Step(event.admitted_at, "cache", "answered from the cache, no vendor was called")
     tries = course.get("tried")
     if tries is None and course.get("deployment") and course.get("tries"):
         tries = [{"deployment": course["deployment"], "at_ms": 0, "took_ms": course.get("first_ms", 0), "error": None}]
@@ -165,7 +165,7 @@ def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
         yield Step(at, f"try {number}", try_detail(number, one, replies))
     if "first_ms" in course:
         at = event.admitted_at + timedelta(milliseconds=course["first_ms"])
-        yield Step(at, "first output", f"{course.get('deltas', 0)} deltas in all")
+        yield Step(at, "first output", f"{course.get('deltas', 0)} pieces in all")
     units = {name: n for name, n in (event.units or {}).items() if name != "call"}
     counted = (
         ", ".join(f"{n} {name}" for name, n in units.items()) or f"{event.input_tokens} in, {event.output_tokens} out"

@@ -49,7 +49,7 @@ async def test_the_life_of_a_call_that_fell_over_is_told_step_by_step(
     plain = await process.command("trace", "one-call")
     assert "main: failed, UPSTREAM_ERROR" in plain.stdout
     unknown = await process.command("trace", "nothing-of-the-kind")
-    assert (unknown.returncode, "is unknown" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "there is no request `nothing-of-the-kind`" in unknown.stderr) == (1, True)
     assert await process.stop() == 0
 
 

@@ -273,7 +273,7 @@ async def test_an_empty_file_is_refused_and_one_without_lanes_is_said(gateway: P
     assert code == 0
     assert printed["notes"] == [
         "no lanes are declared, so no model can be called",
-        "lane up is no longer served: it was removed",
+        "lane up no longer serves: it was removed",
     ]
     assert "no lanes are declared" in gateway.log.read_text()
     assert (await client.chat())[0] == 400
@@ -306,7 +306,7 @@ async def test_fields_of_the_gateway_are_in_force_at_once_or_named_as_waiting(
     )
     code, printed, _ = await reload(gateway, config(("up", "new"), gateway=fields))
     assert (code, printed["restart"]) == (0, ["server"])
-    assert "a restart is needed: gateway.server" in gateway.log.read_text()
+    assert "used only after a restart: gateway.server" in gateway.log.read_text()
     assert await allowed("https://new.example")
     assert await allowed("https://always.example")
     assert await lifetime_s() < 21

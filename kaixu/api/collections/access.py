@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kaixu.accounts.fields import identifier
-from kaixu.accounts.keys import key_in_charge
+from kaixu.accounts.keys import key_for_operator
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.operators import is_operator
 from kaixu.edge.request import IncomingRequest
@@ -32,7 +32,7 @@ async def read_collection_caller(services: Services, request: IncomingRequest, c
         return CollectionCaller(read_caller(request, services.secrets), is_operator=False)
     if customer_id in (None, ""):
         raise Invalid("`customer_id` is missing", hint="Operators must name the customer.", field="customer_id")
-    key = await key_in_charge(services.pool, identifier(customer_id, "customer_id"))
+    key = await key_for_operator(services.pool, identifier(customer_id, "customer_id"))
     headers = request.headers
     install_id = (headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "").strip()[:80] or None
     return CollectionCaller(Caller(None, None, key.id, install_id, None, request.request_id), is_operator=True)

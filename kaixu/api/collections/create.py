@@ -99,5 +99,5 @@ def model_admission(
         "collections",
         role="deployer",
         deployment=requested.deployment,
-        asked_provider=requested.provider,
+        requested_provider=requested.provider,
     )

@@ -88,7 +88,7 @@ async def import_vectors(
     deployment = requested.deployment
     require_length(deployment, len(lines.vectors[0]), "embedding")
     admission = services.gate.free(
-        caller, "import", role="deployer", deployment=deployment, asked_provider=requested.provider
+        caller, "import", role="deployer", deployment=deployment, requested_provider=requested.provider
     )
     return await store_vectors(
         services.searches,

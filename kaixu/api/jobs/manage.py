@@ -30,6 +30,7 @@ def job_routes(services: Services) -> list[Route]:
         row = await services.queue.find(caller, read_id(request.args.get("id")))
         if row.kind == "embed":
             raise no_job(str(row.id))  # it belongs to a batch, whose output file has its vectors
+        await services.queue.require_role(caller, result_role(services.catalog, row))
         return result_reply(services, row, request.request_id)
 
     async def cancel(request: IncomingRequest) -> Reply:
