@@ -1,1 +1,1 @@
-"""The endpoints: one folder for each API."""
+"""The endpoints: one folder per API."""

@@ -1,4 +1,4 @@
-"""The answer of an admitted chat call: collected as a whole, or streamed; settled before its last byte is sent."""
+"""The answer of an admitted chat call, whole or streamed; settled before its last byte is sent."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from .call_replies import call_headers
 
 log = logging.getLogger(__name__)
 
-#: How long a vendor that has ended its answer may take to report the usage after the client has left.
+#: After the client has disconnected: how long to wait for the usage of an answer that has ended.
 USAGE_DUE_S = 2.0
 
-#: How long a stream waits for its first byte, so that a failure before it still gets an HTTP status of its own.
+#: How long a stream waits for its first byte, so that an earlier failure still gets its own HTTP status.
 PATIENCE_S = 10.0
 
 
 class StreamEncoder(Protocol):
-    """Writes one call's stream in the protocol of its client. Each method returns whole frames, b"" for none."""
+    """Encodes a call's stream in the client's protocol. Each method returns complete frames, or b"" for none."""
 
     def ping(self) -> bytes:
-        """Sent when nothing else was sent for a while."""
+        """Sent on an idle stream."""
         ...
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Sent at once, before the vendor answers."""
+        """Sent first, before the vendor answers."""
         ...
 
     def event(self, event: ChatEvent) -> bytes:
-        """Sent for one event of the lane."""
+        """Sent for an event of the lane."""
         ...
 
     def done(self, ticket: ChatTicket) -> bytes:
@@ -50,14 +50,14 @@ class StreamEncoder(Protocol):
         ...
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """Sent after the call was settled, if it failed when part of the answer was sent."""
+        """Sent after the call was settled, if it failed after part of the answer was sent."""
         ...
 
 
 async def collect_answer(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
-    """The settled ticket, and all events of the lane."""
-    # A client that leaves does not always end the vendor's call, so the call runs in a task of its own.
-    task = asyncio.ensure_future(collect_events(services, admission))
+    """Run the call; return the settled ticket and all events of the lane."""
+    # The call may go on after the client has disconnected, so it runs in its own task.
+    task = asyncio.ensure_future(run_call(services, admission))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -65,7 +65,7 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
             raise
         if admission.ticket is not None:
             services.gate.calls.client_left(admission.ticket)
-        further_s = read_on_s(admission)
+        further_s = continue_s(admission)
         if further_s == 0:
             task.cancel()
             await wait_to_end(task)
@@ -76,34 +76,34 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
         raise
 
 
-async def collect_events(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
-    """Enter the admission, read every event, and leave it, which settles the call."""
+async def run_call(services: Services, admission: Admission[ChatTicket]) -> tuple[ChatTicket, list[ChatEvent]]:
+    """Admit the call, read all events, and settle it."""
     async with admission as ticket, aclosing(chat_events(services.gate, ticket)) as lane_events:
         events = [event async for event in lane_events]
     return ticket, events
 
 
-def read_on_s(admission: Admission[ChatTicket]) -> float:
-    """For how many seconds the vendor's answer is still read after the client has left."""
+def continue_s(admission: Admission[ChatTicket]) -> float:
+    """For how many seconds the vendor's answer is still read after the client has disconnected."""
     if admission.ticket is None:
         return 0.0  # nothing was sent to a vendor
-    if reads_to_end(admission.ticket):
+    if is_read_to_end(admission.ticket):
         return inf
-    # An answer that has ended: its usage is due at once, and the exact bill is better than a bound.
+    # After its end, the usage comes soon, and an exact bill is better than an estimate.
     return USAGE_DUE_S if admission.ticket.has_ended else 0.0
 
 
-def reads_to_end(ticket: ChatTicket) -> bool:
-    """Whether the vendor's answer is read to its end although the client has left."""
+def is_read_to_end(ticket: ChatTicket) -> bool:
+    """Whether the vendor's answer is read to its end after the client has disconnected."""
     if ticket.deployment.on_disconnect is not None:
         return ticket.deployment.on_disconnect == "drain"
     return any(may_reason(choice, ticket.request) for choice in ticket.choices)
 
 
 def log_unexpected_failure(task: asyncio.Future[tuple[ChatTicket, list[ChatEvent]]]) -> None:
-    """Log a bug in a call that nobody waits for any more."""
+    """Log an unexpected error of a call whose client has disconnected."""
     if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, KaixuError):
-        log.error("a call whose client had left failed", exc_info=error)
+        log.error("a call failed after its client had disconnected", exc_info=error)
 
 
 async def stream_answer(
@@ -111,27 +111,27 @@ async def stream_answer(
 ) -> Reply:
     """The answer as a stream.
 
-    With `patience_s` the reply begins at the first frame, or after that time: until
-    then a failure still has an HTTP status of its own.
+    With `patience_s` the reply begins with the first frame, or after that time, so that an earlier failure still gets
+    its own HTTP status.
     """
-    # A refusal still has a status of its own. `write` leaves the admission's block.
+    # A refusal is raised here, with its own HTTP status. `write_stream` exits the admission.
     ticket = await admission.__aenter__()
 
     async def write(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         task = asyncio.current_task()
         assert task is not None
         admission.transfer_to(task)
         await write_stream(services, admission, ticket, encoder, out)
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         await admission.__aexit__(GeneratorExit, GeneratorExit(), None)
 
     def client_left() -> float:
         services.gate.calls.client_left(ticket)
-        return read_on_s(admission)
+        return continue_s(admission)
 
-    body = EventStream(write, never_begun, read_on_s=client_left, ping=encoder.ping)
+    body = EventStream(write, abandon, read_on_s=client_left, ping=encoder.ping)
     if patience_s:
         try:
             await body.first(patience_s)
@@ -145,14 +145,14 @@ async def stream_answer(
 async def write_stream(
     services: Services, admission: Admission[ChatTicket], ticket: ChatTicket, encoder: StreamEncoder, out: EventStream
 ) -> None:
-    """Write one stream's frames and settle; the last frame follows after the settlement is stored.
+    """Write a stream's frames and settle the call; the last frame follows the settlement.
 
-    Raises a failure before the first frame: then it can have an HTTP status of its own.
+    Raises a failure before the first frame, which can still have its own HTTP status.
     """
     failure: KaixuError | None = None
     try:
         await out.put(encoder.begin(ticket))
-        # Closed before it is settled: then the vendor has seen the cancel.
+        # Closed before the settlement, so that the vendor has been cancelled.
         async with aclosing(chat_events(services.gate, ticket)) as events:
             async for event in events:
                 await out.put(encoder.event(event))
@@ -163,12 +163,12 @@ async def write_stream(
             log.exception("stream %s failed", ticket.ask.request_id)
             failure = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
         if ticket.first_event_s is not None:
-            ticket.end_reason = "upstream_error"  # what was delivered is paid for
+            ticket.end_reason = "upstream_error"  # the delivered part is billed
     except BaseException as error:
-        is_stop = ticket.stopped_by_gateway and not ticket.client_left  # the gateway's own stop, not the client's
+        is_stop = ticket.stopped_by_gateway and not ticket.client_left  # not by the client
         if is_stop and ticket.first_event_s is not None:
             ticket.end_reason = "upstream_error"
-        if not is_stop or out.gone or not isinstance(error, asyncio.CancelledError):
+        if not is_stop or out.is_disconnected or not isinstance(error, asyncio.CancelledError):
             await admission.__aexit__(type(error), error, None)
             raise
         failure = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
@@ -179,6 +179,6 @@ async def write_stream(
     if not out.is_committed:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
-    # The status was 200 already, so nothing else reports this failure to the monitor.
+    # The status was already 200, so nothing else records this failure.
     services.monitor.record(failed_stream_event(failure, ticket))
     await out.put(encoder.failed(failure, ticket))

@@ -1,4 +1,4 @@
-"""What replies of all calls have in common: headers for rates and dropped fields; the bill; the routing."""
+"""Parts of all calls' replies: headers for rate limits and dropped fields, bill, routing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.model_ticket import ModelTicket
 from kaixu.metering.ticket import Ticket
 
-#: When the whole minute's limit is free again: a sliding window empties this long after its newest call.
+#: The rate window: after this time without calls the whole limit is available.
 WINDOW_S = 60
 
-#: At most this many names of dropped fields are listed in the header, and this many characters of each.
-MOST_NAMES = 20
-MOST_NAME = 100
+#: The maximum number of names in the header for dropped fields, and the maximum length of each.
+MAX_NAMES = 20
+MAX_NAME = 100
 NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
 def call_headers(ticket: Ticket) -> dict[str, str]:
-    """Headers of an admitted call's reply: its rate, and the fields of the request that were dropped."""
+    """Headers of an admitted call's reply: rate limit and dropped fields."""
     headers = rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
     if isinstance(ticket, ChatTicket) and ticket.request.dropped:
         headers["x-kaixu-dropped-fields"] = dropped_header(ticket.request.dropped)
@@ -30,13 +30,13 @@ def call_headers(ticket: Ticket) -> dict[str, str]:
 
 
 def dropped_header(dropped: Sequence[str]) -> str:
-    """The names of dropped fields, comma-separated, in characters that a header allows; `...` if there are more."""
-    names = [NOT_IN_HEADERS.sub("?", name)[:MOST_NAME] for name in dict.fromkeys(dropped)]
-    return ", ".join(names[:MOST_NAMES] + (["..."] if len(names) > MOST_NAMES else []))
+    """The names of dropped fields, comma-separated, in characters that headers allow; `...` if there are more."""
+    names = [NOT_IN_HEADERS.sub("?", name)[:MAX_NAME] for name in dict.fromkeys(dropped)]
+    return ", ".join(names[:MAX_NAMES] + (["..."] if len(names) > MAX_NAMES else []))
 
 
 def bill_reply(ticket: ModelTicket) -> dict[str, Any]:
-    """The object `kaixu` in replies of OpenAI's and Anthropic's endpoints, beside the usage in their own form."""
+    """The object `kaixu` in replies of OpenAI's and Anthropic's endpoints."""
     settled, deployment = ticket.settlement, ticket.deployment
     assert settled is not None
     bill: dict[str, Any] = {

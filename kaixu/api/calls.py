@@ -1,4 +1,4 @@
-"""What every chat endpoint does before admission: reads the request and, with `retrieve`, adds passages to it."""
+"""Prepare a chat call for admission: parse the request and, with `retrieve`, add passages to it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.collections.retrieval import Retrieval, Retrieved, retrieve
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.metering.admission import Admission
 from kaixu.metering.chat import admit_chat
 from kaixu.metering.chat_ticket import ChatTicket
@@ -24,7 +24,7 @@ from .collections.retrieve import add_passages
 
 
 class ChatCall(msgspec.Struct, frozen=True):
-    """A chat call before admission. `requested_provider`: the name by which the client found the deployment."""
+    """A chat call before admission. `requested_provider`: the provider name that the client used."""
 
     caller: Caller
     deployment: Deployment
@@ -35,7 +35,7 @@ class ChatCall(msgspec.Struct, frozen=True):
 def chat_admission(
     services: Services, call: ChatCall, feature_fields: Mapping[str, str], *, operation: str = "chat"
 ) -> Admission[ChatTicket]:
-    """See `Gate.chat`. `feature_fields`: which field of the request asks for a feature, to name it where it is refused.
+    """See `admit_chat`. `feature_fields`: the request's field for each feature, for errors.
 
     Raises `Unsupported` for a feature that the model's lane does not have.
     """
@@ -55,7 +55,7 @@ class ParseChatRequest(Protocol):
 
 
 class PreparedChat(msgspec.Struct, frozen=True):
-    """A chat call whose admission can be entered. `retrieved`: the passages that were added to its messages."""
+    """A chat call with its admission. `retrieved`: the passages that were added to its messages."""
 
     call: ChatCall
     admission: Admission[ChatTicket]
@@ -74,17 +74,17 @@ async def prepare_chat(
     retrieval: Retrieval | None = None,
     operation: str = "chat",
 ) -> PreparedChat:
-    """Read the body and prepare the call's admission. With `retrieval`, the last question is searched for first.
+    """Parse the body and prepare the call's admission. With `retrieval`, search for the last question first.
 
-    The search costs money, so errors of the chat request are raised before it. `feature_fields`: see `chat_admission`.
+    The search costs money, so errors in the chat request are raised before it. `feature_fields`: see `chat_admission`.
     """
     size, most_messages = len(request.body), services.gateway.max_messages
 
     async def prepare(body: dict[str, Any]) -> PreparedChat:
-        chat_request = await off_loop(size, lambda: parse(body, requested.deployment, most_messages=most_messages))
+        chat_request = await run_in_thread(size, lambda: parse(body, requested.deployment, most_messages=most_messages))
         call = ChatCall(caller, requested.deployment, requested.provider, chat_request)
         return PreparedChat(
-            call, await off_loop(size, lambda: chat_admission(services, call, feature_fields, operation=operation))
+            call, await run_in_thread(size, lambda: chat_admission(services, call, feature_fields, operation=operation))
         )
 
     prepared = await prepare(body)

@@ -1,4 +1,4 @@
-"""`client-error-report`: stores an error of a client as a monitor event. Anybody may send one, so sizes are bounded."""
+"""`client-error-report`: store a client's error as a monitor event. It needs no key, so sizes are limited."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from kaixu.edge.authenticate import printable
 from kaixu.edge.fields import json_object
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -18,8 +18,8 @@ from kaixu.edge.throttle import Throttle
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Forbidden, RateLimited, TooLarge
 
-MOST_CHARACTERS = 250_000
-MOST_MESSAGE, MOST_STACK, MOST_NAME, MOST_EXTRA = 8000, 20_000, 200, 20_000
+MAX_CHARACTERS = 250_000
+MAX_MESSAGE, MAX_STACK, MAX_NAME, MAX_EXTRA = 8000, 20_000, 200, 20_000
 ENCODER = msgspec.json.Encoder()
 
 
@@ -32,12 +32,12 @@ def client_error_routes(services: Services) -> list[Route]:
         if token is not None:
             given = request.headers.get("x-kaixu-error-token", "")
             if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-                raise Forbidden("this gateway takes reports with its token only", hint="Send x-kaixu-error-token.")
+                raise Forbidden("this gateway accepts reports only with its token", hint="Send x-kaixu-error-token.")
         wait_s = throttle.wait_s(request.address)
         if wait_s is not None:
             raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
-        if len(request.body.decode("utf-8", "replace")) > MOST_CHARACTERS:
-            raise TooLarge(f"a report has at most {MOST_CHARACTERS} characters")
+        if len(request.body.decode("utf-8", "replace")) > MAX_CHARACTERS:
+            raise TooLarge(f"a report has at most {MAX_CHARACTERS} characters")
         body = json_object(request.body) if request.body.strip() else {}
         services.monitor.record(monitor_event(body, request))
         return json_reply({"ok": True, "request_id": request.request_id})
@@ -45,17 +45,17 @@ def client_error_routes(services: Services) -> list[Route]:
     return [
         Route(
             "POST",
-            paths_of("client-error-report"),
+            function_paths("client-error-report"),
             report,
             auth="public",
             rate="address",
-            max_body_bytes=4 * MOST_CHARACTERS,  # UTF-8 has at most four bytes for a character
+            max_body_bytes=4 * MAX_CHARACTERS,  # UTF-8 has at most four bytes for a character
         )
     ]
 
 
 def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEvent:
-    """The report as a monitor event, with every value cut to its maximal size."""
+    """The report as a monitor event, with every value cut to its maximum size."""
     error = body.get("error", body.get("err"))
     error = error if isinstance(error, dict) else {"message": error}
     client = body.get("client")
@@ -63,7 +63,7 @@ def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEven
         "client": bounded_json(client if isinstance(client, dict) else body),
         "context": bounded_json(body.get("context")),
         "raw": bounded_json(body.get("raw")),
-        "stack": bounded_text(error.get("stack"), MOST_STACK),
+        "stack": bounded_text(error.get("stack"), MAX_STACK),
     }
     return MonitorEvent(
         kind="client_error",
@@ -74,8 +74,8 @@ def monitor_event(body: dict[str, Any], request: IncomingRequest) -> MonitorEven
         path=request.path[:500],
         user_agent=printable(request.headers.get("user-agent", ""), 240),
         http_status=200,
-        error_code=bounded_text(error.get("name"), MOST_NAME),
-        error_message=bounded_text(error.get("message"), MOST_MESSAGE),
+        error_code=bounded_text(error.get("name"), MAX_NAME),
+        error_message=bounded_text(error.get("message"), MAX_MESSAGE),
         extra={name: value for name, value in extra.items() if value is not None},
     )
 
@@ -89,15 +89,15 @@ def bounded_text(value: Any, most: int) -> str | None:
 
 
 def bounded_json(value: Any) -> Any:
-    """A value that is small enough to store, or the beginning of its JSON."""
+    """A value, or the beginning of its JSON if it is too large."""
     if value is None:
         return None
     text = encode_json(value)
-    return value if len(text) <= MOST_EXTRA else {"truncated": True, "preview": text[:MOST_EXTRA]}
+    return value if len(text) <= MAX_EXTRA else {"truncated": True, "preview": text[:MAX_EXTRA]}
 
 
 def encode_json(value: Any) -> str:
-    """A value as JSON, or a text that says it is nested too deeply."""
+    """A value as JSON, or a note that it is nested too deeply."""
     try:
         return ENCODER.encode(value).decode()
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Fields that the plugin contract does not have: dropped and reported, or refused, by the lane's `unknown_fields`."""
+"""Unknown fields: dropped and reported, or refused, by the lane's `unknown_fields`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import Unsupported
 
-NO_SUCH_FEATURE = "the vendor of this model has no such feature"
+UNSUPPORTED_BY_VENDOR = "the vendor of this model has no such feature"
 INDEX = re.compile(r"\[\d+\]")
-#: At most this many names are reported for one request.
-MOST_NAMES = 100
+#: The maximum number of names that are reported for one request.
+MAX_NAMES = 100
 
 
 class DroppedFields:
-    """Collects the names of dropped fields, each once, without indices of lists."""
+    """Collects the names of dropped fields, each once, without list indices."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.refuses = deployment.unknown_fields == "refuse"
@@ -27,16 +27,16 @@ class DroppedFields:
         return tuple(self.names)
 
     def drop(self, name: str) -> None:
-        """Drop a known field that does not matter much to the answer."""
-        if len(self.names) < MOST_NAMES:
+        """Drop a known field that has little effect on the answer."""
+        if len(self.names) < MAX_NAMES:
             self.names[INDEX.sub("[]", name)] = None
 
     def unknown(self, names: Iterable[str]) -> None:
         """Drop fields that the gateway does not know. Raises `Unsupported` if the lane says `unknown_fields: refuse`.
 
-        With `unknown_fields: pass` they are passed on only in requests of the lane's own protocol.
+        `unknown_fields: pass` applies only to requests in the lane's own protocol.
         """
         for name in names:
             if self.refuses:
-                raise Unsupported(name, NO_SUCH_FEATURE)
+                raise Unsupported(name, UNSUPPORTED_BY_VENDOR)
             self.drop(name)

@@ -1,4 +1,4 @@
-"""`health`: live, ready, degraded, and why. 200 only while the database answers. Only operators see the reasons."""
+"""`health`: ready or degraded, and why. 200 only while the database answers. Only operators see details."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kaixu import __version__
 from kaixu.accounts.database import database_time
 from kaixu.catalog.catalog import Catalog
 from kaixu.edge.operators import is_operator
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
@@ -20,12 +20,12 @@ from kaixu.metering.preamble import preamble_hash
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
 
-#: A database that takes longer counts as unavailable.
+#: The time limit for the database.
 PATIENCE_S = 2.0
 
 
 def health_routes(services: Services) -> list[Route]:
-    """The route of health; some monitors POST."""
+    """The route of health; some monitoring tools use POST."""
 
     async def health(request: IncomingRequest) -> Reply:
         database: dict[str, Any] = {"ok": True}
@@ -46,7 +46,7 @@ def health_routes(services: Services) -> list[Route]:
         if services.gate.calls.stopping:
             why.append("the gateway is stopping")
         if "on" not in lanes.values():
-            why.append("no lane is on: there is no model that could be called")
+            why.append("no lane is on, so no model can be called")
         if services.gate.ledger.waiting:
             why.append("settlements wait in the spool")
         ready = bool(database["ok"]) and not services.gate.calls.stopping
@@ -74,7 +74,7 @@ def health_routes(services: Services) -> list[Route]:
         return json_reply(body, 200 if ready else 503, headers)
 
     return [
-        Route(method, paths_of("health"), health, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)
+        Route(method, function_paths("health"), health, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)
         for method in ("GET", "POST")
     ]
 
@@ -97,7 +97,7 @@ def system_hash(catalog: Catalog) -> str | None:
 
 
 def keys(catalog: Catalog) -> dict[str, Any]:
-    """The states of keys by label, of lanes that have several."""
+    """The states of vendor keys, for lanes with several."""
     return {
         name: state.lane.keys.states()
         for name, state in catalog.lanes.items()
@@ -106,7 +106,7 @@ def keys(catalog: Catalog) -> dict[str, Any]:
 
 
 def deployments(services: Services) -> dict[str, dict[str, str]]:
-    """The breaker state, or the lane's state, of each deployment of models that have several."""
+    """The state of each deployment, for models with several."""
     return {
         f"{model.provider}/{model.model}": {
             one.name: services.gate.breakers.state_of(one) if one.is_on else one.state.state for one in model.choices

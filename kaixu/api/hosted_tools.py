@@ -1,4 +1,4 @@
-"""Tools that the vendor itself would run: dropped and reported for lanes that do not have them."""
+"""Tools that the vendor runs: dropped and reported for lanes that do not support them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class HostedTools:
         if family in HOSTED_TYPES:
             self.dropped_fields.drop(f"tools[].{family}")
         elif self.dropped_fields.refuses:
-            why = f"tools of type {kind[:60]} are not known here"
-            raise Unsupported(f"{place}.type", why, hint="Leave this tool out, or choose another model.")
+            why = f"tools of type {kind[:60]} are unknown"
+            raise Unsupported(f"{place}.type", why, hint="Remove this tool, or choose another model.")
         else:
             self.dropped_fields.drop(f"tools[].{kind[:60]}")
 
@@ -77,5 +77,5 @@ class HostedTools:
             raise Unsupported("tool_choice", why, hint="Choose another tool, or another model.")
 
     def is_named(self, word: str) -> bool:
-        """Whether a name or type in a tool choice means a dropped tool."""
+        """Whether a name or type in a tool choice refers to a dropped tool."""
         return word in self.names or family_of(word) in self.families

@@ -1,4 +1,4 @@
-"""Removes fields that only ask for the default behaviour from a translated request."""
+"""Remove fields with default values from a translated request."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from kaixu.plugin.types import ChatRequest
 
 
 def remove_defaults(request: ChatRequest) -> ChatRequest:
-    """The request without fields that ask for what every vendor does by default.
+    """The request without fields that have every vendor's default value.
 
-    A lane that does not have a feature would refuse a request that merely names its default.
+    A lane without a feature would refuse a request with the feature's default value.
     """
     if request.native is not None:
         return request

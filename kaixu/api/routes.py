@@ -1,7 +1,8 @@
-"""All routes of the api, family by family."""
+"""All routes of the API."""
 
 from __future__ import annotations
 
+from kaixu.api.jobs.manage import job_routes
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
@@ -19,7 +20,6 @@ from .collections.embed import embed_routes
 from .collections.manage import collection_routes
 from .collections.search import search_routes
 from .health import health_routes
-from .jobs.look import look_routes
 from .jobs.submit import submit_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes
@@ -30,7 +30,7 @@ from .openai.responses import responses_routes
 from .operations import operation_routes
 from .user.session import session_routes
 
-#: How errors look at paths that nothing serves: below `/v1/` most clients are OpenAI's.
+#: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
 PREFIX_SHAPES = {"/v1/": openai_error}
 
 FAMILIES = (
@@ -46,7 +46,7 @@ FAMILIES = (
     search_routes,
     collection_routes,
     submit_routes,
-    look_routes,
+    job_routes,
     operation_routes,
     # operators
     login_routes,

@@ -1,4 +1,4 @@
-"""The command line: one file for each group of commands, imported when it runs."""
+"""The command line: one file per group of commands, imported when it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kaixu check`: check kaixu.yaml, its plugins and the database, and print every mistake."""
+"""`kaixu check`: check kaixu.yaml, its plugins and the database, and print every error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.config.document import Document
 from kaixu.config.environment import EnvironmentMistake, settings_from_environment
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
-from kaixu.gateway.reload import notes_of
+from kaixu.gateway.reload import config_notes
 from kaixu.gateway.servers import require_server
 from kaixu.plugin.errors import PluginError
 
@@ -31,18 +31,18 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    file: Path = typer.Argument(None, help="The file; default: the one that KAIXU_CONFIG names."),
+    file: Path = typer.Argument(None, help="The file; default: KAIXU_CONFIG."),
     as_json: AsJson = False,
-    database: bool = typer.Option(True, help="Also check whether the database answers."),
+    database: bool = typer.Option(True, help="Also check that the database answers."),
 ) -> None:
-    """Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."""
+    """Check kaixu.yaml, its plugins and the database; exit 1 with all errors."""
     wrong: list[str] = []
     path = file or Path(os.environ.get("KAIXU_CONFIG") or "kaixu.yaml")
     try:
         path = file or settings_from_environment().kaixu_config
     except EnvironmentMistake as error:
         wrong.append(str(error))
-        database = False  # it is not known where that is
+        database = False  # its address is unknown
     catalog = catalog_at(path, wrong)
     version = None
     if database:
@@ -55,7 +55,7 @@ def check(
             print_json({"config": str(path), "wrong": wrong})
         raise fail("\n".join(wrong))
     off = [f"{name} ({state.reason})" for name, state in catalog.lanes.items() if state.state == "off"]
-    notes = notes_of(catalog)
+    notes = config_notes(catalog)
     record: dict[str, Any] = {
         "config": str(path),
         "lanes": len(catalog.lanes),
@@ -74,7 +74,7 @@ async def server_version(session: CommandSession) -> str:
 
 
 def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
-    """What the file switches on; all that is wrong with it, and with its plugins, is added to `wrong`, each once."""
+    """Load a file's catalog; its errors, and those of its plugins, are added to `wrong` once each."""
     mistakes: list[Mistake] = []
     document: Document | None
     catalog: Catalog | None = None
@@ -104,7 +104,7 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
 
 
 def add_failures(catalog: Catalog, wrong: list[str]) -> None:
-    """Failures that `wrong` does not have yet."""
+    """Add failures that `wrong` does not list yet."""
     failed = [(f"{kind} `{one.name}`", one.reason) for kind, one in catalog.sections() if one.state == "failed"]
     failed += [(f"plugin `{one.name}`", one.reason) for one in catalog.plugins if one.state == "failed"]
     for what, reason in failed:

@@ -8,17 +8,17 @@ import typer
 
 from kaixu.accounts import customers as accounts
 from kaixu.accounts.topups import top_up
+from kaixu.cli.options import read_options
 from kaixu.config.price import nusd_of_cents, usd
 
 from .examples import example
 from .failure import fail
-from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
-#: What `none` removes. A customer always has a cap: 0 refuses every call.
+#: Fields that `none` clears. A customer always has a cap; a cap of 0 refuses every call.
 CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors"})
 
 commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
@@ -29,8 +29,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="customers")
 
 
-def record(row: accounts.Customer) -> dict[str, Any]:
-    """A customer as it is printed."""
+def customer_record(row: accounts.Customer) -> dict[str, Any]:
+    """A customer for printing."""
     shown = {
         "id": row.id,
         "email": row.email,
@@ -58,9 +58,9 @@ def list_customers(as_json: AsJson = False) -> None:
     """List customers, newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
-        return await accounts.list_customers(session.pool, limit=MOST_LISTED, before_id=None)
+        return await accounts.list_customers(session.pool, limit=MAX_LISTED, before_id=None)
 
-    rows = [record(row) for row in with_database(work)]
+    rows = [customer_record(row) for row in with_database(work)]
     if not as_json:
         names = ("id", "email", "plan", "active", "keys", "cap_usd", "extra_usd", "spent_usd", "held_usd")
         rows = [{name: row[name] for name in names} for row in rows]
@@ -69,7 +69,7 @@ def list_customers(as_json: AsJson = False) -> None:
 
 @commands.command(epilog=example("customers create ada@example.com --cap-cents 500"))
 def create(
-    email: str = typer.Argument(help="The customer's email address; commands also accept it as a name."),
+    email: str = typer.Argument(help="The customer's address; also its name in commands."),
     plan: str = typer.Option(None, help="Plan name."),
     cap_cents: int = typer.Option(
         None, "--cap-cents", "--cap", help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."
@@ -88,7 +88,7 @@ def create(
             request_id=REQUEST_ID,
         )
 
-    print_record(record(with_database(work)), as_json=as_json)
+    print_record(customer_record(with_database(work)), as_json=as_json)
 
 
 @commands.command(epilog=example("customers change ada@example.com --seats 3 --providers none"))
@@ -102,11 +102,11 @@ def change(
     providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' or none: all."),
     models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all.'),
     max_vectors: str = typer.Option(
-        None, metavar="N|none", help="Vectors in all collections together; none: the gateway's `max_vectors`."
+        None, metavar="N|none", help="Vectors in all collections; none: the gateway's `max_vectors`."
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Change the given settings, from the next call on. `none` removes a limit."""
+    """Change the given fields, from the next call on. `none` removes a limit."""
     given = {
         "email": email,
         "plan_name": plan,
@@ -117,39 +117,39 @@ def change(
         "allowed_models": models,
         "max_vectors": max_vectors,
     }
-    fields = given_fields(given, clearable=CLEARABLE)
+    fields = read_options(given, clearable=CLEARABLE)
     if not fields:
         raise fail("nothing to change", hint="`kaixu customers change --help` lists what can be changed.")
-    print_record(record(changed(customer, fields)), as_json=as_json)
+    print_record(customer_record(apply_change(customer, fields)), as_json=as_json)
 
 
 @commands.command(epilog=example("customers disable ada@example.com"))
 def disable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """Refuse every call of a customer, from the next one on."""
-    print_record(record(changed(customer, {"is_active": False})), as_json=as_json)
+    """Refuse all calls of a customer, from the next one on."""
+    print_record(customer_record(apply_change(customer, {"is_active": False})), as_json=as_json)
 
 
 @commands.command(epilog=example("customers enable ada@example.com"))
 def enable(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """Accept the calls of a customer again."""
-    print_record(record(changed(customer, {"is_active": True})), as_json=as_json)
+    """Serve a customer again."""
+    print_record(customer_record(apply_change(customer, {"is_active": True})), as_json=as_json)
 
 
 @commands.command("top-up", epilog=example("customers top-up ada@example.com 500"))
 def top_up_customer(
     customer: str = typer.Argument(help="Id or email."),
-    amount_cents: int = typer.Argument(help="How much, in cents."),
+    amount_cents: int = typer.Argument(help="The amount in cents."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
-    idempotency_key: str = typer.Option(None, help="A second top-up with the same key does nothing."),
+    idempotency_key: str = typer.Option(None, help="A second top-up with the same key credits nothing."),
     as_json: AsJson = False,
 ) -> None:
-    """Raise a month's cap by a credit."""
+    """Add a credit to a month's cap."""
 
     async def work(session: CommandSession) -> dict[str, Any]:
-        found = await accounts.find_customer(session.pool, customer)
+        row = await accounts.find_customer(session.pool, customer)
         done = await top_up(
             session.pool,
-            found.id,
+            row.id,
             amount_cents=amount_cents,
             month=month,
             idempotency_key=idempotency_key,
@@ -168,11 +168,11 @@ def top_up_customer(
     print_record(with_database(work), as_json=as_json)
 
 
-def changed(customer: str, given: dict[str, Any]) -> accounts.Customer:
-    """A customer after a change."""
+def apply_change(customer: str, given: dict[str, Any]) -> accounts.Customer:
+    """Change a customer."""
 
     async def work(session: CommandSession) -> accounts.Customer:
-        found = await accounts.find_customer(session.pool, customer)
-        return await accounts.change_customer(session.pool, found.id, given, actor=ACTOR, request_id=REQUEST_ID)
+        row = await accounts.find_customer(session.pool, customer)
+        return await accounts.change_customer(session.pool, row.id, given, actor=ACTOR, request_id=REQUEST_ID)
 
     return with_database(work)

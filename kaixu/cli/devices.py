@@ -14,11 +14,11 @@ from .examples import example
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
 
-KeyId = typer.Argument(help="The id of the device's key, or of an older key of its chain.")
-InstallId = typer.Argument(help='Its install id; "" is the seat shared by calls without an install id.')
+KeyId = typer.Argument(help="The id of the device's key, or of a key that it replaced.")
+InstallId = typer.Argument(help='Its install id; "" is the seat of all calls without one.')
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="devices")
 
 
-def record(row: accounts.Device) -> dict[str, Any]:
-    """A device as it is printed."""
+def device_record(row: accounts.Device) -> dict[str, Any]:
+    """A device for printing."""
     shown: dict[str, Any] = {
         "install_id": row.install_id,
         "label": row.device_label,
@@ -46,17 +46,17 @@ def record(row: accounts.Device) -> dict[str, Any]:
 @commands.command("list", epilog=example("devices list ada@example.com --key 7"))
 def list_devices(
     customer: str = typer.Argument(help="Id or email."),
-    key_id: int = typer.Option(None, "--key", help="Only the devices of this key, and of those it was rotated from."),
+    key_id: int = typer.Option(None, "--key", help="Only devices of this key and of the keys that it replaced."),
     as_json: AsJson = False,
 ) -> None:
-    """A customer's devices, last seen first."""
+    """List a customer's devices, last seen first."""
 
     async def work(session: CommandSession) -> list[accounts.ListedDevice]:
-        found = await find_customer(session.pool, customer)
+        row = await find_customer(session.pool, customer)
         chosen = None if key_id is None else fields.identifier(key_id, "key")
-        return await accounts.list_devices(session.pool, found.id, key_id=chosen, limit=MOST_LISTED)
+        return await accounts.list_devices(session.pool, row.id, key_id=chosen, limit=MAX_LISTED)
 
-    rows = [record(row) for row in with_database(work)]
+    rows = [device_record(row) for row in with_database(work)]
     if not as_json:
         names = ("key", "key_label", "install_id", "label", "state", "first_seen", "last_seen", "agent")
         rows = [{name: row[name] for name in names} for row in rows]
@@ -65,18 +65,18 @@ def list_devices(
 
 @commands.command(epilog=example("devices revoke 7 laptop-1f3a"))
 def revoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
-    """Refuse a device, from the next call on; its seat is free for another."""
-    print_record(record(changed(key_id, install_id, revoked=True)), as_json=as_json)
+    """Refuse a device from the next call on, and free its seat."""
+    print_record(device_record(apply_change(key_id, install_id, revoked=True)), as_json=as_json)
 
 
 @commands.command(epilog=example("devices unrevoke 7 laptop-1f3a"))
 def unrevoke(key_id: int = KeyId, install_id: str = InstallId, as_json: AsJson = False) -> None:
     """Give a revoked device its seat back, if one is free."""
-    print_record(record(changed(key_id, install_id, revoked=False)), as_json=as_json)
+    print_record(device_record(apply_change(key_id, install_id, revoked=False)), as_json=as_json)
 
 
-def changed(key_id: int, install_id: str, *, revoked: bool) -> accounts.Device:
-    """A device after a change."""
+def apply_change(key_id: int, install_id: str, *, revoked: bool) -> accounts.Device:
+    """Change a device."""
 
     async def work(session: CommandSession) -> accounts.Device:
         return await accounts.change_device(

@@ -1,4 +1,4 @@
-"""`kaixu doctor`: the state of the gateway and its database, and what is wrong with them."""
+"""`kaixu doctor`: check the gateway and its database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.database import missing_migrations
 from kaixu.reports import collection_indexes, database_state
 from kaixu.reports.collection_indexes import LargeCollection, Overview
-from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, Server
+from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, ServerState
 from kaixu.reports.plugin_roles import PluginRole, plugin_roles
 
 from .check import catalog_at
@@ -26,19 +26,19 @@ from .examples import example
 from .failure import CommandFailed
 from .gateway_rows import Row, gateway_rows, row, spool_rows
 from .report import print_rows
-from .session import AsJson, CommandSession, settings, with_database
+from .session import AsJson, CommandSession, load_settings, with_database
 
-#: Expired for longer than this, a reservation should have been ended by some gateway.
+#: A gateway should have ended reservations that expired this long ago.
 OVERDUE_S = 60
 
-#: Up to so many missing migrations and functions are named; of more, only the number is shown.
-MOST_SHOWN = 5
+#: The maximum number of missing migrations and functions that are listed; of more, only the number.
+MAX_SHOWN = 5
 
-#: What a table shows of each row; scripts get all of it.
+#: The columns of the table; `--json` has all fields.
 COLUMNS = ("what", "state", "detail")
 
-#: Holds and windows go by the database's clock, tokens by ours.
-MOST_SKEW_S = 5
+#: Reservations and rate windows use the database's clock, tokens ours.
+MAX_SKEW_S = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -47,55 +47,55 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong."""
-    given = settings()
-    rows = [row("version", True, __version__), secrets_row(given)]
+    """Check secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong."""
+    settings = load_settings()
+    rows = [row("version", True, __version__), secrets_row(settings)]
     try:
         rows += with_database(examine, migrated=False)
     except CommandFailed as error:
         rows.append(row("postgres", False, error.message))
-    rows += [*lane_rows(given.kaixu_config), *spool_rows(given.kaixu_home), *gateway_rows(given)]
+    rows += [*lane_rows(settings.kaixu_config), *spool_rows(settings.kaixu_home), *gateway_rows(settings)]
     print_rows(rows if as_json else [{name: one[name] for name in COLUMNS} for one in rows], as_json=as_json)
     if any(one["state"] == "wrong" for one in rows):
         raise typer.Exit(1)
 
 
-def secrets_row(given: Settings) -> Row:
+def secrets_row(settings: Settings) -> Row:
     """Whether `kaixu serve` would find its secrets, and whether only its user can read them."""
-    path = given.kaixu_home / "secrets.json"
+    path = settings.kaixu_home / "secrets.json"
     try:
-        secrets_of(given, dev=path.exists())
+        secrets_of(settings, dev=path.exists())
     except EnvironmentMistake as error:
         return row("secrets", False, str(error))
     if not path.exists():
         return row("secrets", True, "from the environment")
     private = path.stat().st_mode & 0o077 == 0
-    return row("secrets", private, f"kept in {path}" if private else f"others can read {path}: chmod 600 it")
+    return row("secrets", private, f"stored in {path}" if private else f"others can read {path}: chmod 600 it")
 
 
 async def examine(session: CommandSession) -> list[Row]:
-    """The database's rows, as far as its schema allows."""
-    pool, given = session.pool, session.settings
-    rows = server_rows(await database_state.server(pool), is_embedded=given.database_url is None)
+    """Check the database, as far as its schema allows."""
+    pool, settings = session.pool, session.settings
+    rows = server_rows(await database_state.server(pool), is_embedded=settings.database_url is None)
     try:
         missing = await missing_migrations(pool)
     except MigrationError as error:
         return [*rows, row("schema", False, str(error))]
     if missing:
-        shown = ", ".join(missing) if len(missing) <= MOST_SHOWN else f"{len(missing)} migrations and functions"
+        shown = ", ".join(missing) if len(missing) <= MAX_SHOWN else f"{len(missing)} migrations and functions"
         return [*rows, row("schema", False, f"needs {shown}: start a gateway, or run `kaixu migrate`")]
     rows.append(row("schema", True, "up to date"))
     rows.append(reservations_row(await database_state.holds(pool)))
     rows.append(partitions_row(await database_state.partitions(pool)))
-    rows.append(connections_row(await database_state.connections(pool), given))
-    catalog = catalog_at(given.kaixu_config, [])
+    rows.append(connections_row(await database_state.connections(pool), settings))
+    catalog = catalog_at(settings.kaixu_config, [])
     if catalog is not None:
-        rows += [role_row(one) for one in await plugin_roles(pool, catalog, pooler=given.kaixu_pooler)]
+        rows += [role_row(one) for one in await plugin_roles(pool, catalog, pooler=settings.kaixu_pooler)]
     rows.append(collections_row(await collection_indexes.overview(pool)))
     return [*rows, *index_rows(await collection_indexes.large_collections(pool))]
 
 
-def server_rows(server: Server, *, is_embedded: bool) -> list[Row]:
+def server_rows(server: ServerState, *, is_embedded: bool) -> list[Row]:
     """The server: its version, pgvector, its settings, its clock."""
     kind = "embedded" if is_embedded else "DATABASE_URL"
     skew_s = abs((datetime.now(UTC) - server.now).total_seconds())
@@ -111,30 +111,30 @@ def server_rows(server: Server, *, is_embedded: bool) -> list[Row]:
             server.is_durable,
             "settled money survives a power cut" if server.is_durable else "fsync is off",
         ),
-        row("clock", skew_s <= MOST_SKEW_S, f"{skew_s:.1f} s from the database's"),
+        row("clock", skew_s <= MAX_SKEW_S, f"{skew_s:.1f} s from the database's"),
     ]
 
 
 def reservations_row(holds: Holds) -> Row:
-    """Whether holds of dead gateways are ended in time."""
+    """Whether the reservations of dead gateways are ended in time."""
     overdue = (holds.oldest_expired_s or 0) > OVERDUE_S
     detail = f"{holds.running} in flight, {holds.expired} expired"
     return row("reservations", not overdue, f"{detail}; a running gateway ends them" if overdue else detail)
 
 
 def role_row(role: PluginRole) -> Row:
-    """The database role of an integration with tables; a problem names the statements to run."""
-    origin = "the role of its `database_url`" if role.is_operators else "a role that the gateway makes"
+    """The database role of an integration with tables; the problem has the statements to run."""
+    origin = "the role of its `database_url`" if role.is_operators else "a role that the gateway creates"
     return row(f"integration {role.integration}", role.problem is None, role.problem or origin)
 
 
-def connections_row(connections: Connections, given: Settings) -> Row:
-    """Whether the pools of all gateways together fit into what the server takes."""
-    each = sizes_in(given.kaixu_config).connections
+def connections_row(connections: Connections, settings: Settings) -> Row:
+    """Whether the server has enough connections for the pools of all gateways."""
+    each = sizes_in(settings.kaixu_config).connections
     needed = each * max(1, connections.gateways)
     detail = (
-        f"at most {each} for each gateway, {connections.gateways} running: {needed} of the {connections.most} that "
-        f"the server takes; {connections.taken} are taken"
+        f"at most {each} for each gateway, {connections.gateways} running: {needed} of the server's "
+        f"{connections.most}; {connections.taken} are in use"
     )
     if needed > connections.most:
         detail += ": raise `max_connections`, or lower `gateway.database`"
@@ -142,7 +142,7 @@ def connections_row(connections: Connections, given: Settings) -> Row:
 
 
 def sizes_in(config: Path) -> DatabaseSection:
-    """The sizes in kaixu.yaml; the defaults where it cannot be read, which another row reports."""
+    """The pool sizes in kaixu.yaml; the defaults if it is invalid, which another row reports."""
     try:
         return load(config, os.environ).gateway.database
     except (ConfigError, OSError):
@@ -150,7 +150,7 @@ def sizes_in(config: Path) -> DatabaseSection:
 
 
 def collections_row(overview: Overview) -> Row:
-    """How many there are, and how they are searched."""
+    """The number of collections, and how they are searched."""
     detail = f"{overview.collections} with {overview.vectors:,} vectors; {overview.indexed} searched by an index"
     if overview.waiting:
         detail += f", {overview.waiting} waiting for one"
@@ -160,7 +160,7 @@ def collections_row(overview: Overview) -> Row:
 
 
 def index_rows(collections: list[LargeCollection]) -> Iterator[Row]:
-    """The large ones, each with its indexes; `--json` has their figures, too."""
+    """Large collections, each with its indexes; `--json` also has their figures."""
     for one in collections:
         names = ", ".join(
             f"{index.name} {index.size_bytes >> 20} MiB{'' if index.is_valid else ' INVALID'}" for index in one.indexes
@@ -168,13 +168,13 @@ def index_rows(collections: list[LargeCollection]) -> Iterator[Row]:
         search = "indexed" if one.index_state == "ready" else "exact"
         how = "searched by its indexes" if search == "indexed" else "searched exactly until its indexes are built"
         if search == "exact" and not one.is_indexable:
-            how = f"searched exactly: no index holds more than {collection_indexes.MOST_DIMENSIONS} dimensions"
+            how = f"searched exactly: no index supports more than {collection_indexes.MAX_DIMENSIONS} dimensions"
         yield row(
             f"collection {one.id}",
             all(index.is_valid for index in one.indexes),
             f"`{one.name}` of customer {one.customer_id}: {one.vectors:,} vectors of {one.dimensions}, {how}"
             + (f" ({names})" if names else ""),
-            bad="off",  # an index that is half built is built anew
+            bad="off",  # an invalid index is built again
         ) | {
             "collection": {
                 "id": one.id,
@@ -189,18 +189,18 @@ def index_rows(collections: list[LargeCollection]) -> Iterator[Row]:
 
 
 def partitions_row(partitions: Partitions) -> Row:
-    """Whether this month and the next have tables of their own."""
+    """Whether this month and the next have their partitions."""
     if partitions.missing:
         return row("partitions", False, f"missing: {', '.join(partitions.missing)}: run `kaixu migrate`", bad="off")
     if partitions.strays:
-        detail = f"{partitions.strays} events outside their month's partition; only speed suffers"
+        detail = f"{partitions.strays} events outside their month's partition, which is only slower"
         return row("partitions", False, detail, bad="off")
     last = partitions.names[-1].removeprefix("usage_event_").replace("_", "-")
     return row("partitions", True, f"in place up to {last}")
 
 
 def lane_rows(config: Path) -> Iterator[Row]:
-    """kaixu.yaml, and every lane that it declares."""
+    """Check kaixu.yaml and every lane in it."""
     wrong: list[str] = []
     catalog = catalog_at(config, wrong)
     yield row("config", not wrong, "\n".join(dict.fromkeys(wrong)) or str(config))

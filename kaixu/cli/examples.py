@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def example(words: str) -> str:
-    """The line below a command's help that shows how it is used."""
+    """The example below a command's help."""
     return f"Example: kaixu {words}"

@@ -1,4 +1,4 @@
-"""How a command fails: a line on stderr, a hint, exit code 1; no traceback for an expected failure."""
+"""Expected failures of commands: a message and a hint on stderr, exit code 1, no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of `kaixu doctor` that checks running gateways: ours, or others on this machine."""
+"""The part of `kaixu doctor` that checks running gateways."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kaixu.config.environment import Settings
-from kaixu.gateway.claim import About, about, database_of, other_folders, running_in, workers_in
+from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in, workers_in
 from kaixu.reports.spool_state import spool_state
 
-#: A gateway that is well answers in milliseconds.
+#: The time limit for the health check; a healthy gateway answers in milliseconds.
 ANSWER_S = 3.0
 
 Row = dict[str, Any]
@@ -21,10 +21,10 @@ def row(what: str, good: bool, detail: object, *, bad: str = "wrong") -> Row:
     return {"what": what, "state": "ok" if good else bad, "detail": detail}
 
 
-def gateway_rows(given: Settings) -> Iterator[Row]:
-    """The gateway that runs with our data folder; where there is none, those that run with others."""
-    home = given.kaixu_home
-    process, itself = running_in(home), about(home)
+def gateway_rows(settings: Settings) -> Iterator[Row]:
+    """The gateway of our data folder; if none runs, the gateways of other data folders."""
+    home = settings.kaixu_home
+    process, itself = running_in(home), read_about(home)
     if process is None:
         yield row("gateway", False, f"none runs with data folder {home.resolve()}", bad="off")
     elif workers := workers_in(home):
@@ -32,19 +32,19 @@ def gateway_rows(given: Settings) -> Iterator[Row]:
     elif itself is None:
         yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
     else:
-        yield row("gateway", True, described(itself, home))
+        yield row("gateway", True, describe(itself, home))
         yield health_row(itself)
-        yield from differing(itself, given)
+        yield from compare_settings(itself, settings)
     if process is not None:
         return
     for folder in other_folders(home):
-        other = about(folder)
+        other = read_about(folder)
         if other is not None:
-            yield row(f"gateway in {folder}", True, f"{described(other, folder)}; database {other.database}")
+            yield row(f"gateway in {folder}", True, f"{describe(other, folder)}; database {other.database}")
             yield from spool_rows(folder, f" in {folder}")
 
 
-def described(itself: About, home: Path) -> str:
+def describe(itself: About, home: Path) -> str:
     """A gateway in one line."""
     return (
         f"process {itself.pid} since {itself.since}, version {itself.version}, {itself.url} ({itself.server}), "
@@ -52,9 +52,9 @@ def described(itself: About, home: Path) -> str:
     )
 
 
-def differing(itself: About, given: Settings) -> Iterator[Row]:
-    """Whether our settings are those that the gateway uses: else commands work on another database."""
-    ours = {"database": database_of(given), "config": str(given.kaixu_config.resolve())}
+def compare_settings(itself: About, settings: Settings) -> Iterator[Row]:
+    """Whether our settings match the gateway's; otherwise commands would use another database."""
+    ours = {"database": database_name(settings), "config": str(settings.kaixu_config.resolve())}
     for what, variable in (("database", "DATABASE_URL"), ("config", "KAIXU_CONFIG")):
         its = getattr(itself, what)
         same = its == ours[what]
@@ -62,7 +62,7 @@ def differing(itself: About, given: Settings) -> Iterator[Row]:
 
 
 def health_row(itself: About) -> Row:
-    """What its health endpoint answers."""
+    """The gateway's health endpoint."""
     import httpx
 
     try:
@@ -75,9 +75,9 @@ def health_row(itself: About) -> Row:
 
 
 def spool_rows(home: Path, where: str = "") -> Iterator[Row]:
-    """Settlements that are not in the database: spooled while it was away, or refused by it."""
+    """Settlements that are not in the database: spooled, or refused by it."""
     spool = spool_state(home)
-    detail = f"{spool.waiting} settlements wait to be written" if spool.waiting else "empty"
+    detail = f"{spool.waiting} settlements wait for the database" if spool.waiting else "empty"
     yield row(f"spool{where}", not spool.waiting, detail, bad="off")
     refused = f"{spool.refused} in {spool.refused_folder}" if spool.refused else "none"
     yield row(f"refused settlements{where}", not spool.refused, refused)

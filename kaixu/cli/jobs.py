@@ -1,4 +1,4 @@
-"""`kaixu jobs`: what is in the queue, one job, and cancelling it."""
+"""`kaixu jobs …`: list, show and cancel jobs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def register(app: typer.Typer) -> None:
 
 
 @jobs.command("list", epilog=example("jobs list --status queued"))
-def list_them(
+def list_queue(
     customer: Annotated[str | None, typer.Option(help="Only this customer's: id or email.")] = None,
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many are shown.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number of jobs.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The newest jobs; never their texts."""
+    """List the newest jobs, without their texts."""
 
     if status is not None and status not in STATUSES:
         raise fail(f"`--status` must be one of {', '.join(STATUSES)}")
@@ -49,7 +49,7 @@ def list_them(
 
 @jobs.command(epilog=example("jobs show 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))
 def show(job_id: JobId, as_json: AsJson = False) -> None:
-    """One job; never its texts."""
+    """Show a job, without its texts."""
 
     async def work(session: CommandSession) -> JobRow:
         return await find_job(session.pool, job_id)
@@ -64,7 +64,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
 @jobs.command(epilog=example("jobs cancel 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Cancel a job. A waiting job ends at once; a running one ends when its worker has stopped it."""
+    """Cancel a job: a queued one at once, a running one when its worker next renews its lease."""
 
     async def work(session: CommandSession) -> str:
         return await cancel_job(session.pool, job_id, actor=ACTOR, request_id=REQUEST_ID)

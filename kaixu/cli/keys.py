@@ -8,17 +8,17 @@ import typer
 
 from kaixu.accounts import keys as accounts
 from kaixu.accounts.customers import find_customer
+from kaixu.cli.options import read_options
 from kaixu.config.price import usd
 
 from .examples import example
 from .failure import fail
-from .given import given_fields
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
-#: What `none` removes: then the customer's limit applies, or the gateway's default.
+#: Fields that `none` clears: the customer's limit, or the gateway's default, then applies.
 CLEARABLE = frozenset(
     {
         "monthly_cap_cents",
@@ -39,8 +39,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="keys")
 
 
-def record(row: accounts.Key) -> dict[str, Any]:
-    """A key as it is printed; never the key itself."""
+def key_record(row: accounts.Key) -> dict[str, Any]:
+    """A key for printing, without the key itself."""
     shown: dict[str, Any] = {
         "id": row.id,
         "last4": row.key_last4,
@@ -61,7 +61,7 @@ def record(row: accounts.Key) -> dict[str, Any]:
     return shown
 
 
-def fields(
+def key_fields(
     label: str | None,
     cap_cents: str | None,
     rpm: str | None,
@@ -72,7 +72,7 @@ def fields(
     models: str | None,
     collections: str | None,
 ) -> dict[str, Any]:
-    """The wire fields of what was given."""
+    """The wire fields of the given options."""
     given = {
         "label": label,
         "monthly_cap_cents": cap_cents,
@@ -84,33 +84,39 @@ def fields(
         "allowed_models": models,
         "allowed_collections": collections,
     }
-    return given_fields(given, clearable=CLEARABLE)
+    return read_options(given, clearable=CLEARABLE)
 
 
 KeyId = typer.Argument(help="The key's id, as `kaixu keys list` shows it.")
 Label = typer.Option(None, help="What the key is for.")
 Cap = typer.Option(
-    None, "--cap-cents", "--cap", metavar="CENTS|none", help="Monthly cap of the key in cents, besides its customer's."
+    None,
+    "--cap-cents",
+    "--cap",
+    metavar="CENTS|none",
+    help="Monthly cap of the key in cents; its customer's applies as well.",
 )
 Rpm = typer.Option(None, metavar="N|none", help="Requests a minute; none: DEFAULT_RPM_LIMIT.")
 Rpd = typer.Option(None, metavar="N|none", help="Requests a day.")
-Seats = typer.Option(None, metavar="N|none", help="Device seats; 0: no limit; none: as the customer's.")
+Seats = typer.Option(None, metavar="N|none", help="Device seats; 0: no limit; none: the customer's.")
 Require = typer.Option(None, help="Whether every call must name its device.")
-Providers = typer.Option(None, help="Allowed providers, comma-separated; narrows the customer's; none: no narrowing.")
-Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: no narrowing.')
+Providers = typer.Option(
+    None, help="Allowed providers, comma-separated; within the customer's; none: all of the customer's."
+)
+Models = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all of the customer\'s.')
 
-Collections = typer.Option(None, help="The collections it may use, comma-separated; none: all of the customer's.")
+Collections = typer.Option(None, help="Allowed collections, comma-separated; none: all of the customer's.")
 
 
 @commands.command("list", epilog=example("keys list ada@example.com"))
 def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """A customer's keys, newest first, with this month's figures."""
+    """List a customer's keys, newest first, with this month's figures."""
 
     async def work(session: CommandSession) -> list[accounts.ListedKey]:
-        found = await find_customer(session.pool, customer)
-        return await accounts.list_keys(session.pool, found.id, limit=MOST_LISTED, before_id=None)
+        row = await find_customer(session.pool, customer)
+        return await accounts.list_keys(session.pool, row.id, limit=MAX_LISTED, before_id=None)
 
-    rows = [record(row) for row in with_database(work)]
+    rows = [key_record(row) for row in with_database(work)]
     if not as_json:
         names = ("id", "last4", "label", "role", "state", "cap_usd", "rpm", "rpd", "seats", "spent_usd", "held_usd")
         rows = [{name: row[name] for name in names} for row in rows]
@@ -132,19 +138,19 @@ def create(
     collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key. It is shown once and stored nowhere."""
-    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
+    """Create a key. It is printed once and not stored."""
+    given = key_fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections) | {
         "role": role
     }
 
     async def work(session: CommandSession) -> accounts.MadeKey:
-        found = await find_customer(session.pool, customer)
+        row = await find_customer(session.pool, customer)
         return await accounts.create_key(
-            session.pool, found.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
+            session.pool, row.id, given, pepper=session.secrets.key_pepper, actor=ACTOR, request_id=REQUEST_ID
         )
 
     made = with_database(work)
-    print_record({"key": made.key} | record(made.row), as_json=as_json)
+    print_record({"key": made.key} | key_record(made.row), as_json=as_json)
 
 
 @commands.command(epilog=example("keys change 7 --cap-cents 250 --rpm none"))
@@ -159,25 +165,25 @@ def change(
     install_id_as_customer: bool = typer.Option(
         False,
         "--install-id-as-customer",
-        help="Use the customer's setting again: whether every call must name its device.",
+        help="Use the customer's setting again for whether calls must name their device.",
     ),
     providers: str = Providers,
     models: str = Models,
     collections: str = Collections,
     as_json: AsJson = False,
 ) -> None:
-    """Change the given settings, from the next call on. `none` removes a limit."""
-    given = fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
+    """Change the given fields, from the next call on. `none` removes a limit."""
+    given = key_fields(label, cap_cents, rpm, rpd, seats, require_install_id, providers, models, collections)
     if install_id_as_customer:
         given["require_install_id"] = None
     if not given:
         raise fail("nothing to change", hint="`kaixu keys change --help` lists what can be changed.")
-    print_record(record(changed(key_id, given)), as_json=as_json)
+    print_record(key_record(apply_change(key_id, given)), as_json=as_json)
 
 
 @commands.command(epilog=example("keys rotate 7"))
 def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Replace a key by a new one with the same settings and spend; the old one is revoked."""
+    """Replace a key: the new one has its settings and spending, the old one is revoked."""
 
     async def work(session: CommandSession) -> accounts.MadeKey:
         return await accounts.rotate_key(
@@ -185,23 +191,23 @@ def rotate(key_id: int = KeyId, as_json: AsJson = False) -> None:
         )
 
     made = with_database(work)
-    print_record({"key": made.key} | record(made.row), as_json=as_json)
+    print_record({"key": made.key} | key_record(made.row), as_json=as_json)
 
 
 @commands.command(epilog=example("keys revoke 7"))
 def revoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Refuse a key, from the next call on."""
-    print_record(record(changed(key_id, {"revoked": True})), as_json=as_json)
+    """Refuse a key from the next call on."""
+    print_record(key_record(apply_change(key_id, {"revoked": True})), as_json=as_json)
 
 
 @commands.command(epilog=example("keys unrevoke 7"))
 def unrevoke(key_id: int = KeyId, as_json: AsJson = False) -> None:
-    """Restore a revoked key."""
-    print_record(record(changed(key_id, {"revoked": False})), as_json=as_json)
+    """Reactivate a revoked key."""
+    print_record(key_record(apply_change(key_id, {"revoked": False})), as_json=as_json)
 
 
-def changed(key_id: int, given: dict[str, Any]) -> accounts.Key:
-    """A key after a change."""
+def apply_change(key_id: int, given: dict[str, Any]) -> accounts.Key:
+    """Change a key."""
 
     async def work(session: CommandSession) -> accounts.Key:
         return await accounts.change_key(session.pool, key_id, given, actor=ACTOR, request_id=REQUEST_ID)

@@ -1,4 +1,4 @@
-"""The table of commands. Each is imported when it runs, so that `kaixu --help` does not load the gateway."""
+"""The table of commands. Each is imported only when it runs, so that `kaixu --help` is fast."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from importlib import import_module
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-#: Command → its module and its sentence; the module's `register(app)` adds the command, or the group of commands.
+#: Command → its module and its description; the module's `register(app)` adds the command or group.
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Run the gateway."),
     "work": ("work", "Run job workers only (any number of machines)."),
     "reload": ("reload", "Reload kaixu.yaml in the running gateway."),
-    "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with everything that is wrong."),
-    "migrate": ("migrate", "Update the database's schema; safe to run from any number of machines at once."),
+    "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with all errors."),
+    "migrate": ("migrate", "Apply missing migrations; safe to run from any number of machines at once."),
     "doctor": (
         "doctor",
-        "Look at secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong.",
+        "Check secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong.",
     ),
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
-    "plugins": ("plugins", "Every plugin that kaixu.yaml names: name, kind, source, version, state."),
-    "plugin": ("plugin", "Plugins of your own: write a new one."),
-    "prices": ("prices", "Prices: what every model costs and earns, and the included price lists of vendors."),
+    "plugins": ("plugins", "List the plugins of kaixu.yaml: name, kind, source, version, state."),
+    "plugin": ("plugin", "Create a plugin of your own."),
+    "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
-    "trace": ("trace", "The history of one call: admission, tries, first output, settlement, cost."),
+    "trace": ("trace", "Trace one call: admission, tries, first output, settlement and cost."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
-    "usage": ("usage", "Usage: a customer's month, a month by lane, and the cost of one call explained."),
+    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained."),
 }
 
 
 class Commands(TyperGroup):
-    """Lists its commands by name and sentence, and imports the one that runs."""
+    """Lists commands with their descriptions, and imports the one that runs."""
 
     listing = False
 
@@ -41,20 +41,20 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
-        """The command; while the list is shown, its sentence is enough."""
+        """The command; for the list, its description is enough."""
         if cmd_name not in COMMANDS:
             return None
-        module, sentence = COMMANDS[cmd_name]
+        module, description = COMMANDS[cmd_name]
         if self.listing:
-            return TyperCommand(cmd_name, help=sentence)
+            return TyperCommand(cmd_name, help=description)
         home = typer.Typer(add_completion=False)
-        home.callback()(lambda: None)  # with one, even a lone command is a group's
+        home.callback()(lambda: None)  # with a callback, Typer makes a group even of a single command
         import_module(f".{module}", __package__).register(home)
         command = typer.main.get_group(home).commands[cmd_name]
         assert isinstance(command, TyperCommand | TyperGroup)
         return command
 
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
-        """The list of commands, without loading one."""
+        """Show the list of commands without loading them."""
         self.listing = True
         super().format_help(ctx, formatter)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""`kaixu migrate`: bring the database to the schema of this version."""
+"""`kaixu migrate`: migrate the database to this version's schema."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate(
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be applied."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only list what would be applied."),
     as_json: AsJson = False,
 ) -> None:
-    """Update the database's schema; safe to run from any number of machines at once."""
+    """Apply missing migrations; safe to run from any number of machines at once."""
 
     async def work(session: CommandSession) -> list[str]:
         return await (missing_migrations if dry_run else apply_migrations)(session.pool)

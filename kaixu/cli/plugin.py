@@ -1,4 +1,4 @@
-"""`kaixu plugin new`: a package that works, with tests that pass, to be made one's own."""
+"""`kaixu plugin new`: create a working package with tests, as a start for a plugin of one's own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .session import AsJson
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-MOST_NAME = 40
+MAX_NAME = 40
 
-commands = typer.Typer(no_args_is_help=True, help="Plugins of your own: write a new one.")
+commands = typer.Typer(no_args_is_help=True, help="Create a plugin of your own.")
 
 
 class Kind(StrEnum):
-    """What can be written."""
+    """The kind of the new plugin."""
 
     lane = "lane"
     integration = "integration"
@@ -49,7 +49,7 @@ def new(
     path: Where = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Write a package with tests that pass: a lane, or an integration."""
+    """Create a working package with tests: a lane, or an integration."""
     folder, files = write(kind.value, name, path, f"The {kind.value} `{name}` for the kAIxU Gateway.")
     if as_json:
         print_json({"folder": str(folder), "files": files})
@@ -62,7 +62,7 @@ def new(
 
 
 def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, list[str]]:
-    """Write the package; return its folder and its files."""
+    """Create the package; return its folder and its files."""
     require_name(kind, name)
     folder = path / f"kaixu-{name}"
     if folder.exists():
@@ -76,7 +76,7 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
         "variable": name.replace("-", "_").upper(),
         "description": description,
     }
-    words["config"] = filled(f"{kind}/kaixu.yaml", words).rstrip()
+    words["config"] = fill_template(f"{kind}/kaixu.yaml", words).rstrip()
     files = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
@@ -89,7 +89,7 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
         for target, template in files.items():
             file = folder / target
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(filled(template, words), encoding="utf-8")
+            file.write_text(fill_template(template, words), encoding="utf-8")
         (folder / module / "py.typed").write_text("")
         (folder / ".gitignore").write_text("__pycache__/\n*.egg-info/\ndist/\n.venv/\n")
     except OSError as error:
@@ -97,16 +97,16 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
     return folder, sorted(files)
 
 
-def filled(template: str, words: dict[str, str]) -> str:
-    """A template with its words."""
+def fill_template(template: str, words: dict[str, str]) -> str:
+    """Fill a template."""
     return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)
 
 
 def require_name(kind: str, name: str) -> None:
-    """Raises `CommandFailed` for a name that cannot be one, or means something already."""
-    if not NAME.fullmatch(name) or len(name) > MOST_NAME:
+    """Raises `CommandFailed` for a name that is invalid or in use."""
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise fail(
-            f"`{name[:80]}` cannot be a name", hint="Use lower-case letters, digits and dashes, as in `my-vendor`."
+            f"`{name[:80]}` is not a valid name", hint="Use lower-case letters, digits and dashes, as in `my-vendor`."
         )
     if kind == "integration" and "-" in name:
         raise fail("an integration's name is part of its paths and of its tables' schema", hint="Leave dashes out.")

@@ -1,4 +1,4 @@
-"""`kaixu plugins`: every plugin with its source and state; what integrations offer, with prices."""
+"""`kaixu plugins`: all plugins with source and state, and the operations of integrations with prices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.reports.schedules import ScheduleRow, list_schedules
 from .examples import example
 from .failure import CommandFailed
 from .report import print_json, print_rows
-from .session import AsJson, CommandSession, catalog_of, settings, with_database
+from .session import AsJson, CommandSession, load_catalog, load_settings, with_database
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
 
 
 def plugins(as_json: AsJson = False) -> None:
-    """Every plugin that kaixu.yaml names: name, kind, source, version, state."""
-    catalog = catalog_of(settings())
+    """List the plugins of kaixu.yaml: name, kind, source, version, state."""
+    catalog = load_catalog(load_settings())
     clock = {row.name: row for row in schedule_rows()} if catalog.schedules else {}
     rows = [
         {
@@ -40,16 +40,16 @@ def plugins(as_json: AsJson = False) -> None:
         for one in catalog.plugins
     ]
     if as_json:
-        print_json([row | {"offers": list(offers(catalog, clock, row["where"]))} for row in rows])
+        print_json([row | {"offers": list(list_offers(catalog, clock, row["where"]))} for row in rows])
         return
     print_rows(rows, as_json=False, title="plugins")
-    if offered := list(offers(catalog, clock)):
+    if offered := list(list_offers(catalog, clock)):
         typer.echo()
         print_rows(offered, as_json=False, title="integrations")
 
 
-def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
-    """What integrations that are on offer, each with its price; of one plugin, or of all."""
+def list_offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
+    """The operations, jobs and schedules of active integrations, with prices; of one plugin, or of all."""
     for state in catalog.integrations.values():
         declared = state.integration
         if declared is None or state.state != "on" or where not in (None, state.where):
@@ -58,20 +58,20 @@ def offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = 
         for one in priced:
             role = one.role if isinstance(one, Operation) else None
             kind = "operation" if isinstance(one, Operation) else "job"
-            yield offer(kind, one.name, price=price_of(state, one.charge), role=role)
+            yield offer_row(kind, one.name, price=describe_price(state, one.charge), role=role)
         for schedule in declared.schedules:
             free = f"free: {schedule.why_free}"
-            yield offer("schedule", schedule.name, price=free, row=clock.get(schedule.name))
+            yield offer_row("schedule", schedule.name, price=free, row=clock.get(schedule.name))
 
 
-def offer(
+def offer_row(
     kind: str, name: str, *, price: str, role: str | None = None, row: ScheduleRow | None = None
 ) -> dict[str, Any]:
     """One row."""
     last = None
     if row is not None and row.last_at is not None:
         outcome = " ".join(filter(None, (row.status, row.error_code)))
-        last = f"{row.last_at:%Y-%m-%d %H:%M:%S}: {outcome or 'forgotten by now'}"
+        last = f"{row.last_at:%Y-%m-%d %H:%M:%S}: {outcome or 'deleted'}"
     return {
         "name": name,
         "kind": kind,
@@ -82,8 +82,8 @@ def offer(
     }
 
 
-def price_of(state: IntegrationState, charge: Charge) -> str:
-    """A charge as an operator reads it."""
+def describe_price(state: IntegrationState, charge: Charge) -> str:
+    """A charge in words."""
     if isinstance(charge, Free):
         return f"free: {charge.why}"
     price = f"{usd(state.prices_nusd[charge.price])} USD"
@@ -95,7 +95,7 @@ def price_of(state: IntegrationState, charge: Charge) -> str:
 
 
 def schedule_rows() -> list[ScheduleRow]:
-    """The schedules in the database; none where it cannot be reached."""
+    """The schedules in the database; none if it cannot be reached."""
 
     async def work(session: CommandSession) -> list[ScheduleRow]:
         return await list_schedules(session.pool)
@@ -103,5 +103,5 @@ def schedule_rows() -> list[ScheduleRow]:
     try:
         return with_database(work, migrated=False)
     except CommandFailed as error:
-        typer.echo(f"note: when schedules run cannot be shown: {error.message}", err=True)
+        typer.echo(f"note: the times of schedules cannot be shown: {error.message}", err=True)
         return []

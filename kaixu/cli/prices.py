@@ -1,4 +1,4 @@
-"""`kaixu prices …`: what every model costs and earns, and the included price lists of vendors."""
+"""`kaixu prices …`: price, cost and margin of every model, and the included price lists."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kaixu.config.sections import ModelSection, PriceSection
 from .examples import example
 from .failure import fail
 from .report import print_rows
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
-#: The kinds of tokens that a model is paid for.
+#: The kinds of tokens that are billed.
 CHARGED = {
     "chat": ("input", "output", "cached_input", "cache_write", "reasoning"),
     "embed": ("input", "cached_input", "cache_write"),
 }
-#: Those that are shown; the others are looked at for losses.
+#: The kinds that are shown; the others are only checked for losses.
 SHOWN = ("input", "output")
 
 commands = typer.Typer(
     no_args_is_help=True,
-    help="Prices: what every model costs and earns, and the included price lists of vendors.",
+    help="Prices: price, cost and margin of every model, and the included price lists.",
 )
 
 
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 @commands.command(epilog=example("prices check"))
 def check(as_json: AsJson = False) -> None:
-    """Every model's price, cost and margin; exit 1 if something is priced below its cost."""
+    """Show every model's price, cost and margin; exit 1 if a price is below its cost."""
     rows = [
         {"lane": lane, "model": name, "upstream": model.upstream or name, "type": model.type, **figures(model)}
         for lane, section in document().lanes.items()
@@ -56,7 +56,7 @@ def check(as_json: AsJson = False) -> None:
 def list_prices(
     vendor: str = typer.Argument(None, help="The name of a list; default: all lists."), as_json: AsJson = False
 ) -> None:
-    """The included price lists, each with its date; or the prices of one of them."""
+    """List the included price lists with their dates, or the prices of one list."""
     known = packaged()
     if vendor is None:
         rows = []
@@ -73,15 +73,15 @@ def list_prices(
 
 
 def document() -> Document:
-    """kaixu.yaml, whatever becomes of its lanes; ends the command where the file is wrong."""
+    """Load kaixu.yaml without its lanes; end the command if the file is invalid."""
     try:
-        return load(settings().kaixu_config, os.environ)
+        return load(load_settings().kaixu_config, os.environ)
     except ConfigError as error:
         raise fail(error) from None
 
 
 def figures(model: ModelSection) -> dict[str, Any]:
-    """A model's price, cost and margin, as text; None where it has none."""
+    """A model's price, cost and margin as text, or None."""
     price = None if model.price is None else model.price.price()
     cost = None if model.cost is None else model.cost.price()
     charged = [kind for kind in SHOWN if kind in CHARGED[model.type]]
@@ -103,7 +103,7 @@ def figures(model: ModelSection) -> dict[str, Any]:
 
 
 def margin(price_nusd: int, cost_nusd: int) -> str | None:
-    """What is left of a price, in percent of it, rounded half up to a tenth; None of what is free."""
+    """The margin in percent of the price, rounded half up to a tenth; None for a price of 0."""
     if price_nusd == 0:
         return None
     tenths = (2000 * (price_nusd - cost_nusd) + price_nusd) // (2 * price_nusd)
@@ -118,14 +118,14 @@ def losses(price: Price | None, cost: Price | None, charged: tuple[str, ...]) ->
 
 
 def origin(rates: PriceSection | None) -> str | None:
-    """Where rates come from: "own", "list + 31 %"."""
+    """The origin of rates: "own", "list + 31 %"."""
     if rates is None:
         return None
     return "own" if rates.listed is None else rates.listed.terms
 
 
 def line(row: dict[str, Any]) -> dict[str, Any]:
-    """A model in the table."""
+    """A model's row in the table."""
     priced, costed = row["price_from"] is not None, row["cost_from"] is not None
     margin = pair(row, "margin", "percent") if priced and costed else "unknown"
     return {
@@ -141,13 +141,13 @@ def line(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def pair(row: dict[str, Any], what: str, unit: str) -> str:
-    """Input and output, or input alone of what has no output."""
+    """The figures of input and output, or only of input for embeddings."""
     values = [row[f"{what}_{kind}_{unit}"] for kind in SHOWN if kind in CHARGED[row["type"]]]
     return " / ".join("–" if value is None else value for value in values)
 
 
 def entry(name: str, price: ListedPrice, as_json: bool) -> dict[str, Any]:
-    """A model of a list; None for tokens that have no rate of their own."""
+    """A model of a price list; None for tokens without a rate of their own."""
     rates = price.price()
     stated = price.model_dump(exclude_unset=True, exclude_none=True)
     unit = "_usd" if as_json else ""

@@ -14,8 +14,8 @@ from .failure import fail
 from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
-#: The rows of a table that are printed; `--json` has all of them.
-MOST_SHOWN = 20
+#: The maximum number of printed rows of a table; `--json` has all.
+MAX_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def reconcile(
 ) -> None:
     """Prove for every customer, key and month that events, spend, holds and top-ups add up.
 
-    Exits 1 with the first figure that does not. Writes nothing; calls may go on meanwhile.
+    Exit 1 with the first figure that does not. Writes nothing; calls may go on meanwhile.
     """
 
     async def work(session: CommandSession) -> Reconciled:
@@ -51,7 +51,7 @@ def reconcile(
 
 
 def print_result(result: Reconciled) -> None:
-    """What was compared, what does not add up, what could not be recomputed, and what is worth a look."""
+    """Print counts, differences, events that cannot be recomputed, and notes."""
     counts = {
         "customers": result.customers,
         "months": result.months,
@@ -67,4 +67,4 @@ def print_result(result: Reconciled) -> None:
     )
     for title, rows in tables:
         if rows:
-            print_rows([msgspec.structs.asdict(row) for row in rows[:MOST_SHOWN]], as_json=False, title=title)
+            print_rows([msgspec.structs.asdict(row) for row in rows[:MAX_SHOWN]], as_json=False, title=title)

@@ -1,4 +1,4 @@
-"""`kaixu reload`."""
+"""`kaixu reload`: reload kaixu.yaml in the running gateway."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from time import monotonic, monotonic_ns, sleep
 
 import typer
 
-from kaixu.gateway.claim import Reloaded, other_folders, reloaded, running_in, workers_in
+from kaixu.gateway.claim import ReloadOutcome, other_folders, read_reload, running_in, workers_in
 
 from .examples import example
 from .failure import fail
 from .report import print_json, print_record
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
 LOOK_AGAIN_S = 0.05
 
@@ -24,12 +24,13 @@ def register(app: typer.Typer) -> None:
 
 
 def reload(
-    wait: float = typer.Option(60.0, min=0, max=3600, help="Seconds that lanes may take to start."),
+    wait: float = typer.Option(60.0, min=0, max=3600, help="How many seconds to wait for the result."),
     as_json: AsJson = False,
 ) -> None:
     """Reload kaixu.yaml in the running gateway.
 
-    Exits 1 if the gateway refuses the file; then the old one stays in force.
+    Exit 1 if the gateway refuses the file; the old one then stays in force. It also refuses a file with which a running
+    lane would fail.
     """
     outcome = request_reload(wait)
     if outcome.refused is not None:
@@ -50,9 +51,9 @@ def reload(
         typer.echo(f"note: {note}", err=True)
 
 
-def request_reload(wait_s: float) -> Reloaded:
+def request_reload(wait_s: float) -> ReloadOutcome:
     """Signal the gateway of this data folder, and wait for the outcome."""
-    home = settings().kaixu_home
+    home = load_settings().kaixu_home
     process = running_in(home)
     if process is None:
         others = ", ".join(map(str, other_folders(home)))
@@ -73,8 +74,8 @@ def request_reload(wait_s: float) -> Reloaded:
     except ProcessLookupError:
         raise fail(f"process {process} cannot be seen from here", hint="Does it run in a container?") from None
     while monotonic() < end:
-        outcome = reloaded(home)
-        # A reload that began before the signal may have read the file before it was changed.
+        outcome = read_reload(home)
+        # A reload that began before the signal may have read the old file.
         if outcome is not None and outcome.pid == process and outcome.began_ns >= signalled_ns:
             return outcome
         if running_in(home) != process:

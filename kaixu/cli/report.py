@@ -1,4 +1,4 @@
-"""What commands print: a table in a terminal, JSON for scripts."""
+"""Print results of commands: tables for terminals, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import msgspec
 import typer
 
 #: The width of a table that is not printed to a terminal.
-MOST_COLUMNS = 100_000
+MAX_COLUMNS = 100_000
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout, and nothing else there."""
+    """Print JSON on stdout."""
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None) -> None:
-    """Rows with the same columns. Money is text already; None is shown as a dash.
+    """Print rows as a table; None is shown as a dash.
 
-    A terminal folds what is too wide for it; in a pipe a row is a line, however long.
+    A terminal wraps long cells; in a pipe, each row is one line.
     """
     if as_json:
         print_json(rows)
@@ -40,7 +40,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
     if console.is_terminal:
         console.print(table)
         return
-    console.width = MOST_COLUMNS
+    console.width = MAX_COLUMNS
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
@@ -48,7 +48,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
 
 
 def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
-    """One record, a field on each line."""
+    """Print one record, a field per line."""
     if as_json:
         print_json(record)
         return

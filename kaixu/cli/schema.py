@@ -1,4 +1,4 @@
-"""Writes config/kaixu.schema.json: the core's fields and those of the lanes that come along, as they are installed."""
+"""Write config/kaixu.schema.json: the fields of the core and of the built-in lanes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kaixu.config.json_schema import json_schema
 
 
 def schema_text() -> str:
-    """The schema as it is committed. Raises `PluginError` if a lane that comes along does not load."""
+    """The schema file's text. Raises `PluginError` if a built-in lane does not load."""
     loader = Loader(Path.cwd())
     options: dict[str, type[BaseModel]] = {}
-    for name, found in installed().items():
-        if found.source == "built-in":
+    for name, plugin in installed().items():
+        if plugin.source == "built-in":
             options |= {lane: kind.options for lane, kind in loader.load(name, "lane").lanes.items()}
     return json.dumps(json_schema(options), indent=2) + "\n"
 

@@ -1,4 +1,4 @@
-"""`kaixu serve`."""
+"""`kaixu serve`: run the gateway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,20 +16,20 @@ import typer
 from kaixu import __version__
 from kaixu.accounts.dev_key import dev_key
 from kaixu.assets import asset
-from kaixu.config.database_errors import DatabaseRefused, MigrationError
-from kaixu.config.environment import EnvironmentMistake, secrets_of
+from kaixu.config.environment import secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
-from kaixu.gateway.claim import About, Claim, FolderTaken, database_of
+from kaixu.gateway.claim import About, Claim, database_name
 from kaixu.gateway.process import Gateway
-from kaixu.gateway.reload import notes_of, states_of
+from kaixu.gateway.reload import config_notes, states_of
 from kaixu.gateway.servers import SERVERS
-from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
+from kaixu.plugin.errors import KaixuError, PluginError
 
 from .examples import example
 from .failure import fail
+from .process import log_to_stderr, start_errors
 from .report import print_json
-from .session import AsJson, settings
+from .session import AsJson, load_settings
 
 log = logging.getLogger("kaixu")
 
@@ -41,27 +40,17 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    dev: Annotated[bool, typer.Option("--dev", help="Generate the secrets that are missing, and store them.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Generate and store missing secrets.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the gateway."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # The gateway itself logs that the database is away, in one line; asyncpg would log a stack for every attempt.
-    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
-    environment = settings()
-    try:
-        if dev and not environment.kaixu_config.exists():
-            shutil.copyfile(asset("kaixu.yaml"), environment.kaixu_config)
-        gateway = Gateway(environment, secrets_of(environment, dev=dev))
-        run(gateway, Claim(environment.kaixu_home), *environment.host_and_port, dev=dev, as_json=as_json)
-    except FolderTaken as error:
-        raise fail(error, hint="Give each gateway a KAIXU_HOME of its own.") from None
-    except (EnvironmentMistake, ConfigError, PluginError, MigrationError) as error:
-        raise fail(error) from None
-    except (DatabaseAway, DatabaseRefused) as error:
-        raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
+    log_to_stderr()
+    settings = load_settings()
+    with start_errors():
+        if dev and not settings.kaixu_config.exists():
+            shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
+        gateway = Gateway(settings, secrets_of(settings, dev=dev))
+        run(gateway, Claim(settings.kaixu_home), *settings.host_and_port, dev=dev, as_json=as_json)
 
 
 def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool) -> None:
@@ -69,11 +58,13 @@ def run(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_j
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serving(gateway, claim, host, port, dev=dev, as_json=as_json))
+        runner.run(serve_until_stopped(gateway, claim, host, port, dev=dev, as_json=as_json))
 
 
-async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool) -> None:
-    """Open, listen, stop in order."""
+async def serve_until_stopped(
+    gateway: Gateway, claim: Claim, host: str, port: int, *, dev: bool, as_json: bool
+) -> None:
+    """Open the gateway, listen, and stop in order."""
     loop = asyncio.get_running_loop()
     stop, changed = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,17 +72,17 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     await gateway.open()
     gateway.folder = claim
-    gateway.tasks.spawn(reloads(gateway, changed), "reload")
+    gateway.tasks.spawn(reload_on_signal(gateway, changed), "reload")
 
-    # What was made at start lives as long as the process, so the collector can skip it; what a call makes is
+    # Objects made at start live as long as the process, so the garbage collector can skip them; those of calls are
     # freed by reference counting.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
     async def until_stopped() -> None:
-        claim.announce(about(gateway, host, port))
-        gateway.tasks.spawn(greet(gateway, address_of(host, port), dev=dev, as_json=as_json), "greet")
+        claim.announce(describe_process(gateway, host, port))
+        gateway.tasks.spawn(greet(gateway, base_url(host, port), dev=dev, as_json=as_json), "greet")
         await stop.wait()
         gateway.stop_soon()
 
@@ -106,8 +97,8 @@ async def serving(gateway: Gateway, claim: Claim, host: str, port: int, *, dev: 
         claim.hide()
 
 
-async def reloads(gateway: Gateway, changed: asyncio.Event) -> None:
-    """Reload at every SIGHUP, one after the other; a wrong file changes nothing."""
+async def reload_on_signal(gateway: Gateway, changed: asyncio.Event) -> None:
+    """Reload at every SIGHUP, one at a time; an invalid file changes nothing."""
     while True:
         await changed.wait()
         changed.clear()
@@ -120,28 +111,28 @@ async def reloads(gateway: Gateway, changed: asyncio.Event) -> None:
             log.exception("kaixu.yaml was not reloaded, the old one stays in force")
 
 
-def about(gateway: Gateway, host: str, port: int) -> About:
+def describe_process(gateway: Gateway, host: str, port: int) -> About:
     """The description of this process, for commands."""
     settings = gateway.settings
     return About(
         pid=os.getpid(),
         version=__version__,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
-        url=address_of("127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host, port),  # noqa: S104
+        url=base_url("127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host, port),  # noqa: S104
         server=gateway.started_with.server,
         config=str(settings.kaixu_config.resolve()),
-        database=database_of(settings),
+        database=database_name(settings),
     )
 
 
-def address_of(host: str, port: int) -> str:
-    """The base URL of an address."""
+def base_url(host: str, port: int) -> str:
+    """The base URL of a host and port."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> None:
-    """Print the address, the lanes, and with `--dev` a command to try it."""
-    notes = notes_of(gateway.services.catalog)
+    """Print the address, the lanes, and, with `--dev`, an example call."""
+    notes = config_notes(gateway.services.catalog)
     for note in notes:
         log.warning("%s", note)
     if as_json:

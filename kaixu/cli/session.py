@@ -1,4 +1,4 @@
-"""What commands need: settings, secrets, a database; expected errors end a command in one line."""
+"""What commands need: settings, secrets, the database. Expected errors end a command in one line."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from kaixu.gateway.database import NO_SCHEMA, command_pool, database_address
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 
 from .failure import fail
-from .given import with_option_names
+from .options import with_option_names
 
 Answer = TypeVar("Answer")
 
 #: `--json`, the same for every command.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-#: Who the audit log names for a change from the command line.
+#: The actor and request id in the audit log for changes by commands.
 ACTOR = "operator"
 REQUEST_ID = "command-line"
 
 
 class CommandSession:
-    """One command's view of the gateway."""
+    """The settings and database connections of one command."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
         self.settings = settings
@@ -46,41 +46,41 @@ class CommandSession:
 
     @property
     def secrets(self) -> Secrets:
-        """The gateway's secrets: from the environment, or those that `--dev` has stored."""
+        """The gateway's secrets: from the environment, or stored by `kaixu serve --dev`."""
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
 
 
-def settings() -> Settings:
-    """The environment; ends the command where it is wrong."""
+def load_settings() -> Settings:
+    """Load the settings; end the command if they are invalid."""
     try:
         return settings_from_environment()
     except EnvironmentMistake as error:
         raise fail(error) from None
 
 
-def catalog_of(given: Settings) -> Catalog:
-    """What kaixu.yaml switches on; ends the command where the file is wrong."""
+def load_catalog(settings: Settings) -> Catalog:
+    """Load kaixu.yaml with its plugins; end the command if it is invalid."""
     import os
 
     try:
-        path = given.kaixu_config
+        path = settings.kaixu_config
         return build(load(path, os.environ), path.resolve().parent)
     except (ConfigError, PluginError) as error:
         raise fail(error) from None
 
 
 def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrated: bool = True) -> Answer:
-    """Run `work` with connections to the gateway's database; `migrated` brings the schema up to date first.
+    """Run `work` with connections to the gateway's database; `migrated`: migrate the schema first.
 
     Expected errors end the command in one line.
     """
-    given = settings()
+    settings = load_settings()
 
     async def run(dsn: str) -> Answer:
-        async with command_pool(dsn, given, migrated=migrated) as pool:
-            return await work(CommandSession(given, pool))
+        async with command_pool(dsn, settings, migrated=migrated) as pool:
+            return await work(CommandSession(settings, pool))
 
-    with database_address(given) as dsn:
+    with database_address(settings) as dsn:
         try:
             return asyncio.run(run(dsn))
         except DatabaseAway as error:
@@ -94,4 +94,4 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
         except DatabaseRefused as error:
             raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
         except NO_SCHEMA:
-            raise fail("the database lacks this version's schema", hint="Run `kaixu migrate`.") from None
+            raise fail("the database does not have this version's schema", hint="Run `kaixu migrate`.") from None

@@ -1,4 +1,4 @@
-"""`kaixu trace`: the life of one call, with its times."""
+"""`kaixu trace`: the steps of one call, with times."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def trace(
-    request_id: Annotated[str, typer.Argument(help="The request id: header x-kaixu-request-id of the reply.")],
-    months: Annotated[int, typer.Option(min=1, max=120, help="How many months to search, this one included.")] = 2,
+    request_id: Annotated[str, typer.Argument(help="The reply's header x-kaixu-request-id.")],
+    months: Annotated[int, typer.Option(min=1, max=120, help="How many months to search.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """The history of one call: admission, tries, first output, settlement, cost."""
+    """Trace one call: admission, tries, first output, settlement and cost."""
     since = datetime.now(UTC).date().replace(day=1)
     for _ in range(months - 1):
         since = (since - timedelta(days=1)).replace(day=1)
@@ -38,8 +38,8 @@ def trace(
     if not steps:
         raise fail(
             f"there is no request `{request_id[:128]}`",
-            hint=f"Calls since {since} were searched; --months goes further back. "
-            "Refused calls are stored for MONITOR_RETENTION_DAYS.",
+            hint=f"Calls since {since} were searched; --months searches further back. "
+            "Refused calls are known only as long as the monitor stores them.",
         )
     if as_json:
         print_json(trace_json(steps))

@@ -1,4 +1,4 @@
-"""`kaixu usage …`: what was used, and why it cost what it cost."""
+"""`kaixu usage …`: usage by customer and by lane, and the cost of a call explained."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import typer
 
 from kaixu.accounts.customers import find_customer
 from kaixu.config.price import usd
+from kaixu.reports.events import UsageEvent
 from kaixu.reports.explain import Explanation
 from kaixu.reports.explain import explain as explain_calls
 from kaixu.reports.lanes import LaneUsage, lane_usage
-from kaixu.reports.usage import CustomerUsage, customer_usage
+from kaixu.reports.usage import CustomerUsage, KeyUsage, customer_usage
 
 from .examples import example
 from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Usage: a customer's month, a month by lane, and the cost of one call explained."
+    no_args_is_help=True, help="Usage: a customer's month, a month by lane, the cost of one call explained."
 )
 
 
@@ -33,55 +34,21 @@ def show(
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     as_json: AsJson = False,
 ) -> None:
-    """A customer's month: totals, books, keys, newest calls."""
+    """Show a customer's month: totals, books, keys, newest calls."""
 
     async def work(session: CommandSession) -> CustomerUsage:
-        found = await find_customer(session.pool, customer)
-        return await customer_usage(session.pool, found.id, month=month)
+        row = await find_customer(session.pool, customer)
+        return await customer_usage(session.pool, row.id, month=month)
 
-    used = with_database(work)
-    total = {
-        "customer": used.customer.email,
-        "month": f"{used.month:%Y-%m}",
-        "cap_usd": usd(used.cap_nusd),
-        "spent_usd": usd(used.total.spent_nusd),
-        "held_usd": usd(used.total.held_nusd),
-        "available_usd": usd(used.available_nusd),
-        "vendor_cost_usd": usd(used.total.vendor_cost_nusd),
-        "uncosted_usd": usd(used.total.uncosted_nusd),
-        "calls": used.total.calls,
-        "input_tokens": used.total.input_tokens,
-        "output_tokens": used.total.output_tokens,
-    }
+    usage = with_database(work)
+    total = total_record(usage)
     books = [
-        {"book": one.book, "calls": one.calls, "spent_usd": usd(one.spent_nusd), "held_usd": usd(one.held_nusd)}
-        for one in used.books
+        {"book": row.book, "calls": row.calls, "spent_usd": usd(row.spent_nusd), "held_usd": usd(row.held_nusd)}
+        for row in usage.books
     ]
-    keys = [
-        {
-            "key": f"{one.key_id} …{one.key_last4}",
-            "label": one.label,
-            "calls": one.calls,
-            "spent_usd": usd(one.spent_nusd),
-            **{f"{book}_usd": usd(one.books.get(book, 0)) for book in sorted({each.book for each in used.books})},
-        }
-        for one in used.keys
-    ]
-    events = [
-        {
-            "id": one.id,
-            "at": one.created_at.isoformat(timespec="seconds"),
-            "book": one.book,
-            "model": f"{one.provider}/{one.model}",
-            "input": one.input_tokens,
-            "output": one.output_tokens,
-            "cost_usd": usd(one.cost_nusd),
-            "source": one.usage_source,
-            "end": one.end_reason,
-            "request_id": one.request_id,
-        }
-        for one in used.events
-    ]
+    names = sorted({row.book for row in usage.books})
+    keys = [key_row(row, names) for row in usage.keys]
+    events = [event_row(event) for event in usage.events]
     if as_json:
         print_json({"total": total, "books": books, "keys": keys, "events": events})
         return
@@ -91,55 +58,100 @@ def show(
     print_rows(events[:20], as_json=False, title="\nnewest calls")
 
 
+def total_record(usage: CustomerUsage) -> dict[str, Any]:
+    """A customer's month, all books together."""
+    total = usage.total
+    return {
+        "customer": usage.customer.email,
+        "month": f"{usage.month:%Y-%m}",
+        "cap_usd": usd(usage.cap_nusd),
+        "spent_usd": usd(total.spent_nusd),
+        "held_usd": usd(total.held_nusd),
+        "available_usd": usd(usage.available_nusd),
+        "vendor_cost_usd": usd(total.vendor_cost_nusd),
+        "uncosted_usd": usd(total.uncosted_nusd),
+        "calls": total.calls,
+        "input_tokens": total.input_tokens,
+        "output_tokens": total.output_tokens,
+    }
+
+
+def key_row(row: KeyUsage, books: list[str]) -> dict[str, Any]:
+    """A key's month, in total and in each of the `books`."""
+    return {
+        "key": f"{row.key_id} …{row.key_last4}",
+        "label": row.label,
+        "calls": row.calls,
+        "spent_usd": usd(row.spent_nusd),
+        **{f"{book}_usd": usd(row.books.get(book, 0)) for book in books},
+    }
+
+
+def event_row(event: UsageEvent) -> dict[str, Any]:
+    """One call."""
+    return {
+        "id": event.id,
+        "at": event.created_at.isoformat(timespec="seconds"),
+        "book": event.book,
+        "model": f"{event.provider}/{event.model}",
+        "input": event.input_tokens,
+        "output": event.output_tokens,
+        "cost_usd": usd(event.cost_nusd),
+        "source": event.usage_source,
+        "end": event.end_reason,
+        "request_id": event.request_id,
+    }
+
+
 @commands.command(epilog=example("usage lanes --month 2026-11"))
 def lanes(
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
     as_json: AsJson = False,
 ) -> None:
-    """A month by deployment, with its share; for lanes with several keys also by key."""
+    """Show a month by deployment, and by vendor key for lanes with several keys, with shares."""
 
     async def work(session: CommandSession) -> list[LaneUsage]:
         return await lane_usage(session.pool, month=month)
 
-    found = with_database(work)
-    total = sum(one.spent_nusd for one in found) or 1
+    usage = with_database(work)
+    total = sum(row.spent_nusd for row in usage) or 1
     rows = [
         {
-            "provider": one.provider,
-            "deployment": one.deployment,
-            "key": one.vendor_key or "",
-            "calls": one.calls,
-            "spent_usd": usd(one.spent_nusd),
-            "vendor_cost_usd": usd(one.vendor_cost_nusd),
-            "share": f"{one.spent_nusd * 100 / total:.1f} %",
+            "provider": row.provider,
+            "deployment": row.deployment,
+            "key": row.vendor_key or "",
+            "calls": row.calls,
+            "spent_usd": usd(row.spent_nusd),
+            "vendor_cost_usd": usd(row.vendor_cost_nusd),
+            "share": f"{row.spent_nusd * 100 / total:.1f} %",
         }
-        for one in found
+        for row in usage
     ]
     print_rows(rows, as_json=as_json)
 
 
 @commands.command(epilog=example("usage explain 4711"))
 def explain(
-    event: str = typer.Argument(help="An event's number, its ticket, or a request id."),
+    event: str = typer.Argument(help="An event's id, its ticket, or a request id."),
     as_json: AsJson = False,
 ) -> None:
-    """Recompute a call's cost from its tokens and the price version it was billed by; exit 1 if it does not add up."""
+    """Recompute a call's cost from its tokens and price version; exit 1 if it does not add up."""
 
     async def work(session: CommandSession) -> list[Explanation]:
         return await explain_calls(session.pool, event)
 
-    found = with_database(work)
+    explanations = with_database(work)
     if as_json:
-        print_json(found)
+        print_json(explanations)
     else:
-        for one in found:
-            print_explanation(one)
-    if not all(one.adds_up for one in found):
+        for explanation in explanations:
+            print_explanation(explanation)
+    if not all(explanation.adds_up for explanation in explanations):
         raise typer.Exit(1)
 
 
 def print_explanation(one: Explanation) -> None:
-    """One call: its tokens line by line, the sum, and what was billed."""
+    """Print one call: its tokens line by line, the sum, and the bill."""
     event = one.event
     record: dict[str, Any] = {
         "event": event.id,

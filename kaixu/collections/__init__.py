@@ -1,1 +1,1 @@
-"""Collections: cut texts into chunks, embed and store them, search them, and use them in chats."""
+"""Collections: split texts into chunks, embed, store and search them, and use them in chats."""

@@ -1,6 +1,6 @@
-"""Cuts long texts into overlapping chunks, at the ends of sentences or between words.
+"""Split long texts into overlapping chunks, at the ends of sentences or between words.
 
-Four ASCII characters, or one other character, count as one token, as everywhere without a tokenizer.
+Four ASCII characters, or one other character, count as one token, as always without a tokenizer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kaixu.plugin.errors import Unprocessable
 SENTENCE = re.compile(r"(?<=[.!?。！？…])[\"'»”’)\]]*(?:\s+|$)|(?<=[。！？])|\n\s*\n\s*")
 WORD = re.compile(r"\S+\s*|\s+")
 
-LEAST_SIZE, MOST_SIZE = 8, 8192
+MIN_SIZE, MAX_SIZE = 8, 8192
 
 
 class Chunking(msgspec.Struct, frozen=True):
-    """How to cut: `size` and `overlap` in tokens."""
+    """How to split: `size` and `overlap` in tokens."""
 
     size: int
     overlap: int = 0
@@ -38,8 +38,8 @@ def parse_chunking(value: Any) -> Chunking | None:
         raise Unprocessable(
             "`chunk` must be an object like {size: 200, overlap: 20, by: tokens | sentences}", field="chunk"
         ) from None
-    if not LEAST_SIZE <= chunking.size <= MOST_SIZE:
-        raise Unprocessable(f"`chunk.size` must lie between {LEAST_SIZE} and {MOST_SIZE}", field="chunk.size")
+    if not MIN_SIZE <= chunking.size <= MAX_SIZE:
+        raise Unprocessable(f"`chunk.size` must lie between {MIN_SIZE} and {MAX_SIZE}", field="chunk.size")
     if not 0 <= chunking.overlap <= chunking.size // 2:
         raise Unprocessable("`chunk.overlap` must lie between 0 and half of `chunk.size`", field="chunk.overlap")
     return chunking
@@ -51,10 +51,10 @@ def token_count(text: str) -> int:
 
 
 def cut_text(text: str, chunking: Chunking) -> list[tuple[int, str]]:
-    """The start and the text of each chunk; `join_chunks` makes the whole text of them.
+    """Split a text; return the start and the text of each chunk. `join_chunks` is the inverse.
 
-    A sentence or a word that is longer than `size` is cut. White space belongs to the piece before it, so that no
-    chunk is only white space.
+    A sentence or word longer than `size` is split. White space belongs to the piece before it, so that no chunk is
+    only white space.
     """
     pieces = join_blanks(
         text, [one for piece in split_units(text, chunking.by) for one in split_long(text, piece, chunking.size)]
@@ -81,7 +81,7 @@ def cut_text(text: str, chunking: Chunking) -> list[tuple[int, str]]:
 
 
 def split_units(text: str, by: str) -> list[tuple[int, int]]:
-    """The sentences or words, from start to end, without gaps; they are cut only if they are too long."""
+    """The start and end of each sentence or word, without gaps."""
     if by == "tokens":
         return [match.span() for match in WORD.finditer(text)]
     ends = [match.end() for match in SENTENCE.finditer(text) if match.end() > 0]
@@ -92,7 +92,7 @@ def split_units(text: str, by: str) -> list[tuple[int, int]]:
 
 
 def split_long(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, int]]:
-    """A piece as it is, or, if it is longer than a chunk, its words, or the pieces of a word."""
+    """A piece, or, if it is longer than a chunk, its words, or parts of a word."""
     start, end = piece
     if token_count(text[start:end]) <= size:
         return [piece]
@@ -103,7 +103,7 @@ def split_long(text: str, piece: tuple[int, int], size: int) -> list[tuple[int, 
 
 
 def join_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join white space to the piece before it; at the beginning, to the piece after it."""
+    """Join white space to the piece before it; leading white space to the first piece."""
     joined: list[tuple[int, int]] = []
     for start, end in pieces:
         if not text[start:end].isspace():
@@ -114,7 +114,7 @@ def join_blanks(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int
 
 
 def join_chunks(parts: list[tuple[int, str]]) -> str:
-    """The whole text of its chunks, in order; gaps between them become spaces."""
+    """Join ordered chunks to the whole text; gaps become spaces."""
     text: list[str] = []
     length = 0
     for start, part in parts:

@@ -1,4 +1,4 @@
-"""Stores texts in a collection: reserves space, embeds, and stores and bills in one transaction."""
+"""Store texts in a collection: reserve space, embed, then store and bill in one transaction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .searches import Searches
 
 
 class CollectionLimits(msgspec.Struct, frozen=True):
-    """The limits of customers that have none of their own."""
+    """The limits for customers without limits of their own."""
 
     vectors: int
     collections: int
@@ -67,8 +67,8 @@ async def ingest(
 ) -> tuple[Ticket, list[Sequence[float]], Ingested]:
     """Embed `request.inputs`, one for each of `pieces`, and store all of them or none, under one admission and bill.
 
-    Raises what prevents storing, if possible before anything is spent. If the collection changes while the vendor
-    works, storing fails afterwards, and the vectors are billed all the same (see `kaixu.metering.ending`).
+    Refused, if possible, before anything is spent. If the collection changes during the vendor's call, storing fails
+    afterwards, and the vectors are billed nevertheless (see `kaixu.metering.ending`).
     """
     ingested = Ingested()
     deployment = admission.deployment
@@ -138,7 +138,7 @@ async def reserve_space(
     limits: CollectionLimits,
     make: bool,
 ) -> Opening:
-    """Find or create the collection, and reserve space for what is to be stored. Raises `KaixuError`."""
+    """Find or create the collection, and reserve space for the pieces. Raises `KaixuError`."""
     verdict = ticket.verdict
     assert verdict.customer_id is not None
     assert verdict.key_id is not None
@@ -199,7 +199,7 @@ def refusal(
         case "COLLECTION_NOT_ALLOWED":
             return CollectionNotAllowed(f"this key may not use collection `{name}`", hint="Ask your operator.")
         case "COLLECTION_BUSY":
-            return collection_busy(name)
+            return collection_busy(name, hint="Search still works; store again when the re-embedding is done.")
         case "MODEL_MISMATCH" if opened is not None:
             return ModelMismatch(
                 f"collection `{name}` holds vectors of {opened.provider}/{opened.model}",
@@ -209,20 +209,20 @@ def refusal(
         case "DIMENSIONS_MISMATCH" if opened is not None:
             return ModelMismatch(
                 f"collection `{name}` holds vectors of {opened.dimensions} dimensions, not of {dimensions}",
-                hint="Ask for as many dimensions, or use another collection.",
+                hint="Send `dimensions` with that number, or use another collection.",
                 code="DIMENSIONS_MISMATCH",
                 field="dimensions",
             )
         case "COLLECTIONS_FULL":
             return CollectionsFull(
-                f"there are {limits.collections} collections, as many as this account may have",
-                hint="Delete one, or store into one that is there.",
+                f"this account may have at most {limits.collections} collections",
+                hint="Delete one, or store into an existing one.",
             )
         case "VECTORS_FULL":
-            used = "" if opened is None else f": {opened.used} of {opened.most} are stored or on their way"
+            used = "" if opened is None else f": {opened.used} of {opened.most} are stored or reserved"
             return VectorsFull(
                 f"there is no room for {vectors} more vector{'' if vectors == 1 else 's'}{used}",
-                hint="Delete documents, or ask your operator for more limits.",
+                hint="Delete documents, or ask your operator for a higher limit.",
             )
         case _:
             return unknown_collection(name)
@@ -237,10 +237,10 @@ def unknown_collection(name: str) -> UnknownCollection:
     )
 
 
-def collection_busy(name: str) -> CollectionBusy:
-    """The error for storing into a collection that is being re-embedded."""
+def collection_busy(name: str, *, hint: str) -> CollectionBusy:
+    """The error for changing a collection that is being re-embedded."""
     return CollectionBusy(
         f"collection `{name}` is being re-embedded with another model",
-        hint="Search still works; store again when the re-embedding is done.",
+        hint=hint,
         retry_after_s=30,
     )

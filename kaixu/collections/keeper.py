@@ -1,4 +1,4 @@
-"""Maintain collections: build the indexes of large ones, remove the rows of deleted ones."""
+"""Maintain collections: build the indexes of large ones, delete the rows of deleted ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.store import collections as store
 from kaixu.store import vector_index
 from kaixu.store.pool import database
 
 log = logging.getLogger(__name__)
 
-#: Lease duration without renewal; after it, another gateway may build the indexes.
+#: The lease; without renewal, another gateway may build the indexes after it.
 LEASE_S = 120.0
 
 #: Rows removed in one statement, and deleted collections handled in one round.
@@ -27,20 +27,20 @@ Maintenance = Callable[[], AbstractAsyncContextManager[asyncpg.Connection]]
 
 
 class CollectionKeeper:
-    """One gateway's share of the maintenance; any number of gateways may run one."""
+    """Maintains collections; any number of gateways may run one."""
 
     def __init__(self, pool: asyncpg.Pool, maintenance: Maintenance) -> None:
         self.pool = pool
         self.maintenance = maintenance
 
     async def round(self) -> None:
-        """Remove what was deleted, then build the indexes that are missing."""
+        """Delete the rows of deleted collections, then build missing indexes."""
         await self.remove()
         while await self.index():
             pass
 
     async def index(self, *, quiet_s: float = vector_index.QUIET_S) -> bool:
-        """Build the indexes of one collection; whether there was one that needed them."""
+        """Build the indexes of one collection; return whether one was built."""
         with database():
             collection = await vector_index.claim(self.pool, lease_s=LEASE_S, quiet_s=quiet_s)
             if collection is None:
@@ -50,7 +50,7 @@ class CollectionKeeper:
                 with database():
                     await vector_index.renew_lease(self.pool, collection.id, lease_s=LEASE_S)
 
-            lease = renewed(renew, lease_s=lambda: LEASE_S, what=f"the indexing lease of collection {collection.id}")
+            lease = renewing(renew, lease_s=lambda: LEASE_S, what=f"the indexing lease of collection {collection.id}")
             async with lease, self.maintenance() as connection:
                 built = await vector_index.build(connection, collection)
         log.info(
@@ -62,7 +62,7 @@ class CollectionKeeper:
         return built
 
     async def remove(self) -> None:
-        """Remove the rows of deleted collections in small steps. Two gateways may do so at once."""
+        """Delete the rows of deleted collections in small steps. Several gateways may do so at once."""
         with database():
             for collection_id in await store.deleted_collections(self.pool, limit=COLLECTIONS_A_ROUND):
                 async with self.maintenance() as connection:

@@ -1,4 +1,4 @@
-"""The length of a model's vectors, as far as it is known before the vendor is called."""
+"""The length of a model's vectors, if it is known before the vendor's call."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def shortens_vectors(deployment: Deployment) -> bool:
 
 
 def vector_length(deployment: Deployment, dimensions: int | None) -> int | None:
-    """The length of the vectors for a request with these `dimensions`; None: not known."""
+    """The length of the vectors for a request with these `dimensions`; None if unknown."""
     return dimensions if dimensions is not None else deployment.dimensions
 
 
 def is_possible_length(deployment: Deployment, length: int) -> bool:
-    """Whether the model can make vectors of this length, as far as kaixu.yaml and the lane say."""
+    """Whether the model can make vectors of this length, by kaixu.yaml and the lane."""
     known = deployment.dimensions
     if known is None:
         return True
-    # Whether a lane that is off shortens vectors is not known; once it is on, it refuses what it cannot do.
+    # It is unknown whether a lane that is off shortens vectors; once on, it refuses what it does not support.
     if shortens_vectors(deployment) or (deployment.lane is None and not deployment.fixed_dimensions):
         return length <= known
     return length == known

@@ -1,4 +1,4 @@
-"""Re-embed collections by another model in the background: each batch is a call that is admitted and billed."""
+"""Re-embed collections with another model in the background; each batch is an admitted and billed call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.plugin.errors import KaixuError, ModelMismatch
 from kaixu.plugin.types import EmbedRequest
 from kaixu.store import reembedding as store
@@ -29,19 +29,19 @@ from .lengths import require_length, shortens_vectors, vector_length
 
 log = logging.getLogger(__name__)
 
-#: Lease duration without renewal; after it, another gateway continues.
+#: The lease; without renewal, another gateway continues after it.
 LEASE_S = 60
 
 #: Chunks in one embedding call.
 CHUNKS_AT_ONCE = 256
 
-#: Failures in a row after which it is given up, and the pauses between them.
-MOST_ATTEMPTS = 8
+#: The number of consecutive failures after which it fails, and the pauses between them.
+MAX_ATTEMPTS = 8
 FIRST_WAIT_S = 2.0
-MOST_WAIT_S = 300.0
+MAX_WAIT_S = 300.0
 
 AGENT = "re-embedding"
-CHANGED = "the collection has changed meanwhile; begin again"
+CHANGED = "the collection has changed meanwhile; start again"
 
 
 class TakenOver(Exception):
@@ -49,26 +49,26 @@ class TakenOver(Exception):
 
 
 class Reembedder:
-    """One gateway's share of the work; any number of gateways may run one."""
+    """Re-embeds collections; any number of gateways may run one."""
 
     def __init__(
-        self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, room: Callable[[], CollectionLimits]
+        self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, limits: Callable[[], CollectionLimits]
     ) -> None:
         self.pool = pool
         self.gate = gate
         self.current = current
-        self.room = room
+        self.limits = limits
 
     async def round(self) -> None:
-        """Work on what there is to do, one after the other."""
+        """Process all pending re-embeddings, one at a time."""
         while True:
             with database():
                 work = await store.claim(self.pool, lease_s=LEASE_S)
             if work is None:
                 return
-            # A batch may take as long as its vendor likes.
+            # A vendor's call may take longer than the lease.
             renew = partial(self.renew, work.id)
-            async with renewed(renew, lease_s=lambda: LEASE_S, what=f"the lease of re-embedding {work.id}"):
+            async with renewing(renew, lease_s=lambda: LEASE_S, what=f"the lease of re-embedding {work.id}"):
                 await self.reembed(work)
 
     async def renew(self, work_id: int) -> None:
@@ -77,7 +77,7 @@ class Reembedder:
             await store.renew(self.pool, work_id, lease_s=LEASE_S)
 
     async def reembed(self, work: Reembedding) -> None:
-        """Embed batch after batch, until all is done, it fails, or it must wait."""
+        """Embed batch after batch until all is done, one fails, or the gateway stops."""
         attempts = work.attempts
         while not self.gate.calls.stopping:
             with database():
@@ -104,7 +104,7 @@ class Reembedder:
                 await store.record_progress(self.pool, work.id, lease_s=LEASE_S)
 
     async def embed_batch(self, work: Reembedding, target: Target) -> bool:
-        """Embed and store the next chunks; True if there were none left."""
+        """Embed and store the next chunks; True if none were left."""
         with database():
             documents = await store.remaining(self.pool, work, limit=CHUNKS_AT_ONCE)
         if not documents:
@@ -128,28 +128,28 @@ class Reembedder:
             ticket.units = {"vectors": len(vectors), "stored": len(vectors)}
             embeddings, ingested = [packed(vector) for vector in vectors], Ingested()
             store_chunks = partial(
-                write_documents, ticket, work.copy_id, pieces, embeddings, self.room(), ingested, target.name
+                write_documents, ticket, work.copy_id, pieces, embeddings, self.limits(), ingested, target.name
             )
 
             async def store_once(connection: Connection) -> None:
                 await store_chunks(connection)
-                if ingested.replaced:  # the previous holder of the lease still works on it, and has paid for these
+                if ingested.replaced:  # another gateway had the lease, and has stored and billed these
                     raise TakenOver
 
             ticket.alongside = store_once
         return False
 
     async def fail(self, work: Reembedding, error: KaixuError, attempts: int) -> None:
-        """Plan the next attempt; or end it where a retry makes no sense, or after too many."""
+        """Schedule the next attempt; or end it after a final error or too many attempts."""
         with database():
-            if error.status in FINAL_STATUSES or attempts >= MOST_ATTEMPTS:
+            if error.status in FINAL_STATUSES or attempts >= MAX_ATTEMPTS:
                 log.warning("re-embedding %d has failed: %s", work.id, error.message)
                 await store.end(self.pool, work.id, "failed", code=error.code, message=error.message[:1000])
                 return
-            wait_s = min(FIRST_WAIT_S * 2**attempts, MOST_WAIT_S)
+            wait_s = min(FIRST_WAIT_S * 2**attempts, MAX_WAIT_S)
             if error.retry_after_s is not None:
                 wait_s = max(float(error.retry_after_s), 0.5)
-                attempts = min(attempts, MOST_ATTEMPTS - 1 if error.status != 429 else 0)
+                attempts = min(attempts, MAX_ATTEMPTS - 1 if error.status != 429 else 0)
             await store.record_progress(self.pool, work.id, lease_s=LEASE_S, wait_s=wait_s, attempts=attempts)
 
 

@@ -1,4 +1,4 @@
-"""Searches a collection: by meaning, by meaning and words (hybrid), or by a vector of the client."""
+"""Search a collection: by meaning, by meaning and words (hybrid), or by a vector of the client."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from .searches import Searches
 #: Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): 1 / (60 + rank), summed over the lists.
 FUSION = 60
 
-#: At least this many candidates of each list are fused.
+#: The minimum number of candidates per list for the fusion.
 CANDIDATES = 50
 
-#: At most this many characters of a question are used for word search; all of it, for its meaning.
-MOST_WORDS = 8_000
+#: The number of characters of a question that are used for word search; the embedding uses all.
+MAX_WORDS = 8_000
 
-#: At most this many characters of whole documents are in one reply.
-MOST_PARENT_TEXT = 8_000_000
+#: The maximum number of characters of whole documents in one reply.
+MAX_PARENT_TEXT = 8_000_000
 
-#: With `parent`, this many chunks are searched for each document.
+#: With `parent`, the number of chunks that are searched per document.
 CHUNKS_A_DOCUMENT = 4
 
 
@@ -62,9 +62,9 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A result. `score` is the cosine; `fused` the sum of the reciprocal ranks in a hybrid search.
+    """A result. `score`: the cosine; `fused`: the sum of reciprocal ranks in a hybrid search.
 
-    `whole`: the text is the whole document, not the chunk.
+    `whole`: the text is the whole document, not a chunk.
     """
 
     doc_id: str
@@ -78,7 +78,7 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The results, best first, and the time that the database needed."""
+    """The results, best first, and the time of the database query."""
 
     hits: list[Hit]
     query_ms: float
@@ -96,12 +96,12 @@ async def find_collection(pool: asyncpg.Pool, caller: Caller, name: str) -> Coll
         )
 
 
-#: A context around a search that costs something: an endpoint adds the bill to its errors.
+#: A context manager around a billed search: endpoints use it to add the bill to errors.
 Around = Callable[[Admission[EmbedTicket]], AbstractContextManager[None]]
 
 
 def no_context(admission: Admission[EmbedTicket]) -> AbstractContextManager[None]:
-    """Add nothing to errors."""
+    """The default: nothing is added to errors."""
     return nullcontext()
 
 
@@ -114,14 +114,14 @@ async def search(
     question: Question,
     around: Around = no_context,
 ) -> tuple[Collection, Ticket, Answer]:
-    """Search a collection under one admission. The bill is that of embedding the question; a vector costs nothing.
+    """Search a collection under one admission. Embedding the question is billed; a search by vector is free.
 
-    The filter's size and the number of running searches are checked before a vendor is called.
+    The filter and the number of running searches are checked before the vendor's call.
     Raises what admission raises, `UnknownCollection`, `FilterTooLarge`, `RateLimited`, `SearchTooSlow`.
     """
     collection = await find_collection(pool, caller, question.collection)
     if collection is None:
-        async with gate.free(caller, "search") as ticket:  # a refused caller gets that error first
+        async with gate.free(caller, "search") as ticket:  # admission errors come first
             ticket.end_reason = "released"
             raise unknown_collection(question.collection)
     require_budget(question.condition, collection)
@@ -148,7 +148,7 @@ async def run_search(
             ticket.units = {"searches": 1}
         return collection, ticket, answer
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
-    require_length(deployment, collection.dimensions, "collection")  # it may have been filled with any vectors
+    require_length(deployment, collection.dimensions, "collection")  # its vectors may have been imported
     request = question_embedding(deployment, collection, question.text or "")
     admission = question_admission(gate, caller, deployment, collection, request)
     with around(admission):
@@ -177,7 +177,7 @@ def question_embedding(deployment: Deployment, collection: Collection, text: str
 
 
 def check_length(vector: Sequence[float], collection: Collection) -> Sequence[float]:
-    """A vector, if its length is the collection's. Raises `ModelMismatch`."""
+    """Check that a vector has the collection's length. Raises `ModelMismatch`."""
     if len(vector) != collection.dimensions:
         raise ModelMismatch(
             f"collection `{collection.name}` holds vectors of {collection.dimensions} dimensions, not of {len(vector)}",
@@ -188,7 +188,7 @@ def check_length(vector: Sequence[float], collection: Collection) -> Sequence[fl
 
 
 async def find_hits(searches: Searches, collection: Collection, question: Question, vector: Sequence[float]) -> Answer:
-    """The best pieces, or with `parent` their documents."""
+    """The best pieces, or, with `parent`, their documents."""
     async with searches.reading(collection.customer_id) as connection:
         began = perf_counter()
         hits = await rank_hits(connection, collection, question, packed(vector))
@@ -200,9 +200,9 @@ async def find_hits(searches: Searches, collection: Collection, question: Questi
 
 
 async def rank_hits(db: DatabaseSession, collection: Collection, question: Question, vector: bytes) -> list[Hit]:
-    """Pieces, best first; with `parent` more of them, since some may be of the same document."""
+    """Pieces, best first; with `parent` more, since several may belong to one document."""
     limit = question.top_k * (CHUNKS_A_DOCUMENT if question.parent else 1)
-    words = (question.text or "")[:MOST_WORDS] if question.hybrid else ""
+    words = (question.text or "")[:MAX_WORDS] if question.hybrid else ""
     if not words:
         hits = await nearest(db, collection, vector, condition=question.condition, limit=limit)
         return [as_hit(one) for one in hits]
@@ -213,7 +213,7 @@ async def rank_hits(db: DatabaseSession, collection: Collection, question: Quest
 
 
 def fuse_lists(*lists: list[SearchHit]) -> list[Hit]:
-    """Several ranked lists as one, by reciprocal rank fusion; equal ranks by score."""
+    """Merge ranked lists by reciprocal rank fusion; ties by score."""
     sums: dict[tuple[str, int], float] = {}
     pieces: dict[tuple[str, int], SearchHit] = {}
     for one in lists:
@@ -231,7 +231,7 @@ def as_hit(piece: SearchHit, total: float | None = None) -> Hit:
 
 
 async def parent_documents(db: DatabaseSession, collection: Collection, hits: list[Hit], most: int) -> list[Hit]:
-    """The documents of the hits, each once, at the rank of its best piece."""
+    """The documents of the hits, each at the rank of its best piece."""
     best: dict[str, Hit] = {}
     for hit in hits:
         best.setdefault(hit.doc_id, hit)
@@ -239,10 +239,10 @@ async def parent_documents(db: DatabaseSession, collection: Collection, hits: li
     texts: dict[str, list[tuple[int, str]]] = {doc_id: [] for doc_id in doc_ids}
     for chunk in await chunks_of(db, collection.id, doc_ids):
         texts[chunk.doc_id].append((chunk.starts_at, chunk.text))
-    documents, room = [], MOST_PARENT_TEXT
+    documents, room = [], MAX_PARENT_TEXT
     for doc_id in doc_ids:
         whole = join_chunks(texts[doc_id])
         room -= len(whole)
-        # A document that does not fit into the reply is shown by its best chunk.
+        # A document that does not fit is represented by its best chunk.
         documents.append(best[doc_id] if room < 0 else msgspec.structs.replace(best[doc_id], text=whole, whole=True))
     return documents

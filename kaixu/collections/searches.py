@@ -1,4 +1,4 @@
-"""Database connections for collections, shared fairly among customers, with a time limit for each statement."""
+"""Database connections for collections: shared fairly among customers, with a time limit per statement."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from kaixu.store.pool import database
 from kaixu.store.query import DatabaseSession
 from kaixu.store.shares import Shares
 
-#: How long a search waits for a connection, and an export for its next page, in seconds.
+#: How long a search waits for a connection, and an export for its next page.
 WAIT_S = 10.0
 WAIT_LONG_S = 60.0
 
 
 class Searches:
-    """One process's connections for collections: those of `pool` to search, some of `general` to change them.
+    """The connections for collections: `pool` for searches, a part of `general` for changes.
 
-    A customer has at most half of either at one time; its other searches wait, and
-    no more than `most` run or wait. So heavy searches of one customer block neither
-    the searches of others nor storing.
+    A customer uses at most half of either; its other searches wait, and at most `most` run or
+    wait. So heavy searches of one customer block neither other customers nor storing.
     """
 
     def __init__(
@@ -48,10 +47,10 @@ class Searches:
 
     @contextmanager
     def place(self, customer_id: int) -> Iterator[None]:
-        """The place of one search or export, from before the vendor's call to its end. Raises `RateLimited`."""
+        """Reserve a slot for one search or export, before the vendor's call. Raises `RateLimited`."""
         if self._places[customer_id] >= self.most:
             raise RateLimited(
-                f"{self.most} searches of this account are running or waiting, as many as are allowed at one time",
+                f"{self.most} searches of this account are running or waiting; more are not allowed",
                 hint="Try again when one of them has ended.",
                 retry_after_s=1,
                 code="TOO_MANY_SEARCHES",
@@ -93,7 +92,7 @@ class Searches:
 async def shared_connection(
     pool: asyncpg.Pool, shares: Shares, customer_id: int, wait_s: float
 ) -> AsyncIterator[DatabaseSession]:
-    """A connection out of a customer's share."""
+    """A connection from a customer's share."""
     place = shares.one(customer_id)
     try:
         async with asyncio.timeout(wait_s):
@@ -109,16 +108,16 @@ async def shared_connection(
 
 
 def no_connection(shares: Shares, customer_id: int) -> RateLimited | Overloaded:
-    """The error if no connection became free: because of the customer's own work, or that of others."""
+    """The error if no connection became free: because of the customer's own load, or that of others."""
     if shares.has_no_place_left(customer_id):
         return RateLimited(
-            "no database connection came free in time: other searches and changes of this account have its share",
-            hint="Send fewer at one time.",
+            "no database connection was free in time: other searches and changes of this account use its share",
+            hint="Send fewer at once.",
             retry_after_s=2,
             code="TOO_MANY_SEARCHES",
         )
     return Overloaded(
-        "collections are busy: no database connection came free in time",
+        "collections are busy: no database connection was free in time",
         hint="Try again.",
         retry_after_s=2,
         code="COLLECTIONS_OVERLOADED",

@@ -1,4 +1,4 @@
-"""Errors as Anthropic's clients read them: `{"type": "error", "error": {type, message, details}, "request_id"}`."""
+"""Errors in Anthropic's format: `{"type": "error", "error": {type, message, details}, "request_id"}`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TYPES = {
 
 
 def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The envelope in Anthropic's shape; fields that only the envelope has (`code`, `hint`, `month`, …) stay beside it.
+    """Convert an error body to Anthropic's format; other fields of the body (`code`, `hint`, `month`, …) stay.
 
-    Anthropic answers 400 to a field that is wrong, where the native routes answer 422.
+    Anthropic answers 400 to an invalid field; the native routes answer 422.
     """
     status = 400 if status == 422 else status
     kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     message = body["error"]
     if body["code"] == "CONTEXT_TOO_LONG":
-        message = too_long(body)
+        message = too_long_message(body)
     elif hint := body.get("hint"):
         message = f"{message}. {hint}"
     # The SDK's `error_code`.
@@ -35,8 +35,8 @@ def anthropic_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], 
     return {"type": "error"} | body | {"error": error}, status
 
 
-def too_long(body: dict[str, Any]) -> str:
-    """Anthropic's own message for a request that is too long: clients parse its numbers, and compact."""
+def too_long_message(body: dict[str, Any]) -> str:
+    """Anthropic's own message for a request that is too long: clients parse its numbers, then compact."""
     limit, inputs, output = (body.get(name) for name in ("limit_tokens", "input_tokens", "max_tokens"))
     if limit and inputs and output and inputs <= limit:
         return (
@@ -46,5 +46,5 @@ def too_long(body: dict[str, Any]) -> str:
     if limit and inputs:
         return f"prompt is too long: {inputs} tokens > {limit} maximum"
     return "prompt is too long" + (
-        f": more than the model's {limit} tokens" if limit else ": more than the model takes"
+        f": more than the model's {limit} tokens" if limit else ": more than the model accepts"
     )

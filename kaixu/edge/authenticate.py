@@ -1,4 +1,4 @@
-"""Credential → caller. Checks only the credential's form: whether a key exists, admission decides."""
+"""Turn a credential into a caller. Only its format is checked here; admission checks that the key exists."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
 
 def bearer(headers: Headers) -> str:
-    """The bearer token, or what Anthropic's clients send as `x-api-key`. Raises `Unauthenticated`.
+    """The bearer token, or `x-api-key`, which Anthropic's clients send. Raises `Unauthenticated`.
 
-    Where a client sends both, one of them is often a placeholder that it requires: a token in a key's form counts
-    first, then one in a session token's form, then the bearer token.
+    If a client sends both, one is often a placeholder. A token in a key's format wins, then one in a session token's
+    format, then the bearer token.
     """
     scheme, _, token = (headers.get("authorization") or "").partition(" ")
     sent = [token.strip() if scheme.lower() == "bearer" else "", (headers.get("x-api-key") or "").strip()]
@@ -32,7 +32,7 @@ def bearer(headers: Headers) -> str:
 
 
 def require_key(headers: Headers) -> None:
-    """Raises `Unauthenticated` without a key, and `Invalid` for a session token, which makes no other."""
+    """Raises `Unauthenticated` without a key, and `Invalid` for a session token: it cannot create another one."""
     token = bearer(headers)
     if token.count(".") == 2:
         raise Invalid(
@@ -40,17 +40,17 @@ def require_key(headers: Headers) -> None:
             hint="Send the key itself, kx_live_…, as Bearer.",
         )
     if not is_key_shaped(token):
-        raise unknown(token)
+        raise invalid_credential(token)
 
 
 def require_credential(headers: Headers, secrets: Secrets) -> None:
-    """Raises `Unauthenticated` without a valid session token or a text in the form of a key."""
+    """Raises `Unauthenticated` without a valid session token or a text in a key's format."""
     token = bearer(headers)
-    if not is_key_shaped(token) and session_in(token, secrets) is None:
-        raise unknown(token)
+    if not is_key_shaped(token) and parse_session(token, secrets) is None:
+        raise invalid_credential(token)
 
 
-def caller_of(request: IncomingRequest, secrets: Secrets) -> Caller:
+def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     """The caller: a virtual key's hashes, or the key of a session. Raises `Unauthenticated`."""
     headers, request_id = request.headers, request.request_id
     token = bearer(headers)
@@ -60,9 +60,9 @@ def caller_of(request: IncomingRequest, secrets: Secrets) -> Caller:
     if is_key_shaped(token):
         hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
         return Caller(*hashes, None, install_id, agent, request_id, cache)
-    session = session_in(token, secrets)
+    session = parse_session(token, secrets)
     if session is None:
-        raise unknown(token)
+        raise invalid_credential(token)
     return Caller(None, None, session.key_id, install_id, agent, request_id, cache)
 
 
@@ -72,12 +72,12 @@ def cache_control(headers: Headers) -> CacheControl:
     return "no-store" if "no-store" in directives else "no-cache" if "no-cache" in directives else ""
 
 
-def session_in(token: str, secrets: Secrets) -> UserSession | None:
-    """The session of a session token; None for other tokens and for expired ones."""
+def parse_session(token: str, secrets: Secrets) -> UserSession | None:
+    """The session of a session token; None for other tokens and expired ones."""
     return read_session_token(secrets.jwt_secret, token) if token.count(".") == 2 else None
 
 
-def unknown(token: str) -> Unauthenticated:
+def invalid_credential(token: str) -> Unauthenticated:
     """The error for a token that is neither a key nor a session token."""
     if token.count(".") == 2:
         return Unauthenticated(
@@ -87,5 +87,5 @@ def unknown(token: str) -> Unauthenticated:
 
 
 def printable(text: str, most: int) -> str:
-    """Text without surrounding space and characters that a database or a terminal does not take, cut to `most`."""
+    """Text without surrounding space and unprintable characters, cut to `most` characters."""
     return UNPRINTABLE.sub("", text.strip())[:most]

@@ -1,4 +1,4 @@
-"""Who calls: the credential that a route requires, whose memory a body takes, and how often a key may read."""
+"""Checks callers before the handler runs: credentials, who pays for a body's memory, the rate of read requests."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Protocol, assert_never
 from kaixu.accounts.readings import KeyLookup, count_reading
 from kaixu.plugin.errors import TooLarge
 
-from .authenticate import caller_of, require_credential, require_key
+from .authenticate import read_caller, require_credential, require_key
 from .operators import HOW_TO_LOG_IN, is_operator, require_operator_credential
 from .request import Headers, IncomingRequest
-from .request_body import SMALL_BODY_BYTES, Holder
+from .request_body import SMALL_BODY_BYTES, BodyOwner
 from .routes import Auth
 from .services import Services
 
 
 class Callers(Protocol):
-    """Answers what an exchange must know about the caller of a request."""
+    """What an exchange needs to know about the caller of a request."""
 
     def require(self, auth: Auth, headers: Headers) -> None:
-        """Raises `Unauthenticated` where the headers show no credential of this kind. Does not ask the database."""
+        """Raises `Unauthenticated` if the headers have no credential of this kind. Makes no database query."""
 
-    async def holder_of(self, request: IncomingRequest) -> Holder:
-        """Whose memory a long body takes. Raises `Unauthenticated` for an unknown key."""
+    async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
+        """Look up whose memory budget a long body counts against. Raises `Unauthenticated` for an unknown key."""
         ...
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
-        """Count one reading of the request's key. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`."""
+        """Count one read request of the key. Raises `Unauthenticated`, `CustomerDisabled`, `RateLimited`."""
 
 
 class GatewayCallers:
@@ -51,22 +51,22 @@ class GatewayCallers:
         elif auth != "public":
             assert_never(auth)
 
-    async def holder_of(self, request: IncomingRequest) -> Holder:
-        """See `Callers.holder_of`. Raises `TooLarge` for a password alone: only an operator's token is checked here."""
+    async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
+        """See `Callers.holder_of`. Raises `TooLarge` for a password without a token: it is not checked here."""
         if is_operator(self.services, request.headers):
             return "operator"
         if request.headers.get("x-admin-password"):
             raise TooLarge(
-                f"with a password alone a body is taken up to {SMALL_BODY_BYTES} bytes",
+                f"a request with x-admin-password may have a body of at most {SMALL_BODY_BYTES} bytes",
                 hint=HOW_TO_LOG_IN,
             )
-        caller = caller_of(request, self.services.secrets)
+        caller = read_caller(request, self.services.secrets)
         return await self.keys.owner_of(key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id)
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
         """See `Callers.count_reading`."""
         services = self.services
-        caller = caller_of(request, services.secrets)
+        caller = read_caller(request, services.secrets)
         await count_reading(
             services.pool,
             key_hash=caller.key_hash,

@@ -1,4 +1,4 @@
-"""Refuses characters that no database takes: NUL, and halves of surrogate pairs. One rule for all bodies."""
+"""Refuse characters that Postgres cannot store: NUL and unpaired surrogates. One rule for all request bodies."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from typing import Any
 
 from kaixu.plugin.errors import Invalid
 
-#: Fields that only models read and that are not stored as text: a tool's output may well hold a NUL.
+#: Fields that are sent to models and not stored as text. They may contain NUL: a tool's output often does.
 FREE_TEXT = frozenset({"messages", "system", "input", "instructions", "prompt", "tools"})
 
 ESCAPED_NUL = b"\\u0000"
 ESCAPED_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 HALF = re.compile("[\ud800-\udfff]")
 
-#: The longest name of a field that an error shows.
-MOST_NAME = 200
+#: The length to which a field's name is cut in errors.
+MAX_NAME = 200
 
-Place = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 
 def require_storable(data: bytes, value: dict[str, Any], *, free: frozenset[str] = FREE_TEXT) -> None:
-    """Raises `Invalid`, naming the field, for a NUL in a name or a text of `value`, except in its fields `free`.
+    """Raises `Invalid`, naming the field, for a NUL in a name or text of `value`, except in the fields `free`.
 
-    `data` is the JSON that it was read from, where NUL can only be written as an escape.
+    `data` is the JSON of `value`: there a NUL is always an escape, so most bodies need no walk.
     """
     if ESCAPED_NUL not in data:
         return
-    for place, text in texts_in(value):
+    for place, text in walk_texts(value):
         if "\0" in text and place[0] not in free:
-            raise wrong(place, "holds a NUL character")
+            raise invalid_text(place, "contains a NUL character")
 
 
 def require_whole_characters(data: bytes) -> None:
-    """Raises `Invalid`, naming the field, for JSON that is refused only for half of a surrogate pair."""
+    """Raises `Invalid`, naming the field, for JSON that is invalid only because of an unpaired surrogate."""
     if ESCAPED_HALF.search(data) is None:
         return
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return
-    for place, text in texts_in(value):
+    for place, text in walk_texts(value):
         if HALF.search(text):
-            raise wrong(place, "holds half of a surrogate pair")
+            raise invalid_text(place, "contains half of a surrogate pair")
 
 
-def wrong(place: Place, problem: str) -> Invalid:
+def invalid_text(place: FieldPath, problem: str) -> Invalid:
     """The error for a text with such a character."""
     name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in place).lstrip(".")
-    name = HALF.sub("?", name.replace("\0", "?"))[:MOST_NAME]
+    name = HALF.sub("?", name.replace("\0", "?"))[:MAX_NAME]
     return Invalid(f"`{name}` {problem}", hint="Send valid Unicode without NUL characters.", field=name or None)
 
 
-def texts_in(value: Any) -> Iterator[tuple[Place, str]]:
-    """Every text and every name in a value, with its place, however deep it is nested."""
-    waiting: list[tuple[Place, Any]] = [((), value)]
+def walk_texts(value: Any) -> Iterator[tuple[FieldPath, str]]:
+    """Every text and every name in a value, with its path, at any depth."""
+    waiting: list[tuple[FieldPath, Any]] = [((), value)]
     while waiting:
         place, one = waiting.pop()
         if isinstance(one, str):

@@ -1,40 +1,40 @@
-"""The client's address, also behind proxies that the operator trusts."""
+"""The client's address, also behind trusted proxies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-#: How many hops are followed: nobody has more proxies, and a header of thousands is an attack.
-MOST_HOPS = 32
+#: The number of hops that are read: no setup has more proxies, and a header with thousands is an attack.
+MAX_HOPS = 32
 
 
 def client_address(
     peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[IPv4Network | IPv6Network]
 ) -> str:
-    """The client's address: the right-most `X-Forwarded-For` entry that is not of a `trusted` network.
+    """The client's address: the right-most `X-Forwarded-For` entry outside the `trusted` networks.
 
-    The client can make up everything to the left of it. `peer` is the socket's address; where it is not
-    trusted, it is the client itself, and the header is ignored. An entry that is no address ends the
-    search: the proxy that passed it on is the last one that is known.
+    A client can forge everything to the left of it. `peer` is the socket's address; if it is not
+    trusted, it is the client, and the header is ignored. An entry that is not an address ends the
+    search: the proxy that sent it is then the result.
     """
-    address = address_of(peer)
-    if address is None or not is_in(address, trusted):
+    address = parse_address(peer)
+    if address is None or not is_in_networks(address, trusted):
         return peer
     # Several headers are one list (RFC 9110 §5.3).
     whole = b",".join(value for name, value in headers if name.lower() == b"x-forwarded-for").decode("latin-1")
-    for entry in reversed(whole.rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
-        before = address_of(entry)
+    for entry in reversed(whole.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
+        before = parse_address(entry)
         if before is None:
             break
         address = before
-        if not is_in(address, trusted):
+        if not is_in_networks(address, trusted):
             break
     return str(address)
 
 
-def address_of(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, with or without a port; None for anything else."""
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an address, with or without a port; None for anything else."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -48,6 +48,6 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
-def is_in(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Whether one of `networks` holds it."""
+def is_in_networks(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether one of `networks` contains the address."""
     return any(address in network for network in networks)

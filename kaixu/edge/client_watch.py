@@ -1,4 +1,4 @@
-"""Notices a client that disconnects while its handler runs, and cancels the handler."""
+"""Cancel a handler whose client disconnects."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ WATCH_AFTER_S = 0.25
 class ClientWatch:
     """Waits for the client to disconnect and then cancels the handler."""
 
-    __slots__ = ("handler", "is_gone", "receive", "task")
+    __slots__ = ("handler", "is_disconnected", "receive", "task")
 
     def __init__(self, receive: ASGIReceiveCallable, handler: asyncio.Task[object]) -> None:
         self.receive = receive
         self.handler = handler
         self.task: asyncio.Task[None] | None = None
-        self.is_gone = False
+        self.is_disconnected = False
 
     def start(self) -> None:
         """Start waiting."""
@@ -33,5 +33,5 @@ class ClientWatch:
     async def _wait(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
-        self.is_gone = True
+        self.is_disconnected = True
         self.handler.cancel()

@@ -1,4 +1,4 @@
-"""The headers that every reply has: the request id, CORS, security headers."""
+"""Headers of every reply: request id, CORS, security."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ EXPOSE_HEADERS = (
 )
 METHODS = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"
 
-#: What a browser asks a preflight for: a list of header names. It is echoed only where it is well-formed and short.
+#: `access-control-request-headers` of a preflight: header names. Echoed only if well-formed and short.
 HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}){0,99}")
-MOST_ECHOED = 4000
+MAX_ECHOED = 4000
 
 #: The headers of the reply to a preflight, which needs no route, no credential and no body.
 PREFLIGHT = {"access-control-max-age": "86400"}
@@ -34,19 +34,19 @@ class WritableHeaders(Protocol):
 
 
 class ReplyHeaders:
-    """Adds the headers that every reply has. `origins`: the pages that may call from a browser."""
+    """Adds the headers of every reply. `origins`: the origins that may call from a browser."""
 
     def __init__(self, origins: frozenset[str]) -> None:
         self.allow_origins(origins)
 
     def allow_origins(self, origins: frozenset[str]) -> None:
-        """Set the origins that may call from a browser; `*` stands for all."""
+        """Set the origins that may call from a browser; `*` allows all."""
         self.origins = origins
         self.everyone = "*" in origins
 
     def add_to(self, headers: WritableHeaders, method: str, request: Headers, request_id: str) -> None:
-        """Add them to the headers of a request's reply."""
-        # Ours, and the names that OpenAI's and Anthropic's SDKs read it from.
+        """Add the headers to a reply."""
+        # Our own name, and those that OpenAI's and Anthropic's SDKs read.
         headers["x-kaixu-request-id"] = headers["x-request-id"] = headers["request-id"] = request_id
         headers["x-content-type-options"] = "nosniff"
         origin = request.get("origin")
@@ -62,20 +62,20 @@ class ReplyHeaders:
             headers["access-control-expose-headers"] = EXPOSE_HEADERS
 
     def allowed_headers(self, origin: str | None, request: Headers) -> str:
-        """The headers that a page may send: ours, and those that a page of an allowed origin asks for.
+        """The headers that a page may send: ours, and, for allowed origins, those that it requests.
 
-        SDKs send headers of their own (`x-stainless-…`) that change with every version; none of them gives access.
+        SDKs send headers of their own (`x-stainless-…`), which change with every version and grant no access.
         """
         listed = request.get("access-control-request-headers")
         if listed is None or origin is None or not (self.everyone or origin in self.origins):
             return ALLOW_HEADERS
-        if len(listed) > MOST_ECHOED or not HEADER_NAMES.fullmatch(listed.strip()):
+        if len(listed) > MAX_ECHOED or not HEADER_NAMES.fullmatch(listed.strip()):
             return ALLOW_HEADERS
         known = set(ALLOW_HEADERS.split(", "))
         more = dict.fromkeys(name.strip().lower() for name in listed.split(","))
         return ", ".join([ALLOW_HEADERS, *(name for name in more if name not in known)])
 
 
-def origins_of(text: str, more: list[str]) -> frozenset[str]:
-    """The origins of a comma-separated list, and those in `more`; a trailing slash is not part of an origin."""
+def parse_origins(text: str, more: list[str]) -> frozenset[str]:
+    """Parse a comma-separated list of origins and add those in `more`; trailing slashes are removed."""
     return frozenset(part.strip().rstrip("/") for part in (*text.split(","), *more) if part.strip())

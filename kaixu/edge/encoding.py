@@ -1,4 +1,4 @@
-"""Unpacks compressed request bodies (`content-encoding`) piece by piece, never beyond the body's bound."""
+"""Decompress request bodies (`content-encoding`) piece by piece, within the size limit."""
 
 from __future__ import annotations
 
@@ -19,61 +19,58 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: Bytes that go in, or come out, in one step; between two steps other requests are served.
+#: Bytes that are read or produced in one step; other requests are served between steps.
 STEP_BYTES = 64 * 1024
 
-#: How many encodings a body may have, and of how many members or frames it may consist.
-MOST_ENCODINGS = 3
-MOST_MEMBERS = 100
+#: The maximum number of encodings of a body, and of members (gzip) or frames (zstd).
+MAX_ENCODINGS = 3
+MAX_MEMBERS = 100
 
-#: 8 MiB, as RFC 8878 §3.1.1.1.2 recommends: the window is memory, and the sender chooses it.
-MOST_ZSTD_WINDOW_LOG = 23
+#: 8 MiB, as RFC 8878 §3.1.1.1.2 recommends. The sender chooses the window, which costs memory.
+MAX_ZSTD_WINDOW_LOG = 23
 
 Pieces = Iterator[bytes]
 
 
-class Broken(Exception):
+class InvalidData(Exception):
     """The data is not valid in its encoding."""
 
 
-def encodings_in(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The encodings of a body, in the order they were applied. Raises `UnsupportedEncoding` for one that is not taken.
-
-    `identity` is none at all.
-    """
+def read_encodings(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The encodings of a body, in the order they were applied, without `identity`. Raises `UnsupportedEncoding`."""
     named = [one.strip().lower() for one in headers.get("content-encoding", "").split(",")]
     encodings = tuple(one for one in named if one not in ("", "identity"))
     for one in encodings:
         if one not in DECODERS:
-            raise UnsupportedEncoding(f"content-encoding `{one[:40]}` is not taken", hint=f"Send one of {ACCEPTED}.")
-    if len(encodings) > MOST_ENCODINGS:
+            raise UnsupportedEncoding(f"unsupported content-encoding `{one[:40]}`", hint=f"Send one of {ACCEPTED}.")
+    if len(encodings) > MAX_ENCODINGS:
         raise UnsupportedEncoding(
-            f"the body has {len(encodings)} content-encodings; {MOST_ENCODINGS} are taken",
+            f"the body has {len(encodings)} content-encodings; at most {MAX_ENCODINGS} are supported",
             hint=f"Send one of {ACCEPTED}.",
         )
     return encodings
 
 
-async def unpacked(body: bytes, encodings: tuple[str, ...], most: int, share: BodyShare) -> bytes:
-    """The body without its encodings. Raises `TooLarge` as soon as it exceeds `most`, `Invalid`, `Overloaded`."""
+async def decode_body(body: bytes, encodings: tuple[str, ...], most: int, share: BodyShare) -> bytes:
+    """Decode the body. Raises `TooLarge` as soon as it exceeds `most` bytes, `Invalid`, `Overloaded`."""
     if not body or not encodings:
         return body
     parts = []
-    async for piece in steps(body, encodings, most):
+    async for piece in decoded_pieces(body, encodings, most):
         share.take(len(piece))
         parts.append(piece)
     return b"".join(parts)
 
 
-async def steps(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIterator[bytes]:
-    """See `unpacked`: its pieces."""
-    pieces = cut(body)
+async def decoded_pieces(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIterator[bytes]:
+    """The decoded body in pieces. Raises `TooLarge`, `Invalid`."""
+    pieces = split_body(body)
     for name in reversed(encodings):
-        pieces = bounded(DECODERS[name](pieces), most)
+        pieces = limit_size(DECODERS[name](pieces), most)
     while True:
         try:
             piece = next(pieces, None)
-        except Broken:
+        except InvalidData:
             raise Invalid(
                 f"the body is not complete, valid {', '.join(encodings)} data",
                 hint="Send it again, or without content-encoding.",
@@ -84,39 +81,39 @@ async def steps(body: bytes, encodings: tuple[str, ...], most: int) -> AsyncIter
         await asyncio.sleep(0)
 
 
-def cut(body: bytes) -> Pieces:
-    """A body in pieces."""
+def split_body(body: bytes) -> Pieces:
+    """Split a body into pieces."""
     for at in range(0, len(body), STEP_BYTES):
         yield body[at : at + STEP_BYTES]
 
 
-def bounded(pieces: Pieces, most: int) -> Pieces:
-    """The same pieces. Raises `TooLarge` when there are more than `most` bytes of them."""
+def limit_size(pieces: Pieces, most: int) -> Pieces:
+    """Pass the pieces on. Raises `TooLarge` after more than `most` bytes."""
     size = 0
     for piece in pieces:
         size += len(piece)
         if size > most:
-            raise TooLarge(f"the body, unpacked, is longer than {most} bytes")
+            raise TooLarge(f"the decompressed body is longer than {most} bytes")
         yield piece
 
 
-def gunzipped(pieces: Pieces) -> Pieces:
-    """Gzip, also of several members (RFC 1952 §2.2)."""
-    return inflated(pieces, lambda _: zlib.decompressobj(wbits=31), MOST_MEMBERS)
+def decode_gzip(pieces: Pieces) -> Pieces:
+    """Gzip, with one or several members (RFC 1952 §2.2)."""
+    return inflate(pieces, lambda _: zlib.decompressobj(wbits=31), MAX_MEMBERS)
 
 
-def inflated_any(pieces: Pieces) -> Pieces:
-    """Deflate in zlib's format (RFC 9110 §8.4.1.2), or, as many senders understand it, without."""
+def decode_deflate(pieces: Pieces) -> Pieces:
+    """Deflate in zlib's format (RFC 9110 §8.4.1.2), or raw, as many clients send it."""
 
-    def begun(first: bytes) -> Any:
+    def new_decoder(first: bytes) -> Any:
         is_zlib = len(first) >= 2 and first[0] & 0x0F == 8 and int.from_bytes(first[:2], "big") % 31 == 0
         return zlib.decompressobj(wbits=15 if is_zlib else -15)
 
-    return inflated(pieces, begun, 1)
+    return inflate(pieces, new_decoder, 1)
 
 
-def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
-    """Data that zlib unpacks."""
+def inflate(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -> Pieces:
+    """Decompress with zlib. `begin` makes the decoder for a member from its first bytes."""
     decoder: Any = None
     members = 0
     for piece in pieces:
@@ -124,58 +121,58 @@ def inflated(pieces: Pieces, begin: Callable[[bytes], Any], most_members: int) -
         while rest:
             if decoder is None:
                 if members and not rest.strip(b"\0"):
-                    break  # padding behind the last member
+                    break  # padding after the last member
                 members += 1
                 if members > most_members:
-                    raise Broken
+                    raise InvalidData
                 decoder = begin(rest)
             try:
                 data = decoder.decompress(rest, STEP_BYTES)
             except zlib.error:
-                raise Broken from None
+                raise InvalidData from None
             if data:
                 yield data
             rest = decoder.unconsumed_tail
             if decoder.eof:
                 rest, decoder = decoder.unused_data, None
             elif not rest and len(data) == STEP_BYTES:
-                yield from pending(decoder)
+                yield from drain(decoder)
                 if decoder.eof:
                     rest, decoder = decoder.unused_data, None
     if decoder is not None or not members:
-        raise Broken
+        raise InvalidData
 
 
-def pending(decoder: Any) -> Pieces:
-    """The output that zlib still holds back."""
+def drain(decoder: Any) -> Pieces:
+    """The rest of zlib's output."""
     while data := decoder.decompress(b"", STEP_BYTES):
         yield data
 
 
-def unbrotlied(pieces: Pieces) -> Pieces:
+def decode_brotli(pieces: Pieces) -> Pieces:
     """Brotli (RFC 7932)."""
     decoder = brotli.Decompressor()
     for piece in pieces:
         if decoder.is_finished():
-            raise Broken  # nothing may follow
+            raise InvalidData  # nothing may follow
         data = piece
         while True:
             try:
                 out = decoder.process(data, output_buffer_limit=STEP_BYTES)
             except brotli.error:
-                raise Broken from None
+                raise InvalidData from None
             if out:
                 yield out
             if decoder.is_finished() or (decoder.can_accept_more_data() and len(out) < STEP_BYTES):
                 break
             data = b""
     if not decoder.is_finished():
-        raise Broken
+        raise InvalidData
 
 
-def unzstded(pieces: Pieces) -> Pieces:
-    """Zstandard (RFC 8878), also of several frames."""
-    options = {int(zstd.DecompressionParameter.window_log_max): MOST_ZSTD_WINDOW_LOG}
+def decode_zstd(pieces: Pieces) -> Pieces:
+    """Zstandard (RFC 8878), with one or several frames."""
+    options = {int(zstd.DecompressionParameter.window_log_max): MAX_ZSTD_WINDOW_LOG}
     decoder: Any = None
     frames = 0
     for piece in pieces:
@@ -183,29 +180,29 @@ def unzstded(pieces: Pieces) -> Pieces:
         while rest or (decoder is not None and not decoder.needs_input):
             if decoder is None:
                 frames += 1
-                if frames > MOST_MEMBERS:
-                    raise Broken
+                if frames > MAX_MEMBERS:
+                    raise InvalidData
                 decoder = zstd.ZstdDecompressor(options=options)
             try:
                 data = decoder.decompress(rest, STEP_BYTES)
             except (zstd.ZstdError, EOFError):
-                raise Broken from None
+                raise InvalidData from None
             if data:
                 yield data
             rest = b""
             if decoder.eof:
                 rest, decoder = decoder.unused_data, None
     if decoder is not None or not frames:
-        raise Broken
+        raise InvalidData
 
 
 DECODERS: dict[str, Callable[[Pieces], Pieces]] = {
-    "gzip": gunzipped,
-    "x-gzip": gunzipped,
-    "deflate": inflated_any,
-    "br": unbrotlied,
-    "zstd": unzstded,
+    "gzip": decode_gzip,
+    "x-gzip": decode_gzip,
+    "deflate": decode_deflate,
+    "br": decode_brotli,
+    "zstd": decode_zstd,
 }
 
-#: The encodings that the reply lists to a client that sends another one.
+#: The supported encodings, as errors list them.
 ACCEPTED = "gzip, deflate, br, zstd"

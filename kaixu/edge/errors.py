@@ -1,4 +1,4 @@
-"""Errors → the envelope `{error, code, hint, request_id}`; an unexpected error → 500 without detail."""
+"""Turn exceptions into error replies `{error, code, hint, request_id}`; unexpected ones become 500 without detail."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .throttle import Throttle
 
 log = logging.getLogger(__name__)
 
-#: The most errors a minute of callers without a key that are recorded in the monitor, from one address.
-MOST_RECORDED = 60
+#: The maximum number of errors per minute and address that the monitor records for callers without a key.
+MAX_RECORDED = 60
 
-#: Turns an envelope and its status into what the clients of a route expect.
+#: Converts an error body and its status to the format that a route's clients expect.
 ErrorShape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
 
 
 def native_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The native shape: the envelope itself."""
+    """The native format: the error body as it is."""
     return body, status
 
 
 def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
-    """The body of an error's reply."""
+    """The body of an error reply."""
     body: dict[str, Any] = {"error": error.message, "code": error.code, "request_id": request_id, **error.figures}
     if error.hint:
         body["hint"] = error.hint
@@ -44,7 +44,7 @@ def envelope(error: KaixuError, request_id: str) -> dict[str, Any]:
 
 
 def refusal_body(refusal: Refusal, request_id: str) -> dict[str, Any]:
-    """The envelope, with what a refused client needs to see: whose cap, the month, the rate."""
+    """The body of a refusal: with whose cap was reached, the month's figures, or the rate limit."""
     body = envelope(refusal.error, request_id)
     if refusal.error.status == 402 and refusal.figures is not None:
         body["scope"] = refusal.verdict.scope
@@ -57,10 +57,10 @@ def refusal_body(refusal: Refusal, request_id: str) -> dict[str, Any]:
 
 
 def error_headers(error: KaixuError) -> dict[str, str]:
-    """`retry-after` where the error says when to come back (RFC 9110 §10.2.3)."""
+    """`retry-after`, if the error has a time (RFC 9110 §10.2.3), or whether SDKs should retry."""
     if error.retry_after_s is not None:
         return {"retry-after": str(error.retry_after_s)}
-    # The official SDKs try again on 409 and 5xx unless this header says not to.
+    # The official SDKs retry 409 and 5xx unless this header forbids it.
     is_lasting = error.status == 409 or isinstance(error, LaneOff) or is_operators_problem(error)
     return {"x-should-retry": "false"} if is_lasting else {}
 
@@ -71,7 +71,7 @@ def is_operators_problem(error: KaixuError) -> bool:
 
 
 def rate_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict[str, str]:
-    """The `x-ratelimit-*` headers; the reset is when the whole limit is free again, in seconds."""
+    """The `x-ratelimit-*` headers; `reset_s`: seconds until the whole limit is available again."""
     if limit is None:
         return {}
     return {
@@ -82,24 +82,24 @@ def rate_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict
 
 
 def is_unstorable(raised: Exception) -> bool:
-    """Whether the database refused a text for a NUL, or asyncpg for half of a surrogate pair.
+    """Whether the database refused a text because of a NUL or an unpaired surrogate.
 
-    Bodies, paths and queries are checked before (`characters.py`, `paths.py`); this catches what those do not see.
+    Bodies, paths and queries are checked earlier (`characters.py`, `paths.py`); this is the last resort.
     """
     if isinstance(raised, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
         return True
     return isinstance(raised, asyncpg.DataError) and isinstance(raised.__cause__, UnicodeEncodeError)
 
 
-def kind_of(status: int) -> str:
-    """The monitor's word for a refused or failed call."""
+def monitor_kind(status: int) -> str:
+    """The kind of the monitor event for a refused or failed call."""
     if status == 429:
         return "rate_limited"
     return "blocked" if status in (401, 402, 403) else "error"
 
 
-class Billed(Exception):
-    """A call that failed after a vendor had done work: the client's error, and what it owes all the same."""
+class BilledError(Exception):
+    """A call that failed but is billed, because a vendor had done work: the error and the bill's fields."""
 
     def __init__(self, error: KaixuError, money: dict[str, Any]) -> None:
         super().__init__(error.message)
@@ -108,14 +108,14 @@ class Billed(Exception):
 
 
 class Failures:
-    """Turns exceptions into replies, and records them in the monitor."""
+    """Turns exceptions into error replies and records them in the monitor."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
-        self.strangers = Throttle(per_address=MOST_RECORDED, in_all=10 * MOST_RECORDED, window_s=60)
+        self.unknown_callers = Throttle(per_address=MAX_RECORDED, in_all=10 * MAX_RECORDED, window_s=60)
 
     def reply(self, raised: Exception, request: IncomingRequest, shape: ErrorShape = native_error) -> Reply:
-        """The reply to a request whose handling raised. An unexpected exception is logged, and not shown."""
+        """The reply for an exception. Unexpected exceptions are logged and not shown to the client."""
         if isinstance(raised, Refusal):
             error = raised.error
             self.record(error, request, raised)
@@ -123,7 +123,7 @@ class Failures:
             if error.status == 429:
                 headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
             return json_reply(*shape(refusal_body(raised, request.request_id), error.status), headers)
-        if isinstance(raised, Billed):
+        if isinstance(raised, BilledError):
             error = raised.error
             self.record(error, request)
             body = envelope(error, request.request_id) | raised.money
@@ -131,7 +131,7 @@ class Failures:
         if isinstance(raised, KaixuError):
             error = raised
         elif is_unstorable(raised):
-            error = Invalid("a text holds a character that cannot be kept", hint="Leave NUL characters out.")
+            error = Invalid("a text contains a character that cannot be stored", hint="Remove NUL characters.")
         else:
             log.error("request %s failed", request.request_id, exc_info=raised)
             error = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
@@ -139,15 +139,15 @@ class Failures:
         return json_reply(*shape(envelope(error, request.request_id), error.status), error_headers(error))
 
     def record(self, error: KaixuError, request: IncomingRequest, refusal: Refusal | None = None) -> None:
-        """Record a request that was refused or failed; of callers without a key, only so many a minute."""
-        is_stranger = refusal is None or refusal.verdict.customer_id is None
+        """Record a refused or failed request; for callers without a key at most `MAX_RECORDED` per minute."""
+        is_unknown = refusal is None or refusal.verdict.customer_id is None
         if isinstance(error, UpstreamError):
-            is_stranger = False  # a call was admitted before a vendor could say no
-        if is_stranger and error.status < 500 and self.strangers.wait_s(request.address) is not None:
+            is_unknown = False  # a call was admitted before a vendor could say no
+        if is_unknown and error.status < 500 and self.unknown_callers.wait_s(request.address) is not None:
             return
         self.monitor.record(
             MonitorEvent(
-                kind="error" if isinstance(error, UpstreamError) else kind_of(error.status),
+                kind="error" if isinstance(error, UpstreamError) else monitor_kind(error.status),
                 level="error" if error.status >= 500 else "warn",
                 request_id=request.request_id,
                 function_name=request.path.rsplit("/", 1)[-1][:200],
@@ -166,14 +166,14 @@ class Failures:
 
 
 def vendor_refusal(error: KaixuError) -> dict[str, Any]:
-    """A vendor's own words when it refused, for the operator: bounded and without secrets."""
+    """The vendor's own error message, for operators: cut and without secrets."""
     if not isinstance(error, UpstreamError) or error.vendor_words is None:
         return {}
     return {"vendor": {"status": error.upstream_status, "reason": error.reason, "words": error.vendor_words}}
 
 
 def failed_stream_event(error: KaixuError, ticket: Ticket) -> MonitorEvent:
-    """The monitor event of a stream that failed after part of it was sent."""
+    """The monitor event for a stream that failed after part of it was sent."""
     ask, verdict = ticket.ask, ticket.verdict
     return MonitorEvent(
         kind="error",

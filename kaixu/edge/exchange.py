@@ -1,6 +1,6 @@
 """One HTTP exchange: find the route, check the credential, read the body, call the handler, send the reply.
 
-It is served straight from ASGI. Quart's router, contexts and tasks would cost a small call about a seventh of its time.
+It is served directly from ASGI: Quart's router, contexts and tasks would take about a seventh of a small call's time.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from .callers import Callers
 from .client_address import client_address
 from .client_watch import WATCH_AFTER_S, ClientWatch
 from .cors import PREFLIGHT, ReplyHeaders
-from .encoding import ACCEPTED, encodings_in, unpacked
+from .encoding import ACCEPTED, decode_body, read_encodings
 from .errors import Failures
-from .framing import Ambiguous, require_one_reading
-from .paths import plain_path, require_no_nul
+from .framing import AmbiguousRequest, require_unambiguous
+from .paths import normalize_path, require_no_nul
 from .reply_writer import ReplyWriter
-from .request import IncomingRequest, incoming_in
-from .request_body import BODY_S, BodyBudget, BodyShare, address_of, read_body
+from .request import IncomingRequest, parse_scope
+from .request_body import BODY_S, BodyBudget, BodyShare, body_address, read_body
 from .response import Reply
 from .routes import Route, Routes, WrongMethod
 
 
 class BodyLimits(msgspec.Struct, frozen=True):
-    """The length of one body, of all bodies together, and how long a reader may take nothing of a reply."""
+    """The size of one body, of all bodies in memory, and how long a client may stall while it reads a reply."""
 
     body_bytes: int
     body_memory_bytes: int
@@ -39,7 +39,7 @@ class BodyLimits(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """Serves the routes of an application. `limits` is called for each request: a reload may change them."""
+    """Serves the routes of an application. `limits` is called for each request, since a reload may change them."""
 
     def __init__(
         self,
@@ -59,14 +59,14 @@ class Exchange:
         self.budget = BodyBudget(lambda: limits().body_memory_bytes, lambda: limits().body_bytes)
 
     async def serve(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """One exchange. A client that disconnects cancels the handler."""
-        request = self.request_in(scope)
+        """Serve one request. The handler is cancelled if the client disconnects."""
+        request = self.read_request(scope)
         try:
-            require_one_reading(scope["headers"])
+            require_unambiguous(scope["headers"])
             require_no_nul(request.path, scope["query_string"])
         except Invalid as error:
             reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
-            if isinstance(error, Ambiguous):
+            if isinstance(error, AmbiguousRequest):
                 reply.headers["connection"] = "close"
             await self.writer.send_early(reply, request, receive, send)
             return
@@ -81,7 +81,7 @@ class Exchange:
             await self.writer.send_early(reply, request, receive, send)
             return
         with self.budget.share() as share:
-            body = await self.body_of(request, route, share, receive, send)
+            body = await self.read_whole_body(request, route, share, receive, send)
             if body is None:
                 return
             method = "GET" if request.method == "HEAD" else request.method
@@ -91,25 +91,25 @@ class Exchange:
             try:
                 try:
                     reply = await route.handler(whole)
-                except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it becomes a reply
+                except Exception as error:  # noqa: BLE001 - every exception becomes an error reply
                     reply = self.failures.reply(error, request, route.error_shape)
                 await self.writer.send(reply, request, send)
             except asyncio.CancelledError:
-                if not watch.is_gone:
+                if not watch.is_disconnected:
                     raise
             finally:
                 timer.cancel()
                 watch.stop()
 
-    def request_in(self, scope: HTTPScope) -> IncomingRequest:
-        """A request without its body: its client's address behind trusted proxies, its path as routes have it."""
+    def read_request(self, scope: HTTPScope) -> IncomingRequest:
+        """The request without its body: with the client's address behind trusted proxies, and a normalized path."""
         client = scope.get("client")
         address = client[0] if client else "unknown"
         if self.trusted and client:
             address = client_address(address, scope["headers"], self.trusted)
-        return incoming_in(scope, plain_path(scope["path"]), address)
+        return parse_scope(scope, normalize_path(scope["path"]), address)
 
-    async def body_of(
+    async def read_whole_body(
         self,
         request: IncomingRequest,
         route: Route,
@@ -117,31 +117,31 @@ class Exchange:
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
     ) -> bytes | None:
-        """The whole body, unpacked. None: the request was refused and has its reply, or the client left."""
-        share.belongs_to(address_of(request.address))
+        """The decoded body. None if the request was refused and answered, or the client disconnected."""
+        share.assign(body_address(request.address))
         most = self.limits().body_bytes
         if route.max_body_bytes is not None:
             most = min(most, route.max_body_bytes)
-        # Of a public route nobody is looked up: its bodies stay the address's own.
-        identify = None if route.auth == "public" else lambda: self.callers.holder_of(request)
+        # Public routes have no caller to look up, so the body counts against the address.
+        identify = None if route.auth == "public" else lambda: self.callers.find_body_owner(request)
         try:
-            self.callers.require(route.auth, request.headers)  # before a byte of a stranger's body is kept
-            encodings = encodings_in(request.headers)
+            self.callers.require(route.auth, request.headers)  # before the body is read
+            encodings = read_encodings(request.headers)
             async with asyncio.timeout(BODY_S):
                 body = await read_body(receive, request.headers, most, share, identify)
                 if body and encodings:
-                    if identify is not None and share.is_stranger:
-                        share.belongs_to(await identify())
-                    body = await unpacked(body, encodings, most, share)
+                    if identify is not None and share.is_unknown:
+                        share.assign(await identify())
+                    body = await decode_body(body, encodings, most, share)
             if body is not None and route.rate == "reading":
                 await self.callers.count_reading(request, len(body))
             return body
         except TimeoutError:
             reply = self.failures.reply(BodyTimeout(), request, route.error_shape)
-            reply.headers["connection"] = "close"  # whoever took so long has nothing more to say
+            reply.headers["connection"] = "close"  # the rest of the body is not read
             await self.writer.send(reply, request, send)
         except KaixuError as error:
-            share.give_back()
+            share.release_all()
             reply = self.failures.reply(error, request, route.error_shape)
             if isinstance(error, UnsupportedEncoding):
                 reply.headers["accept-encoding"] = ACCEPTED
@@ -152,8 +152,8 @@ class Exchange:
         return None
 
     async def refuse_while_stopping(self, scope: HTTPScope, send: ASGISendCallable) -> None:
-        """Tell a client whose request the stopping gateway has cancelled to try again."""
-        request = self.request_in(scope)
+        """Answer 503 to a request that the shutdown has cancelled."""
+        request = self.read_request(scope)
         error = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
         reply.headers["connection"] = "close"
@@ -162,15 +162,15 @@ class Exchange:
     async def refuse_websocket(
         self, scope: WebsocketScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Refuse a WebSocket, with a reply where the server can send one."""
+        """Refuse a WebSocket, with an HTTP reply if the server supports that."""
         await receive()
         sender = cast(Any, send)
         if "websocket.http.response" not in scope.get("extensions", {}):
             await sender({"type": "websocket.close", "code": 1000, "reason": "WebSocket is not supported"})
             return
-        request = self.request_in(cast(HTTPScope, {"method": "GET", **scope}))
-        error = Invalid("this gateway does not support WebSocket", hint="Send a plain request; streams are SSE.")
+        request = self.read_request(cast(HTTPScope, {"method": "GET", **scope}))
+        error = Invalid("this gateway does not support WebSocket", hint="Send an HTTP request; streams are SSE.")
         reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
-        start = self.writer.start_of(reply, request)
+        start = self.writer.start_message(reply, request)
         await sender({**start, "type": "websocket.http.response.start"})
         await sender({"type": "websocket.http.response.body", "body": reply.body, "more_body": False})

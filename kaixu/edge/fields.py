@@ -1,32 +1,35 @@
-"""Reads JSON bodies, and the fields of JSON objects and queries: each one bounded, a wrong one named."""
+"""Read JSON bodies, and validate the fields of JSON objects and query strings. Errors name the field."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
+from kaixu.edge.threads import run_in_thread
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .characters import FREE_TEXT, require_storable, require_whole_characters
-from .off_loop import off_loop
 from .request import IncomingRequest
 
-#: The longest text of a field that has no bound of its own.
-MOST_TEXT = 200_000
+#: The length limit of a text field that has no limit of its own.
+MAX_TEXT = 200_000
 
-#: For bodies whose every text is stored: none of them may hold what a database does not take.
+#: `free` for bodies whose texts are all stored: no field may contain a character that Postgres cannot store.
 ALL_STORED: frozenset[str] = frozenset()
+
+#: Longer numbers in a query string stay text, and are refused.
+MAX_DIGITS = 9
 
 Value = TypeVar("Value")
 DECODER = msgspec.json.Decoder()
 
 
 def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, Any]:
-    """A body that is a JSON object, whatever content type it claims; some clients encode it twice.
+    """Parse a JSON object, whatever the content type; some clients encode it twice.
 
-    Raises `Invalid`, also for text that no database takes; in the fields `free` such text is allowed.
+    Raises `Invalid`, also for text that cannot be stored; in the fields `free` such text is allowed.
     """
     value = json_value(data)
     if isinstance(value, str):
@@ -39,7 +42,7 @@ def json_object(data: bytes, *, free: frozenset[str] = FREE_TEXT) -> dict[str, A
 
 
 def json_value(data: bytes) -> Any:
-    """The value of a JSON text. Raises `Invalid`."""
+    """Parse JSON. Raises `Invalid`."""
     try:
         return DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -47,13 +50,13 @@ def json_value(data: bytes) -> Any:
         raise Invalid("the body is not JSON", code="BAD_JSON") from None
 
 
-async def object_in(request: IncomingRequest) -> dict[str, Any]:
-    """`json_object` of a request's body; a long one is read in a thread."""
-    return await off_loop(len(request.body), lambda: json_object(request.body))
+async def read_object(request: IncomingRequest) -> dict[str, Any]:
+    """Parse a request's body as a JSON object; a large one in a thread. Raises `Invalid`."""
+    return await run_in_thread(len(request.body), lambda: json_object(request.body))
 
 
-def stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fields:
-    """The fields of a request's body, whose texts are all stored. `may_be_empty`: no body is an object without fields.
+def read_stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fields:
+    """The fields of a request's body, all of which may be stored. `may_be_empty`: an empty body means no fields.
 
     Raises `Invalid`.
     """
@@ -62,108 +65,115 @@ def stored_fields(request: IncomingRequest, *, may_be_empty: bool = False) -> Fi
     return Fields(json_object(request.body, free=ALL_STORED))
 
 
-class Fields:
-    """The fields of an object, and its place in the body (`messages[3]`). A field that is null counts as not sent.
+def query_fields(args: Mapping[str, str], numbers: Collection[str]) -> Fields:
+    """The fields of a query string; those in `numbers` that have only digits become numbers."""
 
-    Every method raises `Unprocessable` with the field's full name.
+    def is_number(name: str, text: str) -> bool:
+        return name in numbers and text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+    return Fields({name: int(text) if is_number(name, text) else text for name, text in args.items()})
+
+
+class Fields:
+    """The fields of an object, and its path in the body (`messages[3]`). A field that is null counts as not sent.
+
+    `used`: the fields that were read, or may be ignored. Methods raise `Unprocessable` with the field's full name.
     """
 
-    __slots__ = ("place", "taken", "value")
+    __slots__ = ("path", "used", "value")
 
-    def __init__(self, value: dict[str, Any], place: str = "") -> None:
+    def __init__(self, value: dict[str, Any], path: str = "") -> None:
         self.value = value
-        self.place = place
-        self.taken: set[str] = set()
+        self.path = path
+        self.used: set[str] = set()
 
     def name(self, field: str) -> str:
         """The field's full name."""
-        return f"{self.place}.{field}" if self.place else field
+        return f"{self.path}.{field}" if self.path else field
 
-    def wrong(self, field: str, problem: str) -> Unprocessable:
+    def invalid(self, field: str, problem: str) -> Unprocessable:
         """The error for a field."""
         name = self.name(field)
         return Unprocessable(f"`{name}` {problem}", field=name)
 
-    def take(self, field: str) -> Any:
+    def get(self, field: str) -> Any:
         """A field's value; the field then counts as read."""
-        self.taken.add(field)
+        self.used.add(field)
         return self.value.get(field)
 
     def read(self, field: str, parse: Callable[[object, str], Value]) -> Value:
-        """A field's value as `parse` makes it of the raw value and the field's name (`accounts/fields.py`)."""
-        return parse(self.take(field), self.name(field))
+        """A field's value, parsed by a function of the raw value and the field's name (see `accounts/fields.py`)."""
+        return parse(self.get(field), self.name(field))
 
-    def rest(self) -> list[str]:
-        """The full names of the fields that were sent and not read."""
-        return [
-            self.name(field) for field, value in self.value.items() if field not in self.taken and value is not None
-        ]
+    def unread(self) -> list[str]:
+        """The full names of fields that were sent and not read."""
+        return [self.name(field) for field, value in self.value.items() if field not in self.used and value is not None]
 
-    def text(self, field: str, *, most: int = MOST_TEXT) -> str | None:
+    def text(self, field: str, *, most: int = MAX_TEXT) -> str | None:
         """A text."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if not isinstance(value, str):
-            raise self.wrong(field, "must be text")
+            raise self.invalid(field, "must be text")
         if len(value) > most:
-            raise self.wrong(field, f"is longer than {most} characters")
+            raise self.invalid(field, f"is longer than {most} characters")
         return value
 
-    def needed_text(self, field: str, *, most: int = MOST_TEXT) -> str:
-        """A text that is required."""
+    def required_text(self, field: str, *, most: int = MAX_TEXT) -> str:
+        """A required text."""
         value = self.text(field, most=most)
         if not value:
-            raise self.wrong(field, "is missing")
+            raise self.invalid(field, "is missing")
         return value
 
     def number(self, field: str, least: float, most: float) -> float | None:
         """A number within bounds."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            raise self.wrong(field, "must be a number")
+            raise self.invalid(field, "must be a number")
         if not least <= value <= most:
-            raise self.wrong(field, f"must lie between {least:g} and {most:g}")
+            raise self.invalid(field, f"must lie between {least:g} and {most:g}")
         return float(value)
 
-    def whole(self, field: str, least: int, most: int) -> int | None:
-        """A whole number within bounds; 3.0 counts as one."""
-        value = self.take(field)
+    def integer(self, field: str, least: int, most: int) -> int | None:
+        """A whole number within bounds; 3.0 is accepted."""
+        value = self.get(field)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.wrong(field, "must be a whole number")
+            raise self.invalid(field, "must be a whole number")
         if not least <= value <= most:
-            raise self.wrong(field, f"must lie between {least} and {most}")
+            raise self.invalid(field, f"must lie between {least} and {most}")
         return value
 
     def flag(self, field: str) -> bool | None:
         """True or false."""
-        value = self.take(field)
+        value = self.get(field)
         if value is not None and not isinstance(value, bool):
-            raise self.wrong(field, "must be true or false")
+            raise self.invalid(field, "must be true or false")
         return value
 
     def one_of(self, field: str, choices: Collection[str]) -> str | None:
-        """One of a few words."""
+        """One of the `choices`."""
         value = self.text(field)
         if value is not None and value not in choices:
-            raise self.wrong(field, f"must be one of {', '.join(choices)}")
+            raise self.invalid(field, f"must be one of {', '.join(choices)}")
         return value
 
     def items(self, field: str, *, most: int) -> list[Any] | None:
         """A list."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if not isinstance(value, list):
-            raise self.wrong(field, "must be a list")
+            raise self.invalid(field, "must be a list")
         if len(value) > most:
-            raise self.wrong(field, f"holds {len(value)} entries; {most} are taken")
+            raise self.invalid(field, f"has {len(value)} entries; at most {most} are allowed")
         return value
 
     def objects(self, field: str, *, most: int) -> list[Fields] | None:
@@ -173,21 +183,21 @@ class Fields:
             return None
         for at, one in enumerate(value):
             if not isinstance(one, dict):
-                raise self.wrong(f"{field}[{at}]", "must be an object")
+                raise self.invalid(f"{field}[{at}]", "must be an object")
         return [Fields(one, self.name(f"{field}[{at}]")) for at, one in enumerate(value)]
 
-    def inner(self, field: str) -> Fields | None:
+    def nested(self, field: str) -> Fields | None:
         """An object."""
-        value = self.take(field)
+        value = self.get(field)
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise self.wrong(field, "must be an object")
+            raise self.invalid(field, "must be an object")
         return Fields(value, self.name(field))
 
-    def plain(self, field: str) -> dict[str, Any] | None:
-        """An object that is passed on as it is, a JSON Schema for example."""
-        value = self.take(field)
+    def raw_object(self, field: str) -> dict[str, Any] | None:
+        """An object that is passed on unchanged, for example a JSON Schema."""
+        value = self.get(field)
         if value is not None and not isinstance(value, dict):
-            raise self.wrong(field, "must be an object")
+            raise self.invalid(field, "must be an object")
         return value

@@ -1,4 +1,4 @@
-"""Refuses requests whose length or host can be read in two ways: what request smuggling is made of."""
+"""Refuse requests with an ambiguous length or host, which request smuggling relies on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from kaixu.plugin.errors import Invalid
 
 
-class Ambiguous(Invalid):
-    """The request can be read in two ways: nothing more is read from its connection."""
+class AmbiguousRequest(Invalid):
+    """The request is ambiguous: its connection is closed."""
 
 
-def require_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises `Ambiguous` for a request that servers read differently.
+def require_unambiguous(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises `AmbiguousRequest` for a request that servers may parse differently.
 
-    A body with both a length and chunks (RFC 9112 §6.1), a transfer coding besides `chunked` (§7), two hosts (§3.2).
-    Servers refuse most of these themselves, each of them others.
+    A body with both a length and chunks (RFC 9112 §6.1), a transfer coding other than `chunked` (§7), two hosts (§3.2).
+    Each server refuses some of these itself, none refuses all.
     """
     coded: list[bytes] = []
     hosts = lengths = 0
@@ -28,8 +28,10 @@ def require_one_reading(headers: Iterable[tuple[bytes, bytes]]) -> None:
         elif name == b"host":
             hosts += 1
     if lengths and coded:
-        raise Ambiguous("a request has content-length or transfer-encoding, not both", hint="Leave content-length out.")
+        raise AmbiguousRequest(
+            "a request has content-length or transfer-encoding, not both", hint="Leave content-length out."
+        )
     if coded and coded != [b"chunked"]:
-        raise Ambiguous("the only transfer-encoding that is taken is chunked", hint="Use content-encoding instead.")
+        raise AmbiguousRequest("the only supported transfer-encoding is chunked", hint="Use content-encoding instead.")
     if hosts > 1:
-        raise Ambiguous("a request has one host")
+        raise AmbiguousRequest("a request has one host")

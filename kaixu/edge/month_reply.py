@@ -1,4 +1,4 @@
-"""The `month` object of replies: cents for display, exact dollars beside them."""
+"""The `month` object of replies: cents for display, and exact dollars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kaixu.metering.month import Figures
 
 
 def month_reply(figures: Figures) -> dict[str, Any]:
-    """The `month` object: the seven fields of the original API, then what is held and what is left."""
+    """The `month` object: the seven fields of the original API, then held and available amounts."""
     customer_cap = cents_of_nusd(figures.customer_cap_nusd)
     customer_spent = cents_of_nusd(figures.customer_spent_nusd)
     key_cap = customer_cap if figures.key_cap_nusd is None else cents_of_nusd(figures.key_cap_nusd)

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them: `{"error": {message, type, param, code}}`."""
+"""Errors in OpenAI's format: `{"error": {message, type, param, code}}`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPES = {
     429: "rate_limit_error",
 }
 
-#: OpenAI's codes for the errors that its clients act on; any other code is ours, in lower case.
+#: OpenAI's codes for errors that its clients handle; all other codes are ours, in lower case.
 CODES = {
     "CONTEXT_TOO_LONG": "context_length_exceeded",
     "CONTENT_REFUSED": "content_filter",
@@ -21,14 +21,14 @@ CODES = {
     "IMAGE_REFUSED": "invalid_image",
     "MODEL_GONE": "model_not_found",
 }
-#: The envelope's fields that OpenAI's shape replaces; the others are kept.
-OWN = frozenset({"error", "code", "field"})
+#: Fields of the error body that OpenAI's format replaces; the others stay.
+REPLACED = frozenset({"error", "code", "field"})
 
 
 def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The envelope in OpenAI's shape; fields that only the envelope has (`hint`, `month`, …) stay beside it.
+    """Convert an error body to OpenAI's format; other fields of the body (`hint`, `month`, …) stay.
 
-    OpenAI answers 400 to a field that is wrong, where the native routes answer 422.
+    OpenAI answers 400 to an invalid field; the native routes answer 422.
     """
     status = 400 if status == 422 else status
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
@@ -36,12 +36,12 @@ def openai_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int
     if hint := body.get("hint"):
         message = f"{message}. {hint}"
     if kind == "not_found_error" and body["code"] == "MODEL_GONE":
-        kind = "invalid_request_error"  # OpenAI's own type beside its `model_not_found`
+        kind = "invalid_request_error"  # the type that OpenAI uses with `model_not_found`
     error = {
         "message": message,
         "type": kind,
         "param": body.get("field"),
         "code": CODES.get(body["code"], body["code"].lower()),
     }
-    rest = {name: value for name, value in body.items() if name not in OWN}
+    rest = {name: value for name, value in body.items() if name not in REPLACED}
     return {"error": error} | rest, status

@@ -1,4 +1,4 @@
-"""Routes for operators only: an admin token, or the password itself where the settings allow it."""
+"""Routes for operators: with an admin token, or with the password if the settings allow it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from kaixu.accounts.login import log_in
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.errors import Unauthenticated
 
-from .paths import LOGIN, paths_of
+from .paths import LOGIN, function_paths
 from .request import Headers, IncomingRequest
 from .response import Reply
 from .routes import Handler, Route
 from .services import Services
 from .tokens import is_admin_token
 
-#: The actor in the audit log of all that operators change over HTTP.
+#: The actor in the audit log for changes by operators over HTTP.
 ACTOR = "admin"
 
 HOW_TO_LOG_IN = f"Log in with POST {LOGIN} and send the token as Bearer."
 
 
 def operator_route(services: Services, method: str, name: str, handler: Handler) -> Route:
-    """A route of the function `name` that only operators reach.
+    """A route of the function `name` for operators only.
 
-    The check is around the handler, and not in a hook that somebody may switch off. Replies are not cached, and
-    changes are recorded in the monitor.
+    The check wraps the handler, so that no route can be registered without it. Replies are not cached, and changes
+    are recorded in the monitor.
     """
 
     async def handle(request: IncomingRequest) -> Reply:
@@ -34,7 +34,7 @@ def operator_route(services: Services, method: str, name: str, handler: Handler)
             services.monitor.record(change_event(request))
         return reply
 
-    return Route(method, paths_of(name), handle, auth="operator", rate="operator")
+    return Route(method, function_paths(name), handle, auth="operator", rate="operator")
 
 
 def require_operator_credential(services: Services, headers: Headers) -> None:
@@ -57,7 +57,7 @@ def not_an_operator() -> Unauthenticated:
 
 
 async def require_operator(services: Services, request: IncomingRequest) -> None:
-    """Raises `Unauthenticated` where no operator calls, and `RateLimited` for a password tried too often."""
+    """Raises `Unauthenticated` if the caller is not an operator, and `RateLimited` after too many wrong passwords."""
     if is_operator(services, request.headers):
         return
     password = request.headers.get("x-admin-password")
@@ -77,7 +77,7 @@ async def require_operator(services: Services, request: IncomingRequest) -> None
 
 
 def change_event(request: IncomingRequest) -> MonitorEvent:
-    """The monitor event of an operator's change."""
+    """The monitor event for an operator's change."""
     return MonitorEvent(
         kind="audit",
         request_id=request.request_id,

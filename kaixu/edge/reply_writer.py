@@ -1,4 +1,4 @@
-"""Writes replies to ASGI: whole ones and streams, never waiting for a reader longer than it may take."""
+"""Send replies and streams over ASGI; drop clients that stop reading."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .response import Reply
 
 log = logging.getLogger(__name__)
 
-#: What a slow reader gets at one time: at a kilobyte a second it has taken that within a minute.
+#: The size of one message: at a kilobyte per second a slow client reads it within about a minute.
 PIECE_BYTES = 64 * 1024
 
 
 class ReplyWriter:
-    """Sends replies with the headers that all of them have.
+    """Sends replies with the common headers.
 
-    `stall_s`: how long a reader may take nothing. One that does is given up: its call holds money, a vendor's stream
-    and a place among those in flight.
+    `stall_s`: how long a client may read nothing. After that the reply is abandoned, because its call reserves money,
+    a vendor's stream and a slot among the calls in flight.
     """
 
     def __init__(self, headers: ReplyHeaders, stall_s: Callable[[], float]) -> None:
         self.headers = headers
         self.stall_s = stall_s
 
-    def start_of(self, reply: Reply, request: IncomingRequest) -> HTTPResponseStartEvent:
-        """A reply's status and headers."""
+    def start_message(self, reply: Reply, request: IncomingRequest) -> HTTPResponseStartEvent:
+        """The ASGI message with a reply's status and headers."""
         self.headers.add_to(reply.headers, request.method, request.headers, request.request_id)
         if isinstance(reply.body, bytes):
             reply.headers["content-length"] = str(len(reply.body))
@@ -44,12 +44,12 @@ class ReplyWriter:
         return {"type": "http.response.start", "status": reply.status, "headers": headers, "trailers": False}
 
     async def send(self, reply: Reply, request: IncomingRequest, send: ASGISendCallable) -> None:
-        """Send a reply; its stream is closed however that ends. The reply to HEAD has no body."""
+        """Send a reply and always close its stream. A reply to HEAD has no body."""
         body = reply.body
         try:
-            start = self.start_of(reply, request)
+            start = self.start_message(reply, request)
             if isinstance(body, bytes):
-                # A short body is one message.
+                # Status and body are written together.
                 *before, last = pieces(b"" if request.method == "HEAD" else body)
                 await self.write(send, request, start, *before, {**last, "more_body": False})
                 return
@@ -69,14 +69,14 @@ class ReplyWriter:
     async def send_early(
         self, reply: Reply, request: IncomingRequest, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Send a reply at once to a request whose body was not read to its end."""
+        """Send a reply before the request's body was read completely."""
         assert isinstance(reply.body, bytes)
         length = announced_length(request.headers)
         if length is None or length > SMALL_BODY_BYTES:
-            reply.headers["connection"] = "close"  # what is left of the body is not worth reading
-        # By its length the client knows that the reply is whole; the exchange itself ends after the body.
+            reply.headers["connection"] = "close"  # the rest of the body is too long to read
+        # The content-length tells the client that the reply is complete; the exchange ends after the request's body.
         body = b"" if request.method == "HEAD" else reply.body
-        if not await self.write(send, request, self.start_of(reply, request), piece(body, more=True)):
+        if not await self.write(send, request, self.start_message(reply, request), piece(body, more=True)):
             return
         if length != 0:
             await discard_rest(receive)
@@ -88,20 +88,20 @@ class ReplyWriter:
         request: IncomingRequest,
         *messages: HTTPResponseStartEvent | HTTPResponseBodyEvent,
     ) -> bool:
-        """Whether the reader took each of `messages` in time; one that did not is as good as gone."""
+        """Send messages; False if the client did not read one of them in time."""
         stall_s = self.stall_s()
         for message in messages:
             try:
                 async with asyncio.timeout(stall_s):
                     await send(message)
             except TimeoutError:
-                log.warning("request %s: the client read nothing for %g s", request.request_id, stall_s)
+                log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)
                 return False
         return True
 
 
 def pieces(data: bytes) -> Iterator[HTTPResponseBodyEvent]:
-    """Parts of a reply's body that even a slow reader takes in time."""
+    """Split a reply's body into messages that even a slow client can read in time."""
     if len(data) <= PIECE_BYTES:
         yield piece(data, more=True)
         return
@@ -110,5 +110,5 @@ def pieces(data: bytes) -> Iterator[HTTPResponseBodyEvent]:
 
 
 def piece(data: bytes, *, more: bool) -> HTTPResponseBodyEvent:
-    """A part of a reply's body."""
+    """The ASGI message with a part of a reply's body."""
     return {"type": "http.response.body", "body": data, "more_body": more}

@@ -1,4 +1,4 @@
-"""A request as its handler sees it: plain values, the body read to its end."""
+"""A request as handlers get it: plain values and the complete body."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypercorn.typing import HTTPScope
 
 from kaixu.plugin.errors import Invalid
 
-MOST_ARGS = 50
+MAX_ARGS = 50
 
-#: Headers that a client may repeat to make one list (RFC 9110 §5.3), and of which the whole list matters.
+#: Headers that may be repeated and are then joined to one list (RFC 9110 §5.3).
 LISTS = frozenset({"content-encoding", "access-control-request-headers"})
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -28,9 +28,9 @@ class Headers(Protocol):
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
-    """One request. `headers` are in lower case, of repeated ones the first; `address` is the client's.
+    """One request. Header names are in lower case; `address` is the client's.
 
-    `parameters` are the values of the parameters in its route's path.
+    `parameters`: the values of the parameters in the route's path.
     """
 
     method: str
@@ -44,16 +44,16 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 
     @property
     def args(self) -> dict[str, str]:
-        """The query's fields; of a repeated one the first counts. Raises `Invalid` for too many."""
+        """The query's fields; the first value of a repeated one. Raises `Invalid` for too many."""
         try:
-            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MOST_ARGS, errors="replace")
+            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_ARGS, errors="replace")
         except ValueError:
-            raise Invalid(f"the query has more than {MOST_ARGS} fields") from None
+            raise Invalid(f"the query has more than {MAX_ARGS} fields") from None
         return dict(reversed(pairs))
 
 
-def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """ASGI's headers as text. Of a repeated one the first counts; see `LISTS`."""
+def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI's headers as text; the first value of a repeated one, except for `LISTS`."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -64,21 +64,21 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def incoming_in(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
-    """ASGI's request as values, without its body."""
-    headers = headers_of(scope["headers"])
+def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
+    """Build a request, without its body, from the ASGI scope."""
+    headers = parse_headers(scope["headers"])
     return IncomingRequest(
         scope["method"],
         path,
         headers,
         b"",
-        request_id_of(headers),
+        read_request_id(headers),
         address,
         scope["query_string"].decode("latin-1"),
     )
 
 
-def request_id_of(headers: Headers) -> str:
-    """The id the client gave, if it can safely be written anywhere; else a new one."""
+def read_request_id(headers: Headers) -> str:
+    """The client's request id if it has only safe characters; otherwise a new one."""
     given = headers.get("x-kaixu-request-id") or headers.get("x-request-id")
     return given if given is not None and REQUEST_ID.fullmatch(given) else str(uuid4())

@@ -1,4 +1,4 @@
-"""Request bodies: how they are read, how long they may take, and how many bytes of them are held at one time."""
+"""Read request bodies within limits of size, time and total memory."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from hypercorn.typing import ASGIReceiveCallable
 
 from kaixu.plugin.errors import Overloaded, TooLarge
 
-#: A body that has not arrived whole within this time is given up.
+#: The time limit for receiving a body.
 BODY_S = 60.0
 
-#: The bound of bodies where no credential is required, and of those that anybody may send.
+#: The size limit of bodies without a credential.
 SMALL_BODY_BYTES = 64 * 1024
 
-#: How long, and how far, the rest of a refused body is read and discarded: closing at once would reset the
-#: connection, and many clients would then never read the reply.
+#: Time and size limits for reading and discarding the rest of a refused body. Closing at once would reset the
+#: connection, and many clients would then not read the reply.
 DISCARD_S = 2.0
 DISCARD_BYTES = 8 * 1024 * 1024
 
 
 class Address(str):
-    """A client's address; of IPv6 the network, for one host has all of its addresses."""
+    """A client's address; for IPv6 its /64 network, because one host owns all of it."""
 
     __slots__ = ()
 
 
-#: Who holds bytes: an address, or the customer whose key was looked up, or "operator".
-Holder = Address | int | str
+#: Whom bytes in memory count against: an address, the customer whose key was looked up, or "operator".
+BodyOwner = Address | int | str
 
-#: Looks up who holds the bytes of a request. Raises `Unauthenticated`.
-Identify = Callable[[], Awaitable[Holder]]
+#: Looks up the owner of a request's body. Raises `Unauthenticated`.
+Identify = Callable[[], Awaitable[BodyOwner]]
 
 
-def address_of(text: str) -> Address:
-    """The address by which the bytes of an unknown caller are counted."""
+def body_address(text: str) -> Address:
+    """The owner of the bytes of an unknown caller."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -51,96 +51,95 @@ def address_of(text: str) -> Address:
 
 
 class BodyBudget:
-    """The bytes of request bodies that a process holds, at most `most()`: a reload may change it.
+    """The memory for request bodies in this process: at most `most()` bytes, which a reload may change.
 
-    `one` is the longest body that is taken. Strangers (callers whose key was not looked up) share half of the budget,
-    an eighth for one address, but always with room for one small body. A customer has half of it. So nobody's bodies
-    keep out those of all others.
+    `one`: the size limit of one body. Unknown callers (whose key was not looked up) share half of the budget, with an
+    eighth for each address, but at least one small body. A customer may use half. So no caller can block all others.
     """
 
     def __init__(self, most: Callable[[], int], one: Callable[[], int] = lambda: 0) -> None:
         self.most = most
         self.one = one
         self.held = 0
-        self.by_strangers = 0
-        self.by_holder: Counter[Holder] = Counter()
+        self.by_unknown = 0
+        self.by_owner: Counter[BodyOwner] = Counter()
 
     def share(self) -> BodyShare:
-        """The empty share of one exchange: a context manager that gives its bytes back at the end."""
+        """A new share for one exchange: a context manager that releases its bytes."""
         return BodyShare(self)
 
-    def most_of(self, holder: Holder) -> int:
-        """How many bytes one holder may hold."""
-        if isinstance(holder, Address):
+    def max_of(self, owner: BodyOwner) -> int:
+        """The maximum for one owner."""
+        if isinstance(owner, Address):
             return max(SMALL_BODY_BYTES, self.most() // 8)
         return max(self.one(), self.most() // 2)
 
-    def most_of_strangers(self) -> int:
-        """How many bytes all strangers may hold together."""
+    def max_of_unknown(self) -> int:
+        """The maximum for all unknown callers together."""
         return max(SMALL_BODY_BYTES, self.most() // 2)
 
-    def count(self, holder: Holder, count: int) -> None:
-        """Add `count` bytes to those of `holder`, or take them off."""
+    def count(self, owner: BodyOwner, count: int) -> None:
+        """Add `count` bytes to those of `owner`, or subtract them."""
         self.held += count
-        if isinstance(holder, Address):
-            self.by_strangers += count
-        self.by_holder[holder] += count
-        if self.by_holder[holder] <= 0:
-            del self.by_holder[holder]
+        if isinstance(owner, Address):
+            self.by_unknown += count
+        self.by_owner[owner] += count
+        if self.by_owner[owner] <= 0:
+            del self.by_owner[owner]
 
 
 class BodyShare:
-    """The bytes that one exchange holds, and whether its body has ended. Leaving the block gives them back.
+    """The bytes of one exchange in the budget. Leaving the block releases them.
 
-    `holder` is an `Address` until the caller was looked up.
+    `owner` is an `Address` until the caller was looked up. `ended`: whether the whole body was received.
     """
 
-    __slots__ = ("budget", "ended", "held", "holder")
+    __slots__ = ("budget", "ended", "held", "owner")
 
     def __init__(self, budget: BodyBudget) -> None:
         self.budget = budget
         self.held = 0
         self.ended = False
-        self.holder: Holder = ""
+        self.owner: BodyOwner = ""
 
     @property
-    def is_stranger(self) -> bool:
-        """Whether the caller was not looked up yet."""
-        return isinstance(self.holder, Address)
+    def is_unknown(self) -> bool:
+        """Whether the caller has not been looked up yet."""
+        return isinstance(self.owner, Address)
 
-    def belongs_to(self, holder: Holder) -> None:
-        """Move it to `holder`."""
-        self.budget.count(self.holder, -self.held)
-        self.holder = holder
-        self.budget.count(self.holder, self.held)
+    def assign(self, owner: BodyOwner) -> None:
+        """Count the bytes against `owner` from now on."""
+        self.budget.count(self.owner, -self.held)
+        self.owner = owner
+        self.budget.count(self.owner, self.held)
 
     def has_room(self, count: int) -> bool:
-        """Whether the holder's own part has room for `count` more bytes."""
+        """Whether the owner may hold `count` more bytes."""
         budget = self.budget
-        if self.is_stranger and budget.by_strangers + count > budget.most_of_strangers():
+        if self.is_unknown and budget.by_unknown + count > budget.max_of_unknown():
             return False
-        return budget.by_holder[self.holder] + count <= budget.most_of(self.holder)
+        return budget.by_owner[self.owner] + count <= budget.max_of(self.owner)
 
     def require_room(self, count: int) -> None:
-        """Raises `Overloaded` where there is no room for `count` more bytes."""
+        """Raises `Overloaded` if there is no room for `count` more bytes."""
         if not count:
             return
         if self.budget.held + count > self.budget.most() or not self.has_room(count):
             raise Overloaded(
-                "the gateway holds as many bytes of requests as it takes",
+                "the gateway has no memory left for request bodies",
                 hint="Try again in a moment.",
                 retry_after_s=1,
             )
 
     def take(self, count: int) -> None:
-        """Hold `count` more bytes. Raises `Overloaded`."""
+        """Reserve `count` more bytes. Raises `Overloaded`."""
         self.require_room(count)
-        self.budget.count(self.holder, count)
+        self.budget.count(self.owner, count)
         self.held += count
 
-    def give_back(self) -> None:
-        """Hold nothing any more."""
-        self.budget.count(self.holder, -self.held)
+    def release_all(self) -> None:
+        """Release all bytes."""
+        self.budget.count(self.owner, -self.held)
         self.held = 0
 
     def __enter__(self) -> BodyShare:
@@ -149,11 +148,11 @@ class BodyShare:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.give_back()
+        self.release_all()
 
 
 def announced_length(headers: Mapping[str, str]) -> int | None:
-    """The length of the body; 0 where there is none, None where the headers do not say."""
+    """The length of the body by its headers; 0 if there is no body, None if the length is not known."""
     length = headers.get("content-length")
     if length is None:
         return None if "transfer-encoding" in headers else 0
@@ -167,18 +166,18 @@ async def read_body(
     share: BodyShare,
     identify: Identify | None = None,
 ) -> bytes | None:
-    """The whole body; None where the client left in the middle of it. Raises `TooLarge`, `Overloaded`.
+    """Read the whole body; None if the client disconnects before its end. Raises `TooLarge`, `Overloaded`.
 
-    Of a stranger only a small body is held. Before a longer one is held, and where strangers hold too much already,
-    `identify` looks up the caller, and raises `Unauthenticated` where there is none.
+    A body counts against the client's address first. Before a long one is read, or if unknown callers use too much
+    memory already, `identify` looks up the caller, and raises `Unauthenticated` for an unknown key.
     """
     length = announced_length(headers) or 0
     if length > most:
-        raise TooLarge(f"the body is {length} bytes long; {most} are taken")
+        raise TooLarge(f"the body is {length} bytes long; at most {most} are allowed")
 
     async def require_room(size: int, more: int) -> None:
-        if identify is not None and share.is_stranger and (size > SMALL_BODY_BYTES or not share.has_room(more)):
-            share.belongs_to(await identify())
+        if identify is not None and share.is_unknown and (size > SMALL_BODY_BYTES or not share.has_room(more)):
+            share.assign(await identify())
         share.require_room(more)
 
     await require_room(length, length)
@@ -201,7 +200,7 @@ async def read_body(
 
 
 async def discard_rest(receive: ASGIReceiveCallable) -> None:
-    """Read the rest of a body and discard it, within bounds."""
+    """Read the rest of a body and discard it, within limits."""
     size = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_S):

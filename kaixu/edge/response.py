@@ -14,7 +14,7 @@ SSE = "text/event-stream; charset=utf-8"
 
 
 class Reply(msgspec.Struct):
-    """The reply to a request. `headers` are in lower case; the sender closes a body that is a stream."""
+    """The reply to a request. Header names are in lower case; the sender closes a stream."""
 
     status: int
     headers: dict[str, str]

@@ -1,4 +1,4 @@
-"""Routes: everything that is served, in one type, and how a request finds its route."""
+"""Routes: one type for everything that is served, and the lookup of a request's route."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from .response import Reply
 
 Handler = Callable[[IncomingRequest], Awaitable[Reply]]
 
-#: The credential that a request shows before its body is read (`callers.py` checks it): "public", none; "key", a
-#: virtual key or a session token made from one; "key_only", a key itself; "operator"; "key_or_operator".
+#: The credential that is checked before the body is read (`callers.py`): "public": none; "key": a virtual key, or a
+#: session token; "key_only": a virtual key; "operator": an admin token or password; "key_or_operator".
 Auth = Literal["public", "key", "key_only", "operator", "key_or_operator"]
 
-#: What limits how often a route is called: "call", admission, which the handler asks; "reading", a key's readings a
-#: minute, counted before the handler runs; "address", the handler counts by the client's address; "operator", nothing
-#: but the login; "open", nothing, as the route costs nothing.
+#: The rate limit of a route: "call": admission, in the handler; "reading": the key's read requests per minute, counted
+#: before the handler runs; "address": the handler counts by client address; "operator": only the login is limited;
+#: "open": none, because the route costs nothing.
 Rate = Literal["call", "reading", "address", "operator", "open"]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 NO_PARAMETERS: Mapping[str, str] = {}
 
-#: The longest path that an error message repeats.
-MOST_SHOWN = 200
+#: The longest path that an error message shows.
+MAX_SHOWN = 200
 
 #: The longest path that parameters are looked for in: the time that takes grows with the path, and anybody may send it.
-MOST_MATCHED = 4096
+MAX_MATCHED = 4096
 
 
-def always(parameters: Mapping[str, str]) -> bool:
-    """The condition of a route that is always there."""
+def always_exists(parameters: Mapping[str, str]) -> bool:
+    """The default of `Route.exists`."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method at one or several paths, and who may call it, how often, and with how long a body.
+    """One method at one or several paths, with its handler, authentication, rate limit and body limit.
 
-    `paths` are in werkzeug's syntax: `/v1/files/<file_id>`, `/v1/models/<path:name>`. Parameters reach the handler as
-    `request.parameters`. A route of GET answers HEAD, too. `max_body_bytes`: None is the gateway's own limit, which
-    holds in any case. `error_shape` turns an error into what the route's clients expect. `exists`: whether a path with
-    these parameters is served now, for paths that a reload adds and removes.
+    `paths` use werkzeug's syntax: `/v1/files/<file_id>`, `/v1/models/<path:name>`; handlers read the parameters from
+    `request.parameters`. A GET route also answers HEAD. `max_body_bytes`: a limit below the gateway's own.
+    `error_shape`: the format of errors. `exists`: whether a path with these parameters is served now, for paths that a
+    reload adds or removes.
     """
 
     method: str
@@ -61,18 +61,18 @@ class Route:
     rate: Rate
     max_body_bytes: int | None = None
     error_shape: ErrorShape = native_error
-    exists: Callable[[Mapping[str, str]], bool] = always
+    exists: Callable[[Mapping[str, str]], bool] = always_exists
 
 
 class Match(NamedTuple):
-    """A request's route, and the values of its path's parameters."""
+    """A request's route and the values of its path parameters."""
 
     route: Route
     parameters: Mapping[str, str]
 
 
 class WrongMethod(MethodNotAllowed):
-    """The path is served, but not with this method. `allow` lists those that are."""
+    """The path does not support this method. `allow`: those that it supports."""
 
     def __init__(self, method: str, allow: Iterable[str]) -> None:
         self.allow = tuple(allow)
@@ -82,8 +82,8 @@ class WrongMethod(MethodNotAllowed):
 class Routes:
     """All routes of an application.
 
-    A path without parameters is found in a dict: that is the way of the model calls. Others are found by werkzeug's
-    `Map`. `prefix_shapes`: how errors look at a path that nothing serves, by the beginning of the path.
+    Paths without parameters are looked up in a dict, which is fast; others by werkzeug's `Map`. `prefix_shapes`: the
+    error format of paths without a route, by prefix.
     """
 
     def __init__(self, routes: Iterable[Route], prefix_shapes: Mapping[str, ErrorShape] | None = None) -> None:
@@ -106,7 +106,7 @@ class Routes:
         }
 
     def find(self, method: str, path: str) -> Match:
-        """The route of a request; where nothing is served, one that says so. Raises `WrongMethod`."""
+        """The route of a request; for an unknown path, a route that answers 404. Raises `WrongMethod`."""
         by_method = self._by_path.get(path)
         if by_method is not None:
             route = by_method.get(method) or (by_method.get("GET") if method == "HEAD" else None)
@@ -121,7 +121,7 @@ class Routes:
         return Match(self._unknown_at(path), NO_PARAMETERS)
 
     def error_shape_at(self, path: str) -> ErrorShape:
-        """How errors look at a path, whatever the method."""
+        """The error format of a path, for any method."""
         by_method = self._by_path.get(path)
         if by_method is not None:
             return next(iter(by_method.values())).error_shape
@@ -129,7 +129,7 @@ class Routes:
         return next((match.route.error_shape for match in matches if match), self._unknown_at(path).error_shape)
 
     def _allowed(self, path: str) -> list[str]:
-        """The methods with which a path is served."""
+        """The methods that a path supports."""
         by_method = self._by_path.get(path)
         if by_method is None:
             return [method for method in METHODS if self._match(method, path) is not None]
@@ -137,7 +137,7 @@ class Routes:
 
     def _match(self, method: str, path: str) -> Match | None:
         """The route of a path with parameters."""
-        if method not in METHODS or len(path) > MOST_MATCHED:  # werkzeug would take `get` for `GET`
+        if method not in METHODS or len(path) > MAX_MATCHED:  # werkzeug would take `get` for `GET`
             return None
         try:
             route, parameters = self._by_pattern.match(path, method)
@@ -146,12 +146,12 @@ class Routes:
         return Match(route, parameters) if route.exists(parameters) else None
 
     def _unknown_at(self, path: str) -> Route:
-        """The route of a path that nothing serves."""
+        """The 404 route for an unknown path."""
         below = (route for prefix, route in self._unknown_below.items() if path.startswith(prefix))
         return next(below, self._unknown)
 
     def _unknown_route(self, shape: ErrorShape) -> Route:
-        """A route that serves nothing: it needs no credential, takes small bodies and says 404."""
+        """A route that answers 404, without a credential and with a small body limit."""
 
         async def refuse(request: IncomingRequest) -> Reply:
             raise no_such_endpoint(request, self._by_path)
@@ -160,8 +160,8 @@ class Routes:
 
 
 def no_such_endpoint(request: IncomingRequest, known: Iterable[str] = ()) -> NotFound:
-    """The error for a path that nothing serves, with the nearest of the `known` ones."""
+    """The error for an unknown path, with a suggestion from the `known` ones."""
     path = request.path
-    if len(path) > MOST_SHOWN or not path.isprintable():
+    if len(path) > MAX_SHOWN or not path.isprintable():
         return NotFound("No such endpoint")
     return NotFound(f"No such endpoint: {request.method} {path}{did_you_mean(path, known)}")

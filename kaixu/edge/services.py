@@ -1,4 +1,4 @@
-"""The services that handlers use: everything that was opened at start, in one value."""
+"""The services that handlers use, opened at start."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from kaixu.ops.events import Monitor
 
 @dataclass
 class Services:
-    """The gateway's parts. A reload replaces what `current` holds; calls in flight keep the old catalog.
+    """The services of one gateway. A reload replaces `current`'s content; calls in flight keep the old catalog.
 
-    `pool` is for general work, `reports` for operators' lists and figures, `searches` for collections.
+    Database connections: `pool` for general use, `reports` for operators' lists, `searches` for collections.
     """
 
     settings: Settings

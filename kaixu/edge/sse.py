@@ -1,4 +1,4 @@
-"""Server-sent events: frames with LF, a bounded buffer, a ping while nothing else is sent."""
+"""Server-sent events: frames, a bounded buffer, and pings on idle streams."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import msgspec
 
 ENCODER = msgspec.json.Encoder()
 
-#: Clients and proxies give up on a silent connection; the API promises a ping at least this often.
+#: Clients and proxies close idle connections; the API promises a ping at least this often.
 PING_S = 15.0
 
-#: How much may wait for a slow reader before the vendor's stream is no longer read.
-MOST_BUFFERED_BYTES = 64 * 1024
+#: The buffer size for a slow client; when it is full, the vendor's stream is not read.
+MAX_BUFFERED_BYTES = 64 * 1024
 
 
 def frame(event: str, data: Any) -> bytes:
@@ -34,12 +34,12 @@ def data_frame(data: Any) -> bytes:
 
 
 class EventStream:
-    """A response body that a task fills, so that frames made at one time are sent together.
+    """A response body that a task writes; frames written together are sent together.
 
-    `make(stream)` is that task: it puts the frames. It starts when the server begins to read the body. A client that
-    disconnects cancels it, and `aclose` returns when it has ended, so that the call is settled then. `read_on_s` is for
-    how many seconds it goes on in spite of that (`math.inf`: to its end). Where the task never ran (a server may drop a
-    body without beginning or closing it), `abandon` runs in its place.
+    `make(stream)` is the task, which calls `put`. It starts when the server first reads the body. When the client
+    disconnects, the task is cancelled, and `aclose` waits for its end, so that the call is settled by then.
+    `read_on_s`: for how many seconds it runs on instead (`math.inf`: to its end). If the task never starts (a server
+    may drop a body unread), `abandon` runs in its place.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class EventStream:
         self._make = make
         self._abandon = abandon
         self._loop = asyncio.get_running_loop()
-        self.begun = False  # set by the task's first statement: a task that is cancelled before it never runs
+        self.started = False  # set by the task's first statement; a task that is cancelled earlier never runs
         self._read_on_s = read_on_s
         self._frames: list[bytes] = []
         self._size = 0
@@ -63,19 +63,19 @@ class EventStream:
         self._writable.set()
         self._gone = False
         self._make_ping = ping
-        self.is_committed = False  # output was sent, or the reply has begun: an error can no longer have its own status
+        self.is_committed = False  # the reply has begun: an error can no longer change its status
 
     @property
-    def gone(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the client has disconnected."""
         return self._gone
 
     async def put(self, data: bytes) -> None:
-        """Add a frame. Waits while the client is behind; drops the frame once it has disconnected."""
+        """Add a frame. Waits while the buffer is full; drops the frame if the client has disconnected."""
         if self._gone or not data:
             return
         self.is_committed = True
-        if self._size >= MOST_BUFFERED_BYTES:
+        if self._size >= MAX_BUFFERED_BYTES:
             self._writable.clear()
             await self._writable.wait()
         self._frames.append(data)
@@ -86,7 +86,7 @@ class EventStream:
         return self
 
     async def first(self, within_s: float) -> None:
-        """Return when there is output, or after `within_s`. Raises the task's error, if it failed before any output."""
+        """Wait for the first output, at most `within_s`. Raises the task's error if it fails before any output."""
         task = self._begin()
         try:
             async with asyncio.timeout(within_s):
@@ -129,31 +129,31 @@ class EventStream:
             self._readable.set()
 
     async def aclose(self) -> None:
-        """End: cancel and await the task, or let it go on for a while without a reader."""
+        """Cancel the task and wait for it, or let it run on for a while without a client."""
         self._gone = True
         self._writable.set()
         task = self._task
         cancelled = False
         if task is not None and not task.done():
-            if self.begun and (read_on_s := self._read_on_s()) > 0:
+            if self.started and (read_on_s := self._read_on_s()) > 0:
                 if read_on_s != inf:
                     self._loop.call_later(read_on_s, task.cancel)
                 return
             task.cancel()
             cancelled = await wait_to_end(task)
-        if not self.begun:
-            self.begun = True
+        if not self.started:
+            self.started = True
             cancelled = await wait_to_end(self._loop.create_task(self._abandon())) or cancelled
         if cancelled:
             raise asyncio.CancelledError
 
     def __del__(self) -> None:
-        if self._task is None and not self.begun and not self._loop.is_closed():
+        if self._task is None and not self.started and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.create_task, self._abandon())
 
 
 async def wait_to_end(task: asyncio.Task[Any]) -> bool:
-    """Wait until `task` has ended, even if the waiting is cancelled; return whether it was."""
+    """Wait until `task` has ended, even if the wait is cancelled; return whether it was cancelled."""
     cancelled = False
     while not task.done():
         try:

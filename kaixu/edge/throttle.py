@@ -1,4 +1,4 @@
-"""Limits how often one address may do what costs something and needs no key. Per process, bounded in memory."""
+"""Rate limits by client address, for requests without a key. Per process, bounded in memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
-#: How many addresses are remembered; beyond that, the least recently used are forgotten.
-MOST_ADDRESSES = 10_000
+#: The number of addresses in memory; the least recently used are dropped.
+MAX_ADDRESSES = 10_000
 
 
 class Throttle:
-    """At most `per_address` tries from one address in each window of `window_s`, and `in_all` from all of them."""
+    """Allows `per_address` requests from one address, and `in_all` from all addresses, per window of `window_s`."""
 
     def __init__(
         self, *, per_address: int, in_all: int, window_s: float, clock: Callable[[], float] = monotonic
@@ -25,7 +25,7 @@ class Throttle:
         self.counts: OrderedDict[str, int] = OrderedDict()
 
     def wait_s(self, address: str) -> int | None:
-        """Count a try and return None; where there were too many, return the seconds until the window ends."""
+        """Count a request and return None; above the limit, return the seconds until the window ends."""
         now = self.clock()
         if now - self.began >= self.window_s:
             self.began, self.total = now, 0
@@ -36,6 +36,6 @@ class Throttle:
         self.total += 1
         self.counts[address] = count + 1
         self.counts.move_to_end(address)
-        if len(self.counts) > MOST_ADDRESSES:
+        if len(self.counts) > MAX_ADDRESSES:
             self.counts.popitem(last=False)
         return None

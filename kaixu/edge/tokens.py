@@ -1,4 +1,4 @@
-"""Admin and session tokens: short-lived HS256 JWTs (RFC 7519), each kind under a signing key of its own."""
+"""Admin and session tokens: short-lived HS256 JWTs (RFC 7519), each kind with its own signing key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 
 ADMIN_TTL_S = 12 * 3600
 
-#: How far ahead the clock that a token was made by may have been.
+#: The tolerated clock difference: `iat` may lie this far in the future.
 SKEW_S = 60
 
 
 class UserSession(msgspec.Struct, frozen=True):
-    """The key that a session token stands for. Whether that key is still valid, admission decides."""
+    """The key that a session token stands for. Admission checks that the key is still valid."""
 
     key_id: int
     customer_id: int
@@ -25,11 +25,11 @@ class UserSession(msgspec.Struct, frozen=True):
 
 
 def signing_key(secret: str, kind: str) -> bytes:
-    """One signing key for each kind, so that a token of one kind is never taken for another."""
+    """Derive a signing key per kind, so that a token of one kind is not valid as another."""
     return hmac.digest(secret.encode(), kind.encode(), "sha256")
 
 
-def read(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
+def read_claims(secret: str, kind: str, token: str, required: list[str]) -> dict[str, Any] | None:
     """The claims of a valid token, or None."""
     try:
         claims: dict[str, Any] = jwt.decode(
@@ -38,7 +38,7 @@ def read(secret: str, kind: str, token: str, required: list[str]) -> dict[str, A
             algorithms=["HS256"],
             options={"require": ["exp", "iat", *required], "verify_iat": False},
         )
-        # Made by another gateway whose clock is a little ahead, or by this one before its clock was set right.
+        # The clocks of gateways differ a little.
         return claims if int(claims["iat"]) <= time.time() + SKEW_S else None
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
         return None
@@ -53,7 +53,7 @@ def make_admin_token(secret: str) -> str:
 
 def is_admin_token(secret: str, token: str) -> bool:
     """Whether `token` is a valid token of an operator."""
-    claims = read(secret, "admin", token, ["role"])
+    claims = read_claims(secret, "admin", token, ["role"])
     return claims is not None and claims["role"] == "admin"
 
 
@@ -73,7 +73,7 @@ def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4:
 
 def read_session_token(secret: str, token: str) -> UserSession | None:
     """The session of a session token; None for other tokens and for expired ones."""
-    claims = read(secret, "session", token, ["type", "api_key_id", "customer_id"])
+    claims = read_claims(secret, "session", token, ["type", "api_key_id", "customer_id"])
     if claims is None or claims["type"] != "user_session":
         return None
     try:

@@ -1,1 +1,1 @@
-"""The process: opens and closes everything, serves it, applies a changed kaixu.yaml."""
+"""The process: start, serve, reload kaixu.yaml, stop."""

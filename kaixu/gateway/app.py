@@ -1,4 +1,4 @@
-"""The Quart application: the routes of the api behind the edge. Its services are opened elsewhere (`process.py`)."""
+"""The Quart application: the API's routes behind the edge. `process.py` opens the services."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quart import Quart
 
 from kaixu.api.routes import PREFIX_SHAPES, api_routes
 from kaixu.edge.callers import GatewayCallers
-from kaixu.edge.cors import ReplyHeaders, origins_of
+from kaixu.edge.cors import ReplyHeaders, parse_origins
 from kaixu.edge.errors import Failures
 from kaixu.edge.exchange import BodyLimits, Exchange
 from kaixu.edge.routes import Routes
@@ -18,7 +18,7 @@ from kaixu.edge.services import Services
 
 
 class Application(Quart):
-    """A Quart application whose requests the edge serves, straight from ASGI."""
+    """A Quart application whose requests are served by the edge, directly from ASGI."""
 
     def __init__(self, exchange: Exchange, is_stopping: Callable[[], bool]) -> None:
         super().__init__("kaixu", static_folder=None)
@@ -26,7 +26,7 @@ class Application(Quart):
         self.is_stopping = is_stopping
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Requests go to the exchange, the server's start and stop to Quart."""
+        """Pass requests to the exchange, and the server's lifespan events to Quart."""
         if scope["type"] == "http":
             await self.exchange.serve(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -35,33 +35,33 @@ class Application(Quart):
             await super().asgi_app(scope, receive, send)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """One exchange. A client whose request ends because the gateway stops gets a reply that says so."""
+        """Serve one request. If the shutdown cancels it before its reply has begun, answer 503."""
         has_started = False
 
-        async def send_noted(message: ASGISendEvent) -> None:
+        async def send_and_note(message: ASGISendEvent) -> None:
             nonlocal has_started
             has_started = True
             await send(message)
 
         try:
-            await super().__call__(scope, receive, send_noted)
+            await super().__call__(scope, receive, send_and_note)
         except asyncio.CancelledError:
             if not has_started and scope["type"] == "http" and self.is_stopping():
-                await self.exchange.refuse_while_stopping(scope, send_noted)
+                await self.exchange.refuse_while_stopping(scope, send_and_note)
             raise
 
-    def adopt(self, services: Services) -> None:
-        """Apply reloaded settings: CORS origins. Those that are read for each request need no change."""
-        origins = origins_of(services.settings.allowed_origins, services.gateway.allow_origins)
+    def apply_settings(self, services: Services) -> None:
+        """Apply reloaded settings: CORS origins. Other settings are read for each request."""
+        origins = parse_origins(services.settings.allowed_origins, services.gateway.allow_origins)
         self.exchange.writer.headers.allow_origins(origins)
 
 
 def create_app(services: Services) -> Application:
-    """An application around an opened gateway."""
+    """Create the application for an opened gateway."""
 
     def limits() -> BodyLimits:
         section = services.gateway
-        # One whole body has room in any case.
+        # There is always room for one body of the maximum size.
         memory_bytes = max(section.body_memory_bytes, section.body_limit_bytes)
         return BodyLimits(section.body_limit_bytes, memory_bytes, section.stall_s)
 
@@ -74,5 +74,5 @@ def create_app(services: Services) -> Application:
         services.settings.trusted_networks,
     )
     app = Application(exchange, lambda: services.gate.calls.stopping)
-    app.adopt(services)
+    app.apply_settings(services)
     return app

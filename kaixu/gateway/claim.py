@@ -1,4 +1,4 @@
-"""Files of a running gateway in its data folder: its lock, its description, the outcome of its last reload."""
+"""Files of a running gateway in its data folder: lock, description, outcome of the last reload."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PID = "serve.pid"
 ABOUT = "serve.json"
 RELOADED = "reload.json"
 
-#: Before the process number of job workers in `serve.pid`.
+#: Stands before the process id of job workers in `serve.pid`.
 WORKER = "worker "
 PID_LENGTH = 40
 
-#: How long a starting gateway waits for commands that hold the lock for a moment.
+#: How long a starting gateway waits for the lock, which commands hold for a moment.
 LOCK_WAIT_S = 0.5
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -39,7 +39,7 @@ class About(msgspec.Struct, frozen=True):
     database: str
 
 
-class Reloaded(msgspec.Struct, frozen=True):
+class ReloadOutcome(msgspec.Struct, frozen=True):
     """The outcome of a reload. `began_ns` is on the machine's monotonic clock, which all its processes share."""
 
     pid: int
@@ -47,8 +47,8 @@ class Reloaded(msgspec.Struct, frozen=True):
     refused: str | None = None  # why the old kaixu.yaml stays in force
     lanes: dict[str, str] = {}
     integrations: dict[str, str] = {}
-    restart: list[str] = []  # changed fields that wait for a restart
-    notes: list[str] = []  # nothing is wrong, but worth a look
+    restart: list[str] = []  # changed fields that need a restart
+    notes: list[str] = []  # not errors, but worth a look
 
 
 class FolderTaken(Exception):
@@ -56,9 +56,9 @@ class FolderTaken(Exception):
 
 
 class Claim:
-    """One gateway's claim to its data folder: a lock on `serve.pid`, which ends with the process however that ends.
+    """One gateway's lock on its data folder: on `serve.pid`; it ends with the process, also after a crash.
 
-    The file is never removed: a process that opened it before would hold a lock that nobody else sees.
+    The file is never removed: a process that has opened the old file would not see a lock on a new one.
     """
 
     def __init__(self, home: Path) -> None:
@@ -83,21 +83,21 @@ class Claim:
         return f"a running gateway: process {text}" if text else "a gateway that is starting or stopping"
 
     def announce(self, about: About) -> None:
-        """Let commands find this process; from now on it handles signals."""
-        write(self.home / ABOUT, about)
+        """Make this process visible to commands; it must handle signals by now."""
+        write_record(self.home / ABOUT, about)
         self.file.truncate(0)
         self.file.write(f"{about.pid}\n")
         self.file.flush()
 
     def announce_workers(self) -> None:
-        """Let commands see that job workers run here. They are not named as a gateway: they cannot reload."""
+        """Make job workers visible to commands. They are not a gateway: they cannot reload."""
         self.file.truncate(0)
         self.file.write(f"{WORKER}{os.getpid()}\n")
         self.file.flush()
 
-    def record_reload(self, outcome: Reloaded) -> None:
-        """Write the outcome of a reload down for `kaixu reload`."""
-        write(self.home / RELOADED, outcome)
+    def record_reload(self, outcome: ReloadOutcome) -> None:
+        """Store the outcome of a reload for `kaixu reload`."""
+        write_record(self.home / RELOADED, outcome)
 
     def hide(self) -> None:
         """Hide this process from commands; the folder stays locked until the process ends."""
@@ -106,9 +106,9 @@ class Claim:
 
 
 def running_in(home: Path) -> int | None:
-    """The process of the gateway that runs with a data folder; None if there is none.
+    """The process id of the gateway of a data folder; None if none runs.
 
-    0 while it starts or stops, and where job workers run.
+    0 while it starts or stops, and for job workers.
     """
     text = locked_text(home)
     if text is None:
@@ -117,7 +117,7 @@ def running_in(home: Path) -> int | None:
 
 
 def workers_in(home: Path) -> int | None:
-    """The process of the job workers that run with a data folder; None if there are none."""
+    """The process id of the job workers of a data folder; None if none run."""
     text = locked_text(home) or ""
     number = text.removeprefix(WORKER)
     return int(number) if text.startswith(WORKER) and number.isdigit() else None
@@ -127,7 +127,7 @@ def locked_text(home: Path) -> str | None:
     """The text of `serve.pid`; None if no process holds its lock."""
     try:
         with (home / PID).open() as file:
-            # Shared: two commands that look at once must not mistake each other for a gateway.
+            # A shared lock: two commands that check at once must not mistake each other for a gateway.
             if is_locked_now(file, fcntl.LOCK_SH):
                 return None
             return file.read(PID_LENGTH).strip()
@@ -135,18 +135,18 @@ def locked_text(home: Path) -> str | None:
         return None
 
 
-def about(home: Path) -> About | None:
-    """The description of the gateway that runs with a data folder."""
-    return read(home / ABOUT, About)
+def read_about(home: Path) -> About | None:
+    """The description of the gateway of a data folder."""
+    return read_record(home / ABOUT, About)
 
 
-def reloaded(home: Path) -> Reloaded | None:
+def read_reload(home: Path) -> ReloadOutcome | None:
     """The outcome of its last reload."""
-    return read(home / RELOADED, Reloaded)
+    return read_record(home / RELOADED, ReloadOutcome)
 
 
 def other_folders(home: Path) -> list[Path]:
-    """The data folders of other gateways on this machine, as far as this user may see them."""
+    """The data folders of other gateways on this machine that this user can see."""
     import psutil
 
     folders = set()
@@ -154,7 +154,7 @@ def other_folders(home: Path) -> list[Path]:
         if "serve" not in (process.info["cmdline"] or ())[1:]:
             continue
         try:
-            # Whatever the command is called, a process that has a `serve.pid` open is a gateway.
+            # A process that has `serve.pid` open is a gateway, whatever its command.
             opened = [Path(file.path) for file in process.open_files() if Path(file.path).name == PID]
         except (psutil.Error, OSError):
             continue
@@ -162,7 +162,7 @@ def other_folders(home: Path) -> list[Path]:
     return sorted(folders - {home.resolve()})
 
 
-def database_of(settings: Settings) -> str:
+def database_name(settings: Settings) -> str:
     """The database in the settings, without user and password."""
     if settings.database_url is None:
         return f"embedded, {(settings.kaixu_home / 'postgres').resolve()}"
@@ -176,7 +176,7 @@ def database_of(settings: Settings) -> str:
 
 
 def is_locked_now(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock a file if no other process has; whether that worked."""
+    """Try to lock a file; whether that worked."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,7 +194,7 @@ def is_locked_within(file: IO[str], seconds: float) -> bool:
     return True
 
 
-def write(path: Path, record: msgspec.Struct) -> None:
+def write_record(path: Path, record: msgspec.Struct) -> None:
     """Replace a record atomically."""
     draft = path.with_suffix(".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -203,8 +203,8 @@ def write(path: Path, record: msgspec.Struct) -> None:
     draft.replace(path)
 
 
-def read(path: Path, kind: type[Record]) -> Record | None:
-    """A record, or None if there is none that can be read."""
+def read_record(path: Path, kind: type[Record]) -> Record | None:
+    """Read a record; None if it is missing or invalid."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError):

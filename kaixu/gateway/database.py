@@ -1,4 +1,4 @@
-"""The gateway's database, as commands open it: the operator's own, or the embedded one."""
+"""Open the gateway's database for commands: the operator's own, or the embedded one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaixu.store.migrate import migrate
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.pool import open_pool
 
-#: What Postgres answers where the schema is missing, or older than this code.
+#: Errors of Postgres if the schema is missing or too old.
 NO_SCHEMA = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedTableError,
@@ -24,7 +24,7 @@ NO_SCHEMA = (
 
 @contextmanager
 def database_address(settings: Settings) -> Iterator[str]:
-    """The address (a DSN). The embedded database is started, and stays up afterwards where a gateway shares it."""
+    """The DSN. The embedded database is started; it keeps running if a gateway shares it."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -38,11 +38,11 @@ def database_address(settings: Settings) -> Iterator[str]:
 
 @asynccontextmanager
 async def command_pool(dsn: str, settings: Settings, *, migrated: bool) -> AsyncIterator[asyncpg.Pool]:
-    """Connections for one command; `migrated` brings the schema up to date first.
+    """Connections for one command; `migrated`: migrate the schema first.
 
     Raises `DatabaseAway`, `DatabaseRefused`, `MigrationError`.
     """
-    # Nobody waits behind a command: its statements have no time limit.
+    # A command may take long, so its statements have no time limit.
     pool = await open_pool(dsn, most=2, pooler=settings.kaixu_pooler, statement_s=None)
     try:
         if migrated:
@@ -54,7 +54,7 @@ async def command_pool(dsn: str, settings: Settings, *, migrated: bool) -> Async
 
 
 async def apply_migrations(pool: asyncpg.Pool) -> list[str]:
-    """Bring the schema up to date, with the partitions of the next months; the files that were applied.
+    """Migrate the schema and create the partitions of the next months; return the applied files.
 
     Raises `MigrationError`.
     """
@@ -65,11 +65,11 @@ async def apply_migrations(pool: asyncpg.Pool) -> list[str]:
 
 
 async def missing_migrations(pool: asyncpg.Pool) -> list[str]:
-    """The files that the database lacks. Changes nothing. Raises `MigrationError`."""
+    """The files that are not applied yet. Changes nothing. Raises `MigrationError`."""
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         try:
             return await migrate(connection, dry_run=True)
         finally:
-            await transaction.rollback()  # the migrations' own table, too, where it was not there
+            await transaction.rollback()  # also removes the migrations' own table if it was created

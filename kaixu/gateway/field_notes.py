@@ -1,4 +1,4 @@
-"""Find names in `allow` and `known_fields` of kaixu.yaml that have no effect; most often they are misspelled."""
+"""Find names in `allow` and `known_fields` of kaixu.yaml that have no effect; most are misspelled."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kaixu.plugin.protocols.openai_chat import UNBOUNDED
 
 #: Fields that are refused unless `allow` names them.
 FIELDS = frozenset({*OPENAI_DEARER, *ANTHROPIC_DEARER, "context_management"})
-#: What else `allow` can name: content of Anthropic's requests, and the tools that vendors run.
+#: All names that `allow` accepts: also content of Anthropic's requests, and tools that vendors run.
 ALLOWABLE = FIELDS | HOSTED_TYPES | {"cache_control", "document", "file", "container_upload"}
 
 
 def field_notes(catalog: Catalog) -> list[str]:
-    """One sentence for each name without effect."""
-    return [*allow_notes(catalog), *known_notes(catalog)]
+    """A note for each name without effect."""
+    return [*allow_notes(catalog), *known_field_notes(catalog)]
 
 
 def allow_notes(catalog: Catalog) -> Iterator[str]:
@@ -36,7 +36,7 @@ def allow_notes(catalog: Catalog) -> Iterator[str]:
                     yield f"{entry} is neither a field that can cost more nor a known tool of a vendor{known}"
 
 
-def known_notes(catalog: Catalog) -> Iterator[str]:
+def known_field_notes(catalog: Catalog) -> Iterator[str]:
     """Names in the lanes' `known_fields`."""
     for lane, state in catalog.lanes.items():
         for name in state.section.known_fields:
@@ -44,4 +44,4 @@ def known_notes(catalog: Catalog) -> Iterator[str]:
             if name in UNBOUNDED:
                 yield f"{entry}: it is always refused, because `max_tokens` does not bound it"
             elif name in FIELDS:
-                yield f"{entry}: it can cost more, so it goes into `allow` of a model"
+                yield f"{entry}: it can cost more, so put it into `allow` of a model"

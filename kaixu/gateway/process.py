@@ -1,4 +1,4 @@
-"""One gateway process: opened step by step, reloaded, closed in the order that loses nothing."""
+"""The gateway process: opens, reloads and closes everything, in the order that loses nothing."""
 
 from __future__ import annotations
 
@@ -70,20 +70,20 @@ from kaixu.store.spool import Spool
 from kaixu.store.webhook_deliveries import prune_deliveries
 
 from .app import Application, create_app
-from .claim import Claim, Reloaded
+from .claim import Claim, ReloadOutcome
 from .reload import reload
 from .servers import require_server
 
 log = logging.getLogger(__name__)
 HOUR_S = 3600.0
 
-#: Seconds between two looks for collections that need work.
+#: Seconds between checks for collections that need work.
 COLLECTIONS_S = 2.0
 
-#: How long closing waits for alerts that the last calls have raised.
+#: How long closing waits for alerts of the last calls.
 ALERTS_S = 5.0
 
-#: Seconds between two looks for schedules and webhooks that are due.
+#: Seconds between checks for schedules and webhooks that are due.
 DUE_S = 0.5
 
 
@@ -92,7 +92,7 @@ class Gateway:
 
     settings: Settings
     secrets: Secrets
-    owner: UUID  # this process, in the rows that it holds
+    owner: UUID  # this process, in the rows that it leases
     current: CurrentConfig
     started_with: GatewaySection
     databases: PluginDatabases
@@ -117,11 +117,11 @@ class Gateway:
         self.ledger = None
         self.reloading = asyncio.Lock()
         self.retired: list[Catalog] = []  # replaced by a reload; calls that began before it still use them
-        self.folder: Claim | None = None  # where commands find this process, if there is such a place
+        self.folder: Claim | None = None  # the data folder's lock, set by the command
         self.stop_at: float | None = None  # by the loop's clock: the end of the running calls' grace period
 
     async def open(self) -> None:
-        """Open everything, one step after the other. Raises what keeps the gateway from serving."""
+        """Open everything, step by step. Raises whatever prevents the start."""
         document = load(self.settings.kaixu_config, os.environ)
         require_server(document.gateway.server)
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
@@ -138,7 +138,7 @@ class Gateway:
         self.start_background(dsn)
 
     async def open_database(self) -> str:
-        """The database's DSN; the embedded Postgres is started if there is no other."""
+        """The database's DSN; the embedded Postgres is started if none is configured."""
         if self.settings.database_url is not None:
             return self.settings.database_url.get_secret_value()
         self.embedded = EmbeddedPostgres(self.settings.kaixu_home)
@@ -152,19 +152,19 @@ class Gateway:
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
-            await self.provide_tables(catalog, connection)
+            await self.migrate_integrations(catalog, connection)
             if self.embedded is not None:
                 await restrict_public(connection)
         await preparing.close()
 
     async def open_pools(self, dsn: str, sizes: DatabaseSection) -> None:
         """Connect to the database. Raises `DatabaseAway`, `DatabaseRefused`."""
-        self.pools = await open_pools(dsn, sizes, pooler=self.settings.kaixu_pooler, lost=self.connection_lost)
+        self.pools = await open_pools(dsn, sizes, pooler=self.settings.kaixu_pooler, lost=self.note_lost_connection)
         self.pool = self.pools.general
         self.databases.pool = self.pool
 
     async def build_gate(self) -> tuple[Ledger, Gate]:
-        """The ledger and the gate, with those who watch settlements."""
+        """Create the ledger and the gate, with the observers of settlements."""
         section, settings = self.current.section, self.settings
         calls = InFlightCalls(most=section.max_in_flight, most_per_key=section.max_in_flight_per_key)
         self.ledger = ledger = Ledger(
@@ -186,7 +186,7 @@ class Gateway:
         self.observers = Observers(
             alerts, notices=Notices(self.monitor), listening=self.has_observers, observe=self.observe
         )
-        self.monitor.heard_by = self.observers.noted
+        self.monitor.observer = self.observers.noted
         gate = Gate(
             ledger,
             calls,
@@ -200,7 +200,7 @@ class Gateway:
         return ledger, gate
 
     def build_services(self, gate: Gate, sizes: DatabaseSection) -> None:
-        """The worker of jobs, and everything that the endpoints use."""
+        """Create the job worker and the services of the endpoints."""
         models = ModelRunner(gate, self.current, self.sealer)
         integrations = IntegrationRunner(gate, self.current, self.sealer)
 
@@ -232,11 +232,11 @@ class Gateway:
         try:
             await catalog.start()
         except PluginError:
-            await catalog.aclose()  # those that did start
+            await catalog.aclose()  # closes the lanes that did start
             raise
 
     def start_background(self, dsn: str) -> None:
-        """Start what runs beside the calls."""
+        """Start the background tasks."""
         gate = self.services.gate
         self.recovery = Recovery(
             gate.ledger,
@@ -245,7 +245,7 @@ class Gateway:
             revive=self.revive if self.embedded else None,
         )
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
-        reembedder = Reembedder(self.pool, gate, self.current, self.ingest_room)
+        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
         spawn = self.tasks.spawn
@@ -271,19 +271,19 @@ class Gateway:
         return bool(self.current.catalog.observers)
 
     def observe(self, event: Event) -> None:
-        """Give an event to the plugins of the current catalog."""
+        """Pass an event to the plugins of the current catalog."""
         self.current.catalog.observe(event)
 
     def jobs_section(self) -> JobsSection:
         """The current `gateway.jobs:` section."""
         return self.current.section.jobs
 
-    def ingest_room(self) -> CollectionLimits:
+    def collection_limits(self) -> CollectionLimits:
         """The current limits of collections."""
         return default_limits(self.services)
 
-    def connection_lost(self) -> None:
-        """A database that ended a connection may have crashed, and forgotten what was not on its disk yet."""
+    def note_lost_connection(self) -> None:
+        """Handle a connection that the database closed: after a crash, unsynced reservations may be lost."""
         if self.ledger is not None:
             self.ledger.holds_may_be_lost = True
 
@@ -292,8 +292,8 @@ class Gateway:
         assert self.embedded is not None
         await asyncio.to_thread(self.embedded.revive)
 
-    async def provide_tables(self, catalog: Catalog, connection: DatabaseSession) -> None:
-        """Migrate the tables of integrations; one whose files do not fit is marked as failed, and the others serve."""
+    async def migrate_integrations(self, catalog: Catalog, connection: DatabaseSession) -> None:
+        """Migrate the tables of integrations; mark an integration as failed if its migration fails."""
         for state in list(catalog.integrations.values()):
             if state.state == "on" and state.schema is not None:
                 try:
@@ -321,7 +321,7 @@ class Gateway:
         )
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
-        """The version of every price in a catalog; prices are known before anything is spent."""
+        """The version of every price in a catalog, stored before anything is billed."""
         operations = {
             rates_key(state.name, name, rates): await rates_version(
                 self.pool, provider=state.name, model=name, rates=rates
@@ -337,18 +337,18 @@ class Gateway:
             for price in deployment.prices.values()
         }
 
-    async def reload(self) -> Reloaded:
-        """Swap in a changed kaixu.yaml; the outcome is written down for `kaixu reload`.
+    async def reload(self) -> ReloadOutcome:
+        """Apply a changed kaixu.yaml, and store the outcome for `kaixu reload`.
 
-        Raises what is wrong with the file, and then the old one stays in force.
+        Raises if the file is invalid; the old one then stays in force.
         """
         async with self.reloading:
             began_ns = monotonic_ns()
-            outcome = Reloaded(os.getpid(), began_ns, refused="something went wrong; see the gateway's log")
+            outcome = ReloadOutcome(os.getpid(), began_ns, refused="something went wrong; see the gateway's log")
             try:
                 outcome = await reload(self, began_ns)
             except (ConfigError, PluginError, KaixuError) as error:
-                outcome = Reloaded(os.getpid(), began_ns, refused=str(error))
+                outcome = ReloadOutcome(os.getpid(), began_ns, refused=str(error))
                 raise
             finally:
                 if self.folder is not None:
@@ -356,30 +356,30 @@ class Gateway:
             return outcome
 
     def stop_soon(self) -> None:
-        """Admit nothing new; the grace period of running calls begins."""
+        """Stop admitting calls; the grace period of running calls begins."""
         calls = self.services.gate.calls
         calls.stopping = True
         self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
         calls.stop_at = self.stop_at
 
-    async def drained(self) -> None:
-        """Return when no call runs any more, or when their grace period is over."""
+    async def wait_for_calls(self) -> None:
+        """Wait until no call runs, at most until the end of the grace period."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self.stop_at):
                 await self.services.gate.calls.idle()
 
     async def end_calls(self) -> None:
-        """End calls whose grace period is over, while the server can still answer their clients."""
-        await self.drained()
+        """Wait for running calls, then end the rest while the server can still answer their clients."""
+        await self.wait_for_calls()
         await self.services.gate.stop()
 
     async def close(self) -> None:
-        """After the last call: background tasks, lanes, connections to vendors, monitor, pools; the database last.
+        """Close everything after the last call: background tasks, lanes, vendor connections, monitor, pools.
 
-        A call that goes on without its client belongs to no connection: it is waited for here.
+        Calls that go on without their client have no connection, so this waits for them.
         """
         if self.stop_at is not None:
-            await self.drained()
+            await self.wait_for_calls()
         await self.worker.stop()
         await self.services.gate.stop()
         await self.alert_tasks.finish(ALERTS_S)

@@ -1,4 +1,4 @@
-"""Swap a changed kaixu.yaml into a gateway that serves: all of it, or nothing."""
+"""Apply a changed kaixu.yaml to a running gateway: all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.query import DatabaseSession
 
 from .app import Application
-from .claim import Reloaded
+from .claim import ReloadOutcome
 from .field_notes import field_notes
 from .servers import require_server
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 #: Fields of `gateway:` that are read at start only.
 AT_START = ("server", "database")
 
-#: A request that has resolved its model reaches the gate within this time.
+#: The time within which a request that has looked up its model reaches the gate.
 TO_THE_GATE_S = 1.0
 
 
@@ -53,7 +53,7 @@ class ReloadableGateway(Protocol):
     app: Application
     pool: asyncpg.Pool
 
-    async def provide_tables(self, catalog: Catalog, connection: DatabaseSession) -> None:
+    async def migrate_integrations(self, catalog: Catalog, connection: DatabaseSession) -> None:
         """Migrate the tables of integrations."""
         ...
 
@@ -62,14 +62,13 @@ class ReloadableGateway(Protocol):
         ...
 
 
-async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
-    """Swap in a changed kaixu.yaml. Raises what is wrong with it, and then the old one stays in force.
+async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
+    """Apply a changed kaixu.yaml. Raises if it is invalid; the old one then stays in force.
 
-    Running calls, and those that wait for their admission, keep their lanes; these
-    are closed when the last of them has settled.
+    Running calls, and those that wait for admission, keep their lanes, which are closed after the last such call.
     """
     document = load(gateway.settings.kaixu_config, os.environ)
-    refuse_empty(gateway, document)
+    require_content(gateway, document)
     require_server(document.gateway.server)
     old = gateway.services.catalog
     with restored_on_failure():
@@ -77,7 +76,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
         try:
             catalog.require(strict=True)
             async with gateway.pool.acquire() as connection:
-                await gateway.provide_tables(catalog, connection)
+                await gateway.migrate_integrations(catalog, connection)
             prices = await gateway.price_ids(catalog)
             await catalog.start()
             catalog.require_no_loss(old)
@@ -91,13 +90,13 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")
     restart = apply_section(gateway, document.gateway)
     services.monitor.record(MonitorEvent(kind="reload"))
-    outcome = Reloaded(
+    outcome = ReloadOutcome(
         os.getpid(),
         began_ns,
         lanes=states_of(catalog.lanes),
         integrations=states_of(catalog.integrations),
         restart=restart,
-        notes=[*notes_of(catalog), *notes_of_lost(old, catalog)],
+        notes=[*config_notes(catalog), *lost_lane_notes(old, catalog)],
     )
     log.warning("kaixu.yaml was reloaded; lanes: %d, integrations: %d", len(catalog.lanes), len(catalog.integrations))
     for note in outcome.notes:
@@ -108,35 +107,35 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> Reloaded:
 
 
 def apply_section(gateway: ReloadableGateway, section: GatewaySection) -> list[str]:
-    """Apply a changed `gateway:` section; return the changed fields that wait for a restart."""
+    """Apply a changed `gateway:` section; return the changed fields that need a restart."""
     services = gateway.services
     before, services.current.section = services.gateway, section
     services.gate.calls.most = section.max_in_flight
     services.gate.calls.most_per_key = section.max_in_flight_per_key
     services.gate.ledger.lifetime_s = section.reservation_s
     gateway.recovery.charge_lost = section.on_lost == "charge"
-    gateway.app.adopt(services)
+    gateway.app.apply_settings(services)
     if section.reservation_s > before.reservation_s:
         gateway.tasks.spawn(renew_older_holds(gateway, before.reservation_s), "renew holds")
     return [name for name in AT_START if getattr(section, name) != getattr(gateway.started_with, name)]
 
 
 async def renew_older_holds(gateway: ReloadableGateway, lifetime_s: int) -> None:
-    """Renew holds that were made to last `lifetime_s`: the next regular renewal now comes too late for them."""
+    """Renew holds with the shorter `lifetime_s`: the next regular renewal would be too late for them."""
     admitted = set(gateway.services.gate.calls.entering)
     while True:
         waiting = not admitted.isdisjoint(gateway.services.gate.calls.entering)
         try:
             await gateway.services.gate.ledger.renew()
         except DatabaseAway:
-            return  # when it is back, all holds are made anew
+            return  # when it is back, all holds are created again
         if not waiting:
             return
         await asyncio.sleep(lifetime_s / 4)
 
 
 async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
-    """Close the lanes of an old catalog when no call uses them any more."""
+    """Close the lanes of an old catalog once no call uses them."""
     gate = gateway.services.gate
     await asyncio.sleep(TO_THE_GATE_S)
     lanes = {id(state) for state in catalog.lanes.values()}
@@ -147,8 +146,8 @@ async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
     await finish(asyncio.ensure_future(catalog.aclose()))
 
 
-def refuse_empty(gateway: ReloadableGateway, document: Document) -> None:
-    """Raises `ConfigError` for an empty file: an editor is just writing it, or something went wrong."""
+def require_content(gateway: ReloadableGateway, document: Document) -> None:
+    """Raises `ConfigError` for an empty file: probably an editor is just writing it."""
     if gateway.services.catalog.lanes and not document.model_fields_set:
         raise ConfigError([Mistake.at(document.reading.place(()), "the file is empty")])
 
@@ -158,14 +157,14 @@ def states_of(sections: Mapping[str, LaneState | IntegrationState]) -> dict[str,
     return {name: one.state if one.reason is None else f"{one.state}: {one.reason}" for name, one in sections.items()}
 
 
-def notes_of(catalog: Catalog) -> list[str]:
-    """What is not wrong, but hardly intended."""
-    empty = [] if catalog.lanes else ["no lanes are declared: there is no model that could be called"]
+def config_notes(catalog: Catalog) -> list[str]:
+    """Notes on settings that are valid, but probably not intended."""
+    empty = [] if catalog.lanes else ["no lanes are declared, so no model can be called"]
     return [*empty, *field_notes(catalog)]
 
 
-def notes_of_lost(old: Catalog, new: Catalog) -> list[str]:
-    """The lanes that served before and no longer do, because the file says so."""
+def lost_lane_notes(old: Catalog, new: Catalog) -> list[str]:
+    """Notes on lanes that the new file removes or switches off."""
     lost = []
     for name, before in old.lanes.items():
         after = new.lanes.get(name)

@@ -1,4 +1,4 @@
-"""The HTTP servers: each runs on the gateway's loop, in its process, and stops in the same order."""
+"""The HTTP servers. Each runs on the gateway's event loop, and stops in the same order."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from .app import Application
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
 
-#: How long closing may take once no call runs: settlements, lanes, the pool.
+#: The time limit for closing after the last call: settlements, lanes, pools.
 CLOSE_S = 60
 
-#: Granian delays connections beyond these. The gate limits how many calls run at one time.
-MOST_CONNECTIONS = 100_000
+#: Granian delays further connections. The gate limits the calls in flight.
+MAX_CONNECTIONS = 100_000
 
-#: The largest head of a request, and the largest piece of a body that is read at one time.
-MOST_HEAD_BYTES = 64 * 1024
+#: The maximum size of a request's head, and of a piece of its body that is read at once.
+MAX_HEAD_BYTES = 64 * 1024
 
-#: How long finished replies may take to be sent.
+#: The time limit for sending finished replies.
 LAST_REPLIES_S = 5.0
 
-#: Returns when the server is to stop; nothing new is admitted from then on.
+#: Waits until the server must stop; after that, no call is admitted.
 UntilStopped = Callable[[], Awaitable[None]]
 
 
@@ -51,11 +51,11 @@ class ServedGateway(Protocol):
     tasks: Tasks
 
     def stop_soon(self) -> None:
-        """Admit nothing new; the grace period of running calls begins."""
+        """Stop admitting calls; the grace period of running calls begins."""
         ...
 
     async def end_calls(self) -> None:
-        """End calls whose grace period is over, while the server can still answer their clients."""
+        """Wait for running calls, then end the rest while the server can still answer their clients."""
         ...
 
     async def close(self) -> None:
@@ -67,7 +67,7 @@ Serve = Callable[[ServedGateway, str, int, UntilStopped], Awaitable[None]]
 
 
 async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
-    """Serve with Hypercorn. Raises `OSError` where it cannot listen; then the gateway is still open."""
+    """Serve with Hypercorn. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
@@ -86,7 +86,7 @@ async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped:
         await until_stopped()
         grace_s = gateway.services.gateway.grace_s
         gateway.tasks.spawn(gateway.end_calls(), "end of calls")
-        config.graceful_timeout = grace_s + LAST_REPLIES_S  # calls whose grace is over are still answered
+        config.graceful_timeout = grace_s + LAST_REPLIES_S  # calls that end with the grace period are still answered
         config.shutdown_timeout = float(grace_s + CLOSE_S)  # `close` waits for calls without a connection
 
     await serve(gateway.app, config, shutdown_trigger=stopped)
@@ -95,8 +95,8 @@ async def hypercorn(gateway: ServedGateway, host: str, port: int, until_stopped:
 def refuse_bare_cr() -> None:
     """Make h11, which parses HTTP/1 for Hypercorn, refuse a carriage return within a chunk's extension.
 
-    A proxy may read it as the end of the line, and then sees another request than we do. h11 has no setting for it, so
-    its pattern is replaced; tests/e2e/test_http_edge.py fails with an h11 for which that does not help.
+    A proxy may read it as the end of the line, and then see a different request. h11 has no setting for this, so its
+    pattern is replaced; tests/e2e/test_http_edge.py fails if a new h11 ignores that.
     """
     from h11 import _readers
 
@@ -107,9 +107,8 @@ def refuse_bare_cr() -> None:
 def stay_with_http_1() -> None:
     """Make Hypercorn ignore `upgrade: h2c`, for which it has no setting.
 
-    A proxy that passes the upgrade on sees nothing of what follows on that connection, so its own rules, for example
-    which paths are public, would be bypassed. RFC 9113 has removed this upgrade. A proxy may still speak HTTP/2 to the
-    gateway from the start.
+    A proxy that forwards the upgrade cannot inspect that connection any more, so its rules would be bypassed, for
+    example on public paths. RFC 9113 has removed this upgrade. HTTP/2 from the start still works.
     """
     from h11 import Request
     from hypercorn.protocol.h11 import H11Protocol
@@ -124,12 +123,12 @@ def stay_with_http_1() -> None:
 
 
 async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: UntilStopped) -> None:
-    """Serve with Granian. Raises `OSError` where it cannot listen; then the gateway is still open."""
+    """Serve with Granian. Raises `OSError` if it cannot listen; the gateway then stays open."""
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.server.embed import Server
 
-    # Granian listens in a thread of its own and only logs a failure: try the address first, to fail in one line.
+    # Granian listens in its own thread and only logs failures, so the address is tried first.
     probe = await asyncio.start_server(lambda *_: None, host, port)
     probe.close()
     await probe.wait_closed()
@@ -140,10 +139,10 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
         port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=MOST_HEAD_BYTES),
+        http1_settings=HTTP1Settings(max_buffer_size=MAX_HEAD_BYTES),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=MOST_CONNECTIONS,
+        backpressure=MAX_CONNECTIONS,
         log_enabled=False,
     )
     serving = asyncio.ensure_future(server.serve())
@@ -155,7 +154,7 @@ async def granian(gateway: ServedGateway, host: str, port: int, until_stopped: U
         await gateway.close()
         serving.result()
         raise PluginError("Granian stopped unexpectedly")
-    # It listens to the end, so that requests that come meanwhile are refused with "stopping".
+    # It still listens, so that new requests are refused with 503.
     await gateway.end_calls()
     await app.finished(LAST_REPLIES_S)
     server.stop()  # type: ignore[no-untyped-call]
@@ -173,7 +172,7 @@ UNREADABLE_BODY: HTTPResponseStartEvent = {
 
 
 class CountingApp:
-    """An application that counts its open exchanges, and answers those that the application leaves unanswered."""
+    """Counts the running requests of an application, and answers those that it leaves unanswered."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
@@ -182,7 +181,7 @@ class CountingApp:
         self.idle.set()
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """One exchange."""
+        """Serve one request."""
         self.running += 1
         self.idle.clear()
         answered = False
@@ -203,7 +202,7 @@ class CountingApp:
                 self.idle.set()
 
     async def finished(self, most_s: float) -> None:
-        """Return when no exchange is open, or after `most_s`."""
+        """Wait until no request runs, at most `most_s`."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.idle.wait(), most_s)
 

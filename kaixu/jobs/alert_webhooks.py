@@ -28,13 +28,13 @@ class AlertWebhooks:
         return await claim_deliveries(self.pool, ALERTS, lease_s=lease_s, most=most)
 
     def message(self, row: DueDelivery) -> Message:
-        """The body as it was written down, signed."""
+        """The stored body, signed."""
         return Message(
             what=f"alert {row.event}", url=self.url, headers=alert_headers(self.key, row.body), body=row.body
         )
 
     def refusal(self, url: str) -> str | None:
-        """Nothing is refused."""
+        """Every address is allowed."""
         return None
 
     def connector(self, *, limit: int) -> aiohttp.TCPConnector:

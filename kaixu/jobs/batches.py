@@ -1,4 +1,4 @@
-"""Batches: a file with one call in each line becomes one job for each; all of them are submitted, or none."""
+"""Batches: a file with one call per line becomes one job per line; all are submitted, or none."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 
+from kaixu.jobs.payloads import JobOutcome, ModelCall, seal, unseal
 from kaixu.metering.gate import Caller, Gate
-from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import NotFound, RateLimited
 from kaixu.store import batches as store
 from kaixu.store import job_rows
-from kaixu.store.batches import BatchRow as BatchRow  # rooms above see rows, not the store
+from kaixu.store.batches import BatchRow as BatchRow  # for the API, which must not import the store
 from kaixu.store.batches import FileRow as FileRow
 from kaixu.store.batches import LineRow as LineRow
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .queue import uuid_of
-from .texts import JobOutcome, ModelCall, opened, sealed
+from .access import admitted_customer, customer_id_of
+from .queue import parse_uuid
 
-#: How long a batch may take; after it, jobs that are still queued are cancelled.
+#: The time limit of a batch; after it, queued jobs are cancelled.
 WINDOW_S = 24 * 3600.0
 
-#: Lines, and bytes of lines, that are read at one time.
+#: Lines, and bytes of lines, that are read at once.
 LINES_AT_ONCE = 200
 LINE_BYTES_AT_ONCE = 1024 * 1024
 
-#: Files whose size is computed at one time. That is work, and done once for each file.
+#: Files whose size is computed at once. That is expensive, and done once per file.
 SIZES_AT_ONCE = 2
 
 
@@ -48,7 +48,7 @@ class BatchLine(msgspec.Struct, frozen=True):
 
 
 class StoredLine(msgspec.Struct, frozen=True):
-    """A line as it is stored: fields of `ModelCall`, and the id that its client gave it."""
+    """A stored line: fields of `ModelCall`, and the client's id."""
 
     provider: str = ""
     model: str = ""
@@ -56,7 +56,7 @@ class StoredLine(msgspec.Struct, frozen=True):
 
 
 class Batches:
-    """The customers' side of batches."""
+    """Create, find and cancel batches and their files, for customers."""
 
     def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
         self.pool = pool
@@ -69,7 +69,7 @@ class Batches:
         """Store a file. Raises as admission does."""
         file_id = uuid4()
         async with self.gate.free(caller, "files") as ticket:
-            customer_id = customer_of(ticket)
+            customer_id = customer_id_of(ticket)
 
             async def write(connection: Connection) -> None:
                 await store.insert_file(
@@ -87,10 +87,9 @@ class Batches:
 
     async def find_file(self, caller: Caller, file_id: str) -> FileRow:
         """A file of the caller's customer. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:files") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
-                row = await store.find_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
+                row = await store.find_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id)
         if row is None:
             raise no_file(file_id)
         return row
@@ -105,13 +104,11 @@ class Batches:
 
     async def list_files(self, caller: Caller, *, after: str | None, newest_first: bool, limit: int) -> list[FileRow]:
         """A page of the customer's files, starting after file `after`. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:files") as ticket:
-            ticket.end_reason = "released"
-            customer_id = customer_of(ticket)
+        async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
                 last = None
                 if after is not None:
-                    last = await store.find_file(self.pool, uuid_of(after, no_file), customer_id=customer_id)
+                    last = await store.find_file(self.pool, parse_uuid(after, no_file), customer_id=customer_id)
                     if last is None:
                         raise no_file(after)
                 return await store.list_files(
@@ -123,7 +120,7 @@ class Batches:
                 )
 
     async def file_size(self, batch: BatchRow, *, succeeded: bool, pieces: Callable[[], AsyncIterator[bytes]]) -> int:
-        """The size of an ended batch's output or error file. `pieces` makes the file: once, then its size is stored."""
+        """The size of an ended batch's output or error file. `pieces` writes the file, if its size is unknown."""
         async with self.sizing:
             with database():
                 sizes = await store.sizes_of(self.pool, batch.id)
@@ -138,11 +135,10 @@ class Batches:
             return size
 
     async def delete_file(self, caller: Caller, file_id: str) -> None:
-        """Delete a file; batches that were made of it go on. Raises `NotFound`."""
-        async with self.gate.free(caller, "job:files") as ticket:
-            ticket.end_reason = "released"
+        """Delete a file; its batches go on. Raises `NotFound`."""
+        async with admitted_customer(self.gate, caller, "job:files") as customer_id:
             with database():
-                deleted = await store.delete_file(self.pool, uuid_of(file_id, no_file), customer_id=customer_of(ticket))
+                deleted = await store.delete_file(self.pool, parse_uuid(file_id, no_file), customer_id=customer_id)
         if not deleted:
             raise no_file(file_id)
 
@@ -161,15 +157,15 @@ class Batches:
         batch_id = uuid4()
         kind = "embed" if endpoint.endswith("embeddings") else "chat"
         async with self.gate.free(caller, "batch-create") as ticket:
-            customer_id = customer_of(ticket)
+            customer_id = customer_id_of(ticket)
             rows = await asyncio.to_thread(lambda: [self.row_of(kind, line) for line in lines])
 
             async def write(connection: Connection) -> None:
                 waiting = await job_rows.count_queued(connection, customer_id, most_waiting)
                 if waiting + len(rows) > most_waiting:
                     raise RateLimited(
-                        f"{waiting} jobs of this account wait; with these it would be more than {most_waiting}",
-                        hint="Hand in more when some of them have ended, or fewer at one time.",
+                        f"{waiting} jobs of this account are queued; with these it would be more than {most_waiting}",
+                        hint="Submit more when some of them have ended, or submit fewer at once.",
                         retry_after_s=60,
                         code="TOO_MANY_JOBS",
                     )
@@ -193,13 +189,13 @@ class Batches:
         return await self.find(caller, str(batch_id))
 
     def row_of(self, kind: str, line: BatchLine) -> store.NewLine:
-        """A line as a new job; its `custom_id` is sealed with it."""
+        """A line as a new job, sealed together with its `custom_id`."""
         job_id = uuid4()
         value = msgspec.to_builtins(line.call) if line.call is not None else {}
         return store.NewLine(
             job_id,
             kind,
-            sealed(self.sealer, job_id, "payload", value | {"custom_id": line.custom_id}),
+            seal(self.sealer, job_id, "payload", value | {"custom_id": line.custom_id}),
             line.provider,
             line.model,
             line.error_code,
@@ -208,35 +204,31 @@ class Batches:
 
     async def find(self, caller: Caller, batch_id: str) -> BatchRow:
         """A batch of the caller's customer. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:batches") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:batches") as customer_id:
             with database():
-                row = await store.find_batch(self.pool, uuid_of(batch_id, no_batch), customer_id=customer_of(ticket))
+                row = await store.find_batch(self.pool, parse_uuid(batch_id, no_batch), customer_id=customer_id)
         if row is None:
             raise no_batch(batch_id)
         return row
 
     async def list_newest(self, caller: Caller, limit: int) -> list[BatchRow]:
         """The newest batches of the caller's customer."""
-        async with self.gate.free(caller, "job:batches") as ticket:
-            ticket.end_reason = "released"
+        async with admitted_customer(self.gate, caller, "job:batches") as customer_id:
             with database():
-                return await store.list_batches(self.pool, customer_id=customer_of(ticket), limit=limit)
+                return await store.list_batches(self.pool, customer_id=customer_id, limit=limit)
 
     async def cancel(self, caller: Caller, batch_id: str) -> BatchRow:
         """Cancel the jobs of a batch that have not ended. Raises as `find` does."""
-        async with self.gate.free(caller, "job:batches") as ticket:
-            ticket.end_reason = "released"
-            customer_id = customer_of(ticket)
+        async with admitted_customer(self.gate, caller, "job:batches") as customer_id:
             with database():
                 async with self.pool.acquire() as connection, connection.transaction():
-                    await store.cancel_batch(connection, uuid_of(batch_id, no_batch), customer_id=customer_id)
+                    await store.cancel_batch(connection, parse_uuid(batch_id, no_batch), customer_id=customer_id)
         return await self.find(caller, batch_id)
 
     async def lines(
         self, batch: BatchRow, *, succeeded: bool
     ) -> AsyncIterator[tuple[LineRow, str | None, JobOutcome | None]]:
-        """The lines that have succeeded, or failed, in the order of the file: with their `custom_id` and result."""
+        """The succeeded or failed lines, in the order of the file, with `custom_id` and result."""
         after = 0
         while True:
             with database():
@@ -251,25 +243,19 @@ class Batches:
             if not rows:
                 return
             for row in rows:
-                stored = msgspec.json.decode(opened(self.sealer, row.id, "payload", row.payload), type=StoredLine)
+                stored = msgspec.json.decode(unseal(self.sealer, row.id, "payload", row.payload), type=StoredLine)
                 outcome = None
                 if row.result is not None:
-                    outcome = msgspec.json.decode(opened(self.sealer, row.id, "result", row.result), type=JobOutcome)
+                    outcome = msgspec.json.decode(unseal(self.sealer, row.id, "result", row.result), type=JobOutcome)
                 yield row, stored.custom_id, outcome
             after = rows[-1].line
 
 
 def no_file(file_id: str) -> NotFound:
-    """The error for a file that does not exist, or is another customer's: both look the same."""
+    """The error for a file that does not exist or belongs to another customer."""
     return NotFound(f"there is no file `{file_id[:60]}`", field="id")
 
 
 def no_batch(batch_id: str) -> NotFound:
-    """The error for a batch that does not exist, or is another customer's."""
+    """The error for a batch that does not exist or belongs to another customer."""
     return NotFound(f"there is no batch `{batch_id[:60]}`", field="id")
-
-
-def customer_of(ticket: Ticket) -> int:
-    """The customer of an admitted call."""
-    assert ticket.verdict.customer_id is not None
-    return ticket.verdict.customer_id

@@ -1,4 +1,4 @@
-"""Run the jobs and schedules of integrations through the gate, as their operations are."""
+"""Run the jobs and schedules of integrations through the gate, like their operations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
+from kaixu.jobs.payloads import unseal
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.integrations import admit_operation, run_operation, run_unbilled
 from kaixu.ops.sealing import Sealer
@@ -14,7 +15,6 @@ from kaixu.plugin.operation import Job
 from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease, Runner
-from .texts import opened
 
 AGENT = "job"
 
@@ -41,9 +41,9 @@ class IntegrationRunner:
             await lease.complete(None)
             return
         if job.kind not in catalog.jobs:
-            raise PluginFailed(f"the integration behind job `{job.kind}` is not there any more")
+            raise PluginFailed(f"the integration of job `{job.kind}` no longer exists")
         state, handler = catalog.jobs[job.kind]
-        data = opened(self.sealer, job.id, "payload", job.payload)
+        data = unseal(self.sealer, job.id, "payload", job.payload)
         payload = msgspec.json.decode(data, type=handler.payload)
         lease.retry = handler.retry
         if job.key_id is None:
@@ -59,6 +59,6 @@ class IntegrationRunner:
     async def run_unowned(
         self, state: IntegrationState, handler: Job, payload: msgspec.Struct, job: ClaimedJob, lease: Lease
     ) -> None:
-        """Run a job that a schedule has submitted: it belongs to no customer, and is free."""
+        """Run a job that a schedule has submitted: it has no customer and is free."""
         result = await run_unbilled(self.gate, state, handler, payload, job.request_id, lease.report_progress)
         await lease.complete(msgspec.Raw(result))

@@ -11,10 +11,10 @@ import msgspec
 
 from kaixu.config.gateway_section import JobsSection
 from kaixu.config.price import usd
+from kaixu.jobs.payloads import unseal
 from kaixu.ops.sealing import Sealer
 from kaixu.store.job_webhooks import CompletedJob, claim_webhooks, record_delivered, record_failed
 
-from .texts import opened
 from .webhook_guard import AddressGuard
 from .webhook_sender import Message
 from .webhook_signing import customer_secret, signed_headers
@@ -34,11 +34,11 @@ class JobWebhooks:
         return await claim_webhooks(self.pool, lease_s=lease_s, most=most)
 
     def message(self, row: CompletedJob) -> Message:
-        """The customer's URL, and a signature with the customer's secret."""
+        """The request to the customer's URL, signed with the customer's secret."""
         body = msgspec.json.encode(completion(row))
         return Message(
             what=f"job {row.id}",
-            url=msgspec.json.decode(opened(self.sealer, row.id, "webhook", row.webhook), type=str),
+            url=msgspec.json.decode(unseal(self.sealer, row.id, "webhook", row.webhook), type=str),
             headers=signed_headers(customer_secret(self.secret, row.customer_id), row.id, int(time()), body),
             body=body,
         )
@@ -61,7 +61,7 @@ class JobWebhooks:
 
 
 def completion(job: CompletedJob) -> dict[str, object]:
-    """The body of a completion: never a text of the job."""
+    """The body of a completion, without texts of the job."""
     return {
         "type": f"job.{job.status}",
         "timestamp": None if job.completed_at is None else job.completed_at.isoformat(),

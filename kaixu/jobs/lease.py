@@ -1,4 +1,4 @@
-"""A worker's lease on one job: the job is ended together with its bill, or returned to the queue."""
+"""A worker's lease on one job: ends the job together with its bill, or returns it to the queue."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 
 import asyncpg
 
+from kaixu.jobs.payloads import seal
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
@@ -21,25 +22,23 @@ from kaixu.store.jobs import ClaimedJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .texts import sealed
-
 log = logging.getLogger(__name__)
 
-#: How long a job waits for what passes by itself (a vendor's limit, a database that is away) before its attempts count.
-MOST_TRANSIENT_S = 24 * 3600.0
+#: How long temporary errors (a vendor's rate limit, an unavailable database) do not count as attempts.
+MAX_TRANSIENT_S = 24 * 3600.0
 
-#: The pauses between attempts of model calls; kaixu.yaml says how many there are.
+#: The pauses between attempts of model calls; kaixu.yaml has their number.
 MODEL_RETRY = Retry(first_wait_s=2.0, most_wait_s=300.0)
 
-#: How long a finished result is held while the database is away.
-MOST_AWAY_S = 600.0
+#: How long a finished result waits for an unavailable database.
+MAX_OUTAGE_S = 600.0
 
 #: The code of a cancelled job. No endpoint answers with it as an error.
 CANCELLED = "JOB_CANCELLED"
 
 
 class LeaseLost(Exception):
-    """Another worker runs the job now, or it has ended: nothing of this attempt counts."""
+    """Another worker runs the job now, or it has ended: this attempt does not count."""
 
 
 class Lease:
@@ -50,11 +49,11 @@ class Lease:
         self.sealer = sealer
         self.job = job
         self.ticket: Ticket | None = None
-        self.cancel_asked = False
-        self.retry: Retry | None = None  # an integration's own pauses; None: those of model calls
+        self.cancel_requested = False
+        self.retry: Retry | None = None  # pauses of an integration's job; None: `MODEL_RETRY`
 
     async def admitted(self, ticket: Ticket) -> None:
-        """Note the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
+        """Store the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
         self.ticket = ticket
         with database():
             if not await store.set_ticket(self.pool, self.job, ticket.id):
@@ -69,7 +68,7 @@ class Lease:
         self, ticket: Ticket, result: object, output_len: int | None
     ) -> Callable[[Connection], Awaitable[None]]:
         """The write that ends the job, for `ticket.alongside`: the result and the bill are one transaction."""
-        data = sealed(self.sealer, self.job.id, "result", result)
+        data = seal(self.sealer, self.job.id, "result", result)
 
         async def write(connection: Connection) -> None:
             if not await store.succeed(
@@ -86,19 +85,19 @@ class Lease:
 
     async def complete(self, result: object) -> None:
         """End a job that has no bill. Raises `LeaseLost`, `DatabaseAway`."""
-        data = sealed(self.sealer, self.job.id, "result", result)
+        data = seal(self.sealer, self.job.id, "result", result)
         with database():
             if not await store.succeed(self.pool, self.job, result=data, output_len=None, ticket=None, month=None):
                 raise LeaseLost
 
     async def report_progress(self, done: int, total: int) -> None:
-        """Note how far the job is. Raises `DatabaseAway`."""
+        """Store the progress of the job. Raises `DatabaseAway`."""
         with database():
             await store.set_progress(self.pool, self.job, done, total)
 
     async def wait_for_database(self) -> None:
         """Wait until the database answers, so that a short outage does not lose a finished result."""
-        async with asyncio.timeout(MOST_AWAY_S):
+        async with asyncio.timeout(MAX_OUTAGE_S):
             while True:
                 try:
                     with database():
@@ -108,7 +107,7 @@ class Lease:
                     await asyncio.sleep(0.2)
 
     async def end_cancelled(self) -> None:
-        """End the job as cancelled, with the bill of what this attempt has used, if anything."""
+        """End the job as cancelled, with the bill of this attempt, if it has one."""
         billed = self.ticket
         if billed is not None and (billed.settlement is None or billed.settlement.end_reason == "released"):
             billed = None
@@ -124,17 +123,17 @@ class Lease:
             )
 
     async def requeue(self) -> None:
-        """Return the job to the queue as if this attempt had not been made."""
+        """Return the job to the queue without counting this attempt."""
         with database():
             await store.requeue(self.pool, self.job, wait_s=0.0, is_failure=False)
 
     async def fail(self, raised: KaixuError | Refusal) -> None:
-        """Return the job to the queue for another attempt; or end it, where that makes no sense or was the last."""
+        """Return the job to the queue for another attempt; or end it, after a final error or the last attempt."""
         error = raised.error if isinstance(raised, Refusal) else raised
         job, message = self.job, error.message[:1000]
         age_s = (datetime.now(UTC) - job.created_at).total_seconds()
         with database():
-            if is_transient(error) and age_s < MOST_TRANSIENT_S:
+            if is_temporary(error) and age_s < MAX_TRANSIENT_S:
                 wait_s = max(1.0, float(error.retry_after_s or 0))
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
             elif error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:
@@ -150,12 +149,12 @@ class Runner(Protocol):
     """Runs the jobs of one kind."""
 
     async def run(self, job: ClaimedJob, lease: Lease) -> None:
-        """Run a job and end it through its lease. What this raises decides whether the job is tried again."""
+        """Run a job and end it through its lease. The error it raises decides whether the job is tried again."""
         ...
 
 
-def is_transient(error: KaixuError) -> bool:
-    """Whether an error has nothing to do with the job and passes by itself."""
+def is_temporary(error: KaixuError) -> bool:
+    """Whether an error is temporary and not caused by the job."""
     if isinstance(error, UpstreamBusy):
         return error.retry_after_s is not None
     return isinstance(error, RateLimited | Unavailable)

@@ -1,27 +1,24 @@
-"""Run jobs that call a model: admitted when they run, as any call is, and ended together with their bill."""
+"""Run jobs that call a model: each is admitted like any call, and ended together with its bill."""
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
-import pybase64
 
 from kaixu.catalog.current import CurrentConfig
+from kaixu.jobs.payloads import JobOutcome, ModelCall, unseal
 from kaixu.metering.chat import admit_chat, chat_events
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.event_codec import encode_events
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.model_ticket import ModelTicket
+from kaixu.metering.vector_codec import encode_vector
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.types import ChatDelta, ChatRequest, EmbedRequest
 from kaixu.store.jobs import ClaimedJob
 
 from .lease import Lease
-from .texts import JobOutcome, ModelCall, opened
 
 AGENT = "job"
 
@@ -36,7 +33,7 @@ class ModelRunner:
 
     async def run(self, job: ClaimedJob, lease: Lease) -> None:
         """See `Runner.run`."""
-        call = msgspec.json.decode(opened(self.sealer, job.id, "payload", job.payload), type=ModelCall)
+        call = msgspec.json.decode(unseal(self.sealer, job.id, "payload", job.payload), type=ModelCall)
         caller = Caller(None, None, job.key_id, job.install_id, AGENT, job.request_id)
         if call.chat is not None:
             await self.chat(caller, call, call.chat, lease)
@@ -59,7 +56,7 @@ class ModelRunner:
                 finish_reason=ticket.finish_reason,
                 stop_sequence=ticket.stop_sequence,
                 end=ticket.end_reason or "complete",
-                bill=bill_of(ticket),
+                bill=bill_fields(ticket),
             )
             length = sum(len(event.text) for event in events if isinstance(event, ChatDelta))
             await lease.wait_for_database()
@@ -75,19 +72,11 @@ class ModelRunner:
             await lease.admitted(ticket)
             vectors = await embed_vectors(self.gate, ticket, request)
             ticket.units = {"vectors": len(vectors)}
-            encoded = [in_base64(vector) for vector in vectors]
+            encoded = [encode_vector(vector) for vector in vectors]
             await lease.wait_for_database()
-            ticket.alongside = lease.completion(ticket, JobOutcome(vectors=encoded, bill=bill_of(ticket)), None)
+            ticket.alongside = lease.completion(ticket, JobOutcome(vectors=encoded, bill=bill_fields(ticket)), None)
 
 
-def in_base64(vector: Sequence[float]) -> str:
-    """32-bit floats, little-endian, as OpenAI's clients read them."""
-    floats = array("f", vector)
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return pybase64.b64encode(floats.tobytes()).decode()
-
-
-def bill_of(ticket: ModelTicket) -> dict[str, object]:
-    """What a reply reports of the call that its usage event does not have."""
+def bill_fields(ticket: ModelTicket) -> dict[str, object]:
+    """Fields of the bill that the usage event does not have."""
     return {"deployment": None if ticket.served is None else ticket.served.name, "tries": len(ticket.tried)}

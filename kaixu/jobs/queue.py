@@ -1,4 +1,4 @@
-"""Submit, find and cancel jobs: each admitted through the gate."""
+"""Submit, find and cancel jobs; each request is admitted by the gate."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from kaixu.jobs.payloads import JobOutcome, ModelCall, seal, unseal
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import Conflict, NotFound, RateLimited
 from kaixu.plugin.operation import Rank
 from kaixu.store import job_rows, jobs
-from kaixu.store.job_rows import JobRow as JobRow  # rooms above see rows, not the store
+from kaixu.store.job_rows import JobRow as JobRow  # for the API, which must not import the store
 from kaixu.store.jobs import NewJob
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
-from .texts import JobOutcome, ModelCall, opened, sealed
+from .access import admitted_customer, customer_id_of
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """A job to be submitted, without its customer. `model` and `provider` are the public names."""
+    """A job to submit, without its customer. `model` and `provider` are the public names."""
 
     kind: str
     call: ModelCall
@@ -36,7 +37,7 @@ class JobRequest(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """The customers' side of the queue. `nudge` wakes the worker of this process."""
+    """The queue of jobs, for customers. `nudge` wakes the worker of this process."""
 
     def __init__(self, pool: asyncpg.Pool, gate: Gate, sealer: Sealer, nudge: Callable[[], None]) -> None:
         self.pool = pool
@@ -45,7 +46,7 @@ class Queue:
         self.nudge = nudge
 
     def submit(self, ticket: Ticket, request: JobRequest, *, attempts: int, most_waiting: int) -> Submission:
-        """Submit a job in one transaction with the end of its admission, which is not billed."""
+        """Submit a job in the transaction that ends its admission, which is not billed."""
         ticket.end_reason = "released"
         submission = Submission(self, ticket, request, attempts, most_waiting)
         ticket.alongside = submission.write
@@ -53,12 +54,9 @@ class Queue:
 
     async def find(self, caller: Caller, job_id: str) -> JobRow:
         """A job of the caller's customer, by any of its keys. Raises as admission does, and `NotFound`."""
-        async with self.gate.free(caller, "job:status") as ticket:
-            ticket.end_reason = "released"
-            customer_id = ticket.verdict.customer_id
-            assert customer_id is not None  # None would find any customer's job
+        async with admitted_customer(self.gate, caller, "job:status") as customer_id:
             with database():
-                row = await job_rows.find_job(self.pool, uuid_of(job_id), customer_id=customer_id)
+                row = await job_rows.find_job(self.pool, parse_uuid(job_id), customer_id=customer_id)
         if row is None:
             raise no_job(job_id)
         return row
@@ -71,12 +69,9 @@ class Queue:
 
     async def cancel(self, caller: Caller, job_id: str) -> JobRow:
         """Cancel a job that has not ended. Raises as `find` does, and `Conflict` if it has succeeded or failed."""
-        async with self.gate.free(caller, "job:cancel") as ticket:
-            ticket.end_reason = "released"
-            customer_id = ticket.verdict.customer_id
-            assert customer_id is not None  # None would cancel any customer's job
+        async with admitted_customer(self.gate, caller, "job:cancel") as customer_id:
             with database():
-                status = await job_rows.cancel_job(self.pool, uuid_of(job_id), customer_id=customer_id)
+                status = await job_rows.cancel_job(self.pool, parse_uuid(job_id), customer_id=customer_id)
         if status is None:
             raise no_job(job_id)
         if status in ("succeeded", "failed"):
@@ -88,13 +83,13 @@ class Queue:
         return msgspec.json.decode(self.result(row), type=JobOutcome)
 
     def result(self, row: JobRow) -> bytes:
-        """The result of a succeeded job as JSON: of an integration's job what its handler returned."""
+        """The result of a succeeded job as JSON; for an integration's job, what its handler returned."""
         assert row.result is not None
-        return opened(self.sealer, row.id, "result", row.result)
+        return unseal(self.sealer, row.id, "result", row.result)
 
 
 class Submission:
-    """A job that is being submitted. `id` is final once it is written: an older job may have the idempotency key."""
+    """A job that is being submitted. `id` may change in `write`, to that of an older job with the idempotency key."""
 
     def __init__(self, queue: Queue, ticket: Ticket, request: JobRequest, attempts: int, most_waiting: int) -> None:
         self.queue = queue
@@ -107,12 +102,12 @@ class Submission:
 
     async def write(self, connection: Connection) -> None:
         """Insert the job. Raises `RateLimited` if too many are queued."""
-        verdict, request, sealer = self.ticket.verdict, self.request, self.queue.sealer
-        assert verdict.customer_id is not None
-        if await job_rows.count_queued(connection, verdict.customer_id, self.most_waiting) >= self.most_waiting:
+        request, sealer = self.request, self.queue.sealer
+        customer_id = customer_id_of(self.ticket)
+        if await job_rows.count_queued(connection, customer_id, self.most_waiting) >= self.most_waiting:
             raise RateLimited(
-                f"{self.most_waiting} jobs of this account wait already",
-                hint="Hand in more when some of them have ended.",
+                f"{self.most_waiting} jobs of this account are queued already",
+                hint="Submit more when some of them have ended.",
                 retry_after_s=30,
                 code="TOO_MANY_JOBS",
             )
@@ -121,18 +116,18 @@ class Submission:
             NewJob(
                 id=self.id,
                 kind=request.kind,
-                customer_id=verdict.customer_id,
-                key_id=verdict.key_id,
+                customer_id=customer_id,
+                key_id=self.ticket.verdict.key_id,
                 install_id=self.ticket.ask.install_id,
                 request_id=self.ticket.ask.request_id,
-                payload=sealed(sealer, self.id, "payload", request.call),
+                payload=seal(sealer, self.id, "payload", request.call),
                 provider=request.provider,
                 model=request.model,
                 requested_provider=request.requested_provider,
                 requested_model=request.requested_model,
                 most_attempts=self.attempts,
                 idempotency_key=request.idempotency_key,
-                webhook=None if request.webhook is None else sealed(sealer, self.id, "webhook", request.webhook),
+                webhook=None if request.webhook is None else seal(sealer, self.id, "webhook", request.webhook),
             ),
         )
         self.is_new = job_id == self.id
@@ -140,11 +135,11 @@ class Submission:
 
 
 def no_job(job_id: str) -> NotFound:
-    """The error for a job that does not exist, or is another customer's: both look the same."""
-    return NotFound(f"there is no job `{job_id[:60]}`", hint="Jobs are deleted some days after they end.", field="id")
+    """The error for a job that does not exist or belongs to another customer."""
+    return NotFound(f"there is no job `{job_id[:60]}`", hint="Jobs are deleted some days after their end.", field="id")
 
 
-def uuid_of(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:
+def parse_uuid(text: str, missing: Callable[[str], NotFound] = no_job) -> UUID:
     """Parse an id. Raises the error that `missing` makes, if `text` cannot be one."""
     try:
         return UUID(text) if len(text) <= 45 else UUID("")

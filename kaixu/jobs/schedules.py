@@ -1,4 +1,4 @@
-"""Submit the schedules of integrations when they are due, each once over all gateways."""
+"""Submit the schedules of integrations when they are due, once for all gateways."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """One gateway's check of the schedules. `nudge` wakes the worker of this process."""
+    """Submits due schedules. Every gateway runs one. `nudge` wakes the worker of this process."""
 
     def __init__(self, pool: asyncpg.Pool, current: CurrentConfig, sealer: Sealer, nudge: Callable[[], None]) -> None:
         self.pool = pool
@@ -44,7 +44,7 @@ class Scheduler:
             raise away
 
     async def submit_if_due(self, state: IntegrationState, schedule: Schedule) -> None:
-        """Submit a schedule as a job if it is due and no other gateway has. Raises `DatabaseAway`."""
+        """Submit a schedule as a job, if it is due and no other gateway has submitted it. Raises `DatabaseAway`."""
         with database():
             if (schedule.name, schedule.every_s) not in self.registered:
                 await schedules.register(self.pool, schedule.name, schedule.every_s)

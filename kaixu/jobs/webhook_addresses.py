@@ -1,7 +1,7 @@
-"""Recognize addresses that are private or not routed, in every form in which they can be written.
+"""Recognize private and unrouted addresses in every notation.
 
-The tables below are IANA's; `ipaddress.is_global` differs from one Python to the next. A name is neither private nor
-public: what it resolves to is.
+The tables are IANA's, because `ipaddress.is_global` differs between Python versions. Host names are neither private
+nor public; the addresses they resolve to are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipaddress import IPv4Address as IPv4
 from ipaddress import IPv6Address as IPv6
 from urllib.parse import unquote
 
-#: IPv4 that is private, loopback, link-local, shared, reserved, for documentation or multicast.
+#: IPv4 networks that are private, loopback, link-local, shared, reserved, for documentation or multicast.
 PRIVATE_4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
@@ -23,7 +23,7 @@ PRIVATE_4 = tuple(
         *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     )
 )
-#: The only part of IPv6 that is routed, and exceptions within it. The first of these has Teredo, benchmarks, ORCHIDs.
+#: The only routed part of IPv6, and exceptions within it; the first is for Teredo, benchmarks and ORCHIDs.
 GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
 PRIVATE_6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20"))
 
@@ -36,18 +36,18 @@ EMBEDDING = (
 #: The middle of an ISATAP address, before its IPv4 address: without and with the "globally unique" bit.
 ISATAP = (0x00005EFE, 0x02005EFE)
 
-#: Forms of IPv4 that `inet_aton` accepts, and with it every resolver: `127.1`, `2130706433`, `0x7f.1`, `0177.0.0.1`.
+#: IPv4 notations that `inet_aton`, and so every resolver, accepts: `127.1`, `2130706433`, `0x7f.1`, `0177.0.0.1`.
 INET_ATON_FORM = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}", re.IGNORECASE)
 
 
 def is_private_host(host: str) -> bool:
     """Whether a host is a private address. False for names: they must be resolved first."""
-    address = address_of(host)
+    address = parse_host(host)
     return address is not None and is_private(address)
 
 
-def address_of(host: str) -> IPv4 | IPv6 | None:
-    """The address that `host` is, however it is written; None for a name."""
+def parse_host(host: str) -> IPv4 | IPv6 | None:
+    """Parse an address in any notation; None for a host name."""
     text = unicodedata.normalize("NFKC", unquote(host)).strip().strip("[]").split("%")[0]
     text = text.replace("\u3002", ".").rstrip(".")
     try:

@@ -1,4 +1,4 @@
-"""Connections of customers' webhooks: never to an address inside the operator's own network, unless allowed."""
+"""Connections of customers' webhooks: to public addresses only, unless kaixu.yaml allows private ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
 
-from .webhook_addresses import address_of, is_private, is_private_host
+from .webhook_addresses import is_private, is_private_host, parse_host
 
 PRIVATE_ADDRESS = "its address is inside a private network"
 
 
 class AddressGuard(AbstractResolver):
-    """Resolves names and drops private addresses: what was resolved is what is connected to.
+    """Resolves names and drops private addresses. Connections go to the resolved addresses.
 
-    `connector` checks each address once more, in case the host is itself an address and so was never resolved: which
-    forms those are differs from one version of aiohttp to the next.
+    `connector` checks each address again, because a host that is an address is not resolved; which notations count as
+    an address differs between versions of aiohttp.
     """
 
     def __init__(self, section: Callable[[], JobsSection], resolver: AbstractResolver | None = None) -> None:
@@ -40,12 +40,12 @@ class AddressGuard(AbstractResolver):
         return None
 
     def is_allowed(self, host: str) -> bool:
-        """Whether an address may be connected to; what is not an address may not."""
-        address = address_of(host)
+        """Whether connecting to an address is allowed; False for anything else."""
+        address = parse_host(host)
         return address is not None and (self.section().webhook_private or not is_private(address))
 
     def open_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket for one address. Raises `OSError` for an address that may not be connected to."""
+        """A socket for one address. Raises `OSError` for a private address."""
         family, kind, protocol, _, address = info
         if not self.is_allowed(str(address[0])):
             raise OSError(PRIVATE_ADDRESS)

@@ -1,4 +1,4 @@
-"""Deliver webhooks from an outbox in the database: at least once, with growing pauses between the attempts."""
+"""Deliver webhooks from an outbox in the database: at least once, with retries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kaixu.store.pool import database
 
 log = logging.getLogger(__name__)
 
-#: The pause after each failed attempt. When the last attempt fails too, the webhook is given up.
+#: The pauses after failed attempts. After the last attempt, the webhook is abandoned.
 PAUSES_S = (5.0, 30.0, 300.0, 1800.0, 7200.0)
 
-#: Webhooks that one gateway delivers at one time, from one outbox.
+#: Webhooks of one outbox that one gateway delivers at once.
 AT_ONCE = 20
 
-#: How long a receiver may take.
+#: The time limit for a receiver.
 TIMEOUT_S = 10.0
 
-#: How long no other gateway attempts a claimed webhook; after a crash it is attempted again then.
+#: The lease of a claimed webhook; after a crash, another gateway delivers it then.
 LEASE_S = 60.0
 
 
@@ -48,14 +48,14 @@ Row = TypeVar("Row", bound=Due)
 
 
 class Outbox(Protocol[Row]):
-    """Where webhooks wait. Any number of gateways may deliver from one."""
+    """Webhooks to deliver. Any number of gateways may share one."""
 
     async def claim(self, *, lease_s: float, most: int) -> Sequence[Row]:
         """Claim rows that are due: each is due again after `lease_s`, unless its attempt is recorded before."""
         ...
 
     def message(self, row: Row) -> Message:
-        """The request to send. Raises `InvalidTag` for what was sealed with another key."""
+        """The request to send. Raises `InvalidTag` if the row was encrypted with another key."""
         ...
 
     def refusal(self, url: str) -> str | None:
@@ -63,15 +63,15 @@ class Outbox(Protocol[Row]):
         ...
 
     def connector(self, *, limit: int) -> aiohttp.TCPConnector:
-        """Connections to where its messages may go."""
+        """A connector that allows only valid receivers."""
         ...
 
     async def delivered(self, row: Row) -> None:
-        """Record that a webhook has arrived."""
+        """Record a delivered webhook."""
         ...
 
     async def failed(self, row: Row, *, error: str, retry_in_s: float | None) -> None:
-        """Record a failed attempt: it is tried again, or with None given up."""
+        """Record a failed attempt. `retry_in_s`: None abandons the webhook."""
         ...
 
 
@@ -82,7 +82,7 @@ class WebhookSender(Generic[Row]):
         self.outbox = outbox
 
     async def round(self) -> None:
-        """Attempt what is due now. Raises `DatabaseAway`."""
+        """Deliver webhooks that are due. Raises `DatabaseAway`."""
         with database():
             due = await self.outbox.claim(lease_s=LEASE_S, most=AT_ONCE)
         if not due:
@@ -103,7 +103,7 @@ class WebhookSender(Generic[Row]):
         try:
             message = self.outbox.message(row)
         except InvalidTag:
-            error: str | None = "it was sealed with another DB_ENCRYPTION_KEY"
+            error: str | None = "it was encrypted with another DB_ENCRYPTION_KEY"
             what = "a webhook"
         else:
             error, what = await self.send(http, message), f"the webhook of {message.what}"
@@ -113,11 +113,11 @@ class WebhookSender(Generic[Row]):
                 return
             retry_in_s = PAUSES_S[row.attempt - 1] if row.attempt <= len(PAUSES_S) else None
             await self.outbox.failed(row, error=error, retry_in_s=retry_in_s)
-        outlook = "given up" if retry_in_s is None else f"next attempt in {retry_in_s:g} s"
+        outlook = "abandoned" if retry_in_s is None else f"next attempt in {retry_in_s:g} s"
         log.warning("%s failed, attempt %d, %s: %s", what, row.attempt, outlook, error)
 
     async def send(self, http: aiohttp.ClientSession, message: Message) -> str | None:
-        """Send a message; why it was not accepted, or None if it was."""
+        """Send a message; None if it was accepted, otherwise the reason."""
         try:
             if (refusal := self.outbox.refusal(message.url)) is not None:
                 return refusal
@@ -125,5 +125,5 @@ class WebhookSender(Generic[Row]):
                 message.url, data=message.body, headers=message.headers, allow_redirects=False
             ) as response:
                 return None if 200 <= response.status < 300 else f"it answered {response.status}"
-        except Exception as error:  # noqa: BLE001 - the URL and the answer are a stranger's; it would never be given up
+        except Exception as error:  # noqa: BLE001 - the URL and the answer are a stranger's; it would be retried forever
             return type(error).__name__

@@ -9,13 +9,13 @@ from uuid import UUID
 
 
 def customer_secret(secret: str, customer_id: int) -> str:
-    """The signing secret of a customer's webhooks, in the form that receivers expect: `whsec_` and base64."""
+    """The signing secret of a customer's webhooks: `whsec_` and base64, as receivers expect."""
     key = hmac.new(secret.encode(), f"webhook:{customer_id}".encode(), hashlib.sha256).digest()
     return "whsec_" + base64.b64encode(key).decode()
 
 
 def signed_headers(secret: str, message_id: UUID, at: int, body: bytes) -> dict[str, str]:
-    """The headers of a job's webhook that is sent `at` this time (seconds since 1970)."""
+    """The headers of a job's webhook, sent `at` this Unix time."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{message_id}.{at}.".encode() + body
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()

@@ -1,4 +1,4 @@
-"""The worker: claims jobs, keeps their leases, runs each through the gate. Any number of machines may run one."""
+"""The job worker: claims jobs, renews their leases, runs them. Any number of machines may run one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import asyncpg
 from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.gate import Gate
 from kaixu.metering.verdict import Refusal
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError
 from kaixu.store import admission
@@ -24,15 +24,15 @@ from .lease import Lease, LeaseLost, Runner
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the queue when nothing wakes the worker.
+#: Seconds between checks of the queue if nothing wakes the worker.
 POLL_S = 1.0
 
-#: How long stopping waits for running jobs to be returned to the queue.
+#: How long a stop waits for running jobs to return to the queue.
 STOP_S = 20.0
 
 
 class Worker:
-    """One process's share of the queue. `runners` gives what can be run now, by kind of job: a reload changes it."""
+    """Runs jobs in this process. `runners` returns the current runner of each kind of job; a reload may change them."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Worker:
         self.stopping = False
 
     def slots(self) -> int:
-        """Jobs that may run at one time."""
+        """The maximum number of running jobs."""
         return self.current.section.jobs.workers
 
     def lease_s(self) -> float:
@@ -63,12 +63,12 @@ class Worker:
         return self.current.section.jobs.lease_s
 
     def nudge(self) -> None:
-        """Look at the queue now: there may be a job in it."""
+        """Check the queue now."""
         self.wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        async with renewed(self.renew, lease_s=self.lease_s, what="job leases"):
+        """Run jobs until cancelled."""
+        async with renewing(self.renew, lease_s=self.lease_s, what="job leases"):
             unread = False  # the last look found no database; an outage is one line in the log
             while True:
                 self.wake.clear()
@@ -85,7 +85,7 @@ class Worker:
                         await asyncio.wait_for(self.wake.wait(), POLL_S)
 
     async def claim(self) -> bool:
-        """Claim and start as many jobs as there are free slots; whether to claim again at once."""
+        """Claim and start jobs for all free slots; return whether there may be more jobs."""
         free = self.slots() - len(self.running)
         if free <= 0 or self.stopping or self.gate.calls.stopping or self.gate.ledger.away:
             return False
@@ -106,10 +106,12 @@ class Worker:
         self.running.pop(task, None)
         self.wake.set()
         if not task.cancelled() and task.exception() is not None:
-            log.error("%s could not be ended; it will be claimed again", task.get_name(), exc_info=task.exception())
+            log.error(
+                "%s could not be ended; it will run again after its lease", task.get_name(), exc_info=task.exception()
+            )
 
     async def attempt(self, runner: Runner, lease: Lease) -> None:
-        """Run one attempt and record its end. A job whose end is not recorded runs again when its lease is over."""
+        """Run one attempt and record its end. If that fails, the job runs again after its lease."""
         job = lease.job
         try:
             try:
@@ -118,7 +120,7 @@ class Worker:
                         await admission.release(self.pool, [job.old_ticket])
                 await runner.run(job, lease)
             except asyncio.CancelledError:
-                if lease.cancel_asked:
+                if lease.cancel_requested:
                     await lease.end_cancelled()
                 else:
                     await lease.requeue()
@@ -130,10 +132,10 @@ class Worker:
                 log.exception("job %s failed", job.id)
                 await lease.fail(KaixuError("something went wrong here", hint="Quote the request id."))
         except DatabaseAway:
-            log.warning("the end of job %s was not written; it will be claimed again", job.id)
+            log.warning("the end of job %s was not stored; it will run again after its lease", job.id)
 
     async def renew(self) -> None:
-        """Renew all leases; stop the jobs that were cancelled. Raises `DatabaseAway`."""
+        """Renew all leases, and cancel jobs that were cancelled meanwhile. Raises `DatabaseAway`."""
         running = dict(self.running)
         if not running:
             return
@@ -141,12 +143,12 @@ class Worker:
             held = await store.heartbeat(self.pool, [lease.job for lease in running.values()], lease_s=self.lease_s())
         cancelled = {row.claim for row in held if row.cancel_asked}
         for task, lease in running.items():
-            if lease.job.claim in cancelled and not lease.cancel_asked:
-                lease.cancel_asked = True
+            if lease.job.claim in cancelled and not lease.cancel_requested:
+                lease.cancel_requested = True
                 task.cancel()
 
     async def stop(self) -> None:
-        """Claim nothing more; return running jobs to the queue, unbilled."""
+        """Stop claiming; return running jobs to the queue without a bill."""
         self.stopping = True
         running = dict(self.running)
         for task, lease in running.items():

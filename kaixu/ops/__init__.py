@@ -1,1 +1,1 @@
-"""Monitor events, background tasks, leases, sealing: used by the rooms above, imports none of them."""
+"""Monitor events, background tasks, leases, sealing: imports none of the other rooms."""

@@ -1,4 +1,4 @@
-"""Monitor events: queued with a bound, written in batches, without delaying a call."""
+"""Monitor events: queued up to a limit, and written in batches, without delaying calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.plugin.errors import DatabaseAway
 log = logging.getLogger(__name__)
 
 #: Events that are queued while the database is away; beyond that the oldest are dropped.
-MOST_QUEUED = 5000
+MAX_QUEUED = 5000
 BATCH = 500
 
 
@@ -42,12 +42,12 @@ class MonitorEvent(msgspec.Struct, frozen=True):
 
 
 class Monitor:
-    """Queues events and writes them a little later."""
+    """Queues events and writes them in the background."""
 
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
-        self.heard_by: Callable[[MonitorEvent], None] | None = None
-        self._waiting: deque[MonitorEvent] = deque(maxlen=MOST_QUEUED)
+        self.observer: Callable[[MonitorEvent], None] | None = None
+        self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
         self._writing = asyncio.Lock()
         self._away = False  # the last write found no database
@@ -56,20 +56,20 @@ class Monitor:
         """Queue one event without waiting. A full queue drops its oldest event."""
         self._waiting.append(event)
         self._has_events.set()
-        if self.heard_by is not None:
-            self.heard_by(event)
+        if self.observer is not None:
+            self.observer(event)
 
     async def run(self) -> None:
-        """Write events as they come, until cancelled."""
+        """Write queued events until cancelled."""
         while True:
             await self._has_events.wait()
-            await asyncio.sleep(0.2)  # gather events that come together
-            # A stop cancels this loop, but not a write that has begun: its events would be lost.
+            await asyncio.sleep(0.2)  # collect a batch
+            # A stop must not cancel a write that has begun, or its events would be lost.
             if not await asyncio.shield(asyncio.ensure_future(self.flush())):
                 await asyncio.sleep(1)
 
     async def flush(self) -> bool:
-        """Write the queued events, after a write that has begun; whether all were written. Others stay queued."""
+        """Write the queued events; return whether all were written. The others stay queued."""
         async with self._writing:
             return await self._flush()
 
@@ -83,7 +83,7 @@ class Monitor:
                 if not self._away:
                     log.warning("monitor events wait for the database: %s", error.message)
                 self._away = True
-                self._waiting.extendleft(reversed(batch[: MOST_QUEUED - len(self._waiting)]))
+                self._waiting.extendleft(reversed(batch[: MAX_QUEUED - len(self._waiting)]))
                 return False
             except Exception:
                 # One of them is malformed: drop it, and write the others.

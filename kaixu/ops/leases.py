@@ -1,4 +1,4 @@
-"""Keep a lease alive while the work under it runs."""
+"""Renew a lease while its work runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kaixu.plugin.errors import KaixuError
 
 log = logging.getLogger(__name__)
 
-#: Renewals per lease duration: several may fail before the lease ends.
+#: Renewals per lease duration, so that several may fail before the lease ends.
 RENEWALS = 4
 
 
 @asynccontextmanager
-async def renewed(
+async def renewing(
     renew: Callable[[], Awaitable[object]], *, lease_s: Callable[[], float], what: str
 ) -> AsyncIterator[None]:
     """Call `renew` several times per lease duration while the block runs.
@@ -35,7 +35,7 @@ async def renewed(
 async def renew_until_cancelled(
     renew: Callable[[], Awaitable[object]], lease_s: Callable[[], float], what: str
 ) -> None:
-    """The loop behind `renewed`."""
+    """The loop of `renewing`."""
     while True:
         await asyncio.sleep(lease_s() / RENEWALS)
         try:
@@ -43,5 +43,5 @@ async def renew_until_cancelled(
         except KaixuError as error:
             log.warning("%s not renewed: %s", what, error.message)
         except Exception:
-            # The work goes on, so the lease must be kept for it.
+            # The work goes on, so the lease must be renewed.
             log.exception("%s not renewed", what)

@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-#: The first byte of everything sealed: the version of its format.
+#: The first byte of sealed data: the version of the format.
 VERSION = b"\x01"
 NONCE_BYTES = 12
 
 
 class Sealer:
-    """Seals bytes, each for one purpose: what was sealed for one cannot be opened for another."""
+    """Encrypts bytes for one purpose; they cannot be decrypted for another."""
 
     def __init__(self, secret: str) -> None:
         key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"kaixu sealed data").derive(secret.encode())
@@ -36,5 +36,5 @@ class Sealer:
 
 
 def about_job(job_id: UUID, part: str) -> str:
-    """The purpose of a sealed text of a job."""
+    """The purpose of a part of a job: its payload, result or webhook."""
     return f"job:{job_id}:{part}"

@@ -1,4 +1,4 @@
-"""Background tasks: a reference to each is kept, and all end when the gateway stops."""
+"""Background tasks: referenced while they run, and cancelled when the gateway stops."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Tasks:
         if not task.cancelled() and task.exception() is not None:
             log.error("background task %s failed", task.get_name(), exc_info=task.exception())
 
-    async def finish(self, most_s: float) -> None:
-        """Wait for every task to end by itself, at most `most_s`; then stop."""
+    async def finish(self, max_s: float) -> None:
+        """Wait for every task to end by itself, at most `max_s`; then stop."""
         if self._running:
-            await asyncio.wait(list(self._running), timeout=most_s)
+            await asyncio.wait(list(self._running), timeout=max_s)
         await self.stop()
 
     async def stop(self) -> None:
@@ -43,11 +43,7 @@ class Tasks:
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Repeat `work`, with a pause of `seconds`. A failure is logged under `what`, and the next round follows.
-
-    An outage of the database is logged once, in one line.
-    """
-    away = False
+    """Repeat `work` every `seconds`. A failure is logged under `what`, and the next round follows."""
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -58,5 +54,5 @@ async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str
                 log.warning("%s waits: %s", what, error)
             away = True
         except Exception:
-            # One failed round must not end the repetition.
+            # A failed round must not end the loop.
             log.exception("%s failed", what)

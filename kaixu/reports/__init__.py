@@ -1,1 +1,1 @@
-"""Read-only reports: each is one file with its SQL, its row types and its JSON."""
+"""Read-only reports: one file per report, with SQL, row types and JSON."""

@@ -1,4 +1,4 @@
-"""How the collections are searched, and the indexes of the large ones."""
+"""Collections: their number, how they are searched, and the indexes of large ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kaixu.store.search import EXACT_NUMBERS, MOST_INDEXED, ROW_NUMBERS
 from kaixu.store.vector_index import IndexRow, indexes_of
 
 #: Vectors with more dimensions are searched exactly.
-MOST_DIMENSIONS = MOST_INDEXED
+MAX_DIMENSIONS = MOST_INDEXED
 
 #: How many large collections are shown.
-MOST_SHOWN = 50
+MAX_SHOWN = 50
 
 
 class LargeRow(msgspec.Struct, frozen=True):
@@ -27,18 +27,18 @@ class LargeRow(msgspec.Struct, frozen=True):
 
 
 class LargeCollection(LargeRow, frozen=True):
-    """The same, with its indexes."""
+    """A large collection with its indexes."""
 
     indexes: list[IndexRow]
 
     @property
     def is_indexable(self) -> bool:
-        """Whether an index can hold that many dimensions."""
-        return self.dimensions <= MOST_DIMENSIONS
+        """Whether an index supports its number of dimensions."""
+        return self.dimensions <= MAX_DIMENSIONS
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All collections; `waiting`: for an index."""
+    """The number of collections; `waiting`: those that wait for an index."""
 
     collections: int
     vectors: int
@@ -81,5 +81,5 @@ async def overview(db: Connection) -> Overview:
 
 async def large_collections(db: Connection) -> list[LargeCollection]:
     """The largest collections, each with its indexes."""
-    rows = await LARGE.all(db, EXACT_NUMBERS, ROW_NUMBERS, MOST_SHOWN)
+    rows = await LARGE.all(db, EXACT_NUMBERS, ROW_NUMBERS, MAX_SHOWN)
     return [LargeCollection(**msgspec.structs.asdict(row), indexes=await indexes_of(db, row.id)) for row in rows]

@@ -14,8 +14,8 @@ from kaixu.store.query import Connection, Query
 OLDEST_PGVECTOR = ".".join(map(str, OLDEST_VECTOR))
 
 
-class Server(msgspec.Struct, frozen=True):
-    """The server, and those of its settings on which money depends."""
+class ServerState(msgspec.Struct, frozen=True):
+    """The server and its settings for durability."""
 
     version: str
     version_number: int
@@ -28,12 +28,12 @@ class Server(msgspec.Struct, frozen=True):
 
     @property
     def pgvector(self) -> str | None:
-        """The version of pgvector, installed or to be had."""
+        """The version of pgvector, installed or available."""
         return self.vector_installed or self.vector_available
 
     @property
     def has_old_pgvector(self) -> bool:
-        """Whether pgvector is too old to search by index and filter together."""
+        """Whether pgvector is too old to combine index and filter."""
         return self.pgvector is not None and is_old(self.pgvector)
 
     @property
@@ -43,7 +43,7 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Holds(msgspec.Struct, frozen=True):
-    """Reservations: those of running calls, and those that nobody renewed."""
+    """The number of reservations: of running calls, and expired ones."""
 
     running: int
     expired: int
@@ -51,13 +51,13 @@ class Holds(msgspec.Struct, frozen=True):
 
 
 class Partition(msgspec.Struct, frozen=True):
-    """A month of usage events with a table of its own."""
+    """A table with the usage events of one month."""
 
     name: str
 
 
 class Partitions(msgspec.Struct, frozen=True):
-    """The months' tables, oldest first; those of this month and the next that are missing; events outside of any."""
+    """The monthly tables, oldest first; missing ones of this month and the next; the number of events outside them."""
 
     names: list[str]
     missing: list[str]
@@ -65,7 +65,7 @@ class Partitions(msgspec.Struct, frozen=True):
 
 
 class Connections(msgspec.Struct, frozen=True):
-    """The connections that the server takes from users like ours, those that are taken, and how many gateways run."""
+    """The server's connection limit for normal users, the used connections, and the number of running gateways."""
 
     most: int
     taken: int
@@ -73,7 +73,7 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 SERVER = Query(
-    Server,
+    ServerState,
     """
     select current_setting('server_version') as version,
            current_setting('server_version_num')::integer as version_number,
@@ -121,7 +121,7 @@ CONNECTIONS = Query(
 )
 
 
-async def server(pool: asyncpg.Pool) -> Server:
+async def server(pool: asyncpg.Pool) -> ServerState:
     """The server; needs no schema."""
     row = await SERVER.one(pool)
     assert row is not None
@@ -129,7 +129,7 @@ async def server(pool: asyncpg.Pool) -> Server:
 
 
 async def holds(db: Connection) -> Holds:
-    """How many calls are in flight, and how many were left behind."""
+    """The number of running and expired reservations."""
     row = await HOLDS.one(db)
     assert row is not None
     return row
@@ -145,7 +145,7 @@ async def partitions(db: Connection) -> Partitions:
 
 
 async def connections(db: Connection) -> Connections:
-    """How many connections there are. Behind a pooler it is the pooler's own limit that counts."""
+    """The connections of the server. Behind a pooler, the pooler's limit counts instead."""
     row = await CONNECTIONS.one(db)
     assert row is not None
     return row

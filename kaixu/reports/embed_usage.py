@@ -19,7 +19,7 @@ from kaixu.store.query import Connection, Query
 from .values import instant, month_name
 
 #: The newest calls that the report shows.
-MOST_EVENTS = 200
+MAX_EVENTS = 200
 
 
 class EmbedTotals(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ async def embed_usage(pool: asyncpg.Pool, customer_id: int, *, month: object) ->
                 customer_id,
                 of_month,
                 await embed_totals(connection, customer_id, of_month),
-                await embed_events(connection, customer_id, of_month, limit=MOST_EVENTS),
+                await embed_events(connection, customer_id, of_month, limit=MAX_EVENTS),
             )
 
 

@@ -15,7 +15,7 @@ from .values import instant
 
 
 class UsageEvent(msgspec.Struct, frozen=True):
-    """One call as it was billed; `units` is what it counted besides tokens, for example vectors."""
+    """One call as it was billed; `units`: what was counted besides tokens, for example vectors."""
 
     id: int
     ticket: UUID
@@ -66,7 +66,7 @@ async def usage_events(db: Connection, customer_id: int, month: date, *, limit: 
 
 
 def event_json(row: UsageEvent) -> dict[str, Any]:
-    """One call as it was billed; `call` tells which deployment served it, and how many tries that took."""
+    """One call as it was billed; `call`: which deployment served it, after how many tries."""
     units = dict(row.units or {})
     course = units.pop("call", None)
     return {

@@ -1,7 +1,7 @@
-"""Why a call cost what it cost: its tokens or units, at the rates of the price version it was billed by.
+"""Explain the cost of a call: its tokens or units, and the rates of the price version that billed it.
 
-The arithmetic is done here once more, apart from kaixu/metering that billed it: whole nano-dollars per million, added
-up exactly, rounded half up once.
+The cost is computed independently of kaixu/metering, which billed the call: exact millionths of nano-dollars, added up
+and rounded half up once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .events import UsageEvent
 
 MILLION = 1_000_000
 
-#: Every kind of token that a price by the token has a rate for.
+#: The kinds of tokens: a price per token has a rate for each.
 KINDS = frozenset({"input", "cached_input", "cache_write", "output", "reasoning"})
 
-#: A request may have been sent more than once under one id.
-MOST_OF_A_REQUEST = 100
+#: The maximum number of calls with the same request id.
+MAX_EVENTS = 100
 
 
 class PricedEvent(UsageEvent, frozen=True):
-    """One call with its price version; None where there is no such version."""
+    """One call with its price version; None if there is no such version."""
 
     rates: dict[str, int] | None
     vendor: dict[str, int] | None
@@ -39,7 +39,7 @@ class PricedEvent(UsageEvent, frozen=True):
     granted_nusd: int | None
 
 
-# Three ways to name a call. Request ids have no index: nothing else looks for them.
+# By event id, ticket or request id. Request ids have no index, since only this report looks for them.
 PRICED = Query(
     PricedEvent,
     """
@@ -60,10 +60,10 @@ PRICED = Query(
 )
 
 
-class ExplainedEvent(msgspec.Struct, frozen=True):
-    """One kind of token, or a unit, or the call itself; `tokens` is how many.
+class CostLine(msgspec.Struct, frozen=True):
+    """One line of the cost: for a kind of token, a unit, or the call; `tokens`: how many.
 
-    `rate`: nano-dollars per million of them; `cost_millionths`: of a nano-dollar.
+    `rate`: nano-dollars per million; `cost_millionths`: millionths of a nano-dollar.
     """
 
     kind: str
@@ -73,10 +73,10 @@ class ExplainedEvent(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """A call's cost, line by line. `priced_nusd` is None where its price has no rates."""
+    """A call's cost, line by line. `priced_nusd`: None if its price has no rates."""
 
     event: PricedEvent
-    lines: list[ExplainedEvent]
+    lines: list[CostLine]
     priced_nusd: int | None
     vendor_priced_nusd: int | None
     adds_up: bool
@@ -84,51 +84,51 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 async def explain(pool: asyncpg.Pool, named: str) -> list[Explanation]:
-    """The calls of a name, newest first: an event's number, a ticket, or a request id. Raises `NotFound`."""
+    """Explain calls, newest first, by an event's id, a ticket, or a request id. Raises `NotFound`."""
     with database():
-        found: list[PricedEvent] = []
+        events: list[PricedEvent] = []
         if named.isascii() and named.isdigit() and int(named) < 2**63:
-            found = await priced_events(pool, event_id=int(named), limit=1)
-        elif (ticket := ticket_of(named)) is not None:
-            found = await priced_events(pool, ticket=ticket, limit=1)
-        if not found:
-            found = await priced_events(pool, request_id=named, limit=MOST_OF_A_REQUEST)
-    if not found:
-        raise NotFound(f"there is no usage event {named}", hint="Name an event by its number, ticket, or request id.")
-    return [explained(event) for event in found]
+            events = await priced_events(pool, event_id=int(named), limit=1)
+        elif (ticket := parse_ticket(named)) is not None:
+            events = await priced_events(pool, ticket=ticket, limit=1)
+        if not events:
+            events = await priced_events(pool, request_id=named, limit=MAX_EVENTS)
+    if not events:
+        raise NotFound(f"there is no usage event {named}", hint="Use an event's id, a ticket, or a request id.")
+    return [explain_event(event) for event in events]
 
 
-def ticket_of(named: str) -> UUID | None:
-    """The ticket that `named` writes, or None."""
+def parse_ticket(named: str) -> UUID | None:
+    """Parse a ticket id; None for anything else."""
     try:
         return UUID(named)
     except ValueError:
         return None
 
 
-def explained(event: PricedEvent) -> Explanation:
+def explain_event(event: PricedEvent) -> Explanation:
     """A call's cost, line by line, compared with its bill."""
     if not event.rates:
         return Explanation(event, [], None, None, event.cost_nusd == 0, "its price version has no rates: it is free")
-    by_token = priced_by_token(event.rates)
-    lines = lines_of(event, event.rates) if by_token else charge_lines(event.units or {}, event.rates)
+    by_token = is_priced_by_token(event.rates)
+    lines = token_lines(event, event.rates) if by_token else charge_lines(event.units or {}, event.rates)
     if not lines:
-        return Explanation(event, [], None, None, False, "its price is by nothing that is known here")
-    priced = rounded(sum(line.cost_millionths for line in lines))
+        return Explanation(event, [], None, None, False, "its price is of an unknown kind")
+    priced = round_nusd(sum(line.cost_millionths for line in lines))
     vendor = None
-    if event.vendor and priced_by_token(event.vendor):
-        vendor = rounded(sum(line.cost_millionths for line in lines_of(event, event.vendor)))
-    adds_up, note = verdict(event, priced, by_token=by_token)
+    if event.vendor and is_priced_by_token(event.vendor):
+        vendor = round_nusd(sum(line.cost_millionths for line in token_lines(event, event.vendor)))
+    adds_up, note = check_bill(event, priced, by_token=by_token)
     return Explanation(event, lines, priced, vendor, adds_up, note)
 
 
-def priced_by_token(rates: Mapping[str, int]) -> bool:
-    """Whether every kind of token has a rate; an integration's price is by the call or by a unit."""
+def is_priced_by_token(rates: Mapping[str, int]) -> bool:
+    """Whether every kind of token has a rate; an integration's price is per call or per unit."""
     return rates.keys() >= KINDS
 
 
-def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[ExplainedEvent]:
-    """Every token once: cached and cache-writing ones are parts of the input, reasoning of the output."""
+def token_lines(event: PricedEvent, rates: Mapping[str, int]) -> list[CostLine]:
+    """A line for each kind of token. Cached and cache-writing tokens are part of the input, reasoning of the output."""
     plain_input = max(0, event.input_tokens - event.cached_input_tokens - event.cache_write_tokens)
     plain_output = max(0, event.output_tokens - event.reasoning_tokens)
     counted = (
@@ -138,48 +138,48 @@ def lines_of(event: PricedEvent, rates: Mapping[str, int]) -> list[ExplainedEven
         ("output", plain_output),
         ("reasoning", event.reasoning_tokens),
     )
-    return [ExplainedEvent(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
+    return [CostLine(kind, tokens, rates[kind], tokens * rates[kind]) for kind, tokens in counted]
 
 
-def charge_lines(units: Mapping[str, Any], rates: Mapping[str, int]) -> list[ExplainedEvent]:
-    """The one line of an integration's charge: a price for the call, or for so many of a unit; see `RECOMPUTED`."""
+def charge_lines(units: Mapping[str, Any], rates: Mapping[str, int]) -> list[CostLine]:
+    """The line of an integration's charge: a price per call, or per number of units; see `RECOMPUTED`."""
     if len(rates) == 1:
         [(name, nusd)] = rates.items()
-        return [ExplainedEvent(name, 1, nusd * MILLION, nusd * MILLION)]
+        return [CostLine(name, 1, nusd * MILLION, nusd * MILLION)]
     if len(rates) != 2:
         return []
     first, second = sorted(rates)
     for price, size in ((second, first), (first, second)):
-        is_a_size_too = price.startswith("per_") and price.removeprefix("per_") in units
-        if size.startswith("per_") and not is_a_size_too:
+        is_unit_count = price.startswith("per_") and price.removeprefix("per_") in units
+        if size.startswith("per_") and not is_unit_count:
             unit = size.removeprefix("per_")
             count, millionths = int(units.get(unit, 0)), rates[price] * MILLION
-            return [ExplainedEvent(unit, count, millionths // rates[size], count * millionths // rates[size])]
+            return [CostLine(unit, count, millionths // rates[size], count * millionths // rates[size])]
     return []
 
 
-def rounded(millionths: int) -> int:
-    """Millionths of a nano-dollar as nano-dollars, half up."""
+def round_nusd(millionths: int) -> int:
+    """Round millionths of a nano-dollar to nano-dollars, half up."""
     return (millionths + MILLION // 2) // MILLION
 
 
-def verdict(event: PricedEvent, priced_nusd: int, *, by_token: bool) -> tuple[bool, str | None]:
-    """Whether the bill follows from the price, and what explains a difference."""
+def check_bill(event: PricedEvent, priced_nusd: int, *, by_token: bool) -> tuple[bool, str | None]:
+    """Whether the bill matches the price, and the reason for a difference."""
     if event.end_reason == "lost":
-        charged = "all that was held was charged" if event.cost_nusd else "nothing was charged"
-        return True, f"its gateway died and nobody knows what was used; {charged}, as on_lost says"
+        charged = "the whole reservation was charged" if event.cost_nusd else "nothing was charged"
+        return True, f"its gateway died, so its usage is unknown; {charged}, by the setting on_lost"
     if event.end_reason == "undelivered" and not event.cost_nusd:
-        return True, "a vendor worked for it, but its answer could not be delivered: nothing was billed"
+        return True, "the vendor's answer could not be delivered: nothing was billed"
     if event.cost_nusd == priced_nusd:
         return True, None
     if event.unbilled_nusd and event.cost_nusd + event.unbilled_nusd <= priced_nusd:
-        return True, "it was settled after its hold had expired: billed as far as the cap had room"
+        return True, "it was settled after its reservation had expired: billed up to the cap"
     is_bound = by_token and event.cost_nusd < priced_nusd and event.granted_nusd in (None, event.cost_nusd)
     if is_bound and event.end_reason == "budget_cut":
-        return True, "it was ended at its budget: never charged above what was held for it"
+        return True, "it was ended at its budget: charged at most its reservation"
     if is_bound and event.usage_source != "provider":
-        return True, "its tokens were counted here, not reported: never charged above what was held for it"
-    return False, "the bill does not follow from the price"
+        return True, "its tokens were counted by the gateway, not reported: charged at most its reservation"
+    return False, "the bill does not match the price"
 
 
 async def priced_events(
@@ -190,5 +190,5 @@ async def priced_events(
     request_id: str | None = None,
     limit: int,
 ) -> list[PricedEvent]:
-    """Calls by one of their names, newest first, each with its price version."""
+    """Calls with their price versions, newest first, by one of the ids."""
     return await PRICED.all(db, event_id, ticket, request_id, limit)

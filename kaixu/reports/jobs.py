@@ -1,4 +1,4 @@
-"""Jobs as an operator sees them; never their texts."""
+"""Jobs for operators, without their texts."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def job_json(job: JobRow) -> dict[str, Any]:
 
 
 def job_details_json(job: JobRow) -> dict[str, Any]:
-    """One job by itself."""
+    """One job in detail."""
     return job_json(job) | {"attempts": job.attempts, "losses": job.losses, "message": job.error_message}

@@ -1,4 +1,4 @@
-"""A month of all customers by the deployments that served it, and by their lanes' keys."""
+"""A month's usage by deployment and vendor key, for all customers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaixu.store.query import Query
 
 
 class LaneUsage(msgspec.Struct, frozen=True):
-    """What calls of one provider cost in a month, by who served them: the deployment, and its lane's key."""
+    """The calls of one provider in a month, by deployment and vendor key."""
 
     provider: str
     deployment: str | None
@@ -22,7 +22,7 @@ class LaneUsage(msgspec.Struct, frozen=True):
     vendor_cost_nusd: int
 
 
-#: A call of several batches may have used several keys: each has its share by the batches that it was accepted for.
+#: A call of several batches may have used several keys; its cost is split by the batches of each key.
 LANES = Query(
     LaneUsage,
     """

@@ -1,4 +1,4 @@
-"""Whether integrations that have tables can have their own database roles."""
+"""The database roles of integrations that have tables, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kaixu.store.plugin_roles import login_problem, role_problem
 
 
 class PluginRole(msgspec.Struct, frozen=True):
-    """The role of one integration: the gateway's own, or the operator's. `problem` names the statements to run."""
+    """The role of one integration: made by the gateway or by the operator. `problem`: with the statements to run."""
 
     integration: str
     is_operators: bool
@@ -20,7 +20,7 @@ class PluginRole(msgspec.Struct, frozen=True):
 
 async def plugin_roles(pool: asyncpg.Pool, catalog: Catalog, *, pooler: bool) -> list[PluginRole]:
     """One for each integration that is on and declares tables."""
-    found = []
+    roles = []
     async with pool.acquire() as connection:
         for one in catalog.integrations.values():
             if one.state != "on" or one.schema is None:
@@ -31,5 +31,5 @@ async def plugin_roles(pool: asyncpg.Pool, catalog: Catalog, *, pooler: bool) ->
             else:
                 login = login_from_url(one.name, url.get_secret_value())
                 problem = await login_problem(connection, login, pooler=pooler)
-            found.append(PluginRole(one.name, url is not None, problem))
-    return found
+            roles.append(PluginRole(one.name, url is not None, problem))
+    return roles

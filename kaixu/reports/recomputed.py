@@ -1,11 +1,11 @@
-"""The cost of every usage event once more, from what it used and the price version that it was billed by.
+"""Recompute the cost of every usage event from its usage and the price version that billed it.
 
-The arithmetic is that of kaixu/metering/pricing.py and charges.py, done again in SQL and independently of them. A price
-version is one of four kinds: a rate for each kind of token (chat, embeddings, searches, batches, cached answers), one
-price for a call, a price for so many units (integrations), or none, for what is free.
+This repeats the arithmetic of kaixu/metering/pricing.py and charges.py in SQL, independently of them. There are four
+kinds of price versions: a rate for each kind of token (chat, embeddings, searches, batches, cached answers), a price
+per call, a price per number of units (both for integrations), and none, for free operations.
 
-What a vendor has reported is billed in full, as far as the caps have room: `cost_nusd` and `unbilled_nusd` together are
-the price. What was counted or estimated here, or cut at its budget, is never billed above what admission granted.
+Usage that a vendor reported is billed in full, up to the caps: `cost_nusd` plus `unbilled_nusd` is the price. Usage
+that was counted or estimated by the gateway, or cut at its budget, is billed at most as much as admission granted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from kaixu.store.query import Connection, Query
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A figure that is kept, and what it should be, in nano-dollars where it is money.
+    """A stored figure (`kept`) and its recomputed value (`proven`); money is in nano-dollars.
 
-    `id` is that of a `what`; `book` is None where all books are added up.
+    `id`: of a `what`; `book`: None for all books together.
     """
 
     what: str
@@ -33,15 +33,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class NotRecomputable(msgspec.Struct, frozen=True):
-    """How many events cannot be recomputed for one reason."""
+    """The number of events that cannot be recomputed, for one reason."""
 
     reason: str
     events: int
 
 
-# Work that was not delivered is noted as unbilled in full, whatever was granted for it.
-# A price for so many units has two rates: `<price>` and `per_<unit>`. Where both names begin with `per_`, the event
-# tells which one is the unit: it has counted it.
+# Undelivered work is recorded as unbilled in full, whatever was granted.
+# A price per number of units has two rates: `<price>` and `per_<unit>`. If both names begin with `per_`, the unit is
+# the one that the event has counted.
 RECOMPUTED = """
     with prices as (
         select p.id, p.rates,
@@ -131,10 +131,10 @@ UNKNOWN = Query(
 
 
 async def wrong_costs(db: Connection, month: date | None) -> list[Difference]:
-    """The first 1000 events whose cost does not follow from their price, in one month or in all."""
+    """The first 1000 events whose cost does not match their price, in one month or in all."""
     return await WRONG_COSTS.all(db, month)
 
 
 async def not_recomputable(db: Connection, month: date | None) -> list[NotRecomputable]:
-    """How many events lack what recomputing needs, by reason. Their cost is known not to be above their price."""
+    """The number of events that cannot be recomputed, by reason. Their cost is at most their price."""
     return await UNKNOWN.all(db, month)

@@ -1,7 +1,4 @@
-"""The proof that the books add up: every figure that is kept, beside what the rows behind it add up to.
-
-All of it is read from one snapshot. No differences: everything adds up.
-"""
+"""Prove that the books add up: compare every stored figure with the sum of its rows, in one snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +13,10 @@ from .recomputed import Difference, NotRecomputable, not_recomputable, wrong_cos
 
 
 class Reconciled(msgspec.Struct, frozen=True):
-    """The result. `not_recomputable` counts events that are not proven; `notes` are worth a look, but no mistakes."""
+    """The result. Without `differences` everything adds up. `not_recomputable`: events that cannot be proven.
+
+    `notes`: worth a look, but not errors.
+    """
 
     customers: int
     months: int
@@ -121,7 +121,7 @@ KEY_MONTHS = Query(
     """,
 )
 
-# A call is either in flight or billed; a key's calls are its customer's.
+# A call is either in flight or billed; a key and its calls have the same customer.
 STRAYS = Query(
     Difference,
     """
@@ -142,7 +142,7 @@ STRAYS = Query(
     """,
 )
 
-# The caps hold for all books of a month together: no book is named.
+# A cap applies to all books of a month together, so `book` is null.
 OVER_CAP = Query(
     Difference,
     """
@@ -172,9 +172,9 @@ OVER_CAP = Query(
 
 
 async def reconcile(connection: DatabaseSession, *, month: date | None = None) -> Reconciled:
-    """Compare every figure that is kept with the rows behind it, in one month or in all.
+    """Compare every stored figure with its rows, in one month or in all.
 
-    Nothing is written and nothing is locked; calls go on meanwhile.
+    Nothing is written or locked, so calls go on meanwhile.
     """
     with database():
         async with connection.transaction(isolation="repeatable_read", readonly=True):

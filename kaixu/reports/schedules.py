@@ -1,4 +1,4 @@
-"""Integrations' schedules: when each is due, and how its newest run went."""
+"""Integrations' schedules: when each is due, and the result of its last run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ __all__ = ["ScheduleRow", "list_schedules"]
 
 
 async def list_schedules(pool: asyncpg.Pool) -> list[ScheduleRow]:
-    """Every schedule that was ever registered."""
+    """All schedules, also of integrations that were removed."""
     with database():
         return await store.list_schedules(pool)

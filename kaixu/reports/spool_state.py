@@ -1,4 +1,4 @@
-"""What lies in a gateway's spool: settlements that are not in the database."""
+"""A gateway's spool: settlements that are not in the database yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kaixu.store.spool import read
 
 
 class SpoolState(msgspec.Struct, frozen=True):
-    """`waiting`: settlements to be written when the database is back; `refused`: those that it will not take."""
+    """The number of settlements: `waiting` for the database; `refused` by it."""
 
     waiting: int
     refused: int

@@ -1,6 +1,6 @@
-"""The life of one request, by its id: its reservations, usage events, jobs and monitor events as steps in time.
+"""Trace one request by its id: reservations, usage events, jobs and monitor events, in order of time.
 
-It is read rarely, so it has no index of its own.
+It is used rarely, so request ids have no index.
 """
 
 from __future__ import annotations
@@ -116,19 +116,19 @@ MONITOR_EVENTS = Query(
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing that happened."""
+    """One step of a request."""
 
     at: datetime
     what: str
     detail: str
 
 
-#: The number of a try and its deployment → what the vendor answered there.
+#: The number of a try and its deployment → the vendor's error.
 VendorReplies = dict[tuple[int, str], str]
 
 
 async def trace(db: Connection, request_id: str, *, since: date) -> list[Step]:
-    """Everything that happened to a request since that month, in order; empty where nothing is known of it."""
+    """The steps of a request since a month, in order; empty if the request is unknown."""
     monitored = await MONITOR_EVENTS.all(db, request_id)
     replies = vendor_replies(monitored)
     steps = [step for event in await EVENTS.all(db, request_id, since) for step in call_steps(event, replies)]
@@ -145,13 +145,13 @@ def trace_json(steps: list[Step]) -> list[dict[str, str]]:
 
 
 def vendor_replies(events: list[TracedMonitorEvent]) -> VendorReplies:
-    """What vendors answered when they refused, by try."""
+    """The vendors' errors, by try."""
     refusals = [one for event in events if event.kind == "tries" for one in event.extra.get("vendor") or ()]
     return {(one["try"], one["deployment"]): vendor_reply(one) for one in refusals}
 
 
 def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
-    """A call that was billed: its usage event has all of its steps."""
+    """The steps of a billed call, from its usage event."""
     model = f"{event.operation} {event.provider}/{event.model}"
     yield Step(event.admitted_at, "admitted", f"{model}, customer {event.customer_id}, key {event.key_id}")
     course = (event.units or {}).get("call", {})
@@ -165,7 +165,7 @@ def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
         yield Step(at, f"try {number}", try_detail(number, one, replies))
     if "first_ms" in course:
         at = event.admitted_at + timedelta(milliseconds=course["first_ms"])
-        yield Step(at, "first word", f"{course.get('deltas', 0)} pieces in all")
+        yield Step(at, "first output", f"{course.get('deltas', 0)} pieces in all")
     units = {name: n for name, n in (event.units or {}).items() if name != "call"}
     counted = (
         ", ".join(f"{n} {name}" for name, n in units.items()) or f"{event.input_tokens} in, {event.output_tokens} out"
@@ -179,11 +179,11 @@ def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
 
 
 def job_steps(job: TracedJob) -> Iterator[Step]:
-    """A job; its calls have steps of their own."""
+    """The steps of a job, without those of its calls."""
     name = f"job {job.id} ({job.kind})"
-    yield Step(job.created_at, "handed in", name)
+    yield Step(job.created_at, "submitted", name)
     if job.started_at is not None:
-        yield Step(job.started_at, "taken up", name)
+        yield Step(job.started_at, "started", name)
     if job.completed_at is not None:
         why = f", {job.error_code}" if job.error_code else ""
         lost = f", {job.losses} workers lost" if job.losses else ""
@@ -197,7 +197,7 @@ def hold_step(hold: TracedHold) -> Step:
 
 
 def monitor_steps(event: TracedMonitorEvent, replies: VendorReplies) -> Iterator[Step]:
-    """An event of the monitor. Where `replies` has the vendors' answers they stand with the tries, and not here."""
+    """The steps of a monitor event. The vendors' errors are shown here only if `replies` is empty."""
     own_replies = vendor_replies([event])
     for number, one in enumerate(event.extra.get("tried") or [], start=1):
         yield Step(event.created_at, f"try {number}", try_detail(number, one, own_replies))
@@ -219,7 +219,7 @@ def try_detail(number: int, one: dict[str, Any], replies: VendorReplies) -> str:
 
 
 def vendor_reply(refusal: dict[str, Any]) -> str:
-    """A vendor's refusal: its status, the reason as we classify it, and its own words."""
+    """A vendor's error: its status, our classification, and its own message."""
     reason = f" ({refusal['reason']})" if refusal.get("reason") else ""
     words = f", {refusal['words']}" if refusal.get("words") else ""
-    return f"; the vendor said {refusal.get('status') or 'in its answer'}{reason}{words}"
+    return f"; vendor's error: {refusal.get('status') or 'in its answer'}{reason}{words}"

@@ -1,4 +1,4 @@
-"""A customer's month: its totals, its books, its keys, its newest calls."""
+"""A customer's month: totals, books, keys, newest calls."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .events import UsageEvent, event_json, usage_events
 from .values import budget_fields, instant, month_name
 
 #: The newest calls that the report shows.
-MOST_EVENTS = 200
+MAX_EVENTS = 200
 
 
 class MonthUsage(msgspec.Struct, frozen=True):
     """A customer's month, all books together. Money is in nano-dollars.
 
-    `uncosted_nusd`: of what was spent, the part whose vendor cost is not known.
+    `uncosted_nusd`: the part of the spending whose vendor cost is unknown.
     """
 
     spent_nusd: int
@@ -42,7 +42,7 @@ class MonthUsage(msgspec.Struct, frozen=True):
 
 
 class BookUsage(msgspec.Struct, frozen=True):
-    """A customer's month in one book: what it holds of the sums in `MonthUsage`."""
+    """A customer's month in one book."""
 
     book: str
     spent_nusd: int
@@ -53,7 +53,7 @@ class BookUsage(msgspec.Struct, frozen=True):
 
 
 class KeyUsage(msgspec.Struct, frozen=True):
-    """A key chain's month, under its newest key; all books together, and `books`: what each of them has spent."""
+    """A key chain's month, with its newest key; all books together, and in `books` the spending of each."""
 
     key_id: int
     key_last4: str
@@ -118,7 +118,7 @@ KEYS = Query(
 
 
 class CustomerUsage(msgspec.Struct, frozen=True):
-    """A customer's month at one moment: all books together, and one by one in `books`."""
+    """A customer's month at one moment."""
 
     customer: Customer
     month: date
@@ -134,7 +134,7 @@ class CustomerUsage(msgspec.Struct, frozen=True):
 
     @property
     def available_nusd(self) -> int:
-        """What the customer's calls may still cost."""
+        """What the customer may still spend."""
         return max(0, self.cap_nusd - self.total.spent_nusd - self.total.held_nusd)
 
 
@@ -142,7 +142,7 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object)
     """A customer's month; the current one by default. Raises `Unprocessable` for a bad month, `NotFound`."""
     chosen = fields.month(month, "month")
     with database():
-        # One snapshot, so that the parts add up while calls go on.
+        # One snapshot, so that the parts add up although calls go on.
         async with (
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
@@ -157,22 +157,22 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object)
                 await month_usage(connection, customer_id, of_month),
                 await book_usage(connection, customer_id, of_month),
                 await key_usage(connection, customer_id, of_month),
-                await usage_events(connection, customer_id, of_month, limit=MOST_EVENTS),
+                await usage_events(connection, customer_id, of_month, limit=MAX_EVENTS),
             )
 
 
 async def month_usage(db: Connection, customer_id: int, month: date) -> MonthUsage:
-    """A customer's month; all zero where nothing happened in it."""
+    """A customer's month; all zero without calls."""
     return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, 0, None)
 
 
 async def book_usage(db: Connection, customer_id: int, month: date) -> list[BookUsage]:
-    """The month of each book that anything happened in."""
+    """The month of each book that was used."""
     return await BOOKS.all(db, customer_id, month)
 
 
 async def key_usage(db: Connection, customer_id: int, month: date) -> list[KeyUsage]:
-    """The month of each key chain, dearest first."""
+    """The month of each key chain, by spending."""
     return await KEYS.all(db, customer_id, month)
 
 
@@ -208,7 +208,7 @@ def customer_usage_json(usage: CustomerUsage) -> dict[str, Any]:
 
 
 def book_json(row: BookUsage) -> dict[str, Any]:
-    """What one book has of the month; the cap holds for all books together."""
+    """The month of one book; the cap applies to all books together."""
     return {
         "book": row.book,
         **budget_fields(row.spent_nusd, row.held_nusd, None),
@@ -219,7 +219,7 @@ def book_json(row: BookUsage) -> dict[str, Any]:
 
 
 def key_json(row: KeyUsage) -> dict[str, Any]:
-    """What a key and those it replaced used."""
+    """The month of a key and of the keys that it replaced."""
     available = None if row.cap_nusd is None else max(0, row.cap_nusd - row.spent_nusd - row.held_nusd)
     return {
         "id": row.key_id,

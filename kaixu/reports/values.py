@@ -1,4 +1,4 @@
-"""Values as reports and replies show them: cents for display, exact dollars beside them, times in ISO 8601."""
+"""Format values for reports and replies: cents for display, exact dollars, ISO 8601 times."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def month_name(month: date) -> str:
 
 
 def cents_or_none(nusd: int | None) -> int | None:
-    """An amount in cents; None where there is none."""
+    """An amount in cents, or None."""
     return None if nusd is None else cents_of_nusd(nusd)
 
 
 def budget_fields(spent_nusd: int, held_nusd: int, available_nusd: int | None) -> dict[str, Any]:
-    """What is spent, held and left. `available` is rounded down: it never shows more than there is."""
+    """Spent, held and available amounts. `available` is rounded down."""
     shown: dict[str, Any] = {
         "spent_cents": cents_of_nusd(spent_nusd),
         "held_cents": cents_of_nusd(held_nusd),

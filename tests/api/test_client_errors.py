@@ -1,4 +1,4 @@
-"""client-error-report: kept for the monitor, cut to size, and not more than anybody may send."""
+"""`client-error-report`: stored in the monitor, cut to size, rate limited."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_one_address_sends_only_so_many(stranger: Operator) -> None:
     assert answers == [200] * 30 + [429]
 
 
-async def test_a_token_is_asked_for_where_the_operator_set_one(services: Services) -> None:
+async def test_a_token_is_required_if_the_operator_set_one(services: Services) -> None:
     services.settings = services.settings.model_copy(update={"client_error_token": SecretStr("t0ken")})
     app: Quart = create_app(services)
     assert (await Operator(app).ask("POST", "client-error-report", {}))[0] == 403

@@ -1,4 +1,4 @@
-"""health: whoever asks learns how the gateway is; why a lane is not, only an operator."""
+"""`health`: the state for everybody, the reasons only for operators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["app", "operator", "services", "stranger"]
 async def test_a_gateway_that_has_no_lane_is_degraded_and_says_so(stranger: Operator) -> None:
     body = await stranger.get("health")
     assert (body["ok"], body["status"]) == (True, "degraded")
-    assert body["why"] == ["no lane is on: there is no model that could be called"]
+    assert body["why"] == ["no lane is on, so no model can be called"]
     assert body["db"]["now"]
 
 

@@ -1,4 +1,4 @@
-"""The routes of the api: each says who may call it, how often, how long its bodies are and how its errors look."""
+"""The routes of the API: authentication, rate limit, body limit and error format of each."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_any_file_can_be_checked_and_one_without_lanes_is_said(piped: Piped, tmp
         ran = piped("check", name)
         assert (ran.returncode, ran.stderr) == (
             0,
-            "note: no lanes are declared: there is no model that could be called\n",
+            "note: no lanes are declared, so no model can be called\n",
         )
         assert json.loads(piped("check", name, "--json").stdout)["notes"]
     ran = piped("check", "kaixu.yaml", KAIXU_CONFIG="elsewhere.yaml")

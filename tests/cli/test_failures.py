@@ -129,7 +129,7 @@ async def test_doctor_finds_what_was_left_behind(kaixu: Kaixu, tmp_path: Path, p
     assert ran.returncode == 1
     rows = {row["what"]: row for row in json.loads(ran.stdout)}
     assert rows["reservations"]["state"] == "wrong"
-    assert rows["spool"] == {"what": "spool", "state": "off", "detail": "1 settlements wait to be written"}
+    assert rows["spool"] == {"what": "spool", "state": "off", "detail": "1 settlements wait for the database"}
 
 
 async def test_asking_what_to_migrate_leaves_nothing_behind(kaixu: Kaixu, server_dsn: str, pool: asyncpg.Pool) -> None:

@@ -58,9 +58,9 @@ def test_a_new_plugin_passes_its_own_tests_its_types_and_a_check(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("lane", "Bad Name"), "cannot be a name"),
-        (("lane", "../up"), "cannot be a name"),
-        (("lane", "x" * 41), "cannot be a name"),
+        (("lane", "Bad Name"), "is not a valid name"),
+        (("lane", "../up"), "is not a valid name"),
+        (("lane", "x" * 41), "is not a valid name"),
         (("lane", "openai"), "is a plugin already"),
         (("integration", "my-notes"), "Leave dashes out"),
         (("lane", "there"), "exists already"),

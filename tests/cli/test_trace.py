@@ -41,7 +41,7 @@ async def test_the_life_of_a_call_that_fell_over_is_told_step_by_step(
     await asyncio.sleep(0.5)  # the monitor writes a little later
     steps = await traced(process, "one-call")
     said = [(step["what"], step["detail"]) for step in steps]
-    assert [what for what, _ in said] == ["admitted", "try 1", "try 2", "first word", "settled"]
+    assert [what for what, _ in said] == ["admitted", "try 1", "try 2", "first output", "settled"]
     assert said[1][1].startswith("main: failed, UPSTREAM_ERROR after ")
     assert said[2][1].startswith("spare: answered after ")
     assert said[4][1] == "complete: 14 in, 4 out (provider); $0.000022, vendor $0.000011"
@@ -110,8 +110,8 @@ async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(
     shown = json.loads((await process.command("jobs", "show", ids[0], "--json")).stdout)
     assert (shown["status"], shown["cost_usd"], shown["attempts"]) == ("succeeded", "0.000022", 0)
     steps = await traced(process, shown["request_id"])
-    assert [step["what"] for step in steps if step["what"] in ("handed in", "taken up", "settled", "ended")] == [
-        "handed in", "taken up", "settled", "ended",
+    assert [step["what"] for step in steps if step["what"] in ("submitted", "started", "settled", "ended")] == [
+        "submitted", "started", "settled", "ended",
     ]  # fmt: skip
     await assert_books_balance(pool)
 

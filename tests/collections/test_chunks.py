@@ -1,4 +1,4 @@
-"""Whatever is cut can be put together again, and no chunk is longer than it may be."""
+"""Chunks can be joined again, and none is too long."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_chunks_joined_are_the_text(text: str, chunking: Chunking) -> None:
 
 
 @given(TEXTS, chunkings())
-def test_no_chunk_is_longer_than_said_but_by_its_blanks(text: str, chunking: Chunking) -> None:
+def test_chunks_exceed_their_size_only_by_blanks(text: str, chunking: Chunking) -> None:
     for _, part in cut_text(text, chunking):
         assert token_count(part.strip()) <= chunking.size
 
@@ -65,14 +65,14 @@ def test_every_chunk_says_something_new_and_none_is_blank(text: str, chunking: C
 
 
 @given(TEXTS, chunkings())
-def test_no_more_than_the_overlap_is_said_again(text: str, chunking: Chunking) -> None:
+def test_no_more_than_the_overlap_is_repeated(text: str, chunking: Chunking) -> None:
     cut = cut_text(text, chunking)
     for (before, part), (start, _) in pairwise(cut):
         assert before < start <= before + len(part)
         assert token_count(text[start : before + len(part)]) <= chunking.overlap
 
 
-def test_sentences_are_kept_whole_where_they_fit() -> None:
+def test_sentences_that_fit_are_not_split() -> None:
     text = "One is here. Two is there! “Is three?” Four ends。五。\n\nSix"
     assert [part for _, part in cut_text(text, Chunking(8, 0, "sentences"))] == [
         "One is here. Two is there! ",

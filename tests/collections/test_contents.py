@@ -1,11 +1,11 @@
-"""Reading a whole collection: all of it, or it is said that it is not."""
+"""Exports of a collection are complete or fail."""
 
 from __future__ import annotations
 
 import asyncpg
 import pytest
 
-from kaixu.collections.contents import MOST_PAGE_BYTES, all_pieces, pieces
+from kaixu.collections.contents import MAX_PAGE_BYTES, export_pieces, page_of_pieces
 from kaixu.collections.searches import Searches
 from kaixu.plugin.errors import UnknownCollection
 from kaixu.store import collections as store
@@ -19,14 +19,14 @@ def searches(pool: asyncpg.Pool) -> Searches:
 
 async def test_all_pieces_are_read_in_order(pool: asyncpg.Pool) -> None:
     whole = await filled(pool, "whole", SMALL + 400)
-    read = [piece.doc_id async for rows in all_pieces(searches(pool), whole) for piece in rows]
+    read = [piece.doc_id async for rows in export_pieces(searches(pool), whole) for piece in rows]
     assert len(read) == SMALL + 400
     assert read == sorted(read)
 
 
 async def test_a_collection_that_is_deleted_meanwhile_does_not_look_whole(pool: asyncpg.Pool) -> None:
     going = await filled(pool, "going", SMALL + 400)
-    reading = all_pieces(searches(pool), going)
+    reading = export_pieces(searches(pool), going)
     assert len(await anext(reading)) == 200
     assert await store.delete(pool, going.id, going.customer_id)
     await pool.execute("delete from kaixu.document where collection_id = $1", going.id)
@@ -38,16 +38,16 @@ async def test_a_collection_that_is_deleted_meanwhile_does_not_look_whole(pool: 
 async def test_long_pieces_come_in_pages_that_are_not_too_large(pool: asyncpg.Pool) -> None:
     long = await filled(pool, "long", 20)
     await pool.execute(
-        "update kaixu.document set body = repeat('x', $2) where collection_id = $1", long.id, MOST_PAGE_BYTES // 3
+        "update kaixu.document set body = repeat('x', $2) where collection_id = $1", long.id, MAX_PAGE_BYTES // 3
     )
     ways = searches(pool)
-    sizes = [len(rows) async for rows in all_pieces(ways, long)]
+    sizes = [len(rows) async for rows in export_pieces(ways, long)]
     assert sum(sizes) == 20
     assert max(sizes) <= 4
-    rows, is_more = await pieces(ways, long, after=("", -1), limit=20)
+    rows, is_more = await page_of_pieces(ways, long, after=("", -1), limit=20)
     assert (len(rows), is_more) == (sizes[0], True)
     await pool.execute(
-        "update kaixu.document set body = repeat('x', $2) where collection_id = $1", long.id, MOST_PAGE_BYTES * 2
+        "update kaixu.document set body = repeat('x', $2) where collection_id = $1", long.id, MAX_PAGE_BYTES * 2
     )
-    rows, is_more = await pieces(ways, long, after=("", -1), limit=20)
+    rows, is_more = await page_of_pieces(ways, long, after=("", -1), limit=20)
     assert (len(rows), is_more) == (1, True)

@@ -1,4 +1,4 @@
-"""A filter is refused by name or becomes SQL of nothing but parameters, and means what it says."""
+"""A filter is refused by name, or becomes SQL with parameters only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kaixu.collections.filters import MOST_CONDITIONS, MOST_VALUES, parse_filter
+from kaixu.collections.filters import MAX_CONDITIONS, MAX_VALUES, parse_filter
 from kaixu.plugin.errors import FilterTooLarge, Unprocessable
 from kaixu.store.conditions import FIRST
 from kaixu.store.query import Connection
@@ -73,26 +73,26 @@ ANYTHING = st.recursive(
 )
 
 
-def contained(value: Any, wanted: Any) -> bool:
-    """What jsonb calls containment, below the first level: all of `wanted` is in `value`."""
-    match wanted:
+def contained(value: Any, filter_json: Any) -> bool:
+    """What jsonb calls containment, below the first level: all of `filter_json` is in `value`."""
+    match filter_json:
         case dict():
             return isinstance(value, dict) and all(
-                name in value and contained(value[name], one) for name, one in wanted.items()
+                name in value and contained(value[name], one) for name, one in filter_json.items()
             )
         case list():
-            return isinstance(value, list) and all(any(contained(one, other) for one in value) for other in wanted)
+            return isinstance(value, list) and all(any(contained(one, other) for one in value) for other in filter_json)
         case _:
             return (
-                isinstance(value, bool) == isinstance(wanted, bool)
+                isinstance(value, bool) == isinstance(filter_json, bool)
                 and not isinstance(value, dict | list)
-                and value == wanted
+                and value == filter_json
             )
 
 
-def holds(wanted: dict[str, Any], metadata: dict[str, Any]) -> bool:
+def holds(filter_json: dict[str, Any], metadata: dict[str, Any]) -> bool:
     """Whether a filter lets metadata through."""
-    return all(member(name, value, metadata) for name, value in wanted.items())
+    return all(member(name, value, metadata) for name, value in filter_json.items())
 
 
 def member(name: str, value: Any, metadata: dict[str, Any]) -> bool:
@@ -115,9 +115,9 @@ def operator(word: str, value: Any, name: str, metadata: dict[str, Any]) -> bool
         return equal(value) == (word == "$eq")
     if word in ("$in", "$nin"):
         return any(map(equal, value)) == (word == "$in")
-    found = metadata.get(name)
+    matched = metadata.get(name)
     kinds = (str,) if isinstance(value, str) else (int, float)
-    return isinstance(found, kinds) and not isinstance(found, bool) and COMPARED[word](found, value)
+    return isinstance(matched, kinds) and not isinstance(matched, bool) and COMPARED[word](matched, value)
 
 
 @pytest.fixture
@@ -127,41 +127,43 @@ async def connection(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def let_through(connection: Connection, wanted: Any, metadata: list[dict[str, Any]]) -> list[bool]:
+async def let_through(connection: Connection, filter_json: Any, metadata: list[dict[str, Any]]) -> list[bool]:
     """What Postgres says to a filter, for each metadata."""
-    condition = parse_filter(wanted)
+    condition = parse_filter(filter_json)
     assert FIRST == 3
     rows = await connection.fetch(
-        f"select {condition.sql} as found, {condition.narrowed} as narrowed, {condition.index or 'true'} as by_index"
+        f"select {condition.sql} as matched, {condition.narrowed} as narrowed, {condition.index or 'true'} as by_index"
         " from unnest($1::jsonb[]) with ordinality d (metadata, at) where $2::int = 0 order by at",
         metadata, 0, *condition.values,
     )  # fmt: skip
-    assert [row["narrowed"] for row in rows] == [row["found"] for row in rows]
-    assert all(row["by_index"] for row in rows if row["found"])  # an index leaves out nothing that is looked for
-    return [row["found"] for row in rows]
+    assert [row["narrowed"] for row in rows] == [row["matched"] for row in rows]
+    assert all(row["by_index"] for row in rows if row["matched"])  # an index leaves out nothing that is looked for
+    return [row["matched"] for row in rows]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200))
-@given(wanted=FILTERS, metadata=st.lists(METADATA, min_size=1, max_size=6))
+@given(filter_json=FILTERS, metadata=st.lists(METADATA, min_size=1, max_size=6))
 async def test_a_filter_means_what_it_says(
-    connection: Connection, wanted: dict[str, Any], metadata: list[dict[str, Any]]
+    connection: Connection, filter_json: dict[str, Any], metadata: list[dict[str, Any]]
 ) -> None:
-    assert await let_through(connection, wanted, metadata) == [holds(wanted, one) for one in metadata]
+    assert await let_through(connection, filter_json, metadata) == [holds(filter_json, one) for one in metadata]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200))
-@given(wanted=ANYTHING)
-async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(connection: Connection, wanted: Any) -> None:
+@given(filter_json=ANYTHING)
+async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(
+    connection: Connection, filter_json: Any
+) -> None:
     try:
-        condition = parse_filter(wanted)
+        condition = parse_filter(filter_json)
     except Unprocessable:
         return
     assert PIECES.sub("", condition.narrowed) == ""
-    assert await let_through(connection, wanted, [{"a": 1}]) in ([True], [False])
+    assert await let_through(connection, filter_json, [{"a": 1}]) in ([True], [False])
 
 
 @pytest.mark.parametrize(
-    ("metadata", "wanted", "found"),
+    ("metadata", "filter_json", "matched"),
     [
         ({"year": 2020}, {"year": {"$gte": 2020, "$lt": 2021}}, True),
         ({"year": "2020"}, {"year": {"$gte": 2020}}, False),
@@ -183,16 +185,16 @@ async def test_any_json_is_refused_or_runs_and_is_made_of_parameters_only(connec
         ({"n": 10**299}, {"n": {"$gt": 10**298}}, True),
     ],
 )
-async def test_examples(connection: Connection, metadata: dict[str, Any], wanted: Any, found: bool) -> None:
-    assert await let_through(connection, wanted, [metadata]) == [found]
+async def test_examples(connection: Connection, metadata: dict[str, Any], filter_json: Any, matched: bool) -> None:
+    assert await let_through(connection, filter_json, [metadata]) == [matched]
 
 
 def nested(depth: int) -> dict[str, Any]:
     """A filter that deep."""
-    wanted: dict[str, Any] = {"a": 1}
+    filter_json: dict[str, Any] = {"a": 1}
     for _ in range(depth):
-        wanted = {"$not": wanted}
-    return wanted
+        filter_json = {"$not": filter_json}
+    return filter_json
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def nested(depth: int) -> dict[str, Any]:
         {"a": {"$in": 5}}, {"a": {"$in": [1] * 201}}, {"a": {"$gt": None}}, {"a": {"$gt": True}}, {"a": {"$gt": []}},
         {"a": {"$gt": 1, "b": 2}}, {"a": {"b": {"$gt": 1}}}, {"a\0": 1}, {"a": "\0"}, {"a": {"b": "\0"}}, {"a": {"\0": 1}},
         {"a" * 201: 1}, {"a": "x" * 2001}, {"a": [0] * 201}, {"a": 10**300}, {"a": [[[[[[1]]]]]]}, {"\ud800": 1}, {"a": "\ud800"},
-        nested(100), {str(at): at for at in range(MOST_CONDITIONS + 1)}, {"$or": [{"a": at} for at in range(1000)]},
+        nested(100), {str(at): at for at in range(MAX_CONDITIONS + 1)}, {"$or": [{"a": at} for at in range(1000)]},
         {"$and": [{}] * 1000}, {"a": {"$in": ["\0"]}}, {"$eq": 1},
     ],
     ids=lambda wrong: ascii(wrong)[:40],
@@ -213,25 +215,25 @@ def test_what_is_no_filter_is_refused_by_name(wrong: Any) -> None:
     assert (raised.value.field or "").startswith("filter")
 
 
-async def test_the_largest_filter_that_is_taken_runs(connection: Connection) -> None:
+async def test_the_largest_allowed_filter_runs(connection: Connection) -> None:
     choices = [{"x": {"y": [at]}} for at in range(200)]
-    wanted = {"$or": [{f"field{at}": {"$in": choices}} for at in range(MOST_VALUES // 200)]}
-    assert await let_through(connection, wanted, [{"field9": {"x": {"y": [199]}}}]) == [True]
+    filter_json = {"$or": [{f"field{at}": {"$in": choices}} for at in range(MAX_VALUES // 200)]}
+    assert await let_through(connection, filter_json, [{"field9": {"x": {"y": [199]}}}]) == [True]
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "filter_json",
     [
         {f"field{at}": {"$in": list(range(200))} for at in range(30)},
         {"$or": [{f"field{at}": {"$nin": list(range(200))}} for at in range(11)]},
         {f"field{at}": [[0] * 200] for at in range(11)},
-        {f"field{at}": at for at in range(MOST_CONDITIONS + 1)},
+        {f"field{at}": at for at in range(MAX_CONDITIONS + 1)},
     ],
     ids=["lists of values", "lists in or", "values in values", "conditions"],
 )
-def test_a_filter_that_is_too_large_has_an_error_of_its_own(wanted: Any) -> None:
+def test_a_filter_that_is_too_large_has_an_error_of_its_own(filter_json: Any) -> None:
     with pytest.raises(FilterTooLarge) as raised:
-        parse_filter(wanted)
+        parse_filter(filter_json)
     assert (raised.value.status, raised.value.code, raised.value.field) == (422, "FILTER_TOO_LARGE", "filter")
 
 

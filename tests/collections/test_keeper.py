@@ -1,4 +1,4 @@
-"""Keeping collections: indexes come by themselves, survive what was left half built, and go with their collection."""
+"""Maintenance of collections: indexes are built, repaired, and deleted with their collection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The passages of a collection as part of a prompt."""
+"""Passages of a collection in a prompt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_message_that_cannot_be_searched_for_is_refused(text: str) -> None:
     assert caught.value.field == "messages"
 
 
-def test_passages_are_taken_as_far_as_they_fit() -> None:
+def test_passages_are_included_up_to_the_limit() -> None:
     passages = fit_passages([hit("aaaa"), hit("bbbb"), hit("cccc")], 6)
     assert [passage.text for passage in passages] == ["aaaa", "bb"]
 

@@ -1,4 +1,4 @@
-"""Connections for collections: bounded for each customer, each statement bounded in time, behind a pooler, too."""
+"""Connections for collections: limited per customer, with a time limit per statement, also behind a pooler."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_customer_has_half_of_the_connections_and_its_own_places(pool: a
         pass
 
 
-async def test_money_has_connections_that_nothing_else_takes(dsn: str) -> None:
+async def test_money_has_its_own_connections(dsn: str) -> None:
     pools = await open_pools(dsn, DatabaseSection(money=2, general=2, searches=1, reports=1), pooler=False)
     try:
         others = [

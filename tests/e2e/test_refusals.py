@@ -267,8 +267,8 @@ async def test_operators_see_the_vendor_s_own_words_without_secrets(
     assert "vendor-key" not in told
     assert "ada@example.com" not in told
     for request, words in {
-        "quota": "the vendor said 429 (quota), [insufficient_quota] pay, key",
-        "quota-ok": "the vendor said 429 (quota), [insufficient_quota] pay, key",
+        "quota": "vendor's error: 429 (quota), [insufficient_quota] pay, key",
+        "quota-ok": "vendor's error: 429 (quota), [insufficient_quota] pay, key",
         "event-long": "(context), [context_length_exceeded] This model's maximum context length",
     }.items():
         said = await gateway.command("trace", request)

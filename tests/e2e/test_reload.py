@@ -272,7 +272,7 @@ async def test_an_empty_file_is_refused_and_one_without_lanes_is_said(gateway: P
     code, printed, _ = await reload(gateway, config())
     assert code == 0
     assert printed["notes"] == [
-        "no lanes are declared: there is no model that could be called",
+        "no lanes are declared, so no model can be called",
         "lane up no longer serves: it was removed",
     ]
     assert "no lanes are declared" in gateway.log.read_text()

@@ -182,7 +182,7 @@ async def test_in_a_batch_s_lines_and_in_a_form(callers: dict[str, Account], poo
     )
     assert status == 200, told
     wrong = {row[0] for row in await pool.fetch("select error_message from kaixu.job where error_code = 'BAD_REQUEST'")}
-    assert {"`model` holds a NUL character", "`user` holds a NUL character"} <= wrong
+    assert {"`model` contains a NUL character", "`user` contains a NUL character"} <= wrong
     raw = b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\0\r\n--x--\r\n'
     headers = {**account.headers, "content-type": "multipart/form-data; boundary=x"}
     async with account.http.post(f"{account.url}/v1/files", data=raw, headers=headers) as response:

@@ -1,4 +1,4 @@
-"""The caller of a request, by the form of its credential alone."""
+"""The caller of a request, from the format of its credential."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from kaixu.accounts.key_material import key_hash, legacy_hash, new_key
 from kaixu.config.environment import Secrets
-from kaixu.edge.authenticate import bearer, caller_of
+from kaixu.edge.authenticate import bearer, read_caller
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.tokens import make_session_token
 from kaixu.metering.gate import Caller
@@ -50,14 +50,14 @@ def test_no_credential(headers: dict[str, str]) -> None:
 @pytest.mark.parametrize("header", ["authorization", "x_api_key"])
 def test_a_key_and_a_session_are_callers_in_either_header(header: str) -> None:
     prefix = "Bearer " if header == "authorization" else ""
-    by_key = caller_of(request_with(**{header: prefix + KEY}, x_install_id="i", user_agent="a"), SECRETS)
+    by_key = read_caller(request_with(**{header: prefix + KEY}, x_install_id="i", user_agent="a"), SECRETS)
     assert by_key == Caller(key_hash(SECRETS.key_pepper, KEY), legacy_hash(KEY), None, "i", "a", "r")
     token = make_session_token(SECRETS.jwt_secret, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
-    by_session = caller_of(request_with(**{header: prefix + token}), SECRETS)
+    by_session = read_caller(request_with(**{header: prefix + token}), SECRETS)
     assert by_session == Caller(None, None, 7, None, None, "r")
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "kx_short"])
 def test_what_is_neither_is_refused(token: str) -> None:
     with pytest.raises(Unauthenticated):
-        caller_of(request_with(x_api_key=token), SECRETS)
+        read_caller(request_with(x_api_key=token), SECRETS)

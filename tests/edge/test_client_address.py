@@ -1,4 +1,4 @@
-"""The client's address: only what trusted proxies say counts."""
+"""The client's address: only headers of trusted proxies count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exchange: what is refused before a handler, and how a reply is sent, whole or as a stream."""
+"""The exchange: refusals before the handler, and sending of replies and streams."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from kaixu.edge import exchange as exchange_module
 from kaixu.edge.cors import ReplyHeaders
-from kaixu.edge.errors import MOST_RECORDED, Failures, native_error
+from kaixu.edge.errors import MAX_RECORDED, Failures, native_error
 from kaixu.edge.exchange import BodyLimits, Exchange
-from kaixu.edge.request import Headers, IncomingRequest, headers_of
-from kaixu.edge.request_body import SMALL_BODY_BYTES, Holder
+from kaixu.edge.request import Headers, IncomingRequest, parse_headers
+from kaixu.edge.request_body import SMALL_BODY_BYTES, BodyOwner
 from kaixu.edge.response import SSE, Reply, json_reply
 from kaixu.edge.routes import Auth, Handler, Route, Routes
 from kaixu.edge.sse import EventStream
@@ -30,7 +30,7 @@ class AnyCaller:
     def require(self, auth: Auth, headers: Headers) -> None:
         """Accepts all callers."""
 
-    async def holder_of(self, request: IncomingRequest) -> Holder:
+    async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
         return "somebody"
 
     async def count_reading(self, request: IncomingRequest, body_bytes: int) -> None:
@@ -89,7 +89,7 @@ class Case(AnyCaller):
     @property
     def headers(self) -> dict[str, str]:
         """The reply's headers."""
-        return headers_of(self.sent[0]["headers"])
+        return parse_headers(self.sent[0]["headers"])
 
     @property
     def body(self) -> bytes:
@@ -200,7 +200,7 @@ async def test_all_bodies_together_are_bounded_and_an_exchange_gives_its_bytes_b
         late, sent = send_request(part(b"x" * 9), **headers)
         await late
         assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (503, "OVERLOADED")
-        assert headers_of(sent[0]["headers"])["retry-after"] == "1"
+        assert parse_headers(sent[0]["headers"])["retry-after"] == "1"
     fitting, sent = send_request(part(b"x" * 8))
     await inside.acquire()
     go.set()
@@ -241,11 +241,11 @@ async def test_the_body_of_a_request_without_a_handler_is_read_and_discarded(met
     assert (large.status, large.headers["connection"]) == (status, "close")
 
 
-async def test_a_client_that_reads_nothing_for_too_long_is_given_up_and_its_stream_closed() -> None:
+async def test_a_client_that_stops_reading_is_dropped_and_its_stream_closed() -> None:
     ended: list[str] = []
 
     async def make(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         try:
             while True:
                 await out.put(b"x" * 1024)
@@ -307,19 +307,19 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
     monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
     closed = asyncio.Event()
 
-    async def speak(out: EventStream) -> None:
-        out.begun = True
+    async def write(out: EventStream) -> None:
+        out.started = True
         try:
             await out.put(b"one")
             await asyncio.sleep(3600)
         finally:
             closed.set()
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         raise AssertionError
 
     async def talk(request: IncomingRequest) -> Reply:
-        return Reply(200, {"content-type": SSE}, EventStream(speak, never_begun))
+        return Reply(200, {"content-type": SSE}, EventStream(write, abandon))
 
     case = Case()
     await case.run(talk, part(b""), {"type": "http.disconnect"})
@@ -331,14 +331,14 @@ async def test_the_monitor_records_only_so_many_errors_of_one_unknown_address() 
     monitor = Monitor(keep)
     failures = Failures(monitor)
     request = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
-    for _ in range(MOST_RECORDED + 5):
+    for _ in range(MAX_RECORDED + 5):
         failures.reply(Unauthenticated("no"), request)
-    assert len(monitor._waiting) == MOST_RECORDED
+    assert len(monitor._waiting) == MAX_RECORDED
     failures.reply(Unavailable("down"), request)
-    assert len(monitor._waiting) == MOST_RECORDED + 1
+    assert len(monitor._waiting) == MAX_RECORDED + 1
 
 
-async def test_an_unknown_path_takes_short_bodies_and_is_404() -> None:
+async def test_an_unknown_path_is_404_with_a_small_body_limit() -> None:
     for path, status, code in (("/api/routes", 404, "NOT_FOUND"), ("/", 404, "NOT_FOUND")):
         case = Case()
         await case.run(echo, part(b"{}"), path=path)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kaixu.edge.fields import stored_fields
+from kaixu.edge.fields import read_stored_fields
 from kaixu.edge.request import IncomingRequest
 from kaixu.plugin.errors import Invalid
 
@@ -18,7 +18,7 @@ OBJECTS = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2
 def read(data: bytes, *, optional: bool = False) -> dict[str, object]:
     """The fields of a request with this body."""
     request = IncomingRequest("POST", "/", {}, data, "id", "192.0.2.1")
-    return stored_fields(request, may_be_empty=optional).value
+    return read_stored_fields(request, may_be_empty=optional).value
 
 
 @given(OBJECTS)

@@ -1,25 +1,25 @@
-"""How many bytes of request bodies each holder may hold."""
+"""The memory for request bodies, and its limit for each owner."""
 
 from __future__ import annotations
 
 import pytest
 
-from kaixu.edge.request_body import BodyBudget, BodyShare, Holder, address_of
+from kaixu.edge.request_body import BodyBudget, BodyOwner, BodyShare, body_address
 from kaixu.plugin.errors import Overloaded
 
 
-def held(budget: BodyBudget, holder: Holder, count: int) -> BodyShare:
+def held(budget: BodyBudget, owner: BodyOwner, count: int) -> BodyShare:
     """A share that holds so many bytes."""
     share = budget.share()
-    share.belongs_to(holder)
+    share.assign(owner)
     share.take(count)
     return share
 
 
-def is_full(budget: BodyBudget, holder: Holder, count: int = 1) -> bool:
+def is_full(budget: BodyBudget, owner: BodyOwner, count: int = 1) -> bool:
     """Whether there is no room for more."""
     share = budget.share()
-    share.belongs_to(holder)
+    share.assign(owner)
     try:
         share.require_room(count)
     except Overloaded:
@@ -30,9 +30,9 @@ def is_full(budget: BodyBudget, holder: Holder, count: int = 1) -> bool:
 def test_an_address_has_an_eighth_and_strangers_together_a_half() -> None:
     budget = BodyBudget(lambda: 800_000)
     for at in range(4):
-        held(budget, address_of(f"192.0.2.{at}"), 100_000)
-        assert is_full(budget, address_of(f"192.0.2.{at}"))
-    assert is_full(budget, address_of("192.0.2.9"))
+        held(budget, body_address(f"192.0.2.{at}"), 100_000)
+        assert is_full(budget, body_address(f"192.0.2.{at}"))
+    assert is_full(budget, body_address("192.0.2.9"))
     assert not is_full(budget, 7, 400_000)
 
 
@@ -41,18 +41,18 @@ def test_a_customer_has_a_half_and_always_room_for_one_body() -> None:
     share = held(budget, 7, 500_000)
     assert is_full(budget, 7)
     assert not is_full(budget, 8, 300_000)
-    share.give_back()
+    share.release_all()
     assert not is_full(budget, 7, 500_000)
-    assert (budget.held, dict(budget.by_holder)) == (0, {})
+    assert (budget.held, dict(budget.by_owner)) == (0, {})
 
 
 def test_what_a_stranger_holds_moves_with_it_when_it_is_known() -> None:
     budget = BodyBudget(lambda: 800_000)
-    share = held(budget, address_of("192.0.2.1"), 100_000)
-    share.belongs_to(7)
-    assert (budget.held, budget.by_strangers, budget.by_holder[7]) == (100_000, 0, 100_000)
-    share.give_back()
-    assert (budget.held, budget.by_strangers, dict(budget.by_holder)) == (0, 0, {})
+    share = held(budget, body_address("192.0.2.1"), 100_000)
+    share.assign(7)
+    assert (budget.held, budget.by_unknown, budget.by_owner[7]) == (100_000, 0, 100_000)
+    share.release_all()
+    assert (budget.held, budget.by_unknown, dict(budget.by_owner)) == (0, 0, {})
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_what_a_stranger_holds_moves_with_it_when_it_is_known() -> None:
     ],
 )
 def test_an_ipv6_network_is_one_address(one: str, other: str, same: bool) -> None:
-    assert (address_of(one) == address_of(other)) == same
+    assert (body_address(one) == body_address(other)) == same

@@ -1,4 +1,4 @@
-"""How a request finds its route."""
+"""The lookup of routes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_literal_path_comes_before_parameters_and_these_reach_the_handler() ->
 
 
 @pytest.mark.parametrize("path", ["/v1/a", "/v1/f/5"])
-def test_another_method_is_told_which_ones_are_served(path: str) -> None:
+def test_a_wrong_method_gets_the_list_of_allowed_methods(path: str) -> None:
     routes = Routes([route("GET", "/v1/a", "/v1/f/<x>"), route("DELETE", "/v1/a", "/v1/f/<x>")])
     with pytest.raises(WrongMethod) as caught:
         routes.find("POST", path)
@@ -58,7 +58,7 @@ def test_a_path_without_end_is_found_nowhere_and_at_once(path: str) -> None:
     assert process_time() - began < 0.5
 
 
-def test_a_route_that_a_reload_adds_is_found_from_then_on() -> None:
+def test_a_route_that_a_reload_adds_is_served() -> None:
     there: set[str] = set()
 
     def exists(parameters: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""The body of a stream: bounded, with pings, ended and settled however the client leaves."""
+"""Streams: bounded, with pings, and settled however the client disconnects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import inf
 import pytest
 
 from kaixu.edge import sse
-from kaixu.edge.sse import MOST_BUFFERED_BYTES, EventStream, frame
+from kaixu.edge.sse import MAX_BUFFERED_BYTES, EventStream, frame
 
 
 class Settled:
@@ -27,7 +27,7 @@ def stream(settled: Settled, count: int, size: int = 10, *, drain: bool = False)
     """A body of `count` frames."""
 
     async def make(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         try:
             for at in range(count):
                 await out.put(frame("delta", {"text": "x" * size, "at": at}))
@@ -52,7 +52,7 @@ async def test_a_slow_reader_stops_the_task() -> None:
 
     async def make(out: EventStream) -> None:
         nonlocal made
-        out.begun = True
+        out.started = True
         for _ in range(1000):
             await out.put(b"x" * 1000)
             made += 1
@@ -61,7 +61,7 @@ async def test_a_slow_reader_stops_the_task() -> None:
     await anext(body)
     for _ in range(50):
         await asyncio.sleep(0)
-    assert made * 1000 <= 2 * MOST_BUFFERED_BYTES + 2000
+    assert made * 1000 <= 2 * MAX_BUFFERED_BYTES + 2000
     await body.aclose()
 
 
@@ -103,7 +103,7 @@ async def test_a_silent_stream_is_pinged(monkeypatch: pytest.MonkeyPatch) -> Non
     settled = Settled()
 
     async def make(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         await asyncio.sleep(3600)
 
     body = EventStream(make, settled.abandon)

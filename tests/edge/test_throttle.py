@@ -1,4 +1,4 @@
-"""The throttle: bounds for one address, for all together, and for the addresses in memory."""
+"""The throttle: limits for one address, for all together, and for memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_all_addresses_together_have_a_bound() -> None:
 
 
 def test_only_so_many_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ADDRESSES", 2)
+    monkeypatch.setattr(module, "MAX_ADDRESSES", 2)
     throttle = Throttle(per_address=1, in_all=100, window_s=60, clock=Clock())
     for address in "abc":
         throttle.wait_s(address)

@@ -1,4 +1,4 @@
-"""Tokens: each kind has its own signing key and expires, and no other text is taken for one."""
+"""Tokens: each kind has its own signing key and expires; other texts are invalid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_session_token_says_which_key_it_stands_for() -> None:
     assert claims.items() >= {"type": "user_session", "api_key_id": 7, "customer_id": 8, "key_last4": "abcd"}.items()
 
 
-def test_no_kind_is_taken_for_the_other() -> None:
+def test_a_token_of_one_kind_is_not_valid_as_another() -> None:
     assert is_admin_token(SECRET, make_admin_token(SECRET))
     session = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
     assert not is_admin_token(SECRET, session)

@@ -1,4 +1,4 @@
-"""Alerts reach the operator's webhook: once, after failures and after crashes, whichever gateway delivers them."""
+"""Alerts reach the operator's webhook, also after failures and crashes of gateways."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_receiver_that_fails_gets_the_same_alert_again_after_growing_pau
     assert await due_in_s(pool) is None
 
 
-async def test_an_alert_is_given_up_after_its_last_attempt(
+async def test_an_alert_is_abandoned_after_its_last_attempt(
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
 ) -> None:
     receiver.statuses = [500]

@@ -1,4 +1,4 @@
-"""Webhooks reach nothing inside the operator's network, however its address is written or looked up."""
+"""Webhooks cannot reach the operator's network, in any notation of addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The monitor's queue: what was recorded is written once, whatever ends the loop that writes."""
+"""The monitor's queue: each event is written once, also if the writer is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lease is renewed for as long as its work runs, and not longer."""
+"""A lease is renewed while its work runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kaixu.ops.leases import renewed
+from kaixu.ops.leases import renewing
 from kaixu.plugin.errors import DatabaseAway
 
 
@@ -20,7 +20,7 @@ async def test_a_lease_is_renewed_while_the_block_runs_and_not_after_it() -> Non
         if renewals == 3:
             enough.set()
 
-    async with renewed(renew, lease_s=lambda: 0.004, what="a lease"):
+    async with renewing(renew, lease_s=lambda: 0.004, what="a lease"):
         await enough.wait()
     count = renewals
     await asyncio.sleep(0.02)
@@ -40,7 +40,7 @@ async def test_a_renewal_that_fails_is_logged_and_the_next_one_is_tried(
         elif (outcome := outcomes.pop(0)) is not None:
             raise outcome
 
-    async with renewed(renew, lease_s=lambda: 0.004, what="the lease of job 7"):
+    async with renewing(renew, lease_s=lambda: 0.004, what="the lease of job 7"):
         await enough.wait()
     [record] = caplog.records
     assert record.getMessage().startswith("the lease of job 7 not renewed")
@@ -51,6 +51,6 @@ async def test_work_that_fails_ends_the_renewal_too() -> None:
         """Nothing."""
 
     with pytest.raises(ValueError, match="the work"):
-        async with renewed(renew, lease_s=lambda: 1, what="a lease"):
+        async with renewing(renew, lease_s=lambda: 1, what="a lease"):
             raise ValueError("the work")
     assert [task for task in asyncio.all_tasks() if task.get_name() == "renew a lease"] == []

@@ -1,4 +1,4 @@
-"""Who changes accounts in these tests."""
+"""The actor of account changes in these tests."""
 
 from __future__ import annotations
 

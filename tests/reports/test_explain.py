@@ -11,7 +11,7 @@ from kaixu.config.price import Price
 from kaixu.metering.pricing import cost_nusd
 from kaixu.plugin.errors import NotFound
 from kaixu.plugin.types import Usage
-from kaixu.reports.explain import PricedEvent, explain, lines_of, rounded
+from kaixu.reports.explain import PricedEvent, explain, round_nusd, token_lines
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 
@@ -28,7 +28,7 @@ def test_the_arithmetic_is_that_of_metering(usage: Usage, price: Price) -> None:
     }
     event = priced(**bare)
     rates = {name: getattr(price, name) for name in Price.__struct_fields__}
-    assert rounded(sum(line.cost_millionths for line in lines_of(event, rates))) == cost_nusd(usage, price)
+    assert round_nusd(sum(line.cost_millionths for line in token_lines(event, rates))) == cost_nusd(usage, price)
 
 
 def priced(**tokens: int) -> PricedEvent:
@@ -69,14 +69,14 @@ async def test_all_calls_of_a_request_are_explained(pool: asyncpg.Pool) -> None:
 @pytest.mark.parametrize(
     ("cost", "most", "end_reason", "usage_source", "adds_up", "says"),
     [
-        (5, 5, "complete", "provider", False, "does not follow"),
-        (5, 5, "client_gone", "counted", True, "held"),
+        (5, 5, "complete", "provider", False, "does not match"),
+        (5, 5, "client_gone", "counted", True, "reservation"),
         (5, 5, "budget_cut", "provider", True, "budget"),
-        (5, 6, "client_gone", "counted", False, "does not follow"),
-        (10**9, 10**9, "client_gone", "counted", False, "does not follow"),
+        (5, 6, "client_gone", "counted", False, "does not match"),
+        (10**9, 10**9, "client_gone", "counted", False, "does not match"),
         (0, 10**9, "undelivered", "provider", True, "could not be delivered"),
         (0, 10**9, "lost", "estimated", True, "nothing was charged"),
-        (9, 9, "lost", "estimated", True, "all that was held"),
+        (9, 9, "lost", "estimated", True, "the whole reservation"),
     ],
 )
 async def test_a_cost_that_differs_from_its_price_says_why(
@@ -122,7 +122,7 @@ async def test_an_operation_is_explained_by_its_charge(
 
 async def test_a_price_that_is_not_understood_proves_nothing(pool: asyncpg.Pool) -> None:
     await billed(pool, await key(pool), USAGE, cost=5, request_id="x")
-    for rates, says in (({}, "no rates"), ({"a": 1, "b": 2}, "nothing that is known"), ({"a": 1, "b": 2, "c": 3}, "")):
+    for rates, says in (({}, "no rates"), ({"a": 1, "b": 2}, "unknown kind"), ({"a": 1, "b": 2, "c": 3}, "")):
         await pool.execute("update kaixu.price set rates = $1", rates)
         [explained] = await explain(pool, "x")
         assert (explained.lines, explained.priced_nusd, explained.adds_up) == ([], None, False)
@@ -138,6 +138,6 @@ async def test_a_vendor_that_charges_otherwise_leaves_the_bill_explained(pool: a
 
 
 @pytest.mark.parametrize("named", ["17", "nothing", "01975a3f-0000-7000-8000-000000000000", "9" * 30, "²"])
-async def test_a_call_that_is_not_there_is_not_found(pool: asyncpg.Pool, named: str) -> None:
+async def test_an_unknown_call_is_not_found(pool: asyncpg.Pool, named: str) -> None:
     with pytest.raises(NotFound):
         await explain(pool, named)

@@ -1,4 +1,4 @@
-"""Every kind of event is recomputed from its price version: a clean one adds up, a nano-dollar more or less is found."""
+"""Every kind of event is recomputed from its price version; one nano-dollar is a difference."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_events_of_every_kind_add_up(pool: asyncpg.Pool) -> None:
 
 
 @pytest.mark.parametrize("change", [1, -1])
-async def test_a_nano_dollar_more_or_less_is_found_in_every_kind(pool: asyncpg.Pool, change: int) -> None:
+async def test_a_nano_dollar_more_or_less_is_a_difference_for_every_kind(pool: asyncpg.Pool, change: int) -> None:
     """The months are changed with the events: only recomputing can find it."""
     for kind in KINDS.values():
         await bill(pool, kind)

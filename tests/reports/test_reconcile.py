@@ -1,4 +1,4 @@
-"""The proof finds nothing where all is well, and everything that was tampered with."""
+"""Reconcile reports no differences for consistent books, and every changed figure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def busy(pool: asyncpg.Pool, by: By) -> int:
     return customer_id
 
 
-async def found(pool: asyncpg.Pool) -> Reconciled:
+async def reconciled(pool: asyncpg.Pool) -> Reconciled:
     """What does not add up."""
     async with pool.acquire() as connection:
         return await reconcile(connection)
@@ -47,13 +47,13 @@ async def found(pool: asyncpg.Pool) -> Reconciled:
 
 async def test_books_that_add_up_are_proven(pool: asyncpg.Pool, by: By) -> None:
     await busy(pool, by)
-    result = await found(pool)
+    result = await reconciled(pool)
     assert (result.differences, result.notes) == ([], [])
     assert (result.customers, result.months, result.events, result.reservations) == (1, 2, 6, 2)
 
 
 async def test_an_empty_database_adds_up(pool: asyncpg.Pool) -> None:
-    assert (await found(pool)).differences == []
+    assert (await reconciled(pool)).differences == []
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ async def test_an_empty_database_adds_up(pool: asyncpg.Pool) -> None:
         ("update kaixu.usage_event set key_id = 99 where chain_id = 1", ("event", "customer of its key")),
     ],
 )
-async def test_what_was_tampered_with_is_found(pool: asyncpg.Pool, by: By, tamper: str, first: tuple[str, str]) -> None:
+async def test_changed_figures_are_differences(pool: asyncpg.Pool, by: By, tamper: str, first: tuple[str, str]) -> None:
     await busy(pool, by)
     await pool.execute(tamper)
-    differences = (await found(pool)).differences
+    differences = (await reconciled(pool)).differences
     assert differences
     assert (differences[0].what, differences[0].figure) == first
     assert differences[0].kept != differences[0].proven
@@ -98,7 +98,7 @@ async def test_what_was_tampered_with_is_found(pool: asyncpg.Pool, by: By, tampe
 async def test_a_lowered_cap_is_a_note_and_no_mistake(pool: asyncpg.Pool, by: By) -> None:
     customer_id = await busy(pool, by)
     await pool.execute("update kaixu.customer set monthly_cap_nusd = 1 where id = $1", customer_id)
-    result = await found(pool)
+    result = await reconciled(pool)
     assert result.differences == []
     assert [(note.id, note.proven) for note in result.notes] == [(customer_id, 1)]
 

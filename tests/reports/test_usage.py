@@ -1,4 +1,4 @@
-"""A customer's month, as its operator sees it."""
+"""The report of a customer's month."""
 
 from __future__ import annotations
 

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from kaixu.accounts.customers import change_customer, create_customer, list_customers
 from kaixu.accounts.fields import identifier
+from kaixu.api.admin.replies import customer_reply, listed_customer_reply
 from kaixu.config.price import nusd_of_cents
-from kaixu.edge.fields import stored_fields
+from kaixu.edge.fields import read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .paging import page_of
-from .shape import customer_reply, listed_customer_reply
+from .paging import read_page
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 
 def customer_routes(services: Services) -> list[Route]:
     """The routes of customers."""
 
     async def list_all(request: IncomingRequest) -> Reply:
-        page = page_of(request, MOST_LISTED)
+        page = read_page(request, MAX_LISTED)
         rows = await list_customers(services.reports, limit=page.limit, before_id=page.before_id)
         return json_reply({"customers": [listed_customer_reply(row) for row in rows]})
 
     async def create(request: IncomingRequest) -> Reply:
         customer = await create_customer(
             services.pool,
-            stored_fields(request).value,
+            read_stored_fields(request).value,
             default_cap_nusd=nusd_of_cents(services.settings.default_customer_cap_cents),
             actor=ACTOR,
             request_id=request.request_id,
@@ -37,7 +37,7 @@ def customer_routes(services: Services) -> list[Route]:
         return json_reply({"customer": customer_reply(customer)})
 
     async def change(request: IncomingRequest) -> Reply:
-        body = stored_fields(request).value
+        body = read_stored_fields(request).value
         customer_id = identifier(request.args.get("customer_id") or body.get("customer_id"), "customer_id")
         customer = await change_customer(services.pool, customer_id, body, actor=ACTOR, request_id=request.request_id)
         return json_reply({"ok": True, "customer": customer_reply(customer)})

@@ -1,10 +1,11 @@
-"""`admin-devices`: list, revoke, allow again."""
+"""`admin-devices`: list, revoke, unrevoke."""
 
 from __future__ import annotations
 
 from kaixu.accounts.devices import change_device, list_devices
 from kaixu.accounts.fields import flag, identifier, install_id, require_known
-from kaixu.edge.fields import Fields, stored_fields
+from kaixu.api.admin.replies import device_reply
+from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -12,10 +13,9 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid
 
-from .paging import page_of
-from .shape import device_reply
+from .paging import read_page
 
-MOST_LISTED = 500
+MAX_LISTED = 500
 
 KNOWN = ("api_key_id", "install_id", "revoked")
 
@@ -27,12 +27,12 @@ def device_routes(services: Services) -> list[Route]:
         query = Fields(request.args)
         customer_id = query.read("customer_id", identifier)
         key_id = query.read("api_key_id", identifier) if request.args.get("api_key_id") else None
-        limit = page_of(request, MOST_LISTED).limit
+        limit = read_page(request, MAX_LISTED).limit
         rows = await list_devices(services.reports, customer_id, key_id=key_id, limit=limit)
         return json_reply({"devices": [device_reply(row) for row in rows]})
 
     async def change(request: IncomingRequest) -> Reply:
-        body = stored_fields(request)
+        body = read_stored_fields(request)
         require_known(body.value, KNOWN)
         revoked = body.read("revoked", flag)
         if revoked is None:

@@ -18,7 +18,7 @@ def embed_usage_routes(services: Services) -> list[Route]:
     async def show(request: IncomingRequest) -> Reply:
         query = Fields(request.args)
         customer_id = query.read("customer_id", identifier)
-        report = await embed_usage(services.reports, customer_id, month=query.take("month"))
+        report = await embed_usage(services.reports, customer_id, month=query.get("month"))
         return json_reply(embed_usage_json(report))
 
     return [operator_route(services, "GET", "admin-embed-usage", show)]

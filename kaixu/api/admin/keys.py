@@ -1,4 +1,4 @@
-"""`admin-keys`: list, create, change, rotate, revoke. A key is shown once, when it is made."""
+"""`admin-keys`: list, create, change, rotate, revoke. A key is shown only when it is created."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from kaixu.accounts.fields import identifier
 from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, list_keys, rotate_key
-from kaixu.edge.fields import Fields, stored_fields
+from kaixu.api.admin.replies import key_reply, listed_key_reply
+from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -16,10 +17,9 @@ from kaixu.edge.services import Services
 from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.reports.values import instant
 
-from .paging import page_of
-from .shape import key_reply, listed_key_reply
+from .paging import read_page
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 
 def key_routes(services: Services) -> list[Route]:
@@ -31,12 +31,12 @@ def key_routes(services: Services) -> list[Route]:
         if "reveal_key_id" in request.args:
             await refuse_to_reveal(services, query.read("reveal_key_id", identifier))
         customer_id = query.read("customer_id", identifier)
-        page = page_of(request, MOST_LISTED)
+        page = read_page(request, MAX_LISTED)
         rows = await list_keys(services.reports, customer_id, limit=page.limit, before_id=page.before_id)
         return json_reply({"keys": [listed_key_reply(row) for row in rows]})
 
     async def create(request: IncomingRequest) -> Reply:
-        body = stored_fields(request).value
+        body = read_stored_fields(request).value
         customer_id = identifier(body.get("customer_id") or request.args.get("customer_id"), "customer_id")
         made = await create_key(
             services.pool, customer_id, body, pepper=pepper, actor=ACTOR, request_id=request.request_id
@@ -44,7 +44,7 @@ def key_routes(services: Services) -> list[Route]:
         return json_reply({"api_key": new_key_reply(made)})
 
     async def change(request: IncomingRequest) -> Reply:
-        body = stored_fields(request).value
+        body = read_stored_fields(request).value
         key_id = identifier(request.args.get("key_id") or body.get("key_id"), "key_id")
         key = await change_key(services.pool, key_id, body, actor=ACTOR, request_id=request.request_id)
         return json_reply({"ok": True, "key": key_reply(key)})
@@ -55,7 +55,7 @@ def key_routes(services: Services) -> list[Route]:
         return json_reply({"rotated": True, "old_key_id": key_id, "new_key": new_key_reply(made)})
 
     async def delete(request: IncomingRequest) -> Reply:
-        # Keys are revoked and never deleted, for usage refers to them. To revoke one that does not exist succeeds.
+        # Keys are revoked and never deleted, because usage refers to them. A missing key is no error.
         key_id = Fields(request.args).read("key_id", identifier)
         with suppress(NotFound):
             await change_key(services.pool, key_id, {"revoked": True}, actor=ACTOR, request_id=request.request_id)
@@ -71,17 +71,17 @@ def key_routes(services: Services) -> list[Route]:
 
 
 async def refuse_to_reveal(services: Services, key_id: int) -> None:
-    """Raises `Conflict`: only hashes of keys are stored. `NotFound` where there is no such key."""
+    """Raises `Conflict`, because only hashes of keys are stored, or `NotFound` for an unknown key."""
     key = await find_key(services.pool, key_id)
     raise Conflict(
-        f"key …{key.key_last4} was shown once and is not stored",
-        hint="Rotate it to get a new one in its place.",
+        f"key …{key.key_last4} was shown when it was created, and is not stored",
+        hint="Rotate it to get a new key.",
         code="NOT_REVEALABLE",
     )
 
 
 def new_key_reply(made: MadeKey) -> dict[str, Any]:
-    """A new key, the only time that it is shown."""
+    """A new key; only this reply shows it."""
     row = made.row
     return {
         "id": row.id,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kaixu.accounts.fields import require_known
 from kaixu.accounts.login import log_in
-from kaixu.edge.fields import stored_fields
+from kaixu.edge.fields import read_stored_fields
 from kaixu.edge.operators import operator_route
-from kaixu.edge.paths import LOGIN, paths_of
+from kaixu.edge.paths import LOGIN, function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
@@ -15,21 +15,21 @@ from kaixu.edge.services import Services
 from kaixu.edge.tokens import ADMIN_TTL_S, make_admin_token
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-#: Longer than any password: nobody makes the gateway hash a megabyte.
-MOST_PASSWORD = 1000
+#: Longer than any password, so that clients cannot make the gateway hash a megabyte.
+MAX_PASSWORD = 1000
 
 
 def login_routes(services: Services) -> list[Route]:
     """The routes of an operator's login."""
 
     async def login(request: IncomingRequest) -> Reply:
-        body = stored_fields(request)
+        body = read_stored_fields(request)
         require_known(body.value, ("password",))
-        password = body.take("password")
+        password = body.get("password")
         if password is None or password == "":
             raise Invalid("`password` is missing", field="password")
-        if not isinstance(password, str) or len(password) > MOST_PASSWORD:
-            raise Unprocessable(f"`password` must be text of at most {MOST_PASSWORD} characters", field="password")
+        if not isinstance(password, str) or len(password) > MAX_PASSWORD:
+            raise Unprocessable(f"`password` must be text of at most {MAX_PASSWORD} characters", field="password")
         await log_in(
             services.pool,
             password,
@@ -46,7 +46,7 @@ def login_routes(services: Services) -> list[Route]:
     return [
         Route(
             "POST",
-            paths_of(LOGIN),
+            function_paths(LOGIN),
             login,
             auth="public",
             rate="address",

@@ -1,4 +1,4 @@
-"""The pages of operators' lists: where one begins and how long it is."""
+"""Paging of operators' lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kaixu.accounts.fields import MOST_ID, bounded
 from kaixu.edge.fields import Fields
 from kaixu.edge.request import IncomingRequest
 
-#: The length of a page, where the client asks for none.
+#: The default length of a page.
 PAGE = 200
 
 
@@ -19,8 +19,8 @@ class Page(NamedTuple):
     before_id: int | None
 
 
-def page_of(request: IncomingRequest, most: int) -> Page:
-    """The page that a request asks for. Raises `Unprocessable`."""
+def read_page(request: IncomingRequest, most: int) -> Page:
+    """Read the page parameters of a request. Raises `Unprocessable`."""
     query = Fields(request.args)
     limit = query.read("limit", lambda value, name: bounded(value, name, most, least=1))
     before_id = query.read("before_id", lambda value, name: bounded(value, name, MOST_ID, least=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kaixu.accounts.fields import identifier, require_known
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.fields import stored_fields
+from kaixu.edge.fields import read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -20,14 +20,14 @@ def topup_routes(services: Services) -> list[Route]:
     """The route of top-ups."""
 
     async def create(request: IncomingRequest) -> Reply:
-        body = stored_fields(request)
+        body = read_stored_fields(request)
         require_known(body.value, KNOWN)
         topup = await top_up(
             services.pool,
             body.read("customer_id", identifier),
-            amount_cents=body.take("amount_cents"),
-            month=body.take("month"),
-            idempotency_key=body.take("idempotency_key") or request.headers.get("idempotency-key"),
+            amount_cents=body.get("amount_cents"),
+            month=body.get("month"),
+            idempotency_key=body.get("idempotency_key") or request.headers.get("idempotency-key"),
             source="manual",
             actor=ACTOR,
             request_id=request.request_id,

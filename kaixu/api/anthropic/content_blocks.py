@@ -1,4 +1,4 @@
-"""Translates the contract's events into Anthropic's content blocks: one at a time is opened, filled and closed."""
+"""Translate events into Anthropic's content blocks, of which one at a time is open."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kaixu.api.openai.chat_messages import thought_signature_field
 from kaixu.plugin.types import ChatDelta, ChatEvent, ReasoningDelta, ToolCallDelta
 
 DECODER = msgspec.json.Decoder()
-#: A block: its kind, and of several tool calls which one.
+#: A block: its type, and the index of a tool call.
 Block = tuple[str, int]
 TEXT: Block = ("text", 0)
 THINKING: Block = ("thinking", 0)
 
 
 class ContentBlockEncoder:
-    """Encodes the blocks of one message. `name` is part of the ids of tool calls that came without one."""
+    """Encodes the blocks of one message. `name`: part of the ids of tool calls without an id."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,10 +29,10 @@ class ContentBlockEncoder:
         self.waiting: list[ChatEvent] = []
 
     def encode(self, event: ChatEvent) -> list[dict[str, Any]]:
-        """Anthropic's events for an event of the lane; perhaps none.
+        """Anthropic's events for an event of the lane, if any.
 
-        Vendors may send pieces of several tool calls alternately. Only one block is open
-        at a time, so pieces of another block wait until the open call is complete.
+        Vendors may interleave the pieces of several tool calls. Only one block is open at a time, so pieces of another
+        block wait until the open call is complete.
         """
         block = block_for(event)
         if block is None:
@@ -58,11 +58,11 @@ class ContentBlockEncoder:
         return events
 
     def is_complete(self) -> bool:
-        """Whether no tool call is open that a later piece could belong to."""
+        """Whether the open block is not an incomplete tool call."""
         return self.open is None or self.open[0] != "tool_use" or read_object(self.arguments) is not None
 
     def encode_piece(self, event: ChatEvent, block: Block) -> list[dict[str, Any]]:
-        """The events that add one event of the lane to its block."""
+        """Anthropic's events that add one event of the lane to its block."""
         match event:
             case ChatDelta(text):
                 return [*self.switch(block, {"type": "text", "text": ""}), self.delta("text_delta", text=text)]
@@ -70,10 +70,10 @@ class ContentBlockEncoder:
                 return self.thought(text) + self.signature(opaque)
             case ToolCallDelta() if block == self.open or block not in self.called:
                 return self.call(event, block)
-        return []  # the rest of a call that was complete already
+        return []  # the rest of a call that is complete already
 
     def call(self, event: ToolCallDelta, block: Block) -> list[dict[str, Any]]:
-        """The beginning of a tool call, or more of its arguments."""
+        """The start of a tool call, or more of its arguments."""
         id = event.id or f"toolu_{self.name}_{event.index}"
         start = {"type": "tool_use", "id": id, "name": event.name or "", "input": {}}
         events = self.switch(block, start | thought_signature_field(event.opaque))
@@ -83,7 +83,7 @@ class ContentBlockEncoder:
         return events
 
     def thought(self, text: str) -> list[dict[str, Any]]:
-        """More text of the reasoning; after a signature a new block begins."""
+        """More reasoning; after a signature, in a new block."""
         if not text:
             return []
         events = self.close() if self.open == THINKING and self.signed else []
@@ -91,7 +91,7 @@ class ContentBlockEncoder:
         return [*events, self.delta("thinking_delta", thinking=text)]
 
     def signature(self, opaque: str | None) -> list[dict[str, Any]]:
-        """The vendor's token: it signs the open thought, or is a redacted thought of its own."""
+        """The vendor's token: the signature of the open thought, or a redacted thought."""
         if opaque is None:
             return []
         if self.open == THINKING and not self.signed:
@@ -136,7 +136,7 @@ def block_for(event: ChatEvent) -> Block | None:
 
 
 def read_object(text: str) -> dict[str, Any] | None:
-    """A text as a JSON object; None if it is no complete object."""
+    """Parse a JSON object; None if it is not complete."""
     if not text.rstrip().endswith("}"):
         return None
     try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from kaixu.accounts.allowlists import allowed_models
-from kaixu.api.openai.names import read_model
+from kaixu.api.openai.model_name import read_model
 from kaixu.catalog.catalog import Deployment, RequestedModel
 from kaixu.edge.anthropic_errors import anthropic_error
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import object_in
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import read_object
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.metering.counting import counted_input_tokens, most_input_tokens
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import ModelNotAllowed
@@ -25,8 +25,8 @@ def count_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def count(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         requested = services.catalog.resolve(None, read_model(body), "chat")
         deployment = requested.deployment
         services.catalog.ready(deployment)
@@ -35,11 +35,11 @@ def count_routes(services: Services) -> list[Route]:
 
         def estimate() -> int:
             most_messages = services.gateway.max_messages
-            return estimated_input_tokens(
+            return estimate_input_tokens(
                 parse_message_request(with_limit, deployment, most_messages=most_messages), deployment
             )
 
-        tokens = await off_loop(len(request.body), estimate)
+        tokens = await run_in_thread(len(request.body), estimate)
         return json_reply({"input_tokens": tokens, "kaixu": {"estimated": True}})
 
     return [
@@ -48,7 +48,7 @@ def count_routes(services: Services) -> list[Route]:
 
 
 async def require_model_access(services: Services, caller: Caller, requested: RequestedModel) -> None:
-    """The checks of admission that need no reservation: is the key valid, and may it use this model?
+    """Check, without a reservation, that the key is valid and may use this model.
 
     Raises `Unauthenticated`, `CustomerDisabled`, `ModelNotAllowed`.
     """
@@ -67,6 +67,6 @@ async def require_model_access(services: Services, caller: Caller, requested: Re
         )
 
 
-def estimated_input_tokens(chat_request: ChatRequest, deployment: Deployment) -> int:
+def estimate_input_tokens(chat_request: ChatRequest, deployment: Deployment) -> int:
     """The estimated number of input tokens; never more than a call would reserve."""
     return min(counted_input_tokens(chat_request, deployment), most_input_tokens(chat_request, deployment))

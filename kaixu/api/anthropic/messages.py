@@ -8,10 +8,10 @@ from functools import partial
 from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
-from kaixu.api.openai.names import read_model
+from kaixu.api.openai.model_name import read_model
 from kaixu.edge.anthropic_errors import anthropic_error
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import Fields, object_in
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -22,14 +22,14 @@ from .reply import message_reply
 from .request import feature_fields, parse_message_request
 from .stream import MessageStreamEncoder
 
-#: At most this many betas are read of one request; names are at most 100 characters.
-MOST_BETAS = 50
+#: The maximum number of betas in one request; names have at most 100 characters.
+MAX_BETAS = 50
 BETA = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 def read_betas(header: str | None) -> tuple[str, ...]:
     """The names in the header `anthropic-beta`. Invalid names are ignored."""
-    names = [name.strip() for name in (header or "").split(",")[:MOST_BETAS]]
+    names = [name.strip() for name in (header or "").split(",")[:MAX_BETAS]]
     return tuple(dict.fromkeys(name for name in names if BETA.fullmatch(name)))
 
 
@@ -37,8 +37,8 @@ def message_routes(services: Services) -> list[Route]:
     """The routes, bound to the services of one gateway."""
 
     async def messages(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)

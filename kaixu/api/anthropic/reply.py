@@ -1,4 +1,4 @@
-"""Builds an Anthropic message from events: a native lane's own, or those of the contract, encoded as blocks."""
+"""Build an Anthropic message: from a native lane's events, or from events encoded as content blocks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def message_head(ticket: ChatTicket, model: str) -> dict[str, Any]:
 
 
 def merge_events(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All events as one message: texts joined, arguments parsed, of other fields the last value."""
+    """Merge all events to one message: texts joined, arguments parsed, the last value of other fields."""
     merged: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
@@ -69,7 +69,7 @@ def merge_events(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def inner_object(value: dict[str, Any], field: str) -> dict[str, Any]:
-    """A field that should be an object; empty if it is none."""
+    """A field that should be an object; an empty one if it is not."""
     inner = value.get(field)
     return inner if isinstance(inner, dict) else {}
 
@@ -81,7 +81,7 @@ def block_index(event: dict[str, Any]) -> int:
 
 
 def merge_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to a block, also one of an unknown type."""
+    """Merge a delta, also of an unknown type, into a block."""
     for name, value in delta.items():
         previous = block.get(name)
         if name == "type":
@@ -98,7 +98,7 @@ def merge_delta(block: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def parse_tool_input(block: dict[str, Any]) -> dict[str, Any]:
-    """A block with its arguments parsed; arguments that are no JSON object are wrapped, as Anthropic advises."""
+    """Parse a block's arguments; invalid ones are wrapped, as Anthropic recommends."""
     text = str(block.pop("partial_json", ""))
     if not text.strip():
         return block
@@ -107,7 +107,7 @@ def parse_tool_input(block: dict[str, Any]) -> dict[str, Any]:
 
 
 def stop_reason_fields(ticket: ChatTicket, *, called: bool) -> dict[str, Any]:
-    """Why the answer ended, if the vendor did not send it in Anthropic's form. `called`: the answer calls tools."""
+    """The stop reason in Anthropic's format. `called`: the answer has tool calls."""
     reason = ticket.finish_reason or ("length" if ticket.end_reason == "budget_cut" else "stop")
     if reason == "stop" and ticket.stop_sequence is not None:
         return {"stop_reason": "stop_sequence", "stop_sequence": ticket.stop_sequence}
@@ -117,7 +117,7 @@ def stop_reason_fields(ticket: ChatTicket, *, called: bool) -> dict[str, Any]:
 
 
 def message_usage(ticket: ChatTicket) -> dict[str, Any]:
-    """The settled usage in Anthropic's form."""
+    """The settled usage in Anthropic's format."""
     settled = ticket.settlement
     assert settled is not None
     usage = usage_figures(
@@ -128,7 +128,7 @@ def message_usage(ticket: ChatTicket) -> dict[str, Any]:
 
 
 def usage_figures(usage: Usage) -> dict[str, Any]:
-    """Tokens in Anthropic's form: `input_tokens` without those read from or written to the cache."""
+    """Tokens in Anthropic's format: `input_tokens` excludes those read from or written to the cache."""
     rest = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     return {
         "input_tokens": max(0, rest),

@@ -1,4 +1,4 @@
-"""Writes Anthropic's stream: a native lane's own events, or those of the contract, encoded as blocks."""
+"""Encode Anthropic's stream: from a native lane's events, or from events encoded as content blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .reply import block_index, inner_object, message_head, message_usage, stop_
 
 
 class MessageStreamEncoder:
-    """Writes a stream of named events. Events of a native lane are passed on with our model's name.
+    """Encodes a stream of named events. Events of a native lane are passed on with our model name.
 
     The last two, `message_delta` and `message_stop`, are sent when the call is settled.
     """
@@ -27,10 +27,10 @@ class MessageStreamEncoder:
         self.native = native
         self.blocks = ContentBlockEncoder("")
         self.ticket: ChatTicket | None = None
-        self.begun = False
+        self.started = False
         self.open: dict[int, None] = {}  # indices of the open blocks, in order
         self.called = False
-        self.delta: dict[str, Any] | None = None  # the vendor's `message_delta`, held back until the call is settled
+        self.delta: dict[str, Any] | None = None  # the vendor's `message_delta`, delayed until the call is settled
         self.stop: dict[str, Any] = {"type": "message_stop"}
 
     def ping(self) -> bytes:
@@ -38,7 +38,7 @@ class MessageStreamEncoder:
         return frame("ping", {"type": "ping"})
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
+        """Nothing, so that a failure before the vendor answers can have its own HTTP status."""
         self.ticket = ticket
         self.blocks = ContentBlockEncoder(ticket.id.hex)
         return b""
@@ -65,7 +65,7 @@ class MessageStreamEncoder:
         return b""  # error messages of vendors are not passed on to clients
 
     def write(self, data: dict[str, Any]) -> bytes:
-        """One frame, and before the first one `message_start`."""
+        """One frame; before the first one also `message_start`."""
         kind, index = data["type"], block_index(data)
         if kind == "content_block_start":
             self.open[index] = None
@@ -73,12 +73,12 @@ class MessageStreamEncoder:
         elif kind == "content_block_stop":
             self.open.pop(index, None)
         start = b"" if kind in ("message_start", "ping") else self.start()
-        self.begun = self.begun or kind == "message_start"
+        self.started = self.started or kind == "message_start"
         return start + frame(kind, data)
 
     def start(self) -> bytes:
         """`message_start`, if the vendor's was not passed on."""
-        if self.begun:
+        if self.started:
             return b""
         assert self.ticket is not None
         return self.write({"type": "message_start", "message": message_head(self.ticket, self.model)})
@@ -86,13 +86,13 @@ class MessageStreamEncoder:
     def done(self, ticket: ChatTicket) -> bytes:
         """The last events: ends of blocks, stop reason with usage and bill, `message_stop`."""
         ends = b"".join([self.write(encoded) for encoded in self.blocks.end()])
-        # A stream that the gateway ended for its budget has no end events of the vendor.
+        # The gateway may have ended the stream at its budget, without the vendor's end events.
         ends += b"".join([self.write({"type": "content_block_stop", "index": index}) for index in list(self.open)])
         delta = self.delta or {"type": "message_delta", "delta": stop_reason_fields(ticket, called=self.called)}
         settled = {"usage": inner_object(delta, "usage") | message_usage(ticket), "kaixu": bill_reply(ticket)}
         return ends + self.write(delta | settled) + self.write(self.stop)
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """An error in the middle of the stream: the SDKs raise it."""
+        """An error in the stream, which the SDKs raise."""
         body, status = anthropic_error(envelope(error, ticket.ask.request_id), error.status)
         return frame("error", body | {"status": status, "kaixu": bill_reply(ticket)})

@@ -1,4 +1,4 @@
-"""Usage and month in replies, also in errors of calls that cost something although they failed."""
+"""Usage and month in replies, and in errors of calls that are billed although they failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.errors import Billed
+from kaixu.edge.errors import BilledError
 from kaixu.edge.month_reply import month_reply
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
@@ -15,7 +15,7 @@ from kaixu.plugin.errors import KaixuError
 
 
 def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
-    """What the call used and cost: rounded cents for display, exact dollars."""
+    """Usage and cost: rounded cents for display, exact dollars."""
     bill = ticket.settlement
     assert bill is not None
     return {
@@ -29,7 +29,7 @@ def collection_usage_reply(ticket: Ticket) -> dict[str, Any]:
 
 @contextmanager
 def bill_on_failure(admission: Admission[Ticket]) -> Iterator[None]:
-    """Around a call: an error after which the customer owes something shows the bill. Raises `Billed`."""
+    """Around a call: add the bill to its error if the failed call is billed. Raises `BilledError`."""
     try:
         yield
     except KaixuError as error:
@@ -37,9 +37,9 @@ def bill_on_failure(admission: Admission[Ticket]) -> Iterator[None]:
         bill = None if ticket is None else ticket.settlement
         if ticket is None or bill is None or not bill.input_tokens or "unbilled_nusd" in (bill.units or {}):
             raise
-        raise Billed(error, usage_and_month(ticket)) from error
+        raise BilledError(error, usage_and_month_reply(ticket)) from error
 
 
-def usage_and_month(ticket: Ticket) -> dict[str, Any]:
-    """Usage and month."""
+def usage_and_month_reply(ticket: Ticket) -> dict[str, Any]:
+    """The fields `usage` and `month` of a reply."""
     return {"usage": collection_usage_reply(ticket), "month": month_reply(ticket.figures)}

@@ -1,4 +1,4 @@
-"""`gateway-embed`: embeds texts and, if the request has a collection, stores them there."""
+"""`gateway-embed`: embed texts and, with `collection`, store them there."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any, Literal
 import msgspec
 
 from kaixu.api.call_replies import call_headers
-from kaixu.api.openai.embeddings import in_base64
 from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.chunks import Chunking, cut_text, parse_chunking
 from kaixu.collections.contents import Piece
 from kaixu.collections.ingest import CollectionLimits, Ingested, Target, ingest
 from kaixu.collections.lengths import shortens_vectors
-from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.paths import paths_of
+from kaixu.edge.fields import Fields, read_object
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.ticket import Ticket
+from kaixu.metering.vector_codec import encode_vector
 from kaixu.plugin.errors import Unprocessable
 from kaixu.plugin.types import EmbedRequest
 
 from .access import CollectionCaller, read_collection_caller
-from .bill import bill_on_failure, usage_and_month
+from .bill import bill_on_failure, usage_and_month_reply
 from .fields import (
-    MOST_INPUTS,
+    MAX_INPUTS,
     collection_name,
     read_doc_ids,
     read_language,
@@ -38,9 +38,9 @@ from .fields import (
     resolve_embedding_model,
 )
 
-MOST_DIMENSIONS = 16_000
+MAX_DIMENSIONS = 16_000
 
-#: `taskType` of older clients, as `input_type`.
+#: `taskType` of older clients → `input_type`.
 TASKS = {"RETRIEVAL_QUERY": "query", "RETRIEVAL_DOCUMENT": "document"}
 
 
@@ -61,7 +61,7 @@ def embed_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def embed(request: IncomingRequest) -> Reply:
-        body = await object_in(request)
+        body = await read_object(request)
         collection_caller = await read_collection_caller(services, request, body.get("customer_id"))
         call = await parse_embed_call(services, body)
         ticket, vectors, ingested = await run_embed_call(services, collection_caller, call)
@@ -72,11 +72,11 @@ def embed_routes(services: Services) -> list[Route]:
             "requested_model": body.get("model"),
             "dimensions": len(vectors[0]),
             "count": len(vectors),
-            **usage_and_month(ticket),
+            **usage_and_month_reply(ticket),
             "telemetry": {"install_id": collection_caller.caller.install_id},
         }
         if call.with_vectors:
-            reply["embeddings"] = [in_base64(one) if call.as_base64 else list(one) for one in vectors]
+            reply["embeddings"] = [encode_vector(one) if call.as_base64 else list(one) for one in vectors]
         if ingested is not None:
             reply |= {
                 "collection": call.collection,
@@ -86,13 +86,13 @@ def embed_routes(services: Services) -> list[Route]:
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return [Route("POST", paths_of("gateway-embed"), embed, auth="key_or_operator", rate="call")]
+    return [Route("POST", function_paths("gateway-embed"), embed, auth="key_or_operator", rate="call")]
 
 
 async def run_embed_call(
     services: Services, collection_caller: CollectionCaller, call: EmbedCall
 ) -> tuple[Ticket, Sequence[Sequence[float]], Ingested | None]:
-    """The vectors, and what was stored if the call has a collection."""
+    """Run the call; return the vectors, and what was stored."""
     requested, request = call.requested, call.request
     if call.pieces is None or call.collection is None:
         admission = admit_embed(
@@ -120,7 +120,7 @@ async def run_embed_call(
 
 
 def default_limits(services: Services) -> CollectionLimits:
-    """The limits of customers that have none of their own."""
+    """The limits for customers without limits of their own."""
     return CollectionLimits(services.gateway.max_vectors, services.gateway.max_collections)
 
 
@@ -129,27 +129,27 @@ async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCal
     requested = resolve_embedding_model(services.catalog, body)
     fields = Fields(body)
     store = fields.flag("store")
-    collection = fields.take("collection")
+    collection = fields.get("collection")
     is_stored = store if store is not None else collection not in (None, "")
     name = collection_name("default" if collection in (None, "") else collection) if is_stored else None
     texts = read_texts(fields, stored=is_stored)
     doc_ids = read_doc_ids(fields, len(texts))
     metadata = read_metadata(fields, len(texts))
-    chunking = parse_chunking(fields.take("chunk"))
+    chunking = parse_chunking(fields.get("chunk"))
     if chunking is not None and not is_stored:
-        raise Unprocessable("`chunk` is for what is stored", hint="Send `collection`, too.", field="chunk")
+        raise Unprocessable("`chunk` requires a collection", hint="Send `collection`, too.", field="chunk")
     pieces = [Piece(*one) for one in zip(doc_ids, [0] * len(texts), [0] * len(texts), texts, metadata, strict=True)]
     if chunking is not None:
         pieces = await asyncio.to_thread(cut_pieces, pieces, chunking)
-        if len(pieces) > MOST_INPUTS:
+        if len(pieces) > MAX_INPUTS:
             raise Unprocessable(
-                f"`input` makes {len(pieces)} chunks; {MOST_INPUTS} are taken in one call",
+                f"`input` makes {len(pieces)} chunks; at most {MAX_INPUTS} are allowed in one call",
                 hint="Send fewer documents at a time, or larger chunks.",
                 field="chunk",
             )
     deployment = requested.deployment
-    dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS)
-    dimensions = dimensions or fields.whole("outputDimensionality", 1, MOST_DIMENSIONS)
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
+    dimensions = dimensions or fields.integer("outputDimensionality", 1, MAX_DIMENSIONS)
     with_vectors = fields.flag("include_embeddings")
     request = EmbedRequest(
         model=deployment.upstream,
@@ -172,7 +172,7 @@ async def parse_embed_call(services: Services, body: dict[str, Any]) -> EmbedCal
 
 
 def cut_pieces(pieces: list[Piece], chunking: Chunking) -> list[Piece]:
-    """The numbered chunks of every document."""
+    """Split every document into numbered chunks."""
     return [
         Piece(piece.doc_id, number, start, text, piece.metadata)
         for piece in pieces

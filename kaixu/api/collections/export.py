@@ -1,4 +1,4 @@
-"""Exports a collection as NDJSON: a header line, a line for each piece, and a last line with their number."""
+"""Export a collection as NDJSON: a header line, a line per piece, and a last line with the number of pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.collections.contents import Collection, WithVector, all_pieces
+from kaixu.collections.contents import Collection, WithVector, export_pieces
 from kaixu.collections.searches import Searches
 from kaixu.edge.response import Reply
 from kaixu.edge.sse import EventStream
@@ -17,26 +17,26 @@ ENCODER = msgspec.json.Encoder()
 
 
 def export_collection(searches: Searches, collection: Collection, headers: dict[str, str]) -> Reply:
-    """The reply. Without the last line it is incomplete. Raises `RateLimited`."""
+    """The reply, which is incomplete without its last line. Raises `RateLimited`."""
     with ExitStack() as stack:
         stack.enter_context(searches.place(collection.customer_id))
         held = stack.pop_all()  # until the last line is sent
 
     async def write(out: EventStream) -> None:
         with held:
-            out.begun = True
+            out.started = True
             await out.put(encode_line(header_line(collection)))
             count = 0
-            async for rows in all_pieces(searches, collection):
+            async for rows in export_pieces(searches, collection):
                 for row in rows:
                     await out.put(encode_line(piece_line(row)))
                 count += len(rows)
             await out.put(encode_line({"exported": count}))
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         held.close()
 
-    body = EventStream(write, never_begun, ping=lambda: b"\n")
+    body = EventStream(write, abandon, ping=lambda: b"\n")
     name = f"{collection.name}.ndjson"
     own_headers = {
         "content-type": NDJSON,

@@ -1,4 +1,4 @@
-"""Reads and checks the fields of requests about collections: names, ids, metadata, texts, vectors."""
+"""Read and validate fields of requests about collections: names, ids, metadata, texts, vectors."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import msgspec
 
 from kaixu.api.native.chat_request import read_model_names
 from kaixu.catalog.catalog import Catalog, RequestedModel
-from kaixu.collections.filters import storable
+from kaixu.collections.filters import is_storable
 from kaixu.config.names import MOST_NAME, plain_name
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, TooLarge, Unprocessable
 
-MOST_DOC_ID = 200
-MOST_METADATA_BYTES = 16 * 1024
-MOST_TEXT = 2 * 1024 * 1024
-MOST_INPUTS = 2048
-MOST_NUMBERS = 16_000
+MAX_DOC_ID = 200
+MAX_METADATA_BYTES = 16 * 1024
+MAX_TEXT = 2 * 1024 * 1024
+MAX_INPUTS = 2048
+MAX_NUMBERS = 16_000
 
-#: The largest number of a vector lies between these: then the sum of the squares is still a 32-bit float.
-LEAST_NUMBER, MOST_NUMBER = 1e-15, 1e15
+#: Limits for the largest number of a vector, so that the sum of the squares fits a 32-bit float.
+MIN_NUMBER, MAX_NUMBER = 1e-15, 1e15
 
 LANGUAGE = re.compile(r"[a-z_]{1,40}")
 
-#: A NUL in JSON. After another backslash it is ordinary text.
+#: An escaped NUL in JSON.
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
-#: The languages for which Postgres includes a stemmer; "simple" does not stem.
+#: The languages with a stemmer in Postgres; "simple" has none.
 LANGUAGES = (
     "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
     "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian",
@@ -40,7 +40,7 @@ ENCODER = msgspec.json.Encoder()
 
 
 def collection_name(value: Any, field: str = "collection") -> str:
-    """A collection's name: what is not a letter, a digit, `.`, `_` or `-` becomes `-`. Raises `Invalid`."""
+    """A collection's name: characters other than letters, digits, `.`, `_` and `-` become `-`. Raises `Invalid`."""
     if value is None or value == "":
         raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
     if not isinstance(value, str):
@@ -72,14 +72,14 @@ def check_doc_id(value: Any, field: str) -> str:
         value = str(value)
     if not isinstance(value, str) or not value or not value.isprintable():
         raise Unprocessable(f"`{field}` must be printable text", field=field)
-    if len(value) > MOST_DOC_ID:
-        raise Unprocessable(f"`{field}` is longer than {MOST_DOC_ID} characters", field=field)
+    if len(value) > MAX_DOC_ID:
+        raise Unprocessable(f"`{field}` is longer than {MAX_DOC_ID} characters", field=field)
     return value
 
 
 def read_doc_ids(fields: Fields, count: int) -> list[str]:
     """`doc_ids`, one for each text, or new ids. Raises `Unprocessable`."""
-    value = fields.take("doc_ids")
+    value = fields.get("doc_ids")
     if value is None:
         return [str(uuid4()) for _ in range(count)]
     if isinstance(value, str | int):
@@ -90,7 +90,7 @@ def read_doc_ids(fields: Fields, count: int) -> list[str]:
     if len(set(ids)) < len(ids):
         duplicate = next(one for at, one in enumerate(ids) if one in ids[:at])
         raise Unprocessable(
-            f"`doc_ids` holds `{duplicate[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
+            f"`doc_ids` has `{duplicate[:80]}` twice", hint="Send each document once.", code="DUPLICATE_DOC_ID",
             field="doc_ids",
         )  # fmt: skip
     return ids
@@ -106,16 +106,16 @@ def check_metadata(value: Any, field: str) -> dict[str, Any]:
         encoded = ENCODER.encode(value)
     except (RecursionError, UnicodeEncodeError, OverflowError, TypeError):
         raise Unprocessable(f"`{field}` cannot be stored", field=field) from None
-    if len(encoded) > MOST_METADATA_BYTES:
-        raise TooLarge(f"`{field}` is longer than {MOST_METADATA_BYTES} bytes", field=field)
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise TooLarge(f"`{field}` is longer than {MAX_METADATA_BYTES} bytes", field=field)
     if NUL.search(encoded):
-        raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
+        raise Unprocessable(f"`{field}` contains a NUL character, which cannot be stored", field=field)
     return value
 
 
 def read_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
     """`metadata`: one object for all documents, or a list with one for each."""
-    value = fields.take("metadata")
+    value = fields.get("metadata")
     if not isinstance(value, list):
         return [check_metadata(value, "metadata")] * count
     if len(value) != count:
@@ -125,12 +125,12 @@ def read_metadata(fields: Fields, count: int) -> list[dict[str, Any]]:
 
 def read_texts(fields: Fields, *, stored: bool) -> list[str]:
     """`input`: a text, or a list of them; none may be empty. Raises `Unprocessable`, `TooLarge`."""
-    value = fields.take("input")
+    value = fields.get("input")
     if value is None:
         raise Invalid("`input` is missing", hint="Send `input` as text, or as a list of texts.", field="input")
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not 1 <= len(texts) <= MOST_INPUTS:
-        raise Unprocessable(f"`input` must be text, or a list of 1 to {MOST_INPUTS} texts", field="input")
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_INPUTS:
+        raise Unprocessable(f"`input` must be text, or a list of 1 to {MAX_INPUTS} texts", field="input")
     for at, text in enumerate(texts):
         check_text(text, "input" if isinstance(value, str) else f"input[{at}]", stored=stored)
     return texts
@@ -141,23 +141,23 @@ def check_text(text: Any, field: str, *, stored: bool) -> str:
     if not isinstance(text, str):
         raise Unprocessable(f"`{field}` must be text", field=field)
     if not text.strip():
-        raise Unprocessable(f"`{field}` is empty", hint="Leave empty texts out.", field=field)
-    if len(text) > MOST_TEXT:
-        raise TooLarge(f"`{field}` is longer than {MOST_TEXT} characters", field=field)
-    if stored and not storable(text):
-        raise Unprocessable(f"`{field}` holds a NUL character, which cannot be stored", field=field)
+        raise Unprocessable(f"`{field}` is empty", hint="Remove empty texts.", field=field)
+    if len(text) > MAX_TEXT:
+        raise TooLarge(f"`{field}` is longer than {MAX_TEXT} characters", field=field)
+    if stored and not is_storable(text):
+        raise Unprocessable(f"`{field}` contains a NUL character, which cannot be stored", field=field)
     return text
 
 
 def check_vector(value: Any, field: str) -> tuple[float, ...]:
     """A vector that the client sent. Raises `Unprocessable`."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_NUMBERS:
-        raise Unprocessable(f"`{field}` must be a list of 1 to {MOST_NUMBERS} numbers", field=field)
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_NUMBERS:
+        raise Unprocessable(f"`{field}` must be a list of 1 to {MAX_NUMBERS} numbers", field=field)
     if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
         raise Unprocessable(f"`{field}` must be a list of numbers", field=field)
-    if not LEAST_NUMBER <= max(map(abs, value)) <= MOST_NUMBER:
+    if not MIN_NUMBER <= max(map(abs, value)) <= MAX_NUMBER:
         raise Unprocessable(
-            f"`{field}` must not be zero, with numbers up to {MOST_NUMBER:g}", hint="Vectors need not be normalized.",
+            f"`{field}` must not be zero, with numbers up to {MAX_NUMBER:g}", hint="Vectors need not be normalized.",
             field=field,
         )  # fmt: skip
     return tuple(map(float, value))

@@ -1,6 +1,6 @@
-"""The field `retrieve` of a chat request: reads it, adds the passages to the messages, and shows them in the reply.
+"""The field `retrieve` of chat requests: read it, add passages to the messages, show them in the reply.
 
-The bill has two lines, the search and the chat: each is admitted and settled as a call of its own.
+The search and the chat are separate calls, each with its own admission and line in the bill.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from kaixu.plugin.errors import Unprocessable
 from .bill import collection_usage_reply
 from .fields import collection_name
 
-MOST_PASSAGES = 50
+MAX_PASSAGES = 50
 DEFAULT_PASSAGES = 4
-MOST_CHARACTERS = 400_000
+MAX_CHARACTERS = 400_000
 DEFAULT_CHARACTERS = 8_000
 
 
 def take_retrieve(body: dict[str, Any]) -> Retrieval | None:
-    """Read `retrieve` and remove it from the body: no vendor knows it. Raises `Unprocessable`, `Invalid`."""
-    fields = Fields(body).inner("retrieve")
+    """Read `retrieve` and remove it from the body, which vendors get. Raises `Unprocessable`, `Invalid`."""
+    fields = Fields(body).nested("retrieve")
     body.pop("retrieve", None)
     if fields is None:
         return None
     question = Question(
-        collection=collection_name(fields.take("collection"), "retrieve.collection"),
+        collection=collection_name(fields.get("collection"), "retrieve.collection"),
         text=None,
         vector=None,
-        top_k=fields.whole("top_k", 1, MOST_PASSAGES) or DEFAULT_PASSAGES,
+        top_k=fields.integer("top_k", 1, MAX_PASSAGES) or DEFAULT_PASSAGES,
         threshold=fields.number("threshold", -1, 1),
-        condition=parse_filter(fields.take("filter"), "retrieve.filter"),
+        condition=parse_filter(fields.get("filter"), "retrieve.filter"),
         hybrid=fields.flag("hybrid") or False,
         parent=fields.flag("parent") or False,
     )
-    max_characters = fields.whole("max_characters", 100, MOST_CHARACTERS) or DEFAULT_CHARACTERS
-    if unknown := fields.rest():
-        raise Unprocessable(f"`{unknown[0]}` is no field of `retrieve`", field=unknown[0])
+    max_characters = fields.integer("max_characters", 100, MAX_CHARACTERS) or DEFAULT_CHARACTERS
+    if unknown := fields.unread():
+        raise Unprocessable(f"`{unknown[0]}` is not a field of `retrieve`", field=unknown[0])
     return Retrieval(question, max_characters)
 
 
@@ -65,7 +65,7 @@ def is_question(message: dict[str, Any]) -> bool:
 
 
 def citations_reply(retrieved: Retrieved) -> list[dict[str, Any]]:
-    """The passages as they stand in the prompt, under their numbers."""
+    """The passages of the prompt, with their numbers."""
     return [
         {
             "rank": rank,
@@ -80,13 +80,13 @@ def citations_reply(retrieved: Retrieved) -> list[dict[str, Any]]:
 
 
 def retrieval_reply(retrieved: Retrieved) -> dict[str, Any]:
-    """The search: where, how long, and what it cost."""
+    """The search: its collection, duration and cost."""
     usage = collection_usage_reply(retrieved.ticket)
     return {"collection": retrieved.collection, "query_ms": retrieved.query_ms, "usage": usage}
 
 
 def joint_bill(retrieved: Retrieved, chat: Ticket) -> dict[str, Any]:
-    """The bill of the search and the chat: a line for each, and the total."""
+    """The bill of search and chat: a line for each, and the total."""
     tickets = (retrieved.ticket, chat)
     total = sum(ticket.settlement.cost_nusd for ticket in tickets if ticket.settlement is not None)
     return {"lines": [bill_line(ticket) for ticket in tickets], "cost_usd": usd(total)}

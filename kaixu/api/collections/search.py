@@ -1,4 +1,4 @@
-"""`gateway-embed-search`: searches a collection by meaning, words or a vector."""
+"""`gateway-embed-search`: search a collection by meaning, words or a vector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kaixu.collections.contents import Collection
 from kaixu.collections.filters import parse_filter
 from kaixu.collections.search import Answer, Hit, Question, search
 from kaixu.edge.fields import Fields, json_object
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -18,10 +18,10 @@ from kaixu.metering.ticket import Ticket
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .access import read_collection_caller
-from .bill import bill_on_failure, usage_and_month
+from .bill import bill_on_failure, usage_and_month_reply
 from .fields import check_text, check_vector, collection_name
 
-MOST_RESULTS, MOST_PARENTS = 100, 20
+MAX_RESULTS, MAX_PARENTS = 100, 20
 DEFAULT_RESULTS = 8
 
 
@@ -46,17 +46,17 @@ def search_routes(services: Services) -> list[Route]:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return [Route("POST", paths_of("gateway-embed-search"), find, auth="key_or_operator", rate="call")]
+    return [Route("POST", function_paths("gateway-embed-search"), find, auth="key_or_operator", rate="call")]
 
 
 def parse_question(body: dict[str, Any]) -> Question:
     """Parse the question. Raises `Invalid`, `Unprocessable` naming the field."""
     fields = Fields(body)
-    name = collection_name(fields.take("collection"))
-    text = fields.take("query")
+    name = collection_name(fields.get("collection"))
+    text = fields.get("query")
     if text is None:
-        text = fields.take("input")
-    vector = fields.take("vector")
+        text = fields.get("input")
+    vector = fields.get("vector")
     if vector is not None:
         vector = check_vector(vector, "vector")
     if text is None and vector is None:
@@ -65,16 +65,16 @@ def parse_question(body: dict[str, Any]) -> Question:
         check_text(text, "query", stored=True)
     hybrid = fields.flag("hybrid") or False
     if hybrid and text is None:
-        raise Unprocessable("`hybrid` looks for words, too", hint="Send `query`.", field="hybrid")
+        raise Unprocessable("`hybrid` needs words to search for", hint="Send `query`.", field="hybrid")
     parent = fields.flag("parent") or False
-    most = MOST_PARENTS if parent else MOST_RESULTS
+    most = MAX_PARENTS if parent else MAX_RESULTS
     return Question(
         collection=name,
         text=text,
         vector=vector,
-        top_k=fields.whole("top_k", 1, most) or fields.whole("topK", 1, most) or DEFAULT_RESULTS,
+        top_k=fields.integer("top_k", 1, most) or fields.integer("topK", 1, most) or DEFAULT_RESULTS,
         threshold=fields.number("threshold", -1, 1),
-        condition=parse_filter(fields.take("filter")),
+        condition=parse_filter(fields.get("filter")),
         hybrid=hybrid,
         parent=parent,
     )
@@ -96,7 +96,7 @@ def search_reply(
         "results": results,
         "matches": results,
         "query_ms": answer.query_ms,
-        **usage_and_month(ticket),
+        **usage_and_month_reply(ticket),
     }
 
 

@@ -17,7 +17,7 @@ from kaixu.reports.values import instant
 
 
 def job_usage_reply(row: JobRow) -> dict[str, Any]:
-    """What the job used and cost."""
+    """The job's usage and cost."""
     return {
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
@@ -27,7 +27,7 @@ def job_usage_reply(row: JobRow) -> dict[str, Any]:
 
 
 def job_reply(services: Services, row: JobRow) -> dict[str, Any]:
-    """A job as its customer sees it. Usage appears twice: clients read either place."""
+    """A job for its customer. Usage appears twice, because clients read either place."""
     return {
         "id": str(row.id),
         "kind": row.kind,

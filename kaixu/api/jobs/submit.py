@@ -1,4 +1,4 @@
-"""`gateway-job-submit`: puts a chat into the queue. Admission checks it now, and again when it runs."""
+"""`gateway-job-submit`: queues a chat. Admission checks it now, and again when it runs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from kaixu import __version__
 from kaixu.api.calls import prepare_chat
 from kaixu.api.health import system_hash
 from kaixu.api.native.chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_names
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import object_in
-from kaixu.edge.paths import paths_of
+from kaixu.catalog.catalog import Deployment
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import read_object
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
-from kaixu.jobs.queue import JobRequest
-from kaixu.jobs.texts import ModelCall
+from kaixu.jobs.payloads import ModelCall
+from kaixu.jobs.queue import JobRequest, Submission
 from kaixu.plugin.errors import Unprocessable
 
 from .webhook import read_webhook, webhook_reply
@@ -34,12 +35,12 @@ def submit_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def submit(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         provider, model = read_model_names(body)
         if body.get("retrieve") is not None:
             raise Unprocessable(
-                "`retrieve` is not for jobs", hint="Search first, then send the passages.", field="retrieve"
+                "jobs do not support `retrieve`", hint="Search first, then send the passages.", field="retrieve"
             )
         webhook = read_webhook(body, services.gateway.jobs)
         key = idempotency_key(request)
@@ -68,36 +69,42 @@ def submit_routes(services: Services) -> list[Route]:
             webhook=webhook,
         )
         async with prepared.admission as ticket:
-            handing = services.queue.submit(
+            submission = services.queue.submit(
                 ticket,
                 job,
                 attempts=services.gateway.jobs.attempts,
                 most_waiting=services.gateway.jobs.most_waiting,
             )
         services.queue.nudge()
-        job_id = str(handing.id)
-        urls = {name: job_url(request, f"gateway-job-{name}", job_id) for name in ("status", "result")}
-        reply: dict[str, Any] = {
-            "job_id": job_id,
-            "id": job_id,
-            "status": "queued",
-            "status_url": urls["status"],
-            "result_url": urls["result"],
-            "provider": deployment.shown_provider,
-            "model": deployment.model,
-            "requested_provider": provider,
-            "requested_model": model,
-            "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
-            "note": "the job is in the queue; look at status_url until it has succeeded or failed"
-            if handing.is_new
-            else "a job with this idempotency key was submitted before; this is it",
-            "request_id": request.request_id,
-        }
+        reply = submission_reply(services, request, submission, deployment)
         if webhook is not None:
             reply["webhook"] = webhook_reply(services, ticket.verdict.customer_id or 0, webhook)
         return json_reply(reply, 202)
 
-    return [Route("POST", paths_of("gateway-job-submit"), submit, auth="key", rate="call", error_shape=flat)]
+    return [Route("POST", function_paths("gateway-job-submit"), submit, auth="key", rate="call", error_shape=cap_error)]
+
+
+def submission_reply(
+    services: Services, request: IncomingRequest, submission: Submission, deployment: Deployment
+) -> dict[str, Any]:
+    """The reply to a submitted job."""
+    job_id = str(submission.id)
+    return {
+        "job_id": job_id,
+        "id": job_id,
+        "status": "queued",
+        "status_url": job_url(request, "gateway-job-status", job_id),
+        "result_url": job_url(request, "gateway-job-result", job_id),
+        "provider": deployment.shown_provider,
+        "model": deployment.model,
+        "requested_provider": submission.request.requested_provider,
+        "requested_model": submission.request.requested_model,
+        "build": {"id": __version__, "schema": "kaixu-1", "kaixu_system_hash": system_hash(services.catalog)},
+        "note": "the job is in the queue; look at status_url until it has succeeded or failed"
+        if submission.is_new
+        else "a job with this idempotency key was submitted before; this is it",
+        "request_id": request.request_id,
+    }
 
 
 def idempotency_key(request: IncomingRequest) -> str | None:
@@ -108,8 +115,8 @@ def idempotency_key(request: IncomingRequest) -> str | None:
     return key
 
 
-def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
-    """The refusal of a cap in the form that clients of this endpoint know: flat figures of the cap that was reached."""
+def cap_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
+    """The error format of this endpoint: after a reached cap, the cap's figures are flat fields."""
     month = body.get("month")
     if status != 402 or not isinstance(month, dict):
         return body, status
@@ -119,7 +126,7 @@ def flat(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
 
 
 def job_url(request: IncomingRequest, function: str, job_id: str) -> str:
-    """The URL of a job's endpoint, on the host that the caller has used."""
+    """The URL of a job's endpoint, on the host of the request."""
     path = request.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
     host = request.headers.get("host", "")
     if not HOST.fullmatch(host):

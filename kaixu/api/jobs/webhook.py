@@ -1,4 +1,4 @@
-"""`webhook` of a submitted job: the URL that gets a message when the job ends."""
+"""The field `webhook` of a submitted job: the URL that is notified when the job ends."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kaixu.edge.services import Services
 from kaixu.jobs.webhook_signing import customer_secret
 from kaixu.plugin.errors import Unprocessable
 
-MOST_URL = 2000
+MAX_URL = 2000
 
 
 def read_webhook(body: dict[str, Any], section: JobsSection) -> str | None:
     """The URL, if there is one. Raises `Unprocessable`."""
-    fields = Fields(body).inner("webhook")
+    fields = Fields(body).nested("webhook")
     if fields is None:
         return None
-    url = fields.text("url", most=MOST_URL)
+    url = fields.text("url", most=MAX_URL)
     if url is None:
         raise Unprocessable("`webhook.url` is missing", field="webhook.url")
     try:
@@ -31,12 +31,12 @@ def read_webhook(body: dict[str, Any], section: JobsSection) -> str | None:
         is_valid = False
     schemes = ("https", "http") if section.webhook_http else ("https",)
     if not is_valid or parts.scheme not in schemes:
-        raise Unprocessable(f"`webhook.url` must be an address of {' or '.join(schemes)}", field="webhook.url")
-    if unknown := fields.rest():
-        raise Unprocessable(f"`{unknown[0]}` is no field of `webhook`", field=unknown[0])
+        raise Unprocessable(f"`webhook.url` must be a URL with {' or '.join(schemes)}", field="webhook.url")
+    if unknown := fields.unread():
+        raise Unprocessable(f"`{unknown[0]}` is not a field of `webhook`", field=unknown[0])
     return url
 
 
 def webhook_reply(services: Services, customer_id: int, url: str) -> dict[str, str]:
-    """The address, and what its messages are signed with: one secret for all jobs of a customer."""
+    """The URL, and the signing secret, which is the same for all jobs of a customer."""
     return {"url": url, "secret": customer_secret(services.secrets.jwt_secret, customer_id)}

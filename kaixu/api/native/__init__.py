@@ -1,1 +1,1 @@
-"""The gateway's own chat API, as a whole and streamed."""
+"""The gateway's own chat API, whole and streamed."""

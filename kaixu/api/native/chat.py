@@ -1,4 +1,4 @@
-"""The native chat endpoints: `gateway-chat` answers as a whole, `gateway-stream` as server-sent events."""
+"""The native chat endpoints: `gateway-chat` replies as a whole, `gateway-stream` with server-sent events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kaixu.api.calls import PreparedChat, prepare_chat
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply, take_retrieve
 from kaixu.api.openai.chat_reply import merge_chunks, tool_call_delta
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.errors import envelope
-from kaixu.edge.fields import object_in
+from kaixu.edge.fields import read_object
 from kaixu.edge.month_reply import month_reply
-from kaixu.edge.paths import paths_of
+from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
@@ -32,7 +32,7 @@ from .chat_request import FEATURE_FIELDS, parse_native_chat_request, read_model_
 
 
 class NativeChatCall(msgspec.Struct, frozen=True):
-    """A prepared chat call, and the names of provider and model as the client wrote them."""
+    """A prepared chat call, and the names of provider and model that the client used."""
 
     chat: PreparedChat
     provider: str | None
@@ -72,8 +72,8 @@ def chat_routes(services: Services) -> list[Route]:
     """The routes, bound to the services of one gateway."""
 
     async def prepare(request: IncomingRequest) -> NativeChatCall:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         retrieval = take_retrieve(body)
         provider, model = read_model_names(body)
         requested = services.catalog.resolve(provider, model, "chat")
@@ -110,8 +110,8 @@ def chat_routes(services: Services) -> list[Route]:
         return await stream_answer(services, call.chat.admission, NativeStreamEncoder(call))
 
     return [
-        Route("POST", paths_of("gateway-chat"), chat, auth="key", rate="call"),
-        Route("POST", paths_of("gateway-stream"), stream, auth="key", rate="call"),
+        Route("POST", function_paths("gateway-chat"), chat, auth="key", rate="call"),
+        Route("POST", function_paths("gateway-stream"), stream, auth="key", rate="call"),
     ]
 
 
@@ -178,12 +178,12 @@ class NativeStreamEncoder:
 
 
 def finish_reason(ticket: ChatTicket) -> str | None:
-    """The finish reason; an answer that the gateway ended for its budget has none of the vendor."""
+    """The finish reason; "length" if the gateway ended the answer at its budget."""
     return "length" if ticket.end_reason == "budget_cut" else ticket.finish_reason
 
 
 def chat_usage_reply(ticket: ChatTicket) -> dict[str, Any]:
-    """What the call used and cost: rounded cents for display, exact dollars."""
+    """Usage and cost: rounded cents for display, exact dollars."""
     bill, request = ticket.settlement, ticket.request
     assert bill is not None
     assert request is not None

@@ -1,7 +1,7 @@
-"""Translates a native chat request into a `ChatRequest`.
+"""Translate a native chat request into a `ChatRequest`.
 
-Unknown fields and values of `max_tokens` and `temperature` that are no numbers are ignored: clients rely
-on both. Newer fields have OpenAI's form. To add one: read it in `parse_native_chat_request`.
+Unknown fields are ignored, and so are values of `max_tokens` and `temperature` that are not numbers, because clients
+rely on both. Newer fields have OpenAI's format. To add one: read it in `parse_native_chat_request`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Invalid, Unprocessable
 from kaixu.plugin.types import ChatRequest
 
-MOST_TOKENS = 10_000_000
-MOST_NAME = 200
+MAX_TOKENS = 10_000_000
+MAX_NAME = 200
 FEATURE_FIELDS = OPENAI_FEATURES
 
 
 def read_model_names(body: dict[str, Any]) -> tuple[str | None, str]:
-    """Provider, which may be missing, and model. Raises `Invalid`, `Unprocessable`."""
+    """The fields `provider`, which may be missing, and `model`. Raises `Invalid`, `Unprocessable`."""
     provider = body.get("provider")
     return None if provider is None else read_name(provider, "provider"), read_name(body.get("model"), "model")
 
@@ -34,7 +34,7 @@ def read_name(value: object, field: str) -> str:
     """A provider's or model's name. Raises `Invalid`, `Unprocessable`."""
     if not isinstance(value, str) or not value.strip():
         raise Invalid(f"`{field}` is missing", hint=f"Send `{field}` as text.", field=field)
-    if len(value) > MOST_NAME or not value.isprintable():
+    if len(value) > MAX_NAME or not value.isprintable():
         raise Unprocessable(f"`{field}` is not a name", field=field)
     return value.strip()
 
@@ -51,7 +51,7 @@ def parse_native_chat_request(body: dict[str, Any], deployment: Deployment, *, m
         temperature=read_temperature(body.get("temperature")),
         top_p=fields.number("top_p", 0, 1),
         stop=read_stop(fields),
-        seed=fields.whole("seed", -(2**63), 2**63 - 1),
+        seed=fields.integer("seed", -(2**63), 2**63 - 1),
         tools=tools.tools,
         tool_choice=tools.choice,
         parallel_tool_calls=tools.parallel(deployment),
@@ -73,7 +73,7 @@ def read_max_tokens(value: Any, deployment: Deployment) -> int:
     if is_number(value):
         if value < 1:
             raise Unprocessable("`max_tokens` must be at least 1", field="max_tokens")
-        limit = int(min(value, MOST_TOKENS))
+        limit = int(min(value, MAX_TOKENS))
     return min(limit, deployment.max_output_tokens)
 
 

@@ -1,4 +1,4 @@
-"""Parses the lines of a batch's input file, and writes the lines of its output and error files."""
+"""Parse the lines of a batch's input file, and write the lines of its output and error files."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
-import pybase64
 
+from kaixu.api.openai.model_name import read_model
 from kaixu.config.price import usd
 from kaixu.edge.characters import require_storable
 from kaixu.edge.fields import Fields
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import BatchLine, BatchRow, LineRow
-from kaixu.jobs.texts import JobOutcome, ModelCall
+from kaixu.jobs.payloads import JobOutcome, ModelCall
 from kaixu.metering.event_codec import decode_events
+from kaixu.metering.vector_codec import decode_vector
 from kaixu.plugin.errors import Invalid, KaixuError, TooLarge, Unprocessable, Unsupported
 
 from .chat_reply import merge_completion
 from .chat_request import parse_chat_request
 from .embeddings import parse_embed_request
-from .names import read_model
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
-MOST_LINES = 50_000
-MOST_CUSTOM_ID = 200
+MAX_LINES = 50_000
+MAX_CUSTOM_ID = 200
 
-#: After this many vectors the event loop can serve other requests.
+#: Vectors that are written at once, before the event loop serves other requests.
 VECTORS_AT_ONCE = 16
 
 
 def parse_lines(services: Services, content: bytes, endpoint: str) -> list[BatchLine]:
-    """Every line, checked as its endpoint would check it. Raises `Invalid`, `TooLarge` for a wrong file."""
+    """Parse and validate every line. Raises `Invalid`, `TooLarge` for the file as a whole."""
     texts = [text for text in content.split(b"\n") if text.strip()]
     if not texts:
-        raise Invalid("the file holds no line", field="input_file_id")
-    if len(texts) > MOST_LINES:
-        raise TooLarge(f"the file holds more than {MOST_LINES} lines", field="input_file_id")
+        raise Invalid("the file is empty", field="input_file_id")
+    if len(texts) > MAX_LINES:
+        raise TooLarge(f"the file has more than {MAX_LINES} lines", field="input_file_id")
     known: set[str] = set()
     return [parse_line(services, text, endpoint, known) for text in texts]
 
 
 def parse_line(services: Services, text: bytes, endpoint: str, known: set[str]) -> BatchLine:
-    """One line. An error in it is stored with the line, and the other lines run."""
+    """Parse one line. An error is stored with the line; the other lines run."""
     custom_id: str | None = None
     try:
         value = msgspec.json.decode(text, type=dict[str, Any])
         name = value.get("custom_id")
-        if not isinstance(name, str) or not name or len(name) > MOST_CUSTOM_ID:
-            raise Unprocessable(f"`custom_id` must be 1 to {MOST_CUSTOM_ID} characters", field="custom_id")
+        if not isinstance(name, str) or not name or len(name) > MAX_CUSTOM_ID:
+            raise Unprocessable(f"`custom_id` must be 1 to {MAX_CUSTOM_ID} characters", field="custom_id")
         custom_id = name
         if custom_id in known:
             raise Unprocessable("another line has this `custom_id`", field="custom_id")
@@ -82,8 +82,8 @@ def parse_call(services: Services, custom_id: str, body: dict[str, Any], endpoin
         fields = Fields(body)
         embed_request = parse_embed_request(fields, deployment)
         fields.one_of("encoding_format", ("float", "base64"))
-        if unknown := fields.rest():
-            raise Unsupported(unknown[0], "this endpoint has no such feature")
+        if unknown := fields.unread():
+            raise Unsupported(unknown[0], "this endpoint does not support it")
         call = ModelCall(requested.provider, deployment.model, embed=embed_request, price="batch")
     return BatchLine(custom_id, call, deployment.provider, deployment.model)
 
@@ -96,7 +96,7 @@ async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[by
         if row.kind == "chat":
             yield encode_line(row, custom_id, response | {"body": completion_reply(row, outcome)}, None)
             continue
-        # Vectors as text are many times as long as in the database, so they are written one by one.
+        # Vectors as text are much longer than in the database, so they are written one by one.
         placeholder = f"vectors of {uuid4()}"
         body = embeddings_reply(row, outcome, [placeholder])
         prefix, _, suffix = encode_line(row, custom_id, response | {"body": body}, None).partition(
@@ -104,7 +104,7 @@ async def output_lines(services: Services, batch: BatchRow) -> AsyncGenerator[by
         )
         yield prefix
         for at, vector in enumerate(outcome.vectors or []):
-            yield (b"," if at else b"") + encode_vector(at, vector)
+            yield (b"," if at else b"") + encode_embedding(at, vector)
             if at % VECTORS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         yield suffix
@@ -148,7 +148,6 @@ def embeddings_reply(row: LineRow, outcome: JobOutcome, data: list[Any]) -> dict
     return {"object": "list", "data": data, "model": row.model, "usage": usage, "kaixu": line_bill(row, outcome)}
 
 
-def encode_vector(at: int, vector: str) -> bytes:
+def encode_embedding(at: int, vector: str) -> bytes:
     """One vector as an entry of `data`."""
-    numbers = memoryview(pybase64.b64decode(vector)).cast("f").tolist()
-    return msgspec.json.encode({"object": "embedding", "index": at, "embedding": numbers})
+    return msgspec.json.encode({"object": "embedding", "index": at, "embedding": decode_vector(vector)})

@@ -5,22 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import json_object
-from kaixu.edge.off_loop import off_loop
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.jobs.batches import BatchRow
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 from .batch_lines import CHAT, EMBEDDINGS, parse_lines
 from .files import ERRORS, OUTPUT, file_routes
 
-MOST_LISTED = 100
-MOST_METADATA = 16
+MAX_LISTED = 100
+MAX_METADATA = 16
 METHODS = ("GET", "POST", "DELETE")
 
 
@@ -33,19 +33,19 @@ def batch_routes(services: Services) -> list[Route]:
     async def list_all(request: IncomingRequest) -> Reply:
         limit = request.args.get("limit", "20")
         most = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else 20
-        caller = caller_of(request, services.secrets)
-        rows = await services.batches.list_newest(caller, max(1, min(most, MOST_LISTED)))
+        caller = read_caller(request, services.secrets)
+        rows = await services.batches.list_newest(caller, max(1, min(most, MAX_LISTED)))
         data = [batch_reply(row) for row in rows]
         ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
         return json_reply({"object": "list", "data": data, "has_more": False, **ids})
 
     async def show(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        return json_reply(batch_reply(await services.batches.find(caller, batch_id_in(request))))
+        caller = read_caller(request, services.secrets)
+        return json_reply(batch_reply(await services.batches.find(caller, read_batch_id(request))))
 
     async def cancel(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        return json_reply(batch_reply(await services.batches.cancel(caller, batch_id_in(request))))
+        caller = read_caller(request, services.secrets)
+        return json_reply(batch_reply(await services.batches.cancel(caller, read_batch_id(request))))
 
     async def refuse(request: IncomingRequest) -> Reply:
         raise no_such_endpoint(request)
@@ -57,19 +57,19 @@ def batch_routes(services: Services) -> list[Route]:
         route("GET", ("/v1/batches/<batch_id>",), show),
         route("POST", ("/v1/batches/<batch_id>/cancel",), cancel),
         *file_routes(services),
-        # Other paths below these are 404 for any method that one of them takes, and only for a caller with a key.
+        # Other paths below these are 404, but only for callers with a key.
         *(route(method, ("/v1/batches/<path:rest>", "/v1/files/<path:rest>"), refuse) for method in METHODS),
     ]
 
 
-def batch_id_in(request: IncomingRequest) -> str:
+def read_batch_id(request: IncomingRequest) -> str:
     """The id of the batch in a request's path."""
     return request.parameters["batch_id"].removeprefix("batch_")
 
 
 async def create(services: Services, request: IncomingRequest) -> Reply:
-    """Create a batch: its lines are checked at once and put into the queue."""
-    caller = caller_of(request, services.secrets)
+    """Create a batch: validate its lines and queue them."""
+    caller = read_caller(request, services.secrets)
     body = json_object(request.body)
     file_id, endpoint = body.get("input_file_id"), body.get("endpoint")
     if not isinstance(file_id, str) or not file_id:
@@ -79,8 +79,8 @@ async def create(services: Services, request: IncomingRequest) -> Reply:
     if body.get("completion_window", "24h") != "24h":
         raise Unprocessable("`completion_window` must be 24h", field="completion_window")
     metadata = body.get("metadata") or {}
-    if not isinstance(metadata, dict) or len(metadata) > MOST_METADATA or not all(map(is_short, metadata.items())):
-        raise Unprocessable(f"`metadata` must be up to {MOST_METADATA} short texts", field="metadata")
+    if not isinstance(metadata, dict) or len(metadata) > MAX_METADATA or not all(map(is_short, metadata.items())):
+        raise Unprocessable(f"`metadata` must be up to {MAX_METADATA} short texts", field="metadata")
     file = await services.batches.find_file(caller, file_id.removeprefix("file-"))
     content = await services.batches.content(file)
     row = await services.batches.create(
@@ -88,7 +88,7 @@ async def create(services: Services, request: IncomingRequest) -> Reply:
         endpoint=endpoint,
         file=file,
         metadata=metadata,
-        lines=await off_loop(len(content), lambda: parse_lines(services, content, endpoint)),
+        lines=await run_in_thread(len(content), lambda: parse_lines(services, content, endpoint)),
         attempts=services.gateway.jobs.attempts,
         most_waiting=services.gateway.jobs.most_waiting,
     )
@@ -96,21 +96,21 @@ async def create(services: Services, request: IncomingRequest) -> Reply:
 
 
 def is_short(item: tuple[Any, Any]) -> bool:
-    """Whether a name and its value of metadata are texts, and not too long."""
+    """Whether a name and a value of metadata are short texts."""
     name, value = item
     return isinstance(name, str) and len(name) <= 64 and isinstance(value, str) and len(value) <= 512
 
 
-def status_of(row: BatchRow) -> str:
-    """The status in OpenAI's form."""
+def batch_status(row: BatchRow) -> str:
+    """The status in OpenAI's format."""
     if row.cancelled_at is not None:
         return "cancelling" if row.waiting else "cancelled"
     return "in_progress" if row.waiting else "completed"
 
 
 def batch_reply(row: BatchRow) -> dict[str, Any]:
-    """A batch in OpenAI's form."""
-    status = status_of(row)
+    """A batch in OpenAI's format."""
+    status = batch_status(row)
     ended = None if row.waiting or row.ended_at is None else int(row.ended_at.timestamp())
     return {
         "id": f"batch_{row.id}",

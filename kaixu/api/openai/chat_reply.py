@@ -1,4 +1,4 @@
-"""Translates the contract's events into an OpenAI chat completion, whole or as a stream of chunks."""
+"""Translate events into an OpenAI chat completion, whole or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from kaixu.api.call_replies import bill_reply
 from kaixu.api.collections.retrieve import citations_reply, joint_bill, retrieval_reply
+from kaixu.api.openai.tool_call_format import ToolCallFormat
 from kaixu.collections.retrieval import Retrieved
 from kaixu.edge.errors import envelope
 from kaixu.edge.openai_errors import openai_error
@@ -23,20 +24,19 @@ from kaixu.plugin.types import (
     ToolCallDelta,
 )
 
-from .chat_forms import ToolCallForm
 from .chat_messages import thought_signature_field
 
-#: Figures of the usage that are always those that were billed.
+#: The usage figures that are replaced with the billed ones.
 BILLED_FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 
-#: Fields of deltas that are joined; of all others the last value counts.
+#: Fields of deltas that are joined; for all others the last value counts.
 TEXT_FIELDS = frozenset(
     {"content", "refusal", "reasoning_content", "reasoning", "arguments", "input", "text", "thinking"}
 )
 
 
 class ChatStreamEncoder:
-    """Writes a stream of `chat.completion.chunk`s. Chunks of a native lane are passed on with our model's name."""
+    """Encodes a stream of `chat.completion.chunk`s. Chunks of a native lane are passed on with our model name."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ChatStreamEncoder:
         native: bool,
         include_usage: bool,
         retrieved: Retrieved | None = None,
-        forms: ToolCallForm | None = None,
+        format: ToolCallFormat | None = None,
     ) -> None:
         self.retrieved = retrieved
         self.model = model
@@ -53,16 +53,16 @@ class ChatStreamEncoder:
         self.include_usage = include_usage
         self.head: dict[str, Any] = {}
         self.usage: dict[str, Any] | None = None
-        self.begun = False
+        self.started = False
         self.finished = False
-        self.deltas = DeltaEncoder(forms)
+        self.deltas = DeltaEncoder(format)
 
     def ping(self) -> bytes:
-        """A comment: the SDKs skip it."""
+        """A comment, which the SDKs skip."""
         return comment()
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
+        """Nothing, so that a failure before the vendor answers can have its own HTTP status."""
         self.head = completion_head(ticket, "chat.completion.chunk", self.model)
         return b""
 
@@ -79,13 +79,13 @@ class ChatStreamEncoder:
 
     def chunk_frame(self, delta: dict[str, Any]) -> bytes:
         """A chunk with a delta of the message."""
-        if not self.begun:  # the role is sent once
-            self.begun = True
+        if not self.started:  # the role is sent once
+            self.started = True
             delta = {"role": "assistant", "content": None} | delta
         return self.chunk(delta)
 
     def pass_on(self, data: dict[str, Any]) -> bytes:
-        """The vendor's chunk, without its usage, which is sent at the end, when the call is settled."""
+        """The vendor's chunk, without its usage, which is sent when the call is settled."""
         chunk = data | {"model": self.model, "object": "chat.completion.chunk"}
         usage = chunk.pop("usage", None)
         self.usage = usage or self.usage
@@ -105,13 +105,13 @@ class ChatStreamEncoder:
     def finish(self, reason: str) -> bytes:
         """The chunk with the finish reason."""
         self.finished = True
-        rest = self.deltas.forms.rest()
+        rest = self.deltas.format.rest()
         previous = b"" if rest is None else self.chunk_frame(rest)
-        return previous + self.chunk({}, self.deltas.forms.reason(reason))
+        return previous + self.chunk({}, self.deltas.format.reason(reason))
 
     def done(self, ticket: ChatTicket) -> bytes:
         """The last chunks: finish reason, usage, citations, `[DONE]`."""
-        # A stream that the gateway ended for its budget has no finish chunk of the vendor.
+        # The gateway may have ended the stream at its budget, without the vendor's finish chunk.
         end = b"" if self.finished else self.finish("length" if ticket.end_reason == "budget_cut" else "stop")
         if self.include_usage:
             last = {"choices": [], "usage": merged_usage(self.usage, ticket), "kaixu": bill_reply(ticket)}
@@ -121,18 +121,18 @@ class ChatStreamEncoder:
         return end + b"data: [DONE]\n\n"
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """An error in the middle of the stream: the SDKs raise it."""
+        """An error in the stream, which the SDKs raise."""
         body, status = openai_error(envelope(error, ticket.ask.request_id), error.status)
         body["error"]["status"] = status
         return data_frame(body | {"kaixu": bill_reply(ticket)})
 
 
 def completion(
-    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, forms: ToolCallForm | None = None
+    ticket: ChatTicket, events: Sequence[ChatEvent], model: str, format: ToolCallFormat | None = None
 ) -> dict[str, Any]:
     """A complete `chat.completion`."""
     head = completion_head(ticket, "chat.completion", model)
-    merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, forms)
+    merged = merge_completion(events, model, ticket.finish_reason, ticket.end_reason, format)
     return head | merged | {"usage": merged_usage(merged.get("usage"), ticket), "kaixu": bill_reply(ticket)}
 
 
@@ -141,16 +141,16 @@ def merge_completion(
     model: str,
     finish_reason: str | None,
     end_reason: str | None,
-    forms: ToolCallForm | None = None,
+    format: ToolCallFormat | None = None,
 ) -> dict[str, Any]:
-    """All events as one `chat.completion`, without id, usage and bill."""
+    """Merge all events to one `chat.completion`, without id, usage and bill."""
     chunks = [event.data for event in events if isinstance(event, NativeEvent)]
     if not chunks:
-        deltas = DeltaEncoder(forms)
+        deltas = DeltaEncoder(format)
         parts = [delta for event in events if (delta := deltas.encode(event))]
-        parts += [rest] if (rest := deltas.forms.rest()) is not None else []
+        parts += [rest] if (rest := deltas.format.rest()) is not None else []
         chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in parts]
-        chunks.append({"choices": [{"index": 0, "finish_reason": deltas.forms.reason(finish_reason)}]})
+        chunks.append({"choices": [{"index": 0, "finish_reason": deltas.format.reason(finish_reason)}]})
     merged = merge_chunks(chunks)
     merged |= {"object": "chat.completion", "model": model}
     for choice in merged["choices"]:
@@ -171,10 +171,10 @@ def completion_head(ticket: ChatTicket, kind: str, model: str) -> dict[str, Any]
 
 
 class DeltaEncoder:
-    """Translates events into deltas. It counts the thoughts, so that each keeps its own signature."""
+    """Translates events into deltas. Thoughts are numbered, so that each has its own signature."""
 
-    def __init__(self, forms: ToolCallForm | None = None) -> None:
-        self.forms = ToolCallForm({}) if forms is None else forms
+    def __init__(self, format: ToolCallFormat | None = None) -> None:
+        self.format = ToolCallFormat({}) if format is None else format
         self.thought = 0
 
     def encode(self, event: ChatEvent) -> dict[str, Any] | None:
@@ -185,12 +185,12 @@ class DeltaEncoder:
             case ReasoningDelta(text, opaque):
                 return self.reasoning(text, opaque)
             case ToolCallDelta():
-                return self.forms.delta(event, tool_call_delta(event))
+                return self.format.delta(event, tool_call_delta(event))
             case _:
                 return None
 
     def reasoning(self, text: str, opaque: str | None) -> dict[str, Any]:
-        """Reasoning in the form of DeepSeek and others, and in OpenRouter's, with the signature to send back."""
+        """Reasoning in DeepSeek's format and in OpenRouter's, which has the signature."""
         detail: dict[str, Any] = {"index": self.thought, "type": "reasoning.text"}
         delta: dict[str, Any] = {"reasoning_details": [detail]}
         if text:
@@ -217,7 +217,7 @@ def tool_call_delta(event: ToolCallDelta) -> dict[str, Any]:
 
 
 def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice of a chunk; a vendor that answered in one piece has `message` in place of `delta`."""
+    """A choice with `delta`; a vendor that did not stream sends `message` instead."""
     if "message" not in choice:
         return choice
     choice = dict(choice)
@@ -225,7 +225,7 @@ def as_delta(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All chunks as one completion: texts and tool calls joined, of other fields the last value."""
+    """Merge all chunks to one completion: texts and tool calls joined, the last value of other fields."""
     merged: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
@@ -256,7 +256,7 @@ def merge_chunks(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to a message."""
+    """Merge a delta into a message."""
     for name, value in delta.items():
         previous = into.get(name)
         if value is None:
@@ -274,7 +274,7 @@ def merge_delta(into: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def merge_list(into: list[Any], pieces: list[Any]) -> list[Any]:
-    """Add pieces to a list: one with an `index` is merged into the entry with that index, others are appended."""
+    """Merge pieces into a list: by their `index`, or appended."""
     for piece in pieces:
         same = None
         if isinstance(piece, dict) and isinstance(piece.get("index"), int):
@@ -295,7 +295,7 @@ def merged_usage(vendor_usage: dict[str, Any] | None, ticket: ChatTicket) -> dic
 
 
 def completion_usage(ticket: ChatTicket) -> dict[str, Any]:
-    """The settled usage in the form of Chat Completions."""
+    """The settled usage in the format of Chat Completions."""
     settled = ticket.settlement
     assert settled is not None
     return {

@@ -1,4 +1,4 @@
-"""Translates an OpenAI chat completion request into a `ChatRequest`.
+"""Translate an OpenAI chat completion request into a `ChatRequest`.
 
 To add a field of OpenAI's: read it in `parse_chat_request`. Messages are parsed in `chat_messages.py`, tools in
 `chat_tools.py`.
@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from kaixu.api.cache_points import read_cache_point, with_cache_point
-from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.dropped_fields import UNSUPPORTED_BY_VENDOR, DroppedFields
 from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
@@ -22,11 +22,11 @@ from .chat_messages import ChatMessagesParser
 from .chat_tools import ChatTools
 
 PROTOCOL = "openai.chat"
-MOST_TOKENS = 10_000_000
-MOST_ANSWERS = 128
+MAX_TOKENS = 10_000_000
+MAX_ANSWERS = 128
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
-#: The field that asks for a feature of the contract, to name it in errors.
+#: The field of each feature, for errors.
 FEATURE_FIELDS = {
     "reasoning": "reasoning_effort",
     "images": "messages",
@@ -34,7 +34,7 @@ FEATURE_FIELDS = {
     "names": "messages[].name",
 }
 
-#: Fields that do not change the answer: not sent to vendors of other protocols, and not reported as dropped.
+#: Fields that do not change the answer. They are not translated, and not reported as dropped.
 IGNORED = frozenset(
     {
         "metadata",
@@ -46,11 +46,11 @@ IGNORED = frozenset(
         "stream_options",
     }
 )
-#: Fields that change the answer, so that a lane without them has to refuse them.
+#: Fields that change the answer. Lanes of other protocols refuse them.
 REFUSED = frozenset(
     {"audio", "logit_bias", "logprobs", "moderation", "modalities", "prediction", "top_logprobs", "web_search_options"}
 )
-#: Values that only ask for the default; then the field is accepted.
+#: Values that mean the default, with which a field is accepted.
 DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default", "flex"),
     "logprobs": (False,),
@@ -63,13 +63,13 @@ DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {
 def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_messages: int) -> ChatRequest:
     """Translate the body for a deployment.
 
-    A lane that speaks OpenAI's protocol gets the body as it is (`native`). For others every
+    A lane of OpenAI's protocol gets the body unchanged (`native`). For other lanes every
     field is translated, dropped or refused. Raises `Invalid`, `Unprocessable`, `Unsupported`.
     """
     is_native = deployment.native == PROTOCOL
     dropped_fields = DroppedFields(deployment)
     fields = Fields(body)
-    fields.taken |= {"model"} | IGNORED
+    fields.used |= {"model"} | IGNORED
     parser = ChatMessagesParser()
     tools = ChatTools(fields, dropped_fields, native=is_native, allow=deployment.allow)
     messages = parser.parse(fields, most_messages)
@@ -82,7 +82,7 @@ def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_mes
         top_p=fields.number("top_p", 0, 1),
         top_k=None if is_native else read_top_k(fields, deployment),
         stop=read_stop(fields),
-        seed=fields.whole("seed", -(2**63), 2**63 - 1),
+        seed=fields.integer("seed", -(2**63), 2**63 - 1),
         presence_penalty=fields.number("presence_penalty", -2, 2),
         frequency_penalty=fields.number("frequency_penalty", -2, 2),
         tools=tools.tools,
@@ -92,57 +92,57 @@ def parse_chat_request(body: dict[str, Any], deployment: Deployment, *, most_mes
         reasoning=read_reasoning(fields, native=is_native),
         verbosity=fields.text("verbosity", most=40),
         user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
-        n=fields.whole("n", 1, MOST_ANSWERS) or 1,
+        n=fields.integer("n", 1, MAX_ANSWERS) or 1,
         native=Native(PROTOCOL, tools.native_body(body)) if is_native else None,
     )
-    fields.taken.add("user")
+    fields.used.add("user")
     if not is_native:
         refuse_unsupported(fields)
-        dropped_fields.unknown(parser.unknown_fields + fields.rest())
+        dropped_fields.unknown(parser.unknown_fields + fields.unread())
     return remove_defaults(replace(request, dropped=dropped_fields.dropped))
 
 
 def refuse_unsupported(fields: Fields) -> None:
-    """Refuse unread fields that change the answer, and accept their default values. Raises `Unsupported`."""
+    """Refuse unknown fields that change the answer, unless they have a default value. Raises `Unsupported`."""
     for field, value in fields.value.items():
-        if field in fields.taken or value is None:
+        if field in fields.used or value is None:
             continue
         if value in DEFAULT_VALUES.get(field, ()):
-            fields.taken.add(field)
+            fields.used.add(field)
         elif field in REFUSED or field == "service_tier":
-            raise Unsupported(field, NO_SUCH_FEATURE)
+            raise Unsupported(field, UNSUPPORTED_BY_VENDOR)
 
 
 def read_top_k(fields: Fields, deployment: Deployment) -> int | None:
-    """`top_k`, which many OpenAI-compatible vendors have; it stays unread where the lane does not support it."""
+    """`top_k`, which many OpenAI-compatible vendors support; unread if the lane does not."""
     lane = deployment.lane
     known = lane is not None and "top_k" in lane.supports and isinstance(fields.value.get("top_k"), int | float)
-    return fields.whole("top_k", -1, 2**31 - 1) if known and (fields.value["top_k"] > 0) else None
+    return fields.integer("top_k", -1, 2**31 - 1) if known and (fields.value["top_k"] > 0) else None
 
 
 def read_max_tokens(fields: Fields, deployment: Deployment) -> int:
-    """The token limit of the answer; `max_completion_tokens`, the newer name, wins."""
-    older = fields.whole("max_tokens", 1, MOST_TOKENS)
-    limit = fields.whole("max_completion_tokens", 1, MOST_TOKENS) or older or deployment.default_output_tokens
+    """The token limit of the answer; `max_completion_tokens`, the newer name, has precedence."""
+    older = fields.integer("max_tokens", 1, MAX_TOKENS)
+    limit = fields.integer("max_completion_tokens", 1, MAX_TOKENS) or older or deployment.default_output_tokens
     return min(limit, deployment.max_output_tokens)
 
 
 def read_stop(fields: Fields) -> tuple[str, ...]:
     """`stop`: a text, or a list of texts."""
-    value = fields.take("stop")
+    value = fields.get("stop")
     texts = [value] if isinstance(value, str) else value
     if texts is None:
         return ()
     if not isinstance(texts, list) or len(texts) > 16 or not all(isinstance(text, str) and text for text in texts):
-        raise fields.wrong("stop", "must be a text or up to 16 of them, none empty")
+        raise fields.invalid("stop", "must be a text or up to 16 of them, none empty")
     if any(len(text) > 1000 for text in texts):
-        raise fields.wrong("stop", "holds a text longer than 1000 characters")
+        raise fields.invalid("stop", "has a text longer than 1000 characters")
     return tuple(texts)
 
 
 def read_response_format(fields: Fields, *, native: bool) -> ResponseFormat | None:
-    """`response_format`: JSON of a schema, any JSON object, or (None) text."""
-    response_format = fields.inner("response_format")
+    """`response_format`: JSON by a schema, or any JSON object; None for text."""
+    response_format = fields.nested("response_format")
     if response_format is None:
         return None
     kind = response_format.text("type", most=100)
@@ -150,13 +150,13 @@ def read_response_format(fields: Fields, *, native: bool) -> ResponseFormat | No
         return None
     if kind == "json_object":
         return ResponseFormat()
-    schema = response_format.inner("json_schema")
+    schema = response_format.nested("json_schema")
     if kind != "json_schema" or schema is None:
         if native and kind is not None and kind != "json_schema":
             return None
         raise invalid_format(response_format)
     return ResponseFormat(
-        schema.plain("schema") or {},
+        schema.raw_object("schema") or {},
         schema.text("name", most=200) or "answer",
         schema.text("description"),
         schema.flag("strict"),
@@ -165,12 +165,12 @@ def read_response_format(fields: Fields, *, native: bool) -> ResponseFormat | No
 
 def invalid_format(response_format: Fields) -> Exception:
     """The error for an unknown or incomplete format."""
-    return response_format.wrong("type", "must be text, json_object or json_schema with `json_schema`")
+    return response_format.invalid("type", "must be text, json_object or json_schema with `json_schema`")
 
 
 def read_reasoning(fields: Fields, *, native: bool) -> Reasoning | None:
-    """`reasoning_effort`; a native lane gets values that are unknown here as they are."""
+    """`reasoning_effort`; native lanes get unknown values unchanged."""
     effort = fields.text("reasoning_effort", most=100)
     if effort is not None and effort not in EFFORTS and not native:
-        raise fields.wrong("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
+        raise fields.invalid("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
     return None if effort is None else Reasoning(effort)

@@ -1,4 +1,4 @@
-"""Translates the tools and the tool choice of a chat request, also in the older form (`functions`, `function_call`)."""
+"""Translate tools and tool choice of a chat request, also in the older format (`functions`, `function_call`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaixu.plugin.types import Tool, ToolName
 
 from .custom_tools import read_custom_tool
 
-MOST_TOOLS = 1024
+MAX_TOOLS = 1024
 
 
 class ChatTools:
@@ -31,7 +31,7 @@ class ChatTools:
         self.allow = allow
         self.hosted = HostedTools(dropped_fields)
         self.left_out: set[int] = set()
-        entries = enumerate(fields.objects("tools", most=MOST_TOOLS) or ())
+        entries = enumerate(fields.objects("tools", most=MAX_TOOLS) or ())
         self.tools = tuple(tool for at, entry in entries if (tool := self.tool(at, entry)) is not None)
         self.older = self.functions()
         self.tools += self.older
@@ -43,43 +43,43 @@ class ChatTools:
         cache = read_cache_point(entry)
         translated: Tool | None = None
         if kind == "custom":
-            # Some OpenAI clients send it flat, as in the Responses API.
-            inner = entry.inner("custom") or entry
+            # Some OpenAI clients send it without nesting, as in the Responses API.
+            inner = entry.nested("custom") or entry
             translated = read_custom_tool(inner, cache)
         elif kind == "function" or (kind is None and "function" in entry.value):
-            inner = entry.inner("function") or entry
+            inner = entry.nested("function") or entry
             if inner is entry and "name" not in entry.value:
-                raise entry.wrong("function", "is missing")
+                raise entry.invalid("function", "is missing")
             translated = read_function(inner, cache or (None if inner is entry else read_cache_point(inner)))
         elif kind is None:
-            raise entry.wrong("type", "is missing")
+            raise entry.invalid("type", "is missing")
         elif self.native:
             return Tool(kind)  # the vendor's own tool: the gate refuses it unless the operator allows it
         else:
             self.left_out.add(at)
-            self.hosted.leave_out(entry.place, kind, None)
+            self.hosted.leave_out(entry.path, kind, None)
             return None
         if not self.native:
-            self.dropped_fields.unknown(entry.rest() + ([] if inner is entry else inner.rest()))
+            self.dropped_fields.unknown(entry.unread() + ([] if inner is entry else inner.unread()))
         return translated
 
     def functions(self) -> tuple[Tool, ...]:
-        """Functions in the older form."""
-        entries = self.fields.objects("functions", most=MOST_TOOLS) or ()
+        """Functions in the older format."""
+        entries = self.fields.objects("functions", most=MAX_TOOLS) or ()
         translated = tuple(read_function(entry, read_cache_point(entry)) for entry in entries)
         if not self.native:
-            self.dropped_fields.unknown(name for entry in entries for name in entry.rest())
+            self.dropped_fields.unknown(name for entry in entries for name in entry.unread())
         return translated
 
     def tool_choice(self) -> Any:
-        """`tool_choice`: a word, or the function that must be called."""
-        value, older = self.fields.take("tool_choice"), self.fields.take("function_call")
+        """`tool_choice`: a mode, or the function that must be called."""
+        value, older = self.fields.get("tool_choice"), self.fields.get("function_call")
         if value is None and older is not None:
             if older in ("auto", "none"):
                 return older
             if isinstance(older, dict) and isinstance(older.get("name"), str):
                 return ToolName(older["name"])
-            raise self.fields.wrong("function_call", "must be auto, none or name a function")
+            raise self.fields.invalid("function_call", "must be auto, none or name a function")
         self.hosted.refuse_choice(value, self.tools)
         if value is None or value in ("auto", "none", "required"):
             return value
@@ -92,15 +92,15 @@ class ChatTools:
                 return self.allowed(value.get("allowed_tools"))
             if self.native:
                 return None
-            why = f"a choice of type {str(kind)[:60]} is not known here"
+            why = f"a choice of type {str(kind)[:60]} is unknown"
             raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
-        raise self.fields.wrong("tool_choice", "must be auto, none, required or name a function")
+        raise self.fields.invalid("tool_choice", "must be auto, none, required or name a function")
 
     def allowed(self, choice: Any) -> Any:
         """`allowed_tools`: the other tools are not sent."""
         entries = choice.get("tools") if isinstance(choice, dict) else None
         if not isinstance(entries, list) or choice.get("mode") not in ("auto", "required"):
-            raise self.fields.wrong("tool_choice.allowed_tools", "must have a mode, auto or required, and tools")
+            raise self.fields.invalid("tool_choice.allowed_tools", "must have a mode, auto or required, and tools")
         objects = [entry for entry in entries if isinstance(entry, dict)]
         inner = [entry.get(str(entry.get("type"))) for entry in objects]
         names = {entry.get("name") for entry in (*objects, *inner) if isinstance(entry, dict)}
@@ -108,7 +108,7 @@ class ChatTools:
         return choice["mode"]
 
     def parallel(self, deployment: Deployment) -> bool | None:
-        """Whether several tools may be called at once; clients of the older form understand only one call."""
+        """Whether parallel calls are allowed; clients of the older format support only one call."""
         parallel = self.fields.flag("parallel_tool_calls")
         lane = deployment.lane
         if parallel is None and self.older and lane is not None and "parallel_tool_calls" in lane.supports:
@@ -121,7 +121,7 @@ class ChatTools:
             return body
         tools = [tool for at, tool in enumerate(body["tools"]) if at not in self.left_out]
         rest = {field: value for field, value in body.items() if field != "tools"}
-        if not tools:  # OpenAI takes neither an empty list nor a choice of nothing
+        if not tools:  # OpenAI accepts neither an empty list nor a choice without tools
             return {
                 field: value for field, value in rest.items() if field not in ("tool_choice", "parallel_tool_calls")
             }
@@ -131,9 +131,9 @@ class ChatTools:
 def read_function(entry: Fields, cache: Any = None) -> Tool:
     """A function."""
     return Tool(
-        entry.needed_text("name", most=200),
+        entry.required_text("name", most=200),
         entry.text("description"),
-        entry.plain("parameters"),
+        entry.raw_object("parameters"),
         entry.flag("strict"),
         cache,
     )

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: answers OpenAI's chat completion requests."""
+"""`POST /v1/chat/completions`: OpenAI's Chat Completions API."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
 from kaixu.api.collections.retrieve import take_retrieve
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import Fields, object_in
+from kaixu.api.openai.model_name import read_model
+from kaixu.api.openai.tool_call_format import ToolCallFormat
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .chat_forms import ToolCallForm
 from .chat_reply import ChatStreamEncoder, completion, retrieval_fields
 from .chat_request import FEATURE_FIELDS, parse_chat_request
-from .names import read_model
 
 
 def completion_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def chat(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         retrieval = take_retrieve(body)
         model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)
         fields = Fields(body)
         is_stream = fields.flag("stream")
-        options = fields.inner("stream_options")
+        options = fields.nested("stream_options")
         include_usage = options is not None and options.flag("include_usage") is True
         prepared = await prepare_chat(
             services,
@@ -51,11 +51,11 @@ def completion_routes(services: Services) -> list[Route]:
                 native=prepared.call.request.native is not None,
                 include_usage=include_usage,
                 retrieved=retrieved,
-                forms=ToolCallForm(body),
+                format=ToolCallFormat(body),
             )
             return await stream_answer(services, prepared.admission, encoder, patience_s=PATIENCE_S)
         ticket, events = await collect_answer(services, prepared.admission)
-        reply = completion(ticket, events, model, ToolCallForm(body))
+        reply = completion(ticket, events, model, ToolCallFormat(body))
         if retrieved is not None:
             reply |= retrieval_fields(retrieved, ticket)
         return json_reply(reply, 200, call_headers(ticket))

@@ -1,4 +1,4 @@
-"""Translates OpenAI's custom tools, whose input is text, into functions with one argument, and calls of them back."""
+"""Translate OpenAI's custom tools, whose input is text, to functions with one argument, and their calls back."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ DECODER = msgspec.json.Decoder()
 
 
 def read_custom_tool(entry: Fields, cache: Cache | None = None) -> Tool:
-    """A custom tool as a function. Its grammar becomes part of the description, since other vendors enforce none."""
+    """A custom tool as a function. Its grammar goes into the description, since other vendors do not enforce it."""
     descriptions = [entry.text("description") or ""]
-    form = entry.inner("format")
+    form = entry.nested("format")
     if form is not None and form.text("type", most=100) == "grammar":
-        inner = form.inner("grammar") or form  # Chat Completions has it one level deeper than Responses
+        inner = form.nested("grammar") or form  # nested in Chat Completions, flat in Responses
         syntax, definition = inner.text("syntax", most=100), inner.text("definition")
         descriptions.append(f"The input must match this grammar ({syntax or 'lark'}):\n{definition or ''}")
     description = "\n\n".join(text for text in descriptions if text) or None
-    return Tool(entry.needed_text("name", most=200), description, PARAMETERS, None, cache)
+    return Tool(entry.required_text("name", most=200), description, PARAMETERS, None, cache)
 
 
 def encode_input(text: str) -> str:
@@ -39,7 +39,7 @@ def encode_input(text: str) -> str:
 
 
 def decode_input(arguments: str) -> str:
-    """The text in the arguments. If the model wrote other arguments, they are the text."""
+    """The text in the arguments; for other arguments, the arguments themselves."""
     try:
         value = DECODER.decode(arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -1,52 +1,46 @@
-"""`POST /v1/embeddings`: answers OpenAI's embedding requests, under one admission and one bill."""
+"""`POST /v1/embeddings`: OpenAI's Embeddings API."""
 
 from __future__ import annotations
 
-import struct
-from array import array
-from collections.abc import Sequence
 from typing import Any
 
-import pybase64
-
 from kaixu.api.call_replies import bill_reply, call_headers
+from kaixu.api.openai.model_name import read_model
 from kaixu.catalog.catalog import Deployment
 from kaixu.collections.lengths import shortens_vectors
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import Fields, object_in
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
+from kaixu.edge.threads import run_in_thread
 from kaixu.metering.embeddings import admit_embed, embed_vectors
+from kaixu.metering.vector_codec import encode_vector
 from kaixu.plugin.errors import Unsupported
 from kaixu.plugin.types import EmbedRequest
 
-from .names import read_model
-
-MOST_INPUTS = 2048
-MOST_DIMENSIONS = 100_000
-LITTLE_ENDIAN = struct.pack("=H", 1) == struct.pack("<H", 1)
+MAX_INPUTS = 2048
+MAX_DIMENSIONS = 100_000
 
 
 def embedding_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def embed(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         model = read_model(body)
         requested = services.catalog.resolve(None, model, "embed")
         deployment = requested.deployment
         services.catalog.ready(deployment)
         fields, size = Fields(body), len(request.body)
-        embed_request = await off_loop(size, lambda: parse_embed_request(fields, deployment))
-        as_text = fields.one_of("encoding_format", ("float", "base64")) == "base64"
-        if unknown := fields.rest():
-            raise Unsupported(unknown[0], "this endpoint has no such feature")
-        admission = await off_loop(
+        embed_request = await run_in_thread(size, lambda: parse_embed_request(fields, deployment))
+        as_base64 = fields.one_of("encoding_format", ("float", "base64")) == "base64"
+        if unknown := fields.unread():
+            raise Unsupported(unknown[0], "this endpoint does not support it")
+        admission = await run_in_thread(
             size, lambda: admit_embed(services.gate, caller, deployment, requested.provider, embed_request)
         )
         async with admission as ticket:
@@ -57,8 +51,12 @@ def embedding_routes(services: Services) -> list[Route]:
         reply = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": in_base64(vector) if as_text else list(vector)}
-                for index, vector in enumerate(vectors)
+                {
+                    "object": "embedding",
+                    "index": at,
+                    "embedding": encode_vector(vector) if as_base64 else list(vector),
+                }
+                for at, vector in enumerate(vectors)
             ],
             "model": model,
             "usage": {"prompt_tokens": settled.input_tokens, "total_tokens": settled.input_tokens},
@@ -71,12 +69,12 @@ def embedding_routes(services: Services) -> list[Route]:
 
 def parse_embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
     """Translate the body for a deployment. Raises `Unprocessable`, naming the field."""
-    fields.taken |= {"model"}
-    dimensions = fields.whole("dimensions", 1, MOST_DIMENSIONS)
+    fields.used |= {"model"}
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
     return EmbedRequest(
         model=deployment.upstream,
         inputs=read_inputs(fields),
-        # The length in kaixu.yaml is sent, since it may be shorter than the vendor's default.
+        # The configured length may be shorter than the vendor's default.
         dimensions=dimensions or (deployment.dimensions if shortens_vectors(deployment) else None),
         user=fields.text("user", most=500),
     )
@@ -84,14 +82,14 @@ def parse_embed_request(fields: Fields, deployment: Deployment) -> EmbedRequest:
 
 def read_inputs(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
     """`input`: a text, a list of texts, a list of tokens, or a list of those."""
-    value = fields.take("input")
+    value = fields.get("input")
     if value is None:
-        raise fields.wrong("input", "is missing")
+        raise fields.invalid("input", "is missing")
     if isinstance(value, list) and value and all(is_token(one) for one in value):
         value = [value]
     inputs: list[Any] = value if isinstance(value, list) else [value]
-    if not 1 <= len(inputs) <= MOST_INPUTS:
-        raise fields.wrong("input", f"must hold 1 to {MOST_INPUTS} entries")
+    if not 1 <= len(inputs) <= MAX_INPUTS:
+        raise fields.invalid("input", f"must hold 1 to {MAX_INPUTS} entries")
     return tuple(read_input(fields, at, one) for at, one in enumerate(inputs))
 
 
@@ -101,17 +99,9 @@ def read_input(fields: Fields, at: int, value: Any) -> str | tuple[int, ...]:
         return value
     if isinstance(value, list) and value and all(is_token(one) for one in value):
         return tuple(value)
-    raise fields.wrong(f"input[{at}]", "must be text that is not empty, or a list of tokens")
+    raise fields.invalid(f"input[{at}]", "must be text that is not empty, or a list of tokens")
 
 
 def is_token(value: Any) -> bool:
-    """Whether it can be a token's number."""
+    """Whether a value can be a token id."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-
-
-def in_base64(vector: Sequence[float]) -> str:
-    """Little-endian 32-bit floats in base64, OpenAI's form."""
-    floats = array("f", vector)
-    if not LITTLE_ENDIAN:
-        floats.byteswap()
-    return pybase64.b64encode(floats.tobytes()).decode()

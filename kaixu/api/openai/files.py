@@ -13,22 +13,22 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import Fields
-from kaixu.edge.off_loop import off_loop
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import query_fields
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route, no_such_endpoint
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
+from kaixu.edge.threads import run_in_thread
 from kaixu.jobs.batches import FileRow
 from kaixu.plugin.errors import Invalid, NotFound, Unprocessable
 
 from .batch_lines import error_lines, output_lines
 
 JSONL = "application/jsonl; charset=utf-8"
-MOST_LISTED = 10_000
+MAX_LISTED = 10_000
 PURPOSE = "batch"
 OUTPUT, ERRORS = "file-output-", "file-errors-"
 
@@ -37,28 +37,28 @@ def file_routes(services: Services) -> list[Route]:
     """The routes of files."""
 
     async def list_all(request: IncomingRequest) -> Reply:
-        return await listed(services, request)
+        return await list_files(services, request)
 
     async def upload(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        purpose, filename, content = await off_loop(len(request.body), lambda: uploaded(request))
+        caller = read_caller(request, services.secrets)
+        purpose, filename, content = await run_in_thread(len(request.body), lambda: parse_upload(request))
         return json_reply(file_reply(await services.batches.store_file(caller, purpose, filename, content)))
 
     async def show(request: IncomingRequest) -> Reply:
-        if is_made(request):
-            return await made_file(services, request, with_content=False)
-        return json_reply(file_reply(await uploaded_file(services, request)))
+        if is_batch_output(request):
+            return await batch_output(services, request, with_content=False)
+        return json_reply(file_reply(await find_upload(services, request)))
 
     async def content(request: IncomingRequest) -> Reply:
-        if is_made(request):
-            return await made_file(services, request, with_content=True)
-        row = await uploaded_file(services, request)
+        if is_batch_output(request):
+            return await batch_output(services, request, with_content=True)
+        row = await find_upload(services, request)
         return Reply(200, {"content-type": JSONL}, await services.batches.content(row))
 
     async def delete(request: IncomingRequest) -> Reply:
-        if is_made(request):
+        if is_batch_output(request):
             raise no_such_endpoint(request)
-        caller, name = caller_of(request, services.secrets), request.parameters["file_id"]
+        caller, name = read_caller(request, services.secrets), request.parameters["file_id"]
         await services.batches.delete_file(caller, name.removeprefix("file-"))
         return json_reply({"id": name, "object": "file", "deleted": True})
 
@@ -72,59 +72,57 @@ def file_routes(services: Services) -> list[Route]:
     ]
 
 
-def is_made(request: IncomingRequest) -> bool:
+def is_batch_output(request: IncomingRequest) -> bool:
     """Whether the file in a request's path is the output of a batch."""
     return request.parameters["file_id"].startswith((OUTPUT, ERRORS))
 
 
-async def uploaded_file(services: Services, request: IncomingRequest) -> FileRow:
+async def find_upload(services: Services, request: IncomingRequest) -> FileRow:
     """The uploaded file in a request's path. Raises `NotFound`."""
     file_id = request.parameters["file_id"].removeprefix("file-")
-    return await services.batches.find_file(caller_of(request, services.secrets), file_id)
+    return await services.batches.find_file(read_caller(request, services.secrets), file_id)
 
 
-async def listed(services: Services, request: IncomingRequest) -> Reply:
-    """A page of the uploaded files; output and error files are listed by their batches only."""
-    args = request.args
-    fields = Fields({**args, "limit": int(args["limit"])} if is_number(args.get("limit")) else dict(args))
-    limit = fields.whole("limit", 1, MOST_LISTED) or MOST_LISTED
+async def list_files(services: Services, request: IncomingRequest) -> Reply:
+    """A page of the uploaded files; output and error files are listed only by their batches."""
+    fields = query_fields(request.args, {"limit"})
+    limit = fields.integer("limit", 1, MAX_LISTED) or MAX_LISTED
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     after = fields.text("after", most=100)
     purpose = fields.text("purpose", most=100)
     rows = await services.batches.list_files(
-        caller_of(request, services.secrets),
+        read_caller(request, services.secrets),
         after=None if after is None else after.removeprefix("file-"),
         newest_first=order == "desc",
         limit=limit + 1,
     )
     if purpose not in (None, PURPOSE):
-        rows = []  # files have no other purpose
+        rows = []  # there are no files for other purposes
     data = [file_reply(row) for row in rows[:limit]]
     ids = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
     return json_reply({"object": "list", "data": data, "has_more": len(rows) > limit, **ids})
 
 
-def is_number(text: str | None) -> bool:
-    """Whether an argument of the query is a number."""
-    return text is not None and text.isascii() and text.isdigit() and len(text) < 10
-
-
-async def made_file(services: Services, request: IncomingRequest, *, with_content: bool) -> Reply:
-    """The output of a batch: made of its lines for each request, piece by piece."""
+async def batch_output(services: Services, request: IncomingRequest, *, with_content: bool) -> Reply:
+    """A batch's output or error file: written for each request from the batch's lines."""
     name = request.parameters["file_id"]
-    caller = caller_of(request, services.secrets)
-    well = name.startswith(OUTPUT)
+    caller = read_caller(request, services.secrets)
+    succeeded = name.startswith(OUTPUT)
     batch = await services.batches.find(caller, name.removeprefix(OUTPUT).removeprefix(ERRORS))
-    if batch.waiting or not (batch.succeeded if well else batch.failed):
-        raise NotFound(f"there is no file `{name[:80]}`", hint="A batch has its files when it has ended.", field="id")
-    lines = output_lines if well else error_lines
+    if batch.waiting or not (batch.succeeded if succeeded else batch.failed):
+        raise NotFound(
+            f"there is no file `{name[:80]}`", hint="Output files exist after the end of a batch.", field="id"
+        )
+    lines = output_lines if succeeded else error_lines
     if with_content:
         return Reply(200, {"content-type": JSONL}, stream_pieces(lines(services, batch)))
     return json_reply(
         {
             "id": name,
             "object": "file",
-            "bytes": await services.batches.file_size(batch, succeeded=well, pieces=lambda: lines(services, batch)),
+            "bytes": await services.batches.file_size(
+                batch, succeeded=succeeded, pieces=lambda: lines(services, batch)
+            ),
             "created_at": int((batch.ended_at or batch.created_at).timestamp()),
             "filename": f"{name}.jsonl",
             "purpose": "batch_output",
@@ -134,21 +132,21 @@ async def made_file(services: Services, request: IncomingRequest, *, with_conten
 
 
 def stream_pieces(pieces: AsyncGenerator[bytes, None]) -> EventStream:
-    """A reply's body that is written while it is read."""
+    """A reply body that is written while it is read."""
 
     async def write(out: EventStream) -> None:
-        out.begun = True
+        out.started = True
         async with aclosing(pieces):
             async for piece in pieces:
                 await out.put(piece)
 
-    async def never_begun() -> None:
+    async def abandon() -> None:
         await pieces.aclose()
 
-    return EventStream(write, never_begun, ping=lambda: b"")
+    return EventStream(write, abandon, ping=lambda: b"")
 
 
-def uploaded(request: IncomingRequest) -> tuple[str, str, bytes]:
+def parse_upload(request: IncomingRequest) -> tuple[str, str, bytes]:
     """Purpose, name and content of an uploaded file. Raises `Invalid`, `Unprocessable`."""
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get("boundary", "")
@@ -159,10 +157,10 @@ def uploaded(request: IncomingRequest) -> tuple[str, str, bytes]:
         form, files = parser.parse(io.BytesIO(request.body), boundary.encode(), len(request.body))
     except (ValueError, HTTPException):
         raise Invalid("the form cannot be read") from None
-    return purpose_in(form), *file_in(files)
+    return read_purpose(form), *read_file(files)
 
 
-def purpose_in(form: MultiDict[str, str]) -> str:
+def read_purpose(form: MultiDict[str, str]) -> str:
     """The field `purpose`."""
     purpose = form.get("purpose")
     if purpose != PURPOSE:
@@ -170,7 +168,7 @@ def purpose_in(form: MultiDict[str, str]) -> str:
     return purpose
 
 
-def file_in(files: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
+def read_file(files: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
     """The name and the content of the field `file`."""
     file = files.get("file")
     if file is None:
@@ -180,7 +178,7 @@ def file_in(files: MultiDict[str, FileStorage]) -> tuple[str, bytes]:
 
 
 def file_reply(row: FileRow) -> dict[str, Any]:
-    """A file in OpenAI's form."""
+    """A file in OpenAI's format."""
     return {
         "id": f"file-{row.id}",
         "object": "file",

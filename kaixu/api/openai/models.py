@@ -1,4 +1,4 @@
-"""`GET /v1/models`: the models that a key may use, in a form that OpenAI's and Anthropic's clients both read."""
+"""`GET /v1/models`: the models that a key may use, in a format for OpenAI's and Anthropic's clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.catalog.catalog import Catalog, Deployment
 from kaixu.config.price import Price, usd
-from kaixu.edge.authenticate import caller_of
+from kaixu.edge.authenticate import read_caller
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
@@ -18,16 +18,16 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import NotFound
 
-#: Clients require a date; those of vendors are not known here.
+#: Clients require a creation date; the real ones are unknown.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def model_routes(services: Services) -> list[Route]:
-    """The routes, bound to one gateway."""
+    """The routes, bound to the services of one gateway."""
 
     async def usable_models(request: IncomingRequest) -> dict[str, dict[str, Any]]:
-        caller = caller_of(request, services.secrets)
-        deployments = callable_deployments(services.catalog)
+        caller = read_caller(request, services.secrets)
+        deployments = list_callable(services.catalog)
         names = [(name, one.model) for one in deployments for name in provider_names(one)]
         allowed = await allowed_models(
             services.pool,
@@ -67,7 +67,7 @@ def model_routes(services: Services) -> list[Route]:
     ]
 
 
-def callable_deployments(catalog: Catalog) -> list[Deployment]:
+def list_callable(catalog: Catalog) -> list[Deployment]:
     """Deployments that can be called: the lane is on and there is a price."""
     return [one for one in catalog.deployments if one.ready and one.price is not None]
 
@@ -78,7 +78,7 @@ def provider_names(deployment: Deployment) -> list[str]:
 
 
 def model_replies(deployments: list[Deployment]) -> list[dict[str, Any]]:
-    """All models, with the provider in the id where two have the same name."""
+    """All models; the id includes the provider if two models have the same name."""
     counts = Counter(one.model for one in deployments)
     return [
         model_reply(one, one.model if counts[one.model] == 1 else f"{one.provider}/{one.model}") for one in deployments
@@ -113,7 +113,7 @@ def model_reply(deployment: Deployment, name: str) -> dict[str, Any]:
 
 
 def supported_features(deployment: Deployment) -> list[str]:
-    """The features of a model's lane; images only if kaixu.yaml says how many tokens one counts as."""
+    """The features of a model's lane; images only if kaixu.yaml has `image_tokens`."""
     lane = deployment.lane
     supports: frozenset[str] = frozenset() if lane is None else lane.supports
     return sorted(supports if deployment.image_tokens is not None else supports - {"images", "tool_result_images"})

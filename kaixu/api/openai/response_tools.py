@@ -1,4 +1,4 @@
-"""Translates the tools of a Responses request into a flat list of functions, and calls of them back."""
+"""Translate the tools of a Responses request to a flat list of functions, and their calls back."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from kaixu.plugin.types import Tool, ToolName
 
 from .custom_tools import read_custom_tool
 
-MOST_TOOLS = 1024
-#: The longest name of a function that OpenAI, Anthropic and Google all take, and the characters that it may have.
-MOST_NAME = 64
+MAX_TOOLS = 1024
+#: The limits of OpenAI, Anthropic and Google for function names: length and characters.
+MAX_NAME = 64
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 #: Fields of a function that do not change how it is called.
 IGNORED = frozenset({"defer_loading", "allowed_callers", "output_schema"})
-#: The search for more tools, if the client runs it.
+#: The tool that searches for more tools, if the client runs it.
 SEARCH = "tool_search"
 
 
 def flat_name(namespace: str | None, name: str) -> str:
-    """The name of a function of a namespace for vendors that have no namespaces."""
+    """The name of a namespaced function for vendors without namespaces."""
     if namespace is None:
         return name
     whole = NOT_IN_NAMES.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
-    if len(whole) <= MOST_NAME:
+    if len(whole) <= MAX_NAME:
         return whole
-    return f"{whole[: MOST_NAME - 9]}_{sha256(whole.encode()).hexdigest()[:8]}"
+    return f"{whole[: MAX_NAME - 9]}_{sha256(whole.encode()).hexdigest()[:8]}"
 
 
 class ResponseTools:
-    """Parses `tools` of the request and of items of its input. Of two tools with the same name the first counts."""
+    """Parses `tools` of the request and of items of its input. The first of two tools with the same name counts."""
 
     def __init__(self, fields: Fields, dropped_fields: DroppedFields) -> None:
         self.fields = fields
@@ -53,35 +53,35 @@ class ResponseTools:
 
     def add(self, holder: Fields, namespace: str | None = None) -> None:
         """The field `tools` of the request, of a namespace, or of an item."""
-        for entry in holder.objects("tools", most=MOST_TOOLS) or ():
+        for entry in holder.objects("tools", most=MAX_TOOLS) or ():
             kind = entry.text("type", most=100) or "function"
             if kind == "namespace" and namespace is None:
-                entry.taken.add("description")
-                self.add(entry, entry.needed_text("name", most=200))
+                entry.used.add("description")
+                self.add(entry, entry.required_text("name", most=200))
             elif kind == "function":
                 self.add_tool(read_function(entry, namespace))
             elif kind == "custom":
                 custom = read_custom_tool(entry, read_cache_point(entry))
-                entry.taken |= IGNORED
-                self.add_tool(renamed(custom, flat_name(namespace, custom.name)))
+                entry.used |= IGNORED
+                self.add_tool(rename_tool(custom, flat_name(namespace, custom.name)))
             elif kind == SEARCH and entry.value.get("execution") == "client":
-                entry.taken.add("execution")
-                self.add_tool(Tool(SEARCH, entry.text("description"), entry.plain("parameters")))
+                entry.used.add("execution")
+                self.add_tool(Tool(SEARCH, entry.text("description"), entry.raw_object("parameters")))
             else:
                 label = entry.value.get("server_label") or entry.value.get("name")
-                self.hosted.leave_out(entry.place, kind, label if isinstance(label, str) else None)
+                self.hosted.leave_out(entry.path, kind, label if isinstance(label, str) else None)
                 continue
-            self.dropped_fields.unknown(entry.rest())
-        if len(self.by_name) > MOST_TOOLS:
-            raise holder.wrong("tools", f"holds more than {MOST_TOOLS} tools")
+            self.dropped_fields.unknown(entry.unread())
+        if len(self.by_name) > MAX_TOOLS:
+            raise holder.invalid("tools", f"has more than {MAX_TOOLS} tools")
 
     def add_tool(self, tool: Tool) -> None:
-        """Add a tool, unless there is one of its name."""
+        """Add a tool, unless one with its name exists."""
         self.by_name.setdefault(tool.name, tool)
 
     def choice(self) -> Any:
-        """`tool_choice`: a word, or the tool that must be called; it may reduce the tools. Raises `Unsupported`."""
-        value = self.fields.take("tool_choice")
+        """`tool_choice`: a mode, or the tool that must be called; it may reduce the tools. Raises `Unsupported`."""
+        value = self.fields.get("tool_choice")
         self.hosted.refuse_choice(value, self.by_name)
         if value is None or value in ("auto", "none", "required"):
             return value
@@ -93,7 +93,7 @@ class ResponseTools:
             self.by_name = {name: tool for name, tool in self.by_name.items() if name in names}
             return value.get("mode") if value.get("mode") in ("auto", "required") else "auto"
         kind = value.get("type") if isinstance(value, dict) else value
-        why = f"a choice of {str(kind)[:60]} is not known here"
+        why = f"a choice of {str(kind)[:60]} is unknown"
         raise Unsupported("tool_choice", why, hint="Send auto, none, required, or name a function.")
 
 
@@ -103,25 +103,25 @@ def read_choice_name(choice: dict[str, Any]) -> str:
     return flat_name(namespace if isinstance(namespace, str) else None, str(choice.get("name")))
 
 
-def renamed(tool: Tool, name: str) -> Tool:
+def rename_tool(tool: Tool, name: str) -> Tool:
     """The same tool under another name."""
     return Tool(name, tool.description, tool.parameters, tool.strict, tool.cache)
 
 
 def read_function(entry: Fields, namespace: str | None) -> Tool:
     """A function."""
-    entry.taken |= IGNORED
+    entry.used |= IGNORED
     return Tool(
-        flat_name(namespace, entry.needed_text("name", most=200)),
+        flat_name(namespace, entry.required_text("name", most=200)),
         entry.text("description"),
-        entry.plain("parameters"),
+        entry.raw_object("parameters"),
         entry.flag("strict"),
         read_cache_point(entry),
     )
 
 
 class ClientToolNames:
-    """The client's names of tools that the vendor knows by flat names. `body`: a parsed request."""
+    """Maps flat names back to the client's names. `body`: a parsed request."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.custom: set[str] = set()

@@ -1,19 +1,19 @@
-"""`POST /v1/responses`: answers requests of OpenAI's Responses API, without its stored state."""
+"""`POST /v1/responses`: OpenAI's Responses API, without stored state."""
 
 from __future__ import annotations
 
 from kaixu.api.answers import PATIENCE_S, collect_answer, stream_answer
 from kaixu.api.call_replies import call_headers
 from kaixu.api.calls import prepare_chat
-from kaixu.edge.authenticate import caller_of
-from kaixu.edge.fields import Fields, object_in
+from kaixu.api.openai.model_name import read_model
+from kaixu.edge.authenticate import read_caller
+from kaixu.edge.fields import Fields, read_object
 from kaixu.edge.openai_errors import openai_error
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .names import read_model
 from .responses_reply import ResponseEncoder
 from .responses_request import FEATURE_FIELDS, parse_responses_request
 
@@ -22,8 +22,8 @@ def responses_routes(services: Services) -> list[Route]:
     """The route, bound to the services of one gateway."""
 
     async def respond(request: IncomingRequest) -> Reply:
-        caller = caller_of(request, services.secrets)
-        body = await object_in(request)
+        caller = read_caller(request, services.secrets)
+        body = await read_object(request)
         model = read_model(body)
         requested = services.catalog.resolve(None, model, "chat")
         services.catalog.ready(requested.deployment)

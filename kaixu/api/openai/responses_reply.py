@@ -1,4 +1,4 @@
-"""Translates the contract's events into an OpenAI Response: its items, and the stream of their events."""
+"""Translate events into an OpenAI Response: its items, and the stream of its events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .response_tools import ClientToolNames
 
 #: `incomplete_details.reason` by the contract's finish reason.
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-#: Types of items for tool calls; pieces of several calls may alternate.
+#: Types of items for tool calls.
 CALLS = ("function_call", "custom_tool_call", "tool_search_call")
 #: Fields of the request that the reply repeats, with their defaults.
 ECHOED: dict[str, Any] = {
@@ -41,9 +41,8 @@ ECHOED: dict[str, Any] = {
 class ResponseEncoder:
     """Builds one Response; every method returns the frames for what it added.
 
-    Text, each thought and each tool call are items of their own, in the order in which they
-    began. An item is open until an event of another kind comes. Tool calls stay open
-    together, because some vendors send their pieces alternately.
+    Text, each thought and each tool call are separate items, in the order of their start. An item is open until an
+    event of another kind comes. Tool calls stay open together, because some vendors interleave their pieces.
     """
 
     def __init__(self, body: dict[str, Any], model: str) -> None:
@@ -59,7 +58,7 @@ class ResponseEncoder:
         self.names = ClientToolNames(body)
 
     def ping(self) -> bytes:
-        """A comment: the SDKs skip it."""
+        """A comment, which the SDKs skip."""
         return comment()
 
     def event_frame(self, kind: str, **data: Any) -> bytes:
@@ -68,7 +67,7 @@ class ResponseEncoder:
         return frame(kind, {"type": kind, "sequence_number": number, **data})
 
     def begin(self, ticket: ChatTicket) -> bytes:
-        """Nothing yet: until the vendor answers, a failure can have an HTTP status of its own."""
+        """Nothing, so that a failure before the vendor answers can have its own HTTP status."""
         self.id = f"resp_{ticket.id.hex}"
         return b""
 
@@ -98,10 +97,10 @@ class ResponseEncoder:
         frames, at = self.continue_item("message")
         if at is None:
             about = {"status": "in_progress", "role": "assistant", "content": []}
-            begun, at = self.begin_item("message", about)
+            started, at = self.begin_item("message", about)
             part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
             self.items[at]["content"].append(part)
-            frames += begun + self.event_frame(
+            frames += started + self.event_frame(
                 "response.content_part.added", **self.place(at), content_index=0, part=part
             )
         self.items[at]["content"][0]["text"] += text
@@ -113,8 +112,8 @@ class ResponseEncoder:
         """Text of a thought; the vendor's token ends it."""
         frames, at = self.continue_item("reasoning")
         if at is None:
-            begun, at = self.begin_item("reasoning", {"summary": []})
-            frames += begun
+            started, at = self.begin_item("reasoning", {"summary": []})
+            frames += started
         item = self.items[at]
         if text:
             if not item["summary"]:
@@ -136,9 +135,9 @@ class ResponseEncoder:
         frames, open_call = self.continue_item(*CALLS)
         at = None if open_call is None else self.calls.get(event.index)
         if at is None:
-            begun, at = self.begin_call(event)
+            started, at = self.begin_call(event)
             self.calls[event.index] = at
-            frames += begun
+            frames += started
         item = self.items[at]
         item |= thought_signature_field(event.opaque)
         if at in self.arguments:
@@ -150,20 +149,20 @@ class ResponseEncoder:
         return frames
 
     def begin_call(self, event: ToolCallDelta) -> tuple[bytes, int]:
-        """Begin a call in the form of the client's tool: a function, a custom tool or a tool search."""
+        """Begin a call of the client's tool: a function, a custom tool or a tool search."""
         kind = self.names.kind_of(event.name or "")
         about: dict[str, Any] = {"status": "in_progress", "call_id": event.id or ""}
         if kind == "tool_search_call":
             about |= {"execution": "client", "arguments": {}}
         else:
             about |= self.names.name_of(event.name or "") | {"arguments" if kind == "function_call" else "input": ""}
-        begun, at = self.begin_item(kind, about | thought_signature_field(event.opaque))
+        started, at = self.begin_item(kind, about | thought_signature_field(event.opaque))
         if kind != "function_call":
             self.arguments[at] = ""
-        return begun, at
+        return started, at
 
     def continue_item(self, *kinds: str) -> tuple[bytes, int | None]:
-        """The open item of one of these types, or None after closing all others; and the frames for that."""
+        """The open item of one of these types; otherwise close all items and return None. Also the frames for that."""
         frames = self.opening()
         if self.open and self.items[self.open[-1]]["type"] in kinds:
             return frames, self.open[-1]
@@ -226,7 +225,7 @@ class ResponseEncoder:
         return frames + self.event_frame(f"response.{response['status']}", response=response)
 
     def failed(self, error: KaixuError, ticket: ChatTicket) -> bytes:
-        """An error in the middle."""
+        """An error in the stream."""
         body, _ = openai_error(envelope(error, ticket.ask.request_id), error.status)
         details = {"code": body["error"]["code"], "message": body["error"]["message"]}
         failed = self.response("failed") | {
@@ -269,7 +268,7 @@ class ResponseEncoder:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """Arguments as an object; empty if they are no JSON object."""
+    """Parse arguments; an empty object if they are not a JSON object."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -278,7 +277,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def response_usage(ticket: ChatTicket) -> dict[str, Any]:
-    """The settled usage in the form of the Responses API."""
+    """The settled usage in the format of the Responses API."""
     settled = ticket.settlement
     assert settled is not None
     return {

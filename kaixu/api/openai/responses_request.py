@@ -1,4 +1,4 @@
-"""Translates an OpenAI Responses request into a `ChatRequest`. Nothing is stored, so references are refused."""
+"""Translate an OpenAI Responses request into a `ChatRequest`. Nothing is stored, so references are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kaixu.api.cache_points import read_cache_point
-from kaixu.api.dropped_fields import NO_SUCH_FEATURE, DroppedFields
+from kaixu.api.dropped_fields import UNSUPPORTED_BY_VENDOR, DroppedFields
 from kaixu.api.request_defaults import remove_defaults
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.fields import Fields
@@ -27,12 +27,12 @@ from kaixu.plugin.types import (
     ToolResultPart,
 )
 
-from .chat_messages import MOST_IMAGE_TEXT, MOST_PARTS, ROLES, is_image_url, read_thought_signature
-from .chat_request import EFFORTS, MOST_TOKENS
+from .chat_messages import MAX_IMAGE_TEXT, MAX_PARTS, ROLES, is_image_url, read_thought_signature
+from .chat_request import EFFORTS, MAX_TOKENS
 from .custom_tools import encode_input
 from .response_tools import SEARCH, ResponseTools, flat_name
 
-#: The field that asks for a feature of the contract, to name it in errors.
+#: The field of each feature, for errors.
 FEATURE_FIELDS = {
     "reasoning": "reasoning",
     "images": "input",
@@ -40,8 +40,8 @@ FEATURE_FIELDS = {
     "response_format": "text.format",
 }
 
-#: Fields that do not change the answer. `store` is accepted although nothing is stored: what refers to a stored
-#: response is refused.
+#: Fields that do not change the answer. `store` is accepted although nothing is stored, because references to stored
+#: responses are refused.
 IGNORED = frozenset(
     {
         "background_options",
@@ -57,10 +57,9 @@ IGNORED = frozenset(
         "truncation",
     }
 )
-#: Fields that are dropped and reported: limits of tools that the vendor would run, and what shortens a conversation
-#: that is too long.
+#: Fields that are dropped and reported: limits of the vendor's own tools, and context management.
 DISPENSABLE = frozenset({"context_management", "max_tool_calls"})
-#: Fields that change the answer, so they are refused, except with these values, which ask for the default.
+#: Fields that change the answer, so they are refused, except with these values, which mean the default.
 REFUSED: dict[str, tuple[Any, ...]] = {
     "access_programs": ([], {}),
     "background": (False,),
@@ -92,7 +91,7 @@ VENDOR_ITEMS = frozenset(
         "web_search_call",
     }
 )
-#: How ids of reasoning items begin, ours and OpenAI's. A reference to one can be dropped.
+#: Prefixes of the ids of reasoning items, ours and OpenAI's. References to them can be dropped.
 REASONING_IDS = ("re_", "rs_")
 ENCODER = msgspec.json.Encoder()
 
@@ -101,11 +100,11 @@ def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, mos
     """Translate the body for a deployment. Raises `Invalid`, `Unprocessable`, `Unsupported`, naming the field."""
     dropped_fields = DroppedFields(deployment)
     fields = Fields(body)
-    fields.taken |= IGNORED
+    fields.used |= IGNORED
     for field in ("previous_response_id", "conversation", "prompt"):
         if body.get(field) is not None:
-            why = "this gateway stores nothing that it could refer to"
-            raise Unsupported(field, why, hint=f"Leave `{field}` out and send the whole conversation as `input`.")
+            why = "this gateway stores no responses, prompts or conversations"
+            raise Unsupported(field, why, hint=f"Remove `{field}` and send the whole conversation as `input`.")
     tools = ResponseTools(fields, dropped_fields)
     messages = ResponsesInputParser(fields, most_messages, tools, dropped_fields).messages()
     choice = tools.choice()
@@ -114,7 +113,7 @@ def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, mos
         model=deployment.upstream,
         messages=messages,
         max_tokens=min(
-            fields.whole("max_output_tokens", 1, MOST_TOKENS) or deployment.default_output_tokens,
+            fields.integer("max_output_tokens", 1, MAX_TOKENS) or deployment.default_output_tokens,
             deployment.max_output_tokens,
         ),
         temperature=fields.number("temperature", 0, 2),
@@ -127,18 +126,18 @@ def parse_responses_request(body: dict[str, Any], deployment: Deployment, *, mos
         verbosity=verbosity,
         user=fields.text("safety_identifier", most=500) or fields.text("user", most=500),
     )
-    fields.taken.add("user")
-    included = fields.take("include")
+    fields.used.add("user")
+    included = fields.get("include")
     if isinstance(included, list) and LOGPROBS in included:
-        raise Unsupported("include", f"this gateway has no {LOGPROBS}", hint=f"Leave {LOGPROBS} out of `include`.")
-    for field in [name for name in fields.rest() if name in REFUSED]:
-        fields.taken.add(field)
+        raise Unsupported("include", f"this gateway has no {LOGPROBS}", hint=f"Remove {LOGPROBS} from `include`.")
+    for field in [name for name in fields.unread() if name in REFUSED]:
+        fields.used.add(field)
         if body[field] not in REFUSED[field]:
-            raise Unsupported(field, NO_SUCH_FEATURE)
-    for field in [name for name in fields.rest() if name in DISPENSABLE]:
-        fields.taken.add(field)
+            raise Unsupported(field, UNSUPPORTED_BY_VENDOR)
+    for field in [name for name in fields.unread() if name in DISPENSABLE]:
+        fields.used.add(field)
         dropped_fields.drop(field)
-    dropped_fields.unknown(fields.rest())
+    dropped_fields.unknown(fields.unread())
     return remove_defaults(replace(request, dropped=dropped_fields.dropped))
 
 
@@ -155,10 +154,10 @@ class ResponsesInputParser:
 
     def messages(self) -> tuple[Message, ...]:
         """The messages. Raises `Invalid` if there are none."""
-        instructions = self.fields.text("instructions", most=MOST_IMAGE_TEXT)
+        instructions = self.fields.text("instructions", most=MAX_IMAGE_TEXT)
         if instructions:
             self.turns.append(("system", [TextPart(instructions)]))
-        value = self.fields.take("input")
+        value = self.fields.get("input")
         if isinstance(value, str):
             if value:
                 self.turns.append(("user", [TextPart(value)]))
@@ -177,23 +176,23 @@ class ResponsesInputParser:
             case "message":
                 role = ROLES.get(item.text("role", most=40) or "")
                 if role is None or role == "tool":
-                    raise item.wrong("role", "must be user, assistant, system or developer")
+                    raise item.invalid("role", "must be user, assistant, system or developer")
                 self.add(role, self.contents(item, "content"))
             case "function_call" | "custom_tool_call" | "tool_search_call" as kind:
                 self.add("assistant", [self.call(item, kind)])
             case "function_call_output" | "custom_tool_call_output":
                 parts = self.contents(item, "output")
                 shown = tuple(part for part in parts if isinstance(part, TextPart | ImagePart))
-                item.taken |= {"name", "namespace"}
-                self.add("tool", [ToolResultPart(item.needed_text("call_id", most=1000), shown)])
+                item.used |= {"name", "namespace"}
+                self.add("tool", [ToolResultPart(item.required_text("call_id", most=1000), shown)])
             case "tool_search_output":
                 self.tools.add(item)
                 names = [entry.get("name") for entry in item.value.get("tools") or () if isinstance(entry, dict)]
                 text = f"These tools can be called now: {', '.join(str(name) for name in names) or 'none'}."
-                item.taken.add("execution")
-                self.add("tool", [ToolResultPart(item.needed_text("call_id", most=1000), (TextPart(text),))])
+                item.used.add("execution")
+                self.add("tool", [ToolResultPart(item.required_text("call_id", most=1000), (TextPart(text),))])
             case "additional_tools":
-                item.taken.add("role")
+                item.used.add("role")
                 self.tools.add(item)
             case "reasoning":
                 self.add("assistant", read_reasoning_item(item))
@@ -203,28 +202,28 @@ class ResponsesInputParser:
                 self.dropped_fields.drop(f"input[].{kind}")
                 return
             case kind:
-                why = f"items of type {kind[:60]} are not taken here"
-                raise Unsupported(item.name("type"), why, hint="Leave this item out, or choose another model.")
-        item.taken |= {"id", "status", "phase", "content", "annotations", "internal_chat_message_metadata_passthrough"}
-        self.dropped_fields.unknown(item.rest())
+                why = f"items of type {kind[:60]} are not supported"
+                raise Unsupported(item.name("type"), why, hint="Remove this item, or choose another model.")
+        item.used |= {"id", "status", "phase", "content", "annotations", "internal_chat_message_metadata_passthrough"}
+        self.dropped_fields.unknown(item.unread())
 
     def call(self, item: Fields, kind: str) -> ToolCallPart:
-        """A tool call of the assistant, under the flat name that the vendor knows."""
+        """A tool call of the assistant, with the flat name for the vendor."""
         if kind == "tool_search_call":
-            name, arguments = SEARCH, ENCODER.encode(item.plain("arguments") or {}).decode()
-            item.taken.add("execution")
+            name, arguments = SEARCH, ENCODER.encode(item.raw_object("arguments") or {}).decode()
+            item.used.add("execution")
         else:
-            name = flat_name(item.text("namespace", most=200), item.needed_text("name", most=200))
+            name = flat_name(item.text("namespace", most=200), item.required_text("name", most=200))
             if kind == "custom_tool_call":
-                arguments = encode_input(item.text("input", most=MOST_IMAGE_TEXT) or "")
+                arguments = encode_input(item.text("input", most=MAX_IMAGE_TEXT) or "")
             else:
-                arguments = item.text("arguments", most=MOST_IMAGE_TEXT) or ""
-        signature = read_thought_signature(item.plain("extra_content"))
-        return ToolCallPart(item.needed_text("call_id", most=1000), name, arguments, signature)
+                arguments = item.text("arguments", most=MAX_IMAGE_TEXT) or ""
+        signature = read_thought_signature(item.raw_object("extra_content"))
+        return ToolCallPart(item.required_text("call_id", most=1000), name, arguments, signature)
 
     def reference(self, item: Fields) -> None:
         """A reference to an item: accepted if that item is in the input, dropped if it was reasoning."""
-        id = item.needed_text("id", most=1000)
+        id = item.required_text("id", most=1000)
         if id in self.ids:
             return
         if id.startswith(REASONING_IDS):
@@ -245,23 +244,23 @@ class ResponsesInputParser:
 
     def contents(self, item: Fields, field: str) -> list[Part]:
         """Text, or a list of parts."""
-        value = item.take(field)
+        value = item.get(field)
         if isinstance(value, str):
             return [TextPart(value)] if value else []
         parts: list[Part] = []
-        for part in item.objects(field, most=MOST_PARTS) or ():
+        for part in item.objects(field, most=MAX_PARTS) or ():
             kind = part.text("type", most=100)
             cache = read_cache_point(part)
             if kind in ("input_text", "output_text", "text"):
-                if text := part.text("text", most=MOST_IMAGE_TEXT):
+                if text := part.text("text", most=MAX_IMAGE_TEXT):
                     parts.append(TextPart(text, cache))
             elif kind == "refusal":
-                if text := part.text("refusal", most=MOST_IMAGE_TEXT):
+                if text := part.text("refusal", most=MAX_IMAGE_TEXT):
                     parts.append(TextPart(text))
             elif kind == "input_image":
-                url = part.text("image_url", most=MOST_IMAGE_TEXT)
+                url = part.text("image_url", most=MAX_IMAGE_TEXT)
                 if url is None or not is_image_url(url):
-                    raise part.wrong("image_url", "must begin with https://, or data:image/… with ;base64,")
+                    raise part.invalid("image_url", "must begin with https://, or data:image/… with ;base64,")
                 detail = part.one_of("detail", ("low", "high", "auto", "original"))
                 parts.append(ImagePart(url, None if detail in ("auto", "original") else detail, cache))
             elif kind == "encrypted_content":  # only its own vendor can read it
@@ -269,9 +268,9 @@ class ResponsesInputParser:
                 continue
             else:
                 why = f"this gateway has no price for {(kind or 'such')[:60]} parts"
-                raise Unsupported(part.name("type"), why, hint="Leave this part out.")
-            part.taken |= {"annotations", "logprobs"}
-            self.dropped_fields.unknown(part.rest())
+                raise Unsupported(part.name("type"), why, hint="Remove this part.")
+            part.used |= {"annotations", "logprobs"}
+            self.dropped_fields.unknown(part.unread())
         return parts
 
 
@@ -284,19 +283,19 @@ def item_type(item: Fields) -> str:
 
 
 def read_reasoning_item(item: Fields) -> list[Part]:
-    """Reasoning of the assistant, and the token that its vendor needs back."""
-    summary = item.objects("summary", most=MOST_PARTS) or []
-    text = "".join(part.text("text", most=MOST_IMAGE_TEXT) or "" for part in summary)
-    opaque = item.text("encrypted_content", most=MOST_IMAGE_TEXT)
+    """Earlier reasoning, and the vendor's token."""
+    summary = item.objects("summary", most=MAX_PARTS) or []
+    text = "".join(part.text("text", most=MAX_IMAGE_TEXT) or "" for part in summary)
+    opaque = item.text("encrypted_content", most=MAX_IMAGE_TEXT)
     return [ReasoningPart(text, opaque)] if text or opaque else []
 
 
 def read_text_options(fields: Fields, dropped_fields: DroppedFields) -> tuple[ResponseFormat | None, str | None]:
     """`text.format` and `text.verbosity`."""
-    text = fields.inner("text")
+    text = fields.nested("text")
     if text is None:
         return None, None
-    text_format = text.inner("format")
+    text_format = text.nested("format")
     response_format: ResponseFormat | None = None
     if text_format is not None:
         kind = text_format.one_of("type", ("text", "json_object", "json_schema"))
@@ -304,22 +303,22 @@ def read_text_options(fields: Fields, dropped_fields: DroppedFields) -> tuple[Re
             response_format = ResponseFormat()
         elif kind == "json_schema":
             response_format = ResponseFormat(
-                text_format.plain("schema") or {},
+                text_format.raw_object("schema") or {},
                 text_format.text("name", most=200) or "answer",
                 text_format.text("description"),
                 text_format.flag("strict"),
             )
     verbosity = text.text("verbosity", most=40)
-    dropped_fields.unknown(text.rest())
+    dropped_fields.unknown(text.unread())
     return response_format, verbosity
 
 
 def read_reasoning(fields: Fields, dropped_fields: DroppedFields) -> Reasoning | None:
-    """`reasoning.effort`. Summaries are always shown if the vendor gives one."""
-    reasoning = fields.inner("reasoning")
+    """`reasoning.effort`. Summaries are always returned if the vendor sends them."""
+    reasoning = fields.nested("reasoning")
     if reasoning is None:
         return None
     effort = reasoning.one_of("effort", EFFORTS)
-    reasoning.taken |= {"summary", "generate_summary"}
-    dropped_fields.unknown(reasoning.rest())
+    reasoning.used |= {"summary", "generate_summary"}
+    dropped_fields.unknown(reasoning.unread())
     return None if effort is None else Reasoning(effort)

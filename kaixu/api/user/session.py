@@ -6,8 +6,8 @@ import math
 
 from kaixu.accounts.sessions import session_owner
 from kaixu.edge.authenticate import bearer
-from kaixu.edge.fields import stored_fields
-from kaixu.edge.paths import SESSION_TOKEN, paths_of
+from kaixu.edge.fields import read_stored_fields
+from kaixu.edge.paths import SESSION_TOKEN, function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
@@ -15,15 +15,15 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_session_token
 
-LEAST_TTL_S, MOST_TTL_S = 60, 86400
+MIN_TTL_S, MAX_TTL_S = 60, 86400
 
 
 def session_routes(services: Services) -> list[Route]:
     """The route of session tokens."""
 
     async def create(request: IncomingRequest) -> Reply:
-        key = bearer(request.headers)  # the route's `auth` has checked its form
-        ttl_s = stored_fields(request, may_be_empty=True).read("ttl_seconds", ttl_of)
+        key = bearer(request.headers)  # the route's `auth` has checked its format
+        ttl_s = read_stored_fields(request, may_be_empty=True).read("ttl_seconds", read_ttl)
         if ttl_s is None:
             ttl_s = services.settings.user_session_ttl_seconds
         owner = await session_owner(services.pool, key, pepper=services.secrets.key_pepper)
@@ -40,7 +40,7 @@ def session_routes(services: Services) -> list[Route]:
     return [
         Route(
             "POST",
-            paths_of(SESSION_TOKEN),
+            function_paths(SESSION_TOKEN),
             create,
             auth="key_only",
             rate="reading",
@@ -49,10 +49,10 @@ def session_routes(services: Services) -> list[Route]:
     ]
 
 
-def ttl_of(value: object, field: str) -> int | None:
-    """A lifetime in seconds, moved into its bounds; None for what is not a number."""
+def read_ttl(value: object, field: str) -> int | None:
+    """A lifetime in seconds, limited to the allowed range; None for a value that is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, float) and not math.isfinite(value):  # only of floats: an int may be too large for isfinite
+    if isinstance(value, float) and not math.isfinite(value):  # only for floats: an int may be too large for isfinite
         return None
-    return int(min(max(value, LEAST_TTL_S), MOST_TTL_S))
+    return int(min(max(value, MIN_TTL_S), MAX_TTL_S))

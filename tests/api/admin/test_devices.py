@@ -1,4 +1,4 @@
-"""admin-devices: list, revoke, allowed again."""
+"""`admin-devices`: list, revoke, unrevoke."""
 
 from __future__ import annotations
 

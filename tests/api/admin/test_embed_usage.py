@@ -1,4 +1,4 @@
-"""admin-embed-usage: what was embedded, stored and searched in a month."""
+"""`admin-embed-usage`: a month of embeddings and searches."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ async def test_a_month_of_embeddings_adds_up_and_leaves_out_what_is_none(
         "cost_cents": 2,
         "cost_usd": "0.019665327",
     }
-    told = [
+    rows = [
         (one["request_id"], one["operation"], one["vectors"], one["vectors_stored"], one["tokens"], one["end"])
         for one in body["events"]
     ]
-    assert told == [
+    assert rows == [
         ("e", "embed", 0, 0, 10, "upstream_error"),
         ("d", "import", 0, 4, 0, "complete"),
         ("c", "search", 0, 0, 8, "complete"),

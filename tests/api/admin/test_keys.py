@@ -48,9 +48,7 @@ async def test_the_list_shows_every_field_and_no_key(pool: asyncpg.Pool, operato
     assert key["key"] not in str(row)
 
 
-async def test_a_key_is_limited_to_collections_by_the_names_they_are_kept_under(
-    pool: asyncpg.Pool, operator: Operator
-) -> None:
+async def test_a_key_is_limited_to_collections_by_their_stored_names(pool: asyncpg.Pool, operator: Operator) -> None:
     customer_id = await customer(pool)
     key = await made(operator, customer_id, allowed_collections=["My docs", "wiki"])
     [row] = (await operator.get(f"admin-keys?customer_id={customer_id}"))["keys"]

@@ -1,4 +1,4 @@
-"""Login: twelve hours for the right password, a bound for guesses."""
+"""Login: a token for the right password, and a rate limit."""
 
 from __future__ import annotations
 

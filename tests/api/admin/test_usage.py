@@ -45,7 +45,7 @@ async def test_a_month_adds_up_to_the_nano_dollar(pool: asyncpg.Pool, operator: 
     assert isinstance(event["price_id"], int)
 
 
-async def test_a_call_shows_what_it_counted_besides_tokens(pool: asyncpg.Pool, operator: Operator) -> None:
+async def test_a_call_shows_its_units(pool: asyncpg.Pool, operator: Operator) -> None:
     customer_id = await customer(pool)
     key_id, _ = await virtual_key(pool, customer_id)
     await billed(pool, key_id, Usage(input_tokens=5))

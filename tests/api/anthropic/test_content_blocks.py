@@ -1,4 +1,4 @@
-"""The contract's events told as Anthropic's: blocks open, fill and close one after the other."""
+"""Events as Anthropic's content blocks, which open and close one at a time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from kaixu.api.anthropic.content_blocks import ContentBlockEncoder
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, ReasoningDelta, ToolCallDelta, Usage
 
 
-def told(*events: ChatEvent) -> list[dict[str, Any]]:
+def encoded(*events: ChatEvent) -> list[dict[str, Any]]:
     blocks = ContentBlockEncoder("n")
-    return [said for event in events for said in blocks.encode(event)] + blocks.end()
+    return [vendor_events for event in events for vendor_events in blocks.encode(event)] + blocks.end()
 
 
 def start(index: int, **block: Any) -> dict[str, Any]:
@@ -97,10 +97,10 @@ STORIES: dict[str, tuple[list[ChatEvent], list[dict[str, Any]]]] = {
 
 @pytest.mark.parametrize(("events", "expected"), STORIES.values(), ids=STORIES)
 def test_events_become_blocks(events: list[ChatEvent], expected: list[dict[str, Any]]) -> None:
-    assert told(*events) == expected
+    assert encoded(*events) == expected
 
 
-def test_a_call_is_told_as_it_comes() -> None:
+def test_a_tool_call_is_streamed() -> None:
     blocks = ContentBlockEncoder("n")
     assert blocks.encode(A) == call(0, "a", "now", '{"x": ')[:-1]
     assert blocks.encode(ToolCallDelta(0, arguments="1")) == [piece(0, "input_json_delta", partial_json="1")]

@@ -1,4 +1,4 @@
-"""The envelope in Anthropic's shape."""
+"""Errors in Anthropic's format."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_type_follows_the_status(status: int, kind: str) -> None:
     assert (body["error"]["type"], kept) == (kind, status)
 
 
-def test_what_only_the_envelope_has_stays_beside_it() -> None:
+def test_other_fields_of_the_error_body_stay() -> None:
     envelope = {"error": "no", "code": "CAP_REACHED", "request_id": "r", "hint": "Wait.", "month": {"spent": 1}}
     assert anthropic_error(envelope, 402)[0] == {
         "type": "error",

@@ -1,4 +1,4 @@
-"""Whole messages: of the vendor's own events, and of the contract's."""
+"""Whole messages, from a native lane's events and from translated ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_why_a_message_ended(settled: dict[str, Any], events: list[ChatEvent], e
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": 1} 2'], ids=["cut", "a list", "more than an object"])
-def test_arguments_that_are_no_object_are_told_as_they_are(arguments: str) -> None:
+def test_arguments_that_are_not_an_object_are_wrapped(arguments: str) -> None:
     made = message_reply(ticket(), [ToolCallDelta(0, "t", "n", arguments)], "up/m")
     assert made["content"][0]["input"] == {"INVALID_JSON": arguments}
 
@@ -98,7 +98,7 @@ def block(index: int, begin: dict[str, Any], *deltas: dict[str, Any]) -> list[di
 
 
 def test_a_message_of_the_vendor_s_events_keeps_what_is_new() -> None:
-    said = [
+    vendor_events = [
         START,
         {"type": "ping"},
         *block(
@@ -129,7 +129,7 @@ def test_a_message_of_the_vendor_s_events_keeps_what_is_new() -> None:
         END,
         {"type": "message_stop"},
     ]
-    events: list[ChatEvent] = [NativeEvent(event) for event in said]
+    events: list[ChatEvent] = [NativeEvent(event) for event in vendor_events]
     events.insert(2, ChatDelta("the same, in the contract's words"))
     assert message_reply(ticket(), events, "up/m") == {
         "id": "msg_theirs",
@@ -157,8 +157,8 @@ def test_a_message_of_the_vendor_s_events_keeps_what_is_new() -> None:
 
 
 def test_a_vendor_s_message_that_the_budget_ended_has_an_end() -> None:
-    said = [START, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})[:-1]]
-    made = message_reply(ticket(None, end_reason="budget_cut"), [NativeEvent(event) for event in said], "up/m")
+    vendor_events = [START, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})[:-1]]
+    made = message_reply(ticket(None, end_reason="budget_cut"), [NativeEvent(event) for event in vendor_events], "up/m")
     assert made["content"] == [{"type": "text", "text": "Hi"}]
     assert (made["stop_reason"], made["usage"]["output_tokens"]) == ("max_tokens", 4)
 

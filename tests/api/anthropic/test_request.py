@@ -1,4 +1,4 @@
-"""Anthropic's request: its fields and blocks in the contract's words, and what is refused by name."""
+"""Anthropic's request: the translation of fields and blocks, and what is refused."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_what_the_user_says(sent: dict[str, Any], parts: tuple[Part, ...]) -> No
 
 
 @pytest.mark.parametrize(("block", "part"), SAID.values(), ids=SAID)
-def test_what_the_assistant_said(block: dict[str, Any], part: Part) -> None:
+def test_blocks_of_the_assistant(block: dict[str, Any], part: Part) -> None:
     messages = read(messages=[*HI, turn(block, role="assistant"), *HI]).messages
     assert messages[1] == Message("assistant", (part,))
 
@@ -135,13 +135,13 @@ def test_the_system_prompt_is_the_first_message_and_later_ones_stay_where_they_a
     assert read(system="", messages=[*HI, later, *HI]).messages == (hi, Message("system", (TextPart("Be brief."),)), hi)
 
 
-def test_turns_in_which_the_assistant_said_nothing_are_left_out() -> None:
+def test_empty_assistant_messages_are_dropped() -> None:
     hi = Message("user", (TextPart("Hi"),))
     assert read(messages=[*HI, turn(role="assistant"), *HI]).messages == (hi, hi)
 
 
 def test_fields_are_translated() -> None:
-    asked = read(
+    parsed = read(
         Thinking,
         temperature=1,
         top_p=0.5,
@@ -155,7 +155,7 @@ def test_fields_are_translated() -> None:
         service_tier="standard_only",
         stream=True,
     )
-    assert asked == ChatRequest(
+    assert parsed == ChatRequest(
         "upstream",
         (Message("user", (TextPart("Hi"),)),),
         7,
@@ -183,8 +183,8 @@ def test_fields_are_translated() -> None:
     ids=["auto", "none", "any", "tool"],
 )
 def test_tool_choices(sent: dict[str, Any], choice: Any) -> None:
-    asked = read(tools=[NOW], tool_choice=sent)
-    assert (asked.tool_choice, asked.parallel_tool_calls) == (choice, None)
+    parsed = read(tools=[NOW], tool_choice=sent)
+    assert (parsed.tool_choice, parsed.parallel_tool_calls) == (choice, None)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_reasoning(lane: type[Lane], fields: dict[str, Any], reasoning: Reasonin
 
 
 def test_a_format_has_an_older_place_too() -> None:
-    asked = read(output_format={"type": "json_schema", "schema": SCHEMA})
-    assert asked.response_format == ResponseFormat(SCHEMA, strict=True)
+    parsed = read(output_format={"type": "json_schema", "schema": SCHEMA})
+    assert parsed.response_format == ResponseFormat(SCHEMA, strict=True)
 
 
 def test_max_tokens_are_at_most_what_the_model_can() -> None:
@@ -285,7 +285,7 @@ def test_what_other_vendors_lack_is_refused_by_name(field: str, fields: dict[str
     assert raised.value.field == field
 
 
-def test_fields_that_nobody_knows_are_dropped_and_told_or_refused_as_the_lane_says() -> None:
+def test_unknown_fields_are_dropped_and_reported_or_refused_by_the_lane() -> None:
     odd: dict[str, Any] = {
         "brand_new": 1,
         "messages": [turn(TEXT | {"brand_new": 1})],
@@ -303,7 +303,7 @@ def test_fields_that_nobody_knows_are_dropped_and_told_or_refused_as_the_lane_sa
 KEEP: dict[str, Any] = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
 
 
-def test_managing_the_context_is_left_out_and_told_where_it_would_take_something_away() -> None:
+def test_context_management_that_removes_something_is_dropped_and_reported() -> None:
     assert read(context_management=KEEP) == read()
     clears = {"edits": [*KEEP["edits"], {"type": "clear_tool_uses_20250919"}]}
     assert read(context_management=clears).dropped == ("context_management",)
@@ -311,10 +311,10 @@ def test_managing_the_context_is_left_out_and_told_where_it_would_take_something
 
 @pytest.mark.parametrize("kind", ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825",
                                   "tool_search_tool_regex_20251119", "mcp_toolset"])  # fmt: skip
-def test_a_tool_that_another_vendor_would_run_is_left_out_and_told(kind: str) -> None:
-    asked = read(tools=[{"type": kind, "name": "theirs"}, NOW])
-    assert asked.dropped == (f"tools[].{family_of(kind)}",)
-    assert [tool.name for tool in asked.tools] == ["now"]
+def test_a_hosted_tool_is_dropped_and_reported(kind: str) -> None:
+    parsed = read(tools=[{"type": kind, "name": "theirs"}, NOW])
+    assert parsed.dropped == (f"tools[].{family_of(kind)}",)
+    assert [tool.name for tool in parsed.tools] == ["now"]
     choice = {"type": "tool", "name": "theirs"}
     with pytest.raises(Unsupported, match="theirs"):
         read(tools=[{"type": kind, "name": "theirs"}, NOW], tool_choice=choice)
@@ -324,33 +324,33 @@ def test_a_tool_that_another_vendor_would_run_is_left_out_and_told(kind: str) ->
     assert len(native.body["tools"]) == 2
 
 
-def test_tools_that_a_conversation_brings_along_or_takes_away() -> None:
+def test_a_conversation_adds_and_removes_tools() -> None:
     later = {"name": "later", "input_schema": {}}
     added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": later}}
     again = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "now"}}
     gone = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "now"}}
     deferred = NOW | {"defer_loading": True}
-    asked = read(tools=[deferred], messages=[*HI, turn(added, gone, role="system")])
-    assert [tool.name for tool in asked.tools] == ["later"]
-    asked = read(tools=[deferred], messages=[*HI, turn(gone, again, TEXT, role="system")])
-    assert [tool.name for tool in asked.tools] == ["now"]
-    assert asked.dropped == ()
+    parsed = read(tools=[deferred], messages=[*HI, turn(added, gone, role="system")])
+    assert [tool.name for tool in parsed.tools] == ["later"]
+    parsed = read(tools=[deferred], messages=[*HI, turn(gone, again, TEXT, role="system")])
+    assert [tool.name for tool in parsed.tools] == ["now"]
+    assert parsed.dropped == ()
 
 
-def test_what_only_its_own_vendor_can_read_is_left_out_of_a_conversation() -> None:
+def test_blocks_of_other_vendors_are_dropped() -> None:
     search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     result = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
-    asked = read(messages=[*HI, turn(search, result, TEXT, role="assistant"), *HI])
-    assert asked.messages[1] == Message("assistant", (TextPart("Hi"),))
-    assert asked.dropped == ("messages[].content[].server_tool_use", "messages[].content[].web_search_tool_result")
+    parsed = read(messages=[*HI, turn(search, result, TEXT, role="assistant"), *HI])
+    assert parsed.messages[1] == Message("assistant", (TextPart("Hi"),))
+    assert parsed.dropped == ("messages[].content[].server_tool_use", "messages[].content[].web_search_tool_result")
 
 
-def test_what_a_client_found_and_tools_that_it_refers_to_are_told_in_words() -> None:
+def test_search_results_and_tool_references_become_text() -> None:
     found = {"type": "search_result", "title": "t", "source": "s", "content": [TEXT], "citations": {"enabled": True}}
     refers = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "tool_reference", "tool_name": "now"}]}
-    said = read(messages=[turn(refers, found)]).messages[0]
-    told = TextPart("The tool now can be called now.")
-    assert said.parts == (ToolResultPart("t1", (told,)), TextPart("t\ns\n"), TextPart("Hi"))
+    vendor_events = read(messages=[turn(refers, found)]).messages[0]
+    encoded = TextPart("The tool now can be called now.")
+    assert vendor_events.parts == (ToolResultPart("t1", (encoded,)), TextPart("t\ns\n"), TextPart("Hi"))
 
 
 def test_a_note_for_one_turn_is_gone_after_it() -> None:
@@ -359,7 +359,7 @@ def test_a_note_for_one_turn_is_gone_after_it() -> None:
     assert [message.role for message in read(messages=[*HI, note, *HI]).messages] == ["user", "user"]
 
 
-def test_examples_of_a_tools_input_are_told_in_its_description() -> None:
+def test_examples_of_a_tools_input_become_part_of_its_description() -> None:
     [tool] = read(tools=[NOW | {"input_examples": [{"a": "b"}]}]).tools
     assert tool.description == 'the time\n\nExamples of its input:\n{"a":"b"}'
 
@@ -452,10 +452,10 @@ def test_a_native_request_goes_on_as_it_is_with_every_field() -> None:
         "tool_choice": {"type": "whichever"},
         "output_config": {"effort": "utmost", "task_budget": {}, "format": {"type": "xml"}},
     }
-    asked = parse_message_request(body, deployment(conftest.Native), most_messages=100)
-    assert asked.native == Native("anthropic.messages", body)
-    assert [tool.name for tool in asked.tools] == ["bash", "now"]
-    assert (asked.tool_choice, asked.response_format, asked.reasoning) == (None, None, Reasoning("utmost"))
+    parsed = parse_message_request(body, deployment(conftest.Native), most_messages=100)
+    assert parsed.native == Native("anthropic.messages", body)
+    assert [tool.name for tool in parsed.tools] == ["bash", "now"]
+    assert (parsed.tool_choice, parsed.response_format, parsed.reasoning) == (None, None, Reasoning("utmost"))
 
 
 COUNTED: dict[str, tuple[Any, list[str], int]] = {
@@ -476,8 +476,8 @@ COUNTED: dict[str, tuple[Any, list[str], int]] = {
 
 @pytest.mark.parametrize(("block", "texts", "images"), COUNTED.values(), ids=COUNTED)
 def test_what_only_its_own_vendor_knows_is_counted(block: Any, texts: list[str], images: int) -> None:
-    asked = read(conftest.Native, messages=[turn(block)], tools=[{"name": "now", "input_schema": {}}])
-    [message] = asked.messages
+    parsed = read(conftest.Native, messages=[turn(block)], tools=[{"name": "now", "input_schema": {}}])
+    [message] = parsed.messages
     assert texts_of(message) == texts
     assert sum(isinstance(part, ImagePart) for part in message.parts) == images
 
@@ -496,5 +496,5 @@ def test_a_few_bytes_cannot_bring_in_tools_without_end() -> None:
     ],
     ids=["a budget", "an effort"],
 )
-def test_reasoning_that_a_lane_cannot_do_is_called_as_it_was_asked_for(body: dict[str, Any], name: str) -> None:
+def test_unsupported_reasoning_is_named_by_the_requests_field(body: dict[str, Any], name: str) -> None:
     assert feature_fields(body)["reasoning"] == name

@@ -1,4 +1,4 @@
-"""Streams: the vendor's own, ours, and how both end."""
+"""Streams of native and translated events, and their ends."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def frames(data: bytes) -> list[dict[str, Any]]:
 
 
 def spoken(events: list[ChatEvent], made: ChatTicket, *, native: bool = False) -> list[dict[str, Any]]:
-    speaker = MessageStreamEncoder("up/m", native=native)
-    assert speaker.begin(made) == b""
-    return frames(b"".join(speaker.event(event) for event in events) + speaker.done(made))
+    encoder = MessageStreamEncoder("up/m", native=native)
+    assert encoder.begin(made) == b""
+    return frames(b"".join(encoder.event(event) for event in events) + encoder.done(made))
 
 
 def ended(reason: str, sequence: str | None = None) -> list[dict[str, Any]]:
@@ -72,11 +72,11 @@ def test_a_stream_without_a_word_is_a_whole_one() -> None:
     assert spoken([Finish("stop")], ticket()) == [{"type": "message_start", "message": HEAD}, *ended("end_turn")]
 
 
-def test_nothing_is_said_before_there_is_something_to_say() -> None:
-    speaker = MessageStreamEncoder("up/m", native=False)
-    speaker.begin(ticket())
-    assert speaker.event(Usage(1, 0)) == b""
-    assert speaker.event(ChatDelta("")) == b""
+def test_nothing_is_sent_before_the_first_output() -> None:
+    encoder = MessageStreamEncoder("up/m", native=False)
+    encoder.begin(ticket())
+    assert encoder.event(Usage(1, 0)) == b""
+    assert encoder.event(ChatDelta("")) == b""
 
 
 def cut() -> ChatTicket:
@@ -113,7 +113,7 @@ def test_a_stream_that_the_budget_ended_closes_what_is_open() -> None:
 
 
 def test_a_vendor_s_stream_goes_on_as_it_is_under_our_model_s_name() -> None:
-    said = [
+    vendor_events = [
         START,
         {"type": "ping"},
         *TEXT,
@@ -124,20 +124,20 @@ def test_a_vendor_s_stream_goes_on_as_it_is_under_our_model_s_name() -> None:
         {"type": "message_stop", "new": 3},
     ]
     events: list[ChatEvent] = []
-    for event in said:
+    for event in vendor_events:
         events += [NativeEvent(event), ChatDelta("the same, in the contract's words")]
     *before, delta, stop = spoken(events, ticket(), native=True)
-    assert before == [STARTED, *said[1:-2]]
-    assert delta == said[-2] | {"usage": {"new": 2} | USAGE, "kaixu": BILL}
-    assert stop == said[-1]
+    assert before == [STARTED, *vendor_events[1:-2]]
+    assert delta == vendor_events[-2] | {"usage": {"new": 2} | USAGE, "kaixu": BILL}
+    assert stop == vendor_events[-1]
 
 
 def test_the_end_waits_for_the_bill() -> None:
-    speaker = MessageStreamEncoder("up/m", native=True)
-    speaker.begin(ticket())
-    speaker.event(NativeEvent(START))
-    assert speaker.event(NativeEvent({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})) == b""
-    assert speaker.event(NativeEvent({"type": "message_stop"})) == b""
+    encoder = MessageStreamEncoder("up/m", native=True)
+    encoder.begin(ticket())
+    encoder.event(NativeEvent(START))
+    assert encoder.event(NativeEvent({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})) == b""
+    assert encoder.event(NativeEvent({"type": "message_stop"})) == b""
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_the_end_waits_for_the_bill() -> None:
     ids=["its failure", "no name", "no text", "more than a name"],
 )
 def test_what_a_vendor_should_not_say_is_not_passed_on(event: dict[str, Any]) -> None:
-    speaker = MessageStreamEncoder("up/m", native=True)
-    speaker.begin(ticket())
-    assert speaker.event(NativeEvent(event)) == b""
+    encoder = MessageStreamEncoder("up/m", native=True)
+    encoder.begin(ticket())
+    assert encoder.event(NativeEvent(event)) == b""
 
 
 def test_an_error_in_the_middle() -> None:

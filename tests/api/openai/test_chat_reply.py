@@ -1,4 +1,4 @@
-"""OpenAI's completion from the contract's events, and from a vendor's own chunks."""
+"""OpenAI's completion from events, and from a vendor's own chunks."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ CALLS: list[ChatEvent] = [
 
 def spoken(*events: ChatEvent, native: bool = False, usage: bool = True) -> list[Any]:
     """The chunks of a whole stream; the last is "[DONE]"."""
-    speaker = ChatStreamEncoder("ours", native=native, include_usage=usage)
+    encoder = ChatStreamEncoder("ours", native=native, include_usage=usage)
     settled = ticket()
-    frames = speaker.begin(settled) + b"".join(map(speaker.event, events)) + speaker.done(settled)
+    frames = encoder.begin(settled) + b"".join(map(encoder.event, events)) + encoder.done(settled)
     lines = [frame.removeprefix("data: ") for frame in frames.decode().strip().split("\n\n")]
     return [line if line == "[DONE]" else msgspec.json.decode(line) for line in lines]
 
@@ -120,7 +120,7 @@ def test_a_native_stream_goes_on_as_it_came_under_our_model_s_name() -> None:
     assert (whole["system_fingerprint"], whole["usage"]) == ("fp", billed)
 
 
-def test_several_answers_are_kept_apart() -> None:
+def test_several_answers_stay_separate() -> None:
     pieces = [
         NativeEvent({"choices": [{"index": at, "delta": {"content": text}}]})
         for at, text in ((0, "a"), (1, "x"), (0, "b"), (1, "y"))
@@ -146,13 +146,13 @@ def test_a_stream_that_we_ended_has_an_end() -> None:
     chunks = spoken(ChatDelta("a"), usage=False)
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
     settled = ticket(end_reason="budget_cut")
-    speaker = ChatStreamEncoder("ours", native=False, include_usage=False)
-    assert b'"finish_reason":"length"' in speaker.begin(settled) + speaker.event(ChatDelta("a")) + speaker.done(settled)
+    encoder = ChatStreamEncoder("ours", native=False, include_usage=False)
+    assert b'"finish_reason":"length"' in encoder.begin(settled) + encoder.event(ChatDelta("a")) + encoder.done(settled)
 
 
 def test_an_error_in_the_middle_is_one_that_the_sdk_raises() -> None:
-    speaker = ChatStreamEncoder("ours", native=False, include_usage=False)
-    frame = speaker.failed(UpstreamError("the vendor broke off"), ticket())
+    encoder = ChatStreamEncoder("ours", native=False, include_usage=False)
+    frame = encoder.failed(UpstreamError("the vendor broke off"), ticket())
     error = msgspec.json.decode(frame.removeprefix(b"data: "))["error"]
     assert (error["type"], error["code"], error["status"]) == ("server_error", "upstream_error", 502)
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat request: translated, passed through, or refused by name; nothing in between."""
+"""OpenAI's chat request: fields are translated, passed through, or refused by name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_strictly(**body: Any) -> ChatRequest:
     return parse_chat_request({"model": "m", "messages": HELLO} | body, strict, most_messages=100)
 
 
-def test_the_least_that_can_be_asked() -> None:
+def test_the_minimal_request() -> None:
     assert read() == ChatRequest("upstream", (Message("user", (TextPart("Hi"),)),), 1024)
 
 
@@ -203,9 +203,9 @@ def test_a_wrong_field_is_named(field: str, body: dict[str, Any]) -> None:
 
 def test_a_lane_that_speaks_openai_gets_the_body_as_it_is() -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi", "odd": 1}], "logit_bias": {"1": 2}, "n": 3}
-    asked = parse_chat_request(body, deployment(native=True), most_messages=100)
-    assert asked.native == Native("openai.chat", body)
-    assert asked.n == 3
+    parsed = parse_chat_request(body, deployment(native=True), most_messages=100)
+    assert parsed.native == Native("openai.chat", body)
+    assert parsed.n == 3
 
 
 PARTS_WITHOUT_PRICE: list[dict[str, Any]] = [
@@ -234,9 +234,7 @@ UNKNOWN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("name", "body"), UNKNOWN.items(), ids=UNKNOWN)
-def test_a_field_that_nobody_knows_is_dropped_and_told_or_refused_as_the_lane_says(
-    name: str, body: dict[str, Any]
-) -> None:
+def test_an_unknown_field_is_dropped_and_reported_or_refused_by_the_lane(name: str, body: dict[str, Any]) -> None:
     assert read(**body).dropped == (name,)
     with pytest.raises(Unsupported) as refused:
         read_strictly(**body)
@@ -245,10 +243,10 @@ def test_a_field_that_nobody_knows_is_dropped_and_told_or_refused_as_the_lane_sa
 
 @pytest.mark.parametrize("kind", ["web_search", "web_search_preview", "web_search_preview_2025_03_11", "mcp",
                                   "code_interpreter", "file_search", "image_generation", "computer_use_preview"])  # fmt: skip
-def test_a_tool_that_another_vendor_would_run_is_left_out_and_told(kind: str) -> None:
-    asked = read(tools=[{"type": kind}, FUNCTION], tool_choice="auto")
-    assert asked.dropped == (f"tools[].{family_of(kind)}",)
-    assert [tool.name for tool in asked.tools] == ["f"]
+def test_a_hosted_tool_is_dropped_and_reported(kind: str) -> None:
+    parsed = read(tools=[{"type": kind}, FUNCTION], tool_choice="auto")
+    assert parsed.dropped == (f"tools[].{family_of(kind)}",)
+    assert [tool.name for tool in parsed.tools] == ["f"]
     # Its own vendor has it: the core refuses it by name, or an operator allows it.
     native = read(native=True, tools=[{"type": kind}, FUNCTION]).native
     assert native is not None
@@ -258,8 +256,8 @@ def test_a_tool_that_another_vendor_would_run_is_left_out_and_told(kind: str) ->
 def test_an_operator_may_allow_it_where_the_protocol_is_the_vendors_own() -> None:
     allowing = msgspec.structs.replace(deployment(native=True), allow=frozenset({"web_search"}))
     body = {"model": "m", "messages": HELLO, "tools": [{"type": "web_search_preview"}]}
-    asked = parse_chat_request(body, allowing, most_messages=100)
-    assert (asked.dropped, asked.native) == ((), Native("openai.chat", body))
+    parsed = parse_chat_request(body, allowing, most_messages=100)
+    assert (parsed.dropped, parsed.native) == ((), Native("openai.chat", body))
 
 
 CUSTOM: dict[str, Any] = {"type": "custom", "custom": {"name": "patch", "description": "Change a file."}}
@@ -287,14 +285,14 @@ def test_functions_of_the_older_form_are_tools_and_their_turns_results() -> None
         {"role": "function", "name": "now", "content": "one"},
     ]
     for native in (False, True):
-        asked = read(native, messages=turns, functions=[{"name": "now"}], function_call={"name": "now"})
-        assert asked.messages[1:] == (
+        parsed = read(native, messages=turns, functions=[{"name": "now"}], function_call={"name": "now"})
+        assert parsed.messages[1:] == (
             Message("assistant", (ToolCallPart("call_function_1", "now", "{}"),)),
             Message("tool", (ToolResultPart("call_function_1", (TextPart("noon"),)),)),
             Message("assistant", (ToolCallPart("call_function_2", "now", '{"a":1}'),)),
             Message("tool", (ToolResultPart("call_function_2", (TextPart("one"),)),)),
         )
-        assert (asked.tools, asked.tool_choice) == ((Tool("now"),), ToolName("now"))
+        assert (parsed.tools, parsed.tool_choice) == ((Tool("now"),), ToolName("now"))
     with pytest.raises(Invalid) as refused:
         read(messages=[*HELLO, {"role": "function", "name": "never", "content": "x"}])
     assert refused.value.field == "messages[1].name"
@@ -303,8 +301,8 @@ def test_functions_of_the_older_form_are_tools_and_their_turns_results() -> None
 def test_some_of_the_tools_may_be_allowed_only() -> None:
     other = {"type": "function", "function": {"name": "g"}}
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [FUNCTION]}}
-    asked = read(tools=[FUNCTION, other], tool_choice=choice)
-    assert ([tool.name for tool in asked.tools], asked.tool_choice) == (["f"], "required")
+    parsed = read(tools=[FUNCTION, other], tool_choice=choice)
+    assert ([tool.name for tool in parsed.tools], parsed.tool_choice) == (["f"], "required")
 
 
 FOR_NOTHING: list[dict[str, Any]] = [
@@ -332,9 +330,9 @@ def test_the_name_of_a_tool_is_not_that_of_a_speaker() -> None:
     assert read(messages=turns).messages[2] == Message("tool", (ToolResultPart("c1", (TextPart("noon"),)),))
 
 
-def test_points_of_the_cache_are_kept_wherever_a_client_puts_them() -> None:
+def test_cache_points_are_translated_in_every_place() -> None:
     point, hour = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
-    asked = read(
+    parsed = read(
         messages=[
             {"role": "system", "content": "a", "cache_control": hour},
             {"role": "user", "content": [{"type": "text", "text": "b", "cache_control": point}]},
@@ -346,14 +344,14 @@ def test_points_of_the_cache_are_kept_wherever_a_client_puts_them() -> None:
             {"type": "function", "function": {"name": "g", "cache_control": point}},
         ],
     )
-    assert [part.cache for message in asked.messages for part in message.parts] == ["1h", "5m", "5m", "5m"]  # type: ignore[union-attr]
-    assert [tool.cache for tool in asked.tools] == ["5m", "5m"]
-    assert asked.dropped == ()
+    assert [part.cache for message in parsed.messages for part in message.parts] == ["1h", "5m", "5m", "5m"]  # type: ignore[union-attr]
+    assert [tool.cache for tool in parsed.tools] == ["5m", "5m"]
+    assert parsed.dropped == ()
     odd = read(messages=[{"role": "user", "content": "a", "cache_control": 7}])
     assert odd.messages == (Message("user", (TextPart("a"),)),)
 
 
-def test_every_field_of_the_official_client_is_translated_without_effect_told_or_refused_by_name() -> None:
+def test_every_field_of_the_official_client_is_translated_ignored_reported_or_refused_by_name() -> None:
     plausible: dict[str, Any] = {"messages": HELLO, "model": "m"}
     for field in CompletionCreateParamsBase.__annotations__:
         if field in plausible or field in IGNORED:
@@ -374,7 +372,7 @@ FIELDS = sorted(CompletionCreateParamsBase.__annotations__)
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6), st.booleans())
-def test_nonsense_is_an_error_that_a_client_may_be_told(body: dict[str, Any], native: bool) -> None:
+def test_invalid_requests_are_client_errors(body: dict[str, Any], native: bool) -> None:
     try:
         parse_chat_request(body, deployment(native=native), most_messages=100)
     except KaixuError as error:

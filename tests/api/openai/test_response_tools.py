@@ -1,4 +1,4 @@
-"""Tools of the Responses API beyond functions: flattened for the vendor, and called back in the client's own form."""
+"""Tools of the Responses API: flattened for the vendor, and calls in the client's format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from kaixu.api.openai.custom_tools import PARAMETERS
-from kaixu.api.openai.response_tools import MOST_NAME, flat_name
+from kaixu.api.openai.response_tools import MAX_NAME, flat_name
 from kaixu.api.openai.responses_reply import ResponseEncoder
 from kaixu.api.openai.responses_request import parse_responses_request
 from kaixu.plugin.errors import KaixuError, Unsupported
@@ -46,17 +46,17 @@ def read(**body: Any) -> ChatRequest:
 
 
 def test_tools_of_all_kinds_are_functions_of_one_list() -> None:
-    asked = read(tools=TOOLS, tool_choice={"type": "function", "namespace": "agents", "name": "spawn"})
-    spawn, patch, search = asked.tools
+    parsed = read(tools=TOOLS, tool_choice={"type": "function", "namespace": "agents", "name": "spawn"})
+    spawn, patch, search = parsed.tools
     assert spawn == Tool("agents__spawn", "Start one.", {"type": "object"}, False)
     assert (patch.name, patch.parameters) == ("patch", PARAMETERS)
     assert "start: /x/" in (patch.description or "")
     assert search == Tool("tool_search", "Find tools.", {"type": "object"})
-    assert asked.tool_choice == ToolName("agents__spawn")
-    assert asked.dropped == ("tools[].web_search",)
+    assert parsed.tool_choice == ToolName("agents__spawn")
+    assert parsed.dropped == ("tools[].web_search",)
 
 
-def test_the_turns_that_answer_them_are_taken() -> None:
+def test_tool_results_are_translated() -> None:
     conversation = [
         {"role": "user", "content": "Hi"},
         {"type": "function_call", "call_id": "c1", "namespace": "agents", "name": "spawn", "arguments": "{}"},
@@ -76,20 +76,20 @@ def test_the_turns_that_answer_them_are_taken() -> None:
         {"type": "item_reference", "id": "ctc"},
         {"type": "item_reference", "id": "rs_gone"},
     ]
-    asked = read(input=conversation, tools=TOOLS)
+    parsed = read(input=conversation, tools=TOOLS)
     called = (
         ToolCallPart("c1", "agents__spawn", "{}"),
         ToolCallPart("c2", "patch", '{"input":"x"}'),
         ToolCallPart("c3", "tool_search", '{"query":"q"}'),
     )
-    assert asked.messages[1:] == (
+    assert parsed.messages[1:] == (
         Message("assistant", called),
         Message("tool", (ToolResultPart("c1", (TextPart("one"),)),)),
         Message("tool", (ToolResultPart("c2", (TextPart("two"),)),)),
         Message("tool", (ToolResultPart("c3", (TextPart("These tools can be called now: found."),)),)),
     )
-    assert [tool.name for tool in asked.tools] == ["agents__spawn", "patch", "tool_search", "found"]
-    assert asked.dropped == ("tools[].web_search", "input[].web_search_call", "input[].item_reference")
+    assert [tool.name for tool in parsed.tools] == ["agents__spawn", "patch", "tool_search", "found"]
+    assert parsed.dropped == ("tools[].web_search", "input[].web_search_call", "input[].item_reference")
 
 
 def test_calls_come_back_in_the_clients_own_form() -> None:
@@ -120,11 +120,11 @@ def test_calls_come_back_in_the_clients_own_form() -> None:
     assert [event["delta"] for event in told if event["type"] == "response.custom_tool_call_input.delta"] == ["x"]
 
 
-def test_a_flat_name_is_one_that_every_vendor_takes_and_always_the_same() -> None:
+def test_a_flat_name_is_valid_for_every_vendor_and_stable() -> None:
     assert flat_name("mcp__files__", "read") == "mcp__files__read"
     assert flat_name("a.b", "c d") == "a_b__c_d"
     long = flat_name("n" * 80, "f")
-    assert (len(long), long) == (MOST_NAME, flat_name("n" * 80, "f"))
+    assert (len(long), long) == (MAX_NAME, flat_name("n" * 80, "f"))
     assert long != flat_name("n" * 80, "g")
 
 
@@ -144,7 +144,7 @@ def test_what_asks_for_nothing_has_no_effect(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("field", ["brand_new", "context_management", "max_tool_calls"])
-def test_what_a_client_goes_on_without_is_told(field: str) -> None:
+def test_dropped_fields_are_reported(field: str) -> None:
     assert read(**{field: [{"type": "x"}]}).dropped == (field,)
 
 
@@ -157,7 +157,7 @@ def test_a_refusal_names_what_it_refuses_and_says_what_helps() -> None:
     assert "Leave this item out" in (refused.value.hint or "")
 
 
-def test_how_wordy_an_answer_is_to_be_is_said_to_vendors_that_know_it() -> None:
+def test_verbosity_is_passed_on_to_lanes_that_support_it() -> None:
     assert read(text={"verbosity": "low"}).verbosity == "low"
 
 
@@ -178,7 +178,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(ResponseCreateParamsBase.__annotations__)), JSON, max_size=5))
-def test_nonsense_is_an_error_that_a_client_may_be_told(body: dict[str, Any]) -> None:
+def test_invalid_requests_are_client_errors(body: dict[str, Any]) -> None:
     try:
         parse_responses_request(body, deployment(), most_messages=100)
         ResponseEncoder(body, "m")

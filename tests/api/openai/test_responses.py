@@ -1,4 +1,4 @@
-"""The Responses API's request and reply: items to messages, events to items, and what is refused by name."""
+"""The Responses API: items to messages, events to items, and what is refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_items_become_messages_and_what_the_assistant_says_in_a_row_is_one() -> 
 
 def test_fields_are_translated() -> None:
     schema = {"type": "object"}
-    asked = read(
+    parsed = read(
         input="Hi",
         max_output_tokens=7,
         temperature=1,
@@ -68,12 +68,12 @@ def test_fields_are_translated() -> None:
         metadata={"a": "b"},
         include=["reasoning.encrypted_content"],
     )
-    assert (asked.max_tokens, asked.temperature, asked.top_p, asked.user) == (7, 1.0, 0.5, "ada")
-    assert asked.tools == (Tool("now", None, schema, True),)
-    assert asked.tool_choice == ToolName("now")
-    assert asked.parallel_tool_calls is False
-    assert asked.response_format == ResponseFormat(schema, "n", None, True)
-    assert asked.reasoning == Reasoning("low")
+    assert (parsed.max_tokens, parsed.temperature, parsed.top_p, parsed.user) == (7, 1.0, 0.5, "ada")
+    assert parsed.tools == (Tool("now", None, schema, True),)
+    assert parsed.tool_choice == ToolName("now")
+    assert parsed.parallel_tool_calls is False
+    assert parsed.response_format == ResponseFormat(schema, "n", None, True)
+    assert parsed.reasoning == Reasoning("low")
     assert read(input="Hi").max_tokens == deployment().default_output_tokens
 
 

@@ -1,4 +1,4 @@
-"""Calls of tools in the form that a client of Chat Completions asked for, whole and in chunks."""
+"""Tool calls in the format of the Chat Completions client, whole and in chunks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kaixu.api.openai.chat_forms import ToolCallForm
 from kaixu.api.openai.chat_reply import ChatStreamEncoder, completion, merge_chunks
+from kaixu.api.openai.tool_call_format import ToolCallFormat
 from kaixu.plugin.types import ChatDelta, ChatEvent, Finish, ToolCallDelta
 from tests.api.openai.conftest import ticket
 
@@ -42,11 +42,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("body", "said", "reason"), CASES.values(), ids=CASES)
-def test_a_call_is_told_as_its_client_knows_it(body: dict[str, Any], said: dict[str, Any], reason: str) -> None:
-    [choice] = completion(ticket("tool_calls"), EVENTS, "ours", ToolCallForm(body))["choices"]
+def test_a_call_has_the_clients_format(body: dict[str, Any], said: dict[str, Any], reason: str) -> None:
+    [choice] = completion(ticket("tool_calls"), EVENTS, "ours", ToolCallFormat(body))["choices"]
     assert choice["message"] == {"role": "assistant", "content": "Let me see."} | said
     assert choice["finish_reason"] == reason
-    speaker = ChatStreamEncoder("ours", native=False, include_usage=False, forms=ToolCallForm(body))
-    frames = speaker.begin(ticket()) + b"".join(speaker.event(event) for event in EVENTS) + speaker.done(ticket())
+    encoder = ChatStreamEncoder("ours", native=False, include_usage=False, format=ToolCallFormat(body))
+    frames = encoder.begin(ticket()) + b"".join(encoder.event(event) for event in EVENTS) + encoder.done(ticket())
     lines = [line[6:] for line in frames.split(b"\n") if line.startswith(b"data: {")]
     assert merge_chunks([msgspec.json.decode(line) for line in lines])["choices"] == [choice]

@@ -1,4 +1,4 @@
-"""Rows → the fields of replies: cents for display, exact dollars beside them, times in ISO 8601."""
+"""Customers, keys and devices as JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def listed_customer_reply(row: ListedCustomer) -> dict[str, Any]:
 
 
 def key_reply(row: Key) -> dict[str, Any]:
-    """A key's settings; of the key itself only the last four characters are known."""
+    """A key's settings; only the last four characters of the key are known."""
     return {
         "id": row.id,
         "customer_id": row.customer_id,
@@ -67,7 +67,7 @@ def key_reply(row: Key) -> dict[str, Any]:
 
 
 def listed_key_reply(row: ListedKey) -> dict[str, Any]:
-    """A key in the list, with what its chain spent this month."""
+    """A key in the list, with its chain's spending this month."""
     available = None
     if row.monthly_cap_nusd is not None:
         available = max(0, row.monthly_cap_nusd - row.spent_nusd - row.held_nusd)

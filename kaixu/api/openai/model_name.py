@@ -1,4 +1,4 @@
-"""Reads the field `model` of OpenAI's and Anthropic's requests, which may name the provider as well."""
+"""Read the field `model` of OpenAI's and Anthropic's requests, which may include the provider."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from kaixu.plugin.errors import Invalid, Unprocessable
 
-MOST_NAME = 300
+MAX_NAME = 300
 
 
 def read_model(body: dict[str, Any]) -> str:
@@ -14,6 +14,6 @@ def read_model(body: dict[str, Any]) -> str:
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         raise Invalid("`model` is missing", hint="Send `model` as text, see GET /v1/models.", field="model")
-    if len(model) > MOST_NAME or not model.isprintable():
+    if len(model) > MAX_NAME or not model.isprintable():
         raise Unprocessable("`model` is not a name", field="model")
     return model.strip()

@@ -1,20 +1,19 @@
-"""Writes tool calls in the form that a Chat Completions client uses: functions, custom tools, or `function_call`."""
+"""Write tool calls in the format that the client uses: functions, custom tools, or `function_call`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from kaixu.api.openai.custom_tools import decode_input
 from kaixu.plugin.types import ToolCallDelta
 
-from .custom_tools import decode_input
 
+class ToolCallFormat:
+    """Writes the tool calls of one answer. `body`: the parsed request.
 
-class ToolCallForm:
-    """Writes the tool calls of one translated answer. `body`: the parsed request.
-
-    The text of a custom tool is sent once it is complete, because until then it is an incomplete piece of JSON. The
-    older form (`function_call`) has one call in an answer.
+    The text of a custom tool is sent when it is complete, because it is decoded from JSON. The older format
+    (`function_call`) has one call per answer.
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -23,7 +22,7 @@ class ToolCallForm:
         self.waiting: dict[int, dict[str, Any]] = {}
 
     def delta(self, event: ToolCallDelta, call: dict[str, Any]) -> dict[str, Any] | None:
-        """What is sent at once for a piece of a call; `call` is the piece as a function call. None: nothing yet."""
+        """The delta for a piece of a call; `call`: the piece as a function call. None: nothing is sent yet."""
         if self.older:
             return {"function_call": call["function"]} if event.index == 0 else None
         if event.index in self.waiting:
@@ -37,13 +36,13 @@ class ToolCallForm:
         return {"tool_calls": [call]}
 
     def rest(self) -> dict[str, Any] | None:
-        """The calls that were held back, to be sent at the end."""
+        """The delayed calls, which are sent at the end."""
         calls = [finished_custom_call(call) for call in self.waiting.values()]
         self.waiting.clear()
         return {"tool_calls": calls} if calls else None
 
     def reason(self, reason: str | None) -> str | None:
-        """The finish reason in the form that the client uses."""
+        """The finish reason in the format that the client uses."""
         return "function_call" if self.older and reason == "tool_calls" else reason
 
 

@@ -1,4 +1,4 @@
-"""Payloads and results of jobs as they are stored: sealed, each for its own job only."""
+"""Stored payloads and results of jobs, encrypted for their job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaixu.plugin.types import ChatRequest, EmbedRequest
 
 
 class ModelCall(msgspec.Struct, frozen=True):
-    """A call of a model, by the names that its client used. `price`: which of the model's prices bills it."""
+    """A call of a model, with the names that the client used. `price`: the name of the model's price that bills it."""
 
     provider: str
     model: str
@@ -22,7 +22,7 @@ class ModelCall(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """What came of a call: the events of a chat as `encode_events` writes them, or vectors; and its bill."""
+    """The outcome of a call: a chat's events as `encode_events` writes them, or vectors; and its bill."""
 
     events: str | None = None
     vectors: list[str] | None = None  # 32-bit floats, little-endian, in base64
@@ -35,11 +35,11 @@ class JobOutcome(msgspec.Struct, frozen=True):
 Part = Literal["payload", "result", "webhook"]
 
 
-def sealed(sealer: Sealer, job_id: UUID, part: Part, value: object) -> bytes:
-    """`value` as JSON, sealed for this part of this job."""
+def seal(sealer: Sealer, job_id: UUID, part: Part, value: object) -> bytes:
+    """`value` as JSON, encrypted for this part of this job."""
     return sealer.seal(msgspec.json.encode(value), about_job(job_id, part))
 
 
-def opened(sealer: Sealer, job_id: UUID, part: Part, data: bytes) -> bytes:
-    """The JSON that was sealed. Raises `InvalidTag` for another key, job or part."""
+def unseal(sealer: Sealer, job_id: UUID, part: Part, data: bytes) -> bytes:
+    """Decrypt to JSON. Raises `InvalidTag` for another key, job or part."""
     return sealer.open(data, about_job(job_id, part))

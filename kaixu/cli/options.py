@@ -31,7 +31,7 @@ def with_option_names(text: str) -> str:
     return FIELD.sub(lambda found: f"`{OPTIONS[found[1]]}`", text)
 
 
-def given_fields(options: dict[str, Any], *, clearable: frozenset[str]) -> dict[str, Any]:
+def read_options(options: dict[str, Any], *, clearable: frozenset[str]) -> dict[str, Any]:
     """The wire fields of the options that were given; `none` becomes null where the field is `clearable`."""
     return {
         name: None if name in clearable and isinstance(value, str) and value.strip().lower() == NONE else value
