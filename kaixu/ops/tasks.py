@@ -43,7 +43,11 @@ class Tasks:
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Repeat `work` every `seconds`. A failure is logged under `what`, and the next round follows."""
+    """Repeat `work` every `seconds`. A failure is logged under `what`, and the next round follows.
+
+    An outage of the database is logged once, in one line.
+    """
+    away = False
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -74,7 +74,7 @@ def test_a_customer_gets_a_key_and_loses_it(kaixu: Kaixu) -> None:
 def test_what_an_operator_gets_wrong_is_one_line_and_a_hint(kaixu: Kaixu) -> None:
     for words, said in (
         (("customers", "create", "nonsense"), "email"),
-        (("customers", "create", "a@b.co", "--cap-cents", "-1"), "monthly_cap_cents"),
+        (("customers", "create", "a@b.co", "--cap-cents", "-1"), "`--cap-cents` must lie"),
         (("keys", "create", "nobody@example.com"), "there is no customer"),
         (("keys", "rotate", "4711"), "there is no key 4711"),
         (("usage", "explain", "4711"), "there is no usage event"),

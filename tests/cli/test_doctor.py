@@ -102,7 +102,7 @@ async def test_doctor_says_how_collections_are_searched(piped: Piped, dsn: str, 
     assert rows["pgvector"]["state"] == "ok"
     assert f"collection {small}" not in rows
     assert "exactly until its indexes are built" in rows[f"collection {large}"]["detail"]
-    assert "no index holds more than" in rows[f"collection {wide}"]["detail"]
+    assert "no index supports more than" in rows[f"collection {wide}"]["detail"]
     assert await CollectionKeeper(pool, lambda: maintenance(dsn)).index(quiet_s=0)
     rows = found()
     assert rows["collections"]["detail"] == "3 with 1,001,010 vectors; 1 searched by an index"
