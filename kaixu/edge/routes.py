@@ -12,10 +12,10 @@ from werkzeug.routing import Map, Rule
 from kaixu.config.mistakes import did_you_mean
 from kaixu.plugin.errors import MethodNotAllowed, NotFound
 
-from .errors import ErrorShape, native_error
+from .errors import ErrorShape, envelope, native_error
 from .request import IncomingRequest
 from .request_body import SMALL_BODY_BYTES
-from .response import Reply
+from .response import Reply, json_reply
 
 Handler = Callable[[IncomingRequest], Awaitable[Reply]]
 
@@ -151,10 +151,14 @@ class Routes:
         return next(below, self._unknown)
 
     def _unknown_route(self, shape: ErrorShape) -> Route:
-        """A route that answers 404, without a credential and with a small body limit."""
+        """A route that answers 404, without a credential and with a small body limit.
+
+        It does not raise: the monitor would fill up with the paths that scanners try.
+        """
 
         async def refuse(request: IncomingRequest) -> Reply:
-            raise no_such_endpoint(request, self._by_path)
+            error = no_such_endpoint(request, self._by_path)
+            return json_reply(*shape(envelope(error, request.request_id), error.status))
 
         return Route("*", (), refuse, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES, error_shape=shape)
 
