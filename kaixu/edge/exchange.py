@@ -71,14 +71,14 @@ class Exchange:
             await self.writer.send_early(reply, request, receive, send)
             return
         if request.method == "OPTIONS":
-            await self.writer.send_early(Reply(204, dict(PREFLIGHT), b""), request, receive, send)
+            await self.writer.send_without_route(Reply(204, dict(PREFLIGHT), b""), request, receive, send)
             return
         try:
             route, parameters = self.routes.find(request.method, request.path)
         except WrongMethod as error:
             reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
             reply.headers["allow"] = ", ".join(error.allow)
-            await self.writer.send_early(reply, request, receive, send)
+            await self.writer.send_without_route(reply, request, receive, send)
             return
         with self.budget.share() as share:
             body = await self.read_whole_body(request, route, share, receive, send)

@@ -66,6 +66,21 @@ class ReplyWriter:
                 await body.aclose()
         await self.write(send, request, piece(b"", more=False))
 
+    async def send_without_route(
+        self, reply: Reply, request: IncomingRequest, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Send a reply to a request that no handler takes; a short body is read first, so the connection stays open.
+
+        A server may close a connection whose reply ends before the request's body.
+        """
+        length = announced_length(request.headers)
+        if length is None or length > SMALL_BODY_BYTES:
+            await self.send_early(reply, request, receive, send)
+            return
+        if length != 0:
+            await discard_rest(receive)
+        await self.send(reply, request, send)
+
     async def send_early(
         self, reply: Reply, request: IncomingRequest, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:

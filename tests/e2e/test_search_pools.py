@@ -183,4 +183,4 @@ async def test_doctor_adds_up_the_connections_of_all_gateways(hasty: House) -> N
     told = json.loads((await hasty.processes[0].command("doctor", "--json")).stdout)
     [row] = [one for one in told if one["what"] == "connections"]
     assert row["state"] == "ok"
-    assert re.match(r"at most 20 for each gateway, [1-9] running: \d+ of the \d+ that the server takes", row["detail"])
+    assert re.match(r"at most 20 for each gateway, [1-9] running: \d+ of the server's \d+; ", row["detail"])

@@ -154,7 +154,7 @@ def test_a_refusal_names_what_it_refuses_and_says_what_helps() -> None:
     assert "store: false" in (refused.value.hint or "")
     with pytest.raises(Unsupported, match="hologram") as refused:
         read(input=[{"type": "hologram"}])
-    assert "Leave this item out" in (refused.value.hint or "")
+    assert "Remove this item" in (refused.value.hint or "")
 
 
 def test_verbosity_is_passed_on_to_lanes_that_support_it() -> None:
