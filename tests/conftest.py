@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.migrate import migrate
@@ -37,6 +38,10 @@ LONG_FILES = (
     "vendors/test_chaos.py",
     "attack/test_storm.py",
 )
+
+# How long an example takes, or how long it takes to make one, says nothing on a busy machine.
+settings.register_profile("kaixu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kaixu")
 
 PRISTINE = "kaixu_pristine"
 TEMPLATE = "kaixu_template"
