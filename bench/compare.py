@@ -3,12 +3,13 @@
     python -m bench.compare OTHER_CHECKOUT
 
 OTHER_CHECKOUT is a folder with a working `.venv` (`git worktree add`, then `make lint` there). This checkout is B. Needs
-`wrk` and `nginx`, see `bench/__main__.py`.
+`wrk` and `nginx`, see `bench/__main__.py`. `BENCH_CALLS`, `BENCH_CONNECTIONS`: only some of the measurements.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import statistics
 import subprocess
@@ -34,6 +35,8 @@ PATHS = {
     "gateway-chat": ("/api/gateway-chat", "chat.lua"),
     "/v1/chat/completions": ("/v1/chat/completions", "openai.lua"),
 }
+CALLS = os.environ.get("BENCH_CALLS", " ".join(PATHS)).split()
+CONNECTIONS = [int(number) for number in os.environ.get("BENCH_CONNECTIONS", "1 32").split()]
 
 
 class Checkout(Process):
@@ -108,8 +111,9 @@ async def main(other: Path) -> None:
         for name, folder in (("a", other), ("b", HERE)):
             gateways.append(await opened(folder, name, home, dsn, upstream))
         rows = [["calls", "connections", "measure", "A", "B", "B / A"]]
-        for title, (path, script) in PATHS.items():
-            for connections in (1, 32):
+        for title in CALLS:
+            path, script = PATHS[title]
+            for connections in CONNECTIONS:
                 for gateway in gateways:
                     await measured(gateway, path, script, connections, 2)
                 rounds = [
