@@ -54,8 +54,7 @@ def admit_chat(
         operation,
         deployment,
         requested_provider,
-        most_nusd=ceiling.most_nusd,
-        least_nusd=ceiling.least_nusd,
+        ceiling,
     )
 
     def make_ticket(verdict: Verdict) -> ChatTicket:
@@ -64,10 +63,9 @@ def admit_chat(
             ask,
             verdict,
             gate.wire(ask, widest_limits(choices)),
-            ceiling.price,
+            ceiling,
             deployment=deployment,
             choices=choices,
-            most_input_tokens=ceiling.input_tokens,
             request=granted,
             lowered=granted is not request,
             cache_control=caller.cache_control,

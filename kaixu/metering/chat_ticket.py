@@ -7,10 +7,10 @@ from time import monotonic
 from typing import Any
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.config.price import Price
 from kaixu.plugin.types import ChatDelta, ChatEvent, ChatRequest, Finish, ReasoningDelta, ToolCallDelta, Usage
 from kaixu.store.admission import Ask, Verdict
 
+from .ceiling import Ceiling
 from .counting import counted_input_tokens
 from .left_early import has_finish_reason, may_reason, most_tokens_in, most_usage_when_left
 from .model_ticket import ModelTicket
@@ -50,18 +50,15 @@ class ChatTicket(ModelTicket):
         ask: Ask,
         verdict: Verdict,
         wire: TicketWire,
-        price: Price,
+        ceiling: Ceiling,
         *,
         deployment: Deployment,
         choices: tuple[Deployment, ...],
-        most_input_tokens: int,
         request: ChatRequest,
         lowered: bool = False,
         cache_control: str = "",
     ) -> None:
-        super().__init__(
-            ask, verdict, wire, price, deployment=deployment, choices=choices, most_input_tokens=most_input_tokens
-        )
+        super().__init__(ask, verdict, wire, ceiling, deployment=deployment, choices=choices)
         self.request = request
         self.lowered = lowered  # max_tokens was lowered to what the month has left
         self.cache_control = cache_control

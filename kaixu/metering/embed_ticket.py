@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.config.price import Price
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
 
+from .ceiling import Ceiling
 from .counting import estimated_embed_tokens
 from .model_ticket import ModelTicket
 from .pricing import cost_nusd
@@ -29,15 +29,12 @@ class EmbedTicket(ModelTicket):
         ask: Ask,
         verdict: Verdict,
         wire: TicketWire,
-        price: Price,
+        ceiling: Ceiling,
         *,
         deployment: Deployment,
         choices: tuple[Deployment, ...],
-        most_input_tokens: int,
     ) -> None:
-        super().__init__(
-            ask, verdict, wire, price, deployment=deployment, choices=choices, most_input_tokens=most_input_tokens
-        )
+        super().__init__(ask, verdict, wire, ceiling, deployment=deployment, choices=choices)
         self.unanswered_tokens = 0  # of inputs that the vendor has and has not answered
 
     def send_batch(self, inputs: Sequence[str | tuple[int, ...]]) -> Callable[[Usage], None]:

@@ -49,8 +49,7 @@ def admit_embed(
         operation,
         deployment,
         requested_provider,
-        most_nusd=ceiling.most_nusd,
-        least_nusd=ceiling.least_nusd,
+        ceiling,
         role=role,
     )
 
@@ -59,10 +58,9 @@ def admit_embed(
             ask,
             verdict,
             gate.wire(ask, widest_limits(choices)),
-            ceiling.price,
+            ceiling,
             deployment=deployment,
             choices=choices,
-            most_input_tokens=ceiling.input_tokens,
         )
 
     return gate.admission(ask, make_ticket, deployment)

@@ -20,6 +20,7 @@ from kaixu.store.plugin_databases import PluginDatabases
 from .admission import Admission, SettlementObserver, TicketT
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
+from .ceiling import Ceiling
 from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
@@ -108,9 +109,8 @@ class Gate:
         operation: str,
         deployment: Deployment | None,
         requested_provider: str,
+        ceiling: Ceiling | None = None,
         *,
-        most_nusd: int = 0,
-        least_nusd: int = 0,
         role: Rank = "viewer",
     ) -> Ask:
         """The request to admission for a call of a model, at the deployment's price, or of none. Raises as `ask`."""
@@ -122,8 +122,8 @@ class Gate:
             requested_provider=requested_provider,
             model=model,
             price_id=0 if deployment is None else self.price_ids.get(model_key(deployment, deployment.price), 0),
-            most_nusd=most_nusd,
-            least_nusd=least_nusd,
+            most_nusd=0 if ceiling is None else ceiling.most_nusd,
+            least_nusd=0 if ceiling is None else ceiling.least_nusd,
             role=role,
         )
 

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 from kaixu.catalog.catalog import Deployment
-from kaixu.config.price import Price
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
 
+from .ceiling import Ceiling
 from .pricing import cost_nusd
 from .reported_usage import clamped_usage, without_impossible
 from .routing import Try
@@ -33,16 +33,15 @@ class ModelTicket(Ticket):
         ask: Ask,
         verdict: Verdict,
         wire: TicketWire,
-        price: Price,
+        ceiling: Ceiling,
         *,
         deployment: Deployment,
         choices: tuple[Deployment, ...],
-        most_input_tokens: int,
     ) -> None:
         super().__init__(ask, verdict, wire, deployment)
-        self.price = price
+        self.price = ceiling.price
         self.choices = choices  # the model's deployments that can serve the call
-        self.most_input_tokens = most_input_tokens  # the bound that the reservation counts with
+        self.most_input_tokens = ceiling.input_tokens  # the bound that the reservation counts with
         self.served: Deployment | None = None  # the deployment that answered
         self.tried: list[Try] = []
         self.usage: Usage | None = None

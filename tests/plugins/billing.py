@@ -51,10 +51,9 @@ def ticket_for(lane: Lane, request: ChatRequest) -> ChatTicket:
         ask,
         verdict,
         wire,
-        PRICE,
+        ceiling,
         deployment=deployment,
         choices=(deployment,),
-        most_input_tokens=ceiling.input_tokens,
         request=request,
     )
 

@@ -24,7 +24,6 @@ MAX_NUMBERS = 16_000
 #: Limits for the largest number of a vector, so that the sum of the squares fits a 32-bit float.
 MIN_NUMBER, MAX_NUMBER = 1e-15, 1e15
 
-LANGUAGE = re.compile(r"[a-z_]{1,40}")
 
 #: An escaped NUL in JSON.
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
