@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
-    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained."),
+    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),
 }
 
 
