@@ -27,7 +27,7 @@ EVENTS = """
            case when e.end_share < 0.015 then 'client_gone' when e.end_share < 0.025 then 'upstream_error'
                 when e.end_share < 0.03 then 'budget_cut' else 'complete' end,
            case when kaixu.demo_share($1, c.i, 4) < 0.1 then 'demo-device-' || ($3 + 3 * (c.i - 1) + k.chain - 1) end,
-           'demo-' || $1 || '-' || n, t.at, d.ms, t.at + d.ms * interval '1 ms', p.cost_nusd + 1000000,
+           'demo-' || $1 || '-' || n, greatest(t.at - d.ms * interval '1 ms', $7), d.ms, t.at, p.cost_nusd + 1000000,
            case when a.app < 0.8 then 'app-' || (1 + floor(a.app * a.app * 15))::integer end,
            case when a.app < 0.8 then 'build-' || (100 + $10) end,
            case when a.has_user < 0.3 then 'user-' || floor(exp(a.which_user * 5))::integer end
@@ -37,7 +37,7 @@ EVENTS = """
      cross join lateral (select floor(z.days) as day, z.days - floor(z.days) as part) y
      cross join lateral (select $7::timestamptz + interval '1 day' * (y.day
                 + least(greatest(y.part + 0.7 * sin(6.283185307 * y.part) / 6.283185307, 0), 0.999999)) as at) u
-     cross join lateral (select least(u.at, $8::timestamptz - interval '1 second') as at) t
+     cross join lateral (select least(u.at, $8::timestamptz - interval '1 second') as at) t  -- its settlement
      cross join lateral (select exp(kaixu.demo_share($1, n, 10) * ln($4::bigint + 1)::float8) as zipf) f
      cross join lateral (select least($4, floor(f.zipf)::bigint) as i) c
      cross join lateral (select 1 + floor(3 * kaixu.demo_share($1, c.i, 1))::integer as keys,
