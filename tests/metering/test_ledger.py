@@ -75,7 +75,7 @@ class WatchedPool:
 
     async def fetch(self, sql: str, *args: Any) -> Any:
         """As the pool does."""
-        if "kaixu.admit(" in sql:
+        if "kaixu.admit_v2(" in sql:
             self.admitted.append(len(args[0]))
         return await self.pool.fetch(sql, *args)
 
