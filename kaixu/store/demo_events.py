@@ -16,7 +16,7 @@ EVENTS = """
            (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
             vendor_cost_nusd, vendor_cost_known, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
             reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
-            created_at, granted_nusd, app_id, build_id, end_user)
+            created_at, granted_nusd, app_id, build_id, end_user, rolled_up)
     select (lpad(to_hex((extract(epoch from t.at) * 1000)::bigint), 12, '0') || '7'
                || substr(md5($1 || ' ' || n), 1, 3) || '8' || substr(md5($1 || ' ' || n), 4, 15))::uuid,
            $9, $2 + c.i - 1, $3 + 3 * (c.i - 1) + k.key - 1, $3 + 3 * (c.i - 1) + k.chain - 1, 'ai', m.operation,
@@ -30,7 +30,8 @@ EVENTS = """
            'demo-' || $1 || '-' || n, greatest(t.at - d.ms * interval '1 ms', $7), d.ms, t.at, p.cost_nusd + 1000000,
            case when a.app < 0.8 then 'app-' || (1 + floor(a.app * a.app * 15))::integer end,
            case when a.app < 0.8 then 'build-' || (100 + $10) end,
-           case when a.has_user < 0.3 then 'user-' || floor(exp(a.which_user * 5))::integer end
+           case when a.has_user < 0.3 then 'user-' || floor(exp(a.which_user * 5))::integer end,
+           true
       from generate_series($5::bigint, $6::bigint) n
      cross join lateral (select (n - $5 + 0.5)::float8 / ($6 - $5 + 1)
                                 * extract(epoch from $8::timestamptz - $7::timestamptz)::float8 / 86400 as days) z

@@ -61,12 +61,8 @@ MONTHS = (
     """,
 )
 
-#: Calls by latency class, from class 0 up to the last one that has any.
-HISTOGRAM = (
-    "trim_array(array["
-    + ", ".join(f"count(*) filter (where x.latency_class = {one})" for one in range(32))
-    + "], 31 - max(x.latency_class))"
-)
+#: Calls by latency class: what kaixu.latency_counts makes, in one pass.
+HISTOGRAM = "array[" + ", ".join(f"count(*) filter (where x.latency_class = {one})" for one in range(32)) + "]"
 
 #: The series of an event; for all customers together, customer and chain are 0.
 OWN = "e.customer_id, e.chain_id"
@@ -77,7 +73,7 @@ FIGURES = (
     "spent_nusd", "vendor_cost_nusd", "uncosted_nusd",
 )  # fmt: skip
 
-QUARTER = "to_timestamp(floor(extract(epoch from e.admitted_at) / 900) * 900)"
+QUARTER = "kaixu.usage_bucket(e.admitted_at, e.month)"
 DAY = "(" + QUARTER + " at time zone (select s.reporting_zone from kaixu.rollup_state s))::date"  # noqa: S608
 
 
@@ -118,8 +114,7 @@ def rollup_sql(table: str, column: str, moment: str, whose: str) -> str:
       join kaixu.usage_series s using (customer_id, chain_id, provider, model, deployment, book)
         on conflict (series_id, {column}) do update
        set {added},
-           latency = array(select coalesce(u.a, 0) + coalesce(u.b, 0)
-                             from unnest(q.latency, excluded.latency) with ordinality u (a, b, at) order by u.at)
+           latency = kaixu.latency_sum(q.latency, excluded.latency)
     """  # noqa: S608 - constants
 
 
@@ -134,8 +129,14 @@ ROLLUPS = tuple(
 )
 
 
+async def lock_rollups(db: Connection) -> None:
+    """The lock of the roll-ups until the transaction ends: see fold_usage."""
+    await db.execute("select pg_advisory_xact_lock(x'726f6c6c'::bigint)")
+
+
 async def seed_figures(db: Connection, demo: Demo, month: date) -> None:
-    """All figures of one month, whose events and top-ups are there."""
+    """All figures of one month, whose events and top-ups are there. Takes the lock of the roll-ups."""
+    await lock_rollups(db)
     for statement in (*MONTHS, *ROLLUPS):
         await db.execute(statement, month, demo.first_customer, demo.last_customer)
 

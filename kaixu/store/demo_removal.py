@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .demo import Demo
-from .demo_figures import FIGURES
+from .demo_figures import FIGURES, lock_rollups
 from .query import Connection, Query
 
 
@@ -48,6 +48,7 @@ def subtract_sql(table: str, column: str) -> str:
     """Take the demo's part out of the rows about all customers; rows that are then empty are removed."""
     less = ", ".join(f"{name} = q.{name} - d.{name}" for name in FIGURES)
     sums = ", ".join(f"sum(x.{name})::bigint as {name}" for name in FIGURES)
+    sums += ", kaixu.latency_total(x.latency) as latency"
     return f"""
     with demo as (
         select t.id as series_id, x.{column}, {sums}
@@ -56,25 +57,12 @@ def subtract_sql(table: str, column: str) -> str:
           join kaixu.usage_series t on t.customer_id = 0 and t.chain_id = 0 and t.provider = s.provider
                and t.model = s.model and t.deployment = s.deployment and t.book = s.book
          group by t.id, x.{column}
-    ), demo_calls as (
-        select t.id as series_id, x.{column}, l.at, sum(l.calls)::bigint as calls
-          from kaixu.{table} x
-          join kaixu.usage_series s on s.id = x.series_id and s.customer_id between $1 and $2
-          join kaixu.usage_series t on t.customer_id = 0 and t.chain_id = 0 and t.provider = s.provider
-               and t.model = s.model and t.deployment = s.deployment and t.book = s.book
-         cross join lateral unnest(x.latency) with ordinality l (calls, at)
-         group by t.id, x.{column}, l.at
-    ), histogram as (
-        select c.series_id, c.{column}, array_agg(c.calls order by c.at) as latency
-          from demo_calls c
-         group by c.series_id, c.{column}
     )
     update kaixu.{table} q
        set {less},
            latency = array(select coalesce(u.a, 0) - coalesce(u.b, 0)
-                             from unnest(q.latency, h.latency) with ordinality u (a, b, at) order by u.at)
+                             from unnest(q.latency, d.latency) with ordinality u (a, b, at) order by u.at)
       from demo d
-      join histogram h using (series_id, {column})
      where q.series_id = d.series_id and q.{column} = d.{column}
     """  # noqa: S608 - constants
 
@@ -93,6 +81,7 @@ async def remove_demo(db: Connection, demo: Demo) -> dict[str, int]:
     """Remove it, and return how many rows of each table. Runs in a transaction: all of it, or nothing."""
     removed: dict[str, int] = {}
     firsts = demo.first_customer, demo.last_customer
+    await lock_rollups(db)
     for table, column in ROLLUP_TABLES:
         await db.execute(subtract_sql(table, column), *firsts)
         await db.execute(EMPTY.format(table=table))
