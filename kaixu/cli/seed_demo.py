@@ -25,7 +25,7 @@ def seed_demo(
     force: bool = typer.Option(False, "--force", help="Also in a database with real customers."),
     as_json: AsJson = False,
 ) -> None:
-    """Fill a database with made-up customers and calls, to try reports and pages; --remove removes them.
+    """Fill a database with made-up customers and calls, or remove them.
 
     Their addresses are at demo.invalid. An interrupted run continues when the same command is run again.
     """

@@ -46,7 +46,7 @@ def selected(export: Export, known: Mapping[str, Column]) -> str:
     guarded = export.format == "csv"
 
     def expression(column: Column) -> str:
-        return f"kaixu.csv_text({column.sql})" if guarded and column.is_text else column.sql
+        return f"kaixu.csv_text(p_text => {column.sql})" if guarded and column.is_text else column.sql
 
     return ", ".join(f"{expression(known[name])} as {name}" for name in export.columns)
 

@@ -156,7 +156,8 @@ CUSTOMERS = """
            case when i <= greatest($3 / 100, 1) then 'enterprise' when i <= $3 / 10 then 'pro' else 'starter' end,
            1000000000::bigint
                * case when i <= greatest($3 / 100, 1) then 20000 when i <= $3 / 10 then 2000 else 200 end,
-           kaixu.demo_share($1, i, 3) > 0.02, kaixu.demo_share($1, i, 4) < 0.1,
+           kaixu.demo_share(p_seed => $1, p_row => i, p_what => 3) > 0.02,
+           kaixu.demo_share(p_seed => $1, p_row => i, p_what => 4) < 0.1,
            $4::timestamptz + greatest(0, (i::float8 / $3 - 0.3) / 0.7 * 12) * interval '28 days'
       from generate_series(1, $3::bigint) i
     on conflict (id) do nothing
@@ -175,8 +176,10 @@ KEYS = """
            c.created_at,
            case when j = 2 and x.is_rotated then c.created_at + interval '40 days' end
       from generate_series(1, $4::bigint) i
-     cross join lateral (select 1 + floor(3 * kaixu.demo_share($1, i, 1))::integer as keys) k
-     cross join lateral (select k.keys = 3 and kaixu.demo_share($1, i, 2) < 0.3 as is_rotated) x
+     cross join lateral (select
+               1 + floor(3 * kaixu.demo_share(p_seed => $1, p_row => i, p_what => 1))::integer as keys,
+               kaixu.demo_share(p_seed => $1, p_row => i, p_what => 2) < 0.3 as may_be_rotated) k
+     cross join lateral (select k.keys = 3 and k.may_be_rotated as is_rotated) x
      cross join lateral generate_series(1, k.keys) j
       join kaixu.customer c on c.id = $2 + i - 1
     on conflict (id) do nothing
@@ -194,12 +197,13 @@ DEVICES = """
 TOPUPS = """
     insert into kaixu.topup (idempotency_key, customer_id, month, amount_nusd, source, created_at)
     select 'demo ' || $1::bigint || ' ' || (c.id - $2 + 1) || ' ' || $4::date, c.id, $4,
-           (1 + floor(10 * kaixu.demo_share($1, c.id - $2 + 1, 6)))::bigint * 10000000000,
-           case when kaixu.demo_share($1, c.id - $2 + 1, 7) < 0.7 then 'stripe' else 'manual' end,
+           (1 + floor(10 * kaixu.demo_share(p_seed => $1, p_row => c.id - $2 + 1, p_what => 6)))::bigint * 10000000000,
+           case when kaixu.demo_share(p_seed => $1, p_row => c.id - $2 + 1, p_what => 7) < 0.7
+                then 'stripe' else 'manual' end,
            $4::date::timestamp at time zone 'UTC' + interval '1 day' * (c.id % 20)
       from kaixu.customer c
      where c.id between $2 and $3 and c.created_at < ($4::date::timestamp at time zone 'UTC')
-       and kaixu.demo_share($1, (c.id - $2 + 1) * 16 + $5, 5) < 0.02
+       and kaixu.demo_share(p_seed => $1, p_row => (c.id - $2 + 1) * 16 + $5, p_what => 5) < 0.02
     on conflict (idempotency_key) do nothing
 """
 

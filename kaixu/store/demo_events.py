@@ -23,27 +23,44 @@ EVENTS = """
            m.provider, m.model, m.price_id, p.cost_nusd, coalesce(p.vendor_nusd, 0), m.vendor_input is not null,
            w.input, w.output, w.cached, 0, 0,
            jsonb_build_object('call', jsonb_build_object('tries', 1, 'deployment', m.deployment)),
-           case when e.share < 0.03 then 'counted' else 'provider' end,
-           case when e.end_share < 0.015 then 'client_gone' when e.end_share < 0.025 then 'upstream_error'
-                when e.end_share < 0.03 then 'budget_cut' else 'complete' end,
-           case when kaixu.demo_share($1, c.i, 4) < 0.1 then 'demo-device-' || ($3 + 3 * (c.i - 1) + k.chain - 1) end,
+           case when s.counted < 0.03 then 'counted' else 'provider' end,
+           case when s.ending < 0.015 then 'client_gone' when s.ending < 0.025 then 'upstream_error'
+                when s.ending < 0.03 then 'budget_cut' else 'complete' end,
+           case when r.has_device then 'demo-device-' || ($3 + 3 * (c.i - 1) + k.chain - 1) end,
            'demo-' || $1 || '-' || n, greatest(t.at - d.ms * interval '1 ms', $7), d.ms, t.at, p.cost_nusd + 1000000,
-           case when a.app < 0.8 then 'app-' || (1 + floor(a.app * a.app * 15))::integer end,
-           case when a.app < 0.8 then 'build-' || (100 + $10) end,
-           case when a.has_user < 0.3 then 'user-' || floor(exp(a.which_user * 5))::integer end,
+           case when s.app < 0.8 then 'app-' || (1 + floor(s.app * s.app * 15))::integer end,
+           case when s.app < 0.8 then 'build-' || (100 + $10) end,
+           case when s.has_user < 0.3 then 'user-' || floor(exp(s.which_user * 5))::integer end,
            true
       from generate_series($5::bigint, $6::bigint) n
+     cross join lateral (select
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 10) as customer,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 11) as key,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 12) as model,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 13) as counted,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 14) as ending,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 15) as app,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 16) as has_user,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 17) as which_user,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 18) as input,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 19) as output,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 20) as cached,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 21) as ms_1,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 22) as ms_2,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 23) as ms_3) s
      cross join lateral (select (n - $5 + 0.5)::float8 / ($6 - $5 + 1)
                                 * extract(epoch from $8::timestamptz - $7::timestamptz)::float8 / 86400 as days) z
      cross join lateral (select floor(z.days) as day, z.days - floor(z.days) as part) y
      cross join lateral (select $7::timestamptz + interval '1 day' * (y.day
                 + least(greatest(y.part + 0.7 * sin(6.283185307 * y.part) / 6.283185307, 0), 0.999999)) as at) u
      cross join lateral (select least(u.at, $8::timestamptz - interval '1 second') as at) t  -- its settlement
-     cross join lateral (select exp(kaixu.demo_share($1, n, 10) * ln($4::bigint + 1)::float8) as zipf) f
+     cross join lateral (select exp(s.customer * ln($4::bigint + 1)::float8) as zipf) f
      cross join lateral (select least($4, floor(f.zipf)::bigint) as i) c
-     cross join lateral (select 1 + floor(3 * kaixu.demo_share($1, c.i, 1))::integer as keys,
-                                kaixu.demo_share($1, c.i, 2) < 0.3 as may_be_rotated) r
-     cross join lateral (select 1 + floor(r.keys * kaixu.demo_share($1, n, 11))::integer as key) j
+     cross join lateral (select
+               1 + floor(3 * kaixu.demo_share(p_seed => $1, p_row => c.i, p_what => 1))::integer as keys,
+               kaixu.demo_share(p_seed => $1, p_row => c.i, p_what => 2) < 0.3 as may_be_rotated,
+               kaixu.demo_share(p_seed => $1, p_row => c.i, p_what => 4) < 0.1 as has_device) r
+     cross join lateral (select 1 + floor(r.keys * s.key)::integer as key) j
      cross join lateral (select case when j.key > 1 and r.keys = 3 and r.may_be_rotated
                                      then case when $10 < 6 then 2 else 3 end else j.key end as key,
                                 case when j.key = 3 and r.may_be_rotated then 2 else j.key end as chain) k
@@ -51,22 +68,19 @@ EVENTS = """
                   $18::bigint[], $19::bigint[], $20::integer[], $21::bigint[], $22::bigint[])
            m (provider, model, deployment, operation, price_id, low, high, input, output, median_ms, vendor_input,
               vendor_output) on true
-     cross join lateral (select kaixu.demo_share($1, n, 13) as share, kaixu.demo_share($1, n, 14) as end_share) e
-     cross join lateral (select kaixu.demo_share($1, n, 15) as app, kaixu.demo_share($1, n, 16) as has_user,
-                                kaixu.demo_share($1, n, 17) as which_user) a
-     cross join lateral (select 20 + floor(exp(kaixu.demo_share($1, n, 18) * 8.3))::bigint as input,
+     cross join lateral (select 20 + floor(exp(s.input * 8.3))::bigint as input,
                                 case when m.output = 0 then 0
-                                     else floor(exp(kaixu.demo_share($1, n, 19) * 7.3))::bigint end as output,
-                                kaixu.demo_share($1, n, 20) as cached_share) q
+                                     else floor(exp(s.output * 7.3))::bigint end as output,
+                                s.cached as cached_share) q
      cross join lateral (select q.input, q.output,
                                 case when q.cached_share < 0.2 then q.input / 2 else 0 end as cached) w
      cross join lateral (select ((w.input - w.cached) * m.input + w.cached * (m.input / 2) + w.output * m.output
                                  + 500000) / 1000000 as cost_nusd,
                                 ((w.input - w.cached) * m.vendor_input + w.cached * (m.vendor_input / 2)
                                  + w.output * m.vendor_output + 500000) / 1000000 as vendor_nusd) p
-     cross join lateral (select (m.median_ms * exp((kaixu.demo_share($1, n, 21) + kaixu.demo_share($1, n, 22)
-                                 + kaixu.demo_share($1, n, 23) - 1.5) * 1.4))::integer as ms) d
-     where kaixu.demo_share($1, n, 12) >= m.low and kaixu.demo_share($1, n, 12) < m.high
+     cross join lateral (select (m.median_ms * exp((s.ms_1 + s.ms_2
+                                 + s.ms_3 - 1.5) * 1.4))::integer as ms) d
+     where s.model >= m.low and s.model < m.high
      order by n
 """
 
@@ -79,7 +93,7 @@ MONITOR = """
            x.kind, 'gateway-chat', 'POST', '/api/gateway-chat', $2 + c.i - 1, $3 + 3 * (c.i - 1), 'demo-openai',
            'gpt-4o-mini', 'app-' || (1 + n % 10),
            case x.kind when 'error' then 502 when 'rate_limited' then 429 when 'blocked' then 403 else 200 end,
-           (20 + 20000 * kaixu.demo_share($1, n, 44))::integer,
+           (20 + 20000 * kaixu.demo_share(p_seed => $1, p_row => n, p_what => 44))::integer,
            case x.kind when 'error' then 'UPSTREAM_ERROR' when 'rate_limited' then 'RATE_LIMITED'
                 when 'blocked' then 'MODEL_NOT_ALLOWED' end,
            case x.kind when 'error' then 'the vendor failed' when 'rate_limited' then 'rate limit reached'
@@ -87,11 +101,14 @@ MONITOR = """
            case x.kind when 'error' then 500 end, '{"demo": true}',
            $7::timestamptz + (n - $5 + 0.5) / ($6 - $5 + 1) * ($8::timestamptz - $7::timestamptz)
       from generate_series($5::bigint, $6::bigint) n
-     cross join lateral (select exp(kaixu.demo_share($1, n, 41) * ln($4::bigint + 1)::float8) as zipf) f
+     cross join lateral (select
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 41) as customer,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 42) as kind) s
+     cross join lateral (select exp(s.customer * ln($4::bigint + 1)::float8) as zipf) f
      cross join lateral (select least($4, floor(f.zipf)::bigint) as i) c
      cross join lateral (select (array['error', 'error', 'slow', 'slow', 'slow', 'rate_limited', 'rate_limited',
                                        'blocked', 'client_error', 'info'])
-                                [1 + floor(10 * kaixu.demo_share($1, n, 42))::integer] as kind) x
+                                [1 + floor(10 * s.kind)::integer] as kind) x
      order by n
 """
 

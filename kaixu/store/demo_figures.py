@@ -73,7 +73,7 @@ FIGURES = (
     "spent_nusd", "vendor_cost_nusd", "uncosted_nusd",
 )  # fmt: skip
 
-QUARTER = "kaixu.usage_bucket(e.admitted_at, e.month)"
+QUARTER = "kaixu.usage_bucket(p_admitted_at => e.admitted_at, p_month => e.month)"
 DAY = "(" + QUARTER + " at time zone (select s.reporting_zone from kaixu.rollup_state s))::date"  # noqa: S608
 
 
@@ -107,14 +107,14 @@ def rollup_sql(table: str, column: str, moment: str, whose: str) -> str:
                            coalesce(e.units -> 'call' ->> 'deployment', '') as deployment, e.output_tokens,
                            e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost_nusd,
                            e.vendor_cost_nusd, e.vendor_cost_known,
-                           kaixu.latency_class(e.duration_ms) as latency_class
+                           kaixu.latency_class(p_ms => e.duration_ms) as latency_class
                       from kaixu.usage_event e
                      where {OF_DEMO}) x
              group by x.customer_id, x.chain_id, x.provider, x.model, x.deployment, x.book, x.{column}) r
       join kaixu.usage_series s using (customer_id, chain_id, provider, model, deployment, book)
         on conflict (series_id, {column}) do update
        set {added},
-           latency = kaixu.latency_sum(q.latency, excluded.latency)
+           latency = kaixu.latency_sum(p_one => q.latency, p_other => excluded.latency)
     """  # noqa: S608 - constants
 
 

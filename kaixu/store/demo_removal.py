@@ -10,6 +10,9 @@ from .demo import Demo
 from .demo_figures import FIGURES, lock_rollups
 from .query import Connection, Query
 
+#: An aggregate, whose argument has no name.
+HISTOGRAM_SUM = "kaixu.latency_total"
+
 
 class Owned(msgspec.Struct, frozen=True):
     """A table with a column `customer_id`, and the tables that refer to it."""
@@ -48,7 +51,7 @@ def subtract_sql(table: str, column: str) -> str:
     """Take the demo's part out of the rows about all customers; rows that are then empty are removed."""
     less = ", ".join(f"{name} = q.{name} - d.{name}" for name in FIGURES)
     sums = ", ".join(f"sum(x.{name})::bigint as {name}" for name in FIGURES)
-    sums += ", kaixu.latency_total(x.latency) as latency"
+    sums += f", {HISTOGRAM_SUM}(x.latency) as latency"
     return f"""
     with demo as (
         select t.id as series_id, x.{column}, {sums}
