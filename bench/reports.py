@@ -147,9 +147,9 @@ async def export(http: aiohttp.ClientSession, url: str, token: str, process: psu
                 most = max(most, process.memory_info().rss)
                 next_look = time.perf_counter() + 0.05
     seconds = time.perf_counter() - start
-    count = last.splitlines()[-1].split()
-    assert count[:2] == [b"#", b"rows:"], last
-    return Long(int(count[2]), seconds, size / 1e6, (most - before) / 1e6)
+    count = re.search(rb'rows"?: ?(\d+)', last.splitlines()[-1])
+    assert count is not None, last
+    return Long(int(count[1]), seconds, size / 1e6, (most - before) / 1e6)
 
 
 #: A function that is read, in the source of its routes.

@@ -6,9 +6,9 @@ A file whose transfer was broken off says so: its last line ends in `-partial`.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 
 import asyncpg
@@ -80,6 +80,24 @@ class Subject(msgspec.Struct, frozen=True):
     chain_id: int | None
 
 
+@dataclass
+class CustomerTurn:
+    """The turn of one customer, and how many of its exports run or wait."""
+
+    turn: asyncio.Semaphore
+    users: int = 0
+
+
+async def acquired(turn: asyncio.Semaphore) -> bool:
+    """Wait for a turn, at most `WAIT_S`; whether it was got."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await turn.acquire()
+    except TimeoutError:
+        return False
+    return True
+
+
 class Exports:
     """The exports of one process. Half of the pool's connections, at least one, may be used for them at a time."""
 
@@ -87,7 +105,7 @@ class Exports:
         self.pool = pool
         self.most = max(1, pool.get_max_size() // 2)
         self._places = asyncio.Semaphore(self.most)
-        self._by_customer: Counter[int] = Counter()
+        self._of_customers: dict[int, CustomerTurn] = {}
 
     async def find_subject(self, export: Export) -> Subject:
         """Look up customer, key and month. Raises `NotFound`."""
@@ -105,36 +123,42 @@ class Exports:
 
     @asynccontextmanager
     async def place(self, export: Export) -> AsyncIterator[None]:
-        """Wait for a turn. Raises `Overloaded`, and `RateLimited` while an export of the same customer is running."""
-        owner = None if export.for_operator else export.customer_id
-        if owner is not None and self._by_customer[owner]:
-            raise RateLimited(
-                "an export of this account is running",
-                hint="Try again when it has ended.",
-                retry_after_s=2,
-                code="TOO_MANY_AT_ONCE",
-            )
-        if owner is not None:
-            self._by_customer[owner] += 1
-        try:
-            try:
-                async with asyncio.timeout(WAIT_S):
-                    await self._places.acquire()
-            except TimeoutError:
+        """Wait for a turn: a customer has one at a time. Raises `Overloaded`, `RateLimited`."""
+        async with self._turn_of_customer(export):
+            if not await acquired(self._places):
                 raise Overloaded(
                     f"{self.most} exports are running; more at a time are not allowed",
                     hint="Try again when one of them has ended.",
                     retry_after_s=5,
-                ) from None
+                )
             try:
                 yield
             finally:
                 self._places.release()
+
+    @asynccontextmanager
+    async def _turn_of_customer(self, export: Export) -> AsyncIterator[None]:
+        if export.for_operator or export.customer_id is None:
+            yield
+            return
+        own = self._of_customers.setdefault(export.customer_id, CustomerTurn(asyncio.Semaphore(1)))
+        own.users += 1
+        try:
+            if not await acquired(own.turn):
+                raise RateLimited(
+                    "an export of this account is running",
+                    hint="Try again when it has ended.",
+                    retry_after_s=2,
+                    code="TOO_MANY_AT_ONCE",
+                )
+            try:
+                yield
+            finally:
+                own.turn.release()
         finally:
-            if owner is not None:
-                self._by_customer[owner] -= 1
-                if not self._by_customer[owner]:
-                    del self._by_customer[owner]
+            own.users -= 1
+            if not own.users:
+                self._of_customers.pop(export.customer_id, None)
 
     async def write(self, export: Export, subject: Subject, sink: Sink) -> int:
         """Write all lines to `sink`, which may wait; return the number of rows. All of it is one snapshot.
