@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
     "trace": ("trace", "Trace one call: admission, tries, first output, settlement and cost."),
-    "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
+    "customers": ("customers", "Customers: list, create, change, disable, enable, top up, cap end users."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
     "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),

@@ -35,7 +35,7 @@ def in_seconds(value: object) -> object:
 
 def zone_name(value: str) -> str:
     """Refuse names that are no time zone of the IANA database."""
-    if "/" not in value and value != "UTC" or value not in available_timezones():
+    if ("/" not in value and value != "UTC") or value not in available_timezones():
         raise ValueError("must be UTC, or an IANA time zone such as Europe/Berlin")
     return value
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 import msgspec
 from hypercorn.typing import HTTPScope
 
+from kaixu.config.tags import program_tag
 from kaixu.plugin.errors import Invalid
 
 MAX_ARGS = 50
@@ -41,6 +42,16 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     address: str
     query: str = ""
     parameters: Mapping[str, str] = {}
+
+    @property
+    def app_id(self) -> str | None:
+        """The client's program, from `x-kaixu-app`; None: not named."""
+        return program_tag(self.headers.get("x-kaixu-app"))
+
+    @property
+    def build_id(self) -> str | None:
+        """The version of the client's program, from `x-kaixu-build`; None: not named."""
+        return program_tag(self.headers.get("x-kaixu-build"))
 
     @property
     def args(self) -> dict[str, str]:

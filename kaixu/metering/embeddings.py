@@ -51,6 +51,7 @@ def admit_embed(
         requested_provider,
         ceiling,
         role=role,
+        user=request.user,
     )
 
     def make_ticket(verdict: Verdict) -> EmbedTicket:

@@ -153,7 +153,7 @@ class Settlement(msgspec.Struct, frozen=True):
     """How a call ended and what it cost; complete, so that it can be written without its reservation.
 
     `vendor_cost_nusd` counts only where `vendor_cost_known`. A field of its own, with a default, and not a null: the
-    spool is read by gateways of the last release, too. New fields have defaults: the spool may have been written by one.
+    spool is read by gateways of the last release, too. New fields have defaults: one of those may have written it.
     """
 
     ticket: UUID

@@ -11,6 +11,7 @@ alter table kaixu.usage_event add column rolled_up boolean;
 
 -- A job's calls carry the tags of the request that submitted it.
 alter table kaixu.job add column app_id text, add column build_id text;
+alter table kaixu.plugin_job add column app_id text, add column build_id text;
 
 -- Written by settle and expire in their own transaction, a row a call, and moved into the roll-ups below by fold_usage.
 -- A report reads the roll-ups and the rows that still wait here in one statement: it is exact at any moment.

@@ -81,7 +81,7 @@ class WatchedPool:
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """As the pool does."""
-        if "kaixu.reserve_again(" not in sql:
+        if "kaixu.reserve_again_v2(" not in sql:
             return await self.pool.fetchval(sql, *args)
         if self.before_restore is not None:
             await self.before_restore()
