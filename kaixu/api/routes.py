@@ -20,6 +20,7 @@ from .client_errors import client_error_routes
 from .collections.embed import embed_routes
 from .collections.manage import collection_routes
 from .collections.search import search_routes
+from .exports import export_routes
 from .health import health_routes
 from .jobs.submit import submit_routes
 from .native.chat import chat_routes
@@ -58,6 +59,7 @@ FAMILIES = (
     topup_routes,
     usage_routes,
     embed_usage_routes,
+    export_routes,
     # everybody
     session_routes,
     health_routes,
