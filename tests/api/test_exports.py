@@ -124,6 +124,22 @@ async def test_summary_and_invoice_have_the_contracts_columns(pool: asyncpg.Pool
     assert invoice.last == "# rows: 3"
 
 
+async def test_the_cents_of_an_invoices_keys_add_up_to_its_total(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    for _ in range(3):
+        key_id, _ = await virtual_key(pool, customer_id)
+        await billed(pool, key_id, Usage(input_tokens=1), cost=4_000_000)
+    invoice = await download(operator, f"admin-export?customer_id={customer_id}&type=invoice")
+    assert [row["spent_cents"] for row in invoice.rows] == ["1", "1", "0", "0"]
+    exact = await download(
+        operator, f"admin-export?customer_id={customer_id}&type=invoice&columns=spent_usd,spent_nusd"
+    )
+    assert [(row["spent_usd"], row["spent_nusd"]) for row in exact.rows] == [
+        ("0.012", "12000000"),
+        *[("0.004", "4000000")] * 3,
+    ]
+
+
 async def test_a_month_without_calls_is_a_file_without_calls(pool: asyncpg.Pool, operator: Operator) -> None:
     customer_id = await customer(pool)
     await virtual_key(pool, customer_id)
