@@ -20,7 +20,9 @@ def export(
     customer: str = typer.Option("all", help="Id or email; default: all customers."),
     kind: str = typer.Option("events", "--type", help="events, summary or invoice."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
-    since: str = typer.Option(None, "--from", help="From this day or moment on, UTC; instead of a month."),
+    since: str = typer.Option(
+        None, "--from", help="From this day of the reporting zone, or moment, on; instead of a month."
+    ),
     until: str = typer.Option(None, "--to", help="Until this day or moment, which is not included."),
     key: str = typer.Option(None, help="Only the key with this id, and the keys that it replaced."),
     provider: str = typer.Option(None, help="Only this provider."),
@@ -47,8 +49,8 @@ def export(
             "provider": provider, "model": model, "app": app, "end_user": end_user, "columns": columns,
             "limit": limit, "format": file_format,
         }  # fmt: skip
-        export = read_export(wanted)
         exports = Exports(session.pool)
+        export = read_export(wanted, zone=await exports.zone())
         subject = await exports.find_subject(export)
         path = out or Path(file_name(export, subject))
         part = path.with_name(f"{path.name}.part")

@@ -1,6 +1,7 @@
 """What an export contains: type, customer, time, filters, columns; read from the parameters of a request.
 
-Times are UTC. A call belongs to the month and to the moment of its admission, as in every report.
+Times and months are UTC, days are those of the reporting zone. A call belongs to the month and to the moment of its
+admission, as in every report.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -58,8 +60,9 @@ class Exporter(msgspec.Struct, frozen=True):
 class Export(msgspec.Struct, frozen=True):
     """One export. `customer_id` None: all customers; `key_id` is one of `customer_id`'s, and stands for its chain.
 
-    `since` and `until`: of the admission, `until` not included; None: the month. `limit` None: all rows.
-    `has_count`: whether a last line has the number of rows. `for_operator`: with columns that customers do not see.
+    `since` and `until`: of the admission, `until` not included; None: the month. `zone`: of the days that they name.
+    `limit` None: all rows. `has_count`: whether a last line has the number of rows. `for_operator`: with columns that
+    customers do not see.
     """
 
     kind: Kind
@@ -76,11 +79,15 @@ class Export(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     limit: int | None
     has_count: bool
+    zone: str | None
     for_operator: bool
 
 
-def read_export(values: Mapping[str, Any], *, default_limit: int | None = ADMIN_ROWS) -> Export:
-    """An operator's export from its parameters; `customer_id=all` is all customers. Raises `Invalid`."""
+def read_export(values: Mapping[str, Any], *, zone: str = "UTC") -> Export:
+    """An operator's export from its parameters; `customer_id=all` is all customers. Raises `Invalid`.
+
+    `zone`: the reporting zone, in which days begin.
+    """
     fields.require_known(values, PARAMETERS)
     kind = read_kind(values)
     customer = values.get("customer_id")
@@ -100,10 +107,10 @@ def read_export(values: Mapping[str, Any], *, default_limit: int | None = ADMIN_
     else:
         known, default = INVOICE_COLUMNS, INVOICE
     columns = read_columns(values.get("columns"), known, default)
-    return make_export(values, kind, customer_id, key_id, columns, default_limit, for_operator=True)
+    return make_export(values, kind, customer_id, key_id, columns, ADMIN_ROWS, for_operator=True, zone=zone)
 
 
-def read_user_export(values: Mapping[str, Any], exporter: Exporter) -> Export:
+def read_user_export(values: Mapping[str, Any], exporter: Exporter, *, zone: str = "UTC") -> Export:
     """A customer's export from its parameters, as far as the key's role reaches. Raises `Invalid`, `RoleTooLow`.
 
     A key exports its own chain. Keys with the role admin or owner may export their customer's with
@@ -133,7 +140,7 @@ def read_user_export(values: Mapping[str, Any], exporter: Exporter) -> Export:
     else:
         known, default = INVOICE_COLUMNS, INVOICE
     columns = read_columns(values.get("columns"), known, default)
-    return make_export(values, kind, exporter.customer_id, key_id, columns, USER_ROWS, for_operator=False)
+    return make_export(values, kind, exporter.customer_id, key_id, columns, USER_ROWS, for_operator=False, zone=zone)
 
 
 def make_export(
@@ -145,13 +152,14 @@ def make_export(
     default_limit: int | None,
     *,
     for_operator: bool,
+    zone: str,
 ) -> Export:
     """The rest of the parameters, which operators and customers have in common."""
     if kind != "events":
         for name in EVENT_FILTERS:
             if values.get(name) not in (None, ""):
                 raise Invalid(f"`{name}` is for type=events only", hint=f"Leave `{name}` out.", field=name)
-    since, until = read_moment(values.get("from"), "from"), read_moment(values.get("to"), "to")
+    since, until = (read_moment(values.get(name), name, ZoneInfo(zone)) for name in ("from", "to"))
     month = fields.month(values.get("month"), "month")
     if since is not None or until is not None:
         if month is not None:
@@ -175,6 +183,7 @@ def make_export(
         columns=columns,
         limit=read_limit(values.get("limit"), default_limit),
         has_count=read_count(values.get("count")),
+        zone=None if since is None else zone,
         for_operator=for_operator,
     )
 
@@ -213,14 +222,17 @@ def read_limit(value: object, default: int | None) -> int | None:
     return default if limit is None else limit
 
 
-def read_moment(value: object, name: str) -> datetime | None:
-    """A day or a moment in ISO 8601, in UTC unless it says otherwise. Raises `Unprocessable`."""
+def read_moment(value: object, name: str, zone: ZoneInfo) -> datetime | None:
+    """A moment in ISO 8601, in UTC unless it says otherwise, or a day of `zone`. Raises `Unprocessable`."""
     written = fields.text(value, name, 40)
     if written is None:
         return None
+    is_day = "T" not in written
     try:
-        moment = datetime.fromisoformat(written.replace(" ", "+") if "T" in written else written)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = datetime.fromisoformat(written if is_day else written.replace(" ", "+"))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone if is_day else UTC)
+        moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Unprocessable(
             f"`{name}` is not a day or a moment", hint="Write 2026-11-01 or 2026-11-01T12:00:00Z.", field=name
@@ -234,7 +246,9 @@ def export_name(export: Export, month: date, key_last4: str | None) -> str:
     """The name of the file; `key_last4`: of the customer's key that exports."""
     period = month_name(month)
     if export.since is not None:
-        period = f"{export.since:%Y-%m-%d}" + (f"-to-{export.until:%Y-%m-%d}" if export.until else "-on")
+        zone = ZoneInfo(export.zone or "UTC")
+        period = f"{export.since.astimezone(zone):%Y-%m-%d}"
+        period += f"-to-{export.until.astimezone(zone):%Y-%m-%d}" if export.until else "-on"
     if export.for_operator:
         whose = "all" if export.customer_id is None else f"customer{export.customer_id}"
         key = "" if export.key_id is None else f"-key{export.key_id}"

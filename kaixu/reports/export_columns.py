@@ -141,7 +141,7 @@ USER_SUMMARY = (
 
 #: The fields of `export_invoice.InvoiceLine`.
 INVOICE = ("type", "api_key_id", "key_last4", "spent_cents", "total_tokens")
-INVOICE_COLUMNS = (*INVOICE, "label", "calls", "input_tokens", "output_tokens", "spent_usd")
+INVOICE_COLUMNS = (*INVOICE, "label", "calls", "input_tokens", "output_tokens", "spent_usd", "spent_nusd")
 
 #: More than all columns there are.
 MOST_COLUMNS = 60

@@ -20,6 +20,7 @@ from kaixu.store import customers
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
+from kaixu.store.rollups import rollup_state
 
 from .export import Export, Exporter, export_name
 from .export_invoice import encode_csv, encode_ndjson, invoice_lines
@@ -106,6 +107,10 @@ class Exports:
         self.most = max(1, pool.get_max_size() // 2)
         self._places = asyncio.Semaphore(self.most)
         self._of_customers: dict[int, CustomerTurn] = {}
+
+    async def zone(self) -> str:
+        """The reporting zone of the database's reports."""
+        return (await rollup_state(self.pool)).reporting_zone
 
     async def find_subject(self, export: Export) -> Subject:
         """Look up customer, key and month. Raises `NotFound`."""
@@ -246,11 +251,14 @@ class Lines:
             await self.put(b"")
         if not self.export.has_count:
             return
-        is_cut = rows == self.export.limit
+        is_cut, zone = rows == self.export.limit, self.export.zone
         if self.export.format == "csv":
-            await self.sink(f"# rows: {rows}{' (limit reached)' if is_cut else ''}\n".encode())
+            notes = [note for note in ("limit reached" if is_cut else "", f"days of {zone}" if zone else "") if note]
+            suffix = f" ({'; '.join(notes)})" if notes else ""
+            await self.sink(f"# rows: {rows}{suffix}\n".encode())
         else:
-            await self.sink(msgspec.json.encode({"rows": rows, "limit_reached": is_cut}) + b"\n")
+            named = {"zone": zone} if zone else {}
+            await self.sink(msgspec.json.encode({"rows": rows, "limit_reached": is_cut, **named}) + b"\n")
 
     async def break_off(self) -> None:
         """The end of a file that is not whole. Nothing was sent before the first line."""

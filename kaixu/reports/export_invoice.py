@@ -9,7 +9,7 @@ from datetime import date
 
 import msgspec
 
-from kaixu.config.price import cents_of_nusd, usd
+from kaixu.config.price import in_cents, usd
 from kaixu.store.query import Connection, Query
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -19,6 +19,7 @@ class KeyLine(msgspec.Struct, frozen=True):
     """The month of a key chain, with its newest key."""
 
     key_id: int
+    chain_id: int
     key_last4: str
     label: str
     spent_nusd: int
@@ -40,12 +41,13 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     input_tokens: int
     output_tokens: int
     spent_usd: str
+    spent_nusd: int
 
 
 KEY_LINES = Query(
     KeyLine,
     """
-    select k.id as key_id, k.key_last4, k.label, coalesce(m.spent_nusd, 0) as spent_nusd,
+    select k.id as key_id, k.chain_id, k.key_last4, k.label, coalesce(m.spent_nusd, 0) as spent_nusd,
            coalesce(m.calls, 0) as calls, coalesce(m.input_tokens, 0) as input_tokens,
            coalesce(m.output_tokens, 0) as output_tokens
       from (select distinct on (v.chain_id) v.chain_id, v.id, v.key_last4, v.label
@@ -57,40 +59,53 @@ KEY_LINES = Query(
                    from kaixu.key_month b
                   where b.customer_id = $1 and b.month = $2
                   group by b.chain_id) m on m.chain_id = k.chain_id
-     order by 4 desc, k.id
+     order by 5 desc, k.id
     """,
 )
 
 
 async def invoice_lines(db: Connection, customer_id: int, month: date, chain_id: int | None) -> list[InvoiceLine]:
-    """The total and a line for each key, by spending; with `chain_id` only that key's, and its total."""
+    """The total and a line for each key, by spending; with `chain_id` only that key's, and its total.
+
+    Cents add up to the rounded total.
+    """
     keys = await KEY_LINES.all(db, customer_id, month, chain_id)
-    total = KeyLine(
-        0,
-        "",
-        "",
-        sum(key.spent_nusd for key in keys),
-        sum(key.calls for key in keys),
-        sum(key.input_tokens for key in keys),
-        sum(key.output_tokens for key in keys),
+    cents = in_cents([key.spent_nusd for key in keys])
+    return with_total([line_of(key, spent_cents) for key, spent_cents in zip(keys, cents, strict=True)])
+
+
+def with_total(lines: list[InvoiceLine]) -> list[InvoiceLine]:
+    """The lines with their total first."""
+    total = InvoiceLine(
+        "TOTAL",
+        None,
+        None,
+        sum(line.spent_cents for line in lines),
+        sum(line.total_tokens for line in lines),
+        None,
+        sum(line.calls for line in lines),
+        sum(line.input_tokens for line in lines),
+        sum(line.output_tokens for line in lines),
+        usd(sum(line.spent_nusd for line in lines)),
+        sum(line.spent_nusd for line in lines),
     )
-    return [line("TOTAL", total), *(line("KEY", key) for key in keys)]
+    return [total, *lines]
 
 
-def line(kind: str, key: KeyLine) -> InvoiceLine:
-    """One line; the total has no key."""
-    is_key = kind == "KEY"
+def line_of(key: KeyLine, spent_cents: int) -> InvoiceLine:
+    """A key's line."""
     return InvoiceLine(
-        kind,
-        key.key_id if is_key else None,
-        key.key_last4 if is_key else None,
-        cents_of_nusd(key.spent_nusd),
+        "KEY",
+        key.key_id,
+        key.key_last4,
+        spent_cents,
         key.input_tokens + key.output_tokens,
-        key.label if is_key else None,
+        key.label,
         key.calls,
         key.input_tokens,
         key.output_tokens,
         usd(key.spent_nusd),
+        key.spent_nusd,
     )
 
 

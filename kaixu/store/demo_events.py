@@ -22,7 +22,8 @@ EVENTS = """
            $9, $2 + c.i - 1, $3 + 3 * (c.i - 1) + k.key - 1, $3 + 3 * (c.i - 1) + k.chain - 1, 'ai', m.operation,
            m.provider, m.model, m.price_id, p.cost_nusd, coalesce(p.vendor_nusd, 0), m.vendor_input is not null,
            w.input, w.output, w.cached, 0, 0,
-           jsonb_build_object('call', jsonb_build_object('tries', 1, 'deployment', m.deployment)),
+           jsonb_build_object('call', jsonb_build_object('tries', 1, 'deployment', m.deployment))
+               || case when m.operation = 'embed' then jsonb_build_object('vectors', 1 + w.input / 200) else '{}' end,
            case when s.counted < 0.03 then 'counted' else 'provider' end,
            case when s.ending < 0.015 then 'client_gone' when s.ending < 0.025 then 'upstream_error'
                 when s.ending < 0.03 then 'budget_cut' else 'complete' end,
@@ -113,6 +114,18 @@ MONITOR = """
 """
 
 
+REFUSALS = """
+    insert into kaixu.refusal_quarter as q (bucket, customer_id, key_id, provider, model, code, calls)
+    select date_bin('15 minutes', g.created_at, '2000-01-01 00:00:00+00'), g.customer_id, g.key_id, g.provider, g.model,
+           g.error_code, count(*)
+      from kaixu.gateway_event g
+     where g.created_at >= $1 and g.created_at < $2 and g.customer_id between $3 and $4
+       and g.kind in ('error', 'rate_limited', 'blocked')
+     group by 1, 2, 3, 4, 5, 6
+    on conflict (bucket, customer_id, key_id, provider, model, code) do update set calls = q.calls + excluded.calls
+"""
+
+
 async def seed_events(
     db: Connection, demo: Demo, *, month: date, at: int, first: int, last: int, start: datetime, end: datetime
 ) -> None:
@@ -151,7 +164,7 @@ async def seed_events(
 async def seed_monitor(
     db: Connection, demo: Demo, *, at: int, first: int, last: int, start: datetime, end: datetime
 ) -> None:
-    """The monitor events of one month."""
+    """The monitor events of one month, and the refusals among them as reports count them."""
     await db.execute(
         MONITOR,
         demo.seed,
@@ -163,6 +176,7 @@ async def seed_monitor(
         start,
         end,
     )
+    await db.execute(REFUSALS, start, end, demo.first_customer, demo.last_customer)
 
 
 def customers_of_month(demo: Demo, at: int) -> int:

@@ -19,7 +19,7 @@ from tests.support.size import size
 
 TABLES = (
     "customer", "virtual_key", "device", "customer_month", "key_month", "usage_event", "usage_series", "usage_quarter",
-    "usage_day", "app_month", "end_user_month", "topup", "audit_event", "gateway_event", "price", "demo",
+    "usage_day", "app_month", "end_user_month", "topup", "audit_event", "gateway_event", "refusal_quarter", "price", "demo",
 )  # fmt: skip
 
 

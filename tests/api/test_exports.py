@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+from random import Random
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quart import Quart
 
+from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token, make_session_token
 from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited
@@ -27,7 +30,7 @@ from kaixu.store.pool import open_pool
 from tests.api.admin.conftest import Operator, app, operator, services
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
-from tests.support.size import examples
+from tests.support.size import examples, size
 
 __all__ = ["app", "operator", "services"]
 
@@ -119,6 +122,22 @@ async def test_summary_and_invoice_have_the_contracts_columns(pool: asyncpg.Pool
         ("KEY", str(unused), "0", "0"),
     ]
     assert invoice.last == "# rows: 3"
+
+
+async def test_the_cents_of_an_invoices_keys_add_up_to_its_total(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    for _ in range(3):
+        key_id, _ = await virtual_key(pool, customer_id)
+        await billed(pool, key_id, Usage(input_tokens=1), cost=4_000_000)
+    invoice = await download(operator, f"admin-export?customer_id={customer_id}&type=invoice")
+    assert [row["spent_cents"] for row in invoice.rows] == ["1", "1", "0", "0"]
+    exact = await download(
+        operator, f"admin-export?customer_id={customer_id}&type=invoice&columns=spent_usd,spent_nusd"
+    )
+    assert [(row["spent_usd"], row["spent_nusd"]) for row in exact.rows] == [
+        ("0.012", "12000000"),
+        *[("0.004", "4000000")] * 3,
+    ]
 
 
 async def test_a_month_without_calls_is_a_file_without_calls(pool: asyncpg.Pool, operator: Operator) -> None:
@@ -228,6 +247,45 @@ async def test_filters_narrow_down_the_events(pool: asyncpg.Pool, operator: Oper
     assert await found(f"{january}&limit=all") == ["0", "1", "2", "3"]
     file = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&to=2026-01-04")
     assert file.name == f"kaixu-admin-events-2026-01-02-to-2026-01-04-customer{customer_id}.csv"
+
+
+async def test_days_are_those_of_the_reporting_zone(pool: asyncpg.Pool, operator: Operator, services: Services) -> None:
+    services.current.section = GatewaySection(reporting_zone="Europe/Berlin")
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    for number, admitted in enumerate(
+        ("2026-01-01 22:59Z", "2026-01-01 23:00Z", "2026-01-02 22:59Z", "2026-01-02 23:00Z")
+    ):
+        await billed(pool, key_id, Usage(input_tokens=number), request_id=admitted)
+    await pool.execute("update kaixu.usage_event set month = '2026-01-01', admitted_at = request_id::timestamptz")
+    file = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&to=2026-01-03")
+    assert [row["input_tokens"] for row in file.rows] == ["1", "2"]
+    assert file.last == "# rows: 2 (days of Europe/Berlin)"
+    assert file.name == f"kaixu-admin-events-2026-01-02-to-2026-01-03-customer{customer_id}.csv"
+    of_limit = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&limit=1")
+    assert of_limit.last == "# rows: 1 (limit reached; days of Europe/Berlin)"
+
+
+async def test_money_is_exact_and_cents_are_rounded_as_in_reports(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    random = Random(1)
+    amounts = [0, 1, 4_999_999, 5_000_000, 14_999_999, 10**9, 10**9 - 1, 123_450_000_000]
+    amounts += [random.randrange(10 ** random.randrange(1, 13)) for _ in range(size(60, 600))]
+    await many_events(pool, customer_id, key_id, len(amounts))
+    await pool.execute(
+        """
+        update kaixu.usage_event e set cost_nusd = a.nusd
+          from unnest($1::bigint[]) with ordinality a (nusd, at)
+          join (select ticket, row_number() over (order by id) as at from kaixu.usage_event) t using (at)
+         where e.ticket = t.ticket
+        """,
+        amounts,
+    )
+    file = await download(operator, f"admin-export?customer_id={customer_id}&columns=cost_nusd,cost_usd,cost_cents")
+    assert sorted((row["cost_nusd"], row["cost_usd"], row["cost_cents"]) for row in file.rows) == sorted(
+        (str(nusd), usd(nusd), str(cents_of_nusd(nusd))) for nusd in amounts
+    )
 
 
 async def test_a_file_says_that_its_limit_was_reached(pool: asyncpg.Pool, operator: Operator) -> None:
