@@ -30,7 +30,10 @@ from .openai.embeddings import embedding_routes
 from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
+from .user.devices import own_device_routes
+from .user.push import push_routes
 from .user.session import session_routes
+from .user.usage import own_usage_routes
 
 #: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
 PREFIX_SHAPES = {"/v1/": openai_error}
@@ -60,8 +63,12 @@ FAMILIES = (
     usage_routes,
     embed_usage_routes,
     export_routes,
-    # everybody
+    # customers
     session_routes,
+    own_usage_routes,
+    own_device_routes,
+    push_routes,
+    # everybody
     health_routes,
     client_error_routes,
 )
