@@ -22,6 +22,7 @@ from .collections.manage import collection_routes
 from .collections.search import search_routes
 from .exports import export_routes
 from .health import health_routes
+from .heartbeat import heartbeat_routes
 from .jobs.submit import submit_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes
@@ -70,6 +71,7 @@ FAMILIES = (
     push_routes,
     # everybody
     health_routes,
+    heartbeat_routes,
     client_error_routes,
 )
 
