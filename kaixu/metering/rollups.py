@@ -59,6 +59,9 @@ class UsageRollups:
             return
         if (await rollup_state(self.pool)).reporting_zone != zone:
             async with self.maintenance() as connection:
-                if await set_reporting_zone(connection, zone):
-                    log.warning("days of reports are now those of %s", zone)
+                try:
+                    if await set_reporting_zone(connection, zone):
+                        log.warning("days of reports are now those of %s", zone)
+                except asyncpg.InvalidParameterValueError:
+                    log.error("the database does not know the time zone %s: days of reports stay as they are", zone)
         self.applied_zone = zone

@@ -2,7 +2,7 @@
 --
 -- Does nothing where it is the zone already. A report that reads usage_day reads the zone in the same statement, and sees
 -- both as they were or both as they are.
--- Returns whether it was another zone.
+-- Returns whether it was another zone. Raises invalid_parameter_value for a zone that the database does not know.
 -- Lock: waits for the advisory lock 'roll', see fold_usage. No customer's row.
 create or replace function kaixu.set_reporting_zone(p_zone text)
 returns boolean
@@ -11,6 +11,7 @@ begin
     if exists (select from kaixu.rollup_state s where s.reporting_zone = p_zone) then
         return false;
     end if;
+    perform now() at time zone p_zone;  -- an unknown zone is an error here, not in a fold later on
     perform pg_advisory_xact_lock(x'726f6c6c'::bigint);
     update kaixu.rollup_state s set reporting_zone = p_zone, updated_at = now() where s.reporting_zone <> p_zone;
     if not found then

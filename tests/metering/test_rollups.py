@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import asyncpg
+import pytest
 
 from kaixu.metering.rollups import UsageRollups
 from kaixu.plugin.types import Usage
@@ -32,6 +33,19 @@ async def test_rounds_of_several_processes_fold_everything_once(pool: asyncpg.Po
     assert await pool.fetchval("select count(*) from kaixu.usage_change") == 0
     await assert_folded_rollups_agree(pool)
     assert (await rollup_state(pool)).filled_at is not None
+
+
+async def test_a_zone_that_the_database_does_not_know_keeps_nothing_from_being_folded(
+    pool: asyncpg.Pool, dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    await billed(pool, key_id, Usage(3, 4))
+    process = rollups(pool, dsn, lambda: "Mars/Olympus")
+    for _ in range(2):
+        await process.round()
+    assert caplog.text.count("Mars/Olympus") == 1
+    assert (await rollup_state(pool)).reporting_zone == "UTC"
+    await assert_folded_rollups_agree(pool)
 
 
 async def test_a_changed_zone_is_applied_once_by_whoever_has_it(pool: asyncpg.Pool, dsn: str) -> None:
