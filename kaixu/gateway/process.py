@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
@@ -258,7 +259,11 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone)
+        rollups = UsageRollups(
+            self.pool,
+            lambda: self.current.section.reporting_zone,
+            partial(maintenance, dsn, pooler=self.settings.kaixu_pooler),
+        )
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
