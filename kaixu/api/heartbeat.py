@@ -49,5 +49,6 @@ def heartbeat_routes(services: Services, clock: Callable[[], float] = monotonic)
             auth="public",
             rate="address",
             max_body_bytes=SMALL_BODY_BYTES,
+            any_origin=True,
         )
     ]
