@@ -12,7 +12,10 @@ import msgspec
 from kaixu.config.price import in_cents, usd
 from kaixu.store.query import Connection, Query
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from .table import cell_text, guarded
+
+#: The columns that somebody may have chosen; the others are numbers and fixed words.
+TEXTS = frozenset({"key_last4", "label"})
 
 
 class KeyLine(msgspec.Struct, frozen=True):
@@ -109,19 +112,14 @@ def line_of(key: KeyLine, spent_cents: int) -> InvoiceLine:
     )
 
 
-def guard(value: object) -> object:
-    """A cell of a CSV file; text that a spreadsheet would run as a formula gets an apostrophe: kaixu.csv_text."""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
-
-
 def encode_csv(lines: Sequence[InvoiceLine], columns: Sequence[str]) -> bytes:
     """The lines as CSV, without a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for one in lines:
-        writer.writerow([guard(getattr(one, name)) for name in columns])
+        writer.writerow(
+            [guarded(cell_text(getattr(one, name))) if name in TEXTS else getattr(one, name) for name in columns]
+        )
     return out.getvalue().encode()
 
 
