@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
@@ -248,7 +249,8 @@ class Gateway:
             charge_lost=self.current.section.on_lost == "charge",
             revive=self.revive if self.embedded else None,
         )
-        keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
+        long_work = partial(maintenance, dsn, pooler=self.settings.kaixu_pooler)
+        keeper = CollectionKeeper(self.pool, long_work)
         reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
@@ -257,7 +259,7 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone)
+        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")

@@ -22,7 +22,19 @@ begin
             reasoning_tokens, spent_nusd, vendor_cost_nusd, uncosted_nusd, latency)
     select q.series_id, (q.bucket at time zone p_zone)::date, sum(q.calls), sum(q.errors), sum(q.input_tokens),
            sum(q.output_tokens), sum(q.cached_input_tokens), sum(q.cache_write_tokens), sum(q.reasoning_tokens),
-           sum(q.spent_nusd), sum(q.vendor_cost_nusd), sum(q.uncosted_nusd), kaixu.latency_total(q.latency)
+           sum(q.spent_nusd), sum(q.vendor_cost_nusd), sum(q.uncosted_nusd), array[
+               sum(q.latency[1])::bigint, sum(q.latency[2])::bigint, sum(q.latency[3])::bigint,
+               sum(q.latency[4])::bigint, sum(q.latency[5])::bigint, sum(q.latency[6])::bigint,
+               sum(q.latency[7])::bigint, sum(q.latency[8])::bigint, sum(q.latency[9])::bigint,
+               sum(q.latency[10])::bigint, sum(q.latency[11])::bigint, sum(q.latency[12])::bigint,
+               sum(q.latency[13])::bigint, sum(q.latency[14])::bigint, sum(q.latency[15])::bigint,
+               sum(q.latency[16])::bigint, sum(q.latency[17])::bigint, sum(q.latency[18])::bigint,
+               sum(q.latency[19])::bigint, sum(q.latency[20])::bigint, sum(q.latency[21])::bigint,
+               sum(q.latency[22])::bigint, sum(q.latency[23])::bigint, sum(q.latency[24])::bigint,
+               sum(q.latency[25])::bigint, sum(q.latency[26])::bigint, sum(q.latency[27])::bigint,
+               sum(q.latency[28])::bigint, sum(q.latency[29])::bigint, sum(q.latency[30])::bigint,
+               sum(q.latency[31])::bigint, sum(q.latency[32])::bigint
+           ]
       from kaixu.usage_quarter q
      group by 1, 2;
     return true;

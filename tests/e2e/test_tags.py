@@ -100,7 +100,7 @@ async def test_calls_without_tags_have_none_and_odd_tags_are_no_error(caller: Ca
     body = {"provider": "up", "model": "ok", "messages": MESSAGES}
     for headers, user in (
         ({"x-kaixu-app": "", "x-kaixu-build": " "}, None),
-        ({"x-kaixu-app": "a" * 5000, "x-kaixu-build": "\u00a0b"}, "\u0007u\ud83d\ude00" + "x" * 400),
+        ({"x-kaixu-app": "a" * 5000, "x-kaixu-build": "  b"}, "\u0007u\ud83d\ude00" + "x" * 400),
         ({"x-kaixu-app": "1"}, ["no text"]),
     ):
         status, reply = await caller.post("/api/gateway-chat", body | {"user": user}, **headers)
@@ -145,7 +145,10 @@ async def test_an_end_user_that_has_used_its_cap_is_refused_and_nobody_else(
     body = {"provider": "up", "model": "ok", "messages": MESSAGES}
     status, reply = await caller.post("/api/gateway-chat", body | {"user": "ada"})
     assert (status, reply["code"], reply["scope"]) == (402, "CAP_REACHED", "end_user")
+    assert reply["end_user"] == {"cap_cents": 0, "spent_cents": 0, "held_cents": 0}
     assert "end user `ada`" in reply["error"]
+    status, reply = await caller.post("/api/gateway-job-submit", body | {"user": "ada"})
+    assert (status, reply["scope"], reply["cap_cents"], reply["spent_cents"]) == (402, "end_user", 0, 0)
     status, reply = await caller.post("/v1/chat/completions", body | {"model": "up/ok", "user": "ada"})
     assert status == 402, reply
     for other in ("bob", None):
