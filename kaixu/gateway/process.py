@@ -125,7 +125,7 @@ class Gateway:
         document = load(self.settings.kaixu_config, os.environ)
         require_server(document.gateway.server)
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
-        self.current = CurrentConfig(catalog, document.gateway)
+        self.current = CurrentConfig(catalog, document.gateway, document.invoices)
         self.started_with = document.gateway
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
