@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date as Day
 from decimal import Decimal
 from typing import Annotated
 
@@ -52,7 +52,7 @@ class SecondCurrencySection(Section):
 
     currency: Currency = Field(description="the currency, as three capital letters (ISO 4217)")
     rate: Annotated[Decimal, Number, Field(gt=0, le=1_000_000)] = Field(description="how much of it one USD is")
-    date: date = Field(description="the day of the rate")
+    date: Day = Field(description="the day of the rate")
     source: Words = Field(description="where the rate comes from")
 
 

@@ -27,6 +27,7 @@ from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.edge.services import Services
+from kaixu.invoices.closing import finalize_in_background
 from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.integrations import IntegrationRunner
@@ -253,6 +254,7 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+        spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
         spawn(self.worker.run(), "jobs")
@@ -319,6 +321,10 @@ class Gateway:
             ended_days=self.settings.async_job_success_retention_days,
             unended_days=self.settings.async_job_retention_days,
         )
+
+    async def finalize_invoices(self) -> None:
+        """Issue the invoices of closed months, if the operator wants that."""
+        await finalize_in_background(self.pool, self.current.invoices)
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price in a catalog, stored before anything is billed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import date, datetime
 from typing import Any
@@ -100,7 +101,7 @@ async def issue_invoice(
     name = section.number_name(series, number)
     totals = composed.totals
     snapshot = with_number(composed.snapshot, name, material.at, section.due_days)
-    issue = sealed(
+    issue = await sealed(
         snapshot,
         kind="invoice",
         customer_id=material.customer.id,
@@ -117,7 +118,7 @@ async def issue_invoice(
     return await stored_again(connection, await store.insert(connection, issue, composed.lines))
 
 
-def sealed(
+async def sealed(
     snapshot: dict[str, Any],
     *,
     kind: str,
@@ -134,7 +135,7 @@ def sealed(
 ) -> Issue:
     """A snapshot as text with its hash, and the PDF with its own."""
     text = msgspec.json.encode(snapshot).decode()
-    pdf = invoice_pdf(text)
+    pdf = await asyncio.to_thread(invoice_pdf, text)  # it takes longer than a call may wait
     return Issue(
         kind=kind,
         customer_id=customer_id,
@@ -173,7 +174,8 @@ def require_closed(close: store.Close, month: date) -> None:
         )
     if close.state == "waiting":
         raise Conflict(
-            f"{month:%Y-%m} waits for {close.open_calls} running calls and for {close.lost_calls} that may be settled late",
+            f"{month:%Y-%m} waits for {close.open_calls} running calls, and for {close.lost_calls} that may be "
+            "settled late",
             hint="Try again later; after `invoices.lost_wait_h` it waits no longer.",
             code="MONTH_WAITING",
         )
@@ -272,7 +274,7 @@ async def credit(
             snapshot = credit_snapshot(
                 msgspec.json.decode(invoice.snapshot), amounts, numbers, section.number_name(series, number), reason, at
             )
-            issue = sealed(
+            issue = await sealed(
                 snapshot,
                 kind="credit_note",
                 customer_id=invoice.customer_id,
@@ -372,10 +374,18 @@ def credit_snapshot(
             "due_cents": -amounts.total_cents,
         },
         "taxes": [
-            tax
-            | {"net_nusd": -amounts.net_nusd, "net_cents": -amounts.net_cents, "tax_cents": -amounts.tax_cents}
+            tax | {"net_nusd": -amounts.net_nusd, "net_cents": -amounts.net_cents, "tax_cents": -amounts.tax_cents}
         ],
-        "lines": [line | {"amount_cents": -line["amount_cents"], "amount_nusd": -line["amount_nusd"], "amount_usd": usd(-line["amount_nusd"]), "keys": []} for line in taken],
+        "lines": [
+            line
+            | {
+                "amount_cents": -line["amount_cents"],
+                "amount_nusd": -line["amount_nusd"],
+                "amount_usd": usd(-line["amount_nusd"]),
+                "keys": [],
+            }
+            for line in taken
+        ],
         "second_currency": None,
         "footer": None,
     }

@@ -217,15 +217,15 @@ LINES = Query(
 INSERT = Query(
     Number,
     """
-    insert into kaixu.invoice (kind, customer_id, month, attempt, credited_id, series, number, name, net_nusd, net_cents, tax_cents, total_cents, credited_lines, snapshot, sha256, pdf, pdf_sha256, actor, issued_at)
+    insert into kaixu.invoice (kind, customer_id, month, attempt, credited_id, series, number, name, net_nusd,
+                               net_cents, tax_cents, total_cents, credited_lines, snapshot, sha256, pdf,
+                               pdf_sha256, actor, issued_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
     returning id
     """,
 )
 
-DRAFT = Query(
-    Draft, "select created_at, updated_at from kaixu.invoice_draft where customer_id = $1 and month = $2"
-)
+DRAFT = Query(Draft, "select created_at, updated_at from kaixu.invoice_draft where customer_id = $1 and month = $2")
 RENEW_DRAFT = Query(
     Draft,
     """
