@@ -17,7 +17,7 @@ from kaixu.store import demo as store
 from kaixu.store.demo import LOCK, MONTHS, Demo
 from kaixu.store.demo_events import seed_events, seed_monitor, seed_refusals
 from kaixu.store.demo_figures import raise_caps, seed_figures
-from kaixu.store.demo_removal import remove_demo
+from kaixu.store.demo_removal import count_invoices, remove_demo
 from kaixu.store.partitions import make_partition, month_after
 from kaixu.store.pool import database
 
@@ -150,4 +150,9 @@ async def unseed_demo(pool: asyncpg.Pool) -> dict[str, int]:
         if demo is None:
             raise NotFound("there is no demo data", hint="`kaixu seed-demo` makes some.")
         async with connection.transaction():
+            if issued := await count_invoices(connection, demo):
+                raise Conflict(
+                    f"{issued} invoices of demo customers are issued, and what is issued is never removed",
+                    hint="Make a new database.",
+                )
             return await remove_demo(connection, demo)

@@ -19,6 +19,7 @@ from quart import Quart
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token, make_session_token
+from kaixu.invoices.issue import finalize
 from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited
 from kaixu.plugin.types import Usage
 from kaixu.reports import export_copy
@@ -28,6 +29,7 @@ from kaixu.reports.table import guarded
 from kaixu.store.pool import open_pool
 from kaixu.store.rollups import set_reporting_zone
 from tests.api.admin.conftest import Operator, app, operator, services
+from tests.invoices.books import OCTOBER, SECTION, bill_to, call
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 from tests.support.size import examples, size
@@ -138,6 +140,24 @@ async def test_the_cents_of_an_invoices_keys_add_up_to_its_total(pool: asyncpg.P
         ("0.012", "12000000"),
         *[("0.004", "4000000")] * 3,
     ]
+
+
+async def test_an_issued_invoice_is_exported_as_it_was_issued(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    other_id, _ = await virtual_key(pool, customer_id)
+    await bill_to(pool, customer_id)
+    await call(pool, customer_id, key_id, OCTOBER, 10**9)
+    await call(pool, customer_id, other_id, OCTOBER, 3 * 10**7)
+    asked = f"admin-export?customer_id={customer_id}&type=invoice&month={OCTOBER:%Y-%m}"
+    before = await download(operator, asked)
+    await finalize(pool, SECTION, customer_id, OCTOBER, actor="test", request_id="r")
+    await call(pool, customer_id, key_id, OCTOBER, 10**9)  # the truth that came late
+    after = await download(operator, asked)
+    assert [row["spent_cents"] for row in after.rows] == ["103", "100", "3"]
+    assert after.rows == before.rows
+    of_key = await download(operator, f"{asked}&api_key_id={other_id}")
+    assert [(row["api_key_id"], row["spent_cents"]) for row in of_key.rows] == [("", "3"), (str(other_id), "3")]
 
 
 async def test_a_month_without_calls_is_a_file_without_calls(pool: asyncpg.Pool, operator: Operator) -> None:
