@@ -29,7 +29,7 @@ from tests.support.size import examples
 from .books import DECEMBER, NOVEMBER, OCTOBER, SECTION, bill_to, call, lost_call
 
 DOLLAR = 10**9
-WHO = {"actor": "test", "request_id": "r"}
+WHO: dict[str, Any] = {"actor": "test", "request_id": "r"}
 
 
 @pytest.fixture
@@ -209,7 +209,8 @@ async def test_wrong_credits_are_refused(pool: asyncpg.Pool, account: tuple[int,
     customer_id, key_id = account
     await call(pool, customer_id, key_id, OCTOBER, DOLLAR)
     invoice = await issued(pool, customer_id, OCTOBER)
-    for one in ({"amount_cents": 120}, {"lines": [2]}, {"amount_cents": 0}):
+    wrong: list[dict[str, Any]] = [{"amount_cents": 120}, {"lines": [2]}, {"amount_cents": 0}]
+    for one in wrong:
         with pytest.raises(Unprocessable):
             await credit(pool, SECTION, invoice.name, reason="x", **one, **WHO)
     note = await credit(pool, SECTION, invoice.name, lines=[1], reason="x", **WHO)
