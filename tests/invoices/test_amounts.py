@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd
-from kaixu.invoices.amounts import credit_of, credit_of_cents, in_cents, totals_of
+from kaixu.invoices.amounts import Credit, credit_of, credit_of_cents, in_cents, totals_of
 
 AMOUNTS = st.lists(st.integers(-(10**15), 10**15), max_size=30)
 
@@ -27,7 +27,7 @@ def test_credits_in_any_parts_add_up_to_the_invoice(amounts: list[int], rate: in
     invoice = totals_of(amounts, rate)
     if invoice.total_cents <= 0:
         return
-    notes = []
+    notes: list[Credit] = []
     for part in parts:
         left = invoice.total_cents - sum(one.total_cents for one in notes)
         if left <= 0:
