@@ -132,7 +132,15 @@ async def list_invoices(
     with database():
         if customer_id is not None and await customers.customer(pool, customer_id) is None:
             raise no_customer(customer_id)
-        return await store.LIST.all(pool, customer_id, month, before_id, status, kind, limit)
+        return await store.list_page(
+            pool,
+            customer_id=customer_id,
+            month=month,
+            before_id=before_id,
+            status=status,
+            kind=kind,
+            limit=limit,
+        )
 
 
 async def read_pdf(pool: asyncpg.Pool, stored: Stored) -> bytes:

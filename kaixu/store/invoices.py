@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 
 import msgspec
 
@@ -197,17 +198,18 @@ IN_FORCE = Query(
 BY_NAME = Query(Stored, f"{STORED} where i.name = $1")
 BY_ID = Query(Stored, f"{STORED} where i.id = $1")
 CREDITS = Query(Stored, f"{STORED} where i.credited_id = $1 order by i.attempt")
-LIST = Query(
-    Stored,
-    f"""{STORED}
-     where ($1::bigint is null or i.customer_id = $1) and ($2::date is null or i.month = $2)
+#: A page of the list, newest first. The snapshots are long and not shown there.
+PAGE = STORED.replace("i.snapshot", "'' as snapshot")
+FILTER = """
+       and ($2::date is null or i.month = $2)
        and ($3::bigint is null or i.id < $3)
        and ($4::text is null or $4 = case when v.invoice_id is not null then 'void' else 'final' end)
        and ($5::text is null or i.kind = $5)
      order by i.id desc
      limit $6
-    """,
-)
+"""
+LIST_ALL = Query(Stored, f"{PAGE} where $1::bigint is null {FILTER}")
+LIST_OF_CUSTOMER = Query(Stored, f"{PAGE} where i.customer_id = $1 {FILTER}")
 
 LINES = Query(
     Line,
@@ -341,3 +343,27 @@ async def pdf_of(db: Connection, invoice_id: int) -> bytes:
 async def in_force(db: Connection, customer_id: int, month: date) -> Stored | None:
     """The invoice of a month that is not void."""
     return await IN_FORCE.one(db, customer_id, month)
+
+
+async def snapshot_keys(db: Connection, customer_id: int, month: date) -> list[dict[str, Any]] | None:
+    """The figures of each key as they were issued; None for a month without an invoice in force."""
+    stored = await in_force(db, customer_id, month)
+    if stored is None:
+        return None
+    keys: list[dict[str, Any]] = msgspec.json.decode(stored.snapshot)["keys"]
+    return keys
+
+
+async def list_page(
+    db: Connection,
+    *,
+    customer_id: int | None,
+    month: date | None,
+    before_id: int | None,
+    status: str | None,
+    kind: str | None,
+    limit: int,
+) -> list[Stored]:
+    """Issued invoices and credit notes, newest first, without their snapshots."""
+    query = LIST_ALL if customer_id is None else LIST_OF_CUSTOMER
+    return await query.all(db, customer_id, month, before_id, status, kind, limit)

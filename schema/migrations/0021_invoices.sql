@@ -57,6 +57,7 @@ create table kaixu.invoice (
 );
 create unique index invoice_month_key on kaixu.invoice (customer_id, month, attempt) where kind = 'invoice';
 create unique index invoice_credit_key on kaixu.invoice (credited_id, attempt) where kind = 'credit_note';
+create index invoice_customer_idx on kaixu.invoice (customer_id, id);
 create index invoice_month_idx on kaixu.invoice (month, id);
 
 -- What an invoice bills: the usage of a month, in nano-dollars. A difference to what was billed before is a line, too.

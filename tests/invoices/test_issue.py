@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kaixu.invoices.closing import finalize_all
+from kaixu.invoices.closing import finalize_all, finalize_in_background
 from kaixu.invoices.issue import credit, finalize, void
 from kaixu.invoices.verify import verify
-from kaixu.invoices.views import make_draft, show_month
+from kaixu.invoices.views import make_draft, read_pdf, show_month
 from kaixu.plugin.errors import Conflict, KaixuError, Unprocessable
 from kaixu.store import invoices as store
 from kaixu.store.invoices import Stored
@@ -27,9 +27,10 @@ from tests.support.money import customer, virtual_key
 from tests.support.size import examples
 
 from .books import DECEMBER, NOVEMBER, OCTOBER, SECTION, bill_to, call, lost_call
+from .test_pdf import text_of
 
 DOLLAR = 10**9
-WHO = {"actor": "test", "request_id": "r"}
+WHO: dict[str, Any] = {"actor": "test", "request_id": "r"}
 
 
 @pytest.fixture
@@ -201,6 +202,9 @@ async def test_credit_notes_add_up_to_the_invoice(pool: asyncpg.Pool, account: t
         assert sum(getattr(note, name) for note in notes) == getattr(invoice, name)
     for note in notes:
         assert (await verify(pool, note.name)).wrong == []
+    printed = text_of(await read_pdf(pool, notes[1]))
+    for part in (f"Credit note {notes[1].name}", f"Invoice: {invoice.name}", "Reason: mistake", "-33.34"):
+        assert part in printed, part
     assert await code_of(credit(pool, SECTION, invoice.name, reason="x", **WHO)) == "NOTHING_TO_CREDIT"
     assert await code_of(void(pool, invoice.name, reason="x", **WHO)) == "INVOICE_CREDITED"
 
@@ -209,7 +213,8 @@ async def test_wrong_credits_are_refused(pool: asyncpg.Pool, account: tuple[int,
     customer_id, key_id = account
     await call(pool, customer_id, key_id, OCTOBER, DOLLAR)
     invoice = await issued(pool, customer_id, OCTOBER)
-    for one in ({"amount_cents": 120}, {"lines": [2]}, {"amount_cents": 0}):
+    wrong: list[dict[str, Any]] = [{"amount_cents": 120}, {"lines": [2]}, {"amount_cents": 0}]
+    for one in wrong:
         with pytest.raises(Unprocessable):
             await credit(pool, SECTION, invoice.name, reason="x", **one, **WHO)
     note = await credit(pool, SECTION, invoice.name, lines=[1], reason="x", **WHO)
@@ -253,6 +258,14 @@ async def test_all_closed_months_are_issued_at_once(pool: asyncpg.Pool, account:
     closed = await finalize_all(pool, SECTION, **WHO)
     assert (len(closed.issued), closed.waiting) == (2, {"BILLING_DETAILS_MISSING": 1})
     assert (await finalize_all(pool, SECTION, **WHO)).issued == []
+
+
+async def test_the_gateway_issues_by_itself_only_if_it_is_told_to(pool: asyncpg.Pool, account: tuple[int, int]) -> None:
+    await call(pool, *account, OCTOBER, DOLLAR)
+    await finalize_in_background(pool, SECTION)
+    assert await pool.fetchval("select count(*) from kaixu.invoice") == 0
+    await finalize_in_background(pool, SECTION.model_copy(update={"auto_finalize": True}))
+    assert await pool.fetchval("select actor from kaixu.invoice") == "gateway"
 
 
 async def test_reverse_charge_is_said(pool: asyncpg.Pool, account: tuple[int, int]) -> None:
