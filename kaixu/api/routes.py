@@ -23,6 +23,7 @@ from .collections.manage import collection_routes
 from .collections.search import search_routes
 from .exports import export_routes
 from .health import health_routes
+from .heartbeat import heartbeat_routes
 from .jobs.submit import submit_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes
@@ -31,8 +32,11 @@ from .openai.embeddings import embedding_routes
 from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
+from .user.devices import own_device_routes
 from .user.invoices import user_invoice_routes
+from .user.push import push_routes
 from .user.session import session_routes
+from .user.usage import own_usage_routes
 
 #: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
 PREFIX_SHAPES = {"/v1/": openai_error}
@@ -63,10 +67,15 @@ FAMILIES = (
     embed_usage_routes,
     export_routes,
     invoice_routes,
-    # everybody
+    # customers
     session_routes,
     user_invoice_routes,
+    own_usage_routes,
+    own_device_routes,
+    push_routes,
+    # everybody
     health_routes,
+    heartbeat_routes,
     client_error_routes,
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -16,6 +16,7 @@ from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.ops.events import Monitor
+from kaixu.ops.heartbeat import Beats
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Services:
     batches: Batches
     reports: asyncpg.Pool
     searches: Searches
+    beats: Beats = field(default_factory=Beats)
 
     @property
     def catalog(self) -> Catalog:
