@@ -11,6 +11,7 @@ from .admin.customers import customer_routes
 from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
 from .admin.end_users import end_user_routes
+from .admin.invoices import invoice_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
 from .admin.topup import topup_routes
@@ -32,6 +33,7 @@ from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
 from .user.devices import own_device_routes
+from .user.invoices import user_invoice_routes
 from .user.push import push_routes
 from .user.session import session_routes
 from .user.usage import own_usage_routes
@@ -64,8 +66,10 @@ FAMILIES = (
     usage_routes,
     embed_usage_routes,
     export_routes,
+    invoice_routes,
     # customers
     session_routes,
+    user_invoice_routes,
     own_usage_routes,
     own_device_routes,
     push_routes,

@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
     "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),
+    "invoices": (
+        "invoices",
+        "Invoices: list, show, draft, finalize, credit, void, verify, PDF, billing details.",
+    ),
 }
 
 

@@ -28,6 +28,7 @@ from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.edge.services import Services
+from kaixu.invoices.closing import finalize_in_background
 from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.integrations import IntegrationRunner
@@ -131,7 +132,7 @@ class Gateway:
         document = load(self.settings.kaixu_config, os.environ)
         require_server(document.gateway.server)
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
-        self.current = CurrentConfig(catalog, document.gateway)
+        self.current = CurrentConfig(catalog, document.gateway, document.invoices)
         self.started_with = document.gateway
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
@@ -265,6 +266,7 @@ class Gateway:
             partial(maintenance, dsn, pooler=self.settings.kaixu_pooler),
         )
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
+        spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
         spawn(self.worker.run(), "jobs")
@@ -337,6 +339,10 @@ class Gateway:
             ended_days=self.settings.async_job_success_retention_days,
             unended_days=self.settings.async_job_retention_days,
         )
+
+    async def finalize_invoices(self) -> None:
+        """Issue the invoices of closed months, if the operator wants that."""
+        await finalize_in_background(self.pool, self.current.invoices)
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price in a catalog, stored before anything is billed."""
