@@ -128,12 +128,13 @@ class Settings(BaseSettings):
         """`http://…` or `https://…` without a login, a query or a fragment; the slash at its end goes."""
         if value is None:
             return None
-        parts = urlsplit(value)
         try:
+            parts = urlsplit(value)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            good = good and parts.username is None and not parts.query and not parts.fragment
         except ValueError:
             good = False
-        if not good or parts.username is not None or parts.query or parts.fragment:
+        if not good:
             raise ValueError("must be http://host or https://host, without a login or a query")
         return value.rstrip("/")
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from kaixu.accounts import fields
 from kaixu.plugin.errors import Forbidden, Invalid, NotFound, Unprocessable
-from kaixu.store.clock import now
 from kaixu.store.query import Connection, Query
 
-from .export import read_moment
+from .export import read_bound
 from .own_key import OwnKey, Scope, read_month, read_scope
+from .time_range import Clock
 
 MAX_NAME = 300
 
@@ -57,8 +56,8 @@ class Chain(msgspec.Struct, frozen=True):
 CHAIN = Query(Chain, "select chain_id from kaixu.virtual_key where id = $1 and customer_id = $2")
 
 
-async def read_chosen(db: Connection, values: Mapping[str, Any], own: OwnKey, zone: str) -> Chosen:
-    """What the parameters ask for, as far as the key's role reaches. `zone`: of days.
+async def read_chosen(db: Connection, values: Mapping[str, Any], own: OwnKey, clock: Clock) -> Chosen:
+    """What the parameters ask for, as far as the key's role reaches. A date in `to` is the last day.
 
     Raises `Invalid`, `RoleTooLow`, `Forbidden`, `NotFound`.
     """
@@ -67,7 +66,7 @@ async def read_chosen(db: Connection, values: Mapping[str, Any], own: OwnKey, zo
     if values.get("api_key_id") not in (None, ""):
         chain_id = await find_chain(db, fields.identifier(values["api_key_id"], "api_key_id"), own)
     filters = {name: text for name in FILTERS if (text := fields.text(values.get(name), name, MAX_NAME)) is not None}
-    since, until = (read_moment(values.get(name), name, ZoneInfo(zone)) for name in ("from", "to"))
+    since, until = read_bound(values, "from", clock), read_bound(values, "to", clock)
     if since is None and until is None:
         month = await read_month(db, values)
         return Chosen(scope, chain_id, month, month, None, None, filters)
@@ -78,7 +77,7 @@ async def read_chosen(db: Connection, values: Mapping[str, Any], own: OwnKey, zo
     if until is not None and until <= since:
         raise Unprocessable("`to` must be later than `from`", field="to")
     # A call that was just admitted may have a moment after this transaction's.
-    last = until or await now(db) + timedelta(days=1)
+    last = until or clock.now + timedelta(days=1)
     return Chosen(scope, chain_id, month_of(since), month_of(last), since, until, filters)
 
 

@@ -162,7 +162,7 @@ async def own_events(pool: asyncpg.Pool, credential: Credential, values: Mapping
     before_id = fields.bounded(values.get("before_id"), "before_id", fields.MOST_ID, least=1)
     async with own_view(pool, credential) as (db, own):
         clock = await read_clock(db)
-        chosen = await read_chosen(db, values, own, clock.zone)
+        chosen = await read_chosen(db, values, own, clock)
         conditions = chosen.conditions(own)
         if chosen.is_plain_month:
             providers = await PROVIDERS.all(db, own.customer_id, chosen.chain_id, chosen.first_month)

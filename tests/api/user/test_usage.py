@@ -289,7 +289,7 @@ async def test_push_charges_are_those_of_the_book_of_pushes(account: Account) ->
         ("model=big", {"model": "big"}),
         ("provider=other", {"provider": "other"}),
         ("provider=other&model=big&app=shop", {"provider": "other", "model": "big", "app_id": "shop"}),
-        ("from=2026-01-02&to=2026-01-03", {"admitted_at": "2026-01-02 12:00:00+00", "month": "2026-01-01"}),
+        ("from=2026-01-02&to=2026-01-02", {"admitted_at": "2026-01-02 12:00:00+00", "month": "2026-01-01"}),
         ("from=2026-01-02T12:00:00Z&to=2026-01-02T12:00:01Z", {"admitted_at": "2026-01-02 12:00:00+00", "month": "2026-01-01"}),
     ],
 )  # fmt: skip
