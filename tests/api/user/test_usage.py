@@ -6,8 +6,11 @@ import asyncpg
 import pytest
 
 from kaixu.config.price import usd
+from kaixu.edge.month_reply import month_reply
+from kaixu.metering.month import figures_of
 from kaixu.plugin.types import Usage
 from kaixu.store.prices import rates_version
+from tests.api.admin.conftest import Operator
 from tests.support.calls import admit, billed, settle
 from tests.support.money import virtual_key
 
@@ -350,3 +353,37 @@ async def test_an_owner_names_another_key_of_the_account_and_nobody_elses(accoun
 async def test_a_wrong_filter_has_its_error(account: Account, query: str, status: int, field: str) -> None:
     got, body = await account.client("owner").ask("GET", f"user-events?{query}")
     assert (got, body["field"]) == (status, field), body
+
+
+async def test_a_key_reads_the_figures_that_the_operator_reads(account: Account, operator: Operator) -> None:
+    pool, key_id = account.pool, account.ids["owner"]
+    await billed(pool, key_id, Usage(input_tokens=3), cost=123_456_789)
+    _, verdict = await admit(pool, key_id, most=777_777_777)
+    assert verdict.refused is None
+    await operator.send("POST", "admin-topup", {"customer_id": account.customer_id, "amount_cents": 500})
+    of_operator = await operator.get(f"admin-usage?customer_id={account.customer_id}")
+    of_key = await account.client("owner").get("user-summary?scope=customer")
+    month, rollup = of_key["month"], of_operator["rollup"]
+    for ours, theirs in (
+        ("customer_cap_cents", "cap_cents"),
+        ("customer_cap_usd", "cap_usd"),
+        ("customer_spent_cents", "spent_cents"),
+        ("customer_spent_usd", "spent_usd"),
+        ("customer_held_usd", "held_usd"),
+        ("customer_extra_cents", "extra_cents"),
+        ("customer_calls", "calls"),
+        ("available_usd", "available_usd"),
+    ):
+        assert month[ours] == rollup[theirs], ours
+    assert month["customer_tokens"] == rollup["input_tokens"] + rollup["output_tokens"]
+    theirs = {row["id"]: row for row in of_operator["per_key"]}
+    for row in of_key["keys"]:
+        assert {name: theirs[row["id"]][name] for name in row} == row
+    assert month["key_spent_usd"] == theirs[key_id]["spent_usd"]
+    events = {row["id"]: row for row in of_operator["events"]}
+    for row in (await account.client("owner").get("user-events?scope=customer"))["events"]:
+        assert row["cost_usd"] == events[row["id"]]["cost_usd"]
+    # And those of a call's reply, which was admitted before the top-up.
+    figures = month_reply(figures_of(verdict))
+    assert figures["key_cap_cents"] == 2000 == month["key_cap_cents"] - 500
+    assert (figures["held_usd"], figures["customer_spent_cents"]) == (month["customer_held_usd"], month["spent_cents"])
