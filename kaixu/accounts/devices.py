@@ -61,9 +61,9 @@ async def change_own_device(
 ) -> Device:
     """Revoke a device with a customer's key, or give it its seat back. `key_id`: its own, or one of the same account.
 
-    Keys with the role admin or owner may change the devices of the account's other keys. Role and account are read under
-    the account's lock. Raises `NotFound`, `SeatsFull`, `Unauthenticated`, `CustomerDisabled`, and
-    `Forbidden` for a device that an operator or a higher role has revoked.
+    Keys with the role admin or owner may change the devices of the account's other keys. Role and account are read
+    under the account's lock. Raises `NotFound`, `SeatsFull`, `Unauthenticated`, `CustomerDisabled`, and `Forbidden`
+    for a device that an operator or a higher role has revoked.
     """
     with database():
         async with pool.acquire() as connection, connection.transaction():

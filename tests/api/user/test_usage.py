@@ -376,10 +376,10 @@ async def test_a_key_reads_the_figures_that_the_operator_reads(account: Account,
     ):
         assert month[ours] == rollup[theirs], ours
     assert month["customer_tokens"] == rollup["input_tokens"] + rollup["output_tokens"]
-    theirs = {row["id"]: row for row in of_operator["per_key"]}
+    per_key = {row["id"]: row for row in of_operator["per_key"]}
     for row in of_key["keys"]:
-        assert {name: theirs[row["id"]][name] for name in row} == row
-    assert month["key_spent_usd"] == theirs[key_id]["spent_usd"]
+        assert {name: per_key[row["id"]][name] for name in row} == row
+    assert month["key_spent_usd"] == per_key[key_id]["spent_usd"]
     events = {row["id"]: row for row in of_operator["events"]}
     for row in (await account.client("owner").get("user-events?scope=customer"))["events"]:
         assert row["cost_usd"] == events[row["id"]]["cost_usd"]
