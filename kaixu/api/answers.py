@@ -8,7 +8,6 @@ from contextlib import aclosing
 from math import inf
 from typing import Protocol
 
-from kaixu.edge.errors import failed_stream_event
 from kaixu.edge.response import SSE, Reply
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream, wait_to_end
@@ -179,6 +178,5 @@ async def write_stream(
     if not out.is_committed:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
-    # The status was already 200, so nothing else records this failure.
-    services.monitor.record(failed_stream_event(failure, ticket))
+    ticket.ask.facts.failed(failure)  # the status was already 200, so nothing else notes this failure
     await out.put(encoder.failed(failure, ticket))

@@ -59,11 +59,11 @@ def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     cache = cache_control(headers)
     if is_key_shaped(token):
         hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
-        return Caller(*hashes, None, install_id, agent, request_id, cache)
+        return Caller(*hashes, None, install_id, agent, request_id, cache, request.facts)
     session = parse_session(token, secrets)
     if session is None:
         raise invalid_credential(token)
-    return Caller(None, None, session.key_id, install_id, agent, request_id, cache)
+    return Caller(None, None, session.key_id, install_id, agent, request_id, cache, request.facts)
 
 
 def cache_control(headers: Headers) -> CacheControl:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import Protocol
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -11,12 +12,16 @@ from uuid import uuid4
 import msgspec
 from hypercorn.typing import HTTPScope
 
+from kaixu.ops.call_facts import CallFacts
 from kaixu.plugin.errors import Invalid
 
 MAX_ARGS = 50
 
 #: Headers that may be repeated and are then joined to one list (RFC 9110 §5.3).
 LISTS = frozenset({"content-encoding", "access-control-request-headers"})
+
+#: The longest name of an app or a build that is stored.
+MAX_TAG = 200
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -27,10 +32,21 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
+class ReplyProgress(msgspec.Struct):
+    """How far the reply to a request is. `status`: of the reply that has begun."""
+
+    began_at: float = msgspec.field(default_factory=monotonic)
+    status: int | None = None
+    bytes_received: int = 0  # of the body
+    bytes_sent: int = 0
+    is_client_gone: bool = False
+
+
 class IncomingRequest(msgspec.Struct, frozen=True):
     """One request. Header names are in lower case; `address` is the client's.
 
-    `parameters`: the values of the parameters in the route's path.
+    `parameters`: the values of the parameters in the route's path. `facts`: what is learned about the call, for the
+    record of its end.
     """
 
     method: str
@@ -41,6 +57,8 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     address: str
     query: str = ""
     parameters: Mapping[str, str] = {}
+    facts: CallFacts = msgspec.field(default_factory=CallFacts)
+    progress: ReplyProgress = msgspec.field(default_factory=ReplyProgress)
 
     @property
     def args(self) -> dict[str, str]:
@@ -75,7 +93,15 @@ def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
         read_request_id(headers),
         address,
         scope["query_string"].decode("latin-1"),
+        facts=CallFacts(app_id=tag(headers.get("x-kaixu-app")), build_id=tag(headers.get("x-kaixu-build"))),
     )
+
+
+def tag(value: str | None) -> str | None:
+    """A client's name for its app or build: printable, of at most `MAX_TAG` characters."""
+    if value is None:
+        return None
+    return "".join(character for character in value if character.isprintable()).strip()[:MAX_TAG] or None
 
 
 def read_request_id(headers: Headers) -> str:

@@ -26,6 +26,7 @@ from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.edge.failure_events import FailureEvents
 from kaixu.edge.services import Services
 from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.batches import Batches
@@ -49,6 +50,7 @@ from kaixu.metering.price_keys import PriceKey, model_key, rates_key
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
 from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.ops.request_end import RequestListener
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
@@ -134,7 +136,7 @@ class Gateway:
         self.build_services(gate, document.gateway.database)
         await ledger.replay()
         await self.start_lanes(catalog)
-        self.app = create_app(self.services)
+        self.app = create_app(self.services, self.request_listeners())
         self.start_background(dsn)
 
     async def open_database(self) -> str:
@@ -234,6 +236,10 @@ class Gateway:
         except PluginError:
             await catalog.aclose()  # closes the lanes that did start
             raise
+
+    def request_listeners(self) -> tuple[RequestListener, ...]:
+        """Who gets the record of each request that has ended."""
+        return (FailureEvents(self.monitor),)
 
     def start_background(self, dsn: str) -> None:
         """Start the background tasks."""

@@ -66,6 +66,8 @@ class Admission(Generic[TicketT]):
                 # The call may be admitted after the caller has gone; then the hold is released.
                 answer.add_done_callback(self._release)
                 raise
+            facts = self.ask.facts
+            facts.customer_id, facts.key_id, facts.key_last4 = verdict.customer_id, verdict.key_id, verdict.key_last4
             if verdict.refused is not None:
                 raise refusal_of(verdict, self.ask)
             ticket = self.make_ticket(verdict)

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.operation import Rank
 from kaixu.store.admission import Ask, Verdict
@@ -35,7 +36,10 @@ FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, tota
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who makes a call: the hashes of a virtual key, or the id of the key that a session is for."""
+    """Who makes a call: the hashes of a virtual key, or the id of the key that a session is for.
+
+    `facts`: where to write what is learned about the call.
+    """
 
     key_hash: bytes | None
     legacy_hash: bytes | None
@@ -44,6 +48,7 @@ class Caller(msgspec.Struct, frozen=True):
     agent: str | None
     request_id: str
     cache_control: CacheControl = ""
+    facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
 class Gate:
@@ -142,6 +147,8 @@ class Gate:
         book: str = "ai",
     ) -> Ask:
         """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
+        facts = caller.facts
+        facts.provider, facts.model = provider or None, model or None
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
             ticket=new_ticket(),
@@ -160,6 +167,7 @@ class Gate:
             most_nusd=most_nusd,
             least_nusd=least_nusd,
             request_id=caller.request_id,
+            facts=facts,
         )
 
     async def stop(self) -> None:

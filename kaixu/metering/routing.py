@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TypeVar
 
-import msgspec
 import tenacity
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.ops.call_facts import Try
 from kaixu.plugin.errors import (
     ContextTooLong,
-    KaixuError,
     ModelGone,
     UpstreamBusy,
     UpstreamError,
@@ -32,30 +31,6 @@ Answer = TypeVar("Answer")
 
 #: Calls one deployment, through a wire that is closed after the try.
 CallDeployment = Callable[[Deployment, MeteredWire], Awaitable[Answer]]
-
-
-class Try(msgspec.Struct):
-    """One try: the deployment, when it began and how long it took, and how it failed.
-
-    The vendor's status, its meaning and its message are for the operator's monitor; the usage event does not store
-    them.
-    """
-
-    deployment: str
-    at_ms: int
-    took_ms: int
-    error: str | None = None
-    upstream_status: int | None = None
-    reason: str | None = None
-    vendor_words: str | None = None
-    key: str | None = None  # the label of the lane's key that was accepted, where the lane has several
-
-    def failed(self, error: Exception) -> None:
-        """Record the reason."""
-        self.error = error.code if isinstance(error, KaixuError) else type(error).__name__
-        if isinstance(error, UpstreamError):
-            self.upstream_status, self.reason = error.upstream_status, error.reason
-            self.vendor_words = error.vendor_words
 
 
 #: Rejections after which another deployment may help: the request may fit there, or the model may still exist there.

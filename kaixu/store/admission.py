@@ -10,6 +10,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from kaixu.ops.call_facts import CallFacts
+
 from .pool import database
 from .query import Connection, Query
 
@@ -17,7 +19,8 @@ from .query import Connection, Query
 class Ask(msgspec.Struct, frozen=True):
     """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
 
-    `provider` is the lane, `requested_provider` the name that the client used for it.
+    `provider` is the lane, `requested_provider` the name that the client used for it. `facts`: what is learned about
+    the call while it runs; the database does not get them.
     """
 
     ticket: UUID
@@ -36,6 +39,7 @@ class Ask(msgspec.Struct, frozen=True):
     most_nusd: int
     least_nusd: int
     request_id: str
+    facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -83,7 +87,7 @@ async def admit(
 
     Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
     """
-    columns = ADMIT.columns(asks, asked="requested_provider")
+    columns = ADMIT.columns(asks, without=("facts",), asked="requested_provider")
     with database():
         verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
     by_ticket = {verdict.ticket: verdict for verdict in verdicts}

@@ -1,0 +1,99 @@
+"""The end of a request: one record of what it was and how it ended, for the access log, the monitor and metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from .call_facts import CallFacts
+
+log = logging.getLogger(__name__)
+
+#: The status of a request whose client disconnected before a reply had begun, as nginx logs it.
+CLIENT_GONE = 499
+
+
+class RequestEnd(msgspec.Struct, frozen=True):
+    """A request that has ended. Nothing in it is secret: no body, no query, no key, and the address only as a hash.
+
+    `status` is what the client got, `CLIENT_GONE` if it got nothing; a stream that failed has 200 and an `error_code`.
+    `function`: the path's last part. `provider` is the lane. `is_client_gone`: it disconnected before the reply's end.
+    `facts`: the tries, and all that is known about an error. A call may go on after its client has disconnected, so
+    `facts` may still change.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    function: str
+    status: int
+    duration_ms: int
+    request_bytes: int
+    response_bytes: int
+    is_client_gone: bool
+    facts: CallFacts
+    traceparent: str | None = None
+    user_agent: str | None = None
+    origin: str | None = None
+    referer: str | None = None
+    ip_hash: str | None = None
+
+    @property
+    def app_id(self) -> str | None:
+        """The client's `x-kaixu-app`."""
+        return self.facts.app_id
+
+    @property
+    def build_id(self) -> str | None:
+        """The client's `x-kaixu-build`."""
+        return self.facts.build_id
+
+    @property
+    def customer_id(self) -> int | None:
+        """The customer, if admission has found one; also for refused calls."""
+        return self.facts.customer_id
+
+    @property
+    def key_id(self) -> int | None:
+        """The virtual key."""
+        return self.facts.key_id
+
+    @property
+    def provider(self) -> str | None:
+        """The lane."""
+        return self.facts.provider
+
+    @property
+    def model(self) -> str | None:
+        """The model."""
+        return self.facts.model
+
+    @property
+    def deployment(self) -> str | None:
+        """The deployment that was called last."""
+        return self.facts.deployment
+
+    @property
+    def error_code(self) -> str | None:
+        """The error's code; None for a success, and for paths that do not exist."""
+        return self.facts.error_code
+
+    @property
+    def upstream_status(self) -> int | None:
+        """The status that a vendor refused the call with."""
+        return self.facts.upstream_status
+
+
+#: Called for each request that has ended, on the event loop: it must be quick.
+RequestListener = Callable[[RequestEnd], None]
+
+
+def tell(listeners: Iterable[RequestListener], end: RequestEnd) -> None:
+    """Call all listeners. One that raises does not hurt the request nor the other listeners."""
+    for listener in listeners:
+        try:
+            listener(end)
+        except Exception:
+            log.exception("a listener failed at the end of request %s", end.request_id)
