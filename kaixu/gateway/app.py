@@ -40,7 +40,7 @@ class Application(Quart):
         self.exchange.writer.headers.allow_origins(origins)
 
 
-def create_app(services: Services, listeners: Sequence[RequestListener]) -> Application:
+def create_app(services: Services, listeners: Sequence[RequestListener] = ()) -> Application:
     """Create the application for an opened gateway. `listeners`: see `Exchange`."""
 
     def limits() -> BodyLimits:
