@@ -209,7 +209,9 @@ class Gateway:
         def runners() -> dict[str, Runner]:
             return {"chat": models, "embed": models, **integrations.kinds()}
 
-        self.worker = Worker(self.pool, gate, self.sealer, runners, self.current, owner=self.owner)
+        self.worker = Worker(
+            self.pool, gate, self.sealer, runners, self.current, owner=self.owner, monitor=self.monitor
+        )
         self.services = Services(
             settings=self.settings,
             secrets=self.secrets,

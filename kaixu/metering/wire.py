@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from time import monotonic
 from types import TracebackType
@@ -25,7 +26,9 @@ from kaixu.plugin.errors import (
 )
 from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
+from kaixu.plugin.vendor_words import redacted
 
+from .prompt_words import without_prompt
 from .vendor_response import PacedStream, bounded_response
 
 log = logging.getLogger(__name__)
@@ -122,6 +125,7 @@ class TicketWire:
         "maybe_accepted",
         "notes",
         "opened_at",
+        "private_texts",
         "request_id",
         "secrets",
         "transport",
@@ -137,6 +141,7 @@ class TicketWire:
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
         self.secrets: set[str] = set()  # values of headers that went out; a vendor may quote them
+        self.private_texts: Callable[[], Iterable[str]] = tuple  # the request's own texts; a vendor may quote them, too
         self.has_finished = False  # the vendor has given a finish reason; its usage may still come
         self.notes: dict[str, None] = {}  # oddities in the vendor's answers, each text once
 
@@ -153,6 +158,11 @@ class TicketWire:
     def used(self) -> bool:
         """Whether a vendor may have worked on what was sent. One that was not reached or that refused has not."""
         return self.maybe_accepted > 0
+
+    def clean(self, error: BaseException | None) -> None:
+        """Remove secrets and the request's own texts from the vendor's message."""
+        if isinstance(error, UpstreamError) and error.vendor_words is not None:
+            error.vendor_words = without_prompt(redacted(error.vendor_words, self.secrets), self.private_texts())
 
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""

@@ -6,6 +6,7 @@ gate the model, routing the tries, and whoever answers with an error that error.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -51,6 +52,7 @@ class CallFacts(msgspec.Struct):
     customer_id: int | None = None
     key_id: int | None = None
     key_last4: str | None = None
+    admitted_at: datetime | None = None
     provider: str | None = None
     model: str | None = None
     tries: list[Try] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -39,6 +40,7 @@ class RequestEnd(msgspec.Struct, frozen=True):
     origin: str | None = None
     referer: str | None = None
     ip_hash: str | None = None
+    ended_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def app_id(self) -> str | None:
