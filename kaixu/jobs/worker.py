@@ -16,6 +16,7 @@ from kaixu.metering.verdict import Refusal
 from kaixu.ops.events import Monitor
 from kaixu.ops.failure_events import job_failure_event
 from kaixu.ops.leases import renewing
+from kaixu.ops.logs import REQUEST_ID
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError
 from kaixu.store import admission
@@ -117,6 +118,7 @@ class Worker:
     async def attempt(self, runner: Runner, lease: Lease) -> None:
         """Run one attempt and record its end. If that fails, the job runs again after its lease."""
         job = lease.job
+        REQUEST_ID.set(job.request_id)
         try:
             try:
                 if job.old_ticket is not None:
