@@ -16,6 +16,7 @@ from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
+from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import DatabaseAway, KaixuError, RateLimited, Unavailable, UpstreamBusy
 from kaixu.plugin.operation import Retry
 from kaixu.store import jobs as store
@@ -64,8 +65,10 @@ class Lease:
         """Store the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
         self.ticket = ticket
         with database():
-            if not await store.set_ticket(self.pool, self.job, ticket.id):
-                raise LeaseLost
+            running = await store.set_ticket(self.pool, self.job, ticket.id)
+        if running is None:
+            raise LeaseLost
+        self.facts.trace = ticket.wire.trace = read_trace(running.traceparent)
 
     def waive(self) -> None:
         """Do not bill this attempt if it is interrupted: the job runs again."""

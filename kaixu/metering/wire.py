@@ -16,6 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
+from kaixu.ops.trace_context import TraceContext
 from kaixu.plugin.errors import (
     KaixuError,
     TicketClosed,
@@ -29,6 +30,7 @@ from kaixu.plugin.refusals import refusal, retry_after
 from kaixu.plugin.vendor_words import redacted
 
 from .prompt_words import without_prompt
+from .sent_secrets import secrets_in
 from .vendor_response import PacedStream, bounded_response
 
 log = logging.getLogger(__name__)
@@ -39,14 +41,6 @@ LONGEST_WAIT_S = 5.0
 #: How much of a refusal's body is read, and for how long.
 MOST_REFUSAL_BYTES = 16 * 1024
 LONGEST_READING_S = 1.0
-
-#: Headers without a secret.
-PLAIN_HEADERS = frozenset(
-    {
-        *("accept", "accept-encoding", "anthropic-beta", "anthropic-version", "connection", "content-length"),
-        *("content-type", "host", "transfer-encoding", "user-agent", "x-client-request-id"),
-    }
-)
 
 #: How many notes one call keeps, and how many characters of each.
 MOST_NOTES = 10
@@ -128,6 +122,7 @@ class TicketWire:
         "private_texts",
         "request_id",
         "secrets",
+        "trace",
         "transport",
         "tries",
     )
@@ -136,6 +131,7 @@ class TicketWire:
         self.transport = transport
         self.limits = limits
         self.request_id = request_id
+        self.trace: TraceContext | None = None
         self.opened_at = monotonic()
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
@@ -226,6 +222,8 @@ class TicketWire:
         request.headers["accept-encoding"] = "identity"
         if self.request_id is not None:
             request.headers.setdefault("x-client-request-id", self.request_id)
+        if self.trace is not None:
+            request.headers.update(self.trace.child_headers())
         first_by = asyncio.get_running_loop().time() + limits.first_byte_s
         progress = WireProgress()
         PROGRESS.set(progress)
@@ -345,12 +343,6 @@ async def beginning_of_body(response: httpx.Response) -> bytes:
     except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
         pass  # the status and what has come are enough
     return bytes(body)
-
-
-def secrets_in(headers: httpx.Headers) -> set[str]:
-    """The values of headers that may hold a credential, and their parts: of `Bearer …` the second."""
-    values = {value for name, value in headers.items() if name.lower() not in PLAIN_HEADERS}
-    return values | {part for value in values for part in value.split()}
 
 
 def is_unreached(error: BaseException) -> bool:

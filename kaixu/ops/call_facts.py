@@ -13,6 +13,8 @@ import msgspec
 
 from kaixu.plugin.errors import KaixuError, UpstreamError
 
+from .trace_context import TraceContext
+
 #: Calls of many batches make many tries; an event lists this many of them.
 MAX_TRIES = 20
 
@@ -49,6 +51,7 @@ class CallFacts(msgspec.Struct):
 
     app_id: str | None = None
     build_id: str | None = None
+    trace: TraceContext | None = None
     customer_id: int | None = None
     key_id: int | None = None
     key_last4: str | None = None

@@ -14,8 +14,6 @@ from .request_end import RequestEnd
 def failure_event(end: RequestEnd) -> MonitorEvent:
     """The event of a request that has failed."""
     extra: dict[str, Any] = {"began_at": (end.ended_at - timedelta(milliseconds=end.duration_ms)).isoformat()}
-    if end.traceparent is not None:
-        extra["traceparent"] = end.traceparent
     if end.is_client_gone:
         extra["client_gone"] = True
     return call_event(
@@ -55,6 +53,8 @@ def call_event(
     facts: CallFacts, *, level: Literal["warn", "error"], extra: dict[str, Any], **fields: Any
 ) -> MonitorEvent:
     """An event with the facts of a call. `extra` gets what has no column: times, the vendor's words, the tries."""
+    if facts.trace is not None:
+        extra["traceparent"] = facts.trace.traceparent
     if facts.admitted_at is not None:
         extra["admitted_at"] = facts.admitted_at.isoformat()
     return MonitorEvent(

@@ -254,3 +254,16 @@ async def test_a_failed_job_s_attempts_are_events_with_the_customer(caller: Call
     )
     assert event["extra"]["attempt"] == 1
     assert PROMPT not in str(event)
+
+
+async def test_a_trace_goes_on_to_the_vendor_and_is_in_the_event(caller: Caller, vendor: QuotingVendor) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    path, body = body_of("chat", "up", "status-401")
+    _, event = await caller.post(path, body, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    _, untraced = await caller.post(path, body, traceparent="00-nonsense-00f067aa0ba902b7-01")
+    [sent, nothing] = vendor.traceparents
+    assert nothing is None
+    assert "traceparent" not in untraced["extra"]
+    assert sent is not None
+    spans = {"00f067aa0ba902b7", sent.split("-")[2], event["extra"]["traceparent"].split("-")[2]}
+    assert (len(spans), sent.split("-")[1], event["extra"]["traceparent"].split("-")[1]) == (3, trace, trace)
