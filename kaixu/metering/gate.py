@@ -26,6 +26,7 @@ from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
 from .price_keys import PriceKey, model_key
+from .recent_calls import RecentCalls
 from .ticket import Ticket
 from .wire import TicketWire, WireLimits
 
@@ -65,6 +66,7 @@ class Gate:
         databases: PluginDatabases,
         sealer: Sealer,
         price_ids: dict[PriceKey, int],
+        recent: RecentCalls | None = None,
     ) -> None:
         self.ledger = ledger
         self.calls = calls
@@ -74,7 +76,7 @@ class Gate:
         self.databases = databases
         self.sealer = sealer
         self.price_ids = price_ids
-        self.breakers = Breakers()
+        self.breakers = Breakers(recent)
 
     def free(
         self,
