@@ -9,6 +9,7 @@ import secrets as randomness
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -39,6 +40,11 @@ class Settings(BaseSettings):
     kaixu_pooler: bool = Field(
         default=False, description="the database is behind PgBouncer or Neon's pooler: use no prepared statements"
     )
+    kaixu_log: Literal["text", "json"] = Field(default="text", description="the log's format: text or JSON lines")
+    kaixu_log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least level of a line in the log: debug, info, warning or error"
+    )
+    kaixu_access_log: bool = Field(default=True, description="log one line for each request")
     kaixu_public_provider_name: str | None = Field(
         default=None,
         max_length=80,

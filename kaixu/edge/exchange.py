@@ -15,6 +15,7 @@ import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
 
 from kaixu.config.environment import Network
+from kaixu.ops.logs import REQUEST_ID
 from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener, tell
 from kaixu.plugin.errors import BodyTimeout, Invalid, KaixuError, Stopping, UnsupportedEncoding
 
@@ -78,6 +79,7 @@ class Exchange:
         If the shutdown cancels it before its reply has begun, answer 503.
         """
         request = self.read_request(scope)
+        REQUEST_ID.set(request.request_id)
         try:
             await self.answer(request, scope, receive, send)
         except asyncio.CancelledError:

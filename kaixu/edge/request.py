@@ -13,12 +13,13 @@ import msgspec
 from hypercorn.typing import HTTPScope
 
 from kaixu.ops.call_facts import CallFacts
+from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import Invalid
 
 MAX_ARGS = 50
 
 #: Headers that may be repeated and are then joined to one list (RFC 9110 §5.3).
-LISTS = frozenset({"content-encoding", "access-control-request-headers"})
+LISTS = frozenset({"content-encoding", "access-control-request-headers", "tracestate"})
 
 #: The longest name of an app or a build that is stored.
 MAX_TAG = 200
@@ -93,7 +94,11 @@ def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
         read_request_id(headers),
         address,
         scope["query_string"].decode("latin-1"),
-        facts=CallFacts(app_id=tag(headers.get("x-kaixu-app")), build_id=tag(headers.get("x-kaixu-build"))),
+        facts=CallFacts(
+            app_id=tag(headers.get("x-kaixu-app")),
+            build_id=tag(headers.get("x-kaixu-build")),
+            trace=read_trace(headers.get("traceparent"), headers.get("tracestate")),
+        ),
     )
 
 

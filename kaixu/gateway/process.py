@@ -49,7 +49,9 @@ from kaixu.metering.observers import Observers
 from kaixu.metering.price_keys import PriceKey, model_key, rates_key
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
+from kaixu.ops.access_log import AccessLog
 from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.ops.logs import LogWriter
 from kaixu.ops.request_end import RequestListener
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
@@ -108,9 +110,10 @@ class Gateway:
     recovery: Recovery
     app: Application
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    def __init__(self, settings: Settings, secrets: Secrets, *, log_writer: LogWriter | None = None) -> None:
         self.settings = settings
         self.secrets = secrets
+        self.log_writer = log_writer
         self.owner = uuid4()
         self.sealer = Sealer(secrets.db_encryption_key)
         self.tasks = Tasks()
@@ -210,7 +213,9 @@ class Gateway:
         def runners() -> dict[str, Runner]:
             return {"chat": models, "embed": models, **integrations.kinds()}
 
-        self.worker = Worker(self.pool, gate, self.sealer, runners, self.current, owner=self.owner)
+        self.worker = Worker(
+            self.pool, gate, self.sealer, runners, self.current, owner=self.owner, monitor=self.monitor
+        )
         self.services = Services(
             settings=self.settings,
             secrets=self.secrets,
@@ -241,7 +246,10 @@ class Gateway:
 
     def request_listeners(self) -> tuple[RequestListener, ...]:
         """Who gets the record of each request that has ended."""
-        return (FailureEvents(self.monitor),)
+        listeners: tuple[RequestListener, ...] = (FailureEvents(self.monitor),)
+        if self.log_writer is not None and self.settings.kaixu_access_log:
+            listeners += (AccessLog(self.log_writer, self.settings.kaixu_log),)
+        return listeners
 
     def start_background(self, dsn: str) -> None:
         """Start the background tasks."""

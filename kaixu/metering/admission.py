@@ -74,6 +74,7 @@ class Admission(Generic[TicketT]):
         except BaseException:
             self.calls.refuse(self.ask)
             raise
+        facts.admitted_at = ticket.admitted_at
         self.ticket = ticket
         self.calls.admit(ticket)
         return ticket
@@ -100,6 +101,7 @@ class Admission(Generic[TicketT]):
         ticket = self.ticket
         assert ticket is not None
         ticket.wire.close()
+        ticket.wire.clean(error)
         try:
             settlement = settlement_of(ticket, error)
             ticket.settlement = settlement

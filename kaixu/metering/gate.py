@@ -106,7 +106,9 @@ class Gate:
 
     def wire(self, ask: Ask, limits: WireLimits) -> TicketWire:
         """The wire for one call."""
-        return TicketWire(self.transport, limits, ask.request_id)
+        wire = TicketWire(self.transport, limits, ask.request_id)
+        wire.trace = ask.facts.trace
+        return wire
 
     def model_ask(
         self,

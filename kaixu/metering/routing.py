@@ -22,7 +22,6 @@ from kaixu.plugin.errors import (
     UpstreamError,
     UpstreamRejected,
 )
-from kaixu.plugin.vendor_words import redacted
 
 from .breakers import Breakers
 from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, is_retryable, wait_for
@@ -144,8 +143,7 @@ async def try_deployments(
             raise
         except Exception as error:
             try_wire.close()
-            if isinstance(error, UpstreamError) and error.vendor_words is not None:
-                error.vendor_words = redacted(error.vendor_words, wire.secrets)
+            wire.clean(error)
             record.failed(error)
             breakers.failed(one, error)
             route.failed(one, error)

@@ -6,11 +6,14 @@ gate the model, routing the tries, and whoever answers with an error that error.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from kaixu.plugin.errors import KaixuError, UpstreamError
+
+from .trace_context import TraceContext
 
 #: Calls of many batches make many tries; an event lists this many of them.
 MAX_TRIES = 20
@@ -48,9 +51,11 @@ class CallFacts(msgspec.Struct):
 
     app_id: str | None = None
     build_id: str | None = None
+    trace: TraceContext | None = None
     customer_id: int | None = None
     key_id: int | None = None
     key_last4: str | None = None
+    admitted_at: datetime | None = None
     provider: str | None = None
     model: str | None = None
     tries: list[Try] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
 
 from .call_facts import CallFacts
 from .events import MonitorEvent
@@ -11,30 +13,63 @@ from .request_end import RequestEnd
 
 def failure_event(end: RequestEnd) -> MonitorEvent:
     """The event of a request that has failed."""
-    facts = end.facts
-    extra = failure_details(facts)
-    if end.traceparent is not None:
-        extra["traceparent"] = end.traceparent
+    extra: dict[str, Any] = {"began_at": (end.ended_at - timedelta(milliseconds=end.duration_ms)).isoformat()}
     if end.is_client_gone:
         extra["client_gone"] = True
-    return MonitorEvent(
-        kind=kind_of(facts),
-        level="error" if status_of(facts) >= 500 else "warn",
+    return call_event(
+        end.facts,
+        level="error" if status_of(end.facts) >= 500 else "warn",
+        extra=extra,
         request_id=end.request_id,
         function_name=end.function[:200],
         method=end.method,
         path=end.path[:500],
         user_agent=(end.user_agent or "")[:240],
+        duration_ms=end.duration_ms,
+    )
+
+
+def job_failure_event(
+    facts: CallFacts, *, request_id: str, kind: str, job_id: UUID, attempt: int, is_final: bool
+) -> MonitorEvent:
+    """The event of a job's attempt that has failed. `is_final`: there is no further attempt."""
+    return call_event(
+        facts,
+        level="error" if is_final else "warn",
+        extra={"job": str(job_id), "attempt": attempt, "is_final": is_final},
+        request_id=request_id,
+        function_name=f"job:{kind}"[:200],
+    )
+
+
+def late_failure_event(facts: CallFacts, *, request_id: str, function: str) -> MonitorEvent:
+    """The event of a call that has failed after its client had disconnected, while its answer was read to the end."""
+    return call_event(
+        facts, level="error", extra={"client_gone": True}, request_id=request_id, function_name=function[:200]
+    )
+
+
+def call_event(
+    facts: CallFacts, *, level: Literal["warn", "error"], extra: dict[str, Any], **fields: Any
+) -> MonitorEvent:
+    """An event with the facts of a call. `extra` gets what has no column: times, the vendor's words, the tries."""
+    if facts.trace is not None:
+        extra["traceparent"] = facts.trace.traceparent
+    if facts.admitted_at is not None:
+        extra["admitted_at"] = facts.admitted_at.isoformat()
+    return MonitorEvent(
+        kind=kind_of(facts),
+        level=level,
         customer_id=facts.customer_id,
         key_id=facts.key_id,
         provider=facts.provider,
         model=facts.model,
         http_status=facts.error_status,
-        duration_ms=end.duration_ms,
         error_code=facts.error_code,
         error_message=(facts.error_message or "")[:4000],
         upstream_status=facts.upstream_status,
-        extra=extra,
+        extra={"failed_at": datetime.now(UTC).isoformat()} | extra | failure_details(facts),
+        **fields,
     )
 
 
@@ -54,8 +89,10 @@ def kind_of(facts: CallFacts) -> str:
 
 
 def failure_details(facts: CallFacts) -> dict[str, Any]:
-    """What the columns do not have: the vendor's own words, cut and without secrets, and the tries."""
+    """The vendor's own words, cut and without secrets, and the tries."""
     details: dict[str, Any] = {}
+    if facts.deployment is not None:
+        details["deployment"] = facts.deployment
     if facts.upstream_words is not None:
         details["vendor"] = {
             "status": facts.upstream_status,

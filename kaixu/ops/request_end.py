@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -34,11 +35,16 @@ class RequestEnd(msgspec.Struct, frozen=True):
     response_bytes: int
     is_client_gone: bool
     facts: CallFacts
-    traceparent: str | None = None
     user_agent: str | None = None
     origin: str | None = None
     referer: str | None = None
     ip_hash: str | None = None
+    ended_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def traceparent(self) -> str | None:
+        """The client's trace, with the gateway's span."""
+        return None if self.facts.trace is None else self.facts.trace.traceparent
 
     @property
     def app_id(self) -> str | None:
