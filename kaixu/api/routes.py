@@ -12,6 +12,7 @@ from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
+from .admin.monitor_stream import monitor_stream_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .anthropic.messages import message_routes
@@ -56,6 +57,7 @@ FAMILIES = (
     topup_routes,
     usage_routes,
     embed_usage_routes,
+    monitor_stream_routes,
     # everybody
     session_routes,
     health_routes,

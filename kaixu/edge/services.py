@@ -15,6 +15,7 @@ from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.ops.events import Monitor
+from kaixu.reports.monitor_tail import MonitorTail
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Services:
     batches: Batches
     reports: asyncpg.Pool
     searches: Searches
+    tail: MonitorTail
 
     @property
     def catalog(self) -> Catalog:

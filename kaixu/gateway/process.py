@@ -58,6 +58,7 @@ from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.plugin.hookspecs import Event
+from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.batches import expire_batches, prune_batches
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import prune_events, write_events
@@ -137,7 +138,7 @@ class Gateway:
         await self.prepare_schema(dsn, catalog)
         await self.open_pools(dsn, document.gateway.database)
         ledger, gate = await self.build_gate()
-        self.build_services(gate, document.gateway.database)
+        self.build_services(gate, document.gateway.database, dsn)
         await ledger.replay()
         await self.start_lanes(catalog)
         self.app = create_app(self.services, self.request_listeners())
@@ -206,7 +207,7 @@ class Gateway:
         )
         return ledger, gate
 
-    def build_services(self, gate: Gate, sizes: DatabaseSection) -> None:
+    def build_services(self, gate: Gate, sizes: DatabaseSection, dsn: str) -> None:
         """Create the job worker and the services of the endpoints."""
         models = ModelRunner(gate, self.current, self.sealer)
         integrations = IntegrationRunner(gate, self.current, self.sealer)
@@ -234,6 +235,7 @@ class Gateway:
                 statement_s=sizes.search_s,
                 pooler=self.settings.kaixu_pooler,
             ),
+            tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
         )
 
     async def start_lanes(self, catalog: Catalog) -> None:
@@ -377,6 +379,7 @@ class Gateway:
         calls.stopping = True
         self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
         calls.stop_at = self.stop_at
+        self.services.tail.stop()
 
     async def wait_for_calls(self) -> None:
         """Wait until no call runs, at most until the end of the grace period."""
@@ -397,6 +400,7 @@ class Gateway:
         if self.stop_at is not None:
             await self.wait_for_calls()
         await self.worker.stop()
+        self.services.tail.stop()
         await self.services.gate.stop()
         await self.alert_tasks.finish(ALERTS_S)
         await self.tasks.stop()

@@ -29,6 +29,7 @@ from kaixu.metering.ledger import Ledger
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
+from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.admission import Settlement
 from kaixu.store.events import write_events
 from kaixu.store.plugin_databases import PluginDatabases
@@ -78,7 +79,8 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
     batches = Batches(pool, gate, sealer, lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
-        settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches
+        settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
+        MonitorTail(pool, lambda: dsn),
     )  # fmt: skip
 
 
