@@ -16,6 +16,8 @@ from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.ops.events import Monitor
 from kaixu.reports.monitor_tail import MonitorTail
+from kaixu.store.blobs import Blobs
+from kaixu.store.monitor_removal import EventRemoval
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Services:
     reports: asyncpg.Pool
     searches: Searches
     tail: MonitorTail
+    blobs: Blobs
+    removal: EventRemoval
 
     @property
     def catalog(self) -> Catalog:

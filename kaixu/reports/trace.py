@@ -109,7 +109,8 @@ JOBS = Query(
 MONITOR_EVENTS = Query(
     TracedMonitorEvent,
     """
-    select kind, level, path, http_status, error_code, error_message, upstream_status, extra, created_at
+    select coalesce(detail, kind) as kind, level, path, http_status, error_code, error_message, upstream_status, extra,
+           created_at
       from kaixu.gateway_event where request_id = $1 order by id limit 1000
     """,
 )
