@@ -7,12 +7,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
@@ -67,7 +67,6 @@ from kaixu.store.events import prune_batch_ids, write_events
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
 from kaixu.store.monitor_partitions import ensure_event_partitions, move_earlier_events
-from kaixu.store.monitor_removal import EventRemoval
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import restrict_public
@@ -242,8 +241,7 @@ class Gateway:
                 statement_s=sizes.search_s,
                 pooler=self.settings.kaixu_pooler,
             ),
-            blobs=self.blobs,
-            removal=EventRemoval(self.pool, self.blobs if self.current.section.monitor.archive else None),
+            monitor_archive=MonitorArchive(self.pool, self.blobs, archives=self.current.section.monitor.archive),
             tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
         )
 
@@ -339,7 +337,7 @@ class Gateway:
             await ensure_event_partitions(connection)
             await move_earlier_events(connection)
             await prune_batch_ids(connection)
-        await self.services.removal.remove(datetime.now(UTC) - timedelta(days=self.settings.monitor_retention_days))
+        await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
         await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
         await expire_batches(self.pool)
