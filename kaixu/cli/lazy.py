@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
     "trace": ("trace", "Trace one call: admission, tries, first output, settlement and cost."),
+    "tail": ("tail", "Follow monitor events of all gateways of this database, until Ctrl-C."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
