@@ -47,6 +47,7 @@ from kaixu.metering.ledger import Ledger
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
 from kaixu.metering.price_keys import PriceKey, model_key, rates_key
+from kaixu.metering.recent_calls import RecentCalls
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.wire import open_transport
 from kaixu.ops.access_log import AccessLog
@@ -202,6 +203,7 @@ class Gateway:
             databases=self.databases,
             sealer=self.sealer,
             price_ids=await self.price_ids(self.current.catalog),
+            recent=RecentCalls(monitor=self.monitor),
         )
         return ledger, gate
 

@@ -26,6 +26,7 @@ from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
 from .price_keys import PriceKey, model_key
+from .recent_calls import RecentCalls
 from .ticket import Ticket
 from .wire import TicketWire, WireLimits
 
@@ -65,6 +66,7 @@ class Gate:
         databases: PluginDatabases,
         sealer: Sealer,
         price_ids: dict[PriceKey, int],
+        recent: RecentCalls | None = None,
     ) -> None:
         self.ledger = ledger
         self.calls = calls
@@ -74,7 +76,7 @@ class Gate:
         self.databases = databases
         self.sealer = sealer
         self.price_ids = price_ids
-        self.breakers = Breakers()
+        self.breakers = Breakers(recent)
 
     def free(
         self,
@@ -149,11 +151,11 @@ class Gate:
         book: str = "ai",
     ) -> Ask:
         """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
-        facts = caller.facts
-        facts.provider, facts.model = provider or None, model or None
+        facts, ticket = caller.facts, new_ticket()
+        facts.provider, facts.model, facts.ticket = provider or None, model or None, ticket
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
-            ticket=new_ticket(),
+            ticket=ticket,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,
             key_id=caller.key_id,

@@ -267,3 +267,35 @@ async def test_a_trace_goes_on_to_the_vendor_and_is_in_the_event(caller: Caller,
     assert sent is not None
     spans = {"00f067aa0ba902b7", sent.split("-")[2], event["extra"]["traceparent"].split("-")[2]}
     assert (len(spans), sent.split("-")[1], event["extra"]["traceparent"].split("-")[1]) == (3, trace, trace)
+
+
+async def test_health_and_doctor_say_that_a_vendor_refuses_all_calls(
+    caller: Caller, process: Process, pool: asyncpg.Pool
+) -> None:
+    async def health(**headers: str) -> dict[str, Any]:
+        async with caller.http.get(f"{process.url}/api/health", headers=headers) as response:
+            assert response.status == 200  # it can serve; clients look at the status
+            body: dict[str, Any] = await response.json()
+            return body
+
+    assert (await health())["status"] == "ready"
+    path, body = body_of("chat", "up", "status-401")
+    for _ in range(3):
+        await caller.post(path, body)
+    seen = await health()
+    assert (seen["ok"], seen["status"]) == (True, "degraded")
+    assert seen["why"] == ["lane up fails: none of its last 3 calls was answered"]
+    assert "vendors" not in seen
+    doctor = await process.command("doctor", "--json")
+    rows = {row["what"]: row for row in json.loads(doctor.stdout)}
+    assert doctor.returncode == 1
+    assert rows["vendor of up"]["state"] == "wrong"
+    detail = rows["vendor of up"]["detail"]
+    assert detail.startswith("0 of the last 3 calls were answered (5 minutes); the last failure: UPSTREAM_ERROR, the v")
+    assert "the vendor answered 401 (credential): refused …" in detail
+    assert "vendor of dead" not in rows
+    for text in (doctor.stdout, process.log.read_text()):
+        for secret in (VENDOR_KEY, caller.key, PROMPT):
+            assert secret not in text
+    assert "lane up, model status-401: the first calls failed, 3 so far; UPSTREAM_ERROR" in process.log.read_text()
+    assert await pool.fetchval("select count(*) from kaixu.gateway_event where error_code = 'LANE_FAILS'") == 1
