@@ -23,7 +23,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plugin": ("plugin", "Create a plugin of your own."),
     "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
-    "trace": ("trace", "Trace one call: admission, tries, first output, settlement and cost."),
     "tail": ("tail", "Follow monitor events of all gateways of this database, until Ctrl-C."),
     "trace": (
         "trace",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -15,8 +16,8 @@ from kaixu.reports.tail_line import tail_line
 from kaixu.reports.tail_viewer import TailWarning
 
 from .examples import example
+from .failures import start_of
 from .session import CommandSession, with_database
-from .since import read_since
 
 #: How long to wait for events before the tail looks whether it should end.
 WAIT_S = 60.0
@@ -41,7 +42,7 @@ def tail(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for scripts.")] = False,
 ) -> None:
     """Follow monitor events of all gateways of this database, until Ctrl-C."""
-    begin = None if since is None else read_since(since)
+    begin = None if since is None else start_of(since, datetime.now(UTC))
 
     async def work(session: CommandSession) -> None:
         customer_id = None if customer is None else (await find_customer(session.pool, customer)).id

@@ -14,6 +14,7 @@ from kaixu.config.gateway_section import GatewaySection
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
+from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
 from kaixu.reports.monitor_tail import MonitorTail
 
@@ -36,6 +37,7 @@ class Services:
     reports: asyncpg.Pool
     searches: Searches
     tail: MonitorTail
+    metrics: Metrics
 
     @property
     def catalog(self) -> Catalog:

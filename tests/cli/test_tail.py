@@ -99,7 +99,7 @@ async def test_json_lines_are_the_events_of_the_admin_endpoint(tmp_path: Path, d
 def test_a_mistaken_option_ends_it_at_once(piped: Piped) -> None:
     wrong = piped("tail", "--since", "yesterday")
     assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert "10m, 2h, 3d" in wrong.stderr
+    assert "30m, 2h, 7d" in wrong.stderr
     nobody = piped("tail", "--customer", "nobody@example.com")
     assert nobody.returncode == 1
     assert "nobody@example.com" in nobody.stderr

@@ -26,6 +26,7 @@ from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
+from kaixu.metering.metrics import Metrics
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
@@ -81,6 +82,7 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
     return Services(
         settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
         MonitorTail(pool, lambda: dsn),
+        Metrics(Catalog),
     )  # fmt: skip
 
 
