@@ -20,6 +20,7 @@ def metrics_routes(services: Services) -> list[Route]:
     async def metrics(request: IncomingRequest) -> Reply:
         if not has_token(services, request):
             await require_operator(services, request)
+        await services.metrics.refresh()
         encode, content_type = choose_encoder(request.headers.get("accept") or "")
         headers = {"content-type": content_type, "cache-control": "no-store"}
         return Reply(200, headers, encode(services.metrics.registry))

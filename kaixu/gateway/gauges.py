@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Iterable, Iterator
 
 import asyncpg
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kaixu import __version__
 from kaixu.edge.services import Services
 from kaixu.jobs.worker import Worker
+from kaixu.plugin.errors import DatabaseAway
+from kaixu.reports.jobs import MAX_COUNTED, count_waiting_jobs
 from kaixu.store.pools import Pools
+
+#: The time limit for the database.
+PATIENCE_S = 2.0
 
 #: One of them is 1, the others 0.
 BREAKER_STATES = ("closed", "open", "half-open")
@@ -26,6 +32,15 @@ class Gauges(Collector):
         self.services = services
         self.pools = pools
         self.worker = worker
+        self.waiting_jobs: int | None = None
+
+    async def refresh(self) -> None:
+        """Read what only the database knows; without it the figure is left out, and the scrape goes on."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                self.waiting_jobs = await count_waiting_jobs(self.services.reports)
+        except (DatabaseAway, TimeoutError):
+            self.waiting_jobs = None
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: names are not checked against others when this is registered."""
@@ -57,6 +72,9 @@ class Gauges(Collector):
         yield value("kaixu_calls_limit", "The most calls in flight: gateway.max_in_flight.", calls.most)
         yield value("kaixu_stopping", "1 while the gateway shuts down.", int(calls.stopping))
         yield value("kaixu_jobs_running", "Jobs that run in this process.", len(self.worker.running))
+        if self.waiting_jobs is not None:
+            text = f"Jobs of all customers that wait, also for their time; at most {MAX_COUNTED} are counted."
+            yield value("kaixu_jobs_waiting", text, self.waiting_jobs)
 
     def queues(self) -> Iterator[Metric]:
         """What waits in memory or on the disk."""
@@ -71,7 +89,13 @@ class Gauges(Collector):
             "kaixu_spool_waiting", "1 while settlements wait to be written to the database.", int(ledger.waiting)
         )
         yield value("kaixu_monitor_queue", "Monitor events that wait to be written.", services.monitor.waiting)
+        yield CounterMetricFamily(
+            "kaixu_monitor_dropped", "Monitor events that were lost since the start.", value=services.monitor.dropped
+        )
         yield value("kaixu_monitor_viewers", "Open streams of monitor events.", services.tail.viewers)
+        yield CounterMetricFamily(
+            "kaixu_monitor_tail_queries", "Queries for all viewers together.", value=services.tail.queries
+        )
 
     def connections(self) -> Iterator[Metric]:
         """The connection pools. All busy for long: raise `gateway.database`."""

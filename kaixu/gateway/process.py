@@ -146,7 +146,9 @@ class Gateway:
         await self.start_lanes(catalog)
         self.app = create_app(self.services, self.request_listeners())
         self.metrics.serves(path for route in self.app.exchange.routes.all for path in route.paths)
-        self.metrics.registry.register(Gauges(self.services, self.pools, self.worker))
+        gauges = Gauges(self.services, self.pools, self.worker)
+        self.metrics.registry.register(gauges)
+        self.metrics.refresh = gauges.refresh
         self.start_background(dsn)
 
     async def open_database(self) -> str:

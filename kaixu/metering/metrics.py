@@ -6,7 +6,7 @@ make up becomes "other". No label names a customer or a key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
@@ -30,12 +30,20 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = ("input", "output", "cached_input", "cache_write", "reasoning")
 
 
+async def nothing_to_read() -> None:
+    """The default of `Metrics.refresh`."""
+
+
 class Metrics:
-    """The metrics of one gateway, in a registry of their own. `catalog`: the one in force."""
+    """The metrics of one gateway, in a registry of their own. `catalog`: the one in force.
+
+    `refresh` is awaited before each scrape: it reads what needs the database.
+    """
 
     def __init__(self, catalog: Callable[[], Catalog]) -> None:
         self.registry = CollectorRegistry()
         self._catalog = catalog
+        self.refresh: Callable[[], Awaitable[None]] = nothing_to_read
         self._functions: frozenset[str] = frozenset()
         self._codes: set[str] = set()
         self._known_of: Catalog | None = None

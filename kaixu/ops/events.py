@@ -46,6 +46,7 @@ class Monitor:
 
     def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
         self._write = write
+        self.dropped = 0
         self.observer: Callable[[MonitorEvent], None] | None = None
         self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
@@ -54,10 +55,17 @@ class Monitor:
 
     def record(self, event: MonitorEvent) -> None:
         """Queue one event without waiting. A full queue drops its oldest event."""
+        if len(self._waiting) == self._waiting.maxlen:
+            self.dropped += 1
         self._waiting.append(event)
         self._has_events.set()
         if self.observer is not None:
             self.observer(event)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be written."""
+        return len(self._waiting)
 
     async def run(self) -> None:
         """Write queued events until cancelled."""

@@ -49,6 +49,12 @@ class IdRow(msgspec.Struct, frozen=True):
     id: int
 
 
+class FirstRow(msgspec.Struct, frozen=True):
+    """The least id; None where there is no row."""
+
+    id: int | None
+
+
 NEWEST_IDS = Query(
     IdRow,
     """
@@ -59,14 +65,16 @@ NEWEST_IDS = Query(
     """,
 )
 
+#: The first events since a time: a later id may have been recorded a little earlier.
 FIRST_SINCE = Query(
-    IdRow,
+    FirstRow,
     """
-    select e.id
-      from kaixu.gateway_event e
-     where e.created_at >= $1
-     order by e.created_at
-     limit 1
+    select min(e.id) as id
+      from (select g.id
+              from kaixu.gateway_event g
+             where g.created_at >= $1
+             order by g.created_at
+             limit $2) e
     """,
 )
 
@@ -170,8 +178,8 @@ class MonitorTail:
         """The id before the first event since `moment`; None if there is none yet. Raises `DatabaseAway`."""
         self.queries += 1
         with database():
-            first = await FIRST_SINCE.one(self._pool, moment)
-        return None if first is None else first.id - 1
+            first = await FIRST_SINCE.one(self._pool, moment, LOOK_BACK)
+        return None if first is None or first.id is None else first.id - 1
 
     def _end_tasks(self) -> None:
         for task in self._tasks:
