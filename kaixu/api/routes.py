@@ -24,6 +24,7 @@ from .collections.manage import collection_routes
 from .collections.search import search_routes
 from .health import health_routes
 from .jobs.submit import submit_routes
+from .metrics import metrics_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes
 from .openai.completions import completion_routes
@@ -65,6 +66,7 @@ FAMILIES = (
     # everybody
     session_routes,
     health_routes,
+    metrics_routes,
     client_error_routes,
 )
 

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
         default=None, description="if set, client-error-report requires it in the header x-kaixu-error-token"
     )
 
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="a token with which /metrics can be read, as Bearer; without it only operators can",
+    )
+
     @field_validator("kaixu_bind")
     @classmethod
     def is_host_and_port(cls, value: str) -> str:

@@ -15,6 +15,7 @@ from kaixu.config.gateway_section import GatewaySection
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
+from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
 from kaixu.reports.monitor_tail import MonitorTail
 
@@ -37,6 +38,7 @@ class Services:
     reports: asyncpg.Pool
     searches: Searches
     tail: MonitorTail
+    metrics: Metrics
     monitor_archive: MonitorArchive
 
     @property

@@ -45,6 +45,7 @@ from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
+from kaixu.metering.metrics import Metrics
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
 from kaixu.metering.price_keys import PriceKey, model_key, rates_key
@@ -80,6 +81,7 @@ from kaixu.store.webhook_deliveries import prune_deliveries
 
 from .app import Application, create_app
 from .claim import Claim, ReloadOutcome
+from .gauges import Gauges
 from .reload import reload
 from .servers import require_server
 
@@ -124,6 +126,7 @@ class Gateway:
         self.tasks = Tasks()
         self.alert_tasks = Tasks()
         self.monitor = Monitor(self.write_events)
+        self.metrics = Metrics(lambda: self.current.catalog)
         self.embedded: EmbeddedPostgres | None = None
         self.ledger = None
         self.reloading = asyncio.Lock()
@@ -147,6 +150,10 @@ class Gateway:
         await ledger.replay()
         await self.start_lanes(catalog)
         self.app = create_app(self.services, self.request_listeners())
+        self.metrics.serves(path for route in self.app.exchange.routes.all for path in route.paths)
+        gauges = Gauges(self.services, self.pools, self.worker)
+        self.metrics.registry.register(gauges)
+        self.metrics.refresh = gauges.refresh
         self.start_background(dsn)
 
     async def open_database(self) -> str:
@@ -188,6 +195,7 @@ class Gateway:
             default_rpm=settings.default_rpm_limit,
             calls=calls,
             general=self.pool,
+            sent=self.metrics.group_sent,
         )
         alerts = Alerts(
             self.pool,
@@ -197,7 +205,11 @@ class Gateway:
             to_webhook=settings.alert_webhook_url is not None,
         )
         self.observers = Observers(
-            alerts, notices=Notices(self.monitor), listening=self.has_observers, observe=self.observe
+            alerts,
+            notices=Notices(self.monitor),
+            metrics=self.metrics,
+            listening=self.has_observers,
+            observe=self.observe,
         )
         self.monitor.observer = self.observers.noted
         gate = Gate(
@@ -243,6 +255,7 @@ class Gateway:
             ),
             monitor_archive=MonitorArchive(self.pool, self.blobs, archives=self.current.section.monitor.archive),
             tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
+            metrics=self.metrics,
         )
 
     async def start_lanes(self, catalog: Catalog) -> None:
@@ -255,7 +268,8 @@ class Gateway:
 
     def request_listeners(self) -> tuple[RequestListener, ...]:
         """Who gets the record of each request that has ended."""
-        listeners: tuple[RequestListener, ...] = (FailureEvents(self.monitor, lambda: self.current.section.slow_ms),)
+        failures = FailureEvents(self.monitor, lambda: self.current.section.slow_ms)
+        listeners: tuple[RequestListener, ...] = (failures, self.metrics.request_ended)
         if self.log_writer is not None and self.settings.kaixu_access_log:
             listeners += (AccessLog(self.log_writer, self.settings.kaixu_log),)
         return listeners

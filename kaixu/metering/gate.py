@@ -151,11 +151,11 @@ class Gate:
         book: str = "ai",
     ) -> Ask:
         """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
-        facts = caller.facts
-        facts.provider, facts.model = provider or None, model or None
+        facts, ticket = caller.facts, new_ticket()
+        facts.provider, facts.model, facts.ticket = provider or None, model or None, ticket
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
-            ticket=new_ticket(),
+            ticket=ticket,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,
             key_id=caller.key_id,

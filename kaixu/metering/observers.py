@@ -32,9 +32,11 @@ class Observers:
         listening: Callable[[], bool],
         observe: Callable[[Event], None],
         notices: SettlementObserver | None = None,
+        metrics: SettlementObserver | None = None,
     ) -> None:
         self.alerts = alerts
         self.notices = notices
+        self.metrics = metrics
         self.listening = listening
         self.observe = observe
         self.waiting: deque[Event] = deque(maxlen=MOST_WAITING)
@@ -42,6 +44,8 @@ class Observers:
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
         """See `kaixu.metering.admission.SettlementObserver`."""
+        if self.metrics is not None:
+            self.metrics.settled(ticket, settlement)
         self.alerts.settled(ticket, settlement)
         if self.notices is not None:
             self.notices.settled(ticket, settlement)

@@ -37,10 +37,15 @@ class Failure(msgspec.Struct, frozen=True):
     words: str | None
     at: datetime
 
-    def __str__(self) -> str:
+    @property
+    def without_words(self) -> str:
+        """For the log, which gets no text of a vendor."""
         status = "" if self.status is None else f", the vendor answered {self.status}"
         reason = "" if self.reason is None else f" ({self.reason})"
-        return f"{self.code}{status}{reason}" + (f": {self.words}" if self.words else "")
+        return f"{self.code}{status}{reason}"
+
+    def __str__(self) -> str:
+        return self.without_words + (f": {self.words}" if self.words else "")
 
 
 class PlaceCalls:
@@ -109,7 +114,7 @@ class RecentCalls:
             place.alarmed = True
             which = "calls in a row" if place.has_answered else "first calls"
             message = f"the {which} failed, {place.failures_in_a_row} so far"
-            log.error("%s: %s; %s", name_of(one), message, place.last_failure)
+            log.error("%s: %s; %s", name_of(one), message, place.last_failure.without_words)
             self._record(one, "LANE_FAILS", "error", message, place.last_failure)
 
     def broke_off(self, one: Deployment, error: BaseException) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -56,6 +57,7 @@ class CallFacts(msgspec.Struct):
     customer_id: int | None = None
     key_id: int | None = None
     key_last4: str | None = None
+    ticket: UUID | None = None
     admitted_at: datetime | None = None
     has_usage_event: bool = False
     provider: str | None = None

@@ -108,6 +108,8 @@ def call_event(
     """An event with the facts of a call. `extra` gets what has no column: times, the vendor's words, the tries."""
     if facts.trace is not None:
         extra["traceparent"] = facts.trace.traceparent
+    if facts.ticket is not None:
+        extra["ticket"] = str(facts.ticket)
     if facts.admitted_at is not None:
         extra["admitted_at"] = facts.admitted_at.isoformat()
     return MonitorEvent(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from time import monotonic
 
 import asyncpg
@@ -16,6 +17,7 @@ from kaixu.store.pool import database
 from kaixu.store.query import Query
 
 from .monitor_events import MonitorRow
+from .monitor_filter import MonitorFilter
 from .tail_position import Position
 from .tail_viewer import TailEvent, TailWarning, Viewer
 
@@ -47,6 +49,12 @@ class IdRow(msgspec.Struct, frozen=True):
     id: int
 
 
+class FirstRow(msgspec.Struct, frozen=True):
+    """The least id; None where there is no row."""
+
+    id: int | None
+
+
 NEWEST_IDS = Query(
     IdRow,
     """
@@ -54,6 +62,19 @@ NEWEST_IDS = Query(
       from kaixu.gateway_event e
      order by e.id desc
      limit $1
+    """,
+)
+
+#: The first events since a time: a later id may have been recorded a little earlier.
+FIRST_SINCE = Query(
+    FirstRow,
+    """
+    select min(e.id) as id
+      from (select g.id
+              from kaixu.gateway_event g
+             where g.created_at >= $1
+             order by g.created_at
+             limit $2) e
     """,
 )
 
@@ -102,8 +123,11 @@ class MonitorTail:
         """How many viewers there are."""
         return len(self._viewers)
 
-    async def join(self, matches: Callable[[MonitorRow], bool], *, after_id: int | None = None) -> Viewer:
-        """Add a viewer, from now on or from `after_id` on. Raises `Overloaded`, `Stopping`, `DatabaseAway`."""
+    async def join(self, shown: MonitorFilter, *, after_id: int | None = None) -> Viewer:
+        """Add a viewer of what the filter shows: after `after_id`, or since the filter's time, or from now on.
+
+        Raises `Overloaded`, `Stopping`, `DatabaseAway`.
+        """
         async with self._joining:
             if self._stopping:
                 raise Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
@@ -114,10 +138,14 @@ class MonitorTail:
                     retry_after_s=10,
                     code="TOO_MANY_VIEWERS",
                 )
+            if after_id is None and shown.since is not None:
+                after_id = await self._last_before(shown.since)
             if not self._tasks:
                 await self._begin()
             position = self._position
-            viewer = Viewer(matches, self._read_ranges, position=position.last, after_id=after_id, gaps=position.gaps)
+            viewer = Viewer(
+                shown.matches, self._read_ranges, position=position.last, after_id=after_id, gaps=position.gaps
+            )
             self._viewers.add(viewer)
             return viewer
 
@@ -147,6 +175,13 @@ class MonitorTail:
         if self._listener is not None:
             self._tasks.append(loop.create_task(self._listener.run(), name="monitor notifications"))
 
+    async def _last_before(self, moment: datetime) -> int | None:
+        """The id before the first event since `moment`; None if there is none yet. Raises `DatabaseAway`."""
+        self.queries += 1
+        with database():
+            first = await FIRST_SINCE.one(self._pool, moment, LOOK_BACK)
+        return None if first is None or first.id is None else first.id - 1
+
     def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -174,12 +209,8 @@ class MonitorTail:
             try:
                 found = await self._read()
                 self._away = False
-            except DatabaseAway as error:
-                self._tell_away(error)
-                found = 0
-            except Exception:
-                # A failed round must not end the tail.
-                log.exception("monitor events could not be read")
+            except Exception as error:  # noqa: BLE001 - a failed round must not end the tail
+                self._tell(error)
                 found = 0
             if found and not is_hint:
                 self._hinted = False  # a pooler may swallow the announcements
@@ -203,9 +234,15 @@ class MonitorTail:
         with database():
             return await EVENTS_IN_RANGES.all(self._pool, first, last, most)
 
-    def _tell_away(self, error: DatabaseAway) -> None:
-        """Warn the viewers, once in an outage."""
-        if not self._away:
-            self._away = True
-            for viewer in self._viewers:
-                viewer.warn(TailWarning(error.message))
+    def _tell(self, error: Exception) -> None:
+        """Warn the viewers, once until events can be read again."""
+        if self._away:
+            return
+        self._away = True
+        if isinstance(error, DatabaseAway):
+            text = error.message
+        else:
+            text = "events cannot be read now; the gateway's log says why"
+            log.error("monitor events cannot be read", exc_info=error)
+        for viewer in self._viewers:
+            viewer.warn(TailWarning(text))

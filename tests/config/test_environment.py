@@ -66,6 +66,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "async_job_success_retention_days": 7,
         "async_job_retention_days": 30,
         "client_error_token": None,
+        "metrics_token": None,
     }
     assert settings.host_and_port == ("127.0.0.1", 8787)
 

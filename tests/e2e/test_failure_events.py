@@ -133,7 +133,8 @@ class Caller:
         async with asyncio.timeout(10):
             while True:
                 rows = await self.pool.fetch(
-                    "select * from kaixu.gateway_event where request_id = $1 and detail is distinct from 'tries'", request_id
+                    "select * from kaixu.gateway_event where request_id = $1 and detail is distinct from 'tries'",
+                    request_id,
                 )
                 if rows:
                     [row] = rows

@@ -67,7 +67,7 @@ async def test_a_deployment_whose_first_calls_fail_raises_one_alarm(
             recent.failed(one, refusal())
         assert [record.getMessage() for record in caplog.records] == [
             f"lane a, model a: the first calls failed, {LEAST_FAILURES} so far; "
-            "UPSTREAM_ERROR, the vendor answered 401 (credential): bad key"
+            "UPSTREAM_ERROR, the vendor answered 401 (credential)"
         ]
         recent.answered(one)
         for _ in range(FAILURES_LATER - 1):

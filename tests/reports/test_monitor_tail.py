@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kaixu.plugin.errors import Overloaded, Stopping
 from kaixu.reports import tail_viewer
+from kaixu.reports.monitor_filter import MonitorFilter
 from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.reports.tail_position import LOOKED_FOR_S, Position
 from kaixu.reports.tail_viewer import TailEnded, TailEvent, TailWarning, Viewer
@@ -31,9 +32,8 @@ async def tail(pool: asyncpg.Pool, dsn: str) -> AsyncIterator[MonitorTail]:
     tail.stop()
 
 
-def everything(_: object) -> bool:
-    """The filter that shows all."""
-    return True
+#: The filter that shows all.
+EVERYTHING = MonitorFilter()
 
 
 async def words(viewer: Viewer, count: int) -> list[str | None]:
@@ -50,7 +50,7 @@ async def test_an_event_that_commits_after_later_ones_is_not_lost(
 ) -> None:
     """As with a writer that does not take turns: the tail comes back for the id it has not seen."""
     await pool.execute("alter table kaixu.gateway_event disable trigger gateway_event_takes_turns")
-    viewer = await tail.join(everything)
+    viewer = await tail.join(EVERYTHING)
     slow, fast = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     transaction = slow.transaction()
     await transaction.start()
@@ -58,8 +58,8 @@ async def test_an_event_that_commits_after_later_ones_is_not_lost(
     later = await fast.fetchval(INSERT, "late id, early commit")
     assert early < later
     assert await words(viewer, 1) == ["late id, early commit"]
-    joined_between = await tail.join(everything, after_id=later)
-    came_back = await tail.join(everything, after_id=early - 1)
+    joined_between = await tail.join(EVERYTHING, after_id=later)
+    came_back = await tail.join(EVERYTHING, after_id=early - 1)
     await transaction.commit()
     assert await words(viewer, 1) == ["early id, late commit"]
     assert await words(joined_between, 1) == ["early id, late commit"]
@@ -81,7 +81,7 @@ async def test_a_tail_that_begins_while_a_writer_is_at_work_gets_its_event(
     await transaction.start()
     await slow.execute(INSERT, "not committed yet")
     await pool.execute(INSERT, "after")
-    viewer = await tail.join(everything)
+    viewer = await tail.join(EVERYTHING)
     await transaction.commit()
     assert await words(viewer, 1) == ["not committed yet"]
     await slow.close()
@@ -105,7 +105,7 @@ async def test_writers_take_turns_so_that_ids_become_visible_in_order(pool: asyn
 
 
 async def test_one_query_serves_all_viewers(tail: MonitorTail, pool: asyncpg.Pool) -> None:
-    viewers = [await tail.join(everything) for _ in range(20)]
+    viewers = [await tail.join(EVERYTHING) for _ in range(20)]
     await words_of_one_write(tail, pool, viewers, "warm")
     before = tail.queries
     await words_of_one_write(tail, pool, viewers, "one")
@@ -123,7 +123,7 @@ async def test_a_slow_viewer_gets_what_did_not_fit_from_the_database(
     tail: MonitorTail, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_viewer, "MAX_READY", 10)
-    slow, quick = await tail.join(everything), await tail.join(everything)
+    slow, quick = await tail.join(EVERYTHING), await tail.join(EVERYTHING)
     await write_events(pool, [event(str(number)) for number in range(700)])
     assert len(await words(quick, 700)) == 700
     assert await words(slow, 700) == [str(number) for number in range(700)]
@@ -136,7 +136,7 @@ async def test_a_viewer_that_never_reads_is_told_how_many_events_were_dropped(
 ) -> None:
     monkeypatch.setattr(tail_viewer, "MAX_READY", 10)
     monkeypatch.setattr(tail_viewer, "MAX_BEHIND", 20)
-    slow = await tail.join(everything)
+    slow = await tail.join(EVERYTHING)
     await write_events(pool, [event(str(number)) for number in range(100)])
     assert await words(slow, 30) == [str(number) for number in range(30)]
     assert await warning(slow) == TailWarning("70 events were dropped: this viewer reads too slowly", 70)
@@ -150,28 +150,28 @@ async def test_a_viewer_that_comes_back_after_too_long_is_told_what_it_misses(
     monkeypatch.setattr(tail_viewer, "MAX_BACK", 10)
     await write_events(pool, [event(str(number)) for number in range(30)])
     first: int = await pool.fetchval("select min(id) from kaixu.gateway_event")
-    viewer = await tail.join(everything, after_id=first)
+    viewer = await tail.join(EVERYTHING, after_id=first)
     assert (await warning(viewer)).dropped == 18
     assert await words(viewer, 11) == [str(number) for number in range(19, 30)]
 
 
 async def test_viewers_are_limited_and_none_join_a_stopping_gateway(tail: MonitorTail) -> None:
-    viewers = [await tail.join(everything) for _ in range(25)]
+    viewers = [await tail.join(EVERYTHING) for _ in range(25)]
     with pytest.raises(Overloaded) as refused:
-        await tail.join(everything)
+        await tail.join(EVERYTHING)
     assert (refused.value.status, refused.value.code) == (503, "TOO_MANY_VIEWERS")
     tail.leave(viewers[0])
-    await tail.join(everything)
+    await tail.join(EVERYTHING)
     tail.stop()
     with pytest.raises(TailEnded):
         await viewers[1].read(1)
     with pytest.raises(Stopping):
-        await tail.join(everything)
+        await tail.join(EVERYTHING)
 
 
 async def test_announcements_that_a_pooler_swallows_are_not_waited_for(tail: MonitorTail, pool: asyncpg.Pool) -> None:
     await pool.execute("alter table kaixu.gateway_event disable trigger gateway_event_is_announced")
-    viewer = await tail.join(everything)
+    viewer = await tail.join(EVERYTHING)
     for number in range(3):
         await write_events(pool, [event(str(number))])
         assert await words(viewer, 1) == [str(number)]
@@ -182,7 +182,7 @@ async def test_viewers_are_warned_in_an_outage_and_then_get_what_was_written(
 ) -> None:
     watched = await open_pool(dsn, name="kaixu watched")
     tail = MonitorTail(watched, None)
-    viewer = await tail.join(everything)
+    viewer = await tail.join(EVERYTHING)
     name = await pool.fetchval("select current_database()")
     server = await asyncpg.connect(server_dsn)
     await server.execute(f'alter database "{name}" allow_connections false')
@@ -191,7 +191,7 @@ async def test_viewers_are_warned_in_an_outage_and_then_get_what_was_written(
         name,
         "kaixu watched",
     )
-    assert (await warning(viewer)).text == "the database does not answer"
+    assert (await warning(viewer)).text == "events cannot be read now; the gateway's log says why"
     await server.execute(f'alter database "{name}" allow_connections true')
     await write_events(pool, [event("after")])
     assert await words(viewer, 1) == ["after"]

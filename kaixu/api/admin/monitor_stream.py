@@ -34,7 +34,7 @@ def monitor_stream_routes(services: Services) -> list[Route]:
         shown = read_filter(fields)
         after_id = read_after_id(fields, request)
         may_watch = permission(services, request)
-        viewer = await services.tail.join(shown.matches, after_id=after_id)
+        viewer = await services.tail.join(shown, after_id=after_id)
 
         async def write(out: EventStream) -> None:
             out.started = True

@@ -27,6 +27,7 @@ from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
+from kaixu.metering.metrics import Metrics
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
@@ -82,7 +83,9 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
         settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
-        MonitorTail(pool, lambda: dsn), MonitorArchive(pool, open_blobs(BlobsSection(), tmp_path), archives=True),
+        MonitorTail(pool, lambda: dsn),
+        Metrics(Catalog),
+        MonitorArchive(pool, open_blobs(BlobsSection(), tmp_path), archives=True),
     )  # fmt: skip
 
 
