@@ -261,7 +261,7 @@ class Gateway:
             revive=self.revive if self.embedded else None,
         )
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
-        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
+        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits, self.monitor)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
         spawn = self.tasks.spawn
