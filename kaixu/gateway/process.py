@@ -51,6 +51,7 @@ from kaixu.metering.observers import Observers
 from kaixu.metering.price_keys import PriceKey, model_key, rates_key
 from kaixu.metering.recent_calls import RecentCalls
 from kaixu.metering.recovery import Recovery
+from kaixu.metering.rollups import UsageRollups
 from kaixu.metering.wire import open_transport
 from kaixu.ops.access_log import AccessLog
 from kaixu.ops.events import Monitor, MonitorEvent
@@ -93,6 +94,9 @@ COLLECTIONS_S = 2.0
 
 #: How long closing waits for alerts of the last calls.
 ALERTS_S = 5.0
+
+#: Seconds between rounds that move noted usage into the roll-ups.
+ROLLUPS_S = 10.0
 
 #: Seconds between checks for schedules and webhooks that are due.
 DUE_S = 0.5
@@ -284,7 +288,7 @@ class Gateway:
             revive=self.revive if self.embedded else None,
         )
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
-        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
+        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits, self.monitor)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
         spawn = self.tasks.spawn
@@ -292,6 +296,8 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone)
+        spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
         spawn(self.worker.run(), "jobs")

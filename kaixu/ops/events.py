@@ -107,11 +107,6 @@ class Monitor:
         if self.observer is not None:
             self.observer(event)
 
-    @property
-    def waiting(self) -> int:
-        """How many events wait to be written."""
-        return len(self._waiting)
-
     async def run(self) -> None:
         """Write queued events until cancelled."""
         while True:
