@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
@@ -287,7 +288,8 @@ class Gateway:
             charge_lost=self.current.section.on_lost == "charge",
             revive=self.revive if self.embedded else None,
         )
-        keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
+        long_work = partial(maintenance, dsn, pooler=self.settings.kaixu_pooler)
+        keeper = CollectionKeeper(self.pool, long_work)
         reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits, self.monitor)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
@@ -296,7 +298,7 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone)
+        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
@@ -357,7 +359,6 @@ class Gateway:
             await ensure_event_partitions(connection)
             await move_earlier_events(connection)
             await prune_batch_ids(connection)
-        await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
         await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
         await expire_batches(self.pool)
@@ -367,6 +368,8 @@ class Gateway:
             ended_days=self.settings.async_job_success_retention_days,
             unended_days=self.settings.async_job_retention_days,
         )
+        # Last: the store of blobs may not answer.
+        await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price in a catalog, stored before anything is billed."""

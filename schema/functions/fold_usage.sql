@@ -41,7 +41,40 @@ begin
                sum(m.cached_input_tokens) as cached_input_tokens, sum(m.cache_write_tokens) as cache_write_tokens,
                sum(m.reasoning_tokens) as reasoning_tokens, sum(m.spent_nusd) as spent_nusd,
                sum(m.vendor_cost_nusd) as vendor_cost_nusd, sum(m.uncosted_nusd) as uncosted_nusd,
-               kaixu.latency_counts(array_agg(m.latency_class), array_agg(m.calls)) as latency
+               array[
+                   coalesce(sum(m.calls) filter (where m.latency_class = 0), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 1), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 2), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 3), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 4), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 5), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 6), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 7), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 8), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 9), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 10), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 11), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 12), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 13), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 14), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 15), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 16), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 17), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 18), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 19), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 20), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 21), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 22), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 23), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 24), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 25), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 26), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 27), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 28), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 29), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 30), 0),
+                   coalesce(sum(m.calls) filter (where m.latency_class = 31), 0)
+               ] as latency
           from unnest(v_moved) m
          cross join lateral (values (m.customer_id, m.chain_id), (0, 0)) o (customer_id, chain_id)
           join kaixu.usage_series s
@@ -72,7 +105,19 @@ begin
             reasoning_tokens, spent_nusd, vendor_cost_nusd, uncosted_nusd, latency)
     select r.series_id, (r.bucket at time zone v_zone)::date, sum(r.calls), sum(r.errors), sum(r.input_tokens),
            sum(r.output_tokens), sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.reasoning_tokens),
-           sum(r.spent_nusd), sum(r.vendor_cost_nusd), sum(r.uncosted_nusd), kaixu.latency_total(r.latency)
+           sum(r.spent_nusd), sum(r.vendor_cost_nusd), sum(r.uncosted_nusd), array[
+               sum(r.latency[1])::bigint, sum(r.latency[2])::bigint, sum(r.latency[3])::bigint,
+               sum(r.latency[4])::bigint, sum(r.latency[5])::bigint, sum(r.latency[6])::bigint,
+               sum(r.latency[7])::bigint, sum(r.latency[8])::bigint, sum(r.latency[9])::bigint,
+               sum(r.latency[10])::bigint, sum(r.latency[11])::bigint, sum(r.latency[12])::bigint,
+               sum(r.latency[13])::bigint, sum(r.latency[14])::bigint, sum(r.latency[15])::bigint,
+               sum(r.latency[16])::bigint, sum(r.latency[17])::bigint, sum(r.latency[18])::bigint,
+               sum(r.latency[19])::bigint, sum(r.latency[20])::bigint, sum(r.latency[21])::bigint,
+               sum(r.latency[22])::bigint, sum(r.latency[23])::bigint, sum(r.latency[24])::bigint,
+               sum(r.latency[25])::bigint, sum(r.latency[26])::bigint, sum(r.latency[27])::bigint,
+               sum(r.latency[28])::bigint, sum(r.latency[29])::bigint, sum(r.latency[30])::bigint,
+               sum(r.latency[31])::bigint, sum(r.latency[32])::bigint
+           ]
       from rows r
      group by 1, 2
     on conflict (series_id, day) do update

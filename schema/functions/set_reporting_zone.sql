@@ -2,7 +2,7 @@
 --
 -- Does nothing where it is the zone already. A report that reads usage_day reads the zone in the same statement, and sees
 -- both as they were or both as they are.
--- Returns whether it was another zone.
+-- Returns whether it was another zone. Raises invalid_parameter_value for a zone that the database does not know.
 -- Lock: waits for the advisory lock 'roll', see fold_usage. No customer's row.
 create or replace function kaixu.set_reporting_zone(p_zone text)
 returns boolean
@@ -11,6 +11,7 @@ begin
     if exists (select from kaixu.rollup_state s where s.reporting_zone = p_zone) then
         return false;
     end if;
+    perform now() at time zone p_zone;  -- an unknown zone is an error here, not in a fold later on
     perform pg_advisory_xact_lock(x'726f6c6c'::bigint);
     update kaixu.rollup_state s set reporting_zone = p_zone, updated_at = now() where s.reporting_zone <> p_zone;
     if not found then
@@ -22,7 +23,19 @@ begin
             reasoning_tokens, spent_nusd, vendor_cost_nusd, uncosted_nusd, latency)
     select q.series_id, (q.bucket at time zone p_zone)::date, sum(q.calls), sum(q.errors), sum(q.input_tokens),
            sum(q.output_tokens), sum(q.cached_input_tokens), sum(q.cache_write_tokens), sum(q.reasoning_tokens),
-           sum(q.spent_nusd), sum(q.vendor_cost_nusd), sum(q.uncosted_nusd), kaixu.latency_total(q.latency)
+           sum(q.spent_nusd), sum(q.vendor_cost_nusd), sum(q.uncosted_nusd), array[
+               sum(q.latency[1])::bigint, sum(q.latency[2])::bigint, sum(q.latency[3])::bigint,
+               sum(q.latency[4])::bigint, sum(q.latency[5])::bigint, sum(q.latency[6])::bigint,
+               sum(q.latency[7])::bigint, sum(q.latency[8])::bigint, sum(q.latency[9])::bigint,
+               sum(q.latency[10])::bigint, sum(q.latency[11])::bigint, sum(q.latency[12])::bigint,
+               sum(q.latency[13])::bigint, sum(q.latency[14])::bigint, sum(q.latency[15])::bigint,
+               sum(q.latency[16])::bigint, sum(q.latency[17])::bigint, sum(q.latency[18])::bigint,
+               sum(q.latency[19])::bigint, sum(q.latency[20])::bigint, sum(q.latency[21])::bigint,
+               sum(q.latency[22])::bigint, sum(q.latency[23])::bigint, sum(q.latency[24])::bigint,
+               sum(q.latency[25])::bigint, sum(q.latency[26])::bigint, sum(q.latency[27])::bigint,
+               sum(q.latency[28])::bigint, sum(q.latency[29])::bigint, sum(q.latency[30])::bigint,
+               sum(q.latency[31])::bigint, sum(q.latency[32])::bigint
+           ]
       from kaixu.usage_quarter q
      group by 1, 2;
     return true;

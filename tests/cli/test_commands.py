@@ -67,6 +67,11 @@ def test_a_customer_gets_a_key_and_loses_it(kaixu: Kaixu) -> None:
     topped = read(kaixu("customers", "top-up", "ada@example.com", "500", "--idempotency-key", "one", "--json"))
     again = read(kaixu("customers", "top-up", "ada@example.com", "500", "--idempotency-key", "one", "--json"))
     assert (topped["extra_usd"], again["extra_usd"], again["applied"]) == ("5.00", "5.00", False)
+    each = read(kaixu("customers", "change", "ada@example.com", "--end-user-cap-cents", "100", "--json"))
+    assert each["end_user_cap_usd"] == "1.00"
+    for cents, cap in (("25", "0.25"), ("none", None)):
+        one = read(kaixu("customers", "end-user-cap", "ada@example.com", "visitor-7", cents, "--json"))
+        assert (one["end_user"], one["cap_usd"], one["spent_usd"]) == ("visitor-7", cap, "0.00")
     assert read(kaixu("customers", "disable", "ada@example.com", "--json"))["active"] is False
     assert kaixu("customers", "list").stdout.count("ada@example.com") == 1
 
@@ -77,6 +82,7 @@ def test_what_an_operator_gets_wrong_is_one_line_and_a_hint(kaixu: Kaixu) -> Non
         (("customers", "create", "a@b.co", "--cap-cents", "-1"), "`--cap-cents` must lie"),
         (("keys", "create", "nobody@example.com"), "there is no customer"),
         (("keys", "rotate", "4711"), "there is no key 4711"),
+        (("customers", "end-user-cap", "nobody@example.com", "visitor-7", "1"), "there is no customer"),
         (("usage", "explain", "4711"), "there is no usage event"),
         (("usage", "show", "nobody@example.com"), "there is no customer"),
     ):

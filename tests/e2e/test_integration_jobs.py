@@ -218,3 +218,10 @@ async def test_a_running_job_has_no_result_yet_and_can_be_cancelled(
     assert (status, reply["code"]) == (409, "JOB_CANCELLED")
     assert await spent_and_held(pool, customer_id) == (0, 0)
     await assert_books_balance(pool)
+
+
+async def test_a_job_has_the_tags_of_the_request_that_submitted_it(jobs: PrintJobs, pool: asyncpg.Pool) -> None:
+    jobs.headers |= {"x-kaixu-app": "shop", "x-kaixu-build": "7"}
+    assert (await jobs.ended(await jobs.print()))["status"] == "succeeded"
+    rows = await pool.fetch("select operation, app_id, build_id from kaixu.usage_event where cost_nusd > 0")
+    assert [tuple(row) for row in rows] == [("job:print.work", "shop", "7")]

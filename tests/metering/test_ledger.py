@@ -23,6 +23,7 @@ from kaixu.store.pool import open_pool
 from kaixu.store.spool import Spool, line_of, read
 from tests.store.test_money_properties import hold_of, make_ask, settlement
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
+from tests.support.rollups import assert_rollups_agree
 
 OWNER = uuid4()
 
@@ -321,6 +322,32 @@ async def test_spooled_lines_that_cannot_be_read_are_put_aside_and_the_others_wr
     assert await spent_and_held(pool, customer_id) == (70, 0)
     assert not (tmp_path / "spool" / "dead.jsonl").exists()
     assert (tmp_path / "spool" / "refused" / "dead.jsonl").read_bytes() == foreign + b"00000000 damaged\n"
+
+
+async def test_settlements_that_the_last_release_has_spooled_are_written(
+    system: System, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    customer_id = await customer(pool, cap_nusd=1000)
+    made = settlement(*await system.admitted((await virtual_key(pool, customer_id))[0], 100), 70)
+    newer = {"app_id", "build_id", "end_user"}
+    fields = {name: value for name, value in msgspec.to_builtins(made).items() if name not in newer}
+    body = msgspec.json.encode(fields)
+    (tmp_path / "spool" / "dead.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(body), body))
+    await system.ledger.replay()
+    assert await spent_and_held(pool, customer_id) == (70, 0)
+    await assert_rollups_agree(pool)
+
+
+async def test_tags_survive_the_spool(system: System, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool, cap_nusd=1000))
+    call_ask = make_ask(key_id, 100, 0, app_id="shop", end_user="käthe")
+    verdict = await system.ledger.admit(call_ask)
+    (tmp_path / "spool" / "dead.jsonl").write_bytes(line_of(settlement(call_ask, verdict, 70)))
+    await system.ledger.replay()
+    tags = await pool.fetchrow("select app_id, build_id, end_user from kaixu.usage_event")
+    assert tags is not None
+    assert tuple(tags) == ("shop", None, "käthe")
+    await assert_rollups_agree(pool)
 
 
 def test_a_spool_that_was_taken_while_it_was_opened_is_opened_again(

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import asyncpg
+import pytest
 
 from kaixu.metering.rollups import UsageRollups
 from kaixu.plugin.types import Usage
+from kaixu.store.pool import maintenance
 from kaixu.store.rollups import rollup_state
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 from tests.support.rollups import assert_folded_rollups_agree
 
 
-async def test_rounds_of_several_processes_fold_everything_once(pool: asyncpg.Pool) -> None:
+def rollups(pool: asyncpg.Pool, dsn: str, zone: Callable[[], str] = lambda: "UTC") -> UsageRollups:
+    """The task of one process."""
+    return UsageRollups(pool, zone, partial(maintenance, dsn))
+
+
+async def test_rounds_of_several_processes_fold_everything_once(pool: asyncpg.Pool, dsn: str) -> None:
     key_id, _ = await virtual_key(pool, await customer(pool))
-    processes = [UsageRollups(pool, lambda: "UTC") for _ in range(3)]
+    processes = [rollups(pool, dsn) for _ in range(3)]
     for _ in range(3):
         await asyncio.gather(*(billed(pool, key_id, Usage(3, 4)) for _ in range(4)))
         await asyncio.gather(*(process.round() for process in processes))
@@ -26,9 +35,22 @@ async def test_rounds_of_several_processes_fold_everything_once(pool: asyncpg.Po
     assert (await rollup_state(pool)).filled_at is not None
 
 
-async def test_a_changed_zone_is_applied_once_by_whoever_has_it(pool: asyncpg.Pool) -> None:
+async def test_a_zone_that_the_database_does_not_know_keeps_nothing_from_being_folded(
+    pool: asyncpg.Pool, dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    await billed(pool, key_id, Usage(3, 4))
+    process = rollups(pool, dsn, lambda: "Mars/Olympus")
+    for _ in range(2):
+        await process.round()
+    assert caplog.text.count("Mars/Olympus") == 1
+    assert (await rollup_state(pool)).reporting_zone == "UTC"
+    await assert_folded_rollups_agree(pool)
+
+
+async def test_a_changed_zone_is_applied_once_by_whoever_has_it(pool: asyncpg.Pool, dsn: str) -> None:
     zones = ["Europe/Berlin", "UTC"]
-    one, other = UsageRollups(pool, lambda: zones[0]), UsageRollups(pool, lambda: zones[1])
+    one, other = rollups(pool, dsn, lambda: zones[0]), rollups(pool, dsn, lambda: zones[1])
     await other.round()
     await one.round()  # its kaixu.yaml is the newer one
     await other.round()
