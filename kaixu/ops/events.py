@@ -20,7 +20,11 @@ BATCH = 500
 
 
 class MonitorEvent(msgspec.Struct, frozen=True):
-    """An event for operators: a refusal, failure, lost call, alert, reload and so on."""
+    """An event for operators: a refusal, failure, lost call, alert, reload and so on.
+
+    `provider` is the lane, `deployment` the one that was called last. `ip_hash`: of the client's address.
+    `upstream_body`: the vendor's words, cleaned, of at most 2,000 characters.
+    """
 
     kind: str
     level: Literal["info", "warn", "error"] = "info"
@@ -38,6 +42,15 @@ class MonitorEvent(msgspec.Struct, frozen=True):
     error_code: str | None = None
     error_message: str | None = None
     upstream_status: int | None = None
+    app_id: str | None = None
+    build_id: str | None = None
+    origin: str | None = None
+    referer: str | None = None
+    ip_hash: str | None = None
+    deployment: str | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    upstream_body: str | None = None
     extra: dict[str, Any] = {}
 
 

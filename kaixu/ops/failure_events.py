@@ -26,6 +26,11 @@ def failure_event(end: RequestEnd) -> MonitorEvent:
         path=end.path[:500],
         user_agent=(end.user_agent or "")[:240],
         duration_ms=end.duration_ms,
+        origin=None if end.origin is None else end.origin[:500],
+        referer=None if end.referer is None else without_query(end.referer)[:800],
+        ip_hash=end.ip_hash,
+        request_bytes=end.request_bytes,
+        response_bytes=end.response_bytes,
     )
 
 
@@ -75,9 +80,18 @@ def call_event(
         error_code=facts.error_code,
         error_message=(facts.error_message or "")[:4000],
         upstream_status=facts.upstream_status,
+        app_id=facts.app_id,
+        build_id=facts.build_id,
+        deployment=facts.deployment,
+        upstream_body=facts.upstream_words,
         extra={"failed_at": datetime.now(UTC).isoformat()} | extra | failure_details(facts),
         **fields,
     )
+
+
+def without_query(address: str) -> str:
+    """An address without its query and fragment, which may hold secrets."""
+    return address.partition("#")[0].partition("?")[0]
 
 
 def status_of(facts: CallFacts) -> int:
@@ -98,8 +112,6 @@ def kind_of(facts: CallFacts) -> str:
 def failure_details(facts: CallFacts) -> dict[str, Any]:
     """The vendor's own words, cut and without secrets, and the tries."""
     details: dict[str, Any] = {}
-    if facts.deployment is not None:
-        details["deployment"] = facts.deployment
     if facts.upstream_words is not None:
         details["vendor"] = {
             "status": facts.upstream_status,

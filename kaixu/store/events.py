@@ -36,6 +36,15 @@ in_order = attrgetter(
     "error_code",
     "error_message",
     "upstream_status",
+    "app_id",
+    "build_id",
+    "origin",
+    "referer",
+    "ip_hash",
+    "deployment",
+    "request_bytes",
+    "response_bytes",
+    "upstream_body",
     "extra",
 )
 
@@ -56,10 +65,14 @@ async def write_events(pool: asyncpg.Pool, events: Sequence[MonitorEvent]) -> No
             """
             insert into kaixu.gateway_event (kind, level, request_id, function_name, method, path, user_agent,
                                              customer_id, key_id, provider, model, http_status, duration_ms,
-                                             error_code, error_message, upstream_status, extra)
+                                             error_code, error_message, upstream_status, app_id, build_id, origin,
+                                             referer, ip_hash, deployment, request_bytes, response_bytes,
+                                             upstream_body, extra)
             select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                                  $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::integer[], $13::integer[],
-                                 $14::text[], $15::text[], $16::integer[], $17::jsonb[])
+                                 $14::text[], $15::text[], $16::integer[], $17::text[], $18::text[], $19::text[],
+                                 $20::text[], $21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::text[],
+                                 $26::jsonb[])
             """,
             *columns,
         )
