@@ -23,7 +23,7 @@ def failure_event(end: RequestEnd) -> MonitorEvent:
         request_id=end.request_id,
         function_name=end.function[:200],
         method=end.method,
-        path=end.path[:500],
+        path=end.path,
         user_agent=(end.user_agent or "")[:240],
         duration_ms=end.duration_ms,
         origin=None if end.origin is None else end.origin[:500],
