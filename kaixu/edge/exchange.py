@@ -16,7 +16,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, W
 
 from kaixu.config.environment import Network
 from kaixu.ops.logs import REQUEST_ID
-from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener, tell
+from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener, shown_path, tell
 from kaixu.plugin.errors import BodyTimeout, Invalid, KaixuError, Stopping, UnsupportedEncoding
 
 from .callers import Callers
@@ -95,7 +95,7 @@ class Exchange:
 
     def end_of(self, request: IncomingRequest) -> RequestEnd:
         """The record of a request that has ended."""
-        progress, headers, path = request.progress, request.headers, request.path
+        progress, headers, path = request.progress, request.headers, shown_path(request.path)
         is_unanswered = progress.status is None  # the client disconnected before its request was complete
         return RequestEnd(
             request_id=request.request_id,

@@ -153,7 +153,7 @@ class RecentCalls:
     def _record(self, one: Deployment, code: str, level: Any, message: str, failure: Failure | None) -> None:
         if self.monitor is None:
             return
-        extra: dict[str, Any] = {"deployment": one.name, "upstream": one.upstream}
+        extra: dict[str, Any] = {"upstream": one.upstream}
         if failure is not None:
             extra["vendor"] = {"status": failure.status, "reason": failure.reason, "words": failure.words}
         self.monitor.record(
@@ -162,6 +162,7 @@ class RecentCalls:
                 level=level,
                 provider=one.state.name,
                 model=one.model,
+                deployment=one.name,
                 error_code=code,
                 error_message=f"{name_of(one)}: {message}",
                 upstream_status=None if failure is None else failure.status,

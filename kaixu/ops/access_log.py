@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from .log_format import LogFormat, json_line, on_one_line, timestamp
@@ -11,11 +10,6 @@ from .logs import LogWriter
 from .request_end import RequestEnd
 
 LOGGER = "kaixu.access"
-
-#: A key that a client has put into a path by mistake.
-KEY_IN_PATH = re.compile(r"(?i)(?<![a-z0-9])((?:kx|sk|pk|rk)[-_])[a-z0-9_.-]{6,}")
-
-MAX_PATH = 300
 
 
 class AccessLog:
@@ -28,12 +22,6 @@ class AccessLog:
     def __call__(self, end: RequestEnd) -> None:
         """Queue the line; it is made by the writer's thread."""
         self.writer.put(partial(self.render, end))
-
-
-@lru_cache(maxsize=1000)
-def shown_path(path: str) -> str:
-    """A path without keys and control characters, cut."""
-    return on_one_line(KEY_IN_PATH.sub(r"\1…", path[: 2 * MAX_PATH]))[:MAX_PATH]
 
 
 def level_of(end: RequestEnd) -> str:
@@ -51,7 +39,7 @@ def access_fields(end: RequestEnd) -> dict[str, Any]:
         "event": "request",
         "request_id": end.request_id,
         "method": end.method,
-        "path": shown_path(end.path),
+        "path": end.path,
         "status": end.status,
         "ms": end.duration_ms,
         "bytes_in": end.request_bytes,
@@ -87,7 +75,7 @@ def text_access_line(end: RequestEnd) -> str:
         level_of(end).upper(),
         f"{LOGGER}:",
         end.method,
-        shown_path(end.path),
+        end.path,
         str(end.status),
         f"{end.duration_ms} ms",
         f"{end.request_bytes}/{end.response_bytes} B",

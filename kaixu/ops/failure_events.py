@@ -60,9 +60,9 @@ def request_fields(end: RequestEnd) -> dict[str, Any]:
         "request_id": end.request_id,
         "function_name": end.function[:200],
         "method": end.method,
-        "path": end.path[:500],
+        "path": end.path,
         "origin": cut(end.origin, 500),
-        "referer": cut(end.referer, 800),
+        "referer": cut(None if end.referer is None else without_query(end.referer), 800),
         "user_agent": cut(end.user_agent, 800),
         "ip_hash": end.ip_hash,
         "duration_ms": end.duration_ms,
@@ -137,6 +137,11 @@ def call_event(
     )
 
 
+def without_query(address: str) -> str:
+    """An address without its query and fragment, which may hold secrets."""
+    return address.partition("#")[0].partition("?")[0]
+
+
 def status_of(facts: CallFacts) -> int:
     """The status that belongs to the error."""
     return facts.error_status or 500
@@ -155,8 +160,6 @@ def kind_of(facts: CallFacts) -> str:
 def failure_details(facts: CallFacts) -> dict[str, Any]:
     """The vendor's own words, cut and without secrets, and the tries."""
     details: dict[str, Any] = {}
-    if facts.deployment is not None:
-        details["deployment"] = facts.deployment
     if facts.upstream_words is not None:
         details["vendor"] = {
             "status": facts.upstream_status,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
 from .call_facts import CallFacts
+from .log_format import on_one_line
 
 log = logging.getLogger(__name__)
 
@@ -16,13 +19,25 @@ log = logging.getLogger(__name__)
 CLIENT_GONE = 499
 
 
+#: A key that a client has put into a path by mistake.
+KEY_IN_PATH = re.compile(r"(?i)(?<![a-z0-9])((?:kx|sk|pk|rk)[-_])[a-z0-9_.-]{6,}")
+
+MAX_PATH = 500
+
+
+@lru_cache(maxsize=1000)
+def shown_path(path: str) -> str:
+    """A path for logs and events: without keys and control characters, cut."""
+    return on_one_line(KEY_IN_PATH.sub(r"\1…", path[: 2 * MAX_PATH]))[:MAX_PATH]
+
+
 class RequestEnd(msgspec.Struct, frozen=True):
     """A request that has ended. Nothing in it is secret: no body, no query, no key, and the address only as a hash.
 
     `status` is what the client got, `CLIENT_GONE` if it got nothing; a stream that failed has 200 and an `error_code`.
-    `function`: the path's last part. `provider` is the lane. `is_client_gone`: it disconnected before the reply's end.
-    `facts`: the tries, and all that is known about an error. A call may go on after its client has disconnected, so
-    `facts` may still change.
+    `path` is a `shown_path`, `function` its last part. `provider` is the lane. `is_client_gone`: the client disconnected
+    before the reply's end. `facts`: the tries, and all that is known about an error. A call may go on after its client
+    has disconnected, so `facts` may still change.
     """
 
     request_id: str

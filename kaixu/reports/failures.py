@@ -76,9 +76,9 @@ class FailedCall(msgspec.Struct, frozen=True):
 GROUPS = Query(
     FailureGroup,
     """
-    select e.error_code as code, e.upstream_status, e.provider, e.model, e.extra ->> 'deployment' as deployment,
+    select e.error_code as code, e.upstream_status, e.provider, e.model, e.deployment,
            count(*) as calls, count(distinct e.customer_id) as customers, min(e.created_at) as first_at,
-           max(e.created_at) as last_at, (array_agg(e.extra -> 'vendor' ->> 'words' order by e.id desc))[1] as words,
+           max(e.created_at) as last_at, (array_agg(e.upstream_body order by e.id desc))[1] as words,
            (array_agg(e.request_id order by e.id desc))[1] as request_id
       from kaixu.gateway_event e
      where e.kind = any ($1::text[]) and e.error_code is not null and e.created_at >= $2
@@ -95,8 +95,8 @@ CALLS = Query(
     FailedCall,
     """
     select e.id, e.created_at, e.kind, e.request_id, e.function_name, e.customer_id, e.key_id, e.provider, e.model,
-           e.extra ->> 'deployment' as deployment, e.http_status, e.error_code, e.error_message, e.upstream_status,
-           e.extra -> 'vendor' ->> 'reason' as reason, e.extra -> 'vendor' ->> 'words' as words, e.duration_ms,
+           e.deployment, e.http_status, e.error_code, e.error_message, e.upstream_status,
+           e.extra -> 'vendor' ->> 'reason' as reason, e.upstream_body as words, e.duration_ms,
            e.app_id, e.build_id
       from kaixu.gateway_event e
      where e.kind = any ($1::text[]) and e.error_code is not null and e.created_at >= $2

@@ -213,12 +213,17 @@ async def test_a_failed_call_s_event_names_customer_key_place_and_the_vendor_s_c
     }
     for model, (code, upstream_status) in expected.items():
         path, body = body_of(endpoint, "up", model)
-        _, event = await caller.post(path, body)
+        _, event = await caller.post(path, body, **{"x-kaixu-app": "shop", "x-kaixu-build": "7"})
+        assert (event["app_id"], event["build_id"]) == ("shop", "7")
+        assert event["request_bytes"] > 30
+        assert event["response_bytes"] > 30
+        assert len(event["ip_hash"]) == 16
         name = f"{model}-embed" if endpoint == "embeddings" else model
         assert (event["kind"], event["error_code"], event["upstream_status"]) == ("error", code, upstream_status)
         assert (event["customer_id"], event["key_id"]) == (caller.customer_id, caller.key_id), (model, event)
         assert (event["provider"], event["model"]) == ("up", name)
-        assert event["extra"]["deployment"] == "up"
+        assert event["deployment"] == "up"
+        assert event["upstream_body"] == event["extra"].get("vendor", {}).get("words")
         [tried] = event["extra"]["tried"]
         assert (tried["deployment"], tried["error"]) == ("up", code)
         if upstream_status is not None:

@@ -439,3 +439,10 @@ async def test_a_listener_that_raises_hurts_neither_the_call_nor_the_other_liste
     await case.run(echo, part(b"a"), headers={b"user-agent": b"test"})
     assert case.status == 200
     assert [end.status for end in case.ends] == [200]
+
+
+async def test_a_key_in_a_path_is_not_in_the_record() -> None:
+    case = Case()
+    await case.run(echo, part(b""), path="/api/route/kx_live_0123456789abcdef\n")
+    [end] = case.ends
+    assert (end.path, end.function) == ("/api/route/kx_…\\x0a", "kx_…\\x0a")

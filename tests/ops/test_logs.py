@@ -16,7 +16,7 @@ from kaixu.ops.call_facts import CallFacts, Try
 from kaixu.ops.log_format import LogFormat
 from kaixu.ops.log_limit import MAX_EQUAL, WINDOW_S, RepeatLimit
 from kaixu.ops.logs import REQUEST_ID, LogWriter, QueueingHandler
-from kaixu.ops.request_end import RequestEnd
+from kaixu.ops.request_end import RequestEnd, shown_path
 from kaixu.plugin.errors import UpstreamError
 
 Log = Callable[[LogFormat], tuple[logging.Logger, LogWriter, io.StringIO]]
@@ -144,7 +144,7 @@ def a_failed_call() -> RequestEnd:
     error = UpstreamError("the vendor refuses our key")
     error.upstream_status, error.vendor_words = 401, "bad key"
     facts.failed(error)
-    path = "/api/gateway-chat/kx_live_0123456789abcdef\n"
+    path = shown_path("/api/gateway-chat/kx_live_0123456789abcdef\n")
     return RequestEnd("r1", "POST", path, "gateway-chat", 502, 12, 213, 98, False, facts, ip_hash="8f3a")
 
 
