@@ -12,7 +12,9 @@ from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
+from .admin.monitor_events import monitor_event_routes
 from .admin.monitor_stream import monitor_stream_routes
+from .admin.platform_events import platform_event_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .anthropic.messages import message_routes
@@ -58,6 +60,8 @@ FAMILIES = (
     topup_routes,
     usage_routes,
     embed_usage_routes,
+    monitor_event_routes,
+    platform_event_routes,
     monitor_stream_routes,
     # everybody
     session_routes,

@@ -17,6 +17,8 @@ from kaixu.metering.gate import Gate
 from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
 from kaixu.reports.monitor_tail import MonitorTail
+from kaixu.store.blobs import Blobs
+from kaixu.store.monitor_removal import EventRemoval
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Services:
     reports: asyncpg.Pool
     searches: Searches
     tail: MonitorTail
+    blobs: Blobs
+    removal: EventRemoval
     metrics: Metrics
 
     @property

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
@@ -61,10 +62,13 @@ from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.plugin.hookspecs import Event
 from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.batches import expire_batches, prune_batches
+from kaixu.store.blobs import Blobs, open_blobs
 from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.events import prune_events, write_events
+from kaixu.store.events import prune_batch_ids, write_events
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
+from kaixu.store.monitor_partitions import ensure_event_partitions, move_earlier_events
+from kaixu.store.monitor_removal import EventRemoval
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import restrict_public
@@ -103,6 +107,7 @@ class Gateway:
     owner: UUID  # this process, in the rows that it leases
     current: CurrentConfig
     started_with: GatewaySection
+    blobs: Blobs
     databases: PluginDatabases
     pools: Pools
     pool: asyncpg.Pool  # the general one
@@ -137,6 +142,7 @@ class Gateway:
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
         self.current = CurrentConfig(catalog, document.gateway)
         self.started_with = document.gateway
+        self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
         await self.open_pools(dsn, document.gateway.database)
@@ -166,6 +172,7 @@ class Gateway:
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
+            await ensure_event_partitions(connection)
             await self.migrate_integrations(catalog, connection)
             if self.embedded is not None:
                 await restrict_public(connection)
@@ -247,6 +254,8 @@ class Gateway:
                 statement_s=sizes.search_s,
                 pooler=self.settings.kaixu_pooler,
             ),
+            blobs=self.blobs,
+            removal=EventRemoval(self.pool, self.blobs if self.current.section.monitor.archive else None),
             tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
             metrics=self.metrics,
         )
@@ -261,7 +270,8 @@ class Gateway:
 
     def request_listeners(self) -> tuple[RequestListener, ...]:
         """Who gets the record of each request that has ended."""
-        listeners: tuple[RequestListener, ...] = (FailureEvents(self.monitor), self.metrics.request_ended)
+        failures = FailureEvents(self.monitor, lambda: self.current.section.slow_ms)
+        listeners: tuple[RequestListener, ...] = (failures, self.metrics.request_ended)
         if self.log_writer is not None and self.settings.kaixu_access_log:
             listeners += (AccessLog(self.log_writer, self.settings.kaixu_log),)
         return listeners
@@ -293,9 +303,9 @@ class Gateway:
             alerts = AlertWebhooks(self.pool, url=url.get_secret_value(), key=alert_key(self.secrets.jwt_secret))
             spawn(every(DUE_S, WebhookSender(alerts).round, "delivery of alerts"), "alert webhooks")
 
-    async def write_events(self, events: Sequence[MonitorEvent]) -> None:
+    async def write_events(self, events: Sequence[MonitorEvent], batch_id: UUID) -> None:
         """Write monitor events. Raises `DatabaseAway`."""
-        await write_events(self.pool, events)
+        await write_events(self.pool, events, batch_id)
 
     def has_observers(self) -> bool:
         """Whether any plugin of the current catalog observes events."""
@@ -340,7 +350,10 @@ class Gateway:
         """Create the partitions of the coming months; remove old monitor events, cached answers, jobs and webhooks."""
         async with self.pool.acquire() as connection:
             await ensure_partitions(connection)
-        await prune_events(self.pool, days=self.settings.monitor_retention_days)
+            await ensure_event_partitions(connection)
+            await move_earlier_events(connection)
+            await prune_batch_ids(connection)
+        await self.services.removal.remove(datetime.now(UTC) - timedelta(days=self.settings.monitor_retention_days))
         await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
         await expire_batches(self.pool)

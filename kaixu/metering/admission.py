@@ -105,6 +105,7 @@ class Admission(Generic[TicketT]):
         try:
             settlement = settlement_of(ticket, error)
             ticket.settlement = settlement
+            self.ask.facts.has_usage_event = settlement.end_reason != "released"
             answer: asyncio.Future[Settled | None]
             if error is None and ticket.alongside is not None:
                 answer = self.ledger.settle_alongside(settlement, ticket.alongside)
@@ -115,6 +116,7 @@ class Admission(Generic[TicketT]):
             finally:
                 if not answer.cancelled() and (failure := answer.exception()) is not None:
                     ticket.settlement = settlement = unwritten_settlement(ticket, failure)
+                    self.ask.facts.has_usage_event = settlement.end_reason != "released"
                     answer = self.ledger.settle(settlement)
                     await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:

@@ -47,6 +47,7 @@ class Try(msgspec.Struct):
 class CallFacts(msgspec.Struct):
     """The facts of one call, as far as they are known. A request of several calls has those of the last one.
 
+    `has_usage_event`: it was settled, with a usage event.
     `provider` is the lane; `error_status` the status that belongs to the error, also where a stream had begun with 200.
     """
 
@@ -58,6 +59,7 @@ class CallFacts(msgspec.Struct):
     key_last4: str | None = None
     ticket: UUID | None = None
     admitted_at: datetime | None = None
+    has_usage_event: bool = False
     provider: str | None = None
     model: str | None = None
     tries: list[Try] = []

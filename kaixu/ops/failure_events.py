@@ -10,6 +10,9 @@ from .call_facts import CallFacts
 from .events import MonitorEvent
 from .request_end import RequestEnd
 
+#: Functions that belong to no customer.
+OPERATORS = ("admin-", "monitor-", "health", "gateway-heartbeat", "client-error-report", "metrics")
+
 
 def failure_event(end: RequestEnd) -> MonitorEvent:
     """The event of a request that has failed."""
@@ -20,13 +23,57 @@ def failure_event(end: RequestEnd) -> MonitorEvent:
         end.facts,
         level="error" if status_of(end.facts) >= 500 else "warn",
         extra=extra,
-        request_id=end.request_id,
-        function_name=end.function[:200],
-        method=end.method,
-        path=end.path[:500],
-        user_agent=(end.user_agent or "")[:240],
-        duration_ms=end.duration_ms,
+        is_unbilled_call=not end.facts.has_usage_event and not is_operators(end),
+        **request_fields(end),
     )
+
+
+def slow_event(end: RequestEnd) -> MonitorEvent:
+    """The event of a request that succeeded, and took long."""
+    facts = end.facts
+    return MonitorEvent(
+        kind="slow",
+        level="warn",
+        customer_id=facts.customer_id,
+        key_id=facts.key_id,
+        provider=facts.provider,
+        model=facts.model,
+        deployment=facts.deployment,
+        app_id=facts.app_id,
+        build_id=facts.build_id,
+        http_status=end.status,
+        error_message=f"{end.duration_ms:,} ms",
+        upstream_status=facts.upstream_status,
+        extra={} if facts.trace is None else {"traceparent": facts.trace.traceparent},
+        **request_fields(end),
+    )
+
+
+def is_operators(end: RequestEnd) -> bool:
+    """Whether the request is none of a customer's."""
+    return end.function.startswith(OPERATORS)
+
+
+def request_fields(end: RequestEnd) -> dict[str, Any]:
+    """What every event of a request says about the request, cut to the columns' sizes."""
+    return {
+        "request_id": end.request_id,
+        "function_name": end.function[:200],
+        "method": end.method,
+        "path": end.path[:500],
+        "origin": cut(end.origin, 500),
+        "referer": cut(end.referer, 800),
+        "user_agent": cut(end.user_agent, 800),
+        "ip_hash": end.ip_hash,
+        "duration_ms": end.duration_ms,
+        "request_bytes": end.request_bytes,
+        "response_bytes": end.response_bytes,
+    }
+
+
+def cut(value: str | None, most: int) -> str | None:
+    """At most the first `most` characters."""
+    return None if value is None else value[:most]
 
 
 def job_failure_event(
@@ -39,13 +86,19 @@ def job_failure_event(
         extra={"job": str(job_id), "attempt": attempt, "is_final": is_final},
         request_id=request_id,
         function_name=f"job:{kind}"[:200],
+        is_unbilled_call=is_final and not facts.has_usage_event,
     )
 
 
 def late_failure_event(facts: CallFacts, *, request_id: str, function: str) -> MonitorEvent:
     """The event of a call that has failed after its client had disconnected, while its answer was read to the end."""
     return call_event(
-        facts, level="error", extra={"client_gone": True}, request_id=request_id, function_name=function[:200]
+        facts,
+        level="error",
+        extra={"client_gone": True},
+        request_id=request_id,
+        function_name=function[:200],
+        is_unbilled_call=not facts.has_usage_event,
     )
 
 
@@ -66,10 +119,14 @@ def call_event(
         key_id=facts.key_id,
         provider=facts.provider,
         model=facts.model,
+        deployment=facts.deployment,
         http_status=facts.error_status,
         error_code=facts.error_code,
         error_message=(facts.error_message or "")[:4000],
         upstream_status=facts.upstream_status,
+        upstream_body=cut(facts.upstream_words, 2000),
+        app_id=facts.app_id,
+        build_id=facts.build_id,
         extra={"failed_at": datetime.now(UTC).isoformat()} | extra | failure_details(facts),
         **fields,
     )

@@ -31,14 +31,23 @@ class MonitorRow(msgspec.Struct, frozen=True):
     key_id: int | None
     provider: str | None
     model: str | None
+    deployment: str | None
     http_status: int | None
     duration_ms: int | None
+    request_bytes: int | None
+    response_bytes: int | None
     error_code: str | None
     error_message: str | None
     upstream_status: int | None
+    upstream_body: str | None
+    detail: str | None
     extra: dict[str, Any]
 
 
 def monitor_row_json(row: MonitorRow) -> dict[str, Any]:
-    """One event."""
-    return msgspec.structs.asdict(row) | {"created_at": instant(row.created_at)}
+    """One event. `api_key_id` and `error_stack` are the names of older pages."""
+    return msgspec.structs.asdict(row) | {
+        "created_at": instant(row.created_at),
+        "api_key_id": row.key_id,
+        "error_stack": row.extra.get("stack"),
+    }

@@ -22,6 +22,8 @@ class MonitorFilter(msgspec.Struct, frozen=True):
     provider: str | None = None
     model: str | None = None
     since: datetime | None = None
+    status: int | None = None
+    code: str | None = None
 
     def matches(self, row: MonitorRow) -> bool:
         """Whether an event is shown."""
@@ -36,4 +38,6 @@ class MonitorFilter(msgspec.Struct, frozen=True):
             and (self.provider is None or row.provider == self.provider)
             and (self.model is None or row.model == self.model)
             and (self.since is None or row.created_at >= self.since)
+            and (self.status is None or self.status in (row.http_status, row.upstream_status))
+            and (self.code is None or row.error_code == self.code)
         )

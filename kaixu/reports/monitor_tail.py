@@ -83,8 +83,9 @@ EVENTS_IN_RANGES = Query(
     MonitorRow,
     """
     select e.id, e.created_at, e.request_id, e.level, e.kind, e.function_name, e.method, e.path, e.origin, e.referer,
-           e.user_agent, e.ip_hash, e.app_id, e.build_id, e.customer_id, e.key_id, e.provider, e.model, e.http_status,
-           e.duration_ms, e.error_code, e.error_message, e.upstream_status, e.extra
+           e.user_agent, e.ip_hash, e.app_id, e.build_id, e.customer_id, e.key_id, e.provider, e.model, e.deployment,
+           e.http_status, e.duration_ms, e.request_bytes, e.response_bytes, e.error_code, e.error_message,
+           e.upstream_status, e.upstream_body, e.detail, e.extra
       from unnest($1::bigint[], $2::bigint[]) as range (first, last)
      cross join lateral (select *
                            from kaixu.gateway_event g

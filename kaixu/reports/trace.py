@@ -121,8 +121,8 @@ JOBS = Query(
 MONITOR_EVENTS = Query(
     TracedMonitorEvent,
     """
-    select kind, level, function_name, method, path, customer_id, key_id, provider, model, http_status, error_code,
-           error_message, upstream_status, extra, created_at
+    select coalesce(detail, kind) as kind, level, function_name, method, path, customer_id, key_id, provider, model,
+           http_status, error_code, error_message, upstream_status, extra, created_at
       from kaixu.gateway_event where request_id = $1 order by id limit 1000
     """,
 )

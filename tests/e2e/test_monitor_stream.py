@@ -28,7 +28,7 @@ async def test_twenty_viewers_get_each_event_of_two_gateways_once_and_in_order(
     start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
 ) -> None:
     gateways = await start(2)
-    writers = [Monitor(lambda events: write_events(pool, events)) for _ in range(2)]
+    writers = [Monitor(lambda events, _: write_events(pool, events)) for _ in range(2)]
     async with AsyncExitStack() as open_streams:
         viewers = [await open_streams.enter_async_context(follow(http, gateways[at % 2].url)) for at in range(VIEWERS)]
         for start_at in range(0, EVENTS, 40):

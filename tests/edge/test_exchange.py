@@ -110,7 +110,7 @@ class Case(AnyCaller):
         return b"".join(message["body"] for message in self.sent[1:])
 
 
-async def keep(events: Any) -> None:
+async def keep(events: Any, batch_id: object = None) -> None:
     """The events are not written."""
 
 

@@ -23,7 +23,7 @@ def refusal() -> UpstreamError:
     return error
 
 
-async def keep(events: object) -> None:
+async def keep(events: object, batch_id: object = None) -> None:
     """The events are not written."""
 
 

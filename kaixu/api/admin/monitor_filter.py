@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from kaixu.accounts.fields import identifier, text
+from kaixu.accounts.fields import bounded, identifier, text
 from kaixu.edge.fields import Fields
 from kaixu.plugin.errors import Unprocessable
 from kaixu.reports.monitor_filter import MonitorFilter
@@ -33,6 +33,8 @@ def read_filter(fields: Fields) -> MonitorFilter:
         provider=name("provider"),
         model=name("model"),
         since=moment(name("since"), "since"),
+        status=bounded(fields.get("status"), "status", 999),
+        code=name("code"),
     )
 
 

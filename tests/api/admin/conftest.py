@@ -16,7 +16,7 @@ from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
-from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.gateway_section import BlobsSection, GatewaySection
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token
 from kaixu.gateway.app import create_app
@@ -32,7 +32,9 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
 from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.admission import Settlement
+from kaixu.store.blobs import open_blobs
 from kaixu.store.events import write_events
+from kaixu.store.monitor_removal import EventRemoval
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.spool import Spool
 from tests.support.process import SECRETS
@@ -75,13 +77,13 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
         sealer=sealer,
         price_ids={},
     )
-    monitor = Monitor(lambda events: write_events(pool, events))
+    monitor = Monitor(lambda events, _: write_events(pool, events))
     queue = Queue(pool, gate, sealer, lambda: None)
     batches = Batches(pool, gate, sealer, lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
         settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
-        MonitorTail(pool, lambda: dsn),
+        MonitorTail(pool, lambda: dsn), blobs := open_blobs(BlobsSection(), tmp_path), EventRemoval(pool, blobs),
         Metrics(Catalog),
     )  # fmt: skip
 
