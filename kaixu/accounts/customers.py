@@ -46,6 +46,7 @@ CHANGEABLE: dict[str, Field] = {
     "auto_topup_threshold_cents": Field("auto_topup_threshold_nusd", fields.cents),
     "auto_topup_amount_cents": Field("auto_topup_amount_nusd", fields.cents),
     "max_vectors": Field("max_vectors", lambda value, name: fields.bounded(value, name, fields.MOST_VECTORS)),
+    "end_user_cap_cents": Field("end_user_cap_nusd", fields.cents),
 }
 
 
@@ -73,6 +74,7 @@ async def create_customer(
         "auto_topup_threshold_nusd": None,
         "auto_topup_amount_nusd": None,
         "max_vectors": None,
+        "end_user_cap_nusd": None,
     }
     settings = CustomerSettings(**{"monthly_cap_nusd": default_cap_nusd} | defaults | values)
     with database():

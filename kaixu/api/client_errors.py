@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kaixu.edge.authenticate import printable
+from kaixu.config.tags import printable
 from kaixu.edge.fields import json_object
 from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest

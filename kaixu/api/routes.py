@@ -10,6 +10,7 @@ from kaixu.edge.services import Services
 from .admin.customers import customer_routes
 from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
+from .admin.end_users import end_user_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
 from .admin.monitor_events import monitor_event_routes
@@ -57,6 +58,7 @@ FAMILIES = (
     customer_routes,
     key_routes,
     device_routes,
+    end_user_routes,
     topup_routes,
     usage_routes,
     embed_usage_routes,

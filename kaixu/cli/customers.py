@@ -7,8 +7,10 @@ from typing import Any
 import typer
 
 from kaixu.accounts import customers as accounts
+from kaixu.accounts import fields
+from kaixu.accounts.end_users import end_user_name, set_end_user_cap
 from kaixu.accounts.topups import top_up
-from kaixu.cli.options import read_options
+from kaixu.cli.options import NONE, read_options
 from kaixu.config.price import nusd_of_cents, usd
 
 from .examples import example
@@ -19,9 +21,13 @@ from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 MAX_LISTED = 1000
 
 #: Fields that `none` clears. A customer always has a cap; a cap of 0 refuses every call.
-CLEARABLE = frozenset({"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors"})
+CLEARABLE = frozenset(
+    {"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors", "end_user_cap_cents"}
+)
 
-commands = typer.Typer(no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up, cap end users."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +48,7 @@ def customer_record(row: accounts.Customer) -> dict[str, Any]:
         "allowed_providers": row.allowed_providers,
         "allowed_models": row.allowed_models,
         "max_vectors": row.max_vectors,
+        "end_user_cap_usd": None if row.end_user_cap_nusd is None else usd(row.end_user_cap_nusd),
     }
     if isinstance(row, accounts.ListedCustomer):
         shown |= {
@@ -104,6 +111,9 @@ def change(
     max_vectors: str = typer.Option(
         None, metavar="N|none", help="Vectors in all collections; none: the gateway's `max_vectors`."
     ),
+    end_user_cap_cents: str = typer.Option(
+        None, "--end-user-cap-cents", metavar="N|none", help="Monthly cap in cents of each of its end users."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Change the given fields, from the next call on. `none` removes a limit."""
@@ -116,11 +126,12 @@ def change(
         "allowed_providers": providers,
         "allowed_models": models,
         "max_vectors": max_vectors,
+        "end_user_cap_cents": end_user_cap_cents,
     }
-    fields = read_options(given, clearable=CLEARABLE)
-    if not fields:
+    changes = read_options(given, clearable=CLEARABLE)
+    if not changes:
         raise fail("nothing to change", hint="`kaixu customers change --help` lists what can be changed.")
-    print_record(customer_record(apply_change(customer, fields)), as_json=as_json)
+    print_record(customer_record(apply_change(customer, changes)), as_json=as_json)
 
 
 @commands.command(epilog=example("customers disable ada@example.com"))
@@ -163,6 +174,36 @@ def top_up_customer(
             "amount_usd": usd(done.amount_nusd),
             "extra_usd": usd(done.extra_nusd),
             "applied": done.applied,
+        }
+
+    print_record(with_database(work), as_json=as_json)
+
+
+@commands.command("end-user-cap", epilog=example("customers end-user-cap ada@example.com visitor-7 100"))
+def end_user_cap(
+    customer: str = typer.Argument(help="Id or email."),
+    end_user: str = typer.Argument(help="The end user, as requests name it in `user`."),
+    cap_cents: str = typer.Argument(
+        metavar="CENTS|none", help="Its monthly cap in cents; none: as the customer's others."
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Set the monthly cap of one end user of a customer, from the next call on."""
+
+    async def work(session: CommandSession) -> dict[str, Any]:
+        row = await accounts.find_customer(session.pool, customer)
+        name = end_user_name(end_user, "end_user")
+        cap = None if cap_cents.strip().lower() == NONE else fields.cents(cap_cents, "cap_cents")
+        if cap is None and cap_cents.strip().lower() != NONE:
+            raise fail("the cap is missing", hint="Give cents, or none.")
+        done = await set_end_user_cap(session.pool, row.id, name, cap, actor=ACTOR, request_id=REQUEST_ID)
+        return {
+            "customer_id": done.customer_id,
+            "end_user": done.end_user,
+            "cap_usd": None if done.monthly_cap_nusd is None else usd(done.monthly_cap_nusd),
+            "calls": done.calls,
+            "spent_usd": usd(done.spent_nusd),
+            "held_usd": usd(done.held_nusd),
         }
 
     print_record(with_database(work), as_json=as_json)

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Trace one call: who made it, its tries, first output and cost, or why it failed.",
     ),
     "failures": ("failures", "Show failed and refused calls: grouped by reason and deployment, and the newest ones."),
-    "customers": ("customers", "Customers: list, create, change, disable, enable, top up."),
+    "customers": ("customers", "Customers: list, create, change, disable, enable, top up, cap end users."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
     "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained."),

@@ -12,6 +12,7 @@ OPTIONS = {
     "allowed_collections": "--collections",
     "allowed_models": "--models",
     "allowed_providers": "--providers",
+    "end_user_cap_cents": "--end-user-cap-cents",
     "label": "--label",
     "max_devices": "--seats",
     "max_devices_per_key": "--seats",

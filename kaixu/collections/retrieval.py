@@ -54,7 +54,8 @@ async def retrieve(
 ) -> Retrieved:
     """Search for the last user message, with its own admission and bill. Raises as `search` does."""
     question = msgspec.structs.replace(retrieval.question, text=question_text(chat_request))
-    collection, ticket, answer = await search(pool, searches, gate, catalog, caller, question, around)
+    user = chat_request.user
+    collection, ticket, answer = await search(pool, searches, gate, catalog, caller, question, around, user)
     hits = fit_passages(answer.hits, retrieval.max_characters)
     return Retrieved(collection.name, hits, answer.query_ms, ticket)
 

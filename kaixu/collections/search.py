@@ -113,9 +113,11 @@ async def search(
     caller: Caller,
     question: Question,
     around: Around = no_context,
+    user: str | None = None,
 ) -> tuple[Collection, Ticket, Answer]:
-    """Search a collection under one admission. Embedding the question is billed; a search by vector is free.
+    """Search a collection under one admission, for the end user `user`.
 
+    Embedding the question is billed; a search by vector is free.
     The filter and the number of running searches are checked before the vendor's call.
     Raises what admission raises, `UnknownCollection`, `FilterTooLarge`, `RateLimited`, `SearchTooSlow`.
     """
@@ -126,7 +128,7 @@ async def search(
             raise unknown_collection(question.collection)
     require_budget(question.condition, collection)
     with searches.place(collection.customer_id):
-        return await run_search(searches, gate, catalog, caller, question, collection, around)
+        return await run_search(searches, gate, catalog, caller, question, collection, around, user)
 
 
 async def run_search(
@@ -137,6 +139,7 @@ async def run_search(
     question: Question,
     collection: Collection,
     around: Around,
+    user: str | None,
 ) -> tuple[Collection, Ticket, Answer]:
     """See `search`."""
     if question.vector is not None:
@@ -150,20 +153,13 @@ async def run_search(
     deployment = catalog.resolve(collection.provider, collection.model, "embed").deployment
     require_length(deployment, collection.dimensions, "collection")  # its vectors may have been imported
     request = question_embedding(deployment, collection, question.text or "")
-    admission = question_admission(gate, caller, deployment, collection, request)
+    admission = admit_embed(gate, caller, deployment, collection.provider, request, operation="search", user=user)
     with around(admission):
         async with admission as ticket:
             vectors = await embed_vectors(gate, ticket, request, length=vector_length(deployment, request.dimensions))
             ticket.units = {"searches": 1}
             answer = await find_hits(searches, collection, question, check_length(vectors[0], collection))
     return collection, ticket, answer
-
-
-def question_admission(
-    gate: Gate, caller: Caller, deployment: Deployment, collection: Collection, request: EmbedRequest
-) -> Admission[EmbedTicket]:
-    """The admission of embedding a question."""
-    return admit_embed(gate, caller, deployment, collection.provider, request, operation="search")
 
 
 def question_embedding(deployment: Deployment, collection: Collection, text: str) -> EmbedRequest:

@@ -12,6 +12,7 @@ from .database import DatabaseSection
 from .values import (
     Seconds,
     Section,
+    TimeZone,
     Whole,
 )
 
@@ -123,4 +124,8 @@ class GatewaySection(Section):
         default=[],
         max_length=200,
         description="origins of browser clients (CORS), in addition to ALLOWED_ORIGINS",
+    )
+    reporting_zone: TimeZone = Field(
+        default="UTC",
+        description="the time zone of days and charts in reports, by its IANA name; months are UTC",
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +33,13 @@ def in_seconds(value: object) -> object:
     return is_number(value)
 
 
+def zone_name(value: str) -> str:
+    """Refuse names that are no time zone of the IANA database."""
+    if ("/" not in value and value != "UTC") or value not in available_timezones():
+        raise ValueError("must be UTC, or an IANA time zone such as Europe/Berlin")
+    return value
+
+
 #: A duration with a unit.
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -45,6 +54,7 @@ Duration = Annotated[
     Field(gt=0, le=30 * 86_400),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{DURATION.pattern}$"}]}),
 ]
+TimeZone = Annotated[str, AfterValidator(zone_name), Field(max_length=100)]
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
 #: A provider's name in replies, without a slash: `provider/model` is split at the first one.
 PublicName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x20\x7f/][^\x00-\x1f\x7f/]*$")]

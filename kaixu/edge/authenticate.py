@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash
 from kaixu.config.environment import Secrets
+from kaixu.config.tags import printable
 from kaixu.metering.cache import CacheControl
 from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Invalid, Unauthenticated
@@ -13,8 +12,6 @@ from kaixu.plugin.errors import Invalid, Unauthenticated
 from .paths import SESSION_TOKEN
 from .request import Headers, IncomingRequest
 from .tokens import UserSession, read_session_token
-
-UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
 
 
 def bearer(headers: Headers) -> str:
@@ -57,13 +54,14 @@ def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     install_id = printable(headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "", 80) or None
     agent = printable(headers.get("user-agent") or "", 240) or None
     cache = cache_control(headers)
+    program = request.app_id, request.build_id
     if is_key_shaped(token):
         hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
-        return Caller(*hashes, None, install_id, agent, request_id, cache, request.facts)
+        return Caller(*hashes, None, install_id, agent, request_id, cache, *program, facts=request.facts)
     session = parse_session(token, secrets)
     if session is None:
         raise invalid_credential(token)
-    return Caller(None, None, session.key_id, install_id, agent, request_id, cache, request.facts)
+    return Caller(None, None, session.key_id, install_id, agent, request_id, cache, *program, facts=request.facts)
 
 
 def cache_control(headers: Headers) -> CacheControl:
@@ -84,8 +82,3 @@ def invalid_credential(token: str) -> Unauthenticated:
             "Invalid or expired session token", hint=f"Make a new one with POST {SESSION_TOKEN}, or send a key."
         )
     return Unauthenticated("Invalid or revoked key", hint="A key begins with kx_live_; ask your operator for one.")
-
-
-def printable(text: str, most: int) -> str:
-    """Text without surrounding space and unprintable characters, cut to `most` characters."""
-    return UNPRINTABLE.sub("", text.strip())[:most]

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from kaixu.edge.month_reply import month_reply
+from kaixu.edge.month_reply import end_user_reply, month_reply
 from kaixu.metering.verdict import Refusal
 from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, UpstreamError
 
@@ -43,6 +43,8 @@ def refusal_body(refusal: Refusal, request_id: str) -> dict[str, Any]:
     if refusal.error.status == 402 and refusal.figures is not None:
         body["scope"] = refusal.verdict.scope
         body["month"] = month_reply(refusal.figures)
+        if refusal.verdict.scope == "end_user":
+            body["end_user"] = end_user_reply(refusal.verdict)
     if refusal.error.status == 429:
         free_at = datetime.now(UTC) + timedelta(seconds=refusal.error.retry_after_s or 0)
         body["scope"] = refusal.verdict.scope

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kaixu.config.price import cents_of_nusd, usd
-from kaixu.metering.month import Figures
+from kaixu.metering.month import EndUserFigures, Figures
 
 
 def month_reply(figures: Figures) -> dict[str, Any]:
@@ -26,4 +26,13 @@ def month_reply(figures: Figures) -> dict[str, Any]:
         "spent_usd": usd(figures.customer_spent_nusd),
         "held_usd": usd(figures.customer_held_nusd),
         "available_usd": usd(figures.available_nusd),
+    }
+
+
+def end_user_reply(figures: EndUserFigures) -> dict[str, Any]:
+    """The month of the request's end user, whose cap was reached."""
+    return {
+        "cap_cents": cents_of_nusd(figures.end_user_cap_nusd or 0),
+        "spent_cents": cents_of_nusd(figures.end_user_spent_nusd or 0),
+        "held_cents": cents_of_nusd(figures.end_user_held_nusd or 0),
     }

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 from hypercorn.typing import HTTPScope
 
+from kaixu.config.tags import program_tag
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import Invalid
@@ -20,9 +21,6 @@ MAX_ARGS = 50
 
 #: Headers that may be repeated and are then joined to one list (RFC 9110 §5.3).
 LISTS = frozenset({"content-encoding", "access-control-request-headers", "tracestate"})
-
-#: The longest name of an app or a build that is stored.
-MAX_TAG = 200
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -62,6 +60,16 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     progress: ReplyProgress = msgspec.field(default_factory=ReplyProgress)
 
     @property
+    def app_id(self) -> str | None:
+        """The client's program, from `x-kaixu-app`; None: not named."""
+        return program_tag(self.headers.get("x-kaixu-app"))
+
+    @property
+    def build_id(self) -> str | None:
+        """The version of the client's program, from `x-kaixu-build`; None: not named."""
+        return program_tag(self.headers.get("x-kaixu-build"))
+
+    @property
     def args(self) -> dict[str, str]:
         """The query's fields; the first value of a repeated one. Raises `Invalid` for too many."""
         try:
@@ -95,18 +103,11 @@ def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
         address,
         scope["query_string"].decode("latin-1"),
         facts=CallFacts(
-            app_id=tag(headers.get("x-kaixu-app")),
-            build_id=tag(headers.get("x-kaixu-build")),
+            app_id=program_tag(headers.get("x-kaixu-app")),
+            build_id=program_tag(headers.get("x-kaixu-build")),
             trace=read_trace(headers.get("traceparent"), headers.get("tracestate")),
         ),
     )
-
-
-def tag(value: str | None) -> str | None:
-    """A client's name for its app or build: printable, of at most `MAX_TAG` characters."""
-    if value is None:
-        return None
-    return "".join(character for character in value if character.isprintable()).strip()[:MAX_TAG] or None
 
 
 def read_request_id(headers: Headers) -> str:

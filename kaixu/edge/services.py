@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
@@ -17,8 +18,6 @@ from kaixu.metering.gate import Gate
 from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
 from kaixu.reports.monitor_tail import MonitorTail
-from kaixu.store.blobs import Blobs
-from kaixu.store.monitor_removal import EventRemoval
 
 
 @dataclass
@@ -39,9 +38,8 @@ class Services:
     reports: asyncpg.Pool
     searches: Searches
     tail: MonitorTail
-    blobs: Blobs
-    removal: EventRemoval
     metrics: Metrics
+    monitor_archive: MonitorArchive
 
     @property
     def catalog(self) -> Catalog:

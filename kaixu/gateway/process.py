@@ -7,12 +7,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
@@ -51,6 +51,7 @@ from kaixu.metering.observers import Observers
 from kaixu.metering.price_keys import PriceKey, model_key, rates_key
 from kaixu.metering.recent_calls import RecentCalls
 from kaixu.metering.recovery import Recovery
+from kaixu.metering.rollups import UsageRollups
 from kaixu.metering.wire import open_transport
 from kaixu.ops.access_log import AccessLog
 from kaixu.ops.events import Monitor, MonitorEvent
@@ -68,7 +69,6 @@ from kaixu.store.events import prune_batch_ids, write_events
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
 from kaixu.store.monitor_partitions import ensure_event_partitions, move_earlier_events
-from kaixu.store.monitor_removal import EventRemoval
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import restrict_public
@@ -94,6 +94,9 @@ COLLECTIONS_S = 2.0
 
 #: How long closing waits for alerts of the last calls.
 ALERTS_S = 5.0
+
+#: Seconds between rounds that move noted usage into the roll-ups.
+ROLLUPS_S = 10.0
 
 #: Seconds between checks for schedules and webhooks that are due.
 DUE_S = 0.5
@@ -254,8 +257,7 @@ class Gateway:
                 statement_s=sizes.search_s,
                 pooler=self.settings.kaixu_pooler,
             ),
-            blobs=self.blobs,
-            removal=EventRemoval(self.pool, self.blobs if self.current.section.monitor.archive else None),
+            monitor_archive=MonitorArchive(self.pool, self.blobs, archives=self.current.section.monitor.archive),
             tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
             metrics=self.metrics,
         )
@@ -286,7 +288,7 @@ class Gateway:
             revive=self.revive if self.embedded else None,
         )
         keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
-        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
+        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits, self.monitor)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
         spawn = self.tasks.spawn
@@ -294,6 +296,8 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone)
+        spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
         spawn(self.worker.run(), "jobs")
@@ -353,7 +357,7 @@ class Gateway:
             await ensure_event_partitions(connection)
             await move_earlier_events(connection)
             await prune_batch_ids(connection)
-        await self.services.removal.remove(datetime.now(UTC) - timedelta(days=self.settings.monitor_retention_days))
+        await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
         await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
         await expire_batches(self.pool)

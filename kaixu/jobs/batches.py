@@ -175,6 +175,8 @@ class Batches:
                     customer_id=customer_id,
                     key_id=ticket.verdict.key_id or 0,
                     install_id=ticket.ask.install_id,
+                    app_id=ticket.ask.app_id,
+                    build_id=ticket.ask.build_id,
                     endpoint=endpoint,
                     input_file_id=file.id,
                     metadata=metadata,

@@ -56,7 +56,7 @@ class Lease:
         self.job = job
         self.ticket: Ticket | None = None
         self.facts = CallFacts(
-            customer_id=job.customer_id, key_id=job.key_id
+            app_id=job.app_id, build_id=job.build_id, customer_id=job.customer_id, key_id=job.key_id
         )  # what is learned about the attempt's call
         self.cancel_requested = False
         self.retry: Retry | None = None  # pauses of an integration's job; None: `MODEL_RETRY`

@@ -119,6 +119,8 @@ class Submission:
                 customer_id=customer_id,
                 key_id=self.ticket.verdict.key_id,
                 install_id=self.ticket.ask.install_id,
+                app_id=self.ticket.ask.app_id,
+                build_id=self.ticket.ask.build_id,
                 request_id=self.ticket.ask.request_id,
                 payload=seal(sealer, self.id, "payload", request.call),
                 provider=request.provider,

@@ -55,6 +55,7 @@ def admit_chat(
         deployment,
         requested_provider,
         ceiling,
+        user=request.user,
     )
 
     def make_ticket(verdict: Verdict) -> ChatTicket:

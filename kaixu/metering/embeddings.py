@@ -38,8 +38,12 @@ def admit_embed(
     operation: str = "embed",
     role: Rank = "viewer",
     price: str = "",
+    user: str | None = None,
 ) -> Admission[EmbedTicket]:
-    """Admission of one embedding call, of any number of inputs. Raises as `admit_chat`."""
+    """Admission of one embedding call, of any number of inputs. Raises as `admit_chat`.
+
+    `user`: the end user, where it is not to be sent to the vendor in the request itself.
+    """
     Catalog.ready(deployment)
     deployment = deployment.priced(price)
     choices = deployment.ready
@@ -51,6 +55,7 @@ def admit_embed(
         requested_provider,
         ceiling,
         role=role,
+        user=user or request.user,
     )
 
     def make_ticket(verdict: Verdict) -> EmbedTicket:

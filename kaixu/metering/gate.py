@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.config.tags import end_user_tag
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.operation import Rank
@@ -39,7 +40,7 @@ FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, tota
 class Caller(msgspec.Struct, frozen=True):
     """Who makes a call: the hashes of a virtual key, or the id of the key that a session is for.
 
-    `facts`: where to write what is learned about the call.
+    `app_id`, `build_id`: the client's program. `facts`: where to write what is learned about the call.
     """
 
     key_hash: bytes | None
@@ -49,6 +50,8 @@ class Caller(msgspec.Struct, frozen=True):
     agent: str | None
     request_id: str
     cache_control: CacheControl = ""
+    app_id: str | None = None
+    build_id: str | None = None
     facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
@@ -121,6 +124,7 @@ class Gate:
         ceiling: Ceiling | None = None,
         *,
         role: Rank = "viewer",
+        user: str | None = None,
     ) -> Ask:
         """The request to admission for a call of a model, at the deployment's price, or of none. Raises as `ask`."""
         provider, model = ("", "") if deployment is None else (deployment.provider, deployment.model)
@@ -134,6 +138,7 @@ class Gate:
             most_nusd=0 if ceiling is None else ceiling.most_nusd,
             least_nusd=0 if ceiling is None else ceiling.least_nusd,
             role=role,
+            user=user,
         )
 
     def ask(
@@ -149,8 +154,9 @@ class Gate:
         least_nusd: int,
         role: Rank = "viewer",
         book: str = "ai",
+        user: str | None = None,
     ) -> Ask:
-        """The request to admission for one call. Raises as `InFlightCalls.require_room`."""
+        """The request to admission for one call; `user` is the request's. Raises as `InFlightCalls.require_room`."""
         facts, ticket = caller.facts, new_ticket()
         facts.provider, facts.model, facts.ticket = provider or None, model or None, ticket
         self.calls.require_room(caller.key_hash or caller.key_id)
@@ -171,6 +177,9 @@ class Gate:
             most_nusd=most_nusd,
             least_nusd=least_nusd,
             request_id=caller.request_id,
+            app_id=caller.app_id,
+            build_id=caller.build_id,
+            end_user=end_user_tag(user),
             facts=facts,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Protocol
 
 import msgspec
 
@@ -31,6 +32,17 @@ class Figures(msgspec.Struct, frozen=True):
         if self.key_cap_nusd is not None:
             room = min(room, self.key_cap_nusd - self.key_spent_nusd - self.key_held_nusd)
         return max(0, room)
+
+
+class EndUserFigures(Protocol):
+    """The month of a call's end user, in nano-dollars; None: the call names none."""
+
+    @property
+    def end_user_cap_nusd(self) -> int | None: ...
+    @property
+    def end_user_spent_nusd(self) -> int | None: ...
+    @property
+    def end_user_held_nusd(self) -> int | None: ...
 
 
 def figures_of(source: Verdict | Settled) -> Figures:

@@ -133,6 +133,8 @@ def transactions_for(
             customer_id=None if verdict is None else verdict.customer_id,
             key_id=None if verdict is None else verdict.key_id,
             install_id=None if ticket is None else ticket.ask.install_id,
+            app_id=None if ticket is None else ticket.ask.app_id,
+            build_id=None if ticket is None else ticket.ask.build_id,
             request_id=request_id if ticket is None else ticket.ask.request_id,
             payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
             provider=integration.name,

@@ -134,6 +134,9 @@ class Ticket:
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             units=self.event_units,
+            app_id=ask.app_id,
+            build_id=ask.build_id,
+            end_user=ask.end_user,
         )
 
     def hold(self) -> Hold:
@@ -156,4 +159,7 @@ class Ticket:
             price_id=ask.price_id,
             install_id=ask.install_id,
             request_id=ask.request_id,
+            app_id=ask.app_id,
+            build_id=ask.build_id,
+            end_user=ask.end_user,
         )

@@ -12,6 +12,9 @@ from kaixu.store.admission import Ask, Verdict
 
 from .month import Figures, figures_of
 
+#: Characters of an end user's name in a message.
+MOST_SHOWN = 80
+
 
 class Refusal(Exception):
     """Admission refused: the client's error, with the month's figures and the rate for the reply."""
@@ -36,6 +39,8 @@ def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
     if verdict.scope == "key":
         who, cap = f"key …{verdict.key_last4}", figures.key_cap_nusd or 0
         spent, held = figures.key_spent_nusd, figures.key_held_nusd
+    elif verdict.scope == "end_user":
+        return end_user_cap_reached(verdict, ask)
     else:
         who, cap = f"the account of key …{verdict.key_last4}", figures.customer_cap_nusd
         spent, held = figures.customer_spent_nusd, figures.customer_held_nusd
@@ -44,6 +49,19 @@ def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
         f"Monthly cap reached: {who} has ${usd(left)} left of ${usd(cap)} "
         f"(${usd(spent)} spent, ${usd(held)} held by calls in flight), this call could cost ${usd(ask.least_nusd)}",
         hint=hint_for_cap(left, held, ask.least_nusd, figures.month),
+    )
+
+
+def end_user_cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
+    """Names the end user of the request, and the figures of its month."""
+    cap, spent = verdict.end_user_cap_nusd or 0, verdict.end_user_spent_nusd or 0
+    held = verdict.end_user_held_nusd or 0
+    left = max(0, cap - spent - held)
+    shown = (ask.end_user or "")[:MOST_SHOWN]
+    return errors.CapReached(
+        f"Monthly cap reached: end user `{shown}` has ${usd(left)} left of ${usd(cap)} "
+        f"(${usd(spent)} spent, ${usd(held)} held by calls in flight), this call could cost ${usd(ask.least_nusd)}",
+        hint=hint_for_cap(left, held, ask.least_nusd, verdict.month),
     )
 
 

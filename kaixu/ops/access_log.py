@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from .log_format import LogFormat, json_line, on_one_line, timestamp
@@ -30,6 +30,7 @@ class AccessLog:
         self.writer.put(partial(self.render, end))
 
 
+@lru_cache(maxsize=1000)
 def shown_path(path: str) -> str:
     """A path without keys and control characters, cut."""
     return on_one_line(KEY_IN_PATH.sub(r"\1…", path[: 2 * MAX_PATH]))[:MAX_PATH]
@@ -44,7 +45,7 @@ def access_fields(end: RequestEnd) -> dict[str, Any]:
     """The fields of a line; those that are not known are left out."""
     facts = end.facts
     fields = {
-        "timestamp": timestamp(end.ended_at.timestamp()),
+        "timestamp": timestamp(end.ended_at),
         "level": level_of(end),
         "logger": LOGGER,
         "event": "request",
@@ -82,7 +83,7 @@ def text_access_line(end: RequestEnd) -> str:
     """The line as text: what was asked, how it ended, for whom, where it went, and why it failed."""
     facts = end.facts
     words = [
-        timestamp(end.ended_at.timestamp()),
+        timestamp(end.ended_at),
         level_of(end).upper(),
         f"{LOGGER}:",
         end.method,

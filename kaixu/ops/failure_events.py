@@ -102,6 +102,11 @@ def late_failure_event(facts: CallFacts, *, request_id: str, function: str) -> M
     )
 
 
+def background_failure_event(facts: CallFacts, *, request_id: str, function: str) -> MonitorEvent:
+    """The event of a call that the gateway makes in the background; it is made again."""
+    return call_event(facts, level="warn", extra={}, request_id=request_id, function_name=function)
+
+
 def call_event(
     facts: CallFacts, *, level: Literal["warn", "error"], extra: dict[str, Any], **fields: Any
 ) -> MonitorEvent:

@@ -14,6 +14,8 @@ from structlog.typing import Processor
 
 LogFormat = Literal["text", "json"]
 
+ENCODER = msgspec.json.Encoder(enc_hook=str)
+
 Fields = MutableMapping[str, Any]
 
 #: Control characters in a line would let clients forge lines or change the terminal; a line break is our own.
@@ -37,16 +39,16 @@ def formatter(log_format: LogFormat) -> logging.Formatter:
 def add_record_fields(logger: Any, method: str, fields: Fields) -> Fields:
     """Add the time of the line, and the id of the request during which it was logged."""
     record: logging.LogRecord = fields["_record"]
-    fields["timestamp"] = timestamp(record.created)
+    fields["timestamp"] = timestamp(datetime.fromtimestamp(record.created, UTC))
     for name in ("request_id", "repeats"):
         if (value := getattr(record, name, None)) is not None:
             fields[name] = value
     return fields
 
 
-def timestamp(seconds: float) -> str:
-    """A point of time, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(moment: datetime) -> str:
+    """A point of time in UTC, to the millisecond."""
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def render_json(logger: Any, method: str, fields: Fields) -> str:
@@ -57,7 +59,7 @@ def render_json(logger: Any, method: str, fields: Fields) -> str:
 
 def json_line(fields: MutableMapping[str, Any]) -> str:
     """Fields as JSON on one line; values that JSON does not have, as text."""
-    return msgspec.json.encode(fields, enc_hook=str).decode(errors="replace")
+    return ENCODER.encode(fields).decode(errors="replace")
 
 
 def render_text(logger: Any, method: str, fields: Fields) -> str:

@@ -10,6 +10,7 @@ from kaixu.store.pool import database
 from kaixu.store.query import Connection, DatabaseSession, Query
 
 from .recomputed import Difference, NotRecomputable, not_recomputable, wrong_costs
+from .reconcile_rollups import rollup_differences
 
 
 class Reconciled(msgspec.Struct, frozen=True):
@@ -202,4 +203,5 @@ async def differences(db: Connection, month: date | None) -> list[Difference]:
         *await KEY_MONTHS.all(db, month),
         *await wrong_costs(db, month),
         *await STRAYS.all(db, month),
+        *await rollup_differences(db, month),
     ]

@@ -19,8 +19,9 @@ from .query import Connection, Query
 class Ask(msgspec.Struct, frozen=True):
     """A request to admit one call. The caller is `key_hash` with `legacy_hash`, or `key_id` for a session.
 
-    `provider` is the lane, `requested_provider` the name that the client used for it. `facts`: what is learned about
-    the call while it runs; the database does not get them.
+    `provider` is the lane, `requested_provider` the name that the client used for it. The tags `app_id`, `build_id`
+    (the client's program) and `end_user` (whom the client makes the call for) are for reports; None: not given.
+    `facts`: what is learned about the call while it runs; the database does not get them.
     """
 
     ticket: UUID
@@ -39,11 +40,14 @@ class Ask(msgspec.Struct, frozen=True):
     most_nusd: int
     least_nusd: int
     request_id: str
+    app_id: str | None = None
+    build_id: str | None = None
+    end_user: str | None = None
     facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What schema/functions/admit.sql decided. `refused` is a code, or None."""
+    """What schema/functions/admit_v2.sql decided. `refused` is a code, or None."""
 
     ticket: UUID
     refused: str | None
@@ -63,6 +67,9 @@ class Verdict(msgspec.Struct, frozen=True):
     key_cap_nusd: int | None
     key_spent_nusd: int | None
     key_held_nusd: int | None
+    end_user_cap_nusd: int | None = None
+    end_user_spent_nusd: int | None = None
+    end_user_held_nusd: int | None = None
 
 
 ADMIT = Query(
@@ -70,12 +77,12 @@ ADMIT = Query(
     """
     select ticket, refused, scope, retry_after_s, granted_nusd, customer_id, key_id, chain_id, key_last4, month,
            rate_limit, rate_remaining, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
-           key_spent_nusd, key_held_nusd
-      from kaixu.admit(
+           key_spent_nusd, key_held_nusd, end_user_cap_nusd, end_user_spent_nusd, end_user_held_nusd
+      from kaixu.admit_v2(
         p_ticket => $1, p_key_hash => $2, p_legacy_hash => $3, p_key_id => $4, p_install_id => $5, p_agent => $6,
         p_role_rank => $7, p_operation => $8, p_provider => $9, p_asked => $10, p_model => $11, p_book => $12,
-        p_price_id => $13, p_most_nusd => $14, p_least_nusd => $15, p_request_id => $16, p_owner => $17,
-        p_lifetime_s => $18, p_default_rpm => $19)
+        p_price_id => $13, p_most_nusd => $14, p_least_nusd => $15, p_request_id => $16, p_app_id => $17,
+        p_build_id => $18, p_end_user => $19, p_owner => $20, p_lifetime_s => $21, p_default_rpm => $22)
     """,
 )
 
@@ -150,7 +157,7 @@ class Settlement(msgspec.Struct, frozen=True):
     """How a call ended and what it cost; complete, so that it can be written without its reservation.
 
     `vendor_cost_nusd` counts only where `vendor_cost_known`. A field of its own, with a default, and not a null: the
-    spool is read by gateways of the last release, too.
+    spool is read by gateways of the last release, too. New fields have defaults: one of those may have written it.
     """
 
     ticket: UUID
@@ -178,6 +185,9 @@ class Settlement(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     units: dict[str, Any] | None
     vendor_cost_known: bool = True
+    app_id: str | None = None
+    build_id: str | None = None
+    end_user: str | None = None
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -199,12 +209,13 @@ SETTLE = Query(
     """
     select ticket, first_time, month, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
            key_spent_nusd, key_held_nusd
-      from kaixu.settle(
+      from kaixu.settle_v2(
         p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_chain_id => $4, p_month => $5, p_book => $6,
         p_operation => $7, p_provider => $8, p_model => $9, p_price_id => $10, p_install_id => $11,
         p_request_id => $12, p_admitted_at => $13, p_duration_ms => $14, p_end_reason => $15, p_usage_source => $16,
         p_cost_nusd => $17, p_vendor_cost_nusd => $18, p_input_tokens => $19, p_output_tokens => $20,
-        p_cached_input_tokens => $21, p_cache_write_tokens => $22, p_reasoning_tokens => $23, p_units => $24)
+        p_cached_input_tokens => $21, p_cache_write_tokens => $22, p_reasoning_tokens => $23, p_units => $24,
+        p_app_id => $25, p_build_id => $26, p_end_user => $27)
     """,
 )
 
@@ -239,10 +250,11 @@ RENEW = Query(
 RESERVE_AGAIN = Query(
     Reservations,
     """
-    select kaixu.reserve_again(
+    select kaixu.reserve_again_v2(
         p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_chain_id => $4, p_month => $5, p_book => $6,
         p_held_nusd => $7, p_operation => $8, p_provider => $9, p_model => $10, p_price_id => $11,
-        p_install_id => $12, p_request_id => $13, p_owner => $14, p_lifetime_s => $15) as count
+        p_install_id => $12, p_request_id => $13, p_app_id => $14, p_build_id => $15, p_end_user => $16,
+        p_owner => $17, p_lifetime_s => $18) as count
     """,
 )
 
@@ -271,6 +283,9 @@ class Hold(msgspec.Struct, frozen=True):
     price_id: int
     install_id: str | None
     request_id: str
+    app_id: str | None = None
+    build_id: str | None = None
+    end_user: str | None = None
 
 
 async def reserve_again(pool: asyncpg.Pool, holds: Sequence[Hold], *, owner: UUID, lifetime_s: int) -> int:

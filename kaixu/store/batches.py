@@ -215,6 +215,8 @@ async def insert_batch(
     customer_id: int,
     key_id: int,
     install_id: str | None,
+    app_id: str | None,
+    build_id: str | None,
     endpoint: str,
     input_file_id: UUID,
     metadata: dict[str, Any],
@@ -243,8 +245,9 @@ async def insert_batch(
     await db.execute(
         """
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
-                               most_attempts, batch_id, batch_line, status, error_code, error_message, completed_at)
-        select l.id, l.kind, $8, $9, $10, $11, l.payload, l.provider, l.model, $12, $13, l.line,
+                               most_attempts, batch_id, batch_line, app_id, build_id, status, error_code, error_message,
+                               completed_at)
+        select l.id, l.kind, $8, $9, $10, $11, l.payload, l.provider, l.model, $12, $13, l.line, $14, $15,
                case when l.code is null then 'queued' else 'failed' end, l.code, l.message,
                case when l.code is not null then clock_timestamp() end
           from unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[])
@@ -257,6 +260,8 @@ async def insert_batch(
         request_id,
         attempts,
         batch_id,
+        app_id,
+        build_id,
     )
 
 

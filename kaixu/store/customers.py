@@ -27,6 +27,7 @@ class CustomerSettings(msgspec.Struct, frozen=True):
     auto_topup_threshold_nusd: int | None
     auto_topup_amount_nusd: int | None
     max_vectors: int | None
+    end_user_cap_nusd: int | None
 
 
 class Customer(CustomerSettings, frozen=True):
@@ -52,8 +53,8 @@ CUSTOMERS = Query(
     """
     select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
            c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
-           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.id, c.stripe_subscription_id,
-           c.stripe_current_period_end, c.created_at,
+           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.end_user_cap_nusd, c.id,
+           c.stripe_subscription_id, c.stripe_current_period_end, c.created_at,
            (select count(*)
               from kaixu.virtual_key k
              where k.customer_id = c.id and k.revoked_at is null) as active_keys,
@@ -76,8 +77,8 @@ CUSTOMER = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
-           stripe_current_period_end, created_at
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
+           stripe_subscription_id, stripe_current_period_end, created_at
       from kaixu.customer
      where id = $1
     """,
@@ -89,8 +90,8 @@ LOCKED_CUSTOMER = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
-           stripe_current_period_end, created_at
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
+           stripe_subscription_id, stripe_current_period_end, created_at
       from kaixu.customer
      where id = $1
        for no key update
@@ -102,8 +103,8 @@ CUSTOMER_OF_EMAIL = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
-           stripe_current_period_end, created_at
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
+           stripe_subscription_id, stripe_current_period_end, created_at
       from kaixu.customer
      where lower(email) = lower($1)
     """,
@@ -124,6 +125,7 @@ settings_in_order = attrgetter(
     "auto_topup_threshold_nusd",
     "auto_topup_amount_nusd",
     "max_vectors",
+    "end_user_cap_nusd",
 )
 
 NEW_CUSTOMER = Query(
@@ -131,12 +133,13 @@ NEW_CUSTOMER = Query(
     """
     insert into kaixu.customer (email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key,
                                 require_install_id, allowed_providers, allowed_models, stripe_customer_id,
-                                auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors,
+                                end_user_cap_nusd)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
               allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
-              stripe_current_period_end, created_at
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
+              stripe_subscription_id, stripe_current_period_end, created_at
     """,
 )
 
@@ -146,12 +149,13 @@ CHANGED_CUSTOMER = Query(
     update kaixu.customer
        set email = $2, plan_name = $3, monthly_cap_nusd = $4, is_active = $5, max_devices_per_key = $6,
            require_install_id = $7, allowed_providers = $8, allowed_models = $9, stripe_customer_id = $10,
-           auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13, max_vectors = $14
+           auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13, max_vectors = $14,
+           end_user_cap_nusd = $15
      where id = $1
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
               allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, id, stripe_subscription_id,
-              stripe_current_period_end, created_at
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
+              stripe_subscription_id, stripe_current_period_end, created_at
     """,
 )
 

@@ -35,6 +35,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: UUID | None = None
     batch_line: int | None = None
     webhook: bytes | None = None
+    app_id: str | None = None
+    build_id: str | None = None
     traceparent: str | None = None
 
 
@@ -60,6 +62,8 @@ class ClaimedJob(msgspec.Struct, frozen=True):
     old_ticket: UUID | None
     batch_id: UUID | None
     created_at: datetime
+    app_id: str | None = None
+    build_id: str | None = None
 
 
 class HeldClaim(msgspec.Struct, frozen=True):
@@ -75,9 +79,10 @@ INSERT = Query(
     with made as (
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
                                requested_provider, requested_model, most_attempts, run_after, idempotency_key, batch_id,
-                               batch_line, webhook, traceparent)
+                               batch_line, webhook, app_id, build_id,
+                               traceparent)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, clock_timestamp() + make_interval(secs => $13),
-                $14, $15, $16, $17, $18)
+                $14, $15, $16, $17, $18, $19, $20)
         on conflict (account, kind, idempotency_key) where idempotency_key is not null do nothing
         returning id
     )
@@ -101,8 +106,8 @@ CLAIM = Query(
     ClaimedJob,
     """
     select id, claim, kind, customer_id, key_id, install_id, request_id, payload, attempts, most_attempts, old_ticket,
-           batch_id, created_at
-      from kaixu.claim_jobs(p_owner => $1, p_kinds => $2, p_lease_s => $3, p_most => $4, p_most_losses => $5)
+           batch_id, created_at, app_id, build_id
+      from kaixu.claim_jobs_v2(p_owner => $1, p_kinds => $2, p_lease_s => $3, p_most => $4, p_most_losses => $5)
     """,
 )
 
@@ -110,7 +115,7 @@ CLAIM = Query(
 async def claim_jobs(
     db: Connection, *, owner: UUID, kinds: Sequence[str], lease_s: float, most: int
 ) -> list[ClaimedJob]:
-    """Claim up to `most` jobs of these kinds; see schema/functions/claim_jobs.sql."""
+    """Claim up to `most` jobs of these kinds; see schema/functions/claim_jobs_v2.sql."""
     return await CLAIM.all(db, owner, list(kinds), float(lease_s), most, MOST_LOSSES)
 
 

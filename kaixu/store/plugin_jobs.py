@@ -13,8 +13,8 @@ INSERT = """
          where made_at not between clock_timestamp() - interval '5 minutes' and clock_timestamp() + interval '5 minutes'
     )
     insert into kaixu.plugin_job (id, integration, kind, customer_id, key_id, install_id, request_id, payload, provider,
-                                  model, most_attempts, delay_s, idempotency_key)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                  model, most_attempts, delay_s, idempotency_key, app_id, build_id)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 
 
@@ -36,4 +36,6 @@ async def store_plugin_job(pool: asyncpg.Pool, integration: str, job: NewJob) ->
             job.most_attempts,
             float(job.run_after_s),
             job.idempotency_key,
+            job.app_id,
+            job.build_id,
         )

@@ -50,14 +50,40 @@ begin
     ), written as (
         insert into kaixu.usage_event (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model,
                                        price_id, cost_nusd, usage_source, end_reason, install_id, request_id, admitted_at,
-                                       granted_nusd)
+                                       granted_nusd, app_id, build_id, end_user, rolled_up)
         select x.ticket, x.month, x.customer_id, x.key_id, x.chain_id, x.book, x.operation, x.provider, x.model,
                x.price_id, case when p_charge then x.held_nusd else 0 end, 'estimated', 'lost', x.install_id,
-               x.request_id, x.created_at, case when x.granted_nusd is null then x.held_nusd end
+               x.request_id, x.created_at, case when x.granted_nusd is null then x.held_nusd end, x.app_id,
+               x.build_id, x.end_user, true
           from ended x
          where x.operation not like 'job:%'
         on conflict (month, ticket) do nothing
         returning ticket, cost_nusd
+    ), changes as (
+        insert into kaixu.usage_change
+               (bucket, customer_id, chain_id, provider, model, book, calls, errors, input_tokens, output_tokens,
+                cached_input_tokens, cache_write_tokens, reasoning_tokens, spent_nusd, vendor_cost_nusd, uncosted_nusd)
+        select kaixu.usage_bucket(x.created_at, x.month), x.customer_id, x.chain_id, x.provider, x.model, x.book, 1, 1, 0, 0,
+               0, 0, 0, w.cost_nusd, 0, 0
+          from written w
+          join ended x on x.ticket = w.ticket
+    ), apps as (
+        insert into kaixu.app_month as m (customer_id, month, app_id, book, calls, spent_nusd)
+        select x.customer_id, x.month, x.app_id, x.book, count(*), sum(w.cost_nusd)
+          from written w
+          join ended x on x.ticket = w.ticket
+         where x.app_id is not null
+         group by x.customer_id, x.month, x.app_id, x.book
+        on conflict (customer_id, month, app_id, book) do update
+           set calls = m.calls + excluded.calls, spent_nusd = m.spent_nusd + excluded.spent_nusd
+    ), users as (
+        update kaixu.end_user_month m
+           set held_nusd = m.held_nusd - s.held_nusd, spent_nusd = m.spent_nusd + s.cost_nusd, calls = m.calls + s.calls
+          from (select x.customer_id, x.month, x.end_user, sum(x.held_nusd) as held_nusd,
+                       coalesce(sum(w.cost_nusd), 0) as cost_nusd, count(w.ticket) as calls
+                  from ended x left join written w on w.ticket = x.ticket
+                 where x.end_user is not null group by 1, 2, 3) s
+         where m.customer_id = s.customer_id and m.month = s.month and m.end_user = s.end_user
     ), customers as (
         update kaixu.customer_month m
            set held_nusd = m.held_nusd - s.held_nusd, spent_nusd = m.spent_nusd + s.cost_nusd,

@@ -24,9 +24,10 @@ begin
     -- Another transaction may have made the same job, and not be seen yet by the statement that met it.
     for v_try in 1 .. 10 loop
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
-                               most_attempts, run_after, idempotency_key)
+                               most_attempts, run_after, idempotency_key, app_id, build_id)
         values (r.id, r.kind, r.customer_id, r.key_id, r.install_id, r.request_id, r.payload, r.provider, r.model,
-                r.most_attempts, clock_timestamp() + make_interval(secs => r.delay_s), r.idempotency_key)
+                r.most_attempts, clock_timestamp() + make_interval(secs => r.delay_s), r.idempotency_key, r.app_id,
+                r.build_id)
         on conflict (account, kind, idempotency_key) where idempotency_key is not null do nothing
         returning id into v_id;
         exit when found;

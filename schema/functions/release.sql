@@ -17,7 +17,7 @@ begin
 
     with ended as (
         delete from kaixu.reservation r where r.ticket = any (p_ticket)
-        returning r.customer_id, r.chain_id, r.month, r.book, r.held_nusd
+        returning r.customer_id, r.chain_id, r.month, r.book, r.held_nusd, r.end_user
     ), customers as (
         update kaixu.customer_month m
            set held_nusd = m.held_nusd - s.held_nusd
@@ -28,6 +28,12 @@ begin
            set held_nusd = m.held_nusd - s.held_nusd
           from (select x.chain_id, x.month, x.book, sum(x.held_nusd) as held_nusd from ended x group by 1, 2, 3) s
          where m.chain_id = s.chain_id and m.month = s.month and m.book = s.book
+    ), users as (
+        update kaixu.end_user_month m
+           set held_nusd = m.held_nusd - s.held_nusd
+          from (select x.customer_id, x.month, x.end_user, sum(x.held_nusd) as held_nusd from ended x
+                 where x.end_user is not null group by 1, 2, 3) s
+         where m.customer_id = s.customer_id and m.month = s.month and m.end_user = s.end_user
     )
     select count(*) into v_released from ended;
     return v_released;

@@ -1,43 +1,32 @@
--- settle: turn a group of reservations into usage events with their true cost; each exactly once.
+-- settle: settle_v2 for gateways of the last release, whose calls have no tags.
 --
--- Parallel arrays, one element a call, complete: a call without a reservation (the database crashed before the admission
--- was on disk, or the reaper was faster) is settled, too.
--- end_reason 'released' frees the hold and writes no event: no vendor has worked for the call.
--- Returns a row a ticket: first_time is false for a repeated one; the month's figures are those after the whole group.
--- A late settlement replaces the reaper's 'lost' event, once. What costs more than is held for it, or has no reservation
--- left, is billed as far as the caps have room beside its hold; the rest is in the event as unbilled_nusd. Caps hold for
--- all books of a month together, and the figures are sums over them.
--- A vendor cost of null is not known: the event says so, and the months add its bill to uncosted_nusd.
--- granted_nusd of the event is what admission granted: `kaixu reconcile` needs it.
---
--- Lock: takes the customers' rows, ascending by id; months and reservations only under it. Commits durably.
--- Plans are made once for any group: planning anew costs more than the work itself (measured: 2 ms of 2.5), and
--- a plan made while a table was small must not scan it when it has grown.
+-- So they write roll-ups, too. A later migration drops it.
+-- Lock: as settle_v2.
 create or replace function kaixu.settle(
-    p_ticket                uuid[],
-    p_customer_id           bigint[],
-    p_key_id                bigint[],
-    p_chain_id              bigint[],
-    p_month                 date[],
-    p_book                  text[],
-    p_operation             text[],
-    p_provider              text[],
-    p_model                 text[],
-    p_price_id              bigint[],
-    p_install_id            text[],
-    p_request_id            text[],
-    p_admitted_at           timestamptz[],
-    p_duration_ms           integer[],
-    p_end_reason            text[],
-    p_usage_source          text[],
-    p_cost_nusd             bigint[],
-    p_vendor_cost_nusd      bigint[],
-    p_input_tokens          bigint[],
-    p_output_tokens         bigint[],
-    p_cached_input_tokens   bigint[],
-    p_cache_write_tokens    bigint[],
-    p_reasoning_tokens      bigint[],
-    p_units                 jsonb[]
+    p_ticket              uuid[],
+    p_customer_id         bigint[],
+    p_key_id              bigint[],
+    p_chain_id            bigint[],
+    p_month               date[],
+    p_book                text[],
+    p_operation           text[],
+    p_provider            text[],
+    p_model               text[],
+    p_price_id            bigint[],
+    p_install_id          text[],
+    p_request_id          text[],
+    p_admitted_at         timestamptz[],
+    p_duration_ms         integer[],
+    p_end_reason          text[],
+    p_usage_source        text[],
+    p_cost_nusd           bigint[],
+    p_vendor_cost_nusd    bigint[],
+    p_input_tokens        bigint[],
+    p_output_tokens       bigint[],
+    p_cached_input_tokens bigint[],
+    p_cache_write_tokens  bigint[],
+    p_reasoning_tokens    bigint[],
+    p_units               jsonb[]
 ) returns table (
     ticket              uuid,
     first_time          boolean,
@@ -49,227 +38,20 @@ create or replace function kaixu.settle(
     key_spent_nusd      bigint,
     key_held_nusd       bigint
 )
-language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set lock_timeout = '2s'
-as $$
+language plpgsql as $$
 #variable_conflict use_column
-declare
-    v_freed         uuid[];
-    v_freed_nusd    bigint[];
-    v_granted_nusd  bigint[];
-    v_dearer        boolean;
-    v_missing       boolean;
-    v_lost          uuid[];
-    v_cost          bigint[] := p_cost_nusd;
-    v_units         jsonb[] := p_units;
-    r               record;
-    v_customer_id   bigint;
-    v_chain_id      bigint;
-    v_month         date;
-    v_customer_used bigint := 0;    -- what this group has taken of the room that was left
-    v_key_used      bigint := 0;
-    v_billed        bigint;
 begin
-    perform 1
-       from kaixu.customer c
-      where c.id = any (p_customer_id)
-      order by c.id
-        for no key update;
-
-    with ended as (
-        delete from kaixu.reservation r
-         where r.ticket = any (p_ticket)
-        returning r.ticket, r.held_nusd, coalesce(r.granted_nusd, r.held_nusd) as granted_nusd
-    )
-    select array_agg(x.ticket), array_agg(x.held_nusd), array_agg(x.granted_nusd) into v_freed, v_freed_nusd, v_granted_nusd
-      from ended x;
-    select coalesce(bool_or(a.cost_nusd > f.held_nusd), false) into v_dearer
-      from unnest(p_ticket, p_cost_nusd) a (ticket, cost_nusd)
-      join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket;
-    v_missing := coalesce(cardinality(v_freed), 0) < cardinality(p_ticket);
-
-    -- The reaper can only have ended a call without a reservation.
-    if v_missing then
-        select array_agg(e.ticket) into v_lost
-          from kaixu.usage_event e
-         where e.month = any (p_month) and e.ticket = any (p_ticket) and e.end_reason = 'lost';
-    end if;
-
-    -- Beyond their holds the room may be taken by other calls: no cap is exceeded.
-    -- The rest is in the event as unbilled_nusd; the operator bears it.
-    if v_missing or v_dearer then
-        for r in
-            select a.at, a.customer_id, a.chain_id, a.month, a.cost_nusd,
-                   coalesce(f.held_nusd, e.cost_nusd, 0) as own_nusd,   -- its hold, or what the reaper made of it
-                   c.monthly_cap_nusd - cm.used_nusd as customer_room, k.monthly_cap_nusd - km.used_nusd as key_room
-              from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_end_reason, p_cost_nusd)
-                   with ordinality a (ticket, customer_id, key_id, chain_id, month, end_reason, cost_nusd, at)
-              join kaixu.customer c on c.id = a.customer_id
-              join kaixu.virtual_key k on k.id = a.key_id
-              left join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket
-             cross join lateral (select coalesce(sum(m.spent_nusd + m.held_nusd - m.extra_nusd), 0)::bigint as used_nusd
-                                   from kaixu.customer_month m
-                                  where m.customer_id = a.customer_id and m.month = a.month) cm
-             cross join lateral (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)::bigint as used_nusd
-                                   from kaixu.key_month m
-                                  where m.chain_id = a.chain_id and m.month = a.month) km
-              left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
-             where a.end_reason not in ('released', 'lost')
-               and a.cost_nusd > coalesce(f.held_nusd, 0)
-               and (e.ticket is null or e.end_reason = 'lost')
-             order by a.customer_id, a.month, a.chain_id, a.at
-        loop
-            if (v_customer_id, v_month) is distinct from (r.customer_id, r.month) then
-                v_customer_used := 0;
-                v_key_used := 0;
-            elsif v_chain_id is distinct from r.chain_id then
-                v_key_used := 0;
-            end if;
-            v_customer_id := r.customer_id; v_month := r.month; v_chain_id := r.chain_id;
-            v_billed := least(
-                r.cost_nusd,
-                r.own_nusd + greatest(0, r.customer_room - v_customer_used),
-                case when r.key_room is not null then r.own_nusd + greatest(0, r.key_room - v_key_used) end);
-            v_customer_used := v_customer_used + greatest(0, v_billed - r.own_nusd);
-            v_key_used := v_key_used + greatest(0, v_billed - r.own_nusd);
-            if v_billed < r.cost_nusd then
-                v_cost[r.at] := v_billed;
-                v_units[r.at] := coalesce(v_units[r.at], '{}') || jsonb_build_object('unbilled_nusd', r.cost_nusd - v_billed);
-            end if;
-        end loop;
-    end if;
-
     return query
-    with asked as (
-        select distinct on (a.ticket) a.*
-          from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_operation, p_provider, p_model,
-                      p_price_id, p_install_id, p_request_id, p_admitted_at, p_duration_ms, p_end_reason,
-                      p_usage_source, v_cost, p_vendor_cost_nusd, p_input_tokens, p_output_tokens,
-                      p_cached_input_tokens, p_cache_write_tokens, p_reasoning_tokens, v_units)
-               a (ticket, customer_id, key_id, chain_id, month, book, operation, provider, model, price_id, install_id,
-                  request_id, admitted_at, duration_ms, end_reason, usage_source, cost_nusd, vendor_cost_nusd,
-                  input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, units)
-    ), freed as (
-        select f.ticket, f.held_nusd, f.granted_nusd
-          from unnest(v_freed, v_freed_nusd, v_granted_nusd) f (ticket, held_nusd, granted_nusd)
-    ), lost as (
-        select e.ticket, e.cost_nusd, e.vendor_cost_nusd, e.vendor_cost_known, e.input_tokens, e.output_tokens
-          from asked a
-          join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
-         where v_lost is not null and a.ticket = any (v_lost) and a.end_reason <> 'lost'
-    ), written as (
-        insert into kaixu.usage_event as e
-               (ticket, month, customer_id, key_id, chain_id, book, operation, provider, model, price_id, cost_nusd,
-                vendor_cost_nusd, vendor_cost_known, input_tokens, output_tokens, cached_input_tokens,
-                cache_write_tokens, reasoning_tokens, units, usage_source, end_reason, install_id, request_id,
-                admitted_at, duration_ms, granted_nusd)
-        select a.ticket, a.month, a.customer_id, a.key_id, a.chain_id, a.book, a.operation, a.provider, a.model,
-               a.price_id, a.cost_nusd, coalesce(a.vendor_cost_nusd, 0), a.vendor_cost_nusd is not null,
-               a.input_tokens, a.output_tokens, a.cached_input_tokens, a.cache_write_tokens, a.reasoning_tokens,
-               a.units, a.usage_source, a.end_reason, a.install_id, a.request_id, a.admitted_at, a.duration_ms,
-               f.granted_nusd
-          from asked a
-          left join freed f on f.ticket = a.ticket
-         where a.end_reason <> 'released'
-        on conflict (month, ticket) do update
-           set cost_nusd = excluded.cost_nusd, vendor_cost_nusd = excluded.vendor_cost_nusd,
-               vendor_cost_known = excluded.vendor_cost_known,
-               input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
-               cached_input_tokens = excluded.cached_input_tokens, cache_write_tokens = excluded.cache_write_tokens,
-               reasoning_tokens = excluded.reasoning_tokens, units = excluded.units,
-               usage_source = excluded.usage_source, end_reason = excluded.end_reason,
-               duration_ms = excluded.duration_ms, granted_nusd = coalesce(excluded.granted_nusd, e.granted_nusd)
-         where e.end_reason = 'lost' and excluded.end_reason <> 'lost'
-        returning e.ticket
-    ), forgiven as (
-        -- The reaper may have charged a call that never reached the vendor.
-        update kaixu.usage_event e
-           set cost_nusd = 0, vendor_cost_nusd = 0, input_tokens = 0, output_tokens = 0
-          from asked a
-         where v_lost is not null and a.end_reason = 'released' and e.month = a.month and e.ticket = a.ticket and e.end_reason = 'lost'
-    ), change as (
-        select a.customer_id, a.chain_id, a.month, a.book,
-               coalesce(f.held_nusd, 0) as freed_nusd,
-               case when w.ticket is null then 0 else a.cost_nusd end - coalesce(l.cost_nusd, 0) as cost_nusd,
-               case when w.ticket is null then 0 else coalesce(a.vendor_cost_nusd, 0) end - coalesce(l.vendor_cost_nusd, 0) as vendor_cost_nusd,
-               case when w.ticket is null or a.vendor_cost_nusd is not null then 0 else a.cost_nusd end
-                   - case when l.vendor_cost_known then 0 else coalesce(l.cost_nusd, 0) end as uncosted_nusd,
-               case when w.ticket is null then 0 else a.input_tokens end - coalesce(l.input_tokens, 0) as input_tokens,
-               case when w.ticket is null then 0 else a.output_tokens end - coalesce(l.output_tokens, 0) as output_tokens,
-               case when w.ticket is null or l.ticket is not null then 0 else 1 end as calls
-          from asked a
-          left join freed f on f.ticket = a.ticket
-          left join written w on w.ticket = a.ticket
-          left join lost l on l.ticket = a.ticket
-    ), customers as (
-        insert into kaixu.customer_month as m
-               (customer_id, month, book, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens, output_tokens)
-        select d.customer_id, d.month, d.book, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.uncosted_nusd),
-               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens)
-          from change d
-         group by d.customer_id, d.month, d.book
-        on conflict (customer_id, month, book) do update
-           set spent_nusd = m.spent_nusd + excluded.spent_nusd,
-               held_nusd = m.held_nusd - (select coalesce(sum(d.freed_nusd), 0) from change d
-                                           where d.customer_id = m.customer_id and d.month = m.month and d.book = m.book),
-               vendor_cost_nusd = m.vendor_cost_nusd + excluded.vendor_cost_nusd,
-               uncosted_nusd = m.uncosted_nusd + excluded.uncosted_nusd,
-               calls = m.calls + excluded.calls,
-               input_tokens = m.input_tokens + excluded.input_tokens,
-               output_tokens = m.output_tokens + excluded.output_tokens,
-               updated_at = now()
-        returning m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.extra_nusd
-    ), keys as (
-        insert into kaixu.key_month as m
-               (chain_id, month, book, customer_id, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens,
-                output_tokens)
-        select d.chain_id, d.month, d.book, d.customer_id, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.uncosted_nusd),
-               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens)
-          from change d
-         group by d.chain_id, d.month, d.book, d.customer_id
-        on conflict (chain_id, month, book) do update
-           set spent_nusd = m.spent_nusd + excluded.spent_nusd,
-               held_nusd = m.held_nusd - (select coalesce(sum(d.freed_nusd), 0) from change d
-                                           where d.chain_id = m.chain_id and d.month = m.month and d.book = m.book),
-               vendor_cost_nusd = m.vendor_cost_nusd + excluded.vendor_cost_nusd,
-               uncosted_nusd = m.uncosted_nusd + excluded.uncosted_nusd,
-               calls = m.calls + excluded.calls,
-               input_tokens = m.input_tokens + excluded.input_tokens,
-               output_tokens = m.output_tokens + excluded.output_tokens,
-               updated_at = now()
-        returning m.chain_id, m.month, m.book, m.spent_nusd, m.held_nusd
-    ), customer_totals as (
-        -- The books that were just written, as they are now, and the others as they were.
-        select w.customer_id, w.month, (w.spent_nusd + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
-               (w.held_nusd + coalesce(o.held_nusd, 0))::bigint as held_nusd,
-               (w.extra_nusd + coalesce(o.extra_nusd, 0))::bigint as extra_nusd
-          from (select x.customer_id, x.month, array_agg(x.book) as books, sum(x.spent_nusd) as spent_nusd,
-                       sum(x.held_nusd) as held_nusd, sum(x.extra_nusd) as extra_nusd
-                  from customers x group by x.customer_id, x.month) w
-         cross join lateral (select sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd,
-                                    sum(m.extra_nusd) as extra_nusd
-                               from kaixu.customer_month m
-                              where m.customer_id = w.customer_id and m.month = w.month and m.book <> all (w.books)) o
-    ), key_totals as (
-        select w.chain_id, w.month, (w.spent_nusd + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
-               (w.held_nusd + coalesce(o.held_nusd, 0))::bigint as held_nusd
-          from (select x.chain_id, x.month, array_agg(x.book) as books, sum(x.spent_nusd) as spent_nusd,
-                       sum(x.held_nusd) as held_nusd
-                  from keys x group by x.chain_id, x.month) w
-         cross join lateral (select sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd
-                               from kaixu.key_month m
-                              where m.chain_id = w.chain_id and m.month = w.month and m.book <> all (w.books)) o
-    )
-    select a.ticket, w.ticket is not null, a.month,
-           c.monthly_cap_nusd + cm.extra_nusd, cm.spent_nusd, cm.held_nusd,
-           k.monthly_cap_nusd, km.spent_nusd, km.held_nusd
-      from asked a
-      left join written w on w.ticket = a.ticket
-      join kaixu.customer c on c.id = a.customer_id
-      join kaixu.virtual_key k on k.id = a.key_id
-      join customer_totals cm on cm.customer_id = a.customer_id and cm.month = a.month
-      join key_totals km on km.chain_id = a.chain_id and km.month = a.month;
+    select x.ticket, x.first_time, x.month, x.customer_cap_nusd, x.customer_spent_nusd, x.customer_held_nusd,
+           x.key_cap_nusd, x.key_spent_nusd, x.key_held_nusd
+      from kaixu.settle_v2(
+               p_ticket => p_ticket, p_customer_id => p_customer_id, p_key_id => p_key_id, p_chain_id => p_chain_id,
+               p_month => p_month, p_book => p_book, p_operation => p_operation, p_provider => p_provider, p_model =>
+               p_model, p_price_id => p_price_id, p_install_id => p_install_id, p_request_id => p_request_id,
+               p_admitted_at => p_admitted_at, p_duration_ms => p_duration_ms, p_end_reason => p_end_reason,
+               p_usage_source => p_usage_source, p_cost_nusd => p_cost_nusd, p_vendor_cost_nusd => p_vendor_cost_nusd,
+               p_input_tokens => p_input_tokens, p_output_tokens => p_output_tokens, p_cached_input_tokens =>
+               p_cached_input_tokens, p_cache_write_tokens => p_cache_write_tokens, p_reasoning_tokens =>
+               p_reasoning_tokens, p_units => p_units, p_app_id => '{}', p_build_id => '{}', p_end_user => '{}') x;
 end
 $$;

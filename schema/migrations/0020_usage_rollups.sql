@@ -6,9 +6,16 @@
 alter table kaixu.reservation add column app_id text, add column build_id text, add column end_user text;
 alter table kaixu.usage_event add column app_id text, add column build_id text, add column end_user text;
 
+-- True: settle or expire has written the event's usage_change. Null: written before roll-ups, fill_usage does it.
+alter table kaixu.usage_event add column rolled_up boolean;
+
+-- A job's calls carry the tags of the request that submitted it.
+alter table kaixu.job add column app_id text, add column build_id text;
+alter table kaixu.plugin_job add column app_id text, add column build_id text;
+
 -- Written by settle and expire in their own transaction, a row a call, and moved into the roll-ups below by fold_usage.
 -- A report reads the roll-ups and the rows that still wait here in one statement: it is exact at any moment.
--- A replaced event adds a row with the difference, which may be negative.
+-- A replaced event adds two rows: the old one negated, and the new one. Rows of fill_usage hold several calls.
 create table kaixu.usage_change (
     bucket              timestamptz not null,               -- the quarter of an hour (UTC) of the admission
     customer_id         bigint      not null,
@@ -27,7 +34,7 @@ create table kaixu.usage_change (
     spent_nusd          bigint      not null,
     vendor_cost_nusd    bigint      not null,
     uncosted_nusd       bigint      not null,
-    latency_class       smallint                            -- null: not counted in the histogram
+    latency_class       smallint                            -- of all its calls; null: not counted in the histogram
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- What a roll-up row is about. customer_id and chain_id 0: all customers together.
@@ -55,7 +62,7 @@ create table kaixu.usage_quarter (
     spent_nusd          bigint      not null,
     vendor_cost_nusd    bigint      not null,
     uncosted_nusd       bigint      not null,
-    latency             bigint[]    not null,               -- calls by latency class, from class 0; merged by adding
+    latency             bigint[]    not null,               -- calls by latency class: 32 numbers; merged by adding
     primary key (series_id, bucket)
 );
 create index usage_quarter_bucket_idx on kaixu.usage_quarter (bucket);
@@ -92,16 +99,21 @@ create table kaixu.refusal_quarter (
 );
 create index refusal_quarter_customer_idx on kaixu.refusal_quarter (customer_id, bucket);
 
--- The zone of usage_day, and how far the events before the roll-ups are filled in: those with next_id <= id < end_id wait.
+-- The zone of usage_day, and how far the events before the roll-ups are filled in: until filled_at is set, those with
+-- next_id <= id < end_id wait. Filling begins when no transaction is older than fill_began_at: a settle that began before
+-- this migration may write an event late.
 create table kaixu.rollup_state (
     only_row        boolean     primary key default true check (only_row),
     reporting_zone  text        not null default 'UTC',
     next_id         bigint      not null default 0,
     end_id          bigint      not null default 0,
+    fill_began_at   timestamptz,
+    filled_at       timestamptz,
     updated_at      timestamptz not null default now()
 );
-insert into kaixu.rollup_state default values;
+insert into kaixu.rollup_state (end_id) select coalesce(max(e.id) + 1, 0) from kaixu.usage_event e;
 
+-- Months of apps. Calls without x-kaixu-app are in no row: they are the rest of customer_month.
 create table kaixu.app_month (
     customer_id         bigint  not null,
     month               date    not null,

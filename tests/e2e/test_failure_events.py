@@ -23,6 +23,31 @@ PROMPT = "the patient is called Melanie and lives at the old harbour"
 VENDOR_KEY = "vendor-key-4711-that-nobody-may-see"
 
 
+#: An integration whose operation asks the vendor.
+PLUGIN = """
+import httpx, msgspec
+from kaixu.plugin import Integration, Operation, Options, PerCall, hookimpl
+
+class AskOptions(Options):
+    url: str
+
+class Ask(msgspec.Struct):
+    text: str
+
+async def now(call):
+    headers = {"authorization": "Bearer %s"}
+    body = {"model": "status-401", "text": call.body.text}
+    request = httpx.Request("POST", call.options.url + "/chat/completions", json=body, headers=headers)
+    async with call.wire.send(request) as response:
+        await response.aread()
+    return call.body
+
+@hookimpl
+def register_integrations(register):
+    register(Integration("ask", options=AskOptions, operations=[Operation("ask.now", now, Ask, PerCall("call"))]))
+"""
+
+
 class QuotingVendor:
     """Fails as the model's name says, and quotes the key and the prompt in its errors."""
 
@@ -97,7 +122,9 @@ async def process(tmp_path: Path, dsn: str, vendor: QuotingVendor) -> AsyncItera
 """
 
     lanes = lane("up", vendor.url) + lane("dead", f"http://127.0.0.1:{free_port()}/v1")
-    process = Process(tmp_path / "gateway", dsn, f"gateway: {{}}\nlanes:\n{lanes}")
+    ask = f"integrations:\n  ask: {{plugin: ./ask.py, url: '{vendor.url}', price: {{call: 0.001}}}}\n"
+    process = Process(tmp_path / "gateway", dsn, f"gateway: {{}}\nlanes:\n{lanes}\n{ask}")
+    (process.home / "ask.py").write_text(PLUGIN % VENDOR_KEY)
     await process.start()
     yield process
     await process.stop()
@@ -133,7 +160,8 @@ class Caller:
         async with asyncio.timeout(10):
             while True:
                 rows = await self.pool.fetch(
-                    "select * from kaixu.gateway_event where request_id = $1 and kind <> 'tries'", request_id
+                    "select * from kaixu.gateway_event where request_id = $1 and detail is distinct from 'tries'",
+                    request_id,
                 )
                 if rows:
                     [row] = rows
@@ -299,3 +327,18 @@ async def test_health_and_doctor_say_that_a_vendor_refuses_all_calls(
             assert secret not in text
     assert "lane up, model status-401: the first calls failed, 3 so far; UPSTREAM_ERROR" in process.log.read_text()
     assert await pool.fetchval("select count(*) from kaixu.gateway_event where error_code = 'LANE_FAILS'") == 1
+
+
+async def test_a_failed_operation_names_the_customer_and_the_vendor_s_cleaned_words(caller: Caller) -> None:
+    status, event = await caller.post("/v1/ask/now", {"text": PROMPT})
+    assert (status, event["kind"], event["error_code"], event["upstream_status"]) == (
+        502,
+        "error",
+        "UPSTREAM_ERROR",
+        401,
+    )
+    assert (event["customer_id"], event["key_id"]) == (caller.customer_id, caller.key_id)
+    assert (event["provider"], event["model"]) == ("ask", "ask.now")
+    assert "refused …" in event["extra"]["vendor"]["words"]
+    for secret in (VENDOR_KEY, caller.key, PROMPT):
+        assert secret not in str(event)

@@ -75,13 +75,13 @@ class WatchedPool:
 
     async def fetch(self, sql: str, *args: Any) -> Any:
         """As the pool does."""
-        if "kaixu.admit(" in sql:
+        if "kaixu.admit_v2(" in sql:
             self.admitted.append(len(args[0]))
         return await self.pool.fetch(sql, *args)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """As the pool does."""
-        if "kaixu.reserve_again(" not in sql:
+        if "kaixu.reserve_again_v2(" not in sql:
             return await self.pool.fetchval(sql, *args)
         if self.before_restore is not None:
             await self.before_restore()

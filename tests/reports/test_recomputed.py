@@ -132,12 +132,13 @@ async def test_events_of_every_kind_add_up(pool: asyncpg.Pool) -> None:
 
 @pytest.mark.parametrize("change", [1, -1])
 async def test_a_nano_dollar_more_or_less_is_a_difference_for_every_kind(pool: asyncpg.Pool, change: int) -> None:
-    """The months are changed with the events: only recomputing can find it."""
+    """The months and the roll-ups are changed with the events: only recomputing can find it."""
     for kind in KINDS.values():
         await bill(pool, kind)
     await pool.execute("update kaixu.usage_event set cost_nusd = cost_nusd + $1", change)
     for month in ("customer_month", "key_month"):
         await pool.execute(f"update kaixu.{month} set spent_nusd = spent_nusd + $1", change)
+    await pool.execute("update kaixu.usage_change set spent_nusd = spent_nusd + $1", change)
     result = await proof(pool)
     assert [(one.what, one.figure) for one in result.differences] == [("event", "cost_nusd")] * len(KINDS)
     expected = [kind.cost for kind in KINDS.values()]

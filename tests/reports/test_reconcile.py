@@ -11,7 +11,8 @@ from kaixu.accounts.topups import top_up
 from kaixu.plugin.types import Usage
 from kaixu.reports.reconcile import Reconciled, reconcile
 from kaixu.store import admission
-from tests.support.calls import admit, billed
+from kaixu.store.rollups import fold_usage
+from tests.support.calls import admit, billed, settle
 from tests.support.money import customer, virtual_key
 
 from .conftest import By
@@ -108,3 +109,49 @@ async def test_one_month_can_be_proven_alone(pool: asyncpg.Pool, by: By) -> None
     await pool.execute("update kaixu.customer_month set spent_nusd = spent_nusd + 1 where calls > 0")
     async with pool.acquire() as connection:
         assert (await reconcile(connection, month=date(2026, 2, 1))).differences == []
+
+
+@pytest.mark.parametrize(
+    ("tamper", "what"),
+    [
+        ("update kaixu.usage_change set spent_nusd = spent_nusd + 1", "roll-ups of key chain"),
+        (
+            "delete from kaixu.usage_change where ctid = (select min(ctid) from kaixu.usage_change)",
+            "roll-ups of key chain",
+        ),
+        (
+            "update kaixu.usage_quarter set calls = calls + 1 where series_id in"
+            " (select id from kaixu.usage_series where customer_id = 0)",
+            "roll-ups of all customers",
+        ),
+        ("update kaixu.usage_day set latency[3] = latency[3] + 1", "days of series"),
+        ("delete from kaixu.usage_day", "days of series"),
+        ("update kaixu.app_month set vendor_cost_nusd = 1", "apps of customer"),
+        ("delete from kaixu.app_month", "apps of customer"),
+        ("update kaixu.end_user_month set held_nusd = held_nusd + 1", "an end user of customer"),
+        ("update kaixu.end_user_month set calls = 0", "an end user of customer"),
+    ],
+)
+@pytest.mark.parametrize("by_month", [False, True], ids=["all", "month"])
+async def test_changed_figures_of_reports_are_differences(
+    pool: asyncpg.Pool, by: By, tamper: str, what: str, by_month: bool
+) -> None:
+    await busy(pool, by)
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    for _ in range(2):
+        ask, verdict = await admit(pool, key_id, app_id="shop", end_user="ada")
+        await settle(pool, ask, verdict, Usage(3, 4), cost=0, usage_source="counted")
+    month = verdict.month if by_month else None
+
+    async def differences() -> set[str]:
+        async with pool.acquire() as connection:
+            found = (await reconcile(connection, month=month)).differences
+        return {one.what for one in found if one.figure != "cost_nusd"}
+
+    assert await differences() == set()
+    await fold_usage(pool, most=2)
+    assert await differences() == set()
+    await pool.execute(tamper)
+    # A total that was changed has days that do not agree with it, too.
+    assert await differences() - {"days of series"} == {what} - {"days of series"}
+    assert what in await differences()

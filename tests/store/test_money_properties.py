@@ -17,8 +17,10 @@ from kaixu.metering.identity import new_ticket
 from kaixu.store import admission
 from kaixu.store.admission import Ask, Settlement, Verdict
 from kaixu.store.pool import prepare_connection
+from kaixu.store.rollups import fill_usage, fold_usage
 from tests.conftest import with_database
 from tests.support.money import assert_books_balance, customer, virtual_key
+from tests.support.rollups import assert_folded_rollups_agree, assert_rollups_agree, fill_in
 from tests.support.size import examples
 
 OWNER = uuid4()
@@ -26,9 +28,19 @@ OWNER = uuid4()
 #: Some books: all of them share one cap.
 BOOKS = ("ai", "push", "another")
 
+#: Apps and end users of calls.
+TAGS = (None, "one", "two")
+
 
 def make_ask(
-    key_id: int, most: int, least: int | None = None, *, book: str = "ai", install_id: str | None = None
+    key_id: int,
+    most: int,
+    least: int | None = None,
+    *,
+    book: str = "ai",
+    install_id: str | None = None,
+    app_id: str | None = None,
+    end_user: str | None = None,
 ) -> Ask:
     """A request to admit a call that may cost `most`."""
     return Ask(
@@ -48,6 +60,9 @@ def make_ask(
         most,
         most if least is None else least,
         "r",
+        app_id,
+        None,
+        end_user,
     )
 
 
@@ -59,6 +74,7 @@ def settlement(ask: Ask, verdict: Verdict, cost: int, end_reason: str = "complet
     return Settlement(
         ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, "chat", "up", "m", 1,
         None, "r", datetime.now(UTC), 1, end_reason, "provider", cost, cost // 2, 3, 4, 0, 0, 0, None,
+        app_id=ask.app_id, end_user=ask.end_user,
     )  # fmt: skip
 
 
@@ -76,7 +92,14 @@ class Story:
         kind, choice, amount = step
         if kind == "admit":
             asks = [
-                make_ask(self.keys[(choice + at) % len(self.keys)], amount, amount // 2, book=BOOKS[(amount + at) % 3])
+                make_ask(
+                    self.keys[(choice + at) % len(self.keys)],
+                    amount,
+                    amount // 2,
+                    book=BOOKS[(amount + at) % 3],
+                    app_id=TAGS[(amount + choice) % 3],
+                    end_user=TAGS[(amount // 3 + at) % 3],
+                )
                 for at in range(1 + choice % 3)
             ]
             verdicts = await admission.admit(self.pool, asks, owner=OWNER, lifetime_s=60, default_rpm=10**6)
@@ -116,6 +139,23 @@ class Story:
             holds = [msgspec.convert(hold_of(ask, verdict), admission.Hold) for ask, verdict in lost]
             if amount % 3:
                 await admission.reserve_again(self.pool, holds, owner=OWNER, lifetime_s=60)
+        elif kind == "fold":
+            await fold_usage(self.pool, most=1 + amount % 4)
+        elif kind == "fill":
+            await fill_usage(self.pool, most=1 + amount % 4)
+        elif kind == "upgrade":
+            # Everything until now was written by the last release, which knew no roll-ups.
+            await self.pool.execute("update kaixu.usage_event set rolled_up = null")
+            await self.pool.execute(
+                "truncate kaixu.usage_change, kaixu.usage_series, kaixu.usage_quarter, kaixu.usage_day"
+            )
+            await self.pool.execute(
+                """
+                update kaixu.rollup_state
+                   set next_id = 0, end_id = coalesce((select max(id) from kaixu.usage_event), 0), filled_at = null,
+                       fill_began_at = now() - interval '1 hour'
+                """
+            )
         elif kind == "forget" and self.open:
             # A crash of the database loses an admission as a whole.
             ask, verdict = self.open[choice % len(self.open)]
@@ -131,10 +171,16 @@ class Story:
         """All books together stay within every cap; in each, events equal the spend and reservations the holds."""
         assert await over_cap(self.pool) == []
         await assert_books_balance(self.pool, reservations=None)
+        await assert_rollups_agree(self.pool)
+
+    async def check_folded(self) -> None:
+        """The same when older events are filled in and all is folded."""
+        await fill_in(self.pool)
+        await assert_folded_rollups_agree(self.pool)
 
 
 async def over_cap(db: Any) -> list[Any]:
-    """The customers and the keys that have exceeded their cap with all their books."""
+    """The customers, keys and end users that have exceeded their cap with all their books."""
     over: list[Any] = await db.fetch(
         """
         select 'customer', c.id, sum(m.spent_nusd + m.held_nusd - m.extra_nusd) - c.monthly_cap_nusd as over
@@ -146,6 +192,12 @@ async def over_cap(db: Any) -> list[Any]:
           from kaixu.key_month m join kaixu.virtual_key k on k.chain_id = m.chain_id
          group by k.id, m.month
         having sum(m.spent_nusd + m.held_nusd) > k.monthly_cap_nusd
+        union all
+        select 'end user', m.customer_id, m.spent_nusd + m.held_nusd - coalesce(u.monthly_cap_nusd, c.end_user_cap_nusd)
+          from kaixu.end_user_month m
+          join kaixu.customer c on c.id = m.customer_id
+          left join kaixu.end_user_cap u on u.customer_id = m.customer_id and u.end_user = m.end_user
+         where m.spent_nusd + m.held_nusd > coalesce(u.monthly_cap_nusd, c.end_user_cap_nusd)
         """
     )
     return over
@@ -156,13 +208,16 @@ def hold_of(ask: Ask, verdict: Verdict) -> dict[str, Any]:
     return {
         "ticket": ask.ticket, "customer_id": verdict.customer_id, "key_id": verdict.key_id, "chain_id": verdict.chain_id,
         "month": verdict.month, "book": ask.book, "held_nusd": verdict.granted_nusd, "operation": "chat", "provider": "up",
-        "model": "m", "price_id": 1, "install_id": None, "request_id": "r",
+        "model": "m", "price_id": 1, "install_id": None, "request_id": "r", "app_id": ask.app_id, "build_id": None,
+        "end_user": ask.end_user,
     }  # fmt: skip
 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["admit", "admit", "settle", "release", "replay", "expire", "forget", "crash"]),
+        st.sampled_from(
+            ["admit", "admit", "settle", "release", "replay", "expire", "forget", "crash", "fold", "fill", "upgrade"]
+        ),
         st.integers(0, 50),
         st.integers(0, 700),
     ),
@@ -186,7 +241,8 @@ def test_any_interleaving_keeps_every_cap_and_the_sums(
             await connection.execute("create temp table empty (x int)")
             keys = []
             for cap in (1000, 2500):
-                customer_id = await customer(connection, cap_nusd=cap)
+                customer_id = await customer(connection, cap_nusd=cap, end_user_cap_nusd=None if cap == 2500 else 700)
+                await connection.execute("insert into kaixu.end_user_cap values ($1, 'two', 500)", customer_id)
                 keys += [
                     (await virtual_key(connection, customer_id, monthly_cap_nusd=limit))[0] for limit in (None, 600)
                 ]
@@ -195,6 +251,7 @@ def test_any_interleaving_keeps_every_cap_and_the_sums(
             for step in steps:
                 await story.act(step)
                 await story.check()
+            await story.check_folded()
         finally:
             await transaction.rollback()
             await connection.close()

@@ -18,6 +18,7 @@ from tests.conftest import with_database
 from tests.support.calls import admit, settle
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
 from tests.support.release import digests, last_release, signatures
+from tests.support.rollups import assert_folded_rollups_agree, fill_in
 
 LAST = last_release()
 
@@ -108,6 +109,8 @@ async def test_a_database_of_the_last_release_is_brought_up_to_date_with_what_is
         await settle(pool, ask, verdict, Usage(10, 5), cost=11, end_reason="undelivered")
         assert await spent_and_held(pool, customer_id) == (18, 0)
         await assert_books_balance(pool)
+        await fill_in(pool)
+        await assert_folded_rollups_agree(pool)
         assert await pool.fetchval("select count(*) from kaixu.file where customer_id = $1", customer_id) == 1
     finally:
         await pool.close()

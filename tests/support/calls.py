@@ -49,11 +49,14 @@ async def admit(
     price_id: int = 1,
     ticket: UUID | None = None,
     default_rpm: int = 10**6,
+    app_id: str | None = None,
+    build_id: str | None = None,
+    end_user: str | None = None,
 ) -> tuple[Ask, Verdict]:
     """Admit one call."""
     ask = Ask(
         ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, "ai",
-        price_id, most, most if least is None else least, request_id,
+        price_id, most, most if least is None else least, request_id, app_id, build_id, end_user,
     )  # fmt: skip
     [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)
     return ask, verdict
@@ -70,6 +73,8 @@ async def settle(
     end_reason: str = "complete",
     usage_source: str = "provider",
     units: dict[str, Any] | None = None,
+    admitted_at: datetime | None = None,
+    duration_ms: int = 12,
 ) -> Settled:
     """Settle a call."""
     assert verdict.customer_id is not None
@@ -77,9 +82,11 @@ async def settle(
     assert verdict.chain_id is not None
     settlement = Settlement(
         ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, ask.operation,
-        ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, datetime.now(UTC), 12, end_reason,
+        ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, admitted_at or datetime.now(UTC),
+        duration_ms, end_reason,
         usage_source, cost, vendor_cost, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens,
         usage.cache_write_tokens, usage.reasoning_tokens, units,
+        app_id=ask.app_id, build_id=ask.build_id, end_user=ask.end_user,
     )  # fmt: skip
     [settled] = await admission.settle(pool, [settlement])
     return settled

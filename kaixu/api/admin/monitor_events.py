@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
-
 from kaixu.accounts.fields import bounded, require_known, text
-from kaixu.accounts.monitor import prune_monitor
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
@@ -17,7 +13,6 @@ from kaixu.plugin.errors import Unprocessable
 from kaixu.reports.monitor_events import monitor_row_json
 from kaixu.reports.monitor_list import monitor_events
 from kaixu.reports.values import instant
-from kaixu.store.monitor_removal import ARCHIVE
 
 from .monitor_filter import read_filter
 
@@ -69,19 +64,18 @@ def monitor_event_routes(services: Services) -> list[Route]:
         return await pruned(request, services.settings.monitor_retention_days)
 
     async def pruned(request: IncomingRequest, days: int) -> Reply:
-        count = await prune_monitor(
-            services.pool, services.removal, days=days, actor=ACTOR, request_id=request.request_id
-        )
-        return json_reply({"ok": True, "deleted": count, "days": days, "archived": services.removal.blobs is not None})
+        archive = services.monitor_archive
+        count = await archive.prune(days=days, actor=ACTOR, request_id=request.request_id)
+        return json_reply({"ok": True, "deleted": count, "days": days, "archived": archive.archives})
 
     async def archive(request: IncomingRequest) -> Reply:
         fields = Fields(request.args)
         if key := text(fields.get("key"), "key", MAX_NAME):
             return await archived_file(services, key)
-        prefix = text(fields.get("prefix"), "prefix", MAX_NAME) or ARCHIVE
-        require_archive(prefix, "prefix")
+        prefix = text(fields.get("prefix"), "prefix", MAX_NAME) or "gateway_events/"
         limit = bounded(fields.get("limit"), "limit", MAX_FILES, least=10) or FILES
-        files = await services.blobs.list(prefix, after=text(fields.get("cursor"), "cursor", MAX_NAME), most=limit)
+        after = text(fields.get("cursor"), "cursor", MAX_NAME)
+        files = await services.monitor_archive.files(prefix, after=after, most=limit)
         return json_reply(
             {
                 "ok": True,
@@ -101,19 +95,12 @@ def monitor_event_routes(services: Services) -> list[Route]:
 
 
 async def archived_file(services: Services, key: str) -> Reply:
-    """One file of the archive as lines of JSON; a file has some ten megabytes at most."""
-    require_archive(key, "key")
-    data = await services.blobs.get(key)
+    """One file of the archive as lines of JSON."""
+    data = await services.monitor_archive.read(key)
     name = key.rsplit("/", 1)[-1].removesuffix(".gz")
     headers = {
         "content-type": "application/x-ndjson; charset=utf-8",
         "content-disposition": f'attachment; filename="{name}"',
         "x-content-type-options": "nosniff",
     }
-    return Reply(200, headers, await asyncio.to_thread(gzip.decompress, data))
-
-
-def require_archive(name: str, field: str) -> None:
-    """Raises `Unprocessable` for other blobs than those of the archive."""
-    if not name.startswith(ARCHIVE):
-        raise Unprocessable(f"`{field}` must begin with {ARCHIVE}", field=field)
+    return Reply(200, headers, data)

@@ -30,6 +30,7 @@ def customer_reply(row: Customer) -> dict[str, Any]:
         "auto_topup_threshold_cents": cents_or_none(row.auto_topup_threshold_nusd),
         "auto_topup_amount_cents": cents_or_none(row.auto_topup_amount_nusd),
         "max_vectors": row.max_vectors,
+        "end_user_cap_cents": cents_or_none(row.end_user_cap_nusd),
         "created_at": instant(row.created_at),
     }
 

@@ -120,6 +120,9 @@ def cap_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
     month = body.get("month")
     if status != 402 or not isinstance(month, dict):
         return body, status
+    if isinstance(end_user := body.get("end_user"), dict):
+        figures = {name: end_user[name] for name in ("cap_cents", "spent_cents")}
+        return body | {"month": month["month"]} | figures, status
     who = "key" if body.get("scope") == "key" else "customer"
     figures = {"cap_cents": month[f"{who}_cap_cents"], "spent_cents": month[f"{who}_spent_cents"]}
     return body | {"month": month["month"]} | figures, status

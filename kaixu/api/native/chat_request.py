@@ -21,6 +21,7 @@ from kaixu.plugin.types import ChatRequest
 
 MAX_TOKENS = 10_000_000
 MAX_NAME = 200
+MAX_USER = 500
 FEATURE_FIELDS = OPENAI_FEATURES
 
 
@@ -57,9 +58,15 @@ def parse_native_chat_request(body: dict[str, Any], deployment: Deployment, *, m
         parallel_tool_calls=tools.parallel(deployment),
         response_format=read_response_format(fields, native=False),
         reasoning=read_reasoning(fields, native=False),
+        user=read_user(body.get("user")),
         dropped=dropped_fields.dropped,
     )
     return remove_defaults(request)
+
+
+def read_user(value: object) -> str | None:
+    """The client's name for its own user; other values than text are ignored."""
+    return value[:MAX_USER] if isinstance(value, str) and value else None
 
 
 def is_number(value: object) -> bool:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from quart import Quart
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
@@ -34,7 +35,6 @@ from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.admission import Settlement
 from kaixu.store.blobs import open_blobs
 from kaixu.store.events import write_events
-from kaixu.store.monitor_removal import EventRemoval
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.spool import Spool
 from tests.support.process import SECRETS
@@ -83,8 +83,9 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
         settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
-        MonitorTail(pool, lambda: dsn), blobs := open_blobs(BlobsSection(), tmp_path), EventRemoval(pool, blobs),
+        MonitorTail(pool, lambda: dsn),
         Metrics(Catalog),
+        MonitorArchive(pool, open_blobs(BlobsSection(), tmp_path), archives=True),
     )  # fmt: skip
 
 
