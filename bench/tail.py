@@ -105,7 +105,7 @@ async def measure(dsn: str, pool: asyncpg.Pool, folder: Path) -> str:
     gateways = [Process(folder / f"gateway{at}", dsn, CONFIG) for at in range(GATEWAYS)]
     for gateway in gateways:
         await gateway.start()
-    monitors = [Monitor(lambda events, _: write_events(pool, events)) for _ in range(WRITERS)]
+    monitors = [Monitor(lambda events, batch: write_events(pool, events, batch)) for _ in range(WRITERS)]
     writers = [asyncio.ensure_future(monitor.run()) for monitor in monitors]
     connector = aiohttp.TCPConnector(limit=0)
     count = RATE * SECONDS

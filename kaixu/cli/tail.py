@@ -38,6 +38,8 @@ def tail(
     provider: Annotated[str | None, typer.Option(help="Only this lane.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     request_id: Annotated[str | None, typer.Option(help="Only this request.")] = None,
+    status: Annotated[int | None, typer.Option(help="Only this status, ours or the vendor's.")] = None,
+    code: Annotated[str | None, typer.Option(help="Only this error code.")] = None,
     since: Annotated[str | None, typer.Option(help="Begin then: 10m (ago), 2h, or a time. Default: now.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for scripts.")] = False,
 ) -> None:
@@ -57,6 +59,8 @@ def tail(
             provider=provider,
             model=model,
             since=begin,
+            status=status,
+            code=code,
         )
         await follow(session, shown, as_json=as_json)
 

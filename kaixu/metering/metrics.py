@@ -7,6 +7,7 @@ make up becomes "other". No label names a customer or a key.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
@@ -30,6 +31,19 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = ("input", "output", "cached_input", "cache_write", "reasoning")
 
 
+class CallCounters(NamedTuple):
+    """The counters of one kind of call; `tokens` in the order of `TOKENS`."""
+
+    calls: Counter
+    spend: Counter
+    vendor_cost: Counter
+    tokens: tuple[Counter, ...]
+
+
+#: Of one provider and model: tries that were answered, that failed; first output; what the gateway added to it.
+PlaceHistograms = tuple[Histogram, Histogram, Histogram, Histogram]
+
+
 async def nothing_to_read() -> None:
     """The default of `Metrics.refresh`."""
 
@@ -48,6 +62,10 @@ class Metrics:
         self._codes: set[str] = set()
         self._known_of: Catalog | None = None
         self._known: frozenset[tuple[str, str]] = frozenset()
+        # Looking a counter up by its labels costs more than counting.
+        self._of_requests: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_calls: dict[tuple[str, str, str, str, str], CallCounters] = {}
+        self._of_places: dict[tuple[str, str], PlaceHistograms] = {}
         place = ("provider", "model")
         self.requests = self._counter("kaixu_requests", "HTTP requests that have ended.", "function", *place, "status")
         self.errors = self._counter(
@@ -107,33 +125,66 @@ class Metrics:
     def request_ended(self, end: RequestEnd) -> None:
         """Count a request. See `kaixu.ops.request_end.RequestListener`."""
         function = self.function_of(end.path)
-        provider, model = self.place(end.provider, end.model)
         status = "client_gone" if end.status == CLIENT_GONE else f"{end.status // 100}xx"
-        self.requests.labels(function, provider, model, status).inc()
-        self.request_seconds.labels(function, status).observe(end.duration_ms / 1000)
+        key = function, *self.place(end.provider, end.model), status
+        requests, seconds = self._of_requests.get(key) or self._for_request(key)
+        requests.inc()
+        seconds.observe(end.duration_ms / 1000)
         if end.error_code is not None:
             self.errors.labels(function, self.code(end.error_code)).inc()
 
+    def _for_request(self, key: tuple[str, str, str, str]) -> tuple[Counter, Histogram]:
+        made = self.requests.labels(*key), self.request_seconds.labels(key[0], key[3])
+        self._of_requests[key] = made
+        return made
+
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
         """Count a call. See `kaixu.metering.admission.SettlementObserver`."""
-        provider, model = self.place(settlement.provider, settlement.model)
-        self.calls.labels(settlement.operation, provider, model, settlement.end_reason).inc()
+        place = self.place(settlement.provider, settlement.model)
+        key = settlement.operation, *place, settlement.end_reason, settlement.book
+        counters = self._of_calls.get(key) or self._for_call(key)
+        counters.calls.inc()
         if settlement.cost_nusd:
-            self.spend.labels(settlement.book, provider, model).inc(settlement.cost_nusd)
-        if settlement.vendor_cost_known and settlement.vendor_cost_nusd:
-            self.vendor_cost.labels(settlement.book, provider, model).inc(settlement.vendor_cost_nusd)
-        for kind in TOKENS:
-            count: int = getattr(settlement, f"{kind}_tokens")
+            counters.spend.inc(settlement.cost_nusd)
+        if settlement.vendor_cost_nusd and settlement.vendor_cost_known:
+            counters.vendor_cost.inc(settlement.vendor_cost_nusd)
+        for counter, count in zip(counters.tokens, tokens_in(settlement), strict=True):
             if count:
-                self.tokens.labels(provider, model, kind).inc(count)
+                counter.inc(count)
         if isinstance(ticket, ModelTicket):
-            for one in ticket.tried:
-                outcome = "failed" if one.error else "answered"
-                self.try_seconds.labels(provider, model, outcome).observe(one.took_ms / 1000)
+            self._tried(ticket, place)
+
+    def _tried(self, ticket: ModelTicket, place: tuple[str, str]) -> None:
+        """Count the tries of a call, and how soon a chat had its first output."""
+        answered, failed, first_output, added = self._of_places.get(place) or self._for_place(place)
+        at_vendors_ms = 0
+        for one in ticket.tried:
+            (failed if one.error else answered).observe(one.took_ms / 1000)
+            at_vendors_ms += one.took_ms
         if isinstance(ticket, ChatTicket) and ticket.first_event_s is not None:
-            self.first_output_seconds.labels(provider, model).observe(ticket.first_event_s)
-            at_vendors_s = sum(one.took_ms for one in ticket.tried) / 1000
-            self.added_seconds.labels(provider, model).observe(max(0.0, ticket.first_event_s - at_vendors_s))
+            first_output.observe(ticket.first_event_s)
+            added.observe(max(0.0, ticket.first_event_s - at_vendors_ms / 1000))
+
+    def _for_call(self, key: tuple[str, str, str, str, str]) -> CallCounters:
+        operation, provider, model, end, book = key
+        made = CallCounters(
+            self.calls.labels(operation, provider, model, end),
+            self.spend.labels(book, provider, model),
+            self.vendor_cost.labels(book, provider, model),
+            tuple(self.tokens.labels(provider, model, kind) for kind in TOKENS),
+        )
+        self._of_calls[key] = made
+        return made
+
+    def _for_place(self, place: tuple[str, str]) -> PlaceHistograms:
+        made = (
+            self.try_seconds.labels(*place, "answered"),
+            self.try_seconds.labels(*place, "failed"),
+            self.first_output_seconds.labels(*place),
+            self.added_seconds.labels(*place),
+        )
+        self._of_places[place] = made
+        return made
 
     def group_sent(self, operation: str, size: int, seconds: float) -> None:
         """A statement has admitted or settled `size` calls."""
@@ -163,6 +214,17 @@ class Metrics:
             self._known, self._known_of = known_places(catalog), catalog
         place = provider or "", model or ""
         return place if place in self._known else (OTHER, OTHER)
+
+
+def tokens_in(settlement: Settlement) -> tuple[int, ...]:
+    """The tokens of a call, in the order of `TOKENS`."""
+    return (
+        settlement.input_tokens,
+        settlement.output_tokens,
+        settlement.cached_input_tokens,
+        settlement.cache_write_tokens,
+        settlement.reasoning_tokens,
+    )
 
 
 def known_places(catalog: Catalog) -> frozenset[tuple[str, str]]:

@@ -19,6 +19,7 @@ def tail_line(row: MonitorRow) -> str:
         f"{row.created_at:%Y-%m-%d %H:%M:%S}.{row.created_at.microsecond // 1000:03d}",
         f"{row.level:<5}",
         f"{row.kind:<12}",
+        row.detail or "",
         row.function_name or "",
         "" if row.http_status is None else str(row.http_status),
         row.error_code or "",

@@ -174,6 +174,29 @@ async def test_the_tail_works_behind_a_pooler(start: Start, pool: asyncpg.Pool, 
         assert await listeners(pool) == 0
 
 
+async def test_a_viewer_that_stops_reading_for_a_while_delays_nobody_and_misses_nothing(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    (gateway,) = await start(1)
+    count, text = 6000, "x" * 3000
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=2**16)
+    head = f"GET /api/admin-monitor-stream HTTP/1.0\r\nauthorization: {operator_headers()['authorization']}\r\n\r\n"
+    writer.write(head.encode())
+    await reader.readuntil(b"event: hello")
+    async with follow(http, gateway.url) as quick:
+        for first in range(0, count, 500):
+            await write_events(pool, [event(f"{number} {text}") for number in range(first, first + 500)])
+        await quick.until(lambda one: len(one.events) == count)
+    numbers: list[int] = []
+    async with asyncio.timeout(60):
+        while len(numbers) < count:
+            frame = await reader.readuntil(b"\n\n")
+            if b"event: event" in frame:
+                numbers.append(int(frame.split(b'"error_message":"')[1].split(b" ")[0]))
+    writer.close()
+    assert numbers == list(range(count))
+
+
 async def report(http: aiohttp.ClientSession, gateway: Process, message: str) -> None:
     """Have a gateway write an event of its own."""
     body = {"error": {"name": "E", "message": message}}
