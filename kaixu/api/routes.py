@@ -11,6 +11,7 @@ from .admin.customers import customer_routes
 from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
 from .admin.end_users import end_user_routes
+from .admin.invoices import invoice_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
 from .admin.monitor_events import monitor_event_routes
@@ -33,6 +34,7 @@ from .openai.embeddings import embedding_routes
 from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
+from .user.invoices import user_invoice_routes
 from .user.session import session_routes
 
 #: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
@@ -65,8 +67,10 @@ FAMILIES = (
     monitor_event_routes,
     platform_event_routes,
     monitor_stream_routes,
+    invoice_routes,
     # everybody
     session_routes,
+    user_invoice_routes,
     health_routes,
     metrics_routes,
     client_error_routes,

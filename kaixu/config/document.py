@@ -8,6 +8,7 @@ from pydantic import (
 )
 
 from .gateway_section import GatewaySection
+from .invoices_section import InvoicesSection
 from .read import Reading
 from .sections import IntegrationSection, LaneSection
 from .values import (
@@ -25,6 +26,7 @@ class Document(Section):
         default=[], max_length=200, description="plugin files or folders besides those that lanes name"
     )
     integrations: dict[str, IntegrationSection] = Field(default={}, description="the integrations that are switched on")
+    invoices: InvoicesSection = Field(default=InvoicesSection(), description="invoices: the seller, numbers, tax")
     _reading: Reading | None = PrivateAttr(None)
     _public_name: str | None = PrivateAttr(None)
 

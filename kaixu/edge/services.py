@@ -12,6 +12,7 @@ from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.invoices_section import InvoicesSection
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
@@ -50,3 +51,8 @@ class Services:
     def gateway(self) -> GatewaySection:
         """The `gateway:` section in force."""
         return self.current.section
+
+    @property
+    def invoices(self) -> InvoicesSection:
+        """The `invoices:` section in force."""
+        return self.current.invoices

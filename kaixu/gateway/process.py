@@ -30,6 +30,7 @@ from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.edge.failure_events import FailureEvents
 from kaixu.edge.services import Services
+from kaixu.invoices.closing import finalize_in_background
 from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.integrations import IntegrationRunner
@@ -144,7 +145,7 @@ class Gateway:
         document = load(self.settings.kaixu_config, os.environ)
         require_server(document.gateway.server)
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
-        self.current = CurrentConfig(catalog, document.gateway)
+        self.current = CurrentConfig(catalog, document.gateway, document.invoices)
         self.started_with = document.gateway
         self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
         dsn = await self.open_database()
@@ -300,6 +301,7 @@ class Gateway:
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
         rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
+        spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
         spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
         spawn(self.worker.run(), "jobs")
@@ -370,6 +372,10 @@ class Gateway:
         )
         # Last: the store of blobs may not answer.
         await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
+
+    async def finalize_invoices(self) -> None:
+        """Issue the invoices of closed months, if the operator wants that."""
+        await finalize_in_background(self.pool, self.current.invoices)
 
     async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
         """The version of every price in a catalog, stored before anything is billed."""

@@ -50,11 +50,12 @@ SEES = {
     "metering": RULES | {"store"},
     "accounts": {"plugin", "config", "ops", "store"},
     "reports": RULES | {"store", "accounts"},
+    "invoices": {"plugin", "config", "ops", "store", "accounts"},
     "collections": RULES | {"store", "metering", "accounts", "reports"},
     "jobs": RULES | {"store", "metering", "accounts", "reports"},
     "edge": RULES | {"metering", "accounts", "reports", "collections", "jobs"},
-    "api": RULES | {"metering", "accounts", "reports", "collections", "jobs", "edge"},
-    "web": RULES | {"metering", "accounts", "reports", "collections", "jobs", "edge"},
+    "api": RULES | {"metering", "accounts", "reports", "invoices", "collections", "jobs", "edge"},
+    "web": RULES | {"metering", "accounts", "reports", "invoices", "collections", "jobs", "edge"},
 }
 SEES["gateway"] = {*SEES}
 SEES["cli"] = {*SEES} - {"store"}  # commands change through accounts and read through reports

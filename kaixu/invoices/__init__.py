@@ -1,0 +1,1 @@
+"""Invoices: drafts, numbers, credit notes, PDFs, and the proof that an invoice is what it was."""

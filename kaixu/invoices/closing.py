@@ -1,0 +1,63 @@
+"""Issues the invoices of all months that are closed: at the operator's word, or by the gateway itself."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+
+import asyncpg
+import msgspec
+
+from kaixu.config.invoices_section import InvoicesSection
+from kaixu.plugin.errors import Conflict
+from kaixu.store import invoices as store
+from kaixu.store.clock import this_month
+from kaixu.store.pool import database
+
+from .issue import finalize
+
+log = logging.getLogger(__name__)
+
+#: Months read at a time.
+PAGE = 500
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """What was issued, and what was not, by the reason's code."""
+
+    issued: list[str]
+    waiting: dict[str, int]
+
+
+async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: str, request_id: str) -> Closed:
+    """Issue every invoice that can be issued. Months that cannot are left for the next time."""
+    with database():
+        current = await this_month(pool)
+    after_customer, after_month = 0, date.min
+    issued: list[str] = []
+    waiting: dict[str, int] = {}
+    while True:
+        with database():
+            page = await store.DUE.all(pool, current, after_customer, after_month, PAGE)
+        for due in page:
+            try:
+                stored, first = await finalize(
+                    pool, section, due.customer_id, due.month, actor=actor, request_id=request_id
+                )
+            except Conflict as error:
+                waiting[error.code] = waiting.get(error.code, 0) + 1
+                continue
+            if first:
+                issued.append(stored.name)
+        if len(page) < PAGE:
+            return Closed(issued, waiting)
+        after_customer, after_month = page[-1].customer_id, page[-1].month
+
+
+async def finalize_in_background(pool: asyncpg.Pool, section: InvoicesSection) -> None:
+    """The gateway's own round, if the operator has switched it on."""
+    if not section.auto_finalize or section.seller is None:
+        return
+    closed = await finalize_all(pool, section, actor="gateway", request_id="month-close")
+    if closed.issued or closed.waiting:
+        log.warning("invoices: %d issued; not issued, by reason: %s", len(closed.issued), closed.waiting or "none")

@@ -1,0 +1,391 @@
+"""Issues invoices and credit notes, and voids them: each in one transaction, with its line in the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import date, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from kaixu.accounts.customers import no_customer
+from kaixu.config.invoices_section import InvoicesSection
+from kaixu.config.price import usd
+from kaixu.plugin.errors import Conflict, NotFound, Unprocessable
+from kaixu.store import customers
+from kaixu.store import invoices as store
+from kaixu.store.audit import AuditEvent, write_audit
+from kaixu.store.billing import Billing, billing
+from kaixu.store.clock import now
+from kaixu.store.invoices import Issue, Line, Stored
+from kaixu.store.pool import database
+from kaixu.store.query import Connection
+
+from .amounts import Credit, Totals, credit_of, credit_of_cents
+from .compose import Composed, Material, compose, instant, with_number
+from .pdf import invoice_pdf
+
+
+async def material_of(db: Connection, customer_id: int, month: date) -> Material:
+    """What an invoice is made of now. Raises `NotFound`."""
+    customer = await customers.customer(db, customer_id)
+    if customer is None:
+        raise no_customer(customer_id)
+    return Material(
+        customer=customer,
+        billing=await billing(db, customer_id),
+        month=month,
+        figures=await store.FIGURES.all(db, customer_id, month),
+        keys=await store.KEY_NAMES.all(db, customer_id),
+        payments=await store.PAYMENTS.all(db, customer_id, month),
+        at=await now(db),
+    )
+
+
+async def finalize(
+    pool: asyncpg.Pool, section: InvoicesSection, customer_id: int, month: date, *, actor: str, request_id: str
+) -> tuple[Stored, bool]:
+    """Issue the invoice of a month that is over, and whether this call did it: a month has one invoice in force.
+
+    Raises `NotFound`, and `Conflict` with a code that says why it cannot be issued yet.
+    """
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            if not await store.lock_billing(connection, customer_id):
+                raise no_customer(customer_id)
+            existing = await store.in_force(connection, customer_id, month)
+            if existing is not None:
+                return existing, False
+            close = await store.close_of(connection, customer_id, month, lost_wait_h=section.lost_wait_h)
+            require_closed(close, month)
+            material = await material_of(connection, customer_id, month)
+            require_details(section, material.billing, customer_id)
+            composed = compose(material, section)
+            if composed.totals.net_nusd < 0:
+                raise Conflict(
+                    f"the corrections of earlier months exceed the usage of {month:%Y-%m} by "
+                    f"${usd(-composed.totals.net_nusd)}",
+                    hint="They stay open for a later invoice; a credit note on the earlier invoice is possible, too.",
+                    code="INVOICE_BELOW_ZERO",
+                )
+            attempt = await store.earlier_attempts(connection, customer_id, month)
+            series = section.series_of("invoice", material.at.year)
+            number = await store.take_number(connection, series)
+            stored = await issue_invoice(connection, section, composed, material, attempt, series, number, actor)
+            await write_audit(
+                connection,
+                AuditEvent(
+                    actor,
+                    "INVOICE_FINALIZE",
+                    f"customer:{customer_id}",
+                    request_id,
+                    after={"number": stored.name, "sha256": stored.sha256, "total_cents": stored.total_cents},
+                ),
+            )
+            return stored, True
+
+
+async def issue_invoice(
+    connection: Connection,
+    section: InvoicesSection,
+    composed: Composed,
+    material: Material,
+    attempt: int,
+    series: str,
+    number: int,
+    actor: str,
+) -> Stored:
+    """Store an invoice with its number."""
+    name = section.number_name(series, number)
+    totals = composed.totals
+    snapshot = with_number(composed.snapshot, name, material.at, section.due_days)
+    issue = await sealed(
+        snapshot,
+        kind="invoice",
+        customer_id=material.customer.id,
+        month=material.month,
+        attempt=attempt,
+        credited_id=None,
+        series=series,
+        number=number,
+        amounts=Credit(totals.net_nusd, totals.net_cents, totals.tax_cents, totals.total_cents),
+        credited_lines=[],
+        actor=actor,
+        issued_at=material.at,
+    )
+    return await stored_again(connection, await store.insert(connection, issue, composed.lines))
+
+
+async def sealed(
+    snapshot: dict[str, Any],
+    *,
+    kind: str,
+    customer_id: int,
+    month: date,
+    attempt: int,
+    credited_id: int | None,
+    series: str,
+    number: int,
+    amounts: Credit,
+    credited_lines: list[int],
+    actor: str,
+    issued_at: datetime,
+) -> Issue:
+    """A snapshot as text with its hash, and the PDF with its own."""
+    text = msgspec.json.encode(snapshot).decode()
+    pdf = await asyncio.to_thread(invoice_pdf, text)  # it takes longer than a call may wait
+    return Issue(
+        kind=kind,
+        customer_id=customer_id,
+        month=month,
+        attempt=attempt,
+        credited_id=credited_id,
+        series=series,
+        number=number,
+        name=snapshot["number"],
+        net_nusd=amounts.net_nusd,
+        net_cents=amounts.net_cents,
+        tax_cents=amounts.tax_cents,
+        total_cents=amounts.total_cents,
+        credited_lines=credited_lines,
+        snapshot=text,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        pdf=pdf,
+        pdf_sha256=hashlib.sha256(pdf).hexdigest(),
+        actor=actor,
+        issued_at=issued_at,
+    )
+
+
+async def stored_again(connection: Connection, invoice_id: int) -> Stored:
+    """A row that was just written."""
+    stored = await store.BY_ID.one(connection, invoice_id)
+    assert stored is not None
+    return stored
+
+
+def require_closed(close: store.Close, month: date) -> None:
+    """Raises `Conflict` for a month that is not over, or waits for calls."""
+    if close.state == "open":
+        raise Conflict(
+            f"{month:%Y-%m} is not over", hint="Make a draft; it is issued when the month is over.", code="MONTH_OPEN"
+        )
+    if close.state == "waiting":
+        raise Conflict(
+            f"{month:%Y-%m} waits for {close.open_calls} running calls, and for {close.lost_calls} that may be "
+            "settled late",
+            hint="Try again later; after `invoices.lost_wait_h` it waits no longer.",
+            code="MONTH_WAITING",
+        )
+
+
+def require_details(section: InvoicesSection, row: Billing, customer_id: int) -> None:
+    """Raises `Conflict` where the seller or the customer's address is missing."""
+    if section.seller is None:
+        raise Conflict(
+            "kaixu.yaml does not say who issues the invoices", hint="Add `invoices.seller`.", code="INVOICES_NOT_SET_UP"
+        )
+    missing = [name for name in ("name", "address", "country") if not getattr(row, name)]
+    if section.require_address and missing:
+        raise Conflict(
+            f"the billing details of customer {customer_id} lack {', '.join(missing)}",
+            hint="Set them with PATCH admin-billing, or with `kaixu invoices billing`.",
+            code="BILLING_DETAILS_MISSING",
+        )
+
+
+async def find_invoice(db: Connection, name: str) -> Stored:
+    """An issued invoice or credit note by its number. Raises `NotFound`."""
+    stored = await store.BY_NAME.one(db, name)
+    if stored is None:
+        raise NotFound(f"there is no invoice `{name[:60]}`", code="UNKNOWN_INVOICE")
+    return stored
+
+
+async def locked_invoice(connection: Connection, name: str) -> Stored:
+    """An invoice that can be credited or voided, read after its customer's lock. Raises `NotFound`, `Conflict`."""
+    before = await find_invoice(connection, name)
+    await store.lock_billing(connection, before.customer_id)
+    stored = await find_invoice(connection, name)
+    if stored.kind != "invoice":
+        raise Conflict(f"{name} is a credit note", hint="Name the invoice.", code="NOT_AN_INVOICE")
+    return stored
+
+
+async def void(pool: asyncpg.Pool, name: str, *, reason: str, actor: str, request_id: str) -> tuple[Stored, bool]:
+    """Void an invoice, and whether this call did it. It keeps its number, and what it billed can be billed again.
+
+    Raises `NotFound`, and `Conflict` for an invoice with credit notes.
+    """
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            stored = await locked_invoice(connection, name)
+            if stored.voided_at is not None:
+                return stored, False
+            if await store.CREDITS.one(connection, stored.id) is not None:
+                raise Conflict(
+                    f"{name} has credit notes and cannot be voided",
+                    hint="Credit the rest of it instead.",
+                    code="INVOICE_CREDITED",
+                )
+            await store.insert_void(connection, stored.id, reason=reason, actor=actor)
+            await write_audit(
+                connection,
+                AuditEvent(
+                    actor,
+                    "INVOICE_VOID",
+                    f"customer:{stored.customer_id}",
+                    request_id,
+                    {"number": name, "status": "final"},
+                    {"number": name, "status": "void"},
+                    {"reason": reason},
+                ),
+            )
+            return await stored_again(connection, stored.id), True
+
+
+async def credit(
+    pool: asyncpg.Pool,
+    section: InvoicesSection,
+    name: str,
+    *,
+    amount_cents: int | None = None,
+    lines: list[int] | None = None,
+    reason: str,
+    actor: str,
+    request_id: str,
+) -> Stored:
+    """Issue a credit note: over an amount that includes the tax, over lines, or over all that is left.
+
+    Raises `NotFound`, `Unprocessable` for an amount or a line that is not there to credit, `Conflict`.
+    """
+    with database():
+        async with pool.acquire() as connection, connection.transaction():
+            invoice = await locked_invoice(connection, name)
+            if invoice.voided_at is not None:
+                raise Conflict(f"{name} is void", code="INVOICE_VOID")
+            earlier = await store.CREDITS.all(connection, invoice.id)
+            amounts, numbers = await credited(connection, invoice, earlier, amount_cents, lines)
+            at = await now(connection)
+            series = section.series_of("credit_note", at.year)
+            number = await store.take_number(connection, series)
+            snapshot = credit_snapshot(
+                msgspec.json.decode(invoice.snapshot), amounts, numbers, section.number_name(series, number), reason, at
+            )
+            issue = await sealed(
+                snapshot,
+                kind="credit_note",
+                customer_id=invoice.customer_id,
+                month=invoice.month,
+                attempt=len(earlier),
+                credited_id=invoice.id,
+                series=series,
+                number=number,
+                amounts=amounts,
+                credited_lines=numbers,
+                actor=actor,
+                issued_at=at,
+            )
+            note = await stored_again(connection, await store.insert(connection, issue, []))
+            await write_audit(
+                connection,
+                AuditEvent(
+                    actor,
+                    "INVOICE_CREDIT",
+                    f"customer:{invoice.customer_id}",
+                    request_id,
+                    {"number": name},
+                    {"number": note.name, "total_cents": note.total_cents},
+                    {"reason": reason},
+                ),
+            )
+            return note
+
+
+async def credited(
+    connection: Connection, invoice: Stored, earlier: list[Stored], amount_cents: int | None, lines: list[int] | None
+) -> tuple[Credit, list[int]]:
+    """The amounts of the next credit note, and the lines that it credits."""
+    notes = [Credit(one.net_nusd, one.net_cents, one.tax_cents, one.total_cents) for one in earlier]
+    totals = Totals(invoice.net_nusd, [], invoice.net_cents, invoice.tax_cents, invoice.total_cents)
+    left_cents = totals.total_cents - sum(one.total_cents for one in notes)
+    if left_cents <= 0 or totals.net_nusd <= 0:
+        raise Conflict(f"nothing of {invoice.name} is left to credit", code="NOTHING_TO_CREDIT")
+    if lines is None:
+        amount = left_cents if amount_cents is None else amount_cents
+        if not 1 <= amount <= left_cents:
+            raise Unprocessable(f"`amount_cents` must lie between 1 and {left_cents}", field="amount_cents")
+        return credit_of_cents(totals, notes, total_cents=amount), []
+    by_number = {one.line: one for one in await store.LINES.all(connection, invoice.id)}
+    done = {number for one in earlier for number in one.credited_lines}
+    chosen = sorted({*lines})
+    for number in chosen:
+        require_creditable(by_number.get(number), number, done)
+    net_nusd = sum(by_number[number].amount_nusd for number in chosen)
+    if net_nusd > totals.net_nusd - sum(one.net_nusd for one in notes):
+        raise Unprocessable("`lines`: that is more than is left of the invoice", field="lines")
+    amounts = credit_of(totals, notes, net_nusd=net_nusd)
+    if amounts.total_cents <= 0:
+        raise Unprocessable("`lines`: that is less than a cent", field="lines")
+    return amounts, chosen
+
+
+def require_creditable(line: Line | None, number: int, done: set[int]) -> None:
+    """Raises `Unprocessable` for a line that is not there, credits something itself, or was credited before."""
+    if line is None:
+        raise Unprocessable(f"`lines`: there is no line {number}", field="lines")
+    if line.amount_nusd <= 0:
+        raise Unprocessable(f"`lines`: line {number} has no amount to credit", field="lines")
+    if number in done:
+        raise Unprocessable(f"`lines`: line {number} was credited before", field="lines")
+
+
+def credit_snapshot(
+    invoice: dict[str, Any], amounts: Credit, numbers: list[int], name: str, reason: str, at: datetime
+) -> dict[str, Any]:
+    """The snapshot of a credit note: the parties as they were, and what it takes back."""
+    taken = [line for line in invoice["lines"] if line["line"] in numbers]
+    tax = invoice["taxes"][0]
+    return {
+        "kind": "credit_note",
+        "status": "final",
+        "number": name,
+        "credited_number": invoice["number"],
+        "reason": reason,
+        "generated_at": instant(at),
+        "issue_date": instant(at)[:10],
+        "due_date": None,
+        "month": invoice["month"],
+        "period": invoice["period"],
+        "zone": invoice["zone"],
+        "currency": invoice["currency"],
+        "seller": invoice["seller"],
+        "customer": invoice["customer"],
+        "amounts": {
+            "net_nusd": -amounts.net_nusd,
+            "net_usd": usd(-amounts.net_nusd),
+            "net_cents": -amounts.net_cents,
+            "tax_cents": -amounts.tax_cents,
+            "total_cents": -amounts.total_cents,
+            "prepaid_cents": 0,
+            "prepaid_applied_cents": 0,
+            "due_cents": -amounts.total_cents,
+        },
+        "taxes": [
+            tax | {"net_nusd": -amounts.net_nusd, "net_cents": -amounts.net_cents, "tax_cents": -amounts.tax_cents}
+        ],
+        "lines": [
+            line
+            | {
+                "amount_cents": -line["amount_cents"],
+                "amount_nusd": -line["amount_nusd"],
+                "amount_usd": usd(-line["amount_nusd"]),
+                "keys": [],
+            }
+            for line in taken
+        ],
+        "second_currency": None,
+        "footer": None,
+    }
