@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-compare soak docs wheel locks clean
+.PHONY: help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -90,6 +90,9 @@ bench-routing: $(VENV)/test.stamp ## only the figures of caches and fallback: be
 
 bench-tail: $(VENV)/test.stamp ## only the figures of the monitor's live tail: bench/MONITOR.md
 	@$(BIN)/python -m bench.tail
+
+bench-reports: $(VENV)/test.stamp ## lists, reports and exports on 100,000 customers and 5 million calls (BENCH_CUSTOMERS, BENCH_EVENTS): bench/REPORTS.md
+	@$(BIN)/python -m bench.reports
 
 bench-embeddings: $(VENV)/test.stamp ## only the figures of embeddings and search: bench/EMBEDDINGS.md
 	@$(BIN)/python -m bench.embeddings

@@ -24,7 +24,9 @@ from .client_errors import client_error_routes
 from .collections.embed import embed_routes
 from .collections.manage import collection_routes
 from .collections.search import search_routes
+from .exports import export_routes
 from .health import health_routes
+from .heartbeat import heartbeat_routes
 from .jobs.submit import submit_routes
 from .metrics import metrics_routes
 from .native.chat import chat_routes
@@ -34,8 +36,11 @@ from .openai.embeddings import embedding_routes
 from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
+from .user.devices import own_device_routes
 from .user.invoices import user_invoice_routes
+from .user.push import push_routes
 from .user.session import session_routes
+from .user.usage import own_usage_routes
 
 #: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
 PREFIX_SHAPES = {"/v1/": openai_error}
@@ -68,10 +73,16 @@ FAMILIES = (
     platform_event_routes,
     monitor_stream_routes,
     invoice_routes,
-    # everybody
+    export_routes,
+    # customers
     session_routes,
+    own_usage_routes,
+    own_device_routes,
     user_invoice_routes,
+    push_routes,
+    # everybody
     health_routes,
+    heartbeat_routes,
     metrics_routes,
     client_error_routes,
 )

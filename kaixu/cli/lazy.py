@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Check secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong.",
     ),
     "reconcile": ("reconcile", "Prove for every customer, key and month that events, spend, holds and top-ups add up."),
+    "seed-demo": ("seed_demo", "Fill a database with made-up customers and calls, or remove them."),
     "plugins": ("plugins", "List the plugins of kaixu.yaml: name, kind, source, version, state."),
     "plugin": ("plugin", "Create a plugin of your own."),
     "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
@@ -36,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "invoices",
         "Invoices: list, show, draft, finalize, credit, void, verify, PDF, billing details.",
     ),
-    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained."),
+    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),
 }
 
 

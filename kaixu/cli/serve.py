@@ -81,7 +81,9 @@ async def serve_until_stopped(
     gc.set_threshold(20_000, 20, 50)
 
     async def until_stopped() -> None:
-        claim.announce(describe_process(gateway, host, port))
+        about = describe_process(gateway, host, port)
+        claim.announce(about)
+        gateway.start_heartbeat(about.url)
         gateway.tasks.spawn(greet(gateway, base_url(host, port), dev=dev, as_json=as_json), "greet")
         await stop.wait()
         gateway.stop_soon()

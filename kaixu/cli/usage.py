@@ -17,15 +17,20 @@ from kaixu.reports.usage import CustomerUsage, KeyUsage, customer_usage
 from .examples import example
 from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
+from .usage_export import export
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Usage: a customer's month, a month by lane, the cost of one call explained."
+    no_args_is_help=True,
+    help="Usage: a customer's month, a month by lane, the cost of one call explained, files of calls.",
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(commands, name="usage")
+
+
+commands.command(epilog=example("usage export --customer ada@example.com --month 2026-11"))(export)
 
 
 @commands.command(epilog=example("usage show ada@example.com --month 2026-11"))

@@ -13,6 +13,8 @@ from hypercorn.typing import (
     HTTPResponseStartEvent,
 )
 
+from kaixu.plugin.errors import KaixuError
+
 from .cors import ReplyHeaders
 from .request import IncomingRequest
 from .request_body import SMALL_BODY_BYTES, announced_length, discard_rest
@@ -61,6 +63,10 @@ class ReplyWriter:
             async for data in body:
                 if not await self.write(send, request, *pieces(data)):
                     return
+        except KaixuError as error:
+            # Without its last message the server closes the connection: the client sees that the reply is not whole.
+            log.warning("request %s: the reply broke off: %s", request.request_id, error.message)
+            return
         finally:
             if not isinstance(body, bytes):
                 await body.aclose()

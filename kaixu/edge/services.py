@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -18,6 +18,7 @@ from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
+from kaixu.ops.heartbeat import Beats
 from kaixu.reports.monitor_tail import MonitorTail
 
 
@@ -41,6 +42,7 @@ class Services:
     tail: MonitorTail
     metrics: Metrics
     monitor_archive: MonitorArchive
+    beats: Beats = field(default_factory=Beats)
 
     @property
     def catalog(self) -> Catalog:

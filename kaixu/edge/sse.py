@@ -49,6 +49,7 @@ class EventStream:
         *,
         read_on_s: Callable[[], float] = lambda: 0.0,
         ping: Callable[[], bytes] = comment,
+        buffer_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
         self._make = make
         self._abandon = abandon
@@ -63,6 +64,7 @@ class EventStream:
         self._writable.set()
         self._gone = False
         self._make_ping = ping
+        self._buffer_bytes = buffer_bytes
         self.is_committed = False  # the reply has begun: an error can no longer change its status
 
     @property
@@ -75,7 +77,7 @@ class EventStream:
         if self._gone or not data:
             return
         self.is_committed = True
-        if self._size >= MAX_BUFFERED_BYTES:
+        if self._size >= self._buffer_bytes:
             self._writable.clear()
             await self._writable.wait()
         self._frames.append(data)

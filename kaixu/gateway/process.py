@@ -85,6 +85,7 @@ from kaixu.store.webhook_deliveries import prune_deliveries
 from .app import Application, create_app
 from .claim import Claim, ReloadOutcome
 from .gauges import Gauges
+from .heartbeat import EVERY_S, Heartbeat
 from .reload import reload
 from .servers import require_server
 
@@ -314,6 +315,11 @@ class Gateway:
         if (url := self.settings.alert_webhook_url) is not None:
             alerts = AlertWebhooks(self.pool, url=url.get_secret_value(), key=alert_key(self.secrets.jwt_secret))
             spawn(every(DUE_S, WebhookSender(alerts).round, "delivery of alerts"), "alert webhooks")
+
+    def start_heartbeat(self, url: str) -> None:
+        """Look at this gateway's health every minute, at the address on which it listens."""
+        heartbeat = Heartbeat(self.pool, self.services.beats, url=url, owner=self.owner)
+        self.tasks.spawn(every(EVERY_S, heartbeat.round, "heartbeat"), "heartbeat")
 
     async def write_events(self, events: Sequence[MonitorEvent], batch_id: UUID) -> None:
         """Write monitor events. Raises `DatabaseAway`."""

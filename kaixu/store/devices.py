@@ -70,6 +70,17 @@ REVOKED_DEVICE = Query(
     """,
 )
 
+TAKEN_OVER = Query(
+    Device,
+    """
+    update kaixu.device
+       set revoked_by = $3
+     where chain_id = $1 and install_id = $2 and revoked_at is not null
+    returning chain_id, install_id, customer_id, device_label, first_seen_at, last_seen_at, last_seen_agent,
+              revoked_at, revoked_by
+    """,
+)
+
 
 async def devices(db: Connection, customer_id: int, *, key_id: int | None, limit: int) -> list[ListedDevice]:
     """A customer's devices, those of one key's chain or of all; last seen first."""
@@ -84,6 +95,11 @@ async def device(db: Connection, chain_id: int, install_id: str) -> Device | Non
 async def revoke_device(db: Connection, chain_id: int, install_id: str, *, by: str) -> Device | None:
     """Revoke a device; a second time changes nothing. None: there is no such device."""
     return await REVOKED_DEVICE.one(db, chain_id, install_id, by)
+
+
+async def take_over_revocation(db: Connection, chain_id: int, install_id: str, *, by: str) -> Device | None:
+    """Make a revocation `by`'s own, since when does not change. None: there is no such revoked device."""
+    return await TAKEN_OVER.one(db, chain_id, install_id, by)
 
 
 async def unrevoke_device(db: Connection, chain_id: int, install_id: str) -> str:

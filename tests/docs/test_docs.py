@@ -43,5 +43,5 @@ def test_every_environment_variable_is_in_the_docs() -> None:
 
 def test_commands_in_the_docs_exist() -> None:
     for page in PAGES:
-        for word in re.findall(r"(?:^|`|bin/)kaixu ([a-z]+)", page.read_text(), re.MULTILINE):
+        for word in re.findall(r"(?:^|`|bin/)kaixu ([a-z]+(?:-[a-z]+)*)", page.read_text(), re.MULTILINE):
             assert word in COMMANDS, f"{page.name}: kaixu {word}"

@@ -48,6 +48,13 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("POST", "/api/gateway-job-cancel", {"id": "x"}),
     ("POST", "/api/gateway-job-run-background", {"id": "x"}),
     ("POST", "/api/session-token", {}),
+    ("GET", "/api/user-summary", None),
+    ("GET", "/api/user-events", None),
+    ("GET", "/api/user-devices", None),
+    ("PATCH", "/api/user-devices", {"install_id": "x", "revoked": True}),
+    ("GET", "/api/user-export", None),
+    ("GET", "/api/user-push-charges", None),
+    ("GET", "/api/push-whoami", None),
 ]
 
 

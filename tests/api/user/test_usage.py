@@ -1,0 +1,251 @@
+"""user-summary, user-events, push-whoami, user-push-charges: the contract's fields, to the nano-dollar, by role."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from kaixu.config.price import usd
+from kaixu.plugin.types import Usage
+from tests.support.calls import admit, billed
+from tests.support.money import virtual_key
+
+from .conftest import ROLES, Account
+
+READS = ("user-summary", "user-events", "user-devices", "user-push-charges")
+
+
+async def test_a_summary_has_the_contracts_fields_and_exact_dollars_beside(account: Account) -> None:
+    pool = account.pool
+    await pool.execute(
+        "update kaixu.virtual_key set monthly_cap_nusd = 5000000000 where id = $1", account.ids["deployer"]
+    )
+    await billed(pool, account.ids["deployer"], Usage(input_tokens=1), cost=123_456_789)
+    _, verdict = await admit(pool, account.ids["deployer"], most=1_000_000_000)
+    assert verdict.refused is None
+    row = await pool.fetchrow(
+        "select spent_nusd, held_nusd, input_tokens + output_tokens from kaixu.customer_month where customer_id = $1",
+        account.customer_id,
+    )
+    assert row is not None
+    spent, held, tokens = row
+    key_spent = await pool.fetchval(
+        "select spent_nusd from kaixu.key_month where chain_id = $1", account.ids["deployer"]
+    )
+    body = await account.client("deployer").get("user-summary")
+    assert body["customer"] == {
+        "id": account.customer_id, "plan_name": "starter", "monthly_cap_cents": 2000, "is_active": True,
+    }  # fmt: skip
+    assert body["key"] == {
+        "id": account.ids["deployer"], "label": "label-deployer", "key_last4": account.keys["deployer"][-4:],
+        "role": "deployer", "has_cap_override": True,
+    }  # fmt: skip
+    month = body["month"]
+    cents = [
+        month[name]
+        for name in (
+            "cap_cents", "spent_cents", "customer_cap_cents", "customer_spent_cents", "customer_remaining_cents",
+            "key_cap_cents", "key_spent_cents", "key_remaining_cents",
+        )
+    ]  # fmt: skip
+    assert cents == [2000, 12, 2000, 12, 1987, 500, 12, 487]
+    assert (month["customer_tokens"], month["key_tokens"]) == (tokens, 3)
+    assert month["customer_spent_usd"] == usd(spent)
+    assert month["key_spent_usd"] == usd(key_spent)
+    assert (month["customer_held_usd"], held) == (usd(10**9), 10**9)
+    assert month["key_remaining_usd"] == usd(5 * 10**9 - key_spent)
+    assert month["available_usd"] == usd(5 * 10**9 - key_spent - 10**9)
+    assert "keys" not in body
+
+
+async def test_a_key_without_a_cap_of_its_own_has_its_accounts(account: Account) -> None:
+    await account.pool.execute(
+        """
+        insert into kaixu.customer_month (customer_id, month, extra_nusd)
+        values ($1, date_trunc('month', now() at time zone 'UTC')::date, 10000000000)
+        on conflict (customer_id, month, book) do update set extra_nusd = excluded.extra_nusd
+        """,
+        account.customer_id,
+    )
+    body = await account.session("viewer").get("user-summary")
+    month = body["month"]
+    assert (month["cap_cents"], month["key_cap_cents"], month["customer_extra_cents"]) == (3000, 3000, 1000)
+    assert month["key_remaining_usd"] == month["customer_remaining_usd"]
+    assert body["key"]["has_cap_override"] is False
+
+
+async def test_a_month_without_calls_is_all_zero(account: Account) -> None:
+    for month in ("2020-01", "2020-01-31"):
+        body = await account.client("viewer").get(f"user-summary?month={month}")
+        assert body["month"]["month"] == "2020-01"
+        assert (body["month"]["spent_cents"], body["month"]["key_tokens"]) == (0, 0)
+        events = await account.client("viewer").get(f"user-events?month={month}")
+        assert (events["events"], events["summary_by_provider"]) == ([], [])
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["waiting", "rolled up"])
+async def test_events_are_the_keys_own_and_agree_with_the_summary(account: Account, folded: bool) -> None:
+    pool = account.pool
+    ask = await billed(pool, account.ids["deployer"], Usage(input_tokens=10, output_tokens=5), cost=77_777_777)
+    await pool.execute(
+        "update kaixu.usage_event set app_id = 'shop', build_id = '7', end_user = 'ada' where ticket = $1", ask.ticket
+    )
+    if folded:
+        await pool.fetchval("select kaixu.fold_usage(1000)")
+    body = await account.client("deployer").get("user-events")
+    newest, first = body["events"]
+    assert (newest["cost_usd"], newest["cost_cents"], newest["input_tokens"]) == ("0.077777777", 8, 10)
+    assert (newest["app_id"], newest["build_id"], newest["user"], newest["api_key_id"]) == (
+        "shop", "7", "ada", account.ids["deployer"],
+    )  # fmt: skip
+    assert first["install_id"] == "phone-deployer"
+    assert isinstance(first["id"], int)
+    assert {"provider", "model", "output_tokens", "created_at"} <= set(first)
+    assert not {"vendor_cost_usd", "margin_usd", "price_id", "call"} & set(first)
+    summary = await account.client("deployer").get("user-summary")
+    [row] = body["summary_by_provider"]
+    assert (row["provider"], row["calls"], row["input_tokens"], row["output_tokens"]) == ("up", 2, 12, 5)
+    assert row["cost_usd"] == summary["month"]["key_spent_usd"]
+
+
+async def test_events_before_the_rollups_count_once_while_they_are_filled_in(account: Account) -> None:
+    pool = account.pool
+    await pool.execute("delete from kaixu.usage_change")
+    await pool.execute("update kaixu.usage_event set rolled_up = null")
+    await pool.execute(
+        "update kaixu.rollup_state set next_id = 0, filled_at = null, end_id = (select max(id) + 1 from kaixu.usage_event)"
+    )
+    for _ in range(9):
+        [row] = (await account.client("owner").get("user-events?scope=customer"))["summary_by_provider"]
+        assert (row["calls"], row["input_tokens"]) == (4, 1 + 2 + 3 + 4)
+        await pool.fetchval("select kaixu.fill_usage(1)")
+        await pool.execute("update kaixu.rollup_state set fill_began_at = now() - interval '1 hour'")
+    assert await pool.fetchval("select filled_at is not null from kaixu.rollup_state")
+
+
+async def test_events_are_paged_without_gaps_and_twins(account: Account) -> None:
+    for _ in range(5):
+        await billed(account.pool, account.ids["viewer"], Usage(input_tokens=1))
+    await account.pool.execute("update kaixu.usage_event set created_at = date_trunc('month', created_at)")
+    client = account.client("viewer")
+    whole = [row["id"] for row in (await client.get("user-events"))["events"]]
+    assert len(whole) == 6
+    assert whole == sorted(whole, reverse=True)
+    found, cursor = [], ""
+    for _ in range(3):
+        page = await client.get(f"user-events?limit=2{cursor}")
+        found += [row["id"] for row in page["events"]]
+        cursor = f"&before_id={page['next_before_id']}"
+    assert (found, page["next_before_id"]) == (whole, None)
+    strangers = await account.pool.fetchval(
+        "select max(id) from kaixu.usage_event where chain_id = $1", account.ids["owner"]
+    )
+    assert (await client.get(f"user-events?before_id={strangers}"))["events"] == []
+
+
+async def test_a_key_stands_for_the_keys_that_it_replaced(account: Account) -> None:
+    pool, old = account.pool, account.ids["viewer"]
+    new, key = await virtual_key(pool, account.customer_id)
+    await pool.execute("update kaixu.virtual_key set chain_id = $1 where id = $2", old, new)
+    await pool.execute("update kaixu.virtual_key set revoked_at = now() where id = $1", old)
+    await billed(pool, new, Usage(input_tokens=100))
+    assert (await account.client("viewer").ask("GET", "user-events"))[0] == 401
+    assert (await account.session("viewer").ask("GET", "user-events"))[0] == 401
+    account.keys["new"] = key
+    body = await account.client("new").get("user-events")
+    assert [row["input_tokens"] for row in body["events"]] == [100, 1]
+    assert (await account.client("new").get("user-summary"))["month"]["key_tokens"] == 101
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_only_admins_and_owners_see_the_whole_account(account: Account, role: str) -> None:
+    for client in (account.client(role), account.session(role)):
+        own = await client.get("user-events")
+        assert [row["api_key_id"] for row in own["events"]] == [account.ids[role]]
+        for name in ("user-events", "user-summary", "user-devices"):
+            status, body = await client.ask("GET", f"{name}?scope=customer")
+            if role in ("viewer", "deployer"):
+                assert (status, body["code"]) == (403, "ROLE_TOO_LOW")
+                continue
+            assert status == 200
+            rows = body.get("events") or body.get("keys") or body["devices"]
+            ids = {row.get("api_key_id", row.get("id")) for row in rows}
+            assert ids == {account.ids[name] for name in ROLES}
+            assert "vendor_cost" not in str(body)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "field"),
+    [
+        ("user-summary?month=2026-13", 400, "month"),
+        ("user-events?month=x", 400, "month"),
+        ("user-push-charges?month=2026", 400, "month"),
+        ("user-events?limit=0", 422, "limit"),
+        ("user-events?limit=501", 422, "limit"),
+        ("user-events?before_id=x", 422, "before_id"),
+        ("user-events?before_id=99999999999999999999", 422, "before_id"),
+        ("user-summary?scope=everybody", 422, "scope"),
+        ("user-summary?month=%00", 400, "month"),
+    ],
+)
+async def test_a_wrong_parameter_has_its_error(account: Account, path: str, status: int, field: str) -> None:
+    got, body = await account.client("owner").ask("GET", path)
+    assert (got, body["field"]) == (status, field), body
+    assert body["error"]
+    assert body["request_id"]
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_a_disabled_account_is_refused_everywhere(account: Account, pool: asyncpg.Pool, name: str) -> None:
+    assert (await account.client("owner").ask("GET", name))[0] == 200
+    assert (await account.session("owner").ask("GET", name))[0] == 200
+    await pool.execute("update kaixu.customer set is_active = false where id = $1", account.customer_id)
+    for client in (account.client("owner"), account.session("owner")):
+        status, body = await client.ask("GET", name)
+        assert (status, body["code"]) == (403, "CUSTOMER_DISABLED")
+    change = {"install_id": "phone-owner", "revoked": True}
+    assert (await account.client("owner").ask("PATCH", "user-devices", change))[0] == 403
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_replies_are_not_cached_and_count_as_readings(account: Account, name: str) -> None:
+    current = account.services.current
+    current.section = current.section.model_copy(update={"readings_per_minute": 2})
+    client = account.client("owner")
+    response = await client.client.get(f"/api/{name}", headers=client.headers)
+    assert response.headers["cache-control"] == "no-store"
+    statuses = [(await client.ask("GET", name))[0] for _ in range(2)]
+    assert statuses == [200, 429]
+
+
+async def test_whoami_tells_a_key_who_it_is_and_takes_no_session(account: Account) -> None:
+    body = await account.client("deployer").get("push-whoami")
+    email = await account.pool.fetchval("select email from kaixu.customer where id = $1", account.customer_id)
+    assert body == {
+        "ok": True, "api_key_id": account.ids["deployer"], "customer_id": account.customer_id, "customer_email": email,
+        "role": "deployer", "key_last4": account.keys["deployer"][-4:],
+    }  # fmt: skip
+    assert (await account.session("deployer").ask("GET", "push-whoami"))[0] == 400
+
+
+async def test_push_charges_are_zero_until_their_books_are_used(account: Account) -> None:
+    body = await account.client("viewer").get("user-push-charges")
+    assert body["transparency"]
+    assert (body["currency"], body["total_push_cents"], body["total_push_usd"]) == ("USD", 0, "0.00")
+    for name, more in (
+        ("netlify", {"per_deploy_cents", "deploys_ready"}),
+        ("github", {"per_push_cents", "pushes_done"}),
+    ):
+        assert {
+            "pricing_version", "base_month_cents", "per_gb_cents", "bytes_uploaded", "gb_estimate", "total_cents",
+        } | more <= set(body[name])  # fmt: skip
+        assert body[name]["total_cents"] == 0
+    await account.pool.execute(
+        """
+        insert into kaixu.customer_month (customer_id, month, book, spent_nusd)
+        select customer_id, month, 'github', 200000001 from kaixu.customer_month where customer_id = $1
+        """,
+        account.customer_id,
+    )
+    body = await account.client("viewer").get("user-push-charges")
+    assert (body["github"]["total_cents"], body["total_push_usd"]) == (20, "0.200000001")
