@@ -14,10 +14,10 @@ from asyncpg.pool import PoolConnectionProxy
 
 from kaixu.plugin.errors import Conflict, NotFound, Unprocessable
 from kaixu.store import demo as store
-from kaixu.store.demo import CALLS_PER_MONITOR_EVENT, LOCK, MONTHS, Demo
-from kaixu.store.demo_events import seed_events, seed_monitor
+from kaixu.store.demo import LOCK, MONTHS, Demo
+from kaixu.store.demo_events import seed_events, seed_monitor, seed_refusals
 from kaixu.store.demo_figures import raise_caps, seed_figures
-from kaixu.store.demo_removal import remove_demo
+from kaixu.store.demo_removal import count_invoices, remove_demo
 from kaixu.store.partitions import make_partition, month_after
 from kaixu.store.pool import database
 
@@ -75,6 +75,7 @@ async def seed_demo(
                 return demo
             await make_months(connection, demo, progress)
             async with connection.transaction():
+                await seed_monitor(connection, demo)
                 await raise_caps(connection, demo)
                 await connection.execute("update kaixu.demo set is_complete = true")
             for table in ("customer", "virtual_key", "customer_month", "key_month", "usage_event", "usage_series",
@@ -107,13 +108,7 @@ async def make_months(connection: PoolConnectionProxy, demo: Demo, progress: Pro
             await store.seed_topups(connection, demo, month, at)
             if first <= last:
                 await seed_events(connection, demo, month=month, at=at, first=first, last=last, start=start, end=end)
-                first_of_monitor, last_of_monitor = (
-                    first // CALLS_PER_MONITOR_EVENT,
-                    last // CALLS_PER_MONITOR_EVENT - 1,
-                )
-                await seed_monitor(
-                    connection, demo, at=at, first=first_of_monitor, last=last_of_monitor, start=start, end=end
-                )
+                await seed_refusals(connection, demo, at=at, first=first, last=last, start=start, end=end)
             await connection.execute(f"analyze kaixu.usage_event_{month:%Y_%m}")
             await seed_figures(connection, demo, month)
             await connection.execute("update kaixu.demo set months_done = months_done || $1::date", month)
@@ -155,4 +150,9 @@ async def unseed_demo(pool: asyncpg.Pool) -> dict[str, int]:
         if demo is None:
             raise NotFound("there is no demo data", hint="`kaixu seed-demo` makes some.")
         async with connection.transaction():
+            if issued := await count_invoices(connection, demo):
+                raise Conflict(
+                    f"{issued} invoices of demo customers are issued, and what is issued is never removed",
+                    hint="Make a new database.",
+                )
             return await remove_demo(connection, demo)

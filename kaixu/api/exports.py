@@ -27,7 +27,7 @@ def export_routes(services: Services) -> list[Route]:
     exports = Exports(services.reports)
 
     async def for_operator(request: IncomingRequest) -> Reply:
-        export = read_export(request.args, zone=services.gateway.reporting_zone)
+        export = read_export(request.args, await exports.clock())
         subject = await exports.find_subject(export)
         return await export_reply(exports, export, subject, file_name(export, subject))
 
@@ -36,7 +36,7 @@ def export_routes(services: Services) -> list[Route]:
         exporter = await find_exporter(
             services.pool, key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id
         )
-        export = read_user_export(request.args, exporter, zone=services.gateway.reporting_zone)
+        export = read_user_export(request.args, exporter, await exports.clock())
         subject = await exports.find_subject(export)
         return await export_reply(exports, export, subject, file_name(export, subject, exporter))
 

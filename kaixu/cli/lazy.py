@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up, cap end users."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
+    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),
     "invoices": (
         "invoices",
         "Invoices: list, show, draft, finalize, credit, void, verify, PDF, billing details.",

@@ -20,10 +20,8 @@ def export(
     customer: str = typer.Option("all", help="Id or email; default: all customers."),
     kind: str = typer.Option("events", "--type", help="events, summary or invoice."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
-    since: str = typer.Option(
-        None, "--from", help="From this day of the reporting zone, or moment, on; instead of a month."
-    ),
-    until: str = typer.Option(None, "--to", help="Until this day or moment, which is not included."),
+    since: str = typer.Option(None, "--from", help="From this day or moment on, or now-24h; instead of a month."),
+    until: str = typer.Option(None, "--to", help="Until the end of this day, or this moment."),
     key: str = typer.Option(None, help="Only the key with this id, and the keys that it replaced."),
     provider: str = typer.Option(None, help="Only this provider."),
     model: str = typer.Option(None, help="Only this model."),
@@ -50,7 +48,7 @@ def export(
             "limit": limit, "format": file_format,
         }  # fmt: skip
         exports = Exports(session.pool)
-        export = read_export(wanted, zone=await exports.zone())
+        export = read_export(wanted, await exports.clock())
         subject = await exports.find_subject(export)
         path = out or Path(file_name(export, subject))
         part = path.with_name(f"{path.name}.part")

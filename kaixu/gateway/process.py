@@ -300,11 +300,7 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        rollups = UsageRollups(
-            self.pool,
-            lambda: self.current.section.reporting_zone,
-            long_work,
-        )
+        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd
+from kaixu.config.price import in_cents
 
 #: Rates of tax are in hundredths of a percent.
 WHOLE_RATE = 10_000
@@ -34,16 +34,6 @@ class Credit(msgspec.Struct, frozen=True):
 def rounded(part: int, whole: int) -> int:
     """`part / whole`, rounded half up."""
     return (2 * part + whole) // (2 * whole)
-
-
-def in_cents(amounts: Sequence[int]) -> list[int]:
-    """Nano-dollars in cents that add up to the rounded sum: those with the largest remainders are rounded up."""
-    cents = [amount // NUSD_PER_CENT for amount in amounts]
-    missing = cents_of_nusd(sum(amounts)) - sum(cents)
-    by_remainder = sorted(range(len(amounts)), key=lambda at: (-(amounts[at] % NUSD_PER_CENT), at))
-    for at in by_remainder[:missing]:
-        cents[at] += 1
-    return cents
 
 
 def totals_of(amounts: Sequence[int], tax_rate: int) -> Totals:

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from kaixu.config.invoices_section import InvoicesSection
-from kaixu.config.price import cents_of_nusd, usd
+from kaixu.config.price import cents_of_nusd, in_cents, usd
 from kaixu.store.billing import Billing
 from kaixu.store.customers import Customer
 from kaixu.store.invoices import Figure, KeyName, Line, Payment
 
-from .amounts import Totals, in_cents, totals_of
+from .amounts import Totals, totals_of
 from .tax import Tax, percent, tax_of
 
 #: The book of pushes, which the totals show apart.

@@ -7,7 +7,7 @@ admission, as in every report.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo
 
@@ -29,6 +29,7 @@ from .export_columns import (
     USER_SUMMARY,
     read_columns,
 )
+from .time_range import Clock, read_moment
 from .values import month_name
 
 Kind = Literal["events", "summary", "invoice"]
@@ -83,11 +84,8 @@ class Export(msgspec.Struct, frozen=True):
     for_operator: bool
 
 
-def read_export(values: Mapping[str, Any], *, zone: str = "UTC") -> Export:
-    """An operator's export from its parameters; `customer_id=all` is all customers. Raises `Invalid`.
-
-    `zone`: the reporting zone, in which days begin.
-    """
+def read_export(values: Mapping[str, Any], clock: Clock) -> Export:
+    """An operator's export from its parameters; `customer_id=all` is all customers. Raises `Invalid`."""
     fields.require_known(values, PARAMETERS)
     kind = read_kind(values)
     customer = values.get("customer_id")
@@ -107,10 +105,10 @@ def read_export(values: Mapping[str, Any], *, zone: str = "UTC") -> Export:
     else:
         known, default = INVOICE_COLUMNS, INVOICE
     columns = read_columns(values.get("columns"), known, default)
-    return make_export(values, kind, customer_id, key_id, columns, ADMIN_ROWS, for_operator=True, zone=zone)
+    return make_export(values, kind, customer_id, key_id, columns, ADMIN_ROWS, for_operator=True, clock=clock)
 
 
-def read_user_export(values: Mapping[str, Any], exporter: Exporter, *, zone: str = "UTC") -> Export:
+def read_user_export(values: Mapping[str, Any], exporter: Exporter, clock: Clock) -> Export:
     """A customer's export from its parameters, as far as the key's role reaches. Raises `Invalid`, `RoleTooLow`.
 
     A key exports its own chain. Keys with the role admin or owner may export their customer's with
@@ -140,7 +138,7 @@ def read_user_export(values: Mapping[str, Any], exporter: Exporter, *, zone: str
     else:
         known, default = INVOICE_COLUMNS, INVOICE
     columns = read_columns(values.get("columns"), known, default)
-    return make_export(values, kind, exporter.customer_id, key_id, columns, USER_ROWS, for_operator=False, zone=zone)
+    return make_export(values, kind, exporter.customer_id, key_id, columns, USER_ROWS, for_operator=False, clock=clock)
 
 
 def make_export(
@@ -152,14 +150,14 @@ def make_export(
     default_limit: int | None,
     *,
     for_operator: bool,
-    zone: str,
+    clock: Clock,
 ) -> Export:
     """The rest of the parameters, which operators and customers have in common."""
     if kind != "events":
         for name in EVENT_FILTERS:
             if values.get(name) not in (None, ""):
                 raise Invalid(f"`{name}` is for type=events only", hint=f"Leave `{name}` out.", field=name)
-    since, until = (read_moment(values.get(name), name, ZoneInfo(zone)) for name in ("from", "to"))
+    since, until = read_bound(values, "from", clock), read_bound(values, "to", clock)
     month = fields.month(values.get("month"), "month")
     if since is not None or until is not None:
         if month is not None:
@@ -183,7 +181,7 @@ def make_export(
         columns=columns,
         limit=read_limit(values.get("limit"), default_limit),
         has_count=read_count(values.get("count")),
-        zone=None if since is None else zone,
+        zone=None if since is None else clock.zone,
         for_operator=for_operator,
     )
 
@@ -222,24 +220,11 @@ def read_limit(value: object, default: int | None) -> int | None:
     return default if limit is None else limit
 
 
-def read_moment(value: object, name: str, zone: ZoneInfo) -> datetime | None:
-    """A moment in ISO 8601, in UTC unless it says otherwise, or a day of `zone`. Raises `Unprocessable`."""
-    written = fields.text(value, name, 40)
-    if written is None:
+def read_bound(values: Mapping[str, Any], name: str, clock: Clock) -> datetime | None:
+    """`from` or `to`, as every report reads them: a date in `to` is the last day. Raises `Unprocessable`."""
+    if values.get(name) in (None, ""):
         return None
-    is_day = "T" not in written
-    try:
-        moment = datetime.fromisoformat(written if is_day else written.replace(" ", "+"))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=zone if is_day else UTC)
-        moment = moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Unprocessable(
-            f"`{name}` is not a day or a moment", hint="Write 2026-11-01 or 2026-11-01T12:00:00Z.", field=name
-        ) from None
-    if not 2000 <= moment.year <= 2099:
-        raise Unprocessable(f"`{name}` must lie between the years 2000 and 2099", field=name)
-    return moment
+    return read_moment(values[name], name, clock, ZoneInfo(clock.zone), is_end=name == "to")
 
 
 def export_name(export: Export, month: date, key_last4: str | None) -> str:
@@ -248,7 +233,8 @@ def export_name(export: Export, month: date, key_last4: str | None) -> str:
     if export.since is not None:
         zone = ZoneInfo(export.zone or "UTC")
         period = f"{export.since.astimezone(zone):%Y-%m-%d}"
-        period += f"-to-{export.until.astimezone(zone):%Y-%m-%d}" if export.until else "-on"
+        last = None if export.until is None else (export.until - timedelta(microseconds=1)).astimezone(zone)
+        period += "-on" if last is None else f"-to-{last:%Y-%m-%d}"
     if export.for_operator:
         whose = "all" if export.customer_id is None else f"customer{export.customer_id}"
         key = "" if export.key_id is None else f"-key{export.key_id}"

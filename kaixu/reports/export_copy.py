@@ -20,11 +20,11 @@ from kaixu.store import customers
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
-from kaixu.store.rollups import rollup_state
 
 from .export import Export, Exporter, export_name
 from .export_invoice import encode_csv, encode_ndjson, invoice_lines
 from .export_sql import event_values, events_sql, summary_sql
+from .time_range import Clock, read_clock
 
 Sink = Callable[[bytes], Awaitable[None]]
 
@@ -108,9 +108,10 @@ class Exports:
         self._places = asyncio.Semaphore(self.most)
         self._of_customers: dict[int, CustomerTurn] = {}
 
-    async def zone(self) -> str:
-        """The reporting zone of the database's reports."""
-        return (await rollup_state(self.pool)).reporting_zone
+    async def clock(self) -> Clock:
+        """The database's time and the reporting zone."""
+        with database():
+            return await read_clock(self.pool)
 
     async def find_subject(self, export: Export) -> Subject:
         """Look up customer, key and month. Raises `NotFound`."""

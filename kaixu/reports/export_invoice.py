@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
 import msgspec
 
 from kaixu.config.price import in_cents, usd
+from kaixu.store.invoices import in_force
 from kaixu.store.query import Connection, Query
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from .table import cell_text, guarded
+
+#: The columns that somebody may have chosen; the others are numbers and fixed words.
+TEXTS = frozenset({"key_last4", "label"})
 
 
 class KeyLine(msgspec.Struct, frozen=True):
@@ -64,14 +68,72 @@ KEY_LINES = Query(
 )
 
 
+class KeyChain(msgspec.Struct, frozen=True):
+    """A key and its chain."""
+
+    key_id: int
+    chain_id: int
+
+
+CHAINS = Query(KeyChain, "select id as key_id, chain_id from kaixu.virtual_key where customer_id = $1")
+
+
+async def chains_of(db: Connection, customer_id: int) -> dict[int, int]:
+    """The chain of each of a customer's keys."""
+    return {row.key_id: row.chain_id for row in await CHAINS.all(db, customer_id)}
+
+
 async def invoice_lines(db: Connection, customer_id: int, month: date, chain_id: int | None) -> list[InvoiceLine]:
     """The total and a line for each key, by spending; with `chain_id` only that key's, and its total.
 
-    Cents add up to the rounded total.
+    They are those of the month's invoice; without one, of the month as it is now.
     """
     keys = await KEY_LINES.all(db, customer_id, month, chain_id)
+    issued = await in_force(db, customer_id, month)
+    if issued is not None:
+        chosen = None if chain_id is None else {key.chain_id for key in keys}
+        chains = await chains_of(db, customer_id)
+        return lines_of_snapshot(msgspec.json.decode(issued.snapshot, type=Snapshot), chains, chosen)
     cents = in_cents([key.spent_nusd for key in keys])
     return with_total([line_of(key, spent_cents) for key, spent_cents in zip(keys, cents, strict=True)])
+
+
+class SnapshotKey(msgspec.Struct, frozen=True):
+    """A key in an invoice's snapshot."""
+
+    api_key_id: int
+    key_last4: str
+    label: str
+    spent_cents: int
+    spent_nusd: int
+    input_tokens: int
+    output_tokens: int
+    calls: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What an export needs of an invoice's snapshot."""
+
+    keys: list[SnapshotKey]
+
+
+def lines_of_snapshot(
+    snapshot: Snapshot, chains: Mapping[int, int], chosen: Collection[int] | None
+) -> list[InvoiceLine]:
+    """The lines of an invoice; only of `chosen` key chains. `chains`: the chain of each key."""
+    keys = [key for key in snapshot.keys if chosen is None or chains.get(key.api_key_id) in chosen]
+    return with_total(
+        [
+            line_of(
+                KeyLine(
+                    key.api_key_id, 0, key.key_last4, key.label, key.spent_nusd, key.calls, key.input_tokens,
+                    key.output_tokens,
+                ),
+                key.spent_cents,
+            )
+            for key in keys
+        ]
+    )  # fmt: skip
 
 
 def with_total(lines: list[InvoiceLine]) -> list[InvoiceLine]:
@@ -109,19 +171,14 @@ def line_of(key: KeyLine, spent_cents: int) -> InvoiceLine:
     )
 
 
-def guard(value: object) -> object:
-    """A cell of a CSV file; text that a spreadsheet would run as a formula gets an apostrophe: kaixu.csv_text."""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
-
-
 def encode_csv(lines: Sequence[InvoiceLine], columns: Sequence[str]) -> bytes:
     """The lines as CSV, without a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for one in lines:
-        writer.writerow([guard(getattr(one, name)) for name in columns])
+        writer.writerow(
+            [guarded(cell_text(getattr(one, name))) if name in TEXTS else getattr(one, name) for name in columns]
+        )
     return out.getvalue().encode()
 
 

@@ -15,9 +15,6 @@ from .query import Connection, Query
 #: Months of history, the last one up to now.
 MONTHS = 13
 
-#: A monitor event for so many calls.
-CALLS_PER_MONITOR_EVENT = 25
-
 #: Advisory lock: one command at a time. "demo" in ASCII.
 LOCK = 0x64656D6F
 

@@ -1,11 +1,16 @@
-"""The usage events and monitor events of one month of demo data, as one statement each."""
+"""The usage events and refusals of one month of demo data, and the monitor's events, as one statement each."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from .demo import MODELS, Demo
 from .query import Connection
+
+#: A monitor event for so many of all calls, in the last days; a refused call for so many.
+CALLS_PER_MONITOR_EVENT = 25
+MONITOR_DAYS = 30
+CALLS_PER_REFUSAL = 40
 
 #: Properties of events have 10 to 40 as `p_what`. Calls are spread over the month, with most of them at midday; a
 #: customer's number is distributed like Zipf's, among those that the month has.
@@ -114,13 +119,22 @@ MONITOR = """
 """
 
 
+#: $1 seed, $2 first customer, $3 first key, $4 customers, $5 and $6 first and last number, $7 and $8 start and end.
 REFUSALS = """
     insert into kaixu.refusal_quarter as q (bucket, customer_id, key_id, provider, model, code, calls)
-    select date_bin('15 minutes', g.created_at, '2000-01-01 00:00:00+00'), g.customer_id, g.key_id, g.provider, g.model,
-           g.error_code, count(*)
-      from kaixu.gateway_event g
-     where g.created_at >= $1 and g.created_at < $2 and g.customer_id between $3 and $4
-       and g.kind in ('error', 'rate_limited', 'blocked')
+    select date_bin('15 minutes', t.at, '2000-01-01 00:00:00+00'),
+           $2 + c.i - 1, $3 + 3 * (c.i - 1), 'demo-openai', 'gpt-4o-mini',
+           (array['UPSTREAM_ERROR', 'RATE_LIMITED', 'RATE_LIMITED', 'MODEL_NOT_ALLOWED', 'CAP_REACHED'])
+               [1 + floor(5 * s.kind)::integer],
+           count(*)
+      from generate_series($5::bigint, $6::bigint) n
+     cross join lateral (select $7::timestamptz + (n - $5 + 0.5) / ($6 - $5 + 1)
+                                * ($8::timestamptz - $7::timestamptz) as at) t
+     cross join lateral (select
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 43) as customer,
+               kaixu.demo_share(p_seed => $1, p_row => n, p_what => 45) as kind) s
+     cross join lateral (select exp(s.customer * ln($4::bigint + 1)::float8) as zipf) f
+     cross join lateral (select least($4, floor(f.zipf)::bigint) as i) c
      group by 1, 2, 3, 4, 5, 6
     on conflict (bucket, customer_id, key_id, provider, model, code) do update set calls = q.calls + excluded.calls
 """
@@ -161,22 +175,36 @@ async def seed_events(
     )
 
 
-async def seed_monitor(
+async def seed_refusals(
     db: Connection, demo: Demo, *, at: int, first: int, last: int, start: datetime, end: datetime
 ) -> None:
-    """The monitor events of one month, and the refusals among them as reports count them."""
+    """The refused calls of one month, as reports count them: one for so many calls."""
+    await db.execute(
+        REFUSALS,
+        demo.seed,
+        demo.first_customer,
+        demo.first_key,
+        customers_of_month(demo, at),
+        first // CALLS_PER_REFUSAL,
+        last // CALLS_PER_REFUSAL - 1,
+        start,
+        end,
+    )
+
+
+async def seed_monitor(db: Connection, demo: Demo) -> None:
+    """The events of the monitor, which keeps the last days only."""
     await db.execute(
         MONITOR,
         demo.seed,
         demo.first_customer,
         demo.first_key,
-        customers_of_month(demo, at),
-        first,
-        last,
-        start,
-        end,
+        demo.customers,
+        1,
+        demo.events // CALLS_PER_MONITOR_EVENT,
+        demo.until - timedelta(days=MONITOR_DAYS),
+        demo.until,
     )
-    await db.execute(REFUSALS, start, end, demo.first_customer, demo.last_customer)
 
 
 def customers_of_month(demo: Demo, at: int) -> int:

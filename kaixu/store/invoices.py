@@ -142,7 +142,7 @@ CLOSE = Query(
 )
 
 # One statement, so that usage and what was billed are of one moment. Other months that were billed are read only if
-# their sums differ.
+# their sums differ; grouped in a lateral join, so that of the events only the partitions of these months are read.
 FIGURES = Query(
     Figure,
     """
@@ -165,12 +165,15 @@ FIGURES = Query(
                  where m.customer_id = $1 and m.month = i.month)
             <> (select coalesce(sum(b.amount_nusd), 0) from billed b where b.month = i.month)
     )
-    select false as billed, e.month, e.book, e.provider, e.model, e.chain_id, count(*) as calls,
-           sum(e.input_tokens)::bigint as input_tokens, sum(e.output_tokens)::bigint as output_tokens,
-           sum(e.cost_nusd)::bigint as amount_nusd
-      from kaixu.usage_event e
-     where e.customer_id = $1 and e.month = any (array(select m.month from months m))
-     group by e.month, e.book, e.provider, e.model, e.chain_id
+    select false as billed, m.month, e.book, e.provider, e.model, e.chain_id, e.calls, e.input_tokens,
+           e.output_tokens, e.amount_nusd
+      from months m
+     cross join lateral (select x.book, x.provider, x.model, x.chain_id, count(*) as calls,
+                                sum(x.input_tokens)::bigint as input_tokens,
+                                sum(x.output_tokens)::bigint as output_tokens, sum(x.cost_nusd)::bigint as amount_nusd
+                           from kaixu.usage_event x
+                          where x.customer_id = $1 and x.month = m.month
+                          group by x.book, x.provider, x.model, x.chain_id) e
     union all
     select true, b.month, b.book, b.provider, b.model, 0, 0, 0, 0, -b.amount_nusd
       from billed b

@@ -9,9 +9,11 @@ import pytest
 
 from kaixu.accounts import demo as rules
 from kaixu.accounts.demo import Demo, seed_demo, unseed_demo
+from kaixu.invoices.issue import finalize
 from kaixu.plugin.errors import Conflict, NotFound, Unprocessable
 from kaixu.plugin.types import Usage
 from kaixu.reports.reconcile import reconcile
+from tests.invoices.books import SECTION, bill_to
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 from tests.support.rollups import assert_folded_rollups_agree, assert_rollups_agree
@@ -111,6 +113,17 @@ async def test_removing_it_leaves_the_rest_as_it_was(pool: asyncpg.Pool) -> None
         assert (await reconcile(connection)).differences == []
     with pytest.raises(NotFound):
         await unseed_demo(pool)
+
+
+async def test_issued_invoices_are_never_removed(pool: asyncpg.Pool) -> None:
+    demo = await made(pool, customers=20, events=400)
+    month = await pool.fetchval("select min(month) from kaixu.usage_event")
+    await bill_to(pool, demo.first_customer)
+    await finalize(pool, SECTION, demo.first_customer, month, actor="test", request_id="r")
+    before = await counts(pool)
+    with pytest.raises(Conflict, match="1 invoices"):
+        await unseed_demo(pool)
+    assert await counts(pool) == before
 
 
 async def test_the_audit_log_is_append_only_afterwards(pool: asyncpg.Pool) -> None:

@@ -16,18 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quart import Quart
 
-from kaixu.config.gateway_section import GatewaySection
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token, make_session_token
+from kaixu.invoices.issue import finalize
 from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited
 from kaixu.plugin.types import Usage
 from kaixu.reports import export_copy
 from kaixu.reports.export import Exporter, read_export, read_user_export
 from kaixu.reports.export_copy import Exports
-from kaixu.reports.export_invoice import guard
+from kaixu.reports.table import guarded
 from kaixu.store.pool import open_pool
+from kaixu.store.rollups import set_reporting_zone
 from tests.api.admin.conftest import Operator, app, operator, services
+from tests.invoices.books import OCTOBER, SECTION, bill_to, call
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 from tests.support.size import examples, size
@@ -140,6 +142,24 @@ async def test_the_cents_of_an_invoices_keys_add_up_to_its_total(pool: asyncpg.P
     ]
 
 
+async def test_an_issued_invoice_is_exported_as_it_was_issued(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    other_id, _ = await virtual_key(pool, customer_id)
+    await bill_to(pool, customer_id)
+    await call(pool, customer_id, key_id, OCTOBER, 10**9)
+    await call(pool, customer_id, other_id, OCTOBER, 3 * 10**7)
+    asked = f"admin-export?customer_id={customer_id}&type=invoice&month={OCTOBER:%Y-%m}"
+    before = await download(operator, asked)
+    await finalize(pool, SECTION, customer_id, OCTOBER, actor="test", request_id="r")
+    await call(pool, customer_id, key_id, OCTOBER, 10**9)  # the truth that came late
+    after = await download(operator, asked)
+    assert [row["spent_cents"] for row in after.rows] == ["103", "100", "3"]
+    assert after.rows == before.rows
+    of_key = await download(operator, f"{asked}&api_key_id={other_id}")
+    assert [(row["api_key_id"], row["spent_cents"]) for row in of_key.rows] == [("", "3"), (str(other_id), "3")]
+
+
 async def test_a_month_without_calls_is_a_file_without_calls(pool: asyncpg.Pool, operator: Operator) -> None:
     customer_id = await customer(pool)
     await virtual_key(pool, customer_id)
@@ -190,7 +210,7 @@ async def test_other_columns_are_chosen_by_name(pool: asyncpg.Pool, operator: Op
     assert file.header == names
     [row] = file.rows
     assert list(row.values()) == [
-        "a", "shop", "7", "ada", "0.002750018", "0.00209925", "0.000650768", "10", guard(key[-4:]), "laptop", "complete",
+        "a", "shop", "7", "ada", "0.002750018", "0.00209925", "0.000650768", "10", guarded(key[-4:]), "laptop", "complete",
         "provider", "chat", "ai", "12", await month_of(pool), row["cost_nusd"], "11000",
     ]  # fmt: skip
     assert row["cost_usd"] == f"{int(row['cost_nusd']) / 10**9:.9f}".rstrip("0")
@@ -240,7 +260,8 @@ async def test_filters_narrow_down_the_events(pool: asyncpg.Pool, operator: Oper
     assert await found(f"{january}&app=app2") == ["2"]
     assert await found(f"{january}&end_user=user1&provider=p1&model=m1") == ["1"]
     assert await found(f"{january}&end_user=user1&provider=p2") == []
-    assert await found("from=2026-01-02&to=2026-01-04") == ["1", "2"]
+    assert await found("from=2026-01-02&to=2026-01-03") == ["1", "2"]
+    assert await found("from=2026-01-02&to=2026-01-03T00:00:00Z") == ["1"]
     assert await found("from=2026-01-03") == ["2", "3"]
     assert await found("from=2026-01-01T23:00:00-02:00") == ["2", "3"]
     assert await found(f"{january}&limit=2") == ["0", "1"]
@@ -249,8 +270,8 @@ async def test_filters_narrow_down_the_events(pool: asyncpg.Pool, operator: Oper
     assert file.name == f"kaixu-admin-events-2026-01-02-to-2026-01-04-customer{customer_id}.csv"
 
 
-async def test_days_are_those_of_the_reporting_zone(pool: asyncpg.Pool, operator: Operator, services: Services) -> None:
-    services.current.section = GatewaySection(reporting_zone="Europe/Berlin")
+async def test_days_are_those_of_the_reporting_zone(pool: asyncpg.Pool, operator: Operator) -> None:
+    await set_reporting_zone(pool, "Europe/Berlin")
     customer_id = await customer(pool)
     key_id, _ = await virtual_key(pool, customer_id)
     for number, admitted in enumerate(
@@ -258,10 +279,10 @@ async def test_days_are_those_of_the_reporting_zone(pool: asyncpg.Pool, operator
     ):
         await billed(pool, key_id, Usage(input_tokens=number), request_id=admitted)
     await pool.execute("update kaixu.usage_event set month = '2026-01-01', admitted_at = request_id::timestamptz")
-    file = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&to=2026-01-03")
+    file = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&to=2026-01-02")
     assert [row["input_tokens"] for row in file.rows] == ["1", "2"]
     assert file.last == "# rows: 2 (days of Europe/Berlin)"
-    assert file.name == f"kaixu-admin-events-2026-01-02-to-2026-01-03-customer{customer_id}.csv"
+    assert file.name == f"kaixu-admin-events-2026-01-02-to-2026-01-02-customer{customer_id}.csv"
     of_limit = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&limit=1")
     assert of_limit.last == "# rows: 1 (limit reached; days of Europe/Berlin)"
 
@@ -355,7 +376,7 @@ async def test_both_guards_agree(pool: asyncpg.Pool) -> None:
     asked = ["", "=", "\t", "\r1", "'="]
     agree()
     safe = await pool.fetch("select kaixu.csv_text(t) as safe from unnest($1::text[]) t", asked)
-    assert [row["safe"] for row in safe] == [guard(text) for text in asked]
+    assert [row["safe"] for row in safe] == [guarded(text) for text in asked]
 
 
 @pytest.mark.parametrize(
@@ -465,7 +486,7 @@ async def test_a_customers_files_have_the_contracts_columns(household: Household
     )
     [row] = summary.rows
     assert (row["customer_id"], row["key_id"]) == (str(household.customer_id), str(household.ids["deployer"]))
-    assert (row["key_last4"], row["key_cap_cents"]) == (guard(last4), "")
+    assert (row["key_last4"], row["key_cap_cents"]) == (guarded(last4), "")
     invoice = await download(client, "user-export?type=invoice")
     assert invoice.name == f"kaixu-invoice-{month}-customer{household.customer_id}.csv"
     assert invoice.header == "type,api_key_id,key_last4,spent_cents,total_tokens"
@@ -544,7 +565,7 @@ async def test_who_leaves_ends_the_query_and_gives_the_connection_back(
     key_id, _ = await virtual_key(pool, customer_id)
     await many_events(pool, customer_id, key_id, 20_000)
     exports = Exports(one_connection)
-    export = read_export({"customer_id": customer_id, "columns": "request_id,created_at"})
+    export = read_export({"customer_id": customer_id, "columns": "request_id,created_at"}, await exports.clock())
     subject = await exports.find_subject(export)
     reader = Reader()
     task = asyncio.create_task(exports.write(export, subject, reader))
@@ -567,7 +588,7 @@ async def test_a_slow_reader_makes_postgres_wait(pool: asyncpg.Pool, one_connect
     key_id, _ = await virtual_key(pool, customer_id)
     await many_events(pool, customer_id, key_id, 20_000)
     exports = Exports(one_connection)
-    export = read_export({"customer_id": customer_id, "columns": "request_id,created_at"})
+    export = read_export({"customer_id": customer_id, "columns": "request_id,created_at"}, await exports.clock())
     subject = await exports.find_subject(export)
     reader = Reader()
     task = asyncio.create_task(exports.write(export, subject, reader))
@@ -590,7 +611,8 @@ async def test_a_broken_file_ends_as_partial(pool: asyncpg.Pool, one_connection:
     exports = Exports(one_connection)
     for form in ("csv", "ndjson"):
         export = read_export(
-            {"customer_id": customer_id, "columns": "request_id,install_id,created_at", "format": form}
+            {"customer_id": customer_id, "columns": "request_id,install_id,created_at", "format": form},
+            await exports.clock(),
         )
         subject = await exports.find_subject(export)
         reader = Reader()
@@ -618,8 +640,8 @@ async def test_more_at_a_time_are_refused_by_name(
     monkeypatch.setattr(export_copy, "WAIT_S", 0.05)
     exports = Exports(one_connection)
     exporter = Exporter(household.ids["owner"], household.ids["owner"], "abcd", household.customer_id, "owner")
-    own = read_user_export({}, exporter)
-    theirs = read_export({"customer_id": household.customer_id})
+    own = read_user_export({}, exporter, await exports.clock())
+    theirs = read_export({"customer_id": household.customer_id}, await exports.clock())
     async with exports.place(own):
         with pytest.raises(RateLimited):
             async with exports.place(own):

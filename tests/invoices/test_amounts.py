@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd
-from kaixu.invoices.amounts import Credit, credit_of, credit_of_cents, in_cents, totals_of
+from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, in_cents
+from kaixu.invoices.amounts import Credit, credit_of, credit_of_cents, totals_of
 
 AMOUNTS = st.lists(st.integers(-(10**15), 10**15), max_size=30)
 
