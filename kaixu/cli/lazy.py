@@ -38,7 +38,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "invoices",
         "Invoices: list, show, draft, finalize, credit, void, verify, PDF, billing details.",
     ),
-    "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),
 }
 
 

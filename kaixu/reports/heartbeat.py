@@ -24,7 +24,7 @@ async def heartbeats(pool: asyncpg.Pool, beats: Beats) -> list[Beat]:
 
 
 def heartbeats_json(beats: list[Beat], *, history: bool) -> dict[str, Any]:
-    """The last beat, the failures, and with `history` all beats, newest first. Before the first nothing is wrong."""
+    """The last beat, the failures, with `history` all beats, newest first. Before the first beat nothing is wrong."""
     shown: dict[str, Any] = {
         "ok": not beats or beats[0].ok,
         "last": beat_json(beats[0]) if beats else None,

@@ -153,7 +153,10 @@ def parse_upload(request: IncomingRequest) -> tuple[str, str, bytes]:
     if kind != "multipart/form-data" or not boundary or not boundary.isascii():
         raise Invalid("the body must be a form (multipart/form-data)", hint="Send `purpose` and `file`.")
     try:
-        parser = MultiPartParser(max_form_memory_size=64 * 1024 * 1024, max_form_parts=20)
+        # The body is in memory already, so its parts need no temporary files.
+        parser = MultiPartParser(
+            stream_factory=lambda *_, **__: io.BytesIO(), max_form_memory_size=64 * 1024 * 1024, max_form_parts=20
+        )
         form, files = parser.parse(io.BytesIO(request.body), boundary.encode(), len(request.body))
     except (ValueError, HTTPException):
         raise Invalid("the form cannot be read") from None
