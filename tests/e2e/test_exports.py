@@ -58,7 +58,7 @@ async def test_exports_of_a_running_gateway(gateway: Process, pool: asyncpg.Pool
         async with http.get(url, headers=headers) as response:
             lines = (await response.text()).splitlines()
         assert response.status == 200
-        assert lines[-1] == f"# rows: {EVENTS}"
+        assert lines[-1] == f"# rows: {EVENTS} (days of UTC)"
         assert len(lines) == EVENTS + 2
         times = [line.split(",")[1] for line in lines[1:-1]]
         assert times == sorted(times)
@@ -95,5 +95,5 @@ async def test_exports_of_a_running_gateway(gateway: Process, pool: asyncpg.Pool
 
         # All of it leaves the gateway as it was.
         async with http.get(f"{url}&limit=3".replace("limit=all&", ""), headers=headers) as response:
-            assert (await response.text()).endswith("# rows: 3 (limit reached)\n")
+            assert (await response.text()).endswith("# rows: 3 (limit reached; days of UTC)\n")
     assert "Traceback" not in gateway.log.read_text()
