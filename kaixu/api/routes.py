@@ -74,13 +74,11 @@ FAMILIES = (
     monitor_stream_routes,
     invoice_routes,
     export_routes,
-    invoice_routes,
     # customers
     session_routes,
     user_invoice_routes,
     own_usage_routes,
     own_device_routes,
-    user_invoice_routes,
     push_routes,
     # everybody
     health_routes,
