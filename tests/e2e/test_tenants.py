@@ -426,3 +426,28 @@ async def test_the_victim_itself_sees_what_nobody_else_does(tenants: Tenants) ->
     if SECRET in attempt.text:
         seen.add("gateway-embed-search")
     assert seen >= SEEN_BY_ITSELF, SEEN_BY_ITSELF - seen
+
+
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [
+        ("update kaixu.customer set is_active = false where id < $1", 403),
+        ("update kaixu.virtual_key set revoked_at = now() where id < $1", 401),
+    ],
+    ids=["disabled account", "revoked key"],
+)
+async def test_who_may_not_call_may_not_read_either(tenants: Tenants, statement: str, status: int) -> None:
+    await tenants.pool.execute(statement, FIRST_ID)
+    # What a call needs is read before the key is looked up; elsewhere the key comes first.
+    readings = {"name": "own", "install_id": "a", "id": tenants.ids["job"]}
+    calls = {"gateway-embed-search": {"collection": "own"}, "gateway-embed-collections": {"name": "own"} | WORDS}
+    for route in tenants.routes:
+        if route.auth not in ("key", "key_only", "key_or_operator"):
+            continue
+        own = readings if route.rate == "reading" else calls.get(tenants.function(route), {})
+        for credential in CREDENTIALS:
+            attempt = await tenants.attempt(route, tenants.tokens["owner", credential], own)
+            expected = {status}
+            expected |= {400} if (route.auth, credential) == ("key_only", "session") else set()
+            expected |= {404} if not route.exists({"integration": "up"}) else set()
+            assert attempt.status in expected, attempt
