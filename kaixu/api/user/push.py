@@ -34,6 +34,6 @@ def push_routes(services: Services) -> list[Route]:
         )
 
     return [
-        own_route("GET", "push-whoami", whoami, auth="key_only"),
+        own_route("GET", "push-whoami", whoami),
         own_route("GET", "user-push-charges", charges),
     ]
