@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-reports bench-compare soak docs wheel locks clean
+.PHONY: help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -80,12 +80,16 @@ bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and ng
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.embeddings
 	@$(BIN)/python -m bench.routing
+	@$(BIN)/python -m bench.tail
 
 bench-compare: $(VENV)/test.stamp ## another checkout (OTHER=folder, with a .venv) and this one under the same load, in turn: bench/COMPARE.md
 	@$(BIN)/python -m bench.compare $(OTHER)
 
 bench-routing: $(VENV)/test.stamp ## only the figures of caches and fallback: bench/ROUTING.md
 	@$(BIN)/python -m bench.routing
+
+bench-tail: $(VENV)/test.stamp ## only the figures of the monitor's live tail: bench/MONITOR.md
+	@$(BIN)/python -m bench.tail
 
 bench-reports: $(VENV)/test.stamp ## lists, reports and exports on 100,000 customers and 5 million calls (BENCH_CUSTOMERS, BENCH_EVENTS): bench/REPORTS.md
 	@$(BIN)/python -m bench.reports

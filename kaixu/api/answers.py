@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from functools import partial
 from math import inf
 from typing import Protocol
 
-from kaixu.edge.errors import failed_stream_event
 from kaixu.edge.response import SSE, Reply
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream, wait_to_end
@@ -16,6 +16,7 @@ from kaixu.metering.admission import Admission
 from kaixu.metering.chat import chat_events
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.left_early import may_reason
+from kaixu.ops.failure_events import late_failure_event
 from kaixu.plugin.errors import KaixuError, Stopping
 from kaixu.plugin.types import ChatEvent
 
@@ -72,7 +73,7 @@ async def collect_answer(services: Services, admission: Admission[ChatTicket]) -
             raise
         if further_s != inf:
             asyncio.get_running_loop().call_later(further_s, task.cancel)
-        task.add_done_callback(log_unexpected_failure)
+        task.add_done_callback(partial(note_late_failure, services, admission))
         raise
 
 
@@ -100,10 +101,24 @@ def is_read_to_end(ticket: ChatTicket) -> bool:
     return any(may_reason(choice, ticket.request) for choice in ticket.choices)
 
 
-def log_unexpected_failure(task: asyncio.Future[tuple[ChatTicket, list[ChatEvent]]]) -> None:
-    """Log an unexpected error of a call whose client has disconnected."""
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, KaixuError):
-        log.error("a call failed after its client had disconnected", exc_info=error)
+def note_late_failure(
+    services: Services, admission: Admission[ChatTicket], task: asyncio.Future[tuple[ChatTicket, list[ChatEvent]]]
+) -> None:
+    """Record the error of a call whose client has disconnected."""
+    if task.cancelled() or (error := task.exception()) is None or admission.ticket is None:
+        return
+    ticket = admission.ticket
+    if not isinstance(error, KaixuError):
+        log.error("call %s failed after its client had disconnected", ticket.ask.request_id, exc_info=error)
+        error = KaixuError("something went wrong here")
+    ticket.ask.facts.failed(error)
+    record_late_failure(services, ticket)
+
+
+def record_late_failure(services: Services, ticket: ChatTicket) -> None:
+    """Record a failure after the client had disconnected, when the request's own record was already made."""
+    ask = ticket.ask
+    services.monitor.record(late_failure_event(ask.facts, request_id=ask.request_id, function=ask.operation))
 
 
 async def stream_answer(
@@ -179,6 +194,7 @@ async def write_stream(
     if not out.is_committed:
         raise failure
     log.warning("stream %s: %s", ticket.ask.request_id, failure.message)
-    # The status was already 200, so nothing else records this failure.
-    services.monitor.record(failed_stream_event(failure, ticket))
+    ticket.ask.facts.failed(failure)  # the status was already 200, so nothing else notes this failure
+    if out.is_disconnected:
+        record_late_failure(services, ticket)
     await out.put(encoder.failed(failure, ticket))

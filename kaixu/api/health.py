@@ -17,6 +17,7 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.preamble import preamble_hash
+from kaixu.metering.recent_calls import WINDOW_S, CallCounts, in_all
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.keys import Keys
 
@@ -41,6 +42,11 @@ def health_routes(services: Services) -> list[Route]:
             for name, state in services.catalog.lanes.items()
             if state.state == "failed"
         ]
+        vendors = vendor_calls(services)
+        for name, lane in vendors.items():
+            if lane["is_failing"]:
+                reason = f": {lane['last_failure']}" if operator else ""
+                why.append(f"lane {name} fails: none of its last {lane['calls']} calls was answered{reason}")
         if not database["ok"]:
             why.append(database["error"])
         if services.gate.calls.stopping:
@@ -66,7 +72,7 @@ def health_routes(services: Services) -> list[Route]:
             "lanes": lanes,
             "preambles": preambles(services.catalog),
             "deployments": deployments(services),
-            **({"keys": keys(services.catalog)} if operator else {}),
+            **({"keys": keys(services.catalog), "vendors": vendors} if operator else {}),
             "in_flight": len(services.gate.calls.running),
             "db": database,
         }
@@ -102,6 +108,27 @@ def keys(catalog: Catalog) -> dict[str, Any]:
         name: state.lane.keys.states()
         for name, state in catalog.lanes.items()
         if state.lane is not None and isinstance(state.lane.keys, Keys) and len(state.lane.keys.keys) > 1
+    }
+
+
+def vendor_calls(services: Services) -> dict[str, dict[str, Any]]:
+    """How the recent calls of each lane and of its models ended, in this process."""
+    recent = services.gate.breakers.recent
+    choices = [one for model in services.catalog.deployments for one in model.choices]
+
+    def counts_json(counts: CallCounts) -> dict[str, Any]:
+        return {
+            "calls": counts.calls,
+            "failed": counts.failed,
+            "success_rate": counts.success_rate,
+            "is_failing": counts.is_failing,
+            "last_failure": None if counts.last_failure is None else str(counts.last_failure),
+        }
+
+    return {
+        lane: counts_json(in_all(models.values()))
+        | {"within_s": int(WINDOW_S), "models": {model: counts_json(counts) for model, counts in models.items()}}
+        for lane, models in recent.by_lane(choices).items()
     }
 
 

@@ -14,6 +14,9 @@ from .admin.end_users import end_user_routes
 from .admin.invoices import invoice_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
+from .admin.monitor_events import monitor_event_routes
+from .admin.monitor_stream import monitor_stream_routes
+from .admin.platform_events import platform_event_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
 from .anthropic.messages import message_routes
@@ -25,6 +28,7 @@ from .exports import export_routes
 from .health import health_routes
 from .heartbeat import heartbeat_routes
 from .jobs.submit import submit_routes
+from .metrics import metrics_routes
 from .native.chat import chat_routes
 from .openai.batches import batch_routes
 from .openai.completions import completion_routes
@@ -65,8 +69,11 @@ FAMILIES = (
     topup_routes,
     usage_routes,
     embed_usage_routes,
-    export_routes,
+    monitor_event_routes,
+    platform_event_routes,
+    monitor_stream_routes,
     invoice_routes,
+    export_routes,
     # customers
     session_routes,
     user_invoice_routes,
@@ -76,6 +83,7 @@ FAMILIES = (
     # everybody
     health_routes,
     heartbeat_routes,
+    metrics_routes,
     client_error_routes,
 )
 

@@ -21,7 +21,7 @@ from kaixu.plugin.errors import PluginError
 
 from .examples import example
 from .failure import CommandFailed, fail
-from .report import print_json, print_record
+from .report import print_json, print_record, print_rows
 from .session import AsJson, CommandSession, with_database
 
 
@@ -34,6 +34,8 @@ def check(
     file: Path = typer.Argument(None, help="The file; default: KAIXU_CONFIG."),
     as_json: AsJson = False,
     database: bool = typer.Option(True, help="Also check that the database answers."),
+    live: bool = typer.Option(False, "--live", help="Also call each deployment once; your vendors bill that."),
+    timeout_s: float = typer.Option(30.0, min=1, max=600, help="How long each of these calls may take, in seconds."),
 ) -> None:
     """Check kaixu.yaml, its plugins and the database; exit 1 with all errors."""
     wrong: list[str] = []
@@ -63,9 +65,19 @@ def check(
         "off": ", ".join(off) or None,
         "postgres": version,
     }
-    print_record(record | ({"notes": notes} if as_json else {}), as_json=as_json)
+    answers: list[dict[str, Any]] = []
+    if live:
+        from .live_check import call_deployments  # plain checks do not load the HTTP client
+
+        answers = call_deployments(catalog, timeout_s=timeout_s)
+    more = {"notes": notes} | ({"live": answers} if live else {})
+    print_record(record | (more if as_json else {}), as_json=as_json)
+    if live and not as_json:
+        print_rows(answers, as_json=False, title="\nlive")
     for note in notes:
         typer.echo(f"note: {note}", err=True)
+    if any(one["state"] == "wrong" for one in answers):
+        raise typer.Exit(1)
 
 
 async def server_version(session: CommandSession) -> str:

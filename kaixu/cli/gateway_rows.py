@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kaixu.config.environment import Settings
+from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
+from kaixu.edge.tokens import make_admin_token
 from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in, workers_in
 from kaixu.reports.spool_state import spool_state
 
@@ -33,7 +34,7 @@ def gateway_rows(settings: Settings) -> Iterator[Row]:
         yield row("gateway", False, f"one with data folder {home.resolve()} is starting or stopping", bad="off")
     else:
         yield row("gateway", True, describe(itself, home))
-        yield health_row(itself)
+        yield from health_rows(itself, settings)
         yield from compare_settings(itself, settings)
     if process is not None:
         return
@@ -61,17 +62,40 @@ def compare_settings(itself: About, settings: Settings) -> Iterator[Row]:
         yield row(f"gateway's {what}", same, its if same else f"{its}; {variable} here says {ours[what]}")
 
 
-def health_row(itself: About) -> Row:
-    """The gateway's health endpoint."""
+def health_rows(itself: About, settings: Settings) -> Iterator[Row]:
+    """The gateway's health endpoint, as operators see it, and how each lane's vendor has answered lately."""
     import httpx
 
     try:
-        answer = httpx.get(f"{itself.url}/api/health", timeout=ANSWER_S, trust_env=False)
+        answer = httpx.get(
+            f"{itself.url}/api/health", headers=operator_headers(settings), timeout=ANSWER_S, trust_env=False
+        )
         body = answer.json()
+        vendors = [vendor_row(name, counts) for name, counts in (body.get("vendors") or {}).items()]
         why = "; ".join(map(str, body.get("why") or [])) or f"{body.get('in_flight', 0)} calls in flight"
-    except (httpx.HTTPError, ValueError, AttributeError, TypeError) as error:
-        return row("gateway's health", False, f"{itself.url} does not answer: {type(error).__name__}")
-    return row("gateway's health", answer.status_code == 200, f"{answer.status_code}: {why}")
+    except (httpx.HTTPError, ValueError, AttributeError, TypeError, KeyError) as error:
+        yield row("gateway's health", False, f"{itself.url} does not answer: {type(error).__name__}")
+        return
+    yield row("gateway's health", answer.status_code == 200, f"{answer.status_code}: {why}")
+    yield from vendors
+
+
+def operator_headers(settings: Settings) -> dict[str, str]:
+    """An operator's credential, if the gateway's secrets are known here."""
+    try:
+        secrets = secrets_of(settings, dev=(settings.kaixu_home / "secrets.json").exists())
+    except EnvironmentMistake:
+        return {}
+    return {"authorization": f"Bearer {make_admin_token(secrets.jwt_secret)}"}
+
+
+def vendor_row(name: str, counts: dict[str, Any]) -> Row:
+    """How a lane's vendor has answered the calls of the last minutes."""
+    calls, failed, minutes = counts["calls"], counts["failed"], counts["within_s"] // 60
+    detail = f"{calls - failed} of the last {calls} calls were answered ({minutes} minutes)"
+    if counts["last_failure"] is not None:
+        detail += f"; the last failure: {counts['last_failure']}"
+    return row(f"vendor of {name}", not counts["is_failing"], detail)
 
 
 def spool_rows(home: Path, where: str = "") -> Iterator[Row]:

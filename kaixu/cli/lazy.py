@@ -24,7 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plugin": ("plugin", "Create a plugin of your own."),
     "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
-    "trace": ("trace", "Trace one call: admission, tries, first output, settlement and cost."),
+    "tail": ("tail", "Follow monitor events of all gateways of this database, until Ctrl-C."),
+    "trace": (
+        "trace",
+        "Trace one call: who made it, its tries, first output and cost, or why it failed.",
+    ),
+    "failures": ("failures", "Show failed and refused calls: grouped by reason and deployment, and the newest ones."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up, cap end users."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),

@@ -1,28 +1,24 @@
-"""What `kaixu serve` and `kaixu work` share: logging, and start errors as one line."""
+"""What `kaixu serve` and `kaixu work` share: the log, and start errors as one line."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kaixu.config.database_errors import DatabaseRefused, MigrationError
-from kaixu.config.environment import EnvironmentMistake
+from kaixu.config.environment import EnvironmentMistake, Settings
 from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.claim import FolderTaken
+from kaixu.ops.logs import LogWriter, start_log
 from kaixu.plugin.errors import DatabaseAway, PluginError
 
 from .failure import fail
 
 
-def log_to_stderr() -> None:
-    """Log warnings and errors to stderr."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # The gateway logs an unavailable database in one line; asyncpg would log a stack for every attempt.
-    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+def log_to_stderr(settings: Settings) -> LogWriter:
+    """Log to stderr, as the settings say."""
+    return start_log(sys.stderr, settings.kaixu_log, settings.kaixu_log_level)
 
 
 @contextmanager

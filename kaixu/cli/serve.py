@@ -44,12 +44,12 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Run the gateway."""
-    log_to_stderr()
     settings = load_settings()
+    writer = log_to_stderr(settings)
     with start_errors():
         if dev and not settings.kaixu_config.exists():
             shutil.copyfile(asset("kaixu.yaml"), settings.kaixu_config)
-        gateway = Gateway(settings, secrets_of(settings, dev=dev))
+        gateway = Gateway(settings, secrets_of(settings, dev=dev), log_writer=writer)
         run(gateway, Claim(settings.kaixu_home), *settings.host_and_port, dev=dev, as_json=as_json)
 
 

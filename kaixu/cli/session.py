@@ -40,9 +40,10 @@ REQUEST_ID = "command-line"
 class CommandSession:
     """The settings and database connections of one command."""
 
-    def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, dsn: str) -> None:
         self.settings = settings
         self.pool = pool
+        self.dsn = dsn
 
     @property
     def secrets(self) -> Secrets:
@@ -78,7 +79,7 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
 
     async def run(dsn: str) -> Answer:
         async with command_pool(dsn, settings, migrated=migrated) as pool:
-            return await work(CommandSession(settings, pool))
+            return await work(CommandSession(settings, pool, dsn))
 
     with database_address(settings) as dsn:
         try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
-from kaixu.reports.trace import Step, trace_json
+from kaixu.reports.trace import Step, request_of_ticket, trace_json
 from kaixu.reports.trace import trace as read_trace
 
 from .examples import example
@@ -22,17 +23,21 @@ def register(app: typer.Typer) -> None:
 
 
 def trace(
-    request_id: Annotated[str, typer.Argument(help="The reply's header x-kaixu-request-id.")],
+    request_id: Annotated[str, typer.Argument(help="The reply's header x-kaixu-request-id, or a ticket.")],
     months: Annotated[int, typer.Option(min=1, max=120, help="How many months to search.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Trace one call: admission, tries, first output, settlement and cost."""
+    """Trace one call: who made it, its tries, first output and cost, or why it failed."""
     since = datetime.now(UTC).date().replace(day=1)
     for _ in range(months - 1):
         since = (since - timedelta(days=1)).replace(day=1)
 
     async def work(session: CommandSession) -> list[Step]:
-        return await read_trace(session.pool, request_id, since=since)
+        steps = await read_trace(session.pool, request_id, since=since)
+        if not steps and (ticket := uuid_or_none(request_id)) is not None:
+            found = await request_of_ticket(session.pool, ticket, since=since)
+            steps = [] if found is None else await read_trace(session.pool, found, since=since)
+        return steps
 
     steps = with_database(work)
     if not steps:
@@ -49,3 +54,11 @@ def trace(
         after_ms = round((step.at - began).total_seconds() * 1000)
         at = f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at.microsecond // 1000:03d}"
         typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<{width}}  {step.detail}")
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """A ticket's id, if the text is one."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def work(as_json: AsJson = False) -> None:
     """Run job workers only (any number of machines)."""
-    log_to_stderr()
     settings = load_settings()
+    log_to_stderr(settings)
     if settings.database_url is None:
         raise fail("`kaixu work` needs DATABASE_URL", hint="A gateway with the embedded Postgres runs its jobs itself.")
     with start_errors():

@@ -14,6 +14,9 @@ from kaixu.metering.embeddings import admit_embed, embed_vectors
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.verdict import Refusal
+from kaixu.ops.call_facts import CallFacts
+from kaixu.ops.events import Monitor
+from kaixu.ops.failure_events import background_failure_event
 from kaixu.ops.leases import renewing
 from kaixu.plugin.errors import KaixuError, ModelMismatch
 from kaixu.plugin.types import EmbedRequest
@@ -52,9 +55,15 @@ class Reembedder:
     """Re-embeds collections; any number of gateways may run one."""
 
     def __init__(
-        self, pool: asyncpg.Pool, gate: Gate, current: CurrentConfig, limits: Callable[[], CollectionLimits]
+        self,
+        pool: asyncpg.Pool,
+        gate: Gate,
+        current: CurrentConfig,
+        limits: Callable[[], CollectionLimits],
+        monitor: Monitor,
     ) -> None:
         self.pool = pool
+        self.monitor = monitor
         self.gate = gate
         self.current = current
         self.limits = limits
@@ -86,13 +95,16 @@ class Reembedder:
                 with database():
                     await store.end(self.pool, work.id, "cancelled")
                 return
+            facts = CallFacts(key_id=work.key_id)
             try:
-                is_done = await self.embed_batch(work, target)
+                is_done = await self.embed_batch(work, target, facts)
             except TakenOver:
                 return
             except (KaixuError, Refusal) as raised:
                 error = raised.error if isinstance(raised, Refusal) else raised
                 attempts += 1
+                facts.failed(error)
+                self.monitor.record(background_failure_event(facts, request_id=work.request_id, function=AGENT))
                 await self.fail(work, error, attempts)
                 return
             with database():
@@ -103,7 +115,7 @@ class Reembedder:
                 attempts = 0
                 await store.record_progress(self.pool, work.id, lease_s=LEASE_S)
 
-    async def embed_batch(self, work: Reembedding, target: Target) -> bool:
+    async def embed_batch(self, work: Reembedding, target: Target, facts: CallFacts) -> bool:
         """Embed and store the next chunks; True if none were left."""
         with database():
             documents = await store.remaining(self.pool, work, limit=CHUNKS_AT_ONCE)
@@ -117,7 +129,7 @@ class Reembedder:
         request = embed_request(deployment, target, pieces)
         require_length(deployment, target.dimensions, "dimensions")  # kaixu.yaml may have changed since the start
         length = vector_length(deployment, request.dimensions)
-        caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id)
+        caller = Caller(None, None, work.key_id, work.install_id, AGENT, work.request_id, facts=facts)
         async with admit_embed(self.gate, caller, deployment, target.provider, request, role="deployer") as ticket:
             vectors = await embed_vectors(self.gate, ticket, request, length=length)
             if len(vectors[0]) != target.dimensions:

@@ -9,6 +9,7 @@ import secrets as randomness
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -39,6 +40,11 @@ class Settings(BaseSettings):
     kaixu_pooler: bool = Field(
         default=False, description="the database is behind PgBouncer or Neon's pooler: use no prepared statements"
     )
+    kaixu_log: Literal["text", "json"] = Field(default="text", description="the log's format: text or JSON lines")
+    kaixu_log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least level of a line in the log: debug, info, warning or error"
+    )
+    kaixu_access_log: bool = Field(default=True, description="log one line for each request")
     kaixu_public_provider_name: str | None = Field(
         default=None,
         max_length=80,
@@ -111,6 +117,12 @@ class Settings(BaseSettings):
     async_job_retention_days: int = Field(default=30, ge=1, le=3650, description="how long unfinished jobs are kept")
     client_error_token: SecretStr | None = Field(
         default=None, description="if set, client-error-report requires it in the header x-kaixu-error-token"
+    )
+
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="a token with which /metrics can be read, as Bearer; without it only operators can",
     )
 
     @field_validator("kaixu_bind")

@@ -34,8 +34,41 @@ class JobsSection(Section):
     )
 
 
+class BlobsSection(Section):
+    """Where files are stored that do not belong into the database: archives."""
+
+    url: str | None = Field(
+        default=None,
+        max_length=500,
+        pattern=r"^(s3|gs|az|abfs|https?)://[^\s@]+$",
+        description="an object store, as s3://bucket/prefix; its credentials come from the environment "
+        "(AWS_ACCESS_KEY_ID, …); default: the folder `blobs` below KAIXU_HOME; read at start only",
+    )
+    endpoint: str | None = Field(
+        default=None,
+        max_length=500,
+        pattern=r"^https?://[^\s@]+$",
+        description="the endpoint of an S3-like store that is not Amazon's",
+    )
+    region: str | None = Field(default=None, max_length=60, description="the store's region")
+
+
+class MonitorSection(Section):
+    """Monitor events."""
+
+    archive: bool = Field(
+        default=True, description="write the events of a day into an archive before they are removed from the database"
+    )
+
+
 class GatewaySection(Section):
     """The gateway itself."""
+
+    slow_ms: Whole = Field(
+        default=15_000, ge=1, le=3_600_000, description="a request that takes this long is recorded as slow"
+    )
+    monitor: MonitorSection = Field(default=MonitorSection(), description="monitor events")
+    blobs: BlobsSection = Field(default=BlobsSection(), description="storage of files")
 
     on_lost: Literal["release", "charge"] = Field(
         default="release",

@@ -57,11 +57,11 @@ def read_caller(request: IncomingRequest, secrets: Secrets) -> Caller:
     program = request.app_id, request.build_id
     if is_key_shaped(token):
         hashes = key_hash(secrets.key_pepper, token), legacy_hash(token)
-        return Caller(*hashes, None, install_id, agent, request_id, cache, *program)
+        return Caller(*hashes, None, install_id, agent, request_id, cache, *program, facts=request.facts)
     session = parse_session(token, secrets)
     if session is None:
         raise invalid_credential(token)
-    return Caller(None, None, session.key_id, install_id, agent, request_id, cache, *program)
+    return Caller(None, None, session.key_id, install_id, agent, request_id, cache, *program, facts=request.facts)
 
 
 def cache_control(headers: Headers) -> CacheControl:

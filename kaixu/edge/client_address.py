@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 #: The number of hops that are read: no setup has more proxies, and a header with thousands is an attack.
@@ -51,3 +53,14 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 def is_in_networks(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
     """Whether one of `networks` contains the address."""
     return any(address in network for network in networks)
+
+
+class AddressHash:
+    """Hashes addresses under a secret, so that logs and events can tell clients apart without storing an address."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = blake2b(secret, digest_size=32).digest()
+        self.hash = lru_cache(maxsize=10_000)(self._hash)
+
+    def _hash(self, address: str) -> str:
+        return blake2b(address.encode(), key=self.secret, digest_size=8, person=b"kaixu address").hexdigest()

@@ -10,19 +10,13 @@ from typing import Any
 import asyncpg
 
 from kaixu.edge.month_reply import end_user_reply, month_reply
-from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
-from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, UpstreamError
 
 from .request import IncomingRequest
 from .response import Reply, json_reply
-from .throttle import Throttle
 
 log = logging.getLogger(__name__)
-
-#: The maximum number of errors per minute and address that the monitor records for callers without a key.
-MAX_RECORDED = 60
 
 #: Converts an error body and its status to the format that a route's clients expect.
 ErrorShape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
@@ -93,13 +87,6 @@ def is_unstorable(raised: Exception) -> bool:
     return isinstance(raised, asyncpg.DataError) and isinstance(raised.__cause__, UnicodeEncodeError)
 
 
-def monitor_kind(status: int) -> str:
-    """The kind of the monitor event for a refused or failed call."""
-    if status == 429:
-        return "rate_limited"
-    return "blocked" if status in (401, 402, 403) else "error"
-
-
 class BilledError(Exception):
     """A call that failed but is billed, because a vendor had done work: the error and the bill's fields."""
 
@@ -110,24 +97,20 @@ class BilledError(Exception):
 
 
 class Failures:
-    """Turns exceptions into error replies and records them in the monitor."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        self.monitor = monitor
-        self.unknown_callers = Throttle(per_address=MAX_RECORDED, in_all=10 * MAX_RECORDED, window_s=60)
+    """Turns exceptions into error replies, and notes the errors for the record of the request's end."""
 
     def reply(self, raised: Exception, request: IncomingRequest, shape: ErrorShape = native_error) -> Reply:
         """The reply for an exception. Unexpected exceptions are logged and not shown to the client."""
         if isinstance(raised, Refusal):
             error = raised.error
-            self.record(error, request, raised)
+            request.facts.failed(error)
             headers = error_headers(error)
             if error.status == 429:
                 headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
             return json_reply(*shape(refusal_body(raised, request.request_id), error.status), headers)
         if isinstance(raised, BilledError):
             error = raised.error
-            self.record(error, request)
+            request.facts.failed(error)
             body = envelope(error, request.request_id) | raised.money
             return json_reply(*shape(body, error.status), error_headers(error))
         if isinstance(raised, KaixuError):
@@ -137,60 +120,5 @@ class Failures:
         else:
             log.error("request %s failed", request.request_id, exc_info=raised)
             error = KaixuError("something went wrong here", hint="Quote the request id to your operator.")
-        self.record(error, request)
+        request.facts.failed(error)
         return json_reply(*shape(envelope(error, request.request_id), error.status), error_headers(error))
-
-    def record(self, error: KaixuError, request: IncomingRequest, refusal: Refusal | None = None) -> None:
-        """Record a refused or failed request; for callers without a key at most `MAX_RECORDED` per minute."""
-        is_unknown = refusal is None or refusal.verdict.customer_id is None
-        if isinstance(error, UpstreamError):
-            is_unknown = False  # a call was admitted before a vendor could say no
-        if is_unknown and error.status < 500 and self.unknown_callers.wait_s(request.address) is not None:
-            return
-        self.monitor.record(
-            MonitorEvent(
-                kind="error" if isinstance(error, UpstreamError) else monitor_kind(error.status),
-                level="error" if error.status >= 500 else "warn",
-                request_id=request.request_id,
-                function_name=request.path.rsplit("/", 1)[-1][:200],
-                method=request.method,
-                path=request.path[:500],
-                user_agent=request.headers.get("user-agent", "")[:240],
-                customer_id=refusal.verdict.customer_id if refusal else None,
-                key_id=refusal.verdict.key_id if refusal else None,
-                http_status=error.status,
-                error_code=error.code,
-                error_message=error.message[:4000],
-                upstream_status=error.upstream_status if isinstance(error, UpstreamError) else None,
-                extra=vendor_refusal(error),
-            )
-        )
-
-
-def vendor_refusal(error: KaixuError) -> dict[str, Any]:
-    """The vendor's own error message, for operators: cut and without secrets."""
-    if not isinstance(error, UpstreamError) or error.vendor_words is None:
-        return {}
-    return {"vendor": {"status": error.upstream_status, "reason": error.reason, "words": error.vendor_words}}
-
-
-def failed_stream_event(error: KaixuError, ticket: Ticket) -> MonitorEvent:
-    """The monitor event for a stream that failed after part of it was sent."""
-    ask, verdict = ticket.ask, ticket.verdict
-    return MonitorEvent(
-        kind="error",
-        level="error",
-        request_id=ask.request_id,
-        function_name="stream",
-        method="POST",
-        user_agent=ask.agent,
-        customer_id=verdict.customer_id,
-        key_id=verdict.key_id,
-        provider=ask.provider,
-        model=ask.model,
-        http_status=error.status,
-        error_code=error.code,
-        error_message=error.message[:4000],
-        upstream_status=error.upstream_status if isinstance(error, UpstreamError) else None,
-        extra=vendor_refusal(error),
-    )

@@ -6,17 +6,21 @@ It is served directly from ASGI: Quart's router, contexts and tasks would take a
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, cast
 
 import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
 
 from kaixu.config.environment import Network
+from kaixu.ops.logs import REQUEST_ID
+from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener, shown_path, tell
 from kaixu.plugin.errors import BodyTimeout, Invalid, KaixuError, Stopping, UnsupportedEncoding
 
 from .callers import Callers
-from .client_address import client_address
+from .client_address import AddressHash, client_address
 from .client_watch import WATCH_AFTER_S, ClientWatch
 from .cors import PREFLIGHT, ReplyHeaders
 from .encoding import ACCEPTED, decode_body, read_encodings
@@ -39,7 +43,11 @@ class BodyLimits(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """Serves the routes of an application. `limits` is called for each request, since a reload may change them."""
+    """Serves the routes of an application. `limits` is called for each request, since a reload may change them.
+
+    `listeners` get a record of each request when it has ended, however it ended. `is_stopping`: whether the gateway
+    shuts down, and cancels what still runs.
+    """
 
     def __init__(
         self,
@@ -49,18 +57,67 @@ class Exchange:
         failures: Failures,
         limits: Callable[[], BodyLimits],
         trusted: Sequence[Network] = (),
+        *,
+        listeners: Sequence[RequestListener] = (),
+        is_stopping: Callable[[], bool] = lambda: False,
+        hash_address: Callable[[str], str] | None = None,
     ) -> None:
         self.routes = routes
         self.callers = callers
         self.failures = failures
         self.limits = limits
         self.trusted = trusted
+        self.listeners = tuple(listeners)
+        self.is_stopping = is_stopping
+        self.hash_address = hash_address or AddressHash(os.urandom(32)).hash
         self.writer = ReplyWriter(headers, lambda: limits().stall_s)
         self.budget = BodyBudget(lambda: limits().body_memory_bytes, lambda: limits().body_bytes)
 
     async def serve(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve one request. The handler is cancelled if the client disconnects."""
+        """Serve one request, and pass its record to the listeners. The handler is cancelled if the client disconnects.
+
+        If the shutdown cancels it before its reply has begun, answer 503.
+        """
         request = self.read_request(scope)
+        REQUEST_ID.set(request.request_id)
+        try:
+            await self.answer(request, scope, receive, send)
+        except asyncio.CancelledError:
+            if request.progress.status is None:
+                if self.is_stopping():
+                    await self.refuse_while_stopping(request, send)
+                else:
+                    request.progress.is_client_gone = True
+            raise
+        finally:
+            if self.listeners:
+                tell(self.listeners, self.end_of(request))
+
+    def end_of(self, request: IncomingRequest) -> RequestEnd:
+        """The record of a request that has ended."""
+        progress, headers, path = request.progress, request.headers, shown_path(request.path)
+        is_unanswered = progress.status is None  # the client disconnected before its request was complete
+        return RequestEnd(
+            request_id=request.request_id,
+            method=request.method,
+            path=path,
+            function=path.rsplit("/", 1)[-1],
+            status=CLIENT_GONE if progress.status is None else progress.status,
+            duration_ms=round((monotonic() - progress.began_at) * 1000),
+            request_bytes=progress.bytes_received,
+            response_bytes=progress.bytes_sent,
+            is_client_gone=progress.is_client_gone or is_unanswered,
+            facts=request.facts,
+            user_agent=headers.get("user-agent"),
+            origin=headers.get("origin"),
+            referer=headers.get("referer"),
+            ip_hash=self.hash_address(request.address),
+        )
+
+    async def answer(
+        self, request: IncomingRequest, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Find the route and call its handler, or refuse the request."""
         try:
             require_unambiguous(scope["headers"])
             require_no_nul(request.path, scope["query_string"])
@@ -86,6 +143,7 @@ class Exchange:
             if body is None:
                 return
             method = "GET" if request.method == "HEAD" else request.method
+            request.progress.bytes_received = len(body)
             whole = msgspec.structs.replace(request, body=body, method=method, parameters=parameters)
             watch = ClientWatch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
             timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch.start)
@@ -98,6 +156,7 @@ class Exchange:
             except asyncio.CancelledError:
                 if not watch.is_disconnected:
                     raise
+                request.progress.is_client_gone = True
             finally:
                 timer.cancel()
                 watch.stop()
@@ -152,9 +211,8 @@ class Exchange:
                 await self.writer.send_early(reply, request, receive, send)
         return None
 
-    async def refuse_while_stopping(self, scope: HTTPScope, send: ASGISendCallable) -> None:
+    async def refuse_while_stopping(self, request: IncomingRequest, send: ASGISendCallable) -> None:
         """Answer 503 to a request that the shutdown has cancelled."""
-        request = self.read_request(scope)
         error = Stopping("the gateway is shutting down", hint="Try again in a moment.", retry_after_s=2)
         reply = self.failures.reply(error, request, self.routes.error_shape_at(request.path))
         reply.headers["connection"] = "close"

@@ -110,14 +110,19 @@ class ReplyWriter:
         *messages: HTTPResponseStartEvent | HTTPResponseBodyEvent,
     ) -> bool:
         """Send messages; False if the client did not read one of them in time."""
-        stall_s = self.stall_s()
+        stall_s, progress = self.stall_s(), request.progress
         for message in messages:
+            if message["type"] == "http.response.start":
+                progress.status = message["status"]
             try:
                 async with asyncio.timeout(stall_s):
                     await send(message)
             except TimeoutError:
+                progress.is_client_gone = True
                 log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)
                 return False
+            if message["type"] == "http.response.body":
+                progress.bytes_sent += len(message["body"])
         return True
 
 

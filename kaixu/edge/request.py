@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import Protocol
 from urllib.parse import parse_qsl
 from uuid import uuid4
@@ -12,12 +13,14 @@ import msgspec
 from hypercorn.typing import HTTPScope
 
 from kaixu.config.tags import program_tag
+from kaixu.ops.call_facts import CallFacts
+from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import Invalid
 
 MAX_ARGS = 50
 
 #: Headers that may be repeated and are then joined to one list (RFC 9110 §5.3).
-LISTS = frozenset({"content-encoding", "access-control-request-headers"})
+LISTS = frozenset({"content-encoding", "access-control-request-headers", "tracestate"})
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -28,10 +31,21 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
+class ReplyProgress(msgspec.Struct):
+    """How far the reply to a request is. `status`: of the reply that has begun."""
+
+    began_at: float = msgspec.field(default_factory=monotonic)
+    status: int | None = None
+    bytes_received: int = 0  # of the body
+    bytes_sent: int = 0
+    is_client_gone: bool = False
+
+
 class IncomingRequest(msgspec.Struct, frozen=True):
     """One request. Header names are in lower case; `address` is the client's.
 
-    `parameters`: the values of the parameters in the route's path.
+    `parameters`: the values of the parameters in the route's path. `facts`: what is learned about the call, for the
+    record of its end.
     """
 
     method: str
@@ -42,6 +56,8 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     address: str
     query: str = ""
     parameters: Mapping[str, str] = {}
+    facts: CallFacts = msgspec.field(default_factory=CallFacts)
+    progress: ReplyProgress = msgspec.field(default_factory=ReplyProgress)
 
     @property
     def app_id(self) -> str | None:
@@ -86,6 +102,11 @@ def parse_scope(scope: HTTPScope, path: str, address: str) -> IncomingRequest:
         read_request_id(headers),
         address,
         scope["query_string"].decode("latin-1"),
+        facts=CallFacts(
+            app_id=program_tag(headers.get("x-kaixu-app")),
+            build_id=program_tag(headers.get("x-kaixu-build")),
+            trace=read_trace(headers.get("traceparent"), headers.get("tracestate")),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
@@ -15,8 +16,10 @@ from kaixu.config.invoices_section import InvoicesSection
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
+from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
 from kaixu.ops.heartbeat import Beats
+from kaixu.reports.monitor_tail import MonitorTail
 
 
 @dataclass
@@ -36,6 +39,9 @@ class Services:
     batches: Batches
     reports: asyncpg.Pool
     searches: Searches
+    tail: MonitorTail
+    metrics: Metrics
+    monitor_archive: MonitorArchive
     beats: Beats = field(default_factory=Beats)
 
     @property

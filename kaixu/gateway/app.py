@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Quart
 
 from kaixu.api.routes import PREFIX_SHAPES, api_routes
 from kaixu.edge.callers import GatewayCallers
+from kaixu.edge.client_address import AddressHash
 from kaixu.edge.cors import ReplyHeaders, parse_origins
 from kaixu.edge.errors import Failures
 from kaixu.edge.exchange import BodyLimits, Exchange
 from kaixu.edge.routes import Routes
 from kaixu.edge.services import Services
+from kaixu.ops.request_end import RequestListener
 
 
 class Application(Quart):
     """A Quart application whose requests are served by the edge, directly from ASGI."""
 
-    def __init__(self, exchange: Exchange, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         super().__init__("kaixu", static_folder=None)
         self.exchange = exchange
-        self.is_stopping = is_stopping
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Pass requests to the exchange, and the server's lifespan events to Quart."""
@@ -34,30 +34,14 @@ class Application(Quart):
         else:
             await super().asgi_app(scope, receive, send)
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve one request. If the shutdown cancels it before its reply has begun, answer 503."""
-        has_started = False
-
-        async def send_and_note(message: ASGISendEvent) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
-        try:
-            await super().__call__(scope, receive, send_and_note)
-        except asyncio.CancelledError:
-            if not has_started and scope["type"] == "http" and self.is_stopping():
-                await self.exchange.refuse_while_stopping(scope, send_and_note)
-            raise
-
     def apply_settings(self, services: Services) -> None:
         """Apply reloaded settings: CORS origins. Other settings are read for each request."""
         origins = parse_origins(services.settings.allowed_origins, services.gateway.allow_origins)
         self.exchange.writer.headers.allow_origins(origins)
 
 
-def create_app(services: Services) -> Application:
-    """Create the application for an opened gateway."""
+def create_app(services: Services, listeners: Sequence[RequestListener] = ()) -> Application:
+    """Create the application for an opened gateway. `listeners`: see `Exchange`."""
 
     def limits() -> BodyLimits:
         section = services.gateway
@@ -69,10 +53,13 @@ def create_app(services: Services) -> Application:
         Routes(api_routes(services), PREFIX_SHAPES),
         GatewayCallers(services),
         ReplyHeaders(frozenset()),
-        Failures(services.monitor),
+        Failures(),
         limits,
         services.settings.trusted_networks,
+        listeners=listeners,
+        is_stopping=lambda: services.gate.calls.stopping,
+        hash_address=AddressHash(services.secrets.key_pepper.encode()).hash,
     )
-    app = Application(exchange, lambda: services.gate.calls.stopping)
+    app = Application(exchange)
     app.apply_settings(services)
     return app

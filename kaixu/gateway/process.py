@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
@@ -27,6 +28,7 @@ from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.edge.failure_events import FailureEvents
 from kaixu.edge.services import Services
 from kaixu.invoices.closing import finalize_in_background
 from kaixu.jobs.alert_webhooks import AlertWebhooks
@@ -45,22 +47,30 @@ from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
+from kaixu.metering.metrics import Metrics
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
 from kaixu.metering.price_keys import PriceKey, model_key, rates_key
+from kaixu.metering.recent_calls import RecentCalls
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.rollups import UsageRollups
 from kaixu.metering.wire import open_transport
+from kaixu.ops.access_log import AccessLog
 from kaixu.ops.events import Monitor, MonitorEvent
+from kaixu.ops.logs import LogWriter
+from kaixu.ops.request_end import RequestListener
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.plugin.hookspecs import Event
+from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.batches import expire_batches, prune_batches
+from kaixu.store.blobs import Blobs, open_blobs
 from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.events import prune_events, write_events
+from kaixu.store.events import prune_batch_ids, write_events
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.migrate import migrate
+from kaixu.store.monitor_partitions import ensure_event_partitions, move_earlier_events
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import restrict_public
@@ -74,6 +84,7 @@ from kaixu.store.webhook_deliveries import prune_deliveries
 
 from .app import Application, create_app
 from .claim import Claim, ReloadOutcome
+from .gauges import Gauges
 from .heartbeat import Heartbeat, until_next_minute_s
 from .reload import reload
 from .servers import require_server
@@ -102,6 +113,7 @@ class Gateway:
     owner: UUID  # this process, in the rows that it leases
     current: CurrentConfig
     started_with: GatewaySection
+    blobs: Blobs
     databases: PluginDatabases
     pools: Pools
     pool: asyncpg.Pool  # the general one
@@ -112,14 +124,16 @@ class Gateway:
     recovery: Recovery
     app: Application
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    def __init__(self, settings: Settings, secrets: Secrets, *, log_writer: LogWriter | None = None) -> None:
         self.settings = settings
         self.secrets = secrets
+        self.log_writer = log_writer
         self.owner = uuid4()
         self.sealer = Sealer(secrets.db_encryption_key)
         self.tasks = Tasks()
         self.alert_tasks = Tasks()
         self.monitor = Monitor(self.write_events)
+        self.metrics = Metrics(lambda: self.current.catalog)
         self.embedded: EmbeddedPostgres | None = None
         self.ledger = None
         self.reloading = asyncio.Lock()
@@ -134,14 +148,19 @@ class Gateway:
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
         self.current = CurrentConfig(catalog, document.gateway, document.invoices)
         self.started_with = document.gateway
+        self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
         await self.open_pools(dsn, document.gateway.database)
         ledger, gate = await self.build_gate()
-        self.build_services(gate, document.gateway.database)
+        self.build_services(gate, document.gateway.database, dsn)
         await ledger.replay()
         await self.start_lanes(catalog)
-        self.app = create_app(self.services)
+        self.app = create_app(self.services, self.request_listeners())
+        self.metrics.serves(path for route in self.app.exchange.routes.all for path in route.paths)
+        gauges = Gauges(self.services, self.pools, self.worker)
+        self.metrics.registry.register(gauges)
+        self.metrics.refresh = gauges.refresh
         self.start_background(dsn)
 
     async def open_database(self) -> str:
@@ -159,6 +178,7 @@ class Gateway:
         async with preparing.acquire() as connection:
             await migrate(connection)
             await ensure_partitions(connection)
+            await ensure_event_partitions(connection)
             await self.migrate_integrations(catalog, connection)
             if self.embedded is not None:
                 await restrict_public(connection)
@@ -182,6 +202,7 @@ class Gateway:
             default_rpm=settings.default_rpm_limit,
             calls=calls,
             general=self.pool,
+            sent=self.metrics.group_sent,
         )
         alerts = Alerts(
             self.pool,
@@ -191,7 +212,11 @@ class Gateway:
             to_webhook=settings.alert_webhook_url is not None,
         )
         self.observers = Observers(
-            alerts, notices=Notices(self.monitor), listening=self.has_observers, observe=self.observe
+            alerts,
+            notices=Notices(self.monitor),
+            metrics=self.metrics,
+            listening=self.has_observers,
+            observe=self.observe,
         )
         self.monitor.observer = self.observers.noted
         gate = Gate(
@@ -203,10 +228,11 @@ class Gateway:
             databases=self.databases,
             sealer=self.sealer,
             price_ids=await self.price_ids(self.current.catalog),
+            recent=RecentCalls(monitor=self.monitor),
         )
         return ledger, gate
 
-    def build_services(self, gate: Gate, sizes: DatabaseSection) -> None:
+    def build_services(self, gate: Gate, sizes: DatabaseSection, dsn: str) -> None:
         """Create the job worker and the services of the endpoints."""
         models = ModelRunner(gate, self.current, self.sealer)
         integrations = IntegrationRunner(gate, self.current, self.sealer)
@@ -214,7 +240,9 @@ class Gateway:
         def runners() -> dict[str, Runner]:
             return {"chat": models, "embed": models, **integrations.kinds()}
 
-        self.worker = Worker(self.pool, gate, self.sealer, runners, self.current, owner=self.owner)
+        self.worker = Worker(
+            self.pool, gate, self.sealer, runners, self.current, owner=self.owner, monitor=self.monitor
+        )
         self.services = Services(
             settings=self.settings,
             secrets=self.secrets,
@@ -232,6 +260,9 @@ class Gateway:
                 statement_s=sizes.search_s,
                 pooler=self.settings.kaixu_pooler,
             ),
+            monitor_archive=MonitorArchive(self.pool, self.blobs, archives=self.current.section.monitor.archive),
+            tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
+            metrics=self.metrics,
         )
 
     async def start_lanes(self, catalog: Catalog) -> None:
@@ -242,6 +273,14 @@ class Gateway:
             await catalog.aclose()  # closes the lanes that did start
             raise
 
+    def request_listeners(self) -> tuple[RequestListener, ...]:
+        """Who gets the record of each request that has ended."""
+        failures = FailureEvents(self.monitor, lambda: self.current.section.slow_ms)
+        listeners: tuple[RequestListener, ...] = (failures, self.metrics.request_ended)
+        if self.log_writer is not None and self.settings.kaixu_access_log:
+            listeners += (AccessLog(self.log_writer, self.settings.kaixu_log),)
+        return listeners
+
     def start_background(self, dsn: str) -> None:
         """Start the background tasks."""
         gate = self.services.gate
@@ -251,8 +290,9 @@ class Gateway:
             charge_lost=self.current.section.on_lost == "charge",
             revive=self.revive if self.embedded else None,
         )
-        keeper = CollectionKeeper(self.pool, lambda: maintenance(dsn, pooler=self.settings.kaixu_pooler))
-        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits)
+        long_work = partial(maintenance, dsn, pooler=self.settings.kaixu_pooler)
+        keeper = CollectionKeeper(self.pool, long_work)
+        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits, self.monitor)
         scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
         job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
         spawn = self.tasks.spawn
@@ -260,11 +300,7 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        rollups = UsageRollups(
-            self.pool,
-            lambda: self.current.section.reporting_zone,
-            partial(maintenance, dsn, pooler=self.settings.kaixu_pooler),
-        )
+        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
         spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
@@ -282,9 +318,9 @@ class Gateway:
         heartbeat = Heartbeat(self.pool, self.services.beats, url=where, owner=self.owner)
         self.tasks.spawn(every(until_next_minute_s, heartbeat.round, "heartbeat"), "heartbeat")
 
-    async def write_events(self, events: Sequence[MonitorEvent]) -> None:
+    async def write_events(self, events: Sequence[MonitorEvent], batch_id: UUID) -> None:
         """Write monitor events. Raises `DatabaseAway`."""
-        await write_events(self.pool, events)
+        await write_events(self.pool, events, batch_id)
 
     def has_observers(self) -> bool:
         """Whether any plugin of the current catalog observes events."""
@@ -329,7 +365,9 @@ class Gateway:
         """Create the partitions of the coming months; remove old monitor events, cached answers, jobs and webhooks."""
         async with self.pool.acquire() as connection:
             await ensure_partitions(connection)
-        await prune_events(self.pool, days=self.settings.monitor_retention_days)
+            await ensure_event_partitions(connection)
+            await move_earlier_events(connection)
+            await prune_batch_ids(connection)
         await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
         await prune_responses(self.pool)
         await expire_batches(self.pool)
@@ -339,6 +377,8 @@ class Gateway:
             ended_days=self.settings.async_job_success_retention_days,
             unended_days=self.settings.async_job_retention_days,
         )
+        # Last: the store of blobs may not answer.
+        await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
 
     async def finalize_invoices(self) -> None:
         """Issue the invoices of closed months, if the operator wants that."""
@@ -385,6 +425,7 @@ class Gateway:
         calls.stopping = True
         self.stop_at = asyncio.get_running_loop().time() + self.current.section.grace_s
         calls.stop_at = self.stop_at
+        self.services.tail.stop()
 
     async def wait_for_calls(self) -> None:
         """Wait until no call runs, at most until the end of the grace period."""
@@ -405,6 +446,7 @@ class Gateway:
         if self.stop_at is not None:
             await self.wait_for_calls()
         await self.worker.stop()
+        self.services.tail.stop()
         await self.services.gate.stop()
         await self.alert_tasks.finish(ALERTS_S)
         await self.tasks.stop()

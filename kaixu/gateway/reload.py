@@ -86,6 +86,7 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     services = gateway.services
     services.gate.price_ids |= prices  # a running call is billed by the old catalog's prices
     services.current.catalog = catalog
+    services.gate.breakers.recent.forget()
     services.current.invoices = document.invoices
     gateway.retired.append(old)
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")

@@ -50,7 +50,15 @@ class IntegrationRunner:
             await self.run_unowned(state, handler, payload, job, lease)
             return
         caller = Caller(
-            None, None, job.key_id, job.install_id, AGENT, job.request_id, app_id=job.app_id, build_id=job.build_id
+            None,
+            None,
+            job.key_id,
+            job.install_id,
+            AGENT,
+            job.request_id,
+            app_id=job.app_id,
+            build_id=job.build_id,
+            facts=lease.facts,
         )
         async with admit_operation(self.gate, caller, state, handler, len(data)) as ticket:
             await lease.admitted(ticket)

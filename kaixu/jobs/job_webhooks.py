@@ -13,6 +13,7 @@ from kaixu.config.gateway_section import JobsSection
 from kaixu.config.price import usd
 from kaixu.jobs.payloads import unseal
 from kaixu.ops.sealing import Sealer
+from kaixu.ops.trace_context import read_trace
 from kaixu.store.job_webhooks import CompletedJob, claim_webhooks, record_delivered, record_failed
 
 from .webhook_guard import AddressGuard
@@ -35,11 +36,12 @@ class JobWebhooks:
 
     def message(self, row: CompletedJob) -> Message:
         """The request to the customer's URL, signed with the customer's secret."""
-        body = msgspec.json.encode(completion(row))
+        body, trace = msgspec.json.encode(completion(row)), read_trace(row.traceparent)
         return Message(
             what=f"job {row.id}",
             url=msgspec.json.decode(unseal(self.sealer, row.id, "webhook", row.webhook), type=str),
-            headers=signed_headers(customer_secret(self.secret, row.customer_id), row.id, int(time()), body),
+            headers=signed_headers(customer_secret(self.secret, row.customer_id), row.id, int(time()), body)
+            | ({} if trace is None else trace.child_headers()),
             body=body,
         )
 

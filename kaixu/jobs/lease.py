@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import asyncpg
 
@@ -14,7 +14,9 @@ from kaixu.jobs.payloads import seal
 from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
+from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
+from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import DatabaseAway, KaixuError, RateLimited, Unavailable, UpstreamBusy
 from kaixu.plugin.operation import Retry
 from kaixu.store import jobs as store
@@ -37,6 +39,10 @@ MAX_OUTAGE_S = 600.0
 CANCELLED = "JOB_CANCELLED"
 
 
+#: What becomes of a job whose attempt has failed; "waits": for a vendor or the database, which counts as no attempt.
+Failure = Literal["waits", "is tried again", "has failed"]
+
+
 class LeaseLost(Exception):
     """Another worker runs the job now, or it has ended: this attempt does not count."""
 
@@ -49,6 +55,9 @@ class Lease:
         self.sealer = sealer
         self.job = job
         self.ticket: Ticket | None = None
+        self.facts = CallFacts(
+            app_id=job.app_id, build_id=job.build_id, customer_id=job.customer_id, key_id=job.key_id
+        )  # what is learned about the attempt's call
         self.cancel_requested = False
         self.retry: Retry | None = None  # pauses of an integration's job; None: `MODEL_RETRY`
 
@@ -56,8 +65,10 @@ class Lease:
         """Store the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
         self.ticket = ticket
         with database():
-            if not await store.set_ticket(self.pool, self.job, ticket.id):
-                raise LeaseLost
+            running = await store.set_ticket(self.pool, self.job, ticket.id)
+        if running is None:
+            raise LeaseLost
+        self.facts.trace = ticket.wire.trace = read_trace(running.traceparent)
 
     def waive(self) -> None:
         """Do not bill this attempt if it is interrupted: the job runs again."""
@@ -127,22 +138,25 @@ class Lease:
         with database():
             await store.requeue(self.pool, self.job, wait_s=0.0, is_failure=False)
 
-    async def fail(self, raised: KaixuError | Refusal) -> None:
+    async def fail(self, raised: KaixuError | Refusal) -> Failure:
         """Return the job to the queue for another attempt; or end it, after a final error or the last attempt."""
         error = raised.error if isinstance(raised, Refusal) else raised
         job, message = self.job, error.message[:1000]
+        self.facts.failed(error)
         age_s = (datetime.now(UTC) - job.created_at).total_seconds()
         with database():
             if is_temporary(error) and age_s < MAX_TRANSIENT_S:
                 wait_s = max(1.0, float(error.retry_after_s or 0))
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
-            elif error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:
+                return "waits"
+            if error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:
                 retry = self.retry or MODEL_RETRY
                 wait_s = min(retry.first_wait_s * 2.0**job.attempts, retry.most_wait_s)
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=True, code=error.code, message=message)
-            else:
-                log.warning("job %s has failed: %s", job.id, error.code)
-                await store.end(self.pool, job, "failed", code=error.code, message=message)
+                return "is tried again"
+            log.warning("job %s has failed: %s", job.id, error.code)
+            await store.end(self.pool, job, "failed", code=error.code, message=message)
+            return "has failed"
 
 
 class Runner(Protocol):

@@ -35,7 +35,15 @@ class ModelRunner:
         """See `Runner.run`."""
         call = msgspec.json.decode(unseal(self.sealer, job.id, "payload", job.payload), type=ModelCall)
         caller = Caller(
-            None, None, job.key_id, job.install_id, AGENT, job.request_id, app_id=job.app_id, build_id=job.build_id
+            None,
+            None,
+            job.key_id,
+            job.install_id,
+            AGENT,
+            job.request_id,
+            app_id=job.app_id,
+            build_id=job.build_id,
+            facts=lease.facts,
         )
         if call.chat is not None:
             await self.chat(caller, call, call.chat, lease)

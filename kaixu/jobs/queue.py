@@ -103,7 +103,7 @@ class Submission:
     async def write(self, connection: Connection) -> None:
         """Insert the job. Raises `RateLimited` if too many are queued."""
         request, sealer = self.request, self.queue.sealer
-        customer_id = customer_id_of(self.ticket)
+        customer_id, trace = customer_id_of(self.ticket), self.ticket.ask.facts.trace
         if await job_rows.count_queued(connection, customer_id, self.most_waiting) >= self.most_waiting:
             raise RateLimited(
                 f"{self.most_waiting} jobs of this account are queued already",
@@ -129,6 +129,7 @@ class Submission:
                 requested_model=request.requested_model,
                 most_attempts=self.attempts,
                 idempotency_key=request.idempotency_key,
+                traceparent=None if trace is None else trace.traceparent,
                 webhook=None if request.webhook is None else seal(sealer, self.id, "webhook", request.webhook),
             ),
         )

@@ -13,7 +13,10 @@ import asyncpg
 from kaixu.catalog.current import CurrentConfig
 from kaixu.metering.gate import Gate
 from kaixu.metering.verdict import Refusal
+from kaixu.ops.events import Monitor
+from kaixu.ops.failure_events import job_failure_event
 from kaixu.ops.leases import renewing
+from kaixu.ops.logs import REQUEST_ID
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError
 from kaixu.store import admission
@@ -43,8 +46,10 @@ class Worker:
         current: CurrentConfig,
         *,
         owner: UUID,
+        monitor: Monitor,
     ) -> None:
         self.pool = pool
+        self.monitor = monitor
         self.gate = gate
         self.sealer = sealer
         self.runners = runners
@@ -113,6 +118,7 @@ class Worker:
     async def attempt(self, runner: Runner, lease: Lease) -> None:
         """Run one attempt and record its end. If that fails, the job runs again after its lease."""
         job = lease.job
+        REQUEST_ID.set(job.request_id)
         try:
             try:
                 if job.old_ticket is not None:
@@ -127,12 +133,31 @@ class Worker:
             except LeaseLost:
                 log.warning("job %s is run by another worker now", job.id)
             except (KaixuError, Refusal) as error:
-                await lease.fail(error)
+                await self.fail(lease, error)
             except Exception:
                 log.exception("job %s failed", job.id)
-                await lease.fail(KaixuError("something went wrong here", hint="Quote the request id."))
+                await self.fail(lease, KaixuError("something went wrong here", hint="Quote the request id."))
         except DatabaseAway:
             log.warning("the end of job %s was not stored; it will run again after its lease", job.id)
+
+    async def fail(self, lease: Lease, error: KaixuError | Refusal) -> None:
+        """Record the failure of an attempt in the job and in the monitor.
+
+        Attempts that only wait for a vendor's rate limit are not recorded: there may be one a second for a day.
+        """
+        outcome = await lease.fail(error)
+        if outcome != "waits":
+            job = lease.job
+            self.monitor.record(
+                job_failure_event(
+                    lease.facts,
+                    request_id=job.request_id,
+                    kind=job.kind,
+                    job_id=job.id,
+                    attempt=job.attempts + 1,
+                    is_final=outcome == "has failed",
+                )
+            )
 
     async def renew(self) -> None:
         """Renew all leases, and cancel jobs that were cancelled meanwhile. Raises `DatabaseAway`."""

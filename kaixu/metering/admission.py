@@ -66,12 +66,15 @@ class Admission(Generic[TicketT]):
                 # The call may be admitted after the caller has gone; then the hold is released.
                 answer.add_done_callback(self._release)
                 raise
+            facts = self.ask.facts
+            facts.customer_id, facts.key_id, facts.key_last4 = verdict.customer_id, verdict.key_id, verdict.key_last4
             if verdict.refused is not None:
                 raise refusal_of(verdict, self.ask)
             ticket = self.make_ticket(verdict)
         except BaseException:
             self.calls.refuse(self.ask)
             raise
+        facts.admitted_at = ticket.admitted_at
         self.ticket = ticket
         self.calls.admit(ticket)
         return ticket
@@ -98,9 +101,11 @@ class Admission(Generic[TicketT]):
         ticket = self.ticket
         assert ticket is not None
         ticket.wire.close()
+        ticket.wire.clean(error)
         try:
             settlement = settlement_of(ticket, error)
             ticket.settlement = settlement
+            self.ask.facts.has_usage_event = settlement.end_reason != "released"
             answer: asyncio.Future[Settled | None]
             if error is None and ticket.alongside is not None:
                 answer = self.ledger.settle_alongside(settlement, ticket.alongside)
@@ -111,6 +116,7 @@ class Admission(Generic[TicketT]):
             finally:
                 if not answer.cancelled() and (failure := answer.exception()) is not None:
                     ticket.settlement = settlement = unwritten_settlement(ticket, failure)
+                    self.ask.facts.has_usage_event = settlement.end_reason != "released"
                     answer = self.ledger.settle(settlement)
                     await finish(answer)
                 if not answer.cancelled() and answer.exception() is None:

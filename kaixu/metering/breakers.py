@@ -10,6 +10,8 @@ from typing import Literal
 from kaixu.catalog.catalog import Deployment
 from kaixu.plugin.errors import KaixuError, ModelGone, UpstreamBusy, UpstreamError, UpstreamRejected
 
+from .recent_calls import RecentCalls
+
 BreakerState = Literal["closed", "open", "half-open"]
 
 #: The longest cool-down by a vendor's own `retry-after`.
@@ -39,7 +41,14 @@ class Breaker:
 class Breakers:
     """The breakers of one gateway process. They are not shared: one process cannot block a vendor for all."""
 
-    def __init__(self, *, clock: Callable[[], float] = monotonic, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        recent: RecentCalls | None = None,
+        *,
+        clock: Callable[[], float] = monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.recent = recent or RecentCalls(clock=clock)
         self.clock = clock
         self.draw = draw
         self.by_place: dict[Place, Breaker] = {}
@@ -76,7 +85,8 @@ class Breakers:
             breaker.probing = True
 
     def succeeded(self, one: Deployment) -> None:
-        """`one` has answered."""
+        """`one` has answered, or has begun to."""
+        self.recent.answered(one)
         self.by_place.pop(place_of(one), None)
 
     def abandoned(self, one: Deployment) -> None:
@@ -85,11 +95,15 @@ class Breakers:
         if breaker is not None:
             breaker.probing = False
 
-    def failed(self, one: Deployment, error: BaseException) -> None:
-        """`one` has failed. A bad request is not its failure; a missing model is."""
+    def failed(self, one: Deployment, error: BaseException, *, had_begun: bool = False) -> None:
+        """`one` has failed. A bad request is not its failure; a missing model is. `had_begun`: to answer."""
         if not is_deployment_failure(error):
             self.abandoned(one)
             return
+        if had_begun:
+            self.recent.broke_off(one, error)
+        else:
+            self.recent.failed(one, error)
         breaker = self.by_place.setdefault(place_of(one), Breaker())
         now = self.clock()
         was = breaker.state(now)

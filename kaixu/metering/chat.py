@@ -156,5 +156,5 @@ async def count_as_failure(breakers: Breakers, served: Deployment) -> AsyncItera
     try:
         yield
     except Exception as error:
-        breakers.failed(served, error)
+        breakers.failed(served, error, had_begun=True)
         raise

@@ -15,6 +15,7 @@ from .counting import counted_input_tokens
 from .left_early import has_finish_reason, may_reason, most_tokens_in, most_usage_when_left
 from .model_ticket import ModelTicket
 from .pricing import cost_nusd
+from .prompt_words import prompt_texts
 from .reported_usage import MOST_CHARACTERS_A_TOKEN, Delivered, complete_usage, figures_in, lacks_a_figure
 from .ticket import BilledUsage
 from .wire import TicketWire
@@ -60,6 +61,7 @@ class ChatTicket(ModelTicket):
     ) -> None:
         super().__init__(ask, verdict, wire, ceiling, deployment=deployment, choices=choices)
         self.request = request
+        wire.private_texts = partial(prompt_texts, request)
         self.lowered = lowered  # max_tokens was lowered to what the month has left
         self.cache_control = cache_control
         self.from_cache = False

@@ -13,6 +13,7 @@ import msgspec
 
 from kaixu.catalog.catalog import Deployment
 from kaixu.config.tags import end_user_tag
+from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.operation import Rank
 from kaixu.store.admission import Ask, Verdict
@@ -26,6 +27,7 @@ from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
 from .price_keys import PriceKey, model_key
+from .recent_calls import RecentCalls
 from .ticket import Ticket
 from .wire import TicketWire, WireLimits
 
@@ -38,7 +40,7 @@ FREE_LIMITS = WireLimits(connect_s=10, first_byte_s=60, between_bytes_s=60, tota
 class Caller(msgspec.Struct, frozen=True):
     """Who makes a call: the hashes of a virtual key, or the id of the key that a session is for.
 
-    `app_id`, `build_id`: the client's program.
+    `app_id`, `build_id`: the client's program. `facts`: where to write what is learned about the call.
     """
 
     key_hash: bytes | None
@@ -50,6 +52,7 @@ class Caller(msgspec.Struct, frozen=True):
     cache_control: CacheControl = ""
     app_id: str | None = None
     build_id: str | None = None
+    facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
 class Gate:
@@ -66,6 +69,7 @@ class Gate:
         databases: PluginDatabases,
         sealer: Sealer,
         price_ids: dict[PriceKey, int],
+        recent: RecentCalls | None = None,
     ) -> None:
         self.ledger = ledger
         self.calls = calls
@@ -75,7 +79,7 @@ class Gate:
         self.databases = databases
         self.sealer = sealer
         self.price_ids = price_ids
-        self.breakers = Breakers()
+        self.breakers = Breakers(recent)
 
     def free(
         self,
@@ -107,7 +111,9 @@ class Gate:
 
     def wire(self, ask: Ask, limits: WireLimits) -> TicketWire:
         """The wire for one call."""
-        return TicketWire(self.transport, limits, ask.request_id)
+        wire = TicketWire(self.transport, limits, ask.request_id)
+        wire.trace = ask.facts.trace
+        return wire
 
     def model_ask(
         self,
@@ -151,9 +157,11 @@ class Gate:
         user: str | None = None,
     ) -> Ask:
         """The request to admission for one call; `user` is the request's. Raises as `InFlightCalls.require_room`."""
+        facts, ticket = caller.facts, new_ticket()
+        facts.provider, facts.model, facts.ticket = provider or None, model or None, ticket
         self.calls.require_room(caller.key_hash or caller.key_id)
         return Ask(
-            ticket=new_ticket(),
+            ticket=ticket,
             key_hash=caller.key_hash,
             legacy_hash=caller.legacy_hash,
             key_id=caller.key_id,
@@ -172,6 +180,7 @@ class Gate:
             app_id=caller.app_id,
             build_id=caller.build_id,
             end_user=end_user_tag(user),
+            facts=facts,
         )
 
     async def stop(self) -> None:

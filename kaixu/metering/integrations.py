@@ -69,6 +69,7 @@ async def run_operation(
         open_transaction=transactions_for(gate.databases, gate.sealer, integration, ticket),
         progress=progress,
     )
+    ticket.wire.private_texts = lambda: (msgspec.json.encode(body).decode(),)
     began = monotonic()
     async with handler_limits(what.name, what.timeout_s):
         result = msgspec.json.encode(await what.handler(call))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -52,6 +53,8 @@ class InFlight(Protocol):
 class Ledger:
     """Admits and settles the calls of one gateway process, through `pool`, which nothing else uses.
 
+    `sent` is told each group: "admit" or "settle", its size, and its seconds.
+
     Results that calls write together with their settlements go through `general`.
 
     `admit` fails at once while the database is away. `settle` never fails: what the database does not take is in the
@@ -69,6 +72,7 @@ class Ledger:
         default_rpm: int,
         calls: InFlight,
         general: asyncpg.Pool | None = None,
+        sent: Callable[[str, int, float], None] = lambda operation, size, seconds: None,
     ) -> None:
         self.pool = pool
         self.general = general or pool
@@ -82,8 +86,10 @@ class Ledger:
         self.holds_to_restore = False  # holds of locked accounts are still to be restored or released
         self.unwritten: list[Settlement] = []  # neither the database nor the disk has taken them yet
         self.unanswered_admissions: list[UUID] = []  # broken off: the database may hold money for these tickets
-        self._admissions: Group[Ask, Verdict] = Group(self._admit, pause_s=self._pause_s)
-        self._settlements: Group[Settlement, Settled | None] = Group(self._settle, pause_s=self._pause_s)
+        self._admissions: Group[Ask, Verdict] = Group(self._admit, pause_s=self._pause_s, sent=partial(sent, "admit"))
+        self._settlements: Group[Settlement, Settled | None] = Group(
+            self._settle, pause_s=self._pause_s, sent=partial(sent, "settle")
+        )
         self._admitted: SkipLockedAccounts[Ask, Verdict] = SkipLockedAccounts(
             lambda asks: admission.admit(
                 self.pool, asks, owner=self.owner, lifetime_s=self.lifetime_s, default_rpm=self.default_rpm
@@ -150,6 +156,11 @@ class Ledger:
             ):
                 await write(connection)
                 return (await admission.settle(connection, [settlement]))[0]
+
+    @property
+    def queued(self) -> dict[str, int]:
+        """How many calls wait for the next group, by operation."""
+        return {"admit": len(self._admissions), "settle": len(self._settlements)}
 
     @property
     def waiting(self) -> bool:

@@ -6,13 +6,13 @@ from collections import Counter
 from typing import Any
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.ops.call_facts import Try
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
 
 from .ceiling import Ceiling
 from .pricing import cost_nusd
 from .reported_usage import clamped_usage, without_impossible
-from .routing import Try
 from .ticket import Ticket
 from .wasted import Wasted
 from .wire import TicketWire
@@ -44,6 +44,7 @@ class ModelTicket(Ticket):
         self.most_input_tokens = ceiling.input_tokens  # the bound that the reservation counts with
         self.served: Deployment | None = None  # the deployment that answered
         self.tried: list[Try] = []
+        ask.facts.tries = self.tried
         self.usage: Usage | None = None
         self.wasted = Wasted()  # what vendors have done in tries without a result
 

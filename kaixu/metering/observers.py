@@ -21,6 +21,9 @@ MOST_WAITING = 5000
 #: How many events are passed on before other tasks get their turn.
 AT_ONCE = 20
 
+#: Fields of a monitor event that are only for writing it.
+NOT_OBSERVED = frozenset({"is_unbilled_call", "created_at"})
+
 
 class Observers:
     """Passes on settlements and monitor events. `listening` returns whether any plugin observes them."""
@@ -32,9 +35,11 @@ class Observers:
         listening: Callable[[], bool],
         observe: Callable[[Event], None],
         notices: SettlementObserver | None = None,
+        metrics: SettlementObserver | None = None,
     ) -> None:
         self.alerts = alerts
         self.notices = notices
+        self.metrics = metrics
         self.listening = listening
         self.observe = observe
         self.waiting: deque[Event] = deque(maxlen=MOST_WAITING)
@@ -42,6 +47,8 @@ class Observers:
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
         """See `kaixu.metering.admission.SettlementObserver`."""
+        if self.metrics is not None:
+            self.metrics.settled(ticket, settlement)
         self.alerts.settled(ticket, settlement)
         if self.notices is not None:
             self.notices.settled(ticket, settlement)
@@ -51,7 +58,11 @@ class Observers:
     def noted(self, event: MonitorEvent) -> None:
         """A monitor event was recorded."""
         if self.listening():
-            detail = {name: value for name, value in msgspec.to_builtins(event).items() if value is not None}
+            detail = {
+                name: value
+                for name, value in msgspec.to_builtins(event).items()
+                if value is not None and name not in NOT_OBSERVED
+            }
             self.queue(Event(str(detail.pop("kind")), detail))
 
     def queue(self, event: Event) -> None:

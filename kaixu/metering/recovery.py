@@ -70,9 +70,8 @@ class Recovery:
         if self.revive is not None:
             try:
                 await self.revive()
-            except Exception:
-                # The next round tries again.
-                log.warning("the embedded database does not start", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - the next round tries again
+                log.warning("the embedded database does not start: %s", error)
         if await self.ledger.resume():
             self.resumed_at = monotonic()
             log.warning("the database is back")

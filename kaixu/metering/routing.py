@@ -11,19 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TypeVar
 
-import msgspec
 import tenacity
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.ops.call_facts import Try
 from kaixu.plugin.errors import (
     ContextTooLong,
-    KaixuError,
     ModelGone,
     UpstreamBusy,
     UpstreamError,
     UpstreamRejected,
 )
-from kaixu.plugin.vendor_words import redacted
 
 from .breakers import Breakers
 from .wire import LONGEST_WAIT_S, MeteredWire, TicketWire, WireLimits, is_retryable, wait_for
@@ -32,30 +30,6 @@ Answer = TypeVar("Answer")
 
 #: Calls one deployment, through a wire that is closed after the try.
 CallDeployment = Callable[[Deployment, MeteredWire], Awaitable[Answer]]
-
-
-class Try(msgspec.Struct):
-    """One try: the deployment, when it began and how long it took, and how it failed.
-
-    The vendor's status, its meaning and its message are for the operator's monitor; the usage event does not store
-    them.
-    """
-
-    deployment: str
-    at_ms: int
-    took_ms: int
-    error: str | None = None
-    upstream_status: int | None = None
-    reason: str | None = None
-    vendor_words: str | None = None
-    key: str | None = None  # the label of the lane's key that was accepted, where the lane has several
-
-    def failed(self, error: Exception) -> None:
-        """Record the reason."""
-        self.error = error.code if isinstance(error, KaixuError) else type(error).__name__
-        if isinstance(error, UpstreamError):
-            self.upstream_status, self.reason = error.upstream_status, error.reason
-            self.vendor_words = error.vendor_words
 
 
 #: Rejections after which another deployment may help: the request may fit there, or the model may still exist there.
@@ -169,8 +143,7 @@ async def try_deployments(
             raise
         except Exception as error:
             try_wire.close()
-            if isinstance(error, UpstreamError) and error.vendor_words is not None:
-                error.vendor_words = redacted(error.vendor_words, wire.secrets)
+            wire.clean(error)
             record.failed(error)
             breakers.failed(one, error)
             route.failed(one, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from time import monotonic
 from types import TracebackType
@@ -15,6 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
+from kaixu.ops.trace_context import TraceContext
 from kaixu.plugin.errors import (
     KaixuError,
     TicketClosed,
@@ -25,7 +27,10 @@ from kaixu.plugin.errors import (
 )
 from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
+from kaixu.plugin.vendor_words import redacted
 
+from .prompt_words import without_prompt
+from .sent_secrets import secrets_in
 from .vendor_response import PacedStream, bounded_response
 
 log = logging.getLogger(__name__)
@@ -36,14 +41,6 @@ LONGEST_WAIT_S = 5.0
 #: How much of a refusal's body is read, and for how long.
 MOST_REFUSAL_BYTES = 16 * 1024
 LONGEST_READING_S = 1.0
-
-#: Headers without a secret.
-PLAIN_HEADERS = frozenset(
-    {
-        *("accept", "accept-encoding", "anthropic-beta", "anthropic-version", "connection", "content-length"),
-        *("content-type", "host", "transfer-encoding", "user-agent", "x-client-request-id"),
-    }
-)
 
 #: How many notes one call keeps, and how many characters of each.
 MOST_NOTES = 10
@@ -122,8 +119,10 @@ class TicketWire:
         "maybe_accepted",
         "notes",
         "opened_at",
+        "private_texts",
         "request_id",
         "secrets",
+        "trace",
         "transport",
         "tries",
     )
@@ -132,11 +131,13 @@ class TicketWire:
         self.transport = transport
         self.limits = limits
         self.request_id = request_id
+        self.trace: TraceContext | None = None
         self.opened_at = monotonic()
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
         self.secrets: set[str] = set()  # values of headers that went out; a vendor may quote them
+        self.private_texts: Callable[[], Iterable[str]] = tuple  # the request's own texts; a vendor may quote them, too
         self.has_finished = False  # the vendor has given a finish reason; its usage may still come
         self.notes: dict[str, None] = {}  # oddities in the vendor's answers, each text once
 
@@ -153,6 +154,11 @@ class TicketWire:
     def used(self) -> bool:
         """Whether a vendor may have worked on what was sent. One that was not reached or that refused has not."""
         return self.maybe_accepted > 0
+
+    def clean(self, error: BaseException | None) -> None:
+        """Remove secrets and the request's own texts from the vendor's message."""
+        if isinstance(error, UpstreamError) and error.vendor_words is not None:
+            error.vendor_words = without_prompt(redacted(error.vendor_words, self.secrets), self.private_texts())
 
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
@@ -216,6 +222,8 @@ class TicketWire:
         request.headers["accept-encoding"] = "identity"
         if self.request_id is not None:
             request.headers.setdefault("x-client-request-id", self.request_id)
+        if self.trace is not None:
+            request.headers.update(self.trace.child_headers())
         first_by = asyncio.get_running_loop().time() + limits.first_byte_s
         progress = WireProgress()
         PROGRESS.set(progress)
@@ -335,12 +343,6 @@ async def beginning_of_body(response: httpx.Response) -> bytes:
     except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
         pass  # the status and what has come are enough
     return bytes(body)
-
-
-def secrets_in(headers: httpx.Headers) -> set[str]:
-    """The values of headers that may hold a credential, and their parts: of `Bearer …` the second."""
-    values = {value for name, value in headers.items() if name.lower() not in PLAIN_HEADERS}
-    return values | {part for value in values for part in value.split()}
 
 
 def is_unreached(error: BaseException) -> bool:

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -19,8 +21,19 @@ MAX_QUEUED = 5000
 BATCH = 500
 
 
+#: The kinds that the monitor shows. Every other kind is a detail of `alert` or `info`.
+KINDS = frozenset({"error", "slow", "rate_limited", "blocked", "audit", "client_error", "alert", "info"})
+
+#: Details that an operator should look at.
+ALERTS = frozenset({"lost"})
+
+
 class MonitorEvent(msgspec.Struct, frozen=True):
-    """An event for operators: a refusal, failure, lost call, alert, reload and so on."""
+    """An event for operators: a refusal, failure, lost call, alert, reload and so on.
+
+    Sizes are in bytes. `upstream_body`: the vendor's own words, without secrets and prompts. `is_unbilled_call`: a call
+    that was refused or has failed and leaves no usage event, so it is counted when the event is written.
+    """
 
     kind: str
     level: Literal["info", "warn", "error"] = "info"
@@ -28,24 +41,57 @@ class MonitorEvent(msgspec.Struct, frozen=True):
     function_name: str | None = None
     method: str | None = None
     path: str | None = None
+    origin: str | None = None
+    referer: str | None = None
     user_agent: str | None = None
+    ip_hash: str | None = None
+    app_id: str | None = None
+    build_id: str | None = None
     customer_id: int | None = None
     key_id: int | None = None
     provider: str | None = None
     model: str | None = None
+    deployment: str | None = None
     http_status: int | None = None
     duration_ms: int | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
     error_code: str | None = None
     error_message: str | None = None
     upstream_status: int | None = None
+    upstream_body: str | None = None
     extra: dict[str, Any] = {}
+    is_unbilled_call: bool = False
+    created_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def shown_kind(self) -> str:
+        """The kind in the monitor."""
+        if self.kind in KINDS:
+            return self.kind
+        return "alert" if self.kind in ALERTS else "info"
+
+    @property
+    def detail(self) -> str | None:
+        """What the shown kind leaves open."""
+        return None if self.kind in KINDS else self.kind
+
+
+#: Writes one batch. A batch with the id of one that was written before is not written again.
+WriteBatch = Callable[[Sequence[MonitorEvent], UUID], Awaitable[None]]
 
 
 class Monitor:
-    """Queues events and writes them in the background."""
+    """Queues events and writes them in the background.
 
-    def __init__(self, write: Callable[[Sequence[MonitorEvent]], Awaitable[None]]) -> None:
+    `dropped`: events that were lost since the start, because the queue was full or they could not be written.
+    """
+
+    def __init__(self, write: WriteBatch) -> None:
         self._write = write
+        self.dropped = 0
+        self._dropped_before = 0  # what was told in an event
+        self._unfinished: tuple[UUID, list[MonitorEvent]] | None = None  # a batch that may have been written
         self.observer: Callable[[MonitorEvent], None] | None = None
         self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
@@ -54,6 +100,8 @@ class Monitor:
 
     def record(self, event: MonitorEvent) -> None:
         """Queue one event without waiting. A full queue drops its oldest event."""
+        if len(self._waiting) == self._waiting.maxlen:
+            self.dropped += 1
         self._waiting.append(event)
         self._has_events.set()
         if self.observer is not None:
@@ -73,29 +121,47 @@ class Monitor:
         async with self._writing:
             return await self._flush()
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be written."""
+        return len(self._waiting) + (len(self._unfinished[1]) if self._unfinished else 0)
+
     async def _flush(self) -> bool:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        while self._unfinished or self._waiting:
+            batch_id, batch = self._unfinished or (uuid4(), self._next_batch())
             try:
-                await self._write(batch)
-                self._away = False
+                await self._write(batch, batch_id)
             except DatabaseAway as error:
                 if not self._away:
                     log.warning("monitor events wait for the database: %s", error.message)
                 self._away = True
-                self._waiting.extendleft(reversed(batch[: MAX_QUEUED - len(self._waiting)]))
+                self._unfinished = batch_id, batch  # it is tried again as it is: it may have been written
                 return False
             except Exception:
                 # One of them is malformed: drop it, and write the others.
                 log.exception("%d monitor events could not be written together", len(batch))
                 await self._write_singly(batch)
+            self._unfinished = None
+            self._away = False
+            self._tell_dropped()
         self._has_events.clear()
         return True
+
+    def _next_batch(self) -> list[MonitorEvent]:
+        return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+
+    def _tell_dropped(self) -> None:
+        """Record how many events were lost since the last time."""
+        if (lost := self.dropped - self._dropped_before) > 0:
+            self._dropped_before = self.dropped
+            message = f"{lost} monitor events were dropped"
+            self.record(MonitorEvent(kind="dropped", level="warn", error_message=message, extra={"dropped": lost}))
 
     async def _write_singly(self, batch: Sequence[MonitorEvent]) -> None:
         """Write events one by one; drop those that cannot be written."""
         for event in batch:
             try:
-                await self._write([event])
+                await self._write([event], uuid4())
             except Exception:
+                self.dropped += 1
                 log.exception("monitor event %s of request %s was dropped", event.kind, event.request_id)

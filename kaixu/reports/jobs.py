@@ -6,14 +6,34 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from kaixu.accounts.jobs import no_job
 from kaixu.config.price import usd
 from kaixu.store import job_rows as store
 from kaixu.store.job_rows import JobRow
 from kaixu.store.pool import database
+from kaixu.store.query import Query
 
 __all__ = ["JobRow", "find_job", "job_details_json", "job_json", "list_jobs"]
+
+#: How many waiting jobs are counted: counting more would take long.
+MAX_COUNTED = 100_000
+
+
+class CountRow(msgspec.Struct, frozen=True):
+    """A number of rows."""
+
+    count: int
+
+
+WAITING_JOBS = Query(
+    CountRow,
+    """
+    select count(*) as count
+      from (select 1 from kaixu.job j where j.status = 'queued' limit $1) waiting
+    """,
+)
 
 
 async def list_jobs(pool: asyncpg.Pool, *, customer_id: int | None, status: str | None, limit: int) -> list[JobRow]:
@@ -29,6 +49,13 @@ async def find_job(pool: asyncpg.Pool, job_id: UUID) -> JobRow:
     if row is None:
         raise no_job(job_id)
     return row
+
+
+async def count_waiting_jobs(pool: asyncpg.Pool) -> int:
+    """How many jobs of all customers wait, at most `MAX_COUNTED`. Raises `DatabaseAway`."""
+    with database():
+        row = await WAITING_JOBS.one(pool, MAX_COUNTED)
+    return 0 if row is None else row.count
 
 
 def job_json(job: JobRow) -> dict[str, Any]:

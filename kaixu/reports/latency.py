@@ -7,7 +7,7 @@ from math import isqrt
 
 CLASSES = 32
 
-#: The longest duration of each class but the last, which holds everything above: 10 ms * 2^(k/2), in whole milliseconds.
+#: The longest duration of each class but the last, which holds all above: 10 ms * 2^(k/2), in whole milliseconds.
 BOUNDS_MS = tuple(isqrt(100 * 2**k) for k in range(CLASSES - 1))
 
 

@@ -72,13 +72,25 @@ class TracedMonitorEvent(msgspec.Struct, frozen=True):
 
     kind: str
     level: str
+    function_name: str | None
+    method: str | None
     path: str | None
+    customer_id: int | None
+    key_id: int | None
+    provider: str | None
+    model: str | None
     http_status: int | None
     error_code: str | None
     error_message: str | None
     upstream_status: int | None
     extra: dict[str, Any]
     created_at: datetime
+
+
+class RequestId(msgspec.Struct, frozen=True):
+    """The id of a request."""
+
+    request_id: str | None
 
 
 EVENTS = Query(
@@ -109,7 +121,8 @@ JOBS = Query(
 MONITOR_EVENTS = Query(
     TracedMonitorEvent,
     """
-    select kind, level, path, http_status, error_code, error_message, upstream_status, extra, created_at
+    select coalesce(detail, kind) as kind, level, function_name, method, path, customer_id, key_id, provider, model,
+           http_status, error_code, error_message, upstream_status, extra, created_at
       from kaixu.gateway_event where request_id = $1 order by id limit 1000
     """,
 )
@@ -127,14 +140,37 @@ class Step(msgspec.Struct, frozen=True):
 VendorReplies = dict[tuple[int, str], str]
 
 
+REQUEST_OF_TICKET = Query(
+    RequestId,
+    """
+    select request_id from kaixu.usage_event where ticket = $1 and month >= $2
+     union select request_id from kaixu.reservation where ticket = $1
+     union select request_id from kaixu.gateway_event where extra ->> 'ticket' = $1::text and created_at >= $2::date
+     limit 1
+    """,
+)
+
+
+async def request_of_ticket(db: Connection, ticket: UUID, *, since: date) -> str | None:
+    """The request id of a ticket; None if the ticket is unknown."""
+    found = await REQUEST_OF_TICKET.one(db, ticket, since)
+    return None if found is None else found.request_id
+
+
 async def trace(db: Connection, request_id: str, *, since: date) -> list[Step]:
     """The steps of a request since a month, in order; empty if the request is unknown."""
     monitored = await MONITOR_EVENTS.all(db, request_id)
     replies = vendor_replies(monitored)
-    steps = [step for event in await EVENTS.all(db, request_id, since) for step in call_steps(event, replies)]
+    billed = await EVENTS.all(db, request_id, since)
+    billed_tickets = {str(event.ticket) for event in billed}
+    has_failed = any("tried" in event.extra for event in monitored if is_failure(event))
+    steps = [step for event in billed for step in call_steps(event, replies)]
     steps += [step for job in await JOBS.all(db, request_id) for step in job_steps(job)]
     for event in monitored:
-        steps += monitor_steps(event, {} if event.kind == "tries" else replies)
+        if is_failure(event):
+            steps += failure_steps(event, is_billed=event.extra.get("ticket") in billed_tickets)
+        elif not (event.kind == "tries" and has_failed):  # else the failure's own event has the tries
+            steps += monitor_steps(event, {} if event.kind == "tries" else replies)
     steps += [hold_step(hold) for hold in await HOLDS.all(db, request_id)]
     return sorted(steps, key=lambda step: step.at)
 
@@ -147,7 +183,12 @@ def trace_json(steps: list[Step]) -> list[dict[str, str]]:
 def vendor_replies(events: list[TracedMonitorEvent]) -> VendorReplies:
     """The vendors' errors, by try."""
     refusals = [one for event in events if event.kind == "tries" for one in event.extra.get("vendor") or ()]
-    return {(one["try"], one["deployment"]): vendor_reply(one) for one in refusals}
+    found = {(one["try"], one["deployment"]): vendor_reply(one) for one in refusals}
+    for event in events:
+        if is_failure(event):
+            for number, one in enumerate(event.extra.get("tried") or (), start=1):
+                found.setdefault((number, one["deployment"]), reply_of_try(one))
+    return found
 
 
 def call_steps(event: TracedEvent, replies: VendorReplies) -> Iterator[Step]:
@@ -196,6 +237,49 @@ def hold_step(hold: TracedHold) -> Step:
     return Step(hold.created_at, "running", f"{model}: ${usd(hold.held_nusd)} held, until {hold.expires_at:%H:%M:%S}")
 
 
+def is_failure(event: TracedMonitorEvent) -> bool:
+    """Whether it is the event of a call that failed or was refused (see `kaixu.ops.failure_events`)."""
+    return "failed_at" in event.extra
+
+
+def failure_steps(event: TracedMonitorEvent, *, is_billed: bool) -> Iterator[Step]:
+    """The steps of a call that failed, with their own times. `is_billed`: its usage event has the tries."""
+    extra = event.extra
+    who = f"customer {event.customer_id}, key {event.key_id}"
+    what = f"{event.function_name} {event.provider}/{event.model}"
+    if (began_at := time_in(extra, "began_at")) is not None:
+        yield Step(began_at, "received", f"{event.method} {event.path}")
+    admitted_at, tries = time_in(extra, "admitted_at"), extra.get("tried") or []
+    if admitted_at is not None and not is_billed:
+        yield Step(admitted_at, "admitted", f"{what}, {who}")
+        for number, one in enumerate(tries, start=1):
+            at = admitted_at + timedelta(milliseconds=one["at_ms"])
+            yield Step(at, f"try {number}", try_detail(number, one, {(number, one["deployment"]): reply_of_try(one)}))
+    detail = f"{event.http_status} {event.error_code}: {event.error_message}"
+    if admitted_at is None and event.customer_id is not None:
+        detail += f" ({what}, {who})"
+    vendor = extra.get("vendor")
+    if isinstance(vendor, dict) and (is_billed or not tries):
+        detail += vendor_reply(vendor)
+    if extra.get("client_gone"):
+        detail += "; the client had gone"
+    yield Step(time_in(extra, "failed_at") or event.created_at, event.kind, detail)
+
+
+def time_in(extra: dict[str, Any], name: str) -> datetime | None:
+    """A point of time that an event has."""
+    return None if extra.get(name) is None else datetime.fromisoformat(extra[name])
+
+
+def reply_of_try(one: dict[str, Any]) -> str:
+    """The vendor's error that a failure's event has for a try, if any."""
+    if one.get("upstream_status") is None and one.get("vendor_words") is None:
+        return ""
+    return vendor_reply(
+        {"status": one.get("upstream_status"), "reason": one.get("reason"), "words": one.get("vendor_words")}
+    )
+
+
 def monitor_steps(event: TracedMonitorEvent, replies: VendorReplies) -> Iterator[Step]:
     """The steps of a monitor event. The vendors' errors are shown here only if `replies` is empty."""
     own_replies = vendor_replies([event])
@@ -213,7 +297,7 @@ def monitor_steps(event: TracedMonitorEvent, replies: VendorReplies) -> Iterator
 
 def try_detail(number: int, one: dict[str, Any], replies: VendorReplies) -> str:
     """How one try went."""
-    outcome = "answered" if one["error"] is None else f"failed, {one['error']}"
+    outcome = "answered" if one.get("error") is None else f"failed, {one['error']}"
     reply = replies.get((number, one["deployment"]), "")
     return f"{one['deployment']}: {outcome} after {one['took_ms']} ms{reply}"
 

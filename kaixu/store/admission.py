@@ -10,6 +10,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from kaixu.ops.call_facts import CallFacts
+
 from .pool import database
 from .query import Connection, Query
 
@@ -19,6 +21,7 @@ class Ask(msgspec.Struct, frozen=True):
 
     `provider` is the lane, `requested_provider` the name that the client used for it. The tags `app_id`, `build_id`
     (the client's program) and `end_user` (whom the client makes the call for) are for reports; None: not given.
+    `facts`: what is learned about the call while it runs; the database does not get them.
     """
 
     ticket: UUID
@@ -40,6 +43,7 @@ class Ask(msgspec.Struct, frozen=True):
     app_id: str | None = None
     build_id: str | None = None
     end_user: str | None = None
+    facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ async def admit(
 
     Raises `DatabaseAway`: whether the group was admitted is then unknown, so its tickets must be released.
     """
-    columns = ADMIT.columns(asks, asked="requested_provider")
+    columns = ADMIT.columns(asks, without=("facts",), asked="requested_provider")
     with database():
         verdicts = await ADMIT.all(pool, *columns, owner, lifetime_s, default_rpm)
     by_ticket = {verdict.ticket: verdict for verdict in verdicts}

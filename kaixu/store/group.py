@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Generic, TypeVar
 
 import asyncpg
@@ -23,6 +24,8 @@ class Group(Generic[Item, Answer]):
 
     `pause_s`: how long to collect before a batch is sent. Under load a few
     milliseconds pay: the calls would otherwise wait for the processor.
+
+    `sent` is told the size of each batch and how many seconds it took.
     """
 
     def __init__(
@@ -31,10 +34,12 @@ class Group(Generic[Item, Answer]):
         *,
         most: int = 256,
         pause_s: Callable[[], float] = lambda: 0.0,
+        sent: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         self._send = send
         self._most = most
         self._pause_s = pause_s
+        self._sent = sent
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -53,7 +58,9 @@ class Group(Generic[Item, Answer]):
                 if pause_s:
                     await asyncio.sleep(pause_s)
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                began = monotonic()
                 await self._deliver(batch)
+                self._sent(len(batch), monotonic() - began)
         finally:
             self._runner = None
 
@@ -77,6 +84,10 @@ class Group(Generic[Item, Answer]):
                     answer.set_exception(value)
                 else:
                     answer.set_result(value)
+
+    def __len__(self) -> int:
+        """How many items wait for their batch."""
+        return len(self._waiting)
 
     async def drained(self) -> None:
         """Wait until nothing is waiting or under way."""

@@ -26,6 +26,7 @@ class CompletedJob(msgspec.Struct, frozen=True):
     input_tokens: int
     output_tokens: int
     cost_nusd: int
+    traceparent: str | None
 
 
 CLAIM = Query(
@@ -45,7 +46,7 @@ CLAIM = Query(
     )
     select d.id, d.customer_id, d.kind, d.status, d.webhook, d.webhook_attempts as attempt, d.error_code, d.created_at,
            d.started_at, d.completed_at, coalesce(e.input_tokens, 0) as input_tokens,
-           coalesce(e.output_tokens, 0) as output_tokens, coalesce(e.cost_nusd, 0) as cost_nusd
+           coalesce(e.output_tokens, 0) as output_tokens, coalesce(e.cost_nusd, 0) as cost_nusd, d.traceparent
       from due d
       left join kaixu.usage_event e on e.month = d.month and e.ticket = d.ticket
     """,

@@ -37,6 +37,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     webhook: bytes | None = None
     app_id: str | None = None
     build_id: str | None = None
+    traceparent: str | None = None
 
 
 class Inserted(msgspec.Struct, frozen=True):
@@ -78,9 +79,10 @@ INSERT = Query(
     with made as (
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
                                requested_provider, requested_model, most_attempts, run_after, idempotency_key, batch_id,
-                               batch_line, webhook, app_id, build_id)
+                               batch_line, webhook, app_id, build_id,
+                               traceparent)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, clock_timestamp() + make_interval(secs => $13),
-                $14, $15, $16, $17, $18, $19)
+                $14, $15, $16, $17, $18, $19, $20)
         on conflict (account, kind, idempotency_key) where idempotency_key is not null do nothing
         returning id
     )
@@ -135,17 +137,23 @@ async def heartbeat(db: Connection, jobs: Sequence[ClaimedJob], *, lease_s: floa
     return await HEARTBEAT.all(db, [job.claim for job in jobs], float(lease_s), [job.id for job in jobs])
 
 
-async def set_ticket(db: Connection, job: ClaimedJob, ticket: UUID) -> bool:
-    """Note the ticket of the running attempt; whether the claim is still valid."""
-    return (
-        await db.fetchval(
-            "update kaixu.job set ticket = $3 where id = $1 and claim = $2 and status = 'running' returning true",
-            job.id,
-            job.claim,
-            ticket,
-        )
-        is not None
-    )
+class RunningJob(msgspec.Struct, frozen=True):
+    """A job whose claim is valid, and the trace that it belongs to."""
+
+    traceparent: str | None
+
+
+SET_TICKET = Query(
+    RunningJob,
+    """
+    update kaixu.job set ticket = $3 where id = $1 and claim = $2 and status = 'running' returning traceparent
+    """,
+)
+
+
+async def set_ticket(db: Connection, job: ClaimedJob, ticket: UUID) -> RunningJob | None:
+    """Note the ticket of the running attempt; None if the claim is no longer valid."""
+    return await SET_TICKET.one(db, job.id, job.claim, ticket)
 
 
 async def succeed(

@@ -57,16 +57,30 @@ async def test_a_call_that_was_refused_and_one_that_failed_are_told_too(
     start: Start, http: aiohttp.ClientSession, pool: asyncpg.Pool
 ) -> None:
     [process] = await start()
-    _, key = await virtual_key(pool, await customer(pool), rpm_limit=1)
+    customer_id = await customer(pool)
+    key_id, key = await virtual_key(pool, customer_id, rpm_limit=1)
     failing = Client(http, process.url, key, **{"x-kaixu-request-id": "failing"})
     assert (await failing.chat("status-500"))[0] == 502
     assert (await Client(http, process.url, key, **{"x-kaixu-request-id": "refused"}).chat())[0] == 429
     async with asyncio.timeout(10):
         while await pool.fetchval("select count(*) from kaixu.gateway_event") < 3:
             await asyncio.sleep(0.05)
-    assert {step["what"] for step in await traced(process, "failing")} == {"try 1", "error"}
-    [step] = await traced(process, "refused")
-    assert (step["what"], step["detail"].split(":")[0]) == ("rate_limited", "429 RATE_LIMITED")
+    steps = await traced(process, "failing")
+    assert [step["what"] for step in steps] == ["received", "admitted", "try 1", "error"]
+    assert len({step["at"] for step in steps}) > 2  # each has its own time
+    assert sorted(step["at"] for step in steps) == [step["at"] for step in steps]
+    details = [step["detail"] for step in steps]
+    assert details[0] == "POST /api/gateway-chat"
+    assert details[1] == f"gateway-chat up/status-500, customer {customer_id}, key {key_id}"
+    assert details[2].startswith("up: failed, UPSTREAM_ERROR after ")
+    assert details[2].endswith(" ms; vendor's error: 500, vendor secret")
+    assert details[3].startswith("502 UPSTREAM_ERROR: ")
+    received, refused = await traced(process, "refused")
+    assert (received["what"], refused["what"]) == ("received", "rate_limited")
+    assert refused["detail"].startswith("429 RATE_LIMITED: rate limit reached")
+    assert refused["detail"].endswith(f"(gateway-chat up/ok, customer {customer_id}, key {key_id})")
+    ticket = await pool.fetchval("select extra ->> 'ticket' from kaixu.gateway_event where kind = 'error'")
+    assert await traced(process, ticket) == steps
 
 
 async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(

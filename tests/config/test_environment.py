@@ -40,6 +40,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         "kaixu_config": Path("kaixu.yaml"),
         "kaixu_bind": "127.0.0.1:8787",
         "kaixu_home": Path(".kaixu"),
+        "kaixu_access_log": True,
+        "kaixu_log": "text",
+        "kaixu_log_level": "info",
         "kaixu_pooler": False,
         "kaixu_public_provider_name": None,
         "kaixu_trusted_proxies": "",
@@ -64,6 +67,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "async_job_success_retention_days": 7,
         "async_job_retention_days": 30,
         "client_error_token": None,
+        "metrics_token": None,
     }
     assert settings.host_and_port == ("127.0.0.1", 8787)
 

@@ -98,7 +98,7 @@ async def test_text_in_any_place_counts_against_the_cap(
     assert spent <= 10_000_000
     assert held == 0
     await gateway.stop()  # the monitor writes a little later; what waits is written now
-    events = await pool.fetch("select error_message from kaixu.gateway_event where kind = 'dropped_fields'")
+    events = await pool.fetch("select error_message from kaixu.gateway_event where detail = 'dropped_fields'")
     assert len(events) > 0
     await assert_books_balance(pool)
 

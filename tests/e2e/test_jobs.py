@@ -319,12 +319,18 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
 
 
 async def test_the_end_is_told_signed_without_a_text_and_again_where_it_was_not_heard(
-    start: Start, http: aiohttp.ClientSession, pool: asyncpg.Pool, receiver: tuple[Receiver, str]
+    start: Start,
+    http: aiohttp.ClientSession,
+    pool: asyncpg.Pool,
+    receiver: tuple[Receiver, str],
+    vendor: Vendor,
 ) -> None:
     heard, url = receiver
     heard.failures_left = 1
     [process] = await start(gateway="jobs: {webhook_http: true, webhook_private: true}")
-    jobs = Jobs(Client(http, process.url, (await virtual_key(pool, await customer(pool)))[1]))
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    bearer = (await virtual_key(pool, await customer(pool)))[1]
+    jobs = Jobs(Client(http, process.url, bearer, traceparent=f"00-{trace}-{parent}-01"))
     status, said = await jobs.submit(webhook={"url": url}, messages=[{"role": "user", "content": SECRET_WORDS}])
     assert (status, said["webhook"]["url"]) == (202, url)
     async with asyncio.timeout(30):
@@ -341,6 +347,9 @@ async def test_the_end_is_told_signed_without_a_text_and_again_where_it_was_not_
             )
             await asyncio.sleep(0.1)
     assert waiting["attempts"] >= 2
+    traces = [headers["traceparent"].split("-") for headers in [*vendor.headers, *(one for one, _ in heard.heard)]]
+    assert {one[1] for one in traces} == {trace}
+    assert len({parent, *(one[2] for one in traces)}) == len(traces) + 1  # each has a span of its own
     for headers, body in heard.heard:
         assert SECRET_WORDS.encode() not in body
         message = json.loads(body)

@@ -257,7 +257,7 @@ async def test_operators_see_the_vendor_s_own_words_without_secrets(
         while await pool.fetchval("select count(*) from kaixu.gateway_event") < 7:
             await asyncio.sleep(0.05)
     rows = await pool.fetch("select * from kaixu.gateway_event where request_id is not null")
-    by_request = Counter((row["request_id"], row["kind"], row["upstream_status"]) for row in rows)
+    by_request = Counter((row["request_id"], row["detail"] or row["kind"], row["upstream_status"]) for row in rows)
     assert by_request["quota", "error", 429] == 1
     assert by_request["quota-ok", "tries", 429] == 1
     assert by_request["streamed", "error", 429] == 1

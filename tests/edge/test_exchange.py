@@ -11,15 +11,18 @@ import pytest
 
 from kaixu.edge import exchange as exchange_module
 from kaixu.edge.cors import ReplyHeaders
-from kaixu.edge.errors import MAX_RECORDED, Failures, native_error
+from kaixu.edge.errors import Failures, native_error
 from kaixu.edge.exchange import BodyLimits, Exchange
+from kaixu.edge.failure_events import MAX_RECORDED, FailureEvents
 from kaixu.edge.request import Headers, IncomingRequest, parse_headers
 from kaixu.edge.request_body import SMALL_BODY_BYTES, BodyOwner
 from kaixu.edge.response import SSE, Reply, json_reply
 from kaixu.edge.routes import Auth, Handler, Route, Routes
 from kaixu.edge.sse import EventStream
+from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.events import Monitor, MonitorEvent
-from kaixu.plugin.errors import Unauthenticated, Unavailable
+from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener
+from kaixu.plugin.errors import KaixuError, Unauthenticated, Unavailable
 
 LIMITS = BodyLimits(body_bytes=64, body_memory_bytes=128, stall_s=0.05)
 
@@ -48,6 +51,8 @@ class Case(AnyCaller):
     def __init__(self) -> None:
         self.limits = LIMITS
         self.recorded: list[MonitorEvent] = []
+        self.ends: list[RequestEnd] = []
+        self.listeners: list[RequestListener] = [self.ends.append]
         self.sent: list[dict[str, Any]] = []
         self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -63,7 +68,14 @@ class Case(AnyCaller):
         """Send a request to a route of `handler`."""
         monitor = Monitor(keep)
         routes = Routes([route(handler, shape=shape)])
-        exchange = Exchange(routes, self, ReplyHeaders(frozenset()), Failures(monitor), lambda: self.limits)
+        exchange = Exchange(
+            routes,
+            self,
+            ReplyHeaders(frozenset()),
+            Failures(),
+            lambda: self.limits,
+            listeners=(*self.listeners, FailureEvents(monitor)),
+        )
         for message in messages:
             self.waiting.put_nowait(message)
         scope: Any = {
@@ -98,7 +110,7 @@ class Case(AnyCaller):
         return b"".join(message["body"] for message in self.sent[1:])
 
 
-async def keep(events: Any) -> None:
+async def keep(events: Any, batch_id: object = None) -> None:
     """The events are not written."""
 
 
@@ -170,7 +182,7 @@ async def test_all_bodies_together_are_bounded_and_an_exchange_gives_its_bytes_b
         return json_reply({})
 
     routes = Routes([route(slow, "/api/slow")])
-    exchange = Exchange(routes, AnyCaller(), ReplyHeaders(frozenset()), Failures(Monitor(keep)), lambda: LIMITS)
+    exchange = Exchange(routes, AnyCaller(), ReplyHeaders(frozenset()), Failures(), lambda: LIMITS)
 
     def send_request(*parts: dict[str, Any], **headers: str) -> tuple[asyncio.Future[None], list[Any]]:
         waiting: asyncio.Queue[Any] = asyncio.Queue()
@@ -329,13 +341,19 @@ async def test_a_stream_is_closed_when_its_reader_is_gone(monkeypatch: pytest.Mo
 
 async def test_the_monitor_records_only_so_many_errors_of_one_unknown_address() -> None:
     monitor = Monitor(keep)
-    failures = Failures(monitor)
-    request = IncomingRequest("GET", "/api/x", {}, b"", "r", "192.0.2.1")
+    listener = FailureEvents(monitor)
     for _ in range(MAX_RECORDED + 5):
-        failures.reply(Unauthenticated("no"), request)
+        listener(ended_with(Unauthenticated("no")))
     assert len(monitor._waiting) == MAX_RECORDED
-    failures.reply(Unavailable("down"), request)
+    listener(ended_with(Unavailable("down")))
     assert len(monitor._waiting) == MAX_RECORDED + 1
+
+
+def ended_with(error: KaixuError) -> RequestEnd:
+    """The record of a request without a customer."""
+    facts = CallFacts()
+    facts.failed(error)
+    return RequestEnd("r", "GET", "/api/x", "x", error.status, 1, 0, 0, False, facts, ip_hash="one")
 
 
 async def test_an_unknown_path_is_404_with_a_small_body_limit() -> None:
@@ -356,3 +374,75 @@ async def test_a_body_that_does_not_come_is_408_at_an_unknown_path_too(monkeypat
         case = Case()
         await case.run(echo, *parts, path="/")
         assert (case.status, json.loads(case.body)["code"]) == (408, "BODY_TIMEOUT")
+
+
+async def test_each_request_leaves_one_record_of_its_end() -> None:
+    case = Case()
+    headers = {b"x-request-id": b"mine", b"x-kaixu-app": b"shop", b"x-kaixu-build": b"7", b"user-agent": b"test"}
+    await case.run(echo, part(b"hello"), headers=headers)
+    [end] = case.ends
+    assert (end.request_id, end.method, end.path, end.function) == ("mine", "POST", "/api/route", "route")
+    assert (end.status, end.request_bytes, end.response_bytes) == (200, 5, len(case.body))
+    assert (end.app_id, end.build_id, end.user_agent, end.error_code) == ("shop", "7", "test", None)
+    assert not end.is_client_gone
+    assert end.ip_hash is not None
+    assert "192.0.2.1" not in end.ip_hash
+
+
+async def refuse(request: IncomingRequest) -> Reply:
+    raise Unavailable("down")
+
+
+@pytest.mark.parametrize(
+    ("parts", "method", "headers", "status", "code"),
+    [
+        ((part(b""),), "POST", {}, 503, "UNAVAILABLE"),
+        ((), "POST", {b"content-length": b"65"}, 413, "TOO_LARGE"),
+        ((), "GET", {}, 405, "METHOD_NOT_ALLOWED"),
+        ((), "OPTIONS", {}, 204, None),
+        ((), "POST", {b"content-length": b"1", b"transfer-encoding": b"chunked"}, 400, "BAD_REQUEST"),
+    ],
+    ids=["handler", "before the body", "method", "preflight", "ambiguous"],
+)
+async def test_refused_requests_leave_a_record_with_their_code(
+    parts: Any, method: str, headers: Any, status: int, code: str | None
+) -> None:
+    case = Case()
+    await case.run(refuse, *parts, method=method, headers=headers)
+    [end] = case.ends
+    assert (end.status, end.error_code) == (status, code)
+
+
+async def test_a_client_that_leaves_before_the_reply_is_recorded_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "WATCH_AFTER_S", 0.01)
+
+    async def endless(request: IncomingRequest) -> Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    waits = Case()
+    await waits.run(endless, part(b""), {"type": "http.disconnect"})
+    sends = Case()
+    await sends.run(echo, part(b"{", more=True), {"type": "http.disconnect"})
+    for case in (waits, sends):
+        [end] = case.ends
+        assert (end.status, end.is_client_gone, end.response_bytes) == (CLIENT_GONE, True, 0)
+        assert case.recorded == []
+
+
+async def test_a_listener_that_raises_hurts_neither_the_call_nor_the_other_listeners() -> None:
+    def broken(end: RequestEnd) -> None:
+        raise ZeroDivisionError
+
+    case = Case()
+    case.listeners.insert(0, broken)
+    await case.run(echo, part(b"a"), headers={b"user-agent": b"test"})
+    assert case.status == 200
+    assert [end.status for end in case.ends] == [200]
+
+
+async def test_a_key_in_a_path_is_not_in_the_record() -> None:
+    case = Case()
+    await case.run(echo, part(b""), path="/api/route/kx_live_0123456789abcdef\n")
+    [end] = case.ends
+    assert (end.path, end.function) == ("/api/route/kx_…\\x0a", "kx_…\\x0a")

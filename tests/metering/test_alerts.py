@@ -37,7 +37,7 @@ async def test_an_alert_of_a_reached_cap_is_raised_when_the_database_is_back(
     """No call is admitted after a reached cap, so no settlement would raise the alert later."""
     monkeypatch.setattr(alerts, "RETRY_S", 0.01)
 
-    async def write(events: Sequence[MonitorEvent]) -> None:
+    async def write(events: Sequence[MonitorEvent], batch_id: object = None) -> None:
         return None
 
     tasks = Tasks()

@@ -16,7 +16,7 @@ async def test_a_stop_in_the_middle_of_a_write_loses_no_event_and_writes_none_tw
     writing, go_on = asyncio.Event(), asyncio.Event()
     written: list[str] = []
 
-    async def write(events: Sequence[MonitorEvent]) -> None:
+    async def write(events: Sequence[MonitorEvent], batch_id: object = None) -> None:
         writing.set()
         await go_on.wait()
         written.extend(event.kind for event in events)
@@ -39,9 +39,9 @@ async def test_a_stop_in_the_middle_of_a_write_loses_no_event_and_writes_none_tw
 
 async def test_an_outage_of_the_database_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     away = DatabaseAway("the database does not answer")
-    outcomes: list[Exception | None] = [away, away, None, away]
+    outcomes: list[Exception | None] = [away, away, None, None, away]  # the batch that failed is tried again as it was
 
-    async def write(events: Sequence[MonitorEvent]) -> None:
+    async def write(events: Sequence[MonitorEvent], batch_id: object = None) -> None:
         outcome = outcomes.pop(0)
         if outcome is not None:
             raise outcome

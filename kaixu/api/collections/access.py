@@ -35,4 +35,6 @@ async def read_collection_caller(services: Services, request: IncomingRequest, c
     key = await key_for_operator(services.pool, identifier(customer_id, "customer_id"))
     headers = request.headers
     install_id = (headers.get("x-kaixu-install-id") or headers.get("x-install-id") or "").strip()[:80] or None
-    return CollectionCaller(Caller(None, None, key.id, install_id, None, request.request_id), is_operator=True)
+    return CollectionCaller(
+        Caller(None, None, key.id, install_id, None, request.request_id, facts=request.facts), is_operator=True
+    )

@@ -12,11 +12,12 @@ import httpx
 import pytest
 from quart import Quart
 
+from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
-from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.gateway_section import BlobsSection, GatewaySection
 from kaixu.edge.services import Services
 from kaixu.edge.tokens import make_admin_token
 from kaixu.gateway.app import create_app
@@ -26,10 +27,13 @@ from kaixu.metering.cache import ResponseCache
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
+from kaixu.metering.metrics import Metrics
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
+from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.admission import Settlement
+from kaixu.store.blobs import open_blobs
 from kaixu.store.events import write_events
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.spool import Spool
@@ -73,12 +77,15 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
         sealer=sealer,
         price_ids={},
     )
-    monitor = Monitor(lambda events: write_events(pool, events))
+    monitor = Monitor(lambda events, _: write_events(pool, events))
     queue = Queue(pool, gate, sealer, lambda: None)
     batches = Batches(pool, gate, sealer, lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
     return Services(
-        settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches
+        settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
+        MonitorTail(pool, lambda: dsn),
+        Metrics(Catalog),
+        MonitorArchive(pool, open_blobs(BlobsSection(), tmp_path), archives=True),
     )  # fmt: skip
 
 

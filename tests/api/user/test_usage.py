@@ -222,13 +222,14 @@ async def test_replies_are_not_cached_and_count_as_readings(account: Account, na
     assert statuses == [200, 429]
 
 
-async def test_whoami_tells_a_key_who_it_is_and_takes_a_session_too(account: Account) -> None:
+async def test_whoami_tells_a_key_who_it_is_and_a_session_too(account: Account) -> None:
     body = await account.client("deployer").get("push-whoami")
     email = await account.pool.fetchval("select email from kaixu.customer where id = $1", account.customer_id)
     assert body == {
         "ok": True, "api_key_id": account.ids["deployer"], "customer_id": account.customer_id, "customer_email": email,
         "role": "deployer", "key_last4": account.keys["deployer"][-4:],
     }  # fmt: skip
+    # The older login page stores its session as the key.
     assert await account.session("deployer").get("push-whoami") == body
 
 

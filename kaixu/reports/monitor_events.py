@@ -1,0 +1,53 @@
+"""Monitor events as operators see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .values import instant
+
+
+class MonitorRow(msgspec.Struct, frozen=True):
+    """One monitor event."""
+
+    id: int
+    created_at: datetime
+    request_id: str | None
+    level: str
+    kind: str
+    function_name: str | None
+    method: str | None
+    path: str | None
+    origin: str | None
+    referer: str | None
+    user_agent: str | None
+    ip_hash: str | None
+    app_id: str | None
+    build_id: str | None
+    customer_id: int | None
+    key_id: int | None
+    provider: str | None
+    model: str | None
+    deployment: str | None
+    http_status: int | None
+    duration_ms: int | None
+    request_bytes: int | None
+    response_bytes: int | None
+    error_code: str | None
+    error_message: str | None
+    upstream_status: int | None
+    upstream_body: str | None
+    detail: str | None
+    extra: dict[str, Any]
+
+
+def monitor_row_json(row: MonitorRow) -> dict[str, Any]:
+    """One event. `api_key_id` and `error_stack` are the names of older pages."""
+    return msgspec.structs.asdict(row) | {
+        "created_at": instant(row.created_at),
+        "api_key_id": row.key_id,
+        "error_stack": row.extra.get("stack"),
+    }

@@ -1,0 +1,126 @@
+"""Files that do not belong into the database, in a folder or in an object store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, S3Store, from_url
+
+from kaixu.config.gateway_section import BlobsSection
+from kaixu.plugin.errors import NotFound, Unavailable, Unprocessable
+
+#: The longest name of a blob.
+MAX_NAME = 500
+
+#: Parts of a name: letters, digits and `._-`; a part never begins with a dot, so there is no `..`.
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*(?:[A-Za-z0-9_-][A-Za-z0-9._-]*)?")
+
+Result = TypeVar("Result")
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A blob's name, its size in bytes, and when it was written."""
+
+    name: str
+    size: int
+    updated_at: datetime
+
+
+class Blobs:
+    """Put, get, list and delete blobs by name. Names are checked: they cannot leave the store's prefix."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Write a blob whole, or not at all; one of the same name is replaced. Raises `Unavailable`."""
+        await answered(self.store.put_async(checked(name), data))
+
+    async def get(self, name: str) -> bytes:
+        """A blob's bytes. Raises `NotFound`, `Unavailable`."""
+        result = await answered(self.store.get_async(checked(name)))
+        return bytes(await answered(result.bytes_async()))
+
+    async def stream(self, name: str) -> AsyncIterator[bytes]:
+        """A blob's bytes in pieces. Raises `NotFound`, `Unavailable`."""
+        result = await answered(self.store.get_async(checked(name)))
+        try:
+            async for piece in result.stream():
+                yield bytes(piece)
+        except BaseError as error:
+            raise away(error) from None
+
+    async def list(self, prefix: str, *, after: str | None = None, most: int = 200) -> list[Blob]:
+        """At most `most` blobs whose names begin with `prefix` and come after `after`, by name."""
+        if len(prefix) > MAX_NAME or not PREFIX.fullmatch(prefix):
+            raise Unprocessable("`prefix` is no beginning of a name", field="prefix")
+        folder = prefix.rpartition("/")[0]
+        found: list[Blob] = []
+        try:
+            async for page in self.store.list(folder or None, chunk_size=1000):
+                found += [
+                    Blob(one["path"], one["size"], one["last_modified"])
+                    for one in page
+                    if one["path"].startswith(prefix) and (after is None or one["path"] > after)
+                ]
+        except BaseError as error:
+            raise away(error) from None
+        # Stores list in different orders, and a folder in none.
+        return sorted(found, key=lambda blob: blob.name)[:most]
+
+    async def delete(self, name: str) -> None:
+        """Delete a blob; none of that name is no error. Raises `Unavailable`."""
+        with suppress(NotFound):
+            await answered(self.store.delete_async(checked(name)))
+
+
+def open_blobs(section: BlobsSection, home: Path) -> Blobs:
+    """The store of the settings: a folder below `home` by default."""
+    if section.url is None:
+        folder = home / "blobs"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Blobs(LocalStore(folder))
+    if section.url.startswith("s3://"):
+        options: dict[str, str] = {}
+        if section.endpoint is not None:
+            options["endpoint"] = section.endpoint
+        if section.region is not None:
+            options["region"] = section.region
+        plain = section.endpoint is not None and section.endpoint.startswith("http://")
+        return Blobs(S3Store.from_url(section.url, config=options, client_options={"allow_http": plain}))  # type: ignore[arg-type]
+    return Blobs(from_url(section.url))
+
+
+def checked(name: str) -> str:
+    """The name, if it is one. Raises `Unprocessable`."""
+    if len(name) > MAX_NAME or not NAME.fullmatch(name):
+        raise Unprocessable("`key` is no name of a blob", field="key")
+    return name
+
+
+async def answered(work: Awaitable[Result]) -> Result:
+    """The store's answer. Raises `NotFound`, `Unavailable`."""
+    try:
+        return await work
+    except (NotFoundError, FileNotFoundError):
+        raise NotFound("there is no such blob", hint="List the blobs first.") from None
+    except (BaseError, OSError) as error:
+        raise away(error) from None
+
+
+def away(error: Exception) -> Unavailable:
+    """The error of a store that cannot be used. Its own words may hold addresses, and stay out."""
+    return Unavailable(
+        f"the store of blobs does not answer ({type(error).__name__})",
+        code="BLOBS_AWAY",
+        hint="Check `gateway.blobs` and its credentials.",
+        retry_after_s=30,
+    )
