@@ -20,6 +20,7 @@ MAX_NAME = 300
 
 #: The parameters that calls are filtered by. Each must be equal.
 FILTERS = ("provider", "model", "app", "end_user")
+ROLLED_UP = {"provider", "model"}
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -37,9 +38,9 @@ class Chosen(msgspec.Struct, frozen=True):
     filters: dict[str, str]
 
     @property
-    def is_plain_month(self) -> bool:
-        """Whether it is a month without filters, which the roll-ups know."""
-        return self.since is None and not self.filters
+    def is_rolled_up(self) -> bool:
+        """Whether the roll-ups know it: a whole month, by provider and model at most."""
+        return self.since is None and not self.filters.keys() - ROLLED_UP
 
     def conditions(self, own: OwnKey) -> list[object]:
         """The values of the conditions, in the order of their statements."""

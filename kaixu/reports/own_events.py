@@ -66,12 +66,14 @@ PROVIDERS = Query(
           from kaixu.usage_series s
           join kaixu.usage_quarter q on q.series_id = s.id
          where s.customer_id = $1 and ($2::bigint is null or s.chain_id = $2)
+           and ($4::text is null or s.provider = $4) and ($5::text is null or s.model = $5)
            and q.bucket >= $3::date::timestamp at time zone 'UTC'
            and q.bucket < ($3::date + interval '1 month') at time zone 'UTC'
         union all
         select c.provider, c.calls, c.spent_nusd, c.input_tokens, c.output_tokens
           from kaixu.usage_change c
          where c.customer_id = $1 and ($2::bigint is null or c.chain_id = $2)
+           and ($4::text is null or c.provider = $4) and ($5::text is null or c.model = $5)
            and c.bucket >= $3::date::timestamp at time zone 'UTC'
            and c.bucket < ($3::date + interval '1 month') at time zone 'UTC'
         union all
@@ -79,6 +81,7 @@ PROVIDERS = Query(
           from kaixu.usage_event e
          where exists (select from kaixu.rollup_state r where r.filled_at is null)
            and e.customer_id = $1 and ($2::bigint is null or e.chain_id = $2) and e.month = $3
+           and ($4::text is null or e.provider = $4) and ($5::text is null or e.model = $5)
            and e.rolled_up is null and e.id >= (select r.next_id from kaixu.rollup_state r)
     )
     select provider, sum(calls)::bigint as calls, sum(spent_nusd)::bigint as spent_nusd,
@@ -92,8 +95,10 @@ PROVIDERS = Query(
 
 #: What sums and lists of calls have in common. $1: the customer; $2: a key chain; $3, $4: the first and the last month;
 #: $5, $6: moments of the admission; then provider, model, app, end user. Null: any.
+#: A call is written after its admission; the index begins a day before, since the clocks of gateways differ.
 CONDITIONS = """
            e.customer_id = $1 and e.month between $3::date and $4::date
+       and e.created_at >= coalesce($5::timestamptz - interval '1 day', '-infinity'::timestamptz)
        and ($5::timestamptz is null or e.admitted_at >= $5) and ($6::timestamptz is null or e.admitted_at < $6)
        and ($7::text is null or e.provider = $7) and ($8::text is null or e.model = $8)
        and ($9::text is null or e.app_id = $9) and ($10::text is null or e.end_user = $10)
@@ -113,11 +118,19 @@ FILTERED_PROVIDERS = Query(
 )
 
 
+#: The call that a page begins after. One that is not among these calls is none.
+CURSOR = """
+      from kaixu.usage_event b
+     where b.id = $11 and b.month between $3::date and $4::date and b.customer_id = $1
+       and ($2::bigint is null or b.chain_id = $2)
+"""
+
+
 def page_of(chain: str) -> str:
     """The statement of a page. `chain` is a condition of its own, so that each statement has its index.
 
-    $11: the cursor, the id of the last call of the page before; null: the newest calls. One that is not among these
-    calls finds nothing.
+    $11: the cursor, the id of the last call of the page before; null: the newest calls. Its moment is a condition
+    of its own, too: the index begins there, however deep the page lies.
     """
     return f"""
     select e.id, e.key_id, e.book, e.operation, e.provider, e.model, e.input_tokens, e.output_tokens,
@@ -125,11 +138,9 @@ def page_of(chain: str) -> str:
            e.end_user, e.request_id, e.duration_ms, e.admitted_at, e.created_at
       from kaixu.usage_event e
      where {chain} and {CONDITIONS}
-       and ($11::bigint is null
-            or (e.created_at, e.id) < (select b.created_at, b.id
-                                         from kaixu.usage_event b
-                                        where b.id = $11 and b.month between $3::date and $4::date
-                                          and b.customer_id = $1 and ($2::bigint is null or b.chain_id = $2)))
+       and e.created_at <= case when $11::bigint is null then 'infinity'::timestamptz
+                                else (select b.created_at {CURSOR}) end
+       and ($11::bigint is null or (e.created_at, e.id) < (select b.created_at, b.id {CURSOR}))
      order by e.created_at desc, e.id desc
      limit $12
     """  # noqa: S608 - constants
@@ -164,8 +175,9 @@ async def own_events(pool: asyncpg.Pool, credential: Credential, values: Mapping
         clock = await read_clock(db)
         chosen = await read_chosen(db, values, own, clock)
         conditions = chosen.conditions(own)
-        if chosen.is_plain_month:
-            providers = await PROVIDERS.all(db, own.customer_id, chosen.chain_id, chosen.first_month)
+        if chosen.is_rolled_up:
+            by = chosen.filters.get("provider"), chosen.filters.get("model")
+            providers = await PROVIDERS.all(db, own.customer_id, chosen.chain_id, chosen.first_month, *by)
         else:
             providers = await FILTERED_PROVIDERS.all(db, *conditions)
         query = CUSTOMER_EVENTS if chosen.chain_id is None else KEY_EVENTS

@@ -304,6 +304,8 @@ async def test_events_are_filtered_and_their_sums_with_them(account: Account, qu
         await account.pool.execute(
             f"update kaixu.usage_event set {column} = $1::text::{kind} where ticket = $2", text, changed.ticket
         )
+        if column in ("provider", "model"):
+            await account.pool.execute(f"update kaixu.usage_change set {column} = $1 where input_tokens = 50", text)
     for client in (account.client("owner"), account.session("owner")):
         for scope in ("key", "customer"):
             body = await client.get(f"user-events?{query}&scope={scope}")
