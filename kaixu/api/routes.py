@@ -11,6 +11,7 @@ from .admin.customers import customer_routes
 from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
 from .admin.end_users import end_user_routes
+from .admin.explain import explain_routes
 from .admin.invoices import invoice_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
@@ -37,6 +38,7 @@ from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
 from .user.devices import own_device_routes
+from .user.explain import own_explain_routes
 from .user.invoices import user_invoice_routes
 from .user.push import push_routes
 from .user.session import session_routes
@@ -69,6 +71,7 @@ FAMILIES = (
     topup_routes,
     usage_routes,
     embed_usage_routes,
+    explain_routes,
     monitor_event_routes,
     platform_event_routes,
     monitor_stream_routes,
@@ -78,6 +81,7 @@ FAMILIES = (
     session_routes,
     user_invoice_routes,
     own_usage_routes,
+    own_explain_routes,
     own_device_routes,
     push_routes,
     # everybody
