@@ -136,6 +136,6 @@ async def figures_of(operator: Operator, gateway: Process, client: Client, custo
         "margin": sum(nusd(one["spent_usd"]) for one in margin["rows"]),
         "explained": sum(nusd(one["billed_usd"]) for one in explained),
         "invoice": nusd(invoice["snapshot"]["totals"]["spent_usd"]),
-        "invoice lines": sum(nusd(line["usd"]) for line in invoice["snapshot"]["lines"]),
+        "invoice lines": sum(nusd(line["amount_usd"]) for line in invoice["snapshot"]["lines"]),
         "user-summary": nusd(summary["month"]["customer_spent_usd"]),
     }
