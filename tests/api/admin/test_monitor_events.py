@@ -9,6 +9,8 @@ import asyncpg
 import pytest
 from quart import Quart
 
+from kaixu.config.gateway_section import GatewaySection, MonitorSection
+from kaixu.edge.services import Services
 from kaixu.ops.events import MonitorEvent
 from kaixu.store.events import write_events
 
@@ -95,6 +97,16 @@ async def test_bad_queries_are_refused(operator: Operator, query: str) -> None:
     status, body = await operator.ask("GET", f"admin-monitor-events?{query}")
     assert status in (400, 422)
     assert body["code"]
+
+
+async def test_a_reload_that_switches_the_archive_off_holds_for_the_next_prune(
+    operator: Operator, pool: asyncpg.Pool, services: Services
+) -> None:
+    services.current.section = GatewaySection(monitor=MonitorSection(archive=False))
+    await write(pool, MonitorEvent(kind="error", created_at=datetime.now(UTC) - timedelta(days=40)))
+    status, body = await operator.ask("POST", "admin-monitor-prune", {"days": 30})
+    assert (status, body) == (200, {"ok": True, "deleted": 1, "days": 30, "archived": False})
+    assert (await operator.get("monitor-archive-access"))["items"] == []
 
 
 async def test_prune_tells_how_many_and_the_archive_has_them(operator: Operator, pool: asyncpg.Pool) -> None:
