@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncpg
 
-from kaixu.plugin.errors import Forbidden, NotFound, SeatsFull, Unauthenticated
+from kaixu.plugin.errors import CustomerDisabled, Forbidden, NotFound, SeatsFull, Unauthenticated
+from kaixu.store import customers
 from kaixu.store import devices as store
 from kaixu.store import keys as store_keys
 from kaixu.store.audit import AuditEvent, row_of, write_audit
@@ -22,6 +23,9 @@ __all__ = ["Device", "ListedDevice", "change_device", "change_own_device", "list
 BY_USER, BY_OWNER = "user", "owner"
 CUSTOMER_RANKS = {BY_USER: 0, BY_OWNER: 1}
 OPERATOR_RANK = 2
+
+#: The roles that may change the devices of all keys of their account.
+ADMIN_ROLES = ("admin", "owner")
 
 
 async def list_devices(pool: asyncpg.Pool, customer_id: int, *, key_id: int | None, limit: int) -> list[ListedDevice]:
@@ -53,19 +57,23 @@ async def change_own_device(
     install_id: str,
     *,
     revoked: bool,
-    is_admin: bool,
     request_id: str,
 ) -> Device:
     """Revoke a device with a customer's key, or give it its seat back. `key_id`: its own, or one of the same account.
 
-    `is_admin`: the own key has the role admin or owner, which may change the devices of the account's other keys.
-    Raises `NotFound`, `SeatsFull`, and `Forbidden` for a device that an operator or a higher role has revoked.
+    Keys with the role admin or owner may change the devices of the account's other keys. Role and account are read
+    under the account's lock. Raises `NotFound`, `SeatsFull`, `Unauthenticated`, `CustomerDisabled`, and `Forbidden`
+    for a device that an operator or a higher role has revoked.
     """
     with database():
         async with pool.acquire() as connection, connection.transaction():
             own = await locked(connection, own_key_id)
             if own.revoked_at is not None:
                 raise Unauthenticated("Invalid or revoked key")
+            account = await customers.customer(connection, own.customer_id)
+            if account is None or not account.is_active:
+                raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
+            is_admin = own.role in ADMIN_ROLES
             key = own if key_id == own_key_id else await store_keys.key(connection, key_id)
             if key is None or key.customer_id != own.customer_id:
                 raise no_key(key_id)

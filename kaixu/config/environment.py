@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         default=85, ge=1, le=99, description="an alert is sent when a month's spend passes this percentage of its cap"
     )
     alert_webhook_url: SecretStr | None = Field(default=None, description="URL that alerts are sent to")
+    gateway_url: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="where clients reach the gateway, `https://ai.example.com`: the heartbeat looks there; by default "
+        "at the gateway's own port",
+    )
     monitor_retention_days: int = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
 
     async_job_success_retention_days: int = Field(
@@ -127,6 +133,22 @@ class Settings(BaseSettings):
         if not host.strip("[]") or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
             raise ValueError("must be host:port")
         return value
+
+    @field_validator("gateway_url")
+    @classmethod
+    def is_an_address(cls, value: str | None) -> str | None:
+        """`http://…` or `https://…` without a login, a query or a fragment; the slash at its end goes."""
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            good = good and parts.username is None and not parts.query and not parts.fragment
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("must be http://host or https://host, without a login or a query")
+        return value.rstrip("/")
 
     @field_validator("kaixu_trusted_proxies")
     @classmethod

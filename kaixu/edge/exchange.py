@@ -128,7 +128,8 @@ class Exchange:
             await self.writer.send_early(reply, request, receive, send)
             return
         if request.method == "OPTIONS":
-            await self.writer.send_without_route(Reply(204, dict(PREFLIGHT), b""), request, receive, send)
+            origin = {"access-control-allow-origin": "*"} if self.routes.allows_any_origin(request.path) else {}
+            await self.writer.send_without_route(Reply(204, PREFLIGHT | origin, b""), request, receive, send)
             return
         try:
             route, parameters = self.routes.find(request.method, request.path)

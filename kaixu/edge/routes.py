@@ -50,7 +50,7 @@ class Route:
     `paths` use werkzeug's syntax: `/v1/files/<file_id>`, `/v1/models/<path:name>`; handlers read the parameters from
     `request.parameters`. A GET route also answers HEAD. `max_body_bytes`: a limit below the gateway's own.
     `error_shape`: the format of errors. `exists`: whether a path with these parameters is served now, for paths that a
-    reload adds or removes.
+    reload adds or removes. `any_origin`: pages of every origin may read it.
     """
 
     method: str
@@ -62,6 +62,7 @@ class Route:
     max_body_bytes: int | None = None
     error_shape: ErrorShape = native_error
     exists: Callable[[Mapping[str, str]], bool] = always_exists
+    any_origin: bool = False
 
 
 class Match(NamedTuple):
@@ -127,6 +128,10 @@ class Routes:
             return next(iter(by_method.values())).error_shape
         matches = (self._match(method, path) for method in METHODS)
         return next((match.route.error_shape for match in matches if match), self._unknown_at(path).error_shape)
+
+    def allows_any_origin(self, path: str) -> bool:
+        """Whether pages of every origin may read a path."""
+        return any(route.any_origin for route in self._by_path.get(path, {}).values())
 
     def _allowed(self, path: str) -> list[str]:
         """The methods that a path supports."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,8 @@ from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.heartbeat import claim_heartbeat, write_beat
 from kaixu.store.pool import database
 
-#: Seconds between two looks.
-EVERY_S = 60.0
+#: A look is at this second of a minute: a clock that is a little slow does not look twice in one.
+SECOND = 1.0
 
 #: How often a look is tried, and for how long.
 TRIES = 3
@@ -30,6 +31,11 @@ PAUSE_S = 1.0
 
 #: The longest reply that is read.
 MAX_BYTES = 1024 * 1024
+
+
+def until_next_minute_s(clock: Callable[[], float] = time) -> float:
+    """Seconds until the next look: one in each minute, however long the last one took."""
+    return 60.0 - (clock() - SECOND) % 60.0
 
 
 class Heartbeat:

@@ -85,7 +85,7 @@ from kaixu.store.webhook_deliveries import prune_deliveries
 from .app import Application, create_app
 from .claim import Claim, ReloadOutcome
 from .gauges import Gauges
-from .heartbeat import EVERY_S, Heartbeat
+from .heartbeat import Heartbeat, until_next_minute_s
 from .reload import reload
 from .servers import require_server
 
@@ -313,9 +313,10 @@ class Gateway:
             spawn(every(DUE_S, WebhookSender(alerts).round, "delivery of alerts"), "alert webhooks")
 
     def start_heartbeat(self, url: str) -> None:
-        """Look at this gateway's health every minute, at the address on which it listens."""
-        heartbeat = Heartbeat(self.pool, self.services.beats, url=url, owner=self.owner)
-        self.tasks.spawn(every(EVERY_S, heartbeat.round, "heartbeat"), "heartbeat")
+        """Look at this gateway's health every minute, where clients reach it; by default where it listens: `url`."""
+        where = self.settings.gateway_url or url
+        heartbeat = Heartbeat(self.pool, self.services.beats, url=where, owner=self.owner)
+        self.tasks.spawn(every(until_next_minute_s, heartbeat.round, "heartbeat"), "heartbeat")
 
     async def write_events(self, events: Sequence[MonitorEvent], batch_id: UUID) -> None:
         """Write monitor events. Raises `DatabaseAway`."""

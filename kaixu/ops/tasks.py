@@ -42,14 +42,14 @@ class Tasks:
             await asyncio.wait(list(self._running), timeout=10)
 
 
-async def every(seconds: float, work: Callable[[], Awaitable[object]], what: str) -> None:
-    """Repeat `work` every `seconds`. A failure is logged under `what`, and the next round follows.
+async def every(seconds: float | Callable[[], float], work: Callable[[], Awaitable[object]], what: str) -> None:
+    """Repeat `work` with a pause of `seconds`; a function is asked before each pause.
 
-    An outage of the database is logged once, in one line.
+    A failure is logged under `what`, and the next round follows. An outage of the database is logged once, in one line.
     """
     away = False
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds() if callable(seconds) else seconds)
         try:
             await work()
             away = False

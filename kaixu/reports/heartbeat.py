@@ -14,13 +14,16 @@ from kaixu.store.pool import database
 from .values import instant
 
 
-async def heartbeats(pool: asyncpg.Pool, beats: Beats) -> list[Beat]:
-    """The beats of the last day, the newest first; while the database is away, those that this process has noted."""
+async def heartbeats(pool: asyncpg.Pool, beats: Beats, known: list[Beat]) -> list[Beat]:
+    """The beats of the last day, the newest first.
+
+    While the database is away: those that this process has noted, and the `known` ones, which it read before.
+    """
     try:
         with database():
             return beats.merged(await newest_beats(pool))
     except DatabaseAway:
-        return beats.merged([])
+        return beats.merged(known)
 
 
 def heartbeats_json(beats: list[Beat], *, history: bool) -> dict[str, Any]:

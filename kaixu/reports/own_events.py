@@ -1,9 +1,9 @@
-"""`user-events`: the calls of a key, newest first, and its month by provider."""
+"""`user-events`: the calls of a key, newest first, and their sums by provider."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -13,7 +13,9 @@ from kaixu.accounts import fields
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.store.query import Query
 
-from .own_key import Credential, OwnKey, Scope, own_view, read_month, read_scope
+from .own_choice import Chosen, read_chosen
+from .own_key import Credential, OwnKey, own_view
+from .time_range import read_clock
 from .values import instant, month_name
 
 #: The length of a page, by default and at most.
@@ -51,6 +53,7 @@ class OwnEvent(msgspec.Struct, frozen=True):
     end_user: str | None
     request_id: str
     duration_ms: int
+    admitted_at: datetime
     created_at: datetime
 
 
@@ -63,12 +66,14 @@ PROVIDERS = Query(
           from kaixu.usage_series s
           join kaixu.usage_quarter q on q.series_id = s.id
          where s.customer_id = $1 and ($2::bigint is null or s.chain_id = $2)
+           and ($4::text is null or s.provider = $4) and ($5::text is null or s.model = $5)
            and q.bucket >= $3::date::timestamp at time zone 'UTC'
            and q.bucket < ($3::date + interval '1 month') at time zone 'UTC'
         union all
         select c.provider, c.calls, c.spent_nusd, c.input_tokens, c.output_tokens
           from kaixu.usage_change c
          where c.customer_id = $1 and ($2::bigint is null or c.chain_id = $2)
+           and ($4::text is null or c.provider = $4) and ($5::text is null or c.model = $5)
            and c.bucket >= $3::date::timestamp at time zone 'UTC'
            and c.bucket < ($3::date + interval '1 month') at time zone 'UTC'
         union all
@@ -76,6 +81,7 @@ PROVIDERS = Query(
           from kaixu.usage_event e
          where exists (select from kaixu.rollup_state r where r.filled_at is null)
            and e.customer_id = $1 and ($2::bigint is null or e.chain_id = $2) and e.month = $3
+           and ($4::text is null or e.provider = $4) and ($5::text is null or e.model = $5)
            and e.rolled_up is null and e.id >= (select r.next_id from kaixu.rollup_state r)
     )
     select provider, sum(calls)::bigint as calls, sum(spent_nusd)::bigint as spent_nusd,
@@ -87,49 +93,72 @@ PROVIDERS = Query(
     """,
 )
 
-# $4: the cursor, the id of the last call of the page before; null: the newest calls. One that is not among the calls of
-# this key finds nothing.
-KEY_EVENTS = Query(
-    OwnEvent,
-    """
-    select e.id, e.key_id, e.book, e.operation, e.provider, e.model, e.input_tokens, e.output_tokens,
-           e.cached_input_tokens, e.reasoning_tokens, e.cost_nusd, e.end_reason, e.install_id, e.app_id, e.build_id,
-           e.end_user, e.request_id, e.duration_ms, e.created_at
+#: What sums and lists of calls have in common. $1: the customer; $2: a key chain; $3, $4: the first and the last month;
+#: $5, $6: moments of the admission; then provider, model, app, end user. Null: any.
+#: A call is written after its admission; the index begins a day before, since the clocks of gateways differ.
+CONDITIONS = """
+           e.customer_id = $1 and e.month between $3::date and $4::date
+       and e.created_at >= coalesce($5::timestamptz - interval '1 day', '-infinity'::timestamptz)
+       and ($5::timestamptz is null or e.admitted_at >= $5) and ($6::timestamptz is null or e.admitted_at < $6)
+       and ($7::text is null or e.provider = $7) and ($8::text is null or e.model = $8)
+       and ($9::text is null or e.app_id = $9) and ($10::text is null or e.end_user = $10)
+"""
+
+# For filters that the roll-ups do not know.
+FILTERED_PROVIDERS = Query(
+    ProviderMonth,
+    f"""
+    select e.provider, count(*)::bigint as calls, sum(e.cost_nusd)::bigint as spent_nusd,
+           sum(e.input_tokens)::bigint as input_tokens, sum(e.output_tokens)::bigint as output_tokens
       from kaixu.usage_event e
-     where e.customer_id = $1 and e.chain_id = $2 and e.month = $3
-       and ($4::bigint is null
-            or (e.created_at, e.id) < (select b.created_at, b.id
-                                         from kaixu.usage_event b
-                                        where b.id = $4 and b.month = $3 and b.customer_id = $1 and b.chain_id = $2))
-     order by e.created_at desc, e.id desc
-     limit $5
-    """,
+     where ($2::bigint is null or e.chain_id = $2) and {CONDITIONS}
+     group by e.provider
+     order by spent_nusd desc, e.provider
+    """,  # noqa: S608 - a constant
 )
 
-CUSTOMER_EVENTS = Query(
-    OwnEvent,
+
+#: The call that a page begins after. One that is not among these calls is none.
+CURSOR = """
+      from kaixu.usage_event b
+     where b.id = $11 and b.month between $3::date and $4::date and b.customer_id = $1
+       and ($2::bigint is null or b.chain_id = $2)
+"""
+
+
+def page_of(chain: str) -> str:
+    """The statement of a page. `chain` is a condition of its own, so that each statement has its index.
+
+    $11: the cursor, the id of the last call of the page before; null: the newest calls. Its moment is a condition
+    of its own, too: the index begins there, however deep the page lies.
     """
+    return f"""
     select e.id, e.key_id, e.book, e.operation, e.provider, e.model, e.input_tokens, e.output_tokens,
            e.cached_input_tokens, e.reasoning_tokens, e.cost_nusd, e.end_reason, e.install_id, e.app_id, e.build_id,
-           e.end_user, e.request_id, e.duration_ms, e.created_at
+           e.end_user, e.request_id, e.duration_ms, e.admitted_at, e.created_at
       from kaixu.usage_event e
-     where e.customer_id = $1 and e.month = $2
-       and ($3::bigint is null
-            or (e.created_at, e.id) < (select b.created_at, b.id
-                                         from kaixu.usage_event b
-                                        where b.id = $3 and b.month = $2 and b.customer_id = $1))
+     where {chain} and {CONDITIONS}
+       and e.created_at <= case when $11::bigint is null then 'infinity'::timestamptz
+                                else (select b.created_at {CURSOR}) end
+       and ($11::bigint is null or (e.created_at, e.id) < (select b.created_at, b.id {CURSOR}))
      order by e.created_at desc, e.id desc
-     limit $4
-    """,
-)
+     limit $12
+    """  # noqa: S608 - constants
+
+
+KEY_EVENTS = Query(OwnEvent, page_of("e.chain_id = $2::bigint"))
+CUSTOMER_EVENTS = Query(OwnEvent, page_of("$2::bigint is null"))
 
 
 class OwnEvents(msgspec.Struct, frozen=True):
-    """A page of calls, and the whole month by provider. `next_before_id`: the next page's cursor; None: the last."""
+    """A page of calls, and all that match by provider. `next_before_id`: the next page's cursor; None: the last.
+
+    `month`: None where the request named a time instead. `zone`: the one of days in `from` and `to`.
+    """
 
     own: OwnKey
-    month: date
-    scope: Scope
+    chosen: Chosen
+    zone: str
     providers: list[ProviderMonth]
     events: list[OwnEvent]
     next_before_id: int | None
@@ -138,28 +167,35 @@ class OwnEvents(msgspec.Struct, frozen=True):
 async def own_events(pool: asyncpg.Pool, credential: Credential, values: Mapping[str, Any]) -> OwnEvents:
     """The newest `limit` calls of a key or of its account, or the newest that are older than `before_id`.
 
-    From the parameters `month`, `scope`, `limit`, `before_id`. Raises `Invalid`, `RoleTooLow`, `Unauthenticated`.
+    Raises `Invalid`, `RoleTooLow`, `Forbidden`, `NotFound`, `Unauthenticated`.
     """
     limit = fields.bounded(values.get("limit"), "limit", MAX_EVENTS, least=1) or EVENTS
     before_id = fields.bounded(values.get("before_id"), "before_id", fields.MOST_ID, least=1)
     async with own_view(pool, credential) as (db, own):
-        scope, month = read_scope(values, own), await read_month(db, values)
-        chain_id = own.chain_id if scope == "key" else None
-        providers = await PROVIDERS.all(db, own.customer_id, chain_id, month)
-        if scope == "key":
-            events = await KEY_EVENTS.all(db, own.customer_id, own.chain_id, month, before_id, limit + 1)
+        clock = await read_clock(db)
+        chosen = await read_chosen(db, values, own, clock)
+        conditions = chosen.conditions(own)
+        if chosen.is_rolled_up:
+            by = chosen.filters.get("provider"), chosen.filters.get("model")
+            providers = await PROVIDERS.all(db, own.customer_id, chosen.chain_id, chosen.first_month, *by)
         else:
-            events = await CUSTOMER_EVENTS.all(db, own.customer_id, month, before_id, limit + 1)
+            providers = await FILTERED_PROVIDERS.all(db, *conditions)
+        query = CUSTOMER_EVENTS if chosen.chain_id is None else KEY_EVENTS
+        events = await query.all(db, *conditions, before_id, limit + 1)
     page = events[:limit]
-    return OwnEvents(own, month, scope, providers, page, page[-1].id if len(events) > limit else None)
+    return OwnEvents(own, chosen, clock.zone, providers, page, page[-1].id if len(events) > limit else None)
 
 
 def own_events_json(report: OwnEvents) -> dict[str, Any]:
-    """The page and the month by provider."""
-    own = report.own
+    """The page and all that match by provider."""
+    own, chosen = report.own, report.chosen
     return {
-        "month": month_name(report.month),
-        "scope": report.scope,
+        "month": None if chosen.since is not None else month_name(chosen.first_month),
+        "from": instant(chosen.since),
+        "to": instant(chosen.until),
+        "reporting_zone": report.zone,
+        "scope": chosen.scope,
+        "filters": chosen.filters,
         "key": {"id": own.key_id, "label": own.label, "key_last4": own.key_last4},
         "summary_by_provider": [
             {
@@ -199,5 +235,6 @@ def own_event_json(row: OwnEvent) -> dict[str, Any]:
         "user": row.end_user,
         "request_id": row.request_id,
         "duration_ms": row.duration_ms,
+        "admitted_at": instant(row.admitted_at),
         "created_at": instant(row.created_at),
     }

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from kaixu.accounts import fields
+from kaixu.accounts.devices import ADMIN_ROLES
 from kaixu.plugin.errors import CustomerDisabled, Invalid, RoleTooLow, Unauthenticated, Unprocessable
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
@@ -18,9 +19,6 @@ from kaixu.store.query import Connection, Query
 
 #: "key": the calls of the key and of those that it replaced; "customer": those of all keys of the account.
 Scope = Literal["key", "customer"]
-
-#: The roles that may see all keys of their account.
-ADMIN_ROLES = ("admin", "owner")
 
 #: A month, without the day that some clients append.
 MONTH_CHARACTERS = 7

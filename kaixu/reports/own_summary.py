@@ -13,6 +13,7 @@ from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, usd
 from kaixu.store.query import Query
 
 from .own_key import Credential, OwnKey, own_view, read_month, read_scope
+from .time_range import read_clock
 from .usage import KeyUsage, key_usage
 from .values import budget_fields, month_name
 
@@ -61,6 +62,7 @@ class Summary(msgspec.Struct, frozen=True):
     month: date
     figures: OwnMonth
     keys: list[KeyUsage] | None
+    zone: str
 
     @property
     def customer_cap_nusd(self) -> int:
@@ -101,7 +103,7 @@ async def own_summary(pool: asyncpg.Pool, credential: Credential, values: Mappin
         figures = await OWN_MONTH.one(db, own.customer_id, own.chain_id, month)
         assert figures is not None
         keys = await key_usage(db, own.customer_id, month) if scope == "customer" else None
-        return Summary(own, month, figures, keys)
+        return Summary(own, month, figures, keys, (await read_clock(db)).zone)
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
@@ -149,6 +151,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             "available_cents": summary.available_nusd // NUSD_PER_CENT,
             "available_usd": usd(summary.available_nusd),
         },
+        "reporting_zone": summary.zone,
     }
     if summary.keys is not None:
         shown["keys"] = [own_key_json(row) for row in summary.keys]

@@ -13,14 +13,18 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from quart import Quart
 
 from kaixu.edge.services import Services
-from kaixu.gateway.heartbeat import Heartbeat, look
+from kaixu.gateway.app import create_app
+from kaixu.gateway.heartbeat import Heartbeat, look, until_next_minute_s
 from kaixu.ops.heartbeat import MOST_BEATS, Beat, Beats
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.heartbeat import claim_heartbeat, newest_beats, write_beat
 from tests.api.admin.conftest import Operator, app, services
+from tests.support.size import examples
 
 __all__ = ["app", "services"]
 
@@ -183,3 +187,29 @@ async def test_everybody_may_read_it_from_any_page_at_a_bounded_rate(app: Quart)
     assert response.headers["access-control-allow-origin"] in ("*", "https://status.example")
     answers = [(await Operator(app).ask("GET", READ))[0] for _ in range(121)]
     assert set(answers) == {200, 429}
+
+
+@settings(max_examples=examples(200))
+@given(st.floats(min_value=0, max_value=4e9))
+def test_each_minute_has_one_look_however_long_the_last_one_took(moment: float) -> None:
+    pause_s = until_next_minute_s(lambda: moment)
+    assert 0 < pause_s <= 60
+    looks_at = moment + pause_s
+    assert abs(looks_at % 60 - 1) < 0.01
+    # The one after it, if this one took 32 s, is in the next minute.
+    assert round((looks_at + 32 + until_next_minute_s(lambda: looks_at + 32)) - looks_at) == 60
+
+
+async def test_what_was_read_before_an_outage_is_still_told(
+    pool: asyncpg.Pool, dsn: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaixu.api.heartbeat.CACHED_S", 0.0)
+    client = Operator(create_app(services))
+    await write_beat(pool, beat(0))
+    assert (await client.get(f"{READ}?history=1"))["last"]["ok"]
+    services.reports = await asyncpg.create_pool(dsn, min_size=0, init=refuse)
+    services.beats.unwritten.append(beat(1, ok=False))
+    for _ in range(2):
+        body = await client.get(f"{READ}?history=1")
+        assert [one["ok"] for one in body["history"]["items"]] == [False, True]
+        assert (body["failures"]["streak"], body["failures"]["last_ok"]["ts"]) == (1, "2026-03-01T12:00:07.000Z")

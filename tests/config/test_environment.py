@@ -62,6 +62,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "user_session_ttl_seconds": 21600,
         "cap_warn_pct": 85,
         "alert_webhook_url": None,
+        "gateway_url": None,
         "monitor_retention_days": 30,
         "async_job_success_retention_days": 7,
         "async_job_retention_days": 30,
@@ -100,6 +101,33 @@ def test_everything_wrong_in_the_environment_is_said_at_once_without_values(
 def test_bind_that_is_not_host_and_port_is_refused(monkeypatch: pytest.MonkeyPatch, bind: str) -> None:
     with pytest.raises(EnvironmentMistake, match="KAIXU_BIND"):
         given(monkeypatch, KAIXU_BIND=bind)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ai.example.com",
+        "ftp://h",
+        "https://",
+        "https://u:secret@h",
+        "http://h:99999",
+        "http://[::1",
+        "http://h/?secret=1",
+    ],
+)
+def test_an_address_of_the_gateway_that_is_none_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    with pytest.raises(EnvironmentMistake) as caught:
+        given(monkeypatch, GATEWAY_URL=url)
+    assert str(caught.value) == "GATEWAY_URL: must be http://host or https://host, without a login or a query"
+
+
+def test_an_address_of_the_gateway_loses_the_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        given(monkeypatch, GATEWAY_URL="https://ai.example.com/gateway/").gateway_url
+        == "https://ai.example.com/gateway"
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,11 @@ async def admit(
     app_id: str | None = None,
     build_id: str | None = None,
     end_user: str | None = None,
+    book: str = "ai",
 ) -> tuple[Ask, Verdict]:
     """Admit one call."""
     ask = Ask(
-        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, "ai",
+        ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, book,
         price_id, most, most if least is None else least, request_id, app_id, build_id, end_user,
     )  # fmt: skip
     [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)

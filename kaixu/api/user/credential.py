@@ -7,7 +7,7 @@ from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply
-from kaixu.edge.routes import Auth, Handler, Route
+from kaixu.edge.routes import Handler, Route
 from kaixu.edge.services import Services
 from kaixu.reports.own_key import Credential
 
@@ -18,7 +18,7 @@ def credential_of(services: Services, request: IncomingRequest) -> Credential:
     return Credential(caller.key_hash, caller.legacy_hash, caller.key_id)
 
 
-def own_route(method: str, name: str, handler: Handler, *, auth: Auth = "key") -> Route:
+def own_route(method: str, name: str, handler: Handler) -> Route:
     """A route of the function `name` for a key's own data: it counts as one reading, and nobody caches its reply."""
 
     async def handle(request: IncomingRequest) -> Reply:
@@ -26,4 +26,4 @@ def own_route(method: str, name: str, handler: Handler, *, auth: Auth = "key") -
         reply.headers["cache-control"] = "no-store"
         return reply
 
-    return Route(method, function_paths(name), handle, auth=auth, rate="reading", max_body_bytes=SMALL_BODY_BYTES)
+    return Route(method, function_paths(name), handle, auth="key", rate="reading", max_body_bytes=SMALL_BODY_BYTES)

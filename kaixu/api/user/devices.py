@@ -49,7 +49,6 @@ def own_device_routes(services: Services) -> list[Route]:
             key_id,
             body.read("install_id", install_id),
             revoked=revoked,
-            is_admin=own.may_see_customer,
             request_id=request.request_id,
         )
         scope: Scope = "key" if device.chain_id == own.chain_id else "customer"

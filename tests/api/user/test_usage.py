@@ -6,8 +6,12 @@ import asyncpg
 import pytest
 
 from kaixu.config.price import usd
+from kaixu.edge.month_reply import month_reply
+from kaixu.metering.month import figures_of
 from kaixu.plugin.types import Usage
-from tests.support.calls import admit, billed
+from kaixu.store.prices import rates_version
+from tests.api.admin.conftest import Operator
+from tests.support.calls import admit, billed, settle
 from tests.support.money import virtual_key
 
 from .conftest import ROLES, Account
@@ -241,12 +245,148 @@ async def test_push_charges_are_zero_until_their_books_are_used(account: Account
             "pricing_version", "base_month_cents", "per_gb_cents", "bytes_uploaded", "gb_estimate", "total_cents",
         } | more <= set(body[name])  # fmt: skip
         assert body[name]["total_cents"] == 0
-    await account.pool.execute(
-        """
-        insert into kaixu.customer_month (customer_id, month, book, spent_nusd)
-        select customer_id, month, 'github', 200000001 from kaixu.customer_month where customer_id = $1
-        """,
-        account.customer_id,
+
+
+async def push(account: Account, provider: str, operation: str, *, cost: int, price_id: int, **units: int) -> None:
+    """One push that was billed."""
+    ask, verdict = await admit(
+        account.pool,
+        account.ids["deployer"],
+        provider=provider,
+        model=operation,
+        operation=operation,
+        price_id=price_id,
+        book="push",
     )
+    assert verdict.refused is None
+    await settle(account.pool, ask, verdict, Usage(), cost=cost, units=units)
+
+
+async def test_push_charges_are_those_of_the_book_of_pushes(account: Account) -> None:
+    pool = account.pool
+    deploy = await rates_version(pool, provider="netlify-push", model="deploy", rates={"deploy": 10**8})
+    upload = await rates_version(
+        pool, provider="netlify-push", model="upload", rates={"gib": 25 * 10**7, "per_bytes_sent": 2**30}
+    )
+    github = await rates_version(pool, provider="github-push", model="push", rates={"push": 2 * 10**8})
+    await push(account, "netlify-push", "deploy", cost=10**8, price_id=deploy, deploys=1)
+    await push(account, "netlify-push", "upload", cost=125 * 10**6, price_id=upload, bytes_sent=2**29)
+    await push(account, "github-push", "push", cost=2 * 10**8 + 1, price_id=github, pushes=1, bytes=2**20)
     body = await account.client("viewer").get("user-push-charges")
-    assert (body["github"]["total_cents"], body["total_push_usd"]) == (20, "0.200000001")
+    netlify, of_github = body["netlify"], body["github"]
+    assert (netlify["total_usd"], netlify["total_cents"], netlify["deploys_ready"]) == ("0.225", 23, 1)
+    assert (netlify["per_deploy_cents"], netlify["per_gb_cents"], netlify["gb_estimate"]) == (10, 25, 0.5)
+    assert (netlify["bytes_uploaded"], netlify["pricing_version"]) == (2**29, upload)
+    assert (of_github["total_usd"], of_github["pushes_done"]) == ("0.200000001", 1)
+    assert (of_github["per_push_cents"], of_github["pricing_version"]) == (20, "env")
+    assert (body["total_push_cents"], body["total_push_usd"]) == (43, "0.425000001")
+    spent = await pool.fetchval("select sum(spent_nusd)::bigint from kaixu.customer_month where book = 'push'")
+    assert usd(spent) == body["total_push_usd"]
+    assert (await account.client("stranger").get("user-push-charges"))["total_push_cents"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "tags"),
+    [
+        ("app=shop", {"app_id": "shop"}),
+        ("end_user=ada", {"end_user": "ada"}),
+        ("model=big", {"model": "big"}),
+        ("provider=other", {"provider": "other"}),
+        ("provider=other&model=big&app=shop", {"provider": "other", "model": "big", "app_id": "shop"}),
+        ("from=2026-01-02&to=2026-01-02", {"admitted_at": "2026-01-02 12:00:00+00", "month": "2026-01-01"}),
+        ("from=2026-01-02T12:00:00Z&to=2026-01-02T12:00:01Z", {"admitted_at": "2026-01-02 12:00:00+00", "month": "2026-01-01"}),
+    ],
+)  # fmt: skip
+async def test_events_are_filtered_and_their_sums_with_them(account: Account, query: str, tags: dict[str, str]) -> None:
+    changed = await billed(account.pool, account.ids["owner"], Usage(input_tokens=50))
+    for column, text in tags.items():
+        kind = {"admitted_at": "timestamptz", "month": "date"}.get(column, "text")
+        await account.pool.execute(
+            f"update kaixu.usage_event set {column} = $1::text::{kind} where ticket = $2", text, changed.ticket
+        )
+        if column in ("provider", "model"):
+            await account.pool.execute(f"update kaixu.usage_change set {column} = $1 where input_tokens = 50", text)
+    for client in (account.client("owner"), account.session("owner")):
+        for scope in ("key", "customer"):
+            body = await client.get(f"user-events?{query}&scope={scope}")
+            assert [row["input_tokens"] for row in body["events"]] == [50]
+            [row] = body["summary_by_provider"]
+            assert (row["calls"], row["input_tokens"]) == (1, 50)
+    assert (await account.client("admin").get(f"user-events?{query}"))["events"] == []
+    assert (await account.client("stranger").get(f"user-events?{query}&scope=customer"))["events"] == []
+
+
+async def test_a_filter_of_everything_changes_nothing(account: Account) -> None:
+    client = account.client("owner")
+    plain, filtered = [await client.get(f"user-events?scope=customer{more}") for more in ("", "&provider=up")]
+    assert plain["summary_by_provider"] == filtered["summary_by_provider"]
+    assert plain["events"] == filtered["events"]
+    assert (plain["filters"], filtered["filters"]) == ({}, {"provider": "up"})
+    assert plain["reporting_zone"] == "UTC" == (await client.get("user-summary"))["reporting_zone"]
+
+
+async def test_an_owner_names_another_key_of_the_account_and_nobody_elses(account: Account) -> None:
+    ids = account.ids
+    body = await account.client("owner").get(f"user-events?api_key_id={ids['viewer']}")
+    assert [row["api_key_id"] for row in body["events"]] == [ids["viewer"]]
+    for name, of, status in (
+        ("viewer", "viewer", 200),
+        ("viewer", "owner", 403),
+        ("deployer", "viewer", 403),
+        ("viewer", "stranger", 403),
+        ("owner", "stranger", 404),
+        ("admin", "owner", 200),
+    ):
+        for client in (account.client(name), account.session(name)):
+            assert (await client.ask("GET", f"user-events?api_key_id={ids[of]}"))[0] == status, (name, of)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("to=2026-01-01", 400, "from"),
+        ("from=2026-01-02&to=2026-01-01", 422, "to"),
+        ("from=2026-01-02&month=2026-01", 400, "month"),
+        ("from=yesterday", 422, "from"),
+        ("from=1999-01-01", 422, "from"),
+        ("api_key_id=x", 422, "api_key_id"),
+        ("app=" + "x" * 301, 422, "app"),
+    ],
+)
+async def test_a_wrong_filter_has_its_error(account: Account, query: str, status: int, field: str) -> None:
+    got, body = await account.client("owner").ask("GET", f"user-events?{query}")
+    assert (got, body["field"]) == (status, field), body
+
+
+async def test_a_key_reads_the_figures_that_the_operator_reads(account: Account, operator: Operator) -> None:
+    pool, key_id = account.pool, account.ids["owner"]
+    await billed(pool, key_id, Usage(input_tokens=3), cost=123_456_789)
+    _, verdict = await admit(pool, key_id, most=777_777_777)
+    assert verdict.refused is None
+    await operator.send("POST", "admin-topup", {"customer_id": account.customer_id, "amount_cents": 500})
+    of_operator = await operator.get(f"admin-usage?customer_id={account.customer_id}")
+    of_key = await account.client("owner").get("user-summary?scope=customer")
+    month, rollup = of_key["month"], of_operator["rollup"]
+    for ours, theirs in (
+        ("customer_cap_cents", "cap_cents"),
+        ("customer_cap_usd", "cap_usd"),
+        ("customer_spent_cents", "spent_cents"),
+        ("customer_spent_usd", "spent_usd"),
+        ("customer_held_usd", "held_usd"),
+        ("customer_extra_cents", "extra_cents"),
+        ("customer_calls", "calls"),
+        ("available_usd", "available_usd"),
+    ):
+        assert month[ours] == rollup[theirs], ours
+    assert month["customer_tokens"] == rollup["input_tokens"] + rollup["output_tokens"]
+    per_key = {row["id"]: row for row in of_operator["per_key"]}
+    for row in of_key["keys"]:
+        assert {name: per_key[row["id"]][name] for name in row} == row
+    assert month["key_spent_usd"] == per_key[key_id]["spent_usd"]
+    events = {row["id"]: row for row in of_operator["events"]}
+    for row in (await account.client("owner").get("user-events?scope=customer"))["events"]:
+        assert row["cost_usd"] == events[row["id"]]["cost_usd"]
+    # And those of a call's reply, which was admitted before the top-up.
+    figures = month_reply(figures_of(verdict))
+    assert figures["key_cap_cents"] == 2000 == month["key_cap_cents"] - 500
+    assert (figures["held_usd"], figures["customer_spent_cents"]) == (month["customer_held_usd"], month["spent_cents"])
