@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -16,17 +17,17 @@ from kaixu.store.pool import database
 
 
 class MonitorArchive:
-    """The monitor events that are old. `archives`: they are archived before they are removed."""
+    """The monitor events that are old. `is_on` says whether they are archived before they are removed."""
 
-    def __init__(self, pool: asyncpg.Pool, blobs: Blobs, *, archives: bool) -> None:
+    def __init__(self, pool: asyncpg.Pool, blobs: Blobs, is_on: Callable[[], bool]) -> None:
         self.pool = pool
         self.blobs = blobs
-        self.archives = archives
-        self.removal = EventRemoval(pool, blobs if archives else None)
+        self.is_on = is_on
 
     async def remove(self, *, days: int) -> int:
         """Remove the events that are older than `days`; return how many. Raises `DatabaseAway`, `Unavailable`."""
-        return await self.removal.remove(datetime.now(UTC) - timedelta(days=days))
+        removal = EventRemoval(self.pool, self.blobs if self.is_on() else None)
+        return await removal.remove(datetime.now(UTC) - timedelta(days=days))
 
     async def prune(self, *, days: int, actor: str, request_id: str | None) -> int:
         """The same for an operator, with an entry in the audit log."""

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from kaixu.accounts.customers import find_customer
+from kaixu.accounts.fields import instant
+from kaixu.plugin.errors import Unprocessable
 from kaixu.reports.failures import FailedCall, FailureFilter, FailureGroup, Failures, failures_json
 from kaixu.reports.failures import failures as read_failures
 
@@ -67,12 +69,12 @@ def start_of(text: str, now: datetime) -> datetime:
         except OverflowError:
             return datetime(1970, 1, 1, tzinfo=UTC)
     try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise fail(
-            f"`--since {text[:40]}` is no time", hint="Write 30m, 2h, 7d, or a time as 2026-11-29T14:05Z."
-        ) from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        at = instant(text, "since")
+    except Unprocessable:
+        at = None
+    if at is None:
+        raise fail(f"`--since {text[:40]}` is no time", hint="Write 30m, 2h, 7d, or a time as 2026-11-29T14:05Z.")
+    return at
 
 
 def place(provider: str | None, model: str | None, deployment: str | None) -> str | None:

@@ -68,7 +68,7 @@ class GatewaySection(Section):
         default=15_000, ge=1, le=3_600_000, description="a request that takes this long is recorded as slow"
     )
     monitor: MonitorSection = Field(default=MonitorSection(), description="monitor events")
-    blobs: BlobsSection = Field(default=BlobsSection(), description="storage of files")
+    blobs: BlobsSection = Field(default=BlobsSection(), description="storage of files; read at start only")
 
     on_lost: Literal["release", "charge"] = Field(
         default="release",

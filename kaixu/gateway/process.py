@@ -260,7 +260,7 @@ class Gateway:
                 statement_s=sizes.search_s,
                 pooler=self.settings.kaixu_pooler,
             ),
-            monitor_archive=MonitorArchive(self.pool, self.blobs, archives=self.current.section.monitor.archive),
+            monitor_archive=MonitorArchive(self.pool, self.blobs, lambda: self.current.section.monitor.archive),
             tail=MonitorTail(self.pool, None if self.settings.kaixu_pooler else lambda: dsn),
             metrics=self.metrics,
         )

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from kaixu.config.invoices_section import InvoicesSection
-from kaixu.plugin.errors import Conflict
+from kaixu.plugin.errors import Conflict, DatabaseAway, KaixuError
 from kaixu.store import invoices as store
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
@@ -30,7 +30,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: str, request_id: str) -> Closed:
-    """Issue every invoice that can be issued. Months that cannot are left for the next time."""
+    """Issue every invoice that can be issued. Months that cannot are left for the next time. Raises `DatabaseAway`."""
     with database():
         current = await this_month(pool)
     after_customer, after_month = 0, date.min
@@ -44,8 +44,13 @@ async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: s
                 stored, first = await finalize(
                     pool, section, due.customer_id, due.month, actor=actor, request_id=request_id
                 )
-            except Conflict as error:
-                waiting[error.code] = waiting.get(error.code, 0) + 1
+            except DatabaseAway:
+                raise
+            except Exception as error:  # one customer's failure must not stop the others' invoices
+                if not isinstance(error, Conflict):
+                    log.exception("the invoice of customer %d for %s was not issued", due.customer_id, due.month)
+                code = error.code if isinstance(error, KaixuError) else "INTERNAL"
+                waiting[code] = waiting.get(code, 0) + 1
                 continue
             if first:
                 issued.append(stored.name)

@@ -91,7 +91,7 @@ class Monitor:
         self._write = write
         self.dropped = 0
         self._dropped_before = 0  # what was told in an event
-        self._unfinished: tuple[UUID, list[MonitorEvent]] | None = None  # a batch that may have been written
+        self._unfinished: deque[tuple[UUID, list[MonitorEvent]]] = deque()  # taken, and perhaps written already
         self.observer: Callable[[MonitorEvent], None] | None = None
         self._waiting: deque[MonitorEvent] = deque(maxlen=MAX_QUEUED)
         self._has_events = asyncio.Event()
@@ -124,28 +124,38 @@ class Monitor:
     @property
     def waiting(self) -> int:
         """How many events wait to be written."""
-        return len(self._waiting) + (len(self._unfinished[1]) if self._unfinished else 0)
+        return len(self._waiting) + sum(len(batch) for _, batch in self._unfinished)
 
     async def _flush(self) -> bool:
         while self._unfinished or self._waiting:
-            batch_id, batch = self._unfinished or (uuid4(), self._next_batch())
+            if not self._unfinished:
+                self._unfinished.append((uuid4(), self._next_batch()))
+            batch_id, batch = self._unfinished[0]
             try:
                 await self._write(batch, batch_id)
             except DatabaseAway as error:
                 if not self._away:
                     log.warning("monitor events wait for the database: %s", error.message)
                 self._away = True
-                self._unfinished = batch_id, batch  # it is tried again as it is: it may have been written
-                return False
-            except Exception:
-                # One of them is malformed: drop it, and write the others.
-                log.exception("%d monitor events could not be written together", len(batch))
-                await self._write_singly(batch)
-            self._unfinished = None
+                return False  # the batch is tried again as it is: it may have been written
+            except Exception:  # noqa: BLE001 - whatever is wrong with one event, the others must be written
+                self._not_written(batch)
+            else:
+                self._unfinished.popleft()
             self._away = False
             self._tell_dropped()
         self._has_events.clear()
         return True
+
+    def _not_written(self, batch: Sequence[MonitorEvent]) -> None:
+        """One of the events is malformed: the others are written one by one, and a single one is dropped."""
+        self._unfinished.popleft()
+        if len(batch) > 1:
+            log.exception("%d monitor events could not be written together", len(batch))
+            self._unfinished.extendleft((uuid4(), [event]) for event in reversed(batch))
+            return
+        self.dropped += 1
+        log.exception("monitor event %s of request %s was dropped", batch[0].kind, batch[0].request_id)
 
     def _next_batch(self) -> list[MonitorEvent]:
         return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
@@ -156,12 +166,3 @@ class Monitor:
             self._dropped_before = self.dropped
             message = f"{lost} monitor events were dropped"
             self.record(MonitorEvent(kind="dropped", level="warn", error_message=message, extra={"dropped": lost}))
-
-    async def _write_singly(self, batch: Sequence[MonitorEvent]) -> None:
-        """Write events one by one; drop those that cannot be written."""
-        for event in batch:
-            try:
-                await self._write([event], uuid4())
-            except Exception:
-                self.dropped += 1
-                log.exception("monitor event %s of request %s was dropped", event.kind, event.request_id)

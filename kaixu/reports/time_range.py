@@ -26,6 +26,7 @@ LONGEST: dict[Interval, timedelta] = {
 }
 
 RELATIVE = re.compile(r"now(?:-([0-9]{1,6})(m|h|d|w))?")
+DAY = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 QUARTER = timedelta(minutes=15)
 
@@ -125,18 +126,17 @@ def read_moment(value: object, field: str, clock: Clock, zone: ZoneInfo, *, is_e
         if back > timedelta(days=MOST_DAYS):
             raise Unprocessable(f"`{field}` lies more than {MOST_DAYS} days back", field=field)
         return clock.now - back
-    try:
-        if re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", written):
+    if DAY.fullmatch(written):
+        try:
             day = date.fromisoformat(written) + timedelta(days=1 if is_end else 0)
-            return datetime.combine(day, time(0), zone).astimezone(UTC)
-        moment = datetime.fromisoformat(written.replace(" ", "+"))  # a plus in a query string arrives as a space
-    except (ValueError, OverflowError):
-        raise Unprocessable(
-            f"`{field}` is not a time", hint="Write now-24h, 2026-11-01 or 2026-11-01T12:00:00Z.", field=field
-        ) from None
-    if not 2000 <= moment.year < 2100:
-        raise Unprocessable(f"`{field}` lies outside of 2000 to 2099", field=field)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        except ValueError:
+            raise Unprocessable(f"`{field}` is no day of the calendar", field=field) from None
+        return datetime.combine(day, time(0), zone).astimezone(UTC)
+    try:
+        return fields.instant(written, field, zone) or clock.now
+    except Unprocessable as error:
+        hint = "Write now-24h, 2026-11-01 or 2026-11-01T12:00:00Z."
+        raise Unprocessable(error.message, hint=hint, field=field) from None
 
 
 def start_of(moment: datetime, interval: Interval, zone: ZoneInfo) -> datetime:

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from kaixu.accounts import fields
 from kaixu.plugin.errors import Unprocessable
 from kaixu.store.pool import database
 from kaixu.store.query import Query
@@ -98,11 +99,11 @@ def read_cursor(value: str | None) -> Cursor | None:
         return None
     try:
         moment, source, number = value.split("~")
-        created_at = datetime.fromisoformat(moment)
-        if created_at.tzinfo is None or source not in ("audit", "gateway") or not 0 <= int(number) < 2**63:
+        created_at = fields.instant(moment, "cursor")
+        if created_at is None or source not in ("audit", "gateway") or not 0 <= int(number) < 2**63:
             raise ValueError
         return Cursor(created_at, source, int(number))
-    except ValueError:
+    except (ValueError, Unprocessable):
         raise Unprocessable("`cursor` must be the `next_cursor` of a reply", field="cursor") from None
 
 

@@ -302,11 +302,11 @@ async def test_fields_of_the_gateway_are_in_force_at_once_or_named_as_waiting(
     assert not await allowed("https://new.example")
     fields = (
         "allow_origins: ['https://new.example'], body_limit_bytes: 2048, max_messages: 1, reservation_s: 20, "
-        "max_in_flight: 1, server: granian"
+        "max_in_flight: 1, server: granian, blobs: {url: 's3://bucket/prefix'}"
     )
     code, printed, _ = await reload(gateway, config(("up", "new"), gateway=fields))
-    assert (code, printed["restart"]) == (0, ["server"])
-    assert "used only after a restart: gateway.server" in gateway.log.read_text()
+    assert (code, printed["restart"]) == (0, ["server", "blobs"])
+    assert "used only after a restart: gateway.server, gateway.blobs" in gateway.log.read_text()
     assert await allowed("https://new.example")
     assert await allowed("https://always.example")
     assert await lifetime_s() < 21

@@ -260,6 +260,21 @@ async def test_all_closed_months_are_issued_at_once(pool: asyncpg.Pool, account:
     assert (await finalize_all(pool, SECTION, **WHO)).issued == []
 
 
+async def test_an_invoice_that_fails_stops_no_other_one(
+    pool: asyncpg.Pool, account: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    customer_id, key_id = account
+    await call(pool, customer_id, key_id, OCTOBER, DOLLAR)
+    other = await customer(pool)
+    other_key, _ = await virtual_key(pool, other)
+    await bill_to(pool, other)
+    await call(pool, other, other_key, OCTOBER, DOLLAR)
+    await pool.execute(f"alter table kaixu.invoice add constraint fault check (customer_id <> {customer_id})")
+    closed = await finalize_all(pool, SECTION, **WHO)
+    assert (len(closed.issued), closed.waiting) == (1, {"INTERNAL": 1})
+    assert f"the invoice of customer {customer_id} for 2025-10-01 was not issued" in caplog.text
+
+
 async def test_the_gateway_issues_by_itself_only_if_it_is_told_to(pool: asyncpg.Pool, account: tuple[int, int]) -> None:
     await call(pool, *account, OCTOBER, DOLLAR)
     await finalize_in_background(pool, SECTION)

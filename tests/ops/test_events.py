@@ -53,3 +53,28 @@ async def test_an_outage_of_the_database_is_one_line_in_the_log(caplog: pytest.L
     assert [record.getMessage() for record in caplog.records] == [
         "monitor events wait for the database: the database does not answer"
     ] * 2
+
+
+async def test_an_outage_after_a_malformed_event_loses_no_other_event() -> None:
+    written: list[str] = []
+    is_away = False
+
+    async def write(events: Sequence[MonitorEvent], batch_id: object = None) -> None:
+        nonlocal is_away
+        kinds = [event.kind for event in events]
+        if "malformed" in kinds:
+            is_away = kinds == ["malformed"]
+            raise ValueError("cannot be encoded")
+        if is_away:
+            raise DatabaseAway("the database does not answer")
+        written.extend(kinds)
+
+    monitor = Monitor(write)
+    for kind in ("first", "malformed", "second", "third"):
+        monitor.record(MonitorEvent(kind=kind))
+    assert not await monitor.flush()
+    assert (written, monitor.waiting) == (["first"], 3)
+    is_away = False
+    assert await monitor.flush()
+    assert written == ["first", "second", "third", "dropped"]
+    assert (monitor.dropped, monitor.waiting) == (1, 0)

@@ -65,8 +65,9 @@ def monitor_event_routes(services: Services) -> list[Route]:
 
     async def pruned(request: IncomingRequest, days: int) -> Reply:
         archive = services.monitor_archive
+        is_archived = archive.is_on()
         count = await archive.prune(days=days, actor=ACTOR, request_id=request.request_id)
-        return json_reply({"ok": True, "deleted": count, "days": days, "archived": archive.archives})
+        return json_reply({"ok": True, "deleted": count, "days": days, "archived": is_archived})
 
     async def archive(request: IncomingRequest) -> Reply:
         fields = Fields(request.args)

@@ -81,11 +81,12 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
     queue = Queue(pool, gate, sealer, lambda: None)
     batches = Batches(pool, gate, sealer, lambda: None)
     searches = Searches(pool, pool, most=16, statement_s=5)
+    current = CurrentConfig(Catalog(), GatewaySection())
     return Services(
-        settings, secrets, pool, gate, monitor, CurrentConfig(Catalog(), GatewaySection()), queue, batches, pool, searches,
+        settings, secrets, pool, gate, monitor, current, queue, batches, pool, searches,
         MonitorTail(pool, lambda: dsn),
         Metrics(Catalog),
-        MonitorArchive(pool, open_blobs(BlobsSection(), tmp_path), archives=True),
+        MonitorArchive(pool, open_blobs(BlobsSection(), tmp_path), lambda: current.section.monitor.archive),
     )  # fmt: skip
 
 

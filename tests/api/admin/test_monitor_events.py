@@ -9,6 +9,8 @@ import asyncpg
 import pytest
 from quart import Quart
 
+from kaixu.config.gateway_section import GatewaySection, MonitorSection
+from kaixu.edge.services import Services
 from kaixu.ops.events import MonitorEvent
 from kaixu.store.events import write_events
 
@@ -52,6 +54,7 @@ async def test_the_newest_window_is_ascending_and_goes_on(operator: Operator, po
         ("status=418", "b"),
         ("code=UPSTREAM", "a"),
         ("since=2026-01-02T00:00:00Z", "b"),
+        ("since=2026-01-02T00:00:00+01:00", "b"),
     ],
 )
 async def test_filters(operator: Operator, pool: asyncpg.Pool, query: str, found: str) -> None:
@@ -87,12 +90,23 @@ async def test_filters(operator: Operator, pool: asyncpg.Pool, query: str, found
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "limit=x", "after_id=-1", "since=yesterday", "customer_id=x", "after_id=1&before_id=2"],
-)
+    ["limit=0", "limit=1001", "limit=x", "after_id=-1", "since=yesterday", "customer_id=x", "after_id=1&before_id=2",
+     "since=0001-01-01T00:00:00%2B23:59", "since=9999-12-31T23:59:59-23:59"],
+)  # fmt: skip
 async def test_bad_queries_are_refused(operator: Operator, query: str) -> None:
     status, body = await operator.ask("GET", f"admin-monitor-events?{query}")
     assert status in (400, 422)
     assert body["code"]
+
+
+async def test_a_reload_that_switches_the_archive_off_holds_for_the_next_prune(
+    operator: Operator, pool: asyncpg.Pool, services: Services
+) -> None:
+    services.current.section = GatewaySection(monitor=MonitorSection(archive=False))
+    await write(pool, MonitorEvent(kind="error", created_at=datetime.now(UTC) - timedelta(days=40)))
+    status, body = await operator.ask("POST", "admin-monitor-prune", {"days": 30})
+    assert (status, body) == (200, {"ok": True, "deleted": 1, "days": 30, "archived": False})
+    assert (await operator.get("monitor-archive-access"))["items"] == []
 
 
 async def test_prune_tells_how_many_and_the_archive_has_them(operator: Operator, pool: asyncpg.Pool) -> None:
@@ -159,5 +173,6 @@ async def test_the_timeline_merges_changes_and_events(operator: Operator, pool: 
     assert {row["groupLabel"] for row in rows} == {"Alert", "Customer"}
     only = await operator.get("admin-platform-events?app_id=shop")
     assert len(only["events"]) == 5
-    status, _ = await operator.ask("GET", "admin-platform-events?cursor=x")
-    assert status == 422
+    for wrong in ("x", "0001-01-01T00:00:00%2B23:59~audit~1"):
+        status, _ = await operator.ask("GET", f"admin-platform-events?cursor={wrong}")
+        assert status == 422
