@@ -35,7 +35,7 @@ class RequestEnd(msgspec.Struct, frozen=True):
     """A request that has ended. Nothing in it is secret: no body, no query, no key, and the address only as a hash.
 
     `status` is what the client got, `CLIENT_GONE` if it got nothing; a stream that failed has 200 and an `error_code`.
-    `path` is a `shown_path`, `function` its last part. `provider` is the lane. `is_client_gone`: the client disconnected
+    `path` is a `shown_path`, `function` its last part. `provider` is the lane. `is_client_gone`: the client left
     before the reply's end. `facts`: the tries, and all that is known about an error. A call may go on after its client
     has disconnected, so `facts` may still change.
     """
