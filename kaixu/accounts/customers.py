@@ -23,7 +23,6 @@ __all__ = [
     "change_customer",
     "create_customer",
     "find_customer",
-    "list_customers",
     "no_customer",
 ]
 
@@ -121,12 +120,6 @@ async def change_customer(
                 ),
             )
     return after
-
-
-async def list_customers(pool: asyncpg.Pool, *, limit: int, before_id: int | None) -> list[ListedCustomer]:
-    """The newest `limit` customers, or those older than `before_id`, with this month's figures."""
-    with database():
-        return await store.customers(pool, limit=limit, before_id=before_id)
 
 
 async def find_customer(pool: asyncpg.Pool, id_or_email: str) -> Customer:

@@ -93,6 +93,16 @@ def flag(value: object, field: str) -> bool | None:
     raise Unprocessable(f"`{field}` must be true or false", field=field)
 
 
+def switch(value: object, field: str) -> bool | None:
+    """The same for a query string, in which everything is text; None for null and blank."""
+    words = {"true": True, "1": True, "false": False, "0": False, "": None}
+    if isinstance(value, str):
+        if value.strip().lower() not in words:
+            raise Unprocessable(f"`{field}` must be true or false", field=field)
+        return words[value.strip().lower()]
+    return flag(value, field)
+
+
 def text(value: object, field: str, most: int) -> str | None:
     """Text of at most `most` characters, trimmed; None for null and blank."""
     if value is None:

@@ -30,7 +30,6 @@ __all__ = [
     "change_key",
     "create_key",
     "find_key",
-    "list_keys",
     "locked",
     "no_key",
     "rotate_key",
@@ -144,12 +143,6 @@ async def change_key(
             if revoked is not None and revoked != (now.revoked_at is not None):
                 now = await revoke(connection, now, revoked, actor=actor, request_id=request_id)
     return now
-
-
-async def list_keys(pool: asyncpg.Pool, customer_id: int, *, limit: int, before_id: int | None) -> list[ListedKey]:
-    """The newest `limit` keys of a customer, or those older than `before_id`, with this month's figures."""
-    with database():
-        return await store.keys(pool, customer_id, limit=limit, before_id=before_id)
 
 
 async def find_key(pool: asyncpg.Pool, key_id: int) -> Key:

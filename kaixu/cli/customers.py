@@ -8,6 +8,7 @@ import typer
 
 from kaixu.accounts import customers as accounts
 from kaixu.accounts import fields
+from kaixu.accounts.customer_list import MOST_LISTED, CustomerPage, customer_page
 from kaixu.accounts.end_users import end_user_name, set_end_user_cap
 from kaixu.accounts.topups import top_up
 from kaixu.cli.options import NONE, read_options
@@ -17,8 +18,6 @@ from .examples import example
 from .failure import fail
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
-
-MAX_LISTED = 1000
 
 #: Fields that `none` clears. A customer always has a cap; a cap of 0 refuses every call.
 CLEARABLE = frozenset(
@@ -61,17 +60,38 @@ def customer_record(row: accounts.Customer) -> dict[str, Any]:
 
 
 @commands.command("list", epilog=example("customers list --json"))
-def list_customers(as_json: AsJson = False) -> None:
-    """List customers, newest first, with this month's figures."""
+def list_customers(
+    search: str = typer.Option(None, "--search", "-q", help="A part of the address, or an id."),
+    plan: str = typer.Option(None, help="Only customers of this plan."),
+    active: bool = typer.Option(None, "--active/--disabled", help="Only active ones, or only disabled ones."),
+    sort: str = typer.Option("id", help="id, email or spent."),
+    order: str = typer.Option(None, help="asc or desc; default: the newest, or those that spent most, first."),
+    limit: int = typer.Option(MOST_LISTED, min=1, max=MOST_LISTED, help="How many."),
+    cursor: str = typer.Option(None, help="The next page: what the one before printed."),
+    as_json: AsJson = False,
+) -> None:
+    """List customers with this month's figures, newest first."""
+    given = {
+        "q": search,
+        "plan": plan,
+        "active": active,
+        "sort": sort,
+        "order": order,
+        "limit": limit,
+        "cursor": cursor,
+    }
 
-    async def work(session: CommandSession) -> list[accounts.ListedCustomer]:
-        return await accounts.list_customers(session.pool, limit=MAX_LISTED, before_id=None)
+    async def work(session: CommandSession) -> CustomerPage:
+        return await customer_page(session.pool, given)
 
-    rows = [customer_record(row) for row in with_database(work)]
+    page = with_database(work)
+    rows = [customer_record(row) for row in page.customers]
     if not as_json:
         names = ("id", "email", "plan", "active", "keys", "cap_usd", "extra_usd", "spent_usd", "held_usd")
         rows = [{name: row[name] for name in names} for row in rows]
     print_rows(rows, as_json=as_json, title="customers")
+    if page.next_cursor is not None and not as_json:
+        typer.echo(f"\nmore: --cursor '{page.next_cursor}'")
 
 
 @commands.command(epilog=example("customers create ada@example.com --cap-cents 500"))

@@ -8,6 +8,7 @@ import typer
 
 from kaixu.accounts import keys as accounts
 from kaixu.accounts.customers import find_customer
+from kaixu.accounts.key_list import MOST_LISTED, KeyPage, key_page
 from kaixu.cli.options import read_options
 from kaixu.config.price import usd
 
@@ -15,8 +16,6 @@ from .examples import example
 from .failure import fail
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
-
-MAX_LISTED = 1000
 
 #: Fields that `none` clears: the customer's limit, or the gateway's default, then applies.
 CLEARABLE = frozenset(
@@ -109,18 +108,31 @@ Collections = typer.Option(None, help="Allowed collections, comma-separated; non
 
 
 @commands.command("list", epilog=example("keys list ada@example.com"))
-def list_keys(customer: str = typer.Argument(help="Id or email."), as_json: AsJson = False) -> None:
-    """List a customer's keys, newest first, with this month's figures."""
+def list_keys(
+    customer: str = typer.Argument(help="Id or email."),
+    search: str = typer.Option(None, "--search", "-q", help="A part of the label, or the last four characters."),
+    revoked: bool = typer.Option(None, "--revoked/--live", help="Only revoked ones, or only live ones."),
+    sort: str = typer.Option("id", help="id, spent or last_seen."),
+    order: str = typer.Option(None, help="asc or desc; default: desc."),
+    limit: int = typer.Option(MOST_LISTED, min=1, max=MOST_LISTED, help="How many."),
+    cursor: str = typer.Option(None, help="The next page: what the one before printed."),
+    as_json: AsJson = False,
+) -> None:
+    """List a customer's keys with this month's figures, newest first."""
+    given = {"q": search, "revoked": revoked, "sort": sort, "order": order, "limit": limit, "cursor": cursor}
 
-    async def work(session: CommandSession) -> list[accounts.ListedKey]:
+    async def work(session: CommandSession) -> KeyPage:
         row = await find_customer(session.pool, customer)
-        return await accounts.list_keys(session.pool, row.id, limit=MAX_LISTED, before_id=None)
+        return await key_page(session.pool, row.id, given)
 
-    rows = [key_record(row) for row in with_database(work)]
+    page = with_database(work)
+    rows = [key_record(row) for row in page.keys]
     if not as_json:
         names = ("id", "last4", "label", "role", "state", "cap_usd", "rpm", "rpd", "seats", "spent_usd", "held_usd")
         rows = [{name: row[name] for name in names} for row in rows]
     print_rows(rows, as_json=as_json, title="keys")
+    if page.next_cursor is not None and not as_json:
+        typer.echo(f"\nmore: --cursor '{page.next_cursor}'")
 
 
 @commands.command(epilog=example("keys create ada@example.com --label laptop --rpm 10"))

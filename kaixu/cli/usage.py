@@ -12,7 +12,7 @@ from kaixu.reports.events import UsageEvent
 from kaixu.reports.explain import Explanation
 from kaixu.reports.explain import explain as explain_calls
 from kaixu.reports.lanes import LaneUsage, lane_usage
-from kaixu.reports.usage import CustomerUsage, KeyUsage, customer_usage
+from kaixu.reports.usage import MAX_EVENTS, CustomerUsage, KeyUsage, customer_usage
 
 from .examples import example
 from .report import print_json, print_record, print_rows
@@ -37,13 +37,32 @@ commands.command(epilog=example("usage export --customer ada@example.com --month
 def show(
     customer: str = typer.Argument(help="Id or email."),
     month: str = typer.Option(None, help="The month, as 2026-11; default: this one."),
+    key: int = typer.Option(None, min=1, help="List only calls of this key and of those that it replaced: its id."),
+    provider: str = typer.Option(None, help="List only calls of this lane."),
+    model: str = typer.Option(None, help="List only calls of this model."),
+    app: str = typer.Option(None, help="List only calls of this application."),
+    end_user: str = typer.Option(None, "--end-user", help="List only calls of this end user."),
+    end: str = typer.Option(None, help="List only calls that ended so: complete, client_gone, upstream_error …"),
+    limit: int = typer.Option(20, min=1, max=MAX_EVENTS, help="How many calls are listed."),
+    before: int = typer.Option(None, min=1, help="List calls before this event's id: the next page."),
     as_json: AsJson = False,
 ) -> None:
-    """Show a customer's month: totals, books, keys, newest calls."""
+    """Show a customer's month: totals, books, keys, applications, end users, newest calls."""
+    given: dict[str, object] = {
+        "month": month,
+        "api_key_id": key,
+        "provider": provider,
+        "model": model,
+        "app": app,
+        "end_user": end_user,
+        "end": end,
+        "limit": limit,
+        "before_id": before,
+    }
 
     async def work(session: CommandSession) -> CustomerUsage:
         row = await find_customer(session.pool, customer)
-        return await customer_usage(session.pool, row.id, month=month)
+        return await customer_usage(session.pool, row.id, given)
 
     usage = with_database(work)
     total = total_record(usage)
@@ -53,14 +72,41 @@ def show(
     ]
     names = sorted({row.book for row in usage.books})
     keys = [key_row(row, names) for row in usage.keys]
+    apps = [{"app": row.app_id or "(none)", "calls": row.calls, "spent_usd": usd(row.spent_nusd)} for row in usage.apps]
+    end_users = [
+        {
+            "end_user": row.end_user,
+            "calls": row.calls,
+            "spent_usd": usd(row.spent_nusd),
+            "held_usd": usd(row.held_nusd),
+            "cap_usd": "" if row.cap_nusd is None else usd(row.cap_nusd),
+        }
+        for row in usage.end_users
+    ]
     events = [event_row(event) for event in usage.events]
     if as_json:
-        print_json({"total": total, "books": books, "keys": keys, "events": events})
+        print_json(
+            {
+                "total": total,
+                "books": books,
+                "keys": keys,
+                "apps": apps,
+                "end_users": end_users,
+                "events": events,
+                "next_before_id": usage.next_before_id,
+            }
+        )
         return
     print_record(total, as_json=False)
     print_rows(books, as_json=False, title="\nbooks, under one cap")
     print_rows(keys, as_json=False, title="\nkeys")
-    print_rows(events[:20], as_json=False, title="\nnewest calls")
+    if any(row.app_id for row in usage.apps):
+        print_rows(apps, as_json=False, title="\napplications")
+    if end_users:
+        print_rows(end_users, as_json=False, title="\nend users")
+    print_rows(events, as_json=False, title="\nnewest calls")
+    if usage.next_before_id is not None:
+        typer.echo(f"\nmore: --before {usage.next_before_id}")
 
 
 def total_record(usage: CustomerUsage) -> dict[str, Any]:

@@ -43,26 +43,60 @@ class UsageEvent(msgspec.Struct, frozen=True):
     duration_ms: int
     created_at: datetime
     vendor_cost_known: bool
+    app_id: str | None
+    build_id: str | None
+    end_user: str | None
 
 
+class EventFilter(msgspec.Struct, frozen=True):
+    """Which calls of a month; None: all. `chain_id`: of a key and those that it replaced. All are compared exactly."""
+
+    chain_id: int | None = None
+    provider: str | None = None
+    model: str | None = None
+    app_id: str | None = None
+    end_user: str | None = None
+    end_reason: str | None = None
+
+
+ALL = EventFilter()
+
+# Newest first; `$3`: only those that are older than this event.
 EVENTS = Query(
     UsageEvent,
     """
-    select id, ticket, month, customer_id, key_id, book, operation, provider, model, price_id, cost_nusd,
-           vendor_cost_nusd, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens,
-           reasoning_tokens, units, usage_source, end_reason, install_id, request_id, admitted_at, duration_ms,
-           created_at, vendor_cost_known
-      from kaixu.usage_event
-     where customer_id = $1 and month = $2
-     order by created_at desc, id desc
-     limit $3
+    select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model, e.price_id,
+           e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens, e.cached_input_tokens,
+           e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source, e.end_reason, e.install_id, e.request_id,
+           e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known, e.app_id, e.build_id, e.end_user
+      from kaixu.usage_event e
+     where e.customer_id = $1 and e.month = $2
+       and ($3::bigint is null or (e.created_at, e.id) < (select b.created_at, b.id
+                                                            from kaixu.usage_event b
+                                                           where b.customer_id = $1 and b.month = $2 and b.id = $3))
+       and ($4::bigint is null or e.chain_id = $4)
+       and ($5::text is null or e.provider = $5)
+       and ($6::text is null or e.model = $6)
+       and ($7::text is null or e.app_id = $7)
+       and ($8::text is null or e.end_user = $8)
+       and ($9::text is null or e.end_reason = $9)
+     order by e.created_at desc, e.id desc
+     limit $10
     """,
 )
 
 
-async def usage_events(db: Connection, customer_id: int, month: date, *, limit: int) -> list[UsageEvent]:
-    """A month's newest calls."""
-    return await EVENTS.all(db, customer_id, month, limit)
+async def usage_events(
+    db: Connection,
+    customer_id: int,
+    month: date,
+    *,
+    limit: int,
+    before_id: int | None = None,
+    chosen: EventFilter = ALL,
+) -> list[UsageEvent]:
+    """A month's newest calls, or those that are older than the event `before_id`."""
+    return await EVENTS.all(db, customer_id, month, before_id, *msgspec.structs.astuple(chosen), limit)
 
 
 def event_json(row: UsageEvent) -> dict[str, Any]:
@@ -89,6 +123,9 @@ def event_json(row: UsageEvent) -> dict[str, Any]:
         "usage_source": row.usage_source,
         "end": row.end_reason,
         "install_id": row.install_id,
+        "app_id": row.app_id,
+        "build_id": row.build_id,
+        "end_user": row.end_user,
         "request_id": row.request_id,
         "duration_ms": row.duration_ms,
         "created_at": instant(row.created_at),

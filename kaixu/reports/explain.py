@@ -46,6 +46,7 @@ COLUMNS = """
            e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
            e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
            e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known,
+           e.app_id, e.build_id, e.end_user,
            p.rates, p.vendor, p.created_at as priced_at,
            coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd, e.granted_nusd, e.chain_id,
            i.name as invoice_number, i.line as invoice_line

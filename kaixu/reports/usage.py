@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -17,11 +18,18 @@ from kaixu.store.customers import Customer
 from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
 
-from .events import UsageEvent, event_json, usage_events
+from .events import EventFilter, UsageEvent, event_json, usage_events
+from .own_choice import chain_of
+from .time_range import read_clock
+from .usage_tags import AppUsage, EndUserUsage, app_json, app_usage, end_user_json, end_user_usage
 from .values import budget_fields, instant, month_name
 
-#: The newest calls that the report shows.
-MAX_EVENTS = 200
+#: The most calls of a page, and how many there are by default.
+MAX_EVENTS = 1000
+EVENTS = 200
+
+MAX_NAME = 300
+NOTHING: Mapping[str, object] = {}
 
 
 class MonthUsage(msgspec.Struct, frozen=True):
@@ -125,7 +133,11 @@ class CustomerUsage(msgspec.Struct, frozen=True):
     total: MonthUsage
     books: list[BookUsage]
     keys: list[KeyUsage]
+    apps: list[AppUsage]
+    end_users: list[EndUserUsage]
     events: list[UsageEvent]
+    next_before_id: int | None
+    zone: str
 
     @property
     def cap_nusd(self) -> int:
@@ -138,26 +150,49 @@ class CustomerUsage(msgspec.Struct, frozen=True):
         return max(0, self.cap_nusd - self.total.spent_nusd - self.total.held_nusd)
 
 
-async def customer_usage(pool: asyncpg.Pool, customer_id: int, *, month: object) -> CustomerUsage:
-    """A customer's month; the current one by default. Raises `Unprocessable` for a bad month, `NotFound`."""
-    chosen = fields.month(month, "month")
+async def customer_usage(pool: asyncpg.Pool, customer_id: int, given: Mapping[str, object] = NOTHING) -> CustomerUsage:
+    """A customer's month, by the fields of a request; the current one by default.
+
+    `api_key_id`, `provider`, `model`, `app`, `end_user`, `end`, `limit` and `before_id` choose the calls that are
+    listed; the sums are of the whole month. Raises `Unprocessable`, `NotFound`.
+    """
+    chosen = fields.month(given.get("month"), "month")
+    limit = fields.bounded(given.get("limit"), "limit", MAX_EVENTS, least=1) or EVENTS
+    before_id = fields.bounded(given.get("before_id"), "before_id", fields.MOST_ID, least=1)
+    key_id = fields.bounded(given.get("api_key_id"), "api_key_id", fields.MOST_ID, least=1)
+    texts = [fields.text(given.get(name), name, MAX_NAME) for name in ("provider", "model", "app", "end_user", "end")]
     with database():
         # One snapshot, so that the parts add up although calls go on.
         async with (
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
+            # Planned for these values, so that filters that are not used cost nothing.
+            await connection.execute("set local plan_cache_mode = force_custom_plan")
             customer = await customers.customer(connection, customer_id)
             if customer is None:
                 raise no_customer(customer_id)
             of_month = chosen or await this_month(connection)
+            chain_id = None if key_id is None else await chain_of(connection, key_id, customer_id)
+            events = await usage_events(
+                connection,
+                customer_id,
+                of_month,
+                limit=limit + 1,
+                before_id=before_id,
+                chosen=EventFilter(chain_id, *texts),
+            )
             return CustomerUsage(
                 customer,
                 of_month,
                 await month_usage(connection, customer_id, of_month),
                 await book_usage(connection, customer_id, of_month),
                 await key_usage(connection, customer_id, of_month),
-                await usage_events(connection, customer_id, of_month, limit=MAX_EVENTS),
+                await app_usage(connection, customer_id, of_month),
+                await end_user_usage(connection, customer_id, of_month),
+                events[:limit],
+                events[limit - 1].id if len(events) > limit else None,
+                (await read_clock(connection)).zone,
             )
 
 
@@ -203,7 +238,11 @@ def customer_usage_json(usage: CustomerUsage) -> dict[str, Any]:
         },
         "books": [book_json(row) for row in usage.books],
         "per_key": [key_json(row) for row in usage.keys],
+        "per_app": [app_json(row) for row in usage.apps],
+        "per_end_user": [end_user_json(row) for row in usage.end_users],
         "events": [event_json(row) for row in usage.events],
+        "next_before_id": usage.next_before_id,
+        "reporting_zone": usage.zone,
     }
 
 

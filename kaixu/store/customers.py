@@ -48,30 +48,6 @@ class ListedCustomer(Customer, frozen=True):
     extra_nusd: int
 
 
-CUSTOMERS = Query(
-    ListedCustomer,
-    """
-    select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
-           c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
-           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.end_user_cap_nusd, c.id,
-           c.stripe_subscription_id, c.stripe_current_period_end, c.created_at,
-           (select count(*)
-              from kaixu.virtual_key k
-             where k.customer_id = c.id and k.revoked_at is null) as active_keys,
-           m.spent_nusd, m.held_nusd, m.extra_nusd
-      from kaixu.customer c
-     cross join lateral (select coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd,
-                                coalesce(sum(b.held_nusd), 0)::bigint as held_nusd,
-                                coalesce(sum(b.extra_nusd), 0)::bigint as extra_nusd
-                           from kaixu.customer_month b
-                          where b.customer_id = c.id
-                            and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
-     where $1::bigint is null or c.id < $1
-     order by c.id desc
-     limit $2
-    """,
-)
-
 CUSTOMER = Query(
     Customer,
     """
@@ -158,11 +134,6 @@ CHANGED_CUSTOMER = Query(
               stripe_subscription_id, stripe_current_period_end, created_at
     """,
 )
-
-
-async def customers(db: Connection, *, limit: int, before_id: int | None = None) -> list[ListedCustomer]:
-    """The newest `limit` customers, or those older than `before_id`."""
-    return await CUSTOMERS.all(db, before_id, limit)
 
 
 async def customer(db: Connection, customer_id: int) -> Customer | None:

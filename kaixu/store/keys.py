@@ -42,6 +42,7 @@ class ListedKey(Key, frozen=True):
 
     spent_nusd: int
     held_nusd: int
+    last_seen_at: datetime | None
 
 
 class KeyOwner(msgspec.Struct, frozen=True):
@@ -53,25 +54,6 @@ class KeyOwner(msgspec.Struct, frozen=True):
     is_revoked: bool
     is_active: bool
 
-
-KEYS = Query(
-    ListedKey,
-    """
-    select k.label, k.role, k.monthly_cap_nusd, k.rpm_limit, k.rpd_limit, k.max_devices, k.require_install_id,
-           k.allowed_providers, k.allowed_models, k.allowed_collections, k.id, k.chain_id, k.customer_id,
-           k.key_last4, k.created_at,
-           k.revoked_at, m.spent_nusd, m.held_nusd
-      from kaixu.virtual_key k
-     cross join lateral (select coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd,
-                                coalesce(sum(b.held_nusd), 0)::bigint as held_nusd
-                           from kaixu.key_month b
-                          where b.chain_id = k.chain_id
-                            and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
-     where k.customer_id = $1 and ($2::bigint is null or k.id < $2)
-     order by k.id desc
-     limit $3
-    """,
-)
 
 KEY = Query(
     Key,
@@ -165,11 +147,6 @@ OWNER = Query(
      limit 1
     """,
 )
-
-
-async def keys(db: Connection, customer_id: int, *, limit: int, before_id: int | None = None) -> list[ListedKey]:
-    """The newest `limit` keys of a customer, revoked ones too, or those older than `before_id`."""
-    return await KEYS.all(db, customer_id, before_id, limit)
 
 
 async def key(db: Connection, key_id: int) -> Key | None:

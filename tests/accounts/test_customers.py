@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from kaixu.accounts.customer_list import customer_page
 from kaixu.accounts.customers import change_customer, create_customer, find_customer
 from kaixu.plugin.errors import Conflict, Invalid, NotFound, Unprocessable
-from kaixu.store.customers import Customer, customers
+from kaixu.store.customers import Customer
 
 from .conftest import By
 
@@ -151,6 +152,6 @@ async def test_the_list_goes_backwards_page_by_page(pool: asyncpg.Pool, by: By) 
         (await create_customer(pool, {"email": f"c{number}@example.com"}, default_cap_nusd=7, **by)).id
         for number in range(5)
     ]
-    first = await customers(pool, limit=2)
-    then = await customers(pool, limit=9, before_id=first[-1].id)
+    first = (await customer_page(pool, {"limit": 2})).customers
+    then = (await customer_page(pool, {"limit": 9, "before_id": first[-1].id})).customers
     assert [row.id for row in first + then] == made[::-1]

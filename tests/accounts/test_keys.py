@@ -7,11 +7,11 @@ import asyncio
 import asyncpg
 import pytest
 
+from kaixu.accounts.key_list import key_page
 from kaixu.accounts.key_material import is_key_shaped, key_hash
 from kaixu.accounts.keys import MadeKey, change_key, create_key, rotate_key
 from kaixu.plugin.errors import Conflict, Invalid, KaixuError, NotFound, Unprocessable
 from kaixu.plugin.types import Usage
-from kaixu.store.keys import keys
 from tests.support.calls import admit, billed
 from tests.support.money import customer
 
@@ -125,7 +125,7 @@ async def test_rotation_keeps_settings_role_and_spend(pool: asyncpg.Pool, by: By
     assert (await admit(pool, new.row.id, most=2, install_id="device"))[1].refused == "CAP_REACHED"
     assert (await admit(pool, new.row.id, most=1, install_id="other"))[1].refused == "SEATS_FULL"
     assert (await admit(pool, new.row.id, most=1, install_id="device"))[1].refused is None
-    listed = await keys(pool, new.row.customer_id, limit=10)
+    listed = (await key_page(pool, new.row.customer_id, {"limit": 10})).keys
     assert [(row.id, row.spent_nusd) for row in listed] == [(new.row.id, 999_999_999), (old.row.id, 999_999_999)]
 
 

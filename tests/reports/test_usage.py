@@ -25,7 +25,7 @@ async def test_a_month_shows_spend_holds_and_what_is_left(pool: asyncpg.Pool, by
     await top_up(pool, customer_id, amount_cents=100, month=None, idempotency_key=None, source="manual", **by)
     ask = await billed(pool, key_id, Usage(input_tokens=1000, output_tokens=100), request_id="a")
     await admit(pool, key_id, most=500)
-    usage = await customer_usage(pool, customer_id, month=None)
+    usage = await customer_usage(pool, customer_id)
     cost = 196_500 + 78_600
     assert (usage.total.spent_nusd, usage.total.held_nusd, usage.total.extra_nusd) == (cost, 500, 10**9)
     assert (usage.total.vendor_cost_nusd, usage.total.calls) == (150_000 + 60_000, 1)
@@ -39,13 +39,13 @@ async def test_a_chain_is_shown_once_under_its_newest_key(pool: asyncpg.Pool, by
     await billed(pool, old, Usage(), cost=5)
     new = await rotate_key(pool, old, pepper="p", **by)
     await billed(pool, new.row.id, Usage(), cost=6)
-    usage = await customer_usage(pool, customer_id, month=None)
+    usage = await customer_usage(pool, customer_id)
     assert [(key.key_id, key.key_last4, key.spent_nusd) for key in usage.keys] == [(new.row.id, new.row.key_last4, 11)]
     assert [event.key_id for event in usage.events] == [new.row.id, old]
 
 
 async def test_a_month_in_which_nothing_happened_is_all_zero(pool: asyncpg.Pool) -> None:
-    usage = await customer_usage(pool, await customer(pool, cap_nusd=9), month="2026-01")
+    usage = await customer_usage(pool, await customer(pool, cap_nusd=9), {"month": "2026-01"})
     assert (usage.month, usage.cap_nusd, usage.available_nusd, usage.keys, usage.events) == (
         date(2026, 1, 1),
         9,
@@ -57,9 +57,9 @@ async def test_a_month_in_which_nothing_happened_is_all_zero(pool: asyncpg.Pool)
 
 async def test_what_is_not_a_month_or_a_customer_is_refused(pool: asyncpg.Pool) -> None:
     with pytest.raises(Unprocessable):
-        await customer_usage(pool, 1, month="2026-00")
+        await customer_usage(pool, 1, {"month": "2026-00"})
     with pytest.raises(NotFound):
-        await customer_usage(pool, 1, month=None)
+        await customer_usage(pool, 1)
 
 
 async def test_every_book_is_shown_and_counts_against_the_cap(pool: asyncpg.Pool) -> None:
@@ -74,7 +74,7 @@ async def test_every_book_is_shown_and_counts_against_the_cap(pool: asyncpg.Pool
             f"insert into kaixu.{table} ({whose}{more}, month, book, spent_nusd, held_nusd, calls) "
             f"select {whose}{more}, month, 'push', 700, 5, 2 from kaixu.{table}"
         )
-    usage = await customer_usage(pool, customer_id, month=None)
+    usage = await customer_usage(pool, customer_id)
     assert (usage.total.spent_nusd, usage.total.held_nusd, usage.total.calls, usage.available_nusd) == (1000, 5, 3, 0)
     assert [(one.book, one.spent_nusd, one.held_nusd) for one in usage.books] == [("ai", 300, 0), ("push", 700, 5)]
     assert [(key.spent_nusd, key.books) for key in usage.keys] == [(1000, {"ai": 300, "push": 700})]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kaixu.accounts.customers import change_customer, create_customer, list_customers
+from kaixu.accounts.customer_list import customer_page
+from kaixu.accounts.customers import change_customer, create_customer
 from kaixu.accounts.fields import identifier
 from kaixu.api.admin.replies import customer_reply, listed_customer_reply
 from kaixu.config.price import nusd_of_cents
@@ -13,18 +14,14 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 
-from .paging import read_page
-
-MAX_LISTED = 1000
-
 
 def customer_routes(services: Services) -> list[Route]:
     """The routes of customers."""
 
     async def list_all(request: IncomingRequest) -> Reply:
-        page = read_page(request, MAX_LISTED)
-        rows = await list_customers(services.reports, limit=page.limit, before_id=page.before_id)
-        return json_reply({"customers": [listed_customer_reply(row) for row in rows]})
+        page = await customer_page(services.reports, request.args)
+        customers = [listed_customer_reply(row) for row in page.customers]
+        return json_reply({"customers": customers, "next_cursor": page.next_cursor})
 
     async def create(request: IncomingRequest) -> Reply:
         customer = await create_customer(

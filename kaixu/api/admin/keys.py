@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from kaixu.accounts.fields import identifier
-from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, list_keys, rotate_key
+from kaixu.accounts.key_list import key_page
+from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, rotate_key
 from kaixu.api.admin.replies import key_reply, listed_key_reply
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
@@ -16,10 +17,6 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.reports.values import instant
-
-from .paging import read_page
-
-MAX_LISTED = 1000
 
 
 def key_routes(services: Services) -> list[Route]:
@@ -31,9 +28,8 @@ def key_routes(services: Services) -> list[Route]:
         if "reveal_key_id" in request.args:
             await refuse_to_reveal(services, query.read("reveal_key_id", identifier))
         customer_id = query.read("customer_id", identifier)
-        page = read_page(request, MAX_LISTED)
-        rows = await list_keys(services.reports, customer_id, limit=page.limit, before_id=page.before_id)
-        return json_reply({"keys": [listed_key_reply(row) for row in rows]})
+        page = await key_page(services.reports, customer_id, request.args)
+        return json_reply({"keys": [listed_key_reply(row) for row in page.keys], "next_cursor": page.next_cursor})
 
     async def create(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request).value

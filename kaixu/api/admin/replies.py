@@ -72,7 +72,8 @@ def listed_key_reply(row: ListedKey) -> dict[str, Any]:
     available = None
     if row.monthly_cap_nusd is not None:
         available = max(0, row.monthly_cap_nusd - row.spent_nusd - row.held_nusd)
-    return key_reply(row) | {"can_reveal": False, **budget_fields(row.spent_nusd, row.held_nusd, available)}
+    seen = {"last_seen_at": instant(row.last_seen_at)}
+    return key_reply(row) | seen | {"can_reveal": False, **budget_fields(row.spent_nusd, row.held_nusd, available)}
 
 
 def device_reply(row: ListedDevice) -> dict[str, Any]:

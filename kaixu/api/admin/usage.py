@@ -18,7 +18,7 @@ def usage_routes(services: Services) -> list[Route]:
     async def show(request: IncomingRequest) -> Reply:
         query = Fields(request.args)
         customer_id = query.read("customer_id", identifier)
-        report = await customer_usage(services.reports, customer_id, month=query.get("month"))
+        report = await customer_usage(services.reports, customer_id, request.args)
         return json_reply(customer_usage_json(report))
 
     return [operator_route(services, "GET", "admin-usage", show)]

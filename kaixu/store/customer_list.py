@@ -1,0 +1,123 @@
+"""Customers in pages: filtered and sorted in the database, each page in one statement."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .customers import ListedCustomer
+from .query import Connection, Query
+
+
+class CustomerFilter(msgspec.Struct, frozen=True):
+    """Which customers; None: all. `pattern` is of `like`, for the address; `customer_id`: or this one."""
+
+    pattern: str | None = None
+    customer_id: int | None = None
+    plan_name: str | None = None
+    is_active: bool | None = None
+
+
+MATCHING = """
+       and ($2::text is null or lower(c.email) like $2 or c.id = $3::bigint)
+       and ($4::text is null or c.plan_name = $4)
+       and ($5::boolean is null or c.is_active = $5)
+"""
+
+#: This month's figures and the active keys of the customers of a page.
+FIGURES = """
+    select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
+           c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
+           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.end_user_cap_nusd, c.id,
+           c.stripe_subscription_id, c.stripe_current_period_end, c.created_at,
+           (select count(*)
+              from kaixu.virtual_key k
+             where k.customer_id = c.id and k.revoked_at is null) as active_keys,
+           m.spent_nusd, m.held_nusd, m.extra_nusd
+      from page p
+      join kaixu.customer c on c.id = p.id
+     cross join lateral (select coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd,
+                                coalesce(sum(b.held_nusd), 0)::bigint as held_nusd,
+                                coalesce(sum(b.extra_nusd), 0)::bigint as extra_nusd
+                           from kaixu.customer_month b
+                          where b.customer_id = c.id
+                            and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
+     order by p.at
+"""
+
+BY_ID = """
+    with page as (
+        select c.id, row_number() over (order by c.id {order}) as at
+          from kaixu.customer c
+         where ($1::bigint is null or c.id {beyond} $1)
+{matching}         order by c.id {order}
+         limit $6
+    )
+"""
+
+BY_EMAIL = """
+    with page as (
+        select c.id, row_number() over (order by lower(c.email) {order}, c.id {order}) as at
+          from kaixu.customer c
+         where ($1::text is null or lower(c.email) {beyond} $1)
+{matching}         order by lower(c.email) {order}, c.id {order}
+         limit $6
+    )
+"""
+
+BY_SPENT = """
+    with spent as (
+        select b.customer_id, sum(b.spent_nusd)::bigint as spent_nusd
+          from kaixu.customer_month b
+         where b.month = date_trunc('month', now() at time zone 'UTC')::date
+         group by b.customer_id
+    ), page as (
+        select c.id, row_number() over (order by coalesce(s.spent_nusd, 0) {order}, c.id {order}) as at
+          from kaixu.customer c
+          left join spent s on s.customer_id = c.id
+         where ($1::bigint is null or (coalesce(s.spent_nusd, 0), c.id) {beyond} ($1, $7::bigint))
+{matching}         order by coalesce(s.spent_nusd, 0) {order}, c.id {order}
+         limit $6
+    )
+"""
+
+DIRECTIONS = {True: {"order": "desc", "beyond": "<"}, False: {"order": "asc", "beyond": ">"}}
+
+
+def both(page: str) -> dict[bool, Query[ListedCustomer]]:
+    """The statement in both directions, descending first."""
+    return {
+        down: Query(ListedCustomer, page.format(matching=MATCHING, **words) + FIGURES)
+        for down, words in DIRECTIONS.items()
+    }
+
+
+CUSTOMERS_BY_ID = both(BY_ID)
+CUSTOMERS_BY_EMAIL = both(BY_EMAIL)
+CUSTOMERS_BY_SPENT = both(BY_SPENT)
+
+
+async def customers_by_id(
+    db: Connection, chosen: CustomerFilter, *, is_descending: bool, after: int | None, limit: int
+) -> list[ListedCustomer]:
+    """At most `limit` customers by id, beyond `after`."""
+    return await CUSTOMERS_BY_ID[is_descending].all(db, after, *msgspec.structs.astuple(chosen), limit)
+
+
+async def customers_by_email(
+    db: Connection, chosen: CustomerFilter, *, is_descending: bool, after: str | None, limit: int
+) -> list[ListedCustomer]:
+    """At most `limit` customers by their address in lower case, beyond `after`."""
+    return await CUSTOMERS_BY_EMAIL[is_descending].all(db, after, *msgspec.structs.astuple(chosen), limit)
+
+
+async def customers_by_spent(
+    db: Connection,
+    chosen: CustomerFilter,
+    *,
+    is_descending: bool,
+    after: tuple[int | None, int | None],
+    limit: int,
+) -> list[ListedCustomer]:
+    """At most `limit` customers by this month's spending, beyond `after`: the spending and the id of the last one."""
+    spent, customer_id = after
+    return await CUSTOMERS_BY_SPENT[is_descending].all(db, spent, *msgspec.structs.astuple(chosen), limit, customer_id)
