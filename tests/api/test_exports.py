@@ -23,8 +23,9 @@ from kaixu.invoices.issue import finalize
 from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited
 from kaixu.plugin.types import Usage
 from kaixu.reports import export_copy
-from kaixu.reports.export import Exporter, read_export, read_user_export
+from kaixu.reports.export import read_export, read_user_export
 from kaixu.reports.export_copy import Exports
+from kaixu.reports.own_key import Credential, find_own_key
 from kaixu.reports.table import guarded
 from kaixu.store.pool import open_pool
 from kaixu.store.rollups import set_reporting_zone
@@ -639,8 +640,8 @@ async def test_more_at_a_time_are_refused_by_name(
 ) -> None:
     monkeypatch.setattr(export_copy, "WAIT_S", 0.05)
     exports = Exports(one_connection)
-    exporter = Exporter(household.ids["owner"], household.ids["owner"], "abcd", household.customer_id, "owner")
-    own = read_user_export({}, exporter, await exports.clock())
+    owner = await find_own_key(household.pool, Credential(None, None, household.ids["owner"]))
+    own = read_user_export({}, owner, await exports.clock())
     theirs = read_export({"customer_id": household.customer_id}, await exports.clock())
     async with exports.place(own):
         with pytest.raises(RateLimited):
