@@ -11,6 +11,7 @@ from .admin.customers import customer_routes
 from .admin.devices import device_routes
 from .admin.embed_usage import embed_usage_routes
 from .admin.end_users import end_user_routes
+from .admin.explain import explain_routes
 from .admin.invoices import invoice_routes
 from .admin.keys import key_routes
 from .admin.login import login_routes
@@ -19,6 +20,7 @@ from .admin.monitor_stream import monitor_stream_routes
 from .admin.platform_events import platform_event_routes
 from .admin.topup import topup_routes
 from .admin.usage import usage_routes
+from .admin.usage_reports import usage_report_routes
 from .anthropic.messages import message_routes
 from .client_errors import client_error_routes
 from .collections.embed import embed_routes
@@ -37,10 +39,12 @@ from .openai.models import model_routes
 from .openai.responses import responses_routes
 from .operations import operation_routes
 from .user.devices import own_device_routes
+from .user.explain import own_explain_routes
 from .user.invoices import user_invoice_routes
 from .user.push import push_routes
 from .user.session import session_routes
 from .user.usage import own_usage_routes
+from .user.usage_chart import user_chart_routes
 
 #: The error format of unknown paths: below `/v1/` most clients are OpenAI's.
 PREFIX_SHAPES = {"/v1/": openai_error}
@@ -68,7 +72,9 @@ FAMILIES = (
     end_user_routes,
     topup_routes,
     usage_routes,
+    usage_report_routes,
     embed_usage_routes,
+    explain_routes,
     monitor_event_routes,
     platform_event_routes,
     monitor_stream_routes,
@@ -78,6 +84,8 @@ FAMILIES = (
     session_routes,
     user_invoice_routes,
     own_usage_routes,
+    user_chart_routes,
+    own_explain_routes,
     own_device_routes,
     push_routes,
     # everybody

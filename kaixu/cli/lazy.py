@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Trace one call: who made it, its tries, first output and cost, or why it failed.",
     ),
     "failures": ("failures", "Show failed and refused calls: grouped by reason and deployment, and the newest ones."),
+    "top": ("top", "Show what spent most, with calls, vendor cost and margin."),
     "customers": ("customers", "Customers: list, create, change, disable, enable, top up, cap end users."),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
     "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),

@@ -7,11 +7,10 @@ and rounded half up once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from kaixu.plugin.errors import NotFound
@@ -37,27 +36,42 @@ class PricedEvent(UsageEvent, frozen=True):
     priced_at: datetime | None
     unbilled_nusd: int
     granted_nusd: int | None
+    chain_id: int
+    invoice_number: str | None
+    invoice_line: int | None
 
 
-# By event id, ticket or request id. Request ids have no index, since only this report looks for them.
-PRICED = Query(
-    PricedEvent,
-    """
+COLUMNS = """
     select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model,
            e.price_id, e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens,
            e.cached_input_tokens, e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source,
            e.end_reason, e.install_id, e.request_id, e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known,
            p.rates, p.vendor, p.created_at as priced_at,
-           coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd, e.granted_nusd
+           coalesce((e.units ->> 'unbilled_nusd')::bigint, 0) as unbilled_nusd, e.granted_nusd, e.chain_id,
+           i.name as invoice_number, i.line as invoice_line
       from kaixu.usage_event e
       left join kaixu.price p on p.id = e.price_id
-     where case when $1::bigint is not null then e.id = $1
-                when $2::uuid is not null then e.ticket = $2
-                else e.request_id = $3 end
+      left join lateral (select v.name, l.line
+                           from kaixu.invoice_line l
+                           join kaixu.invoice v on v.id = l.invoice_id
+                          where l.customer_id = e.customer_id and l.month = e.month and l.book = e.book
+                            and l.provider = e.provider and l.model = e.model and v.kind = 'invoice'
+                            and not exists (select from kaixu.invoice_void x where x.invoice_id = v.id)
+                          order by v.id
+                          limit 1) i on true
+"""
+
+#: Whose calls; null: everybody's.
+OWNED = """
+       and ($2::bigint is null or e.customer_id = $2)
+       and ($3::bigint is null or e.chain_id = $3)
      order by e.created_at desc, e.id desc
      limit $4
-    """,
-)
+"""
+
+BY_ID = Query(PricedEvent, f"{COLUMNS} where e.id = $1 {OWNED}")
+BY_TICKET = Query(PricedEvent, f"{COLUMNS} where e.ticket = $1 and e.month = any ($5::date[]) {OWNED}")
+BY_REQUEST = Query(PricedEvent, f"{COLUMNS} where e.request_id = $1 {OWNED}")
 
 
 class CostLine(msgspec.Struct, frozen=True):
@@ -83,18 +97,29 @@ class Explanation(msgspec.Struct, frozen=True):
     note: str | None
 
 
-async def explain(pool: asyncpg.Pool, named: str) -> list[Explanation]:
-    """Explain calls, newest first, by an event's id, a ticket, or a request id. Raises `NotFound`."""
+class Owner(msgspec.Struct, frozen=True):
+    """Whose calls may be explained; `chain_id` None: those of all keys of the customer."""
+
+    customer_id: int
+    chain_id: int | None
+
+
+async def explain(db: Connection, named: str, owner: Owner | None = None) -> list[Explanation]:
+    """Explain calls, newest first, by an event's id, a ticket, or a request id; only those of `owner`, if given.
+
+    Raises `NotFound`, also for calls of others; `DatabaseAway`.
+    """
+    of = (None, None) if owner is None else (owner.customer_id, owner.chain_id)
     with database():
         events: list[PricedEvent] = []
-        if named.isascii() and named.isdigit() and int(named) < 2**63:
-            events = await priced_events(pool, event_id=int(named), limit=1)
+        if named.isascii() and named.isdigit() and len(named) < 20 and int(named) < 2**63:
+            events = await BY_ID.all(db, int(named), *of, 1)
         elif (ticket := parse_ticket(named)) is not None:
-            events = await priced_events(pool, ticket=ticket, limit=1)
+            events = await BY_TICKET.all(db, ticket, *of, 1, months_of_ticket(ticket))
         if not events:
-            events = await priced_events(pool, request_id=named, limit=MAX_EVENTS)
+            events = await BY_REQUEST.all(db, named, *of, MAX_EVENTS)
     if not events:
-        raise NotFound(f"there is no usage event {named}", hint="Use an event's id, a ticket, or a request id.")
+        raise NotFound(f"there is no usage event {named[:100]}", hint="Use an event's id, a ticket, or a request id.")
     return [explain_event(event) for event in events]
 
 
@@ -104,6 +129,12 @@ def parse_ticket(named: str) -> UUID | None:
         return UUID(named)
     except ValueError:
         return None
+
+
+def months_of_ticket(ticket: UUID) -> list[date]:
+    """The months in which the call may have been admitted: a ticket has the time at which the gateway made it."""
+    made = datetime.fromtimestamp((ticket.int >> 80) / 1000, UTC)
+    return sorted({(made + timedelta(days=off)).date().replace(day=1) for off in (-1, 0, 1)})
 
 
 def explain_event(event: PricedEvent) -> Explanation:
@@ -180,15 +211,3 @@ def check_bill(event: PricedEvent, priced_nusd: int, *, by_token: bool) -> tuple
     if is_bound and event.usage_source != "provider":
         return True, "its tokens were counted by the gateway, not reported: charged at most its reservation"
     return False, "the bill does not match the price"
-
-
-async def priced_events(
-    db: Connection,
-    *,
-    event_id: int | None = None,
-    ticket: UUID | None = None,
-    request_id: str | None = None,
-    limit: int,
-) -> list[PricedEvent]:
-    """Calls with their price versions, newest first, by one of the ids."""
-    return await PRICED.all(db, event_id, ticket, request_id, limit)

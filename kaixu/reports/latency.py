@@ -31,11 +31,3 @@ def percentile_ms(histogram: Sequence[int] | None, percent: int) -> int | None:
         if 100 * seen >= percent * total:
             return BOUNDS_MS[min(k, CLASSES - 2)]
     raise AssertionError("the classes hold all calls")
-
-
-def merged(one: Sequence[int], other: Sequence[int], *, sign: int = 1) -> list[int]:
-    """Two histograms added, or with `sign` -1 subtracted, class by class; an empty one has no calls."""
-    size = max(len(one), len(other))
-    first = [*one, *[0] * (size - len(one))]
-    second = [*other, *[0] * (size - len(other))]
-    return [a + sign * b for a, b in zip(first, second, strict=True)]

@@ -88,9 +88,14 @@ async def find_chain(db: Connection, key_id: int, own: OwnKey) -> int:
         return own.chain_id
     if not own.may_see_customer:
         raise Forbidden("another key needs a key with the role admin or owner", hint="Leave `api_key_id` out.")
-    chain = await CHAIN.one(db, key_id, own.customer_id)
+    return await chain_of(db, key_id, own.customer_id)
+
+
+async def chain_of(db: Connection, key_id: int, customer_id: int) -> int:
+    """The chain of a customer's key. Raises `NotFound`, also for a key of another customer."""
+    chain = await CHAIN.one(db, key_id, customer_id)
     if chain is None:
-        raise NotFound(f"your account has no key {key_id}", code="UNKNOWN_KEY")
+        raise NotFound(f"this account has no key {key_id}", code="UNKNOWN_KEY")
     return chain.chain_id
 
 

@@ -5,8 +5,6 @@ All three have the same values: money as exact dollars and as cents, times in IS
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from html import escape
@@ -116,7 +114,7 @@ def table_json(table: Table[Any]) -> dict[str, Any]:
     headings = table.report.headings
     return {
         "report": table.report.name,
-        "zone": table.zone,
+        "reporting_zone": table.zone,
         **table.about,
         "rows": [dict(zip(headings, table.report.values(row), strict=True)) for row in table.rows],
         "next_cursor": table.next_cursor,
@@ -125,14 +123,22 @@ def table_json(table: Table[Any]) -> dict[str, Any]:
 
 def table_csv(table: Table[Any]) -> bytes:
     """A table as CSV (RFC 4180, with LF), safe to open in a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.report.headings)
     is_text = table.report.is_text()
+    lines = [",".join(table.report.headings)]
     for row in table.rows:
         cells = zip(table.report.values(row), is_text, strict=True)
-        writer.writerow([guarded(cell_text(value)) if free else cell_text(value) for value, free in cells])
-    return out.getvalue().encode("utf-8", "replace")
+        lines.append(",".join(quoted(guarded(cell_text(v)) if free else cell_text(v)) for v, free in cells))
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+
+
+def quoted(text: str) -> str:
+    """A cell, in quotes where it needs them.
+
+    Python's csv writer leaves a lone CR without them, which readers take for the end of a line.
+    """
+    if any(sign in text for sign in '",\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def cell_text(value: Any) -> str:

@@ -42,12 +42,22 @@ CLOCK = Query(Clock, "select now() as now, s.reporting_zone as zone from kaixu.r
 
 
 class TimeRange(msgspec.Struct, frozen=True):
-    """From a moment up to another, which is not part of it. Both lie at the beginning of an interval."""
+    """From a moment up to another, which is not part of it.
+
+    Both lie at the beginning of an interval, except for months: these are UTC, whatever the reporting zone.
+    """
 
     since: datetime
     until: datetime
     zone: str
     interval: Interval
+
+    @property
+    def is_whole_days(self) -> bool:
+        """Whether it is shown by days, and has only whole days of the reporting zone."""
+        zone = ZoneInfo(self.zone)
+        bounds = (self.since.astimezone(zone), self.until.astimezone(zone))
+        return self.interval == "day" and all(bound.time() == time(0) for bound in bounds)
 
     @property
     def first_day(self) -> date:
@@ -91,6 +101,8 @@ def read_range(given: Mapping[str, object], clock: Clock, *, default: str = "now
             f"the time by {interval} is at most {LONGEST[interval].days} days", hint="Use another `interval` or time.",
             field="from",
         )  # fmt: skip
+    if month is not None:
+        return TimeRange(since, until, clock.zone, interval)
     return TimeRange(start_of(since, interval, zone), end_of(until, interval, zone), clock.zone, interval)
 
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 #: The pause before the connection is made again: doubled each time, up to the longest.
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 10.0
 
 #: How often the connection is tried out: a network may lose it without a word.
 CHECK_S = 20.0

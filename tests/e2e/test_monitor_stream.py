@@ -217,6 +217,6 @@ async def listeners(pool: asyncpg.Pool) -> int:
 
 async def until_listeners(pool: asyncpg.Pool, count: int) -> None:
     """Wait until so many connections listen."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await listeners(pool) != count:
             await asyncio.sleep(0.05)

@@ -1,0 +1,51 @@
+"""`admin-usage-chart`, `admin-usage-margin`, `admin-usage-top`: usage over time, margins, the largest."""
+
+from __future__ import annotations
+
+from kaixu.accounts.fields import MOST_ID, bounded
+from kaixu.api.report_reply import read_format, report_reply
+from kaixu.edge.fields import Fields
+from kaixu.edge.operators import operator_route
+from kaixu.edge.request import IncomingRequest
+from kaixu.edge.response import Reply
+from kaixu.edge.routes import Route
+from kaixu.edge.services import Services
+from kaixu.plugin.errors import Unprocessable
+from kaixu.reports.margin import MOST_ROWS, MOST_TOP, ROWS, TOP, TOP_REPORT, read_margin, usage_margin
+from kaixu.reports.own_choice import chain_of
+from kaixu.reports.usage_chart import read_question, usage_chart
+
+
+def usage_report_routes(services: Services) -> list[Route]:
+    """The routes of operators' reports."""
+
+    async def chart(request: IncomingRequest) -> Reply:
+        query = Fields(request.args)
+        read_format(query)
+        customer_id, key_id = (
+            query.read(name, lambda value, field: bounded(value, field, MOST_ID, least=1))
+            for name in ("customer_id", "api_key_id")
+        )
+        chain_id = None
+        if key_id is not None:
+            if customer_id is None:
+                raise Unprocessable("`api_key_id` needs `customer_id`", field="api_key_id")
+            chain_id = await chain_of(services.reports, key_id, customer_id)
+        question = read_question(request.args, customer_id=customer_id, chain_id=chain_id)
+        return report_reply(request, await usage_chart(services.reports, request.args, question))
+
+    async def margin(request: IncomingRequest) -> Reply:
+        read_format(Fields(request.args))
+        question = read_margin(request.args, default_by="customer", most=MOST_ROWS, default=ROWS)
+        return report_reply(request, await usage_margin(services.reports, request.args, question))
+
+    async def top(request: IncomingRequest) -> Reply:
+        read_format(Fields(request.args))
+        question = read_margin(request.args, default_by="customer", most=MOST_TOP, default=TOP)
+        return report_reply(request, await usage_margin(services.reports, request.args, question, TOP_REPORT))
+
+    return [
+        operator_route(services, "GET", "admin-usage-chart", chart),
+        operator_route(services, "GET", "admin-usage-margin", margin),
+        operator_route(services, "GET", "admin-usage-top", top),
+    ]
