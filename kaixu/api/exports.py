@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from kaixu.edge.authenticate import read_caller
 from kaixu.edge.operators import operator_route
-from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream
 from kaixu.reports.export import Export, read_export, read_user_export
-from kaixu.reports.export_copy import Exports, Subject, file_name, find_exporter
+from kaixu.reports.export_copy import Exports, Subject, file_name
+from kaixu.reports.own_key import find_own_key
+
+from .user.credential import credential_of, own_route
 
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson; charset=utf-8"}
 
@@ -32,17 +33,14 @@ def export_routes(services: Services) -> list[Route]:
         return await export_reply(exports, export, subject, file_name(export, subject))
 
     async def for_customer(request: IncomingRequest) -> Reply:
-        caller = read_caller(request, services.secrets)
-        exporter = await find_exporter(
-            services.pool, key_hash=caller.key_hash, legacy_hash=caller.legacy_hash, key_id=caller.key_id
-        )
-        export = read_user_export(request.args, exporter, await exports.clock())
+        own = await find_own_key(services.reports, credential_of(services, request))
+        export = read_user_export(request.args, own, await exports.clock())
         subject = await exports.find_subject(export)
-        return await export_reply(exports, export, subject, file_name(export, subject, exporter))
+        return await export_reply(exports, export, subject, file_name(export, subject, own))
 
     return [
         operator_route(services, "GET", "admin-export", for_operator),
-        Route("GET", function_paths("user-export"), for_customer, auth="key", rate="reading"),
+        own_route("GET", "user-export", for_customer),
     ]
 
 

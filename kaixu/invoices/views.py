@@ -24,9 +24,6 @@ from kaixu.store.query import DatabaseSession
 from .compose import compose, instant
 from .issue import find_invoice, material_of
 
-#: Roles that see the whole customer's invoice; others see their own key's figures.
-SEES_ALL = ("owner", "admin")
-
 
 class View(msgspec.Struct, frozen=True):
     """A month's invoice, or the draft as it is now. `exists`: it was issued, or an operator made a draft."""

@@ -25,10 +25,15 @@ KEY_IN_PATH = re.compile(r"(?i)(?<![a-z0-9])((?:kx|sk|pk|rk)[-_])[a-z0-9_.-]{6,}
 MAX_PATH = 500
 
 
-@lru_cache(maxsize=1000)
 def shown_path(path: str) -> str:
     """A path for logs and events: without keys and control characters, cut."""
-    return on_one_line(KEY_IN_PATH.sub(r"\1…", path[: 2 * MAX_PATH]))[:MAX_PATH]
+    return cleaned_path(path[: 2 * MAX_PATH])  # cut before it is cached: a path may have 60 kB
+
+
+@lru_cache(maxsize=1000)
+def cleaned_path(path: str) -> str:
+    """A path of at most twice the length that is shown."""
+    return on_one_line(KEY_IN_PATH.sub(r"\1…", path))[:MAX_PATH]
 
 
 class RequestEnd(msgspec.Struct, frozen=True):

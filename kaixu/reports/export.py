@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from kaixu.accounts import fields
-from kaixu.plugin.errors import Forbidden, Invalid, RoleTooLow, Unprocessable
+from kaixu.plugin.errors import Forbidden, Invalid, Unprocessable
 
 from .export_columns import (
     ADMIN_EVENTS,
@@ -29,6 +29,7 @@ from .export_columns import (
     USER_SUMMARY,
     read_columns,
 )
+from .own_key import OwnKey, read_scope
 from .time_range import Clock, read_moment
 from .values import month_name
 
@@ -46,16 +47,6 @@ MAX_NAME = 300
 EVENT_FILTERS = ("from", "to", "provider", "model", "app", "end_user")
 PARAMETERS = ("customer_id", "type", "month", "api_key_id", "limit", "columns", "format", "count", *EVENT_FILTERS)
 USER_PARAMETERS = ("scope", *(name for name in PARAMETERS if name != "customer_id"))
-
-
-class Exporter(msgspec.Struct, frozen=True):
-    """The key of a customer who exports; rows of its key chain are its own."""
-
-    key_id: int
-    chain_id: int
-    key_last4: str
-    customer_id: int
-    role: str
 
 
 class Export(msgspec.Struct, frozen=True):
@@ -108,7 +99,7 @@ def read_export(values: Mapping[str, Any], clock: Clock) -> Export:
     return make_export(values, kind, customer_id, key_id, columns, ADMIN_ROWS, for_operator=True, clock=clock)
 
 
-def read_user_export(values: Mapping[str, Any], exporter: Exporter, clock: Clock) -> Export:
+def read_user_export(values: Mapping[str, Any], own: OwnKey, clock: Clock) -> Export:
     """A customer's export from its parameters, as far as the key's role reaches. Raises `Invalid`, `RoleTooLow`.
 
     A key exports its own chain. Keys with the role admin or owner may export their customer's with
@@ -116,18 +107,12 @@ def read_user_export(values: Mapping[str, Any], exporter: Exporter, clock: Clock
     """
     fields.require_known(values, USER_PARAMETERS)
     kind = read_kind(values)
-    is_admin = exporter.role in ("admin", "owner")
-    scope = values.get("scope") or ("customer" if kind == "invoice" and is_admin else "key")
-    if scope not in ("key", "customer"):
-        raise Unprocessable("`scope` must be key or customer", field="scope")
-    key_id: int | None = exporter.key_id
-    if scope == "customer":
-        if not is_admin:
-            raise RoleTooLow("scope=customer needs a key with the role admin or owner", hint="Leave `scope` out.")
-        key_id = None
+    default_scope = "customer" if kind == "invoice" and own.may_see_customer else "key"
+    scope = read_scope({"scope": values.get("scope") or default_scope}, own)
+    key_id = None if scope == "customer" else own.key_id
     if values.get("api_key_id") not in (None, ""):
         key_id = fields.identifier(values["api_key_id"], "api_key_id")
-        if key_id != exporter.key_id and not is_admin:
+        if key_id != own.key_id and not own.may_see_customer:
             raise Forbidden("another key needs a key with the role admin or owner", hint="Leave `api_key_id` out.")
     known: tuple[str, ...]
     default: tuple[str, ...]
@@ -138,7 +123,7 @@ def read_user_export(values: Mapping[str, Any], exporter: Exporter, clock: Clock
     else:
         known, default = INVOICE_COLUMNS, INVOICE
     columns = read_columns(values.get("columns"), known, default)
-    return make_export(values, kind, exporter.customer_id, key_id, columns, USER_ROWS, for_operator=False, clock=clock)
+    return make_export(values, kind, own.customer_id, key_id, columns, USER_ROWS, for_operator=False, clock=clock)
 
 
 def make_export(

@@ -15,15 +15,16 @@ import asyncpg
 import msgspec
 
 from kaixu.accounts.customers import no_customer
-from kaixu.plugin.errors import NotFound, Overloaded, RateLimited, Unauthenticated
+from kaixu.plugin.errors import NotFound, Overloaded, RateLimited
 from kaixu.store import customers
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
-from kaixu.store.query import Connection, Query
+from kaixu.store.query import Query
 
-from .export import Export, Exporter, export_name
+from .export import Export, export_name
 from .export_invoice import encode_csv, encode_ndjson, invoice_lines
 from .export_sql import event_values, events_sql, summary_sql
+from .own_key import OwnKey
 from .time_range import Clock, read_clock
 
 Sink = Callable[[bytes], Awaitable[None]]
@@ -49,29 +50,6 @@ class KeyChain(msgspec.Struct, frozen=True):
 
 
 CHAIN = Query(KeyChain, "select chain_id from kaixu.virtual_key where id = $1 and customer_id = $2")
-
-EXPORTER = Query(
-    Exporter,
-    """
-    select k.id as key_id, k.chain_id, k.key_last4, k.customer_id, k.role
-      from kaixu.virtual_key k
-     where case when $3::bigint is not null then k.id = $3 else k.key_hash = $1 or k.key_hash = $2 end
-       and k.revoked_at is null
-     order by k.key_hash = $1 desc
-     limit 1
-    """,
-)
-
-
-async def find_exporter(
-    db: Connection, *, key_hash: bytes | None, legacy_hash: bytes | None, key_id: int | None
-) -> Exporter:
-    """The key of a caller, by its hashes or by the id in its session. Raises `Unauthenticated`."""
-    with database():
-        exporter = await EXPORTER.one(db, key_hash, legacy_hash, key_id)
-    if exporter is None:
-        raise Unauthenticated("Invalid or revoked key")
-    return exporter
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -271,6 +249,6 @@ class Lines:
             await self.sink(msgspec.json.encode({"rows": self.ends, "partial": True}) + b"\n")
 
 
-def file_name(export: Export, subject: Subject, exporter: Exporter | None = None) -> str:
+def file_name(export: Export, subject: Subject, own: OwnKey | None = None) -> str:
     """The name of an export's file."""
-    return export_name(export, subject.month, None if exporter is None else exporter.key_last4)
+    return export_name(export, subject.month, None if own is None else own.key_last4)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 
 from .export import Export
 from .export_columns import EVENT_COLUMNS, EVENT_COST_COLUMNS, SUMMARY_COLUMNS, SUMMARY_COST_COLUMNS, Column
+from .time_range import months_of_calls
+
+#: Of an export without `to`.
+END = datetime(2099, 12, 1, tzinfo=UTC)
 
 FIGURES = """sum(b.spent_nusd)::bigint as spent_nusd, sum(b.held_nusd)::bigint as held_nusd,
                 sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd, sum(b.uncosted_nusd)::bigint as uncosted_nusd,
@@ -79,8 +83,7 @@ def event_values(export: Export, month: date, chain_id: int | None) -> list[obje
     """The parameters of `events_sql`; `chain_id`: the chain of the export's key."""
     first = last = month
     if export.since is not None:
-        first = export.since.date().replace(day=1)
-        last = date(2099, 12, 1) if export.until is None else export.until.date().replace(day=1)
+        first, last = months_of_calls(export.since, export.until or END)
     return [
         first, last, export.customer_id, chain_id, export.since, export.until, export.provider, export.model,
         export.app_id, export.end_user, export.limit,

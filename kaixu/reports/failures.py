@@ -134,7 +134,9 @@ async def failures(pool: asyncpg.Pool, wanted: FailureFilter, *, limit: int) -> 
     """The failures that `wanted` describes; at most `limit` of them are listed. Raises `DatabaseAway`."""
     limit = min(limit, MAX_LISTED)
     with database():
-        async with pool.acquire() as connection:
+        async with pool.acquire() as connection, connection.transaction(readonly=True):
+            # Planned for these values: only then the filters that are set use indexes.
+            await connection.execute("set local plan_cache_mode = force_custom_plan")
             groups = await GROUPS.all(connection, *values_of(wanted), MAX_GROUPS)
             calls = await CALLS.all(connection, *values_of(wanted), wanted.before_id, limit + 1)
     more = len(calls) > limit

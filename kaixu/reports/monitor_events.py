@@ -44,6 +44,15 @@ class MonitorRow(msgspec.Struct, frozen=True):
     extra: dict[str, Any]
 
 
+#: The columns of `MonitorRow`, of an event `e`.
+COLUMNS = """
+           e.id, e.created_at, e.request_id, e.level, e.kind, e.function_name, e.method, e.path, e.origin, e.referer,
+           e.user_agent, e.ip_hash, e.app_id, e.build_id, e.customer_id, e.key_id, e.provider, e.model, e.deployment,
+           e.http_status, e.duration_ms, e.request_bytes, e.response_bytes, e.error_code, e.error_message,
+           e.upstream_status, e.upstream_body, e.detail, e.extra
+"""
+
+
 def monitor_row_json(row: MonitorRow) -> dict[str, Any]:
     """One event. `api_key_id` and `error_stack` are the names of older pages."""
     return msgspec.structs.asdict(row) | {

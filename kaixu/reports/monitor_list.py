@@ -7,16 +7,10 @@ import asyncpg
 from kaixu.store.pool import database
 from kaixu.store.query import Query
 
-from .monitor_events import MonitorRow
+from .monitor_events import COLUMNS, MonitorRow
 from .monitor_filter import MonitorFilter
 
-COLUMNS = """
-    select e.id, e.created_at, e.request_id, e.level, e.kind, e.function_name, e.method, e.path, e.origin, e.referer,
-           e.user_agent, e.ip_hash, e.app_id, e.build_id, e.customer_id, e.key_id, e.provider, e.model, e.deployment,
-           e.http_status, e.duration_ms, e.request_bytes, e.response_bytes, e.error_code, e.error_message,
-           e.upstream_status, e.upstream_body, e.detail, e.extra
-      from kaixu.gateway_event e
-"""
+EVENTS = f"select {COLUMNS} from kaixu.gateway_event e"  # noqa: S608 - constants
 
 FILTER = """
        and ($3::text is null or e.level = $3)
@@ -33,9 +27,9 @@ FILTER = """
        and ($14::text is null or e.error_code = $14)
 """
 
-NEWEST = Query(MonitorRow, f"{COLUMNS} where ($1::bigint = 0 or e.id < $1) {FILTER} order by e.id desc limit $2")
+NEWEST = Query(MonitorRow, f"{EVENTS} where ($1::bigint = 0 or e.id < $1) {FILTER} order by e.id desc limit $2")
 
-FOLLOWING = Query(MonitorRow, f"{COLUMNS} where e.id > $1 {FILTER} order by e.id limit $2")
+FOLLOWING = Query(MonitorRow, f"{EVENTS} where e.id > $1 {FILTER} order by e.id limit $2")
 
 
 async def monitor_events(

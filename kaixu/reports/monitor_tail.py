@@ -16,7 +16,7 @@ from kaixu.store.listen import Listener
 from kaixu.store.pool import database
 from kaixu.store.query import Query
 
-from .monitor_events import MonitorRow
+from .monitor_events import COLUMNS, MonitorRow
 from .monitor_filter import MonitorFilter
 from .tail_position import Position
 from .tail_viewer import TailEvent, TailWarning, Viewer
@@ -81,11 +81,8 @@ FIRST_SINCE = Query(
 #: Each range is looked up in the index by itself: one condition for all of them would read the whole table.
 EVENTS_IN_RANGES = Query(
     MonitorRow,
-    """
-    select e.id, e.created_at, e.request_id, e.level, e.kind, e.function_name, e.method, e.path, e.origin, e.referer,
-           e.user_agent, e.ip_hash, e.app_id, e.build_id, e.customer_id, e.key_id, e.provider, e.model, e.deployment,
-           e.http_status, e.duration_ms, e.request_bytes, e.response_bytes, e.error_code, e.error_message,
-           e.upstream_status, e.upstream_body, e.detail, e.extra
+    f"""
+    select {COLUMNS}
       from unnest($1::bigint[], $2::bigint[]) as range (first, last)
      cross join lateral (select *
                            from kaixu.gateway_event g
@@ -94,7 +91,7 @@ EVENTS_IN_RANGES = Query(
                           limit $3) e
      order by e.id
      limit $3
-    """,
+    """,  # noqa: S608 - constants
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from kaixu.store.query import Connection, Query
 
 from .export import read_bound
 from .own_key import OwnKey, Scope, read_month, read_scope
-from .time_range import Clock
+from .time_range import Clock, months_of_calls
 
 MAX_NAME = 300
 
@@ -77,9 +77,8 @@ async def read_chosen(db: Connection, values: Mapping[str, Any], own: OwnKey, cl
         raise Invalid("`to` needs `from`", hint="Send both: from=2026-11-01&to=2026-11-15.", field="from")
     if until is not None and until <= since:
         raise Unprocessable("`to` must be later than `from`", field="to")
-    # A call that was just admitted may have a moment after this transaction's.
-    last = until or clock.now + timedelta(days=1)
-    return Chosen(scope, chain_id, month_of(since), month_of(last), since, until, filters)
+    first, last = months_of_calls(since, until or clock.now)
+    return Chosen(scope, chain_id, first, last, since, until, filters)
 
 
 async def find_chain(db: Connection, key_id: int, own: OwnKey) -> int:
@@ -97,8 +96,3 @@ async def chain_of(db: Connection, key_id: int, customer_id: int) -> int:
     if chain is None:
         raise NotFound(f"this account has no key {key_id}", code="UNKNOWN_KEY")
     return chain.chain_id
-
-
-def month_of(moment: datetime) -> date:
-    """The first day of a moment's month, in UTC."""
-    return moment.astimezone(UTC).date().replace(day=1)

@@ -30,6 +30,9 @@ DAY = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 QUARTER = timedelta(minutes=15)
 
+#: More than the clocks of a gateway and its database ever differ.
+CLOCKS_DIFFER = timedelta(days=1)
+
 
 class Clock(msgspec.Struct, frozen=True):
     """The database's time and the reporting zone."""
@@ -104,6 +107,15 @@ def read_range(given: Mapping[str, object], clock: Clock, *, default: str = "now
     if month is not None:
         return TimeRange(since, until, clock.zone, interval)
     return TimeRange(start_of(since, interval, zone), end_of(until, interval, zone), clock.zone, interval)
+
+
+def months_of_calls(since: datetime, until: datetime) -> tuple[date, date]:
+    """The first and the last month that calls which were admitted then may belong to.
+
+    The database's clock says the month, the gateway's the admission: close to a month's end they may differ.
+    """
+    first, last = (since - CLOCKS_DIFFER).astimezone(UTC), (until + CLOCKS_DIFFER).astimezone(UTC)
+    return first.date().replace(day=1), last.date().replace(day=1)
 
 
 def read_interval(value: object, length: timedelta) -> Interval:

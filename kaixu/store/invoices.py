@@ -128,7 +128,7 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class Number(msgspec.Struct, frozen=True):
-    """The id of a new row."""
+    """The id of a row."""
 
     id: int
 
@@ -248,6 +248,8 @@ KEY_NAMES = Query(
     """,
 )
 
+KEYS_OF_CHAIN = Query(Number, "select id from kaixu.virtual_key where chain_id = $1")
+
 PAYMENTS = Query(
     Payment,
     """
@@ -352,6 +354,11 @@ async def snapshot_keys(db: Connection, customer_id: int, month: date) -> list[d
         return None
     keys: list[dict[str, Any]] = msgspec.json.decode(stored.snapshot)["keys"]
     return keys
+
+
+async def keys_of_chain(db: Connection, chain_id: int) -> list[int]:
+    """The ids of a chain's keys."""
+    return [row.id for row in await KEYS_OF_CHAIN.all(db, chain_id)]
 
 
 async def list_page(

@@ -23,8 +23,9 @@ from kaixu.invoices.issue import finalize
 from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited
 from kaixu.plugin.types import Usage
 from kaixu.reports import export_copy
-from kaixu.reports.export import Exporter, read_export, read_user_export
+from kaixu.reports.export import read_export, read_user_export
 from kaixu.reports.export_copy import Exports
+from kaixu.reports.own_key import Credential, find_own_key
 from kaixu.reports.table import guarded
 from kaixu.store.pool import open_pool
 from kaixu.store.rollups import set_reporting_zone
@@ -268,6 +269,25 @@ async def test_filters_narrow_down_the_events(pool: asyncpg.Pool, operator: Oper
     assert await found(f"{january}&limit=all") == ["0", "1", "2", "3"]
     file = await download(operator, f"admin-export?customer_id={customer_id}&from=2026-01-02&to=2026-01-04")
     assert file.name == f"kaixu-admin-events-2026-01-02-to-2026-01-04-customer{customer_id}.csv"
+
+
+async def test_a_call_at_the_end_of_a_month_is_in_one_of_two_adjoining_times(
+    pool: asyncpg.Pool, operator: Operator
+) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    for number, admitted in enumerate(("2026-01-31 23:59:59.9Z", "2026-02-01 00:00:00.1Z")):
+        await billed(pool, key_id, Usage(input_tokens=number), request_id=admitted)
+    # The database's clock was a second behind for one call, and a second ahead for the other.
+    await pool.execute(
+        "update kaixu.usage_event set admitted_at = request_id::timestamptz, "
+        "month = case when input_tokens = 0 then date '2026-02-01' else date '2026-01-01' end"
+    )
+    found = []
+    for times in ("from=2026-01-01&to=2026-01-31", "from=2026-02-01&to=2026-02-28"):
+        file = await download(operator, f"admin-export?customer_id={customer_id}&columns=input_tokens&{times}")
+        found.append([row["input_tokens"] for row in file.rows])
+    assert found == [["0"], ["1"]]
 
 
 async def test_days_are_those_of_the_reporting_zone(pool: asyncpg.Pool, operator: Operator) -> None:
@@ -639,8 +659,8 @@ async def test_more_at_a_time_are_refused_by_name(
 ) -> None:
     monkeypatch.setattr(export_copy, "WAIT_S", 0.05)
     exports = Exports(one_connection)
-    exporter = Exporter(household.ids["owner"], household.ids["owner"], "abcd", household.customer_id, "owner")
-    own = read_user_export({}, exporter, await exports.clock())
+    owner = await find_own_key(household.pool, Credential(None, None, household.ids["owner"]))
+    own = read_user_export({}, owner, await exports.clock())
     theirs = read_export({"customer_id": household.customer_id}, await exports.clock())
     async with exports.place(own):
         with pytest.raises(RateLimited):
