@@ -84,6 +84,7 @@ from kaixu.store.webhook_deliveries import prune_deliveries
 
 from .app import Application, create_app
 from .claim import Claim, ReloadOutcome
+from .event_indexes import build_event_indexes
 from .gauges import Gauges
 from .heartbeat import Heartbeat, until_next_minute_s
 from .reload import reload
@@ -300,6 +301,7 @@ class Gateway:
         spawn(self.observers.run(), "observers")
         spawn(self.recovery.run(), "recovery")
         spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
+        spawn(build_event_indexes(self.pool, long_work), "indexes of usage events")
         rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
         spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
         spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
