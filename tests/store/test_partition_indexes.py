@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from kaixu.store.partition_indexes import build_index, missing_indexes
+from kaixu.store.partition_indexes import MissingIndex, build_index, missing_indexes
 
 
 async def is_valid(pool: asyncpg.Pool) -> bool:
@@ -16,35 +16,39 @@ async def is_valid(pool: asyncpg.Pool) -> bool:
     return valid
 
 
-async def test_all_partitions_get_the_index(pool: asyncpg.Pool) -> None:
+async def build(dsn: str, missing: list[MissingIndex]) -> None:
+    """Build them on a connection of their own."""
+    connection = await asyncpg.connect(dsn)
+    for one in missing:
+        await build_index(connection, one)
+    await connection.close()
+
+
+async def test_all_partitions_get_the_index(pool: asyncpg.Pool, dsn: str) -> None:
     missing = await missing_indexes(pool)
     assert [one.partition for one in missing] == ["usage_event_other"]
-    async with pool.acquire() as connection:
-        for one in missing:
-            await build_index(connection, one)
+    await build(dsn, missing)
     assert await missing_indexes(pool) == []
     assert await is_valid(pool)
 
 
-async def test_what_a_crash_left_is_built_again(pool: asyncpg.Pool) -> None:
+async def test_what_a_crash_left_is_built_again(pool: asyncpg.Pool, dsn: str) -> None:
     [missing] = await missing_indexes(pool)
     async with pool.acquire() as connection:
-        await connection.execute("create table kaixu.stale (x integer)")
         await connection.execute(f'create index "{missing.name}" on kaixu.usage_event_other (request_id)')
         await connection.execute(
             "update pg_index set indisvalid = false where indexrelid = $1::regclass", f"kaixu.{missing.name}"
         )
-        [broken] = await missing_indexes(pool)
-        assert broken.is_broken
-        await build_index(connection, broken)
+    [broken] = await missing_indexes(pool)
+    assert broken.is_broken
+    await build(dsn, [broken])
     assert await missing_indexes(pool) == []
 
 
 @pytest.mark.parametrize("named", ["request_id", "id"])
-async def test_events_are_found_by_index(pool: asyncpg.Pool, named: str) -> None:
+async def test_events_are_found_by_index(pool: asyncpg.Pool, dsn: str, named: str) -> None:
+    await build(dsn, await missing_indexes(pool))
     async with pool.acquire() as connection:
-        for one in await missing_indexes(pool):
-            await build_index(connection, one)
         await connection.execute("set enable_seqscan = off")
         plan = await connection.fetch(f"explain select * from kaixu.usage_event where {named} = '7'")
     assert "Index" in str(plan)
