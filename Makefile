@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile --no-loadscop
 # Compiled modules are kept: compiling the gateway costs a fifth of a second at each start of a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs wheel locks clean
+.PHONY: chromium help serve test quick slow attack agents lint types check bench bench-embeddings bench-routing bench-tail bench-reports bench-compare soak docs screens wheel locks clean
 help:                ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
@@ -40,16 +40,18 @@ $(VENV)/node.stamp: tests/node/package-lock.json $(VENV)/test.stamp
 	@cd tests/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
-# The browser that the SDKs are tried in is Debian's.
-/usr/bin/chromium:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; \
-	  else echo "chromium is missing, tests of browsers need it: apt-get install chromium"; exit 1; fi
+# The browser of the tests is Debian's: Chromium without a window where there is a package for it, else the whole one.
+INSTALL = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
+chromium:
+	@[ -x /usr/bin/chromium-headless-shell ] || { $(INSTALL) chromium-headless-shell; } || [ -x /usr/bin/chromium ] || \
+	  { $(INSTALL) chromium; } || \
+	  { echo "chromium is missing, tests of browsers need it: apt-get install chromium-headless-shell"; exit 1; }
 
 serve: $(VENV)/serve.stamp ## run the gateway with a local model; secrets are generated once and stored in .kaixu/
 	@$(BIN)/kaixu serve --dev
 
-test: check $(VENV)/node.stamp /usr/bin/chromium ## set up, lint, type-check and run every test
+test: check $(VENV)/node.stamp chromium ## set up, lint, type-check and run every test
 	@$(PYTEST)
 
 # The real programs and libraries, each kind with a lock of its own: some 1.2 GB, so they are not a part of `make test`.
@@ -75,6 +77,9 @@ types: $(VENV)/test.stamp ## mypy --strict
 
 docs: $(VENV)/test.stamp ## check that the generated parts of the docs are up to date
 	@$(BIN)/python docs/generate.py --check
+
+screens: $(VENV)/test.stamp chromium ## pictures of all pages into docs/screens (PAGES="usage keys": only those)
+	@$(BIN)/python -m tests.web.screens $(PAGES)
 
 bench: $(VENV)/test.stamp ## measure the figures of bench/*.md (needs wrk and nginx: apt-get install wrk nginx-light)
 	@$(BIN)/python -m bench
@@ -115,7 +120,7 @@ quick: check         ## lint, types, docs, and the tests that start no gateway: 
 	@$(BIN)/python -m pytest -q -n $$(nproc) $(addprefix tests/,$(QUICK))
 
 # Sizes: tests/support/size.py. Gateways and commands are executed anew instead of forked: tests/support/kaixu.py.
-slow: $(VENV)/node.stamp /usr/bin/chromium ## every test with long proofs in full, and a short soak: about half an hour
+slow: $(VENV)/node.stamp chromium ## every test with long proofs in full, and a short soak: about half an hour
 	@KAIXU_TEST_SLOW=1 KAIXU_TEST_EXEC=1 $(PYTEST)
 	@SOAK_MINUTES=$${SOAK_MINUTES:-5} $(BIN)/python -m bench.soak
 

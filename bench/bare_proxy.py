@@ -13,7 +13,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
-from kaixu.metering.wire import open_transport
+from kaixu.metering.connections import open_transport
 
 
 def application(upstream: str) -> Quart:

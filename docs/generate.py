@@ -17,9 +17,17 @@ from pydantic.fields import FieldInfo
 from kaixu.cli import app
 from kaixu.cli.lazy import COMMANDS
 from kaixu.config import document, sections
+from kaixu.config.alerts_section import AlertsSection, AlertWebhookSection
 from kaixu.config.database import DatabaseSection
 from kaixu.config.environment import Settings
-from kaixu.config.gateway_section import GatewaySection
+from kaixu.config.gateway_section import BlobsSection, GatewaySection, JobsSection, MonitorSection
+from kaixu.config.invoices_section import InvoicesSection, SecondCurrencySection, SellerSection, TaxRuleSection
+from kaixu.config.mail_section import MailSection
+from kaixu.config.operators_section import OidcSection, OperatorsSection
+from kaixu.config.plans_section import PlanSection
+from kaixu.config.platforms_section import PlatformsSection, SurfaceSection
+from kaixu.config.selfservice_section import SelfserviceSection
+from kaixu.config.station_section import BrainSection, ProductSection, ProductsSection, StationSection
 from kaixu.edge.anthropic_errors import anthropic_error
 from kaixu.edge.openai_errors import openai_error
 from kaixu.plugin import errors
@@ -32,11 +40,34 @@ SECTIONS = (
     ("The whole file", document.Document),
     ("`gateway:`", GatewaySection),
     ("`gateway.database:`", DatabaseSection),
+    ("`gateway.jobs:`", JobsSection),
+    ("`gateway.monitor:`", MonitorSection),
+    ("`gateway.blobs:`", BlobsSection),
+    ("`operators:`", OperatorsSection),
+    ("`operators.oidc:`", OidcSection),
     ("A lane: `lanes: NAME:`", sections.LaneSection),
     ("Its time limits: `timeouts:`", sections.TimeoutSection),
+    ("What it skips when it fails: `breaker:`", sections.BreakerSection),
     ("A model: `models: NAME:`", sections.ModelSection),
+    ("A deployment of a model: `deployments:`", sections.DeploymentSection),
+    ("Its cache: `cache:`", sections.CacheSection),
     ("`price:` and `cost:`", sections.PriceSection),
+    ("`alerts:`", AlertsSection),
+    ("A webhook for alerts: `alerts.webhooks: NAME:`", AlertWebhookSection),
+    ("`mail:`", MailSection),
+    ("`selfservice:`", SelfserviceSection),
+    ("`invoices:`", InvoicesSection),
+    ("`invoices.seller:`", SellerSection),
+    ("A rule for tax: `invoices.tax:`", TaxRuleSection),
+    ("`invoices.second_currency:`", SecondCurrencySection),
     ("An integration: `integrations: NAME:`", sections.IntegrationSection),
+    ("`platforms:`", PlatformsSection),
+    ("A surface: `platforms: surfaces: NAME:`", SurfaceSection),
+    ("`station:`", StationSection),
+    ("`station: products:`", ProductsSection),
+    ("A product: `station: products: NAME:`", ProductSection),
+    ("`station: brain:`", BrainSection),
+    ("A plan: `plans: NAME:`", PlanSection),
 )
 
 
@@ -62,7 +93,10 @@ def fields_of(model: type[BaseModel]) -> str:
     """The fields of a section."""
     return table(
         ["field", "default", "what it is"],
-        [[f"`{name}`", default_of(field), field.description or ""] for name, field in model.model_fields.items()],
+        [
+            [f"`{field.alias or name}`", default_of(field), field.description or ""]
+            for name, field in model.model_fields.items()
+        ],
     )
 
 
@@ -72,13 +106,11 @@ def configuration() -> str:
 
 
 def environment() -> str:
-    """The environment variables."""
+    """The environment variables: the gateway's, then those of parts of it."""
+    fields = sorted(Settings.model_fields.items(), key=lambda one: one[0] not in Settings.__annotations__)
     return table(
         ["variable", "default", "what it is"],
-        [
-            [f"`{name.upper()}`", default_of(field), field.description or ""]
-            for name, field in Settings.model_fields.items()
-        ],
+        [[f"`{name.upper()}`", default_of(field), field.description or ""] for name, field in fields],
     )
 
 

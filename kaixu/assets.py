@@ -8,6 +8,6 @@ PACKAGE = Path(__file__).parent
 
 
 def asset(name: str) -> Path:
-    """The packaged file or folder `name` ("schema", "config", "kaixu.yaml")."""
+    """The packaged file or folder `name` ("schema", "config", "docs/clients", "kaixu.yaml")."""
     packaged = PACKAGE / "_assets" / name
     return packaged if packaged.exists() else PACKAGE.parent / name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from kaixu.plugin.errors import CustomerDisabled, Unauthenticated
+from kaixu.plugin.errors import CustomerDisabled, KeyExpired, Unauthenticated
 from kaixu.store.allowlists import allowed
 
 
@@ -25,6 +25,8 @@ async def allowed_models(
     result = await allowed(pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id, models=models)
     if result is None or result.is_revoked:
         raise Unauthenticated("Invalid or revoked key")
+    if result.is_expired:
+        raise KeyExpired
     if not result.is_active:
         raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
     return {models[place] for place in result.places}

@@ -12,7 +12,7 @@ from kaixu.store.customers import ListedCustomer
 from kaixu.store.pool import database
 
 from . import fields
-from .list_order import cursor_of, pattern_of, read_order
+from .list_order import cursor_of, pattern_of, read_before_id, read_order
 
 SORTS = ("id", "email", "spent")
 
@@ -33,11 +33,11 @@ class CustomerPage(msgspec.Struct, frozen=True):
 async def customer_page(pool: asyncpg.Pool, given: Mapping[str, object]) -> CustomerPage:
     """A page of customers, by the fields of a request: `q`, `plan`, `active`, `sort`, `order`, `limit`, `cursor`.
 
-    `q`: a part of the address, or an id. `before_id` does what a cursor by id does. Raises `Unprocessable`.
+    `q`: a part of the address, or an id. `before_id` does what a cursor by descending id does. Raises `Unprocessable`.
     """
     order = read_order(given, SORTS, default="id", descending=("id", "spent"))
     limit = fields.bounded(given.get("limit"), "limit", MOST_LISTED, least=1) or LISTED
-    before_id = fields.bounded(given.get("before_id"), "before_id", fields.MOST_ID, least=1)
+    before_id = read_before_id(given, order)
     chosen = read_filter(given)
     with database():
         if order.sort == "email":
@@ -61,7 +61,7 @@ async def customer_page(pool: asyncpg.Pool, given: Mapping[str, object]) -> Cust
     if len(rows) <= limit:
         return CustomerPage(page, None)
     last = page[-1]
-    value = {"id": last.id, "email": last.email.lower(), "spent": last.spent_nusd}[order.sort]
+    value = {"id": last.id, "email": last.email, "spent": last.spent_nusd}[order.sort]
     return CustomerPage(page, cursor_of(order.sort, value, last.id))
 
 

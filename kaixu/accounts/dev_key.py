@@ -10,7 +10,7 @@ import asyncpg
 from kaixu.plugin.errors import Conflict, KaixuError
 
 from .customers import create_customer, find_customer
-from .key_material import is_key_shaped
+from .key_material import is_own_key_shaped
 from .keys import create_key
 from .sessions import session_owner
 
@@ -22,7 +22,7 @@ async def dev_key(pool: asyncpg.Pool, *, pepper: str, home: Path, cap_nusd: int)
     """A working key of the development customer."""
     path = home / "dev-key"
     key = path.read_text().strip() if path.exists() else ""
-    if is_key_shaped(key):
+    if is_own_key_shaped(key):
         try:
             await session_owner(pool, key, pepper=pepper)
         except KaixuError:

@@ -9,14 +9,14 @@ from kaixu.store import customers
 from kaixu.store import devices as store
 from kaixu.store import keys as store_keys
 from kaixu.store.audit import AuditEvent, row_of, write_audit
-from kaixu.store.devices import Device, ListedDevice
+from kaixu.store.devices import Device
 from kaixu.store.keys import Key
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
 from .keys import locked, no_key
 
-__all__ = ["Device", "ListedDevice", "change_device", "change_own_device", "list_devices"]
+__all__ = ["Device", "change_device", "change_own_device"]
 
 #: `revoked_by` of what customers revoke: with any key, and with one that has the role admin or owner. Other values are
 #: operators'. The rank says whose revocation prevails.
@@ -26,12 +26,6 @@ OPERATOR_RANK = 2
 
 #: The roles that may change the devices of all keys of their account.
 ADMIN_ROLES = ("admin", "owner")
-
-
-async def list_devices(pool: asyncpg.Pool, customer_id: int, *, key_id: int | None, limit: int) -> list[ListedDevice]:
-    """The devices of a customer, or of one of its keys; the last seen first."""
-    with database():
-        return await store.devices(pool, customer_id, key_id=key_id, limit=limit)
 
 
 async def change_device(

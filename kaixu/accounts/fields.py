@@ -8,16 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, tzinfo
+from typing import Any
 
 import msgspec
 
 from kaixu.config import names as plain
+from kaixu.config.alerts_section import MOST_THRESHOLDS
 from kaixu.config.mistakes import did_you_mean
 from kaixu.config.price import nusd_of_cents
 from kaixu.plugin.errors import Invalid, Unprocessable
 
 MOST_CENTS = 1_000_000_000
 MOST_CALLS = 10_000_000
+MOST_TOKENS = 1_000_000_000
+MOST_LIMITED_MODELS = 100
+MOST_OVERLAP_S = 30 * 24 * 3600
+MOST_IDEMPOTENCY_KEY = 200
 MOST_DEVICES = 100_000
 MOST_VECTORS = 10**12
 MOST_LISTED = 200
@@ -84,6 +90,21 @@ def cents(value: object, field: str) -> int | None:
     """An amount in cents, in nano-dollars; None for null."""
     number = bounded(value, field, MOST_CENTS)
     return None if number is None else nusd_of_cents(number)
+
+
+def tokens(value: object, field: str) -> int | None:
+    """A number of tokens a minute; None for null."""
+    return bounded(value, field, MOST_TOKENS)
+
+
+def calls(value: object, field: str) -> int | None:
+    """A number of requests; None for null."""
+    return bounded(value, field, MOST_CALLS)
+
+
+def overlap(value: object, field: str) -> int | None:
+    """For how many seconds a rotated key goes on; None for null."""
+    return bounded(value, field, MOST_OVERLAP_S)
 
 
 def flag(value: object, field: str) -> bool | None:
@@ -176,6 +197,22 @@ def instant(value: object, field: str, zone: tzinfo = UTC) -> datetime | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def thresholds(value: object, field: str) -> list[int] | None:
+    """Percentages from 1 to 100, ascending, as a list or as text with commas. None for null and blank; [] is none."""
+    if isinstance(value, str) and value.strip() == "[]":
+        return []
+    if isinstance(value, str):
+        value = [] if value.strip() == "[]" else [part for part in value.split(",") if part.strip()] or None
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise Unprocessable(f"`{field}` must be a list of percentages, like [50, 85, 100]", field=field)
+    if len(value) > MOST_THRESHOLDS:
+        raise Unprocessable(f"`{field}` has more than {MOST_THRESHOLDS} percentages", field=field)
+    numbers = [bounded(one, field, 100, least=1) for one in value]
+    return sorted({number for number in numbers if number is not None})
+
+
 def names(value: object, field: str, most: int) -> list[str]:
     """Names as a list or as text with commas; each once, in the order they came."""
     if isinstance(value, str):
@@ -210,17 +247,9 @@ def models(value: object, field: str) -> dict[str, list[str]] | None:
 
     Providers come out in lower case. None (null, blank text) allows every model, `{}` none.
     """
-    if isinstance(value, str):
-        if not value.strip():
-            return None
-        try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise Unprocessable(f"`{field}` is not JSON", hint='Send {"provider": ["model"]}.', field=field) from None
+    value = json_object(value, field, hint='Send {"provider": ["model"]}.')
     if value is None:
         return None
-    if not isinstance(value, dict):
-        raise Unprocessable(f"`{field}` must be an object", hint='Send {"provider": ["model"]}.', field=field)
     if len(value) > MOST_LISTED:
         raise Unprocessable(f"`{field}` names more than {MOST_LISTED} providers", field=field)
     listed: dict[str, list[str]] = {}
@@ -231,3 +260,17 @@ def models(value: object, field: str) -> dict[str, list[str]] | None:
         before = listed.get(name.lower(), [])
         listed[name.lower()] = list(dict.fromkeys(before + names(its_models, field, MOST_MODELS)))
     return listed
+
+
+def json_object(value: object, field: str, *, hint: str) -> dict[Any, Any] | None:
+    """An object, also as JSON text; None for null and blank text."""
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise Unprocessable(f"`{field}` is not JSON", hint=hint, field=field) from None
+    if value is None or isinstance(value, dict):
+        return value
+    raise Unprocessable(f"`{field}` must be an object", hint=hint, field=field)

@@ -24,7 +24,7 @@ async def cancel_job(pool: asyncpg.Pool, job_id: UUID, *, actor: str, request_id
             status = await store.cancel_job(connection, job_id, customer_id=None)
             if before is None or status is None:
                 raise no_job(job_id)
-            if before.status in ("queued", "running") and not before.cancel_asked:
+            if before.is_unended and not before.cancel_asked:
                 await write_audit(
                     connection,
                     AuditEvent(

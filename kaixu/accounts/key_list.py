@@ -13,7 +13,7 @@ from kaixu.store.keys import ListedKey
 from kaixu.store.pool import database
 
 from . import fields
-from .list_order import cursor_of, pattern_of, read_order
+from .list_order import cursor_of, pattern_of, read_before_id, read_order
 
 SORTS = ("id", "spent", "last_seen")
 
@@ -35,19 +35,20 @@ class KeyPage(msgspec.Struct, frozen=True):
 async def key_page(pool: asyncpg.Pool, customer_id: int, given: Mapping[str, object]) -> KeyPage:
     """A page of a customer's keys, by the fields of a request.
 
-    They are `q` (a part of the label, or the last four characters), `revoked`, `role`, `sort`, `order`, `limit`,
-    `cursor`; `before_id` does what a cursor by id does. Raises `Unprocessable`.
+    They are `q` (a part of the label, or the last four characters), `revoked`, `role`, `chain_of` (a key's id), `sort`,
+    `order`, `limit`, `cursor`; `before_id` does what a cursor by descending id does. Raises `Unprocessable`.
     """
     order = read_order(given, SORTS, default="id", descending=SORTS)
     limit = fields.bounded(given.get("limit"), "limit", MOST_LISTED, least=1) or LISTED
-    before_id = fields.bounded(given.get("before_id"), "before_id", fields.MOST_ID, least=1)
+    before_id = read_before_id(given, order)
     chosen = KeyFilter(
         pattern=pattern_of(fields.text(given.get("q"), "q", MAX_TEXT)),
         is_revoked=fields.switch(given.get("revoked"), "revoked"),
         role=fields.role(given.get("role") or None, "role"),
+        chain_of=fields.bounded(given.get("chain_of"), "chain_of", fields.MOST_ID, least=1),
     )
     after = (order.after_number, order.after_id)
-    if before_id is not None and order.sort == "id" and order.after is None:
+    if before_id is not None:
         after = (before_id, before_id)
     with database():
         rows = await keys_in_order(

@@ -11,6 +11,9 @@ import secrets
 PREFIX = "kx_live_"
 SHAPE = re.compile(r"kx_live_[A-Za-z0-9_-]{43,192}")
 
+#: Keys that other gateways have made, which `kaixu import` takes over by their hashes. Shorter ones could be guessed.
+IMPORTED_SHAPE = re.compile(r"sk-[A-Za-z0-9_-]{16,192}")
+
 
 def new_key() -> str:
     """A fresh key: the prefix and 48 base64url characters, 288 random bits."""
@@ -18,7 +21,12 @@ def new_key() -> str:
 
 
 def is_key_shaped(text: str) -> bool:
-    """Whether `text` could be a key; older ones are 51 characters long."""
+    """Whether `text` could be a key, one of ours or an imported one; older ones of ours are 51 characters long."""
+    return is_own_key_shaped(text) or IMPORTED_SHAPE.fullmatch(text) is not None
+
+
+def is_own_key_shaped(text: str) -> bool:
+    """Whether `text` could be a key that this gateway has made."""
     return SHAPE.fullmatch(text) is not None
 
 
@@ -28,5 +36,5 @@ def key_hash(pepper: str, key: str) -> bytes:
 
 
 def legacy_hash(key: str) -> bytes:
-    """Plain SHA-256, as keys of the older edition are stored until their first use."""
+    """Plain SHA-256, as keys of the older edition and of LiteLLM are stored until their first use."""
     return hashlib.sha256(key.encode()).digest()

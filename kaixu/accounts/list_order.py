@@ -10,7 +10,7 @@ from kaixu.plugin.errors import Unprocessable
 
 from . import fields
 
-MAX_CURSOR = 400
+MAX_CURSOR = 600
 
 
 class ListOrder(msgspec.Struct, frozen=True):
@@ -47,6 +47,18 @@ def read_order(
     if order not in ("asc", "desc"):
         raise Unprocessable("`order` must be asc or desc", field="order")
     return ListOrder(sort, order == "desc", read_cursor(given.get("cursor"), sort))
+
+
+def read_before_id(given: Mapping[str, object], order: ListOrder) -> int | None:
+    """The field `before_id`: goes on below this id, as a cursor does. Raises `Unprocessable` for any other order."""
+    before_id = fields.bounded(given.get("before_id"), "before_id", fields.MOST_ID, least=1)
+    if before_id is not None and (order.sort != "id" or not order.is_descending or order.after is not None):
+        raise Unprocessable(
+            "`before_id` goes on in the order of descending ids only",
+            hint="Send `cursor` with the `next_cursor` of the page before instead.",
+            field="before_id",
+        )
+    return before_id
 
 
 def read_cursor(given: object, sort: str) -> tuple[str, int] | None:

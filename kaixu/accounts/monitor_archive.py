@@ -12,7 +12,7 @@ import asyncpg
 from kaixu.plugin.errors import Unprocessable
 from kaixu.store.audit import AuditEvent, write_audit
 from kaixu.store.blobs import Blob, Blobs
-from kaixu.store.monitor_removal import ARCHIVE, EventRemoval
+from kaixu.store.monitor_removal import ARCHIVE, EventRemoval, count_older
 from kaixu.store.pool import database
 
 
@@ -28,6 +28,11 @@ class MonitorArchive:
         """Remove the events that are older than `days`; return how many. Raises `DatabaseAway`, `Unavailable`."""
         removal = EventRemoval(self.pool, self.blobs if self.is_on() else None)
         return await removal.remove(datetime.now(UTC) - timedelta(days=days))
+
+    async def count(self, *, days: int) -> int:
+        """How many events are older than `days`. Raises `DatabaseAway`."""
+        with database():
+            return await count_older(self.pool, datetime.now(UTC) - timedelta(days=days))
 
     async def prune(self, *, days: int, actor: str, request_id: str | None) -> int:
         """The same for an operator, with an entry in the audit log."""

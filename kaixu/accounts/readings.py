@@ -8,7 +8,7 @@ from time import monotonic
 
 import asyncpg
 
-from kaixu.plugin.errors import CustomerDisabled, RateLimited, Unauthenticated
+from kaixu.plugin.errors import CustomerDisabled, KeyExpired, RateLimited, Unauthenticated
 from kaixu.store import readings
 
 #: Each full 64 KiB of a body count as one more reading.
@@ -43,6 +43,8 @@ async def count_reading(
     )
     if decision.refused in ("UNAUTHENTICATED", "KEY_REVOKED"):
         raise Unauthenticated("Invalid or revoked key")
+    if decision.refused == "KEY_EXPIRED":
+        raise KeyExpired
     if decision.refused == "CUSTOMER_DISABLED":
         raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
     if decision.refused is not None:

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kaixu.config.price import usd
-from kaixu.edge.errors import rate_headers
+from kaixu.edge.errors import WINDOW_S, rate_headers, token_headers
 from kaixu.metering.chat_ticket import ChatTicket
 from kaixu.metering.model_ticket import ModelTicket
 from kaixu.metering.ticket import Ticket
-
-#: The rate window: after this time without calls the whole limit is available.
-WINDOW_S = 60
 
 #: The maximum number of names in the header for dropped fields, and the maximum length of each.
 MAX_NAMES = 20
@@ -23,7 +20,9 @@ NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 def call_headers(ticket: Ticket) -> dict[str, str]:
     """Headers of an admitted call's reply: rate limit and dropped fields."""
-    headers = rate_headers(ticket.verdict.rate_limit, ticket.verdict.rate_remaining, WINDOW_S)
+    verdict = ticket.verdict
+    headers = rate_headers(verdict.rate_limit, verdict.rate_remaining, WINDOW_S)
+    headers |= token_headers(verdict.token_limit, verdict.token_room, WINDOW_S)
     if isinstance(ticket, ChatTicket) and ticket.request.dropped:
         headers["x-kaixu-dropped-fields"] = dropped_header(ticket.request.dropped)
     return headers

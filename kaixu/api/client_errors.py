@@ -16,7 +16,7 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.throttle import Throttle
 from kaixu.ops.events import MonitorEvent
-from kaixu.plugin.errors import Forbidden, RateLimited, TooLarge
+from kaixu.plugin.errors import Forbidden, TooLarge
 
 MAX_CHARACTERS = 250_000
 MAX_MESSAGE, MAX_STACK, MAX_NAME, MAX_EXTRA = 8000, 20_000, 200, 20_000
@@ -33,9 +33,7 @@ def client_error_routes(services: Services) -> list[Route]:
             given = request.headers.get("x-kaixu-error-token", "")
             if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
                 raise Forbidden("this gateway accepts reports only with its token", hint="Send x-kaixu-error-token.")
-        wait_s = throttle.wait_s(request.address)
-        if wait_s is not None:
-            raise RateLimited("too many reports", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
+        throttle.require(request.address, "reports")
         if len(request.body.decode("utf-8", "replace")) > MAX_CHARACTERS:
             raise TooLarge(f"a report has at most {MAX_CHARACTERS} characters")
         body = json_object(request.body) if request.body.strip() else {}

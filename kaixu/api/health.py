@@ -8,17 +8,19 @@ from typing import Any
 
 from kaixu import __version__
 from kaixu.accounts.database import database_time
+from kaixu.accounts.operator_identity import READ
 from kaixu.catalog.catalog import Catalog
-from kaixu.edge.operators import is_operator
+from kaixu.edge.operators import bearer_of, identify
 from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
+from kaixu.edge.tokens import is_inspection_token
 from kaixu.metering.preamble import preamble_hash
 from kaixu.metering.recent_calls import WINDOW_S, CallCounts, in_all
-from kaixu.plugin.errors import DatabaseAway
+from kaixu.plugin.errors import DatabaseAway, Forbidden
 from kaixu.plugin.keys import Keys
 
 #: The time limit for the database.
@@ -36,7 +38,7 @@ def health_routes(services: Services) -> list[Route]:
         except (DatabaseAway, TimeoutError):
             database = {"ok": False, "error": "the database does not answer"}
         lanes = {name: state.state for name, state in services.catalog.lanes.items()}
-        operator = is_operator(services, request.headers)
+        operator = await sees_details(services, request)
         why = [
             f"lane {name} is {state.state}" + (f": {state.reason}" if operator else "")
             for name, state in services.catalog.lanes.items()
@@ -55,6 +57,8 @@ def health_routes(services: Services) -> list[Route]:
             why.append("no lane is on, so no model can be called")
         if services.gate.ledger.waiting:
             why.append("settlements wait in the spool")
+        if (failure := services.mail_health.failure) is not None:
+            why.append("mails are not sent" + (f": {failure}" if operator else ""))
         ready = bool(database["ok"]) and not services.gate.calls.stopping
         body = {
             "ok": ready,
@@ -66,7 +70,7 @@ def health_routes(services: Services) -> list[Route]:
             "env": {
                 "hasDbUrl": services.settings.database_url is not None,
                 "hasJwtSecret": True,
-                "hasAdminPassword": True,
+                "hasAdminPassword": services.operators.admin_password,
                 "providers": {name: state == "on" for name, state in lanes.items()},
             },
             "lanes": lanes,
@@ -83,6 +87,21 @@ def health_routes(services: Services) -> list[Route]:
         Route(method, function_paths("health"), health, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES)
         for method in ("GET", "POST")
     ]
+
+
+async def sees_details(services: Services, request: IncomingRequest) -> bool:
+    """Whether the caller is an operator, or a command on the gateway's machine.
+
+    While the database is away, nobody is known to be an operator.
+    """
+    if is_inspection_token(services.secrets.jwt_secret, bearer_of(request.headers)):
+        return True
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            identity = await identify(services, request)
+    except (DatabaseAway, Forbidden, TimeoutError):
+        return False
+    return identity is not None and identity.may(READ)
 
 
 def preambles(catalog: Catalog) -> dict[str, str]:

@@ -14,7 +14,6 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.throttle import Throttle
 from kaixu.ops.heartbeat import Beat
-from kaixu.plugin.errors import RateLimited
 from kaixu.reports.heartbeat import heartbeats, heartbeats_json
 
 #: How long what was read is shown again: the page of a status that thousands open is one query.
@@ -35,9 +34,7 @@ def heartbeat_routes(services: Services, clock: Callable[[], float] = monotonic)
             return cached[1]
 
     async def read(request: IncomingRequest) -> Reply:
-        wait_s = throttle.wait_s(request.address)
-        if wait_s is not None:
-            raise RateLimited("too many requests", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
+        throttle.require(request.address)
         body = heartbeats_json(await beats(), history=request.args.get("history") in ("1", "true"))
         return json_reply(body, headers={"access-control-allow-origin": "*", "cache-control": "no-store"})
 

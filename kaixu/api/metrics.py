@@ -6,6 +6,7 @@ import hmac
 
 from prometheus_client.exposition import choose_encoder
 
+from kaixu.accounts.operator_identity import READ
 from kaixu.edge.operators import require_operator
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
@@ -19,7 +20,7 @@ def metrics_routes(services: Services) -> list[Route]:
 
     async def metrics(request: IncomingRequest) -> Reply:
         if not has_token(services, request):
-            await require_operator(services, request)
+            await require_operator(services, request, READ)
         await services.metrics.refresh()
         encode, content_type = choose_encoder(request.headers.get("accept") or "")
         headers = {"content-type": content_type, "cache-control": "no-store"}

@@ -19,12 +19,14 @@ from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Free, Integration, Job, Operation
 from kaixu.plugin.options import Options
+from kaixu.plugin.origins import Hosts
 
 from .catalog import Catalog, IntegrationState, LaneState, PluginObserver, PluginState, State
 from .find import NoSuchPlugin, installed, plugins_in
-from .load import LaneKind, Loader, Plugin
+from .load import LaneKind, Loader, Plugin, WrongIntegration
 from .models import add_lane, add_models
 from .redact import redacted, secret_texts, texts
+from .webhooks import job_of, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def assemble(document: Document, folder: Path) -> Catalog:
     """
     build = Build(document, folder)
     catalog = build.catalog
+    catalog.notes += document.reading.notes
     for at, entry in enumerate(document.plugins):
         build.plugins(entry, ("plugins", at))
     for name, lane_section in document.lanes.items():
@@ -78,6 +81,7 @@ class Build:
         self.loader = Loader(folder)
         self.catalog = Catalog()
         self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's location
+        self.alias_owners: dict[str, tuple[str, str]] = {}  # the integration and the operation of each alias
 
     def mistake(self, path: Path_, message: str) -> BuildResult:
         """Add a mistake: kaixu.yaml does not fit a plugin that it names."""
@@ -168,10 +172,15 @@ class Build:
             plugin, integration = self.loader.integration(name, section.plugin)
         except PluginError as error:
             outcome = self.failed((*path, "plugin") if section.plugin else path, error)
+            if isinstance(error, WrongIntegration):
+                self.outcome(error.plugin, outcome)
         else:
             options, outcome = self.options(path, section, integration.options)
             if outcome.state != "failed":
                 outcome = self.prices(path, section, integration) or outcome
+                outcome = self.hosts(path, integration, options) or outcome
+            if outcome.state != "failed":
+                outcome = self.aliases(integration) or outcome
             self.outcome(plugin, outcome)
         prices_nusd = {price: rate_nusd(dollars) for price, dollars in section.price.items()}
         schema = None
@@ -184,6 +193,29 @@ class Build:
             self.catalog.operations |= {one.name: (state, one) for one in integration.operations}
             self.catalog.jobs |= {one.name: (state, one) for one in integration.jobs}
             self.catalog.schedules |= {one.name: (state, one) for one in integration.schedules}
+            self.catalog.jobs |= {kind_of(name, one): (state, job_of(name, one)) for one in integration.webhooks}
+
+    def aliases(self, integration: Integration) -> BuildResult | None:
+        """A failure if another integration has one of its aliases; None if it may have them all."""
+        for one in integration.operations:
+            for alias in one.aliases:
+                other = self.alias_owners.get(alias)
+                if other is not None and other[0] != integration.name:
+                    return BuildResult(
+                        "failed", f"operation `{one.name}`: the alias `{alias}` belongs to operation `{other[1]}`"
+                    )
+        for one in integration.operations:
+            self.alias_owners |= dict.fromkeys(one.aliases, (integration.name, one.name))
+        return None
+
+    def hosts(self, path: Path_, integration: Integration, options: Options | None) -> BuildResult | None:
+        """A failure if a default of its options names no host; None otherwise."""
+        try:
+            Hosts(integration.hosts, options)
+        except ValueError as error:
+            wrong = PluginError(f"integration `{integration.name}`: a default of its options names no host: {error}")
+            return self.failed(path, wrong)
+        return None
 
     def prices(self, path: Path_, section: IntegrationSection, integration: Integration) -> BuildResult | None:
         """A failure if an operation has no price or a price no operation; None if all match."""

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
+from kaixu.config.plans_section import MILLION
 from kaixu.config.price import Price
 from kaixu.config.sections import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
@@ -19,6 +21,7 @@ from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
 from kaixu.plugin.options import Options
+from kaixu.plugin.origins import Hosts
 
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]
@@ -63,6 +66,11 @@ class IntegrationState:
     prices_nusd: dict[str, int]
     schema: Path | None = None  # the folder of its migrations
     where: str = ""  # the location of its plugin
+
+    @cached_property
+    def hosts(self) -> Hosts:
+        """Where its wire may send."""
+        return Hosts(() if self.integration is None else self.integration.hosts, self.options)
 
     @property
     def rates(self) -> dict[str, dict[str, int]]:
@@ -119,6 +127,8 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
     reasoning: bool | None = None
     tokens_per_s: int = 200
     public_provider: str = ""  # the provider name in replies; "": `provider`
+    limit_names: str = ""  # "provider/model" in every name that clients may use, a line each; providers in lower case
+    factor_millionths: int = MILLION  # of the plan that its prices are multiplied by
     others: tuple[Deployment, ...] = ()
 
     @property
@@ -139,6 +149,16 @@ class Deployment(msgspec.Struct, frozen=True, eq=False):
         price = self.prices[which]
         others = tuple(msgspec.structs.replace(one, price=price) for one in self.others)
         return msgspec.structs.replace(self, price=price, others=others)
+
+    def times(self, factor_millionths: int) -> Deployment:
+        """The same deployment with its price, and that of cached answers, times a plan's factor."""
+        if self.price is None:
+            return self
+        factor = Decimal(factor_millionths) / MILLION
+        price, cached = multiplied(self.price, factor), multiplied(self.cached_price, factor)
+        replace = msgspec.structs.replace
+        others = tuple(replace(one, price=price, cached_price=cached) for one in self.others)
+        return replace(self, price=price, cached_price=cached, others=others, factor_millionths=factor_millionths)
 
     @property
     def shown_provider(self) -> str:
@@ -196,11 +216,19 @@ class Catalog:
     plugins: list[PluginState] = field(default_factory=list)
     #: Mistakes that plugins found in kaixu.yaml; their lanes have failed, the others serve.
     mistakes: list[Mistake] = field(default_factory=list)
+    #: Notes on kaixu.yaml: not mistakes, but worth a look.
+    notes: list[str] = field(default_factory=list)
 
     @property
     def deployments(self) -> list[Deployment]:
         """All deployments, without duplicates."""
         return list({id(one): one for models in self.models.values() for one in models.values()}.values())
+
+    @property
+    def declared(self) -> list[Integration]:
+        """The integrations that are on, as their plugins declare them."""
+        states = self.integrations.values()
+        return [one.integration for one in states if one.state == "on" and one.integration is not None]
 
     def resolve(self, provider: str | None, model: str, kind: Literal["chat", "embed"]) -> RequestedModel:
         """Find the deployment for `provider` and `model`. Providers ignore case, models are exact.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,22 +12,20 @@ import pluggy
 
 from kaixu.config.mistakes import did_you_mean
 from kaixu.plugin import hookspecs
+from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane
-from kaixu.plugin.operation import Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.operation import Integration
 from kaixu.plugin.options import Options
+from kaixu.plugin.origins import require_hosts
+from kaixu.plugin.secret import check_secrets
 
+from .check_integration import check_integration
 from .find import FoundPlugin, NoSuchPlugin, find, lane_in, path_in
 from .importing import import_plugin
 
 log = logging.getLogger(__name__)
-#: The part of an operation's name after the integration's name; dots become slashes in its path.
-WHAT = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*")
-#: Paths below /v1 that are not integrations.
-RESERVED = frozenset({"chat", "messages", "responses", "embeddings", "completions", "models", "files", "batches"})
-MOST_TIMEOUT_S = 24 * 3600
-LEAST_PERIOD_S = 1
 HOOKS = ("register_lanes", "register_integrations", "on_event")
 Kind = Literal["lane", "integration", "observer"]
 
@@ -48,11 +45,20 @@ class Plugin(NamedTuple):
     module: ModuleType
     lanes: dict[str, LaneKind]
     integrations: dict[str, Integration]
+    wrong: dict[str, PluginError]  # of integrations whose declarations have a mistake
 
     @property
     def kind(self) -> Kind:
         """The kind of plugin."""
         return "lane" if self.lanes else "integration" if self.integrations else "observer"
+
+
+class WrongIntegration(PluginError):
+    """An integration of a plugin that loads declares something that cannot be served."""
+
+    def __init__(self, plugin: Plugin, error: PluginError) -> None:
+        super().__init__(str(error))
+        self.plugin = plugin
 
 
 class Failure(NamedTuple):
@@ -101,7 +107,7 @@ class Loader:
         raise NoSuchPlugin(f"plugin {plugin.found.where} has no lane `{lane_name}`, it has {have}{hint}")
 
     def integration(self, name: str, plugin_name: str | None) -> tuple[Plugin, Integration]:
-        """The integration for a section `name`. Raises `PluginError`."""
+        """The integration for a section `name`. Raises `PluginError`, for its own mistakes `WrongIntegration`."""
         plugin_name = plugin_name or name
         plugin = self.from_listed_files(plugin_name, lambda one: name in one.integrations) or self.load(
             plugin_name, "integration"
@@ -109,6 +115,8 @@ class Loader:
         if name not in plugin.integrations:
             have = ", ".join(f"`{one}`" for one in plugin.integrations) or "none"
             raise NoSuchPlugin(f"plugin {plugin.found.where} has no integration `{name}`, it has {have}")
+        if name in plugin.wrong:
+            raise WrongIntegration(plugin, plugin.wrong[name])
         return plugin, plugin.integrations[name]
 
     def folder_of(self, name: str) -> Path:
@@ -136,16 +144,24 @@ class Loader:
 
         Raises `PluginError`; a plugin that fails is removed completely.
         """
-        plugin = Plugin(name, found, module, {}, {})
+        plugin = Plugin(name, found, module, {}, {}, {})
 
         def register_lane(name: str, lane: type[Lane], options: type[Options]) -> None:
             self.refuse_taken("lane", name, plugin, lambda one: name in one.lanes)
             plugin.lanes[name] = LaneKind(lane, options)
 
         def register_integration(integration: Integration) -> None:
-            name = integration.name
+            if not isinstance(integration, Integration):
+                raise PluginError(f"it must register an Integration, not {integration!r:.80}")
+            name = str(integration.name)
             self.refuse_taken("integration", name, plugin, lambda one: name in one.integrations)
-            check_operations(integration)
+            try:
+                check_integration(integration)
+                check_secrets(tuple(integration.secrets))
+                check_customer_settings(integration.customer, integration.unique)
+                require_hosts(name, integration.hosts)
+            except PluginError as error:  # only this one is off: the plugin may bring others
+                plugin.wrong[name] = failure(plugin.name, found, error, [])
             plugin.integrations[name] = integration
 
         try:
@@ -198,24 +214,3 @@ def failure(name: str, found: FoundPlugin, error: Exception, pending: list[str])
         return PluginError(f"{who}: {str(error).splitlines()[-1]}")
     log.debug("%s cannot register", who, exc_info=error)
     return PluginError(f"{who} cannot register: {type(error).__name__}: {error}")
-
-
-def check_operations(integration: Integration) -> None:
-    """Check that operations are named `<integration>.<what>` and are unique. Raises `PluginError`."""
-    offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
-    if integration.name in RESERVED:
-        raise PluginError(f"an integration cannot be called `{integration.name}`: the gateway uses that path itself")
-    names = [one.name for one in offered]
-    for at, one in enumerate(offered):
-        kind, name = type(one).__name__.lower(), one.name
-        if not WHAT.fullmatch(name.removeprefix(f"{integration.name}.")) or not name.startswith(f"{integration.name}."):
-            raise PluginError(f"{kind} `{name}` must be called `{integration.name}.<what>`")
-        if name in names[:at]:
-            raise PluginError(f"{kind} `{name}` is registered twice")
-        if not 0 < one.timeout_s <= MOST_TIMEOUT_S:
-            raise PluginError(f"{kind} `{name}` may take up to {MOST_TIMEOUT_S} s, not {one.timeout_s}")
-        if isinstance(one, Schedule):
-            if one.every_s < LEAST_PERIOD_S:
-                raise PluginError(f"schedule `{name}` cannot run more often than every {LEAST_PERIOD_S} s")
-        elif isinstance(one.charge, PerUnit) and not (one.charge.per > 0 and one.charge.most > 0):
-            raise PluginError(f"{kind} `{name}`: `per` and `most` of its charge must be at least 1")

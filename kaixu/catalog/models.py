@@ -173,7 +173,14 @@ class Serving:
             allow=frozenset(model.allow),
             reasoning=model.reasoning,
             tokens_per_s=model.tokens_per_s,
+            limit_names=limit_names(owner, name, model),
         )
+
+
+def limit_names(owner: LaneState, name: str, model: ModelSection) -> str:
+    """Every name of a model, "provider/model", a line each: a limit under one of them holds for all."""
+    lanes = dict.fromkeys(one.lower() for one in (owner.name, *owner.section.aliases, owner.public_name))
+    return "\n".join(f"{lane}/{one}" for lane in lanes for one in dict.fromkeys((name, *model.aliases)))
 
 
 def price_of(section: PriceSection | None) -> Price | None:

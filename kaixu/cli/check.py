@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
+from kaixu.accounts.secret_fingerprints import sentence, wrong_secrets
 from kaixu.catalog.build import assemble
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.check import InvalidDocument
@@ -15,7 +17,12 @@ from kaixu.config.document import Document
 from kaixu.config.environment import EnvironmentMistake, settings_from_environment
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
+from kaixu.gateway.database import NO_SCHEMA, database_mistakes
+from kaixu.gateway.environment import environment_for
+from kaixu.gateway.link_notes import link_notes
+from kaixu.gateway.plan_notes import plan_notes
 from kaixu.gateway.reload import config_notes
+from kaixu.gateway.section_notes import alias_notes
 from kaixu.gateway.servers import require_server
 from kaixu.plugin.errors import PluginError
 
@@ -40,30 +47,36 @@ def check(
     """Check kaixu.yaml, its plugins and the database; exit 1 with all errors."""
     wrong: list[str] = []
     path = file or Path(os.environ.get("KAIXU_CONFIG") or "kaixu.yaml")
+    home = Path(os.environ.get("KAIXU_HOME") or ".kaixu")
     try:
-        path = file or settings_from_environment().kaixu_config
+        settings = settings_from_environment()
+        path, home = file or settings.kaixu_config, settings.kaixu_home
     except EnvironmentMistake as error:
         wrong.append(str(error))
         database = False  # its address is unknown
-    catalog = catalog_at(path, wrong)
+    environment = environment_for(home)
+    notes: list[str] = []
+    catalog = catalog_at(path, wrong, notes, environment.variables)
     version = None
     if database:
         try:
-            version = with_database(server_version, migrated=False)
+            server = with_database(examine, migrated=False)
+            version = server.version
+            wrong += server.wrong
         except CommandFailed as error:
             wrong.append(error.message)
     if wrong or catalog is None:
         if as_json:
-            print_json({"config": str(path), "wrong": wrong})
+            print_json({"config": str(path), "wrong": wrong, "environment": environment.owner})
         raise fail("\n".join(wrong))
     off = [f"{name} ({state.reason})" for name, state in catalog.lanes.items() if state.state == "off"]
-    notes = config_notes(catalog)
     record: dict[str, Any] = {
         "config": str(path),
         "lanes": len(catalog.lanes),
         "models": len(catalog.deployments),
         "off": ", ".join(off) or None,
         "postgres": version,
+        "environment": environment.owner,
     }
     answers: list[dict[str, Any]] = []
     if live:
@@ -80,19 +93,43 @@ def check(
         raise typer.Exit(1)
 
 
-async def server_version(session: CommandSession) -> str:
-    """The version of the database server."""
-    return str(await session.pool.fetchval("show server_version"))
+class Server(NamedTuple):
+    """The version of the database server, and what a gateway could not work with."""
+
+    version: str
+    wrong: list[str]
 
 
-def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
-    """Load a file's catalog; its errors, and those of its plugins, are added to `wrong` once each."""
+async def examine(session: CommandSession) -> Server:
+    """Look at the database: its version, pgvector, a pooler, and whether our secrets are its own."""
+    pool, settings = session.pool, session.settings
+    version = str(await pool.fetchval("show server_version"))
+    wrong = await database_mistakes(pool, pooler=settings.kaixu_pooler)
+    names = await other_secrets(session)
+    return Server(version, [*wrong, sentence(names)] if names else wrong)
+
+
+async def other_secrets(session: CommandSession) -> list[str]:
+    """The variables whose secret here is not the database's; none where that cannot be told."""
+    try:
+        return await wrong_secrets(session.pool, session.secrets)
+    except (EnvironmentMistake, *NO_SCHEMA):  # no secrets here, or a database without their fingerprints
+        return []
+
+
+def catalog_at(
+    path: Path, wrong: list[str], notes: list[str], environ: Mapping[str, str] = os.environ
+) -> Catalog | None:
+    """Load a file's catalog; its errors, and those of its plugins, are added to `wrong` once each.
+
+    What is valid, but probably not intended, is added to `notes`.
+    """
     mistakes: list[Mistake] = []
     document: Document | None
     catalog: Catalog | None = None
     usable = True
     try:
-        document = load(path, os.environ)
+        document = load(path, environ)
     except ConfigError as error:
         mistakes += error.mistakes
         document = error.usable if isinstance(error, InvalidDocument) else None
@@ -112,6 +149,9 @@ def catalog_at(path: Path, wrong: list[str]) -> Catalog | None:
         listed = "\n".join(wrong)
         wrong += [line for line in str(error).splitlines() if line.partition(": ")[2] not in listed]
         return None
+    notes += [*config_notes(catalog), *alias_notes(catalog), *plan_notes(document, catalog)]
+    has_mail = document.mail is not None
+    notes += link_notes(document.selfservice, has_mail=has_mail, gateway_url=environ.get("GATEWAY_URL"))
     return catalog
 
 

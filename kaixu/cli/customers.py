@@ -12,8 +12,10 @@ from kaixu.accounts.customer_list import MOST_LISTED, CustomerPage, customer_pag
 from kaixu.accounts.end_users import end_user_name, set_end_user_cap
 from kaixu.accounts.topups import top_up
 from kaixu.cli.options import NONE, read_options
-from kaixu.config.price import nusd_of_cents, usd
+from kaixu.config.price import factor_text, nusd_of_cents, usd
 
+from .customer_deletion import delete_customer
+from .customer_files import export_customers, import_customers
 from .examples import example
 from .failure import fail
 from .report import print_record, print_rows
@@ -21,16 +23,30 @@ from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 #: Fields that `none` clears. A customer always has a cap; a cap of 0 refuses every call.
 CLEARABLE = frozenset(
-    {"max_devices_per_key", "allowed_providers", "allowed_models", "max_vectors", "end_user_cap_cents"}
+    {
+        "max_devices_per_key",
+        "allowed_providers",
+        "allowed_models",
+        "max_vectors",
+        "end_user_cap_cents",
+        "tpm_limit",
+        "day_cap_cents",
+        "alert_thresholds",
+        "alert_mail",
+    }
 )
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Customers: list, create, change, disable, enable, top up, cap end users."
+    no_args_is_help=True,
+    help="Customers: list, create, change, disable, enable, top up, cap end users, import, export, delete.",
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
+    commands.command("import", epilog=example("customers import customers.csv --dry-run"))(import_customers)
+    commands.command("export", epilog=example("customers export customers.csv"))(export_customers)
+    commands.command("delete", epilog=example("customers delete ada@example.com --dry-run"))(delete_customer)
     app.add_typer(commands, name="customers")
 
 
@@ -48,9 +64,16 @@ def customer_record(row: accounts.Customer) -> dict[str, Any]:
         "allowed_models": row.allowed_models,
         "max_vectors": row.max_vectors,
         "end_user_cap_usd": None if row.end_user_cap_nusd is None else usd(row.end_user_cap_nusd),
+        "tpm": row.tpm_limit,
+        "day_cap_usd": None if row.day_cap_nusd is None else usd(row.day_cap_nusd),
+        "from_plan": accounts.wire_names(row.from_plan),
+        "price_factor": factor_text(row.price_factor_millionths),
+        "alert_thresholds": row.alert_thresholds,
+        "alert_mail": row.alert_mail,
     }
     if isinstance(row, accounts.ListedCustomer):
         shown |= {
+            "deviations": accounts.wire_names(row.deviations),
             "keys": row.active_keys,
             "extra_usd": usd(row.extra_nusd),
             "spent_usd": usd(row.spent_nusd),
@@ -87,8 +110,10 @@ def list_customers(
     page = with_database(work)
     rows = [customer_record(row) for row in page.customers]
     if not as_json:
-        names = ("id", "email", "plan", "active", "keys", "cap_usd", "extra_usd", "spent_usd", "held_usd")
+        names = ("id", "email", "plan", "active", "keys", "cap_usd", "extra_usd", "spent_usd", "held_usd", "deviations")
         rows = [{name: row[name] for name in names} for row in rows]
+        for row in rows:
+            row["deviations"] = ", ".join(row["deviations"]) or None
     print_rows(rows, as_json=as_json, title="customers")
     if page.next_cursor is not None and not as_json:
         typer.echo(f"\nmore: --cursor '{page.next_cursor}'")
@@ -99,7 +124,7 @@ def create(
     email: str = typer.Argument(help="The customer's address; also its name in commands."),
     plan: str = typer.Option(None, help="Plan name."),
     cap_cents: int = typer.Option(
-        None, "--cap-cents", "--cap", help="Monthly cap in cents; default: DEFAULT_CUSTOMER_CAP_CENTS."
+        None, "--cap-cents", "--cap", help="Monthly cap in cents; default: its plan's, or DEFAULT_CUSTOMER_CAP_CENTS."
     ),
     as_json: AsJson = False,
 ) -> None:
@@ -123,8 +148,10 @@ def change(
     customer: str = typer.Argument(help="Id or email."),
     email: str = typer.Option(None, help="A new address."),
     plan: str = typer.Option(None, help="Plan name."),
-    cap_cents: int = typer.Option(None, "--cap-cents", "--cap", help="Monthly cap in cents."),
-    seats: str = typer.Option(None, metavar="N|none", help="Device seats of each key; 0 or none: no limit."),
+    cap_cents: str = typer.Option(
+        None, "--cap-cents", "--cap", metavar="N|plan", help="Monthly cap in cents; plan: its plan's."
+    ),
+    seats: str = typer.Option(None, metavar="N|none", help="Device seats of each key; 0: no limit; none: as its plan."),
     require_install_id: bool = typer.Option(None, help="Whether every call must name its device."),
     providers: str = typer.Option(None, help="Allowed providers, comma-separated; '*' or none: all."),
     models: str = typer.Option(None, help='Allowed models as JSON: {"provider": ["model"]}; none: all.'),
@@ -134,9 +161,21 @@ def change(
     end_user_cap_cents: str = typer.Option(
         None, "--end-user-cap-cents", metavar="N|none", help="Monthly cap in cents of each of its end users."
     ),
+    tpm: str = typer.Option(None, metavar="N|none", help="Tokens a minute of all its keys together."),
+    day_cap_cents: str = typer.Option(
+        None, "--day-cap-cents", "--day-cap", metavar="CENTS|none", help="Cap of a day (UTC) in cents."
+    ),
+    alert_thresholds: str = typer.Option(
+        None,
+        metavar="50,85,100|[]|none",
+        help="Percent of its cap at which alerts are raised; []: at none; none: the gateway's.",
+    ),
+    alert_mail: str = typer.Option(
+        None, metavar="yes|no|none", help="Whether it gets its alerts by mail; none: as `alerts.customers` says."
+    ),
     as_json: AsJson = False,
 ) -> None:
-    """Change the given fields, from the next call on. `none` removes a limit."""
+    """Change the given fields, from the next call on. `none` removes a limit of its own: its plan's then applies."""
     given = {
         "email": email,
         "plan_name": plan,
@@ -147,6 +186,10 @@ def change(
         "allowed_models": models,
         "max_vectors": max_vectors,
         "end_user_cap_cents": end_user_cap_cents,
+        "tpm_limit": tpm,
+        "day_cap_cents": day_cap_cents,
+        "alert_thresholds": alert_thresholds,
+        "alert_mail": None if alert_mail is None else yes_or_no(alert_mail),
     }
     changes = read_options(given, clearable=CLEARABLE)
     if not changes:
@@ -227,6 +270,14 @@ def end_user_cap(
         }
 
     print_record(with_database(work), as_json=as_json)
+
+
+def yes_or_no(text: str) -> bool | str:
+    """`yes` or `no`; `none` as it is."""
+    word = text.strip().lower()
+    if word not in ("yes", "no", NONE):
+        raise fail("`--alert-mail` must be yes, no or none")
+    return word if word == NONE else word == "yes"
 
 
 def apply_change(customer: str, given: dict[str, Any]) -> accounts.Customer:

@@ -9,12 +9,13 @@ import typer
 from kaixu.accounts import devices as accounts
 from kaixu.accounts import fields
 from kaixu.accounts.customers import find_customer
+from kaixu.accounts.device_list import DevicePage, ListedDevice, device_page
 
 from .examples import example
 from .report import print_record, print_rows
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
-MAX_LISTED = 1000
+MOST_LISTED = 1000
 commands = typer.Typer(no_args_is_help=True, help="Devices: list, revoke, unrevoke.")
 
 KeyId = typer.Argument(help="The id of the device's key, or of a key that it replaced.")
@@ -38,7 +39,7 @@ def device_record(row: accounts.Device) -> dict[str, Any]:
         "revoked_at": None if row.revoked_at is None else row.revoked_at.isoformat(timespec="seconds"),
         "revoked_by": row.revoked_by,
     }
-    if isinstance(row, accounts.ListedDevice):
+    if isinstance(row, ListedDevice):
         shown = {"key": row.key_id, "key_last4": row.key_last4, "key_label": row.key_label} | shown
     return shown
 
@@ -47,20 +48,26 @@ def device_record(row: accounts.Device) -> dict[str, Any]:
 def list_devices(
     customer: str = typer.Argument(help="Id or email."),
     key_id: int = typer.Option(None, "--key", help="Only devices of this key and of the keys that it replaced."),
+    limit: int = typer.Option(MOST_LISTED, min=1, max=MOST_LISTED, help="How many."),
+    cursor: str = typer.Option(None, help="The next page: what the one before printed."),
     as_json: AsJson = False,
 ) -> None:
     """List a customer's devices, last seen first."""
 
-    async def work(session: CommandSession) -> list[accounts.ListedDevice]:
+    async def work(session: CommandSession) -> DevicePage:
         row = await find_customer(session.pool, customer)
         chosen = None if key_id is None else fields.identifier(key_id, "key")
-        return await accounts.list_devices(session.pool, row.id, key_id=chosen, limit=MAX_LISTED)
+        given = {"limit": limit, "cursor": cursor}
+        return await device_page(session.pool, row.id, chosen, given, most=MOST_LISTED)
 
-    rows = [device_record(row) for row in with_database(work)]
+    page = with_database(work)
+    rows = [device_record(row) for row in page.devices]
     if not as_json:
         names = ("key", "key_label", "install_id", "label", "state", "first_seen", "last_seen", "agent")
         rows = [{name: row[name] for name in names} for row in rows]
     print_rows(rows, as_json=as_json, title="devices")
+    if page.next_cursor is not None and not as_json:
+        typer.echo(f"\nmore: --cursor '{page.next_cursor}'")
 
 
 @commands.command(epilog=example("devices revoke 7 laptop-1f3a"))

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
 from kaixu import __version__
+from kaixu.accounts.operators import list_operators
+from kaixu.accounts.outbox import outbox_state
+from kaixu.accounts.secret_fingerprints import sentence
 from kaixu.config.database import DatabaseSection
 from kaixu.config.database_errors import MigrationError
+from kaixu.config.document import Document
 from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.database import missing_migrations
+from kaixu.gateway.environment import environment_for
 from kaixu.reports import collection_indexes, database_state
+from kaixu.reports.alerts import AlertState, alert_state
 from kaixu.reports.collection_indexes import LargeCollection, Overview
 from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, ServerState
 from kaixu.reports.plugin_roles import PluginRole, plugin_roles
 
-from .check import catalog_at
+from .check import catalog_at, other_secrets
+from .config_rows import link_rows, login_rows, mail_row
 from .examples import example
 from .failure import CommandFailed
 from .gateway_rows import Row, gateway_rows, row, spool_rows
@@ -54,7 +60,7 @@ def doctor(as_json: AsJson = False) -> None:
         rows += with_database(examine, migrated=False)
     except CommandFailed as error:
         rows.append(row("postgres", False, error.message))
-    rows += [*lane_rows(settings.kaixu_config), *spool_rows(settings.kaixu_home), *gateway_rows(settings)]
+    rows += [*lane_rows(settings), *spool_rows(settings.kaixu_home), *gateway_rows(settings)]
     print_rows(rows if as_json else [{name: one[name] for name in COLUMNS} for one in rows], as_json=as_json)
     if any(one["state"] == "wrong" for one in rows):
         raise typer.Exit(1)
@@ -85,10 +91,20 @@ async def examine(session: CommandSession) -> list[Row]:
         shown = ", ".join(missing) if len(missing) <= MAX_SHOWN else f"{len(missing)} migrations and functions"
         return [*rows, row("schema", False, f"needs {shown}: start a gateway, or run `kaixu migrate`")]
     rows.append(row("schema", True, "up to date"))
+    names = await other_secrets(session)
+    rows.append(row("database's secrets", not names, sentence(names) if names else "the same as here"))
     rows.append(reservations_row(await database_state.holds(pool)))
     rows.append(partitions_row(await database_state.partitions(pool)))
     rows.append(connections_row(await database_state.connections(pool), settings))
-    catalog = catalog_at(settings.kaixu_config, [])
+    environment = environment_for(settings.kaixu_home)
+    document = document_at(settings.kaixu_config, environment.variables)
+    rows.append(mail_row(await outbox_state(pool), document))
+    rows.append(alerts_row(await alert_state(pool)))
+    if document is not None:
+        rows += link_rows(document, environment)
+        operators = await list_operators(pool)
+        rows += login_rows(operators, document, admin_password_login=settings.admin_password_login)
+    catalog = catalog_at(settings.kaixu_config, [], [], environment.variables)
     if catalog is not None:
         rows += [role_row(one) for one in await plugin_roles(pool, catalog, pooler=settings.kaixu_pooler)]
     rows.append(collections_row(await collection_indexes.overview(pool)))
@@ -130,7 +146,7 @@ def role_row(role: PluginRole) -> Row:
 
 def connections_row(connections: Connections, settings: Settings) -> Row:
     """Whether the server has enough connections for the pools of all gateways."""
-    each = sizes_in(settings.kaixu_config).connections
+    each = sizes_in(settings.kaixu_config, settings.kaixu_home).connections
     needed = each * max(1, connections.gateways)
     detail = (
         f"at most {each} for each gateway, {connections.gateways} running: {needed} of the server's "
@@ -141,12 +157,27 @@ def connections_row(connections: Connections, settings: Settings) -> Row:
     return row("connections", needed <= connections.most, detail)
 
 
-def sizes_in(config: Path) -> DatabaseSection:
-    """The pool sizes in kaixu.yaml; the defaults if it is invalid, which another row reports."""
+def alerts_row(state: AlertState) -> Row:
+    """Whether alerts are dispatched, and reach their receivers."""
+    if (state.oldest_s or 0) > OVERDUE_S:
+        return row("alerts", False, f"{state.waiting} wait for {state.oldest_s:.0f} s: a running gateway sends them")
+    if state.failing:
+        return row("alerts", False, f"webhooks fail: {', '.join(state.failing[:MAX_SHOWN])}; see `kaixu alerts list`")
+    return row("alerts", True, "all receivers work")
+
+
+def document_at(config: Path, environ: Mapping[str, str]) -> Document | None:
+    """kaixu.yaml; None if it is invalid, which another row reports."""
     try:
-        return load(config, os.environ).gateway.database
+        return load(config, environ)
     except (ConfigError, OSError):
-        return DatabaseSection()
+        return None
+
+
+def sizes_in(config: Path, home: Path) -> DatabaseSection:
+    """The pool sizes in kaixu.yaml; the defaults if it is invalid."""
+    document = document_at(config, environment_for(home).variables)
+    return DatabaseSection() if document is None else document.gateway.database
 
 
 def collections_row(overview: Overview) -> Row:
@@ -199,11 +230,13 @@ def partitions_row(partitions: Partitions) -> Row:
     return row("partitions", True, f"in place up to {last}")
 
 
-def lane_rows(config: Path) -> Iterator[Row]:
-    """Check kaixu.yaml and every lane in it."""
+def lane_rows(settings: Settings) -> Iterator[Row]:
+    """Check kaixu.yaml and every lane in it, with the running gateway's environment."""
     wrong: list[str] = []
-    catalog = catalog_at(config, wrong)
+    config, environment = settings.kaixu_config, environment_for(settings.kaixu_home)
+    catalog = catalog_at(config, wrong, [], environment.variables)
     yield row("config", not wrong, "\n".join(dict.fromkeys(wrong)) or str(config))
+    yield row("environment", True, environment.owner)
     for name, lane in (catalog.lanes if catalog is not None else {}).items():
         yield row(
             f"lane {name}", lane.state == "on", lane.reason or "on", bad="off" if lane.state == "off" else "wrong"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaixu.config.environment import EnvironmentMistake, Settings, secrets_of
-from kaixu.edge.tokens import make_admin_token
+from kaixu.edge.tokens import make_inspection_token
 from kaixu.gateway.claim import About, database_name, other_folders, read_about, running_in, workers_in
 from kaixu.reports.spool_state import spool_state
 
@@ -81,12 +81,12 @@ def health_rows(itself: About, settings: Settings) -> Iterator[Row]:
 
 
 def operator_headers(settings: Settings) -> dict[str, str]:
-    """An operator's credential, if the gateway's secrets are known here."""
+    """What shows the details of health, if the gateway's secrets are known here."""
     try:
         secrets = secrets_of(settings, dev=(settings.kaixu_home / "secrets.json").exists())
     except EnvironmentMistake:
         return {}
-    return {"authorization": f"Bearer {make_admin_token(secrets.jwt_secret)}"}
+    return {"authorization": f"Bearer {make_inspection_token(secrets.jwt_secret)}"}
 
 
 def vendor_row(name: str, counts: dict[str, Any]) -> Row:

@@ -17,12 +17,12 @@ from kaixu.config.invoices_section import InvoicesSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import usd
-from kaixu.invoices.billing import change_billing, find_billing
+from kaixu.invoices.billing import change_billing, details_json, find_billing
 from kaixu.invoices.closing import Closed, finalize_all
-from kaixu.invoices.compose import billing_json
-from kaixu.invoices.issue import credit as issue_credit
+from kaixu.invoices.credit import credit as issue_credit
 from kaixu.invoices.issue import finalize as issue_invoice
 from kaixu.invoices.issue import void as void_invoice
+from kaixu.invoices.mail_again import mail_again
 from kaixu.invoices.verify import Verification
 from kaixu.invoices.verify import verify as verify_invoice
 from kaixu.invoices.views import (
@@ -46,8 +46,14 @@ MAX_LISTED = 500
 
 Answer = TypeVar("Answer")
 
+#: What lets a month be issued that `finalize --all` has counted.
+WHAT_HELPS = {
+    "BILLING_DETAILS_MISSING": "; set them with `kaixu invoices billing`, or `require_address: false` in kaixu.yaml",
+}
+
 commands = typer.Typer(
-    no_args_is_help=True, help="Invoices: list, show, draft, finalize, credit, void, verify, PDF, billing details."
+    no_args_is_help=True,
+    help="Invoices: list, show, draft, finalize, credit, void, verify, PDF, mail, billing details.",
 )
 
 
@@ -194,7 +200,7 @@ def finalize(
     else:
         typer.echo(f"{len(done.issued)} issued")
         for code, count in sorted(done.waiting.items()):
-            typer.echo(f"{count} not issued: {code}")
+            typer.echo(f"{count} not issued: {code}{WHAT_HELPS.get(code, '')}")
 
 
 @commands.command(epilog=example("invoices credit INV-2026-00007 --amount-cents 500 --reason 'outage'"))
@@ -203,6 +209,7 @@ def credit(
     reason: str = typer.Option(..., help="Why; it is printed on the credit note."),
     amount_cents: int = typer.Option(None, help="The amount, tax included; default: all that is left."),
     line: list[int] = typer.Option(None, help="A line to credit; may be repeated."),
+    idempotency_key: str = typer.Option(None, help="A second credit note with the same key credits nothing."),
     as_json: AsJson = False,
 ) -> None:
     """Issue a credit note over an amount, over lines, or over all that is left of an invoice."""
@@ -219,6 +226,7 @@ def credit(
             reason=reason,
             actor=ACTOR,
             request_id=REQUEST_ID,
+            idempotency_key=fields.text(idempotency_key, "idempotency_key", 200),
         )
         return stored_view(note)
 
@@ -286,6 +294,32 @@ def pdf(
     print_record({"file": str(path), "bytes": len(content)}, as_json=as_json)
 
 
+@commands.command(epilog=example("invoices mail INV-2026-00007"))
+def mail(
+    number: str = typer.Argument(help="The number of an invoice or a credit note."),
+    email: str = typer.Option(None, help="Another address; default: the customer's for invoices."),
+    as_json: AsJson = False,
+) -> None:
+    """Mail the PDF as it was issued, once more."""
+
+    async def work(session: CommandSession) -> str:
+        try:
+            document = load(session.settings.kaixu_config, os.environ)
+        except ConfigError as error:
+            raise fail(error) from None
+        return await mail_again(
+            session.pool,
+            document.invoices,
+            number,
+            can_mail=document.mail is not None,
+            recipient=fields.email(email, "email"),
+            actor=ACTOR,
+            request_id=REQUEST_ID,
+        )
+
+    print_record({"number": number, "mail_to": with_database(work)}, as_json=as_json)
+
+
 @commands.command(
     epilog=example("invoices billing ada@example.com --name 'Ada AG' --country AT --address 'Ring 1, Wien'")
 )
@@ -298,6 +332,7 @@ def billing(
     email: str = typer.Option(None, help="The address on the invoice."),
     tax_rate_percent: str = typer.Option(None, help="A rate of its own, in percent; default: by the rules."),
     tax_note: str = typer.Option(None, help="Why there is no tax, or another rate."),
+    mail_invoices: str = typer.Option(None, "--mail", help="true or false: whether invoices are mailed to it."),
     as_json: AsJson = False,
 ) -> None:
     """Show or change a customer's billing details."""
@@ -309,6 +344,7 @@ def billing(
         "email": email,
         "tax_rate_percent": tax_rate_percent,
         "tax_note": tax_note,
+        "mail_invoices": mail_invoices,
     }
     changes = {field: value for field, value in given.items() if value is not None}
     for field, value in changes.items():
@@ -318,8 +354,8 @@ def billing(
     async def work(session: CommandSession) -> dict[str, Any]:
         row = await find_customer(session.pool, customer)
         if not changes:
-            return billing_json(await find_billing(session.pool, row.id))
+            return details_json(await find_billing(session.pool, row.id))
         after = await change_billing(session.pool, row.id, changes, actor=ACTOR, request_id=REQUEST_ID)
-        return billing_json(after)
+        return details_json(after)
 
     print_record(with_database(work), as_json=as_json)

@@ -9,16 +9,14 @@ import typer
 
 from kaixu.accounts.customers import find_customer
 from kaixu.accounts.jobs import cancel_job
-from kaixu.reports.jobs import JobRow, find_job, job_details_json, job_json, list_jobs
+from kaixu.reports.jobs import STATUSES, JobRow, find_job, job_details_json, job_json, list_jobs
 
 from .examples import example
 from .failure import fail
-from .report import print_json, print_rows
+from .report import print_json, print_rows, shown
 from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
 
 jobs = typer.Typer(name="jobs", help="Jobs: list, show, cancel.", no_args_is_help=True)
-
-STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 JobId = Annotated[UUID, typer.Argument(help="The job's id.")]
 
@@ -31,7 +29,7 @@ def register(app: typer.Typer) -> None:
 @jobs.command("list", epilog=example("jobs list --status queued"))
 def list_queue(
     customer: Annotated[str | None, typer.Option(help="Only this customer's: id or email.")] = None,
-    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    status: Annotated[str | None, typer.Option(help=f"{', '.join(STATUSES)}.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The maximum number of jobs.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +57,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
         print_json(details)
         return
     for name, value in details.items():
-        typer.echo(f"{name:<12} {'' if value is None else value}")
+        typer.echo(f"{name:<12} {'' if value is None else shown(value)}")
 
 
 @jobs.command(epilog=example("jobs cancel 7c0e6c9a-3f0e-4d0f-9a4e-0d9f0f6d1a2b"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -14,6 +15,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reload": ("reload", "Reload kaixu.yaml in the running gateway."),
     "check": ("check", "Check kaixu.yaml, its plugins and the database; exit 1 with all errors."),
     "migrate": ("migrate", "Apply missing migrations; safe to run from any number of machines at once."),
+    "accept-secrets": (
+        "secrets",
+        "Go on with another KEY_PEPPER or DB_ENCRYPTION_KEY than the database was set up with.",
+    ),
+    "secrets": (
+        "stored_secrets",
+        "Stored secrets: encrypt them under another DB_ENCRYPTION_KEY, import tokens of the older edition.",
+    ),
     "doctor": (
         "doctor",
         "Check secrets, database, schema, lanes, spool and running gateways; exit 1 if something is wrong.",
@@ -22,8 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "seed-demo": ("seed_demo", "Fill a database with made-up customers and calls, or remove them."),
     "plugins": ("plugins", "List the plugins of kaixu.yaml: name, kind, source, version, state."),
     "plugin": ("plugin", "Create a plugin of your own."),
+    "plans": ("plans", "Plans: list, show."),
+    "codes": ("codes", "Redemption codes: list, create, show, revoke."),
     "prices": ("prices", "Prices: price, cost and margin of every model, and the included price lists."),
     "jobs": ("jobs", "Jobs: list, show, cancel."),
+    "webhooks": ("webhooks", "Webhooks of integrations: list, show, handle again."),
     "tail": ("tail", "Follow monitor events of all gateways of this database, until Ctrl-C."),
     "trace": (
         "trace",
@@ -31,15 +43,50 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "failures": ("failures", "Show failed and refused calls: grouped by reason and deployment, and the newest ones."),
     "top": ("top", "Show what spent most, with calls, vendor cost and margin."),
-    "customers": ("customers", "Customers: list, create, change, disable, enable, top up, cap end users."),
+    "alerts": ("alerts", "Alerts: list them, send a test to every receiver, set a customer's webhook."),
+    "mail": ("mail", "Mail: send a test, list the outbox, try one again."),
+    "requests": ("requests", "Requests for keys by mail address: list, approve, deny."),
+    "customers": (
+        "customers",
+        "Customers: list, create, change, disable, enable, top up, cap end users, import, export, delete.",
+    ),
     "devices": ("devices", "Devices: list, revoke, unrevoke."),
-    "keys": ("keys", "Virtual keys: list, create, change, rotate, revoke, unrevoke."),
+    "keys": ("keys", "Virtual keys: list, show, create, change, rotate, revoke, unrevoke."),
+    "groups": ("groups", "Groups of a customer's keys with caps of their own: list, create, change, delete."),
     "usage": ("usage", "Usage: a customer's month, a month by lane, the cost of one call explained, files of calls."),
+    "import": ("importing", "Take over customers, keys and prices from another gateway."),
     "invoices": (
         "invoices",
-        "Invoices: list, show, draft, finalize, credit, void, verify, PDF, billing details.",
+        "Invoices: list, show, draft, finalize, credit, void, verify, PDF, mail, billing details.",
     ),
+    "operators": (
+        "operators",
+        "Operators: create, invite, list, change, disable, enable, reset passwords and second factors, sessions.",
+    ),
+    "tokens": ("tokens", "API tokens for scripts: create, list, revoke."),
+    "audit": ("audit", "Show the audit log, newest first: who changed what, from where, before and after."),
 }
+
+#: How `kaixu --help` groups them.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Run it": (
+        "serve",
+        "work",
+        "reload",
+        "check",
+        "migrate",
+        "accept-secrets",
+        "secrets",
+        "doctor",
+        "plugins",
+        "plugin",
+    ),
+    "Watch it": ("tail", "trace", "failures", "top", "jobs", "webhooks", "alerts", "mail", "audit", "reconcile"),
+    "Customers and keys": ("customers", "keys", "groups", "devices", "requests", "plans", "import", "seed-demo"),
+    "Money": ("usage", "prices", "codes", "invoices"),
+    "Who may run it": ("operators", "tokens"),
+}
+PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 
 
 class Commands(TyperGroup):
@@ -48,8 +95,13 @@ class Commands(TyperGroup):
     listing = False
 
     def list_commands(self, ctx: object) -> list[str]:
-        """The names, in the order of the table."""
-        return list(COMMANDS)
+        """The names, panel by panel."""
+        return list(PANEL_OF)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """The command that is called. An unknown one is told with the nearest names of the table."""
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
         """The command; for the list, its description is enough."""
@@ -57,7 +109,7 @@ class Commands(TyperGroup):
             return None
         module, description = COMMANDS[cmd_name]
         if self.listing:
-            return TyperCommand(cmd_name, help=description)
+            return TyperCommand(cmd_name, help=description, rich_help_panel=PANEL_OF[cmd_name])
         home = typer.Typer(add_completion=False)
         home.callback()(lambda: None)  # with a callback, Typer makes a group even of a single command
         import_module(f".{module}", __package__).register(home)

@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.metering.connections import open_transport
 from kaixu.metering.probe import Probe, probe
-from kaixu.metering.wire import open_transport
 from kaixu.plugin.errors import PluginError
 
 from .failure import fail

@@ -9,11 +9,17 @@ NONE = "none"
 
 #: Wire field → the option that sets it.
 OPTIONS = {
+    "alert_mail": "--alert-mail",
+    "alert_thresholds": "--alert-thresholds",
     "allowed_collections": "--collections",
     "allowed_models": "--models",
     "allowed_providers": "--providers",
+    "day_cap_cents": "--day-cap-cents",
     "end_user_cap_cents": "--end-user-cap-cents",
+    "expires_at": "--expires",
+    "group_id": "--group",
     "label": "--label",
+    "limits": "--limits",
     "max_devices": "--seats",
     "max_devices_per_key": "--seats",
     "max_vectors": "--max-vectors",
@@ -23,6 +29,7 @@ OPTIONS = {
     "role": "--role",
     "rpd_limit": "--rpd",
     "rpm_limit": "--rpm",
+    "tpm_limit": "--tpm",
 }
 FIELD = re.compile("`(" + "|".join(OPTIONS) + ")`")
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import typer
 
-from kaixu.catalog.catalog import Catalog, IntegrationState
-from kaixu.config.price import usd
-from kaixu.plugin.operation import Charge, Free, Job, Operation, PerCall
+from kaixu.catalog.catalog import Catalog
+from kaixu.catalog.charge_words import describe_price
+from kaixu.catalog.webhooks import kind_of
+from kaixu.plugin.operation import Job, Operation
 from kaixu.reports.schedules import ScheduleRow, list_schedules
 
 from .examples import example
@@ -40,7 +41,16 @@ def plugins(as_json: AsJson = False) -> None:
         for one in catalog.plugins
     ]
     if as_json:
-        print_json([row | {"offers": list(list_offers(catalog, clock, row["where"]))} for row in rows])
+        print_json(
+            [
+                row
+                | {
+                    "offers": list(list_offers(catalog, clock, row["where"])),
+                    "sends_to": hosts_of(catalog, row["where"]),
+                }
+                for row in rows
+            ]
+        )
         return
     print_rows(rows, as_json=False, title="plugins")
     if offered := list(list_offers(catalog, clock)):
@@ -48,20 +58,31 @@ def plugins(as_json: AsJson = False) -> None:
         print_rows(offered, as_json=False, title="integrations")
 
 
+def hosts_of(catalog: Catalog, where: str | None) -> dict[str, str]:
+    """Where the active integrations of one plugin may send, by name."""
+    return {
+        state.name: str(state.hosts)
+        for state in catalog.integrations.values()
+        if state.state == "on" and state.where == where
+    }
+
+
 def list_offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | None = None) -> Iterator[dict[str, Any]]:
-    """The operations, jobs and schedules of active integrations, with prices; of one plugin, or of all."""
+    """What active integrations offer: operations, jobs, schedules, webhooks, with prices; of one plugin, or of all."""
     for state in catalog.integrations.values():
         declared = state.integration
         if declared is None or state.state != "on" or where not in (None, state.where):
             continue
         priced: list[Operation | Job] = [*declared.operations, *declared.jobs]
         for one in priced:
-            role = one.role if isinstance(one, Operation) else None
+            role = one.callers if isinstance(one, Operation) else None
             kind = "operation" if isinstance(one, Operation) else "job"
             yield offer_row(kind, one.name, price=describe_price(state, one.charge), role=role)
         for schedule in declared.schedules:
             free = f"free: {schedule.why_free}"
             yield offer_row("schedule", schedule.name, price=free, row=clock.get(schedule.name))
+        for webhook in declared.webhooks:
+            yield offer_row("webhook", kind_of(state.name, webhook), price="free: a vendor sends it")
 
 
 def offer_row(
@@ -80,18 +101,6 @@ def offer_row(
         "next": None if row is None else f"{row.next_at:%Y-%m-%d %H:%M:%S}",
         "last": last,
     }
-
-
-def describe_price(state: IntegrationState, charge: Charge) -> str:
-    """A charge in words."""
-    if isinstance(charge, Free):
-        return f"free: {charge.why}"
-    price = f"{usd(state.prices_nusd[charge.price])} USD"
-    if isinstance(charge, PerCall):
-        shown = f"{price} a call"
-    else:
-        shown = f"{price} per {charge.per:,} {charge.unit}, at most {charge.most:,} a call"
-    return shown if charge.book == "ai" else f"{shown}, from the book `{charge.book}`"
 
 
 def schedule_rows() -> list[ScheduleRow]:

@@ -9,23 +9,15 @@ import typer
 
 from kaixu.config.document import Document
 from kaixu.config.load import load
+from kaixu.config.margins import SHOWN, figures
 from kaixu.config.mistakes import ConfigError, did_you_mean
-from kaixu.config.price import Price, usd
+from kaixu.config.price import CHARGED, usd
 from kaixu.config.price_list import ListedPrice, packaged, read_price_list
-from kaixu.config.sections import ModelSection, PriceSection
 
 from .examples import example
 from .failure import fail
 from .report import print_rows
 from .session import AsJson, load_settings
-
-#: The kinds of tokens that are billed.
-CHARGED = {
-    "chat": ("input", "output", "cached_input", "cache_write", "reasoning"),
-    "embed": ("input", "cached_input", "cache_write"),
-}
-#: The kinds that are shown; the others are only checked for losses.
-SHOWN = ("input", "output")
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -78,50 +70,6 @@ def document() -> Document:
         return load(load_settings().kaixu_config, os.environ)
     except ConfigError as error:
         raise fail(error) from None
-
-
-def figures(model: ModelSection) -> dict[str, Any]:
-    """A model's price, cost and margin as text, or None."""
-    price = None if model.price is None else model.price.price()
-    cost = None if model.cost is None else model.cost.price()
-    charged = [kind for kind in SHOWN if kind in CHARGED[model.type]]
-    row: dict[str, Any] = {}
-    for what, rates in (("price", price), ("cost", cost)):
-        for kind in SHOWN:
-            row[f"{what}_{kind}_usd"] = usd(getattr(rates, kind)) if rates is not None and kind in charged else None
-    for kind in SHOWN:
-        known = price is not None and cost is not None and kind in charged
-        row[f"margin_{kind}_percent"] = margin(getattr(price, kind), getattr(cost, kind)) if known else None
-    row["loss"] = losses(price, cost, CHARGED[model.type])
-    row["price_from"] = origin(model.price)
-    row["cost_from"] = origin(model.cost)
-    listed = [one.listed for one in (model.price, model.cost) if one is not None and one.listed is not None]
-    row["list"] = listed[0].name if listed else None
-    row["as_of"] = listed[0].as_of if listed else None
-    row["note"] = listed[0].note if listed else None
-    return row
-
-
-def margin(price_nusd: int, cost_nusd: int) -> str | None:
-    """The margin in percent of the price, rounded half up to a tenth; None for a price of 0."""
-    if price_nusd == 0:
-        return None
-    tenths = (2000 * (price_nusd - cost_nusd) + price_nusd) // (2 * price_nusd)
-    return f"{'-' if tenths < 0 else ''}{abs(tenths) // 10}.{abs(tenths) % 10}"
-
-
-def losses(price: Price | None, cost: Price | None, charged: tuple[str, ...]) -> list[str]:
-    """The kinds of tokens whose price is below their cost."""
-    if price is None or cost is None:
-        return []
-    return [kind for kind in charged if getattr(price, kind) < getattr(cost, kind)]
-
-
-def origin(rates: PriceSection | None) -> str | None:
-    """The origin of rates: "own", "list + 31 %"."""
-    if rates is None:
-        return None
-    return "own" if rates.listed is None else rates.listed.terms
 
 
 def line(row: dict[str, Any]) -> dict[str, Any]:

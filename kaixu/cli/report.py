@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import typer
+
+from kaixu.reports.tail_line import harmless
+
+#: Characters that JSON may hold unescaped, and that a terminal or an editor acts on: they only occur in its texts.
+ACTED_ON = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 #: The width of a table that is not printed to a terminal.
 MAX_COLUMNS = 100_000
@@ -14,7 +21,21 @@ MAX_COLUMNS = 100_000
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    typer.echo(escaped(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
+
+
+def escaped(json: str) -> str:
+    """The same JSON, with escapes for characters that a terminal acts on: clients send some of the texts."""
+    return ACTED_ON.sub(lambda match: f"\\u{ord(match[0]):04x}", json)
+
+
+def shown(value: Any) -> str:
+    """A value on one line: a dash for None, JSON for lists and objects; without characters that a terminal acts on."""
+    if value is None:
+        return "–"
+    if isinstance(value, (dict, list, tuple)):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return harmless(str(value))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | None = None) -> None:
@@ -35,7 +56,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str |
     for name in rows[0]:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        table.add_row(*map(shown, row.values()))
     console = Console(highlight=False, markup=False)
     if console.is_terminal:
         console.print(table)
@@ -54,4 +75,4 @@ def print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
         return
     width = max(map(len, record))
     for name, value in record.items():
-        typer.echo(f"{name.replace('_', ' '):<{width}}  {'–' if value is None else value}")
+        typer.echo(f"{name.replace('_', ' '):<{width}}  {shown(value)}")

@@ -20,6 +20,7 @@ from kaixu.config.environment import secrets_of
 from kaixu.config.mistakes import ConfigError
 from kaixu.config.price import nusd_of_cents
 from kaixu.gateway.claim import About, Claim, database_name
+from kaixu.gateway.link_notes import link_notes
 from kaixu.gateway.process import Gateway
 from kaixu.gateway.reload import config_notes, states_of
 from kaixu.gateway.servers import SERVERS
@@ -134,7 +135,11 @@ def base_url(host: str, port: int) -> str:
 
 async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> None:
     """Print the address, the lanes, and, with `--dev`, an example call."""
-    notes = config_notes(gateway.services.catalog)
+    rules = gateway.services.selfservice
+    notes = [
+        *config_notes(gateway.services.catalog),
+        *link_notes(rules.section, has_mail=rules.mail is not None, gateway_url=rules.settings.gateway_url),
+    ]
     for note in notes:
         log.warning("%s", note)
     if as_json:
@@ -154,6 +159,7 @@ async def greet(gateway: Gateway, address: str, *, dev: bool, as_json: bool) -> 
     if "admin_password" in secrets.made:
         file = gateway.settings.kaixu_home / "secrets.json"
         typer.echo(f"\nadmin password (generated, stored in {file}): {secrets.admin_password}")
+    typer.echo(f"\nadmin page: {address}/gateway")
     key = await dev_key(
         gateway.pool,
         pepper=secrets.key_pepper,

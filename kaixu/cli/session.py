@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 import asyncpg
 import typer
 
+from kaixu.accounts.secret_fingerprints import WrongSecrets, sentence, wrong_secrets
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
 from kaixu.config.database_errors import DatabaseRefused, MigrationError
@@ -22,6 +23,7 @@ from kaixu.config.environment import (
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.gateway.database import NO_SCHEMA, command_pool, database_address
+from kaixu.ops.change_origin import CHANGE_ORIGIN, ChangeOrigin
 from kaixu.plugin.errors import DatabaseAway, KaixuError, PluginError
 
 from .failure import fail
@@ -32,9 +34,12 @@ Answer = TypeVar("Answer")
 #: `--json`, the same for every command.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-#: The actor and request id in the audit log for changes by commands.
+#: The actor and request id that commands name; the audit log writes `ORIGIN` for the actor.
 ACTOR = "operator"
+ORIGIN = "cli"
 REQUEST_ID = "command-line"
+
+CHECK_DATABASE = "Check DATABASE_URL, and whether the database runs."
 
 
 class CommandSession:
@@ -49,6 +54,21 @@ class CommandSession:
     def secrets(self) -> Secrets:
         """The gateway's secrets: from the environment, or stored by `kaixu serve --dev`."""
         return secrets_of(self.settings, dev=(self.settings.kaixu_home / "secrets.json").exists())
+
+    async def own_secrets(self, *names: str) -> Secrets:
+        """The secrets, for what is hashed or encrypted here with those of these variables.
+
+        Raises `WrongSecrets` if one of them is not the database's.
+        """
+        secrets = self.secrets
+        wrong = [name for name in await wrong_secrets(self.pool, secrets) if name in names]
+        if wrong:
+            raise WrongSecrets(sentence(wrong))
+        return secrets
+
+    async def pepper(self) -> str:
+        """KEY_PEPPER, for keys, codes and tokens that are made here. Raises `WrongSecrets`."""
+        return (await self.own_secrets("KEY_PEPPER")).key_pepper
 
 
 def load_settings() -> Settings:
@@ -77,6 +97,14 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
     """
     settings = load_settings()
 
+    CHANGE_ORIGIN.set(ChangeOrigin(actor=ORIGIN))
+    if settings.database_url is None and not (settings.kaixu_home / "postgres").exists():
+        home = settings.kaixu_home.resolve()
+        typer.echo(
+            f"note: there was no database in {home}: an empty one is made (DATABASE_URL or KAIXU_HOME name another)",
+            err=True,
+        )
+
     async def run(dsn: str) -> Answer:
         async with command_pool(dsn, settings, migrated=migrated) as pool:
             return await work(CommandSession(settings, pool, dsn))
@@ -86,13 +114,15 @@ def with_database(work: Callable[[CommandSession], Awaitable[Answer]], *, migrat
             return asyncio.run(run(dsn))
         except DatabaseAway as error:
             why = f": {error.__cause__}" if error.__cause__ is not None and str(error.__cause__) else ""
-            raise fail(f"{error.message}{why}", hint="Check DATABASE_URL, and whether the database runs.") from None
+            # One that is busy, or too slow, is there: its own hint says what helps.
+            hint = CHECK_DATABASE if type(error) is DatabaseAway else error.hint
+            raise fail(f"{error.message}{why}", hint=hint) from None
         except KaixuError as error:
             hint = None if error.hint is None else with_option_names(error.hint)
             raise fail(with_option_names(error.message), hint=hint) from None
         except (EnvironmentMistake, MigrationError) as error:
             raise fail(error) from None
         except DatabaseRefused as error:
-            raise fail(error, hint="Check DATABASE_URL, and whether the database runs.") from None
+            raise fail(error, hint=CHECK_DATABASE) from None
         except NO_SCHEMA:
             raise fail("the database does not have this version's schema", hint="Run `kaixu migrate`.") from None

@@ -17,6 +17,7 @@ from kaixu.reports.tail_viewer import TailWarning
 
 from .examples import example
 from .failures import start_of
+from .report import escaped
 from .session import CommandSession, with_database
 
 #: How long to wait for events before the tail looks whether it should end.
@@ -83,6 +84,6 @@ async def follow(session: CommandSession, shown: MonitorFilter, *, as_json: bool
                 if isinstance(item, TailWarning):
                     typer.echo(f"warning: {item.text}", err=True)
                 else:
-                    typer.echo(item.json.decode() if as_json else tail_line(item.row))
+                    typer.echo(escaped(item.json.decode()) if as_json else tail_line(item.row))
     finally:
         source.stop()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from kaixu.reports.tail_line import harmless
 from kaixu.reports.trace import Step, request_of_ticket, trace_json
 from kaixu.reports.trace import trace as read_trace
 
@@ -53,7 +54,7 @@ def trace(
     for step in steps:
         after_ms = round((step.at - began).total_seconds() * 1000)
         at = f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at.microsecond // 1000:03d}"
-        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<{width}}  {step.detail}")
+        typer.echo(f"{at}  {after_ms:>+8} ms  {step.what:<{width}}  {harmless(step.detail)}")
 
 
 def uuid_or_none(text: str) -> UUID | None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from kaixu.config.document import Document
 from kaixu.config.sections import IntegrationSection, LaneSection, Listed, ModelSection
 
-from .mistakes import ConfigError, Mistake
+from .mistakes import ConfigError, Mistake, did_you_mean
 from .price_list import PriceLists
 from .read import Path_, Reading
 from .wording import described, mistakes_in
@@ -47,6 +47,9 @@ def check(reading: Reading, folder: Path = Path()) -> Document:
         reading.mistakes += mistakes_in(reading, error, Document)
     check_names(reading, value)
     check_prices(reading, value)
+    check_backup_model(reading, value)
+    check_mail(reading, value)
+    check_alerts(reading, value)
     if reading.mistakes or document is None:
         raise InvalidDocument(reading.mistakes, usable_part(reading, value))
     document._reading = reading
@@ -55,6 +58,16 @@ def check(reading: Reading, folder: Path = Path()) -> Document:
     for (_, lane, _, model, kind), source in listed.items():
         getattr(document.lanes[lane].models[model], kind)._listed = source
     return document
+
+
+def check_mail(reading: Reading, value: dict[str, Any]) -> None:
+    """What is to be mailed needs `mail:`."""
+    if value.get("mail") is not None:
+        return
+    for section, field, needs in (("invoices", "mail", (True,)), ("selfservice", "mode", ("email", "approval"))):
+        inside = value.get(section)
+        if isinstance(inside, dict) and inside.get(field) in needs:
+            reading.mistake((section, field), "this sends mails: add a section `mail:` with your SMTP server")
 
 
 def usable_part(reading: Reading, value: dict[str, Any]) -> Document:
@@ -242,6 +255,15 @@ def take_from_lists(reading: Reading, value: dict[str, Any], folder: Path) -> di
     return listed
 
 
+def check_alerts(reading: Reading, value: dict[str, Any]) -> None:
+    """Mails about alerts need settings for mail: without them nobody would be told, and nobody would know."""
+    alerts = value.get("alerts")
+    if isinstance(alerts, dict) and value.get("mail") is None:
+        for name in ("mail", "customers"):
+            if alerts.get(name) not in (None, False, []):
+                reading.mistake(("alerts", name), f"`alerts.{name}` needs the section `mail:`")
+
+
 def check_prices(reading: Reading, value: dict[str, Any]) -> None:
     """A chat model's price must have `output`: without it, the more expensive half would be free."""
     for lane_name, lane in entries(value.get("lanes")):
@@ -251,3 +273,20 @@ def check_prices(reading: Reading, value: dict[str, Any]) -> None:
                 rates = model.get(kind)
                 if model.get("type") == "chat" and isinstance(rates, dict) and "output" not in rates:
                     reading.mistake(at, f"{described(at)} needs `output`")
+
+
+def check_backup_model(reading: Reading, value: dict[str, Any]) -> None:
+    """`platforms.backup_model` must name a model of this file."""
+    platforms = value.get("platforms")
+    reference = platforms.get("backup_model") if isinstance(platforms, dict) else None
+    if not isinstance(reference, str):
+        return
+    known = [
+        f"{lane}/{name}"
+        for lane, section in entries(value.get("lanes"))
+        for model_name, model in entries(section.get("models"))
+        for _, name in names_of((), model_name, model)
+    ]
+    if reference not in known:
+        shown = reference[:200]
+        reading.mistake(("platforms", "backup_model"), f"no such model: `{shown}`{did_you_mean(shown, known)}")

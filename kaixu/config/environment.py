@@ -13,7 +13,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from .station_variables import StationVariables
 
 #: Shorter secrets could be guessed.
 LEAST_SECRET_LENGTH = 16
@@ -27,7 +29,7 @@ MOST_CENTS = 1_000_000_000
 MOST_A_MINUTE = 10_000_000
 
 
-class Settings(BaseSettings):
+class Settings(StationVariables):
     """The environment. Every variable is documented in docs/operators/configuration.md."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
@@ -35,7 +37,8 @@ class Settings(BaseSettings):
     kaixu_config: Path = Field(default=Path("kaixu.yaml"), description="path of kaixu.yaml")
     kaixu_bind: str = Field(default="127.0.0.1:8787", description="host:port to listen on")
     kaixu_home: Path = Field(
-        default=Path(".kaixu"), description="data folder: embedded Postgres, secrets of --dev, spool, models"
+        default=Path(".kaixu"),
+        description="data folder: embedded Postgres, secrets of --dev, spool, models, calls' temporary files",
     )
     kaixu_pooler: bool = Field(
         default=False, description="the database is behind PgBouncer or Neon's pooler: use no prepared statements"
@@ -66,14 +69,27 @@ class Settings(BaseSettings):
     )
     db_encryption_key: SecretStr | None = Field(
         default=None,
-        description="encrypts stored texts: cached answers and jobs; integrations' database "
+        description="encrypts stored texts: cached answers, jobs, customers' secrets; integrations' database "
         "passwords are derived from it",
+    )
+    db_encryption_key_old: SecretStr | None = Field(
+        default=None,
+        description="what was encrypted with this one can be read, too: while `DB_ENCRYPTION_KEY` is replaced by "
+        "another, until `kaixu secrets reseal` has run",
     )
     allowed_origins: str = Field(
         default="", description="comma-separated origins of browser clients (CORS); '*' for all"
     )
     admin_password_header: bool = Field(
         default=False, description="also accept the admin password in the header x-admin-password"
+    )
+    disable_admin_password_header: bool = Field(
+        default=False, description="the switch of the older edition: true refuses the header in any case"
+    )
+    admin_password_login: bool = Field(
+        default=True,
+        description="false: nobody can log in with the admin password, and ADMIN_PASSWORD need not be set; "
+        "`operators.admin_password` of kaixu.yaml does the same",
     )
     default_customer_cap_cents: int = Field(
         default=2000, ge=0, le=MOST_CENTS, description="default monthly cap of a new customer"
@@ -85,29 +101,32 @@ class Settings(BaseSettings):
         description="requests per minute of a key without its own limit",
     )
     default_selfserve_cap_cents: int = Field(
-        default=2000, ge=0, le=MOST_CENTS, description="does nothing yet; monthly cap of a self-service customer"
+        default=2000, ge=0, le=MOST_CENTS, description="monthly cap of a self-service customer, and of its key"
     )
     default_selfserve_rpm: int = Field(
-        default=10, ge=0, le=MOST_A_MINUTE, description="does nothing yet; requests per minute of a self-service key"
+        default=10, ge=0, le=MOST_A_MINUTE, description="requests per minute of a self-service key"
     )
     default_selfserve_max_devices: int = Field(
-        default=3, ge=0, le=100_000, description="does nothing yet; seats of a self-service key"
+        default=3, ge=0, le=100_000, description="seats of a self-service key; 0: no limit"
     )
-    default_selfserve_plan: str = Field(
-        default="starter", max_length=40, description="does nothing yet; plan of a self-service customer"
-    )
+    default_selfserve_plan: str = Field(default="starter", max_length=40, description="plan of a self-service customer")
     user_session_ttl_seconds: int = Field(
         default=21600, ge=60, le=86400, description="how long a session token is valid"
     )
     cap_warn_pct: int = Field(
-        default=85, ge=1, le=99, description="an alert is sent when a month's spend passes this percentage of its cap"
+        default=85,
+        ge=1,
+        le=99,
+        description="one of the default thresholds of alerts, besides 50 and 100 percent of a cap",
     )
-    alert_webhook_url: SecretStr | None = Field(default=None, description="URL that alerts are sent to")
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="URL that alerts are sent to; more receivers: `alerts:` in kaixu.yaml"
+    )
     gateway_url: str | None = Field(
         default=None,
         max_length=2000,
-        description="where clients reach the gateway, `https://ai.example.com`: the heartbeat looks there; by default "
-        "at the gateway's own port",
+        description="where clients reach the gateway, `https://ai.example.com`: mailed links lead there, and the "
+        "heartbeat looks there, by default at the gateway's own port",
     )
     monitor_retention_days: int = Field(default=30, ge=1, le=3650, description="how long monitor events are kept")
 
@@ -174,6 +193,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def accepts_password_header(self) -> bool:
+        """Whether the admin password is accepted in the header x-admin-password."""
+        return self.admin_password_header and not self.disable_admin_password_header
+
+    @property
     def trusted_networks(self) -> tuple[Network, ...]:
         """`kaixu_trusted_proxies` as networks."""
         return networks_in(self.kaixu_trusted_proxies)
@@ -203,12 +227,17 @@ class MissingSecrets(EnvironmentMistake):
 
 @dataclass(frozen=True)
 class Secrets:
-    """The four secrets, hidden in its repr. `made`: the names of those that were generated just now."""
+    """The four secrets, hidden in its repr. `made`: the names of those that were generated just now.
+
+    `admin_password` may be empty where nobody can log in with it; `db_encryption_key_old` is empty but while
+    DB_ENCRYPTION_KEY is being replaced.
+    """
 
     admin_password: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     key_pepper: str = field(repr=False)
     db_encryption_key: str = field(repr=False)
+    db_encryption_key_old: str = field(default="", repr=False)
     made: frozenset[str] = frozenset()
 
 
@@ -240,6 +269,10 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
     Raises `MissingSecrets`, naming every one that is missing or too short.
     """
     given = {name: value.get_secret_value() for name in NAMES if (value := getattr(settings, name)) is not None}
+    if settings.db_encryption_key_old is not None:
+        given["db_encryption_key_old"] = settings.db_encryption_key_old.get_secret_value()
+    if not settings.admin_password_login:
+        given.setdefault("admin_password", "")
     missing = [name for name in NAMES if name not in given]
     if dev:
         stored, made = stored_secrets(settings.kaixu_home / "secrets.json", missing)
@@ -249,7 +282,7 @@ def secrets_of(settings: Settings, *, dev: bool) -> Secrets:
         names = ", ".join(name.upper() for name in missing)
         raise MissingSecrets(f"set {names}, or start with --dev to generate them")
     wrong = [f"{', '.join(short)}: at least {LEAST_SECRET_LENGTH} characters are needed"] if short else []
-    if len(given["admin_password"]) < LEAST_PASSWORD_LENGTH:
+    if settings.admin_password_login and len(given["admin_password"]) < LEAST_PASSWORD_LENGTH:
         wrong.insert(0, f"ADMIN_PASSWORD: at least {LEAST_PASSWORD_LENGTH} characters are needed")
     if wrong:
         raise MissingSecrets("; ".join(wrong))

@@ -125,6 +125,10 @@ class GatewaySection(Section):
         max_length=200,
         description="origins of browser clients (CORS), in addition to ALLOWED_ORIGINS",
     )
+    public_prices: bool = Field(
+        default=False,
+        description="true: the page /models and the endpoint `public-models` show models and prices to everybody",
+    )
     reporting_zone: TimeZone = Field(
         default="UTC",
         description="the time zone of days and charts in reports, by its IANA name; months are UTC",

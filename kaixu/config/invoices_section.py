@@ -73,6 +73,11 @@ class InvoicesSection(Section):
     auto_finalize: bool = Field(
         default=False, description="true: the gateway issues the invoices of closed months itself, every hour"
     )
+    mail: bool = Field(
+        default=False,
+        description="true: invoices and credit notes are mailed when they are issued; needs `mail:`. A customer may "
+        "differ",
+    )
     require_address: bool = Field(
         default=True, description="false: also customers without name, address and country get invoices"
     )

@@ -21,8 +21,8 @@ ANNOTATIONS = ("description", "default")
 #: The alternative to rates.
 LISTED: Schema = {"type": "string", "pattern": f"^{TERMS.pattern}$"}
 
-#: Any plain value may come from the environment.
-VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
+#: Any plain value may come from the environment, or from a file.
+VARIABLE: Schema = {"type": "string", "pattern": r"\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?)\}"}
 
 
 def json_schema(lanes: Mapping[str, type[BaseModel]]) -> Schema:

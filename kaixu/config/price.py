@@ -18,6 +18,13 @@ MOST_USD = 1_000_000
 MOST_DIGITS = 40
 
 
+#: The kinds of tokens that are billed, by the kind of model.
+CHARGED = {
+    "chat": ("input", "output", "cached_input", "cache_write", "reasoning"),
+    "embed": ("input", "cached_input", "cache_write"),
+}
+
+
 class Price(msgspec.Struct, frozen=True):
     """Rates in nano-dollars per million tokens, by kind of token."""
 
@@ -91,12 +98,25 @@ def marked_up(nusd: int, percent: Decimal) -> int:
     return (2 * nusd * (100 * whole + parts) + 100 * whole) // (200 * whole)
 
 
+def losses(price: Price | None, cost: Price | None, charged: tuple[str, ...]) -> list[str]:
+    """The kinds of tokens whose price is below their cost."""
+    if price is None or cost is None:
+        return []
+    return [kind for kind in charged if getattr(price, kind) < getattr(cost, kind)]
+
+
 def usd(nusd: int) -> str:
     """Nano-dollars as dollars, exactly: at least two decimals, at most nine, never an exponent."""
     sign = "-" if nusd < 0 else ""
     whole, fraction = divmod(abs(nusd), NUSD_PER_USD)
     decimals = f"{fraction:09d}".rstrip("0").ljust(2, "0")
     return f"{sign}{whole}.{decimals}"
+
+
+def factor_text(millionths: int) -> str:
+    """A price factor as text, without needless zeros: "0.9"."""
+    whole, fraction = divmod(millionths, 1_000_000)
+    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
 
 
 def nusd_of_cents(cents: int) -> int:

@@ -74,7 +74,7 @@ def packaged() -> dict[str, Path]:
 
 def read_price_list(path: Path) -> PriceList:
     """Read the file of a price list. Raises `ConfigError` with every mistake in it."""
-    reading = read_file(path, {})
+    reading = read_file(path, {}, may_name_files=False)
     for at in reading.unset:
         reading.mistake(at, "a price list cannot use variables")
     prices: PriceList | None = None

@@ -16,6 +16,7 @@ from typing import NoReturn
 import yaml
 
 from .mistakes import ConfigError, Mistake, Place
+from .secret_file import SecretFileError, read_secret_file
 
 MOST_BYTES = 1024 * 1024
 MOST_DEPTH = 20
@@ -24,7 +25,7 @@ MOST_DIGITS = 30
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+VARIABLE = re.compile(r"\$\{(?:file:([^}]*)|([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?)\}")
 
 #: NUL and lone surrogates, which `"\0"` and `"\ud800"` can produce, cannot be stored.
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
@@ -41,7 +42,8 @@ class Reading:
     value: dict[str, Value] = field(default_factory=dict, repr=False)
     places: dict[Path_, Place] = field(default_factory=dict)
     unset: dict[Path_, str] = field(default_factory=dict)
-    given: set[str] = field(default_factory=set, repr=False)  # values of variables; may be secrets
+    given: set[str] = field(default_factory=set, repr=False)  # values of variables and files; may be secrets
+    notes: list[str] = field(default_factory=list)  # not mistakes, but worth a look
     unread: set[Path_] = field(default_factory=set)  # paths that have a mistake already
     mistakes: list[Mistake] = field(default_factory=list)
 
@@ -61,8 +63,8 @@ class Reading:
         self.mistakes.append(Mistake.at(self.place(path), message))
 
 
-def read_file(path: Path, environ: Mapping[str, str]) -> Reading:
-    """The values of a YAML file. Raises `ConfigError`."""
+def read_file(path: Path, environ: Mapping[str, str], *, may_name_files: bool = True) -> Reading:
+    """The values of a YAML file. `may_name_files`: whether `${file:…}` is read. Raises `ConfigError`."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -78,11 +80,14 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Reading:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         fail(place_of(path.name, content, error.start, b"\n"), "the file is not UTF-8")
-    return read_text(text, path.name, environ)
+    return read_text(text, path.name, environ, path.parent if may_name_files else None)
 
 
-def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
-    """The values of a YAML text. Raises `ConfigError` only if nothing can be read."""
+def read_text(text: str, file: str, environ: Mapping[str, str], folder: Path | None = Path()) -> Reading:
+    """The values of a YAML text. `folder`: of relative paths in `${file:…}`; None: there must be no `${file:…}`.
+
+    Raises `ConfigError` only if nothing can be read.
+    """
     reading = Reading(file)
     try:
         root = yaml.compose(text, Loader=StrictLoader)
@@ -99,7 +104,7 @@ def read_text(text: str, file: str, environ: Mapping[str, str]) -> Reading:
         fail(Place(file, 1, 1), "this is not YAML: an escape or a directive is out of range")
     if root is None:
         return reading
-    value = Walk(reading, environ).value(root, ())
+    value = Walk(reading, environ, folder).value(root, ())
     if isinstance(value, dict):
         reading.value = value
     elif value is not None:
@@ -169,9 +174,10 @@ class StrictLoader(yaml.SafeLoader):
 class Walk:
     """Reads the values of a node tree."""
 
-    def __init__(self, reading: Reading, environ: Mapping[str, str]) -> None:
+    def __init__(self, reading: Reading, environ: Mapping[str, str], folder: Path | None) -> None:
         self.reading = reading
         self.environ = environ
+        self.folder = folder
 
     def value(self, node: yaml.Node, path: Path_) -> Value:
         """The value of `node`; stores its position under `path`."""
@@ -226,13 +232,15 @@ class Walk:
         return text
 
     def expanded(self, text: str, path: Path_) -> str:
-        """Replace `${NAME}` and `${NAME:-default}`; unset names are recorded for their section.
+        """Replace `${NAME}`, `${NAME:-default}` and `${file:PATH}`; unset names are recorded for their section.
 
         An empty variable counts as unset, because shells and compose files unset variables like this.
         """
 
         def replace(match: re.Match[str]) -> str:
-            name, default = match.group(1), match.group(2)
+            file, name, default = match.groups()
+            if file is not None:
+                return self.from_file(file.strip(), path)
             if found := self.environ.get(name, ""):
                 self.reading.given.add(found)
                 return found
@@ -241,7 +249,25 @@ class Walk:
             return default or ""
 
         # The values of variables are not expanded again: they may contain "${".
-        if "${" in VARIABLE.sub("", text) or any("${" in (hit[1] or "") for hit in VARIABLE.findall(text)):
-            self.reading.unreadable(path, "write ${NAME} or ${NAME:-a default}; they cannot be nested")
+        if "${" in VARIABLE.sub("", text) or any("${" in hit[0] + hit[2] for hit in VARIABLE.findall(text)):
+            self.reading.unreadable(path, "write ${NAME}, ${NAME:-a default} or ${file:PATH}; they cannot be nested")
             return ""
         return VARIABLE.sub(replace, text)
+
+    def from_file(self, name: str, path: Path_) -> str:
+        """The secret in a file; a file that cannot be read is a mistake."""
+        if self.folder is None:
+            self.reading.unreadable(path, "${file:…} is read in kaixu.yaml only")
+            return ""
+        if not name:
+            self.reading.unreadable(path, "${file:…} needs a path")
+            return ""
+        try:
+            found = read_secret_file(self.folder / name)
+        except SecretFileError as error:
+            self.reading.unreadable(path, str(error))
+            return ""
+        if found.note is not None and found.note not in self.reading.notes:
+            self.reading.notes.append(found.note)
+        self.reading.given.add(found.text)
+        return found.text

@@ -8,7 +8,8 @@ import re
 MOST_PROGRAM = 120
 MOST_END_USER = 200
 
-UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: Control characters, separators of lines, and what turns the direction of the text around it.
+UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def printable(text: str, most: int) -> str:

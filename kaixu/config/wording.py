@@ -16,7 +16,7 @@ from .mistakes import Mistake, did_you_mean, nearest
 from .read import Path_, Reading
 
 #: Sections whose entries have names: lane `core`, model `a` of lane `core`.
-NAMED = {"lanes": "lane", "models": "model", "integrations": "integration"}
+NAMED = {"lanes": "lane", "models": "model", "integrations": "integration", "plans": "plan"}
 
 #: By the prefix of pydantic's error type; the first match counts.
 EXPECTED = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaixu.accounts.key_material import is_key_shaped, key_hash, legacy_hash
+from kaixu.accounts.key_material import is_key_shaped, is_own_key_shaped, key_hash, legacy_hash
 from kaixu.config.environment import Secrets
 from kaixu.config.tags import printable
 from kaixu.metering.cache import CacheControl
@@ -17,15 +17,22 @@ from .tokens import UserSession, read_session_token
 def bearer(headers: Headers) -> str:
     """The bearer token, or `x-api-key`, which Anthropic's clients send. Raises `Unauthenticated`.
 
-    If a client sends both, one is often a placeholder. A token in a key's format wins, then one in a session token's
-    format, then the bearer token.
+    If a client sends both, one is often a placeholder. A token in the format of our keys wins, then one in a session
+    token's format, then one in the format of other gateways' keys, then the bearer token.
     """
     scheme, _, token = (headers.get("authorization") or "").partition(" ")
     sent = [token.strip() if scheme.lower() == "bearer" else "", (headers.get("x-api-key") or "").strip()]
     tokens = [one for one in sent if one]
     if not tokens:
         raise Unauthenticated("Missing Authorization: Bearer <virtual_key>")
-    return min(tokens, key=lambda one: 0 if is_key_shaped(one) else 1 if one.count(".") == 2 else 2)
+    return min(tokens, key=likelihood)
+
+
+def likelihood(token: str) -> int:
+    """How likely a token is the credential rather than a placeholder: lower is likelier."""
+    if is_own_key_shaped(token):
+        return 0
+    return 1 if token.count(".") == 2 else 2 if is_key_shaped(token) else 3
 
 
 def require_key(headers: Headers) -> None:

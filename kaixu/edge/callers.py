@@ -8,7 +8,14 @@ from kaixu.accounts.readings import KeyLookup, count_reading
 from kaixu.plugin.errors import TooLarge
 
 from .authenticate import read_caller, require_credential, require_key
-from .operators import HOW_TO_LOG_IN, is_operator, require_operator_credential
+from .operators import (
+    HOW_TO_LOG_IN,
+    cookie_session_of,
+    identify,
+    looks_like_operator,
+    not_an_operator,
+    require_operator_credential,
+)
 from .request import Headers, IncomingRequest
 from .request_body import SMALL_BODY_BYTES, BodyOwner
 from .routes import Auth
@@ -42,18 +49,23 @@ class GatewayCallers:
         if auth == "key":
             require_credential(headers, services.secrets)
         elif auth == "key_or_operator":
-            if not is_operator(services, headers):
+            if not looks_like_operator(services, headers):
                 require_credential(headers, services.secrets)
         elif auth == "key_only":
             require_key(headers)
         elif auth == "operator":
             require_operator_credential(services, headers)
+        elif auth == "operator_page":
+            if cookie_session_of(services, headers) is None:
+                raise not_an_operator()
         elif auth != "public":
             assert_never(auth)
 
     async def find_body_owner(self, request: IncomingRequest) -> BodyOwner:
         """See `Callers.holder_of`. Raises `TooLarge` for a password without a token: it is not checked here."""
-        if is_operator(self.services, request.headers):
+        if looks_like_operator(self.services, request.headers):
+            if await identify(self.services, request) is None:
+                raise not_an_operator()
             return "operator"
         if request.headers.get("x-admin-password"):
             raise TooLarge(

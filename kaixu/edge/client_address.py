@@ -21,8 +21,10 @@ def client_address(
     search: the proxy that sent it is then the result.
     """
     address = parse_address(peer)
-    if address is None or not is_in_networks(address, trusted):
+    if address is None:
         return peer
+    if not is_in_networks(address, trusted):
+        return str(address)
     # Several headers are one list (RFC 9110 §5.3).
     whole = b",".join(value for name, value in headers if name.lower() == b"x-forwarded-for").decode("latin-1")
     for entry in reversed(whole.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):

@@ -15,7 +15,8 @@ ALLOW_HEADERS = (
 )
 EXPOSE_HEADERS = (
     "x-kaixu-request-id, x-request-id, request-id, retry-after, x-ratelimit-limit-requests, "
-    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-kaixu-dropped-fields, x-should-retry"
+    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+    "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, x-kaixu-dropped-fields, x-should-retry"
 )
 METHODS = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"
 
@@ -29,6 +30,8 @@ PREFLIGHT = {"access-control-max-age": "86400"}
 
 class WritableHeaders(Protocol):
     """The headers of a reply."""
+
+    def get(self, name: str, /) -> str | None: ...
 
     def __setitem__(self, name: str, value: str, /) -> None: ...
 
@@ -51,7 +54,9 @@ class ReplyHeaders:
         headers["x-content-type-options"] = "nosniff"
         origin = request.get("origin")
         if origin is not None:
-            headers["vary"] = "Origin, Access-Control-Request-Headers" if method == "OPTIONS" else "Origin"
+            varies = "Origin, Access-Control-Request-Headers" if method == "OPTIONS" else "Origin"
+            # A reply that depends on more, such as its encoding, goes on saying so.
+            headers["vary"] = ", ".join(filter(None, (headers.get("vary"), varies)))
             if self.everyone or origin in self.origins:
                 headers["access-control-allow-origin"] = origin
         elif self.everyone:

@@ -11,12 +11,15 @@ import asyncpg
 
 from kaixu.edge.month_reply import end_user_reply, month_reply
 from kaixu.metering.verdict import Refusal
-from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, UpstreamError
+from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, NotConfigured, UpstreamError
 
 from .request import IncomingRequest
 from .response import Reply, json_reply
 
 log = logging.getLogger(__name__)
+
+#: The rate window: after this time without calls the whole limit is available.
+WINDOW_S = 60
 
 #: Converts an error body and its status to the format that a route's clients expect.
 ErrorShape = Callable[[dict[str, Any], int], tuple[dict[str, Any], int]]
@@ -57,7 +60,7 @@ def error_headers(error: KaixuError) -> dict[str, str]:
     if error.retry_after_s is not None:
         return {"retry-after": str(error.retry_after_s)}
     # The official SDKs retry 409 and 5xx unless this header forbids it.
-    is_lasting = error.status == 409 or isinstance(error, LaneOff) or is_operators_problem(error)
+    is_lasting = error.status == 409 or isinstance(error, LaneOff | NotConfigured) or is_operators_problem(error)
     return {"x-should-retry": "false"} if is_lasting else {}
 
 
@@ -77,6 +80,17 @@ def rate_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict
     }
 
 
+def token_headers(limit: int | None, remaining: int | None, reset_s: int) -> dict[str, str]:
+    """The same for tokens, of the tightest limit that the call has; none without one."""
+    if limit is None:
+        return {}
+    return {
+        "x-ratelimit-limit-tokens": str(limit),
+        "x-ratelimit-remaining-tokens": str(remaining or 0),
+        "x-ratelimit-reset-tokens": f"{reset_s}s",
+    }
+
+
 def is_unstorable(raised: Exception) -> bool:
     """Whether the database refused a text because of a NUL or an unpaired surrogate.
 
@@ -85,6 +99,19 @@ def is_unstorable(raised: Exception) -> bool:
     if isinstance(raised, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
         return True
     return isinstance(raised, asyncpg.DataError) and isinstance(raised.__cause__, UnicodeEncodeError)
+
+
+def limit_headers(refusal: Refusal) -> dict[str, str]:
+    """The rate headers of a refusal by a rate; SDKs shall not repeat a call that can never run."""
+    verdict, retry_after_s = refusal.verdict, refusal.error.retry_after_s
+    if verdict.bound_limit is None:
+        return rate_headers(verdict.rate_limit, 0, retry_after_s or 0)
+    if not (verdict.scope or "").endswith("tokens"):
+        return rate_headers(verdict.bound_limit, 0, retry_after_s or 0)
+    lasting = {"x-should-retry": "false"} if retry_after_s is None else {}
+    requests = rate_headers(verdict.rate_limit, verdict.rate_remaining, WINDOW_S)
+    reset_s = WINDOW_S if retry_after_s is None else retry_after_s
+    return requests | token_headers(verdict.token_limit, verdict.token_room, reset_s) | lasting
 
 
 class BilledError(Exception):
@@ -106,7 +133,7 @@ class Failures:
             request.facts.failed(error)
             headers = error_headers(error)
             if error.status == 429:
-                headers |= rate_headers(raised.verdict.rate_limit, 0, error.retry_after_s or 0)
+                headers |= limit_headers(raised)
             return json_reply(*shape(refusal_body(raised, request.request_id), error.status), headers)
         if isinstance(raised, BilledError):
             error = raised.error

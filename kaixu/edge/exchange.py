@@ -15,8 +15,10 @@ import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
 
 from kaixu.config.environment import Network
+from kaixu.ops.change_origin import CHANGE_ORIGIN, ChangeOrigin
 from kaixu.ops.logs import REQUEST_ID
 from kaixu.ops.request_end import CLIENT_GONE, RequestEnd, RequestListener, shown_path, tell
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import BodyTimeout, Invalid, KaixuError, Stopping, UnsupportedEncoding
 
 from .callers import Callers
@@ -80,6 +82,7 @@ class Exchange:
         """
         request = self.read_request(scope)
         REQUEST_ID.set(request.request_id)
+        CHANGE_ORIGIN.set(ChangeOrigin(request.address, self.hash_address))
         try:
             await self.answer(request, scope, receive, send)
         except asyncio.CancelledError:
@@ -187,7 +190,7 @@ class Exchange:
         try:
             self.callers.require(route.auth, request.headers)  # before the body is read
             encodings = read_encodings(request.headers)
-            async with asyncio.timeout(BODY_S):
+            with within(BODY_S):
                 body = await read_body(receive, request.headers, most, share, identify)
                 if body and encodings:
                     if identify is not None and share.is_unknown:

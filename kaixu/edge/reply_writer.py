@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
@@ -13,6 +12,7 @@ from hypercorn.typing import (
     HTTPResponseStartEvent,
 )
 
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import KaixuError
 
 from .cors import ReplyHeaders
@@ -111,18 +111,18 @@ class ReplyWriter:
     ) -> bool:
         """Send messages; False if the client did not read one of them in time."""
         stall_s, progress = self.stall_s(), request.progress
-        for message in messages:
-            if message["type"] == "http.response.start":
-                progress.status = message["status"]
-            try:
-                async with asyncio.timeout(stall_s):
+        try:
+            for message in messages:
+                if message["type"] == "http.response.start":
+                    progress.status = message["status"]
+                with within(stall_s):
                     await send(message)
-            except TimeoutError:
-                progress.is_client_gone = True
-                log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)
-                return False
-            if message["type"] == "http.response.body":
-                progress.bytes_sent += len(message["body"])
+                if message["type"] == "http.response.body":
+                    progress.bytes_sent += len(message["body"])
+        except TimeoutError:
+            progress.is_client_gone = True
+            log.warning("request %s: the client has read nothing for %g s", request.request_id, stall_s)
+            return False
         return True
 
 

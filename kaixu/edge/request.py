@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 from hypercorn.typing import HTTPScope
 
+from kaixu.accounts.operator_identity import Identity
 from kaixu.config.tags import program_tag
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.trace_context import read_trace
@@ -45,7 +46,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     """One request. Header names are in lower case; `address` is the client's.
 
     `parameters`: the values of the parameters in the route's path. `facts`: what is learned about the call, for the
-    record of its end.
+    record of its end. `operator`: whose credential it has, on routes for operators.
     """
 
     method: str
@@ -58,6 +59,13 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     parameters: Mapping[str, str] = {}
     facts: CallFacts = msgspec.field(default_factory=CallFacts)
     progress: ReplyProgress = msgspec.field(default_factory=ReplyProgress)
+    operator: Identity | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The operator of a request on a route for operators."""
+        assert self.operator is not None
+        return self.operator
 
     @property
     def app_id(self) -> str | None:

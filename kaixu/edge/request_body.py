@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 from hypercorn.typing import ASGIReceiveCallable
 
+from kaixu.ops.client_network import network_of
 from kaixu.plugin.errors import Overloaded, TooLarge
 
 #: The time limit for receiving a body.
@@ -41,13 +41,7 @@ Identify = Callable[[], Awaitable[BodyOwner]]
 
 def body_address(text: str) -> Address:
     """The owner of the bytes of an unknown caller."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return Address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return Address(ipaddress.ip_network((address, 64), strict=False))
-    return Address(text)
+    return Address(network_of(text))
 
 
 class BodyBudget:

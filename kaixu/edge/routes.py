@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
+from kaixu.accounts.operator_identity import Access
 from kaixu.config.mistakes import did_you_mean
 from kaixu.plugin.errors import MethodNotAllowed, NotFound
 
@@ -19,9 +20,14 @@ from .response import Reply, json_reply
 
 Handler = Callable[[IncomingRequest], Awaitable[Reply]]
 
+#: What answers a path without a route with a page; None: with the error.
+UnknownPage = Callable[[IncomingRequest], Reply | None]
+
 #: The credential that is checked before the body is read (`callers.py`): "public": none; "key": a virtual key, or a
-#: session token; "key_only": a virtual key; "operator": an admin token or password; "key_or_operator".
-Auth = Literal["public", "key", "key_only", "operator", "key_or_operator"]
+#: session token; "key_only": a virtual key; "operator": an admin token, API token or password; "key_or_operator";
+#: "operator_page": an operator's session in the cookie, for pages that take long bodies (others are "public", and
+#: lead to the login themselves).
+Auth = Literal["public", "key", "key_only", "operator", "key_or_operator", "operator_page"]
 
 #: The rate limit of a route: "call": admission, in the handler; "reading": the key's read requests per minute, counted
 #: before the handler runs; "address": the handler counts by client address; "operator": only the login is limited;
@@ -50,7 +56,9 @@ class Route:
     `paths` use werkzeug's syntax: `/v1/files/<file_id>`, `/v1/models/<path:name>`; handlers read the parameters from
     `request.parameters`. A GET route also answers HEAD. `max_body_bytes`: a limit below the gateway's own.
     `error_shape`: the format of errors. `exists`: whether a path with these parameters is served now, for paths that a
-    reload adds or removes. `any_origin`: pages of every origin may read it.
+    reload adds or removes. `any_origin`: pages of every origin may read it. `access`: what the route needs of an
+    operator; every route that takes an operator's credential says it. `is_placeholder`: it only says that an
+    integration is missing, which may serve the path itself.
     """
 
     method: str
@@ -63,6 +71,11 @@ class Route:
     error_shape: ErrorShape = native_error
     exists: Callable[[Mapping[str, str]], bool] = always_exists
     any_origin: bool = False
+    access: Access | None = None
+    is_placeholder: bool = False
+
+    def __post_init__(self) -> None:
+        assert (self.access is not None) == (self.auth in ("operator", "key_or_operator")), self.paths
 
 
 class Match(NamedTuple):
@@ -70,6 +83,14 @@ class Match(NamedTuple):
 
     route: Route
     parameters: Mapping[str, str]
+
+
+class ReloadedRoutes(Protocol):
+    """Routes that a reload adds and removes: those of integrations."""
+
+    def at(self, path: str) -> Mapping[str, Match]:
+        """The routes of a path, by method; none for a path that no integration serves."""
+        ...
 
 
 class WrongMethod(MethodNotAllowed):
@@ -84,10 +105,19 @@ class Routes:
     """All routes of an application.
 
     Paths without parameters are looked up in a dict, which is fast; others by werkzeug's `Map`. `prefix_shapes`: the
-    error format of paths without a route, by prefix.
+    error format of paths without a route, by prefix. `unknown_page`: the page that a browser gets for such a path, or
+    None for the error as JSON. `reloaded`: further routes, which take the place of placeholders.
     """
 
-    def __init__(self, routes: Iterable[Route], prefix_shapes: Mapping[str, ErrorShape] | None = None) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        prefix_shapes: Mapping[str, ErrorShape] | None = None,
+        unknown_page: UnknownPage | None = None,
+        reloaded: ReloadedRoutes | None = None,
+    ) -> None:
+        self._reloaded = reloaded
+        self._unknown_page = unknown_page
         self.all = tuple(routes)
         self._by_path: dict[str, dict[str, Route]] = {}
         rules = []
@@ -109,6 +139,11 @@ class Routes:
     def find(self, method: str, path: str) -> Match:
         """The route of a request; for an unknown path, a route that answers 404. Raises `WrongMethod`."""
         by_method = self._by_path.get(path)
+        if (reloaded := self._reloaded_at(path, by_method)) is not None:
+            match = reloaded.get(method) or (reloaded.get("GET") if method == "HEAD" else None)
+            if match is None:
+                raise WrongMethod(method, allowed_of(reloaded))
+            return match
         if by_method is not None:
             route = by_method.get(method) or (by_method.get("GET") if method == "HEAD" else None)
             if route is None:
@@ -124,6 +159,8 @@ class Routes:
     def error_shape_at(self, path: str) -> ErrorShape:
         """The error format of a path, for any method."""
         by_method = self._by_path.get(path)
+        if (reloaded := self._reloaded_at(path, by_method)) is not None:
+            return next(iter(reloaded.values())).route.error_shape
         if by_method is not None:
             return next(iter(by_method.values())).error_shape
         matches = (self._match(method, path) for method in METHODS)
@@ -138,7 +175,15 @@ class Routes:
         by_method = self._by_path.get(path)
         if by_method is None:
             return [method for method in METHODS if self._match(method, path) is not None]
-        return [method for method in METHODS if method in by_method or (method == "HEAD" and "GET" in by_method)]
+        return allowed_of(by_method)
+
+    def _reloaded_at(self, path: str, by_method: Mapping[str, Route] | None) -> Mapping[str, Match] | None:
+        """The reloaded routes of a path; None where there are none, or where the gateway serves the path itself."""
+        if self._reloaded is None or len(path) > MAX_MATCHED:
+            return None
+        if by_method is not None and not all(route.is_placeholder for route in by_method.values()):
+            return None
+        return self._reloaded.at(path) or None
 
     def _match(self, method: str, path: str) -> Match | None:
         """The route of a path with parameters."""
@@ -162,10 +207,18 @@ class Routes:
         """
 
         async def refuse(request: IncomingRequest) -> Reply:
+            if self._unknown_page is not None and (page := self._unknown_page(request)) is not None:
+                return page
             error = no_such_endpoint(request, self._by_path)
             return json_reply(*shape(envelope(error, request.request_id), error.status))
 
         return Route("*", (), refuse, auth="public", rate="open", max_body_bytes=SMALL_BODY_BYTES, error_shape=shape)
+
+
+def allowed_of(by_method: Iterable[str]) -> list[str]:
+    """The methods of a path in the usual order, with HEAD where there is GET."""
+    have = {*by_method}
+    return [method for method in METHODS if method in have or (method == "HEAD" and "GET" in have)]
 
 
 def no_such_endpoint(request: IncomingRequest, known: Iterable[str] = ()) -> NotFound:

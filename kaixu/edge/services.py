@@ -7,18 +7,25 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from kaixu.accounts.monitor_archive import MonitorArchive
+from kaixu.accounts.operator_passwords import Passwords
+from kaixu.accounts.selfservice import Selfservice
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection
 from kaixu.config.invoices_section import InvoicesSection
+from kaixu.config.mail_section import MailSection
+from kaixu.config.operators_section import OperatorsSection
+from kaixu.config.platforms_section import PlatformsSection
+from kaixu.config.station import Station, station_of
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.metering.metrics import Metrics
 from kaixu.ops.events import Monitor
 from kaixu.ops.heartbeat import Beats
+from kaixu.ops.mail_health import MailHealth
 from kaixu.reports.monitor_tail import MonitorTail
 
 
@@ -43,6 +50,8 @@ class Services:
     metrics: Metrics
     monitor_archive: MonitorArchive
     beats: Beats = field(default_factory=Beats)
+    passwords: Passwords = field(default_factory=Passwords)
+    mail_health: MailHealth = field(default_factory=MailHealth)
 
     @property
     def catalog(self) -> Catalog:
@@ -58,3 +67,31 @@ class Services:
     def invoices(self) -> InvoicesSection:
         """The `invoices:` section in force."""
         return self.current.invoices
+
+    @property
+    def operators(self) -> OperatorsSection:
+        """The `operators:` section in force; the environment can switch the admin password off, too."""
+        section = self.current.operators
+        if section.admin_password and not self.settings.admin_password_login:
+            return section.model_copy(update={"admin_password": False})
+        return section
+
+    @property
+    def mail(self) -> MailSection | None:
+        """The `mail:` section in force; None: no mails are sent."""
+        return self.current.mail
+
+    @property
+    def selfservice(self) -> Selfservice:
+        """The settings of self-service in force."""
+        return Selfservice(self.current.selfservice, self.mail, self.settings, self.secrets)
+
+    @property
+    def platforms(self) -> PlatformsSection:
+        """The `platforms:` section in force."""
+        return self.current.platforms
+
+    @property
+    def station(self) -> Station:
+        """The station in force."""
+        return station_of(self.current.station, self.settings)

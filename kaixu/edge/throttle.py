@@ -6,12 +6,18 @@ from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
-#: The number of addresses in memory; the least recently used are dropped.
+from kaixu.ops.client_network import network_of
+from kaixu.plugin.errors import RateLimited
+
+#: The number of networks in memory; the least recently used are dropped.
 MAX_ADDRESSES = 10_000
 
 
 class Throttle:
-    """Allows `per_address` requests from one address, and `in_all` from all addresses, per window of `window_s`."""
+    """Allows `per_address` requests from one address, and `in_all` from all addresses, per window of `window_s`.
+
+    All addresses of an IPv6 network of one customer count as one (`ops/client_network.py`).
+    """
 
     def __init__(
         self, *, per_address: int, in_all: int, window_s: float, clock: Callable[[], float] = monotonic
@@ -30,12 +36,19 @@ class Throttle:
         if now - self.began >= self.window_s:
             self.began, self.total = now, 0
             self.counts.clear()
-        count = self.counts.get(address, 0)
+        network = network_of(address)
+        count = self.counts.get(network, 0)
         if count >= self.per_address or self.total >= self.in_all:
             return max(1, int(self.began + self.window_s - now + 0.999))
         self.total += 1
-        self.counts[address] = count + 1
-        self.counts.move_to_end(address)
+        self.counts[network] = count + 1
+        self.counts.move_to_end(network)
         if len(self.counts) > MAX_ADDRESSES:
             self.counts.popitem(last=False)
         return None
+
+    def require(self, address: str, what: str = "requests") -> None:
+        """Count a request. Raises `RateLimited` above the limit; `what` says too many of what."""
+        wait_s = self.wait_s(address)
+        if wait_s is not None:
+            raise RateLimited(f"too many {what}", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)

@@ -11,6 +11,7 @@ import jwt
 import msgspec
 
 ADMIN_TTL_S = 12 * 3600
+INSPECTION_TTL_S = 60
 
 #: The tolerated clock difference: `iat` may lie this far in the future.
 SKEW_S = 60
@@ -44,17 +45,33 @@ def read_claims(secret: str, kind: str, token: str, required: list[str]) -> dict
         return None
 
 
-def make_admin_token(secret: str) -> str:
-    """An operator's token, valid for 12 hours."""
+def make_admin_token(secret: str, session: str, *, ttl_s: int = ADMIN_TTL_S) -> str:
+    """An operator's token. `session`: the random id of its session, which every request looks up."""
     now = int(time.time())
-    claims = {"role": "admin", "iat": now, "exp": now + ADMIN_TTL_S, "jti": str(uuid4())}
+    claims = {"role": "admin", "iat": now, "exp": now + ttl_s, "jti": str(uuid4()), "sid": session}
     return jwt.encode(claims, signing_key(secret, "admin"), algorithm="HS256")
 
 
-def is_admin_token(secret: str, token: str) -> bool:
-    """Whether `token` is a valid token of an operator."""
-    claims = read_claims(secret, "admin", token, ["role"])
-    return claims is not None and claims["role"] == "admin"
+def read_admin_token(secret: str, token: str) -> str | None:
+    """The session's random id in an operator's token; None for other tokens and for expired ones.
+
+    Whether the session is still valid is for the database to say.
+    """
+    claims = read_claims(secret, "admin", token, ["role", "sid"])
+    if claims is None or claims["role"] != "admin" or not isinstance(claims["sid"], str):
+        return None
+    return claims["sid"]
+
+
+def make_inspection_token(secret: str) -> str:
+    """A token with which `kaixu doctor` sees the details of `health`, and nothing else, for a minute."""
+    now = int(time.time())
+    return jwt.encode({"iat": now, "exp": now + INSPECTION_TTL_S}, signing_key(secret, "inspection"), algorithm="HS256")
+
+
+def is_inspection_token(secret: str, token: str) -> bool:
+    """Whether `token` is a valid one of `make_inspection_token`. Needs no database."""
+    return read_claims(secret, "inspection", token, []) is not None
 
 
 def make_session_token(secret: str, *, key_id: int, customer_id: int, key_last4: str, ttl_s: int) -> str:

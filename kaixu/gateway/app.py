@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Quart
 
+from kaixu.api.operations import OperationRoutes
 from kaixu.api.routes import PREFIX_SHAPES, api_routes
+from kaixu.config.gateway_section import GatewaySection
 from kaixu.edge.callers import GatewayCallers
 from kaixu.edge.client_address import AddressHash
 from kaixu.edge.cors import ReplyHeaders, parse_origins
@@ -16,6 +18,11 @@ from kaixu.edge.exchange import BodyLimits, Exchange
 from kaixu.edge.routes import Routes
 from kaixu.edge.services import Services
 from kaixu.ops.request_end import RequestListener
+from kaixu.web.api_calls import ApiRoutes
+from kaixu.web.not_found import not_found_pages
+from kaixu.web.public.operation_page import operation_pages
+from kaixu.web.routes import web_routes
+from kaixu.web.site import Site
 
 
 class Application(Quart):
@@ -43,15 +50,25 @@ class Application(Quart):
 def create_app(services: Services, listeners: Sequence[RequestListener] = ()) -> Application:
     """Create the application for an opened gateway. `listeners`: see `Exchange`."""
 
-    def limits() -> BodyLimits:
-        section = services.gateway
-        # There is always room for one body of the maximum size.
-        memory_bytes = max(section.body_memory_bytes, section.body_limit_bytes)
-        return BodyLimits(section.body_limit_bytes, memory_bytes, section.stall_s)
+    limits_of: tuple[GatewaySection, BodyLimits] | None = None  # asked for several times in each request
 
+    def limits() -> BodyLimits:
+        nonlocal limits_of
+        section = services.gateway
+        if limits_of is None or limits_of[0] is not section:
+            # There is always room for one body of the maximum size.
+            memory_bytes = max(section.body_memory_bytes, section.body_limit_bytes)
+            limits_of = section, BodyLimits(section.body_limit_bytes, memory_bytes, section.stall_s)
+        return limits_of[1]
+
+    callers = GatewayCallers(services)
+    api = api_routes(services)
+    operations = OperationRoutes(services)
+    site = Site(services, ApiRoutes(Routes(api, reloaded=operations), callers))
+    operations.render_page = operation_pages(site)
     exchange = Exchange(
-        Routes(api_routes(services), PREFIX_SHAPES),
-        GatewayCallers(services),
+        Routes([*api, *web_routes(site)], PREFIX_SHAPES, not_found_pages(site), operations),
+        callers,
         ReplyHeaders(frozenset()),
         Failures(),
         limits,

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 
+from kaixu.config.database_errors import MigrationError
 from kaixu.config.environment import Settings
 from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.migrate import migrate
+from kaixu.store.migrate import migrate, provide_vector
 from kaixu.store.partitions import ensure_partitions
-from kaixu.store.pool import open_pool
+from kaixu.store.pool import NEEDS_POOLER, is_pooled, open_pool
 
 #: Errors of Postgres if the schema is missing or too old.
 NO_SCHEMA = (
@@ -51,6 +52,22 @@ async def command_pool(dsn: str, settings: Settings, *, migrated: bool) -> Async
         yield pool
     finally:
         await pool.close()
+
+
+async def database_mistakes(pool: asyncpg.Pool, *, pooler: bool) -> list[str]:
+    """What a gateway could not work with: a Postgres without pgvector, or a pooler that it is not told about.
+
+    Changes nothing.
+    """
+    wrong = []
+    async with pool.acquire() as connection:
+        try:
+            await provide_vector(connection, dry_run=True)
+        except MigrationError as error:
+            wrong.append(str(error))
+        if not pooler and await is_pooled(connection):
+            wrong.append(NEEDS_POOLER)
+    return wrong
 
 
 async def apply_migrations(pool: asyncpg.Pool) -> list[str]:

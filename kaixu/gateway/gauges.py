@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kaixu import __version__
+from kaixu.accounts.outbox import OutboxState, outbox_state
 from kaixu.edge.services import Services
 from kaixu.jobs.worker import Worker
 from kaixu.plugin.errors import DatabaseAway
@@ -33,14 +34,16 @@ class Gauges(Collector):
         self.pools = pools
         self.worker = worker
         self.waiting_jobs: int | None = None
+        self.outbox: OutboxState | None = None
 
     async def refresh(self) -> None:
         """Read what only the database knows; without it the figure is left out, and the scrape goes on."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 self.waiting_jobs = await count_waiting_jobs(self.services.reports)
+                self.outbox = await outbox_state(self.services.reports)
         except (DatabaseAway, TimeoutError):
-            self.waiting_jobs = None
+            self.waiting_jobs = self.outbox = None
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: names are not checked against others when this is registered."""
@@ -51,6 +54,7 @@ class Gauges(Collector):
         yield self.build_info()
         yield from self.calls()
         yield from self.queues()
+        yield from self.mails()
         yield from self.connections()
         yield self.breakers()
 
@@ -75,6 +79,14 @@ class Gauges(Collector):
         if self.waiting_jobs is not None:
             text = f"Jobs of all customers that wait, also for their time; at most {MAX_COUNTED} are counted."
             yield value("kaixu_jobs_waiting", text, self.waiting_jobs)
+
+    def mails(self) -> Iterator[Metric]:
+        """The outbox of mails, of all gateways together."""
+        if self.outbox is not None:
+            yield value("kaixu_mails_waiting", "Mails of all gateways that wait to be sent.", self.outbox.waiting)
+            text = "How long the oldest waiting mail has waited, in seconds; 0: none waits."
+            yield value("kaixu_mails_oldest_seconds", text, self.outbox.oldest_s or 0)
+            yield value("kaixu_mails_failed", "Mails that were given up, of the last day.", self.outbox.failed)
 
     def queues(self) -> Iterator[Metric]:
         """What waits in memory or on the disk."""

@@ -7,103 +7,86 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from functools import partial
 from time import monotonic_ns
 from uuid import UUID, uuid4
 
 import asyncpg
 
 from kaixu.accounts.monitor_archive import MonitorArchive
+from kaixu.accounts.plans import apply_plans
+from kaixu.accounts.secret_fingerprints import require_secrets
+from kaixu.accounts.shared_fields import take_customer_settings
 from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
 from kaixu.collections.ingest import CollectionLimits
-from kaixu.collections.keeper import CollectionKeeper
-from kaixu.collections.reembedder import Reembedder
 from kaixu.collections.searches import Searches
 from kaixu.config.database import DatabaseSection
 from kaixu.config.database_errors import MigrationError
+from kaixu.config.document import Document
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
 from kaixu.edge.failure_events import FailureEvents
 from kaixu.edge.services import Services
-from kaixu.invoices.closing import finalize_in_background
-from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.integrations import IntegrationRunner
-from kaixu.jobs.job_webhooks import JobWebhooks
 from kaixu.jobs.lease import Runner
 from kaixu.jobs.models import ModelRunner
 from kaixu.jobs.queue import Queue
-from kaixu.jobs.schedules import Scheduler
-from kaixu.jobs.webhook_sender import WebhookSender
-from kaixu.jobs.webhook_signing import alert_key
 from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts
 from kaixu.metering.cache import ResponseCache
+from kaixu.metering.connections import open_transport
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
 from kaixu.metering.metrics import Metrics
 from kaixu.metering.notices import Notices
 from kaixu.metering.observers import Observers
-from kaixu.metering.price_keys import PriceKey, model_key, rates_key
+from kaixu.metering.plan_prices import PlanPrices
+from kaixu.metering.public_transport import open_public_transport
 from kaixu.metering.recent_calls import RecentCalls
 from kaixu.metering.recovery import Recovery
-from kaixu.metering.rollups import UsageRollups
-from kaixu.metering.wire import open_transport
 from kaixu.ops.access_log import AccessLog
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.logs import LogWriter
 from kaixu.ops.request_end import RequestListener
-from kaixu.ops.sealing import Sealer
+from kaixu.ops.sealing import sealer_of
 from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import KaixuError, PluginError
 from kaixu.plugin.hookspecs import Event
+from kaixu.plugin.scratch import sweep
 from kaixu.reports.monitor_tail import MonitorTail
-from kaixu.store.batches import expire_batches, prune_batches
 from kaixu.store.blobs import Blobs, open_blobs
 from kaixu.store.embedded import EmbeddedPostgres
-from kaixu.store.events import prune_batch_ids, write_events
-from kaixu.store.job_rows import prune_jobs
+from kaixu.store.events import write_events
 from kaixu.store.migrate import migrate
-from kaixu.store.monitor_partitions import ensure_event_partitions, move_earlier_events
+from kaixu.store.monitor_partitions import ensure_event_partitions
 from kaixu.store.partitions import ensure_partitions
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import restrict_public
-from kaixu.store.pool import maintenance, open_pool
+from kaixu.store.pool import open_pool
 from kaixu.store.pools import Pools, open_pools
-from kaixu.store.prices import price_version, rates_version
 from kaixu.store.query import DatabaseSession
-from kaixu.store.responses import prune_responses
 from kaixu.store.spool import Spool
-from kaixu.store.webhook_deliveries import prune_deliveries
 
+from .alerting import Alerting
 from .app import Application, create_app
+from .background import start_background
 from .claim import Claim, ReloadOutcome
-from .event_indexes import build_event_indexes
 from .gauges import Gauges
 from .heartbeat import Heartbeat, until_next_minute_s
+from .price_ids import price_ids
 from .reload import reload
 from .servers import require_server
 
 log = logging.getLogger(__name__)
-HOUR_S = 3600.0
 
-#: Seconds between checks for collections that need work.
-COLLECTIONS_S = 2.0
-
-#: How long closing waits for alerts of the last calls.
-ALERTS_S = 5.0
-
-#: Seconds between rounds that move noted usage into the roll-ups.
-ROLLUPS_S = 10.0
-
-#: Seconds between checks for schedules and webhooks that are due.
-DUE_S = 0.5
+#: The folder of calls' temporary files, below KAIXU_HOME.
+SCRATCH = "scratch"
 
 
 class Gateway:
@@ -120,6 +103,7 @@ class Gateway:
     pool: asyncpg.Pool  # the general one
     ledger: Ledger | None
     observers: Observers
+    alerting: Alerting
     worker: Worker
     services: Services
     recovery: Recovery
@@ -130,9 +114,8 @@ class Gateway:
         self.secrets = secrets
         self.log_writer = log_writer
         self.owner = uuid4()
-        self.sealer = Sealer(secrets.db_encryption_key)
+        self.sealer = sealer_of(secrets)
         self.tasks = Tasks()
-        self.alert_tasks = Tasks()
         self.monitor = Monitor(self.write_events)
         self.metrics = Metrics(lambda: self.current.catalog)
         self.embedded: EmbeddedPostgres | None = None
@@ -147,14 +130,18 @@ class Gateway:
         document = load(self.settings.kaixu_config, os.environ)
         require_server(document.gateway.server)
         catalog = build(document, self.settings.kaixu_config.resolve().parent)
-        self.current = CurrentConfig(catalog, document.gateway, document.invoices)
+        self.current = CurrentConfig(catalog, document.gateway)
+        self.current.take(document)
         self.started_with = document.gateway
         self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
+        await asyncio.to_thread(sweep, self.settings.kaixu_home / SCRATCH)
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
         await self.open_pools(dsn, document.gateway.database)
         ledger, gate = await self.build_gate()
         self.build_services(gate, document.gateway.database, dsn)
+        for name in await self.apply_plans(document):  # told: another gateway's file may differ
+            log.info("plan `%s` has a new version", name)
         await ledger.replay()
         await self.start_lanes(catalog)
         self.app = create_app(self.services, self.request_listeners())
@@ -162,7 +149,7 @@ class Gateway:
         gauges = Gauges(self.services, self.pools, self.worker)
         self.metrics.registry.register(gauges)
         self.metrics.refresh = gauges.refresh
-        self.start_background(dsn)
+        self.recovery = start_background(self, dsn)
 
     async def open_database(self) -> str:
         """The database's DSN; the embedded Postgres is started if none is configured."""
@@ -172,12 +159,16 @@ class Gateway:
         return await asyncio.to_thread(self.embedded.start)
 
     async def prepare_schema(self, dsn: str, catalog: Catalog) -> None:
-        """Migrate the database, for the core and for integrations. Raises `MigrationError`, `DatabaseAway`."""
+        """Migrate the database, for the core and for integrations.
+
+        Raises `WrongSecrets` before anything is done with other secrets, `MigrationError`, `DatabaseAway`.
+        """
         self.databases = PluginDatabases(dsn, self.secrets.db_encryption_key, pooler=self.settings.kaixu_pooler)
         # Without a time limit: a migration may take long.
         preparing = await open_pool(dsn, most=1, pooler=self.settings.kaixu_pooler, statement_s=None)
         async with preparing.acquire() as connection:
             await migrate(connection)
+            await require_secrets(connection, self.secrets)
             await ensure_partitions(connection)
             await ensure_event_partitions(connection)
             await self.migrate_integrations(catalog, connection)
@@ -205,31 +196,29 @@ class Gateway:
             general=self.pool,
             sent=self.metrics.group_sent,
         )
-        alerts = Alerts(
-            self.pool,
-            self.monitor,
-            self.alert_tasks,
-            warn_pct=settings.cap_warn_pct,
-            to_webhook=settings.alert_webhook_url is not None,
-        )
+        self.alerting = Alerting(self.pool, self.monitor, settings, self.secrets, self.current)
         self.observers = Observers(
-            alerts,
+            Alerts(self.monitor, self.alerting.caps),
             notices=Notices(self.monitor),
             metrics=self.metrics,
             listening=self.has_observers,
             observe=self.observe,
         )
         self.monitor.observer = self.observers.noted
+        prices = await price_ids(self.pool, self.current.catalog)
         gate = Gate(
             ledger,
             calls,
             open_transport(),
             self.observers,
+            public_transport=open_public_transport(),
+            scratch=settings.kaixu_home / SCRATCH,
             cache=ResponseCache(self.pool, self.sealer),
             databases=self.databases,
             sealer=self.sealer,
-            price_ids=await self.price_ids(self.current.catalog),
+            price_ids=prices,
             recent=RecentCalls(monitor=self.monitor),
+            plan_prices=PlanPrices(self.pools.money, prices),
         )
         return ledger, gate
 
@@ -282,38 +271,6 @@ class Gateway:
             listeners += (AccessLog(self.log_writer, self.settings.kaixu_log),)
         return listeners
 
-    def start_background(self, dsn: str) -> None:
-        """Start the background tasks."""
-        gate = self.services.gate
-        self.recovery = Recovery(
-            gate.ledger,
-            self.monitor,
-            charge_lost=self.current.section.on_lost == "charge",
-            revive=self.revive if self.embedded else None,
-        )
-        long_work = partial(maintenance, dsn, pooler=self.settings.kaixu_pooler)
-        keeper = CollectionKeeper(self.pool, long_work)
-        reembedder = Reembedder(self.pool, gate, self.current, self.collection_limits, self.monitor)
-        scheduler = Scheduler(self.pool, self.current, self.sealer, self.worker.nudge)
-        job_webhooks = WebhookSender(JobWebhooks(self.pool, self.sealer, self.secrets.jwt_secret, self.jobs_section))
-        spawn = self.tasks.spawn
-        spawn(self.monitor.run(), "monitor")
-        spawn(self.observers.run(), "observers")
-        spawn(self.recovery.run(), "recovery")
-        spawn(every(HOUR_S, self.upkeep, "upkeep"), "upkeep")
-        spawn(build_event_indexes(self.pool, long_work), "indexes of usage events")
-        rollups = UsageRollups(self.pool, lambda: self.current.section.reporting_zone, long_work)
-        spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
-        spawn(every(HOUR_S, self.finalize_invoices, "invoices"), "invoices")
-        spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
-        spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")
-        spawn(self.worker.run(), "jobs")
-        spawn(every(DUE_S, scheduler.round, "scheduler"), "schedules")
-        spawn(every(DUE_S, job_webhooks.round, "delivery of job webhooks"), "job webhooks")
-        if (url := self.settings.alert_webhook_url) is not None:
-            alerts = AlertWebhooks(self.pool, url=url.get_secret_value(), key=alert_key(self.secrets.jwt_secret))
-            spawn(every(DUE_S, WebhookSender(alerts).round, "delivery of alerts"), "alert webhooks")
-
     def start_heartbeat(self, url: str) -> None:
         """Look at this gateway's health every minute, where clients reach it; by default where it listens: `url`."""
         where = self.settings.gateway_url or url
@@ -351,7 +308,10 @@ class Gateway:
         await asyncio.to_thread(self.embedded.revive)
 
     async def migrate_integrations(self, catalog: Catalog, connection: DatabaseSession) -> None:
-        """Migrate the tables of integrations; mark an integration as failed if its migration fails."""
+        """Migrate the tables of integrations; mark an integration as failed if its migration fails.
+
+        Settings of customers that were columns before move to the integrations that declare them.
+        """
         for state in list(catalog.integrations.values()):
             if state.state == "on" and state.schema is not None:
                 try:
@@ -362,46 +322,16 @@ class Gateway:
                 except MigrationError as error:
                     log.error("integration %s is off: %s", state.name, error)
                     catalog.fail(state.name, str(error))
+        moved = await take_customer_settings(connection, catalog.declared)
+        if moved:
+            log.info("settings of %d customers were moved to the integrations that declare them", moved)
 
-    async def upkeep(self) -> None:
-        """Create the partitions of the coming months; remove old monitor events, cached answers, jobs and webhooks."""
-        async with self.pool.acquire() as connection:
-            await ensure_partitions(connection)
-            await ensure_event_partitions(connection)
-            await move_earlier_events(connection)
-            await prune_batch_ids(connection)
-        await prune_deliveries(self.pool, days=self.settings.monitor_retention_days)
-        await prune_responses(self.pool)
-        await expire_batches(self.pool)
-        await prune_batches(self.pool, days=self.settings.async_job_retention_days)
-        await prune_jobs(
-            self.pool,
-            ended_days=self.settings.async_job_success_retention_days,
-            unended_days=self.settings.async_job_retention_days,
-        )
-        # Last: the store of blobs may not answer.
-        await self.services.monitor_archive.remove(days=self.settings.monitor_retention_days)
-
-    async def finalize_invoices(self) -> None:
-        """Issue the invoices of closed months, if the operator wants that."""
-        await finalize_in_background(self.pool, self.current.invoices)
-
-    async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
-        """The version of every price in a catalog, stored before anything is billed."""
-        operations = {
-            rates_key(state.name, name, rates): await rates_version(
-                self.pool, provider=state.name, model=name, rates=rates
-            )
-            for state in catalog.integrations.values()
-            for name, rates in state.rates.items()
-        }
-        return operations | {
-            model_key(deployment, price): await price_version(
-                self.pool, provider=deployment.provider, model=deployment.model, price=price, cost=deployment.cost
-            )
-            for deployment in catalog.deployments
-            for price in deployment.prices.values()
-        }
+    async def apply_plans(self, document: Document) -> list[str]:
+        """Store the plans of kaixu.yaml and give their customers the newest versions; the plans that changed."""
+        changed = await apply_plans(self.pool, document.plans)
+        assert self.services.gate.plan_prices is not None
+        await self.services.gate.plan_prices.refresh()
+        return changed
 
     async def reload(self) -> ReloadOutcome:
         """Apply a changed kaixu.yaml, and store the outcome for `kaixu reload`.
@@ -450,11 +380,12 @@ class Gateway:
         await self.worker.stop()
         self.services.tail.stop()
         await self.services.gate.stop()
-        await self.alert_tasks.finish(ALERTS_S)
+        await self.alerting.finish()
         await self.tasks.stop()
         for catalog in [self.current.catalog, *self.retired]:
             await catalog.aclose()
         await self.services.gate.transport.aclose()
+        await self.services.gate.public_transport.aclose()
         await self.monitor.flush()
         await self.close_pools()
 

@@ -19,7 +19,6 @@ from kaixu.config.gateway_section import GatewaySection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError, Mistake
 from kaixu.edge.services import Services
-from kaixu.metering.price_keys import PriceKey
 from kaixu.metering.recovery import Recovery
 from kaixu.ops.events import MonitorEvent
 from kaixu.ops.finish import finish
@@ -27,9 +26,14 @@ from kaixu.ops.tasks import Tasks
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.store.query import DatabaseSession
 
+from .alerting import Alerting
 from .app import Application
 from .claim import ReloadOutcome
 from .field_notes import field_notes
+from .link_notes import link_notes
+from .plan_notes import plan_notes
+from .price_ids import price_ids
+from .section_notes import section_notes
 from .servers import require_server
 
 log = logging.getLogger(__name__)
@@ -52,13 +56,14 @@ class ReloadableGateway(Protocol):
     tasks: Tasks
     app: Application
     pool: asyncpg.Pool
+    alerting: Alerting
 
     async def migrate_integrations(self, catalog: Catalog, connection: DatabaseSession) -> None:
         """Migrate the tables of integrations."""
         ...
 
-    async def price_ids(self, catalog: Catalog) -> dict[PriceKey, int]:
-        """The version of every price in a catalog."""
+    async def apply_plans(self, document: Document) -> list[str]:
+        """Store the plans, and give their customers the newest versions."""
         ...
 
 
@@ -77,9 +82,10 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
             catalog.require(strict=True)
             async with gateway.pool.acquire() as connection:
                 await gateway.migrate_integrations(catalog, connection)
-            prices = await gateway.price_ids(catalog)
+            prices = await price_ids(gateway.pool, catalog)
             await catalog.start()
             catalog.require_no_loss(old)
+            plans = await gateway.apply_plans(document)  # last: what it writes is not taken back
         except BaseException:
             await finish(asyncio.ensure_future(catalog.aclose()))
             raise
@@ -87,7 +93,8 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     services.gate.price_ids |= prices  # a running call is billed by the old catalog's prices
     services.current.catalog = catalog
     services.gate.breakers.recent.forget()
-    services.current.invoices = document.invoices
+    services.current.take(document)
+    gateway.alerting.caps.forget()
     gateway.retired.append(old)
     gateway.tasks.spawn(retire(gateway, old), "retire lanes")
     restart = apply_section(gateway, document.gateway)
@@ -98,7 +105,15 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
         lanes=states_of(catalog.lanes),
         integrations=states_of(catalog.integrations),
         restart=restart,
-        notes=[*config_notes(catalog), *lost_lane_notes(old, catalog)],
+        notes=[
+            *config_notes(catalog),
+            *plan_notes(document, catalog),
+            *link_notes(
+                document.selfservice, has_mail=document.mail is not None, gateway_url=gateway.settings.gateway_url
+            ),
+            *lost_lane_notes(old, catalog),
+            *(f"plan `{name}` has a new version" for name in plans),
+        ],
     )
     log.warning("kaixu.yaml was reloaded; lanes: %d, integrations: %d", len(catalog.lanes), len(catalog.integrations))
     for note in outcome.notes:
@@ -162,7 +177,7 @@ def states_of(sections: Mapping[str, LaneState | IntegrationState]) -> dict[str,
 def config_notes(catalog: Catalog) -> list[str]:
     """Notes on settings that are valid, but probably not intended."""
     empty = [] if catalog.lanes else ["no lanes are declared, so no model can be called"]
-    return [*empty, *field_notes(catalog)]
+    return [*empty, *catalog.notes, *section_notes(catalog), *field_notes(catalog)]
 
 
 def lost_lane_notes(old: Catalog, new: Catalog) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import asyncpg
 
@@ -19,6 +20,7 @@ from kaixu.store.billing import Billing
 from kaixu.store.invoices import lock_billing
 from kaixu.store.pool import database
 
+from .compose import billing_json
 from .tax import checked_tax_id
 
 MOST_LINES = 6
@@ -27,7 +29,7 @@ MOST_LINE = 100
 
 def country(value: object, field: str) -> str | None:
     """A country as two capitals; None for null and blank."""
-    code = fields.text(value, field, 2)
+    code = fields.text(value, field, fields.MOST_NAME)
     if code is None:
         return None
     if not re.fullmatch(r"[A-Za-z]{2}", code):
@@ -71,7 +73,13 @@ CHANGEABLE: dict[str, Field] = {
     "email": Field("email", fields.email),
     "tax_rate_percent": Field("tax_rate", tax_rate),
     "tax_note": Field("tax_note", lambda value, name: fields.text(value, name, 300)),
+    "mail_invoices": Field("mail_invoices", fields.switch),
 }
+
+
+def details_json(row: Billing) -> dict[str, Any]:
+    """The details, with what is not on the invoice."""
+    return billing_json(row) | {"mail_invoices": row.mail_invoices}
 
 
 async def find_billing(pool: asyncpg.Pool, customer_id: int) -> Billing:

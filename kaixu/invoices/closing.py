@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, timedelta
 
 import asyncpg
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from kaixu.config.invoices_section import InvoicesSection
 from kaixu.plugin.errors import Conflict, DatabaseAway, KaixuError
 from kaixu.store import invoices as store
+from kaixu.store.alerts import raise_month_closed
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 
@@ -36,6 +38,8 @@ async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: s
     after_customer, after_month = 0, date.min
     issued: list[str] = []
     waiting: dict[str, int] = {}
+    # By month; the last one is always among them: the process may have died before it told of it.
+    months: dict[date, dict[str, int]] = {month_before(current): {}}
     while True:
         with database():
             page = await store.DUE.all(pool, current, after_customer, after_month, PAGE)
@@ -51,12 +55,32 @@ async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: s
                     log.exception("the invoice of customer %d for %s was not issued", due.customer_id, due.month)
                 code = error.code if isinstance(error, KaixuError) else "INTERNAL"
                 waiting[code] = waiting.get(code, 0) + 1
+                not_issued = months.setdefault(due.month, {})
+                not_issued[code] = not_issued.get(code, 0) + 1
                 continue
+            months.setdefault(due.month, {})
             if first:
                 issued.append(stored.name)
         if len(page) < PAGE:
+            await tell_closed(pool, months)
             return Closed(issued, waiting)
         after_customer, after_month = page[-1].customer_id, page[-1].month
+
+
+async def tell_closed(pool: asyncpg.Pool, months: Mapping[date, Mapping[str, int]]) -> None:
+    """Raise the alert of each month whose invoices are issued, once: when none of them waits for calls any more.
+
+    `months`: by month, how many invoices were not issued, by the reason's code.
+    """
+    for month, not_issued in sorted(months.items()):
+        if "MONTH_WAITING" not in not_issued:
+            with database():
+                await raise_month_closed(pool, month, not_issued)
+
+
+def month_before(month: date) -> date:
+    """The first day of the month before."""
+    return (month - timedelta(days=1)).replace(day=1)
 
 
 async def finalize_in_background(pool: asyncpg.Pool, section: InvoicesSection) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from kaixu.config.invoices_section import InvoicesSection
 from kaixu.config.price import cents_of_nusd, in_cents, usd
+from kaixu.ops.instants import iso_instant
 from kaixu.store.billing import Billing
 from kaixu.store.customers import Customer
 from kaixu.store.invoices import Figure, KeyName, Line, Payment
@@ -24,7 +25,10 @@ PUSH = "push"
 
 
 class Material(msgspec.Struct, frozen=True):
-    """All that an invoice is made of, read at one moment."""
+    """All that an invoice is made of, read at one moment. `forgiven`: what credit notes took back, by month.
+
+    `settings`: the customer's settings of integrations that stand for fields of the customer.
+    """
 
     customer: Customer
     billing: Billing
@@ -33,6 +37,8 @@ class Material(msgspec.Struct, frozen=True):
     keys: list[KeyName]
     payments: list[Payment]
     at: datetime
+    forgiven: dict[date, int] = {}
+    settings: dict[str, Any] = {}
 
 
 class Composed(msgspec.Struct, frozen=True):
@@ -62,12 +68,12 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
         "prepaid_applied_cents": applied_cents,
         "due_cents": totals.total_cents - applied_cents,
     }
-    customer = material.customer
+    customer, settings = material.customer, material.settings
     snapshot = {
         "kind": "invoice",
         "status": "draft",
         "number": None,
-        "generated_at": instant(material.at),
+        "generated_at": iso_instant(material.at),
         "issue_date": None,
         "due_date": None,
         "month": f"{material.month:%Y-%m}",
@@ -80,7 +86,7 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
             "email": customer.email,
             "plan_name": customer.plan_name,
             "monthly_cap_cents": cents_of_nusd(customer.monthly_cap_nusd),
-            "stripe_customer_id": customer.stripe_customer_id,
+            "stripe_customer_id": customer.stripe_customer_id or settings.get("stripe_customer_id"),
             "billing": billing_json(material.billing),
         },
         "totals": usage_totals(material, of_month),
@@ -90,9 +96,11 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
         "keys": keys_json(of_month, material.keys),
         "topups": [payment_json(one) for one in material.payments],
         "auto_topup": {
-            "enabled": customer.auto_topup_enabled,
-            "threshold_cents": cents_or_none(customer.auto_topup_threshold_nusd),
-            "amount_cents": cents_or_none(customer.auto_topup_amount_nusd),
+            "enabled": customer.auto_topup_enabled or settings.get("auto_topup_enabled", False),
+            "threshold_cents": settings.get(
+                "auto_topup_threshold_cents", cents_or_none(customer.auto_topup_threshold_nusd)
+            ),
+            "amount_cents": settings.get("auto_topup_amount_cents", cents_or_none(customer.auto_topup_amount_nusd)),
         },
         "push": None,
         "second_currency": in_second_currency(section, amounts),
@@ -109,8 +117,31 @@ def lines_of(material: Material) -> list[Line]:
         is_usage = one.month == material.month and not one.billed
         kind = usage if is_usage else differences
         kind[one.month, one.book, one.provider, one.model] += one.amount_nusd
+    for month, forgiven in material.forgiven.items():
+        if month != material.month:
+            keep_forgiven(differences, month, least=forgiven - billed_in(material.figures, month))
     rows = [*sorted(usage.items()), *sorted((what, amount) for what, amount in differences.items() if amount)]
     return [Line(number, *what, amount) for number, (what, amount) in enumerate(rows, 1)]
+
+
+def billed_in(figures: Sequence[Figure], month: date) -> int:
+    """What invoices in force bill for the usage of a month; 0 where nothing of it has changed."""
+    return -sum(one.amount_nusd for one in figures if one.billed and one.month == month)
+
+
+def keep_forgiven(differences: dict[tuple[date, str, str, str], int], month: date, *, least: int) -> None:
+    """Raise a month's corrections to `least` in all, or to 0.
+
+    What a credit note has taken back is not given back again by late truth: nobody gets more than was billed.
+    """
+    of_month = sorted((what for what in differences if what[0] == month), key=lambda what: differences[what])
+    excess = min(0, least) - sum(differences[what] for what in of_month)
+    for what in of_month:
+        if excess <= 0:
+            return
+        raised = min(0, differences[what] + excess)
+        excess -= max(0, raised - differences[what])
+        differences[what] = max(differences[what], raised)
 
 
 def lines_json(
@@ -241,7 +272,7 @@ def payment_json(one: Payment) -> dict[str, Any]:
         "source": one.source,
         "stripe_session_id": None,
         "status": one.status,
-        "created_at": instant(one.created_at),
+        "created_at": iso_instant(one.created_at),
     }
 
 
@@ -271,18 +302,13 @@ def with_number(snapshot: dict[str, Any], name: str, issued_at: datetime, due_da
         "number": name,
         "issue_date": str(issued),
         "due_date": str(issued + timedelta(days=due_days)),
-        "generated_at": instant(issued_at),
+        "generated_at": iso_instant(issued_at),
     }
 
 
 def last_day(month: date) -> date:
     """The last day of a month."""
     return (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-
-
-def instant(moment: datetime) -> str:
-    """A moment in UTC, to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def cents_or_none(nusd: int | None) -> int | None:

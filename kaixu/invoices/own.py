@@ -12,7 +12,7 @@ from kaixu.store import invoices as store
 from kaixu.store.invoices import Stored
 from kaixu.store.pool import database
 
-from .views import View, own_part, show_month
+from .views import View, list_invoices, own_part, show_month
 
 
 async def own_month(
@@ -42,10 +42,35 @@ async def own_month(
     )
 
 
+async def own_invoices(
+    pool: asyncpg.Pool, customer_id: int, *, before_id: int | None, limit: int, may_see_customer: bool
+) -> list[Stored]:
+    """The account's issued invoices and credit notes, newest first. Raises `RoleTooLow`."""
+    require_account(may_see_customer, "the list shows the whole account")
+    return await list_invoices(
+        pool, customer_id=customer_id, month=None, before_id=before_id, status=None, kind=None, limit=limit
+    )
+
+
+def require_account(may_see_customer: bool, message: str) -> None:
+    """Raises `RoleTooLow` for a key that sees only its own calls."""
+    if not may_see_customer:
+        raise RoleTooLow(message, hint="Use a key with the role admin or owner.")
+
+
+async def own_numbered(pool: asyncpg.Pool, customer_id: int, number: str, *, may_see_customer: bool) -> Stored:
+    """One of the account's invoices or credit notes by its number, for its PDF. Raises `RoleTooLow`, `NotFound`."""
+    require_account(may_see_customer, "the PDF shows the whole account")
+    with database():
+        stored = await store.BY_NAME.one(pool, number)
+    if stored is None or stored.customer_id != customer_id:
+        raise NotFound(f"this account has no invoice `{number[:60]}`", code="UNKNOWN_INVOICE")
+    return stored
+
+
 async def own_invoice(pool: asyncpg.Pool, customer_id: int, month: date, *, may_see_customer: bool) -> Stored:
     """The month's issued invoice, for its PDF. Raises `RoleTooLow`, `NotFound`."""
-    if not may_see_customer:
-        raise RoleTooLow("the PDF shows the whole account", hint="Use a key with the role admin or owner.")
+    require_account(may_see_customer, "the PDF shows the whole account")
     with database():
         stored = await store.in_force(pool, customer_id, month)
     if stored is None:

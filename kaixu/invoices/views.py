@@ -12,6 +12,7 @@ import msgspec
 from kaixu.accounts.customers import no_customer
 from kaixu.config.invoices_section import InvoicesSection
 from kaixu.config.price import usd
+from kaixu.ops.instants import iso_instant
 from kaixu.plugin.errors import Conflict
 from kaixu.store import customers
 from kaixu.store import invoices as store
@@ -21,7 +22,7 @@ from kaixu.store.invoices import Stored
 from kaixu.store.pool import database
 from kaixu.store.query import DatabaseSession
 
-from .compose import compose, instant
+from .compose import compose
 from .issue import find_invoice, material_of
 
 
@@ -156,8 +157,8 @@ def view_json(view: View) -> dict[str, Any]:
         "month": f"{view.month:%Y-%m}",
         "customer_id": view.customer_id,
         "snapshot": view.snapshot,
-        "created_at": None if view.created_at is None else instant(view.created_at),
-        "updated_at": None if view.updated_at is None else instant(view.updated_at),
+        "created_at": None if view.created_at is None else iso_instant(view.created_at),
+        "updated_at": None if view.updated_at is None else iso_instant(view.updated_at),
         "status": view.snapshot["status"] if stored is None else status_of(stored),
         "number": None if stored is None else stored.name,
         "sha256": None if stored is None else stored.sha256,
@@ -187,8 +188,8 @@ def row_json(stored: Stored) -> dict[str, Any]:
         "tax_cents": sign * stored.tax_cents,
         "total_cents": sign * stored.total_cents,
         "sha256": stored.sha256,
-        "issued_at": instant(stored.issued_at),
-        "voided_at": None if stored.voided_at is None else instant(stored.voided_at),
+        "issued_at": iso_instant(stored.issued_at),
+        "voided_at": None if stored.voided_at is None else iso_instant(stored.voided_at),
         "void_reason": stored.void_reason,
     }
 

@@ -12,7 +12,7 @@ import msgspec
 
 from kaixu.jobs.payloads import JobOutcome, ModelCall, seal, unseal
 from kaixu.metering.gate import Caller, Gate
-from kaixu.ops.sealing import Sealer
+from kaixu.ops.sealing import Sealer, about_file
 from kaixu.plugin.errors import NotFound, RateLimited
 from kaixu.store import batches as store
 from kaixu.store import job_rows
@@ -79,7 +79,7 @@ class Batches:
                     purpose=purpose,
                     filename=filename,
                     size=len(content),
-                    content=self.sealer.seal(content, f"file:{file_id}"),
+                    content=self.sealer.seal(content, about_file(file_id)),
                 )
 
             ticket.end_reason, ticket.alongside = "released", write
@@ -100,7 +100,7 @@ class Batches:
             content = await store.content_of(self.pool, row.id)
         if content is None:
             raise no_file(str(row.id))
-        return self.sealer.open(content, f"file:{row.id}")
+        return self.sealer.open(content, about_file(row.id))
 
     async def list_files(self, caller: Caller, *, after: str | None, newest_first: bool, limit: int) -> list[FileRow]:
         """A page of the customer's files, starting after file `after`. Raises as admission does, and `NotFound`."""

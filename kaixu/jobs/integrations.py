@@ -8,9 +8,10 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
 from kaixu.jobs.payloads import unseal
 from kaixu.metering.gate import Caller, Gate
-from kaixu.metering.integrations import admit_operation, run_operation, run_unbilled
+from kaixu.metering.integrations import admit_operation, run_job, run_unbilled
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import PluginFailed
+from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Job
 from kaixu.store.jobs import ClaimedJob
 
@@ -60,15 +61,30 @@ class IntegrationRunner:
             build_id=job.build_id,
             facts=lease.facts,
         )
-        async with admit_operation(self.gate, caller, state, handler, len(data)) as ticket:
+        admission = admit_operation(self.gate, caller, state, handler, len(data))
+        lease.needs_nusd = admission.ask.least_nusd
+        async with admission as ticket:
             await lease.admitted(ticket)
-            result = await run_operation(self.gate, ticket, state, handler, payload, lease.report_progress)
+            try:
+                result = await run_job(
+                    self.gate, ticket, state, handler, payload, lease.report_progress, job.attempts + 1
+                )
+            except Again as again:
+                ticket.end_reason = "released"
+                ticket.alongside = lease.pause(again.after_s)
+            else:
+                ticket.alongside = lease.completion(ticket, msgspec.Raw(result), None)
             await lease.wait_for_database()
-            ticket.alongside = lease.completion(ticket, msgspec.Raw(result), None)
 
     async def run_unowned(
         self, state: IntegrationState, handler: Job, payload: msgspec.Struct, job: ClaimedJob, lease: Lease
     ) -> None:
         """Run a job that a schedule has submitted: it has no customer and is free."""
-        result = await run_unbilled(self.gate, state, handler, payload, job.request_id, lease.report_progress)
-        await lease.complete(msgspec.Raw(result))
+        try:
+            result = await run_unbilled(
+                self.gate, state, handler, payload, job.request_id, lease.report_progress, job.attempts + 1
+            )
+        except Again as again:
+            await lease.pause_unbilled(again.after_s)
+        else:
+            await lease.complete(msgspec.Raw(result))

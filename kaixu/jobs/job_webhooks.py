@@ -58,8 +58,8 @@ class JobWebhooks:
         await record_delivered(self.pool, row.id)
 
     async def failed(self, row: CompletedJob, *, error: str, retry_in_s: float | None) -> None:
-        """See `Outbox.failed`. The reason is in the log only."""
-        await record_failed(self.pool, row, retry_in_s=retry_in_s)
+        """See `Outbox.failed`."""
+        await record_failed(self.pool, row, error=error, retry_in_s=retry_in_s)
 
 
 def completion(job: CompletedJob) -> dict[str, object]:

@@ -17,7 +17,7 @@ from kaixu.metering.verdict import Refusal
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.trace_context import read_trace
-from kaixu.plugin.errors import DatabaseAway, KaixuError, RateLimited, Unavailable, UpstreamBusy
+from kaixu.plugin.errors import CapReached, DatabaseAway, KaixuError, RateLimited, Unavailable, UpstreamBusy
 from kaixu.plugin.operation import Retry
 from kaixu.store import jobs as store
 from kaixu.store.jobs import ClaimedJob
@@ -32,6 +32,9 @@ MAX_TRANSIENT_S = 24 * 3600.0
 #: The pauses between attempts of model calls; kaixu.yaml has their number.
 MODEL_RETRY = Retry(first_wait_s=2.0, most_wait_s=300.0)
 
+#: How long a job for which there is no room under a cap waits at most before it is tried again.
+BLOCKED_S = 300.0
+
 #: How long a finished result waits for an unavailable database.
 MAX_OUTAGE_S = 600.0
 
@@ -39,7 +42,7 @@ MAX_OUTAGE_S = 600.0
 CANCELLED = "JOB_CANCELLED"
 
 
-#: What becomes of a job whose attempt has failed; "waits": for a vendor or the database, which counts as no attempt.
+#: What becomes of a job whose attempt has failed; "waits": for a vendor, the database or a cap, which is no attempt.
 Failure = Literal["waits", "is tried again", "has failed"]
 
 
@@ -60,6 +63,7 @@ class Lease:
         )  # what is learned about the attempt's call
         self.cancel_requested = False
         self.retry: Retry | None = None  # pauses of an integration's job; None: `MODEL_RETRY`
+        self.needs_nusd: int | None = None  # what an integration's job could cost: it waits for room under a cap
 
     async def admitted(self, ticket: Ticket) -> None:
         """Store the ticket of this attempt. Raises `LeaseLost`, `DatabaseAway`."""
@@ -93,6 +97,22 @@ class Lease:
                 raise LeaseLost
 
         return write
+
+    def pause(self, after_s: float) -> Callable[[Connection], Awaitable[None]]:
+        """The write that lets the job wait, for `ticket.alongside`: the pause and the release of the hold are one
+        transaction.
+        """
+
+        async def write(connection: Connection) -> None:
+            if not await store.requeue(connection, self.job, wait_s=after_s, is_failure=False, pause="waiting"):
+                raise LeaseLost
+
+        return write
+
+    async def pause_unbilled(self, after_s: float) -> None:
+        """Let a job without a bill wait. Raises `LeaseLost`, `DatabaseAway`."""
+        with database():
+            await self.pause(after_s)(self.pool)
 
     async def complete(self, result: object) -> None:
         """End a job that has no bill. Raises `LeaseLost`, `DatabaseAway`."""
@@ -148,6 +168,19 @@ class Lease:
             if is_temporary(error) and age_s < MAX_TRANSIENT_S:
                 wait_s = max(1.0, float(error.retry_after_s or 0))
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
+                return "waits"
+            if isinstance(raised, Refusal) and isinstance(error, CapReached) and self.needs_nusd is not None:
+                wait_s = min(float(error.retry_after_s or BLOCKED_S), BLOCKED_S)
+                await store.requeue(
+                    self.pool,
+                    job,
+                    wait_s=wait_s,
+                    is_failure=False,
+                    code=error.code,
+                    message=message,
+                    pause="blocked",
+                    needs_nusd=self.needs_nusd,
+                )
                 return "waits"
             if error.status not in FINAL_STATUSES and job.attempts + 1 < job.most_attempts:
                 retry = self.retry or MODEL_RETRY

@@ -12,8 +12,8 @@ from kaixu.jobs.payloads import JobOutcome, ModelCall, seal, unseal
 from kaixu.metering.gate import Caller, Gate
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.sealing import Sealer
+from kaixu.plugin.access import Rank
 from kaixu.plugin.errors import Conflict, NotFound, RateLimited
-from kaixu.plugin.operation import Rank
 from kaixu.store import job_rows, jobs
 from kaixu.store.job_rows import JobRow as JobRow  # for the API, which must not import the store
 from kaixu.store.jobs import NewJob

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kaixu.catalog.catalog import Catalog
 from kaixu.metering.gate import RANKS
-from kaixu.plugin.operation import Rank
+from kaixu.plugin.access import Rank
 from kaixu.store.job_rows import JobRow
 
 
@@ -16,6 +16,8 @@ def result_role(catalog: Catalog, job: JobRow) -> Rank:
     """
     if job.kind in ("chat", "embed") or job.key_role is None:
         return "viewer"
-    roles: list[Rank] = [one.role for state, one in catalog.operations.values() if state.name == job.provider]
+    roles: list[Rank] = [
+        one.rank for state, one in catalog.operations.values() if state.name == job.provider and one.rank
+    ]
     highest: Rank = max(roles, key=RANKS.index, default="owner")  # without operations: it is off, or was removed
     return min(highest, job.key_role, key=RANKS.index)

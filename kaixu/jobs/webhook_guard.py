@@ -10,8 +10,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kaixu.config.gateway_section import JobsSection
-
-from .webhook_addresses import is_private, is_private_host, parse_host
+from kaixu.plugin.private_addresses import is_private, is_private_host, parse_host
 
 PRIVATE_ADDRESS = "its address is inside a private network"
 

@@ -1,4 +1,4 @@
-"""Sign webhooks: job completions as https://www.standardwebhooks.com says, alerts with one HMAC of the body."""
+"""Sign webhooks as https://www.standardwebhooks.com says; alerts also with one HMAC of the body."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def customer_secret(secret: str, customer_id: int) -> str:
 
 
 def signed_headers(secret: str, message_id: UUID, at: int, body: bytes) -> dict[str, str]:
-    """The headers of a job's webhook, sent `at` this Unix time."""
+    """The headers of a webhook, sent `at` this Unix time."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{message_id}.{at}.".encode() + body
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
@@ -32,7 +32,11 @@ def alert_key(secret: str) -> str:
     return hmac.new(secret.encode(), b"alert", hashlib.sha256).hexdigest()
 
 
-def alert_headers(key: str, body: bytes) -> dict[str, str]:
-    """The headers of an alert."""
+def alert_headers(key: str, message_id: UUID, at: int, body: bytes) -> dict[str, str]:
+    """The headers of an alert to an operator's webhook, sent `at` this Unix time.
+
+    `webhook-id` is the same in all attempts at one message, so that a receiver can tell that it has it.
+    """
     signature = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
-    return {"content-type": "application/json", "x-kaixu-signature": f"sha256={signature}"}
+    secret = "whsec_" + base64.b64encode(key.encode()).decode()
+    return {**signed_headers(secret, message_id, at, body), "x-kaixu-signature": f"sha256={signature}"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -29,10 +29,27 @@ class SettlementObserver(Protocol):
     def settled(self, ticket: Ticket, settlement: Settlement) -> None: ...
 
 
+class CallObserver(SettlementObserver, Protocol):
+    """Receives every refusal of admission, too."""
+
+    def refused(self, verdict: Verdict) -> None: ...
+
+
+class Offer(NamedTuple, Generic[TicketT]):
+    """A call at a price: the request to admission, and the ticket that is made where it is admitted."""
+
+    ask: Ask
+    make_ticket: Callable[[Verdict], TicketT]
+
+
+#: The offer at the price of the caller's plan; None: at the usual one.
+PlanOffer = Callable[[], Awaitable[Offer[TicketT] | None]]
+
+
 class Admission(Generic[TicketT]):
     """`async with admit_chat(…) as ticket`: admitted inside, settled outside, however it was left."""
 
-    __slots__ = ("ask", "calls", "deployment", "ledger", "make_ticket", "observer", "ticket")
+    __slots__ = ("ask", "calls", "deployment", "ledger", "make_ticket", "observer", "plan_offer", "ticket")
 
     def __init__(
         self,
@@ -41,9 +58,11 @@ class Admission(Generic[TicketT]):
         *,
         ledger: Ledger,
         calls: InFlightCalls,
-        observer: SettlementObserver,
+        observer: CallObserver,
         deployment: Deployment | None = None,
+        plan_offer: PlanOffer[TicketT] | None = None,
     ) -> None:
+        self.plan_offer = plan_offer
         self.ask = ask
         self.make_ticket = make_ticket
         self.ledger = ledger
@@ -59,6 +78,8 @@ class Admission(Generic[TicketT]):
         """
         self.calls.enter(self.ask, self.deployment)
         try:
+            if self.plan_offer is not None and (offer := await self.plan_offer()) is not None:
+                self.ask, self.make_ticket = offer
             answer = self.ledger.admit(self.ask)
             try:
                 verdict = await asyncio.shield(answer)
@@ -69,6 +90,7 @@ class Admission(Generic[TicketT]):
             facts = self.ask.facts
             facts.customer_id, facts.key_id, facts.key_last4 = verdict.customer_id, verdict.key_id, verdict.key_last4
             if verdict.refused is not None:
+                self.observer.refused(verdict)
                 raise refusal_of(verdict, self.ask)
             ticket = self.make_ticket(verdict)
         except BaseException:

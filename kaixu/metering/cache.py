@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.types import ChatEvent, ChatRequest
+from kaixu.store.pool import AWAY
 from kaixu.store.responses import find_response, store_response
 
 from .chat_ticket import ChatTicket
@@ -97,7 +98,7 @@ class ResponseCache:
             await store_response(
                 self.pool, customer_id=customer_id, request_hash=request_hash, answer=sealed, seconds=seconds
             )
-        except (DatabaseAway, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (DatabaseAway, asyncpg.PostgresError, *AWAY) as error:
             log.warning("an answer was not cached: %s", type(error).__name__)
 
     async def drained(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
@@ -14,12 +16,14 @@ from .pricing import most_nusd, output_tokens_for
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What to reserve: `most_nusd`, or at least `least_nusd` with fewer output tokens."""
+    """What to reserve: `most_nusd`, or at least `least_nusd` with fewer output tokens; the same in tokens."""
 
     price: Price
     most_nusd: int
     least_nusd: int
     input_tokens: int
+    most_tokens: int
+    least_tokens: int
 
 
 def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
@@ -29,8 +33,9 @@ def ceiling_of(request: ChatRequest, deployment: Deployment) -> Ceiling:
     """
     price = require_price(deployment)
     tokens = most_input_tokens(request, deployment)
-    most = most_nusd(tokens, request.max_tokens * request.n, price)
-    return Ceiling(price, most, most_nusd(tokens, request.n, price), tokens)
+    output = request.max_tokens * request.n
+    most, least = most_nusd(tokens, output, price), most_nusd(tokens, request.n, price)
+    return Ceiling(price, most, least, tokens, tokens + output, tokens + request.n)
 
 
 def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
@@ -47,7 +52,15 @@ def embed_ceiling(request: EmbedRequest, deployment: Deployment) -> Ceiling:
         raise Unsupported("input", "this model takes texts, not tokens")
     tokens = most_embed_tokens(request, deployment)
     most = most_nusd(tokens, 0, price)
-    return Ceiling(price, most, most, tokens)
+    return Ceiling(price, most, most, tokens, tokens, tokens)
+
+
+def highest_ceiling(ceilings: Iterable[Ceiling]) -> Ceiling:
+    """The dearest of the ceilings of a call that several deployments may serve, with the tokens of the largest."""
+    every = list(ceilings)
+    dearest = max(every, key=lambda one: one.most_nusd)
+    most, least = max(one.most_tokens for one in every), max(one.least_tokens for one in every)
+    return msgspec.structs.replace(dearest, most_tokens=most, least_tokens=least)
 
 
 def require_price(deployment: Deployment) -> Price:
@@ -60,11 +73,17 @@ def require_price(deployment: Deployment) -> Price:
     return deployment.price
 
 
-def lowered_to_grant(request: ChatRequest, ceiling: Ceiling, granted_nusd: int) -> ChatRequest:
-    """The request with `max_tokens` lowered to what the granted money buys."""
-    if granted_nusd >= ceiling.most_nusd:
+def lowered_to_grant(
+    request: ChatRequest, ceiling: Ceiling, granted_nusd: int, granted_tokens: int | None = None
+) -> ChatRequest:
+    """The request with `max_tokens` lowered to what the granted money buys, and to the granted tokens."""
+    output = request.max_tokens * request.n
+    granted = output
+    if granted_nusd < ceiling.most_nusd:
+        bought = output_tokens_for(granted_nusd, ceiling.input_tokens, ceiling.price)
+        granted = output if bought is None else min(output, bought)
+    if granted_tokens is not None:
+        granted = min(granted, output - (ceiling.most_tokens - granted_tokens))
+    if granted >= output:
         return request
-    bought = output_tokens_for(granted_nusd, ceiling.input_tokens, ceiling.price)
-    if bought is None or bought >= request.max_tokens * request.n:
-        return request
-    return msgspec.structs.replace(request, max_tokens=max(1, bought // request.n))
+    return msgspec.structs.replace(request, max_tokens=max(1, granted // request.n))

@@ -54,10 +54,14 @@ class Meter:
         """Count `n` more. Raises `ValueError` for what cannot be counted, `TooLarge` beyond the charge's `most`."""
         if not unit.isidentifier() or isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_UNITS:
             raise ValueError(f"cannot count {n!r} of {unit!r}: units are whole numbers from 0 on")
+        self.require_room(unit, n)
+        self.units[unit] = min(self.units.get(unit, 0) + n, MOST_UNITS)
+
+    def require_room(self, unit: str, n: int) -> None:
+        """Check that `n` more can be counted. Raises `TooLarge` beyond the charge's `most`."""
         total = self.units.get(unit, 0) + n
         if isinstance(self.charge, PerUnit) and unit == self.charge.unit and total > self.charge.most:
             raise TooLarge(f"{total} {unit} are more than the {self.charge.most} that one call may use")
-        self.units[unit] = min(total, MOST_UNITS)
 
 
 def most_nusd(charge: Charge, price_nusd: int) -> int:

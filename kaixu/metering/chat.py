@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.plugin.deadline import Deadline
 from kaixu.plugin.errors import UpstreamError
 from kaixu.plugin.types import ChatEvent, ChatRequest, Usage
-from kaixu.store.admission import Verdict
+from kaixu.store.admission import Ask, Verdict
 
-from .admission import Admission
+from .admission import Admission, Offer
 from .breakers import Breakers
-from .ceiling import ceiling_of, lowered_to_grant
+from .ceiling import ceiling_of, highest_ceiling, lowered_to_grant
 from .chat_ticket import ChatTicket
 from .counting import counted_input_tokens
 from .gate import Caller, Gate
@@ -47,32 +48,32 @@ def admit_chat(
     Catalog.ready(deployment)
     deployment = deployment.priced(price)
     request = with_preamble(with_known_fields(request, deployment), deployment.preamble)
-    choices = supporting_deployments(deployment, request)
-    ceiling = max((ceiling_of(request, one) for one in choices), key=lambda one: one.most_nusd)
-    ask = gate.model_ask(
-        caller,
-        operation,
-        deployment,
-        requested_provider,
-        ceiling,
-        user=request.user,
-    )
 
-    def make_ticket(verdict: Verdict) -> ChatTicket:
-        granted = lowered_to_grant(request, ceiling, verdict.granted_nusd or 0)
-        return ChatTicket(
-            ask,
-            verdict,
-            gate.wire(ask, widest_limits(choices)),
-            ceiling,
-            deployment=deployment,
-            choices=choices,
-            request=granted,
-            lowered=granted is not request,
-            cache_control=caller.cache_control,
-        )
+    def offer_of(priced: Deployment, ask: Ask | None) -> Offer[ChatTicket]:
+        choices = supporting_deployments(priced, request)
+        ceiling = highest_ceiling(ceiling_of(request, one) for one in choices)
+        if ask is None:
+            ask = gate.model_ask(caller, operation, priced, requested_provider, ceiling, user=request.user)
+        else:
+            ask = gate.repriced(ask, priced, ceiling)
 
-    return gate.admission(ask, make_ticket, deployment)
+        def make_ticket(verdict: Verdict) -> ChatTicket:
+            granted = lowered_to_grant(request, ceiling, verdict.granted_nusd or 0, verdict.granted_tokens)
+            return ChatTicket(
+                ask,
+                verdict,
+                gate.wire(ask, widest_limits(choices)),
+                ceiling,
+                deployment=priced,
+                choices=choices,
+                request=granted,
+                lowered=granted is not request,
+                cache_control=caller.cache_control,
+            )
+
+        return Offer(ask, make_ticket)
+
+    return gate.priced_admission(deployment, offer_of)
 
 
 async def chat_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEvent, None]:
@@ -117,10 +118,11 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
                 assert one.lane is not None
                 return await wait_for_output(one.lane.chat(with_vendor_model(request, one), wire), attempt)
 
-    async with translate_errors(ticket, ticket.deployment), asyncio.timeout_at(deadline):
-        ticket.served, opened = await try_deployments(
-            gate.breakers, ticket.wire, ticket.choices, open_stream, ticket.tried
-        )
+    async with translate_errors(ticket, ticket.deployment):
+        with Deadline(deadline):
+            ticket.served, opened = await try_deployments(
+                gate.breakers, ticket.wire, ticket.choices, open_stream, ticket.tried
+            )
     served = ticket.served
     async with (
         count_as_failure(gate.breakers, served),
@@ -133,7 +135,7 @@ async def vendor_events(gate: Gate, ticket: ChatTicket) -> AsyncGenerator[ChatEv
         while not ticket.over_budget:
             try:
                 # Limits the lane's own work only, not the time that the reader spends on an event.
-                async with asyncio.timeout_at(deadline):
+                with Deadline(deadline):
                     event_or_end = await anext(events, None)
             except Exception as error:
                 if ticket.finish_reason is None:

@@ -62,7 +62,7 @@ class ChatTicket(ModelTicket):
         super().__init__(ask, verdict, wire, ceiling, deployment=deployment, choices=choices)
         self.request = request
         wire.private_texts = partial(prompt_texts, request)
-        self.lowered = lowered  # max_tokens was lowered to what the month has left
+        self.lowered = lowered  # max_tokens was lowered to what caps and token limits have left
         self.cache_control = cache_control
         self.from_cache = False
         self.budget_tokens = request.max_tokens * request.n

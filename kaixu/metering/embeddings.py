@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.plugin.access import Rank
 from kaixu.plugin.errors import UpstreamError
-from kaixu.plugin.operation import Rank
 from kaixu.plugin.types import Embeddings, EmbedRequest, Usage
-from kaixu.store.admission import Verdict
+from kaixu.store.admission import Ask, Verdict
 
-from .admission import Admission
-from .ceiling import embed_ceiling
+from .admission import Admission, Offer
+from .ceiling import embed_ceiling, highest_ceiling
 from .counting import estimated_embed_tokens
 from .embed_ticket import EmbedTicket
 from .gate import Caller, Gate
@@ -46,29 +46,25 @@ def admit_embed(
     """
     Catalog.ready(deployment)
     deployment = deployment.priced(price)
-    choices = deployment.ready
-    ceiling = max((embed_ceiling(request, one) for one in choices), key=lambda one: one.most_nusd)
-    ask = gate.model_ask(
-        caller,
-        operation,
-        deployment,
-        requested_provider,
-        ceiling,
-        role=role,
-        user=user or request.user,
-    )
 
-    def make_ticket(verdict: Verdict) -> EmbedTicket:
-        return EmbedTicket(
-            ask,
-            verdict,
-            gate.wire(ask, widest_limits(choices)),
-            ceiling,
-            deployment=deployment,
-            choices=choices,
-        )
+    def offer_of(priced: Deployment, ask: Ask | None) -> Offer[EmbedTicket]:
+        choices = priced.ready
+        ceiling = highest_ceiling(embed_ceiling(request, one) for one in choices)
+        if ask is None:
+            ask = gate.model_ask(
+                caller, operation, priced, requested_provider, ceiling, role=role, user=user or request.user
+            )
+        else:
+            ask = gate.repriced(ask, priced, ceiling)
 
-    return gate.admission(ask, make_ticket, deployment)
+        def make_ticket(verdict: Verdict) -> EmbedTicket:
+            return EmbedTicket(
+                ask, verdict, gate.wire(ask, widest_limits(choices)), ceiling, deployment=priced, choices=choices
+            )
+
+        return Offer(ask, make_ticket)
+
+    return gate.priced_admission(deployment, offer_of)
 
 
 async def embed_vectors(

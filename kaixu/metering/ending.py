@@ -53,6 +53,8 @@ def end_reason_of(ticket: Ticket, error: BaseException | None) -> str:
     if ticket.waived:
         return nothing
     delivered = isinstance(ticket, ChatTicket) and ticket.first_event_s is not None
+    if isinstance(ticket, OperationTicket):
+        delivered = ticket.has_delivered
     if isinstance(ticket, EmbedTicket) and isinstance(error, UpstreamError) and ticket.usage is not None:
         return "upstream_error"  # the client gets none of the batches, but the vendor has done some
     is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)

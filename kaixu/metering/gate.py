@@ -6,26 +6,29 @@ What calls plugins is beside it: `chat`, `embeddings` and `integrations`, and no
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import httpx
 import msgspec
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.config.plans_section import MILLION
 from kaixu.config.tags import end_user_tag
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
-from kaixu.plugin.operation import Rank
+from kaixu.plugin.access import Rank
 from kaixu.store.admission import Ask, Verdict
 from kaixu.store.plugin_databases import PluginDatabases
 
-from .admission import Admission, SettlementObserver, TicketT
+from .admission import Admission, CallObserver, Offer, PlanOffer, TicketT
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
 from .ceiling import Ceiling
 from .identity import new_ticket
 from .in_flight import InFlightCalls
 from .ledger import Ledger
+from .plan_prices import PlanPrices, caller_key
 from .price_keys import PriceKey, model_key
 from .recent_calls import RecentCalls
 from .ticket import Ticket
@@ -63,23 +66,29 @@ class Gate:
         ledger: Ledger,
         calls: InFlightCalls,
         transport: httpx.AsyncBaseTransport,
-        observer: SettlementObserver,
+        observer: CallObserver,
         *,
+        public_transport: httpx.AsyncBaseTransport,
+        scratch: Path,
         cache: ResponseCache,
         databases: PluginDatabases,
         sealer: Sealer,
         price_ids: dict[PriceKey, int],
         recent: RecentCalls | None = None,
+        plan_prices: PlanPrices | None = None,
     ) -> None:
         self.ledger = ledger
         self.calls = calls
         self.transport = transport
+        self.public_transport = public_transport  # reaches public addresses only
+        self.scratch = scratch  # the folder of calls' temporary files
         self.observer = observer
         self.cache = cache
         self.databases = databases
         self.sealer = sealer
         self.price_ids = price_ids
         self.breakers = Breakers(recent)
+        self.plan_prices = plan_prices
 
     def free(
         self,
@@ -102,11 +111,50 @@ class Gate:
         return self.admission(ask, make_ticket, deployment)
 
     def admission(
-        self, ask: Ask, make_ticket: Callable[[Verdict], TicketT], deployment: Deployment | None = None
+        self,
+        ask: Ask,
+        make_ticket: Callable[[Verdict], TicketT],
+        deployment: Deployment | None = None,
+        plan_offer: PlanOffer[TicketT] | None = None,
     ) -> Admission[TicketT]:
         """A context that admits `ask` when it is entered, and settles the ticket when it is left."""
         return Admission(
-            ask, make_ticket, ledger=self.ledger, calls=self.calls, observer=self.observer, deployment=deployment
+            ask,
+            make_ticket,
+            ledger=self.ledger,
+            calls=self.calls,
+            observer=self.observer,
+            deployment=deployment,
+            plan_offer=plan_offer,
+        )
+
+    def priced_admission(
+        self, deployment: Deployment, offer_of: Callable[[Deployment, Ask | None], Offer[TicketT]]
+    ) -> Admission[TicketT]:
+        """The admission of a model's call at the price of the caller's plan.
+
+        `offer_of` makes the offer for a deployment; the second time, at the plan's price, for the same ask.
+        """
+        offer = offer_of(deployment, None)
+        prices = self.plan_prices
+        if prices is None or not prices.in_use:
+            return self.admission(*offer, deployment)
+
+        async def plan_offer() -> Offer[TicketT] | None:
+            factor = await prices.factor_of(caller_key(offer.ask))
+            if factor == MILLION:
+                return None
+            return offer_of(await prices.multiplied(deployment, factor), offer.ask)
+
+        return self.admission(*offer, deployment, plan_offer)
+
+    def repriced(self, ask: Ask, deployment: Deployment, ceiling: Ceiling) -> Ask:
+        """The same request to admission at another price."""
+        return msgspec.structs.replace(
+            ask,
+            price_id=self.price_ids[model_key(deployment, deployment.price)],
+            most_nusd=ceiling.most_nusd,
+            least_nusd=ceiling.least_nusd,
         )
 
     def wire(self, ask: Ask, limits: WireLimits) -> TicketWire:
@@ -137,6 +185,9 @@ class Gate:
             price_id=0 if deployment is None else self.price_ids.get(model_key(deployment, deployment.price), 0),
             most_nusd=0 if ceiling is None else ceiling.most_nusd,
             least_nusd=0 if ceiling is None else ceiling.least_nusd,
+            most_tokens=0 if ceiling is None else ceiling.most_tokens,
+            least_tokens=0 if ceiling is None else ceiling.least_tokens,
+            names="" if deployment is None else deployment.limit_names,
             role=role,
             user=user,
         )
@@ -152,6 +203,9 @@ class Gate:
         price_id: int,
         most_nusd: int,
         least_nusd: int,
+        most_tokens: int = 0,
+        least_tokens: int = 0,
+        names: str = "",
         role: Rank = "viewer",
         book: str = "ai",
         user: str | None = None,
@@ -180,6 +234,9 @@ class Gate:
             app_id=caller.app_id,
             build_id=caller.build_id,
             end_user=end_user_tag(user),
+            most_tokens=most_tokens,
+            least_tokens=least_tokens,
+            names=names,
             facts=facts,
         )
 

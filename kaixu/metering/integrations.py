@@ -1,29 +1,48 @@
-"""The operations, jobs and schedules of integrations: their admission, and the call of their handlers."""
+"""The operations, jobs and schedules of integrations: their admission, and the call of their handlers.
+
+Operations that take no key are in `keyless.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from math import ceil
 from time import monotonic
+from typing import Any
 
 import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
+from kaixu.plugin.access import Caller as PluginCaller
 from kaixu.plugin.operation import Free, Job, Operation, Schedule
+from kaixu.plugin.replies import Events
 from kaixu.store.admission import Verdict
 
 from .admission import Admission
 from .charges import Meter
+from .customer_data import CustomerData
 from .gate import Caller, Gate
-from .operation_call import OperationCall, ReportProgress, handler_limits, limits_for, meter_for, transactions_for
+from .integration_wire import IntegrationWire
+from .operation_call import (
+    OperationCall,
+    ReportProgress,
+    Submitter,
+    handler_limits,
+    limits_for,
+    meter_for,
+    submitter_of,
+    transactions_for,
+)
+from .operation_reply import EncodedReply, encode_item, encode_reply
 from .operation_ticket import OperationTicket
 from .price_keys import operation_key
-from .wire import TicketWire
 
 
 def admit_operation(
     gate: Gate, caller: Caller, integration: IntegrationState, what: Operation | Job, body_bytes: int
 ) -> Admission[OperationTicket]:
-    """Admission of an integration's operation, or of one of its jobs. See `run_operation`.
+    """Admission of an integration's operation, or of one of its jobs. See `run_operation` and `run_job`.
 
     Raises `Overloaded`, `Stopping`, `TooLarge`.
     """
@@ -39,43 +58,137 @@ def admit_operation(
         ),
         most_nusd=meter.most_nusd,
         least_nusd=meter.most_nusd,
-        role="viewer" if isinstance(what, Job) else what.role,
+        role="viewer" if isinstance(what, Job) else what.rank or "viewer",
         book=meter.book,
     )
 
     def make_ticket(verdict: Verdict) -> OperationTicket:
-        return OperationTicket(ask, verdict, gate.wire(ask, limits_for(what.timeout_s)), meter)
+        wire = wire_for(gate, integration, what, meter, ask.request_id)
+        wire.trace = ask.facts.trace
+        return OperationTicket(ask, verdict, wire, meter)
 
     return gate.admission(ask, make_ticket)
+
+
+def wire_for(
+    gate: Gate, integration: IntegrationState, what: Operation | Job | Schedule, meter: Meter, request_id: str
+) -> IntegrationWire:
+    """The wire for one call."""
+    return IntegrationWire(
+        gate.transport,
+        gate.public_transport,
+        limits_for(what.timeout_s),
+        request_id,
+        hosts=integration.hosts,
+        meter=meter,
+    )
 
 
 async def run_operation(
     gate: Gate,
     ticket: OperationTicket,
     integration: IntegrationState,
+    what: Operation,
+    body: msgspec.Struct,
+    caller: PluginCaller,
+) -> tuple[EncodedReply, OperationCall]:
+    """What the handler of an admitted operation answers, and its call. Its exceptions become `KaixuError`s.
+
+    Of a stream only the beginning has happened by then, and the call goes on: see `write_stream`.
+    """
+    call = open_call(gate, ticket, integration, what, body, caller)
+    began = monotonic()
+    async with handler_limits(call, what.name, what.timeout_s) as limits:
+        reply = encode_reply(await what.handler(call))
+        limits.goes_on = isinstance(reply.body, Events)
+    if isinstance(reply.body, bytes):
+        ticket.meter.count("bytes_out", len(reply.body))
+    if not isinstance(reply.body, Events):
+        ticket.meter.count("seconds", ceil(monotonic() - began))
+    return reply, call
+
+
+async def run_job(
+    gate: Gate,
+    ticket: OperationTicket,
+    integration: IntegrationState,
+    what: Job,
+    payload: msgspec.Struct,
+    progress: ReportProgress | None = None,
+    attempt: int = 1,
+) -> bytes:
+    """What the handler of an admitted job returns, as JSON.
+
+    Its exceptions become `KaixuError`s, but it may raise `Again`.
+    """
+    call = open_call(gate, ticket, integration, what, payload, PluginCaller("job"), progress, attempt)
+    began = monotonic()
+    async with handler_limits(call, what.name, what.timeout_s, may_pause=True):
+        result = msgspec.json.encode(await what.handler(call))
+    ticket.meter.count("bytes_out", len(result))
+    ticket.meter.count("seconds", ceil(monotonic() - began))
+    return result
+
+
+def open_call(
+    gate: Gate,
+    ticket: OperationTicket,
+    integration: IntegrationState,
     what: Operation | Job,
     body: msgspec.Struct,
+    caller: PluginCaller,
     progress: ReportProgress | None = None,
-) -> bytes:
-    """What the handler of an admitted operation returns, as JSON. Its exceptions become `KaixuError`s."""
-    call = OperationCall(
+    attempt: int = 1,
+) -> OperationCall:
+    """The call of an admitted operation or job."""
+    assert isinstance(ticket.wire, IntegrationWire)
+    ticket.wire.private_texts = lambda: (msgspec.json.encode(body).decode(),)
+    return OperationCall(
         body=body,
         options=integration.options,
         customer_id=ticket.verdict.customer_id,
         key_id=ticket.verdict.key_id,
         request_id=ticket.ask.request_id,
+        caller=caller,
         wire=ticket.wire,
         meter=ticket.meter,
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, ticket),
+        scratch=gate.scratch,
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, submitter_of(ticket)),
+        customer_data=customer_data_for(
+            gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
+        ),
         progress=progress,
+        attempt=attempt,
     )
-    ticket.wire.private_texts = lambda: (msgspec.json.encode(body).decode(),)
+
+
+async def write_stream(
+    call: OperationCall,
+    ticket: OperationTicket,
+    what: Operation,
+    events: Events,
+    put: Callable[[str | None, bytes], Awaitable[int]],
+) -> None:
+    """Pass each event of a stream to `put`, which returns the bytes it has sent. Raises `KaixuError`."""
     began = monotonic()
-    async with handler_limits(what.name, what.timeout_s):
-        result = msgspec.json.encode(await what.handler(call))
-    ticket.meter.count("bytes_out", len(result))
-    ticket.meter.count("seconds", ceil(monotonic() - began))
-    return result
+    try:
+        async with handler_limits(call, what.name, what.timeout_s), closing(events.stream) as stream:
+            async for item in stream:
+                sent = await put(*encode_item(item))
+                ticket.has_delivered = True
+                ticket.meter.count("bytes_out", sent)
+    finally:
+        ticket.meter.count("seconds", ceil(monotonic() - began))
+
+
+@asynccontextmanager
+async def closing(stream: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+    """Close a stream at the end, if it can be closed."""
+    try:
+        yield stream
+    finally:
+        if (close := getattr(stream, "aclose", None)) is not None:
+            await close()
 
 
 async def run_unbilled(
@@ -85,28 +198,56 @@ async def run_unbilled(
     payload: msgspec.Struct | None,
     request_id: str,
     progress: ReportProgress | None = None,
+    attempt: int = 1,
 ) -> bytes:
     """Run a schedule, or a free job that a schedule has submitted: no customer, nothing billed. Returns the result.
 
-    Raises `KaixuError`.
+    Raises `KaixuError`; the handler of a job may raise `Again`.
     """
     charge = Free(what.why_free) if isinstance(what, Schedule) else what.charge
     assert isinstance(charge, Free)
-    wire = TicketWire(gate.transport, limits_for(what.timeout_s), request_id)
+    meter = Meter(charge, 0)
+    wire = wire_for(gate, integration, what, meter, request_id)
     call = OperationCall(
         body=payload,
         options=integration.options,
         customer_id=None,
         key_id=None,
         request_id=request_id,
+        caller=PluginCaller("schedule" if isinstance(what, Schedule) else "job"),
         wire=wire,
-        meter=Meter(charge, 0),
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, None, request_id),
+        meter=meter,
+        scratch=gate.scratch,
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
+        customer_data=customer_data_for(gate, integration, None, wire, request_id),
         progress=progress,
+        attempt=attempt,
     )
     try:
-        async with handler_limits(what.name, what.timeout_s):
+        async with handler_limits(call, what.name, what.timeout_s, may_pause=isinstance(what, Job)):
             result = await what.handler(call)
             return b"null" if isinstance(what, Schedule) else msgspec.json.encode(result)
     finally:
         wire.close()
+
+
+def customer_data_for(
+    gate: Gate,
+    integration: IntegrationState,
+    customer_id: int | None,
+    wire: IntegrationWire,
+    request_id: str,
+    actor: str | None = None,
+) -> CustomerData:
+    """What one call may use of its customer's secrets and settings. `actor`: see `CustomerData.actor`."""
+    declared = integration.integration
+    assert declared is not None
+    return CustomerData(
+        declared,
+        customer_id,
+        pool=lambda: gate.databases.pool,
+        sealer=gate.sealer,
+        wire=wire,
+        request_id=request_id,
+        actor=actor,
+    )

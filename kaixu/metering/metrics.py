@@ -66,6 +66,7 @@ class Metrics:
         self._of_requests: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
         self._of_calls: dict[tuple[str, str, str, str, str], CallCounters] = {}
         self._of_places: dict[tuple[str, str], PlaceHistograms] = {}
+        self._of_groups: dict[str, tuple[Histogram, Histogram]] = {}
         place = ("provider", "model")
         self.requests = self._counter("kaixu_requests", "HTTP requests that have ended.", "function", *place, "status")
         self.errors = self._counter(
@@ -188,8 +189,14 @@ class Metrics:
 
     def group_sent(self, operation: str, size: int, seconds: float) -> None:
         """A statement has admitted or settled `size` calls."""
-        self.group_size.labels(operation).observe(size)
-        self.group_seconds.labels(operation).observe(seconds)
+        sizes, times = self._of_groups.get(operation) or self._for_group(operation)
+        sizes.observe(size)
+        times.observe(seconds)
+
+    def _for_group(self, operation: str) -> tuple[Histogram, Histogram]:
+        made = self.group_size.labels(operation), self.group_seconds.labels(operation)
+        self._of_groups[operation] = made
+        return made
 
     def code(self, code: str) -> str:
         """An error code, or "other" if there are too many."""

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 from kaixu.catalog.catalog import Deployment
+from kaixu.config.plans_section import MILLION
+from kaixu.config.price import factor_text
 from kaixu.ops.call_facts import Try
 from kaixu.plugin.types import Usage
 from kaixu.store.admission import Ask, Verdict
@@ -69,6 +71,8 @@ class ModelTicket(Ticket):
     def course(self) -> dict[str, Any]:
         """How the call was routed: which deployment served it, after which tries."""
         course: dict[str, Any] = {"tries": len(self.tried)}
+        if self.deployment.factor_millionths != MILLION:
+            course["price_factor"] = factor_text(self.deployment.factor_millionths)
         if self.served is not None:
             course["deployment"] = self.served.name
         keys = Counter(one.key for one in self.tried if one.key is not None)

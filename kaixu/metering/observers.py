@@ -10,9 +10,9 @@ import msgspec
 
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.hookspecs import Event
-from kaixu.store.admission import Settlement
+from kaixu.store.admission import Settlement, Verdict
 
-from .admission import SettlementObserver
+from .admission import CallObserver, SettlementObserver
 from .ticket import Ticket
 
 #: How many events wait for plugins; beyond that the oldest are dropped.
@@ -30,7 +30,7 @@ class Observers:
 
     def __init__(
         self,
-        alerts: SettlementObserver,
+        alerts: CallObserver,
         *,
         listening: Callable[[], bool],
         observe: Callable[[Event], None],
@@ -54,6 +54,10 @@ class Observers:
             self.notices.settled(ticket, settlement)
         if self.listening():
             self.queue(Event("settled", msgspec.to_builtins(settlement)))
+
+    def refused(self, verdict: Verdict) -> None:
+        """See `kaixu.metering.admission.CallObserver`."""
+        self.alerts.refused(verdict)
 
     def noted(self, event: MonitorEvent) -> None:
         """A monitor event was recorded."""

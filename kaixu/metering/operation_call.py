@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -14,17 +15,34 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
+from kaixu.plugin.access import Caller
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
+from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Database, Free, Job, Operation
+from kaixu.plugin.own_thread import Threads
+from kaixu.plugin.scratch import Scratch
+from kaixu.plugin.webhook import WebhookEvent
 from kaixu.store.jobs import NewJob
 from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.webhook_events import NewEvent
 
 from .charges import Meter
+from .customer_data import CustomerData
+from .integration_wire import IntegrationWire
 from .operation_ticket import OperationTicket
-from .wire import TicketWire, WireLimits, upstream_error
+from .webhook_events import new_event
+from .webhook_verify import require_names
+from .wire import WireLimits, upstream_error
+from .without_secrets import logged_failure, without_secrets
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Characters of a key of a job, or of the value that it runs alone for.
+MOST_NAME = 500
 
 ReportProgress = Callable[[int, int], Awaitable[None]]
 
@@ -46,20 +64,50 @@ class OperationCall:
         customer_id: int | None,
         key_id: int | None,
         request_id: str,
-        wire: TicketWire,
+        caller: Caller,
+        wire: IntegrationWire,
         meter: Meter,
         open_transaction: OpenTransaction,
+        customer_data: CustomerData,
+        scratch: Path,
         progress: ReportProgress | None = None,
+        attempt: int = 1,
     ) -> None:
         self.body = body
         self.options = options
         self.customer_id = customer_id
         self.key_id = key_id
         self.request_id = request_id
+        self.caller = caller
         self.wire = wire
+        self.attempt = attempt
         self._meter = meter
         self._open_transaction = open_transaction
+        self._customer_data = customer_data
         self._progress = progress
+        self._threads = Threads()
+        self._scratch = Scratch(scratch)
+        self._has_ended = False
+
+    async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `kaixu.plugin.Call.in_thread`. Raises `TicketClosed`."""
+        if not self.is_open():
+            raise TicketClosed("the call has been settled; it starts no thread")
+        return await self._threads.run(function, *args, **kwargs)
+
+    def scratch(self, most_bytes: int) -> AbstractAsyncContextManager[Path]:
+        """See `kaixu.plugin.Call.scratch`. Raises `TicketClosed`."""
+        if not self.is_open():
+            raise TicketClosed("the call has been settled; it gets no folder")
+        return self._scratch.folder(most_bytes)
+
+    async def end(self) -> None:
+        """The handler has ended: wait for its threads, remove its folders. Only then the call can be settled."""
+        self._has_ended = True
+        try:
+            await self._threads.end()
+        finally:
+            await self._scratch.end()
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more of `unit`."""
@@ -67,9 +115,26 @@ class OperationCall:
             raise RuntimeError("the call has been settled; nothing more is counted")
         self._meter.count_for_plugin(unit, n)
 
+    @property
+    def secrets(self) -> CustomerData:
+        """See `kaixu.plugin.Secrets`."""
+        return self._customer_data
+
+    async def settings(self) -> Any:
+        """The settings of the customer. Raises `TicketClosed`, `ValueError`, `PluginFailed`."""
+        return await self._customer_data.settings()
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> Any:
+        """Change settings of the customer. Raises `TicketClosed`, `ValueError`, `Unprocessable`, `Conflict`."""
+        return await self._customer_data.change_settings(changes)
+
+    async def customer_with(self, field: str, value: str | int) -> int | None:
+        """The customer with a value of a unique setting. Raises `TicketClosed`, `ValueError`, `Conflict`."""
+        return await self._customer_data.customer_with(field, value)
+
     def is_open(self) -> bool:
         """Whether the call is not settled yet."""
-        return not self.wire.closed
+        return not (self._has_ended or self.wire.closed)
 
     def db(self) -> AbstractAsyncContextManager[Database]:
         """A transaction. Raises `TicketClosed`."""
@@ -77,10 +142,18 @@ class OperationCall:
             raise TicketClosed("the call has been settled; its database is closed")
         return self._open_transaction(self.is_open)
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
         """Submit a job in a transaction of its own."""
         async with self.db() as db:
-            return await db.enqueue(job, payload, delay_s=delay_s, key=key)
+            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial)
 
     async def progress(self, done: int, of: int) -> None:
         """Report how far a job is."""
@@ -105,66 +178,124 @@ def limits_for(timeout_s: float) -> WireLimits:
     )
 
 
+class Submitter(msgspec.Struct, frozen=True):
+    """Whose jobs a call submits: those of its customer and key; None: of nobody."""
+
+    request_id: str
+    customer_id: int | None = None
+    key_id: int | None = None
+    install_id: str | None = None
+    app_id: str | None = None
+    build_id: str | None = None
+
+
+def submitter_of(ticket: OperationTicket) -> Submitter:
+    """The customer and the key of an admitted call."""
+    ask, verdict = ticket.ask, ticket.verdict
+    return Submitter(
+        ask.request_id, verdict.customer_id, verdict.key_id, ask.install_id, app_id=ask.app_id, build_id=ask.build_id
+    )
+
+
 def transactions_for(
-    databases: PluginDatabases,
-    sealer: Sealer,
-    integration: IntegrationState,
-    ticket: OperationTicket | None,
-    request_id: str = "",
+    databases: PluginDatabases, sealer: Sealer, integration: IntegrationState, submitter: Submitter
 ) -> OpenTransaction:
     """Opens transactions for one call. Jobs submitted there belong to the call's customer and key."""
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
 
-    def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None) -> NewJob:
+    def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None) -> NewJob:
         job = jobs.get(name)
         if job is None:
             raise ValueError(f"integration `{integration.name}` has no job `{name}`")
         if not isinstance(payload, job.payload):
             raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
-        if ticket is None and not isinstance(job.charge, Free):
+        if submitter.customer_id is None and not isinstance(job.charge, Free):
             raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")
+        for what, text in (("key", key), ("serial", serial)):
+            if text is not None and not 0 < len(text) <= MOST_NAME:
+                raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
         job_id = uuid4()
-        verdict = None if ticket is None else ticket.verdict
         return NewJob(
             id=job_id,
             kind=name,
-            customer_id=None if verdict is None else verdict.customer_id,
-            key_id=None if verdict is None else verdict.key_id,
-            install_id=None if ticket is None else ticket.ask.install_id,
-            app_id=None if ticket is None else ticket.ask.app_id,
-            build_id=None if ticket is None else ticket.ask.build_id,
-            request_id=request_id if ticket is None else ticket.ask.request_id,
+            customer_id=submitter.customer_id,
+            key_id=submitter.key_id,
+            install_id=submitter.install_id,
+            app_id=submitter.app_id,
+            build_id=submitter.build_id,
+            request_id=submitter.request_id,
             payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
             provider=integration.name,
             model=name,
             most_attempts=job.retry.attempts,
             run_after_s=max(0.0, delay_s),
-            idempotency_key=key,
+            unique_key=key,
+            serial=serial,
+            at_once=job.at_once,
+            reports_failure=job.on_failed is not None,
         )
+
+    webhooks = {webhook.name: webhook for webhook in declared.webhooks}
+
+    def make_event(webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None:
+        if webhook not in webhooks:
+            raise ValueError(f"integration `{integration.name}` has no webhook `{webhook}`")
+        require_names(event)
+        return new_event(sealer, integration.name, webhooks[webhook], event, body, submitter.request_id)
 
     def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
         return databases.transaction(
-            integration.name, has_tables=declared.schema is not None, is_open=is_open, make_job=make_job
+            integration.name,
+            has_tables=declared.schema is not None,
+            is_open=is_open,
+            make_job=make_job,
+            customer_id=submitter.customer_id,
+            make_event=make_event,
         )
 
     return open_transaction
 
 
+class HandlerLimits:
+    """What a handler's limits leave open. `goes_on`: the call is not over, because a stream of its reply follows."""
+
+    goes_on = False
+
+
 @asynccontextmanager
-async def handler_limits(name: str, timeout_s: float) -> AsyncIterator[None]:
-    """Limit a handler's time; turn what it raises into a `KaixuError`."""
+async def handler_limits(
+    call: OperationCall, name: str, timeout_s: float, *, may_pause: bool = False
+) -> AsyncIterator[HandlerLimits]:
+    """Limit a handler's time; turn what it raises into a `KaixuError`, without a secret that the call has used.
+
+    `may_pause`: except `Again`, of a job.
+
+    At the end nothing of the call still runs, unless it goes on.
+    """
+    call.wire.begin()
+    limits = HandlerLimits()
     try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except (KaixuError, asyncio.CancelledError, GeneratorExit):
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield limits
+        finally:
+            if not limits.goes_on:
+                await call.end()
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except KaixuError as error:
+        without_secrets(error, call.wire.lent_secrets)
         raise
     except TimeoutError as error:
         raise UpstreamTimeout(f"`{name}` took longer than {timeout_s:g} s", code="OPERATION_TIMEOUT") from error
     except httpx.HTTPError as error:
         raise upstream_error(error) from error
     except Exception as error:
+        if may_pause and isinstance(error, Again):
+            raise
         # A bug in a plugin must not end the gateway.
-        log.exception("operation %s failed", name)
-        raise UpstreamError(f"`{name}` failed", hint="Tell your operator.", code="INTEGRATION_FAILED") from error
+        log.error("operation %s failed\n%s", name, logged_failure(error, call.wire.lent_secrets))
+        failed = UpstreamError(f"`{name}` failed", hint="Tell your operator.", code="INTEGRATION_FAILED")
+        raise failed from (None if call.wire.lent_secrets else error)

@@ -15,11 +15,12 @@ from .wire import TicketWire
 class OperationTicket(Ticket):
     """One admitted operation or job of an integration, and the meter that counts its units."""
 
-    __slots__ = ("meter",)
+    __slots__ = ("has_delivered", "meter")
 
     def __init__(self, ask: Ask, verdict: Verdict, wire: TicketWire, meter: Meter) -> None:
         super().__init__(ask, verdict, wire)
         self.meter = meter
+        self.has_delivered = False  # a part of a stream of events has been sent
 
     @property
     def event_units(self) -> dict[str, Any] | None:

@@ -51,7 +51,15 @@ class Failure(msgspec.Struct, frozen=True):
 class PlaceCalls:
     """The recent calls of one deployment."""
 
-    __slots__ = ("alarmed", "ends", "failures_in_a_row", "has_answered", "last_failure")
+    __slots__ = (
+        "alarmed",
+        "answered_lately",
+        "ends",
+        "failed_lately",
+        "failures_in_a_row",
+        "has_answered",
+        "last_failure",
+    )
 
     def __init__(self) -> None:
         self.ends: deque[tuple[float, bool]] = deque(maxlen=MAX_CALLS)  # when, and whether it was answered
@@ -59,6 +67,8 @@ class PlaceCalls:
         self.has_answered = False
         self.last_failure: Failure | None = None
         self.alarmed = False
+        self.answered_lately = False  # since `VendorWatch` has reported it
+        self.failed_lately = False
 
 
 class CallCounts(msgspec.Struct, frozen=True):
@@ -97,7 +107,7 @@ class RecentCalls:
         """`one` has answered a call, or has begun to."""
         place = self._place(one)
         place.ends.append((self.clock(), True))
-        place.failures_in_a_row, place.has_answered = 0, True
+        place.failures_in_a_row, place.has_answered, place.answered_lately = 0, True, True
         if place.alarmed:
             place.alarmed = False
             log.warning("%s answers again", name_of(one))
@@ -108,6 +118,7 @@ class RecentCalls:
         place = self._place(one)
         place.ends.append((self.clock(), False))
         place.failures_in_a_row += 1
+        place.failed_lately = True
         place.last_failure = failure_of(error)
         most = FAILURES_LATER if place.has_answered else LEAST_FAILURES
         if place.failures_in_a_row >= most and not place.alarmed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+from collections.abc import Iterable
 
 #: Headers without a secret.
 PLAIN_HEADERS = frozenset(
@@ -14,7 +14,8 @@ PLAIN_HEADERS = frozenset(
 )
 
 
-def secrets_in(headers: httpx.Headers) -> set[str]:
+def secrets_in(headers: Iterable[tuple[bytes, bytes]]) -> set[str]:
     """The values of headers that may hold a credential, and their parts: of `Bearer …` the second."""
-    values = {value for name, value in headers.items() if name.lower() not in PLAIN_HEADERS}
+    text = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    values = {value for name, value in text if name.lower() not in PLAIN_HEADERS}
     return values | {part for value in values for part in value.split()}

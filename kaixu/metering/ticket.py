@@ -66,7 +66,7 @@ class Ticket:
         self.alongside: WriteAlongside | None = None  # writes the call's result in one transaction with its settlement
         self.units: dict[str, Any] | None = None  # what was counted besides tokens
         self.end_reason: str | None = None
-        self.admitted_at = datetime.now(UTC)
+        self.admitted_at = verdict.admitted_at or datetime.now(UTC)  # the database's clock decides the day
         self.started = monotonic()
         self.figures: Figures = figures_of(verdict)
         self.settlement: Settlement | None = None
@@ -162,4 +162,6 @@ class Ticket:
             app_id=ask.app_id,
             build_id=ask.build_id,
             end_user=ask.end_user,
+            admitted_at=self.admitted_at,
+            most_tokens=verdict.granted_tokens or 0,
         )

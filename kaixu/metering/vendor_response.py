@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import UpstreamError, UpstreamTimeout
 
 #: The most of a response that is read as a whole. The longest normal one is a full batch of embeddings:
@@ -74,7 +75,7 @@ class PacedStream(httpx.AsyncByteStream):
         pieces = aiter(self.stream)
         while True:
             try:
-                async with asyncio.timeout(limit_s):
+                with within(limit_s):
                     piece = await anext(pieces, None)
             except TimeoutError as error:
                 raise UpstreamTimeout(f"nothing came from the vendor for {limit_s:.3g} s") from error

@@ -35,6 +35,8 @@ def refusal_of(verdict: Verdict, ask: Ask) -> Refusal:
 
 def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
     """Names the cap, what is spent, held and left of it, and what the call could have cost."""
+    if verdict.bound_limit is not None:
+        return further_cap_reached(verdict, ask)
     figures = figures_of(verdict)
     if verdict.scope == "key":
         who, cap = f"key …{verdict.key_last4}", figures.key_cap_nusd or 0
@@ -65,6 +67,37 @@ def end_user_cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
     )
 
 
+def further_cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
+    """A day's cap, or the month's cap of a group: see schema/functions/check_limits.sql."""
+    cap, spent, held = verdict.bound_limit or 0, verdict.bound_used or 0, verdict.bound_held or 0
+    left = max(0, cap - spent - held)
+    is_day = verdict.retry_after_s is not None
+    hint = hint_for_cap(left, held, ask.least_nusd, verdict.month)
+    if is_day:
+        hint = hint.rpartition(". ")[0] + ". The next day begins at 00:00 UTC."
+    return errors.CapReached(
+        f"{'Daily' if is_day else 'Monthly'} cap reached: {subject_of(verdict, ask)} has ${usd(left)} left "
+        f"of ${usd(cap)} "
+        f"(${usd(spent)} spent, ${usd(held)} held by calls in flight), this call could cost ${usd(ask.least_nusd)}",
+        hint=hint,
+        retry_after_s=verdict.retry_after_s,
+    )
+
+
+def subject_of(verdict: Verdict, ask: Ask) -> str:
+    """Whose limit it is, by the scope's prefix."""
+    key = f"key …{verdict.key_last4}"
+    match (verdict.scope or "").split("_")[0]:
+        case "key":
+            return key
+        case "model":
+            return f"model `{ask.model}` of {key}"
+        case "group":
+            return f"the group of {key}"
+        case _:
+            return f"the account of {key}"
+
+
 def hint_for_cap(left_nusd: int, held_nusd: int, least_nusd: int, month: date) -> str:
     """What the client can do about a reached cap; only what would help."""
     ways = []
@@ -80,6 +113,8 @@ def hint_for_cap(left_nusd: int, held_nusd: int, least_nusd: int, month: date) -
 
 def rate_limited(verdict: Verdict, ask: Ask) -> KaixuError:
     """Names the window that is full."""
+    if verdict.bound_limit is not None:
+        return further_rate_limited(verdict, ask)
     return errors.RateLimited(
         f"rate limit reached: {verdict.rate_limit} requests a {verdict.scope}",
         hint=f"Try again in {verdict.retry_after_s} s.",
@@ -87,9 +122,28 @@ def rate_limited(verdict: Verdict, ask: Ask) -> KaixuError:
     )
 
 
+def further_rate_limited(verdict: Verdict, ask: Ask) -> KaixuError:
+    """Tokens a minute, or the requests a minute of a model or a group: see schema/functions/check_limits.sql."""
+    limit, used, held = verdict.bound_limit or 0, verdict.bound_used or 0, verdict.bound_held or 0
+    whose = subject_of(verdict, ask)
+    if (verdict.scope or "").endswith("minute"):
+        message = f"rate limit reached: {limit} requests a minute of {whose}"
+    else:
+        message = (
+            f"rate limit reached: {limit} tokens a minute of {whose} ({used} used, {held} held by calls in flight), "
+            f"this call could use {ask.most_tokens}"
+        )
+    if verdict.retry_after_s is not None:
+        hint = f"Try again in {verdict.retry_after_s} s."
+    else:
+        hint = "The request alone is larger than the limit: shorten it, or ask your operator for a higher limit."
+    return errors.RateLimited(message, hint=hint, retry_after_s=verdict.retry_after_s)
+
+
 ERRORS: dict[str, Callable[[Verdict, Ask], KaixuError]] = {
     "UNAUTHENTICATED": lambda verdict, ask: errors.Unauthenticated("Invalid or revoked key"),
     "KEY_REVOKED": lambda verdict, ask: errors.Unauthenticated("Invalid or revoked key"),
+    "KEY_EXPIRED": lambda verdict, ask: errors.KeyExpired(),
     "CUSTOMER_DISABLED": lambda verdict, ask: errors.CustomerDisabled(
         "this account is disabled", hint="Ask your operator."
     ),

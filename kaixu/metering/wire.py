@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 from types import TracebackType
 
 import aiohttp
 import httpx
 import tenacity
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from httpx_aiohttp import AiohttpTransport
 
 from kaixu.ops.trace_context import TraceContext
+from kaixu.plugin.deadline import Deadline
 from kaixu.plugin.errors import (
     KaixuError,
     TicketClosed,
@@ -29,6 +26,7 @@ from kaixu.plugin.keys import label_of, signed_with
 from kaixu.plugin.refusals import refusal, retry_after
 from kaixu.plugin.vendor_words import redacted
 
+from .connections import PROGRESS, WireProgress
 from .prompt_words import without_prompt
 from .sent_secrets import secrets_in
 from .vendor_response import PacedStream, bounded_response
@@ -68,60 +66,20 @@ class WireLimits:
         self.extensions = {"timeout": {"connect": connect_s, "read": read_s, "pool": None}}
 
 
-class WireProgress:
-    """The progress of one try. `connecting`: it waits for a connection, so nothing can have been sent."""
-
-    __slots__ = ("connecting",)
-
-    def __init__(self) -> None:
-        self.connecting = False
-
-
-#: The progress of the running task's try. A context variable, because no parameter reaches the connector.
-PROGRESS: ContextVar[WireProgress | None] = ContextVar("progress", default=None)
-
-
-class Connector(aiohttp.TCPConnector):
-    """The pool of connections; it sets a try's `WireProgress`."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        progress = PROGRESS.get() or WireProgress()
-        progress.connecting = True
-        connection = await super().connect(req, traces, timeout)
-        progress.connecting = False
-        return connection
-
-
-def open_transport() -> AiohttpTransport:
-    """The pool of connections to all vendors: no cookies, no proxies from the environment, no compression."""
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=30, ssl=transport.ssl_context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept-Encoding", "User-Agent", "Accept", "Content-Type"),
-            requote_redirect_url=False,
-        )
-
-    transport = AiohttpTransport(client=session)
-    return transport
-
-
 class TicketWire:
     """The wire of one ticket."""
 
     __slots__ = (
         "closed",
         "has_finished",
+        "lent_secrets",
         "limits",
         "maybe_accepted",
         "notes",
         "opened_at",
         "private_texts",
         "request_id",
-        "secrets",
+        "sent_headers",
         "trace",
         "transport",
         "tries",
@@ -136,7 +94,8 @@ class TicketWire:
         self.closed = False
         self.maybe_accepted = 0  # tries that a vendor has accepted, or may have
         self.tries = 0
-        self.secrets: set[str] = set()  # values of headers that went out; a vendor may quote them
+        self.sent_headers: list[tuple[bytes, bytes]] = []  # of all tries; a vendor may quote the secrets in them
+        self.lent_secrets: set[str] = set()  # customers' secrets that the call has used, wherever it sends them
         self.private_texts: Callable[[], Iterable[str]] = tuple  # the request's own texts; a vendor may quote them, too
         self.has_finished = False  # the vendor has given a finish reason; its usage may still come
         self.notes: dict[str, None] = {}  # oddities in the vendor's answers, each text once
@@ -155,10 +114,14 @@ class TicketWire:
         """Whether a vendor may have worked on what was sent. One that was not reached or that refused has not."""
         return self.maybe_accepted > 0
 
+    def secrets(self) -> set[str]:
+        """The secrets that went out, or may have, for errors alone: most calls need none."""
+        return secrets_in(self.sent_headers) | self.lent_secrets
+
     def clean(self, error: BaseException | None) -> None:
         """Remove secrets and the request's own texts from the vendor's message."""
         if isinstance(error, UpstreamError) and error.vendor_words is not None:
-            error.vendor_words = without_prompt(redacted(error.vendor_words, self.secrets), self.private_texts())
+            error.vendor_words = without_prompt(redacted(error.vendor_words, self.secrets()), self.private_texts())
 
     def send(self, request: httpx.Request) -> Sending:
         """See `kaixu.plugin.Wire.send`."""
@@ -208,14 +171,23 @@ class TicketWire:
         if try_wire is not None:
             try_wire.maybe_accepted += change
 
+    def transport_to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        """The connections for a request to `url`."""
+        return self.transport
+
     async def attempt(
-        self, request: httpx.Request, limits: WireLimits, try_wire: MeteredWire | None = None
+        self,
+        request: httpx.Request,
+        limits: WireLimits,
+        try_wire: MeteredWire | None = None,
+        accept: Collection[int] = (),
     ) -> httpx.Response:
-        """Send once. Raises an `UpstreamError` for anything but success."""
+        """Send once. Raises an `UpstreamError` for anything but success and the statuses in `accept`."""
         if self.closed:
             raise TicketClosed("the call has been settled; its wire is closed")
+        transport = self.transport_to(request.url)
         key = signed_with(request)
-        self.secrets |= secrets_in(request.headers)
+        self.sent_headers += request.headers.raw
         self.count(1, try_wire)
         self.tries += 1
         request.extensions = {**request.extensions, **limits.extensions}
@@ -229,10 +201,10 @@ class TicketWire:
         PROGRESS.set(progress)
         try:
             if limits.first_byte_s < limits.between_bytes_s:
-                async with asyncio.timeout_at(first_by):
-                    response = await self.transport.handle_async_request(request)
+                with Deadline(first_by):
+                    response = await transport.handle_async_request(request)
             else:  # the transport's own limit applies
-                response = await self.transport.handle_async_request(request)
+                response = await transport.handle_async_request(request)
         except BaseException as error:
             if progress.connecting or is_unreached(error):
                 self.count(-1, try_wire)
@@ -242,8 +214,10 @@ class TicketWire:
                 raise upstream_error(error) from error
             raise
         status = response.status_code
-        if 200 <= status < 300:
-            if key is not None:
+        if 200 <= status < 300 or status in accept:
+            if is_refusal(status):
+                self.count(-1, try_wire)
+            elif key is not None:
                 key.accepted()
             if limits.first_byte_s > limits.between_bytes_s:
                 assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -258,7 +232,9 @@ class TicketWire:
             body = await beginning_of_body(response)
         finally:
             await response.aclose()
-        refused = refusal(status, retry_after(response.headers), body, self.secrets)
+        wait_s = retry_after(response.headers)
+        refused = refusal(status, wait_s, body, self.secrets())
+        refused.told_wait_s = wait_s
         if key is not None:
             key.refused(refused)
         raise refused
@@ -343,6 +319,15 @@ async def beginning_of_body(response: httpx.Response) -> bytes:
     except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError):
         pass  # the status and what has come are enough
     return bytes(body)
+
+
+def is_refusal(status: int) -> bool:
+    """Whether a status that a caller accepts says all the same that the vendor has not worked on the request.
+
+    Any other accepted answer counts as used: the vendor has looked at the request, a "not found" is what the call was
+    for, and the customer pays for it as for any other answer.
+    """
+    return status in (401, 402, 403, 407, 408, 425, 429) or status >= 500
 
 
 def is_unreached(error: BaseException) -> bool:

@@ -17,10 +17,17 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        """Run `work` in the background; what it raises is logged."""
+    def spawn(
+        self, work: Coroutine[object, object, None], name: str, *, ended: Callable[[], None] | None = None
+    ) -> None:
+        """Run `work` in the background; what it raises is logged.
+
+        `ended` is called when it has ended, also if it was cancelled before it began, when its `finally` is not run.
+        """
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
+        if ended is not None:
+            task.add_done_callback(lambda _: ended())
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -4,17 +4,23 @@ A lane translates one vendor's protocol; an integration brings operations with a
 price. Both register through pluggy hooks at start; only the core calls them.
 """
 
+from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
+    BadSignature,
+    Conflict,
     ContentRefused,
     ContextTooLong,
+    Failure,
+    HostNotDeclared,
     ImageRefused,
     Invalid,
     KaixuError,
     ModelGone,
+    NotConfigured,
     NotFound,
     ParameterRefused,
     PluginError,
@@ -28,8 +34,11 @@ from kaixu.plugin.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from kaixu.plugin.fields import Body, Clamped, Header, Path, Query, RawBody
 from kaixu.plugin.floats import floats_of
 from kaixu.plugin.hookspecs import Event, RegisterIntegration, RegisterLane, hookimpl
+from kaixu.plugin.integration_wire import BlockingWire, IntegrationWire
+from kaixu.plugin.job import Again, FailedCall, JobView
 from kaixu.plugin.keys import KeyOptions, Keys
 from kaixu.plugin.lane import Lane, Wire
 from kaixu.plugin.lines import json_lines
@@ -49,8 +58,12 @@ from kaixu.plugin.operation import (
     ScheduledCall,
 )
 from kaixu.plugin.options import Options
-from kaixu.plugin.refusals import error_in_answer
+from kaixu.plugin.origins import WireUrl
+from kaixu.plugin.refusals import error_in_answer, retry_after
+from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
+from kaixu.plugin.secret import Secret, SecretInfo, Secrets
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
+from kaixu.plugin.tries import Tries
 from kaixu.plugin.types import (
     Cache,
     ChatDelta,
@@ -79,16 +92,26 @@ from kaixu.plugin.types import (
 )
 from kaixu.plugin.usage import RunningUsage, embedding_usage_of, usage_of
 from kaixu.plugin.vectors import numbers_in, vectors_in
+from kaixu.plugin.webhook import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
+    "Again",
     "AnswerReader",
+    "Auth",
+    "BadSignature",
+    "BlockingWire",
+    "Body",
+    "Bytes",
     "Cache",
     "Call",
+    "Caller",
     "Charge",
     "ChatDelta",
     "ChatEvent",
     "ChatRequest",
+    "Clamped",
     "CompletionReader",
+    "Conflict",
     "ContentRefused",
     "ContextTooLong",
     "Database",
@@ -96,15 +119,23 @@ __all__ = [
     "EmbedRequest",
     "Embeddings",
     "Event",
+    "Events",
+    "FailedCall",
+    "Failure",
     "Feature",
     "Finish",
     "Free",
+    "Header",
+    "HostNotDeclared",
     "ImagePart",
     "ImageRefused",
     "Integration",
+    "IntegrationWire",
     "Invalid",
     "Job",
+    "JobView",
     "KaixuError",
+    "Key",
     "KeyOptions",
     "Keys",
     "Lane",
@@ -113,25 +144,40 @@ __all__ = [
     "ModelGone",
     "Native",
     "NativeEvent",
+    "NotConfigured",
     "NotFound",
     "Operation",
+    "Operator",
     "Options",
+    "Page",
+    "PageLink",
     "ParameterRefused",
     "Part",
+    "Path",
     "PerCall",
     "PerUnit",
     "PluginError",
+    "Public",
+    "Query",
+    "Rate",
+    "RawBody",
     "Reasoning",
     "ReasoningDelta",
     "ReasoningPart",
+    "Redirect",
     "RegisterIntegration",
     "RegisterLane",
+    "Reply",
     "ResponseFormat",
     "Retry",
     "RunningUsage",
     "Schedule",
     "ScheduledCall",
+    "Secret",
+    "SecretInfo",
+    "Secrets",
     "ServerSentEvent",
+    "Text",
     "TextPart",
     "TicketClosed",
     "TooLarge",
@@ -140,6 +186,7 @@ __all__ = [
     "ToolCallPart",
     "ToolName",
     "ToolResultPart",
+    "Tries",
     "Unavailable",
     "Unprocessable",
     "Unsupported",
@@ -148,7 +195,11 @@ __all__ = [
     "UpstreamRejected",
     "UpstreamTimeout",
     "Usage",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
     "Wire",
+    "WireUrl",
     "as_written",
     "embedding_usage_of",
     "error_in_answer",
@@ -159,6 +210,7 @@ __all__ = [
     "object_in",
     "object_of",
     "objects_of",
+    "retry_after",
     "server_sent_events",
     "text_of",
     "until_end",

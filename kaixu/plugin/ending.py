@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import httpx
 
+from kaixu.plugin.deadline import within
 from kaixu.plugin.errors import UpstreamError
 
 #: How long to wait for the usage after the finish; vendors send it at once.
@@ -28,7 +28,7 @@ async def until_end(pieces: AsyncIterator[Piece], finished: Callable[[], bool]) 
         return
     while True:
         try:
-            async with asyncio.timeout(LONGEST_END_S):
+            with within(LONGEST_END_S):
                 piece = await anext(pieces)
         except (StopAsyncIteration, TimeoutError, UpstreamError, httpx.HTTPError):
             return

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from kaixu.plugin.lane import Wire
+from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
+from kaixu.plugin.integration_wire import IntegrationWire
+from kaixu.plugin.job import JobView
 from kaixu.plugin.options import Options
+from kaixu.plugin.origins import AnyPublic
+from kaixu.plugin.secret import Secret, Secrets
+from kaixu.plugin.webhook import Webhook, WebhookEvent
 
 Body = TypeVar("Body", covariant=True)
-Rank = Literal["viewer", "deployer", "admin", "owner"]
+P = ParamSpec("P")
+R = TypeVar("R")
 Book = Literal["ai", "push"]
 
 
@@ -31,7 +38,9 @@ class PerCall(msgspec.Struct, frozen=True):
 
 
 class PerUnit(msgspec.Struct, frozen=True):
-    """A price for every `per` units. The core counts "bytes_in", "bytes_out" and "seconds", the handler any other unit.
+    """A price for every `per` units. The handler counts them, except for those that the core counts.
+
+    The core counts "bytes_in", "bytes_out", "seconds", and "bytes_sent": bodies of requests that vendors accepted.
 
     `most` is the maximum number of units of one call: that much is reserved, and a call that needs more is refused.
     """
@@ -65,8 +74,33 @@ class Database(Protocol):
         """The command tag, such as "UPDATE 3"."""
         ...
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
-        """Enqueue one of the integration's jobs in this transaction. A second job with the same `key` is not added."""
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
+        """Enqueue one of the integration's jobs in this transaction; its id.
+
+        While a job of this name and customer with the same `key` has not ended, no second one is added, and its id is
+        returned. Jobs of the integration with the same `serial` run one at a time, in the order in which they were
+        enqueued, in all gateways together.
+        """
+        ...
+
+    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
+        """Store an event of a vendor that did not arrive, as if the webhook had brought it; whether it was new."""
+        ...
+
+    async def job(self, job_id: UUID) -> JobView:
+        """A job of this integration, and of the call's customer if it has one. Raises `NotFound`."""
+        ...
+
+    async def cancel(self, job_id: UUID) -> JobView:
+        """Cancel such a job in this transaction; one that runs ends shortly after. Returns it. Raises `NotFound`."""
         ...
 
 
@@ -85,18 +119,68 @@ class Call(Protocol, Generic[Body]):
 
     @property
     def customer_id(self) -> int | None:
-        """The customer that makes the call. None in a job that a schedule submitted."""
+        """The customer that makes the call, or that an operator's call is about. None: there is none."""
         ...
 
     @property
     def key_id(self) -> int | None:
-        """The key that the call was made with. None in a job that a schedule submitted."""
+        """The key that the call was made with. None: it was made without one."""
+        ...
+
+    @property
+    def caller(self) -> Caller:
+        """Who makes the call."""
         ...
 
     @property
     def request_id(self) -> str: ...
+
     @property
-    def wire(self) -> Wire: ...
+    def attempt(self) -> int:
+        """The number of this attempt of a job, from 1; always 1 in other calls."""
+        ...
+
+    @property
+    def wire(self) -> IntegrationWire: ...
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets of the call's customer."""
+        ...
+
+    async def settings(self) -> Any:
+        """The settings of the call's customer, as the integration's `customer` Struct.
+
+        Raises `ValueError` without a customer or without that Struct, `PluginFailed` where a stored value does not fit
+        the Struct any more.
+        """
+        ...
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> Any:
+        """Change some settings of the call's customer; returns all of them. The audit log has them before and after.
+
+        Raises `Unprocessable` for a value that is not possible, `Conflict` where another customer has a unique one.
+        """
+        ...
+
+    async def customer_with(self, field: str, value: str | int) -> int | None:
+        """The id of the customer with this value of a `unique` setting, or None."""
+        ...
+
+    async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function that blocks, in a thread of its own; its wire there is `wire.blocking()`.
+
+        The call is settled after the thread has ended. If the handler is cancelled or its time is over, the thread can
+        send nothing more (`TicketClosed`), and this waits for it.
+        """
+        ...
+
+    def scratch(self, most_bytes: int) -> AbstractAsyncContextManager[Path]:
+        """A private folder for the block, removed at its end.
+
+        Its size is measured twice a second and at the end, each file and folder as at least 4 KiB; above `most_bytes`
+        the block is cancelled and raises `TooLarge`. Raises `Unavailable` if the disk has no room for so much.
+        """
+        ...
 
     def count(self, unit: str, n: int) -> None:
         """Add `n` of `unit` to this call's charge."""
@@ -106,7 +190,15 @@ class Call(Protocol, Generic[Body]):
         """A transaction in the plugin's own schema. It commits when the block ends without an error."""
         ...
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
         """Enqueue one of the integration's jobs for the customer and key of this call."""
         ...
 
@@ -123,7 +215,19 @@ class ScheduledCall(Protocol):
     @property
     def request_id(self) -> str: ...
     @property
-    def wire(self) -> Wire: ...
+    def wire(self) -> IntegrationWire: ...
+
+    async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `Call.in_thread`."""
+        ...
+
+    def scratch(self, most_bytes: int) -> AbstractAsyncContextManager[Path]:
+        """See `Call.scratch`."""
+        ...
+
+    async def customer_with(self, field: str, value: str | int) -> int | None:
+        """See `Call.customer_with`."""
+        ...
 
     def db(self) -> AbstractAsyncContextManager[Database]:
         """See `Call.db`. Jobs enqueued here have no customer, so they must be `Free`."""
@@ -133,19 +237,61 @@ class ScheduledCall(Protocol):
 Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 
 
-class Operation(msgspec.Struct, frozen=True):
-    """One function that clients can call: `POST /v1/<name with slashes>`.
+class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How an operation is reached, by whom, and how often: everything that has a default.
+
+    `path` is below `/v1/<integration>`, with parameters such as `/projects/{project_id}`; by default it follows from
+    the name. `aliases`: names below `/.netlify/functions/` and `/api/`; two operations of one integration may share one
+    if their methods differ. `role` is short for `auth=Key(role)`. `rate`: all of them hold. `at_once`: how many calls
+    of one customer may run at the same time, in all gateways together. `timeout_s` limits the handler and its stream.
+    """
+
+    role: Rank | None = None
+    method: Method = "POST"
+    path: str | None = None
+    aliases: Sequence[str] = ()
+    auth: Auth = Key()
+    rate: Rate | Sequence[Rate] = ()
+    at_once: int | None = None
+    timeout_s: float = 60.0
+
+
+class Operation(OperationSettings, frozen=True):
+    """One function that clients can call, by default at `POST /v1/<name with slashes>`.
 
     `charge` has no default: an operation without a price does not construct.
-    `name` is "<integration>.<what>"; `role` is the lowest role that may call it.
+    `name` is "<integration>.<what>"; `body` is the Struct of its input, whose fields may say where they come from
+    (`kaixu.plugin.fields`).
     """
 
     name: str
     handler: Handler
     body: type[msgspec.Struct]
     charge: Charge
-    role: Rank = "viewer"
-    timeout_s: float = 60.0
+
+    @property
+    def rank(self) -> Rank | None:
+        """The lowest role of a key that may call it; None: keys may not."""
+        if not isinstance(self.auth, Key):
+            return None
+        return self.role or self.auth.role
+
+    @property
+    def callers(self) -> str:
+        """Who may call it, in a word: the lowest role of a key, or "operators" or "everybody"."""
+        if isinstance(self.auth, Operator):
+            return "operators"
+        return "everybody" if isinstance(self.auth, Public) else self.rank or ""
+
+    @property
+    def rates(self) -> Sequence[Rate]:
+        """Its rates."""
+        return (self.rate,) if isinstance(self.rate, Rate) else self.rate
+
+    @property
+    def path_below(self) -> str:
+        """Its path below that of the integration, beginning with a slash."""
+        return self.path or "/" + self.name.partition(".")[2].replace(".", "/")
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -157,7 +303,12 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Work in the background: run by the core's queue; admitted and billed when it runs."""
+    """Work in the background: run by the core's queue; admitted and billed when it runs.
+
+    `on_failed` is called once if the job ends without success: after its last attempt, cancelled, lost or not ended
+    in time. It gets a `FailedCall`. `at_once` is how many jobs of this name may run at a time for one customer. A field
+    that is added to the type of the payload needs a default: enqueued jobs do not have it.
+    """
 
     name: str
     handler: Handler
@@ -165,6 +316,8 @@ class Job(msgspec.Struct, frozen=True):
     charge: Charge
     retry: Retry = Retry()
     timeout_s: float = 300.0
+    on_failed: Callable[[Any], Awaitable[None]] | None = None
+    at_once: int | None = None
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -180,7 +333,10 @@ class Schedule(msgspec.Struct, frozen=True):
 class Integration(msgspec.Struct, frozen=True):
     """A set of operations, switched on by its section of kaixu.yaml.
 
-    `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`.
+    `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`. `hosts`: where its wire may
+    go, as `["api.example.com"]`, besides the URLs that its options name (`WireUrl`); "any-public" for URLs that
+    customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
+    have the same value of a field in `unique`.
     """
 
     name: str
@@ -188,4 +344,9 @@ class Integration(msgspec.Struct, frozen=True):
     options: type[Options] = Options
     jobs: Sequence[Job] = ()
     schedules: Sequence[Schedule] = ()
+    webhooks: Sequence[Webhook] = ()
     schema: str | None = None
+    hosts: Sequence[str] | AnyPublic = ()
+    secrets: Sequence[Secret] = ()
+    customer: type[msgspec.Struct] | None = None
+    unique: Sequence[str] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
@@ -88,6 +88,12 @@ MOST_WAIT_S = 86_400
 #: RFC 9110 has whole seconds; some vendors also send fractions. ASCII digits only.
 NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LONG_NUMBER = re.compile(r"[0-9]{10,}(\.[0-9]*)?")
+
+#: No delay but a time: seconds since 1970, as some vendors send them (a delay of ten digits would be 31 years).
+UNIX_TIME = re.compile(r"[1-9][0-9]{9}(\.[0-9]{1,9})?")
+
+#: A time as Netlify writes it, `2022-01-27 22:20:17 UTC`, or as ISO 8601 does; always UTC.
+DATE_TEXT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?(?: ?UTC| ?GMT|Z)?")
 
 
 def refusal(status: int, retry_after_s: int | None, body: Any = b"", secrets: Iterable[str] = ()) -> UpstreamError:
@@ -207,14 +213,18 @@ def status_of(codes: list[str]) -> int | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> int | None:
-    """Whole seconds from `retry-after-ms` or from `retry-after` in both its forms (RFC 9110 §10.2.3).
+    """Whole seconds from `retry-after-ms` or from `retry-after`.
 
-    Rounded up, because a try that comes too early is refused again; at most a day; None if unreadable.
+    Its forms are those of RFC 9110 §10.2.3, seconds and an HTTP date, and what vendors send besides: a Unix time, and a
+    date as `2022-01-27 22:20:17 UTC`. Rounded up, because a try that comes too early is refused again; at most a day;
+    None if unreadable.
     """
     milliseconds = number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return whole(milliseconds / 1000)
     text = headers.get("retry-after", "").strip()
+    if UNIX_TIME.fullmatch(text):
+        return whole(max(0.0, float(text) - time()))
     seconds = number(text)
     if seconds is None:
         seconds = until(text)
@@ -230,9 +240,10 @@ def number(text: str) -> float | None:
 
 
 def until(text: str) -> float | None:
-    """Seconds until an HTTP date, 0 if it is past; None if the text is not a date."""
+    """Seconds until an HTTP date or `DATE_TEXT`, 0 if it is past; None if the text is not a date."""
     try:
-        date = parsedate_to_datetime(text)
+        match = DATE_TEXT.fullmatch(text)
+        date = datetime.fromisoformat(f"{match[1]}T{match[2]}") if match else parsedate_to_datetime(text)
         if date.tzinfo is None:  # RFC 9110 §5.6.7: the old form has no zone and means UTC
             date = date.replace(tzinfo=UTC)
         return max(0.0, date.timestamp() - time())

@@ -11,6 +11,7 @@ import msgspec
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.store.query import Connection, Query
 
+from .call_time import CallTime
 from .values import instant
 
 
@@ -61,19 +62,23 @@ class EventFilter(msgspec.Struct, frozen=True):
 
 ALL = EventFilter()
 
-# Newest first; `$3`: only those that are older than this event.
-EVENTS = Query(
-    UsageEvent,
+
+def events_of(period: str) -> str:
+    """The statement of the newest calls of a period, a condition of its own so that each statement has its index.
+
+    `$3`: only those that are older than this event.
     """
+    return f"""
     select e.id, e.ticket, e.month, e.customer_id, e.key_id, e.book, e.operation, e.provider, e.model, e.price_id,
            e.cost_nusd, e.vendor_cost_nusd, e.input_tokens, e.output_tokens, e.cached_input_tokens,
            e.cache_write_tokens, e.reasoning_tokens, e.units, e.usage_source, e.end_reason, e.install_id, e.request_id,
            e.admitted_at, e.duration_ms, e.created_at, e.vendor_cost_known, e.app_id, e.build_id, e.end_user
       from kaixu.usage_event e
-     where e.customer_id = $1 and e.month = $2
+     where e.customer_id = $1 and {period.format("e")}
        and ($3::bigint is null or (e.created_at, e.id) < (select b.created_at, b.id
                                                             from kaixu.usage_event b
-                                                           where b.customer_id = $1 and b.month = $2 and b.id = $3))
+                                                           where b.customer_id = $1 and {period.format("b")}
+                                                             and b.id = $3))
        and ($4::bigint is null or e.chain_id = $4)
        and ($5::text is null or e.provider = $5)
        and ($6::text is null or e.model = $6)
@@ -82,21 +87,37 @@ EVENTS = Query(
        and ($9::text is null or e.end_reason = $9)
      order by e.created_at desc, e.id desc
      limit $10
-    """,
+    """  # noqa: S608 - constants
+
+
+EVENTS = Query(UsageEvent, events_of("{0}.month = $2::date"))
+
+#: A call is written after its admission; the index begins a day before, since the clocks of gateways differ.
+EVENTS_OF_TIME = Query(
+    UsageEvent,
+    events_of(
+        "{0}.month between $2::date and $11::date and {0}.created_at >= $12::timestamptz - interval '1 day'"
+        " and {0}.admitted_at >= $12 and ($13::timestamptz is null or {0}.admitted_at < $13)"
+    ),
 )
 
 
 async def usage_events(
     db: Connection,
     customer_id: int,
-    month: date,
+    period: date | CallTime,
     *,
     limit: int,
     before_id: int | None = None,
     chosen: EventFilter = ALL,
 ) -> list[UsageEvent]:
-    """A month's newest calls, or those that are older than the event `before_id`."""
-    return await EVENTS.all(db, customer_id, month, before_id, *msgspec.structs.astuple(chosen), limit)
+    """The newest calls of a month or of a time, or those that are older than the event `before_id`."""
+    filters = msgspec.structs.astuple(chosen)
+    if isinstance(period, date):
+        return await EVENTS.all(db, customer_id, period, before_id, *filters, limit)
+    return await EVENTS_OF_TIME.all(
+        db, customer_id, period.first_month, before_id, *filters, limit, period.last_month, period.since, period.until
+    )
 
 
 def event_json(row: UsageEvent) -> dict[str, Any]:

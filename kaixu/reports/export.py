@@ -6,6 +6,7 @@ admission, as in every report.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, cast
@@ -29,7 +30,7 @@ from .export_columns import (
     USER_SUMMARY,
     read_columns,
 )
-from .own_key import OwnKey, read_scope
+from .own_key import OwnKey, named_month, read_scope
 from .time_range import Clock, read_moment
 from .values import month_name
 
@@ -42,6 +43,9 @@ USER_ROWS = 5_000
 MAX_ROWS = 100_000_000
 
 MAX_NAME = 300
+
+#: What would end the name in a header, or lead out of a folder: keys that were not made here may end in anything.
+UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 #: What only exports of events can be narrowed down by.
 EVENT_FILTERS = ("from", "to", "provider", "model", "app", "end_user")
@@ -143,7 +147,7 @@ def make_export(
             if values.get(name) not in (None, ""):
                 raise Invalid(f"`{name}` is for type=events only", hint=f"Leave `{name}` out.", field=name)
     since, until = read_bound(values, "from", clock), read_bound(values, "to", clock)
-    month = fields.month(values.get("month"), "month")
+    month = fields.month(values.get("month"), "month") if for_operator else named_month(values)
     if since is not None or until is not None:
         if month is not None:
             raise Invalid("`month` and `from`, `to` exclude each other", hint="Send one or the other.", field="month")
@@ -224,5 +228,6 @@ def export_name(export: Export, month: date, key_last4: str | None) -> str:
         whose = "all" if export.customer_id is None else f"customer{export.customer_id}"
         key = "" if export.key_id is None else f"-key{export.key_id}"
         return f"kaixu-admin-{export.kind}-{period}-{whose}{key}.{export.format}"
-    whose = f"customer{export.customer_id}" if export.kind == "invoice" or export.key_id is None else f"key{key_last4}"
+    last4 = UNSAFE_IN_NAME.sub("_", key_last4 or "")
+    whose = f"customer{export.customer_id}" if export.kind == "invoice" or export.key_id is None else f"key{last4}"
     return f"kaixu-{export.kind}-{period}-{whose}.{export.format}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 
 from kaixu.accounts.customers import no_customer
-from kaixu.plugin.errors import NotFound, Overloaded, RateLimited
+from kaixu.plugin.errors import NotFound, Overloaded, RateLimited, StatementTooSlow
 from kaixu.store import customers
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
@@ -35,6 +35,9 @@ WAIT_S = 5.0
 #: How long one export of an operator may take, and one of a customer: it holds a connection.
 OPERATOR_S = 3600.0
 CUSTOMER_S = 300.0
+
+#: How long a client may take for one piece of at most some 64 KB: a slower one holds a connection for nothing.
+STALLED_S = 60.0
 
 #: How long the last line of a broken export may wait for a client that reads slowly.
 BROKEN_S = 5.0
@@ -78,12 +81,16 @@ async def acquired(turn: asyncio.Semaphore) -> bool:
 
 
 class Exports:
-    """The exports of one process. Half of the pool's connections, at least one, may be used for them at a time."""
+    """The exports of one process. Half of the pool's connections, at least one, may be used for them at a time.
+
+    Customers leave one of several to operators.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
         self.most = max(1, pool.get_max_size() // 2)
         self._places = asyncio.Semaphore(self.most)
+        self._customers_places = asyncio.Semaphore(max(1, self.most - 1))
         self._of_customers: dict[int, CustomerTurn] = {}
 
     async def clock(self) -> Clock:
@@ -108,17 +115,16 @@ class Exports:
     @asynccontextmanager
     async def place(self, export: Export) -> AsyncIterator[None]:
         """Wait for a turn: a customer has one at a time. Raises `Overloaded`, `RateLimited`."""
-        async with self._turn_of_customer(export):
-            if not await acquired(self._places):
-                raise Overloaded(
-                    f"{self.most} exports are running; more at a time are not allowed",
-                    hint="Try again when one of them has ended.",
-                    retry_after_s=5,
-                )
-            try:
-                yield
-            finally:
-                self._places.release()
+        async with self._turn_of_customer(export), AsyncExitStack() as held:
+            for places in (self._places,) if export.for_operator else (self._customers_places, self._places):
+                if not await acquired(places):
+                    raise Overloaded(
+                        f"{self.most} exports are running; more at a time are not allowed",
+                        hint="Try again when one of them has ended.",
+                        retry_after_s=5,
+                    )
+                held.callback(places.release)
+            yield
 
     @asynccontextmanager
     async def _turn_of_customer(self, export: Export) -> AsyncIterator[None]:
@@ -212,7 +218,11 @@ class Lines:
                 data = ",".join(self.export.columns).encode() + b"\n" + data
                 self.ends = -1
         self.count(data)
-        await self.sink(bytes(data))
+        try:
+            async with asyncio.timeout(STALLED_S):
+                await self.sink(bytes(data))
+        except TimeoutError:
+            raise StatementTooSlow("the client reads too slowly", hint="Ask for less at a time.") from None
 
     def count(self, data: bytes | bytearray) -> None:
         """Count the rows; a cell in quotes may contain line breaks."""

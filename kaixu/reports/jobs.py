@@ -11,11 +11,11 @@ import msgspec
 from kaixu.accounts.jobs import no_job
 from kaixu.config.price import usd
 from kaixu.store import job_rows as store
-from kaixu.store.job_rows import JobRow
+from kaixu.store.job_rows import STATUSES, JobRow
 from kaixu.store.pool import database
 from kaixu.store.query import Query
 
-__all__ = ["JobRow", "find_job", "job_details_json", "job_json", "list_jobs"]
+__all__ = ["STATUSES", "JobRow", "find_job", "job_details_json", "job_json", "list_jobs"]
 
 #: How many waiting jobs are counted: counting more would take long.
 MAX_COUNTED = 100_000

@@ -11,9 +11,9 @@ import msgspec
 
 from kaixu.accounts import fields
 from kaixu.plugin.errors import Unprocessable
-from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
 
+from .snapshot import report_snapshot
 from .table import Report, Table
 from .time_range import TimeRange, read_clock, read_range
 from .usage_parts import DAYS, QUARTERS
@@ -24,8 +24,9 @@ ORDERS = ("spent", "margin", "calls", "tokens")
 MOST_ROWS, ROWS = 1000, 200
 MOST_TOP, TOP = 100, 10
 
-#: Customers and keys of all customers are read from their own series.
-MOST_DAYS_BY_OWNER = 100
+#: Customers, and keys of all customers, are added up from a row a day and series of each: 2 million in a month of
+#: 5 million calls. Whole months are in a table of their own.
+MOST_DAYS_BY_OWNER = 7
 
 
 class MarginRow(msgspec.Struct, frozen=True):
@@ -48,8 +49,12 @@ class MarginRow(msgspec.Struct, frozen=True):
     @property
     def margin_percent(self) -> int | None:
         """The margin in hundredths of a percent of the spending whose vendor cost is known, rounded half up."""
-        costed = self.spent_nusd - self.uncosted_nusd
-        return (2 * 10_000 * self.margin_nusd + costed) // (2 * costed) if costed > 0 else None
+        return margin_percent(self.margin_nusd, self.spent_nusd - self.uncosted_nusd)
+
+
+def margin_percent(margin_nusd: int, costed_nusd: int) -> int | None:
+    """A margin in hundredths of a percent of the spending whose vendor cost is known; None without any."""
+    return (2 * 10_000 * margin_nusd + costed_nusd) // (2 * costed_nusd) if costed_nusd > 0 else None
 
 
 # The name of a customer or key is looked up for the rows that are shown only.
@@ -62,83 +67,86 @@ RANKED = """
           from part p
          group by p.label
         having sum(p.calls) <> 0 or sum(p.spent_nusd) <> 0
-         order by case $11::text when 'calls' then sum(p.calls) when 'tokens' then sum(p.input_tokens + p.output_tokens)
-                                 when 'margin' then sum(p.spent_nusd - p.uncosted_nusd - p.vendor_cost_nusd)
-                                 else sum(p.spent_nusd) end desc, p.label
-         limit $12
+         order by case {order}::text when 'calls' then sum(p.calls)
+                                     when 'tokens' then sum(p.input_tokens) + sum(p.output_tokens)
+                                     when 'margin'
+                                     then sum(p.spent_nusd) - sum(p.uncosted_nusd) - sum(p.vendor_cost_nusd)
+                                     else sum(p.spent_nusd) end desc, p.label
+         limit {limit}
     )
-    select r.label as id,
-           case $6::text when 'customer' then (select c.email from kaixu.customer c where c.id = r.label::bigint)
-                         when 'key' then (select k.label || ' …' || k.key_last4 from kaixu.virtual_key k
-                                           where k.chain_id = r.label::bigint order by k.id desc limit 1)
-                         else r.label end as name,
+    select r.label::text as id,
+           case {by}::text when 'customer' then (select c.email from kaixu.customer c where c.id = r.label::bigint)
+                           when 'key' then (select k.label || ' …' || k.key_last4 from kaixu.virtual_key k
+                                             where k.chain_id = r.label::bigint order by k.id desc limit 1)
+                           else r.label::text end as name,
            r.calls, r.input_tokens, r.output_tokens, r.spent_nusd, r.vendor_cost_nusd, r.uncosted_nusd
       from ranked r
-     order by case $11::text when 'calls' then r.calls when 'tokens' then r.input_tokens + r.output_tokens
-                             when 'margin' then r.spent_nusd - r.uncosted_nusd - r.vendor_cost_nusd
-                             else r.spent_nusd end desc, r.label
+     order by case {order}::text when 'calls' then r.calls when 'tokens' then r.input_tokens + r.output_tokens
+                                 when 'margin' then r.spent_nusd - r.uncosted_nusd - r.vendor_cost_nusd
+                                 else r.spent_nusd end desc, r.label
 """
 
 # Months of customers and keys, which settlements keep themselves.
 MONTHS = """
     with part as (
-        select m.customer_id::text as label, m.calls, m.input_tokens, m.output_tokens, m.spent_nusd,
+        select m.customer_id as label, m.calls, m.input_tokens, m.output_tokens, m.spent_nusd,
                m.vendor_cost_nusd, m.uncosted_nusd
           from kaixu.customer_month m
-         where $6::text = 'customer' and m.month = $3::date and (0 = any($1::bigint[]) or m.customer_id = any($1))
-           and ($9::text is null or m.book = $9)
+         where $4::text = 'customer' and m.month = $2::date and ($1::bigint is null or m.customer_id = $1)
+           and ($3::text is null or m.book = $3)
          union all
-        select m.chain_id::text, m.calls, m.input_tokens, m.output_tokens, m.spent_nusd, m.vendor_cost_nusd,
+        select m.chain_id, m.calls, m.input_tokens, m.output_tokens, m.spent_nusd, m.vendor_cost_nusd,
                m.uncosted_nusd
           from kaixu.key_month m
-         where $6::text = 'key' and m.month = $3::date and (0 = any($1::bigint[]) or m.customer_id = any($1))
-           and ($2::bigint is null or m.chain_id = $2) and ($9::text is null or m.book = $9)
+         where $4::text = 'key' and m.month = $2::date and ($1::bigint is null or m.customer_id = $1)
+           and ($3::text is null or m.book = $3)
     )
 """
 
 # For all customers' series: those whose quarters lie in the time, which the index by time finds.
 OWNERS = """
     with part as (
-        select case $6::text when 'customer' then s.customer_id else s.chain_id end::text as label, x.calls,
+        select case $6::text when 'customer' then s.customer_id else s.chain_id end as label, x.calls,
                x.input_tokens, x.output_tokens, x.spent_nusd, x.vendor_cost_nusd, x.uncosted_nusd
           from {table} x
           join kaixu.usage_series s on s.id = x.series_id
          where {within} and s.customer_id <> 0
-           and ($7::text is null or s.provider = $7) and ($8::text is null or s.model = $8)
-           and ($9::text is null or s.book = $9)
+           and ($3::text is null or s.provider = $3) and ($4::text is null or s.model = $4)
+           and ($5::text is null or s.book = $5)
          union all
-        select case $6::text when 'customer' then c.customer_id else c.chain_id end::text, c.calls,
+        select case $6::text when 'customer' then c.customer_id else c.chain_id end, c.calls,
                c.input_tokens, c.output_tokens, c.spent_nusd, c.vendor_cost_nusd, c.uncosted_nusd
           from kaixu.usage_change c
          where {waiting}
-           and ($7::text is null or c.provider = $7) and ($8::text is null or c.model = $8)
-           and ($9::text is null or c.book = $9)
+           and ($3::text is null or c.provider = $3) and ($4::text is null or c.model = $4)
+           and ($5::text is null or c.book = $5)
     )
 """
-OWNER_QUARTERS_PART = OWNERS.format(
-    table="kaixu.usage_quarter",
-    within="x.bucket >= $3::timestamptz and x.bucket < $4::timestamptz",
-    waiting="c.bucket >= $3::timestamptz and c.bucket < $4::timestamptz",
-)
-OWNER_DAYS_PART = OWNERS.format(
-    table="kaixu.usage_day",
-    within="x.day >= $3::date and x.day < $4::date",
-    waiting="(c.bucket at time zone $5::text)::date >= $3::date and (c.bucket at time zone $5::text)::date < $4::date",
-)
+WAITING_DAY = "(c.bucket at time zone $9::text)::date"
 
-# Each statement takes all parameters, though it may not need them.
-UNUSED = """
-     cross join (select $1::bigint[] is null or $2::bigint is null or $4::text is null or $5::text is null
-                     or $7::text is null or $8::text is null or $10::text is null) unused"""
-MARGIN_QUARTERS = Query(MarginRow, QUARTERS + RANKED)
-MARGIN_DAYS = Query(MarginRow, DAYS + RANKED)
-MARGIN_MONTHS = Query(MarginRow, MONTHS + RANKED.replace("from ranked r\n", f"from ranked r{UNUSED}\n"))
-UNUSED_OF_OWNERS = """
-     cross join (select $1::bigint[] is null or $2::bigint is null or $5::text is null or $10::text is null) unused"""
-OWNER_QUARTERS = Query(
-    MarginRow, OWNER_QUARTERS_PART + RANKED.replace("from ranked r\n", f"from ranked r{UNUSED_OF_OWNERS}\n")
+MARGIN_QUARTERS, MARGIN_DAYS = (
+    Query(MarginRow, part + RANKED.format(by="$6", order="$11", limit="$12")) for part in (QUARTERS, DAYS)
 )
-OWNER_DAYS = Query(MarginRow, OWNER_DAYS_PART + RANKED.replace("from ranked r\n", f"from ranked r{UNUSED_OF_OWNERS}\n"))
+MARGIN_MONTHS = Query(MarginRow, MONTHS + RANKED.format(by="$4", order="$5", limit="$6"))
+OWNER_QUARTERS = Query(
+    MarginRow,
+    OWNERS.format(
+        table="kaixu.usage_quarter",
+        within="x.bucket >= $1::timestamptz and x.bucket < $2::timestamptz",
+        waiting="c.bucket >= $1::timestamptz and c.bucket < $2::timestamptz",
+    )
+    + RANKED.format(by="$6", order="$7", limit="$8"),
+)
+#: By days of the reporting zone, $9.
+OWNER_DAYS = Query(
+    MarginRow,
+    OWNERS.format(
+        table="kaixu.usage_day",
+        within="x.day >= $1::date and x.day < $2::date",
+        waiting=f"{WAITING_DAY} >= $1::date and {WAITING_DAY} < $2::date",
+    )
+    + RANKED.format(by="$6", order="$7", limit="$8"),
+)
 
 COLUMNS: list[tuple[str, Any]] = [
     ("id", "text"), ("name", "text"), ("calls", "integer"), ("input_tokens", "integer"),
@@ -182,14 +190,13 @@ async def usage_margin(
     pool: asyncpg.Pool, given: Mapping[str, object], question: MarginQuestion, report: Report[MarginRow] = MARGIN
 ) -> Table[MarginRow]:
     """Margins, by the fields `month`, or `from` and `to`; by default the current month. Raises `Unprocessable`."""
-    with database():
-        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            clock = await read_clock(connection)
-            if not any(given.get(name) for name in ("month", "from", "to")):
-                given = {**given, "month": f"{clock.now.astimezone(UTC):%Y-%m}"}
-            month = fields.month(given.get("month"), "month")
-            time = read_range(given, clock)
-            rows = await margin_rows(connection, question, time, month)
+    async with report_snapshot(pool) as connection:
+        clock = await read_clock(connection)
+        if not any(given.get(name) for name in ("month", "from", "to")):
+            given = {**given, "month": f"{clock.now.astimezone(UTC):%Y-%m}"}
+        month = fields.month(given.get("month"), "month")
+        time = read_range(given, clock)
+        rows = await margin_rows(connection, question, time, month)
     about = {
         "month": None if month is None else f"{month:%Y-%m}",
         "from": instant(time.since),
@@ -203,18 +210,33 @@ async def usage_margin(
 
 async def margin_rows(db: Connection, question: MarginQuestion, time: TimeRange, month: date | None) -> list[MarginRow]:
     """The rows, from the smallest table that holds them."""
+    ranking = (question.by, question.order, question.limit)
     of_owners = question.by in ("customer", "key")
-    since: object = time.first_day if time.is_whole_days else time.since
-    until: object = time.end_day if time.is_whole_days else time.until
     if of_owners and month is not None and question.provider is None and question.model is None:
-        query, since, until = MARGIN_MONTHS, month, None
-    elif of_owners and question.customer_id is None:
-        if (time.until - time.since).days > MOST_DAYS_BY_OWNER:
-            raise Unprocessable(f"margins by {question.by} are of at most {MOST_DAYS_BY_OWNER} days", field="from")
-        query = OWNER_DAYS if time.is_whole_days else OWNER_QUARTERS
-    else:
-        query = MARGIN_DAYS if time.is_whole_days else MARGIN_QUARTERS
+        return await MARGIN_MONTHS.all(db, question.customer_id, month, question.book, *ranking)
+    by_days = time.is_whole_days
+    since, until = (time.first_day, time.end_day) if by_days else (time.since, time.until)
+    filters = (question.provider, question.model, question.book)
+    if of_owners and question.customer_id is None:
+        require_short(question, time)
+        if by_days:
+            return await OWNER_DAYS.all(db, since, until, *filters, *ranking, time.zone)
+        return await OWNER_QUARTERS.all(db, since, until, *filters, *ranking)
+    query = MARGIN_DAYS if by_days else MARGIN_QUARTERS
     return await query.all(
-        db, [question.customer_id or 0], None, since, until, time.zone, question.by, question.provider,
-        question.model, question.book, time.interval, question.order, question.limit,
+        db, [question.customer_id or 0], None, since, until, time.zone, question.by, *filters, time.interval,
+        question.order, question.limit,
     )  # fmt: skip
+
+
+def require_short(question: MarginQuestion, time: TimeRange) -> None:
+    """Raises `Unprocessable` for a time that is too long to add up for each customer or key."""
+    if (time.until - time.since).days > MOST_DAYS_BY_OWNER:
+        is_filtered = question.provider is not None or question.model is not None
+        whole = "" if is_filtered else "a whole month, "
+        without = " with a provider or model" if is_filtered else ""
+        raise Unprocessable(
+            f"margins of all customers by {question.by}{without} are of at most {MOST_DAYS_BY_OWNER} days",
+            hint=f"Name {whole}a shorter time, or one customer.",
+            field="from",
+        )

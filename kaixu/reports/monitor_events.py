@@ -54,9 +54,10 @@ COLUMNS = """
 
 
 def monitor_row_json(row: MonitorRow) -> dict[str, Any]:
-    """One event. `api_key_id` and `error_stack` are the names of older pages."""
+    """One event. `api_key_id`, `error_stack` and `ip` are for older pages; `ip` is null: only its hash is stored."""
     return msgspec.structs.asdict(row) | {
         "created_at": instant(row.created_at),
         "api_key_id": row.key_id,
         "error_stack": row.extra.get("stack"),
+        "ip": None,
     }

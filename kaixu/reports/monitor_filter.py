@@ -10,7 +10,7 @@ from .monitor_events import MonitorRow
 
 
 class MonitorFilter(msgspec.Struct, frozen=True):
-    """Which events to show; None: all of them. Everything is compared exactly."""
+    """Which events to show; None: all of them. Everything is compared exactly; `until` is not included."""
 
     level: str | None = None
     kind: str | None = None
@@ -22,6 +22,7 @@ class MonitorFilter(msgspec.Struct, frozen=True):
     provider: str | None = None
     model: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
     status: int | None = None
     code: str | None = None
 
@@ -38,6 +39,7 @@ class MonitorFilter(msgspec.Struct, frozen=True):
             and (self.provider is None or row.provider == self.provider)
             and (self.model is None or row.model == self.model)
             and (self.since is None or row.created_at >= self.since)
+            and (self.until is None or row.created_at < self.until)
             and (self.status is None or self.status in (row.http_status, row.upstream_status))
             and (self.code is None or row.error_code == self.code)
         )

@@ -25,6 +25,7 @@ FILTER = """
        and ($12::timestamptz is null or e.created_at >= $12)
        and ($13::integer is null or e.http_status = $13 or e.upstream_status = $13)
        and ($14::text is null or e.error_code = $14)
+       and ($15::timestamptz is null or e.created_at < $15)
 """
 
 NEWEST = Query(MonitorRow, f"{EVENTS} where ($1::bigint = 0 or e.id < $1) {FILTER} order by e.id desc limit $2")
@@ -52,6 +53,7 @@ async def monitor_events(
         shown.since,
         shown.status,
         shown.code,
+        shown.until,
     )
     with database():
         async with pool.acquire() as connection, connection.transaction(readonly=True):

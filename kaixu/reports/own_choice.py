@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from kaixu.accounts import fields
-from kaixu.plugin.errors import Forbidden, Invalid, NotFound, Unprocessable
+from kaixu.plugin.errors import Forbidden, Invalid, NotFound
 from kaixu.store.query import Connection, Query
 
-from .export import read_bound
+from .call_time import read_call_time
 from .own_key import OwnKey, Scope, read_month, read_scope
-from .time_range import Clock, months_of_calls
+from .time_range import Clock
 
 MAX_NAME = 300
 
@@ -67,18 +67,13 @@ async def read_chosen(db: Connection, values: Mapping[str, Any], own: OwnKey, cl
     if values.get("api_key_id") not in (None, ""):
         chain_id = await find_chain(db, fields.identifier(values["api_key_id"], "api_key_id"), own)
     filters = {name: text for name in FILTERS if (text := fields.text(values.get(name), name, MAX_NAME)) is not None}
-    since, until = read_bound(values, "from", clock), read_bound(values, "to", clock)
-    if since is None and until is None:
+    time = read_call_time(values, clock)
+    if time is None:
         month = await read_month(db, values)
         return Chosen(scope, chain_id, month, month, None, None, filters)
     if values.get("month"):
         raise Invalid("`month` and `from`, `to` exclude each other", hint="Send one or the other.", field="month")
-    if since is None:
-        raise Invalid("`to` needs `from`", hint="Send both: from=2026-11-01&to=2026-11-15.", field="from")
-    if until is not None and until <= since:
-        raise Unprocessable("`to` must be later than `from`", field="to")
-    first, last = months_of_calls(since, until or clock.now)
-    return Chosen(scope, chain_id, first, last, since, until, filters)
+    return Chosen(scope, chain_id, time.first_month, time.last_month, time.since, time.until, filters)
 
 
 async def find_chain(db: Connection, key_id: int, own: OwnKey) -> int:

@@ -172,6 +172,8 @@ async def own_events(pool: asyncpg.Pool, credential: Credential, values: Mapping
     limit = fields.bounded(values.get("limit"), "limit", MAX_EVENTS, least=1) or EVENTS
     before_id = fields.bounded(values.get("before_id"), "before_id", fields.MOST_ID, least=1)
     async with own_view(pool, credential) as (db, own):
+        # A plan for any filters reads all calls of the account, ten times as long.
+        await db.execute("set local plan_cache_mode = force_custom_plan")
         clock = await read_clock(db)
         chosen = await read_chosen(db, values, own, clock)
         conditions = chosen.conditions(own)

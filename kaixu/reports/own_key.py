@@ -12,7 +12,7 @@ import msgspec
 
 from kaixu.accounts import fields
 from kaixu.accounts.devices import ADMIN_ROLES
-from kaixu.plugin.errors import CustomerDisabled, Invalid, RoleTooLow, Unauthenticated, Unprocessable
+from kaixu.plugin.errors import CustomerDisabled, Invalid, KeyExpired, RoleTooLow, Unauthenticated, Unprocessable
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
@@ -46,6 +46,7 @@ class OwnKey(msgspec.Struct, frozen=True):
     plan_name: str
     is_active: bool
     customer_cap_nusd: int
+    is_expired: bool
 
     @property
     def may_see_customer(self) -> bool:
@@ -57,7 +58,8 @@ OWN_KEY = Query(
     OwnKey,
     """
     select k.id as key_id, k.chain_id, k.key_last4, k.label, k.role, k.monthly_cap_nusd as key_cap_nusd,
-           k.customer_id, c.email, c.plan_name, c.is_active, c.monthly_cap_nusd as customer_cap_nusd
+           k.customer_id, c.email, c.plan_name, c.is_active, c.monthly_cap_nusd as customer_cap_nusd,
+           coalesce(k.expires_at <= clock_timestamp(), false) as is_expired
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
      where case when $3::bigint is not null then k.id = $3 else k.key_hash = $1 or k.key_hash = $2 end
@@ -84,6 +86,8 @@ async def own_key(db: Connection, credential: Credential) -> OwnKey:
     own = await OWN_KEY.one(db, credential.key_hash, credential.legacy_hash, credential.key_id)
     if own is None:
         raise Unauthenticated("Invalid or revoked key")
+    if own.is_expired:
+        raise KeyExpired
     if not own.is_active:
         raise CustomerDisabled("this account is disabled", hint="Ask your operator.")
     return own
@@ -109,9 +113,13 @@ def read_scope(values: Mapping[str, Any], own: OwnKey) -> Scope:
 
 async def read_month(db: Connection, values: Mapping[str, Any]) -> date:
     """`month`, of which only YYYY-MM counts; the current one by default. Raises `Invalid`."""
+    return named_month(values) or await this_month(db)
+
+
+def named_month(values: Mapping[str, Any]) -> date | None:
+    """`month` of a customer's request, of which only YYYY-MM counts. Raises `Invalid`: the contract says 400."""
     given = values.get("month")
     try:
-        chosen = fields.month(given[:MONTH_CHARACTERS] if isinstance(given, str) else given, "month")
+        return fields.month(given[:MONTH_CHARACTERS] if isinstance(given, str) else given, "month")
     except Unprocessable as error:
         raise Invalid(error.message, hint="Send month=YYYY-MM.", field="month") from None
-    return chosen or await this_month(db)

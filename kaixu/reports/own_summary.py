@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
 import msgspec
 
+from kaixu.accounts.model_limits import shown_model_limits
 from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, usd
 from kaixu.store.query import Query
 
+from .money_limits import MoneyLimit, limits_json, limits_of
 from .own_key import Credential, OwnKey, own_view, read_month, read_scope
 from .time_range import read_clock
 from .usage import KeyUsage, key_usage
-from .values import budget_fields, month_name
+from .values import budget_fields, cents_or_none, instant, month_name
 
 
 class OwnMonth(msgspec.Struct, frozen=True):
@@ -55,13 +57,57 @@ OWN_MONTH = Query(
 )
 
 
+class OwnLimits(msgspec.Struct, frozen=True):
+    """The limits of a key besides its month's cap, its customer's and its group's. Money is in nano-dollars."""
+
+    rpm_limit: int | None
+    rpd_limit: int | None
+    tpm_limit: int | None
+    day_cap_nusd: int | None
+    limits: dict[str, dict[str, int]] | None
+    expires_at: datetime | None
+    customer_tpm_limit: int | None
+    customer_day_cap_nusd: int | None
+    max_devices: int | None
+    devices: int
+    require_install_id: bool
+    group_name: str | None
+    group_monthly_cap_nusd: int | None
+    group_day_cap_nusd: int | None
+    group_rpm_limit: int | None
+    group_tpm_limit: int | None
+
+
+OWN_LIMITS = Query(
+    OwnLimits,
+    """
+    select k.rpm_limit, k.rpd_limit, k.tpm_limit, k.day_cap_nusd, k.limits, k.expires_at,
+           c.tpm_limit as customer_tpm_limit, c.day_cap_nusd as customer_day_cap_nusd,
+           nullif(coalesce(k.max_devices, c.max_devices_per_key, 0), 0) as max_devices,
+           (select count(*) from kaixu.device d where d.chain_id = k.chain_id and d.revoked_at is null) as devices,
+           c.require_install_id or coalesce(k.require_install_id, false) as require_install_id, g.name as group_name,
+           g.monthly_cap_nusd as group_monthly_cap_nusd, g.day_cap_nusd as group_day_cap_nusd,
+           g.rpm_limit as group_rpm_limit, g.tpm_limit as group_tpm_limit
+      from kaixu.virtual_key k
+      join kaixu.customer c on c.id = k.customer_id
+      left join kaixu.key_group g on g.id = k.group_id
+     where k.id = $1
+    """,
+)
+
+
 class Summary(msgspec.Struct, frozen=True):
-    """A key's month at one moment; `keys`: those of the account, where the request asks for them."""
+    """A key's month at one moment; `keys`: those of the account, where the request asks for them.
+
+    `money`: the caps that a call must fit into now, whatever the month.
+    """
 
     own: OwnKey
     month: date
     figures: OwnMonth
     keys: list[KeyUsage] | None
+    limits: OwnLimits
+    money: list[MoneyLimit]
     zone: str
 
     @property
@@ -88,7 +134,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def available_nusd(self) -> int:
-        """What the key's next call may cost: what both caps leave after the calls that are running."""
+        """What both caps of the month leave after the calls that are running; caps of a day and of a group: `money`."""
         figures = self.figures
         room = self.customer_cap_nusd - figures.customer_spent_nusd - figures.customer_held_nusd
         if self.own.key_cap_nusd is not None:
@@ -103,7 +149,10 @@ async def own_summary(pool: asyncpg.Pool, credential: Credential, values: Mappin
         figures = await OWN_MONTH.one(db, own.customer_id, own.chain_id, month)
         assert figures is not None
         keys = await key_usage(db, own.customer_id, month) if scope == "customer" else None
-        return Summary(own, month, figures, keys, (await read_clock(db)).zone)
+        limits = await OWN_LIMITS.one(db, own.key_id)
+        assert limits is not None
+        money = (await limits_of(db, own.customer_id, [own.key_id])).of_key(own.key_id)
+        return Summary(own, month, figures, keys, limits, money, (await read_clock(db)).zone)
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
@@ -151,11 +200,43 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             "available_cents": summary.available_nusd // NUSD_PER_CENT,
             "available_usd": usd(summary.available_nusd),
         },
+        "limits": own_limits_json(summary.limits),
+        **limits_json(summary.money),
         "reporting_zone": summary.zone,
     }
     if summary.keys is not None:
         shown["keys"] = [own_key_json(row) for row in summary.keys]
     return shown
+
+
+def own_limits_json(row: OwnLimits) -> dict[str, Any]:
+    """The limits that bind a key besides the month's caps; null: none, for `rpm_limit` the gateway's default.
+
+    `devices`: the seats that are taken.
+    """
+    group = None
+    if row.group_name is not None:
+        group = {
+            "name": row.group_name,
+            "monthly_cap_cents": cents_or_none(row.group_monthly_cap_nusd),
+            "day_cap_cents": cents_or_none(row.group_day_cap_nusd),
+            "rpm_limit": row.group_rpm_limit,
+            "tpm_limit": row.group_tpm_limit,
+        }
+    return {
+        "rpm_limit": row.rpm_limit,
+        "rpd_limit": row.rpd_limit,
+        "tpm_limit": row.tpm_limit,
+        "day_cap_cents": cents_or_none(row.day_cap_nusd),
+        "models": shown_model_limits(row.limits),
+        "expires_at": instant(row.expires_at),
+        "max_devices": row.max_devices,
+        "devices": row.devices,
+        "require_install_id": row.require_install_id,
+        "customer_tpm_limit": row.customer_tpm_limit,
+        "customer_day_cap_cents": cents_or_none(row.customer_day_cap_nusd),
+        "group": group,
+    }
 
 
 def own_key_json(row: KeyUsage) -> dict[str, Any]:

@@ -172,6 +172,35 @@ OVER_CAP = Query(
 )
 
 
+# The days that admission compares with caps: each is the sum of the day's events.
+LIMIT_DAYS = Query(
+    Difference,
+    """
+    with days as (
+        select u.customer_id, u.subject, u.day, date_trunc('month', u.day)::date as month, u.day_spent_nusd
+          from kaixu.limit_use u
+         where u.day is not null and ($1::date is null or date_trunc('month', u.day)::date = $1)
+    ), events as (
+        select d.customer_id, d.subject, sum(e.cost_nusd)::bigint as spent
+          from days d
+          join kaixu.usage_event e
+            on e.month = d.month and e.customer_id = d.customer_id and (e.admitted_at at time zone 'UTC')::date = d.day
+          join kaixu.virtual_key k on k.id = e.key_id
+         where d.subject = any (kaixu.limit_subjects(
+                   p_chain_id => e.chain_id, p_group_id => k.group_id, p_provider => e.provider, p_model => e.model))
+         group by 1, 2
+    )
+    select 'limit' as what, d.customer_id as id, d.month, null::text as book,
+           'spent_nusd on ' || d.day || ' of ' || d.subject as figure, d.day_spent_nusd as kept,
+           coalesce(e.spent, 0) as proven
+      from days d
+      left join events e using (customer_id, subject)
+     where d.day_spent_nusd <> coalesce(e.spent, 0)
+     order by 2, 5
+    """,
+)
+
+
 async def reconcile(connection: DatabaseSession, *, month: date | None = None) -> Reconciled:
     """Compare every stored figure with its rows, in one month or in all.
 
@@ -203,5 +232,6 @@ async def differences(db: Connection, month: date | None) -> list[Difference]:
         *await KEY_MONTHS.all(db, month),
         *await wrong_costs(db, month),
         *await STRAYS.all(db, month),
+        *await LIMIT_DAYS.all(db, month),
         *await rollup_differences(db, month),
     ]

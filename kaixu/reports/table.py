@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, assert_
 import msgspec
 
 from kaixu.config.price import cents_of_nusd, usd
+from kaixu.config.spreadsheet import FORMULA_STARTS
 
 from .values import instant
 
@@ -21,9 +22,6 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 
 #: money: nano-dollars; rate: nano-dollars that are shown as dollars only; percent: hundredths of a percent.
 Kind = Literal["text", "integer", "money", "rate", "instant", "date", "percent", "flag"]
-
-#: A spreadsheet takes text that begins with one of these for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Format = Literal["json", "csv", "html"]
 FORMATS: tuple[Format, ...] = ("json", "csv", "html")

@@ -8,10 +8,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import msgspec
 
 from kaixu.accounts import fields
 from kaixu.plugin.errors import Unprocessable
+from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
 
 Interval = Literal["quarter", "hour", "day"]
@@ -72,6 +74,12 @@ class TimeRange(msgspec.Struct, frozen=True):
         """The day after the last, in the reporting zone."""
         local = self.until.astimezone(ZoneInfo(self.zone))
         return local.date() if local.time() == time(0) else local.date() + timedelta(days=1)
+
+
+async def clock_of(pool: asyncpg.Pool) -> Clock:
+    """The database's time and the reporting zone, for a report that is not begun yet. Raises `DatabaseAway`."""
+    with database():
+        return await read_clock(pool)
 
 
 async def read_clock(db: Connection) -> Clock:

@@ -102,6 +102,19 @@ EVENTS = Query(
     """,
 )
 
+# The calls of a request of which one is known: those of the same customer within a day of it, by their index.
+EVENTS_NEAR = Query(
+    TracedEvent,
+    """
+    select ticket, customer_id, key_id, operation, provider, model, cost_nusd, vendor_cost_nusd, vendor_cost_known,
+           input_tokens, output_tokens, units, usage_source, end_reason, admitted_at, duration_ms, created_at
+      from kaixu.usage_event
+     where request_id = $1 and month >= $2 and customer_id = $3
+       and created_at >= $4::timestamptz - interval '1 day' and created_at < $4::timestamptz + interval '1 day'
+     order by admitted_at limit 1000
+    """,
+)
+
 HOLDS = Query(
     TracedHold,
     """
@@ -157,11 +170,21 @@ async def request_of_ticket(db: Connection, ticket: UUID, *, since: date) -> str
     return None if found is None else found.request_id
 
 
-async def trace(db: Connection, request_id: str, *, since: date) -> list[Step]:
-    """The steps of a request since a month, in order; empty if the request is unknown."""
+class KnownCall(msgspec.Struct, frozen=True):
+    """A call of a request: whose it was, and when it was billed."""
+
+    customer_id: int
+    created_at: datetime
+
+
+async def trace(db: Connection, request_id: str, *, since: date, known: KnownCall | None = None) -> list[Step]:
+    """The steps of a request since a month, in order; empty if the request is unknown. `known`: one of its calls."""
     monitored = await MONITOR_EVENTS.all(db, request_id)
     replies = vendor_replies(monitored)
-    billed = await EVENTS.all(db, request_id, since)
+    if known is None:
+        billed = await EVENTS.all(db, request_id, since)
+    else:
+        billed = await EVENTS_NEAR.all(db, request_id, since, known.customer_id, known.created_at)
     billed_tickets = {str(event.ticket) for event in billed}
     has_failed = any("tried" in event.extra for event in monitored if is_failure(event))
     steps = [step for event in billed for step in call_steps(event, replies)]

@@ -18,6 +18,7 @@ from kaixu.store.customers import Customer
 from kaixu.store.pool import database
 from kaixu.store.query import Connection, Query
 
+from .call_time import read_call_time
 from .events import EventFilter, UsageEvent, event_json, usage_events
 from .own_choice import chain_of
 from .time_range import read_clock
@@ -154,7 +155,8 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, given: Mapping[st
     """A customer's month, by the fields of a request; the current one by default.
 
     `api_key_id`, `provider`, `model`, `app`, `end_user`, `end`, `limit` and `before_id` choose the calls that are
-    listed; the sums are of the whole month. Raises `Unprocessable`, `NotFound`.
+    listed, and `from` and `to` those of another time than the month; the sums are of the whole month.
+    Raises `Invalid`, `Unprocessable`, `NotFound`.
     """
     chosen = fields.month(given.get("month"), "month")
     limit = fields.bounded(given.get("limit"), "limit", MAX_EVENTS, least=1) or EVENTS
@@ -174,10 +176,11 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, given: Mapping[st
                 raise no_customer(customer_id)
             of_month = chosen or await this_month(connection)
             chain_id = None if key_id is None else await chain_of(connection, key_id, customer_id)
+            clock = await read_clock(connection)
             events = await usage_events(
                 connection,
                 customer_id,
-                of_month,
+                read_call_time(given, clock) or of_month,
                 limit=limit + 1,
                 before_id=before_id,
                 chosen=EventFilter(chain_id, *texts),
@@ -192,7 +195,7 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, given: Mapping[st
                 await end_user_usage(connection, customer_id, of_month),
                 events[:limit],
                 events[limit - 1].id if len(events) > limit else None,
-                (await read_clock(connection)).zone,
+                clock.zone,
             )
 
 

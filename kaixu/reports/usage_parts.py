@@ -24,11 +24,13 @@ LATENCY = "array[" + ", ".join(f"coalesce(sum(p.latency[{k}]), 0)::bigint" for k
 
 
 def label_of(alias: str) -> str:
-    """The label of a row of usage_series or usage_change. A model is named with its provider."""
+    """The label of a row of usage_series or usage_change. A model is named with its provider, a place with both."""
     return f"""case $6::text when 'provider' then {alias}.provider
                              when 'model' then {alias}.provider || '/' || {alias}.model
                              when 'customer' then {alias}.customer_id::text when 'key' then {alias}.chain_id::text
                              when 'deployment' then {alias}.provider || '/' || {alias}.deployment
+                             when 'place'
+                             then {alias}.provider || '/' || {alias}.model || '/' || {alias}.deployment
                              when 'book' then {alias}.book else 'total' end"""
 
 

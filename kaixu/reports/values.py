@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from kaixu.config.price import NUSD_PER_CENT, cents_of_nusd, usd
+from kaixu.ops.instants import iso_instant
 
 
 def instant(moment: datetime | None) -> str | None:
     """A moment in UTC, to the millisecond."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if moment is None else iso_instant(moment)
 
 
 def month_name(month: date) -> str:

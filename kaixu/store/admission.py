@@ -21,6 +21,8 @@ class Ask(msgspec.Struct, frozen=True):
 
     `provider` is the lane, `requested_provider` the name that the client used for it. The tags `app_id`, `build_id`
     (the client's program) and `end_user` (whom the client makes the call for) are for reports; None: not given.
+    `most_tokens`: how many the call can use, `least_tokens`: with the least output worth granting. `names`: of the
+    model, "provider/model", a line each; a key may have limits for any of them.
     `facts`: what is learned about the call while it runs; the database does not get them.
     """
 
@@ -43,11 +45,17 @@ class Ask(msgspec.Struct, frozen=True):
     app_id: str | None = None
     build_id: str | None = None
     end_user: str | None = None
+    most_tokens: int = 0
+    least_tokens: int = 0
+    names: str = ""
     facts: CallFacts = msgspec.field(default_factory=CallFacts)
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What schema/functions/admit_v2.sql decided. `refused` is a code, or None."""
+    """What schema/functions/admit_v2.sql decided. `refused` is a code, or None.
+
+    The figures `bound_…` are of a limit that check_limits.sql refused by: requests, tokens or nano-dollars.
+    """
 
     ticket: UUID
     refused: str | None
@@ -70,6 +78,13 @@ class Verdict(msgspec.Struct, frozen=True):
     end_user_cap_nusd: int | None = None
     end_user_spent_nusd: int | None = None
     end_user_held_nusd: int | None = None
+    admitted_at: datetime | None = None
+    granted_tokens: int | None = None
+    token_limit: int | None = None
+    token_room: int | None = None
+    bound_limit: int | None = None
+    bound_used: int | None = None
+    bound_held: int | None = None
 
 
 ADMIT = Query(
@@ -77,12 +92,14 @@ ADMIT = Query(
     """
     select ticket, refused, scope, retry_after_s, granted_nusd, customer_id, key_id, chain_id, key_last4, month,
            rate_limit, rate_remaining, customer_cap_nusd, customer_spent_nusd, customer_held_nusd, key_cap_nusd,
-           key_spent_nusd, key_held_nusd, end_user_cap_nusd, end_user_spent_nusd, end_user_held_nusd
+           key_spent_nusd, key_held_nusd, end_user_cap_nusd, end_user_spent_nusd, end_user_held_nusd, admitted_at,
+           granted_tokens, token_limit, token_room, bound_limit, bound_used, bound_held
       from kaixu.admit_v2(
         p_ticket => $1, p_key_hash => $2, p_legacy_hash => $3, p_key_id => $4, p_install_id => $5, p_agent => $6,
         p_role_rank => $7, p_operation => $8, p_provider => $9, p_asked => $10, p_model => $11, p_book => $12,
         p_price_id => $13, p_most_nusd => $14, p_least_nusd => $15, p_request_id => $16, p_app_id => $17,
-        p_build_id => $18, p_end_user => $19, p_owner => $20, p_lifetime_s => $21, p_default_rpm => $22)
+        p_build_id => $18, p_end_user => $19, p_most_tokens => $20, p_least_tokens => $21, p_names => $22,
+        p_owner => $23, p_lifetime_s => $24, p_default_rpm => $25)
     """,
 )
 
@@ -254,7 +271,7 @@ RESERVE_AGAIN = Query(
         p_ticket => $1, p_customer_id => $2, p_key_id => $3, p_chain_id => $4, p_month => $5, p_book => $6,
         p_held_nusd => $7, p_operation => $8, p_provider => $9, p_model => $10, p_price_id => $11,
         p_install_id => $12, p_request_id => $13, p_app_id => $14, p_build_id => $15, p_end_user => $16,
-        p_owner => $17, p_lifetime_s => $18) as count
+        p_admitted_at => $17, p_most_tokens => $18, p_owner => $19, p_lifetime_s => $20) as count
     """,
 )
 
@@ -286,6 +303,8 @@ class Hold(msgspec.Struct, frozen=True):
     app_id: str | None = None
     build_id: str | None = None
     end_user: str | None = None
+    admitted_at: datetime | None = None
+    most_tokens: int = 0
 
 
 async def reserve_again(pool: asyncpg.Pool, holds: Sequence[Hold], *, owner: UUID, lifetime_s: int) -> int:

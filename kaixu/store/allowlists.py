@@ -15,6 +15,7 @@ class AllowedModels(msgspec.Struct, frozen=True):
     """The state of a key, and the positions of the models that it may use."""
 
     is_revoked: bool
+    is_expired: bool
     is_active: bool
     places: list[int]
 
@@ -23,6 +24,7 @@ ALLOWED = Query(
     AllowedModels,
     """
     select k.revoked_at is not null as is_revoked,
+           coalesce(k.expires_at <= clock_timestamp(), false) as is_expired,
            c.is_active,
            array(select (requested.place - 1)::integer
                    from unnest($4::text[], $5::text[]) with ordinality requested (provider, model, place)

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from kaixu.ops.change_origin import CHANGE_ORIGIN, acting
+
 from .query import Connection
 
 
@@ -22,19 +24,28 @@ class AuditEvent(msgspec.Struct, frozen=True):
 
 
 async def write_audit(db: Connection, event: AuditEvent) -> None:
-    """Append one event, in the caller's transaction: without its event a change is not committed."""
+    """Append one event, in the caller's transaction: without its event a change is not committed.
+
+    Who made it and from where comes from the request or command that runs (`ops/change_origin.py`).
+    """
+    origin = CHANGE_ORIGIN.get()
     await db.execute(
         """
-        insert into kaixu.audit_event (actor, action, target, request_id, before, after, meta)
-        values ($1, $2, $3, $4, $5, $6, $7)
+        insert into kaixu.audit_event (actor, action, target, request_id, before, after, meta, address, operator_id,
+                                       session_id, token_id)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         """,
-        event.actor,
+        acting(event.actor),
         event.action,
         event.target,
         event.request_id,
         event.before,
         event.after,
         event.meta,
+        origin.shown_address,
+        origin.operator_id,
+        origin.session_id,
+        origin.token_id,
     )
 
 

@@ -21,14 +21,24 @@ MATCHING = """
        and ($2::text is null or lower(c.email) like $2 or c.id = $3::bigint)
        and ($4::text is null or c.plan_name = $4)
        and ($5::boolean is null or c.is_active = $5)
+       and c.deleted_at is null
 """
 
 #: This month's figures and the active keys of the customers of a page.
 FIGURES = """
     select c.email, c.plan_name, c.monthly_cap_nusd, c.is_active, c.max_devices_per_key, c.require_install_id,
            c.allowed_providers, c.allowed_models, c.stripe_customer_id, c.auto_topup_enabled,
-           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.end_user_cap_nusd, c.id,
-           c.stripe_subscription_id, c.stripe_current_period_end, c.created_at,
+           c.auto_topup_threshold_nusd, c.auto_topup_amount_nusd, c.max_vectors, c.end_user_cap_nusd, c.tpm_limit,
+           c.day_cap_nusd, c.alert_thresholds, c.alert_mail, c.id, c.stripe_subscription_id,
+           c.stripe_current_period_end, c.created_at,
+           c.from_plan, c.plan_version_id, c.price_factor_millionths,
+           coalesce((select array_agg(n order by n)
+                       from kaixu.plan_version v
+                      cross join unnest(array['monthly_cap_nusd', 'max_devices_per_key', 'allowed_providers',
+                                              'allowed_models', 'max_vectors', 'end_user_cap_nusd',
+                                              'tpm_limit', 'day_cap_nusd']) n
+                      where v.id = c.plan_version_id and v.settings ? n and n <> all (c.from_plan)),
+                    '{}') as deviations,
            (select count(*)
               from kaixu.virtual_key k
              where k.customer_id = c.id and k.revoked_at is null) as active_keys,
@@ -58,7 +68,7 @@ BY_EMAIL = """
     with page as (
         select c.id, row_number() over (order by lower(c.email) {order}, c.id {order}) as at
           from kaixu.customer c
-         where ($1::text is null or lower(c.email) {beyond} $1)
+         where ($1::text is null or lower(c.email) {beyond} lower($1))
 {matching}         order by lower(c.email) {order}, c.id {order}
          limit $6
     )
@@ -106,7 +116,7 @@ async def customers_by_id(
 async def customers_by_email(
     db: Connection, chosen: CustomerFilter, *, is_descending: bool, after: str | None, limit: int
 ) -> list[ListedCustomer]:
-    """At most `limit` customers by their address in lower case, beyond `after`."""
+    """At most `limit` customers by their address in the database's lower case, beyond the address `after`."""
     return await CUSTOMERS_BY_EMAIL[is_descending].all(db, after, *msgspec.structs.astuple(chosen), limit)
 
 

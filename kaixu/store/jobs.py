@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -16,7 +17,11 @@ MOST_LOSSES = 8
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to be submitted. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own."""
+    """A job to be submitted. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own.
+
+    `idempotency_key` is unique as long as the job is kept, `unique_key` until it ends. Of an integration's jobs with
+    the same `serial` one runs at a time; `at_once` limits those of its customer and kind.
+    """
 
     id: UUID
     kind: str
@@ -38,10 +43,14 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     app_id: str | None = None
     build_id: str | None = None
     traceparent: str | None = None
+    unique_key: str | None = None
+    serial: str | None = None
+    at_once: int | None = None
+    reports_failure: bool = False
 
 
 class Inserted(msgspec.Struct, frozen=True):
-    """The job that was inserted, or that had the idempotency key before."""
+    """The job that was inserted, or that had the key before."""
 
     id: UUID
 
@@ -80,22 +89,27 @@ INSERT = Query(
         insert into kaixu.job (id, kind, customer_id, key_id, install_id, request_id, payload, provider, model,
                                requested_provider, requested_model, most_attempts, run_after, idempotency_key, batch_id,
                                batch_line, webhook, app_id, build_id,
-                               traceparent)
+                               traceparent, unique_key, serial_no, serial, at_once, reports_failure)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, clock_timestamp() + make_interval(secs => $13),
-                $14, $15, $16, $17, $18, $19, $20)
-        on conflict (account, kind, idempotency_key) where idempotency_key is not null do nothing
+                $14, $15, $16, $17, $18, $19, $20, $21,
+                case when $22::text is not null then nextval('kaixu.job_serial_no') end, $22, $23, $24)
+        on conflict do nothing
         returning id
     )
     select id from made
      union all
     select j.id from kaixu.job j
      where j.account = coalesce($3, 0) and j.kind = $2 and j.idempotency_key = $14 and not exists (select from made)
+     union all
+    select j.id from kaixu.job j
+     where j.account = coalesce($3, 0) and j.kind = $2 and j.unique_key = $21 and j.completed_at is null
+       and not exists (select from made)
     """,
 )
 
 
 async def insert_job(db: Connection, job: NewJob) -> UUID:
-    """Submit a job in the caller's transaction; return its id, or that of the job with the same idempotency key."""
+    """Submit a job in the caller's transaction; return its id, or that of the job with the same key."""
     while True:  # another transaction may have inserted it, invisible to the statement that conflicted with it
         row = await INSERT.one(db, *INSERT.values(job, run_after="run_after_s"))
         if row is not None:
@@ -205,6 +219,7 @@ async def end(
             update kaixu.job
                set status = $3, error_code = $4, error_message = $5, ticket = $6, month = $7, attempts = attempts + 1,
                    completed_at = clock_timestamp(), claim = null, owner = null, leased_until = null,
+                   failure_due_at = case when reports_failure then clock_timestamp() end,
                    webhook_after = case when webhook is not null then clock_timestamp() end
              where id = $1 and claim = $2 and status = 'running'
             returning true
@@ -221,6 +236,10 @@ async def end(
     )
 
 
+#: Why a job waits that could otherwise run: it asked for a pause, or there is no room under a cap.
+Pause = Literal["waiting", "blocked"]
+
+
 async def requeue(
     db: Connection,
     job: ClaimedJob,
@@ -229,14 +248,31 @@ async def requeue(
     is_failure: bool,
     code: str | None = None,
     message: str | None = None,
+    pause: Pause | None = None,
+    needs_nusd: int | None = None,
 ) -> bool:
-    """Return a job to the queue, with `is_failure` as a failed attempt; whether the claim was still valid."""
+    """Return a job to the queue, with `is_failure` as a failed attempt; whether the claim was still valid.
+
+    One that is to be cancelled ends instead. `pause` says what it waits for; a job that asked for a pause has lost no
+    worker so far. A blocked job waits until the next month at most; `needs_nusd`: what it could cost.
+    """
     return (
         await db.fetchval(
             """
             update kaixu.job
-               set status = 'queued', run_after = clock_timestamp() + make_interval(secs => $3),
-                   attempts = attempts + $4, error_code = $5, error_message = $6,
+               set status = case when cancel_asked then 'cancelled' else 'queued' end,
+                   run_after = case when $7 = 'blocked' then
+                                   least(clock_timestamp() + make_interval(secs => $3),
+                                         (date_trunc('month', clock_timestamp() at time zone 'UTC')
+                                          + interval '1 month 5 seconds') at time zone 'UTC')
+                               else clock_timestamp() + make_interval(secs => $3) end,
+                   attempts = attempts + $4,
+                   error_code = case when cancel_asked then 'JOB_CANCELLED' else $5 end,
+                   error_message = case when cancel_asked then 'the job was cancelled' else $6 end,
+                   pause = $7, needs_nusd = $8, losses = case when $7 = 'waiting' then 0 else losses end,
+                   completed_at = case when cancel_asked then clock_timestamp() end,
+                   failure_due_at = case when cancel_asked and reports_failure then clock_timestamp() end,
+                   webhook_after = case when cancel_asked and webhook is not null then clock_timestamp() end,
                    claim = null, owner = null, leased_until = null, ticket = null
              where id = $1 and claim = $2 and status = 'running'
             returning true
@@ -247,6 +283,8 @@ async def requeue(
             int(is_failure),
             storable(code),
             storable(message),  # an integration's own text
+            pause,
+            needs_nusd,
         )
         is not None
     )

@@ -12,7 +12,10 @@ from .query import Connection, Query
 
 
 class KeySettings(msgspec.Struct, frozen=True):
-    """The settings of a key. Money is in nano-dollars; None: as the customer, or the gateway."""
+    """The settings of a key. Money is in nano-dollars; None: as the customer, or the gateway.
+
+    `limits`: of its calls of one model, {"provider/model": {"rpm", "tpm", "day_cap_nusd"}}, without null ones.
+    """
 
     label: str
     role: str
@@ -24,10 +27,19 @@ class KeySettings(msgspec.Struct, frozen=True):
     allowed_providers: list[str] | None
     allowed_models: dict[str, list[str]] | None
     allowed_collections: list[str] | None
+    tpm_limit: int | None
+    day_cap_nusd: int | None
+    limits: dict[str, dict[str, int]] | None
+    expires_at: datetime | None
+    group_id: int | None
+    alert_thresholds: list[int] | None
 
 
 class Key(KeySettings, frozen=True):
-    """A key without its hash. Keys that were rotated share a chain, and with it spend, seats and rates."""
+    """A key without its hash. Keys that were rotated share a chain, and with it spend, seats and rates.
+
+    `from_plan`: the columns whose values are those of its customer's plan, not its own.
+    """
 
     id: int
     chain_id: int
@@ -35,14 +47,23 @@ class Key(KeySettings, frozen=True):
     key_last4: str
     created_at: datetime
     revoked_at: datetime | None
+    from_plan: list[str]
 
 
 class ListedKey(Key, frozen=True):
-    """A key in the list, with this month's figures of its chain."""
+    """A key in the list, with this month's figures of its chain, and the key that replaced it."""
 
     spent_nusd: int
     held_nusd: int
     last_seen_at: datetime | None
+    replaced_by: int | None
+
+
+class Rotation(msgspec.Struct, frozen=True):
+    """How a key was rotated."""
+
+    new_key_id: int
+    idempotency_key: str | None
 
 
 class KeyOwner(msgspec.Struct, frozen=True):
@@ -52,6 +73,7 @@ class KeyOwner(msgspec.Struct, frozen=True):
     customer_id: int
     key_last4: str
     is_revoked: bool
+    is_expired: bool
     is_active: bool
 
 
@@ -59,10 +81,12 @@ KEY = Query(
     Key,
     """
     select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-           allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
-           created_at, revoked_at
-      from kaixu.virtual_key
+           allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+           group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
+      from kaixu.virtual_key k
      where id = $1
+       -- Of a deleted customer only the ids of its keys are left.
+       and not exists (select from kaixu.customer c where c.id = k.customer_id and c.deleted_at is not null)
     """,
 )
 
@@ -70,12 +94,24 @@ OLDEST_ACTIVE_KEY = Query(
     Key,
     """
     select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-           allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
-           created_at, revoked_at
+           allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+           group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
       from kaixu.virtual_key
-     where customer_id = $1 and revoked_at is null
+     where customer_id = $1 and revoked_at is null and (expires_at is null or expires_at > clock_timestamp())
      order by id
      limit 1
+    """,
+)
+
+CHAIN_KEYS = Query(
+    Key,
+    """
+    select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+           allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+           group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
+      from kaixu.virtual_key
+     where chain_id = $1
+     order by id desc
     """,
 )
 
@@ -91,6 +127,12 @@ settings_in_order = attrgetter(
     "allowed_providers",
     "allowed_models",
     "allowed_collections",
+    "tpm_limit",
+    "day_cap_nusd",
+    "limits",
+    "expires_at",
+    "group_id",
+    "alert_thresholds",
 )
 
 NEW_KEY = Query(
@@ -99,12 +141,38 @@ NEW_KEY = Query(
     with numbered as (select nextval(pg_get_serial_sequence('kaixu.virtual_key', 'id')) as id)
     insert into kaixu.virtual_key (id, chain_id, customer_id, key_hash, key_last4, label, role,
                                    monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-                                   allowed_providers, allowed_models, allowed_collections)
-    select n.id, coalesce($1, n.id), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+                                   allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd,
+                                   limits, expires_at, group_id, alert_thresholds)
+    select n.id, coalesce($1, n.id), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+           $20
       from numbered n
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-              allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
-              created_at, revoked_at
+              allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+              group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
+    """,
+)
+
+SUCCESSOR = Query(
+    Key,
+    """
+    select label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
+           allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+           group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
+      from kaixu.virtual_key
+     where chain_id = $1 and id > $2
+     order by id
+     limit 1
+    """,
+)
+
+ROTATION = Query(
+    Rotation,
+    """
+    select (a.meta ->> 'new_key_id')::bigint as new_key_id, a.meta ->> 'idempotency_key' as idempotency_key
+      from kaixu.audit_event a
+     where a.target = 'key:' || $1::bigint and a.action = 'KEY_ROTATE'
+     order by a.created_at desc
+     limit 1
     """,
 )
 
@@ -113,11 +181,13 @@ CHANGED_KEY = Query(
     """
     update kaixu.virtual_key
        set label = $2, role = $3, monthly_cap_nusd = $4, rpm_limit = $5, rpd_limit = $6, max_devices = $7,
-           require_install_id = $8, allowed_providers = $9, allowed_models = $10, allowed_collections = $11
+           require_install_id = $8, allowed_providers = $9, allowed_models = $10, allowed_collections = $11,
+           tpm_limit = $12, day_cap_nusd = $13, limits = $14, expires_at = $15, group_id = $16,
+           alert_thresholds = $17
      where id = $1
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-              allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
-              created_at, revoked_at
+              allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+              group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
     """,
 )
 
@@ -131,15 +201,16 @@ REVOKED_KEY = Query(
        and ($2 or not exists (select from kaixu.virtual_key younger
                                where younger.chain_id = kaixu.virtual_key.chain_id and younger.id > $1))
     returning label, role, monthly_cap_nusd, rpm_limit, rpd_limit, max_devices, require_install_id,
-              allowed_providers, allowed_models, allowed_collections, id, chain_id, customer_id, key_last4,
-              created_at, revoked_at
+              allowed_providers, allowed_models, allowed_collections, tpm_limit, day_cap_nusd, limits, expires_at,
+              group_id, alert_thresholds, id, chain_id, customer_id, key_last4, created_at, revoked_at, from_plan
     """,
 )
 
 OWNER = Query(
     KeyOwner,
     """
-    select k.id as key_id, k.customer_id, k.key_last4, k.revoked_at is not null as is_revoked, c.is_active
+    select k.id as key_id, k.customer_id, k.key_last4, k.revoked_at is not null as is_revoked,
+           coalesce(k.expires_at <= clock_timestamp(), false) as is_expired, c.is_active
       from kaixu.virtual_key k
       join kaixu.customer c on c.id = k.customer_id
      where k.key_hash in ($1, $2)
@@ -154,8 +225,18 @@ async def key(db: Connection, key_id: int) -> Key | None:
     return await KEY.one(db, key_id)
 
 
+async def successor_of(db: Connection, old: Key) -> Key | None:
+    """The key that replaced `old`; None where it was not rotated."""
+    return await SUCCESSOR.one(db, old.chain_id, old.id)
+
+
+async def rotation_of(db: Connection, key_id: int) -> Rotation | None:
+    """The rotation of a key, as the audit log has it: a key is rotated once at most."""
+    return await ROTATION.one(db, key_id)
+
+
 async def oldest_active_key(db: Connection, customer_id: int) -> Key | None:
-    """The first of a customer's keys that is not revoked."""
+    """The first of a customer's keys that is neither revoked nor expired."""
     return await OLDEST_ACTIVE_KEY.one(db, customer_id)
 
 
@@ -212,3 +293,8 @@ async def set_revoked(db: Connection, key_id: int, revoked: bool) -> Key | None:
 async def owner_of(db: Connection, *, key_hash: bytes, legacy_hash: bytes) -> KeyOwner | None:
     """The owner of the key with this hash; the peppered hash goes first."""
     return await OWNER.one(db, key_hash, legacy_hash)
+
+
+async def keys_of_chain(db: Connection, chain_id: int) -> list[Key]:
+    """The keys of a chain, newest first. The caller has locked the customer."""
+    return await CHAIN_KEYS.all(db, chain_id)

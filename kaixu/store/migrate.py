@@ -119,7 +119,10 @@ async def provide_vector(connection: DatabaseSession, *, dry_run: bool) -> None:
     available = await connection.fetchval("select default_version from pg_available_extensions where name = 'vector'")
     installed = await connection.fetchval("select extversion from pg_extension where extname = 'vector'")
     needed = ".".join(map(str, OLDEST_VECTOR))
-    package = f"pgvector {needed} or newer (Debian, Ubuntu: postgresql-{major}-pgvector)"
+    package = (
+        f"pgvector {needed} or newer (Debian, Ubuntu: postgresql-{major}-pgvector; on Debian 12 and older from "
+        "PostgreSQL's own archive, https://apt.postgresql.org)"
+    )
     if installed is None and available is None:
         raise MigrationError(f"this Postgres has no pgvector: install {package} on its server")
     if installed is not None and is_old(installed):

@@ -15,7 +15,7 @@ import msgspec
 from .blobs import Blobs
 from .monitor_partitions import partition_days
 from .pool import database
-from .query import Query
+from .query import Connection, Query
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,22 @@ OLDEST_EVENTS = Query(
      limit $2
     """,
 )
+
+
+class EventCount(msgspec.Struct, frozen=True):
+    """A number of events."""
+
+    events: int
+
+
+OLDER_EVENTS = Query(EventCount, "select count(*) as events from kaixu.gateway_event e where e.created_at < $1")
+
+
+async def count_older(db: Connection, before: datetime) -> int:
+    """How many events are from before a moment."""
+    count = await OLDER_EVENTS.one(db, before)
+    assert count is not None
+    return count.events
 
 
 class ArchiveBroken(Exception):

@@ -10,14 +10,18 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from kaixu.plugin.errors import Conflict, DatabaseAway, TicketClosed, TooLarge, UpstreamTimeout
+from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
+from kaixu.plugin.job import JobView
+from kaixu.plugin.webhook import WebhookEvent
 
+from .failures import note_handled
 from .jobs import NewJob, insert_job
-from .plugin_jobs import store_plugin_job
+from .plugin_jobs import allow_job_access, store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
 from .plugin_schema import refusal_of, verb_of
 from .pool import database
+from .webhook_events import NewEvent, store_event
 
 #: The most rows of one statement and the most text in them. Rows are read in batches, smaller ones if rows are large.
 MOST_ROWS = 10_000
@@ -29,8 +33,14 @@ BYTES_AT_ONCE = 4 * 1024 * 1024
 #: The client's own limit, for statements that the database does not end.
 PATIENCE_S = STATEMENT_S + 1.0
 
-#: Makes a job from its name, its payload, a delay in seconds and an idempotency key.
-MakeJob = Callable[[str, msgspec.Struct, float, str | None], NewJob]
+
+class MakeJob(Protocol):
+    """Makes a job from its name, its payload, a delay in seconds, a unique key and the value that it runs alone for."""
+
+    def __call__(
+        self, name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None
+    ) -> NewJob: ...
+
 
 #: How the tag of a statement that gives rows begins.
 TAGS = {"insert": "INSERT 0", "update": "UPDATE", "delete": "DELETE", "merge": "MERGE"}
@@ -38,6 +48,21 @@ TAGS = {"insert": "INSERT 0", "update": "UPDATE", "delete": "DELETE", "merge": "
 
 class NotAllowed(Exception):
     """A plugin's statement is not allowed: it concerns more than the plugin's own tables."""
+
+
+class MakeEvent(Protocol):
+    """Makes an event that a webhook has not brought, with its job; None: one of a type that is not handled."""
+
+    def __call__(self, webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None: ...
+
+
+def no_webhooks(webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None:
+    """For an integration without webhooks."""
+    raise ValueError(f"the integration has no webhook `{webhook}`")
+
+
+class HandledBefore(Exception):
+    """The failure of a job has been handled by another transaction; this one is rolled back."""
 
 
 class Transaction(Protocol):
@@ -48,8 +73,20 @@ class Transaction(Protocol):
     async def fetchval(self, sql: str, *args: Any) -> Any: ...
     async def execute(self, sql: str, *args: Any) -> str: ...
     async def enqueue(
-        self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
     ) -> UUID: ...
+    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool: ...
+    async def job(self, job_id: UUID) -> JobView: ...
+    async def cancel(self, job_id: UUID) -> JobView: ...
+    async def failure_handled(self, job_id: UUID) -> None:
+        """Note, last in the transaction, that a job's failure is handled in it. Raises `HandledBefore`."""
+        ...
 
 
 @contextmanager
@@ -69,11 +106,21 @@ def statement() -> Iterator[None]:
 class PluginTransaction:
     """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and Postgres' errors."""
 
-    def __init__(self, plugin: PluginPool, connection: Any, is_open: Callable[[], bool], make_job: MakeJob) -> None:
+    def __init__(
+        self,
+        plugin: PluginPool,
+        connection: Any,
+        is_open: Callable[[], bool],
+        make_job: MakeJob,
+        customer_id: int | None = None,
+        make_event: MakeEvent = no_webhooks,
+    ) -> None:
         self._plugin = plugin
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
+        self._customer_id = customer_id
+        self._make_event = make_event
         self.jobs_submitted = 0
         self.over = False
 
@@ -131,10 +178,18 @@ class PluginTransaction:
             await prepared.fetch(*args, timeout=PATIENCE_S)
             return str(prepared.get_statusmsg())
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
         """Submit a job in this transaction: the gateway stores it, and the plugin's role submits it."""
         self._require_open()
-        new_job = self._make_job(job, payload, delay_s, key)
+        new_job = self._make_job(job, payload, delay_s, key, serial)
         with statement():
             await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
             job_id: UUID = await self._connection.fetchval(
@@ -143,14 +198,81 @@ class PluginTransaction:
         self.jobs_submitted += 1
         return job_id
 
+    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
+        """Store an event of a vendor and its job in this transaction; whether it was new."""
+        self._require_open()
+        new_event = self._make_event(webhook, event, body)
+        if new_event is None:
+            return False
+        with statement():
+            await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_event.job, new_event)
+            is_new: bool = await self._connection.fetchval(
+                "select kaixu__plugin.receive(p_job => $1)", new_event.job.id, timeout=PATIENCE_S
+            )
+        self.jobs_submitted += 1
+        return is_new
+
+    async def job(self, job_id: UUID) -> JobView:
+        """A job of this integration and of the call's customer. Raises `NotFound`."""
+        access_id = await self._allow_access(job_id)
+        with statement():
+            row = await self._connection.fetchrow(PLUGIN_VIEW, access_id, timeout=PATIENCE_S)
+        return view_of(row, job_id)
+
+    async def cancel(self, job_id: UUID) -> JobView:
+        """Cancel such a job in this transaction. Raises `NotFound`."""
+        access_id = await self._allow_access(job_id)
+        with statement():
+            await self._connection.execute(
+                "select kaixu__plugin.cancel_job(p_access => $1)", access_id, timeout=PATIENCE_S
+            )
+        self.jobs_submitted += 1  # like a submitted one, it must not be rolled back unnoticed
+        return await self.job(job_id)
+
+    async def _allow_access(self, job_id: UUID) -> UUID:
+        self._require_open()
+        with statement():
+            return await allow_job_access(self._plugin.gateway_pool, self._plugin.login.name, job_id, self._customer_id)
+
+    async def failure_handled(self, job_id: UUID) -> None:
+        """See `Transaction.failure_handled`."""
+        with statement():
+            if not await self._connection.fetchval(
+                "select kaixu__plugin.failure_handled(p_job_id => $1)", job_id, timeout=PATIENCE_S
+            ):
+                raise HandledBefore
+
+
+#: A job's state, for the role of an integration, and for the gateway in its place.
+PLUGIN_VIEW = "select * from kaixu__plugin.job_view(p_access => $1)"
+GATEWAY_VIEW = "select * from kaixu.job_view(p_job_id => $1, p_integration => $2, p_customer_id => $3)"
+
+
+def view_of(row: Mapping[str, Any] | None, job_id: UUID) -> JobView:
+    """A row as its plugin sees it. Raises `NotFound` where there is none."""
+    if row is None:
+        raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
+    return JobView(row["status"], row["attempts"], row["next_at"], row["error"], row["done"], row["total"])
+
 
 class JobsOnly:
     """The transaction of an integration without tables: it submits jobs, and runs no statements."""
 
-    def __init__(self, connection: Any, is_open: Callable[[], bool], make_job: MakeJob) -> None:
+    def __init__(
+        self,
+        integration: str,
+        connection: Any,
+        is_open: Callable[[], bool],
+        make_job: MakeJob,
+        customer_id: int | None = None,
+        make_event: MakeEvent = no_webhooks,
+    ) -> None:
+        self._integration = integration
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
+        self._customer_id = customer_id
+        self._make_event = make_event
         self.over = False
 
     def _no_tables(self) -> NotAllowed:
@@ -172,17 +294,67 @@ class JobsOnly:
         """Raises `NotAllowed`."""
         raise self._no_tables()
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
         """Submit a job in this transaction."""
+        self._require_open()
+        with database():
+            return await insert_job(self._connection, self._make_job(job, payload, delay_s, key, serial))
+
+    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
+        """Store an event of a vendor and its job in this transaction; whether it was new."""
+        self._require_open()
+        new_event = self._make_event(webhook, event, body)
+        if new_event is None:
+            return False
+        with database():
+            return await store_event(self._connection, new_event)
+
+    async def job(self, job_id: UUID) -> JobView:
+        """A job of this integration and of the call's customer. Raises `NotFound`."""
+        self._require_open()
+        with database():
+            row = await self._connection.fetchrow(GATEWAY_VIEW, job_id, self._integration, self._customer_id)
+        return view_of(row, job_id)
+
+    async def cancel(self, job_id: UUID) -> JobView:
+        """Cancel such a job in this transaction. Raises `NotFound`."""
+        self._require_open()
+        with database():
+            await self._connection.fetchval(
+                "select kaixu.cancel_job(p_job_id => $1, p_integration => $2, p_customer_id => $3)",
+                job_id,
+                self._integration,
+                self._customer_id,
+            )
+        return await self.job(job_id)
+
+    async def failure_handled(self, job_id: UUID) -> None:
+        """See `Transaction.failure_handled`."""
+        with database():
+            if not await note_handled(self._connection, job_id):
+                raise HandledBefore
+
+    def _require_open(self) -> None:
         if self.over or not self._is_open():
             raise TicketClosed("the call has been settled; its database is closed")
-        with database():
-            return await insert_job(self._connection, self._make_job(job, payload, delay_s, key))
 
 
 @asynccontextmanager
 async def plugin_transaction(
-    plugin: PluginPool, *, is_open: Callable[[], bool], make_job: MakeJob
+    plugin: PluginPool,
+    *,
+    is_open: Callable[[], bool],
+    make_job: MakeJob,
+    customer_id: int | None = None,
+    make_event: MakeEvent = no_webhooks,
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
 
@@ -190,7 +362,7 @@ async def plugin_transaction(
     handler catches Postgres' error.
     """
     async with plugin.connection() as connection:
-        transaction = PluginTransaction(plugin, connection, is_open, make_job)
+        transaction = PluginTransaction(plugin, connection, is_open, make_job, customer_id, make_event)
         try:
             yield transaction
             transaction.over = True
@@ -199,7 +371,7 @@ async def plugin_transaction(
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)
             if tag != "COMMIT" and transaction.jobs_submitted:
-                raise NotAllowed("a statement had failed, so the jobs were not submitted")
+                raise NotAllowed("a statement had failed, so jobs were not submitted or cancelled")
         except asyncpg.UniqueViolationError as error:
             raise Conflict("this exists already") from error
         finally:
@@ -208,12 +380,18 @@ async def plugin_transaction(
 
 @asynccontextmanager
 async def jobs_transaction(
-    pool: asyncpg.Pool, *, is_open: Callable[[], bool], make_job: MakeJob
+    pool: asyncpg.Pool,
+    integration: str,
+    *,
+    is_open: Callable[[], bool],
+    make_job: MakeJob,
+    customer_id: int | None = None,
+    make_event: MakeEvent = no_webhooks,
 ) -> AsyncIterator[JobsOnly]:
     """A transaction of an integration without tables: on a connection of the gateway."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            transaction = JobsOnly(connection, is_open, make_job)
+            transaction = JobsOnly(integration, connection, is_open, make_job, customer_id, make_event)
             try:
                 yield transaction
             finally:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import asyncpg
 
-from .plugin_database import MakeJob, Transaction, jobs_transaction, plugin_transaction
+from .plugin_database import (
+    MakeEvent,
+    MakeJob,
+    Transaction,
+    jobs_transaction,
+    no_webhooks,
+    plugin_transaction,
+)
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import PluginPool
 from .plugin_roles import migrate_plugin, provide_role
@@ -38,17 +45,28 @@ class PluginDatabases:
         self.logins[name] = login
 
     def transaction(
-        self, name: str, *, has_tables: bool, is_open: Callable[[], bool], make_job: MakeJob
+        self,
+        name: str,
+        *,
+        has_tables: bool,
+        is_open: Callable[[], bool],
+        make_job: MakeJob,
+        customer_id: int | None = None,
+        make_event: MakeEvent = no_webhooks,
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction of integration `name`; without tables it can only submit jobs."""
+        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed."""
         if not has_tables:
-            return jobs_transaction(self.pool, is_open=is_open, make_job=make_job)
+            return jobs_transaction(
+                self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+            )
         login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
             )
-        return plugin_transaction(self.pools[login], is_open=is_open, make_job=make_job)
+        return plugin_transaction(
+            self.pools[login], is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+        )
 
     async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""

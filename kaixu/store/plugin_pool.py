@@ -15,7 +15,7 @@ from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
 
 from .plugin_login import IDLE_S, STATEMENT_S, PluginLogin
 from .plugin_schema import schema_of
-from .pool import database, keep_nothing, prepare_connection
+from .pool import AWAY, database, keep_nothing, prepare_connection
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class PluginPool:
                     await connection.execute("rollback")
                 if not self.pooler:  # there the session is one of the pooler's, and each transaction sets what it needs
                     await connection.execute("discard all")
-        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, *AWAY) as error:
             connection.terminate()
             if process:
                 log.warning("a connection of integration %s was ended: %s", self.login.name, type(error).__name__)
@@ -160,7 +160,7 @@ class PluginPool:
                     process,
                     self.login.name,
                 )
-        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, *AWAY) as error:
             log.warning("a statement of integration %s may still run: %s", self.login.name, type(error).__name__)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
 from kaixu.config.database_errors import DatabaseRefused
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy, StatementTooSlow
@@ -24,6 +25,8 @@ AWAY = (
     asyncio.TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # A statement on a connection that Postgres has just ended, of which the client has read the error, but not the end.
+    asyncpg.InternalClientError,
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.ReadOnlySQLTransactionError,  # a standby: its primary is elsewhere by now
@@ -39,6 +42,9 @@ MAINTENANCE_MEMORY = "256MB"
 #: How vector indexes are searched by default; set for the session, which saves each search two round trips.
 SEARCH = {"hnsw.ef_search": "250", "hnsw.iterative_scan": "relaxed_order", "hnsw.max_scan_tuples": "20000"}
 
+#: What is wrong if `pooler` is missing.
+NEEDS_POOLER = "DATABASE_URL leads to a pooler such as PgBouncer, which keeps no sessions: set KAIXU_POOLER=true"
+
 #: How long a transaction may be idle before Postgres ends it: it may hold a customer's lock.
 IDLE_TRANSACTION_S = 5
 
@@ -46,6 +52,12 @@ IDLE_TRANSACTION_S = 5
 def busy() -> DatabaseBusy:
     """The error for an account that another transaction has locked."""
     return DatabaseBusy("the database is busy with this account", hint="Try again.", retry_after_s=1)
+
+
+async def is_pooled(connection: asyncpg.Connection | PoolConnectionProxy) -> bool:
+    """Whether something between us and Postgres lends its connections: the server's process is not the one we met."""
+    process: int = await connection.fetchval("select pg_backend_pid()")
+    return process != connection.get_server_pid()
 
 
 @contextmanager
@@ -132,6 +144,11 @@ async def open_pool(
             )
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
             raise DatabaseRefused(f"the database refuses us: {error}") from None
+        except asyncpg.ProtocolViolationError as error:
+            # PgBouncer's answer to settings of a session.
+            if "startup parameter" not in str(error):
+                raise
+            raise DatabaseRefused(f"{NEEDS_POOLER} (it says: {error})") from None
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import asyncpg
 
 from kaixu.config.database import DatabaseSection
 
-from .pool import STATEMENT_S, open_pool
+from .pool import AWAY, STATEMENT_S, open_pool
 
 #: Connections are named by this, their pool and their process.
 NAME = "kaixu"
@@ -40,7 +40,7 @@ class Pools:
         for pool in (self.searches, self.reports, self.general, self.money):
             try:
                 await asyncio.wait_for(pool.close(), CLOSE_S)
-            except (TimeoutError, asyncpg.InterfaceError, OSError):
+            except AWAY:
                 pool.terminate()
 
 

@@ -55,6 +55,6 @@ begin
                p_provider => p_provider, p_asked => p_asked, p_model => p_model, p_book => p_book, p_price_id =>
                p_price_id, p_most_nusd => p_most_nusd, p_least_nusd => p_least_nusd, p_request_id => p_request_id,
                p_owner => p_owner, p_lifetime_s => p_lifetime_s, p_default_rpm => p_default_rpm, p_app_id => '{}',
-               p_build_id => '{}', p_end_user => '{}') x;
+               p_build_id => '{}', p_end_user => '{}', p_most_tokens => '{}', p_least_tokens => '{}', p_names => '{}') x;
 end
 $$;

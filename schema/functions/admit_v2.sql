@@ -2,11 +2,13 @@
 --
 -- Parallel arrays, one element a call. The caller is p_key_hash with p_legacy_hash (plain SHA-256, for older keys), or
 -- p_key_id (a session). p_most is what the call could cost, p_least the least worth granting (= p_most where it cannot be
--- lowered); granted_nusd lies between them. p_provider is the lane, p_asked the name that the client used for it (a lane
--- may have a second one): an allowlist may hold either. '': the call needs no vendor.
+-- lowered); granted_nusd lies between them, and granted_tokens between p_most_tokens and p_least_tokens. p_provider is the
+-- lane, p_asked the name that the client used for it (a lane may have a second one): an allowlist may hold either. '': the call needs no vendor.
 -- Returns a row a call. refused is a code; null: admitted. A refused call writes nothing.
 -- An operation 'job:…' was counted when it was submitted: rates are neither checked for it nor counted.
--- Checks in the order in which a client should learn of them: key, customer, role, allowlists, device, minute, day, caps.
+-- Checks in the order in which a client should learn of them: key, customer, role, allowlists, device, minute, day, caps,
+-- and then the limits of check_limits, which are looked at only where there are any. p_names: see model_limits.
+-- bound_limit, bound_used and bound_held are the figures of such a limit that refused.
 -- The caps hold for all books together: the figures, here and in the result, are sums over the month's books.
 -- p_app_id, p_build_id, p_end_user are the call's tags; null: none. An end user may have a monthly cap: its own, in
 -- end_user_cap, or the customer's for each of its end users. What is held for an end user is in end_user_month.
@@ -36,6 +38,9 @@ create or replace function kaixu.admit_v2(
     p_app_id        text[],
     p_build_id      text[],
     p_end_user      text[],
+    p_most_tokens   bigint[],
+    p_least_tokens  bigint[],
+    p_names         text[],
     p_owner         uuid,
     p_lifetime_s    integer,
     p_default_rpm   integer
@@ -60,7 +65,14 @@ create or replace function kaixu.admit_v2(
     key_held_nusd       bigint,
     end_user_cap_nusd   bigint,
     end_user_spent_nusd bigint,
-    end_user_held_nusd  bigint
+    end_user_held_nusd  bigint,
+    admitted_at         timestamptz,
+    granted_tokens      bigint,
+    token_limit         bigint,
+    token_room          bigint,
+    bound_limit         bigint,
+    bound_used          bigint,
+    bound_held          bigint
 )
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -108,6 +120,9 @@ declare
     v_in_key        bigint[] := '{}';
     v_in_chain      bigint[] := '{}';
     v_in_at         integer[] := '{}';
+    v_in_limited    boolean[] := '{}';          -- whether limits of others, or of later, count it
+    v_limited       boolean;                    -- whether the call has limits that check_limits knows
+    v_limits        record;
 begin
     perform set_config('synchronous_commit', 'off', true);
 
@@ -134,15 +149,18 @@ begin
 
     for r in
         select a.*, k.id as found_id, k.chain_id, k.customer_id, k.key_hash as stored_hash, k.key_last4, k.revoked_at,
+               k.expires_at, k.tpm_limit, k.day_cap_nusd, k.limits, k.group_id, c.tpm_limit as customer_tpm,
+               c.day_cap_nusd as customer_day_cap,
                k.monthly_cap_nusd as key_cap, k.rpm_limit, k.rpd_limit, k.max_devices,
                k.require_install_id as key_requires, k.allowed_providers as key_providers, k.allowed_models as key_models,
                case k.role when 'viewer' then 0 when 'deployer' then 1 when 'admin' then 2 else 3 end as role_rank,
-               c.is_active, c.monthly_cap_nusd as customer_cap, c.end_user_cap_nusd as each_user_cap, c.max_devices_per_key,
+               c.is_active, c.has_limits, c.monthly_cap_nusd as customer_cap, c.end_user_cap_nusd as each_user_cap, c.max_devices_per_key,
                c.require_install_id as customer_requires, c.allowed_providers, c.allowed_models
           from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_operation, p_provider, p_asked,
-                      p_model, p_book, p_most_nusd, p_least_nusd, p_end_user) with ordinality
+                      p_model, p_book, p_most_nusd, p_least_nusd, p_end_user, p_most_tokens, p_least_tokens, p_names)
+               with ordinality
                a (asked_id, ticket, key_hash, install_id, agent, asked_rank, operation, provider, asked, model, book, most,
-                  least, end_user, at)
+                  least, end_user, most_tokens, least_tokens, names, at)
           left join kaixu.virtual_key k on k.id = a.asked_id
           left join kaixu.customer c on c.id = k.customer_id
          order by k.customer_id, k.chain_id, a.book, a.at
@@ -154,6 +172,8 @@ begin
         customer_cap_nusd := null; customer_spent_nusd := null; customer_held_nusd := null;
         key_cap_nusd := null; key_spent_nusd := null; key_held_nusd := null;
         end_user_cap_nusd := null; end_user_spent_nusd := null; end_user_held_nusd := null;
+        admitted_at := v_now; granted_tokens := coalesce(r.most_tokens, 0); token_limit := null; token_room := null;
+        bound_limit := null; bound_used := null; bound_held := null;
 
         if r.found_id is null then
             refused := 'UNAUTHENTICATED';
@@ -226,6 +246,8 @@ begin
         -- The key, its customer, and the allowlists.
         if r.revoked_at is not null then
             refused := 'KEY_REVOKED';
+        elsif r.expires_at <= v_now then
+            refused := 'KEY_EXPIRED';
         elsif not r.is_active then
             refused := 'CUSTOMER_DISABLED';
         elsif r.role_rank < r.asked_rank then
@@ -294,6 +316,25 @@ begin
             refused := 'CAP_REACHED';
             scope := 'end_user';
         end if;
+
+        -- Other limits of the customer, the key, the model and the group.
+        v_limited := coalesce(r.customer_tpm, r.customer_day_cap, r.tpm_limit, r.day_cap_nusd, r.group_id) is not null
+                     or r.limits is not null;
+        if v_limited and refused is null then
+            v_limits := kaixu.check_limits(
+                p_customer_id => r.customer_id, p_key_id => r.found_id, p_provider => r.provider, p_model => r.model,
+                p_names => coalesce(nullif(r.names, ''), lower(r.provider) || '/' || r.model), p_month => v_month,
+                p_now => v_now, p_is_job => v_job, p_pending_nusd => v_added, p_least_nusd => r.least,
+                p_most_tokens => granted_tokens, p_least_tokens => coalesce(r.least_tokens, 0));
+            refused := v_limits.refused;
+            scope := v_limits.scope;
+            retry_after_s := v_limits.retry_after_s;
+            bound_limit := v_limits.bound_limit;
+            bound_used := v_limits.bound_used;
+            bound_held := v_limits.bound_held;
+            token_limit := v_limits.token_limit;
+            token_room := v_limits.token_room;
+        end if;
         if refused is not null then
             return next;
             continue;
@@ -305,6 +346,11 @@ begin
             v_room := least(v_room, r.key_cap - v_k_spent - v_k_held);
         end if;
         v_room := least(v_room, v_user_room);
+        if v_limited then
+            v_room := least(v_room, v_limits.room_nusd);
+            granted_tokens := least(granted_tokens, v_limits.room_tokens);
+            token_room := greatest(0, v_limits.token_room - granted_tokens);
+        end if;
         granted_nusd := least(r.most, greatest(0, v_room));  -- a free call is admitted where a cap was lowered
         v_c_held := v_c_held + granted_nusd;
         v_k_held := v_k_held + granted_nusd;
@@ -337,12 +383,29 @@ begin
         customer_held_nusd := v_c_held;
         key_held_nusd := v_k_held;
         rate_remaining := greatest(v_rpm - v_minute_count, 0);
-        v_in_ticket := v_in_ticket || r.ticket;
-        v_in_granted := v_in_granted || granted_nusd;
-        v_in_customer := v_in_customer || r.customer_id;
-        v_in_key := v_in_key || r.found_id;
-        v_in_chain := v_in_chain || r.chain_id;
-        v_in_at := v_in_at || r.at::integer;
+        if v_limited then
+            -- At once: the limits count calls in flight from their reservations, also for the next call of this group.
+            insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
+                                           model, price_id, install_id, request_id, owner, created_at, expires_at, app_id,
+                                           build_id, end_user, most_tokens, is_limited)
+            values (r.ticket, r.customer_id, r.found_id, r.chain_id, v_month, r.book, granted_nusd, r.operation, r.provider,
+                    r.model, p_price_id[r.at], r.install_id, p_request_id[r.at], p_owner, v_now,
+                    v_now + make_interval(secs => p_lifetime_s), p_app_id[r.at], p_build_id[r.at], r.end_user,
+                    case when v_job then 0 else granted_tokens end, true);
+            if v_limits.takes_call then
+                perform kaixu.take_limits(
+                    p_customer_id => r.customer_id, p_key_id => r.found_id, p_provider => r.provider, p_model => r.model,
+                    p_names => coalesce(nullif(r.names, ''), lower(r.provider) || '/' || r.model), p_now => v_now);
+            end if;
+        else
+            v_in_ticket := v_in_ticket || r.ticket;
+            v_in_granted := v_in_granted || granted_nusd;
+            v_in_customer := v_in_customer || r.customer_id;
+            v_in_key := v_in_key || r.found_id;
+            v_in_chain := v_in_chain || r.chain_id;
+            v_in_at := v_in_at || r.at::integer;
+            v_in_limited := v_in_limited || r.has_limits;
+        end if;
         return next;
     end loop;
 
@@ -356,12 +419,13 @@ begin
     if cardinality(v_in_ticket) > 0 then
         insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
                                        model, price_id, install_id, request_id, owner, created_at, expires_at, app_id,
-                                       build_id, end_user)
+                                       build_id, end_user, most_tokens, is_limited)
         select i.ticket, i.customer_id, i.key_id, i.chain_id, v_month, p_book[i.at], i.granted, p_operation[i.at],
                p_provider[i.at], p_model[i.at], p_price_id[i.at], p_install_id[i.at], p_request_id[i.at], p_owner, v_now,
-               v_now + make_interval(secs => p_lifetime_s), p_app_id[i.at], p_build_id[i.at], p_end_user[i.at]
-          from unnest(v_in_ticket, v_in_granted, v_in_customer, v_in_key, v_in_chain, v_in_at)
-               i (ticket, granted, customer_id, key_id, chain_id, at);
+               v_now + make_interval(secs => p_lifetime_s), p_app_id[i.at], p_build_id[i.at], p_end_user[i.at],
+               case when p_operation[i.at] like 'job:%' then 0 else coalesce(p_most_tokens[i.at], 0) end, i.is_limited
+          from unnest(v_in_ticket, v_in_granted, v_in_customer, v_in_key, v_in_chain, v_in_at, v_in_limited)
+               i (ticket, granted, customer_id, key_id, chain_id, at, is_limited);
     end if;
 end
 $$;

@@ -4,7 +4,10 @@
 -- A job whose lease has expired is claimed again at once; one that was lost p_most_losses times ends as failed.
 -- A time in the future was written before the clock was set back: the wait (retry, delay, lease) begins anew now.
 -- old_ticket is the ticket of the attempt that was lost: its hold is to be released.
--- Lock: the jobs' rows, skipping locked ones. No customer's row: see docs/decisions/0009.
+-- Of jobs with the same `serial` only the first unended one runs, and none while another of them runs; of an account's
+-- jobs of a kind with `at_once`, as many as that. See docs/decisions/0041.
+-- Lock: the jobs' rows, skipping locked ones. Whoever claims a job with `serial` or `at_once` holds the advisory lock of
+-- its line, or leaves the job to the one who does. No customer's row: see docs/decisions/0009.
 create or replace function kaixu.claim_jobs_v2(
     p_owner         uuid,
     p_kinds         text[],
@@ -56,6 +59,7 @@ begin
        set status = l.status, losses = j.losses + 1, claim = null, owner = null, leased_until = null,
            run_after = least(j.run_after, v_now), error_code = l.code, error_message = l.message,
            completed_at = case when l.status <> 'queued' then v_now end,
+           failure_due_at = case when l.status <> 'queued' and j.reports_failure then v_now end,
            webhook_after = case when l.status <> 'queued' and j.webhook is not null then v_now end
       from (select x.id,
                    case when x.cancel_asked then 'cancelled' when x.losses + 1 >= p_most_losses then 'failed'
@@ -88,12 +92,41 @@ begin
          cross join lateral (select x.id, x.account, x.run_after from kaixu.job x
                               where x.status = 'queued' and x.account = w.account and x.run_after <= v_now
                                 and x.kind = any (p_kinds)
+                                and (x.serial is null
+                                     or (not exists (select from kaixu.job b
+                                                      where b.provider = x.provider and b.serial = x.serial
+                                                        and b.completed_at is null and b.serial_no < x.serial_no)
+                                         and not exists (select from kaixu.job b
+                                                          where b.provider = x.provider and b.serial = x.serial
+                                                            and b.status = 'running')))
+                                and (x.at_once is null
+                                     or (select count(*) from kaixu.job b
+                                          where b.status = 'running' and b.account = x.account and b.kind = x.kind)
+                                        < x.at_once)
                               order by x.run_after, x.id
                               limit p_most * 2) q
          where w.account is not null
     )
     select array_agg(n.id order by n.turn, n.run_after, n.id) into v_ids
       from (select o.* from next_ones o order by o.turn, o.run_after, o.id limit p_most * 4) n;
+
+    -- What others have claimed meanwhile is seen only by a statement that begins under the lock of the line.
+    select array_agg(u.id order by u.at) into v_ids
+      from unnest(v_ids) with ordinality u (id, at)
+      join kaixu.job j on j.id = u.id
+     where (j.serial is null
+            or pg_try_advisory_xact_lock(hashtextextended('kaixu.job/' || j.provider || '/' || j.serial, 0)))
+       and (j.at_once is null
+            or pg_try_advisory_xact_lock(hashtextextended('kaixu.job:' || j.kind || ':' || j.account, 0)));
+    select array_agg(c.id order by c.at) into v_ids
+      from (select u.id, u.at, j.at_once, row_number() over (partition by j.account, j.kind order by u.at) as turn,
+                   case when j.at_once is not null
+                        then (select count(*) from kaixu.job b
+                               where b.status = 'running' and b.account = j.account and b.kind = j.kind) end as running
+              from unnest(v_ids) with ordinality u (id, at)
+              join kaixu.job j on j.id = u.id
+             where j.serial is null or kaixu.is_first_in_line(p_job => j)) c
+     where c.at_once is null or c.running + c.turn <= c.at_once;
 
     return query
     with taken as (
@@ -106,7 +139,7 @@ begin
            for update of j skip locked
     )
     update kaixu.job j
-       set status = 'running', claim = gen_random_uuid(), owner = p_owner, ticket = null,
+       set status = 'running', claim = gen_random_uuid(), owner = p_owner, ticket = null, pause = null,
            leased_until = v_now + make_interval(secs => p_lease_s), heartbeat_at = v_now,
            started_at = coalesce(j.started_at, v_now)
       from taken t

@@ -76,6 +76,18 @@ begin
          group by x.customer_id, x.month, x.app_id, x.book
         on conflict (customer_id, month, app_id, book) do update
            set calls = m.calls + excluded.calls, spent_nusd = m.spent_nusd + excluded.spent_nusd
+    ), limits as (
+        -- A lost call has no tokens; its settlement adds them.
+        update kaixu.limit_use u
+           set day_spent_nusd = u.day_spent_nusd + kaixu.sum_on_day(s.admitted, s.cost_nusd, u.day)
+          from (select x.customer_id, n.subject, array_agg(x.created_at) as admitted, array_agg(w.cost_nusd) as cost_nusd
+                  from written w
+                  join ended x on x.ticket = w.ticket
+                  join kaixu.virtual_key k on k.id = x.key_id
+                 cross join lateral unnest(kaixu.limit_subjects(x.chain_id, k.group_id, x.provider, x.model)) n (subject)
+                 where x.is_limited and w.cost_nusd <> 0
+                 group by x.customer_id, n.subject) s
+         where u.customer_id = s.customer_id and u.subject = s.subject
     ), users as (
         update kaixu.end_user_month m
            set held_nusd = m.held_nusd - s.held_nusd, spent_nusd = m.spent_nusd + s.cost_nusd, calls = m.calls + s.calls

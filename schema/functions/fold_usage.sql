@@ -3,6 +3,7 @@
 -- Each row counts for its own customer's series and for the series of all customers together (0, 0). A report reads the
 -- roll-ups and usage_change in one statement, so it sees every call once, whenever this commits.
 -- Returns how many rows it moved; null: another process is at it. At most p_most_rows at a time.
+-- Caps of which something was spent are noted in cap_check: however a call was settled, its alerts are not lost.
 -- Lock: the advisory lock 'roll' for the transaction, which fill_usage and set_reporting_zone take, too. No customer's row,
 -- and nothing that a settlement waits for.
 create or replace function kaixu.fold_usage(p_most_rows integer)
@@ -131,6 +132,12 @@ begin
            vendor_cost_nusd = d.vendor_cost_nusd + excluded.vendor_cost_nusd,
            uncosted_nusd = d.uncosted_nusd + excluded.uncosted_nusd,
            latency = kaixu.latency_sum(d.latency, excluded.latency);
+
+    insert into kaixu.cap_check (customer_id, chain_id, month)
+    select distinct m.customer_id, o.chain_id, date_trunc('month', m.bucket at time zone 'UTC')::date
+      from unnest(v_moved) m
+     cross join lateral (values (m.chain_id), (0)) o (chain_id)
+     where m.spent_nusd <> 0 and m.bucket > now() - interval '2 days';
     return cardinality(v_moved);
 end
 $$;

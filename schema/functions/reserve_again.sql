@@ -26,6 +26,6 @@ begin
         p_month => p_month, p_book => p_book, p_held_nusd => p_held_nusd, p_operation => p_operation, p_provider
         => p_provider, p_model => p_model, p_price_id => p_price_id, p_install_id => p_install_id, p_request_id
         => p_request_id, p_owner => p_owner, p_lifetime_s => p_lifetime_s, p_app_id => '{}', p_build_id => '{}',
-        p_end_user => '{}');
+        p_end_user => '{}', p_admitted_at => '{}', p_most_tokens => '{}');
 end
 $$;

@@ -23,6 +23,8 @@ create or replace function kaixu.reserve_again_v2(
     p_app_id        text[],
     p_build_id      text[],
     p_end_user      text[],
+    p_admitted_at   timestamptz[],
+    p_most_tokens   bigint[],
     p_owner         uuid,
     p_lifetime_s    integer
 ) returns integer
@@ -45,9 +47,10 @@ begin
     for r in
         select a.*
           from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_held_nusd, p_operation,
-                      p_provider, p_model, p_price_id, p_install_id, p_request_id, p_app_id, p_build_id, p_end_user)
+                      p_provider, p_model, p_price_id, p_install_id, p_request_id, p_app_id, p_build_id, p_end_user,
+                      p_admitted_at, p_most_tokens)
                a (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider, model, price_id,
-                  install_id, request_id, app_id, build_id, end_user)
+                  install_id, request_id, app_id, build_id, end_user, admitted_at, most_tokens)
          where not exists (select from kaixu.reservation o where o.ticket = a.ticket)
            and not exists (select from kaixu.usage_event e where e.month = a.month and e.ticket = a.ticket)
          order by a.customer_id, a.month, a.book, a.chain_id, a.ticket
@@ -55,6 +58,12 @@ begin
         select least(c.monthly_cap_nusd - cm.used_nusd, k.monthly_cap_nusd - km.used_nusd,
                      case when r.end_user is not null
                           then coalesce(u.monthly_cap_nusd, c.end_user_cap_nusd) - coalesce(um.spent_nusd + um.held_nusd, 0)
+                     end,
+                     case when c.has_limits
+                          then kaixu.limit_room(
+                                   p_customer_id => r.customer_id, p_key_id => r.key_id, p_provider => r.provider,
+                                   p_model => r.model, p_month => r.month,
+                                   p_admitted_at => coalesce(r.admitted_at, clock_timestamp()))
                      end)
           into v_room
           from kaixu.customer c
@@ -72,11 +81,13 @@ begin
         v_held := least(r.held_nusd, greatest(0, v_room));
 
         insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
-                                       model, price_id, install_id, request_id, owner, expires_at, granted_nusd, app_id,
-                                       build_id, end_user)
+                                       model, price_id, install_id, request_id, owner, created_at, expires_at, granted_nusd,
+                                       app_id, build_id, end_user, most_tokens, is_limited)
         values (r.ticket, r.customer_id, r.key_id, r.chain_id, r.month, r.book, v_held, r.operation, r.provider,
                 r.model, r.price_id, r.install_id, r.request_id, p_owner,
-                clock_timestamp() + make_interval(secs => p_lifetime_s), nullif(r.held_nusd, v_held), r.app_id, r.build_id, r.end_user);
+                coalesce(r.admitted_at, clock_timestamp()), clock_timestamp() + make_interval(secs => p_lifetime_s), nullif(r.held_nusd, v_held), r.app_id, r.build_id, r.end_user,
+                case when r.operation like 'job:%' then 0 else coalesce(r.most_tokens, 0) end,
+                (select c.has_limits from kaixu.customer c where c.id = r.customer_id));
         insert into kaixu.customer_month as m (customer_id, month, book, held_nusd)
         values (r.customer_id, r.month, r.book, v_held)
         on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;

@@ -12,6 +12,7 @@
 -- Every event adds a row to usage_change, for the roll-ups; a replaced one adds its old figures, negated, too. A 'lost'
 -- event that fill_usage has still to fill in adds nothing: it is filled in as it then is.
 -- p_app_id, p_build_id, p_end_user: the tags of the calls; null: none.
+-- Where a customer has limits (see limits_of), their days and token windows count the calls, at their admission.
 --
 -- Lock: takes the customers' rows, ascending by id; months and reservations only under it; then, where a 'lost' event is
 -- replaced, rollup_state for share. Commits durably.
@@ -70,6 +71,10 @@ declare
     v_dearer        boolean;
     v_missing       boolean;
     v_lost          uuid[];
+    v_limited       bigint[];       -- customers with limits; null: none
+    v_limit_room    bigint[];       -- what the day's caps and the group's leave for each call; null: not looked at
+    v_second        bigint;         -- under the lock: a ring of tokens that is newer would be put back
+    v_limit_used    bigint := 0;
     v_next_id       bigint;         -- older events of the time before roll-ups are filled in
     v_cost          bigint[] := p_cost_nusd;
     v_units         jsonb[] := p_units;
@@ -83,11 +88,26 @@ declare
     v_used          bigint;
     v_billed        bigint;
 begin
-    perform 1
-       from kaixu.customer c
-      where c.id = any (p_customer_id)
-      order by c.id
-        for no key update;
+    select array_agg(x.id) filter (where x.has_limits) into v_limited
+      from (select c.id, c.has_limits
+              from kaixu.customer c
+             where c.id = any (p_customer_id)
+             order by c.id
+               for no key update) x;
+
+    -- While the holds are still there.
+    if v_limited is not null then
+        v_second := floor(extract(epoch from clock_timestamp()));
+        select array_agg(case when a.customer_id = any (v_limited) and a.cost_nusd > coalesce(h.held_nusd, 0)
+                              then kaixu.limit_room(
+                                       p_customer_id => a.customer_id, p_key_id => a.key_id, p_provider => a.provider,
+                                       p_model => a.model, p_month => a.month, p_admitted_at => a.admitted_at)
+                         end order by a.at)
+          into v_limit_room
+          from unnest(p_ticket, p_customer_id, p_key_id, p_provider, p_model, p_month, p_cost_nusd, p_admitted_at)
+               with ordinality a (ticket, customer_id, key_id, provider, model, month, cost_nusd, admitted_at, at)
+          left join kaixu.reservation h on h.ticket = a.ticket;
+    end if;
 
     with ended as (
         delete from kaixu.reservation r
@@ -121,7 +141,7 @@ begin
                    c.monthly_cap_nusd - cm.used_nusd as customer_room, k.monthly_cap_nusd - km.used_nusd as key_room,
                    case when a.end_user is not null
                         then coalesce(u.monthly_cap_nusd, c.end_user_cap_nusd) - coalesce(um.spent_nusd + um.held_nusd, 0)
-                   end as user_room
+                   end as user_room, v_limit_room[a.at] as limit_room
               from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_end_reason, p_cost_nusd, p_end_user)
                    with ordinality a (ticket, customer_id, key_id, chain_id, month, end_reason, cost_nusd, end_user, at)
               join kaixu.customer c on c.id = a.customer_id
@@ -144,6 +164,7 @@ begin
         loop
             if (v_customer_id, v_month) is distinct from (r.customer_id, r.month) then
                 v_customer_used := 0;
+                v_limit_used := 0;
                 v_key_used := 0;
                 v_user_used := '{}';
             elsif v_chain_id is distinct from r.chain_id then
@@ -155,7 +176,9 @@ begin
                 r.cost_nusd,
                 r.own_nusd + greatest(0, r.customer_room - v_customer_used),
                 case when r.key_room is not null then r.own_nusd + greatest(0, r.key_room - v_key_used) end,
-                case when r.user_room is not null then r.own_nusd + greatest(0, r.user_room - v_used) end);
+                case when r.user_room is not null then r.own_nusd + greatest(0, r.user_room - v_used) end,
+                case when r.limit_room is not null then r.own_nusd + greatest(0, r.limit_room - v_limit_used) end);
+            v_limit_used := v_limit_used + greatest(0, v_billed - r.own_nusd);
             v_customer_used := v_customer_used + greatest(0, v_billed - r.own_nusd);
             v_key_used := v_key_used + greatest(0, v_billed - r.own_nusd);
             if r.user_room is not null then
@@ -166,6 +189,39 @@ begin
                 v_units[r.at] := coalesce(v_units[r.at], '{}') || jsonb_build_object('unbilled_nusd', r.cost_nusd - v_billed);
             end if;
         end loop;
+    end if;
+
+    -- What is written below: a first settlement, or one that replaces a 'lost' event.
+    if v_limited is not null then
+        update kaixu.limit_use u
+           set day_spent_nusd = u.day_spent_nusd
+                   + kaixu.sum_on_day(p_at => s.admitted, p_nusd => s.cost_nusd, p_day => u.day),
+               token_counts = kaixu.add_tokens(
+                   p_counts => kaixu.token_window(p_counts => u.token_counts, p_newest => u.token_slot, p_now => v_second),
+                   p_now => v_second, p_seconds => s.seconds, p_tokens => s.tokens),
+               token_slot = v_second
+          from (select d.customer_id, n.subject, array_agg(d.admitted_at) as admitted, array_agg(d.cost_nusd) as cost_nusd,
+                       array_agg(floor(extract(epoch from d.admitted_at))::bigint) as seconds, array_agg(d.tokens) as tokens
+                  from (select distinct on (a.ticket) a.customer_id, a.key_id, a.chain_id, a.provider, a.model,
+                               coalesce(e.admitted_at, a.admitted_at) as admitted_at,
+                               case when a.end_reason = 'released' then 0 else a.cost_nusd end - coalesce(e.cost_nusd, 0)
+                                   as cost_nusd,
+                               case when a.end_reason = 'released' or a.operation like 'job:%' then 0
+                                    else a.input_tokens + a.output_tokens end as tokens
+                          from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_operation, p_provider, p_model,
+                                      p_admitted_at, p_end_reason, v_cost, p_input_tokens, p_output_tokens)
+                               a (ticket, customer_id, key_id, chain_id, month, operation, provider, model, admitted_at,
+                                  end_reason, cost_nusd, input_tokens, output_tokens)
+                          left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
+                         where a.customer_id = any (v_limited)
+                           and case when e.ticket is null then a.end_reason <> 'released'
+                                    else e.end_reason = 'lost' and a.end_reason <> 'lost' end) d
+                  join kaixu.virtual_key k on k.id = d.key_id
+                 cross join lateral unnest(kaixu.limit_subjects(
+                           p_chain_id => d.chain_id, p_group_id => k.group_id, p_provider => d.provider, p_model => d.model))
+                       n (subject)
+                 group by d.customer_id, n.subject) s
+         where u.customer_id = s.customer_id and u.subject = s.subject;
     end if;
 
     return query

@@ -47,6 +47,8 @@ begin
         refused := 'UNAUTHENTICATED';
     elsif v_key.revoked_at is not null then
         refused := 'KEY_REVOKED';
+    elsif v_key.expires_at <= clock_timestamp() then
+        refused := 'KEY_EXPIRED';
     elsif not v_active then
         refused := 'CUSTOMER_DISABLED';
     elsif coalesce(v_key.rpm_limit, p_default_rpm) <= 0 or v_key.rpd_limit <= 0 then

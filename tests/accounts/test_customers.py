@@ -155,3 +155,26 @@ async def test_the_list_goes_backwards_page_by_page(pool: asyncpg.Pool, by: By) 
     first = (await customer_page(pool, {"limit": 2})).customers
     then = (await customer_page(pool, {"limit": 9, "before_id": first[-1].id})).customers
     assert [row.id for row in first + then] == made[::-1]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_the_database_says_what_follows_an_address(pool: asyncpg.Pool, order: str) -> None:
+    emails = [f"{name}@example.com" for name in ("ÄRGER", "Ärger2", "ärger3", "İstanbul", "Zoë", "anna")]
+    for email in emails:
+        await pool.execute(
+            "insert into kaixu.customer (email, plan_name, monthly_cap_nusd) values ($1, 'starter', 7)", email
+        )
+    found: list[str] = []
+    given: dict[str, object] = {"sort": "email", "order": order, "limit": 1}
+    for _ in emails:
+        page = await customer_page(pool, given)
+        found += [row.email for row in page.customers]
+        given["cursor"] = page.next_cursor
+    assert (sorted(found), page.next_cursor) == (sorted(emails), None)
+
+
+@pytest.mark.parametrize("given", [{"order": "asc"}, {"sort": "spent"}, {"sort": "email"}, {"cursor": "id~3~3"}])
+async def test_before_id_is_refused_in_every_other_order(pool: asyncpg.Pool, given: dict[str, str]) -> None:
+    with pytest.raises(Unprocessable) as refused:
+        await customer_page(pool, {"before_id": 3, **given})
+    assert refused.value.field == "before_id"

@@ -9,7 +9,7 @@ import pytest
 
 from kaixu.accounts.key_list import key_page
 from kaixu.accounts.key_material import is_key_shaped, key_hash
-from kaixu.accounts.keys import MadeKey, change_key, create_key, rotate_key
+from kaixu.accounts.keys import MadeKey, change_key, create_key, find_key, rotate_key
 from kaixu.plugin.errors import Conflict, Invalid, KaixuError, NotFound, Unprocessable
 from kaixu.plugin.types import Usage
 from tests.support.calls import admit, billed
@@ -155,3 +155,62 @@ async def test_a_key_that_is_rotated_twice_at_once_has_one_successor(pool: async
     assert sum(isinstance(answer, MadeKey) for answer in answers) == 1
     assert all(isinstance(answer, MadeKey | KaixuError) for answer in answers)
     assert await pool.fetchval("select count(*) from kaixu.virtual_key where revoked_at is null") == 1
+
+
+async def test_a_rotated_key_goes_on_for_its_overlap_and_no_longer(pool: asyncpg.Pool, by: By) -> None:
+    old = await made(pool, by, tpm_limit=100)
+    new = await rotate_key(pool, old.row.id, pepper=PEPPER, overlap_s=60, **by)
+    assert (await admit(pool, old.row.id, most_tokens=60))[1].refused is None
+    assert (await admit(pool, new.row.id, most_tokens=60))[1].scope == "key_tokens"  # one chain
+    with pytest.raises(Conflict, match="was rotated before"):
+        await rotate_key(pool, old.row.id, pepper=PEPPER, **by)
+    for later in (None, "2090-01-01T00:00:00Z"):
+        with pytest.raises(Conflict, match="cannot live longer"):
+            await change_key(pool, old.row.id, {"expires_at": later}, **by)
+    await change_key(pool, old.row.id, {"label": "still"}, **by)
+    await pool.execute("update kaixu.virtual_key set expires_at = now() where id = $1", old.row.id)
+    assert (await admit(pool, old.row.id))[1].refused == "KEY_EXPIRED"
+    assert (await admit(pool, new.row.id, most_tokens=1))[1].refused is None
+
+
+async def test_while_keys_overlap_a_limit_is_changed_for_both(pool: asyncpg.Pool, by: By) -> None:
+    old = await made(pool, by, monthly_cap_cents=1000)
+    new = await rotate_key(pool, old.row.id, pepper=PEPPER, overlap_s=60, **by)
+    lower = {"monthly_cap_cents": 0, "rpm_limit": 3, "allowed_providers": ["p"], "label": "the new one"}
+    changed = await change_key(pool, new.row.id, lower, **by)
+    before = await find_key(pool, old.row.id)
+    assert (before.monthly_cap_nusd, before.rpm_limit, before.allowed_providers) == (0, 3, ["p"])
+    assert (before.label, changed.label) == (old.row.label, "the new one")
+    assert before.expires_at is not None
+    assert changed.expires_at is None
+    for key_id in (old.row.id, new.row.id):
+        assert (await admit(pool, key_id, provider="p"))[1].scope == "key"
+    rows = await pool.fetch("select target from kaixu.audit_event where action = 'KEY_UPDATE' order by id")
+    assert [row["target"] for row in rows] == [f"key:{new.row.id}", f"key:{old.row.id}"]
+    await change_key(pool, old.row.id, {"monthly_cap_cents": 5}, **by)
+    assert (await find_key(pool, new.row.id)).monthly_cap_nusd == 50_000_000
+    await pool.execute("update kaixu.virtual_key set expires_at = now() where id = $1", old.row.id)
+    await change_key(pool, new.row.id, {"monthly_cap_cents": 9}, **by)
+    assert (await find_key(pool, old.row.id)).monthly_cap_nusd == 50_000_000, "what is over stays as it was"
+    await change_key(pool, old.row.id, {"monthly_cap_cents": 1}, **by)
+    assert (await find_key(pool, new.row.id)).monthly_cap_nusd == 90_000_000, "and changes nothing else"
+
+
+async def test_an_overlap_ends_no_later_than_the_key_itself(pool: asyncpg.Pool, by: By) -> None:
+    old = await made(pool, by, expires_at="2090-01-01T00:00:00Z")
+    new = await rotate_key(pool, old.row.id, pepper=PEPPER, overlap_s=60, **by)
+    assert new.row.expires_at == old.row.expires_at
+    ends_at = await pool.fetchval("select expires_at from kaixu.virtual_key where id = $1", old.row.id)
+    assert ends_at < old.row.expires_at
+
+
+async def test_a_rotation_that_is_asked_for_again_makes_no_second_key(pool: asyncpg.Pool, by: By) -> None:
+    old = await made(pool, by)
+    outcomes = await asyncio.gather(
+        *(rotate_key(pool, old.row.id, pepper=PEPPER, idempotency_key="once", **by) for _ in range(5))
+    )
+    assert sorted((one.applied, bool(one.key)) for one in outcomes) == [(False, False)] * 4 + [(True, True)]
+    assert len({one.row.id for one in outcomes}) == 1
+    with pytest.raises(Conflict):
+        await rotate_key(pool, old.row.id, pepper=PEPPER, idempotency_key="another", **by)
+    assert await pool.fetchval("select count(*) from kaixu.virtual_key") == 2

@@ -11,12 +11,13 @@ from quart import Quart
 
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
-from kaixu.edge.tokens import make_admin_token, make_session_token
+from kaixu.edge.tokens import make_session_token
 from kaixu.gateway.app import Application
 from kaixu.plugin.types import Usage
 from tests.api.admin.conftest import app, services
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
+from tests.support.operators import admin_token
 from tests.support.process import SECRETS
 
 __all__ = ["app", "services"]
@@ -28,6 +29,8 @@ PLAN = "plan-of-nobody-else"
 EXPECTED = {
     "revoked key": {401},
     "session of a revoked key": {401},
+    "key that has expired": {401},
+    "session of a key that has expired": {401},
     "key of a disabled customer": {403},
     "session of a disabled customer": {403},
     "expired session": {401},
@@ -51,19 +54,23 @@ async def dead_credentials(pool: asyncpg.Pool) -> dict[str, dict[str, str]]:
     off_id, off_key = await virtual_key(pool, off, role="owner")
     revoked_id, revoked_key = await virtual_key(pool, on, role="owner")
     alive_id, alive_key = await virtual_key(pool, on, role="owner")
-    for key_id in (off_id, revoked_id, alive_id):
+    expired_id, expired_key = await virtual_key(pool, on, role="owner")
+    for key_id in (off_id, revoked_id, expired_id, alive_id):
         await billed(pool, key_id, Usage(input_tokens=1), install_id=f"phone-{key_id}")
     await pool.execute("update kaixu.customer set is_active = false where id = $1", off)
     await pool.execute("update kaixu.virtual_key set revoked_at = now() where id = $1", revoked_id)
+    await pool.execute("update kaixu.virtual_key set expires_at = now() where id = $1", expired_id)
     return {
         "revoked key": {"authorization": f"Bearer {revoked_key}"},
         "session of a revoked key": session(revoked_id, on),
+        "key that has expired": {"authorization": f"Bearer {expired_key}"},
+        "session of a key that has expired": session(expired_id, on),
         "key of a disabled customer": {"authorization": f"Bearer {off_key}"},
         "session of a disabled customer": session(off_id, off),
         "expired session": session(alive_id, on, ttl_s=-60),
         "session signed by somebody else": session(alive_id, on, secret="another-secret-0123456789"),
         "key that nobody has": {"authorization": f"Bearer {alive_key[:-3]}xyz"},
-        "operator's token": {"authorization": f"Bearer {make_admin_token(SECRETS['JWT_SECRET'])}"},
+        "operator's token": {"authorization": f"Bearer {admin_token()}"},
         "operator's password": {"x-admin-password": SECRETS["ADMIN_PASSWORD"]},
         "nothing": {},
     }

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,9 +19,9 @@ from quart import Quart
 
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.services import Services
-from kaixu.edge.tokens import make_admin_token, make_session_token
+from kaixu.edge.tokens import make_session_token
 from kaixu.invoices.issue import finalize
-from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited
+from kaixu.plugin.errors import DatabaseAway, Overloaded, RateLimited, StatementTooSlow
 from kaixu.plugin.types import Usage
 from kaixu.reports import export_copy
 from kaixu.reports.export import read_export, read_user_export
@@ -33,6 +34,7 @@ from tests.api.admin.conftest import Operator, app, operator, services
 from tests.invoices.books import OCTOBER, SECTION, bill_to, call
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
+from tests.support.operators import admin_token
 from tests.support.size import examples, size
 
 __all__ = ["app", "operator", "services"]
@@ -393,10 +395,12 @@ async def test_both_guards_agree(pool: asyncpg.Pool) -> None:
     def agree(text: str) -> None:
         asked.append(text)
 
-    asked = ["", "=", "\t", "\r1", "'="]
+    risky = ["=", "\t", "\r1", "\n=1", "＝1+1", "＋1", "－1", "＠SUM(1)"]
+    asked = ["", "'=", *risky]
     agree()
     safe = await pool.fetch("select kaixu.csv_text(t) as safe from unnest($1::text[]) t", asked)
     assert [row["safe"] for row in safe] == [guarded(text) for text in asked]
+    assert [guarded(text) for text in risky] == [f"'{text}" for text in risky]
 
 
 @pytest.mark.parametrize(
@@ -513,6 +517,15 @@ async def test_a_customers_files_have_the_contracts_columns(household: Household
     assert [one["type"] for one in invoice.rows] == ["TOTAL", "KEY"]
 
 
+async def test_a_key_with_odd_last_characters_has_a_plain_file_name(household: Household) -> None:
+    await household.pool.execute(
+        "update kaixu.virtual_key set key_last4 = E'\"\\r\\n/' where id = $1", household.ids["owner"]
+    )
+    assert (await download(with_key(household.app, household.keys["owner"]), "user-export")).name.endswith(
+        "-key____.csv"
+    )
+
+
 async def test_a_session_exports_like_its_key(household: Household, services: Services) -> None:
     token = make_session_token(
         services.secrets.jwt_secret,
@@ -530,9 +543,7 @@ async def test_disabled_customers_and_revoked_keys_get_nothing(household: Househ
         assert await household.refusal("owner", f"type={kind}") == (403, "CUSTOMER_DISABLED")
     await household.pool.execute("update kaixu.virtual_key set revoked_at = now()")
     assert (await household.refusal("stranger", ""))[0] == 401
-    assert (await with_key(household.app, make_admin_token(services.secrets.jwt_secret)).ask("GET", "user-export"))[
-        0
-    ] == 401
+    assert (await with_key(household.app, admin_token()).ask("GET", "user-export"))[0] == 401
 
 
 async def many_events(pool: asyncpg.Pool, customer_id: int, key_id: int, count: int) -> None:
@@ -621,6 +632,43 @@ async def test_a_slow_reader_makes_postgres_wait(pool: asyncpg.Pool, one_connect
     reader.go_on.set()
     assert await task == 20_000
     assert reader.read.endswith(b"\n# rows: 20000 (limit reached)\n")
+
+
+async def test_a_reader_that_stops_gives_its_connection_back(
+    pool: asyncpg.Pool, one_connection: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_copy, "STALLED_S", 0.2)
+    monkeypatch.setattr(export_copy, "BROKEN_S", 0.2)
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    await many_events(pool, customer_id, key_id, 20_000)
+    exports = Exports(one_connection)
+    export = read_export({"customer_id": customer_id, "columns": "request_id,created_at"}, await exports.clock())
+    with pytest.raises(StatementTooSlow):
+        await exports.write(export, await exports.find_subject(export), Reader())
+    assert await one_connection.fetchval("select 1") == 1
+    assert exports._places._value == 1
+
+
+async def test_customers_leave_a_place_to_the_operator(
+    household: Household, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_copy, "WAIT_S", 0.05)
+    pool = await open_pool(dsn, most=4, least=1)
+    exports = Exports(pool)
+    owner = await find_own_key(household.pool, Credential(None, None, household.ids["owner"]))
+    own = read_user_export({}, owner, await exports.clock())
+    theirs = read_export({"customer_id": household.customer_id}, await exports.clock())
+    another = msgspec.structs.replace(own, customer_id=household.customer_id + 1)
+    async with exports.place(own):
+        with pytest.raises(Overloaded):
+            async with exports.place(another):
+                pass
+        async with exports.place(theirs):
+            pass
+    async with exports.place(another):
+        pass
+    pool.terminate()
 
 
 async def test_a_broken_file_ends_as_partial(pool: asyncpg.Pool, one_connection: asyncpg.Pool) -> None:

@@ -274,6 +274,22 @@ def test_integration_serves_only_with_a_section_and_its_prices(folder: Folder) -
     assert states(catalog.plugins) == {"ping": ("integration", "file", "on", None)}
 
 
+def test_where_an_integration_may_send_is_declared_and_named_by_its_options(folder: Folder) -> None:
+    code = PING.replace("token: str", 'token: str\n    url: WireUrl = "http://10.0.0.1:81"').replace(
+        "PerCall, hookimpl", "PerCall, WireUrl, hookimpl"
+    )
+    code = code.replace("PingOptions))", 'PingOptions, hosts=["ping.example"]))')
+    folder.write("plugins/integrations/ping.py", code)
+    catalog = folder.build("integrations: {ping: {token: t, price: {say: 0.25}}}")
+    assert str(catalog.integrations["ping"].hosts) == "http://10.0.0.1:81, https://ping.example"
+    catalog = folder.build("integrations: {ping: {token: t, url: 'https://a.example/v1', price: {say: 0.25}}}")
+    assert str(catalog.integrations["ping"].hosts) == "https://a.example, https://ping.example"
+    folder.write("plugins/integrations/ping.py", code.replace("http://10.0.0.1:81", "10.0.0.1:81"))
+    catalog = folder.build("integrations: {ping: {token: t, price: {say: 0.25}}}")
+    assert catalog.integrations["ping"].state == "failed"
+    assert "a default of its options names no host" in (catalog.integrations["ping"].reason or "")
+
+
 @pytest.mark.parametrize(
     ("section", "expected", "state"),
     [

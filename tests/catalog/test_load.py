@@ -26,6 +26,13 @@ def register_integrations(register):
 """
 
 
+def test_hosts_that_are_none_are_refused_when_the_plugin_is_loaded(folder: Folder) -> None:
+    code = OPERATION.replace("{names}", '["ping.do"]').replace("]))", '], hosts=["https://vendor.example"]))')
+    folder.write("ping.py", code)
+    with pytest.raises(PluginError, match=r"integration `ping`: `hosts` has 'https://vendor\.example'"):
+        Loader(folder.path).integration("ping", "./ping.py")
+
+
 def test_plugin_is_loaded_once_whatever_it_is_called(folder: Folder) -> None:
     folder.write("plugins/lanes/acme.py")
     loader = Loader(folder.path)

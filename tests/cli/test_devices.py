@@ -106,11 +106,11 @@ def test_none_takes_a_limit_away(piped: Piped) -> None:
         (("keys", "change", str(key["id"]), "--cap", "5.00"), "`--cap-cents` must be a whole number"),
         (("customers", "change", "ada@example.com", "--max-vectors", "-1"), "`--max-vectors` must lie between 0 and"),
         (("customers", "change", "ada@example.com"), "nothing to change"),
+        (("customers", "change", "ada@example.com", "--cap", "none"), "`--cap-cents` must be a whole number"),
     ):
         ran = piped(*words)
         assert (ran.returncode, ran.stdout) == (1, "")
         assert said in ran.stderr
-    assert piped("customers", "change", "ada@example.com", "--cap", "none").returncode == 2
 
 
 def test_a_row_is_a_line_in_a_pipe_however_long(piped: Piped) -> None:
@@ -122,3 +122,18 @@ def test_a_row_is_a_line_in_a_pipe_however_long(piped: Piped) -> None:
         assert email in lines[2]
         assert "p" * 40 in lines[2]
         assert all(line == line.rstrip() for line in lines)
+
+
+async def test_keys_are_listed_by_role_and_devices_in_pages(piped: Piped, pool: asyncpg.Pool) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    viewer, _ = await virtual_key(pool, customer_id, role="viewer")
+    listed = read(piped("keys", "list", str(customer_id), "--role", "viewer", "--json"))
+    assert [one["id"] for one in listed] == [viewer]
+    assert "`--role` must be one of" in piped("keys", "list", str(customer_id), "--role", "king").stderr
+    for name in ("first", "second"):
+        await admit(pool, key_id, install_id=name)
+    table = piped("devices", "list", str(customer_id), "--limit", "1").stdout
+    cursor = table.rpartition("--cursor '")[2].rstrip("\n'")
+    rest = read(piped("devices", "list", str(customer_id), "--cursor", cursor, "--json"))
+    assert [one["install_id"] for one in rest] == ["first"]

@@ -86,6 +86,26 @@ async def test_doctor_finds_a_gateway_with_another_data_folder_and_what_it_could
     assert (lost["state"], lost["detail"]) == ("wrong", f"1 in {gateway.home / 'spool' / 'refused'}")
 
 
+def test_doctor_says_if_links_cannot_be_mailed_or_no_owner_can_log_in(piped: Piped, tmp_path: Path) -> None:
+    def found(more: str = "", **environment: str) -> dict[str, dict[str, Any]]:
+        (tmp_path / "kaixu.yaml").write_text(f"{CONFIG}{more}\n")
+        return {row["what"]: row for row in json.loads(piped("doctor", "--json", **environment).stdout)}
+
+    assert not {"links", "logins"} & set(found())
+    mail = "mail: {host: 127.0.0.1, from: a@example.com, tls: none}\nselfservice: {mode: email}\n"
+    assert "refuses everybody" in found(mail)["links"]["detail"]
+    assert "links" not in found(mail, GATEWAY_URL="https://ai.example.com")
+    locked = "operators: {admin_password: false}"
+    assert found(locked)["logins"]["state"] == "off"
+    assert found(ADMIN_PASSWORD_LOGIN="false")["logins"]["state"] == "off"
+    piped("operators", "create", "ada@example.com", "--role", "owner", "--invite")
+    assert "logins" in found(locked)  # she has not chosen a password yet
+    piped("operators", "reset-password", "ada@example.com")
+    assert "logins" not in found(locked)
+    piped("operators", "disable", "ada@example.com")
+    assert "logins" in found(locked)
+
+
 async def test_doctor_says_how_collections_are_searched(piped: Piped, dsn: str, pool: asyncpg.Pool) -> None:
     def found() -> dict[str, dict[str, Any]]:
         return {row["what"]: row for row in json.loads(piped("doctor", "--json").stdout)}

@@ -52,6 +52,20 @@ def test_a_database_that_is_away_is_said_in_two_lines(kaixu: Kaixu, words: tuple
     assert len(ran.stderr.splitlines()) == 2
 
 
+def test_another_gateway_s_database_that_is_away_is_not_ours(kaixu: Kaixu) -> None:
+    ran = kaixu("import", "litellm", NOBODY)
+    assert ran.stderr.splitlines() == ["that database does not answer", "Check the address."]
+
+
+def test_a_new_embedded_database_is_told_so_that_a_wrong_folder_does_not_look_empty(tmp_path: Path) -> None:
+    (tmp_path / "kaixu.yaml").write_text(CONFIG)
+    given = {"PATH": os.environ["PATH"]}
+    first, second = (run_kaixu("customers", "list", environment=given, folder=tmp_path) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stderr.startswith(f"note: there was no database in {tmp_path / '.kaixu'}")
+    assert second.stderr == ""
+
+
 @pytest.mark.parametrize("words", [("serve",), ("serve", "--dev"), ("customers", "list"), ("migrate",)])
 def test_an_address_that_is_no_database_s_is_said_in_a_line_and_not_repeated(
     kaixu: Kaixu, words: tuple[str, ...]
@@ -103,6 +117,7 @@ def test_doctor_gets_as_far_as_it_can(kaixu: Kaixu, tmp_path: Path, dsn: str) ->
         "secrets": "ok",
         "postgres": "wrong",
         "config": "ok",
+        "environment": "ok",
         "lane echo": "ok",
         "spool": "ok",
         "refused settlements": "ok",

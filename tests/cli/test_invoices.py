@@ -60,6 +60,8 @@ def test_an_operator_bills_a_month(kaixu: Kaixu, tmp_path: Path) -> None:
     assert read(kaixu("draft", who, "--month", "2025-10", "--json"))["status"] == "ready"
     refused = kaixu("finalize", who, "--month", "2025-10")
     assert (refused.returncode, "lack name, address, country" in refused.stderr) == (1, True)
+    assert "BILLING_DETAILS_MISSING; set them with `kaixu invoices billing`" in kaixu("finalize", "--all").stdout
+    assert "must be two letters, like DE" in kaixu("billing", who, "--country", "Austria").stderr
     details = ("--name", "Ada AG", "--address", "Ring 1", "--address", "Ulm", "--country", "de")
     assert read(kaixu("billing", who, *details, "--json"))["address"] == ["Ring 1", "Ulm"]
     issued = read(kaixu("finalize", who, "--month", "2025-10", "--json"))

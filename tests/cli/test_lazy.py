@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.core import TyperCommand, TyperGroup
 
-from kaixu.cli.lazy import COMMANDS, Commands
+from kaixu.cli.lazy import COMMANDS, PANELS, Commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -33,3 +33,9 @@ def test_a_command_that_is_not_there_is_a_usage_error() -> None:
     ran = subprocess.run([sys.executable, "-m", "kaixu", "nonsense"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "nonsense" in ran.stderr
+    ran = subprocess.run([sys.executable, "-m", "kaixu", "customer"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, "Did you mean 'customers'" in ran.stderr) == (2, True)
+
+
+def test_every_command_is_in_one_panel_of_the_list() -> None:
+    assert sorted(name for names in PANELS.values() for name in names) == sorted(COMMANDS)

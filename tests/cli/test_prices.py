@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from kaixu.cli.prices import losses, margin
-from kaixu.config.price import Price
+from kaixu.config.margins import margin
+from kaixu.config.price import Price, losses
 from kaixu.config.price_list import packaged, read_price_list
 from tests.support.kaixu import run_kaixu
 

@@ -95,7 +95,10 @@ async def test_jobs_are_worked_by_kaixu_work_and_shown_by_kaixu_jobs(
             ids.append((await response.json())["job_id"])
     assert (await process.command("jobs", "cancel", ids[2])).stdout.strip() == "cancelled"
     for words, expected in (
-        (("--status", "done"), "`--status` must be one of queued, running, succeeded, failed, cancelled"),
+        (
+            ("--status", "done"),
+            "`--status` must be one of queued, waiting, blocked, running, succeeded, failed, cancelled",
+        ),
         (("--customer", "nobody@example.com"), "there is no customer nobody@example.com"),
     ):
         assert (await process.command("jobs", "list", *words)).stderr.strip() == expected

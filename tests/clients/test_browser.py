@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -16,11 +15,11 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from tests.support.aimock import MODULES
+from tests.support.chromium import CHROMIUM, MISSING
 from tests.support.embedding import House, house
 from tests.support.money import assert_books_balance, customer, virtual_key
 
 HERE = Path(__file__).parent
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MODEL = "up/talk"
 
@@ -67,7 +66,7 @@ def dsn(shared: House) -> str:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A page of Chromium's."""
-    assert shutil.which(CHROMIUM), "chromium is missing: apt-get install chromium"
+    assert CHROMIUM, MISSING
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield await browser.new_page()

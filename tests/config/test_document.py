@@ -7,11 +7,12 @@ import pytest
 from pydantic import BaseModel
 
 from kaixu.assets import asset
-from kaixu.config import document, gateway_section, sections
+from kaixu.config import document, gateway_section, operators_section, plans_section, sections
 from kaixu.config.document import Document
 from kaixu.config.gateway_section import GatewaySection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.config.plans_section import PlanSection
 from kaixu.config.sections import LaneSection, ModelSection, PriceSection, TimeoutSection
 
 EXAMPLES = [asset("kaixu.yaml"), *sorted(asset("config").glob("examples/*.yaml"))]
@@ -29,13 +30,13 @@ def test_the_example_of_everything_names_every_field_with_its_default() -> None:
     assert whole.gateway == GatewaySection()
     assert whole.lanes["kaixu"].timeouts == TimeoutSection()
     assert whole.lanes["kaixu"].retries == LaneSection.model_fields["retries"].default
-    for model in (GatewaySection, LaneSection, ModelSection, PriceSection, TimeoutSection, Document):
+    for model in (GatewaySection, LaneSection, ModelSection, PriceSection, TimeoutSection, PlanSection, Document):
         for name in model.model_fields:
             assert f"{name}:" in text, f"{model.__name__}.{name}"
 
 
 def test_every_field_says_what_it_is() -> None:
-    modules = (document, gateway_section, sections)
+    modules = (document, gateway_section, operators_section, plans_section, sections)
     found = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
     models = [one for one in found if issubclass(one, BaseModel)]
     for model in models:

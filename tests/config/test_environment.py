@@ -5,6 +5,7 @@ import stat
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         "jwt_secret": None,
         "key_pepper": None,
         "db_encryption_key": None,
+        "db_encryption_key_old": None,
         "allowed_origins": "",
         "admin_password_header": False,
+        "disable_admin_password_header": False,
+        "admin_password_login": True,
         "default_customer_cap_cents": 2000,
         "default_rpm_limit": 120,
         "default_selfserve_cap_cents": 2000,
@@ -68,6 +72,19 @@ def test_defaults_are_those_of_the_contract() -> None:
         "async_job_retention_days": 30,
         "client_error_token": None,
         "metrics_token": None,
+        "skyefuel_station_bonus_return_pct": 23,
+        "skyefuel_station_discount_pct": 0,
+        "skyefuel_station_fuel_usd": 1,
+        "skyefuel_station_coin_usd": 1,
+        "skyefuel_station_token_usd": 1,
+        "skyefuel_station_key_session_usd": 25,
+        "skyefuel_station_service_asset_name": "SkyeTokens",
+        "skyefuel_station_fuel_asset_name": "SkyeFuel",
+        "skyefuel_station_coin_asset_name": "SkyeCoins",
+        "skyefuel_station_access_asset_name": "Kaixu Keys",
+        "skyefuel_station_brain_url": None,
+        "skyefuel_station_brain_public_url": None,
+        "skyefuel_station_brain_admin_token": None,
     }
     assert settings.host_and_port == ("127.0.0.1", 8787)
 
@@ -235,3 +252,11 @@ def test_draft_left_by_a_crash_does_not_open_the_secrets_to_others(tmp_path: Pat
     (tmp_path / "secrets.draft").write_text("{")
     stored_secrets(tmp_path / "secrets.json", ["jwt_secret"])
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_without_logins_by_the_admin_password_none_is_needed() -> None:
+    given: dict[str, Any] = {"jwt_secret": LONG, "key_pepper": LONG, "db_encryption_key": LONG}
+    settings = Settings(admin_password_login=False, **given)
+    assert secrets_of(settings, dev=False).admin_password == ""
+    with pytest.raises(MissingSecrets, match="ADMIN_PASSWORD"):
+        secrets_of(Settings(**given), dev=False)

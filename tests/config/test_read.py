@@ -84,11 +84,11 @@ def test_number_with_a_leading_zero_is_a_mistake_and_not_octal(text: str) -> Non
         ('a: "\\ud800"', ["kaixu.yaml:1:1: this text contains a character that is not allowed"]),
         (
             "a: ${A:-${B}}",
-            ["kaixu.yaml:1:1: write ${NAME} or ${NAME:-a default}; they cannot be nested"],
+            ["kaixu.yaml:1:1: write ${NAME}, ${NAME:-a default} or ${file:PATH}; they cannot be nested"],
         ),
         (
             "a: ${not-a-name}",
-            ["kaixu.yaml:1:1: write ${NAME} or ${NAME:-a default}; they cannot be nested"],
+            ["kaixu.yaml:1:1: write ${NAME}, ${NAME:-a default} or ${file:PATH}; they cannot be nested"],
         ),
         (
             "lanes:\n\tcore: 1",

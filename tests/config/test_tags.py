@@ -21,8 +21,20 @@ from kaixu.config.tags import end_user_tag, program_tag
         ("käse", "käse"),
         ("\ud800", None),
         ("\x00 \x00", None),
+        ("gpj.\u202eexe\u2066\u2028", "gpj.exe"),
     ],
-    ids=["none", "empty", "blank", "trimmed", "controls", "cut", "letters", "half-a-character", "nothing-left"],
+    ids=[
+        "none",
+        "empty",
+        "blank",
+        "trimmed",
+        "controls",
+        "cut",
+        "letters",
+        "half-a-character",
+        "nothing-left",
+        "directions",
+    ],
 )
 def test_programs_are_cleaned_and_cut(text: str | None, tag: str | None) -> None:
     assert program_tag(text) == tag

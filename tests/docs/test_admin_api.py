@@ -20,7 +20,15 @@ from .pages import run, same_shape, shown, text_of
 __all__ = ["app", "services"]  # fixtures
 
 PAGE = text_of("docs/operators/admin-api.md")
-CONFIG = "lanes: {local: {plugin: echo, models: {local-chat: {type: chat, price: {input: 1, output: 2}}}}}"
+CONFIG = """
+lanes: {local: {plugin: echo, models: {local-chat: {type: chat, price: {input: 1, output: 2}}}}}
+plans: {pro: {cap: 200.00, price_factor: 0.9}}
+platforms:
+  backup_model: local/local-chat
+  surfaces:
+    cohort-command:
+      {title: Cohort Command, launch_url: /cohort-command/, storage_mode: platform-state, summary_fields: [cohort_name]}
+"""
 
 
 def test_every_admin_endpoint_has_its_section(app: Application) -> None:

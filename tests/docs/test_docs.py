@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from kaixu.cli.lazy import COMMANDS
+from kaixu.config.document import Document
 from kaixu.config.environment import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +37,37 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {(ROOT / link).resolve() for link in LINK.findall((ROOT / "README.md").read_text()) if "://" not in link}
+    folders = ("docs", "docs/operators", "docs/clients", "docs/plugin-authors")
+    pages = {page for folder in folders for page in (ROOT / folder).glob("*.md")}
+    assert sorted(str(page.relative_to(ROOT)) for page in pages - linked) == []
+
+
+def sections_of(model: type[BaseModel], found: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    """The sections of kaixu.yaml below one, and itself."""
+
+    def inside(kind: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
+        for one in get_args(kind):
+            yield from inside(one)
+
+    found.add(model)
+    for field in model.model_fields.values():
+        for one in inside(field.annotation):
+            if one not in found:
+                sections_of(one, found)
+    return found
+
+
+def test_every_section_of_the_file_is_in_the_docs() -> None:
+    text = (ROOT / "docs" / "operators" / "configuration.md").read_text()
+    for section in sections_of(Document, set()):
+        for name, field in section.model_fields.items():
+            assert f"| `{field.alias or name}` |" in text, f"{section.__name__}.{name}"
 
 
 def test_every_environment_variable_is_in_the_docs() -> None:

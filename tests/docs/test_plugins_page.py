@@ -55,7 +55,7 @@ async def test_a_newcomer_follows_the_page_from_nothing_to_a_lane_and_an_integra
         raise AssertionError("\n".join([str(error).replace(MARK, "\n---\n"), *logs])) from None
     made, started, chat, built, integration, left, read, _ = printed
     assert " passed" in made
-    assert "lanes     1" in started
+    assert "lanes        1" in started
     replies = [json.loads(one) for one in blocks(PAGE, "json")]
     for told, real in zip(replies, map(json.loads, (chat, left, read)), strict=True):
         same_shape(told, real)

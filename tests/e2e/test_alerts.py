@@ -63,7 +63,8 @@ async def test_the_call_that_passes_a_mark_raises_its_alert_once_over_all_replic
             await asyncio.sleep(0.05)
         ((alert, signed),) = receiver.requests
         assert signed
-        assert (alert["type"], alert["pct"]) == ("CAP_WARN_CUSTOMER", 22)
+        assert (alert["type"], alert["threshold_pct"]) == ("CAP_WARN_CUSTOMER", 20)
+        assert alert["pct"] in (22, 33, 44)  # as the month is when the alert is raised
     finally:
         await runner.cleanup()
 
@@ -101,13 +102,31 @@ async def test_an_alert_whose_gateway_is_killed_while_it_delivers_is_delivered_b
         await runner.cleanup()
 
 
+async def test_an_alert_whose_gateway_is_killed_before_it_is_raised_is_raised_by_the_next_one(
+    start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
+) -> None:
+    environment = {"ALERT_WEBHOOK_URL": "http://127.0.0.1:9/", "CAP_WARN_PCT": "20"}
+    [gateway] = await start(**environment)
+    _, key = await virtual_key(pool, await customer(pool, cap_nusd=100_000))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("lock table kaixu.alert in share row exclusive mode")
+        assert (await Client(http, gateway.url, key).chat(max_tokens=4))[0] == 200
+        gateway.kill()
+    await start(**environment)
+    async with asyncio.timeout(60):
+        while not await pool.fetchval("select count(*) from kaixu.webhook_delivery"):
+            await asyncio.sleep(0.1)
+    rows = await pool.fetch("select type, body->>'threshold_pct' as threshold from kaixu.alert")
+    assert [tuple(row) for row in rows] == [("CAP_WARN_CUSTOMER", "20")]
+
+
 async def test_an_alert_that_the_last_call_raises_is_queued_before_the_gateway_ends(
     start: Start, pool: asyncpg.Pool, http: aiohttp.ClientSession
 ) -> None:
     [gateway] = await start(ALERT_WEBHOOK_URL="http://127.0.0.1:9/", CAP_WARN_PCT="20")
     _, key = await virtual_key(pool, await customer(pool, cap_nusd=50_000))
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("lock table kaixu.alert_sent in share row exclusive mode")
+        await connection.execute("lock table kaixu.cap_alert in share row exclusive mode")
         assert (await Client(http, gateway.url, key).chat(max_tokens=4))[0] == 200
         stopping = asyncio.ensure_future(gateway.stop())
         async with asyncio.timeout(20):

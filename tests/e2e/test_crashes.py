@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
+import psutil
 import pytest
 
-from kaixu.store.embedded import EmbeddedPostgres
+from kaixu.store.embedded import EmbeddedPostgres, is_running
 from kaixu.store.migrate import migrate
 from kaixu.store.pool import open_pool
 from tests.conftest import memory
@@ -130,12 +133,19 @@ async def own_postgres() -> AsyncIterator[tuple[EmbeddedPostgres, str]]:
 
 
 def kill_postgres(embedded: EmbeddedPostgres) -> None:
-    """kill -9 of the postmaster and all its children."""
+    """kill -9 of the postmaster and all its children; returns once they are gone or zombies.
+
+    While the kernel still ends the postmaster, it looks as if it ran, and nobody would start another.
+    """
     postmaster = int((embedded.folder / "postmaster.pid").read_text().splitlines()[0])
     children: list[Any] = embedded.server.get_postmaster_info().process.children(recursive=True)
     os.kill(postmaster, signal.SIGKILL)
     for child in children:
-        child.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have followed its parent
+            child.kill()
+    killed = [postmaster, *(child.pid for child in children)]
+    while any(is_running(number) for number in killed):
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("gateway_too", [False, True], ids=["postgres", "postgres-and-gateway"])

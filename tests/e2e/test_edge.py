@@ -125,7 +125,7 @@ async def test_all_request_bodies_together_are_bounded(
 @pytest.mark.parametrize("server", SERVERS)
 async def test_no_upgrade_to_a_websocket_makes_a_500(server: str, start: Start, http: aiohttp.ClientSession) -> None:
     (gateway,) = await start(1, gateway=f"server: {server}")
-    for path in ("/", "/v1/chat/completions", "/api/gateway-chat", "/api/models"):
+    for path in ("/nothing", "/v1/chat/completions", "/api/gateway-chat", "/api/models"):
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await http.ws_connect(gateway.url + path)
         assert 400 <= caught.value.status < 500

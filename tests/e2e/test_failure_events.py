@@ -26,10 +26,10 @@ VENDOR_KEY = "vendor-key-4711-that-nobody-may-see"
 #: An integration whose operation asks the vendor.
 PLUGIN = """
 import httpx, msgspec
-from kaixu.plugin import Integration, Operation, Options, PerCall, hookimpl
+from kaixu.plugin import Integration, Operation, Options, PerCall, WireUrl, hookimpl
 
 class AskOptions(Options):
-    url: str
+    url: WireUrl
 
 class Ask(msgspec.Struct):
     text: str

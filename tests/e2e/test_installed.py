@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -13,7 +14,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from kaixu.edge.operator_cookies import SESSION_COOKIE
+from kaixu.web.page_sessions import CUSTOMER_COOKIE
 from tests.support.process import free_port
+from tests.web.pages import PAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,6 +122,34 @@ async def listening(process: subprocess.Popen[bytes], port: int, log: Path) -> N
     raise AssertionError(log.read_text())
 
 
+async def every_page_opens(url: str, *, password: str, key: str) -> None:
+    """All pages of the list, as an operator and a customer: their templates, texts and static files are there."""
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(cookie_jar=jar, headers={"accept": "text/html"}) as http:
+        async with http.post(f"{url}/api/admin-login", json={"password": password}) as response:
+            operator = (await response.json())["token"]
+        async with http.post(f"{url}/api/session-token", headers={"authorization": f"Bearer {key}"}) as response:
+            customer = (await response.json())["token"]
+        session = {"cookie": f"{SESSION_COOKIE}={operator}; {CUSTOMER_COOKIE}={customer}"}
+        opened, files = 0, set()
+        for page in PAGES:
+            if "{" in page.path:
+                continue  # about something that an empty database does not have
+            headers = {} if page.role == "public" else session
+            async with http.get(f"{url}{page.path}", headers=headers, allow_redirects=False) as response:
+                text = await response.text()
+                assert response.content_type == "text/html", f"{page.path}: {text[:300]}"
+                assert response.status == page.status or "?" in page.path, f"{page.path}: {response.status}"
+                assert response.status < 500, f"{page.path}: {text[:300]}"
+            opened += 1
+            files |= set(re.findall(r'"(/gateway/static/[^"#]+)', text))
+        assert opened > 30
+        assert len(files) > 5
+        for file in sorted(files):
+            async with http.get(f"{url}{file}") as response:
+                assert response.status == 200, file
+
+
 async def test_the_wheel_serves_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     where = subprocess.check_output(
         [installed / "bin" / "python", "-c", "import kaixu; print(kaixu.__file__)"], text=True, cwd=tmp_path
@@ -152,6 +184,8 @@ async def test_the_wheel_serves_from_an_empty_folder(installed: Path, tmp_path: 
             answer = await response.json()
             assert response.status == 200, answer
             assert "Rome" in answer["output_text"]
+        told = next(line for line in said.splitlines() if line.startswith("admin password"))
+        await every_page_opens(f"http://127.0.0.1:{port}", password=told.rpartition(": ")[2], key=key)
     finally:
         process.terminate()
         assert process.wait(60) == 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import asyncpg
@@ -21,8 +23,9 @@ import asyncio
 from typing import Annotated, Any
 import msgspec
 from kaixu.plugin import (
-    Free, Integration, Job, NotFound, Operation, Options, PerCall, PerUnit, Retry, Schedule, hookimpl,
+    Again, Free, Integration, Job, NotFound, Operation, Options, PerCall, PerUnit, Retry, Schedule, hookimpl,
 )
+from uuid import UUID
 
 class MineOptions(Options):
     greeting: str = "hello"
@@ -92,6 +95,51 @@ async def work(call):
         raise RuntimeError("not yet")
     return Said(call.customer_id)
 
+class Order(msgspec.Struct):
+    job: str
+    words: str
+    times: int = 1
+    key: str | None = None
+    serial: str | None = None
+
+async def start(call):
+    order = call.body
+    async with call.db() as db:
+        return Said([str(await db.enqueue(order.job, Say(order.words, at), key=order.key, serial=order.serial))
+                     for at in range(order.times)])
+
+async def look(call):
+    async with call.db() as db:
+        return Said(await db.job(UUID(call.body.words)))
+
+async def cancel(call):
+    async with call.db() as db:
+        return Said(await db.cancel(UUID(call.body.words)))
+
+async def poll(call):
+    async with call.db() as db:
+        tries = await db.fetchval("update note set tries = tries + 1 where words = $1 returning tries", call.body.words)
+        if tries is None:
+            tries = await db.fetchval("insert into note (words) values ($1) returning tries", call.body.words)
+    if call.body.words == "for ever":
+        raise Again(3600)
+    if tries < 3:
+        raise Again(0.01)
+    return Said(call.attempt)
+
+async def doomed(call):
+    raise RuntimeError("always")
+
+async def bury(call):
+    async with call.db() as db:
+        tries = await db.fetchval("update note set tries = tries + 1 where words = $1 returning tries", call.body.words)
+        await db.execute("insert into note (words) values ($1)",
+                         f"{call.body.words}: {call.error} {call.attempt} {call.customer_id}")
+        await db.enqueue("mine.work", Say("after the end"))
+    if call.body.words == "handled late" and not KEPT:
+        KEPT.append(call)
+        raise RuntimeError("what it has written is rolled back")
+
 async def tick(call):
     async with call.db() as db:
         await db.execute("insert into note (words) values ('tick')")
@@ -118,10 +166,15 @@ def register_integrations(register):
             Operation("mine.keep", keep, Say, free),
             Operation("mine.use-kept", use_kept, Say, free),
             Operation("mine.later", later, Say, PerCall("say")),
+            Operation("mine.start", start, Order, free),
+            Operation("mine.look", look, Say, free),
+            Operation("mine.cancel", cancel, Say, free),
         ],
         jobs=[
             Job("mine.work", work, Say, PerCall("work"), retry=Retry(attempts=3, first_wait_s=0.1)),
             Job("mine.tock", tock, Say, free),
+            Job("mine.poll", poll, Say, PerCall("work"), retry=Retry(attempts=1), on_failed=bury),
+            Job("mine.doomed", doomed, Say, free, retry=Retry(attempts=2, first_wait_s=0.1), on_failed=bury),
         ],
         schedules=[Schedule("mine.tick", tick, every_s=1, why_free="a test")],
     ))
@@ -399,11 +452,21 @@ async def test_the_same_key_is_the_same_job(house: House) -> None:
     assert len(set(said)) == 1
 
 
-async def test_a_job_asks_again_whether_its_customer_may(house: House) -> None:
-    _, poor = await virtual_key(house.pool, house.customer_id, monthly_cap_nusd=SAY)
+async def test_a_job_that_has_no_room_under_a_cap_is_blocked_until_it_is_raised(house: House) -> None:
+    poor_id, poor = await virtual_key(house.pool, house.customer_id, monthly_cap_nusd=SAY)
     assert (await house.call("later", {"words": "dear"}, key=poor))[0] == 200
-    job = await house.job()
-    assert (job["status"], job["error_code"]) == ("failed", "CAP_REACHED")
+    async with asyncio.timeout(20):
+        while await house.pool.fetchval("select pause from kaixu.job where kind = 'mine.work'") != "blocked":
+            await asyncio.sleep(0.05)
+    row = await house.pool.fetchrow("select status, attempts, error_code, run_after > now() as later from kaixu.job")
+    assert tuple(row or ()) == ("queued", 0, "CAP_REACHED", True)
+    assert await spent_and_held(house.pool, house.customer_id) == (SAY, 0)
+    listed = await house.process.command("jobs", "list", "--status", "blocked", "--json")
+    assert '"status": "blocked"' in listed.stdout
+    raised = await house.process.command("keys", "change", str(poor_id), "--cap", "1")
+    assert raised.returncode == 0, raised.stderr
+    assert (await house.job())["status"] == "succeeded"  # the raised cap has woken it
+    assert await spent_and_held(house.pool, house.customer_id) == (SAY + WORK, 0)
 
 
 async def test_a_schedule_runs_on_its_own_and_costs_nobody(house: House) -> None:
@@ -449,3 +512,68 @@ async def test_an_integration_whose_tables_cannot_be_made_is_off_and_says_why(
     )
     assert why in process.log.read_text()
     assert await process.stop() == 0
+
+
+async def status_of(guest: House, job_id: str, status: str) -> dict[str, Any]:
+    """The job as its plugin sees it, when it has this status."""
+    async with asyncio.timeout(20):
+        while True:
+            reply, body = await guest.call("look", {"words": job_id})
+            assert reply == 200, body
+            if body["said"]["status"] == status:
+                return dict(body["said"])
+            await asyncio.sleep(0.05)
+
+
+async def test_a_job_that_asks_again_uses_no_attempt_and_is_billed_once(guest: House) -> None:
+    [job_id] = (await guest.call("start", {"job": "mine.poll", "words": "a poll"}))[1]["said"]
+    view = await status_of(guest, job_id, "succeeded")
+    assert (view["attempts"], view["next_at"], view["error"]) == (0, None, None)
+    assert await guest.pool.fetchval("select tries from kaixu_mine.note where words = 'a poll'") == 3
+    assert await spent_and_held(guest.pool, guest.customer_id) == (WORK, 0)
+    await assert_books_balance(guest.pool)
+
+
+async def test_a_job_that_waits_holds_nothing_and_can_be_cancelled_by_its_plugin(guest: House) -> None:
+    [job_id] = (await guest.call("start", {"job": "mine.poll", "words": "for ever"}))[1]["said"]
+    view = await status_of(guest, job_id, "waiting")
+    assert view["next_at"] is not None
+    assert await spent_and_held(guest.pool, guest.customer_id) == (0, 0)
+    _, stranger = await virtual_key(guest.pool, await customer(guest.pool))
+    for what in ("look", "cancel"):
+        assert (await guest.call(what, {"words": job_id}, key=stranger))[0] == 404
+    assert (await guest.call("cancel", {"words": job_id}))[1]["said"]["status"] == "cancelled"
+    await buried(guest, f"for ever: JOB_CANCELLED 0 {guest.customer_id}")
+
+
+async def buried(guest: House, words: str) -> None:
+    async with asyncio.timeout(20):
+        while not await guest.notes(words):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("words", ["handled at once", "handled late"])
+async def test_the_failure_of_a_job_is_handled_once_with_its_rows(guest: House, words: str) -> None:
+    [job_id] = (await guest.call("start", {"job": "mine.doomed", "words": words}))[1]["said"]
+    await status_of(guest, job_id, "failed")
+    await buried(guest, f"{words}: INTEGRATION_FAILED 2 {guest.customer_id}")
+    async with asyncio.timeout(20):
+        while await guest.pool.fetchval("select failure_due_at from kaixu.job where id = $1", UUID(job_id)):
+            await asyncio.sleep(0.05)
+    assert len(await guest.notes(f"{words}: INTEGRATION_FAILED 2 {guest.customer_id}")) == 1
+    jobs = await guest.pool.fetchval(
+        "select count(*) from kaixu.job where kind = 'mine.work' and customer_id = $1", guest.customer_id
+    )
+    assert jobs == 1  # what was enqueued when it failed is rolled back, too
+
+
+async def test_jobs_in_a_line_run_one_after_the_other(guest: House) -> None:
+    order = {"job": "mine.poll", "words": "in a line", "times": 3, "serial": f"line of {guest.customer_id}"}
+    ids = [UUID(one) for one in (await guest.call("start", order))[1]["said"]]
+    for job_id in ids:
+        await status_of(guest, str(job_id), "succeeded")
+    rows = await guest.pool.fetch(
+        "select id, started_at, completed_at from kaixu.job where id = any ($1::uuid[]) order by started_at", ids
+    )
+    assert [row["id"] for row in rows] == ids
+    assert all(before["completed_at"] <= after["started_at"] for before, after in pairwise(rows))

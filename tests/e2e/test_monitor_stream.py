@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from contextlib import AsyncExitStack
 
 import aiohttp
 import asyncpg
-import jwt
 import pytest
 
-from kaixu.edge.tokens import signing_key
+from kaixu.edge.tokens import make_admin_token
 from kaixu.ops.events import Monitor
 from kaixu.store.events import write_events
 from tests.support.monitor import event, follow, operator_headers
+from tests.support.operators import SESSION
 from tests.support.process import SECRETS, Process
 
 from .conftest import Start
@@ -120,9 +119,7 @@ async def test_bad_filters_and_missing_credentials_are_refused_before_the_stream
 
 
 async def test_a_stream_ends_when_the_admin_token_expires(refusing: Process, http: aiohttp.ClientSession) -> None:
-    now = int(time.time())
-    claims = {"role": "admin", "iat": now, "exp": now + 2}
-    token = jwt.encode(claims, signing_key(SECRETS["JWT_SECRET"], "admin"), algorithm="HS256")
+    token = make_admin_token(SECRETS["JWT_SECRET"], SESSION, ttl_s=2)
     async with follow(http, refusing.url, headers={"authorization": f"Bearer {token}"}) as viewer:
         await viewer.over()
         assert viewer.warnings[-1]["code"] == "UNAUTHENTICATED"

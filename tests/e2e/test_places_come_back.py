@@ -86,7 +86,15 @@ async def test_clients_that_leave_at_any_stage_take_nothing_with_them(
     async with asyncio.timeout(30):
         while await pool.fetchval("select count(*) from kaixu.reservation"):
             await asyncio.sleep(0.05)
-    for _ in range(3):
+
+    async def three() -> list[int]:
         calls = [client.chat(), client.chat(messages=[{"role": "user", "content": LONG}]), client.chat()]
-        assert [status for status, _ in await asyncio.gather(*calls)] == [200, 200, 200]
+        return [status for status, _ in await asyncio.gather(*calls)]
+
+    # Requests that were left before their admission hold no money, but may hold a place a moment longer.
+    async with asyncio.timeout(30):
+        while await three() != [200, 200, 200]:
+            await asyncio.sleep(0.2)
+    for _ in range(3):
+        assert await three() == [200, 200, 200]
     await assert_books_balance(pool)

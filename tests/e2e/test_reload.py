@@ -138,6 +138,24 @@ async def test_a_changed_file_is_in_force_when_the_command_returns(gateway: Proc
     await noted(gateway, "close old")
 
 
+async def test_a_secret_in_a_file_is_read_again_by_a_reload(gateway: Process, client: Client) -> None:
+    secret = gateway.home / "secret"
+    secret.write_text("first-secret\n")
+    text = config(("up", "${file:secret}"))
+    assert (await reload(gateway, text))[0] == 0
+    assert await word(client) == "first-secret"
+    secret.write_text("second-secret\n")
+    assert (await reload(gateway, text))[0] == 0
+    assert await word(client) == "second-secret"
+    secret.unlink()
+    code, said, stderr = await reload(gateway, text)
+    assert (code, said["refused"]) == (1, f"kaixu.yaml:5:5: there is no file {secret}")
+    assert await word(client) == "second-secret"
+    checked = await gateway.command("check", "--json")
+    shown = (stderr, checked.stdout, checked.stderr, gateway.log.read_text())
+    assert not any("first-secret" in one or "second-secret" in one for one in shown)
+
+
 async def test_a_call_that_waits_for_its_admission_keeps_its_lane(
     gateway: Process, client: Client, pool: asyncpg.Pool
 ) -> None:

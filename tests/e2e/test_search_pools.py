@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
 
+from tests.conftest import memory
 from tests.support.embedding import DIMENSIONS, Account, Answer, House, assert_collections_balance, house
 from tests.support.money import spent_and_held
-from tests.support.process import SECRETS
+from tests.support.process import SECRETS, Process
 
 VECTOR = [1.0] * DIMENSIONS
 
@@ -179,8 +183,21 @@ async def test_a_report_that_takes_too_long_says_so(
     assert (response.status, said["code"]) == (503, "DATABASE_TOO_SLOW")
 
 
-async def test_doctor_adds_up_the_connections_of_all_gateways(hasty: House) -> None:
-    told = json.loads((await hasty.processes[0].command("doctor", "--json")).stdout)
+@pytest.fixture
+async def alone() -> AsyncIterator[Process]:
+    """A gateway with an embedded Postgres of its own: the other gateways of this test process use one server."""
+    home = Path(tempfile.mkdtemp(prefix="kaixu-tests-", dir=memory()))
+    home.chmod(0o755)
+    gateway = Process(home, None, "lanes: {}\ngateway: {database: {search_s: 0.2, report_s: 0.2}}\n")
+    try:
+        yield await gateway.start()
+    finally:
+        await gateway.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def test_doctor_adds_up_the_connections_of_all_gateways(alone: Process) -> None:
+    told = json.loads((await alone.command("doctor", "--json")).stdout)
     [row] = [one for one in told if one["what"] == "connections"]
     assert row["state"] == "ok"
     assert re.match(r"at most 20 for each gateway, [1-9] running: \d+ of the server's \d+; ", row["detail"])

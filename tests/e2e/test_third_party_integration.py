@@ -29,7 +29,7 @@ CONFIG = """
 gateway: {{reservation_s: 2, jobs: {{workers: {workers}, lease_s: 1}}}}
 integrations:
   relay:
-    hosts: ["127.0.0.1:{port}"]
+    hosts: ["http://127.0.0.1:{port}"]
     price: {{message: {message}, delivery: 0.0005}}
 """
 
@@ -221,7 +221,7 @@ async def test_a_cap_a_role_and_an_allowlist_are_asked_before_the_handler(
     [
         ("relay/send", b"{", (400, "BAD_JSON", None)),
         ("relay/send", {"url": 1, "message": {}}, (422, "INVALID_FIELD", "url")),
-        ("relay/send", {"url": "http://a", "message": {}, "more": 1}, (422, "INVALID_FIELD", None)),
+        ("relay/send", {"url": "http://a", "message": {}, "more": 1}, (422, "INVALID_FIELD", "more")),
         ("relay/send", {"url": "http://elsewhere.example/", "message": {}}, (422, "INVALID_FIELD", "url")),
         ("relay/send", b'"' + b"a" * (9 << 20) + b'"', (413, "TOO_LARGE", None)),
         ("relay/snd", {}, (404, "NOT_FOUND", None)),
@@ -349,6 +349,7 @@ async def test_its_schedule_runs_once_whoever_looks_and_without_a_customer(
     shown = json.loads((await gateways[0].command("plugins", "--json")).stdout)
     [row] = [one for one in shown if one["name"] == "relay"]
     assert "relay.expire" in json.dumps(row)
+    assert row["sends_to"] == {"relay": f"http://127.0.0.1:{receiver.port}"}
     assert "succeeded" in json.dumps(row)
 
 

@@ -23,11 +23,14 @@ from tests.support.process import Process
 from tests.vendors.stage import database
 
 PLUGIN = """
+import time
 import httpx, msgspec
-from kaixu.plugin import Integration, Job, NotFound, Operation, Options, PerCall, Retry, hookimpl
+from kaixu.plugin import (
+    Integration, Job, NotFound, Operation, Options, PerCall, PerUnit, Retry, WireUrl, hookimpl,
+)
 
 class AskOptions(Options):
-    url: str
+    url: WireUrl
 
 class Ask(msgspec.Struct):
     how: str
@@ -46,6 +49,19 @@ async def asked(call):
         raise ValueError("a bug")
     return Asked()
 
+async def files(call):
+    url = call.options.url + "/plain"
+    async with call.scratch(1_000_000) as folder:
+        def work():
+            (folder / "file").write_bytes(b"x" * 100)
+            return call.wire.blocking().send(httpx.Request("POST", url, content=(folder / "file").read_bytes()))
+        await call.in_thread(work)
+        async with call.wire.send(httpx.Request("POST", url + "/nowhere", content=b"x" * 50), accept={404}):
+            pass
+        if call.body.how == "slow":
+            await call.in_thread(time.sleep, 0.6)
+        return Asked(f"{folder.parent.name} {folder.stat().st_mode & 0o777:o}")
+
 async def later(call):
     async with call.db() as db:
         return Asked(str(await db.enqueue("ask.work", call.body)))
@@ -54,7 +70,11 @@ async def later(call):
 def register_integrations(register):
     register(Integration(
         "ask", options=AskOptions,
-        operations=[Operation("ask.now", asked, Ask, PerCall("call")), Operation("ask.later", later, Ask, PerCall("call"))],
+        operations=[
+            Operation("ask.now", asked, Ask, PerCall("call")),
+            Operation("ask.later", later, Ask, PerCall("call")),
+            Operation("ask.files", files, Ask, PerUnit("byte", unit="bytes_sent", most=1000), timeout_s=0.5),
+        ],
         jobs=[Job("ask.work", asked, Ask, PerCall("call"), retry=Retry(attempts=1))],
     ))
 """
@@ -85,7 +105,7 @@ lanes:
         upstream: usage-then-nonsense
         fallback: [up/fine]
 integrations:
-  ask: {{plugin: ./ask, url: '{url}', price: {{call: 0.001}}}}
+  ask: {{plugin: ./ask, url: '{url}', price: {{call: 0.001, byte: 0.000001}}}}
 """
 
 PAGES = 1_000_000
@@ -181,6 +201,7 @@ async def stage(server_dsn: str, pristine: str, tmp_path_factory: pytest.TempPat
         process = Process(home, dsn, config(vendor.url))
         (home / "ask").mkdir()
         (home / "ask" / "__init__.py").write_text(PLUGIN)
+        (home / "scratch" / "call-of-a-killed-gateway").mkdir(parents=True)
         await process.start()
         pool = await open_pool(dsn)
         async with aiohttp.ClientSession() as http:
@@ -362,6 +383,27 @@ async def test_an_integration_that_fails_after_it_used_its_wire(stage: Stage, wa
     assert event["units"]["pages"] == 3
     assert event["units"]["unbilled_nusd"] == PAGES
     assert event["units"]["undelivered"] == ("NOT_FOUND" if how == "refuse" else "INTEGRATION_FAILED")
+
+
+async def test_bytes_that_a_vendor_accepted_are_billed_and_the_temporary_files_are_gone(stage: Stage) -> None:
+    caller = await stage.caller()
+    status, said = await caller.post("/v1/ask/files", {"how": "well"})
+    assert (status, json.loads(said)) == (200, {"job": "scratch 700"})
+    event = await only(caller, "ask.files")
+    assert (event["end_reason"], event["cost_nusd"], event["usage_source"]) == ("complete", 100_000, "counted")
+    assert event["units"]["bytes_sent"] == 100, "the vendor did not accept the other 50"
+    assert list((stage.process.home / "scratch").iterdir()) == []
+
+
+async def test_a_call_whose_thread_outlives_its_time_is_settled_when_the_thread_has_ended(stage: Stage) -> None:
+    caller = await stage.caller()
+    status, said = await caller.post("/v1/ask/files", {"how": "slow"})
+    assert (status, json.loads(said)["code"]) == (504, "OPERATION_TIMEOUT")
+    event = await only(caller, "ask.files")
+    assert event["duration_ms"] >= 600
+    assert (event["end_reason"], event["cost_nusd"]) == ("undelivered", 0)
+    assert (event["units"]["bytes_sent"], event["units"]["unbilled_nusd"]) == (100, 100_000)
+    assert list((stage.process.home / "scratch").iterdir()) == []
 
 
 async def test_a_try_that_came_to_nothing_is_told_beside_the_one_that_answered(stage: Stage) -> None:

@@ -13,6 +13,8 @@ from kaixu.metering.gate import Caller
 from kaixu.plugin.errors import Unauthenticated
 
 KEY, OTHER = new_key(), new_key()
+#: As LiteLLM makes them.
+IMPORTED = "sk-0123456789abcdefABCDEF"
 SECRETS = Secrets("admin", "jwt-secret-for-tests-0123456789-0123", "pepper", "encryption")
 
 
@@ -30,8 +32,23 @@ def request_with(**headers: str) -> IncomingRequest:
         ({"authorization": f"Bearer {KEY}", "x-api-key": OTHER}, KEY),
         ({"authorization": "Bearer ", "x-api-key": OTHER}, OTHER),
         ({"authorization": "Basic abc", "x-api-key": OTHER}, OTHER),
+        ({"authorization": f"Bearer {IMPORTED}"}, IMPORTED),
+        ({"authorization": f"Bearer {IMPORTED}", "x-api-key": KEY}, KEY),
+        ({"authorization": f"Bearer {IMPORTED}", "x-api-key": "a.b.c"}, "a.b.c"),
+        ({"authorization": "Bearer placeholder", "x-api-key": IMPORTED}, IMPORTED),
     ],
-    ids=["bearer", "bearer in another case", "x-api-key", "both", "an empty bearer", "another scheme"],
+    ids=[
+        "bearer",
+        "bearer in another case",
+        "x-api-key",
+        "both",
+        "an empty bearer",
+        "another scheme",
+        "of another gateway",
+        "one of ours beside one of another gateway",
+        "a session beside one of another gateway",
+        "a placeholder beside one of another gateway",
+    ],
 )
 def test_the_credential(headers: dict[str, str], token: str) -> None:
     assert bearer(headers) == token
@@ -57,7 +74,14 @@ def test_a_key_and_a_session_are_callers_in_either_header(header: str) -> None:
     assert by_session == Caller(None, None, 7, None, None, "r")
 
 
-@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "kx_short"])
+def test_a_key_of_another_gateway_is_a_caller_by_both_hashes() -> None:
+    caller = read_caller(request_with(x_api_key=IMPORTED), SECRETS)
+    assert (caller.key_hash, caller.legacy_hash) == (key_hash(SECRETS.key_pepper, IMPORTED), legacy_hash(IMPORTED))
+
+
+@pytest.mark.parametrize(
+    "token", ["nonsense", "a.b.c", "kx_short", "sk-1234", "sk-with space in it 0123", "sk-" + "a" * 193]
+)
 def test_what_is_neither_is_refused(token: str) -> None:
     with pytest.raises(Unauthenticated):
         read_caller(request_with(x_api_key=token), SECRETS)

@@ -6,6 +6,7 @@ import pytest
 
 from kaixu.edge import throttle as module
 from kaixu.edge.throttle import Throttle
+from kaixu.plugin.errors import RateLimited
 
 
 class Clock:
@@ -25,6 +26,16 @@ def test_one_address_has_a_bound_until_the_window_ends() -> None:
     assert (throttle.wait_s("a"), throttle.wait_s("b")) == (15, None)
     clock.now += 15
     assert throttle.wait_s("a") is None
+
+
+def test_a_customer_s_ipv6_network_is_one_address() -> None:
+    throttle = Throttle(per_address=1, in_all=10, window_s=60, clock=Clock())
+    throttle.require("2001:db8::1")
+    with pytest.raises(RateLimited, match="too many requests"):
+        throttle.require("2001:db8::2")
+    throttle.require("2001:db8:0:1::1")
+    throttle.require("::ffff:192.0.2.1")
+    throttle.require("::ffff:192.0.2.2")
 
 
 def test_all_addresses_together_have_a_bound() -> None:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from kaixu.edge.tokens import (
     UserSession,
-    is_admin_token,
+    is_inspection_token,
     make_admin_token,
+    make_inspection_token,
     make_session_token,
+    read_admin_token,
     read_session_token,
     signing_key,
 )
@@ -28,17 +30,19 @@ def test_a_session_token_says_which_key_it_stands_for() -> None:
 
 
 def test_a_token_of_one_kind_is_not_valid_as_another() -> None:
-    assert is_admin_token(SECRET, make_admin_token(SECRET))
+    admin, inspection = make_admin_token(SECRET, "random id"), make_inspection_token(SECRET)
     session = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=60)
-    assert not is_admin_token(SECRET, session)
-    assert read_session_token(SECRET, make_admin_token(SECRET)) is None
+    assert [read_admin_token(SECRET, one) for one in (admin, session, inspection)] == ["random id", None, None]
+    assert [read_session_token(SECRET, one) is not None for one in (admin, session, inspection)] == [False, True, False]
+    assert [is_inspection_token(SECRET, one) for one in (admin, session, inspection)] == [False, False, True]
     assert signing_key(SECRET, "admin") != signing_key(SECRET, "session")
 
 
 def test_an_expired_token_and_one_of_another_secret_are_none() -> None:
     expired = make_session_token(SECRET, key_id=7, customer_id=8, key_last4="abcd", ttl_s=-1)
     assert read_session_token(SECRET, expired) is None
-    assert not is_admin_token(SECRET + "x", make_admin_token(SECRET))
+    assert read_admin_token(SECRET + "x", make_admin_token(SECRET, "random id")) is None
+    assert read_admin_token(SECRET, make_admin_token(SECRET, "random id", ttl_s=-1)) is None
 
 
 @pytest.mark.parametrize(
@@ -57,5 +61,6 @@ def test_a_signed_token_with_wrong_claims_is_refused(claims: dict[str, object]) 
 
 @given(st.text())
 def test_any_other_text_is_no_token(text: str) -> None:
-    assert not is_admin_token(SECRET, text)
+    assert read_admin_token(SECRET, text) is None
+    assert not is_inspection_token(SECRET, text)
     assert read_session_token(SECRET, text) is None

@@ -14,19 +14,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kaixu.invoices.closing import finalize_all, finalize_in_background
-from kaixu.invoices.issue import credit, finalize, void
+from kaixu.invoices import closing
+from kaixu.invoices.closing import finalize_all, finalize_in_background, tell_closed
+from kaixu.invoices.credit import credit
+from kaixu.invoices.issue import finalize, void
 from kaixu.invoices.verify import verify
 from kaixu.invoices.views import make_draft, read_pdf, show_month
 from kaixu.plugin.errors import Conflict, KaixuError, Unprocessable
+from kaixu.store import admission
 from kaixu.store import invoices as store
+from kaixu.store.clock import this_month
 from kaixu.store.invoices import Stored
-from kaixu.store.pool import prepare_connection
+from kaixu.store.pool import open_pool, prepare_connection
 from tests.conftest import with_database
 from tests.support.money import customer, virtual_key
 from tests.support.size import examples
 
-from .books import DECEMBER, NOVEMBER, OCTOBER, SECTION, bill_to, call, lost_call
+from .books import DECEMBER, NOVEMBER, OCTOBER, SECTION, bill_to, call, lost_call, settlement
 from .test_pdf import text_of
 
 DOLLAR = 10**9
@@ -174,6 +178,26 @@ async def test_corrections_below_zero_wait(pool: asyncpg.Pool, account: tuple[in
     assert (await issued(pool, customer_id, NOVEMBER)).net_nusd == DOLLAR
 
 
+@pytest.mark.parametrize(
+    ("credited", "corrected"),
+    [({}, 0), ({"amount_cents": 595}, -5 * DOLLAR), ({"amount_cents": 119}, -7 * DOLLAR)],
+    ids=["all", "half", "little"],
+)
+async def test_nobody_gets_back_more_than_was_billed(
+    pool: asyncpg.Pool, account: tuple[int, int], credited: dict[str, Any], corrected: int
+) -> None:
+    customer_id, key_id = account
+    ticket = await lost_call(pool, customer_id, key_id, OCTOBER, 7 * DOLLAR)
+    await call(pool, customer_id, key_id, OCTOBER, 3 * DOLLAR, model="other")
+    first = await issued(pool, customer_id, OCTOBER)
+    await credit(pool, SECTION, first.name, reason="outage", **credited, **WHO)
+    await call(pool, customer_id, key_id, OCTOBER, 0, ticket=ticket)
+    await call(pool, customer_id, key_id, NOVEMBER, 20 * DOLLAR)
+    assert (await issued(pool, customer_id, NOVEMBER)).net_nusd == 20 * DOLLAR + corrected
+    await call(pool, customer_id, key_id, DECEMBER, DOLLAR)
+    assert (await issued(pool, customer_id, DECEMBER)).net_nusd == DOLLAR
+
+
 async def test_prepaid_credit_is_a_payment_and_no_usage(pool: asyncpg.Pool, account: tuple[int, int]) -> None:
     customer_id, key_id = account
     await call(pool, customer_id, key_id, OCTOBER, 10 * DOLLAR)
@@ -207,6 +231,33 @@ async def test_credit_notes_add_up_to_the_invoice(pool: asyncpg.Pool, account: t
         assert part in printed, part
     assert await code_of(credit(pool, SECTION, invoice.name, reason="x", **WHO)) == "NOTHING_TO_CREDIT"
     assert await code_of(void(pool, invoice.name, reason="x", **WHO)) == "INVOICE_CREDITED"
+
+
+async def test_a_credit_that_is_asked_for_again_credits_nothing(pool: asyncpg.Pool, account: tuple[int, int]) -> None:
+    customer_id, key_id = account
+    await call(pool, customer_id, key_id, OCTOBER, 10 * DOLLAR)
+    invoice = await issued(pool, customer_id, OCTOBER)
+    asked: dict[str, Any] = {"amount_cents": 5, "reason": "x", "idempotency_key": "outage-1", **WHO}
+    notes = await asyncio.gather(*(credit(pool, SECTION, invoice.name, **asked) for _ in range(5)))
+    assert len({note.name for note in notes}) == 1
+    for other in ({"amount_cents": 6}, {"amount_cents": None, "lines": [1]}):
+        with pytest.raises(Conflict):
+            await credit(pool, SECTION, invoice.name, **asked | other)
+    assert (await credit(pool, SECTION, invoice.name, **asked | {"idempotency_key": "outage-2"})).number == 2
+    assert await pool.fetchval("select count(*) from kaixu.audit_event where action = 'INVOICE_CREDIT'") == 2
+
+
+async def test_an_invoice_that_takes_long_to_print_is_issued(
+    pool: asyncpg.Pool, account: tuple[int, int], dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaixu.store.pool.IDLE_TRANSACTION_S", 0.5)
+    customer_id, key_id = account
+    calls = [settlement(customer_id, key_id, OCTOBER, DOLLAR, model=f"m{number}") for number in range(200)]
+    await admission.settle(pool, calls)
+    hasty = await open_pool(dsn, most=1, least=1)
+    invoice = await issued(hasty, customer_id, OCTOBER)
+    assert (await credit(hasty, SECTION, invoice.name, reason="x", **WHO)).total_cents == invoice.total_cents
+    hasty.terminate()
 
 
 async def test_wrong_credits_are_refused(pool: asyncpg.Pool, account: tuple[int, int]) -> None:
@@ -258,6 +309,61 @@ async def test_all_closed_months_are_issued_at_once(pool: asyncpg.Pool, account:
     closed = await finalize_all(pool, SECTION, **WHO)
     assert (len(closed.issued), closed.waiting) == (2, {"BILLING_DETAILS_MISSING": 1})
     assert (await finalize_all(pool, SECTION, **WHO)).issued == []
+
+
+async def closed_months(pool: asyncpg.Pool) -> list[dict[str, Any]]:
+    """The figures of the alerts that a month's invoices are issued."""
+    rows = await pool.fetch("select body from kaixu.alert where type = 'MONTH_CLOSED' order by id")
+    return [row["body"] for row in rows]
+
+
+async def test_the_close_of_a_month_is_told_once_when_none_of_its_invoices_waits(
+    pool: asyncpg.Pool, account: tuple[int, int]
+) -> None:
+    customer_id, key_id = account
+    for month in (OCTOBER, NOVEMBER):
+        await call(pool, customer_id, key_id, month, DOLLAR)
+    other = await customer(pool)
+    other_key, _ = await virtual_key(pool, other)
+    await call(pool, other, other_key, OCTOBER, DOLLAR)
+    await asyncio.gather(*(finalize_all(pool, SECTION, **WHO) for _ in range(3)))
+    told = await closed_months(pool)
+    assert [one["month"] for one in told] == ["2025-10", "2025-11"]
+    assert (told[0]["invoices"], told[0]["not_issued"]) == (1, {"BILLING_DETAILS_MISSING": 1})
+    assert told[0]["total_cents"] == await pool.fetchval(
+        "select sum(total_cents) from kaixu.invoice where month = $1", OCTOBER
+    )
+    await bill_to(pool, other)
+    await finalize_all(pool, SECTION, **WHO)
+    assert len(await closed_months(pool)) == 2
+
+
+async def test_a_month_with_calls_that_are_not_settled_is_not_told_as_closed(
+    pool: asyncpg.Pool, account: tuple[int, int]
+) -> None:
+    customer_id, key_id = account
+    await call(pool, customer_id, key_id, OCTOBER, DOLLAR)
+    await tell_closed(pool, {OCTOBER: {"MONTH_WAITING": 1}})
+    await tell_closed(pool, {OCTOBER: {}})  # nothing is issued
+    assert await closed_months(pool) == []
+
+
+async def test_a_close_that_was_not_told_because_the_process_died_is_told_by_the_next_one(
+    pool: asyncpg.Pool, account: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month = closing.month_before(await this_month(pool))
+    await call(pool, *account, month, DOLLAR)
+
+    async def dies(*arguments: Any) -> None:
+        raise LookupError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(closing, "tell_closed", dies)
+        with pytest.raises(LookupError):
+            await finalize_all(pool, SECTION.model_copy(update={"lost_wait_h": 0}), **WHO)
+    assert await closed_months(pool) == []
+    assert (await finalize_all(pool, SECTION, **WHO)).issued == []
+    assert [one["invoices"] for one in await closed_months(pool)] == [1]
 
 
 async def test_an_invoice_that_fails_stops_no_other_one(

@@ -42,7 +42,7 @@ def someone() -> Customer:
         "max_devices_per_key": None, "require_install_id": False, "allowed_providers": None, "allowed_models": None,
         "stripe_customer_id": None, "stripe_subscription_id": None, "auto_topup_enabled": False,
         "auto_topup_threshold_nusd": None, "auto_topup_amount_nusd": None, "created_at": "2025-11-03T10:00:00Z",
-        "max_vectors": None,
+        "max_vectors": None, "from_plan": [], "price_factor_millionths": 1_000_000,
     }  # fmt: skip
     fields = {field.name: defaults.get(field.name) for field in msgspec.structs.fields(Customer)}
     return msgspec.convert(fields, Customer)

@@ -6,16 +6,17 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
-from datetime import date
+from uuid import UUID
 
 import asyncpg
 import pytest
 from aiohttp import web
 
+from kaixu.jobs.alert_receivers import WebhookReceiver
 from kaixu.jobs.alert_webhooks import AlertWebhooks
 from kaixu.jobs.webhook_sender import LEASE_S, PAUSES_S, Message, WebhookSender
-from kaixu.jobs.webhook_signing import alert_key
-from kaixu.store.alerts import ALERTS, claim_alert
+from kaixu.jobs.webhook_signing import alert_headers, alert_key
+from kaixu.store.alerts import ALERTS, Delivery, queue_deliveries
 from kaixu.store.webhook_deliveries import DueDelivery, claim_deliveries, prune_deliveries, record_failed
 
 KEY = alert_key("a secret")
@@ -28,12 +29,19 @@ class Receiver:
         self.url = ""
         self.bodies: list[bytes] = []
         self.statuses: list[int] = []
+        self.ids: list[str] = []
 
     async def receive(self, request: web.Request) -> web.Response:
         body = await request.read()
         signature = hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
         assert request.headers["x-kaixu-signature"] == f"sha256={signature}"
         assert request.headers["content-type"] == "application/json"
+        signed_headers = {name: request.headers[name] for name in ("webhook-id", "webhook-timestamp")}
+        expected = alert_headers(
+            KEY, UUID(signed_headers["webhook-id"]), int(signed_headers["webhook-timestamp"]), body
+        )
+        assert request.headers["webhook-signature"] == expected["webhook-signature"]
+        self.ids.append(signed_headers["webhook-id"])
         self.bodies.append(body)
         await asyncio.sleep(0.01)
         return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
@@ -54,18 +62,16 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def sender(pool: asyncpg.Pool, receiver: Receiver) -> WebhookSender[DueDelivery]:
-    return WebhookSender(AlertWebhooks(pool, url=receiver.url, key=KEY))
+    return WebhookSender(AlertWebhooks(pool, at(receiver.url)))
 
 
-async def claim(pool: asyncpg.Pool, body: bytes | None = b"{}", *, customer_id: int = 1) -> bool:
-    return await claim_alert(
-        pool,
-        customer_id=customer_id,
-        chain_id=0,
-        month=date(2026, 11, 1),
-        alert="CAP_WARN_CUSTOMER",
-        webhook_body=body,
-    )
+def at(url: str, name: str = ALERTS) -> WebhookReceiver:
+    """A receiver of the operator's."""
+    return WebhookReceiver(name, url, KEY)
+
+
+async def queue(pool: asyncpg.Pool, body: bytes = b"{}", *, name: str = ALERTS) -> None:
+    await queue_deliveries(pool, [Delivery(name, "CAP_WARN_CUSTOMER", body, 1, None)])
 
 
 async def due_in_s(pool: asyncpg.Pool) -> float | None:
@@ -79,21 +85,10 @@ async def make_due(pool: asyncpg.Pool) -> None:
     await pool.execute("update kaixu.webhook_delivery set next_attempt_at = now() where next_attempt_at is not null")
 
 
-async def test_an_alert_is_queued_by_the_statement_that_claims_it(pool: asyncpg.Pool) -> None:
-    assert [await claim(pool, b"first"), await claim(pool, b"second")] == [True, False]
-    [row] = await pool.fetch("select destination, event, body from kaixu.webhook_delivery")
-    assert tuple(row) == (ALERTS, "CAP_WARN_CUSTOMER", b"first")
-
-
-async def test_an_alert_without_a_webhook_is_claimed_and_not_queued(pool: asyncpg.Pool) -> None:
-    assert await claim(pool, None)
-    assert await pool.fetchval("select count(*) from kaixu.webhook_delivery") == 0
-
-
 async def test_a_queued_alert_is_delivered_once_by_whichever_gateway_is_there(
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
 ) -> None:
-    await claim(pool, b'{"type":"CAP_WARN_CUSTOMER"}')  # and the gateway that claimed it is gone
+    await queue(pool, b'{"type":"CAP_WARN_CUSTOMER"}')  # and the gateway that raised it is gone
     await sender.round()
     await make_due(pool)
     await sender.round()
@@ -105,7 +100,7 @@ async def test_a_receiver_that_fails_gets_the_same_alert_again_after_growing_pau
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
 ) -> None:
     receiver.statuses = [500, 302]
-    await claim(pool)
+    await queue(pool)
     for pause_s in PAUSES_S[:2]:
         await sender.round()
         seconds = await due_in_s(pool)
@@ -115,6 +110,7 @@ async def test_a_receiver_that_fails_gets_the_same_alert_again_after_growing_pau
         await make_due(pool)
     await sender.round()
     assert receiver.bodies == [b"{}"] * 3
+    assert len(set(receiver.ids)) == 1, "a receiver can tell that it has a message"
     assert await due_in_s(pool) is None
 
 
@@ -122,7 +118,7 @@ async def test_an_alert_is_abandoned_after_its_last_attempt(
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
 ) -> None:
     receiver.statuses = [500]
-    await claim(pool)
+    await queue(pool)
     await pool.execute("update kaixu.webhook_delivery set attempts = $1", len(PAUSES_S))
     await sender.round()
     await sender.round()
@@ -146,17 +142,17 @@ class Odd(AlertWebhooks):
 
 
 async def test_an_attempt_that_cannot_be_made_does_not_end_the_others(pool: asyncpg.Pool, receiver: Receiver) -> None:
-    await claim(pool, b"odd")
-    await claim(pool, b"usual", customer_id=2)
+    await queue(pool, b"odd")
+    await queue(pool, b"usual")
     with pytest.raises(LookupError):
-        await WebhookSender(Odd(pool, url=receiver.url, key=KEY)).round()
+        await WebhookSender(Odd(pool, at(receiver.url))).round()
     assert receiver.bodies == [b"usual"]
     assert await pool.fetchval("select body from kaixu.webhook_delivery where delivered_at is not null") == b"usual"
 
 
 async def test_whatever_sending_raises_is_a_failed_attempt(pool: asyncpg.Pool, receiver: Receiver) -> None:
-    await claim(pool)
-    await WebhookSender(Odd(pool, url=receiver.url + "odd", key=KEY)).round()
+    await queue(pool)
+    await WebhookSender(Odd(pool, at(receiver.url + "odd"))).round()
     assert await pool.fetchval("select last_error from kaixu.webhook_delivery") == "LookupError"
     assert (await due_in_s(pool) or 0) < PAUSES_S[0]
 
@@ -164,10 +160,10 @@ async def test_whatever_sending_raises_is_a_failed_attempt(pool: asyncpg.Pool, r
 async def test_two_gateways_deliver_no_alert_twice(
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
 ) -> None:
-    other = WebhookSender(AlertWebhooks(pool, url=receiver.url, key=KEY))
+    other = WebhookSender(AlertWebhooks(pool, at(receiver.url)))
     bodies = [b'{"customer_id":%d}' % customer_id for customer_id in range(1, 51)]
-    for customer_id, body in enumerate(bodies):
-        await claim(pool, body, customer_id=customer_id)
+    for body in bodies:
+        await queue(pool, body)
     for _ in range(3):
         await asyncio.gather(sender.round(), other.round())
     assert sorted(receiver.bodies) == sorted(bodies)
@@ -176,7 +172,7 @@ async def test_two_gateways_deliver_no_alert_twice(
 async def test_an_attempt_whose_gateway_died_is_made_again_when_its_lease_is_over(
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver
 ) -> None:
-    await claim(pool)
+    await queue(pool)
     [died] = await claim_deliveries(pool, ALERTS, lease_s=LEASE_S, most=10)
     await sender.round()
     assert receiver.bodies == []
@@ -187,7 +183,7 @@ async def test_an_attempt_whose_gateway_died_is_made_again_when_its_lease_is_ove
 
 
 async def test_a_late_failure_does_not_end_the_attempt_of_another_gateway(pool: asyncpg.Pool) -> None:
-    await claim(pool)
+    await queue(pool)
     [late] = await claim_deliveries(pool, ALERTS, lease_s=LEASE_S, most=10)
     await make_due(pool)
     await claim_deliveries(pool, ALERTS, lease_s=LEASE_S, most=10)
@@ -201,7 +197,7 @@ async def test_a_late_failure_does_not_end_the_attempt_of_another_gateway(pool: 
 async def test_an_alert_from_before_the_clock_was_set_back_is_delivered(
     pool: asyncpg.Pool, sender: WebhookSender[DueDelivery], receiver: Receiver, column: str
 ) -> None:
-    await claim(pool)
+    await queue(pool)
     await pool.execute(f"update kaixu.webhook_delivery set {column} = now() + interval '5 hours'")
     await sender.round()
     assert receiver.bodies == [b"{}"]
@@ -209,8 +205,8 @@ async def test_an_alert_from_before_the_clock_was_set_back_is_delivered(
 
 
 async def test_old_deliveries_are_removed(pool: asyncpg.Pool) -> None:
-    for customer_id in (1, 2):
-        await claim(pool, customer_id=customer_id, body=b"%d" % customer_id)
+    for body in (b"1", b"2"):
+        await queue(pool, body)
     await pool.execute("update kaixu.webhook_delivery set created_at = now() - interval '31 days' where body = '1'")
     assert await prune_deliveries(pool, days=30) == 1
     assert [row["body"] for row in await pool.fetch("select body from kaixu.webhook_delivery")] == [b"2"]

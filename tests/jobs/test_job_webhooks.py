@@ -34,9 +34,9 @@ async def test_a_late_failure_does_not_undo_what_another_gateway_has_delivered(p
     await pool.execute("update kaixu.job set webhook_after = now()")
     [second] = await claim_webhooks(pool, lease_s=60, most=10)
     assert (late.attempt, second.attempt) == (1, 2)
-    await record_failed(pool, late, retry_in_s=None)  # must not give up the second attempt
+    await record_failed(pool, late, error="too late to count", retry_in_s=None)  # must not give up the second attempt
     assert await pool.fetchval("select webhook_after is not null from kaixu.job")
     await record_delivered(pool, job_id)
-    await record_failed(pool, late, retry_in_s=0)
-    await record_failed(pool, second, retry_in_s=0)
+    await record_failed(pool, late, error="too late to count", retry_in_s=0)
+    await record_failed(pool, second, error="too late to count", retry_in_s=0)
     assert await pool.fetchval("select webhook_told_at is not null and webhook_after is null from kaixu.job")

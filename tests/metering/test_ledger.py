@@ -16,13 +16,14 @@ import msgspec
 import pytest
 
 from kaixu.metering.ledger import Ledger
-from kaixu.plugin.errors import DatabaseBusy
+from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
 from kaixu.store.admission import Hold, Settlement, Verdict
 from kaixu.store.pool import open_pool
 from kaixu.store.spool import Spool, line_of, read
 from tests.store.test_money_properties import hold_of, make_ask, settlement
 from tests.support.money import assert_books_balance, customer, spent_and_held, virtual_key
+from tests.support.postgres_proxy import PostgresProxy
 from tests.support.rollups import assert_rollups_agree
 
 OWNER = uuid4()
@@ -176,6 +177,29 @@ async def test_a_locked_account_does_not_keep_the_gateway_from_coming_back(
     assert not system.ledger.holds_to_restore
     for call in calls:
         await system.ended(call, 100)
+    await assert_books_balance(pool)
+
+
+async def test_a_settlement_on_a_connection_that_postgres_has_just_ended_is_written_later(
+    pool: asyncpg.Pool, dsn: str, tmp_path: Path
+) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    async with PostgresProxy(dsn) as proxy:
+        through = await open_pool(proxy.dsn, most=1, least=1)
+        system = System(through, tmp_path / "spool")
+        call = await system.admitted(key_id, 100)
+        await proxy.announce_end()
+        assert await system.ledger.settle(settlement(*call, 70)) is None
+        system.running = []
+        with pytest.raises(DatabaseAway):
+            await system.ledger.admit(make_ask(key_id, 1))
+        await through.expire_connections()
+        through.terminate()
+        system.ledger.pool = pool
+        system.ledger.general = pool
+        assert await system.ledger.resume()
+    assert await spent_and_held(pool, customer_id) == (70, 0)
     await assert_books_balance(pool)
 
 

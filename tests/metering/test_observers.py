@@ -8,13 +8,16 @@ from kaixu.metering.observers import MOST_WAITING, Observers
 from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import MonitorEvent
 from kaixu.plugin.hookspecs import Event
-from kaixu.store.admission import Settlement
+from kaixu.store.admission import Settlement, Verdict
 
 
 class NoAlerts:
     """An observer that does nothing."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
+        """Nothing."""
+
+    def refused(self, verdict: Verdict) -> None:
         """Nothing."""
 
 

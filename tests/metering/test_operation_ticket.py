@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from kaixu.metering.charges import Meter
+from kaixu.metering.integration_wire import IntegrationWire
 from kaixu.metering.operation_call import OperationCall, limits_for
 from kaixu.metering.operation_ticket import OperationTicket
-from kaixu.metering.wire import TicketWire
+from kaixu.plugin.access import Caller
 from kaixu.plugin.operation import Charge, PerCall, PerUnit
+from kaixu.plugin.origins import Hosts
 from kaixu.store.admission import Verdict
 from tests.store.test_money_properties import make_ask
 
@@ -25,14 +28,20 @@ def ticket_for(charge: Charge, price_nusd: int, *, key_id: int = 1) -> Operation
         request.ticket, None, None, None, meter.most_nusd, 1, key_id, key_id, "last", date(2026, 11, 1), 60, 59, 10**12,
         0, 0, None, 0, 0,
     )  # fmt: skip
-    return OperationTicket(request, verdict, TicketWire(cast(Any, None), limits_for(1)), meter)
+    return OperationTicket(request, verdict, wire_of(meter), meter)
+
+
+def wire_of(meter: Meter) -> IntegrationWire:
+    """A wire without connections."""
+    return IntegrationWire(cast(Any, None), cast(Any, None), limits_for(1), None, hosts=Hosts((), None), meter=meter)
 
 
 def call_of(ticket: OperationTicket) -> OperationCall:
     """The call as its handler sees it."""
+    assert isinstance(ticket.wire, IntegrationWire)
     return OperationCall(
-        body=None, options=None, customer_id=1, key_id=1, request_id="r", wire=ticket.wire, meter=ticket.meter,
-        open_transaction=cast(Any, None),
+        body=None, options=None, customer_id=1, key_id=1, request_id="r", caller=Caller("key"), wire=ticket.wire,
+        meter=ticket.meter, open_transaction=cast(Any, None), customer_data=cast(Any, None), scratch=Path("never-made"),
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from kaixu.metering.wire import TicketWire, WireLimits, open_transport
+from kaixu.metering.connections import open_transport
+from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from tests.support.process import free_port
 

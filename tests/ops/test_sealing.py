@@ -34,3 +34,26 @@ def test_it_opens_for_nothing_else_and_with_no_other_secret() -> None:
     for nonsense in (b"", b"\x01", b"\x02" + sealed[1:], sealed[:12]):
         with pytest.raises(InvalidTag):
             SEALER.open(nonsense, "job:1:payload")
+
+
+@pytest.mark.parametrize("form", ["seal", "seal_named"])
+def test_what_an_older_key_sealed_opens_and_is_sealed_again(form: str) -> None:
+    new, both = Sealer("another secret"), Sealer("another secret", ["a secret of the operator's"])
+    sealed = getattr(SEALER, form)(b"data", "a")
+    assert both.open(sealed, "a") == b"data"
+    again = both.resealed(sealed, "a")
+    assert again is not None
+    assert (again[:1], new.open(again, "a"), both.resealed(again, "a")) == (sealed[:1], b"data", None)
+    for sealer, about in ((new, "a"), (both, "b"), (SEALER, "b")):
+        with pytest.raises(InvalidTag):
+            sealer.resealed(sealed, about)
+    with pytest.raises(InvalidTag):
+        SEALER.open(again, "a")
+
+
+def test_sealed_data_names_its_key_and_cannot_name_another() -> None:
+    sealed, other = SEALER.seal_named(b"data", "a"), Sealer("another secret").seal_named(b"data", "a")
+    assert sealed[:9] == SEALER.seal_named(b"more", "b")[:9] != other[:9]
+    for changed in (other[:9] + sealed[9:], b"\x01" + sealed[1:], b"\x01" + sealed[9:], sealed[:9], sealed[:21]):
+        with pytest.raises(InvalidTag):
+            SEALER.open(changed, "a")

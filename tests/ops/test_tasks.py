@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from kaixu.ops.tasks import every
+from kaixu.ops.tasks import Tasks, every
 from kaixu.plugin.errors import DatabaseAway
 
 AWAY = DatabaseAway("the database does not answer")
@@ -33,3 +33,16 @@ async def test_an_outage_of_the_database_is_one_line_in_the_log(caplog: pytest.L
         (logging.WARNING, "upkeep waits: the database does not answer", True),
         (logging.ERROR, "upkeep failed", False),
     ]
+
+
+async def test_the_end_of_a_task_is_told_also_if_it_was_cancelled_before_it_began() -> None:
+    tasks, ended = Tasks(), list[str]()
+
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    tasks.spawn(work(), "begun", ended=lambda: ended.append("begun"))
+    await asyncio.sleep(0)
+    tasks.spawn(work(), "not begun", ended=lambda: ended.append("not begun"))
+    await tasks.stop()
+    assert sorted(ended) == ["begun", "not begun"]

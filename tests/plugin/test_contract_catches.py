@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 
+import httpx
 import msgspec
 import pytest
 from kaixu_openai import OpenAI, OpenAIOptions
@@ -20,6 +21,7 @@ from kaixu.plugin import (
     CompletionReader,
     Finish,
     Free,
+    HostNotDeclared,
     Integration,
     Job,
     Lane,
@@ -28,16 +30,19 @@ from kaixu.plugin import (
     PerCall,
     PerUnit,
     Schedule,
+    Tries,
     UpstreamBusy,
     UpstreamError,
     Usage,
     Wire,
+    WireUrl,
     server_sent_events,
     until_end,
 )
 from kaixu.plugin.testing import (
     Answer,
     FakeCall,
+    FakeWire,
     IntegrationContract,
     LaneContract,
     check_integration,
@@ -256,6 +261,42 @@ async def test_an_operation_that_does_not_keep_its_contract_is_caught(handler: o
     operation = Operation("notes.do", handler, Body, PerUnit("words", unit="word", most=10))  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match=says):
         await run(Integration("notes", [operation]), "notes.do", FakeCall(Body()))
+
+
+class VendorOptions(Options):
+    base_url: WireUrl = "https://vendor.example"
+
+
+async def uploads(call: FakeCall) -> Body:
+    request = httpx.Request("POST", call.options.base_url, content=b"x" * 10)
+    async with call.wire.send(request, accept={404}, tries=Tries(3)) as response:
+        await response.aread()
+    return Body()
+
+
+UPLOAD = Operation("notes.upload", uploads, Body, PerUnit("sent", unit="bytes_sent", most=15))
+
+
+async def test_bytes_that_are_sent_are_counted_as_in_the_gateway_and_pauses_are_not_waited_for() -> None:
+    integration = Integration("notes", [UPLOAD], options=VendorOptions)
+    wire = FakeWire(Answer(503, {"retry-after": "40"}), Answer(429), Answer(200))
+    call = FakeCall(Body(), options=VendorOptions(), wire=wire)
+    await run(integration, "notes.upload", call)
+    assert (call.counted, len(wire.requests), len(wire.pauses), wire.pauses[0]) == ({"bytes_sent": 10}, 3, 2, 40)
+    refused = FakeCall(Body(), options=VendorOptions(), wire=FakeWire(Answer(404)))
+    await run(integration, "notes.upload", refused)
+    assert refused.counted == {}
+
+
+async def test_a_wire_that_would_go_where_nothing_was_declared_is_caught() -> None:
+    call = FakeCall(Body(), options=VendorOptions(base_url="https://vendor.example"), wire=FakeWire(Answer(200)))
+    call.options = Undeclared()
+    with pytest.raises(HostNotDeclared, match="may not send to https://elsewhere"):
+        await run(Integration("notes", [UPLOAD], hosts=["vendor.example"]), "notes.upload", call)
+
+
+class Undeclared(Options):
+    base_url: str = "https://elsewhere.example"
 
 
 def test_names_and_handlers_are_looked_at() -> None:

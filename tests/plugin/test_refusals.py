@@ -30,6 +30,13 @@ from kaixu.plugin.refusals import MOST_WAIT_S, refusal, retry_after
         ({"retry-after": "soon"}, None),
         ({"retry-after": ""}, None),
         ({"retry-after": "31536000"}, MOST_WAIT_S),
+        ({"retry-after": "2022-01-27 22:20:17 UTC"}, 0),
+        ({"retry-after": "2022-01-27T22:20:17Z"}, 0),
+        ({"retry-after": "2099-01-27 22:20:17 UTC"}, MOST_WAIT_S),
+        ({"retry-after": "2022-01-27 22:20"}, None),
+        ({"retry-after": "2022-13-27 22:20:17 UTC"}, None),
+        ({"retry-after": "1643322017"}, 0),
+        ({"retry-after": "4071000000"}, MOST_WAIT_S),
         ({"retry-after": "9" * 5000}, MOST_WAIT_S),
         ({"retry-after-ms": "1500"}, 2),
         ({"retry-after-ms": "0"}, 0),
@@ -50,12 +57,17 @@ def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: 
     assert retry_after(httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])) == seconds
 
 
-@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"], ids=["fixed", "asctime"])
+@pytest.mark.parametrize(
+    "form",
+    ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%S.000Z"],
+    ids=["fixed", "asctime", "netlify", "iso"],
+)
 def test_a_date_is_utc_wherever_we_are(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime(2026, 5, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     monkeypatch.setattr("kaixu.plugin.refusals.time", now.timestamp)
     assert retry_after({"retry-after": (now + timedelta(seconds=90)).strftime(form)}) == 90
     assert retry_after({"retry-after": format_datetime(now + timedelta(hours=1))}) == 3600
+    assert retry_after({"retry-after": str(int(now.timestamp()) + 90)}) == 90
 
 
 @given(st.one_of(st.text(), st.text("0123456789:,-+.e GMTSunNov", max_size=40)))

@@ -21,7 +21,8 @@ import pytest_asyncio
 from kaixu_local import Local, LocalOptions, child, dialogue, server
 from kaixu_local.child import Child, Settings
 
-from kaixu.metering.wire import TicketWire, WireLimits, open_transport
+from kaixu.metering.connections import open_transport
+from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,

@@ -14,7 +14,8 @@ from aiohttp import web
 from kaixu_local import Local
 from kaixu_openai import OpenAI, OpenAIOptions
 
-from kaixu.metering.wire import TicketWire, WireLimits, open_transport
+from kaixu.metering.connections import open_transport
+from kaixu.metering.wire import TicketWire, WireLimits
 from kaixu.plugin import (
     ChatDelta,
     ChatEvent,

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kaixu.reports
-from kaixu.reports.table import FORMULA_STARTS, Report, Table, cell_text, encoded
+from kaixu.config.spreadsheet import FORMULA_STARTS
+from kaixu.reports.table import Report, Table, cell_text, encoded
 
 for module in pkgutil.iter_modules(kaixu.reports.__path__):
     importlib.import_module(f"kaixu.reports.{module.name}")

@@ -183,7 +183,7 @@ async def test_the_webhook_of_a_completed_job_is_delivered(pool: asyncpg.Pool) -
     assert await jobs.succeed(pool, one, result=b"", output_len=None, ticket=None, month=None)
     await all_ahead(pool)
     [completed] = await claim_webhooks(pool, lease_s=60, most=10)
-    await record_failed(pool, completed, retry_in_s=30)
+    await record_failed(pool, completed, error="late", retry_in_s=30)
     assert await claim_webhooks(pool, lease_s=60, most=10) == []  # the wait for the next try is kept
     await pool.execute("update kaixu.job set webhook_after = now() + '4 hours'")
     assert len(await claim_webhooks(pool, lease_s=60, most=10)) == 1

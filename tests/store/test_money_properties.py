@@ -63,6 +63,8 @@ def make_ask(
         app_id,
         None,
         end_user,
+        7 + most // 7,
+        7 + most // 14,
     )
 
 
@@ -80,6 +82,9 @@ def settlement(ask: Ask, verdict: Verdict, cost: int, end_reason: str = "complet
 
 class Story:
     """Two customers with two keys each, and everything that can happen to their calls."""
+
+    #: How calls may be refused.
+    refusals: tuple[str, ...] = ("CAP_REACHED",)
 
     def __init__(self, pool: Any, keys: list[int]) -> None:
         self.pool = pool
@@ -107,7 +112,7 @@ class Story:
                 (one, verdict) for one, verdict in zip(asks, verdicts, strict=True) if verdict.refused is None
             ]
             for one, verdict in zip(asks, verdicts, strict=True):
-                assert verdict.refused in (None, "CAP_REACHED")
+                assert verdict.refused in (None, *self.refusals)
                 if verdict.granted_nusd is not None:
                     assert one.least_nusd <= verdict.granted_nusd <= one.most_nusd
         elif kind in ("settle", "release") and self.open:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import asyncpg
 import pytest
 
+from kaixu.gateway.event_indexes import build_event_indexes
 from kaixu.store.partition_indexes import MissingIndex, build_index, missing_indexes
 
 
@@ -53,3 +58,26 @@ async def test_events_are_found_by_index(pool: asyncpg.Pool, dsn: str, named: st
         plan = await connection.fetch(f"explain select * from kaixu.usage_event where {named} = '7'")
     assert "Index" in str(plan)
     assert "Seq Scan" not in str(plan)
+
+
+async def test_a_partition_whose_index_fails_stops_no_other_and_is_tried_again(pool: asyncpg.Pool, dsn: str) -> None:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(dsn)
+        yield connection
+        await connection.close()
+
+    await pool.execute("drop index kaixu.usage_event_request_idx")
+    await pool.execute("create index usage_event_request_idx on only kaixu.usage_event (request_id)")
+    missing = await missing_indexes(pool)
+    assert len(missing) > 2
+    in_the_way = missing[0].name
+    await pool.execute(f'create table kaixu."{in_the_way}" ()')
+    building = asyncio.ensure_future(build_event_indexes(pool, connect, retry_s=0.1))
+    while len(await missing_indexes(pool)) > 1 and not building.done():
+        await asyncio.sleep(0.05)
+    assert not building.done()
+    await pool.execute(f'drop table kaixu."{in_the_way}"')
+    await building
+    assert await missing_indexes(pool) == []
+    assert await is_valid(pool)

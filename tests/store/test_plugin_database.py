@@ -16,13 +16,14 @@ import msgspec
 import pytest
 
 from kaixu.config.database_errors import MigrationError
-from kaixu.plugin.errors import Conflict, DatabaseBusy, TicketClosed, TooLarge, UpstreamTimeout
+from kaixu.plugin.errors import Conflict, DatabaseBusy, NotFound, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.store import plugin_database, plugin_pool
-from kaixu.store.jobs import NewJob
+from kaixu.store.failures import claim_failures
+from kaixu.store.jobs import NewJob, insert_job
 from kaixu.store.migrate import LOCK
-from kaixu.store.plugin_database import NotAllowed, PluginTransaction
+from kaixu.store.plugin_database import HandledBefore, NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
-from kaixu.store.plugin_jobs import store_plugin_job
+from kaixu.store.plugin_jobs import allow_job_access, store_plugin_job
 from kaixu.store.plugin_login import STATEMENT_S, login_from_url
 from kaixu.store.plugin_roles import login_problem
 from kaixu.store.pool import open_pool
@@ -51,15 +52,20 @@ class Guest:
         async with self.pool.acquire() as connection:
             await self.databases.provide(connection, NAME, self.folder, url)
 
-    def job(self, name: str, payload: msgspec.Struct, delay_s: float, key: str | None) -> NewJob:
+    def job(
+        self, name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None = None
+    ) -> NewJob:
         return NewJob(
             id=uuid4(), kind=name, customer_id=self.customer_id, key_id=None, install_id=None, request_id="r",
-            payload=msgspec.json.encode(payload), provider=NAME, model=name, run_after_s=delay_s, idempotency_key=key,
+            payload=msgspec.json.encode(payload), provider=NAME, model=name, run_after_s=delay_s, unique_key=key,
+            serial=serial, reports_failure=True,
         )  # fmt: skip
 
     @asynccontextmanager
     async def db(self) -> AsyncIterator[PluginTransaction]:
-        opened = self.databases.transaction(NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job)
+        opened = self.databases.transaction(
+            NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job, customer_id=self.customer_id
+        )
         async with opened as transaction:
             assert isinstance(transaction, PluginTransaction)
             yield transaction
@@ -377,7 +383,9 @@ async def test_the_functions_of_plugins_pin_where_they_look(pool: asyncpg.Pool) 
           from pg_proc p where p.pronamespace = 'kaixu__plugin'::regnamespace or p.prosecdef
         """
     )
-    assert {row["proname"] for row in rows} == {"enqueue", "migrated"}
+    assert {row["proname"] for row in rows} == {
+        "cancel_job", "enqueue", "failure_handled", "job_view", "migrated", "receive",
+    }  # fmt: skip
     for row in rows:
         assert row["prosecdef"]
         assert not row["anybody"]
@@ -538,3 +546,74 @@ async def test_a_connection_that_a_pooler_lends_is_set_up_for_each_transaction(g
             assert await db.fetchval("select current_setting('statement_timeout')") == "10s"
             await db._connection.execute("set statement_timeout = '1ms'")
     await databases.close()
+
+
+async def test_a_plugin_reads_and_cancels_jobs_of_its_own_and_of_its_customer_only(guest: Guest) -> None:
+    guest.customer_id = await customer(guest.pool)
+    async with guest.db() as db:
+        mine = await db.enqueue("guest.work", Payload())
+        view = await db.job(mine)  # enqueued in this transaction
+        assert (view.status, view.attempts, view.error, view.done, view.of) == ("queued", 0, None, None, None)
+        assert view.next_at is not None
+        job = guest.job("other.work", Payload(), 0, None)
+        await insert_job(guest.pool, job)
+        for stranger in (job.id, uuid4()):
+            for access in (db.job, db.cancel):
+                with pytest.raises(NotFound):
+                    await access(stranger)
+    own, guest.customer_id = guest.customer_id, await customer(guest.pool)
+    async with guest.db() as db:
+        with pytest.raises(NotFound):
+            await db.cancel(mine)
+    assert await guest.pool.fetchval("select status from kaixu.job where id = $1", mine) == "queued"
+    guest.customer_id = own
+    with suppress(ZeroDivisionError):
+        async with guest.db() as db:
+            assert (await db.cancel(mine)).status == "cancelled"
+            raise ZeroDivisionError  # it is cancelled together with the plugin's rows, or not at all
+    assert await guest.pool.fetchval("select status from kaixu.job where id = $1", mine) == "queued"
+    guest.customer_id = None  # a schedule
+    async with guest.db() as db:
+        view = await db.cancel(mine)
+    assert (view.status, view.error, view.next_at) == ("cancelled", "JOB_CANCELLED", None)
+
+
+@pytest.mark.parametrize("function", ["job_view", "cancel_job", "enqueue"])
+async def test_a_plugin_cannot_use_a_note_that_was_written_for_another(guest: Guest, function: str) -> None:
+    job = guest.job("other.work", Payload(), 0, None)
+    await insert_job(guest.pool, job)
+    note = await allow_job_access(guest.pool, "other", job.id, None)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with guest.db() as db:
+            await db.fetch(f"select * from kaixu__plugin.{function}($1)", note)
+    assert await guest.pool.fetchval("select status from kaixu.job") == "queued"
+
+
+async def test_a_failure_is_handled_in_one_transaction_with_the_rows_of_the_plugin(guest: Guest) -> None:
+    async with guest.db() as db:
+        job_id = await db.enqueue("guest.work", Payload())
+    async with guest.db() as db:
+        await db.cancel(job_id)
+    [due] = await claim_failures(guest.pool, ["guest.work", "guest.more"], lease_s=60, most=9)
+    assert (due.id, due.status, due.error_code, due.tries) == (job_id, "cancelled", "JOB_CANCELLED", 1)
+    assert await claim_failures(guest.pool, ["guest.work"], lease_s=60, most=9) == []
+    first = asyncio.Event()
+
+    async def handle(wait_for: asyncio.Event | None) -> str:
+        try:
+            async with guest.db() as db:
+                await db.execute("insert into note (words) values ($1)", str(uuid4()))
+                if wait_for is not None:
+                    await wait_for.wait()
+                await db.failure_handled(job_id)
+                first.set()
+        except HandledBefore:
+            return "before"
+        return "now"
+
+    assert sorted(await asyncio.gather(handle(None), handle(first))) == ["before", "now"]
+    async with guest.db() as db:
+        assert await db.fetchval("select count(*) from note") == 1
+        with pytest.raises(HandledBefore):
+            await db.failure_handled(job_id)
+    assert await claim_failures(guest.pool, ["guest.work"], lease_s=60, most=9) == []

@@ -29,6 +29,9 @@ PACKAGE = Path(kaixu.store.__file__).parents[1]
 CALL = re.compile(r"\bkaixu(?:__plugin)?\.\w+\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 ARGUMENT = re.compile(r"\s*p_\w+ => ")
 
+#: A text that is compared with a literal by their order.
+TEXT_IN_ORDER = re.compile(r"(?<![-<>=])[<>]=? *'[a-z]")
+
 
 class Pair(msgspec.Struct, frozen=True):
     """Two columns."""
@@ -122,3 +125,14 @@ def test_the_rule_sees_positional_calls() -> None:
     named = "select kaixu.top_up(p_month => $1, p_amount_nusd => least($2, 5)) and kaixu.top_up()"
     assert list(positional_calls(named)) == []
     assert list(positional_calls("select kaixu.top_up(p_month => $1, $2)")) == ["kaixu.top_up(p_month => $1, $2)"]
+
+
+@pytest.mark.parametrize("query", Query.registered, ids=lambda query: f"{query.row.__name__}: {query.sql.split()[0]}")
+def test_no_text_is_found_by_its_place_in_an_order(query: Query[Any]) -> None:
+    """Which text comes first depends on the database's collation: in English `customer;` comes before `customer:`."""
+    assert TEXT_IN_ORDER.findall(query.sql) == []
+
+
+def test_the_rule_sees_ranges_of_texts() -> None:
+    assert TEXT_IN_ORDER.search("where d.destination >= 'customer:'")
+    assert not TEXT_IN_ORDER.search("where e.book <> 'import' and d ->> 'a' = 'b' and t > now() - interval '1 day'")

@@ -53,11 +53,15 @@ async def admit(
     build_id: str | None = None,
     end_user: str | None = None,
     book: str = "ai",
+    most_tokens: int = 0,
+    least_tokens: int | None = None,
+    names: str = "",
 ) -> tuple[Ask, Verdict]:
     """Admit one call."""
     ask = Ask(
         ticket or new_ticket(), key_hash, legacy_hash, key_id, install_id, "agent", 0, operation, provider, provider, model, book,
         price_id, most, most if least is None else least, request_id, app_id, build_id, end_user,
+        most_tokens, most_tokens if least_tokens is None else least_tokens, names,
     )  # fmt: skip
     [verdict] = await admission.admit(pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=default_rpm)
     return ask, verdict
@@ -83,7 +87,7 @@ async def settle(
     assert verdict.chain_id is not None
     settlement = Settlement(
         ask.ticket, verdict.customer_id, verdict.key_id, verdict.chain_id, verdict.month, ask.book, ask.operation,
-        ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, admitted_at or datetime.now(UTC),
+        ask.provider, ask.model, ask.price_id, ask.install_id, ask.request_id, admitted_at or verdict.admitted_at or datetime.now(UTC),
         duration_ms, end_reason,
         usage_source, cost, vendor_cost, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens,
         usage.cache_write_tokens, usage.reasoning_tokens, units,

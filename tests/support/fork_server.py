@@ -75,7 +75,17 @@ def serve(requests: socket.socket) -> Start | None:
 def main() -> None:
     """Import the gateway and serve; in a forked process, run the command."""
     import kaixu.cli
+    from kaixu.web.rendering import environment
+    from kaixu.web.static_files import static_files
+    from tests.support.passwords import hash_with_little_work
 
+    hash_with_little_work()
+
+    # Once, not in each gateway: templates are compiled, and static files compressed.
+    pages = environment()
+    for template in pages.list_templates():
+        pages.get_template(template)
+    static_files()
     for module in (*IMPORTED, *(f"kaixu.cli.{found.name}" for found in pkgutil.iter_modules(kaixu.cli.__path__))):
         importlib.import_module(module)
     assert threading.active_count() == 1, "only a process of one thread can be forked safely"

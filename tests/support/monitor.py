@@ -10,9 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from kaixu.edge.tokens import make_admin_token
 from kaixu.ops.events import MonitorEvent
-from tests.support.process import SECRETS
+from tests.support.operators import admin_token
 
 #: How long a test waits for what must come.
 PATIENCE_S = 30.0
@@ -97,7 +96,7 @@ async def follow(
 
 def operator_headers() -> dict[str, str]:
     """An operator's credential."""
-    return {"authorization": f"Bearer {make_admin_token(SECRETS['JWT_SECRET'])}"}
+    return {"authorization": f"Bearer {admin_token()}"}
 
 
 def event(message: str, **fields: Any) -> MonitorEvent:

@@ -13,5 +13,5 @@ def size(short: int, full: int) -> int:
 
 
 def examples(count: int) -> int:
-    """How many examples Hypothesis tries: ten times as many in `make slow`."""
-    return size(count, 10 * count)
+    """How many examples Hypothesis tries: a third of `count` in `make test`, ten times `count` in `make slow`."""
+    return size(max(5, count // 3), 10 * count)

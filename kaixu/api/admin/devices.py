@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from kaixu.accounts.devices import change_device, list_devices
+from kaixu.accounts.device_list import device_page
+from kaixu.accounts.devices import change_device
 from kaixu.accounts.fields import flag, identifier, install_id, require_known
+from kaixu.accounts.operator_identity import KEYS
 from kaixu.api.admin.replies import device_reply
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
@@ -12,10 +14,6 @@ from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.plugin.errors import Invalid
-
-from .paging import read_page
-
-MAX_LISTED = 500
 
 KNOWN = ("api_key_id", "install_id", "revoked")
 
@@ -27,9 +25,8 @@ def device_routes(services: Services) -> list[Route]:
         query = Fields(request.args)
         customer_id = query.read("customer_id", identifier)
         key_id = query.read("api_key_id", identifier) if request.args.get("api_key_id") else None
-        limit = read_page(request, MAX_LISTED).limit
-        rows = await list_devices(services.reports, customer_id, key_id=key_id, limit=limit)
-        return json_reply({"devices": [device_reply(row) for row in rows]})
+        page = await device_page(services.reports, customer_id, key_id, request.args)
+        return json_reply({"devices": [device_reply(row) for row in page.devices], "next_cursor": page.next_cursor})
 
     async def change(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request)
@@ -49,5 +46,5 @@ def device_routes(services: Services) -> list[Route]:
 
     return [
         operator_route(services, "GET", "admin-devices", list_all),
-        operator_route(services, "PATCH", "admin-devices", change),
+        operator_route(services, "PATCH", "admin-devices", change, access=KEYS),
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from kaixu.accounts.end_users import EndUser, end_user_name, set_end_user_cap
 from kaixu.accounts.fields import cents, identifier, require_known
+from kaixu.accounts.operator_identity import CUSTOMERS
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.fields import read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
@@ -37,7 +38,7 @@ def end_user_routes(services: Services) -> list[Route]:
         )
         return json_reply({"ok": True, "end_user": end_user_reply(row)})
 
-    return [operator_route(services, "PATCH", "admin-end-users", change)]
+    return [operator_route(services, "PATCH", "admin-end-users", change, access=CUSTOMERS)]
 
 
 def end_user_reply(row: EndUser) -> dict[str, Any]:

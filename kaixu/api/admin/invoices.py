@@ -8,16 +8,19 @@ import msgspec
 
 from kaixu.accounts import fields
 from kaixu.accounts.fields import bounded, identifier, require_known
+from kaixu.accounts.operator_identity import MONEY
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
-from kaixu.invoices.billing import change_billing, find_billing
+from kaixu.invoices.billing import change_billing, details_json, find_billing
 from kaixu.invoices.closing import finalize_all
-from kaixu.invoices.compose import billing_json
-from kaixu.invoices.issue import credit, finalize, void
+from kaixu.invoices.credit import credit
+from kaixu.invoices.issue import finalize, void
+from kaixu.invoices.mail_again import mail_again
+from kaixu.invoices.month_close import STATES, close_json, issue_part, show_close
 from kaixu.invoices.verify import verify
 from kaixu.invoices.views import (
     list_invoices,
@@ -35,6 +38,8 @@ from .paging import read_page
 
 MOST_LISTED = 500
 MOST_LINES = 1000
+#: The most invoices that one request issues in part of a month.
+MOST_ISSUED = 1000
 PDF = "application/pdf"
 
 
@@ -88,7 +93,9 @@ def invoice_routes(services: Services) -> list[Route]:
 
     async def issue(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request)
-        require_known(body.value, ("customer_id", "month", "all"))
+        require_known(body.value, ("customer_id", "month", "all", "most", "after"))
+        if body.flag("all") and body.get("most") is not None:
+            return await issue_some(request, body)
         if body.flag("all"):
             closed = await finalize_all(services.pool, services.invoices, actor=ACTOR, request_id=request.request_id)
             return json_reply({"ok": True, **msgspec.to_builtins(closed)})
@@ -100,6 +107,35 @@ def invoice_routes(services: Services) -> list[Route]:
             services.pool, services.invoices, customer_id, month, actor=ACTOR, request_id=request.request_id
         )
         return json_reply({"ok": True, "issued": first, **view_json(stored_view(stored))})
+
+    async def issue_some(request: IncomingRequest, body: Fields) -> Reply:
+        """A part of a month."""
+        month = body.read("month", fields.month)
+        if month is None:
+            raise Invalid("`month` is missing", field="month")
+        batch = await issue_part(
+            services.pool,
+            services.invoices,
+            month,
+            after=body.read("after", lambda value, name: bounded(value, name, fields.MOST_ID)) or 0,
+            most=body.read("most", lambda value, name: bounded(value, name, MOST_ISSUED, least=1)) or MOST_ISSUED,
+            actor=ACTOR,
+            request_id=request.request_id,
+        )
+        return json_reply({"ok": True, **msgspec.to_builtins(batch)})
+
+    async def close(request: IncomingRequest) -> Reply:
+        """A month of all customers."""
+        query = Fields(request.args)
+        shown = await show_close(
+            services.reports,
+            services.invoices,
+            query.read("month", fields.month),
+            state=query.one_of("state", STATES),
+            after=query.read("after", lambda value, name: bounded(value, name, fields.MOST_ID)) or 0,
+            limit=query.read("limit", lambda value, name: bounded(value, name, MOST_LISTED, least=1)) or 100,
+        )
+        return json_reply(close_json(shown))
 
     async def cancel(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request)
@@ -115,7 +151,7 @@ def invoice_routes(services: Services) -> list[Route]:
 
     async def take_back(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request)
-        require_known(body.value, ("number", "reason", "amount_cents", "lines"))
+        require_known(body.value, ("number", "reason", "amount_cents", "lines", "idempotency_key"))
         amount = body.read("amount_cents", lambda value, name: bounded(value, name, fields.MOST_CENTS, least=1))
         lines = read_lines(body)
         if amount is not None and lines is not None:
@@ -129,6 +165,7 @@ def invoice_routes(services: Services) -> list[Route]:
             reason=required_reason(body),
             actor=ACTOR,
             request_id=request.request_id,
+            idempotency_key=body.read("idempotency_key", lambda value, name: fields.text(value, name, 200)),
         )
         return json_reply({"ok": True, **view_json(stored_view(note))})
 
@@ -136,28 +173,44 @@ def invoice_routes(services: Services) -> list[Route]:
         result = await verify(services.reports, Fields(request.args).required_text("number", most=80))
         return json_reply({"ok": not result.wrong, **msgspec.to_builtins(result)})
 
+    async def mail(request: IncomingRequest) -> Reply:
+        body = read_stored_fields(request)
+        require_known(body.value, ("number", "email"))
+        recipient = await mail_again(
+            services.pool,
+            services.invoices,
+            body.required_text("number", most=80),
+            can_mail=services.mail is not None,
+            recipient=body.read("email", fields.email),
+            actor=ACTOR,
+            request_id=request.request_id,
+        )
+        return json_reply({"ok": True, "email": recipient})
+
     async def show_billing(request: IncomingRequest) -> Reply:
         customer_id = Fields(request.args).read("customer_id", identifier)
         row = await find_billing(services.reports, customer_id)
-        return json_reply({"customer_id": customer_id, "billing": billing_json(row)})
+        return json_reply({"customer_id": customer_id, "billing": details_json(row)})
 
     async def set_billing(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request)
         customer_id = body.read("customer_id", identifier)
         row = await change_billing(services.pool, customer_id, body.value, actor=ACTOR, request_id=request.request_id)
-        return json_reply({"ok": True, "customer_id": customer_id, "billing": billing_json(row)})
+        return json_reply({"ok": True, "customer_id": customer_id, "billing": details_json(row)})
 
     return [
         operator_route(services, "GET", "admin-invoices", show),
-        operator_route(services, "POST", "admin-invoices", draft),
+        operator_route(services, "POST", "admin-invoices", draft, access=MONEY),
         operator_route(services, "GET", "admin-invoice-list", list_all),
+        operator_route(services, "GET", "admin-month-close", close),
         operator_route(services, "GET", "admin-invoice-pdf", pdf),
         operator_route(services, "GET", "admin-invoice-verify", check),
-        operator_route(services, "POST", "admin-invoice-finalize", issue),
-        operator_route(services, "POST", "admin-invoice-void", cancel),
-        operator_route(services, "POST", "admin-invoice-credit", take_back),
+        operator_route(services, "POST", "admin-invoice-finalize", issue, access=MONEY),
+        operator_route(services, "POST", "admin-invoice-void", cancel, access=MONEY),
+        operator_route(services, "POST", "admin-invoice-credit", take_back, access=MONEY),
+        operator_route(services, "POST", "admin-invoice-mail", mail, access=MONEY),
         operator_route(services, "GET", "admin-billing", show_billing),
-        operator_route(services, "PATCH", "admin-billing", set_billing),
+        operator_route(services, "PATCH", "admin-billing", set_billing, access=MONEY),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kaixu.accounts.fields import bounded, require_known, text
+from kaixu.accounts.operator_identity import SETTINGS
 from kaixu.edge.fields import Fields, read_stored_fields
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.request import IncomingRequest
@@ -14,7 +15,7 @@ from kaixu.reports.monitor_events import monitor_row_json
 from kaixu.reports.monitor_list import monitor_events
 from kaixu.reports.values import instant
 
-from .monitor_filter import read_filter
+from .monitor_filter import read_filter_with_times
 
 #: The most events of one reply, and how many there are by default.
 MAX_EVENTS = 1000
@@ -42,9 +43,8 @@ def monitor_event_routes(services: Services) -> list[Route]:
         if after_id and before_id:
             raise Unprocessable("`after_id` and `before_id` exclude each other", field="before_id")
         limit = bounded(fields.get("limit"), "limit", MAX_EVENTS, least=1) or EVENTS
-        rows = await monitor_events(
-            services.reports, read_filter(fields), limit=limit, after_id=after_id, before_id=before_id
-        )
+        shown = await read_filter_with_times(fields, services.reports)
+        rows = await monitor_events(services.reports, shown, limit=limit, after_id=after_id, before_id=before_id)
         return json_reply(
             {
                 "events": [monitor_row_json(row) for row in rows],
@@ -53,6 +53,13 @@ def monitor_event_routes(services: Services) -> list[Route]:
                 "dropped": services.monitor.dropped,
             }
         )
+
+    async def count(request: IncomingRequest) -> Reply:
+        """How many events a prune would remove."""
+        days = bounded(request.args.get("days"), "days", MAX_DAYS, least=1) or DAYS
+        would_delete = await services.monitor_archive.count(days=days)
+        is_archived = services.monitor_archive.is_on()
+        return json_reply({"ok": True, "would_delete": would_delete, "days": days, "archived": is_archived})
 
     async def prune(request: IncomingRequest) -> Reply:
         body = read_stored_fields(request, may_be_empty=True)
@@ -89,8 +96,9 @@ def monitor_event_routes(services: Services) -> list[Route]:
 
     return [
         operator_route(services, "GET", "admin-monitor-events", show),
-        operator_route(services, "POST", "admin-monitor-prune", prune),
-        operator_route(services, "POST", "monitor-archive-prune", prune_by_settings),
+        operator_route(services, "GET", "admin-monitor-prune", count),
+        operator_route(services, "POST", "admin-monitor-prune", prune, access=SETTINGS),
+        operator_route(services, "POST", "monitor-archive-prune", prune_by_settings, access=SETTINGS),
         operator_route(services, "GET", "monitor-archive-access", archive),
     ]
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import monotonic, time
 
 from kaixu.accounts.fields import bounded
+from kaixu.accounts.operator_identity import READ
 from kaixu.edge.fields import Fields
-from kaixu.edge.operators import is_operator, operator_route
+from kaixu.edge.operators import identify, looks_like_operator, operator_route
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import SSE, Reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.sse import EventStream, frame
 from kaixu.edge.tokens import ADMIN_TTL_S
+from kaixu.plugin.errors import DatabaseAway
 from kaixu.reports.tail_viewer import TailEnded, TailEvent, TailWarning, Viewer
 from kaixu.reports.values import instant
 
@@ -59,19 +61,39 @@ def read_after_id(fields: Fields, request: IncomingRequest) -> int | None:
     return header or field or None
 
 
-def permission(services: Services, request: IncomingRequest) -> Callable[[], bool]:
-    """Whether the caller may still watch: while the token is valid; with a password, as long as a token would be."""
-    if is_operator(services, request.headers):
-        return lambda: is_operator(services, request.headers)
+def permission(services: Services, request: IncomingRequest) -> Callable[[], Awaitable[bool]]:
+    """Whether the caller may still watch: while the credential is valid; with a password, as long as a token would be
+    and passwords are accepted.
+
+    While the database is away there are no events either.
+    """
     end = monotonic() + ADMIN_TTL_S
-    return lambda: monotonic() < end
+
+    looked_at = monotonic()
+
+    async def may_watch() -> bool:
+        nonlocal looked_at
+        if monotonic() < looked_at + CHECK_S:
+            return True
+        looked_at = monotonic()
+        if request.identity.session_id is None and request.identity.token_id is None:
+            return monotonic() < end and services.operators.admin_password
+        if not looks_like_operator(services, request.headers):  # the token has expired
+            return False
+        try:
+            identity = await identify(services, request)
+        except DatabaseAway:
+            return True
+        return identity is not None and identity.may(READ)
+
+    return may_watch
 
 
-async def write_tail(viewer: Viewer, out: EventStream, may_watch: Callable[[], bool]) -> None:
+async def write_tail(viewer: Viewer, out: EventStream, may_watch: Callable[[], Awaitable[bool]]) -> None:
     """Write the frames until the tail ends, or the viewer may not watch any more."""
     now = instant(datetime.now(UTC))
     await out.put(frame("hello", {"ok": True, "after_id": viewer.began_after, "now": now}))
-    while may_watch():
+    while await may_watch():
         try:
             items = await viewer.read(CHECK_S)
         except TailEnded as ended:

@@ -25,13 +25,12 @@ def platform_event_routes(services: Services) -> list[Route]:
         fields = Fields(request.args)
         limit = bounded(fields.get("limit"), "limit", MAX_ENTRIES, least=1) or ENTRIES
         before = read_cursor(text(fields.get("cursor"), "cursor", MAX_TEXT))
-        app_id = text(fields.get("app_id"), "app_id", MAX_TEXT)
-        rows = await timeline(services.reports, limit=limit, app_id=app_id, before=before)
+        rows = await timeline(services.reports, request.args, limit=limit, before=before)
         last = rows[-1] if len(rows) == limit else None
         return json_reply(
             {
                 "ok": True,
-                "events": [timeline_row_json(row) for row in rows],
+                "events": [timeline_row_json(row, services.platforms.surfaces) for row in rows],
                 "next_cursor": None if last is None else Cursor(last.created_at, last.source, last.id).text,
             }
         )

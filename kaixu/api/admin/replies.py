@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from kaixu.accounts.customers import Customer, ListedCustomer
-from kaixu.accounts.devices import ListedDevice
+from kaixu.accounts.customers import Customer, ListedCustomer, wire_names
+from kaixu.accounts.device_list import ListedDevice
 from kaixu.accounts.keys import Key, ListedKey
-from kaixu.config.price import cents_of_nusd
+from kaixu.accounts.model_limits import shown_model_limits
+from kaixu.config.price import cents_of_nusd, factor_text
+from kaixu.reports.money_limits import MoneyLimit, limits_json
 from kaixu.reports.values import budget_fields, cents_or_none, instant
 
 
@@ -31,6 +34,13 @@ def customer_reply(row: Customer) -> dict[str, Any]:
         "auto_topup_amount_cents": cents_or_none(row.auto_topup_amount_nusd),
         "max_vectors": row.max_vectors,
         "end_user_cap_cents": cents_or_none(row.end_user_cap_nusd),
+        "tpm_limit": row.tpm_limit,
+        "day_cap_cents": cents_or_none(row.day_cap_nusd),
+        "from_plan": wire_names(row.from_plan),
+        "plan_version": row.plan_version_id,
+        "price_factor": factor_text(row.price_factor_millionths),
+        "alert_thresholds": row.alert_thresholds,
+        "alert_mail": row.alert_mail,
         "created_at": instant(row.created_at),
     }
 
@@ -39,6 +49,7 @@ def listed_customer_reply(row: ListedCustomer) -> dict[str, Any]:
     """A customer in the list, with this month's figures."""
     available = max(0, row.monthly_cap_nusd + row.extra_nusd - row.spent_nusd - row.held_nusd)
     return customer_reply(row) | {
+        "plan_deviations": wire_names(row.deviations),
         "active_keys": row.active_keys,
         "has_netlify_token": False,
         "extra_cents": cents_of_nusd(row.extra_nusd),
@@ -62,18 +73,31 @@ def key_reply(row: Key) -> dict[str, Any]:
         "allowed_providers": row.allowed_providers,
         "allowed_models": row.allowed_models,
         "allowed_collections": row.allowed_collections,
+        "tpm_limit": row.tpm_limit,
+        "day_cap_cents": cents_or_none(row.day_cap_nusd),
+        "limits": shown_model_limits(row.limits),
+        "expires_at": instant(row.expires_at),
+        "group_id": row.group_id,
+        "from_plan": row.from_plan,
+        "alert_thresholds": row.alert_thresholds,
         "created_at": instant(row.created_at),
         "revoked_at": instant(row.revoked_at),
     }
 
 
-def listed_key_reply(row: ListedKey) -> dict[str, Any]:
-    """A key in the list, with its chain's spending this month."""
+def listed_key_reply(row: ListedKey, limits: Sequence[MoneyLimit]) -> dict[str, Any]:
+    """A key in the list, with its chain's spending this month, and the caps that its calls must fit into."""
     available = None
     if row.monthly_cap_nusd is not None:
         available = max(0, row.monthly_cap_nusd - row.spent_nusd - row.held_nusd)
-    seen = {"last_seen_at": instant(row.last_seen_at)}
-    return key_reply(row) | seen | {"can_reveal": False, **budget_fields(row.spent_nusd, row.held_nusd, available)}
+    return {
+        **key_reply(row),
+        "last_seen_at": instant(row.last_seen_at),
+        "replaced_by": row.replaced_by,
+        "can_reveal": False,
+        **budget_fields(row.spent_nusd, row.held_nusd, available),
+        **limits_json(limits),
+    }
 
 
 def device_reply(row: ListedDevice) -> dict[str, Any]:

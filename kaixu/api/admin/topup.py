@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kaixu.accounts.fields import identifier, require_known
+from kaixu.accounts.operator_identity import MONEY
 from kaixu.accounts.topups import top_up
 from kaixu.config.price import cents_of_nusd, usd
 from kaixu.edge.fields import read_stored_fields
@@ -44,4 +45,4 @@ def topup_routes(services: Services) -> list[Route]:
             }
         )
 
-    return [operator_route(services, "POST", "admin-topup", create)]
+    return [operator_route(services, "POST", "admin-topup", create, access=MONEY)]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from kaixu.accounts.operator_identity import COLLECTIONS
 from kaixu.api.call_replies import call_headers
 from kaixu.catalog.catalog import RequestedModel
 from kaixu.collections.chunks import Chunking, cut_text, parse_chunking
@@ -86,7 +87,9 @@ def embed_routes(services: Services) -> list[Route]:
             }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return [Route("POST", function_paths("gateway-embed"), embed, auth="key_or_operator", rate="call")]
+    return [
+        Route("POST", function_paths("gateway-embed"), embed, auth="key_or_operator", rate="call", access=COLLECTIONS)
+    ]
 
 
 async def run_embed_call(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from kaixu.accounts.operator_identity import COLLECTIONS, READ
 from kaixu.api.call_replies import call_headers
 from kaixu.api.collections.create import create_collection, reembed_collection
 from kaixu.api.collections.replies import collection_reply, document_reply, page_reply, progress_reply
@@ -29,8 +30,8 @@ from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.metering.admission import Admission
 from kaixu.metering.ticket import Ticket
+from kaixu.plugin.access import Rank
 from kaixu.plugin.errors import UnknownDocument, Unprocessable
-from kaixu.plugin.operation import Rank
 
 from .access import CollectionCaller, read_collection_caller
 from .export import export_collection
@@ -46,7 +47,14 @@ def collection_routes(services: Services) -> list[Route]:
     handlers = {"GET": show, "POST": create_or_import, "PATCH": rename, "DELETE": remove}
     paths = function_paths("gateway-embed-collections")
     return [
-        Route(method, paths, partial(handler, services), auth="key_or_operator", rate="call")
+        Route(
+            method,
+            paths,
+            partial(handler, services),
+            auth="key_or_operator",
+            rate="call",
+            access=READ if method == "GET" else COLLECTIONS,
+        )
         for method, handler in handlers.items()
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kaixu.accounts.operator_identity import COLLECTIONS
 from kaixu.api.call_replies import call_headers
 from kaixu.collections.contents import Collection
 from kaixu.collections.filters import parse_filter
@@ -46,7 +47,16 @@ def search_routes(services: Services) -> list[Route]:
         }
         return json_reply(reply, 200, call_headers(ticket))
 
-    return [Route("POST", function_paths("gateway-embed-search"), find, auth="key_or_operator", rate="call")]
+    return [
+        Route(
+            "POST",
+            function_paths("gateway-embed-search"),
+            find,
+            auth="key_or_operator",
+            rate="call",
+            access=COLLECTIONS,
+        )
+    ]
 
 
 def parse_question(body: dict[str, Any]) -> Question:

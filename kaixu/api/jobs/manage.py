@@ -21,7 +21,7 @@ def job_routes(services: Services) -> list[Route]:
     async def status(request: IncomingRequest) -> Reply:
         caller = read_caller(request, services.secrets)
         row = await services.queue.find(caller, read_id(request.args.get("id")))
-        if request.args.get("kick") == "1" and row.status in ("queued", "running"):
+        if request.args.get("kick") == "1" and row.is_unended:
             services.queue.nudge()
         return json_reply({"status": row.status, "job": job_reply(services, row)})
 

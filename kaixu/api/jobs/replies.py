@@ -51,7 +51,7 @@ def job_reply(services: Services, row: JobRow) -> dict[str, Any]:
         **job_usage_reply(row),
         "error": row.error_message if row.status in ("failed", "cancelled") else None,
         "code": row.error_code if row.status in ("failed", "cancelled") else None,
-        "last_error": None if row.status not in ("queued", "running") else row.error_code,
+        "last_error": row.error_code if row.is_unended else None,
         "webhook": webhook_state(row),
     }
 
@@ -67,7 +67,7 @@ def webhook_state(row: JobRow) -> dict[str, Any] | None:
 def result_reply(services: Services, row: JobRow, request_id: str) -> Reply:
     """The result; 202 while there is none yet, 409 for a cancelled job, 500 for a failed one."""
     job = {"id": str(row.id), "status": row.status, "created_at": instant(row.created_at)}
-    if row.status in ("queued", "running"):
+    if row.is_unended:
         return json_reply({"status": row.status, "job": job | {"started_at": instant(row.started_at)}}, 202)
     if row.status != "succeeded":
         failed = {

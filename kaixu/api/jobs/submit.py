@@ -12,6 +12,7 @@ from kaixu.api.native.chat_request import FEATURE_FIELDS, parse_native_chat_requ
 from kaixu.catalog.catalog import Deployment
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.fields import read_object
+from kaixu.edge.own_url import own_url
 from kaixu.edge.paths import function_paths
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply, json_reply
@@ -26,8 +27,6 @@ from .webhook import read_webhook, webhook_reply
 #: `max_tokens` of a job without that field.
 DEFAULT_TOKENS = 4096
 
-#: A valid host in a URL.
-HOST = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -131,8 +130,4 @@ def cap_error(body: dict[str, Any], status: int) -> tuple[dict[str, Any], int]:
 def job_url(request: IncomingRequest, function: str, job_id: str) -> str:
     """The URL of a job's endpoint, on the host of the request."""
     path = request.path.rstrip("/").rpartition("/")[0] + f"/{function}?id={job_id}"
-    host = request.headers.get("host", "")
-    if not HOST.fullmatch(host):
-        return path
-    scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
-    return f"{scheme}://{host}{path}"
+    return own_url(request, path)

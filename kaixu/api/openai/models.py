@@ -8,6 +8,7 @@ from typing import Any
 
 from kaixu.accounts.allowlists import allowed_models
 from kaixu.catalog.catalog import Catalog, Deployment
+from kaixu.config.plans_section import MILLION
 from kaixu.config.price import Price, usd
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.openai_errors import openai_error
@@ -27,16 +28,7 @@ def model_routes(services: Services) -> list[Route]:
 
     async def usable_models(request: IncomingRequest) -> dict[str, dict[str, Any]]:
         caller = read_caller(request, services.secrets)
-        deployments = list_callable(services.catalog)
-        names = [(name, one.model) for one in deployments for name in provider_names(one)]
-        allowed = await allowed_models(
-            services.pool,
-            key_hash=caller.key_hash,
-            legacy_hash=caller.legacy_hash,
-            key_id=caller.key_id,
-            models=names,
-        )
-        usable = [one for one in deployments if any((name, one.model) in allowed for name in provider_names(one))]
+        usable = await models_of_key(services, caller.key_id, caller.key_hash, caller.legacy_hash)
         return {entry["id"]: entry for entry in model_replies(usable)}
 
     async def models(request: IncomingRequest) -> Reply:
@@ -65,6 +57,25 @@ def model_routes(services: Services) -> list[Route]:
         )
         for path, handler in (("/v1/models", models), ("/v1/models/<path:name>", model))
     ]
+
+
+async def models_of_key(
+    services: Services, key_id: int | None, key_hash: bytes | None = None, legacy_hash: bytes | None = None
+) -> list[Deployment]:
+    """The models that a key may use, at the prices of its customer.
+
+    Raises `Unauthenticated`, `CustomerDisabled`, `DatabaseAway`.
+    """
+    deployments = list_callable(services.catalog)
+    names = [(name, one.model) for one in deployments for name in provider_names(one)]
+    allowed = await allowed_models(
+        services.pool, key_hash=key_hash, legacy_hash=legacy_hash, key_id=key_id, models=names
+    )
+    usable = [one for one in deployments if any((name, one.model) in allowed for name in provider_names(one))]
+    if (prices := services.gate.plan_prices) is not None:
+        factor = await prices.factor_of((key_id, key_hash, legacy_hash))
+        usable = usable if factor == MILLION else [one.times(factor) for one in usable]
+    return usable
 
 
 def list_callable(catalog: Catalog) -> list[Deployment]:

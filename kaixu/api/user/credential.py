@@ -18,12 +18,23 @@ def credential_of(services: Services, request: IncomingRequest) -> Credential:
     return Credential(caller.key_hash, caller.legacy_hash, caller.key_id)
 
 
-def own_route(method: str, name: str, handler: Handler) -> Route:
-    """A route of the function `name` for a key's own data: it counts as one reading, and nobody caches its reply."""
+def own_route(method: str, name: str, handler: Handler, *, is_placeholder: bool = False) -> Route:
+    """A route of the function `name` for a key's own data: it counts as one reading, and nobody caches its reply.
+
+    `is_placeholder`: see `Route`.
+    """
 
     async def handle(request: IncomingRequest) -> Reply:
         reply = await handler(request)
         reply.headers["cache-control"] = "no-store"
         return reply
 
-    return Route(method, function_paths(name), handle, auth="key", rate="reading", max_body_bytes=SMALL_BODY_BYTES)
+    return Route(
+        method,
+        function_paths(name),
+        handle,
+        auth="key",
+        rate="reading",
+        max_body_bytes=SMALL_BODY_BYTES,
+        is_placeholder=is_placeholder,
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaixu.accounts.devices import change_own_device, list_devices
+from kaixu.accounts.device_list import device_page
+from kaixu.accounts.devices import change_own_device
 from kaixu.accounts.fields import flag, identifier, install_id, require_known
 from kaixu.api.admin.replies import device_reply
 from kaixu.edge.fields import read_stored_fields
@@ -27,8 +28,8 @@ def own_device_routes(services: Services) -> list[Route]:
 
     async def listed(own: OwnKey, scope: Scope) -> list[dict[str, Any]]:
         key_id = own.key_id if scope == "key" else None
-        rows = await list_devices(services.reports, own.customer_id, key_id=key_id, limit=MAX_LISTED)
-        return [device_reply(row) for row in rows]
+        page = await device_page(services.reports, own.customer_id, key_id, {"limit": MAX_LISTED})
+        return [device_reply(row) for row in page.devices]
 
     async def show(request: IncomingRequest) -> Reply:
         own = await find_own_key(services.reports, credential_of(services, request))

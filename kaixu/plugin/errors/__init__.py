@@ -2,6 +2,7 @@
 
     KaixuError
     ├── Invalid 400                    the request cannot be read, or names something unknown
+    │   ├── BadSignature               the signature of a webhook is missing or wrong
     │   ├── UnknownModel               no lane serves this provider or model
     │   ├── InstallIdRequired          the key needs a device's install id
     │   ├── Unsupported                the model cannot do what a field asks for
@@ -10,7 +11,7 @@
     │   ├── TooLarge 413
     │   ├── UnsupportedEncoding 415
     │   └── BodyTimeout 408
-    ├── Unauthenticated 401
+    ├── Unauthenticated 401            KeyExpired
     ├── Refused                        admission refused the call; nothing was spent
     │   ├── CapReached 402             VectorsFull, CollectionsFull
     │   ├── Forbidden 403              CustomerDisabled, ProviderNotAllowed, ModelNotAllowed,
@@ -20,13 +21,15 @@
     ├── MethodNotAllowed 405
     ├── Conflict 409                   UnpricedModel, ModelMismatch, CollectionBusy
     ├── Unavailable 503                LaneOff, PluginFailed, DatabaseAway (DatabaseBusy, StatementTooSlow),
-    │                                  Overloaded, Stopping
+    │                                  Overloaded, Stopping, NotConfigured 501
     ├── UpstreamError 502              the vendor failed
     │   ├── UpstreamRejected 422       the vendor refuses the request itself: ContextTooLong, ContentRefused,
     │   │   │                          ParameterRefused, ImageRefused
     │   │   └── ModelGone 404          the vendor does not have the model
     │   ├── UpstreamBusy 503           overloaded; 429 for the vendor's rate limit; retry later
-    │   └── UpstreamTimeout 504
+    │   ├── UpstreamTimeout 504
+    │   └── HostNotDeclared            an integration may not send there; nothing was sent
+    ├── Failure                        an integration's own error, with a status and a code of its own
     ├── TicketClosed                   a plugin used its wire after the call was settled (a bug in the plugin)
     └── PluginError                    a plugin cannot be loaded or registered (at start only)
 
@@ -37,6 +40,7 @@ A message never contains a vendor's text, SQL, a secret or another customer's id
 from __future__ import annotations
 
 from kaixu.plugin.errors.base import KaixuError, PluginError, TicketClosed
+from kaixu.plugin.errors.failure import Failure
 from kaixu.plugin.errors.refused import (
     CapReached,
     CollectionNotAllowed,
@@ -53,12 +57,14 @@ from kaixu.plugin.errors.refused import (
     VectorsFull,
 )
 from kaixu.plugin.errors.request import (
+    BadSignature,
     BodyTimeout,
     CollectionBusy,
     Conflict,
     FilterTooLarge,
     InstallIdRequired,
     Invalid,
+    KeyExpired,
     MethodNotAllowed,
     ModelMismatch,
     NotFound,
@@ -77,6 +83,7 @@ from kaixu.plugin.errors.unavailable import (
     DatabaseAway,
     DatabaseBusy,
     LaneOff,
+    NotConfigured,
     Overloaded,
     PluginFailed,
     StatementTooSlow,
@@ -86,6 +93,7 @@ from kaixu.plugin.errors.unavailable import (
 from kaixu.plugin.errors.upstream import (
     ContentRefused,
     ContextTooLong,
+    HostNotDeclared,
     ImageRefused,
     ModelGone,
     ParameterRefused,
@@ -96,6 +104,7 @@ from kaixu.plugin.errors.upstream import (
 )
 
 __all__ = [
+    "BadSignature",
     "BodyTimeout",
     "CapReached",
     "CollectionBusy",
@@ -108,17 +117,21 @@ __all__ = [
     "DatabaseAway",
     "DatabaseBusy",
     "DeviceRevoked",
+    "Failure",
     "FilterTooLarge",
     "Forbidden",
+    "HostNotDeclared",
     "ImageRefused",
     "InstallIdRequired",
     "Invalid",
     "KaixuError",
+    "KeyExpired",
     "LaneOff",
     "MethodNotAllowed",
     "ModelGone",
     "ModelMismatch",
     "ModelNotAllowed",
+    "NotConfigured",
     "NotFound",
     "Overloaded",
     "ParameterRefused",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class KaixuError(Exception):
@@ -11,8 +12,8 @@ class KaixuError(Exception):
     status = 500
     code = "INTERNAL"
 
-    #: Numbers that the error body shows beside the message, by name.
-    figures: Mapping[str, int] = {}
+    #: Numbers that the error body shows beside the message, by name; of a `Failure` any plain values.
+    figures: Mapping[str, Any] = {}
 
     def __init__(
         self,

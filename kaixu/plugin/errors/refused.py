@@ -10,7 +10,7 @@ class Refused(KaixuError):
 
 
 class CapReached(Refused):
-    """The call could cost more than what is left this month."""
+    """The call could cost more than what is left of a month's or a day's cap."""
 
     status = 402
     code = "CAP_REACHED"
@@ -78,7 +78,7 @@ class CollectionsFull(CapReached):
 
 
 class RateLimited(Refused):
-    """Too many requests in the last minute or day."""
+    """Too many requests in the last minute or day, or too many tokens in the last minute."""
 
     status = 429
     code = "RATE_LIMITED"

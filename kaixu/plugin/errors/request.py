@@ -12,6 +12,12 @@ class Invalid(KaixuError):
     code = "BAD_REQUEST"
 
 
+class BadSignature(Invalid):
+    """The signature of a webhook is missing, wrong or too old."""
+
+    code = "BAD_SIGNATURE"
+
+
 class UnknownModel(Invalid):
     """No lane serves this provider or model."""
 
@@ -83,6 +89,15 @@ class Unauthenticated(KaixuError):
 
     status = 401
     code = "UNAUTHENTICATED"
+
+
+class KeyExpired(Unauthenticated):
+    """The key's `expires_at` has passed."""
+
+    code = "KEY_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("this key has expired", hint="Ask your operator for a new key, or for a later expiry.")
 
 
 class NotFound(KaixuError):

@@ -12,6 +12,13 @@ class Unavailable(KaixuError):
     code = "UNAVAILABLE"
 
 
+class NotConfigured(Unavailable):
+    """The operator has not set up what this endpoint needs. Trying again does not help."""
+
+    status = 501
+    code = "NOT_CONFIGURED"
+
+
 class LaneOff(Unavailable):
     """The lane is configured but switched off, for example because its credential is missing."""
 

@@ -20,6 +20,9 @@ class UpstreamError(KaixuError):
     #: Whether the lane has another key to try: the vendor refused only this one.
     another_key: bool = False
 
+    #: The seconds in the vendor's `retry-after`, whatever its status was.
+    told_wait_s: int | None = None
+
 
 class UpstreamRejected(UpstreamError):
     """The vendor refuses the request itself; sending it again will not help."""
@@ -92,3 +95,9 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     code = "UPSTREAM_TIMEOUT"
+
+
+class HostNotDeclared(UpstreamError):
+    """An integration wants to send to a host that neither it nor its options name. Nothing was sent."""
+
+    code = "HOST_NOT_DECLARED"

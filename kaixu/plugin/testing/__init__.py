@@ -9,6 +9,7 @@ operators expect. pytest finds the tests of both; nothing here imports it.
 """
 
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
+from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
 from kaixu.plugin.testing.embeddings import EmbeddingContract
 from kaixu.plugin.testing.integrations import (
     FakeCall,
@@ -27,6 +28,8 @@ __all__ = [
     "EmbeddingContract",
     "FakeCall",
     "FakeDatabase",
+    "FakeSecrets",
+    "FakeSettings",
     "FakeWire",
     "IntegrationContract",
     "LaneContract",

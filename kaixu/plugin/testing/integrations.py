@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
 
-from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError
+from kaixu.plugin.access import Caller
+from kaixu.plugin.customer_settings import check_customer_settings
+from kaixu.plugin.errors import KaixuError, NotFound, PluginError, TicketClosed, UpstreamError
+from kaixu.plugin.job import JobView
 from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.origins import Hosts, require_hosts
+from kaixu.plugin.own_thread import Threads
+from kaixu.plugin.replies import Events
+from kaixu.plugin.scratch import Scratch
+from kaixu.plugin.secret import check_secrets
+from kaixu.plugin.webhook import WebhookEvent
 
 from .checks import must
+from .customer_data import FakeSecrets, FakeSettings
 from .wire import FakeWire
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 #: Units that the core counts for every call.
-COUNTED = frozenset({"calls", "bytes_in", "bytes_out", "seconds"})
+COUNTED = frozenset({"calls", "bytes_in", "bytes_out", "bytes_sent", "seconds"})
 
 
 class FakeDatabase:
     """Answers each statement with the next of `results`: rows for a fetch, a value for `fetchval`, a tag for `execute`.
 
-    `statements` contains what was run; `enqueued` the jobs of the open transaction.
+    `statements` contains what was run; `enqueued` the jobs of the open transaction; `views` what `job` returns.
     """
 
     def __init__(self, results: Sequence[Any] = ()) -> None:
         self.results = list(results)
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.enqueued: list[tuple[str, msgspec.Struct]] = []
+        self.views: dict[UUID, JobView] = {}
+        self.received: list[tuple[str, WebhookEvent]] = []
         self.closed = False
 
     def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
@@ -58,18 +75,52 @@ class FakeDatabase:
         """See `Database.execute`."""
         return str(self._next(sql, args))
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
         """See `Database.enqueue`."""
         if self.closed:
             raise TicketClosed("the call has been settled; its database is closed")
         self.enqueued.append((job, payload))
         return uuid4()
 
+    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
+        """See `Database.receive`; stored in `received`."""
+        if self.closed:
+            raise TicketClosed("the call has been settled; its database is closed")
+        if any(known.id == event.id for _, known in self.received):
+            return False
+        self.received.append((webhook, event))
+        return True
+
+    async def job(self, job_id: UUID) -> JobView:
+        """The view of it in `views`. Raises `NotFound` where there is none."""
+        if self.closed:
+            raise TicketClosed("the call has been settled; its database is closed")
+        if job_id not in self.views:
+            raise NotFound(f"there is no job {job_id}")
+        return self.views[job_id]
+
+    async def cancel(self, job_id: UUID) -> JobView:
+        """Cancel a job that is in `views`. Raises `NotFound` where it is not."""
+        view = await self.job(job_id)
+        if view.status not in ("succeeded", "failed"):
+            self.views[job_id] = view = msgspec.structs.replace(view, status="cancelled", error="JOB_CANCELLED")
+        return view
+
 
 class FakeCall:
     """A call without a gateway. After `close` it raises `TicketClosed`, like a settled call.
 
-    `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule submitted.
+    `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule submitted. `secrets` and
+    `settings` are those of its customer, by name; `unique_values` those of others, see `FakeSettings`. `error` is for
+    `on_failed` of a job.
     """
 
     def __init__(
@@ -81,6 +132,12 @@ class FakeCall:
         results: Sequence[Any] = (),
         customer_id: int | None = 1,
         key_id: int | None = 1,
+        secrets: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        unique_values: Mapping[tuple[str, str | int], int] | None = None,
+        attempt: int = 1,
+        error: str = "INTEGRATION_FAILED",
+        caller: Caller | None = None,
     ) -> None:
         self.body = body
         self.options = options
@@ -88,11 +145,21 @@ class FakeCall:
         self.database = FakeDatabase(results)
         self.customer_id = customer_id
         self.key_id = key_id
+        self.caller = caller or Caller("key", "owner", "last", "customer@example.com")
         self.request_id = "request"
+        self.attempt = attempt
+        self.job_id = uuid4()
+        self.error = error
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
         self.progress_reports: list[tuple[int, int]] = []
         self.closed = False
+        self.threads = Threads()
+        self.folders = Scratch(Path(tempfile.gettempdir()))
+        self.secrets = FakeSecrets(secrets or {}, self._require_customer)
+        self.customer_settings = FakeSettings(
+            settings or {}, unique_values or {}, self._require_open, self._require_customer
+        )
 
     def close(self) -> None:
         """Settle the call."""
@@ -104,11 +171,52 @@ class FakeCall:
         if self.closed:
             raise TicketClosed("the call has been settled")
 
+    async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `Call.in_thread`."""
+        self._require_open()
+        return await self.threads.run(function, *args, **kwargs)
+
+    def scratch(self, most_bytes: int) -> AbstractAsyncContextManager[Path]:
+        """See `Call.scratch`."""
+        self._require_open()
+        return self.folders.folder(most_bytes)
+
+    async def end(self) -> None:
+        """The handler has ended: wait for its threads, remove its folders."""
+        await self.threads.end()
+        await self.folders.end()
+
+    def _require_customer(self) -> int:
+        self._require_open()
+        if self.customer_id is None:
+            raise ValueError("this call has no customer")
+        return self.customer_id
+
+    def of(self, integration: Integration) -> None:
+        """Make this a call of an integration: only its own secrets and settings exist. `run` does it."""
+        self.secrets.integration = self.customer_settings.integration = integration
+
+    async def settings(self) -> Any:
+        """See `Call.settings`."""
+        return await self.customer_settings.read()
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> Any:
+        """See `Call.change_settings`."""
+        return await self.customer_settings.change(changes)
+
+    async def customer_with(self, field: str, value: str | int) -> int | None:
+        """See `Call.customer_with`."""
+        return await self.customer_settings.customer_with(field, value)
+
     def count(self, unit: str, n: int) -> None:
         """See `Call.count`."""
         self._require_open()
         must(isinstance(n, int) and n >= 0, f"units must be whole numbers from 0, not {n!r}")
         self.counted[unit] = self.counted.get(unit, 0) + n
+
+    def count_sent(self, size: int) -> None:
+        """Count bytes that a vendor has accepted, as the core does."""
+        self.counted["bytes_sent"] = self.counted.get("bytes_sent", 0) + size
 
     @asynccontextmanager
     async def db(self) -> AsyncIterator[FakeDatabase]:
@@ -119,10 +227,18 @@ class FakeCall:
         self.jobs += self.database.enqueued
         self.database.enqueued = []
 
-    async def enqueue(self, job: str, payload: msgspec.Struct, *, delay_s: float = 0, key: str | None = None) -> UUID:
+    async def enqueue(
+        self,
+        job: str,
+        payload: msgspec.Struct,
+        *,
+        delay_s: float = 0,
+        key: str | None = None,
+        serial: str | None = None,
+    ) -> UUID:
         """See `Database.enqueue`."""
         async with self.db() as db:
-            return await db.enqueue(job, payload, delay_s=delay_s, key=key)
+            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial)
 
     async def progress(self, done: int, of: int) -> None:
         """See `Call.progress`; stored in `progress_reports`."""
@@ -134,7 +250,18 @@ def check_integration(integration: Integration) -> None:
     """Check that everything the integration declares can be served. Raises `AssertionError`."""
     offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
     names = [one.name for one in offered]
+    require_hosts(integration.name, integration.hosts)
     must(len(set(names)) == len(names), f"a name is declared twice: {sorted(names)}")
+    try:
+        check_secrets(tuple(integration.secrets))
+        check_customer_settings(integration.customer, integration.unique)
+    except PluginError as error:
+        raise AssertionError(str(error)) from None
+    for webhook in integration.webhooks:
+        must(
+            inspect.iscoroutinefunction(webhook.handler), f"the handler of webhook {webhook.name!r} must be `async def`"
+        )
+        must(not inspect.iscoroutinefunction(webhook.verify), f"`verify` of webhook {webhook.name!r} must be `def`")
     for one in offered:
         prefix = f"{integration.name}."
         must(one.name.startswith(prefix) and len(one.name) > len(prefix), f"{one.name!r} must begin with {prefix!r}")
@@ -146,10 +273,32 @@ def check_integration(integration: Integration) -> None:
         body = one.body if isinstance(one, Operation) else one.payload
         must(isinstance(body, type) and issubclass(body, msgspec.Struct), f"{one.name!r} must take a msgspec.Struct")
         msgspec.json.schema(body)  # raises for types that JSON cannot express
+        if isinstance(one, Job):
+            must(
+                one.on_failed is None or inspect.iscoroutinefunction(one.on_failed),
+                f"`on_failed` of {one.name!r} must be `async def`",
+            )
+            must(one.at_once is None or one.at_once >= 1, f"`at_once` of {one.name!r} must be at least 1")
         if isinstance(one.charge, Free):
             must(bool(one.charge.why.strip()), f"{one.name!r} is free and must say why")
         if isinstance(one.charge, PerUnit):
             must(one.charge.most > 0 and one.charge.per > 0, f"{one.name!r}: `most` and `per` must be at least 1")
+
+
+@asynccontextmanager
+async def lent(integration: Integration, one: Operation | Job | Schedule, call: FakeCall) -> AsyncIterator[None]:
+    """The time of a handler: its wire reaches the integration's hosts and counts; at the end the call is closed."""
+    call.of(integration)
+    call.wire.hosts = Hosts(integration.hosts, call.options)
+    call.wire.sent = call.count_sent
+    try:
+        try:
+            async with asyncio.timeout(one.timeout_s):
+                yield
+        finally:
+            await call.end()
+    finally:
+        call.close()
 
 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
@@ -157,19 +306,21 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
 
     For a schedule see `run_schedule`.
 
-    The handler must return a Struct, enqueue only declared jobs, and count the units that it charges for.
+    The handler must return a Struct or a reply (a stream of events is read to its end), enqueue only declared jobs, and
+    count the units that it charges for.
     """
     offered: list[Operation | Job] = [*integration.operations, *integration.jobs]
     one = next((one for one in offered if one.name == name), None)
     must(one is not None, f"integration {integration.name!r} declares no {name!r}")
     assert one is not None
-    try:
-        async with asyncio.timeout(one.timeout_s):
-            result = await one.handler(call)
-    finally:
-        call.close()
-    must(isinstance(result, msgspec.Struct), f"{name!r} must return a msgspec.Struct, not {result!r}")
-    msgspec.json.encode(result)
+    async with lent(integration, one, call):
+        result = await one.handler(call)
+        if isinstance(result, Events):
+            await check_stream(name, result)
+    must(isinstance(result, msgspec.Struct), f"{name!r} must return a msgspec.Struct or a reply, not {result!r}")
+    if not isinstance(result, Events):
+        encoded = msgspec.json.encode(result).decode()
+        must(not any(secret in encoded for secret in call.secrets.used), f"the reply of {name!r} contains a secret")
     declared = {job.name: job for job in integration.jobs}
     for job, payload in call.jobs:
         must(job in declared, f"{name!r} enqueues {job!r}, which is not declared")
@@ -180,6 +331,14 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
         must(call.counted.get(unit, 0) <= one.charge.most, f"{name!r} counted more {unit!r} than its charge's `most`")
     assert isinstance(result, msgspec.Struct)
     return result
+
+
+async def check_stream(name: str, events: Events) -> None:
+    """Read a stream to its end, and check its events. Raises `AssertionError`."""
+    async for item in events.stream:
+        data = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        must(isinstance(data, msgspec.Struct), f"the stream of {name!r} must yield Structs, not {item!r}")
+        msgspec.json.encode(data)
 
 
 async def run_schedule(integration: Integration, name: str, call: FakeCall) -> list[tuple[str, msgspec.Struct]]:
@@ -195,11 +354,8 @@ async def run_schedule(integration: Integration, name: str, call: FakeCall) -> l
         call.customer_id is None and call.key_id is None,
         f"schedule {name!r} has no customer: customer_id and key_id must be None",
     )
-    try:
-        async with asyncio.timeout(one.timeout_s):
-            await one.handler(call)
-    finally:
-        call.close()
+    async with lent(integration, one, call):
+        await one.handler(call)
     declared = {job.name: job for job in integration.jobs}
     for job, payload in call.jobs:
         must(job in declared, f"{name!r} submits {job!r}, which is not declared")
@@ -246,7 +402,8 @@ class IntegrationContract:
             try:
                 asyncio.run(run(self.integration, name, call))
             except KaixuError as error:
-                must(self.secret not in f"{error} {error.hint}", f"the error of {name!r} contains the secret")
+                for secret in (self.secret, *call.secrets.used):
+                    must(secret not in f"{error} {error.hint}", f"the error of {name!r} contains a secret")
             else:
                 raise AssertionError(f"{name!r} succeeds although the vendor failed")
 

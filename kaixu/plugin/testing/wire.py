@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
 import msgspec
 
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
+from kaixu.plugin.origins import Hosts
+from kaixu.plugin.own_thread import ThreadWire
 from kaixu.plugin.refusals import refusal, retry_after
+from kaixu.plugin.tries import ONCE, Tries, with_tries
 
 from .checks import must
 
@@ -43,11 +46,16 @@ def json_answer(value: object, status: int = 200) -> Answer:
 class FakeWire:
     """A wire that sends nothing and returns `answers` in order; if the last one is a function, it answers all the rest.
 
-    `requests` contains what was sent. Raises what the real wire raises, without retries. `open` is the number of
-    responses that are not closed yet. `has_finished`: the lane has called `finished`.
+    `requests` contains what was sent, each try of it. Raises what the real wire raises; does not wait between tries,
+    but `pauses` contains the seconds. `open` is the number of responses that are not closed yet. `has_finished`: the
+    lane has called `finished`. `hosts`: where it may send; None: anywhere, as a lane may. `sent`: called with the size
+    of each body that was accepted.
     """
 
     def __init__(self, *answers: Reply | Respond) -> None:
+        self.hosts: Hosts | None = None
+        self.sent: Callable[[int], None] | None = None
+        self.pauses: list[float] = []
         self.answers = answers
         self.requests: list[httpx.Request] = []
         self.open = 0
@@ -67,28 +75,69 @@ class FakeWire:
         """Settle the call: the wire sends nothing more."""
         self.closed = True
 
-    def send(self, request: httpx.Request) -> AbstractAsyncContextManager[httpx.Response]:
-        """See `kaixu.plugin.Wire.send`."""
-        return self.exchange(request)
+    def send(
+        self,
+        request: httpx.Request,
+        *,
+        accept: Collection[int] = (),
+        tries: Tries = ONCE,
+        timeout_s: float | None = None,
+    ) -> AbstractAsyncContextManager[httpx.Response]:
+        """See `kaixu.plugin.Wire.send` and `kaixu.plugin.IntegrationWire.send`."""
+        return self.exchange(request, accept, tries)
+
+    def may_send_to(self, url: str) -> bool:
+        """See `kaixu.plugin.IntegrationWire.may_send_to`."""
+        try:
+            return self.hosts is None or self.hosts.allow(httpx.URL(url))
+        except (httpx.InvalidURL, ValueError):
+            return False
+
+    def blocking(self) -> ThreadWire:
+        """See `kaixu.plugin.IntegrationWire.blocking`."""
+        return ThreadWire(self)
 
     @asynccontextmanager
-    async def exchange(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-        """One request and its answer."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its wire is closed")
-        self.requests.append(request)
-        reply = self.next_reply(request)
-        if isinstance(reply, Exception):
-            raise no_answer(reply) from reply
-        if not 200 <= reply.status < 300:
-            raise refusal(reply.status, retry_after(httpx.Headers(dict(reply.headers))), b"".join(reply.chunks))
-        response = httpx.Response(reply.status, headers=dict(reply.headers), stream=Chunks(reply), request=request)
+    async def exchange(
+        self, request: httpx.Request, accept: Collection[int], tries: Tries
+    ) -> AsyncIterator[httpx.Response]:
+        """One request, and the answer of its last try."""
+
+        async def attempt() -> httpx.Response:
+            return await self.attempt(request, accept)
+
+        async def pause(seconds: float) -> bool:
+            self.pauses.append(seconds)
+            return True
+
+        response = await with_tries(request, tries, attempt, pause)
         self.open += 1
         try:
             yield response
         finally:
             self.open -= 1
             await response.aclose()
+
+    async def attempt(self, request: httpx.Request, accept: Collection[int]) -> httpx.Response:
+        """One try and its answer."""
+        if self.closed:
+            raise TicketClosed("the call has been settled; its wire is closed")
+        if self.hosts is not None:
+            self.hosts.require(request.url)
+        content = await request.aread()
+        self.requests.append(request)
+        reply = self.next_reply(request)
+        if isinstance(reply, Exception):
+            raise no_answer(reply) from reply
+        if 200 <= reply.status < 300:
+            if self.sent is not None and content:
+                self.sent(len(content))
+        elif reply.status not in accept:
+            wait_s = retry_after(httpx.Headers(dict(reply.headers)))
+            refused = refusal(reply.status, wait_s, b"".join(reply.chunks))
+            refused.told_wait_s = wait_s
+            raise refused
+        return httpx.Response(reply.status, headers=dict(reply.headers), stream=Chunks(reply), request=request)
 
     def next_reply(self, request: httpx.Request) -> Reply:
         """The next answer. Raises `AssertionError` when there is none."""

@@ -19,7 +19,6 @@ from kaixu.collections.searches import Searches
 from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import BlobsSection, GatewaySection
 from kaixu.edge.services import Services
-from kaixu.edge.tokens import make_admin_token
 from kaixu.gateway.app import create_app
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
@@ -32,11 +31,12 @@ from kaixu.metering.ticket import Ticket
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
 from kaixu.reports.monitor_tail import MonitorTail
-from kaixu.store.admission import Settlement
+from kaixu.store.admission import Settlement, Verdict
 from kaixu.store.blobs import open_blobs
 from kaixu.store.events import write_events
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.spool import Spool
+from tests.support.operators import admin_token
 from tests.support.process import SECRETS
 
 
@@ -44,6 +44,9 @@ class Deaf:
     """An observer of calls that does nothing."""
 
     def settled(self, ticket: Ticket, settlement: Settlement) -> None:
+        """Never called: there are no calls here."""
+
+    def refused(self, verdict: Verdict) -> None:
         """Never called: there are no calls here."""
 
 
@@ -72,6 +75,8 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
         calls,
         httpx.MockTransport(lambda _: httpx.Response(500)),
         Deaf(),
+        public_transport=httpx.MockTransport(lambda _: httpx.Response(500)),
+        scratch=tmp_path / "scratch",
         cache=ResponseCache(pool, sealer),
         databases=PluginDatabases(dsn, secrets.db_encryption_key, pooler=False),
         sealer=sealer,
@@ -129,7 +134,7 @@ class Operator:
 @pytest.fixture
 def operator(app: Quart, services: Services) -> Operator:
     """An operator who is logged in."""
-    return Operator(app, authorization=f"Bearer {make_admin_token(services.secrets.jwt_secret)}")
+    return Operator(app, authorization=f"Bearer {admin_token()}")
 
 
 @pytest.fixture

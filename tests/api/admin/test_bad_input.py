@@ -18,7 +18,8 @@ FIELDS = st.sampled_from(
         "password", "customer_id", "key_id", "api_key_id", "install_id", "revoked", "email", "plan_name", "monthly_cap_cents",
         "is_active", "max_devices_per_key", "require_install_id", "allowed_providers", "allowed_models",
         "stripe_customer_id", "auto_topup_enabled", "auto_topup_threshold_cents", "label", "role", "rpm_limit", "rpd_limit",
-        "max_devices", "amount_cents", "month", "idempotency_key", "ttl_seconds",
+        "max_devices", "amount_cents", "month", "idempotency_key", "ttl_seconds", "alert_thresholds", "alert_mail", "url", "type",
+        "before_id",
     ]
 )  # fmt: skip
 LIKELY = st.sampled_from(

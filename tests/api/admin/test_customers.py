@@ -16,7 +16,7 @@ from .conftest import Operator
 FIELDS = {
     "id", "email", "plan_name", "monthly_cap_cents", "is_active", "max_devices_per_key", "require_install_id",
     "allowed_providers", "allowed_models", "stripe_customer_id", "stripe_subscription_id", "stripe_current_period_end",
-    "auto_topup_enabled", "auto_topup_threshold_cents", "auto_topup_amount_cents", "max_vectors", "end_user_cap_cents", "created_at",
+    "auto_topup_enabled", "auto_topup_threshold_cents", "auto_topup_amount_cents", "max_vectors", "end_user_cap_cents", "alert_thresholds", "alert_mail", "created_at",
     "active_keys",
     "has_netlify_token",
 }  # fmt: skip

@@ -60,3 +60,21 @@ async def test_a_key_explains_what_its_role_may_see(app: Quart, pool: asyncpg.Po
     assert [await seen(deployer, at) for at in range(3)] == [200, 404, 404]
     assert [await seen(owner, at) for at in range(3)] == [200, 200, 404]
     assert [await seen(stranger, at) for at in range(3)] == [404, 404, 200]
+
+
+async def test_a_call_is_traced_by_each_of_its_names(operator: Operator, pool: asyncpg.Pool) -> None:
+    key_id, _ = await virtual_key(pool, await customer(pool))
+    ask = await billed(pool, key_id, USAGE, request_id="request-8")
+    await billed(pool, key_id, USAGE, request_id="request-9")
+    event_id = await pool.fetchval("select id from kaixu.usage_event where request_id = 'request-8'")
+    traced = await operator.get(f"admin-trace?event={event_id}")
+    assert traced["request_id"] == "request-8"
+    assert [step["what"] for step in traced["steps"]] == ["admitted", "settled"]
+    for named in (ask.ticket, "request-8"):
+        assert await operator.get(f"admin-trace?event={named}") == traced
+
+
+@pytest.mark.parametrize("query", ["", "?event=nothing", "?event=1&months=0", "?event=1&months=x"])
+async def test_a_wrong_trace_has_its_status(operator: Operator, query: str) -> None:
+    status, body = await operator.ask("GET", f"admin-trace{query}")
+    assert status in (400, 404, 422), body

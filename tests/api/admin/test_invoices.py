@@ -7,7 +7,7 @@ import pytest
 from quart import Quart
 
 from kaixu.edge.services import Services
-from tests.invoices.books import NOVEMBER, OCTOBER, SECTION, call
+from tests.invoices.books import NOVEMBER, OCTOBER, SECTION, bill_to, call
 from tests.support.money import customer, virtual_key
 
 from .conftest import Operator
@@ -136,3 +136,54 @@ async def test_wrong_requests_have_their_status(operator: Operator, account: int
     ):
         got, reply = await operator.ask(method, path, body)
         assert (got, bool(reply.get("code"))) == (status, True), (method, path, body, reply)
+
+
+async def test_a_month_of_all_customers_is_closed_in_parts(
+    pool: asyncpg.Pool, services: Services, operator: Operator
+) -> None:
+    services.current.invoices = SECTION
+    ids = []
+    for at in range(4):
+        customer_id = await customer(pool, cap_nusd=50 * DOLLAR)
+        key_id, _ = await virtual_key(pool, customer_id)
+        await call(pool, customer_id, key_id, OCTOBER, (at + 1) * DOLLAR)
+        ids.append(customer_id)
+    for customer_id in ids[:3]:
+        await bill_to(pool, customer_id)
+    close = await operator.get("admin-month-close?month=2025-10")
+    assert close["counts"] == {"open": 0, "waiting": 0, "details": 1, "ready": 3, "issued": 0}
+    assert (close["spent_usd"]["ready"], close["spent_usd"]["details"], close["is_set_up"]) == ("6.00", "4.00", True)
+    assert [one["state"] for one in close["customers"]] == ["ready", "ready", "ready", "details"]
+    page = await operator.get("admin-month-close?month=2025-10&limit=3")
+    rest = await operator.get(f"admin-month-close?month=2025-10&limit=3&after={page['next_after']}")
+    assert [one["customer_id"] for one in rest["customers"]] == ids[3:]
+
+    issued, after = [], 0
+    while after is not None:
+        part = await operator.send(
+            "POST", "admin-invoice-finalize", {"all": True, "month": "2025-10", "most": 2, "after": after}
+        )
+        issued.append((len(part["issued"]), part["waiting"]))
+        after = part["next_after"]
+    assert issued == [(2, {}), (1, {"BILLING_DETAILS_MISSING": 1}), (0, {})]
+    close = await operator.get("admin-month-close?month=2025-10&state=issued")
+    assert close["counts"] == {"open": 0, "waiting": 0, "details": 1, "ready": 0, "issued": 3}
+    assert [one["total_cents"] for one in close["customers"]] == [119, 238, 357]
+    closed = await operator.get("admin-alerts?type=MONTH_CLOSED")
+    assert closed["alerts"][0]["figures"]["not_issued"] == {"BILLING_DETAILS_MISSING": 1}
+
+
+@pytest.mark.parametrize(
+    "query", ["month=October", "month=2025-13", "state=closed", "limit=0", "limit=501", "after=-1", "after=x"]
+)
+async def test_a_wrong_month_close_has_its_field(operator: Operator, query: str) -> None:
+    status, body = await operator.ask("GET", f"admin-month-close?{query}")
+    assert (status, body["field"]) == (422, query.partition("=")[0])
+
+
+@pytest.mark.parametrize("change", [{"month": None}, {"month": "x"}, {"most": 0}, {"most": 1001}, {"after": -1}])
+async def test_a_wrong_part_of_a_month_is_refused(operator: Operator, change: dict[str, object]) -> None:
+    body = {"all": True, "month": "2025-10", "most": 5, "after": 0} | change
+    status, reply = await operator.ask("POST", "admin-invoice-finalize", body)
+    assert status in (400, 422)
+    assert reply["field"] in change

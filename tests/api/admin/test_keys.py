@@ -14,7 +14,7 @@ from .conftest import Operator
 
 FIELDS = {
     "id", "key_last4", "label", "role", "monthly_cap_cents", "rpm_limit", "rpd_limit", "max_devices", "require_install_id",
-    "allowed_providers", "allowed_models", "allowed_collections", "created_at", "revoked_at",
+    "allowed_providers", "allowed_models", "allowed_collections", "alert_thresholds", "created_at", "revoked_at",
 }  # fmt: skip
 
 

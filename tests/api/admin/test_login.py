@@ -19,7 +19,8 @@ async def test_the_right_password_opens_for_twelve_hours(app: Quart, services: S
     claims = jwt.decode(body["token"], options={"verify_signature": False})
     assert (claims["role"], claims["exp"] - claims["iat"]) == ("admin", 12 * 3600)
     inside = Operator(app, authorization=f"Bearer {body['token']}")
-    assert await inside.get("admin-session-check") == {"ok": True, "role": "admin"}
+    checked = await inside.get("admin-session-check")
+    assert (checked["ok"], checked["role"], checked["operator"]["role"]) == (True, "admin", "owner")
 
 
 async def test_a_wrong_password_is_refused_without_detail_and_recorded(pool: asyncpg.Pool, stranger: Operator) -> None:

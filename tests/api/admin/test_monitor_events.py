@@ -91,6 +91,7 @@ async def test_filters(operator: Operator, pool: asyncpg.Pool, query: str, found
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=1001", "limit=x", "after_id=-1", "since=yesterday", "customer_id=x", "after_id=1&before_id=2",
+     "from=yesterday", "from=2026-01-02&to=2026-01-01", "from=now-1h&since=2026-01-01", "to=now-9999w",
      "since=0001-01-01T00:00:00%2B23:59", "since=9999-12-31T23:59:59-23:59"],
 )  # fmt: skip
 async def test_bad_queries_are_refused(operator: Operator, query: str) -> None:
@@ -126,6 +127,20 @@ async def test_prune_tells_how_many_and_the_archive_has_them(operator: Operator,
     assert (audit["source"], audit["action"], audit["meta"]["removed"]) == ("audit", "MONITOR_PRUNE", 3)
 
 
+async def test_what_would_be_pruned_is_counted_and_stays(operator: Operator, pool: asyncpg.Pool) -> None:
+    old = datetime.now(UTC) - timedelta(days=40)
+    await write(pool, *(MonitorEvent(kind="error", created_at=old) for _ in range(3)), MonitorEvent(kind="error"))
+    counted = {"ok": True, "would_delete": 3, "days": 30, "archived": True}
+    for _ in range(2):
+        assert await operator.get("admin-monitor-prune?days=30") == counted
+    assert (await operator.get("admin-monitor-prune?days=41"))["would_delete"] == 0
+    assert len((await operator.get("admin-monitor-events"))["events"]) == 4
+    assert (await operator.get("monitor-archive-access"))["items"] == []
+    assert (await operator.get("admin-audit?action=MONITOR_PRUNE"))["entries"] == []
+    status, body = await operator.ask("GET", "admin-monitor-prune?days=0")
+    assert (status, body["field"]) == (422, "days")
+
+
 @pytest.mark.parametrize(
     "query", ["key=spool/x", "prefix=../", "key=gateway_events/../secret", "limit=9", "key=/etc/passwd"]
 )
@@ -143,6 +158,7 @@ async def test_a_file_that_is_not_there(operator: Operator) -> None:
     ("method", "path"),
     [
         ("GET", "admin-monitor-events"),
+        ("GET", "admin-monitor-prune"),
         ("POST", "admin-monitor-prune"),
         ("POST", "monitor-archive-prune"),
         ("GET", "monitor-archive-access"),
@@ -176,3 +192,34 @@ async def test_the_timeline_merges_changes_and_events(operator: Operator, pool: 
     for wrong in ("x", "0001-01-01T00:00:00%2B23:59~audit~1"):
         status, _ = await operator.ask("GET", f"admin-platform-events?cursor={wrong}")
         assert status == 422
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("source=gateway", ["CAP"]),
+        ("source=audit", ["KEY_CREATE", "CUSTOMER_CREATE"]),
+        ("actor=admin", ["KEY_CREATE", "CUSTOMER_CREATE"]),
+        ("actor=gateway", ["CAP"]),
+        ("action=cap", ["CAP"]),
+        ("action=key_create", ["KEY_CREATE"]),
+        ("target=customer", ["CUSTOMER_CREATE"]),
+        ("customer_id={customer}", ["CAP", "KEY_CREATE", "CUSTOMER_CREATE"]),
+        ("customer_id=999", []),
+        ("request_id=r1", ["CAP"]),
+        ("from=now-1h&to=now", ["CAP", "KEY_CREATE", "CUSTOMER_CREATE"]),
+        ("to=2026-01-01", []),
+    ],
+)
+async def test_the_timeline_by_filters(operator: Operator, pool: asyncpg.Pool, query: str, found: list[str]) -> None:
+    customer = (await operator.send("POST", "admin-customers", {"email": "ada@example.com"}))["customer"]["id"]
+    await operator.send("POST", "admin-keys", {"customer_id": customer, "label": "master"})
+    await write(pool, MonitorEvent(kind="alert", error_code="CAP", customer_id=customer, request_id="r1"))
+    page = await operator.get(f"admin-platform-events?{query.format(customer=customer)}")
+    assert [row["action"] for row in page["events"]] == found
+
+
+@pytest.mark.parametrize("query", ["source=else", "customer_id=x", "from=tomorrow", "from=2026-01-02&to=2026-01-01"])
+async def test_a_filter_of_the_timeline_that_is_wrong_is_refused(operator: Operator, query: str) -> None:
+    status, body = await operator.ask("GET", f"admin-platform-events?{query}")
+    assert (status, body["code"]) == (422, "INVALID_FIELD")

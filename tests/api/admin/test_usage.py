@@ -54,6 +54,25 @@ async def test_a_call_shows_its_units(pool: asyncpg.Pool, operator: Operator) ->
     assert [one["units"] for one in events] == [{"vectors": 2, "stored": 2}, None]
 
 
+async def test_a_time_lists_its_calls_and_the_sums_stay_the_months(pool: asyncpg.Pool, operator: Operator) -> None:
+    customer_id = await customer(pool)
+    key_id, _ = await virtual_key(pool, customer_id)
+    for name in ("a", "b", "c"):
+        await billed(pool, key_id, Usage(input_tokens=5), request_id=name)
+    await pool.execute("update kaixu.usage_event set admitted_at = now() - interval '3 hours' where request_id = 'a'")
+
+    async def listed(query: str) -> list[str]:
+        body = await operator.get(f"admin-usage?customer_id={customer_id}&{query}")
+        assert body["rollup"]["calls"] == 3
+        return [one["request_id"] for one in body["events"]]
+
+    assert await listed("from=now-1h") == ["c", "b"]
+    assert await listed("from=now-1d&to=now-2h") == ["a"]
+    assert await listed("from=now-40d") == ["c", "b", "a"]
+    first = await operator.get(f"admin-usage?customer_id={customer_id}&from=now-40d&limit=2")
+    assert await listed(f"from=now-40d&before_id={first['next_before_id']}") == ["a"]
+
+
 async def test_another_month_is_empty(pool: asyncpg.Pool, operator: Operator) -> None:
     body = await operator.get(f"admin-usage?customer_id={await customer(pool)}&month=2026-01")
     assert (body["month"], body["per_key"], body["events"]) == ("2026-01", [], [])
@@ -67,5 +86,8 @@ async def test_a_wrong_request_has_its_status(pool: asyncpg.Pool, operator: Oper
         ("?customer_id=99", 404),
         (f"?customer_id={customer_id}&month=2026-13", 422),
         (f"?customer_id={customer_id}&month=2026-01-01", 422),
+        (f"?customer_id={customer_id}&from=yesterday", 422),
+        (f"?customer_id={customer_id}&to=now", 400),
+        (f"?customer_id={customer_id}&from=now&to=now-1h", 422),
     ):
         assert (await operator.ask("GET", f"admin-usage{query}"))[0] == status

@@ -111,7 +111,8 @@ async def test_margins_are_the_events(pool: asyncpg.Pool, operator: Operator, by
     sums = await pool.fetchrow("select sum(cost_nusd)::bigint, sum(vendor_cost_nusd)::bigint from kaixu.usage_event")
     assert sums is not None
     spent, cost = sums
-    for query in ("", "&from=now-24h", "&from=now-30d"):
+    long = "&from=now-7d" if by in ("customer", "key") else "&from=now-30d"
+    for query in ("", "&from=now-24h", long):
         for _ in range(2):
             body = await operator.get(f"admin-usage-margin?by={by}{query}")
             money = [
@@ -147,7 +148,9 @@ async def test_the_top_is_the_largest(pool: asyncpg.Pool, operator: Operator) ->
         ("admin-usage-chart?provider=%01", "provider"),
         ("admin-usage-margin?by=book", "by"),
         ("admin-usage-margin?order=name", "order"),
-        ("admin-usage-margin?by=key&from=now-300d", "from"),
+        ("admin-usage-margin?by=key&from=now-9d", "from"),
+        ("admin-usage-top?from=now-30d", "from"),
+        ("admin-usage-margin?by=customer&month=2026-10&model=m", "from"),
         ("admin-usage-top?limit=1000", "limit"),
     ],
 )

@@ -80,10 +80,28 @@ async def test_the_pdf_is_for_owners_and_admins(app: Quart, pool: asyncpg.Pool, 
     assert (await get(app, keys["other"], path))[0] == 404
 
 
+async def test_all_invoices_of_the_account_are_listed_and_read_by_number(
+    app: Quart, pool: asyncpg.Pool, keys: dict[str, str]
+) -> None:
+    path = "/api/user-invoice-list"
+    assert await get(app, keys["owner"], path) == (200, {"invoices": [], "next_before_id": None})
+    await finalize(pool, SECTION, 1, OCTOBER, actor="a", request_id="r")
+    status, body = await get(app, keys["owner"], f"{path}?limit=1")
+    [invoice] = body["invoices"]
+    assert (status, invoice["month"], invoice["status"], body["next_before_id"]) == (200, "2025-10", "final", None)
+    pdf = f"/api/user-invoice-pdf?number={invoice['number']}"
+    assert (await get(app, keys["admin"], pdf))[1][:5] == b"%PDF-"
+    for reader, status in (("viewer", 403), ("other", 404)):
+        assert (await get(app, keys[reader], pdf))[0] == status
+    assert (await get(app, keys["viewer"], path))[0] == 403
+    assert (await get(app, keys["other"], path))[1]["invoices"] == []
+    assert (await get(app, keys["owner"], f"{path}?limit=0"))[0] == 422
+
+
 async def test_disabled_customers_and_bad_months_are_refused(
     app: Quart, pool: asyncpg.Pool, keys: dict[str, str]
 ) -> None:
-    assert (await get(app, keys["owner"], "/api/user-invoices?month=2025-1"))[0] == 422
+    assert (await get(app, keys["owner"], "/api/user-invoices?month=2025-1"))[0] == 400
     assert (await get(app, keys["owner"], "/api/user-invoice-pdf"))[0] == 400
     assert (await get(app, "kx_live_" + "x" * 48))[0] == 401
     await pool.execute("update kaixu.customer set is_active = false")

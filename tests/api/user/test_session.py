@@ -8,9 +8,10 @@ from quart import Quart
 
 from kaixu.accounts.key_material import new_key
 from kaixu.edge.services import Services
-from kaixu.edge.tokens import UserSession, make_admin_token, read_session_token
+from kaixu.edge.tokens import UserSession, read_session_token
 from tests.api.admin.conftest import Operator, app, services
 from tests.support.money import customer, virtual_key
+from tests.support.operators import admin_token
 
 __all__ = ["app", "services"]
 
@@ -49,7 +50,7 @@ async def test_who_has_no_living_key_gets_no_session(pool: asyncpg.Pool, app: Qu
         (new_key(), 401),
         ("nonsense", 401),
         (disabled, 403),
-        (make_admin_token(services.secrets.jwt_secret), 400),
+        (admin_token(), 400),
     ):
         assert (await Operator(app, authorization=f"Bearer {token}").ask("POST", "session-token", {}))[0] == status
     assert (await Operator(app).ask("POST", "session-token", {}))[0] == 401

@@ -58,7 +58,12 @@ async def test_a_summary_has_the_contracts_fields_and_exact_dollars_beside(accou
     assert month["key_spent_usd"] == usd(key_spent)
     assert (month["customer_held_usd"], held) == (usd(10**9), 10**9)
     assert month["key_remaining_usd"] == usd(5 * 10**9 - key_spent)
-    assert month["available_usd"] == usd(5 * 10**9 - key_spent - 10**9)
+    assert month["available_usd"] == body["room_usd"] == usd(5 * 10**9 - key_spent - 10**9)
+    assert (body["binds"], [one["limit"] for one in body["money_limits"]]) == ("key_cap", ["customer_cap", "key_cap"])
+    await pool.execute("update kaixu.virtual_key set day_cap_nusd = 2000000000 where id = $1", account.ids["deployer"])
+    now = await account.client("deployer").get("user-summary")
+    # The call in flight was admitted without a cap of a day, so it is not counted for one.
+    assert (now["binds"], now["room_usd"]) == ("key_day_cap", usd(2 * 10**9 - key_spent))
     assert "keys" not in body
 
 
@@ -190,6 +195,9 @@ async def test_only_admins_and_owners_see_the_whole_account(account: Account, ro
         ("user-events?before_id=99999999999999999999", 422, "before_id"),
         ("user-summary?scope=everybody", 422, "scope"),
         ("user-summary?month=%00", 400, "month"),
+        ("user-invoices?month=2026-13", 400, "month"),
+        ("user-export?month=2026-13", 400, "month"),
+        ("user-export?type=summary&month=x", 400, "month"),
     ],
 )
 async def test_a_wrong_parameter_has_its_error(account: Account, path: str, status: int, field: str) -> None:

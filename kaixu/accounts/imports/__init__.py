@@ -1,0 +1,1 @@
+"""Imports from other gateways: reads their databases, translates their rows, writes ours."""

@@ -1,0 +1,264 @@
+"""Checks everything that an integration declares, when it is registered: a mistake is told as one sentence.
+
+A mistake switches the integration off, and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import msgspec
+
+from kaixu.plugin.access import Auth, Key, Method, Operator, Public, Rank, Rate
+from kaixu.plugin.errors import PluginError
+from kaixu.plugin.operation import Book, Free, Integration, Job, Operation, PerCall, PerUnit, Retry, Schedule
+from kaixu.plugin.options import Options
+
+from .core_names import CORE_FUNCTIONS, CORE_PATHS
+from .input_plan import input_plan, parameters_of
+from .operation_paths import ALIAS, MOST_PATH, SEGMENT, segments_of, shape_of
+from .webhooks import check_webhooks
+
+NAME = re.compile(r"[a-z0-9_]+(-[a-z0-9_]+)*")
+#: The part of an operation's name after the integration's name; dots become slashes in its path.
+WHAT = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*")
+MOST_NAME = 100
+MOST_TIMEOUT_S = 24 * 3600
+LEAST_PERIOD_S = 1
+#: The longest time that a rate is counted over, and the most calls in it.
+MOST_RATE_S = 31 * 24 * 3600
+MOST_RATE = 1_000_000_000
+MOST_RATES = 4
+MOST_AT_ONCE = 100_000
+MOST_PER_MINUTE = 100_000
+
+Offer = Operation | Job | Schedule
+
+
+def check_integration(integration: Integration) -> None:
+    """Check an integration's declarations. Raises `PluginError` that says what is wrong, and where."""
+    name = integration.name
+    if not isinstance(name, str) or len(name) > MOST_NAME or not NAME.fullmatch(name):
+        raise PluginError(f"{name!r:.80} is not a name of an integration: use small letters, digits, - and _")
+    if name in CORE_PATHS:
+        raise PluginError(f"an integration cannot be called `{name}`: the gateway uses that path itself")
+    if not (isinstance(integration.options, type) and issubclass(integration.options, Options)):
+        raise PluginError(f"`options` of integration `{name}` must be a subclass of kaixu.plugin.Options")
+    if integration.schema is not None and (not isinstance(integration.schema, str) or not integration.schema):
+        raise PluginError(f"`schema` of integration `{name}` must name a folder, not {integration.schema!r:.80}")
+    kinds: tuple[tuple[str, Sequence[Any], type[Offer]], ...] = (
+        ("operations", integration.operations, Operation),
+        ("jobs", integration.jobs, Job),
+        ("schedules", integration.schedules, Schedule),
+    )
+    offered: list[Offer] = []
+    for field, given, kind in kinds:
+        for at, one in enumerate(given):
+            if not isinstance(one, kind):
+                raise PluginError(
+                    f"`{field}[{at}]` of integration `{name}` must be of the type {kind.__name__}, not {one!r:.80}"
+                )
+            offered.append(one)
+    names: set[str] = set()
+    for one in offered:
+        check_offer(integration, one)
+        if one.name in names:
+            raise PluginError(f"{label(one)} is registered twice")
+        names.add(one.name)
+    check_addresses(integration.operations)
+    check_webhooks(integration)
+
+
+def label(one: Offer) -> str:
+    """An operation, job or schedule in a message."""
+    return f"{type(one).__name__.lower()} `{one.name}`"
+
+
+def check_offer(integration: Integration, one: Offer) -> None:
+    """Check one operation, job or schedule. Raises `PluginError`."""
+    kind, prefix = type(one).__name__.lower(), f"{integration.name}."
+    name = one.name if isinstance(one.name, str) else repr(one.name)
+    if len(name) > MOST_NAME or not name.startswith(prefix) or not WHAT.fullmatch(name.removeprefix(prefix)):
+        raise PluginError(f"{kind} `{name[:MOST_NAME]}` must be called `{prefix}<what>`")
+    try:
+        check_handler(one.handler)
+        check_number("timeout_s", one.timeout_s, MOST_TIMEOUT_S, unit=" s")
+        if isinstance(one, Schedule):
+            check_schedule(one)
+        elif isinstance(one, Job):
+            check_charge(one.charge)
+            check_struct("payload", one.payload)
+            if not isinstance(one.retry, Retry) or not one.retry.attempts >= 1:
+                raise PluginError(f"its `retry` must be a Retry with at least one attempt, not {one.retry!r:.80}")
+            if one.at_once is not None:
+                check_number("at_once", one.at_once, MOST_AT_ONCE)
+            if one.on_failed is not None:
+                check_handler(one.on_failed)
+        else:
+            check_charge(one.charge)
+            check_operation(one)
+            input_plan(one)
+    except PluginError as error:
+        raise PluginError(f"{kind} `{name}`: {error}") from None
+
+
+def check_handler(handler: Any) -> None:
+    """Check that a handler is an async function of one argument. Raises `PluginError`."""
+    call = handler if inspect.isroutine(handler) else getattr(handler, "__call__", None)  # noqa: B004
+    if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
+        raise PluginError("its handler must be an `async def` function" + hint_for(handler))
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError:
+        raise PluginError("its handler must take one argument, the call") from None
+    except ValueError:  # a signature that Python cannot tell
+        return
+
+
+def hint_for(handler: Any) -> str:
+    """What to do about an async generator."""
+    if inspect.isasyncgenfunction(handler):
+        return "; for a stream return `Events(generator)`"
+    return f", not {handler!r:.80}"
+
+
+def check_number(field: str, value: Any, most: float, *, least: float = 0, unit: str = "") -> None:
+    """Check that a number lies above 0, or from `least` on, and up to `most`. Raises `PluginError`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not (value >= least if least else value > 0) or value > most:
+        above = f"between {least} and {most}" if least else f"up to {most}"
+        raise PluginError(f"its `{field}` may be {above}{unit}, not {value!r:.40}")
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Check what only a schedule has. Raises `PluginError`."""
+    if not isinstance(schedule.every_s, int | float) or not schedule.every_s >= LEAST_PERIOD_S:
+        raise PluginError(f"it cannot run more often than every {LEAST_PERIOD_S} s")
+    if not isinstance(schedule.why_free, str) or not schedule.why_free.strip():
+        raise PluginError("`why_free` must say why it is free")
+
+
+def check_charge(charge: Any) -> None:
+    """Check a charge. Raises `PluginError`."""
+    match charge:
+        case Free(why):
+            if not isinstance(why, str) or not why.strip():
+                raise PluginError("`Free` must say why it is free")
+        case PerCall(price, book) | PerUnit(price=price, book=book):
+            if not isinstance(price, str) or not price:
+                raise PluginError("its charge must name a price")
+            if book not in get_args(Book):
+                raise PluginError(f"there is no book {book!r:.40}; there are {', '.join(get_args(Book))}")
+            if isinstance(charge, PerUnit):
+                if not isinstance(charge.unit, str) or not charge.unit.isidentifier():
+                    raise PluginError(f"{charge.unit!r:.40} cannot be a unit: use a name")
+                numbers = (charge.per, charge.most)
+                if any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in numbers):
+                    raise PluginError("`per` and `most` of its charge must be at least 1")
+        case _:
+            raise PluginError(f"its charge must be Free, PerCall or PerUnit, not {charge!r:.80}")
+
+
+def check_struct(field: str, kind: Any) -> None:
+    """Check that a type can be read from JSON. Raises `PluginError`."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        raise PluginError(f"its `{field}` must be a subclass of msgspec.Struct, not {kind!r:.80}")
+    try:
+        msgspec.json.Decoder(kind)
+    except Exception as error:  # noqa: BLE001 - a type that cannot be resolved raises whatever its expression raises
+        raise PluginError(f"its `{field}` {kind.__name__} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def check_operation(one: Operation) -> None:
+    """Check how an operation is reached, by whom and how often. Raises `PluginError`."""
+    if one.method not in get_args(Method):
+        raise PluginError(f"there is no method {one.method!r:.40}; there are {', '.join(get_args(Method))}")
+    check_path(one.path_below)
+    for alias in require_list("aliases", one.aliases):
+        if not isinstance(alias, str) or len(alias) > MOST_NAME or not ALIAS.fullmatch(alias):
+            raise PluginError(f"{alias!r:.80} cannot be an alias: use small letters, digits and -")
+        if alias in CORE_FUNCTIONS:
+            raise PluginError(f"the alias `{alias}` is an endpoint of the gateway itself")
+    check_auth(one)
+    check_rates(one)
+    if one.at_once is not None:
+        if not isinstance(one.auth, Key):
+            raise PluginError("`at_once` counts the calls of customers; this operation takes no key")
+        check_number("at_once", one.at_once, MOST_AT_ONCE, least=1)
+
+
+def require_list(field: str, value: Any) -> Sequence[Any]:
+    """A list or tuple. Raises `PluginError`."""
+    if not isinstance(value, list | tuple):
+        raise PluginError(f"`{field}` must be a list, not {value!r:.80}")
+    return value
+
+
+def check_path(path: Any) -> None:
+    """Check the form of a path. Raises `PluginError`."""
+    if not isinstance(path, str) or not path.startswith("/") or len(path) > MOST_PATH:
+        raise PluginError(f"its path must begin with a slash and have at most {MOST_PATH} characters, not {path!r:.80}")
+    for segment in segments_of(path):
+        if not SEGMENT.fullmatch(segment) or segment in (".", ".."):
+            raise PluginError(f"`{segment[:80]}` cannot be a part of its path: use small letters, or {{a_parameter}}")
+    parameters = parameters_of(path)
+    if len({*parameters}) < len(parameters):
+        raise PluginError(f"its path {path} has a parameter twice")
+
+
+def check_auth(one: Operation) -> None:
+    """Check who may call an operation. Raises `PluginError`."""
+    auth: Any = one.auth
+    if not isinstance(auth, Auth):
+        raise PluginError(f"its `auth` must be Key, Operator or Public, not {auth!r:.80}")
+    if one.role is not None and auth != Key():
+        raise PluginError("`role` is short for `auth=Key(role)`: say only one of them")
+    if isinstance(auth, Key):
+        if one.rank not in get_args(Rank):
+            raise PluginError(f"there is no role {one.rank!r:.40}; there are {', '.join(get_args(Rank))}")
+        return
+    if not isinstance(one.charge, Free):
+        raise PluginError("only a call with a key can be billed: an operation for others must be Free")
+    if isinstance(auth, Public):
+        check_number("per_minute", auth.per_minute, MOST_PER_MINUTE, least=1)
+    elif auth.customer is not None and (not isinstance(auth.customer, str) or not auth.customer):
+        raise PluginError("`customer` must be the name of a field, or None")
+
+
+def check_rates(one: Operation) -> None:
+    """Check an operation's rates. Raises `PluginError`."""
+    rates = one.rates if isinstance(one.rate, Rate) else require_list("rate", one.rate)
+    if len(rates) > MOST_RATES:
+        raise PluginError(f"an operation has at most {MOST_RATES} rates")
+    for rate in rates:
+        if not isinstance(rate, Rate):
+            raise PluginError(f"`rate` must be a Rate, not {rate!r:.80}")
+        check_number("rate", rate.most, MOST_RATE, least=1, unit=" calls")
+        check_number("rate", rate.per_s, MOST_RATE_S, least=1, unit=" s")
+        if rate.most != int(rate.most) or rate.per_s != int(rate.per_s):
+            raise PluginError("a rate must be a whole number of calls and of seconds")
+        if rate.by not in ("customer", "key"):
+            raise PluginError(f"a rate is by customer or by key, not by {rate.by!r:.40}")
+        if isinstance(one.auth, Public):
+            raise PluginError(
+                "an operation for everybody has no customer whose rate could be counted: use `per_minute`"
+            )
+        if isinstance(one.auth, Operator) and (rate.by == "key" or one.auth.customer is None):
+            raise PluginError("an operation for operators has no key: only a customer that it names can have a rate")
+
+
+def check_addresses(operations: Sequence[Operation]) -> None:
+    """Check that no two operations have the same method and address. Raises `PluginError`."""
+    taken: dict[object, Operation] = {}
+    for one in operations:
+        shape = shape_of(segments_of(one.path_below))
+        addresses: list[tuple[object, str]] = [(shape, f"path {one.path_below}")]
+        addresses += [(alias, f"alias `{alias}`") for alias in one.aliases]
+        for address, words in addresses:
+            other = taken.setdefault((one.method, address), one)
+            if other is not one or len([seen for seen, _ in addresses if seen == address]) > 1:
+                raise PluginError(f"operation `{one.name}`: {one.method} and the {words} belong to `{other.name}`")

@@ -1,0 +1,158 @@
+"""What an integration stores of its call's customer: secrets and settings. Nothing here works after the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import asyncpg
+import msgspec
+from cryptography.exceptions import InvalidTag
+
+from kaixu.ops.sealing import Sealer, about_secret
+from kaixu.plugin.customer_settings import read_settings
+from kaixu.plugin.errors import Conflict, TicketClosed
+from kaixu.plugin.operation import Integration
+from kaixu.plugin.secret import SecretInfo, require_meta, require_value
+from kaixu.store import integration_settings
+from kaixu.store.integration_secrets import (
+    SecretName,
+    clear_secret,
+    put_secret,
+    sealed_secret,
+    secrets_of_customer,
+)
+from kaixu.store.pool import database
+from kaixu.store.settings_changes import change_settings
+
+from .wire import TicketWire
+
+
+class CustomerData:
+    """The secrets and settings that one call may use: those of its integration, of its own customer."""
+
+    def __init__(
+        self,
+        integration: Integration,
+        customer_id: int | None,
+        *,
+        pool: Callable[[], asyncpg.Pool],
+        sealer: Sealer,
+        wire: TicketWire,
+        request_id: str,
+        actor: str | None = None,
+    ) -> None:
+        self.integration = integration
+        self._customer_id = customer_id
+        self._pool = pool
+        self._sealer = sealer
+        self._wire = wire
+        self._request_id = request_id
+        self._actor = actor
+
+    @property
+    def actor(self) -> str:
+        """Who makes changes, in the audit log: the integration, unless an operator calls it."""
+        return self._actor or f"integration:{self.integration.name}"
+
+    def require_open(self) -> None:
+        """Raises `TicketClosed`."""
+        if self._wire.closed:
+            raise TicketClosed("the call has been settled; nothing of its customer can be read or changed any more")
+
+    def require_customer(self) -> int:
+        """The call's customer. Raises `TicketClosed`, and `ValueError` where it has none."""
+        self.require_open()
+        if self._customer_id is None:
+            raise ValueError("this call has no customer")
+        return self._customer_id
+
+    def secret(self, name: str) -> SecretName:
+        """A declared secret of the call's customer. Raises `TicketClosed`, `ValueError`."""
+        customer_id = self.require_customer()
+        if name not in {one.name for one in self.integration.secrets}:
+            raise ValueError(f"integration `{self.integration.name}` declares no secret `{name}`")
+        return SecretName(customer_id, self.integration.name, name)
+
+    # The methods of `kaixu.plugin.Secrets`.
+
+    async def get(self, name: str) -> str | None:
+        """See `Secrets.get`."""
+        secret = self.secret(name)
+        sealed = await sealed_secret(self._pool(), secret)
+        self.require_open()
+        if sealed is None:
+            return None
+        try:
+            value = self._sealer.open(sealed, about_secret(secret.integration, secret.customer_id, name)).decode()
+        except InvalidTag:
+            raise Conflict(
+                f"the secret `{name}` cannot be decrypted: it was stored with another DB_ENCRYPTION_KEY",
+                hint="Store it again.",
+            ) from None
+        self._wire.lent_secrets.add(value)
+        return value
+
+    async def put(self, name: str, value: str, *, meta: Mapping[str, Any] | None = None) -> None:
+        """See `Secrets.put`."""
+        secret = self.secret(name)
+        if isinstance(value, str):
+            self._wire.lent_secrets.add(value)
+        require_value(value, name)
+        shown = require_meta(meta or {}, value)
+        about = about_secret(secret.integration, secret.customer_id, name)
+        sealed = self._sealer.seal_named(value.encode(), about)
+        with database():
+            async with self._pool().acquire() as connection:
+                self.require_open()
+                await put_secret(connection, secret, sealed, shown, actor=self.actor, request_id=self._request_id)
+
+    async def clear(self, name: str) -> bool:
+        """See `Secrets.clear`."""
+        secret = self.secret(name)
+        with database():
+            async with self._pool().acquire() as connection:
+                self.require_open()
+                return await clear_secret(connection, secret, actor=self.actor, request_id=self._request_id)
+
+    async def info(self, name: str) -> SecretInfo | None:
+        """See `Secrets.info`."""
+        secret = self.secret(name)
+        for row in await secrets_of_customer(self._pool(), secret.customer_id):
+            if (row.integration, row.name) == (secret.integration, name):
+                return SecretInfo(row.meta, row.set_at, row.set_by)
+        return None
+
+    # Settings.
+
+    def require_settings(self) -> type[msgspec.Struct]:
+        """The Struct of the settings. Raises `ValueError` where there is none."""
+        if self.integration.customer is None:
+            raise ValueError(f"integration `{self.integration.name}` declares no settings of customers")
+        return self.integration.customer
+
+    async def settings(self) -> msgspec.Struct:
+        """See `Call.settings`."""
+        customer_id, kind = self.require_customer(), self.require_settings()
+        stored = await integration_settings.stored_settings(self._pool(), customer_id, self.integration.name)
+        return read_settings(kind, stored)
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> msgspec.Struct:
+        """See `Call.change_settings`."""
+        customer_id = self.require_customer()
+        self.require_settings()
+        with database():
+            async with self._pool().acquire() as connection:
+                self.require_open()
+                return await change_settings(
+                    connection, customer_id, self.integration, changes, actor=self.actor, request_id=self._request_id
+                )
+
+    async def customer_with(self, field: str, value: str | int) -> int | None:
+        """See `Call.customer_with`."""
+        self.require_open()
+        if field not in self.integration.unique:
+            raise ValueError(f"`{field}` is not a unique setting of integration `{self.integration.name}`")
+        if not value:  # these may repeat
+            return None
+        return await integration_settings.customer_with(self._pool(), self.integration.name, field, value)

@@ -1,0 +1,197 @@
+"""The wire of an integration's call: declared hosts, answers of every status, retries, counted bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+
+import httpx
+
+from kaixu.plugin.errors import TicketClosed, TooLarge, UpstreamError
+from kaixu.plugin.origins import Hosts
+from kaixu.plugin.own_thread import ThreadWire
+from kaixu.plugin.tries import ONCE, Tries, with_tries
+
+from .charges import Meter
+from .wire import Sending, TicketWire, WireLimits
+
+#: The unit of the bodies that vendors have accepted.
+BYTES_SENT = "bytes_sent"
+
+
+class IntegrationWire(TicketWire):
+    """See `kaixu.plugin.IntegrationWire`. `public`: connections that reach public addresses only."""
+
+    __slots__ = ("begun", "hosts", "meter", "on_its_way", "public")
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        public: httpx.AsyncBaseTransport,
+        limits: WireLimits,
+        request_id: str | None,
+        *,
+        hosts: Hosts,
+        meter: Meter,
+    ) -> None:
+        super().__init__(transport, limits, request_id)
+        self.public = public
+        self.hosts = hosts
+        self.meter = meter
+        self.on_its_way = 0  # bytes of requests that vendors have not answered yet
+        self.begun: float | None = None  # when its handler began, in the event loop's time
+
+    def begin(self) -> None:
+        """The handler begins: from now on its time limit runs."""
+        self.begun = asyncio.get_running_loop().time()
+
+    def send(
+        self,
+        request: httpx.Request,
+        *,
+        accept: Collection[int] = (),
+        tries: Tries = ONCE,
+        timeout_s: float | None = None,
+    ) -> IntegrationSending:
+        """See `kaixu.plugin.IntegrationWire.send`."""
+        return IntegrationSending(self, request, accept, tries, self.limits_of_try(timeout_s))
+
+    def may_send_to(self, url: str) -> bool:
+        """See `kaixu.plugin.IntegrationWire.may_send_to`."""
+        try:
+            return self.hosts.allow(httpx.URL(url))
+        except (httpx.InvalidURL, ValueError):
+            return False
+
+    def blocking(self) -> ThreadWire:
+        """See `kaixu.plugin.IntegrationWire.blocking`."""
+        return ThreadWire(self)
+
+    def transport_to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        """The connections for a request to `url`. Raises `HostNotDeclared`."""
+        self.hosts.require(url)
+        return self.transport if self.hosts.names(url) else self.public
+
+    def limits_of_try(self, timeout_s: float | None) -> WireLimits:
+        """The wire's limits, with another time until the answer begins."""
+        own = self.limits
+        if timeout_s is None or timeout_s >= own.first_byte_s:
+            return own
+        return WireLimits(
+            connect_s=min(own.connect_s, timeout_s),
+            first_byte_s=timeout_s,
+            between_bytes_s=own.between_bytes_s,
+            total_s=own.total_s,
+            retries=0,
+        )
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait before another try. False, at once, if the handler's time is over before the try could begin."""
+        now = asyncio.get_running_loop().time()
+        begun = now if self.begun is None else self.begun
+        if now + seconds >= begun + self.limits.total_s:
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+    async def exchange_metered(
+        self, request: httpx.Request, limits: WireLimits, accept: Collection[int]
+    ) -> httpx.Response:
+        """Send once. Its bytes count where the vendor accepts them, which only a 2xx says."""
+        body = SentBody(request, self)
+        try:
+            response = await self.attempt(request, limits, accept=accept)
+            if 200 <= response.status_code < 300 and body.size and not self.closed:
+                self.meter.count(BYTES_SENT, body.size)
+        except UpstreamError as error:
+            if body.too_large is not None:  # for the connection it was a body that broke off
+                raise body.too_large from error
+            raise
+        finally:
+            self.on_its_way -= body.size
+        if self.closed:
+            await response.aclose()
+            raise TicketClosed("the call has been settled; its wire is closed")
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = LentStream(response.stream, self)
+        return response
+
+    def require_room(self, size: int) -> None:
+        """Raises `TooLarge` if `size` more bytes would exceed the charge's `most`."""
+        self.meter.require_room(BYTES_SENT, self.on_its_way + size)
+        self.on_its_way += size
+
+
+class IntegrationSending(Sending):
+    """One exchange, with its tries."""
+
+    __slots__ = ("accept", "limits", "metered", "tries")
+
+    def __init__(
+        self, wire: IntegrationWire, request: httpx.Request, accept: Collection[int], tries: Tries, limits: WireLimits
+    ) -> None:
+        super().__init__(wire, request)
+        self.metered = wire
+        self.accept = accept
+        self.tries = tries
+        self.limits = limits
+
+    async def __aenter__(self) -> httpx.Response:
+        async def send() -> httpx.Response:
+            return await self.metered.exchange_metered(self.request, self.limits, self.accept)
+
+        self.response = await with_tries(self.request, self.tries, send, self.metered.pause)
+        return self.response
+
+
+class SentBody(httpx.AsyncByteStream):
+    """The body of one try, and its size as far as it was read. Raises `TooLarge` where there would be no room for it.
+
+    A body in memory is counted as a whole before anything is sent.
+    """
+
+    def __init__(self, request: httpx.Request, wire: IntegrationWire) -> None:
+        self.wire = wire
+        self.size = 0
+        self.too_large: TooLarge | None = None
+        self.stream = request.stream
+        if isinstance(self.stream, httpx.ByteStream):
+            self.take(len(request.read()))
+        else:
+            request.stream = self
+
+    def take(self, size: int) -> None:
+        """Count `size` more bytes."""
+        self.wire.require_room(size)
+        self.size += size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self.stream, httpx.AsyncByteStream)
+        async for piece in self.stream:
+            try:
+                self.take(len(piece))
+            except TooLarge as error:
+                self.too_large = error
+                raise
+            yield piece
+
+    async def aclose(self) -> None:
+        if isinstance(self.stream, httpx.AsyncByteStream):
+            await self.stream.aclose()
+
+
+class LentStream(httpx.AsyncByteStream):
+    """The body of a response. Raises `TicketClosed` once the call has been settled."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, wire: IntegrationWire) -> None:
+        self.stream = stream
+        self.wire = wire
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self.stream:
+            if self.wire.closed:
+                raise TicketClosed("the call has been settled; its wire is closed")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()

@@ -1,0 +1,57 @@
+"""Operations that are called without a key: by operators, or by everybody. They have no ticket and cost nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kaixu.catalog.catalog import IntegrationState
+from kaixu.plugin.access import Caller
+from kaixu.plugin.operation import Free, Operation
+from kaixu.plugin.replies import Events
+
+from .charges import Meter
+from .gate import Gate
+from .integrations import customer_data_for, wire_for
+from .operation_call import OperationCall, Submitter, handler_limits, transactions_for
+from .operation_reply import EncodedReply, encode_reply
+
+
+async def run_keyless(
+    gate: Gate,
+    integration: IntegrationState,
+    what: Operation,
+    body: msgspec.Struct,
+    caller: Caller,
+    customer_id: int | None,
+    request_id: str,
+) -> EncodedReply:
+    """What the handler answers. Its exceptions become `KaixuError`s. It cannot answer with a stream.
+
+    Jobs that it submits have no customer, so they must be free.
+    """
+    assert isinstance(what.charge, Free)
+    meter = Meter(what.charge, 0)
+    wire = wire_for(gate, integration, what, meter, request_id)
+    wire.private_texts = lambda: (msgspec.json.encode(body).decode(),)
+    actor = "admin" if caller.kind == "operator" else None  # the audit log names the operator
+    call = OperationCall(
+        body=body,
+        options=integration.options,
+        customer_id=customer_id,
+        key_id=None,
+        request_id=request_id,
+        caller=caller,
+        wire=wire,
+        meter=meter,
+        scratch=gate.scratch,
+        customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
+    )
+    try:
+        async with handler_limits(call, what.name, what.timeout_s):
+            reply = encode_reply(await what.handler(call))
+            if isinstance(reply.body, Events):
+                raise TypeError("only an operation that takes a key can answer with a stream of events")
+            return reply
+    finally:
+        wire.close()

@@ -1,0 +1,62 @@
+"""The interface of the wire of an integration's call: the hosts that it declares, answers of every status, retries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import httpx
+
+from kaixu.plugin.lane import Wire
+from kaixu.plugin.tries import Tries
+
+
+class BlockingWire(Protocol):
+    """The wire for a library that blocks, inside `call.in_thread` only."""
+
+    def send(
+        self,
+        request: httpx.Request,
+        *,
+        accept: Collection[int] = ...,
+        tries: Tries = ...,
+        timeout_s: float | None = ...,
+    ) -> httpx.Response:
+        """As `IntegrationWire.send`; the request's body and the response's are read as a whole (at most 160 MiB).
+
+        Raises `TicketClosed` too if the call is given up meanwhile.
+        """
+        ...
+
+
+class IntegrationWire(Wire, Protocol):
+    """The connection to vendors for one call of an integration. It closes when the call is settled."""
+
+    def send(
+        self,
+        request: httpx.Request,
+        *,
+        accept: Collection[int] = ...,
+        tries: Tries = ...,
+        timeout_s: float | None = ...,
+    ) -> AbstractAsyncContextManager[httpx.Response]:
+        """Send `request` to a host that the integration declares, or that its options name.
+
+        `accept`: statuses besides 2xx that come as a response and not as an error, redirects too; they are not
+        followed. `tries`: how often it is sent, and when again; once by default. The waits between fit into the
+        handler's time limit, else the last answer counts; a body that is a stream is sent once. `timeout_s`: how long
+        one try may take until its answer begins, if less than the handler's limit.
+
+        Raises `HostNotDeclared` before anything is sent, `TicketClosed`, `TooLarge` where more `bytes_sent` would be
+        billed than the charge's `most`; else as `Wire.send`.
+        """
+        ...
+
+    def may_send_to(self, url: str) -> bool:
+        """Whether the integration may send to `url`, for a refusal in its own words; False for what is not a URL."""
+        ...
+
+    def blocking(self) -> BlockingWire:
+        """The same wire for a thread of `call.in_thread`."""
+        ...

@@ -1,0 +1,30 @@
+-- wake_blocked_jobs: queue blocked jobs of these customers for which there may be room under their caps again.
+--
+-- Called when caps are checked that a credit, a change or spending has noted. Whether a job really fits is decided when it
+-- is admitted; one that does not is blocked again. Every blocked job is also tried from time to time, and in a new month.
+-- Lock: the jobs' rows, skipping locked ones. No customer's row.
+create or replace function kaixu.wake_blocked_jobs(p_customer_id bigint[])
+returns void
+language sql as $$
+    update kaixu.job j
+       set run_after = clock_timestamp(), pause = null
+     where j.id in (
+        select x.id
+          from kaixu.job x
+          join kaixu.customer c on c.id = x.customer_id
+          join kaixu.virtual_key k on k.id = x.key_id
+         where x.customer_id = any (p_customer_id) and x.status = 'queued' and x.pause = 'blocked'
+           and (select c.monthly_cap_nusd + coalesce(sum(m.extra_nusd - m.spent_nusd - m.held_nusd), 0)
+                  from kaixu.customer_month m
+                 where m.customer_id = c.id and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
+               >= greatest(x.needs_nusd, 1)
+           and (k.monthly_cap_nusd is null
+                or k.monthly_cap_nusd - (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)
+                                           from kaixu.key_month m
+                                          where m.chain_id = k.chain_id
+                                            and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
+                   >= x.needs_nusd)
+         order by x.created_at
+         limit 1000
+           for update of x skip locked)
+$$;
