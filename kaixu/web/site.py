@@ -30,6 +30,7 @@ from .formats import plain_text, sentence
 from .frames import frame_of
 from .navigation import ADMIN, DASHBOARD, SIGN_IN, Tab
 from .page_sessions import CUSTOMER_COOKIE, customer_token, operator_cookie, require_form_token
+from .redirects import short_location
 from .rendering import render_block, render_page
 from .uploads import UPLOAD, read_upload
 from .visits import Audience, Visit
@@ -41,9 +42,6 @@ Build = Callable[[Visit], Awaitable[Page | Reply]]
 Twin = Callable[[Visit], tuple[str, Mapping[str, QueryValue]]]
 
 LOGIN = "/gateway/login"
-
-#: Characters. Clients and proxies refuse a line of headers of more than 8,190 bytes.
-MOST_LOCATION = 4000
 
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
@@ -296,9 +294,7 @@ def to_login(path: str, request: IncomingRequest) -> Reply:
     location = path
     if request.method == "GET" and back != path:
         location = f"{path}?{query_text({'next': back})}"
-    if len(location) > MOST_LOCATION:
-        location = path
-    return Reply(303, {"location": location, "cache-control": "no-store"}, b"")
+    return Reply(303, {"location": short_location(location), "cache-control": "no-store"}, b"")
 
 
 def session_ended() -> Reply:

@@ -13,6 +13,7 @@ from kaixu.edge.services import Services
 from .api_calls import Api, QueryValue, query_text
 from .form_data import FormData
 from .navigation import Tab
+from .redirects import short_location
 
 Audience = Literal["operator", "customer", "public"]
 
@@ -79,4 +80,4 @@ class Visit:
 
     def redirect(self, path: str | None = None, /, **query: QueryValue) -> Reply:
         """Go to a page after a change, so that reloading it does not repeat the change (303)."""
-        return Reply(303, {"location": self.url(path, **query), **NO_STORE}, b"")
+        return Reply(303, {"location": short_location(self.url(path, **query)), **NO_STORE}, b"")

@@ -33,6 +33,9 @@ def test_older_addresses_lead_to_the_pages_of_today(http: httpx.Client) -> None:
         reply = http.get(f"{path}?from=bookmark")
         assert (reply.status_code, reply.headers["location"]) == (301, f"{target}?from=bookmark"), path
         assert http.get(target).status_code in (200, 303), target
+    # A query that clients would not read in a header is left out.
+    reply = http.get("/skyefuelstation/index.html?limit=" + "a" * 9000)
+    assert (reply.status_code, reply.headers["location"]) == (301, "/skyefuelstation/")
     for path in ("/gateway/", "/request-key/", "/skyefuelstation", "/docs/"):
         assert http.get(path).status_code in (200, 303), path
 

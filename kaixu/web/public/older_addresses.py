@@ -7,6 +7,7 @@ from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply
 from kaixu.edge.routes import Handler, Route
 from kaixu.web.navigation import ADMIN, DASHBOARD
+from kaixu.web.redirects import short_location
 from kaixu.web.site import Site
 
 #: The older login page took a key, so it leads to the dashboard.
@@ -43,6 +44,6 @@ def moved_to(target: str) -> Handler:
 
     async def moved(request: IncomingRequest) -> Reply:
         location = f"{target}?{request.query}" if request.query else target
-        return Reply(301, {"location": location, "cache-control": "public, max-age=3600"}, b"")
+        return Reply(301, {"location": short_location(location), "cache-control": "public, max-age=3600"}, b"")
 
     return moved
