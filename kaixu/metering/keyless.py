@@ -12,8 +12,9 @@ from kaixu.plugin.replies import Events
 from .charges import Meter
 from .gate import Gate
 from .integrations import customer_data_for, wire_for
-from .operation_call import OperationCall, Submitter, handler_limits, transactions_for
+from .operation_call import OperationCall, handler_limits, transactions_for
 from .operation_reply import EncodedReply, encode_reply
+from .submitter import Submitter
 
 
 async def run_keyless(
@@ -45,7 +46,9 @@ async def run_keyless(
         meter=meter,
         scratch=gate.scratch,
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
+        open_transaction=transactions_for(
+            gate.databases, gate.sealer, integration, Submitter(request_id), what, charged_customer=customer_id
+        ),
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s):

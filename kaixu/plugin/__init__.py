@@ -6,6 +6,7 @@ price. Both register through pluggy hooks at start; only the core calls them.
 
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
+from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, Monthly
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
@@ -15,6 +16,7 @@ from kaixu.plugin.errors import (
     ContentRefused,
     ContextTooLong,
     Failure,
+    HoldRefused,
     HostNotDeclared,
     ImageRefused,
     Invalid,
@@ -50,6 +52,8 @@ from kaixu.plugin.operation import (
     Free,
     Integration,
     Job,
+    KeyedCharge,
+    OnFailure,
     Operation,
     PerCall,
     PerUnit,
@@ -101,6 +105,10 @@ __all__ = [
     "BadSignature",
     "BlockingWire",
     "Body",
+    "Book",
+    "BookFacts",
+    "BookLine",
+    "BookMonth",
     "Bytes",
     "Cache",
     "Call",
@@ -126,6 +134,7 @@ __all__ = [
     "Finish",
     "Free",
     "Header",
+    "HoldRefused",
     "HostNotDeclared",
     "ImagePart",
     "ImageRefused",
@@ -137,15 +146,18 @@ __all__ = [
     "KaixuError",
     "Key",
     "KeyOptions",
+    "KeyedCharge",
     "Keys",
     "Lane",
     "Message",
     "MessagesReader",
     "ModelGone",
+    "Monthly",
     "Native",
     "NativeEvent",
     "NotConfigured",
     "NotFound",
+    "OnFailure",
     "Operation",
     "Operator",
     "Options",

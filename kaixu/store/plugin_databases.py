@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
+from .charge_effects import NOBODY, Charging
 from .plugin_database import (
     MakeEvent,
     MakeJob,
@@ -53,20 +54,23 @@ class PluginDatabases:
         make_job: MakeJob,
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        charging: Charging = NOBODY,
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed."""
         if not has_tables:
             return jobs_transaction(
-                self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
-            )
+                self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event,
+                charging=charging,
+            )  # fmt: skip
         login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
             )
         return plugin_transaction(
-            self.pools[login], is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
-        )
+            self.pools[login], is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event,
+            charging=charging,
+        )  # fmt: skip
 
     async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""
