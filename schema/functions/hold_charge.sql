@@ -40,11 +40,11 @@ begin
            expires_at = case when k.state = 'held' and k.is_monthly then greatest(k.expires_at, p_expires_at)
                              else p_expires_at end;
     insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, has_own_cap, updated_at)
-    values (p_customer_id, p_month, p_book, v_grown, p_has_own_cap, clock_timestamp())
+    values (p_customer_id, p_month, p_book, greatest(0, v_grown), p_has_own_cap, clock_timestamp())
     on conflict (customer_id, month, book) do update
        set held_nusd = m.held_nusd + v_grown, updated_at = clock_timestamp();
     insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd, has_own_cap, updated_at)
-    values (p_chain_id, p_month, p_book, p_customer_id, v_grown, p_has_own_cap, clock_timestamp())
+    values (p_chain_id, p_month, p_book, p_customer_id, greatest(0, v_grown), p_has_own_cap, clock_timestamp())
     on conflict (chain_id, month, book) do update
        set held_nusd = m.held_nusd + v_grown, updated_at = clock_timestamp();
 end
