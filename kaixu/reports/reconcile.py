@@ -154,7 +154,7 @@ STRAYS = Query(
     """,
 )
 
-# A cap applies to all books of a month together, except for those with a cap of their own: `book` is null for the others.
+# A cap applies to all books of a month together, so `book` is null, except for books with a cap of their own.
 OVER_CAP = Query(
     Difference,
     """

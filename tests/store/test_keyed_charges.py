@@ -99,8 +99,8 @@ class Customer:
     async def set(self, **values: Any) -> None:
         """Settings of the customer."""
         await self.pool.fetch(
-            "select refused from kaixu.set_integration_settings(p_customer_id => $1, p_integration => 'push', p_changes => $2,"
-            " p_reset => '{}', p_unique => '{}')",
+            "select refused from kaixu.set_integration_settings(p_customer_id => $1, p_integration => 'push',"
+            " p_changes => $2, p_reset => '{}', p_unique => '{}')",
             self.id,
             values,
         )
@@ -129,7 +129,9 @@ async def test_a_hold_is_billed_once_with_the_monthly_charge(one: Customer) -> N
         ("base", 1, 1, 500),
         ("deploy", 1, 1, 100),
     ]
-    events = await one.pool.fetch("select operation, provider, model, units, cost_nusd from kaixu.usage_event order by 1")
+    events = await one.pool.fetch(
+        "select operation, provider, model, units, cost_nusd from kaixu.usage_event order by 1"
+    )
     assert [tuple(row) for row in events] == [
         ("push.base", "push", "base", {"months": 1}, 500),
         ("push.deploy", "push", "deploy", {"calls": 1}, 100),
@@ -179,16 +181,18 @@ async def test_a_book_with_its_own_cap_leaves_the_customers_cap_alone(one: Custo
 async def test_a_hold_in_a_shared_book_counts_for_calls(one: Customer) -> None:
     await one.do(("hold", "page", "a"))
     asks = [make_ask(one.key_id, 931), make_ask(one.key_id, 930)]
-    verdicts = [
-        (await admission.admit(one.pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=9))[0] for ask in asks
-    ]
+    verdicts = [(await admission.admit(one.pool, [ask], owner=OWNER, lifetime_s=60, default_rpm=9))[0] for ask in asks]
     assert [verdict.refused for verdict in verdicts] == ["CAP_REACHED", None]
 
 
 async def test_a_call_in_a_book_with_its_own_cap_is_decided_by_that(one: Customer) -> None:
     await one.set(cap=0.0000009)
     await one.do(("hold", "deploy", "a"))
-    asks = [make_ask(one.key_id, 5000, book="push"), make_ask(one.key_id, 200, book="push"), make_ask(one.key_id, 101, book="push")]
+    asks = [
+        make_ask(one.key_id, 5000, book="push"),
+        make_ask(one.key_id, 200, book="push"),
+        make_ask(one.key_id, 101, book="push"),
+    ]
     verdicts = await admission.admit(one.pool, asks, owner=OWNER, lifetime_s=60, default_rpm=9)
     assert [(verdict.refused, verdict.scope) for verdict in verdicts] == [
         ("CAP_REACHED", "book"),
@@ -325,7 +329,8 @@ async def story(dsn: str, steps: list[tuple[str, int, int]]) -> None:
                     assert kind == "hold"
             elif kind == "expire":
                 await connection.execute(
-                    "update kaixu.keyed_charge set expires_at = now() - interval '1 s' where key = $1 and customer_id = $2",
+                    "update kaixu.keyed_charge set expires_at = now() - interval '1 s'"
+                    " where key = $1 and customer_id = $2",
                     key,
                     owner,
                 )
@@ -352,11 +357,14 @@ async def story(dsn: str, steps: list[tuple[str, int, int]]) -> None:
             await assert_books_balance(connection, reservations=None)
         rows = await connection.fetch(
             "select k.charge, k.key, count(*) as count from kaixu.keyed_charge k"
-            " join kaixu.usage_event e on e.ticket = k.ticket where k.customer_id = $1 and not k.is_monthly group by 1, 2",
+            " join kaixu.usage_event e on e.ticket = k.ticket"
+            " where k.customer_id = $1 and not k.is_monthly group by 1, 2",
             owner,
         )
         assert {(row["charge"], row["key"]): row["count"] for row in rows} == dict.fromkeys(charged, 1)
-        assert [one for one in await differences(connection, None) if one.what != "event" or one.figure != "cost_nusd"] == []
+        assert [
+            one for one in await differences(connection, None) if one.what != "event" or one.figure != "cost_nusd"
+        ] == []
     finally:
         await outer.rollback()
         await connection.close()
