@@ -244,9 +244,6 @@ begin
         end if;
         v_has_own_cap := r.book <> 'ai'
                          and kaixu.book_has_own_cap(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
-        if v_has_own_cap then
-            v_own := kaixu.book_room(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
-        end if;
         v_rpm := coalesce(r.rpm_limit, p_default_rpm);
         v_job := r.operation like 'job:%';
         rate_limit := v_rpm;
@@ -316,6 +313,7 @@ begin
 
         -- The caps. A cap of 0 refuses every call, even a free one.
         elsif v_has_own_cap then
+            v_own := kaixu.book_room(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
             if v_own.cap_nusd <= 0 or greatest(0, v_own.room_nusd - v_added) < r.least then
                 refused := 'CAP_REACHED';
                 scope := 'book';

@@ -120,7 +120,7 @@ begin
             end if;
             perform kaixu.hold_charge(
                 p_ticket => v_ticket, p_integration => p_integration, p_customer_id => p_customer_id, p_charge => e.charge,
-                p_key => e.key, p_key_id => v_key_id, p_chain_id => v_chain_id, p_book => v_book, p_has_own_cap => v_own,
+                p_key => e.key, p_key_id => v_key_id, p_chain_id => v_chain_id, p_book => v_book,
                 p_is_monthly => false, p_month => v_month, p_units => e.units, p_nusd => v_nusd, p_price_id => p.price_id,
                 p_install_id => coalesce(c.install_id, p_install_id), p_app_id => coalesce(c.app_id, p_app_id),
                 p_build_id => coalesce(c.build_id, p_build_id), p_expires_at => v_now + make_interval(secs => e.for_s));
@@ -144,7 +144,7 @@ begin
                 perform kaixu.hold_charge(
                     p_ticket => m.ticket, p_integration => p_integration, p_customer_id => p_customer_id,
                     p_charge => m.charge, p_key => m.key, p_key_id => coalesce(m.key_id, v_key_id),
-                    p_chain_id => coalesce(m.chain_id, v_chain_id), p_book => v_book, p_has_own_cap => v_own,
+                    p_chain_id => coalesce(m.chain_id, v_chain_id), p_book => v_book,
                     p_is_monthly => true, p_month => v_month, p_units => 1, p_nusd => m.price_nusd,
                     p_price_id => m.price_id, p_install_id => p_install_id, p_app_id => p_app_id,
                     p_build_id => p_build_id, p_expires_at => v_now + make_interval(secs => e.for_s));

@@ -11,7 +11,6 @@ create or replace function kaixu.hold_charge(
     p_key_id        bigint,
     p_chain_id      bigint,
     p_book          text,
-    p_has_own_cap   boolean,
     p_is_monthly    boolean,
     p_month         date,
     p_units         bigint,
@@ -39,12 +38,13 @@ begin
            held_at = case when k.state = 'held' then k.held_at else clock_timestamp() end,
            expires_at = case when k.state = 'held' and k.is_monthly then greatest(k.expires_at, p_expires_at)
                              else p_expires_at end;
-    insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, has_own_cap, updated_at)
-    values (p_customer_id, p_month, p_book, greatest(0, v_grown), p_has_own_cap, clock_timestamp())
+    perform kaixu.open_book(p_customer_id => p_customer_id, p_chain_id => p_chain_id, p_month => p_month, p_book => p_book);
+    insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, updated_at)
+    values (p_customer_id, p_month, p_book, greatest(0, v_grown), clock_timestamp())
     on conflict (customer_id, month, book) do update
        set held_nusd = m.held_nusd + v_grown, updated_at = clock_timestamp();
-    insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd, has_own_cap, updated_at)
-    values (p_chain_id, p_month, p_book, p_customer_id, greatest(0, v_grown), p_has_own_cap, clock_timestamp())
+    insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd, updated_at)
+    values (p_chain_id, p_month, p_book, p_customer_id, greatest(0, v_grown), clock_timestamp())
     on conflict (chain_id, month, book) do update
        set held_nusd = m.held_nusd + v_grown, updated_at = clock_timestamp();
 end

@@ -95,11 +95,13 @@ begin
                 coalesce(r.admitted_at, clock_timestamp()), clock_timestamp() + make_interval(secs => p_lifetime_s), nullif(r.held_nusd, v_held), r.app_id, r.build_id, r.end_user,
                 case when r.operation like 'job:%' then 0 else coalesce(r.most_tokens, 0) end,
                 (select c.has_limits from kaixu.customer c where c.id = r.customer_id));
-        insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, has_own_cap)
-        values (r.customer_id, r.month, r.book, v_held, v_own)
+        perform kaixu.open_book(
+            p_customer_id => r.customer_id, p_chain_id => r.chain_id, p_month => r.month, p_book => r.book);
+        insert into kaixu.customer_month as m (customer_id, month, book, held_nusd)
+        values (r.customer_id, r.month, r.book, v_held)
         on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;
-        insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd, has_own_cap)
-        values (r.chain_id, r.month, r.book, r.customer_id, v_held, v_own)
+        insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd)
+        values (r.chain_id, r.month, r.book, r.customer_id, v_held)
         on conflict (chain_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;
         if r.end_user is not null then
             insert into kaixu.end_user_month as m (customer_id, month, end_user, held_nusd)

@@ -238,6 +238,14 @@ begin
          where u.customer_id = s.customer_id and u.subject = s.subject;
     end if;
 
+    if not 'ai' = all (p_book) then
+        perform kaixu.open_book(
+                    p_customer_id => b.customer_id, p_chain_id => b.chain_id, p_month => b.month, p_book => b.book)
+           from (select distinct a.customer_id, a.chain_id, a.month, a.book
+                   from unnest(p_customer_id, p_chain_id, p_month, p_book) a (customer_id, chain_id, month, book)
+                  where a.book <> 'ai') b;
+    end if;
+
     return query
     with asked as (
         select distinct on (a.ticket) a.*
@@ -382,12 +390,9 @@ begin
                                              and t.end_user = m.end_user)
     ), customers as (
         insert into kaixu.customer_month as m
-               (customer_id, month, book, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens, output_tokens,
-                has_own_cap)
+               (customer_id, month, book, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens, output_tokens)
         select d.customer_id, d.month, d.book, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.uncosted_nusd),
-               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens),
-               d.book <> 'ai' and kaixu.book_has_own_cap(
-                   p_customer_id => d.customer_id, p_month => d.month, p_book => d.book)
+               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens)
           from change d
          group by d.customer_id, d.month, d.book
         on conflict (customer_id, month, book) do update
@@ -404,11 +409,9 @@ begin
     ), keys as (
         insert into kaixu.key_month as m
                (chain_id, month, book, customer_id, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens,
-                output_tokens, has_own_cap)
+                output_tokens)
         select d.chain_id, d.month, d.book, d.customer_id, sum(d.cost_nusd), sum(d.vendor_cost_nusd), sum(d.uncosted_nusd),
-               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens),
-               d.book <> 'ai' and kaixu.book_has_own_cap(
-                   p_customer_id => d.customer_id, p_month => d.month, p_book => d.book)
+               sum(d.calls), sum(d.input_tokens), sum(d.output_tokens)
           from change d
          group by d.chain_id, d.month, d.book, d.customer_id
         on conflict (chain_id, month, book) do update

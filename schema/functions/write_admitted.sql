@@ -15,19 +15,17 @@ create or replace function kaixu.write_admitted(
     p_install_id    text
 ) returns void
 language plpgsql as $$
-declare
-    v_has_own_cap   boolean := false;
 begin
     if p_book <> 'ai' then
-        v_has_own_cap := kaixu.book_has_own_cap(p_customer_id => p_customer_id, p_month => p_month, p_book => p_book);
+        perform kaixu.open_book(p_customer_id => p_customer_id, p_chain_id => p_chain_id, p_month => p_month, p_book => p_book);
     end if;
-    insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, has_own_cap, updated_at)
-    values (p_customer_id, p_month, p_book, p_added_nusd, v_has_own_cap, p_now)
+    insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, updated_at)
+    values (p_customer_id, p_month, p_book, p_added_nusd, p_now)
     on conflict (customer_id, month, book) do update
        set held_nusd = m.held_nusd + p_added_nusd, updated_at = p_now;
 
-    insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd, has_own_cap, updated_at)
-    values (p_chain_id, p_month, p_book, p_customer_id, p_added_nusd, v_has_own_cap, p_now)
+    insert into kaixu.key_month as m (chain_id, month, book, customer_id, held_nusd, updated_at)
+    values (p_chain_id, p_month, p_book, p_customer_id, p_added_nusd, p_now)
     on conflict (chain_id, month, book) do update
        set held_nusd = m.held_nusd + p_added_nusd, updated_at = p_now;
 

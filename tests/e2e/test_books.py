@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -269,7 +268,7 @@ async def test_the_customers_setting_is_the_cap_and_names_the_price_list(caller:
         {"cap": 0.0000001, "pricing": "friends"},
     )
     assert (await caller.ask("ship.hold", key="c1"))[0] == 200
-    status, month = await caller.ask("ship.month")
+    _, month = await caller.ask("ship.month")
     assert (month["pricing_version"], month["cap_nusd"], month["held_nusd"]) == ("friends", 100, 100)
     assert (await caller.ask("ship.hold", key="c2"))[0] == 402
 
@@ -314,9 +313,9 @@ async def test_reports_show_the_book_beside_the_customers_cap(caller: Caller, sh
     async with caller.http.get(f"{caller.url}/api/user-summary", headers=caller.headers) as response:
         month = (await response.json())["month"]
     assert (month["customer_spent_usd"], month["available_usd"]) == ("0.00", "0.000001")
-    shown = json.loads((await shared.command("usage", str(caller.id), "--json")).stdout)
-    [book] = shown["books"]
-    assert (book["book"], book["spent_usd"], book["held_usd"]) == ("ships", "0.0000005", "0.0000005")
+    shown = json.loads((await shared.command("usage", "show", str(caller.id), "--json")).stdout)
+    book = next(row for row in shown["books"] if row["book"] == "ships")
+    assert (book["cap_usd"], book["spent_usd"], book["held_usd"]) == ("0.000002", "0.0000005", "0.0000005")
     reconciled = await shared.command("reconcile")
     assert reconciled.returncode == 0, reconciled.stdout
     plugins = json.loads((await shared.command("plugins", "--json")).stdout)
