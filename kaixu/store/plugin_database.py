@@ -419,7 +419,7 @@ async def plugin_transaction(
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)
             if tag != "COMMIT" and transaction.jobs_submitted:
-                raise NotAllowed("a statement had failed, so nothing was submitted, cancelled or charged")
+                raise NotAllowed("a statement had failed: no jobs were submitted or cancelled, nothing was charged")
         except asyncpg.UniqueViolationError as error:
             raise Conflict("this exists already") from error
         finally:
