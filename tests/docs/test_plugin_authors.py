@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import get_args
 
 import aiohttp
+import asyncpg
 import pytest
 
 from kaixu import plugin
 from kaixu.catalog.build import build
 from kaixu.config.load import load
 from kaixu.plugin import Feature, Lane, testing
-from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
-from tests.vendors.stage import database, gateway
+from tests.support.process import Process
 
 from .pages import blocks, text_of
 
@@ -86,21 +86,22 @@ def test_every_name_of_the_contract_is_on_the_page() -> None:
         assert name.__name__ in PAGE
 
 
-async def test_the_parcels_of_the_page_are_held_and_billed(server_dsn: str, pristine: str, tmp_path: Path) -> None:
+async def test_the_parcels_of_the_page_are_held_and_billed(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
     chapter = INTEGRATIONS.partition("## Charges by key, and books")[2]
+    process = Process(tmp_path, dsn, blocks(chapter, "yaml")[0])
     (tmp_path / "parcels.py").write_text(blocks(chapter, "python")[0])
-    with database(server_dsn, pristine) as dsn, gateway(tmp_path, dsn, blocks(chapter, "yaml")[0]) as process:
-        pool = await open_pool(dsn)
-        _, key = await virtual_key(pool, await customer(pool))
+    await process.start()
+    _, key = await virtual_key(pool, await customer(pool))
 
-        async def ask(what: str, **body: object) -> tuple[int, dict[str, object]]:
-            url, headers = f"{process.url}/v1/parcels/{what}", {"authorization": f"Bearer {key}"}
-            async with (
-                aiohttp.ClientSession() as http,
-                http.post(url, json={"id": "month", **body}, headers=headers) as response,
-            ):
-                return response.status, await response.json()
+    async def ask(what: str, **body: object) -> tuple[int, dict[str, object]]:
+        url, headers = f"{process.url}/v1/parcels/{what}", {"authorization": f"Bearer {key}"}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(url, json={"id": "month", **body}, headers=headers) as response,
+        ):
+            return response.status, await response.json()
 
+    try:
         assert await ask("order", id="p1", grams=2500) == (200, {"state": "ordered"})
         assert (await ask("order", id="p2", delivered=False))[0] == 200
         async with asyncio.timeout(30):
@@ -109,5 +110,6 @@ async def test_the_parcels_of_the_page_are_held_and_billed(server_dsn: str, pris
         _, month = await ask("month")
         assert (month["spent_nusd"], month["base_nusd"], month["cap_nusd"]) == (16_500_000_000, 10**10, 5 * 10**10)
         status, refused = await ask("order", id="p3", grams=50_000)
-        assert (status, refused["code"], refused["left_usd"]) == (402, "PARCEL_CAP", 33.5)
-        await pool.close()
+        assert (status, refused["code"], refused["left_usd"]) == (402, "PARCEL_CAP", 29.0)
+    finally:
+        await process.stop()

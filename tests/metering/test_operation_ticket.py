@@ -80,12 +80,13 @@ def test_a_failure_costs_what_the_plugin_says(bills_failures: bool, is_used: boo
     ticket = ticket_for(PerUnit("pages", unit="page", most=10), 5)
     ticket.bills_failures = bills_failures
     call_of(ticket).count("page", 3)
-    ticket.wire.used = is_used
+    ticket.wire.maybe_accepted = int(is_used)
     bill = settlement_of(ticket, Failure(409, "NOT_NOW", "not now"))
     assert (bill.end_reason, bill.cost_nusd) == (end, cost_nusd)
 
 
 def test_a_failed_attempt_that_is_made_again_costs_nothing() -> None:
     ticket = ticket_for(PerUnit("pages", unit="page", most=10), 5)
-    ticket.bills_failures = ticket.waived = ticket.wire.used = True
+    ticket.bills_failures = ticket.waived = True
+    ticket.wire.maybe_accepted = 1
     assert settlement_of(ticket, Failure(409, "NOT_NOW", "not now")).cost_nusd == 0
