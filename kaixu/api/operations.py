@@ -109,13 +109,15 @@ class OperationRoutes:
             handler = when_on(served, self._by_operator(served, auth))
             access = READ if method == "GET" else CHANGE
             route = operator_route(self.services, method, operation.name, handler, access=access, paths=paths)
-            return replace(route, max_body_bytes=most_bytes)
+            return replace(route, max_body_bytes=most_bytes, is_upload=operation.upload)
         if isinstance(auth, Public):
             handler = when_on(served, self._by_anyone(served, auth))
             most_bytes = min(most_bytes or SMALL_BODY_BYTES, SMALL_BODY_BYTES)
             return Route(method, paths, handler, auth="public", rate="address", max_body_bytes=most_bytes)
         handler = when_on(served, self._by_key(served))
-        return Route(method, paths, handler, auth="key", rate="call", max_body_bytes=most_bytes)
+        return Route(
+            method, paths, handler, auth="key", rate="call", max_body_bytes=most_bytes, is_upload=operation.upload
+        )
 
     def _by_key(self, served: ServedOperation) -> Handler:
         """Operations for customers: admitted and billed as every call."""
@@ -131,7 +133,7 @@ class OperationRoutes:
                 assert ticket.verdict.customer_id is not None
                 await take_limits(gate, operation, ticket.verdict.customer_id, ticket)
                 own = await caller_of(gate, ticket, has_session=caller.key_id is not None)
-                reply, call = await run_operation(gate, ticket, state, operation, body, own)
+                reply, call = await run_operation(gate, ticket, state, operation, body, own, request.upload)
                 if isinstance(reply.body, Events):
                     held.pop_all()  # the stream settles the call
                     return await stream_reply(services, admission, ticket, call, operation, reply.body)
@@ -169,7 +171,9 @@ class OperationRoutes:
             caller = Caller("operator", identity.role, email=identity.email)
             return self._sent(
                 request,
-                await run_keyless(services.gate, state, operation, body, caller, customer_id, request.request_id),
+                await run_keyless(
+                    services.gate, state, operation, body, caller, customer_id, request.request_id, request.upload
+                ),
             )
 
         return operate
@@ -204,7 +208,7 @@ class OperationRoutes:
 
 def named_customer(request: IncomingRequest, plan: InputPlan, name: str) -> object:
     """What the body or the query names as the customer; None: nothing."""
-    if request.method != "GET" and not plan.has_raw_body:
+    if request.method != "GET" and not plan.has_raw_body and not plan.is_upload:
         value = read_body_object(request.body).get(name)
         if value is not None:
             return value

@@ -20,6 +20,7 @@ from kaixu.plugin.replies import Events
 from kaixu.store.admission import Verdict
 
 from .admission import Admission
+from .call_blobs import CallBlobs, UploadBody
 from .charges import Meter
 from .customer_data import CustomerData
 from .gate import Caller, Gate
@@ -91,12 +92,13 @@ async def run_operation(
     what: Operation,
     body: msgspec.Struct,
     caller: PluginCaller,
+    upload: UploadBody | None = None,
 ) -> tuple[EncodedReply, OperationCall]:
     """What the handler of an admitted operation answers, and its call. Its exceptions become `KaixuError`s.
 
     Of a stream only the beginning has happened by then, and the call goes on: see `write_stream`.
     """
-    call = open_call(gate, ticket, integration, what, body, caller)
+    call = open_call(gate, ticket, integration, what, body, caller, upload=upload)
     began = monotonic()
     async with handler_limits(call, what.name, what.timeout_s) as limits:
         reply = encode_reply(await what.handler(call))
@@ -139,6 +141,7 @@ def open_call(
     caller: PluginCaller,
     progress: ReportProgress | None = None,
     attempt: int = 1,
+    upload: UploadBody | None = None,
 ) -> OperationCall:
     """The call of an admitted operation or job."""
     assert isinstance(ticket.wire, IntegrationWire)
@@ -157,6 +160,8 @@ def open_call(
         customer_data=customer_data_for(
             gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
         ),
+        blobs=blobs_for(gate, integration, ticket.verdict.customer_id, ticket.wire),
+        upload=upload,
         progress=progress,
         attempt=attempt,
     )
@@ -220,6 +225,7 @@ async def run_unbilled(
         scratch=gate.scratch,
         open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
         customer_data=customer_data_for(gate, integration, None, wire, request_id),
+        blobs=blobs_for(gate, integration, None, wire),
         progress=progress,
         attempt=attempt,
     )
@@ -229,6 +235,13 @@ async def run_unbilled(
             return b"null" if isinstance(what, Schedule) else msgspec.json.encode(result)
     finally:
         wire.close()
+
+
+def blobs_for(gate: Gate, integration: IntegrationState, customer_id: int | None, wire: IntegrationWire) -> CallBlobs:
+    """What one call may do with its customer's blobs."""
+    return CallBlobs(
+        gate.blobs, integration.name, customer_id, pool=lambda: gate.databases.pool, sealer=gate.sealer, wire=wire
+    )
 
 
 def customer_data_for(

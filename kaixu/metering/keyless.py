@@ -9,9 +9,10 @@ from kaixu.plugin.access import Caller
 from kaixu.plugin.operation import Free, Operation
 from kaixu.plugin.replies import Events
 
+from .call_blobs import UploadBody
 from .charges import Meter
 from .gate import Gate
-from .integrations import customer_data_for, wire_for
+from .integrations import blobs_for, customer_data_for, wire_for
 from .operation_call import OperationCall, Submitter, handler_limits, transactions_for
 from .operation_reply import EncodedReply, encode_reply
 
@@ -24,6 +25,7 @@ async def run_keyless(
     caller: Caller,
     customer_id: int | None,
     request_id: str,
+    upload: UploadBody | None = None,
 ) -> EncodedReply:
     """What the handler answers. Its exceptions become `KaixuError`s. It cannot answer with a stream.
 
@@ -45,7 +47,11 @@ async def run_keyless(
         meter=meter,
         scratch=gate.scratch,
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
+        blobs=blobs_for(gate, integration, customer_id, wire),
+        upload=upload,
+        open_transaction=transactions_for(
+            gate.databases, gate.sealer, integration, Submitter(request_id), blobs_of=customer_id
+        ),
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s):

@@ -6,14 +6,18 @@ price. Both register through pluggy hooks at start; only the core calls them.
 
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
+from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
+    BlobQuota,
+    BodyTimeout,
     Conflict,
     ContentRefused,
     ContextTooLong,
+    DigestMismatch,
     Failure,
     HostNotDeclared,
     ImageRefused,
@@ -99,8 +103,12 @@ __all__ = [
     "AnswerReader",
     "Auth",
     "BadSignature",
+    "Blob",
+    "BlobBody",
+    "BlobQuota",
     "BlockingWire",
     "Body",
+    "BodyTimeout",
     "Bytes",
     "Cache",
     "Call",
@@ -115,6 +123,7 @@ __all__ = [
     "ContentRefused",
     "ContextTooLong",
     "Database",
+    "DigestMismatch",
     "Document",
     "EmbedRequest",
     "Embeddings",
@@ -135,6 +144,7 @@ __all__ = [
     "Job",
     "JobView",
     "KaixuError",
+    "KeptBlob",
     "Key",
     "KeyOptions",
     "Keys",
@@ -190,6 +200,7 @@ __all__ = [
     "Unavailable",
     "Unprocessable",
     "Unsupported",
+    "Upload",
     "UpstreamBusy",
     "UpstreamError",
     "UpstreamRejected",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
+from kaixu.plugin.blob import Blob, KeptBlob, Upload
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
 from kaixu.plugin.options import Options
@@ -103,6 +104,25 @@ class Database(Protocol):
         """Cancel such a job in this transaction; one that runs ends shortly after. Returns it. Raises `NotFound`."""
         ...
 
+    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
+        """Keep a blob for `for_s` seconds, under a name of the integration and the customer, in this transaction.
+
+        The blob that had the name before is removed. To keep one again prolongs it, or gives it another name. Raises
+        `NotFound` for one that is not there any more, `ValueError` for a call without a customer.
+        """
+        ...
+
+    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+        """The kept blobs whose names begin with `prefix`, by name. Raises `TooLarge` for more than 10,000."""
+        ...
+
+    async def drop(self, prefix: str) -> int:
+        """Remove the kept blobs whose names begin with `prefix`, with this transaction; how many.
+
+        One that a job has in its payload lives until that has ended.
+        """
+        ...
+
 
 class Call(Protocol, Generic[Body]):
     """What a handler gets. Nothing on it works after the call is settled."""
@@ -182,6 +202,22 @@ class Call(Protocol, Generic[Body]):
         """
         ...
 
+    @property
+    def upload(self) -> Upload:
+        """The body, in an operation with `upload=True`. Raises `ValueError` in others."""
+        ...
+
+    def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a blob from `start` up to `end`, in pieces of at most 1 MiB.
+
+        Raises `NotFound` for one that is not there any more, or that is another customer's or integration's.
+        """
+        ...
+
+    async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
+        """Write blobs, one after another, into one file, such as one in a folder of `scratch`; the bytes written."""
+        ...
+
     def count(self, unit: str, n: int) -> None:
         """Add `n` of `unit` to this call's charge."""
         ...
@@ -244,6 +280,7 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     the name. `aliases`: names below `/.netlify/functions/` and `/api/`; two operations of one integration may share one
     if their methods differ. `role` is short for `auth=Key(role)`. `rate`: all of them hold. `at_once`: how many calls
     of one customer may run at the same time, in all gateways together. `timeout_s` limits the handler and its stream.
+    `upload`: the body is a file, which the handler reads with `call.upload`; its input comes from elsewhere.
     """
 
     role: Rank | None = None
@@ -254,6 +291,7 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate: Rate | Sequence[Rate] = ()
     at_once: int | None = None
     timeout_s: float = 60.0
+    upload: bool = False
 
 
 class Operation(OperationSettings, frozen=True):

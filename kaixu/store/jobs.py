@@ -20,7 +20,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be submitted. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own.
 
     `idempotency_key` is unique as long as the job is kept, `unique_key` until it ends. Of an integration's jobs with
-    the same `serial` one runs at a time; `at_once` limits those of its customer and kind.
+    the same `serial` one runs at a time; `at_once` limits those of its customer and kind. `blobs`: those in the payload
+    of an integration's job, which live as long as it.
     """
 
     id: UUID
@@ -47,6 +48,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     serial: str | None = None
     at_once: int | None = None
     reports_failure: bool = False
+    blobs: tuple[UUID, ...] = ()
 
 
 class Inserted(msgspec.Struct, frozen=True):

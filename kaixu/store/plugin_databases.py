@@ -8,14 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from .plugin_database import (
-    MakeEvent,
-    MakeJob,
-    Transaction,
-    jobs_transaction,
-    no_webhooks,
-    plugin_transaction,
-)
+from .jobs_only import jobs_transaction
+from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import PluginPool
 from .plugin_roles import migrate_plugin, provide_role
@@ -53,11 +47,21 @@ class PluginDatabases:
         make_job: MakeJob,
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        blobs_of: int | None = None,
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed."""
+        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
+
+        `blobs_of`: the customer whose blobs it uses.
+        """
         if not has_tables:
             return jobs_transaction(
-                self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+                self.pool,
+                name,
+                is_open=is_open,
+                make_job=make_job,
+                customer_id=customer_id,
+                make_event=make_event,
+                blobs_of=blobs_of,
             )
         login = self.logins[name]
         if login not in self.pools:
@@ -65,7 +69,12 @@ class PluginDatabases:
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
             )
         return plugin_transaction(
-            self.pools[login], is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+            self.pools[login],
+            is_open=is_open,
+            make_job=make_job,
+            customer_id=customer_id,
+            make_event=make_event,
+            blobs_of=blobs_of,
         )
 
     async def reset_password(self, login: PluginLogin) -> None:
