@@ -9,7 +9,7 @@ from typing import Protocol
 import httpx
 
 from kaixu.plugin.blob import Blob, BlobBody, prepare_blob_body
-from kaixu.plugin.errors import TicketClosed, TooLarge, UpstreamError
+from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import ThreadWire
 from kaixu.plugin.tries import ONCE, Tries, with_tries
@@ -126,8 +126,8 @@ class IntegrationWire(TicketWire):
             if 200 <= response.status_code < 300 and body.size and not self.closed:
                 self.meter.count(BYTES_SENT, body.size)
         except UpstreamError as error:
-            if body.too_large is not None:  # for the connection it was a body that broke off
-                raise body.too_large from error
+            if body.failure is not None:  # for the connection it was a body that broke off
+                raise body.failure from error
             raise
         finally:
             self.on_its_way -= body.size
@@ -178,7 +178,7 @@ class SentBody(httpx.AsyncByteStream):
         self.request = request
         self.size = 0
         self.is_counted = False
-        self.too_large: TooLarge | None = None
+        self.failure: KaixuError | None = None
         self.stream = request.stream
         if isinstance(self.stream, httpx.ByteStream):
             self.take(len(request.read()))
@@ -199,14 +199,14 @@ class SentBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert isinstance(self.stream, httpx.AsyncByteStream)
-        async for piece in self.stream:
-            try:
+        try:
+            async for piece in self.stream:
                 if not self.is_counted:
                     self.take(len(piece))
-            except TooLarge as error:
-                self.too_large = error
-                raise
-            yield piece
+                yield piece
+        except KaixuError as error:
+            self.failure = error
+            raise
 
     async def aclose(self) -> None:
         if isinstance(self.stream, httpx.AsyncByteStream):

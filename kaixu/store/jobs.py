@@ -113,7 +113,7 @@ INSERT = Query(
 async def insert_job(db: Connection, job: NewJob) -> UUID:
     """Submit a job in the caller's transaction; return its id, or that of the job with the same key."""
     while True:  # another transaction may have inserted it, invisible to the statement that conflicted with it
-        row = await INSERT.one(db, *INSERT.values(job, run_after="run_after_s"))
+        row = await INSERT.one(db, *INSERT.values(job, without=("blobs",), run_after="run_after_s"))
         if row is not None:
             return row.id
 
