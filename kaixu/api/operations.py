@@ -20,6 +20,7 @@ from kaixu.catalog.operation_paths import FoundOperation, OperationPaths, Served
 from kaixu.config.mistakes import did_you_mean
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.operation_input import read_body_object, read_input
+from kaixu.edge.operator_cookies import is_own_page, set_cookie
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.paths import FUNCTION_PREFIXES
 from kaixu.edge.request import IncomingRequest
@@ -72,8 +73,8 @@ class OperationRoutes:
         if not path.startswith(PREFIX):
             return {}
         name, _, below = path.removeprefix(PREFIX).partition("/")
-        if below.startswith("webhooks/"):
-            return {}  # see `webhooks.py`
+        if below.startswith(("webhooks/", "callbacks/")):
+            return {}  # see `webhooks.py` and `callbacks.py`
         state = self.services.catalog.integrations.get(name)
         if state is None:
             return {}
@@ -197,6 +198,10 @@ class OperationRoutes:
     def _sent(self, request: IncomingRequest, reply: EncodedReply, more: Mapping[str, str] | None = None) -> Reply:
         """The reply as it is sent."""
         headers = {**(more or {})}
+        # A page of another origin gets no cookie: whoever comes back from the vendor then is asked first.
+        if reply.cookie is not None and is_own_page(request):
+            cookie = reply.cookie
+            headers["set-cookie"] = set_cookie(cookie.name, cookie.value, max_age_s=cookie.lifetime_s)
         if isinstance(reply.body, Page):
             assert self.render_page is not None
             page = self.render_page(request, reply.body, reply.status)

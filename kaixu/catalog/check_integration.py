@@ -18,6 +18,7 @@ from kaixu.plugin.errors import PluginError
 from kaixu.plugin.operation import Book, Free, Integration, Job, Operation, PerCall, PerUnit, Retry, Schedule
 from kaixu.plugin.options import Options
 
+from .callbacks import check_callbacks
 from .core_names import CORE_FUNCTIONS, CORE_PATHS
 from .input_plan import input_plan, parameters_of
 from .operation_paths import ALIAS, MOST_PATH, SEGMENT, segments_of, shape_of
@@ -71,6 +72,7 @@ def check_integration(integration: Integration) -> None:
         names.add(one.name)
     check_addresses(integration.operations)
     check_webhooks(integration)
+    check_callbacks(integration)
 
 
 def label(one: Offer) -> str:

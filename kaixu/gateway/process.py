@@ -222,6 +222,7 @@ class Gateway:
             sealer=self.sealer,
             price_ids=prices,
             blobs=BlobStore(self.blob_files, lambda: self.current.section.blob_bytes_per_customer),
+            public_url=self.settings.gateway_url,
             recent=RecentCalls(monitor=self.monitor),
             plan_prices=PlanPrices(self.pools.money, prices),
         )

@@ -76,6 +76,7 @@ class Gate:
         sealer: Sealer,
         price_ids: dict[PriceKey, int],
         blobs: BlobStore,
+        public_url: str | None = None,
         recent: RecentCalls | None = None,
         plan_prices: PlanPrices | None = None,
     ) -> None:
@@ -89,6 +90,7 @@ class Gate:
         self.databases = databases
         self.sealer = sealer
         self.blobs = blobs
+        self.public_url = public_url  # where browsers reach the gateway
         self.price_ids = price_ids
         self.breakers = Breakers(recent)
         self.plan_prices = plan_prices

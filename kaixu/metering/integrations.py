@@ -21,6 +21,7 @@ from kaixu.store.admission import Verdict
 
 from .admission import Admission
 from .call_blobs import CallBlobs, UploadBody
+from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
 from .customer_data import CustomerData
 from .gate import Caller, Gate
@@ -102,6 +103,8 @@ async def run_operation(
     began = monotonic()
     async with handler_limits(call, what.name, what.timeout_s) as limits:
         reply = encode_reply(await what.handler(call))
+        if call.start is not None and call.start.cookie is not None:
+            reply = msgspec.structs.replace(reply, cookie=call.start.cookie)
         limits.goes_on = isinstance(reply.body, Events)
     if isinstance(reply.body, bytes):
         ticket.meter.count("bytes_out", len(reply.body))
@@ -162,8 +165,20 @@ def open_call(
         ),
         blobs=blobs_for(gate, integration, ticket.verdict.customer_id, ticket.wire),
         upload=upload,
+        start=start_of(gate, ticket, integration, caller) if isinstance(what, Operation) else None,
         progress=progress,
         attempt=attempt,
+    )
+
+
+def start_of(gate: Gate, ticket: OperationTicket, integration: IntegrationState, caller: PluginCaller) -> CallbackStart:
+    """What an admitted operation can begin with a browser."""
+    ask, verdict = ticket.ask, ticket.verdict
+    owner = CallbackOwner(
+        verdict.customer_id, verdict.key_id, caller, ask.install_id, app_id=ask.app_id, build_id=ask.build_id
+    )
+    return CallbackStart(
+        integration, owner, pool=lambda: gate.databases.pool, sealer=gate.sealer, public_url=gate.public_url
     )
 
 

@@ -17,6 +17,7 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob, blobs_in
+from kaixu.plugin.callback import Begun
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Database, Free, Job, Operation
@@ -29,6 +30,7 @@ from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.webhook_events import NewEvent
 
 from .call_blobs import CallBlobs, CallUpload, UploadBody
+from .callbacks import CallbackStart
 from .charges import Meter
 from .customer_data import CustomerData
 from .integration_wire import IntegrationWire
@@ -74,6 +76,7 @@ class OperationCall:
         scratch: Path,
         blobs: CallBlobs,
         upload: UploadBody | None = None,
+        start: CallbackStart | None = None,
         progress: ReportProgress | None = None,
         attempt: int = 1,
     ) -> None:
@@ -95,7 +98,23 @@ class OperationCall:
         self._blobs = blobs
         self._upload = None if upload is None else CallUpload(upload, blobs, meter, self._paused)
         self.timer: asyncio.Timeout | None = None  # the handler's time limit
+        self.start = start
         wire.blobs = blobs
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """See `kaixu.plugin.Call.begin`."""
+        if self.start is None:
+            raise ValueError("only an operation can begin something with a browser")
+        return await self.start.begin(
+            callback, data, return_to=return_to, lifetime_s=lifetime_s, is_open=self.is_open()
+        )
 
     @property
     def upload(self) -> CallUpload:

@@ -102,6 +102,11 @@ def about_file(file_id: UUID) -> str:
     return f"file:{file_id}"
 
 
+def about_callback(state_hash: bytes) -> str:
+    """The purpose of what was noted for the return of a browser."""
+    return f"callback:{state_hash.hex()}"
+
+
 def about_blob(blob_id: UUID) -> str:
     """The purpose of the key of a blob's frames."""
     return f"blob:{blob_id}"

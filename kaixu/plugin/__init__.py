@@ -7,6 +7,7 @@ price. Both register through pluggy hooks at start; only the core calls them.
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
+from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
@@ -103,6 +104,7 @@ __all__ = [
     "AnswerReader",
     "Auth",
     "BadSignature",
+    "Begun",
     "Blob",
     "BlobBody",
     "BlobQuota",
@@ -112,6 +114,7 @@ __all__ = [
     "Bytes",
     "Cache",
     "Call",
+    "Callback",
     "Caller",
     "Charge",
     "ChatDelta",
@@ -180,6 +183,7 @@ __all__ = [
     "Reply",
     "ResponseFormat",
     "Retry",
+    "Returned",
     "RunningUsage",
     "Schedule",
     "ScheduledCall",

@@ -12,6 +12,7 @@ import msgspec
 
 from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
 from kaixu.plugin.blob import Blob, KeptBlob, Upload
+from kaixu.plugin.callback import Begun, Callback
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
 from kaixu.plugin.options import Options
@@ -207,6 +208,22 @@ class Call(Protocol, Generic[Body]):
         """The body, in an operation with `upload=True`. Raises `ValueError` in others."""
         ...
 
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """Begin something at a vendor that a browser finishes: the handler of `callback` then gets `data`.
+
+        `return_to`: a page of this gateway. The reply of this call marks the browser; one that was not marked, because
+        another origin began it, is asked first. Raises `Unprocessable` for a `return_to` of another origin,
+        `NotConfigured` without an address of the gateway, `ValueError` in jobs and schedules.
+        """
+        ...
+
     def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes of a blob from `start` up to `end`, in pieces of at most 1 MiB.
 
@@ -383,6 +400,7 @@ class Integration(msgspec.Struct, frozen=True):
     jobs: Sequence[Job] = ()
     schedules: Sequence[Schedule] = ()
     webhooks: Sequence[Webhook] = ()
+    callbacks: Sequence[Callback] = ()
     schema: str | None = None
     hosts: Sequence[str] | AnyPublic = ()
     secrets: Sequence[Secret] = ()

@@ -43,6 +43,7 @@ COLUMNS = (
     SealedColumn("mail", "sealed", BY_UUID),
     SealedColumn("file", "content", BY_UUID),
     SealedColumn("blob", "sealed_key", BY_UUID),
+    SealedColumn("callback_state", "sealed", (("state_hash", "bytea"),)),
     SealedColumn("job", "payload", BY_UUID),
     SealedColumn("job", "result", BY_UUID),
     SealedColumn("job", "webhook", BY_UUID),

@@ -25,7 +25,9 @@ MIB = 1024 * 1024
 #: The size of the upload, and how much the gateway's memory may grow meanwhile.
 BYTES = size(96 * MIB, 2048 * MIB)
 MOST_GROWTH = 50 * MIB
-CONFIG = f"gateway: {{{{blob_bytes_per_customer: {4096 * MIB}}}}}{SECTIONS}".format(vendor="http://127.0.0.1:9")
+CONFIG = f"gateway: {{{{blob_bytes_per_customer: {4096 * MIB}, reservation_s: 2}}}}{SECTIONS}".format(
+    vendor="http://127.0.0.1:9"
+)
 
 
 def block(number: int) -> bytes:
