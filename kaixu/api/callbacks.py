@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from kaixu.catalog.callbacks import operation_of
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.edge.operator_cookies import read_cookie, require_same_origin
 from kaixu.edge.paths import FUNCTION_PREFIXES
@@ -29,6 +28,7 @@ from kaixu.metering.operation_reply import EncodedReply
 from kaixu.metering.verdict import Refusal
 from kaixu.plugin.callback import Callback, Returned
 from kaixu.plugin.errors import Invalid, KaixuError, NotConfigured, PluginFailed
+from kaixu.plugin.operation import callback_operation
 from kaixu.plugin.replies import Page
 from kaixu.store.callbacks import TakenState, take_callback
 from kaixu.store.pool import database
@@ -156,7 +156,7 @@ class Callbacks:
     ) -> EncodedReply:
         """What the handler answers. Its key is admitted again, if a key began it and it is bound to a browser."""
         (integration, callback), services = found, self.services
-        what = operation_of(integration.name, callback)
+        what = callback_operation(integration.name, callback)
         if taken.key_id is None or not taken.is_bound:
             return await run_keyless(
                 services.gate, integration, what, returned, returned.begun_by, taken.customer_id, request.request_id

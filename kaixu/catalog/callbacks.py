@@ -1,4 +1,4 @@
-"""The callbacks of integrations: their checks, and the operations that they are admitted as."""
+"""Checks what integrations declare of callbacks."""
 
 from __future__ import annotations
 
@@ -8,26 +8,14 @@ from typing import get_args
 
 import msgspec
 
-from kaixu.plugin.callback import Bind, Callback, Returned
+from kaixu.plugin.callback import Bind, Callback
 from kaixu.plugin.errors import PluginError
-from kaixu.plugin.operation import Free, Integration, Operation
+from kaixu.plugin.operation import Integration
 
 from .core_names import CORE_FUNCTIONS
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MOST_TIMEOUT_S = 300
-
-
-def operation_of(integration: str, callback: Callback) -> Operation:
-    """The operation that a callback is admitted as; no client can call it."""
-    return Operation(
-        f"{integration}.callbacks.{callback.name}",
-        callback.handler,
-        Returned,
-        Free(callback.why_free),
-        method="GET",
-        timeout_s=callback.timeout_s,
-    )
 
 
 def check_callbacks(integration: Integration) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
 from kaixu.plugin.blob import Blob, KeptBlob, Upload
-from kaixu.plugin.callback import Begun, Callback
+from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
 from kaixu.plugin.options import Options
@@ -347,6 +347,18 @@ class Operation(OperationSettings, frozen=True):
     def path_below(self) -> str:
         """Its path below that of the integration, beginning with a slash."""
         return self.path or "/" + self.name.partition(".")[2].replace(".", "/")
+
+
+def callback_operation(integration: str, callback: Callback) -> Operation:
+    """The operation that a callback is admitted as; no client can call it."""
+    return Operation(
+        f"{integration}.callbacks.{callback.name}",
+        callback.handler,
+        Returned,
+        Free(callback.why_free),
+        method="GET",
+        timeout_s=callback.timeout_s,
+    )
 
 
 class Retry(msgspec.Struct, frozen=True):

@@ -111,7 +111,7 @@ OPERATION = "operation `ping.a`: "
         ("[op(body=FromBody, upload=True)]", f"{OPERATION}`x` of FromBody comes from the body, but that of an upload"),
         ("[op(upload=1)]", f"{OPERATION}`upload` must be true or false, not 1"),
         ("[op(upload=True, method='GET')]", f"{OPERATION}an upload is a POST, PUT or PATCH, not a GET"),
-        ("[op(upload=True, auth=Public())]", f"{OPERATION}an upload needs a customer"),
+        ("[op(upload=True, auth=Public(1))]", f"{OPERATION}an upload needs a customer"),
         ("[op(upload=True, auth=Operator(None))]", f"{OPERATION}an upload needs a customer"),
         ("[op(body=TwoPlaces)]", f"{OPERATION}`x` of TwoPlaces says more than once where it comes from"),
         ("[op(body=RawText)]", f"{OPERATION}`x` of RawText is a raw body, so its type must be bytes"),

@@ -173,6 +173,14 @@ def sweep_of(process: Process, pool: asyncpg.Pool) -> BlobSweep:
     return BlobSweep(BlobFiles(open_blobs(BlobsSection(), process.home), lambda: pool), lambda: pool)
 
 
+async def billed(guest: Customer) -> tuple[int, dict[str, int]]:
+    """The cost of the customer's one call that cost something, and its units."""
+    [row] = await guest.pool.fetch(
+        "select cost_nusd, units from kaixu.usage_event where customer_id = $1 and cost_nusd > 0", guest.id
+    )
+    return row["cost_nusd"], row["units"]
+
+
 async def until_gone(process: Process, ids: list[str]) -> None:
     """Wait until the gateway has removed the files of blobs."""
     async with asyncio.timeout(20):
@@ -320,9 +328,7 @@ async def test_uploads_at_once_cannot_pass_the_quota(guest: Customer) -> None:
 async def test_bytes_are_billed_and_bounded_before_they_are_read(guest: Customer) -> None:
     assert (await guest.put(content(1000), to="parcels/paid"))[0] == 200
     assert (await guest.put(content((1 << 20) + 1), to="parcels/paid"))[1]["code"] == "TOO_LARGE"
-    cost, units = await guest.pool.fetchrow(
-        "select cost_nusd, units from kaixu.usage_event where customer_id = $1 and cost_nusd > 0", guest.id
-    )
+    cost, units = await billed(guest)
     assert (cost, units["bytes_in"]) == (1_000_000, 1000)
     await assert_books_balance(guest.pool)
 
@@ -435,9 +441,7 @@ async def test_files_are_sent_to_a_vendor_with_their_length_and_again_for_each_t
     vendor.failures = 2
     assert await guest.call(f"{of}/send", name="part/") == (200, {"said": digest})
     assert vendor.received == [(size, digest, str(size))] * 3
-    cost, units = await guest.pool.fetchrow(
-        "select cost_nusd, units from kaixu.usage_event where customer_id = $1 and cost_nusd > 0", guest.id
-    )
+    cost, units = await billed(guest)
     assert (cost, units["bytes_sent"]) == (size * 1000, size)  # once, however often it was tried
     assert await guest.call(f"{of}/save", name="part/") == (200, {"said": f"{size} {size}"})
 
@@ -465,7 +469,8 @@ async def test_no_other_customer_s_file_can_be_used_by_guessing_its_id(
 ) -> None:
     blob = (await guest.put(content(40), to=f"{of}/put", name="mine"))[1]["blob"]
     vendor.received.clear()
-    for thief, integration in ((other, of), (guest, *({*INTEGRATIONS} - {of}))):
+    [elsewhere] = {*INTEGRATIONS} - {of}
+    for thief, integration in ((other, of), (guest, elsewhere)):
         status, reply = await thief.call(f"{integration}/steal", id=blob["id"], size=blob["size"], name=how)
         assert (status, reply["code"]) == (404, "NOT_FOUND")
     assert (await other.call(f"{of}/steal", id=str(uuid4()), size=40, name=how))[0] == 404

@@ -15,6 +15,7 @@ import msgspec
 
 from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob
+from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.errors import KaixuError, PluginError, TicketClosed, UpstreamError
 from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule
@@ -80,6 +81,7 @@ class FakeCall:
         self.error = error
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
+        self.begun: list[tuple[str, msgspec.Struct | None, str | None]] = []
         self.progress_reports: list[tuple[int, int]] = []
         self.closed = False
         self.threads = Threads()
@@ -156,6 +158,30 @@ class FakeCall:
         if self._upload is None:
             raise ValueError("only an operation with `upload=True` gets an upload")
         return self._upload
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """See `Call.begin`; stored in `begun`. The address is that of the callback's `authorize`, once `run` runs it."""
+        self._require_open()
+        redirect_uri = f"https://gateway.example/callbacks/{callback}"
+        begun = Begun(f"{redirect_uri}?state=state", "state", "challenge", redirect_uri)
+        if self.secrets.integration is not None:
+            declared = [one for one in self.secrets.integration.callbacks if one.name == callback]
+            must(bool(declared), f"there is no callback {callback!r}")
+            must(
+                data is None or isinstance(data, declared[0].data), f"{callback!r} notes a {declared[0].data.__name__}"
+            )
+            if declared[0].authorize is not None:
+                url = declared[0].authorize(self.options, begun)
+                begun = msgspec.structs.replace(begun, url=url)
+        self.begun.append((callback, data, return_to))
+        return begun
 
     def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """See `Call.chunks`."""
