@@ -18,7 +18,7 @@ from kaixu.plugin.blob import Blob
 from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.errors import KaixuError, PluginError, TicketClosed, UpstreamError
-from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule, callback_operation
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.replies import Events
@@ -167,16 +167,15 @@ class FakeCall:
         return_to: str | None = None,
         lifetime_s: float = 600.0,
     ) -> Begun:
-        """See `Call.begin`; stored in `begun`. The address is that of the callback's `authorize`, once `run` runs it."""
+        """See `Call.begin`; stored in `begun`."""
         self._require_open()
         redirect_uri = f"https://gateway.example/callbacks/{callback}"
         begun = Begun(f"{redirect_uri}?state=state", "state", "challenge", redirect_uri)
         if self.secrets.integration is not None:
             declared = [one for one in self.secrets.integration.callbacks if one.name == callback]
             must(bool(declared), f"there is no callback {callback!r}")
-            must(
-                data is None or isinstance(data, declared[0].data), f"{callback!r} notes a {declared[0].data.__name__}"
-            )
+            kind = declared[0].data
+            must(data is None or isinstance(data, kind), f"{callback!r} notes a {kind.__name__}")
             if declared[0].authorize is not None:
                 url = declared[0].authorize(self.options, begun)
                 begun = msgspec.structs.replace(begun, url=url)
@@ -231,6 +230,12 @@ def check_integration(integration: Integration) -> None:
         check_customer_settings(integration.customer, integration.unique)
     except PluginError as error:
         raise AssertionError(str(error)) from None
+    for callback in integration.callbacks:
+        must(
+            inspect.iscoroutinefunction(callback.handler),
+            f"the handler of callback {callback.name!r} must be `async def`",
+        )
+        must(bool(callback.why_free.strip()), f"callback {callback.name!r} must say why it is free")
     for webhook in integration.webhooks:
         must(
             inspect.iscoroutinefunction(webhook.handler), f"the handler of webhook {webhook.name!r} must be `async def`"
@@ -279,12 +284,14 @@ async def lent(integration: Integration, one: Operation | Job | Schedule, call: 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
     """Run one operation or job as the core would, then close the call. Exceptions of the handler are passed on.
 
-    For a schedule see `run_schedule`.
+    A callback is called `<integration>.callbacks.<name>`, and its call has a `Returned`. For a schedule see
+    `run_schedule`.
 
     The handler must return a Struct or a reply (a stream of events is read to its end), enqueue only declared jobs, and
     count the units that it charges for.
     """
-    offered: list[Operation | Job] = [*integration.operations, *integration.jobs]
+    callbacks = [callback_operation(integration.name, one) for one in integration.callbacks]
+    offered: list[Operation | Job] = [*integration.operations, *integration.jobs, *callbacks]
     one = next((one for one in offered if one.name == name), None)
     must(one is not None, f"integration {integration.name!r} declares no {name!r}")
     assert one is not None
