@@ -198,15 +198,16 @@ class Build:
 
     def aliases(self, integration: Integration) -> BuildResult | None:
         """A failure if another integration has one of its aliases; None if it may have them all."""
-        for one in (*integration.operations, *integration.callbacks):
+        offered = (*integration.operations, *integration.callbacks)
+        for one in offered:
             for alias in one.aliases:
                 other = self.alias_owners.get(alias)
                 if other is not None and other[0] != integration.name:
+                    what = "callback" if isinstance(one, Callback) else "operation"
                     return BuildResult(
-                        "failed",
-                        f"{'callback' if isinstance(one, Callback) else 'operation'} `{one.name}`: the alias `{alias}` belongs to operation `{other[1]}`",
+                        "failed", f"{what} `{one.name}`: the alias `{alias}` belongs to operation `{other[1]}`"
                     )
-        for one in (*integration.operations, *integration.callbacks):
+        for one in offered:
             self.alias_owners |= dict.fromkeys(one.aliases, (integration.name, one.name))
         return None
 
