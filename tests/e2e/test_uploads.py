@@ -598,3 +598,41 @@ async def test_the_deletion_of_a_customer_removes_its_files(guest: Customer, oth
     assert await guest.rows() == 0
     await until_gone(process, [blob])
     assert await other.get("theirs") == (200, content(5))
+
+
+# The other server.
+
+
+async def test_uploads_work_on_granian_too(
+    tmp_path: Path, dsn: str, http: aiohttp.ClientSession, vendor: FileVendor
+) -> None:
+    home = tmp_path / "granian"
+    written(home)
+    process = Process(home, dsn, CONFIG.format(vendor=vendor.url).replace("gateway: {", "gateway: {server: granian, "))
+    await process.start()
+    pool = await open_pool(dsn)
+    try:
+        guest = Customer(process, http, pool)
+        guest.id = await customer(pool)
+        guest.key = (await virtual_key(pool, guest.id))[1]
+        data = content(3 * FRAME_BYTES + 5)
+        assert (await guest.put(data, name="whole"))[0] == 200
+        assert await guest.get("whole") == (200, data)
+        assert (await guest.put(content(20 * FRAME_BYTES), then="refuse"))[1]["code"] == "NOT_REQUIRED"
+        assert (await guest.put(content(100), digest="0" * 64))[1]["code"] == "DIGEST_MISMATCH"
+        before = len(files_of(process))
+        _, writer = await raw(guest, f"content-length: {5 * FRAME_BYTES}")
+        writer.write(content(2 * FRAME_BYTES))
+        await writer.drain()
+        async with asyncio.timeout(20):
+            while await guest.rows() == 1:
+                await asyncio.sleep(0.02)
+            writer.transport.abort()
+            while await guest.rows() != 1 or len(files_of(process)) > before:
+                await asyncio.sleep(0.05)
+        reader, writer = await raw(guest, "content-length: 300000")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 408")
+        writer.close()
+    finally:
+        await pool.close()
+        assert await process.stop() == 0

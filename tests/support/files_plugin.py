@@ -112,7 +112,7 @@ async def get(call):
 async def save(call):
     async with call.db() as db:
         blobs = [one.blob for one in await db.kept(call.body.name)]
-    async with call.scratch(1 << 30) as folder:
+    async with call.scratch(1 << 32) as folder:
         size = await call.save(blobs, folder / "whole")
         return Said(f"{size} {(folder / 'whole').stat().st_size}")
 
