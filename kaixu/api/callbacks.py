@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.edge.operator_cookies import read_cookie, require_same_origin
 from kaixu.edge.paths import FUNCTION_PREFIXES
+from kaixu.edge.question import Question
 from kaixu.edge.request import MAX_ARGS, IncomingRequest
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import Reply
 from kaixu.edge.routes import Route
 from kaixu.edge.services import Services
 from kaixu.edge.throttle import Throttle
-from kaixu.metering.callbacks import AGENT, Noted, cookie_name, hash_of, path_of, returned_of
+from kaixu.metering.callbacks import AGENT, Noted, Taken, cookie_name, path_of, returned_of, take
 from kaixu.metering.gate import Caller
 from kaixu.metering.integrations import admit_operation, run_operation
 from kaixu.metering.keyless import run_keyless
@@ -30,8 +29,6 @@ from kaixu.plugin.callback import Callback, Returned
 from kaixu.plugin.errors import Invalid, KaixuError, NotConfigured, PluginFailed
 from kaixu.plugin.operation import callback_operation
 from kaixu.plugin.replies import Page
-from kaixu.store.callbacks import TakenState, take_callback
-from kaixu.store.pool import database
 
 #: The longest value that a vendor adds, and how many of them are passed on.
 MOST_VALUE = 4000
@@ -40,18 +37,6 @@ MOST_STATE = 200
 RenderPage = Callable[[IncomingRequest, Page, int], Reply]
 
 Found = tuple[IntegrationState, Callback]
-
-
-class Question(msgspec.Struct, frozen=True):
-    """What is asked before something is finished that was begun in another browser.
-
-    `hidden`: what the answer repeats.
-    """
-
-    title: str
-    text: str
-    action: str
-    hidden: Mapping[str, str]
 
 
 class Callbacks:
@@ -123,15 +108,7 @@ class Callbacks:
         if not state or len(state) > MOST_STATE:
             raise no_state()
         cookie = read_cookie(request.headers, cookie_name(state))
-        with database():
-            taken = await take_callback(
-                services.pool,
-                state_hash=hash_of(state),
-                integration=integration.name,
-                callback=callback.name,
-                cookie_hash=None if cookie is None else hash_of(cookie),
-                is_confirmed=is_confirmed,
-            )
+        taken = await take(services.pool, integration.name, callback, state, cookie, is_confirmed=is_confirmed)
         if taken.refused == "ASK":
             return self.ask(request, found, taken, query | {"state": state})
         if taken.refused is not None:
@@ -139,7 +116,7 @@ class Callbacks:
         returned, noted = returned_of(services.gate.sealer, callback, taken, state, query)
         return await self.run(request, found, taken, returned, noted)
 
-    def ask(self, request: IncomingRequest, found: Found, taken: TakenState, query: Mapping[str, str]) -> Reply:
+    def ask(self, request: IncomingRequest, found: Found, taken: Taken, query: Mapping[str, str]) -> Reply:
         """The page that names the account and asks."""
         assert self.render_question is not None
         integration, callback = found
@@ -152,7 +129,7 @@ class Callbacks:
         return self.render_question(request, Question(f"Continue with {integration.name}?", text, action, query))
 
     async def run(
-        self, request: IncomingRequest, found: Found, taken: TakenState, returned: Returned, noted: Noted
+        self, request: IncomingRequest, found: Found, taken: Taken, returned: Returned, noted: Noted
     ) -> EncodedReply:
         """What the handler answers. Its key is admitted again, if a key began it and it is bound to a browser."""
         (integration, callback), services = found, self.services

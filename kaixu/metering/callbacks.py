@@ -19,7 +19,7 @@ from kaixu.ops.sealing import Sealer, about_callback
 from kaixu.plugin.access import Caller as PluginCaller
 from kaixu.plugin.callback import MOST_LIFETIME_S, Begun, Callback, NoData, Returned
 from kaixu.plugin.errors import Conflict, NotConfigured, RateLimited, TicketClosed, Unprocessable
-from kaixu.store.callbacks import NewState, TakenState, begin_callback
+from kaixu.store.callbacks import NewState, TakenState, begin_callback, take_callback
 from kaixu.store.pool import database
 
 MOST_DATA_BYTES = 16 * 1024
@@ -41,6 +41,10 @@ class Noted(msgspec.Struct, frozen=True):
     install_id: str | None = None
     app_id: str | None = None
     build_id: str | None = None
+
+
+#: What was begun under a state.
+Taken = TakenState
 
 
 class BrowserCookie(msgspec.Struct, frozen=True):
@@ -203,8 +207,23 @@ def own_path(address: str, public_url: str | None) -> str:
     return path
 
 
+async def take(
+    pool: asyncpg.Pool, integration: str, callback: Callback, state: str, cookie: str | None, *, is_confirmed: bool
+) -> Taken:
+    """What was begun under a state, which is used up where it works once. Raises `DatabaseAway`."""
+    with database():
+        return await take_callback(
+            pool,
+            state_hash=hash_of(state),
+            integration=integration,
+            callback=callback.name,
+            cookie_hash=None if cookie is None else hash_of(cookie),
+            is_confirmed=is_confirmed,
+        )
+
+
 def returned_of(
-    sealer: Sealer, callback: Callback, taken: TakenState, state: str, query: Mapping[str, str]
+    sealer: Sealer, callback: Callback, taken: Taken, state: str, query: Mapping[str, str]
 ) -> tuple[Returned, Noted]:
     """What the handler gets, and what was noted besides. Raises `Conflict`."""
     assert taken.sealed is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kaixu.api.callbacks import Question
+from kaixu.edge.question import Question
 from kaixu.edge.request import IncomingRequest
 from kaixu.edge.response import Reply
 from kaixu.web.api_calls import Api
