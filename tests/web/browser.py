@@ -169,8 +169,9 @@ class Visitor:
         self.settle()
 
     def press(self, *keys: str) -> Self:
-        """Press keys one after the other, like `press("Tab", "Tab", "Enter")`."""
+        """Press keys one after the other, like `press("Tab", "Tab", "Enter")`; first a page that comes has its scripts."""
         for key in keys:
+            self.page.wait_for_load_state()
             self.page.keyboard.press(key)
         return self
 
