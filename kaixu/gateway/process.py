@@ -167,7 +167,12 @@ class Gateway:
 
         Raises `WrongSecrets` before anything is done with other secrets, `MigrationError`, `DatabaseAway`.
         """
-        self.databases = PluginDatabases(dsn, self.secrets.db_encryption_key, pooler=self.settings.kaixu_pooler)
+        self.databases = PluginDatabases(
+            dsn,
+            self.secrets.db_encryption_key,
+            pooler=self.settings.kaixu_pooler,
+            most=self.started_with.database.integration,
+        )
         # Without a time limit: a migration may take long.
         preparing = await open_pool(dsn, most=1, pooler=self.settings.kaixu_pooler, statement_s=None)
         async with preparing.acquire() as connection:

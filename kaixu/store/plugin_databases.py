@@ -11,16 +11,20 @@ import asyncpg
 from .jobs_only import jobs_transaction
 from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_login import PluginLogin, derived_login, login_from_url
-from .plugin_pool import PluginPool
+from .plugin_pool import MOST, PluginPool
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
 from .query import DatabaseSession
 
 
 class PluginDatabases:
-    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`."""
+    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`.
 
-    def __init__(self, dsn: str, secret: str, *, pooler: bool) -> None:
+    `most`: how many one integration can have open.
+    """
+
+    def __init__(self, dsn: str, secret: str, *, pooler: bool, most: int = MOST) -> None:
+        self.most = most
         self.dsn = dsn
         self.secret = secret
         self.pooler = pooler
@@ -66,7 +70,7 @@ class PluginDatabases:
         login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
-                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
+                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login), most=self.most
             )
         return plugin_transaction(
             self.pools[login],
