@@ -198,7 +198,7 @@ class Build:
 
     def aliases(self, integration: Integration) -> BuildResult | None:
         """A failure if another integration has one of its aliases; None if it may have them all."""
-        offered = (*integration.operations, *integration.callbacks)
+        offered: list[Operation | Callback] = [*integration.operations, *integration.callbacks]
         for one in offered:
             for alias in one.aliases:
                 other = self.alias_owners.get(alias)

@@ -155,6 +155,7 @@ class CallBlobs:
             sealed = await asyncio.to_thread(seal, number, data)
             if self._is_given_up:
                 raise given_up()
+            self.require_customer()  # a task that the handler has left behind writes nothing more
             # To its end, even if the client has left: what is written later than the files are removed would stay.
             await finish(asyncio.ensure_future(self.store.files.write(blob_id, number, sealed)))
 
