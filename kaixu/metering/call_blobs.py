@@ -229,6 +229,7 @@ class CallBlobs:
 
     async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
         """See `kaixu.plugin.Call.save`."""
+        self.require_customer()
         size = 0
         with await asyncio.to_thread(path.open, "wb") as file:
             for blob in [blobs] if isinstance(blobs, Blob) else blobs:
@@ -271,6 +272,7 @@ class CallUpload:
 
     async def store(self, *, most_bytes: int, hash: Hash = "sha256", digest: str | None = None) -> Blob:
         """See `kaixu.plugin.Upload.store`."""
+        self._blobs.require_customer()
         if hash not in get_args(Hash):
             raise ValueError(f"there is no hash {hash!r:.40}; there are {', '.join(get_args(Hash))}")
         size = self.announced_bytes

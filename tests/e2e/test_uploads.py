@@ -513,6 +513,24 @@ async def test_a_plugin_s_role_cannot_reach_the_rows(guest: Customer, process: P
         await connection.close()
 
 
+async def test_nothing_works_any_more_when_the_call_was_settled(guest: Customer, vendor: FileVendor) -> None:
+    assert (await guest.put(content(10), name="old", then="remember"))[0] == 200
+    vendor.received.clear()
+    assert await guest.call("parcels/use-old") == (200, {"names": ["TicketClosed"] * 6, "bytes": []})
+    assert not [size for size, *_ in vendor.received if size]
+    assert await guest.get("old") == (200, content(10))
+
+
+async def test_a_task_that_the_handler_leaves_behind_stores_nothing(guest: Customer, process: Process) -> None:
+    before = {path.parent.name for path in files_of(process)}
+    status, reply = await guest.put(content(4 * FRAME_BYTES), then="stray")
+    assert (status, reply) == (200, {"said": "it goes on"})
+    async with asyncio.timeout(20):
+        while await guest.rows() or {path.parent.name for path in files_of(process)} - before:
+            await asyncio.sleep(0.05)
+    assert (await guest.put(b"still served"))[0] == 200
+
+
 # Frames that were changed in the store.
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 PLUGIN = """
 import asyncio
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 import httpx
@@ -53,7 +54,8 @@ class Payload(msgspec.Struct):
 class Said(msgspec.Struct):
     said: str = ""
 
-EVENTS = {}
+OLD = []
+STRAY = set()
 
 async def put(call):
     what = call.body
@@ -61,7 +63,13 @@ async def put(call):
         raise Failure(409, "NOT_REQUIRED", "this file is not needed", fields={"bytes": call.upload.announced_bytes})
     if what.then == "ignore":
         return Said(str(call.upload.announced_bytes))
+    if what.then == "stray":
+        STRAY.add(asyncio.ensure_future(call.upload.store(most_bytes=what.most)))
+        await asyncio.sleep(0)
+        return Said("it goes on")
     blob = await call.upload.store(most_bytes=what.most, hash=what.hash, digest=what.digest)
+    if what.then == "remember":
+        OLD.append((call, blob))
     if what.then == "again":
         await call.upload.store(most_bytes=what.most)
     if what.then == "wait":
@@ -142,6 +150,26 @@ async def steal(call):
                 return Said((await answer.aread()).decode())
     return Said(str(len([piece async for piece in call.chunks(blob)])))
 
+async def use_old(call):
+    old, blob = OLD.pop()
+    async def read():
+        return [piece async for piece in old.chunks(blob)]
+    async def send():
+        async with old.wire.send(httpx.Request("PUT", call.options.vendor, stream=old.wire.body(blob))):
+            pass
+    async def send_theirs():
+        async with call.wire.send(httpx.Request("PUT", call.options.vendor, stream=old.wire.body(blob))):
+            pass
+    raised = []
+    for what in (read, lambda: old.upload.store(most_bytes=1 << 40), lambda: old.save(blob, Path("x")), send,
+                 send_theirs, lambda: old.begin("nothing")):
+        try:
+            await what()
+            raised.append("none")
+        except Exception as error:
+            raised.append(type(error).__name__)
+    return Names(raised)
+
 @hookimpl
 def register_integrations(register):
     free = Free("a test")
@@ -150,6 +178,7 @@ def register_integrations(register):
         Operation(NAME + ".paid", put, Put, PerUnit("byte", unit="bytes_in", most=1 << 20), upload=True),
         Operation(NAME + ".quick", put, Put, free, upload=True, timeout_s=1),
         Operation(NAME + ".operators", put, Put, free, upload=True, auth=Operator()),
+        Operation(NAME + ".use-old", use_old, Named, free),
         Operation(NAME + ".names", names, Named, free),
         Operation(NAME + ".drop", drop, Named, free),
         Operation(NAME + ".get", get, Named, free, method="GET"),
