@@ -18,6 +18,7 @@ from kaixu.plugin.errors import PluginError
 from kaixu.plugin.operation import Free, Integration, Job, Operation, Retry, Schedule
 from kaixu.plugin.options import Options
 
+from .callbacks import check_callbacks
 from .check_charges import book_names, check_books, check_charge, check_on_failure
 from .core_names import CORE_FUNCTIONS, CORE_PATHS
 from .input_plan import input_plan, parameters_of
@@ -76,6 +77,7 @@ def check_integration(integration: Integration) -> None:
         check_books(integration)
     except PluginError as error:
         raise PluginError(f"integration `{name}`: {error}") from None
+    check_callbacks(integration)
 
 
 def label(one: Offer) -> str:
@@ -170,6 +172,7 @@ def check_operation(one: Operation) -> None:
         if alias in CORE_FUNCTIONS:
             raise PluginError(f"the alias `{alias}` is an endpoint of the gateway itself")
     check_auth(one)
+    check_upload(one)
     check_rates(one)
     if one.at_once is not None:
         if not isinstance(one.auth, Key):
@@ -213,6 +216,18 @@ def check_auth(one: Operation) -> None:
         check_number("per_minute", auth.per_minute, MOST_PER_MINUTE, least=1)
     elif auth.customer is not None and (not isinstance(auth.customer, str) or not auth.customer):
         raise PluginError("`customer` must be the name of a field, or None")
+
+
+def check_upload(one: Operation) -> None:
+    """Check an operation whose body is a file. Raises `PluginError`."""
+    if not isinstance(one.upload, bool):
+        raise PluginError(f"`upload` must be true or false, not {one.upload!r:.40}")
+    if not one.upload:
+        return
+    if one.method not in ("POST", "PUT", "PATCH"):
+        raise PluginError(f"an upload is a POST, PUT or PATCH, not a {one.method}")
+    if isinstance(one.auth, Public) or (isinstance(one.auth, Operator) and one.auth.customer is None):
+        raise PluginError("an upload needs a customer, whose quota its files count against")
 
 
 def check_rates(one: Operation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,9 @@ import msgspec
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.access import Caller
+from kaixu.plugin.blob import Blob, blobs_in
 from kaixu.plugin.book import BookMonth
+from kaixu.plugin.callback import Begun
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Charge, Database, Free, Job, Operation, PerUnit
@@ -29,6 +31,8 @@ from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.webhook_events import NewEvent
 
+from .call_blobs import CallBlobs, CallUpload, UploadBody
+from .callbacks import CallbackStart
 from .charges import MOST_UNITS, Meter
 from .customer_data import CustomerData
 from .integration_wire import IntegrationWire
@@ -74,6 +78,9 @@ class OperationCall:
         open_transaction: OpenTransaction,
         customer_data: CustomerData,
         scratch: Path,
+        blobs: CallBlobs,
+        upload: UploadBody | None = None,
+        start: CallbackStart | None = None,
         progress: ReportProgress | None = None,
         attempt: int = 1,
     ) -> None:
@@ -92,6 +99,56 @@ class OperationCall:
         self._threads = Threads()
         self._scratch = Scratch(scratch)
         self._has_ended = False
+        self._blobs = blobs
+        self._upload = None if upload is None else CallUpload(upload, blobs, meter, self._paused)
+        self.timer: asyncio.Timeout | None = None  # the handler's time limit
+        self.start = start
+        wire.blobs = blobs
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """See `kaixu.plugin.Call.begin`."""
+        if self.start is None:
+            raise ValueError("only an operation can begin something with a browser")
+        return await self.start.begin(
+            callback, data, return_to=return_to, lifetime_s=lifetime_s, is_open=self.is_open()
+        )
+
+    @property
+    def upload(self) -> CallUpload:
+        """See `kaixu.plugin.Call.upload`. Raises `ValueError`."""
+        if self._upload is None:
+            raise ValueError("only an operation with `upload=True` gets an upload")
+        return self._upload
+
+    def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `kaixu.plugin.Call.chunks`. Raises `TicketClosed`, `ValueError`."""
+        self._blobs.require_customer()
+        return self._blobs.read(blob, start, end)
+
+    async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
+        """See `kaixu.plugin.Call.save`. Raises `TicketClosed`."""
+        return await self._blobs.save(blobs, path)
+
+    async def _paused(self, work: Awaitable[Blob]) -> Blob:
+        """Wait for a client's body. The handler's time limit does not run meanwhile."""
+        timer, loop = self.timer, asyncio.get_running_loop()
+        began, ends = loop.time(), None if timer is None else timer.when()
+        if timer is not None:
+            timer.reschedule(None)
+        try:
+            return await work
+        finally:
+            waited_s = loop.time() - began
+            self.wire.paused(waited_s)
+            if timer is not None and ends is not None:
+                timer.reschedule(ends + waited_s)
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See `kaixu.plugin.Call.in_thread`. Raises `TicketClosed`."""
@@ -111,7 +168,10 @@ class OperationCall:
         try:
             await self._threads.end()
         finally:
-            await self._scratch.end()
+            try:
+                await self._scratch.end()
+            finally:
+                await self._blobs.end()
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more of `unit`."""
@@ -218,11 +278,12 @@ def transactions_for(
     integration: IntegrationState,
     submitter: Submitter,
     what: Operation | Job | None = None,
-    charged_customer: int | None = None,
+    blobs_of: int | None = None,
 ) -> OpenTransaction:
     """Opens transactions for one call. Jobs submitted there belong to the call's customer and key.
 
-    So do charges by key, of which it may hold those that `what` declares; `charged_customer`: of a call without a key.
+    So do charges by key, of which it may hold those that `what` declares. `blobs_of`: the customer whose blobs it uses
+    and whom it charges, if not the submitter's.
     """
     declared = integration.integration
     assert declared is not None
@@ -239,6 +300,9 @@ def transactions_for(
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
                 raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
+        blobs = tuple(blob.id for blob in blobs_in(payload))
+        if blobs and submitter.customer_id is None:
+            raise ValueError(f"job `{name}` has no customer, so its payload cannot contain blobs")
         job_id = uuid4()
         return NewJob(
             id=job_id,
@@ -258,6 +322,7 @@ def transactions_for(
             serial=serial,
             at_once=job.at_once,
             reports_failure=job.on_failed is not None,
+            blobs=blobs,
         )
 
     webhooks = {webhook.name: webhook for webhook in declared.webhooks}
@@ -268,7 +333,7 @@ def transactions_for(
         require_names(event)
         return new_event(sealer, integration.name, webhooks[webhook], event, body, submitter.request_id)
 
-    charging = charging_of(integration, submitter, what, charged_customer)
+    charging = charging_of(integration, submitter, what, blobs_of)
 
     def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
         opened = databases.transaction(
@@ -279,6 +344,7 @@ def transactions_for(
             customer_id=submitter.customer_id,
             make_event=make_event,
             charging=charging,
+            blobs_of=submitter.customer_id if blobs_of is None else blobs_of,
         )
         return charging_transaction(opened, databases, declared, charging)
 
@@ -305,7 +371,7 @@ async def handler_limits(
     limits = HandlerLimits()
     try:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as call.timer:
                 yield limits
         finally:
             if not limits.goes_on:

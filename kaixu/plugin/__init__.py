@@ -6,15 +6,20 @@ price. Both register through pluggy hooks at start; only the core calls them.
 
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
+from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
 from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, Monthly
+from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
+    BlobQuota,
+    BodyTimeout,
     Conflict,
     ContentRefused,
     ContextTooLong,
+    DigestMismatch,
     Failure,
     HoldRefused,
     HostNotDeclared,
@@ -103,8 +108,13 @@ __all__ = [
     "AnswerReader",
     "Auth",
     "BadSignature",
+    "Begun",
+    "Blob",
+    "BlobBody",
+    "BlobQuota",
     "BlockingWire",
     "Body",
+    "BodyTimeout",
     "Book",
     "BookFacts",
     "BookLine",
@@ -112,6 +122,7 @@ __all__ = [
     "Bytes",
     "Cache",
     "Call",
+    "Callback",
     "Caller",
     "Charge",
     "ChatDelta",
@@ -123,6 +134,7 @@ __all__ = [
     "ContentRefused",
     "ContextTooLong",
     "Database",
+    "DigestMismatch",
     "Document",
     "EmbedRequest",
     "Embeddings",
@@ -144,6 +156,7 @@ __all__ = [
     "Job",
     "JobView",
     "KaixuError",
+    "KeptBlob",
     "Key",
     "KeyOptions",
     "KeyedCharge",
@@ -182,6 +195,7 @@ __all__ = [
     "Reply",
     "ResponseFormat",
     "Retry",
+    "Returned",
     "RunningUsage",
     "Schedule",
     "ScheduledCall",
@@ -202,6 +216,7 @@ __all__ = [
     "Unavailable",
     "Unprocessable",
     "Unsupported",
+    "Upload",
     "UpstreamBusy",
     "UpstreamError",
     "UpstreamRejected",

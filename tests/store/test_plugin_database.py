@@ -384,7 +384,8 @@ async def test_the_functions_of_plugins_pin_where_they_look(pool: asyncpg.Pool) 
         """
     )
     assert {row["proname"] for row in rows} == {
-        "apply_charges", "cancel_job", "enqueue", "failure_handled", "job_view", "migrated", "receive",
+        "apply_charges", "cancel_job", "drop_blobs", "enqueue", "failure_handled", "job_view", "keep_blob", "kept_blobs",
+        "migrated", "receive",
     }  # fmt: skip
     for row in rows:
         assert row["prosecdef"]

@@ -8,7 +8,9 @@
     │   ├── Unsupported                the model cannot do what a field asks for
     │   ├── Unprocessable 422          well-formed, but the value of a field is not possible
     │   │                              FilterTooLarge, SearchTooSlow
-    │   ├── TooLarge 413
+    │   ├── TooLarge 413          BlobQuota
+    │   ├── LengthRequired 411
+    │   ├── DigestMismatch
     │   ├── UnsupportedEncoding 415
     │   └── BodyTimeout 408
     ├── Unauthenticated 401            KeyExpired
@@ -59,13 +61,16 @@ from kaixu.plugin.errors.refused import (
 )
 from kaixu.plugin.errors.request import (
     BadSignature,
+    BlobQuota,
     BodyTimeout,
     CollectionBusy,
     Conflict,
+    DigestMismatch,
     FilterTooLarge,
     InstallIdRequired,
     Invalid,
     KeyExpired,
+    LengthRequired,
     MethodNotAllowed,
     ModelMismatch,
     NotFound,
@@ -106,6 +111,7 @@ from kaixu.plugin.errors.upstream import (
 
 __all__ = [
     "BadSignature",
+    "BlobQuota",
     "BodyTimeout",
     "CapReached",
     "CollectionBusy",
@@ -118,6 +124,7 @@ __all__ = [
     "DatabaseAway",
     "DatabaseBusy",
     "DeviceRevoked",
+    "DigestMismatch",
     "Failure",
     "FilterTooLarge",
     "Forbidden",
@@ -129,6 +136,7 @@ __all__ = [
     "KaixuError",
     "KeyExpired",
     "LaneOff",
+    "LengthRequired",
     "MethodNotAllowed",
     "ModelGone",
     "ModelMismatch",
