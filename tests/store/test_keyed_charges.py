@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaixu.plugin.book import BookMonth, Monthly
-from kaixu.plugin.operation import PerCall, PerUnit
+from kaixu.plugin.operation import KeyedCharge, PerCall, PerUnit
 from kaixu.reports.reconcile import differences
 from kaixu.store import admission
 from kaixu.store.books import book_month, expire_charges, take_books
@@ -26,7 +26,7 @@ from tests.support.size import examples
 
 from .test_money_properties import OWNER, make_ask, settlement
 
-CHARGES = {
+CHARGES: dict[str, KeyedCharge] = {
     "deploy": PerCall("deploy", book="push"),
     "gib": PerUnit("gib", unit="bytes", per=4, book="push"),
     "base": Monthly("base", book="push"),
@@ -72,9 +72,9 @@ class Customer:
         gathered = ChargeEffects(charging)
         for kind, charge, key, *units in effects:
             if kind == "hold":
-                gathered.hold(charge, key, *(units or [1]), 3600)
+                gathered.hold(charge, key, units[0] if units else 1, 3600)
             elif kind == "charge":
-                gathered.charge(charge, key, *(units or [1]), at)
+                gathered.charge(charge, key, units[0] if units else 1, at)
             else:
                 gathered.release(charge, key)
 
@@ -305,7 +305,7 @@ def test_a_month_adds_up_in_every_book(server_dsn: str, template: str, steps: li
 
 
 async def story(dsn: str, steps: list[tuple[str, int, int]]) -> None:
-    connection = await asyncpg.connect(dsn)
+    connection: Any = await asyncpg.connect(dsn)
     await prepare_connection(connection)
     outer = connection.transaction()
     await outer.start()
