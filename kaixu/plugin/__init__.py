@@ -7,6 +7,7 @@ price. Both register through pluggy hooks at start; only the core calls them.
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
+from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
@@ -20,6 +21,7 @@ from kaixu.plugin.errors import (
     ContextTooLong,
     DigestMismatch,
     Failure,
+    HoldRefused,
     HostNotDeclared,
     ImageRefused,
     Invalid,
@@ -55,6 +57,8 @@ from kaixu.plugin.operation import (
     Free,
     Integration,
     Job,
+    KeyedCharge,
+    OnFailure,
     Operation,
     PerCall,
     PerUnit,
@@ -111,6 +115,10 @@ __all__ = [
     "BlockingWire",
     "Body",
     "BodyTimeout",
+    "Book",
+    "BookFacts",
+    "BookLine",
+    "BookMonth",
     "Bytes",
     "Cache",
     "Call",
@@ -138,6 +146,7 @@ __all__ = [
     "Finish",
     "Free",
     "Header",
+    "HoldRefused",
     "HostNotDeclared",
     "ImagePart",
     "ImageRefused",
@@ -150,15 +159,18 @@ __all__ = [
     "KeptBlob",
     "Key",
     "KeyOptions",
+    "KeyedCharge",
     "Keys",
     "Lane",
     "Message",
     "MessagesReader",
     "ModelGone",
+    "Monthly",
     "Native",
     "NativeEvent",
     "NotConfigured",
     "NotFound",
+    "OnFailure",
     "Operation",
     "Operator",
     "Options",

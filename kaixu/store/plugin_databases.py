@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
+from .charge_effects import NOBODY, Charging
 from .jobs_only import jobs_transaction
 from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_login import PluginLogin, derived_login, login_from_url
@@ -52,6 +53,7 @@ class PluginDatabases:
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
+        charging: Charging = NOBODY,
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
 
@@ -66,6 +68,7 @@ class PluginDatabases:
                 customer_id=customer_id,
                 make_event=make_event,
                 blobs_of=blobs_of,
+                charging=charging,
             )
         login = self.logins[name]
         if login not in self.pools:
@@ -79,6 +82,7 @@ class PluginDatabases:
             customer_id=customer_id,
             make_event=make_event,
             blobs_of=blobs_of,
+            charging=charging,
         )
 
     async def reset_password(self, login: PluginLogin) -> None:
