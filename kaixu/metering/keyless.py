@@ -6,6 +6,7 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.plugin.access import Caller
+from kaixu.plugin.encoded_reply import EncodedReply, encode_reply
 from kaixu.plugin.operation import Free, Operation
 from kaixu.plugin.replies import Events
 
@@ -13,7 +14,6 @@ from .charges import Meter
 from .gate import Gate
 from .integrations import customer_data_for, wire_for
 from .operation_call import OperationCall, Submitter, handler_limits, transactions_for
-from .operation_reply import EncodedReply, encode_reply
 
 
 async def run_keyless(

@@ -12,6 +12,7 @@ import msgspec
 
 from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
+from kaixu.plugin.statements import refusal_of, verb_of
 from kaixu.plugin.webhook import WebhookEvent
 
 from .failures import note_handled
@@ -19,7 +20,6 @@ from .jobs import NewJob, insert_job
 from .plugin_jobs import allow_job_access, store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
-from .plugin_schema import refusal_of, verb_of
 from .pool import database
 from .webhook_events import NewEvent, store_event
 

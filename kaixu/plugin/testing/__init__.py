@@ -9,23 +9,27 @@ operators expect. pytest finds the tests of both; nothing here imports it.
 """
 
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
+from kaixu.plugin.testing.contract import IntegrationContract
 from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
 from kaixu.plugin.testing.embeddings import EmbeddingContract
+from kaixu.plugin.testing.example import Example
 from kaixu.plugin.testing.integrations import (
     FakeCall,
     FakeDatabase,
-    IntegrationContract,
     check_integration,
     run,
     run_schedule,
 )
 from kaixu.plugin.testing.lanes import LaneContract
+from kaixu.plugin.testing.real_gateway import Customer, TrialGateway, gateway
 from kaixu.plugin.testing.wire import Answer, Chunks, FakeWire, Reply, Respond, event_stream, json_answer, no_answer
 
 __all__ = [
     "Answer",
     "Chunks",
+    "Customer",
     "EmbeddingContract",
+    "Example",
     "FakeCall",
     "FakeDatabase",
     "FakeSecrets",
@@ -35,10 +39,12 @@ __all__ = [
     "LaneContract",
     "Reply",
     "Respond",
+    "TrialGateway",
     "check_integration",
     "check_lane",
     "check_usage",
     "event_stream",
+    "gateway",
     "json_answer",
     "must",
     "no_answer",

@@ -5,32 +5,41 @@ from __future__ import annotations
 import asyncio
 import inspect
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
+import asyncpg
 import msgspec
 
 from kaixu.plugin.access import Caller
 from kaixu.plugin.customer_settings import check_customer_settings
-from kaixu.plugin.errors import KaixuError, NotFound, PluginError, TicketClosed, UpstreamError
+from kaixu.plugin.encoded_reply import encode_item, encode_reply
+from kaixu.plugin.errors import NotFound, PluginError, TicketClosed, TooLarge
 from kaixu.plugin.job import JobView
-from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.replies import Events
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.secret import check_secrets
-from kaixu.plugin.webhook import WebhookEvent
+from kaixu.plugin.webhook import WebhookDelivery, WebhookEvent
 
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
+from .tables import RealStatements
 from .wire import FakeWire
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Characters of a job's key, names that usage events use themselves, and the most of a unit: as the core has them.
+MOST_NAME = 500
+RESERVED = frozenset({"call", "undelivered", "unbilled_nusd"})
+MOST_UNITS = 10**12
 
 #: Units that the core counts for every call.
 COUNTED = frozenset({"calls", "bytes_in", "bytes_out", "bytes_sent", "seconds"})
@@ -49,31 +58,59 @@ class FakeDatabase:
         self.views: dict[UUID, JobView] = {}
         self.received: list[tuple[str, WebhookEvent]] = []
         self.closed = False
+        self.is_open = False
+        self.integration: Integration | None = None
+        self.customer_id: int | None = None
+        self.keys: dict[tuple[str, int | None, str], UUID] = {}
+        self.connection: asyncpg.Connection | None = None
+        self.real: RealStatements | None = None
 
-    def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
+    def _require_open(self) -> None:
         if self.closed:
             raise TicketClosed("the call has been settled; its database is closed")
+
+    def _record(self, sql: str, args: tuple[Any, ...]) -> RealStatements | None:
+        self._require_open()
         self.statements.append((sql, args))
-        must(bool(self.results), f"no result is left for {sql!r}")
-        return self.results.pop(0)
+        must(self.real is not None or bool(self.results), f"no result is left for {sql!r}")
+        return self.real
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         """See `Database.fetch`."""
-        rows: Sequence[Mapping[str, Any]] = self._next(sql, args)
+        real = self._record(sql, args)
+        rows: Sequence[Mapping[str, Any]] = self.results.pop(0) if real is None else await real.fetch(sql, args)
         return rows
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
         """See `Database.fetchrow`."""
-        row: Mapping[str, Any] | None = self._next(sql, args)
+        real = self._record(sql, args)
+        if real is not None:
+            return next(iter(await real.fetch(sql, args)), None)
+        row: Mapping[str, Any] | None = self.results.pop(0)
         return row
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """See `Database.fetchval`."""
-        return self._next(sql, args)
+        real = self._record(sql, args)
+        if real is not None:
+            return next((value for row in await real.fetch(sql, args) for value in row.values()), None)
+        return self.results.pop(0)
 
     async def execute(self, sql: str, *args: Any) -> str:
         """See `Database.execute`."""
-        return str(self._next(sql, args))
+        real = self._record(sql, args)
+        return str(self.results.pop(0) if real is None else await real.execute(sql, args))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """One transaction: in the integration's tables, if it has been given some (`connection`)."""
+        must(not self.is_open, "a transaction is open already")
+        self.is_open = True
+        try:
+            async with self.connection.transaction() if self.connection is not None else nullcontext():
+                yield
+        finally:
+            self.is_open = False
 
     async def enqueue(
         self,
@@ -85,15 +122,30 @@ class FakeDatabase:
         serial: str | None = None,
     ) -> UUID:
         """See `Database.enqueue`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
+        self._require_open()
+        if self.integration is not None:
+            require_job(self.integration, job, payload, self.customer_id)
+        for what, text in (("key", key), ("serial", serial)):
+            if text is not None and not 0 < len(text) <= MOST_NAME:
+                raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
+        known = None if key is None else self.keys.get((job, self.customer_id, key))
+        if known is not None:
+            return known
         self.enqueued.append((job, payload))
-        return uuid4()
+        job_id = uuid4()
+        if key is not None:
+            self.keys[job, self.customer_id, key] = job_id
+        return job_id
 
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
-        """See `Database.receive`; stored in `received`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
+        """See `Database.receive`; stored in `received`, if the webhook lists the type."""
+        self._require_open()
+        if self.integration is not None:
+            declared = next((one for one in self.integration.webhooks if one.name == webhook), None)
+            if declared is None:
+                raise ValueError(f"integration `{self.integration.name}` has no webhook `{webhook}`")
+            if declared.types is not None and event.type not in declared.types:
+                return False
         if any(known.id == event.id for _, known in self.received):
             return False
         self.received.append((webhook, event))
@@ -101,8 +153,7 @@ class FakeDatabase:
 
     async def job(self, job_id: UUID) -> JobView:
         """The view of it in `views`. Raises `NotFound` where there is none."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
+        self._require_open()
         if job_id not in self.views:
             raise NotFound(f"there is no job {job_id}")
         return self.views[job_id]
@@ -115,12 +166,23 @@ class FakeDatabase:
         return view
 
 
+def require_job(integration: Integration, name: str, payload: object, customer_id: int | None) -> None:
+    """Check what is enqueued. Raises what the core raises: `ValueError`, `TypeError`."""
+    job = next((one for one in integration.jobs if one.name == name), None)
+    if job is None:
+        raise ValueError(f"integration `{integration.name}` has no job `{name}`")
+    if not isinstance(payload, job.payload):
+        raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
+    if customer_id is None and not isinstance(job.charge, Free):
+        raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")
+
+
 class FakeCall:
     """A call without a gateway. After `close` it raises `TicketClosed`, like a settled call.
 
     `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule submitted. `secrets` and
     `settings` are those of its customer, by name; `unique_values` those of others, see `FakeSettings`. `error` is for
-    `on_failed` of a job.
+    `on_failed` of a job. `complaints`: what `run` has against the handler, whatever it returns.
     """
 
     def __init__(
@@ -150,9 +212,13 @@ class FakeCall:
         self.attempt = attempt
         self.job_id = uuid4()
         self.error = error
+        self.charge: Charge | None = None
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
         self.progress_reports: list[tuple[int, int]] = []
+        self.complaints: list[str] = []
+        self.timeout_s: float | None = None
+        self.pause: Callable[[], Awaitable[None]] | None = None
         self.closed = False
         self.threads = Threads()
         self.folders = Scratch(Path(tempfile.gettempdir()))
@@ -193,8 +259,9 @@ class FakeCall:
         return self.customer_id
 
     def of(self, integration: Integration) -> None:
-        """Make this a call of an integration: only its own secrets and settings exist. `run` does it."""
-        self.secrets.integration = self.customer_settings.integration = integration
+        """Make this a call of an integration: only what it declares exists. `run` does it."""
+        self.secrets.integration = self.customer_settings.integration = self.database.integration = integration
+        self.database.customer_id = self.customer_id
 
     async def settings(self) -> Any:
         """See `Call.settings`."""
@@ -210,20 +277,45 @@ class FakeCall:
 
     def count(self, unit: str, n: int) -> None:
         """See `Call.count`."""
-        self._require_open()
-        must(isinstance(n, int) and n >= 0, f"units must be whole numbers from 0, not {n!r}")
+        if self.closed:
+            raise RuntimeError("the call has been settled; nothing more is counted")
+        if unit in RESERVED:
+            raise ValueError(f"a unit cannot be called {unit!r}: usage events use this name themselves")
+        if not unit.isidentifier() or isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_UNITS:
+            raise ValueError(f"cannot count {n!r} of {unit!r}: units are whole numbers from 0 on")
+        self.require_room(unit, n)
         self.counted[unit] = self.counted.get(unit, 0) + n
 
     def count_sent(self, size: int) -> None:
         """Count bytes that a vendor has accepted, as the core does."""
         self.counted["bytes_sent"] = self.counted.get("bytes_sent", 0) + size
 
+    async def before_request(self) -> None:
+        """Before each request: no transaction may be open, since nobody knows how long a vendor takes."""
+        if self.database.is_open:
+            self.complaints.append("it waits for a vendor inside `async with call.db()`: end the block before")
+        if self.pause is not None:
+            await self.pause()
+
+    def require_room(self, unit: str, n: int) -> None:
+        """Raises `TooLarge` if `n` more of `unit` are more than the charge allows one call."""
+        total = self.counted.get(unit, 0) + n
+        if isinstance(self.charge, PerUnit) and unit == self.charge.unit and total > self.charge.most:
+            raise TooLarge(f"{total} {unit} are more than the {self.charge.most} that one call may use")
+
     @asynccontextmanager
     async def db(self) -> AsyncIterator[FakeDatabase]:
         """A transaction; its jobs are added to `jobs` if it ends without an error."""
         self._require_open()
-        self.database.enqueued = []
-        yield self.database  # an exception in the block discards its jobs
+        if self.database.is_open:
+            self.complaints.append("it opens a transaction inside another: each takes one of four connections")
+        async with self.database.transaction():
+            self.database.enqueued, keys = [], dict(self.database.keys)
+            try:
+                yield self.database
+            except BaseException:  # an exception in the block discards its jobs
+                self.database.keys = keys
+                raise
         self.jobs += self.database.enqueued
         self.database.enqueued = []
 
@@ -289,48 +381,67 @@ def check_integration(integration: Integration) -> None:
 async def lent(integration: Integration, one: Operation | Job | Schedule, call: FakeCall) -> AsyncIterator[None]:
     """The time of a handler: its wire reaches the integration's hosts and counts; at the end the call is closed."""
     call.of(integration)
+    call.charge = None if isinstance(one, Schedule) else one.charge
+    call.wire.require_room = partial(call.require_room, "bytes_sent")
+    call.wire.pause = call.before_request
     call.wire.hosts = Hosts(integration.hosts, call.options)
     call.wire.sent = call.count_sent
     try:
         try:
-            async with asyncio.timeout(one.timeout_s):
+            async with asyncio.timeout(one.timeout_s if call.timeout_s is None else call.timeout_s):
                 yield
         finally:
             await call.end()
     finally:
         call.close()
+    must(not call.complaints, f"{one.name!r}: {'; '.join(call.complaints)}")
+
+
+def offered_by(integration: Integration) -> dict[str, Operation | Job]:
+    """Everything that `run` runs, by its name; the handlers of webhooks are jobs `<integration>.webhooks.<name>`."""
+    handlers = [
+        Job(f"{integration.name}.webhooks.{one.name}", one.handler, WebhookDelivery, Free("vendors send it"))
+        for one in integration.webhooks
+    ]
+    return {one.name: one for one in [*integration.operations, *integration.jobs, *handlers]}
 
 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
-    """Run one operation or job as the core would, then close the call. Exceptions of the handler are passed on.
+    """Run one operation, job or handler of a webhook as the core would, then close the call. Exceptions of the handler are passed on.
 
     For a schedule see `run_schedule`.
 
     The handler must return a Struct or a reply (a stream of events is read to its end), enqueue only declared jobs, and
     count the units that it charges for.
     """
-    offered: list[Operation | Job] = [*integration.operations, *integration.jobs]
-    one = next((one for one in offered if one.name == name), None)
+    one = offered_by(integration).get(name)
     must(one is not None, f"integration {integration.name!r} declares no {name!r}")
     assert one is not None
     async with lent(integration, one, call):
         result = await one.handler(call)
+        if isinstance(call.body, WebhookDelivery):
+            result = call.body  # what it returns is dropped
         if isinstance(result, Events):
             await check_stream(name, result)
-    must(isinstance(result, msgspec.Struct), f"{name!r} must return a msgspec.Struct or a reply, not {result!r}")
+    must(isinstance(result, msgspec.Struct), f"{name!r} must return a msgspec.Struct or a reply, not {result!r:.200}")
+    if isinstance(one, Operation):
+        check_reply(name, result)
     if not isinstance(result, Events):
         encoded = msgspec.json.encode(result).decode()
         must(not any(secret in encoded for secret in call.secrets.used), f"the reply of {name!r} contains a secret")
-    declared = {job.name: job for job in integration.jobs}
-    for job, payload in call.jobs:
-        must(job in declared, f"{name!r} enqueues {job!r}, which is not declared")
-        must(isinstance(payload, declared[job].payload), f"job {job!r} takes a {declared[job].payload.__name__}")
     if isinstance(one.charge, PerUnit):
         unit = one.charge.unit
         must(unit in COUNTED or unit in call.counted, f"{name!r} charges for {unit!r} but counted none")
-        must(call.counted.get(unit, 0) <= one.charge.most, f"{name!r} counted more {unit!r} than its charge's `most`")
     assert isinstance(result, msgspec.Struct)
     return result
+
+
+def check_reply(name: str, reply: object) -> None:
+    """Check that a gateway can send a reply. Raises `AssertionError`."""
+    try:
+        encode_reply(reply)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"the reply of {name!r} cannot be sent: {error}") from None
 
 
 async def check_stream(name: str, events: Events) -> None:
@@ -338,7 +449,10 @@ async def check_stream(name: str, events: Events) -> None:
     async for item in events.stream:
         data = item[1] if isinstance(item, tuple) and len(item) == 2 else item
         must(isinstance(data, msgspec.Struct), f"the stream of {name!r} must yield Structs, not {item!r}")
-        msgspec.json.encode(data)
+        try:
+            encode_item(item)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"the stream of {name!r}: {error}") from None
 
 
 async def run_schedule(integration: Integration, name: str, call: FakeCall) -> list[tuple[str, msgspec.Struct]]:
@@ -356,79 +470,4 @@ async def run_schedule(integration: Integration, name: str, call: FakeCall) -> l
     )
     async with lent(integration, one, call):
         await one.handler(call)
-    declared = {job.name: job for job in integration.jobs}
-    for job, payload in call.jobs:
-        must(job in declared, f"{name!r} submits {job!r}, which is not declared")
-        must(isinstance(payload, declared[job].payload), f"job {job!r} takes a {declared[job].payload.__name__}")
-        must(
-            isinstance(declared[job].charge, Free),
-            f"{name!r} submits {job!r}, which has a price, but there is no customer to bill",
-        )
     return call.jobs
-
-
-class IntegrationContract:
-    """The contract of integrations. Define the integration, and a successful call for each operation and job.
-
-    With a call for a schedule, the schedule and the jobs that it submits also run, without a customer.
-    """
-
-    integration: ClassVar[Integration]
-    secret: ClassVar[str] = "sk-secret-of-the-operator"  # noqa: S105
-
-    def calls(self) -> Mapping[str, FakeCall]:
-        """For each operation and job, a new call that succeeds; optionally for each schedule."""
-        raise NotImplementedError("return a call for each operation and job here")
-
-    def test_everything_that_it_declares_can_be_served(self) -> None:
-        check_integration(self.integration)
-
-    def test_every_operation_and_job_succeeds(self) -> None:
-        for name in self.names():
-            asyncio.run(run(self.integration, name, self.call(name)))
-
-    def test_schedules_and_the_jobs_that_they_hand_in_need_no_customer(self) -> None:
-        scheduled = [one.name for one in self.integration.schedules if one.name in self.calls()]
-        for name in scheduled:
-            for job, _ in asyncio.run(run_schedule(self.integration, name, self.call_without_customer(name))):
-                asyncio.run(run(self.integration, job, self.call_without_customer(job)))
-
-    def test_a_vendor_that_fails_comes_out_as_an_error_without_a_secret(self) -> None:
-        for name in self.names():
-            call = self.call(name)
-            if not call.wire.answers:
-                continue  # it has no vendor
-            call.wire = FakeWire(VENDOR_FAILED)
-            try:
-                asyncio.run(run(self.integration, name, call))
-            except KaixuError as error:
-                for secret in (self.secret, *call.secrets.used):
-                    must(secret not in f"{error} {error.hint}", f"the error of {name!r} contains a secret")
-            else:
-                raise AssertionError(f"{name!r} succeeds although the vendor failed")
-
-    def test_nothing_works_any_more_when_the_call_was_settled(self) -> None:
-        for name in self.names():
-            call = self.call(name)
-            asyncio.run(run(self.integration, name, call))
-            must(call.closed, f"{name!r} leaves its call open")
-
-    def names(self) -> list[str]:
-        """The names of its operations and jobs."""
-        offered: list[Operation | Job] = [*self.integration.operations, *self.integration.jobs]
-        return [one.name for one in offered]
-
-    def call(self, name: str) -> FakeCall:
-        """A new call of one of them."""
-        calls = self.calls()
-        must(name in calls, f"`calls` has no call for {name!r}")
-        return calls[name]
-
-    def call_without_customer(self, name: str) -> FakeCall:
-        """A new call of one of them without a customer."""
-        call = self.call(name)
-        call.customer_id = call.key_id = None
-        return call
-
-
-VENDOR_FAILED = UpstreamError("the vendor failed (500)")
