@@ -17,7 +17,7 @@ from kaixu.plugin.options import Options
 from kaixu.plugin.webhook import Webhook
 
 from .checks import must
-from .contract_session import SIGNED_AT, Outcome, Points, Session, lower, session, stopped, told, verified
+from .contract_session import PATIENCE_S, SIGNED_AT, Outcome, Points, Session, lower, session, stopped, told, verified
 from .contract_vendors import BROKEN, ENDLESS_BYTES, FAILURES, NONSENSE, Endless
 from .example import Example
 from .integrations import check_integration, offered_by
@@ -139,7 +139,10 @@ class IntegrationContract:
                 await one.reset()
                 body = await one.prepare(example)
                 points = Points(at)
-                outcome = await one.run(name, example, body, points=points, timeout_s=SHORT_S)
+                running = asyncio.ensure_future(one.run(name, example, body, points=points, timeout_s=SHORT_S))
+                await asyncio.wait([running], timeout=PATIENCE_S)
+                points.goes_on.set()  # else one that ignores its time would never end
+                outcome = await running
                 if points.reached.is_set():
                     must(
                         isinstance(outcome.error, TimeoutError),

@@ -33,15 +33,16 @@ SIGNED_AT = datetime(2021, 3, 1, 12, tzinfo=UTC)
 WHOLE_BYTES = 8 << 20
 
 #: How long a handler may take to end after it was cancelled.
-PATIENCE_S = 5.0
+PATIENCE_S = 2.0
 
 
 class Points:
-    """The places where a handler waits: before requests and statements. It stops for good at the one numbered `stop`."""
+    """The places where a handler waits: before requests and statements. It stops at the one numbered `stop`."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.passed = 0
         self.reached = asyncio.Event()
+        self.goes_on = asyncio.Event()
         self._stop = stop
 
     async def pause(self) -> None:
@@ -49,7 +50,7 @@ class Points:
         self.passed += 1
         if self.passed == self._stop:
             self.reached.set()
-            await asyncio.Event().wait()
+            await self.goes_on.wait()
 
 
 class Outcome(msgspec.Struct):
@@ -275,6 +276,7 @@ async def stopped(work: Callable[[Points], Awaitable[Outcome]], at: int) -> Outc
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
     if not done:
-        task.cancel()
+        points.goes_on.set()  # else it would never end
+        await asyncio.wait([task], timeout=PATIENCE_S)
         raise AssertionError("it goes on after it was cancelled: do not catch CancelledError, or raise it again")
     return None if task.cancelled() else task.result()

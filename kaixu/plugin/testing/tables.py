@@ -105,16 +105,24 @@ def tables_of(integration: Integration, module: str) -> Tables | None:
     """The tables of an integration; None: it has none. `module`: a module of the package with the folder `schema`."""
     if integration.schema is None:
         return None
-    package = sys.modules[module.partition(".")[0]]
-    file = package.__file__ or sys.modules[module].__file__
-    must(file is not None, f"the module {module} has no file, so its folder `{integration.schema}` is not found")
-    assert file is not None
-    folder = Path(file).parent / integration.schema
+    folder = folder_beside(module, integration.schema)
     if (integration.name, folder) not in MADE:
         SERVER.start()
         dsn = SERVER.database(make=f"trial_tables_{len(MADE) + 1}")
         MADE[integration.name, folder] = Tables(integration, folder, dsn)
     return MADE[integration.name, folder]
+
+
+def folder_beside(module: str, name: str) -> Path:
+    """The folder beside a module, or beside a package that it is in. Raises `AssertionError`."""
+    file = sys.modules[module].__file__
+    must(file is not None, f"the module {module} has no file, so its folder `{name}` cannot be found")
+    assert file is not None
+    places = list(Path(file).parents[: module.count(".") + 1])
+    found = next((place / name for place in places if (place / name).is_dir()), None)
+    must(found is not None, f"there is no folder `{name}` beside the module {module}")
+    assert found is not None
+    return found
 
 
 class RealStatements:
