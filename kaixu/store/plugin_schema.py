@@ -14,6 +14,7 @@ from kaixu.store.migrate import Step
 FILE = re.compile(r"[0-9]{4}_[a-z0-9_]{1,60}\.sql")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
+
 def schema_of(name: str) -> str:
     """The schema of an integration's tables. Raises `MigrationError` for a name that can have none."""
     name = name.replace("-", "_")

@@ -60,11 +60,11 @@ class Databases:
         await connection.execute(SCHEMA)
         for name in MOVABLE:
             kind = "volatile" if name == "clock_timestamp" else "stable"
+            moved = f"select pg_catalog.{name}_of_the_machine() + ahead from trial_clock.moved"  # noqa: S608
             await connection.execute(
                 f"""
                 alter function pg_catalog.{name}() rename to {name}_of_the_machine;
-                create function pg_catalog.{name}() returns timestamptz language sql {kind} parallel safe
-                as 'select pg_catalog.{name}_of_the_machine() + ahead from trial_clock.moved'
+                create function pg_catalog.{name}() returns timestamptz language sql {kind} parallel safe as '{moved}'
                 """
             )
         await migrate(connection)
@@ -76,7 +76,8 @@ class Databases:
     async def answer(self, request: Request) -> str:
         """Do what a request says; the address of the database."""
         name = request.make or request.drop or request.move
-        assert name is not None and name.isidentifier()
+        assert name is not None
+        assert name.isidentifier()
         if request.move:
             connection = await asyncpg.connect(self.address(name))
             await connection.execute(
@@ -101,8 +102,11 @@ def main() -> None:
         databases = Databases(embedded.start())
         asyncio.run(databases.make_template())
         for line in sys.stdin.buffer:
-            address = asyncio.run(databases.answer(msgspec.json.decode(line, type=Request)))
-            sys.stdout.buffer.write(msgspec.json.encode(address) + b"\n")
+            try:
+                answer: object = asyncio.run(databases.answer(msgspec.json.decode(line, type=Request)))
+            except (asyncpg.PostgresError, OSError) as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
             sys.stdout.buffer.flush()
     finally:
         if embedded.server is not None:

@@ -1,4 +1,4 @@
-"""The process that gateways of trials are forked from: it has imported the gateway, which is most of what a start costs.
+"""The process that gateways of trials are forked from: it has imported the gateway, most of what a start costs.
 
 Run by `kaixu.plugin.testing.gateway` as `python -m kaixu.trial.processes`. Each line on the standard input starts one
 `kaixu …`. The answers are lines, too: `{"pid": …}` for each start, in order, and `{"ended": pid, "code": …}`, whenever

@@ -240,7 +240,7 @@ class IntegrationContract:
         """Run `work` with each example, in tables of its own."""
 
         async def all_of_them() -> None:
-            tables = tables_of(self.integration, self.module())
+            tables = tables_of(self.integration, self.modules())
             async with session(self.integration, self.opened_options(), tables) as one:
                 for name in self.names() if only is None else only:
                     for example in self.examples_of(name):
@@ -251,11 +251,10 @@ class IntegrationContract:
 
         asyncio.run(all_of_them())
 
-    def module(self) -> str:
-        """The name of a module of the integration, from whose package its tables come."""
+    def modules(self) -> list[str]:
+        """The names of the modules of its handlers, beside which its tables are."""
         handlers = [one.handler for one in [*offered_by(self.integration).values(), *self.integration.schedules]]
-        must(bool(handlers), "it declares nothing")
-        return handlers[0].__module__
+        return list(dict.fromkeys(handler.__module__ for handler in handlers))
 
     async def requests_of(self, one: Session, name: str, example: Example) -> range:
         """The numbers of the requests that an example sends, from 1."""
@@ -308,8 +307,8 @@ class IntegrationContract:
         assert outcome.error is not None
         must(
             is_clear(outcome.error) or self.may_pause(name, outcome.error),
-            f"when {what}, it raises {told_type(outcome.error)}: clients would get INTEGRATION_FAILED. Raise one of the "
-            "errors of kaixu.plugin",
+            f"when {what}, it raises {told_type(outcome.error)}: clients would get INTEGRATION_FAILED. Raise one "
+            "of the errors of kaixu.plugin",
         )
 
     def must_know_the_wait(self, outcome: Outcome, number: int) -> None:
@@ -350,8 +349,8 @@ class IntegrationContract:
                 if is_same and request.method in ("POST", "PATCH") and not recognizable(earlier, request):
                     must(
                         self.is_known_to_vendor(f"{request.method} {request.url}"),
-                        f"when it {how}, it sends {request.method} {request.url} again, and the vendor cannot know: send "
-                        "an idempotency key that follows from the payload or the rows, or name the URL in "
+                        f"when it {how}, it sends {request.method} {request.url} again, and the vendor cannot know: "
+                        "send an idempotency key that follows from the payload or the rows, or name the URL in "
                         "`may_arrive_twice`",
                     )
 

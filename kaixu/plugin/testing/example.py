@@ -21,9 +21,9 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 
     `body`: its input, or a function that makes it of the results of `before`; the bytes of a webhook. `before`: what is
     run first, as `[("push.init", Example(…))]`: operations, jobs, webhooks. `sql`: statements that are run before
-    that, such as rows that another part of the integration would write. `secrets` and `settings`: what the customer has;
-    `unique_values`: see `FakeSettings`. `wire`: what the vendor answers, in order. `may_fail`: the numbers, from 1, of requests whose
-    failure the function overcomes. `sign`: for a webhook.
+    that, such as rows that another part of the integration would write. `secrets` and `settings`: what the customer
+    has; `unique_values`: see `FakeSettings`. `wire`: what the vendor answers, in order. `may_fail`: the numbers, from
+    1, of requests whose failure the function overcomes. `sign`: for a webhook.
     """
 
     body: Any = None

@@ -66,7 +66,7 @@ class FakeDatabase:
         self.real: RealStatements | None = None
 
     def _require_open(self) -> None:
-        if self.closed:
+        if self.closed or not self.is_open:
             raise TicketClosed("the call has been settled; its database is closed")
 
     def _record(self, sql: str, args: tuple[Any, ...]) -> RealStatements | None:
@@ -104,7 +104,7 @@ class FakeDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """One transaction: in the integration's tables, if it has been given some (`connection`)."""
-        must(not self.is_open, "a transaction is open already")
+        must(not self.is_open, "it opens a transaction inside another")
         self.is_open = True
         try:
             async with self.connection.transaction() if self.connection is not None else nullcontext():
@@ -407,8 +407,9 @@ def offered_by(integration: Integration) -> dict[str, Operation | Job]:
 
 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
-    """Run one operation, job or handler of a webhook as the core would, then close the call. Exceptions of the handler are passed on.
+    """Run one operation, job or handler of a webhook as the core would, then close the call.
 
+    Exceptions of the handler are passed on.
     For a schedule see `run_schedule`.
 
     The handler must return a Struct or a reply (a stream of events is read to its end), enqueue only declared jobs, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import struct
@@ -36,12 +37,19 @@ IDLE_S = 60.0
 
 NUMBERS = count(1)
 
+#: What a gateway prints when it has started: its address, then the state of each section.
+LISTENS = "kAIxU Gateway listens on"
+STATE = re.compile(r"(lane|integration) [^:]+: ")
+
 #: Jobs that will run without anybody doing anything more, and calls that are not settled.
 BUSY = """
 select (select count(*) from kaixu.reservation)
      + (select count(*) from kaixu.job
          where completed_at is null and (status = 'running' or (pause is null and run_after <= now())))
 """
+
+
+SCHEDULE = "select last_at from kaixu.schedule where name = $1"
 
 
 class Customer(msgspec.Struct, frozen=True):
@@ -117,6 +125,28 @@ class TrialGateway:
         must(reply.is_success, f"{method} {path} answers {reply.status_code}: {reply.text[:1000]}")
         return reply.json() if reply.content else None
 
+    async def settings(self, integration: str, customer_id: int, **values: Any) -> None:
+        """Change settings that a customer has of an integration, as an operator."""
+        body = {"customer_id": customer_id, "integration": integration, "settings": values}
+        await self.admin("PATCH", "/api/admin-integration-settings", body)
+
+    async def schedule(self, name: str) -> None:
+        """Run a schedule now, and wait until it has run."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            async with asyncio.timeout(IDLE_S):
+                # The gateway writes a schedule down in the first second after it has started.
+                while not (before := await connection.fetchrow(SCHEDULE, name)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                await connection.execute("update kaixu.schedule set next_at = now() where name = $1", name)
+                while await connection.fetchrow(SCHEDULE, name) == before:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"there is no schedule {name!r}, or it does not run\n{self.log()}") from None
+        finally:
+            await connection.close()
+        await self.idle()
+
     async def move(self, *, days: float = 0, hours: float = 0, seconds: float = 0) -> None:
         """Move the clock on: that of the database with all of its `now()`, and that of the gateway."""
         self._ahead_s += days * 86400 + hours * 3600 + seconds
@@ -129,7 +159,7 @@ class TrialGateway:
         connection = await asyncpg.connect(self.dsn)
         try:
             async with asyncio.timeout(IDLE_S):
-                while await connection.fetchval(BUSY):
+                while await connection.fetchval(BUSY):  # noqa: ASYNC110 - it happens in another process
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"jobs are still running\n{self.log()}") from None
@@ -183,10 +213,15 @@ class TrialGateway:
             async with asyncio.timeout(START_S):
                 while SERVER.exits.get(self._pid) is None:
                     with suppress(httpx.TransportError):
-                        if (await self.http.get("/api/health")).status_code == 200:
+                        if (await self.http.get("/api/health")).status_code == 200 and LISTENS in self.log():
                             return
                     await asyncio.sleep(0.02)
         raise AssertionError(f"the gateway does not start:\n{self.log()}")
+
+    def sections_that_failed(self) -> list[str]:
+        """The lanes and integrations of kaixu.yaml that are not on, with the reason."""
+        states = [line.strip() for line in self.log().partition(LISTENS)[2].split("\n\n")[0].splitlines()]
+        return [line for line in states if STATE.match(line) and not line.endswith(": on")]
 
     async def kill(self) -> None:
         """End the gateway in the middle of whatever it does. `start` starts it again, on the same database."""
@@ -209,6 +244,8 @@ class TrialGateway:
 async def gateway(yaml: str, *, environment: Mapping[str, str] | None = None) -> AsyncIterator[TrialGateway]:
     """A gateway with this kaixu.yaml, for the block: a process of its own, on a port and a database of its own.
 
+    Raises `AssertionError` with its log if it does not start, or if a lane or an integration is not on.
+
     Plugins that are installed are found as always; `plugin:` may also be the full path of a file. The first gateway of
     a test run takes two or three seconds, because it starts a Postgres for all of them.
 
@@ -225,6 +262,8 @@ async def gateway(yaml: str, *, environment: Mapping[str, str] | None = None) ->
     trial = TrialGateway(folder, dsn, free_port(), environment or {})
     try:
         await trial.start()
+        failed = trial.sections_that_failed()
+        must(not failed, f"{'; '.join(failed)}. Is the plugin installed, as with `pip install -e .`?\n{trial.log()}")
         yield trial
         await trial.stop()
     finally:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -99,30 +100,31 @@ class Tables:
 
 #: By the name of the integration and its folder.
 MADE: dict[tuple[str, Path], Tables] = {}
+NUMBERS = count(1)
 
 
-def tables_of(integration: Integration, module: str) -> Tables | None:
-    """The tables of an integration; None: it has none. `module`: a module of the package with the folder `schema`."""
+def tables_of(integration: Integration, modules: Sequence[str]) -> Tables | None:
+    """The tables of an integration; None: it has none. `modules`: some of the package with the folder `schema`."""
     if integration.schema is None:
         return None
-    folder = folder_beside(module, integration.schema)
+    found = [folder for module in modules if (folder := folder_beside(module, integration.schema))]
+    must(bool(found), f"there is no folder `{integration.schema}` beside the modules {', '.join(modules)}")
+    folder = found[0]
     if (integration.name, folder) not in MADE:
         SERVER.start()
-        dsn = SERVER.database(make=f"trial_tables_{len(MADE) + 1}")
+        dsn = SERVER.database(make=f"trial_tables_{next(NUMBERS)}")
         MADE[integration.name, folder] = Tables(integration, folder, dsn)
     return MADE[integration.name, folder]
 
 
-def folder_beside(module: str, name: str) -> Path:
-    """The folder beside a module, or beside a package that it is in. Raises `AssertionError`."""
-    file = sys.modules[module].__file__
-    must(file is not None, f"the module {module} has no file, so its folder `{name}` cannot be found")
-    assert file is not None
-    places = list(Path(file).parents[: module.count(".") + 1])
-    found = next((place / name for place in places if (place / name).is_dir()), None)
-    must(found is not None, f"there is no folder `{name}` beside the module {module}")
-    assert found is not None
-    return found
+def folder_beside(module: str, name: str) -> Path | None:
+    """The folder beside a module, or beside a package that it is in."""
+    found = sys.modules[module]
+    if found.__file__ is None:
+        return None
+    levels = module.count(".") + (1 if hasattr(found, "__path__") else 0)
+    places = list(Path(found.__file__).parents[: max(1, levels)])
+    return next((place / name for place in places if (place / name).is_dir()), None)
 
 
 class RealStatements:

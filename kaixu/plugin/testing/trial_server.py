@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ class Server:
             if process is not None:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                process.stdin.close()
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
                 process.wait()
                 process.stdout.close()
         if self.home is not None:
@@ -112,7 +114,10 @@ class Server:
             line = self._databases.stdout.readline()
         if not line:
             raise RuntimeError("the Postgres of the tests has ended; its output says why")
-        return str(msgspec.json.decode(line))
+        answer = msgspec.json.decode(line)
+        if isinstance(answer, dict):
+            raise RuntimeError(answer["error"])
+        return str(answer)
 
 
 SERVER = Server()
@@ -121,7 +126,7 @@ SERVER = Server()
 def begin(module: str, *words: str) -> subprocess.Popen[bytes]:
     """One of the two processes. It sees the modules that this process sees."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this Python, and a module of ours
         [sys.executable, "-m", module, *words],
         env=environment,
         stdin=subprocess.PIPE,

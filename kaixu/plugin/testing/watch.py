@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,9 +63,17 @@ def watching() -> Iterator[Watch]:
         sys.addaudithook(audit)
     watch = Watch()
     token = WATCH.set(watch)
+    sleep = time.sleep
+
+    def noted_sleep(seconds: float) -> None:
+        audit("time.sleep", ())
+        sleep(seconds)
+
+    time.sleep = noted_sleep  # an event of its own only since Python 3.13
     try:
         yield watch
     finally:
+        time.sleep = sleep
         WATCH.reset(token)
 
 

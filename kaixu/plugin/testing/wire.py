@@ -57,7 +57,8 @@ class FakeWire:
     but `pauses` contains the seconds. `open` is the number of responses that are not closed yet. `has_finished`: the
     lane has called `finished`. `hosts`: where it may send; None: anywhere, as a lane may. `sent`: called with the size
     of each body that was accepted. `require_room`: called with the size of each body before it is sent. `pause`:
-    awaited before each try. `late`: how often it was used after the call. `risky`: requests that `tries` sends again
+    awaited before each try. `late`: how often it was used after the call. `abandoned`: how many
+    answers were never closed. `risky`: requests that `tries` sends again
     though no header says which ones they are.
     """
 
@@ -67,6 +68,7 @@ class FakeWire:
         self.require_room: Callable[[int], None] | None = None
         self.pause: Callable[[], Awaitable[None]] | None = None
         self.late = 0
+        self.abandoned = 0
         self.risky: list[str] = []
         self.most_whole_bytes = MOST_WHOLE_BYTES
         self.pauses: list[float] = []
@@ -130,6 +132,9 @@ class FakeWire:
         self.open += 1
         try:
             yield response
+        except GeneratorExit:  # nobody has left the block: Python has found it lying about
+            self.abandoned += 1
+            raise
         finally:
             self.open -= 1
             await response.aclose()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import httpx
 import msgspec
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from kaixu.plugin import (
     BadSignature,
@@ -35,16 +35,16 @@ from kaixu.plugin import (
     WebhookEvent,
     WireUrl,
 )
-from kaixu.plugin.testing import Answer, Example, IntegrationContract, json_answer
+from kaixu.plugin.testing import Example, IntegrationContract, json_answer
 
-TOKEN = "token-of-the-customer"  # noqa: S105
-WEBHOOK_SECRET = "webhook-secret-of-the-operator"  # noqa: S105
+TOKEN = "token-of-the-customer"
+WEBHOOK_SECRET = "webhook-secret-of-the-operator"
 
 
 class ShopOptions(Options):
     base_url: WireUrl = "https://pay.example.com"
     webhook_secret: SecretStr = SecretStr(WEBHOOK_SECRET)
-    tags: list[str] = ["new"]
+    tags: list[str] = Field(default=["new"])
 
 
 class Item(msgspec.Struct):
@@ -255,5 +255,3 @@ class ShopContract(IntegrationContract):
                 body=b'{"id": "e1", "type": "paid", "order": 1, "paid": 5}', sign=sign, before=ordered
             ),
         }
-
-
