@@ -24,6 +24,7 @@ from kaixu.plugin import (
     Options,
     PerCall,
     PerUnit,
+    RegisterIntegration,
     Schedule,
     ScheduledCall,
     Secret,
@@ -34,6 +35,7 @@ from kaixu.plugin import (
     WebhookDelivery,
     WebhookEvent,
     WireUrl,
+    hookimpl,
 )
 from kaixu.plugin.testing import Example, IntegrationContract, json_answer
 
@@ -232,6 +234,11 @@ def shop(
         schema="schema",
         secrets=[Secret("token", title="The vendor's token")],
     )
+
+
+@hookimpl
+def register_integrations(register: RegisterIntegration) -> None:
+    register(shop())
 
 
 class ShopContract(IntegrationContract):
