@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
-
-import httpx
 
 from kaixu.plugin.access import Key
 from kaixu.plugin.errors import KaixuError
@@ -17,13 +15,35 @@ from kaixu.plugin.options import Options
 from kaixu.plugin.webhook import Webhook
 
 from .checks import must
-from .contract_session import PATIENCE_S, SIGNED_AT, Outcome, Points, Session, lower, session, stopped, told, verified
-from .contract_vendors import BROKEN, ENDLESS_BYTES, FAILURES, NONSENSE, Endless
+from .contract_rules import is_clear, recognizable, texts_of, told_type
+from .contract_session import (
+    PATIENCE_S,
+    SIGNED_AT,
+    Outcome,
+    Points,
+    Session,
+    lower,
+    session,
+    stopped,
+    told,
+    verified,
+    webhook_named,
+)
+from .contract_vendors import (
+    BROKEN,
+    ENDLESS_BYTES,
+    FAILURES,
+    NONSENSE,
+    Change,
+    Endless,
+    at_least,
+    with_body,
+    with_chunks,
+)
 from .example import Example
 from .integrations import check_integration, offered_by
 from .tables import tables_of
 from .watch import secrets_of_options
-from .wire import Answer, Reply, says_which
 
 #: At how many places of one example a run is stopped at most.
 MOST_STOPS = 12
@@ -205,6 +225,23 @@ class IntegrationContract:
 
         self.each(intrude, only=[one.name for one in self.integration.operations if isinstance(one.auth, Key)])
 
+    def test_what_schedules_and_webhooks_enqueue_needs_no_customer(self) -> None:
+        async def enqueue(one: Session, name: str, example: Example) -> None:
+            await one.reset()
+            outcome = await one.run(name, example, await one.prepare(example))
+            if outcome.error is not None:
+                raise AssertionError(f"it fails: {told(outcome.error)}") from outcome.error
+            for job, payload in outcome.call.jobs:
+                for of_job in self.examples_of(job)[:1]:
+                    ended = await one.run(job, of_job, payload, customer_id=None)
+                    if ended.error is not None and not self.may_pause(job, ended.error):
+                        raise AssertionError(
+                            f"it enqueues {job!r}, which fails without a customer: {told(ended.error)}"
+                        ) from ended.error
+
+        webhooks = [name for name in self.jobs() if webhook_named(self.integration, name) is not None]
+        self.each(enqueue, only=[*(one.name for one in self.integration.schedules), *webhooks])
+
     def test_webhooks_accept_what_is_signed_and_nothing_else(self) -> None:
         for webhook in self.integration.webhooks:
             for example in self.examples_of(f"{self.integration.name}.webhooks.{webhook.name}"):
@@ -378,60 +415,3 @@ class IntegrationContract:
             except Exception:  # noqa: BLE001,S112 - the core answers BAD_SIGNATURE, whatever it is
                 continue
             raise AssertionError(f"{label} accepts {what}: raise BadSignature, and compare with hmac.compare_digest")
-
-
-#: Changes the answer to the request of a number; the second argument gives the answer as it would be.
-Change = Callable[[int, Callable[[], Reply]], Reply]
-
-
-def at_least(number: int, failure: Reply) -> Change:
-    """The vendor fails from the request `number` on."""
-    return lambda at, answer: failure if at >= number else answer()
-
-
-def with_body(number: int, body: bytes, broken: Exception | None = None) -> Change:
-    """A successful answer to this request has another body."""
-    return with_chunks(number, [body], broken)
-
-
-def with_chunks(number: int, chunks: Sequence[bytes], broken: Exception | None = None) -> Change:
-    """A successful answer to this request has another body, in these pieces."""
-
-    def change(at: int, answer: Callable[[], Reply]) -> Reply:
-        if at != number:
-            return answer() if at < number else Answer(200, {}, chunks, broken)
-        reply = answer()
-        if isinstance(reply, Answer) and reply.status < 300:
-            return Answer(reply.status, reply.headers, chunks, broken)
-        return reply
-
-    return change
-
-
-def is_clear(error: BaseException) -> bool:
-    """Whether clients and operators learn from this error what has happened."""
-    return isinstance(error, KaixuError | httpx.HTTPError | TimeoutError | Again)
-
-
-def recognizable(first: httpx.Request, second: httpx.Request) -> bool:
-    """Whether a header tells the vendor that both are the same request."""
-    return says_which(second) and all(
-        first.headers.get(name) == value for name, value in second.headers.items() if says_which_name(name)
-    )
-
-
-def says_which_name(name: str) -> bool:
-    """Whether a header of this name tells which request this is."""
-    return says_which(httpx.Request("GET", "https://x.example", headers={name: "1"}))
-
-
-def told_type(error: BaseException | None) -> str:
-    """An error's type in a message."""
-    return "nothing" if error is None else f"{type(error).__name__} ({str(error)[:200]})"
-
-
-def texts_of(outcome: Outcome) -> Iterator[str]:
-    """Everything that is shown of a run: its error and its log."""
-    if isinstance(outcome.error, KaixuError):
-        yield f"the error {outcome.error} {outcome.error.hint or ''}"
-    yield from (f"the log: {line}" for line in outcome.log)

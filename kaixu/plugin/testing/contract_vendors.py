@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import overload
 
 import httpx
@@ -44,3 +44,31 @@ class Endless(Sequence[bytes]):
             raise IndexError(at)
         self.read_bytes += len(PIECE)
         return PIECE
+
+
+#: Changes the answer to the request of a number; the second argument gives the answer as it would be.
+Change = Callable[[int, Callable[[], Reply]], Reply]
+
+
+def at_least(number: int, failure: Reply) -> Change:
+    """The vendor fails from the request `number` on."""
+    return lambda at, answer: failure if at >= number else answer()
+
+
+def with_body(number: int, body: bytes, broken: Exception | None = None) -> Change:
+    """A successful answer to this request has another body."""
+    return with_chunks(number, [body], broken)
+
+
+def with_chunks(number: int, chunks: Sequence[bytes], broken: Exception | None = None) -> Change:
+    """A successful answer to this request has another body, in these pieces."""
+
+    def change(at: int, answer: Callable[[], Reply]) -> Reply:
+        if at != number:
+            return answer() if at < number else Answer(200, {}, chunks, broken)
+        reply = answer()
+        if isinstance(reply, Answer) and reply.status < 300:
+            return Answer(reply.status, reply.headers, chunks, broken)
+        return reply
+
+    return change
