@@ -155,7 +155,7 @@ class FakeDatabase:
         """The view of it in `views`. Raises `NotFound` where there is none."""
         self._require_open()
         if job_id not in self.views:
-            raise NotFound(f"there is no job {job_id}")
+            raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
         return self.views[job_id]
 
     async def cancel(self, job_id: UUID) -> JobView:

@@ -225,6 +225,8 @@ def no_answer(error: Exception) -> Exception:
         return error
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return UpstreamTimeout("the vendor did not answer in time")
-    if isinstance(error, httpx.HTTPError):
+    if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol):
         return UpstreamError("the vendor could not be reached")
+    if isinstance(error, httpx.HTTPError):
+        return UpstreamError("the connection to the vendor broke")
     return error

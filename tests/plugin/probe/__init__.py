@@ -105,7 +105,7 @@ async def asks_for_no_folder(call: Call[Any]) -> object:
 async def stores_a_secret(call: Call[Any]) -> object:
     await call.secrets.put("token", "token-of-ada", meta={"type": "pat"})
     info = await call.secrets.info("token")
-    stored = await call.secrets.get("token"), info and (info.meta, info.set_by)
+    stored = await call.secrets.get("token") == "token-of-ada", info and (info.meta, info.set_by)
     return (
         stored,
         await call.secrets.clear("token"),
@@ -197,7 +197,7 @@ CASES: dict[str, Callable[[Call[Any]], Awaitable[object]]] = {
     "429": lambda call: sends(call, "/429"),
     "429 accepted": lambda call: sends(call, "/429", accept={429}),
     "503, then 200": lambda call: sends(call, "/then/200", tries=Tries(3, first_wait_s=0.01)),
-    "503 without tries": lambda call: sends(call, "/then/200"),
+    "503 without tries": lambda call: sends(call, "/503"),
     "a broken connection": lambda call: sends(call, "/broken"),
     "another host": sends_elsewhere,
     "may send": lambda call: asyncio.sleep(
