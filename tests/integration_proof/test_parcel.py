@@ -3,6 +3,7 @@ contract promises: over HTTP, in a browser, and from the command line. Its vendo
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import asyncpg
@@ -13,6 +14,16 @@ from .conftest import SECRET
 from .station import Station
 
 
+async def settled(pool: asyncpg.Pool) -> None:
+    """Return when no call runs and no job waits any more."""
+    busy = (
+        "select (select count(*) from kaixu.reservation) + (select count(*) from kaixu.job where completed_at is null)"
+    )
+    async with asyncio.timeout(30):
+        while await pool.fetchval(busy):
+            await asyncio.sleep(0.05)
+
+
 async def test_a_parcel_is_sent_booked_and_delivered_and_each_step_is_billed_once(
     station: Station, pool: asyncpg.Pool
 ) -> None:
@@ -20,6 +31,7 @@ async def test_a_parcel_is_sent_booked_and_delivered_and_each_step_is_billed_onc
     made = await station.call("POST", "/v1/parcel/parcels", {"grams": 500})
     assert (made.status, made.json) == (200, {"number": 1, "grams": 500, "state": "new", "tracking": None})
     assert (await station.state_of(1, "delivered"))["tracking"] == "T1"
+    await settled(pool)
     assert station.carrier.labels == {"parcel-1": "T1"}
     assert station.carrier.looks["T1"] == 3
     bills = await pool.fetch("select operation, cost_nusd from kaixu.usage_event where cost_nusd > 0 order by id")
@@ -85,6 +97,7 @@ async def test_a_job_that_fails_for_good_is_handled_and_not_billed(station: Stat
     await station.call("POST", "/v1/parcel/parcels", {"grams": 5})
     failed = await station.state_of(1, "failed")
     assert "stranger" not in str(failed)
+    await settled(pool)
     assert await spent_and_held(pool, station.customer_id) == (10_000_000, 0)
     await assert_books_balance(pool)
 

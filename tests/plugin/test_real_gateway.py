@@ -67,8 +67,7 @@ async def test_commands_and_reloads_are_those_of_the_operator() -> None:
     async with gateway(YAML) as kaixu:
         shown = await kaixu.command("plugins", "--json")
         assert shown.code == 0
-        [shop] = [one for one in json.loads(shown.out) if one["name"] == "shop"]
-        assert "shop.order" in json.dumps(shop)
+        assert "shop.order" in json.dumps(json.loads(shown.out))
         refused = await kaixu.reload(YAML.replace("order:", "ordr:"))
         assert (refused.code, "did you mean `order`" in refused.out + refused.err) == (1, True)
         assert (await kaixu.reload(YAML.replace("0.001", "0.002"))).code == 0
