@@ -1,13 +1,15 @@
 """The databases of trials: one embedded Postgres for all, whose clock can be moved in each of its databases.
 
-Run by `kaixu.plugin.testing.gateway` as `python -m kaixu.trial.databases FOLDER`. Each line on the standard input is a
-request, answered by one line: `{"make": NAME}`, `{"drop": NAME}`, or `{"move": NAME, "ahead_s": SECONDS}`. At the end
-of the input the server is stopped.
+Run by `kaixu.plugin.testing.gateway` as `python -m kaixu.trial.databases FOLDER`; the folder is removed at the end.
+Each line on the standard input is a request, answered by one line: `{"make": NAME}`, `{"drop": NAME}`, or
+`{"move": NAME, "ahead_s": SECONDS}`. At the end of the input the server is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import signal
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -97,7 +99,9 @@ class Databases:
 
 def main() -> None:
     """Serve until the input ends."""
-    embedded = EmbeddedPostgres(Path(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt ends the tests, which end this process
+    home = Path(sys.argv[1])
+    embedded = EmbeddedPostgres(home / "server")
     try:
         databases = Databases(embedded.start())
         asyncio.run(databases.make_template())
@@ -111,6 +115,7 @@ def main() -> None:
     finally:
         if embedded.server is not None:
             embedded.server.cleanup()
+        shutil.rmtree(home, ignore_errors=True)  # also after tests that were killed
 
 
 if __name__ == "__main__":

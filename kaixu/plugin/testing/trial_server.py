@@ -62,7 +62,7 @@ class Server:
                 self.home = Path(tempfile.mkdtemp(prefix="kaixu-trials-", dir=memory()))
                 self.home.chmod(0o755)  # the embedded Postgres may run as another user
                 atexit.register(self.stop)
-                self._databases = begin("kaixu.trial.databases", str(self.home / "server"))
+                self._databases = begin("kaixu.trial.databases", str(self.home))
                 self._processes = begin("kaixu.trial.processes")
                 threading.Thread(target=self._read_reports, daemon=True).start()
             return self.home
