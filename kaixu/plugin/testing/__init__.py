@@ -11,11 +11,11 @@ operators expect. pytest finds the tests of both; nothing here imports it.
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
 from kaixu.plugin.testing.contract import IntegrationContract
 from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
+from kaixu.plugin.testing.database import FakeDatabase
 from kaixu.plugin.testing.embeddings import EmbeddingContract
 from kaixu.plugin.testing.example import Example
 from kaixu.plugin.testing.integrations import (
     FakeCall,
-    FakeDatabase,
     check_integration,
     run,
     run_schedule,

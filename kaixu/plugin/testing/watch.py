@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
@@ -65,7 +66,7 @@ def watching() -> Iterator[Watch]:
     token = WATCH.set(watch)
     sleep = time.sleep
 
-    def noted_sleep(seconds: float) -> None:
+    def noted_sleep(seconds: Any, /) -> None:
         audit("time.sleep", ())
         sleep(seconds)
 
