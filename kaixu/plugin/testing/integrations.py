@@ -268,7 +268,8 @@ def offered_by(integration: Integration) -> dict[str, Operation | Job]:
         Job(f"{integration.name}.webhooks.{one.name}", one.handler, WebhookDelivery, Free("vendors send it"))
         for one in integration.webhooks
     ]
-    return {one.name: one for one in [*integration.operations, *integration.jobs, *handlers]}
+    offered: list[Operation | Job] = [*integration.operations, *integration.jobs, *handlers]
+    return {one.name: one for one in offered}
 
 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:

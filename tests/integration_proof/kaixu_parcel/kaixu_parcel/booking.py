@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import httpx
 import msgspec
 
 from kaixu.plugin import Again, Call, FailedCall, Free, Job, NotFound, PerCall, Retry, Tries, UpstreamError
 
 from .part import Part
+
+
+Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 class Booking(msgspec.Struct):
@@ -66,7 +71,7 @@ async def give_up(call: FailedCall[Booking]) -> None:
         await db.execute("update parcel set state = $2 where number = $1", call.body.number, f"failed: {call.error}")
 
 
-def read(data: bytes, kind: type[Booked] | type[Status]) -> Booked | Status:
+def read(data: bytes, kind: type[Answer]) -> Answer:
     """What the carrier answers. Raises `UpstreamError`."""
     try:
         return msgspec.json.decode(data, type=kind)
