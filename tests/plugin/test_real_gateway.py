@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from kaixu.plugin.testing import gateway
 
 from .shop import sign
 
+ROOT = Path(__file__).parents[2]
 SHOP = Path(__file__).parent / "shop"
 YAML = f"integrations: {{shop: {{plugin: {SHOP}, price: {{order: 0.001, byte: 0.000001}}}}}}"
 
@@ -86,3 +90,44 @@ async def test_a_gateway_that_cannot_serve_says_why(yaml: str, says: str) -> Non
     with pytest.raises(AssertionError, match=says):
         async with gateway(yaml):
             pass
+
+
+async def test_tests_that_are_killed_leave_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "story.py"
+    script.write_text(STORY)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert process.stdout is not None
+    folder, url = (await process.stdout.readline()).decode().split()
+    assert Path(folder).exists()
+    process.kill()
+    await process.wait()
+    async with asyncio.timeout(30), httpx.AsyncClient() as http:
+        while Path(folder).exists() or await answers(http, url):
+            await asyncio.sleep(0.1)
+
+
+STORY = """
+import asyncio
+
+from kaixu.plugin.testing import gateway
+
+
+async def story():
+    async with gateway("integrations: {}") as kaixu:
+        print(kaixu.folder.parent, kaixu.url, flush=True)
+        await asyncio.sleep(3600)
+
+
+asyncio.run(story())
+"""
+
+
+async def answers(http: httpx.AsyncClient, url: str) -> bool:
+    """Whether a gateway answers there."""
+    try:
+        await http.get(f"{url}/api/health")
+    except httpx.TransportError:
+        return False
+    return True

@@ -11,7 +11,6 @@ from kaixu.plugin import Again, Call, FailedCall, Free, Job, NotFound, PerCall, 
 
 from .part import Part
 
-
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
