@@ -100,6 +100,7 @@ class Databases:
 def main() -> None:
     """Serve until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt ends the tests, which end this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     home = Path(sys.argv[1])
     embedded = EmbeddedPostgres(home / "server")
     try:

@@ -116,7 +116,8 @@ async def stores_a_secret(call: Call[Any]) -> object:
 
 
 async def shows_a_secret(call: Call[Any]) -> object:
-    return await call.secrets.put("token", "token-of-ada", meta={"note": "it is token-of-ada"})
+    await call.secrets.put("token", "token-of-ada", meta={"note": "it is token-of-ada"})
+    return "stored"
 
 
 async def changes_settings(call: Call[Any]) -> object:
