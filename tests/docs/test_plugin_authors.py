@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,17 @@ def test_every_name_of_the_contract_is_on_the_page() -> None:
     assert [name for name in plugin.__all__ if name not in pages and name not in OF_OTHERS] == []
     for name in (testing.FakeWire, testing.check_lane, testing.event_stream, testing.json_answer, testing.Answer):
         assert name.__name__ in PAGE
+
+
+def test_the_page_of_integrations_begins_with_what_works_and_leads_to_its_chapters(tmp_path: Path) -> None:
+    begin = [line for line in INTEGRATIONS.splitlines() if line.startswith("## ")][:2]
+    assert begin == ["## The smallest thing that works", "## What an integration can have"]
+    assert INTEGRATIONS.splitlines()[2].startswith("What for: ")
+    headings = re.findall(r"^##+ (.+)$", INTEGRATIONS, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    contents = INTEGRATIONS.partition("## What an integration can have\n")[2].partition("\n## ")[0]
+    assert [link for link in re.findall(r"\]\(#([^)]+)\)", contents) if link not in anchors] == []
+    (tmp_path / "ping.py").write_text(blocks(INTEGRATIONS, "python")[0])
+    (tmp_path / "kaixu.yaml").write_text(blocks(INTEGRATIONS, "yaml")[0])
+    catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
+    assert {name: state.state for name, state in catalog.integrations.items()} == {"ping": "on"}
