@@ -1,4 +1,4 @@
-"""Tools for testing plugins: a wire that answers from a list, and the contract tests.
+"""Tools for testing plugins: a wire that answers from a list, the contract tests, and a real gateway.
 
 wire = FakeWire(event_stream({"choices": [{"delta": {"content": "Hello"}}]}))
 events = await check_lane(MyLane(options), request, wire)
@@ -6,6 +6,10 @@ assert json.loads(wire.requests[0].content)["model"] == "their-model"
 
 A lane that passes `LaneContract`, and an integration that passes `IntegrationContract`, behave in the gateway as
 operators expect. pytest finds the tests of both; nothing here imports it.
+
+async with gateway("integrations: {notes: {price: {note: 0.001}}}") as kaixu:
+    customer = await kaixu.customer()
+    reply = await kaixu.call("POST", "/v1/notes/leave", {"text": "Hello"}, key=customer.key)
 """
 
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
