@@ -39,12 +39,21 @@ OWN_PREFIXES = ("access-control-", "x-kaixu-", "x-ratelimit-", "cross-origin-", 
 SANDBOX = {"content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
 
+class BrowserCookie(msgspec.Struct, frozen=True):
+    """The cookie of the browser that has begun something."""
+
+    name: str
+    value: str
+    lifetime_s: int
+
+
 class EncodedReply(msgspec.Struct, frozen=True):
-    """A reply: its body, or the page or the events that it is made of."""
+    """A reply: its body, or the page or the events that it is made of. `cookie`: marks the browser that it goes to."""
 
     status: int
     headers: dict[str, str]
     body: bytes | Page | Events
+    cookie: BrowserCookie | None = None
 
 
 def encode_reply(value: object) -> EncodedReply:

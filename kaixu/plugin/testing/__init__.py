@@ -12,6 +12,7 @@ async with gateway("integrations: {notes: {price: {note: 0.001}}}") as kaixu:
     reply = await kaixu.call("POST", "/v1/notes/leave", {"text": "Hello"}, key=customer.key)
 """
 
+from kaixu.plugin.testing.blobs import FakeBlobs, FakeUpload
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
 from kaixu.plugin.testing.contract import IntegrationContract
 from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
@@ -34,10 +35,12 @@ __all__ = [
     "Customer",
     "EmbeddingContract",
     "Example",
+    "FakeBlobs",
     "FakeCall",
     "FakeDatabase",
     "FakeSecrets",
     "FakeSettings",
+    "FakeUpload",
     "FakeWire",
     "IntegrationContract",
     "LaneContract",

@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from kaixu.plugin.blob import Blob, KeptBlob
 from kaixu.plugin.errors import NotFound, TicketClosed
 from kaixu.plugin.job import JobView
 from kaixu.plugin.operation import Free, Integration
 from kaixu.plugin.webhook import WebhookEvent
 
+from .blobs import FakeBlobs
 from .checks import must
 from .tables import RealStatements
 
@@ -25,10 +27,12 @@ MOST_NAME = 500
 class FakeDatabase:
     """Answers each statement with the next of `results`: rows for a fetch, a value for `fetchval`, a tag for `execute`.
 
-    `statements` contains what was run; `enqueued` the jobs of the open transaction; `views` what `job` returns.
+    `statements` contains what was run; `enqueued` the jobs of the open transaction; `views` what `job` returns; `blobs`
+    is what `keep`, `kept` and `drop` work on, at once.
     """
 
-    def __init__(self, results: Sequence[Any] = ()) -> None:
+    def __init__(self, results: Sequence[Any] = (), blobs: FakeBlobs | None = None) -> None:
+        self.blobs = blobs or FakeBlobs({}, lambda: None)
         self.results = list(results)
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.enqueued: list[tuple[str, msgspec.Struct]] = []
@@ -141,6 +145,21 @@ class FakeDatabase:
         if view.status not in ("succeeded", "failed"):
             self.views[job_id] = view = msgspec.structs.replace(view, status="cancelled", error="JOB_CANCELLED")
         return view
+
+    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
+        """See `Database.keep`."""
+        self._require_open()
+        self.blobs.keep(blob, name, for_s)
+
+    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+        """See `Database.kept`."""
+        self._require_open()
+        return self.blobs.named(prefix)
+
+    async def drop(self, prefix: str) -> int:
+        """See `Database.drop`."""
+        self._require_open()
+        return self.blobs.drop(prefix)
 
 
 def require_job(integration: Integration, name: str, payload: object, customer_id: int | None) -> None:

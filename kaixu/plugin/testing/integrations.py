@@ -15,10 +15,12 @@ from uuid import UUID, uuid4
 import msgspec
 
 from kaixu.plugin.access import Caller
+from kaixu.plugin.blob import Blob
+from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.encoded_reply import encode_item, encode_reply
 from kaixu.plugin.errors import PluginError, TicketClosed, TooLarge
-from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule, callback_operation
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.replies import Events
@@ -26,6 +28,7 @@ from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.secret import check_secrets
 from kaixu.plugin.webhook import WebhookDelivery
 
+from .blobs import FakeBlobs, FakeUpload
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
 from .database import FakeDatabase
@@ -47,7 +50,8 @@ class FakeCall:
 
     `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule submitted. `secrets` and
     `settings` are those of its customer, by name; `unique_values` those of others, see `FakeSettings`. `error` is for
-    `on_failed` of a job. `complaints`: what `run` has against the handler, whatever it returns.
+    `on_failed` of a job. `upload` is the body of an upload, `kept` what its blobs contain that are kept, by name; see
+    `blobs`. `complaints`: what `run` has against the handler, whatever it returns.
     """
 
     def __init__(
@@ -65,11 +69,16 @@ class FakeCall:
         attempt: int = 1,
         error: str = "INTEGRATION_FAILED",
         caller: Caller | None = None,
+        upload: bytes | None = None,
+        kept: Mapping[str, bytes] | None = None,
     ) -> None:
         self.body = body
         self.options = options
         self.wire = wire or FakeWire()
-        self.database = FakeDatabase(results)
+        self.blobs = FakeBlobs(kept or {}, self._require_customer)
+        self.wire.read_blob = self.blobs.read
+        self.database = FakeDatabase(results, self.blobs)
+        self._upload = None if upload is None else FakeUpload(upload, self.blobs, self.count_in)
         self.customer_id = customer_id
         self.key_id = key_id
         self.caller = caller or Caller("key", "owner", "last", "customer@example.com")
@@ -80,6 +89,7 @@ class FakeCall:
         self.charge: Charge | None = None
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
+        self.begun: list[tuple[str, msgspec.Struct | None, str | None]] = []
         self.progress_reports: list[tuple[int, int]] = []
         self.complaints: list[str] = []
         self.timeout_s: float | None = None
@@ -168,6 +178,49 @@ class FakeCall:
         if isinstance(self.charge, PerUnit) and unit == self.charge.unit and total > self.charge.most:
             raise TooLarge(f"{total} {unit} are more than the {self.charge.most} that one call may use")
 
+    def count_in(self, size: int) -> None:
+        """Count the bytes of an upload, as the core does."""
+        self.counted["bytes_in"] = self.counted.get("bytes_in", 0) + size
+
+    @property
+    def upload(self) -> FakeUpload:
+        """See `Call.upload`."""
+        if self._upload is None:
+            raise ValueError("only an operation with `upload=True` gets an upload")
+        return self._upload
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """See `Call.begin`; stored in `begun`."""
+        self._require_open()
+        redirect_uri = f"https://gateway.example/callbacks/{callback}"
+        begun = Begun(f"{redirect_uri}?state=state", "state", "challenge", redirect_uri)
+        if self.secrets.integration is not None:
+            declared = [one for one in self.secrets.integration.callbacks if one.name == callback]
+            must(bool(declared), f"there is no callback {callback!r}")
+            kind = declared[0].data
+            must(data is None or isinstance(data, kind), f"{callback!r} notes a {kind.__name__}")
+            if declared[0].authorize is not None:
+                url = declared[0].authorize(self.options, begun)
+                begun = msgspec.structs.replace(begun, url=url)
+        self.begun.append((callback, data, return_to))
+        return begun
+
+    def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `Call.chunks`."""
+        self._require_customer()
+        return self.blobs.read(blob, start, end)
+
+    async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
+        """See `Call.save`."""
+        return await self.blobs.save(blobs, path)
+
     @asynccontextmanager
     async def db(self) -> AsyncIterator[FakeDatabase]:
         """A transaction; its jobs are added to `jobs` if it ends without an error."""
@@ -214,6 +267,12 @@ def check_integration(integration: Integration) -> None:
         check_customer_settings(integration.customer, integration.unique)
     except PluginError as error:
         raise AssertionError(str(error)) from None
+    for callback in integration.callbacks:
+        must(
+            inspect.iscoroutinefunction(callback.handler),
+            f"the handler of callback {callback.name!r} must be `async def`",
+        )
+        must(bool(callback.why_free.strip()), f"callback {callback.name!r} must say why it is free")
     for webhook in integration.webhooks:
         must(
             inspect.iscoroutinefunction(webhook.handler), f"the handler of webhook {webhook.name!r} must be `async def`"
@@ -251,6 +310,7 @@ async def lent(integration: Integration, one: Operation | Job | Schedule, call: 
     call.wire.pause = call.before_request
     call.wire.hosts = Hosts(integration.hosts, call.options)
     call.wire.sent = call.count_sent
+    call.wire.read_blob = call.blobs.read
     try:
         try:
             async with asyncio.timeout(one.timeout_s if call.timeout_s is None else call.timeout_s):
@@ -263,20 +323,24 @@ async def lent(integration: Integration, one: Operation | Job | Schedule, call: 
 
 
 def offered_by(integration: Integration) -> dict[str, Operation | Job]:
-    """Everything that `run` runs, by its name; the handlers of webhooks are jobs `<integration>.webhooks.<name>`."""
+    """Everything that `run` runs, by its name.
+
+    The handlers of webhooks are jobs `<integration>.webhooks.<name>`; callbacks are `<integration>.callbacks.<name>`.
+    """
     handlers = [
         Job(f"{integration.name}.webhooks.{one.name}", one.handler, WebhookDelivery, Free("vendors send it"))
         for one in integration.webhooks
     ]
-    offered: list[Operation | Job] = [*integration.operations, *integration.jobs, *handlers]
+    callbacks = [callback_operation(integration.name, one) for one in integration.callbacks]
+    offered: list[Operation | Job] = [*integration.operations, *callbacks, *integration.jobs, *handlers]
     return {one.name: one for one in offered}
 
 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
     """Run one operation, job or handler of a webhook as the core would, then close the call.
 
-    Exceptions of the handler are passed on.
-    For a schedule see `run_schedule`.
+    Exceptions of the handler are passed on. A callback is called `<integration>.callbacks.<name>`, and its call has a
+    `Returned`. For a schedule see `run_schedule`.
 
     The handler must return a Struct or a reply (a stream of events is read to its end), enqueue only declared jobs, and
     count the units that it charges for.

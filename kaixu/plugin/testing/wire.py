@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 import msgspec
 
+from kaixu.plugin.blob import Blob, BlobBody, Read, prepare_blob_body
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import ThreadWire
@@ -71,6 +72,7 @@ class FakeWire:
         self.abandoned = 0
         self.risky: list[str] = []
         self.most_whole_bytes = MOST_WHOLE_BYTES
+        self.read_blob: Read | None = None
         self.pauses: list[float] = []
         self.answers = answers
         self.requests: list[httpx.Request] = []
@@ -100,7 +102,14 @@ class FakeWire:
         timeout_s: float | None = None,
     ) -> AbstractAsyncContextManager[httpx.Response]:
         """See `kaixu.plugin.Wire.send` and `kaixu.plugin.IntegrationWire.send`."""
+        prepare_blob_body(request)
         return self.exchange(request, accept, tries)
+
+    def body(self, blobs: Blob | Sequence[Blob]) -> BlobBody:
+        """See `kaixu.plugin.IntegrationWire.body`."""
+        must(self.read_blob is not None, "this wire belongs to no call, so it has no blobs")
+        assert self.read_blob is not None
+        return BlobBody([blobs] if isinstance(blobs, Blob) else blobs, self.read_blob)
 
     def may_send_to(self, url: str) -> bool:
         """See `kaixu.plugin.IntegrationWire.may_send_to`."""
@@ -144,7 +153,7 @@ class FakeWire:
         self._require_open()
         if self.hosts is not None:
             self.hosts.require(request.url)
-        content = await request.aread()
+        content = await request.aread()  # a body of blobs is in memory from now on
         if self.require_room is not None:
             self.require_room(len(content))
         self.requests.append(request)
