@@ -4,6 +4,7 @@ contract promises: over HTTP, in a browser, and from the command line. Its vendo
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 
 import asyncpg
@@ -100,6 +101,21 @@ async def test_a_job_that_fails_for_good_is_handled_and_not_billed(station: Stat
     await settled(pool)
     assert await spent_and_held(pool, station.customer_id) == (10_000_000, 0)
     await assert_books_balance(pool)
+
+
+async def test_documents_are_kept_for_their_customer(station: Station) -> None:
+    content = bytes(range(256)) * 10_000
+    digest = hashlib.sha256(content).hexdigest()
+    stored = await station.call("PUT", f"/v1/parcel/documents?name=invoice&sha256={digest}", content)
+    assert stored.json == {"name": "invoice", "size": len(content), "sha256": digest}
+    wrong = await station.call("PUT", f"/v1/parcel/documents?name=other&sha256={digest}", b"something else")
+    assert (wrong.status, wrong.json["code"]) == (400, "DIGEST_MISMATCH")
+    headers = {"authorization": f"Bearer {station.key}"}
+    async with station.http.get(f"{station.gateway.url}/v1/parcel/documents/invoice", headers=headers) as reply:
+        assert await reply.read() == content
+    _, other = await station.customer("bob@example.com")
+    for name, key in (("other", station.key), ("invoice", other)):
+        assert (await station.call("GET", f"/v1/parcel/documents/{name}", key=key)).status == 404
 
 
 async def test_a_token_and_settings_belong_to_their_customer(station: Station, pool: asyncpg.Pool) -> None:

@@ -18,6 +18,7 @@ from kaixu.plugin.operation import Integration, Operation
 from kaixu.plugin.options import Options
 from kaixu.plugin.webhook import Webhook, WebhookDelivery, WebhookEvent
 
+from .blobs import FakeBlobs
 from .checks import must
 from .example import Example
 from .failures import CapturedLog
@@ -75,11 +76,12 @@ class Session:
         self.connection = connection
         self.secrets: dict[int | None, dict[str, str]] = {}
         self.settings: dict[int | None, dict[str, Any]] = {}
+        self.blobs: dict[int | None, FakeBlobs] = {}
         self.keys: dict[tuple[str, int | None, str], UUID] = {}
 
     async def reset(self) -> None:
         """As if nothing had happened."""
-        self.secrets, self.settings, self.keys = {}, {}, {}
+        self.secrets, self.settings, self.blobs, self.keys = {}, {}, {}, {}
         if self.tables is not None and self.connection is not None:
             await self.tables.make(self.connection)
 
@@ -154,6 +156,7 @@ class Session:
                 self.keys = call.database.keys
                 self.secrets[customer_id] = call.secrets.values
                 self.settings[customer_id] = call.customer_settings.values
+                self.blobs[customer_id] = call.blobs
         for _ in range(3):  # whoever has only to be closed gets the time for it
             await asyncio.sleep(0)
         tasks = other_tasks(before)
@@ -187,7 +190,7 @@ class Session:
             )
         if is_scheduled:
             customer_id = None
-        return FakeCall(
+        call = FakeCall(
             body,
             options=self.options if example.options is None else example.options,
             customer_id=customer_id,
@@ -196,7 +199,13 @@ class Session:
             settings={**example.settings, **self.settings.get(customer_id, {})},
             unique_values=example.unique_values,
             caller=example.caller,
+            upload=example.upload,
+            kept=example.kept,
         )
+        if (earlier := self.blobs.get(customer_id)) is not None:
+            call.blobs.contents |= earlier.contents
+            call.blobs.kept |= earlier.kept
+        return call
 
     def delivery(self, webhook: Webhook, example: Example, body: object) -> WebhookDelivery:
         """What the handler of a webhook gets of an example."""

@@ -22,7 +22,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     `body`: its input, or a function that makes it of the results of `before`; the bytes of a webhook. `before`: what is
     run first, as `[("push.init", Example(…))]`: operations, jobs, webhooks. `sql`: statements that are run before
     that, such as rows that another part of the integration would write. `secrets` and `settings`: what the customer
-    has; `unique_values`: see `FakeSettings`. `wire`: what the vendor answers, in order. `may_fail`: the numbers, from
+    has; `unique_values`: see `FakeSettings`. `wire`: what the vendor answers, in order. `upload`: the
+    body of an upload; `kept`: blobs that are kept, by name. `may_fail`: the numbers, from
     1, of requests whose failure the function overcomes. `sign`: for a webhook.
     """
 
@@ -35,5 +36,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     wire: Sequence[Reply | Respond] = ()
     options: Any = None
     caller: Caller | None = None
+    upload: bytes | None = None
+    kept: Mapping[str, bytes] = {}
     may_fail: Collection[int] = ()
     sign: Sign | None = None

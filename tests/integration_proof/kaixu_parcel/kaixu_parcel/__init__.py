@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kaixu.plugin import Integration, RegisterIntegration, hookimpl
 
-from . import booking, inputs, parcels, replies, tokens, tracking
+from . import booking, documents, inputs, parcels, replies, tokens, tracking
 from .options import ParcelCustomer, ParcelOptions
 
 #: The files, each with what it adds.
-PARTS = (parcels.PART, inputs.PART, replies.PART, booking.PART, tokens.PART, tracking.PART)
+PARTS = (parcels.PART, inputs.PART, replies.PART, documents.PART, booking.PART, tokens.PART, tracking.PART)
 
 INTEGRATION = Integration(
     "parcel",
