@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from io import BytesIO
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
@@ -82,7 +83,8 @@ class Station:
         return await self.send("POST", path, body, {"x-time": at, "x-signature": signature(secret, at, body)})
 
     async def send(self, method: str, path: str, body: object, headers: dict[str, str]) -> Said:
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        data = None if content is None else BytesIO(content)
         async with self.http.request(
             method, self.gateway.url + path, data=data, headers=headers, allow_redirects=False
         ) as reply:
