@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
 import msgspec
 
 from kaixu.ops.change_origin import acting
+from kaixu.ops.clock import utc_now
 from kaixu.plugin.errors import Conflict, Invalid, NotFound, Unprocessable
 from kaixu.store import codes as store
 from kaixu.store.audit import AuditEvent, row_of, write_audit
@@ -170,7 +171,7 @@ def expiry(value: object, field: str) -> datetime:
         raise Invalid(f"`{field}` is missing", hint="Write it like 2026-12-31.", field=field)
     if isinstance(value, str) and DAY.fullmatch(value.strip()):
         moment += timedelta(days=1)
-    now = datetime.now(UTC)
+    now = utc_now()
     if not now < moment <= now + timedelta(days=MOST_DAYS):
         raise Unprocessable(f"`{field}` must lie in the future, within ten years", field=field)
     return moment

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
 
+from kaixu.ops.clock import utc_now
 from kaixu.plugin.errors import Conflict, Invalid, NotFound, Unprocessable
 from kaixu.store import customers, plans
 from kaixu.store import keys as store
@@ -115,7 +116,7 @@ async def create_key(
     """
     fields.require_known(given, {*AT_CREATION, "customer_id"})
     settings = KeySettings(**DEFAULTS | read(AT_CREATION, given))
-    if settings.expires_at is not None and settings.expires_at <= datetime.now(UTC):
+    if settings.expires_at is not None and settings.expires_at <= utc_now():
         raise Unprocessable("`expires_at` lies in the past", hint="Choose a later time.", field="expires_at")
     key = key or new_key()
     with database():
@@ -206,7 +207,7 @@ async def usable_beside(connection: Connection, key: Key) -> list[Key]:
 
     The caller has locked the customer's row.
     """
-    now = datetime.now(UTC)
+    now = utc_now()
     newest, *earlier = await store.keys_of_chain(connection, key.chain_id)
     usable = [
         newest,
@@ -286,7 +287,7 @@ async def rotate_key(
             )
             made = await with_plan(connection, made, {*old.from_plan})
             if overlap_s:
-                ends_at = datetime.now(UTC) + timedelta(seconds=overlap_s)
+                ends_at = utc_now() + timedelta(seconds=overlap_s)
                 ends_at = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
                 ended = await store.update_key(
                     connection, key_id, settings_of(KeySettings, old, {"expires_at": ends_at})
@@ -320,7 +321,7 @@ def require_rotatable(old: Key, successor: Key | None) -> None:
         )
     if successor is not None:
         raise Conflict(f"key {old.id} was rotated before", hint=f"Rotate its successor, key {successor.id}.")
-    if old.expires_at is not None and old.expires_at <= datetime.now(UTC):
+    if old.expires_at is not None and old.expires_at <= utc_now():
         raise Conflict(
             f"key {old.id} has expired and cannot be rotated",
             hint="Give it a later `expires_at` first, or create a new key.",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
 from kaixu.config.environment import Settings
 from kaixu.config.price import nusd_of_cents
+from kaixu.ops.clock import utc_now
 from kaixu.plugin.errors import Conflict
 from kaixu.store import customers, key_requests
 from kaixu.store import keys as store
@@ -70,7 +70,7 @@ async def issue_key(
         customer = locked
     earlier = [] if chain_id is None else await store.keys_of_chain(connection, chain_id)
     expires_at = earlier[0].expires_at if earlier else None
-    if expires_at is not None and expires_at <= datetime.now(UTC):
+    if expires_at is not None and expires_at <= utc_now():
         raise Conflict(
             "the self-service key of this address has expired, and no other one follows it",
             hint="Ask the operator.",

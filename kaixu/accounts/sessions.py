@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import asyncpg
 
+from kaixu.ops.clock import utc_now
 from kaixu.plugin.errors import Conflict, CustomerDisabled, KeyExpired, Unauthenticated
 from kaixu.store import customers
 from kaixu.store.audit import AuditEvent, write_audit
@@ -41,7 +40,7 @@ async def session_for_operator(pool: asyncpg.Pool, key_id: int, *, ttl_s: int, a
                 raise Conflict(
                     f"key {key_id} is revoked", hint="Choose another key, or restore this one.", code="KEY_REVOKED"
                 )
-            if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            if key.expires_at is not None and key.expires_at <= utc_now():
                 raise Conflict(f"key {key_id} has expired", hint="Choose another key, or give it a later `expires_at`.")
             customer = await customers.customer(connection, key.customer_id)
             if customer is None or not customer.is_active:

@@ -23,9 +23,9 @@ from kaixu.metering.gate import Caller
 from kaixu.metering.integrations import admit_operation, run_operation
 from kaixu.metering.keyless import run_keyless
 from kaixu.metering.operation_limits import caller_of
-from kaixu.metering.operation_reply import EncodedReply
 from kaixu.metering.verdict import Refusal
 from kaixu.plugin.callback import Callback, Returned
+from kaixu.plugin.encoded_reply import EncodedReply
 from kaixu.plugin.errors import Invalid, KaixuError, NotConfigured, PluginFailed
 from kaixu.plugin.operation import callback_operation
 from kaixu.plugin.replies import Page

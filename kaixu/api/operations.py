@@ -33,8 +33,8 @@ from kaixu.edge.throttle import Throttle
 from kaixu.metering.integrations import admit_operation, run_operation
 from kaixu.metering.keyless import run_keyless
 from kaixu.metering.operation_limits import caller_of, take_limits
-from kaixu.metering.operation_reply import EncodedReply
 from kaixu.plugin.access import Caller, Operator, Public
+from kaixu.plugin.encoded_reply import EncodedReply
 from kaixu.plugin.errors import LaneOff, NotFound, PluginFailed
 from kaixu.plugin.replies import Events, Page
 

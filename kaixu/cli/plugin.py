@@ -31,6 +31,19 @@ class Kind(StrEnum):
     integration = "integration"
 
 
+#: The files of a new plugin, and their templates. MODULE is the name of its module.
+FILES = {
+    Kind.lane: {"MODULE/__init__.py": "lane/module.py", "tests/test_MODULE.py": "lane/test.py"},
+    Kind.integration: {
+        **{
+            f"MODULE/{name}.py": f"integration/module/{name}.py" for name in ("__init__", "notes", "options", "printer")
+        },
+        "MODULE/schema/0001_notes.sql": "integration/module/0001_notes.sql",
+        "tests/test_contract.py": "integration/tests/test_contract.py",
+        "tests/test_gateway.py": "integration/tests/test_gateway.py",
+    },
+}
+
 Name = Annotated[str, typer.Argument(help="Its name in kaixu.yaml: lower-case letters, digits, dashes.")]
 Where = Annotated[Path, typer.Option("--path", help="The folder in which the package's folder is created.")]
 
@@ -77,14 +90,8 @@ def write(kind: str, name: str, path: Path, description: str) -> tuple[Path, lis
         "description": description,
     }
     words["config"] = fill_template(f"{kind}/kaixu.yaml", words).rstrip()
-    files = {
-        "pyproject.toml": "pyproject.toml",
-        "README.md": "README.md",
-        f"{module}/__init__.py": f"{kind}/module.py",
-        f"tests/test_{module}.py": f"{kind}/test.py",
-    }
-    if kind == "integration":
-        files[f"{module}/schema/0001_notes.sql"] = "integration/0001_notes.sql"
+    files = {"pyproject.toml": "pyproject.toml", "README.md": "README.md"} | FILES[Kind(kind)]
+    files = {target.replace("MODULE", module): template for target, template in files.items()}
     try:
         for target, template in files.items():
             file = folder / target

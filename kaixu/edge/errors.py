@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 
 from kaixu.edge.month_reply import end_user_reply, month_reply
 from kaixu.metering.verdict import Refusal
+from kaixu.ops.clock import utc_now
 from kaixu.plugin.errors import Invalid, KaixuError, LaneOff, NotConfigured, UpstreamError
 
 from .request import IncomingRequest
@@ -49,7 +50,7 @@ def refusal_body(refusal: Refusal, request_id: str) -> dict[str, Any]:
         if refusal.verdict.scope == "end_user":
             body["end_user"] = end_user_reply(refusal.verdict)
     if refusal.error.status == 429:
-        free_at = datetime.now(UTC) + timedelta(seconds=refusal.error.retry_after_s or 0)
+        free_at = utc_now() + timedelta(seconds=refusal.error.retry_after_s or 0)
         body["scope"] = refusal.verdict.scope
         body["ratelimit"] = {"remaining": 0, "reset": free_at.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
     return body

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 import asyncpg
@@ -15,6 +14,7 @@ from kaixu.metering.final_statuses import FINAL_STATUSES
 from kaixu.metering.ticket import Ticket
 from kaixu.metering.verdict import Refusal
 from kaixu.ops.call_facts import CallFacts
+from kaixu.ops.clock import utc_now
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.trace_context import read_trace
 from kaixu.plugin.errors import (
@@ -171,7 +171,7 @@ class Lease:
         error = raised.error if isinstance(raised, Refusal) else raised
         job, message = self.job, error.message[:1000]
         self.facts.failed(error)
-        age_s = (datetime.now(UTC) - job.created_at).total_seconds()
+        age_s = (utc_now() - job.created_at).total_seconds()
         with database():
             if is_temporary(error) and age_s < MAX_TRANSIENT_S:
                 wait_s = max(1.0, float(error.retry_after_s or 0))

@@ -18,6 +18,7 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_callback
 from kaixu.plugin.access import Caller as PluginCaller
 from kaixu.plugin.callback import MOST_LIFETIME_S, Begun, Callback, NoData, Returned
+from kaixu.plugin.encoded_reply import BrowserCookie
 from kaixu.plugin.errors import Conflict, NotConfigured, RateLimited, TicketClosed, Unprocessable
 from kaixu.store.callbacks import NewState, TakenState, begin_callback, take_callback
 from kaixu.store.pool import database
@@ -45,14 +46,6 @@ class Noted(msgspec.Struct, frozen=True):
 
 #: What was begun under a state.
 Taken = TakenState
-
-
-class BrowserCookie(msgspec.Struct, frozen=True):
-    """The cookie of the browser that has begun something."""
-
-    name: str
-    value: str
-    lifetime_s: int
 
 
 class CallbackOwner(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.plugin.access import Caller as PluginCaller
+from kaixu.plugin.encoded_reply import EncodedReply, encode_item, encode_reply
 from kaixu.plugin.operation import Free, Job, Operation, Schedule
 from kaixu.plugin.replies import Events
 from kaixu.store.admission import Verdict
@@ -35,7 +36,6 @@ from .operation_call import (
     submitter_of,
     transactions_for,
 )
-from .operation_reply import EncodedReply, encode_item, encode_reply
 from .operation_ticket import OperationTicket
 from .price_keys import operation_key
 from .submitter import Submitter

@@ -6,6 +6,7 @@ import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.plugin.access import Caller
+from kaixu.plugin.encoded_reply import EncodedReply, encode_reply
 from kaixu.plugin.operation import Free, Operation
 from kaixu.plugin.replies import Events
 
@@ -15,7 +16,6 @@ from .charges import Meter
 from .gate import Gate
 from .integrations import blobs_for, customer_data_for, wire_for
 from .operation_call import OperationCall, handler_limits, transactions_for
-from .operation_reply import EncodedReply, encode_reply
 from .submitter import Submitter
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from kaixu.catalog.catalog import IntegrationState
+from kaixu.ops.clock import utc_now
 from kaixu.plugin.errors import BadSignature, KaixuError, UpstreamError
 from kaixu.plugin.webhook import Webhook, WebhookEvent
 
@@ -19,7 +20,7 @@ MOST_NAME = 255
 def verify_webhook(state: IntegrationState, webhook: Webhook, body: bytes, headers: Mapping[str, str]) -> WebhookEvent:
     """The event in a body. Raises what the plugin raises as a `KaixuError`; anything else is a `BadSignature`."""
     try:
-        event = webhook.verify(body, headers, state.options, datetime.now(UTC))
+        event = webhook.verify(body, headers, state.options, utc_now())
     except KaixuError:
         raise
     except Exception as error:

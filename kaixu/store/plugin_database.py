@@ -14,6 +14,7 @@ import msgspec
 from kaixu.plugin.blob import Blob, KeptBlob
 from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
+from kaixu.plugin.statements import refusal_of, verb_of
 from kaixu.plugin.webhook import WebhookEvent
 
 from .charge_effects import APPLY_NOTE, NOBODY, Charging, ChargingTransaction, RefusedHold, require_done, store_note
@@ -30,7 +31,6 @@ from .plugin_blobs import (
 from .plugin_jobs import allow_job_access, store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
-from .plugin_schema import refusal_of, verb_of
 from .pool import database
 from .webhook_events import NewEvent
 

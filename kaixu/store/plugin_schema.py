@@ -7,21 +7,12 @@ import re
 from pathlib import Path
 
 from kaixu.config.database_errors import MigrationError
+from kaixu.plugin.statements import CORE, ROLES
 from kaixu.store.migrate import Step
 
 #: `0001_deliveries.sql`
 FILE = re.compile(r"[0-9]{4}_[a-z0-9_]{1,60}\.sql")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-
-#: The core's own schema, however it is written.
-CORE = re.compile(r'\bkaixu\s*"?\s*\.|"kaixu"', re.IGNORECASE)
-
-#: What would leave the plugin's role; in a plugin there is no honest use for it.
-ROLES = re.compile(
-    r"\b(?:re)?set\s+(?:(?:local|session)\s+)?(?:role|session\s+authorization|authorization)\b|\breset\s+all\b|\bset_config\b"
-    r"|\bsecurity\s+definer\b|\bdiscard\b",
-    re.IGNORECASE,
-)
 
 
 def schema_of(name: str) -> str:
@@ -69,25 +60,3 @@ def schema_steps(name: str, folder: Path) -> list[Step]:
         digest = hashlib.sha256(sql.encode()).hexdigest()
         steps.append(Step(name, path.name, sql, digest, repeatable=False))
     return steps
-
-
-#: The statements that a plugin may run. Its role enforces its rights; this gives an early and clear error.
-VERBS = frozenset({"select", "insert", "update", "delete", "merge", "truncate", "with", "values", "table"})
-VERB = re.compile(r"[\s(]*([A-Za-z]+)\b")
-
-
-def verb_of(sql: str) -> str:
-    """The word that a statement begins with, in lower case; "" where it begins with anything else."""
-    match = VERB.match(sql)
-    return "" if match is None else match[1].lower()
-
-
-def refusal_of(sql: str) -> str | None:
-    """Why a plugin may not run this statement; None if it may."""
-    if verb_of(sql) not in VERBS:
-        return "a plugin's statement selects, inserts, updates, deletes, merges or truncates, and begins with that word"
-    if ROLES.search(sql):
-        return "a plugin may not change roles or settings"
-    if CORE.search(sql):
-        return "a plugin's statements see its own schema only"
-    return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
+
+from kaixu.ops.clock import utc_now
 
 from .components import Field
 from .visits import Visit
@@ -13,7 +15,7 @@ MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 def this_month() -> str:
     """The current month in UTC: months of usage are UTC."""
-    return f"{datetime.now(UTC):%Y-%m}"
+    return f"{utc_now():%Y-%m}"
 
 
 def chosen_month(visit: Visit) -> str:
@@ -45,7 +47,7 @@ def month_title(name: str) -> str:
 
 def days_gone() -> float:
     """How many days of the current month are over, at least a quarter of one."""
-    now = datetime.now(UTC)
+    now = utc_now()
     return max(0.25, (now - now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)) / timedelta(days=1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +35,20 @@ def test_a_new_plugin_passes_its_own_tests_its_types_and_a_check(
     assert "pytest" in made.stdout
     folder = tmp_path / f"kaixu-{name}"
     module = f"kaixu_{name.replace('-', '_')}"
+    site = tmp_path / "site"
+    install = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"),
+        *("--no-build-isolation", "--target", str(site), str(folder)),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
     tested = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--rootdir", "."],
-        cwd=folder, env={"PYTHONPATH": str(folder), "PATH": ""}, capture_output=True, text=True, check=False,
+        cwd=folder, env={"PYTHONPATH": str(site), "PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert tested.returncode == 0, tested.stdout
     assert int(tested.stdout.split(" passed")[0].split()[-1]) >= 6
     typed = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(ROOT / ".mypy_cache" / "new-plugins"), str(folder / module)],
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(ROOT / ".mypy_cache" / "new-plugins"), str(folder / module), str(folder / "tests")],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert typed.stdout == ""

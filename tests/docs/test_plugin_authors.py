@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,17 @@ async def test_the_parcels_of_the_page_are_held_and_billed(dsn: str, pool: async
         assert (status, refused["code"], refused["left_usd"]) == (402, "PARCEL_CAP", 29.0)
     finally:
         await process.stop()
+
+
+def test_the_page_of_integrations_begins_with_what_works_and_leads_to_its_chapters(tmp_path: Path) -> None:
+    begin = [line for line in INTEGRATIONS.splitlines() if line.startswith("## ")][:2]
+    assert begin == ["## The smallest thing that works", "## What an integration can have"]
+    assert INTEGRATIONS.splitlines()[2].startswith("What for: ")
+    headings = re.findall(r"^##+ (.+)$", INTEGRATIONS, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    contents = INTEGRATIONS.partition("## What an integration can have\n")[2].partition("\n## ")[0]
+    assert [link for link in re.findall(r"\]\(#([^)]+)\)", contents) if link not in anchors] == []
+    (tmp_path / "ping.py").write_text(blocks(INTEGRATIONS, "python")[0])
+    (tmp_path / "kaixu.yaml").write_text(blocks(INTEGRATIONS, "yaml")[0])
+    catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
+    assert {name: state.state for name, state in catalog.integrations.items()} == {"ping": "on"}

@@ -11,7 +11,7 @@ from kaixu.plugin import Conflict, Free, Integration, NotFound, Operation, Secre
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.secret import check_secrets
-from kaixu.plugin.testing import FakeCall, IntegrationContract, check_integration, run
+from kaixu.plugin.testing import Example, FakeCall, IntegrationContract, check_integration, run
 
 
 class Settings(msgspec.Struct):
@@ -100,8 +100,14 @@ def call_to(do: str, **how: Any) -> FakeCall:
 class TestPush(IntegrationContract):
     integration = PUSH
 
-    def calls(self) -> dict[str, FakeCall]:
-        return {"push.work": call_to("put")}
+    def examples(self) -> dict[str, Example]:
+        given = Example(
+            body=Body("put"),
+            secrets={"token": "a-token-of-ada"},
+            settings={"cap_cents": 7},
+            unique_values={("stripe_customer_id", "cus_2"): 7},
+        )
+        return {"push.work": given}
 
 
 @pytest.mark.parametrize(

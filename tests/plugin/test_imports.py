@@ -59,6 +59,7 @@ SEES = {
 }
 SEES["gateway"] = {*SEES}
 SEES["cli"] = {*SEES} - {"store"}  # commands change through accounts and read through reports
+SEES["trial"] = {*SEES}  # it runs a whole gateway, for the tests of plugin authors
 EVERYTHING = {*SEES}
 
 

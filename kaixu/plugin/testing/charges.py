@@ -24,6 +24,7 @@ class FakeCharges:
     """The charges by key of a `FakeDatabase`. `refuses`: charges for which there is no room under a cap."""
 
     closed = False
+    is_open = False
 
     def __init__(self) -> None:
         self.declared: Mapping[str, KeyedCharge] | None = None  # None: any name
@@ -47,7 +48,7 @@ class FakeCharges:
         self._ask(ChargeDone("release", charge, key))
 
     def _ask(self, one: ChargeDone) -> None:
-        if self.closed:
+        if self.closed or not self.is_open:
             raise TicketClosed("the call has been settled; its database is closed")
         if self.declared is not None and (
             one.charge not in self.declared or isinstance(self.declared[one.charge], Monthly)

@@ -48,7 +48,8 @@ class FakeSecrets:
         require_value(value, name)
         shown = require_meta(meta or {}, value)
         self.values[name] = value
-        self.infos[name] = SecretInfo(shown, datetime.now(UTC), "integration")
+        by = "integration" if self.integration is None else f"integration:{self.integration.name}"
+        self.infos[name] = SecretInfo(shown, datetime.now(UTC), by)
         self.used.add(value)
 
     async def clear(self, name: str) -> bool:
@@ -108,7 +109,8 @@ class FakeSettings:
         """See `Call.customer_with`."""
         self._require_open()
         if self.integration is None or field not in self.integration.unique:
-            raise ValueError(f"`{field}` is not a unique setting of the integration")
+            name = "" if self.integration is None else self.integration.name
+            raise ValueError(f"`{field}` is not a unique setting of integration `{name}`")
         if value and self.values.get(field) == value:
             return self._customer()
         return self.others.get((field, value))

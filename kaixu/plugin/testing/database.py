@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import msgspec
 
 from kaixu.plugin.blob import Blob, KeptBlob
 from kaixu.plugin.errors import NotFound, TicketClosed
 from kaixu.plugin.job import JobView
+from kaixu.plugin.operation import Free, Integration
 from kaixu.plugin.webhook import WebhookEvent
 
 from .blobs import FakeBlobs
 from .charges import FakeCharges
 from .checks import must
+from .tables import RealStatements
+
+#: Characters of a job's key, as the core has it.
+MOST_NAME = 500
 
 
 class FakeDatabase(FakeCharges):
@@ -34,31 +41,59 @@ class FakeDatabase(FakeCharges):
         self.views: dict[UUID, JobView] = {}
         self.received: list[tuple[str, WebhookEvent]] = []
         self.closed = False
+        self.is_open = False
+        self.integration: Integration | None = None
+        self.customer_id: int | None = None
+        self.keys: dict[tuple[str, int | None, str], UUID] = {}
+        self.connection: asyncpg.Connection | None = None
+        self.real: RealStatements | None = None
 
-    def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
-        if self.closed:
+    def _require_open(self) -> None:
+        if self.closed or not self.is_open:
             raise TicketClosed("the call has been settled; its database is closed")
+
+    def _record(self, sql: str, args: tuple[Any, ...]) -> RealStatements | None:
+        self._require_open()
         self.statements.append((sql, args))
-        must(bool(self.results), f"no result is left for {sql!r}")
-        return self.results.pop(0)
+        must(self.real is not None or bool(self.results), f"no result is left for {sql!r}")
+        return self.real
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         """See `Database.fetch`."""
-        rows: Sequence[Mapping[str, Any]] = self._next(sql, args)
+        real = self._record(sql, args)
+        rows: Sequence[Mapping[str, Any]] = self.results.pop(0) if real is None else await real.fetch(sql, args)
         return rows
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
         """See `Database.fetchrow`."""
-        row: Mapping[str, Any] | None = self._next(sql, args)
+        real = self._record(sql, args)
+        if real is not None:
+            return next(iter(await real.fetch(sql, args)), None)
+        row: Mapping[str, Any] | None = self.results.pop(0)
         return row
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """See `Database.fetchval`."""
-        return self._next(sql, args)
+        real = self._record(sql, args)
+        if real is not None:
+            return next((value for row in await real.fetch(sql, args) for value in row.values()), None)
+        return self.results.pop(0)
 
     async def execute(self, sql: str, *args: Any) -> str:
         """See `Database.execute`."""
-        return str(self._next(sql, args))
+        real = self._record(sql, args)
+        return str(self.results.pop(0) if real is None else await real.execute(sql, args))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """One transaction: in the integration's tables, if it has been given some (`connection`)."""
+        must(not self.is_open, "it opens a transaction inside another")
+        self.is_open = True
+        try:
+            async with self.connection.transaction() if self.connection is not None else nullcontext():
+                yield
+        finally:
+            self.is_open = False
 
     async def enqueue(
         self,
@@ -70,15 +105,30 @@ class FakeDatabase(FakeCharges):
         serial: str | None = None,
     ) -> UUID:
         """See `Database.enqueue`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
+        self._require_open()
+        if self.integration is not None:
+            require_job(self.integration, job, payload, self.customer_id)
+        for what, text in (("key", key), ("serial", serial)):
+            if text is not None and not 0 < len(text) <= MOST_NAME:
+                raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
+        known = None if key is None else self.keys.get((job, self.customer_id, key))
+        if known is not None:
+            return known
         self.enqueued.append((job, payload))
-        return uuid4()
+        job_id = uuid4()
+        if key is not None:
+            self.keys[job, self.customer_id, key] = job_id
+        return job_id
 
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
-        """See `Database.receive`; stored in `received`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
+        """See `Database.receive`; stored in `received`, if the webhook lists the type."""
+        self._require_open()
+        if self.integration is not None:
+            declared = next((one for one in self.integration.webhooks if one.name == webhook), None)
+            if declared is None:
+                raise ValueError(f"integration `{self.integration.name}` has no webhook `{webhook}`")
+            if declared.types is not None and event.type not in declared.types:
+                return False
         if any(known.id == event.id for _, known in self.received):
             return False
         self.received.append((webhook, event))
@@ -86,10 +136,9 @@ class FakeDatabase(FakeCharges):
 
     async def job(self, job_id: UUID) -> JobView:
         """The view of it in `views`. Raises `NotFound` where there is none."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
+        self._require_open()
         if job_id not in self.views:
-            raise NotFound(f"there is no job {job_id}")
+            raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
         return self.views[job_id]
 
     async def cancel(self, job_id: UUID) -> JobView:
@@ -98,10 +147,6 @@ class FakeDatabase(FakeCharges):
         if view.status not in ("succeeded", "failed"):
             self.views[job_id] = view = msgspec.structs.replace(view, status="cancelled", error="JOB_CANCELLED")
         return view
-
-    def _require_open(self) -> None:
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
 
     async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
         """See `Database.keep`."""
@@ -117,3 +162,14 @@ class FakeDatabase(FakeCharges):
         """See `Database.drop`."""
         self._require_open()
         return self.blobs.drop(prefix)
+
+
+def require_job(integration: Integration, name: str, payload: object, customer_id: int | None) -> None:
+    """Check what is enqueued. Raises what the core raises: `ValueError`, `TypeError`."""
+    job = next((one for one in integration.jobs if one.name == name), None)
+    if job is None:
+        raise ValueError(f"integration `{integration.name}` has no job `{name}`")
+    if not isinstance(payload, job.payload):
+        raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
+    if customer_id is None and not isinstance(job.charge, Free):
+        raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
@@ -31,6 +32,12 @@ class Answer(msgspec.Struct, frozen=True):
 Reply = Answer | Exception
 Respond = Callable[[httpx.Request], Reply]
 
+#: Headers by which a vendor recognizes a request that arrives twice.
+SAYS_WHICH = re.compile(r"idempoten|(^|-)id$")
+
+#: What `aread` of a response reads at most.
+MOST_WHOLE_BYTES = 160 * 1024 * 1024
+
 
 def event_stream(*data: object, done: bool = True, broken: Exception | None = None) -> Answer:
     """A stream with one event and one chunk for each of `data`: text unchanged, anything else as JSON."""
@@ -50,12 +57,21 @@ class FakeWire:
     `requests` contains what was sent, each try of it. Raises what the real wire raises; does not wait between tries,
     but `pauses` contains the seconds. `open` is the number of responses that are not closed yet. `has_finished`: the
     lane has called `finished`. `hosts`: where it may send; None: anywhere, as a lane may. `sent`: called with the size
-    of each body that was accepted.
+    of each body that was accepted. `require_room`: called with the size of each body before it is sent. `pause`:
+    awaited before each try. `late`: how often it was used after the call. `abandoned`: how many
+    answers were never closed. `risky`: requests that `tries` sends again
+    though no header says which ones they are.
     """
 
     def __init__(self, *answers: Reply | Respond) -> None:
         self.hosts: Hosts | None = None
         self.sent: Callable[[int], None] | None = None
+        self.require_room: Callable[[int], None] | None = None
+        self.pause: Callable[[], Awaitable[None]] | None = None
+        self.late = 0
+        self.abandoned = 0
+        self.risky: list[str] = []
+        self.most_whole_bytes = MOST_WHOLE_BYTES
         self.read_blob: Read | None = None
         self.pauses: list[float] = []
         self.answers = answers
@@ -119,22 +135,30 @@ class FakeWire:
             self.pauses.append(seconds)
             return True
 
+        if tries.most > 1 and request.method in ("POST", "PATCH") and not says_which(request):
+            self.risky.append(f"{request.method} {request.url}")
         response = await with_tries(request, tries, attempt, pause)
         self.open += 1
         try:
             yield response
+        except GeneratorExit:  # nobody has left the block: Python has found it lying about
+            self.abandoned += 1
+            raise
         finally:
             self.open -= 1
             await response.aclose()
 
     async def attempt(self, request: httpx.Request, accept: Collection[int]) -> httpx.Response:
         """One try and its answer."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its wire is closed")
+        self._require_open()
         if self.hosts is not None:
             self.hosts.require(request.url)
         content = await request.aread()  # a body of blobs is in memory from now on
+        if self.require_room is not None:
+            self.require_room(len(content))
         self.requests.append(request)
+        if self.pause is not None:
+            await self.pause()
         reply = self.next_reply(request)
         if isinstance(reply, Exception):
             raise no_answer(reply) from reply
@@ -146,7 +170,15 @@ class FakeWire:
             refused = refusal(reply.status, wait_s, b"".join(reply.chunks))
             refused.told_wait_s = wait_s
             raise refused
-        return httpx.Response(reply.status, headers=dict(reply.headers), stream=Chunks(reply), request=request)
+        chunks = Chunks(reply, self._require_open)
+        response = WholeResponse(reply.status, headers=dict(reply.headers), stream=chunks, request=request)
+        response.most_bytes = self.most_whole_bytes
+        return response
+
+    def _require_open(self) -> None:
+        if self.closed:
+            self.late += 1
+            raise TicketClosed("the call has been settled; its wire is closed")
 
     def next_reply(self, request: httpx.Request) -> Reply:
         """The next answer. Raises `AssertionError` when there is none."""
@@ -158,17 +190,42 @@ class FakeWire:
         return answer(request) if callable(answer) else answer
 
 
+class WholeResponse(httpx.Response):
+    """A response whose `aread` is bounded, as that of the real wire."""
+
+    most_bytes = MOST_WHOLE_BYTES
+
+    async def aread(self) -> bytes:
+        """The whole body. Raises `UpstreamError` when it is larger than `most_bytes`."""
+        if not hasattr(self, "_content"):
+            pieces, size = [], 0
+            async for piece in self.aiter_raw():
+                size += len(piece)
+                if size > self.most_bytes:
+                    raise UpstreamError(f"the vendor's answer is larger than {self.most_bytes >> 20} MiB")
+                pieces.append(piece)
+            self._content = b"".join(pieces)
+        return self._content
+
+
 class Chunks(httpx.AsyncByteStream):
     """An answer's body, piece by piece."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, require_open: Callable[[], None] = lambda: None) -> None:
         self.answer = answer
+        self._require_open = require_open
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self.answer.chunks:
+            self._require_open()
             yield chunk
         if self.answer.broken is not None:
             raise self.answer.broken
+
+
+def says_which(request: httpx.Request) -> bool:
+    """Whether a header tells the vendor which request this is, so that it can arrive twice."""
+    return any(SAYS_WHICH.search(name.lower()) for name in request.headers)
 
 
 def no_answer(error: Exception) -> Exception:
@@ -177,6 +234,8 @@ def no_answer(error: Exception) -> Exception:
         return error
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return UpstreamTimeout("the vendor did not answer in time")
-    if isinstance(error, httpx.HTTPError):
+    if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol):
         return UpstreamError("the vendor could not be reached")
+    if isinstance(error, httpx.HTTPError):
+        return UpstreamError("the connection to the vendor broke")
     return error

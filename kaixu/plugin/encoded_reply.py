@@ -9,8 +9,6 @@ import msgspec
 
 from kaixu.plugin.replies import Bytes, Events, Page, Redirect, Reply, StreamItem, Text
 
-from .callbacks import BrowserCookie
-
 JSON = "application/json; charset=utf-8"
 
 HEADER_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -39,6 +37,14 @@ OWN_PREFIXES = ("access-control-", "x-kaixu-", "x-ratelimit-", "cross-origin-", 
 
 #: For files that a browser may show: whatever they contain, no script of theirs runs as the gateway's own.
 SANDBOX = {"content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+
+class BrowserCookie(msgspec.Struct, frozen=True):
+    """The cookie of the browser that has begun something."""
+
+    name: str
+    value: str
+    lifetime_s: int
 
 
 class EncodedReply(msgspec.Struct, frozen=True):
