@@ -4,6 +4,7 @@ A lane translates one vendor's protocol; an integration brings operations with a
 price. Both register through pluggy hooks at start; only the core calls them.
 """
 
+from kaixu.plugin import panels
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
@@ -59,6 +60,7 @@ from kaixu.plugin.operation import (
 )
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import WireUrl
+from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, SecretStates
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
 from kaixu.plugin.secret import Secret, SecretInfo, Secrets
@@ -151,6 +153,9 @@ __all__ = [
     "Options",
     "Page",
     "PageLink",
+    "Panel",
+    "PanelView",
+    "PanelWire",
     "ParameterRefused",
     "Part",
     "Path",
@@ -161,6 +166,7 @@ __all__ = [
     "Query",
     "Rate",
     "RawBody",
+    "ReadDatabase",
     "Reasoning",
     "ReasoningDelta",
     "ReasoningPart",
@@ -175,6 +181,7 @@ __all__ = [
     "ScheduledCall",
     "Secret",
     "SecretInfo",
+    "SecretStates",
     "Secrets",
     "ServerSentEvent",
     "Text",
@@ -210,6 +217,7 @@ __all__ = [
     "object_in",
     "object_of",
     "objects_of",
+    "panels",
     "retry_after",
     "server_sent_events",
     "text_of",

@@ -15,6 +15,7 @@ from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import AnyPublic
+from kaixu.plugin.panel import Panel
 from kaixu.plugin.secret import Secret, Secrets
 from kaixu.plugin.webhook import Webhook, WebhookEvent
 
@@ -336,7 +337,7 @@ class Integration(msgspec.Struct, frozen=True):
     `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`. `hosts`: where its wire may
     go, as `["api.example.com"]`, besides the URLs that its options name (`WireUrl`); "any-public" for URLs that
     customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
-    have the same value of a field in `unique`.
+    have the same value of a field in `unique`. `panels`: what it shows in the pages.
     """
 
     name: str
@@ -350,3 +351,4 @@ class Integration(msgspec.Struct, frozen=True):
     secrets: Sequence[Secret] = ()
     customer: type[msgspec.Struct] | None = None
     unique: Sequence[str] = ()
+    panels: Sequence[Panel] = ()

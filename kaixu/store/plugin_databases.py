@@ -18,6 +18,7 @@ from .plugin_database import (
 )
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import PluginPool
+from .plugin_reading import PluginReading, plugin_reading
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
 from .query import DatabaseSession
@@ -59,14 +60,22 @@ class PluginDatabases:
             return jobs_transaction(
                 self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
             )
+        return plugin_transaction(
+            self.pool_of(name), is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+        )
+
+    def reading(self, name: str, *, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[PluginReading]:
+        """A transaction of integration `name`, which has tables, that can only read."""
+        return plugin_reading(self.pool_of(name), is_open=is_open)
+
+    def pool_of(self, name: str) -> PluginPool:
+        """The connections of an integration with tables."""
         login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
             )
-        return plugin_transaction(
-            self.pools[login], is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
-        )
+        return self.pools[login]
 
     async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""
