@@ -47,6 +47,7 @@ from .admin.tutorial import tutorial_pages
 from .admin.usage import usage_pages
 from .invitation import invitation_pages
 from .key_link import key_link_pages
+from .panels.pages import panel_pages
 from .public.docs import docs_pages
 from .public.key_request import request_key_pages
 from .public.models import model_pages
@@ -111,6 +112,7 @@ PAGES = (
     month_close_pages,
     code_pages,
     tutorial_pages,
+    panel_pages,
     # customers
     sign_in_pages,
     budget_pages,

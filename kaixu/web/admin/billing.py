@@ -14,6 +14,7 @@ from kaixu.web.components import Card, Form, Link, Notice, Page, Part, Prose
 from kaixu.web.failures import failure_notice
 from kaixu.web.form_data import shown_again
 from kaixu.web.navigation import TABS
+from kaixu.web.panels.cards import core_tab_cards
 from kaixu.web.site import Site
 from kaixu.web.visits import Visit
 
@@ -90,13 +91,14 @@ async def customer_page(visit: Visit, refused: Refused) -> Page:
     def again(do: str, form: Form) -> Form:
         return shown_again(form, visit.form, refused[do]) if do in refused else form
 
-    limits, top_ups, details, invoices, alerts, checkout = await gather(
+    limits, top_ups, details, invoices, alerts, checkout, panels = await gather(
         limits_card(visit, plans),
         top_up_card(visit, usage, again, may_bill=may_bill),
         details_card(visit, again, may_bill=may_bill),
         invoice_card(visit, usage["month"]),
         alert_cards(visit, again, may_change=may_change),
         checkout_card(visit),
+        core_tab_cards(visit, "billing"),
     )
     cards: list[Part] = [
         *change_notices(visit, refused),
@@ -108,6 +110,7 @@ async def customer_page(visit: Visit, refused: Refused) -> Page:
         *alerts,
         end_user_card(visit, usage, again, may_change=may_change),
         checkout,
+        *panels,
     ]
     problems = [problem.status for problem in refused.values()]
     return Page(
@@ -149,5 +152,5 @@ async def nobody(visit: Visit) -> Page:
     return Page(
         title=TAB.title,
         parts=[*lost, choose, Card("The month of everybody", [close], width=6),
-               Card("Codes", [codes], width=6)],
+               Card("Codes", [codes], width=6), *await core_tab_cards(visit, "billing", needs_customer=False)],
     )  # fmt: skip

@@ -29,6 +29,7 @@ from kaixu.web.components import (
     Time,
 )
 from kaixu.web.navigation import TABS
+from kaixu.web.panels.cards import core_tab_cards
 from kaixu.web.site import Site, only_customer
 from kaixu.web.twins import curl_of
 from kaixu.web.visits import Visit
@@ -67,6 +68,7 @@ async def details(visit: Visit) -> Page | Reply:
         Card("What limits this customer", [caps, further_limits(one)]),
         Card("Settings", [settings(one)], width=6),
         Card("Go on", ways(visit, one), width=6),
+        *await core_tab_cards(visit, "customers", needs_customer=True),
     ]
     return Page(
         title=one["email"],
