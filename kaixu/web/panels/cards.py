@@ -109,7 +109,7 @@ async def parts_of(visit: Visit, reader: Reader, one: ShownPanel) -> list[Part]:
         given, secrets = await loaded(visit, reader, one)
     except KaixuError as error:
         hint = " ".join(filter(None, [plain_text(error.hint), f"(Error {error.code}, {visit.request.request_id})"]))
-        return [Notice("warn", f"This could not be loaded: {sentence(error.message)}", hint)]
+        return [Notice("warn", f"This could not be loaded. {sentence(error.message)}", hint)]
     try:
         return drawer(visit, one, secrets).parts_of(given)
     except Exception as error:  # noqa: BLE001 - what a plugin returned can be anything, and concerns this panel only

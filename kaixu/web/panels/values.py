@@ -6,10 +6,13 @@ by itself that it is HTML), and each address is checked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from kaixu.config.price import usd
 from kaixu.metering.without_secrets import without
@@ -29,6 +32,8 @@ MOST_SERIES = 12
 MOST_FIELDS = 40
 MOST_CHOICES = 500
 MOST_URL = 2000
+#: The characters of an address (RFC 3986 §2).
+ADDRESS = re.compile(r"https://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 MOST_NUMBER = 10**18
 
 STATES: tuple[parts.State, ...] = get_args(parts.State)
@@ -180,7 +185,9 @@ class Drawer:
             case values.Link:
                 text = self.text(one.text) or "–"
                 href = https_url(one.url)
-                return text if href is None else parts.Link(text, without(href, self.secrets), external=True)
+                if href is None or without(href, self.secrets) != href:
+                    return text
+                return parts.Link(text, href, external=True)
             case values.Money:
                 return parts.Money(usd(count(one.nusd, signed=True)))
             case values.Bytes:
@@ -223,12 +230,17 @@ class Drawer:
             form=one.form,
             unit=one.unit,
             note=self.text(one.note, MOST_WORDS),
+            zone="",
         )
 
     def form(self, one: values.Form) -> parts.Form | None:
         """A form."""
         fields = [self.field(field) for field in listed("fields", one.fields, MOST_FIELDS, cut=False)]
-        return self.show_form(one, fields)
+        shown = self.show_form(one, fields)
+        if shown is None or not one.title:
+            return shown
+        heading = parts.Field(name="", label=self.text(one.title), type="heading")
+        return replace(shown, fields=[heading, *shown.fields])
 
     def field(self, one: Any) -> parts.Field:
         """A field; its name is marked as one of the operation's input."""
@@ -356,11 +368,11 @@ def https_url(value: Any) -> str | None:
     if not isinstance(value, str):
         raise WrongPanel(f"an address is a text, not {type(value).__name__}")
     text = str.__str__(value)
-    if len(text) > MOST_URL or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+    if len(text) > MOST_URL or not ADDRESS.fullmatch(text):
         return None
     try:
         split = urlsplit(text)
-        is_whole = split.scheme == "https" and bool(split.hostname) and split.username is None
+        is_whole = bool(split.hostname) and split.username is None
         _ = split.port
     except ValueError:
         return None
