@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
+from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.job import JobView
 
 from .jobs import NewJob
-from .plugin_database import GATEWAY_VIEW, PluginTransaction, statement, view_of
+from .plugin_database import GATEWAY_VIEW, NotAllowed, PluginTransaction, statement, view_of
 from .plugin_pool import PluginPool
 from .pool import database
+
+
+@contextmanager
+def reads_only() -> Iterator[None]:
+    """Around a statement: one that would write is the plugin's error, and no sign that the database is a standby."""
+    try:
+        yield
+    except DatabaseAway as error:
+        if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+            raise NotAllowed("a panel reads; this statement would change something") from error
+        raise
 
 
 class PluginReading:
@@ -26,15 +38,18 @@ class PluginReading:
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         """Every row. Raises as `PluginTransaction.fetch`."""
-        return await self._transaction.fetch(sql, *args)
+        with reads_only():
+            return await self._transaction.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
         """The first row."""
-        return await self._transaction.fetchrow(sql, *args)
+        with reads_only():
+            return await self._transaction.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """The first row's first column."""
-        return await self._transaction.fetchval(sql, *args)
+        with reads_only():
+            return await self._transaction.fetchval(sql, *args)
 
 
 def no_jobs(name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None) -> NewJob:
@@ -61,5 +76,5 @@ async def plugin_reading(plugin: PluginPool, *, is_open: Callable[[], bool]) -> 
 async def job_seen(pool: asyncpg.Pool, job_id: UUID, integration: str, customer_id: int | None) -> JobView:
     """A job of an integration, and of this customer if there is one. Raises `NotFound`, `DatabaseAway`."""
     with database():
-        row = await pool.fetchrow(GATEWAY_VIEW, job_id, integration, customer_id)
+        row: Mapping[str, Any] | None = await pool.fetchrow(GATEWAY_VIEW, job_id, integration, customer_id)
     return view_of(row, job_id)

@@ -126,7 +126,7 @@ class Odd:
         values.Stat("a", float("nan")), values.Stat("a", float("inf")), values.Stat("a", 10**30),
         values.Stat("a", values.Money(1.5)),  # type: ignore[arg-type]
         values.Stat("a", values.Bytes(-1)),
-        values.Stat("a", values.Time(datetime(2026, 1, 1))),  # noqa: DTZ001 - without a zone
+        values.Stat("a", values.Time(datetime(2026, 1, 1))),
         values.Stat("a", parts.Link("a", "javascript:x")),  # type: ignore[arg-type]
         values.Progress("a", -1, 2), values.Table(["a"], [["b", "c"]]), values.Table(["a"] * 50, []),
         values.Table(["a"], Odd()),  # type: ignore[arg-type]

@@ -91,14 +91,13 @@ async def customer_page(visit: Visit, refused: Refused) -> Page:
     def again(do: str, form: Form) -> Form:
         return shown_again(form, visit.form, refused[do]) if do in refused else form
 
-    limits, top_ups, details, invoices, alerts, checkout, panels = await gather(
+    limits, top_ups, details, invoices, alerts, checkout = await gather(
         limits_card(visit, plans),
         top_up_card(visit, usage, again, may_bill=may_bill),
         details_card(visit, again, may_bill=may_bill),
         invoice_card(visit, usage["month"]),
         alert_cards(visit, again, may_change=may_change),
         checkout_card(visit),
-        core_tab_cards(visit, "billing"),
     )
     cards: list[Part] = [
         *change_notices(visit, refused),
@@ -110,7 +109,7 @@ async def customer_page(visit: Visit, refused: Refused) -> Page:
         *alerts,
         end_user_card(visit, usage, again, may_change=may_change),
         checkout,
-        *panels,
+        *await core_tab_cards(visit, "billing"),
     ]
     problems = [problem.status for problem in refused.values()]
     return Page(

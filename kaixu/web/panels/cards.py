@@ -14,7 +14,7 @@ from kaixu.plugin import panels as values
 from kaixu.plugin.access import Caller
 from kaixu.plugin.errors import KaixuError
 from kaixu.web.api_calls import QueryValue
-from kaixu.web.components import Button, Card, Field, Form, Link, Notice, Option, Part
+from kaixu.web.components import Button, Card, Field, FieldKind, Form, Link, Notice, Option, Part
 from kaixu.web.formats import plain_text, sentence
 from kaixu.web.months import month_field
 from kaixu.web.navigation import TABS
@@ -160,7 +160,7 @@ def filter_form(visit: Visit, one: ShownPanel) -> Form:
                 options.insert(0, Option("", "all"))
             fields.append(Field(name=name, label=each.label, type="select", value=value, options=options))
         else:
-            kind = "number" if each.type == "number" else "search"
+            kind: FieldKind = "number" if each.type == "number" else "search"
             fields.append(Field(name=name, label=each.label, type=kind, value=value, maxlength=200))
     own = {field.name for field in fields}
     hidden = {name: value for name, value in visit.query.items() if name not in own and name != "done"}

@@ -96,7 +96,7 @@ def tab_of(state: IntegrationState, panel: Panel) -> Tab:
 
 def own_tabs(catalog: Catalog, place: Place) -> list[Tab]:
     """The tabs of integrations, each once."""
-    tabs = {}
+    tabs: dict[str, Tab] = {}
     for one in panels_of(catalog, place):
         if is_own_tab(one.panel):
             tab = tab_of(one.state, one.panel)
