@@ -8,6 +8,7 @@ from kaixu.plugin import panels
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
+from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
@@ -112,6 +113,7 @@ __all__ = [
     "ChatEvent",
     "ChatRequest",
     "Clamped",
+    "CommandError",
     "CompletionReader",
     "Conflict",
     "ContentRefused",
@@ -127,6 +129,7 @@ __all__ = [
     "Feature",
     "Finish",
     "Free",
+    "GatewayClient",
     "Header",
     "HostNotDeclared",
     "ImagePart",

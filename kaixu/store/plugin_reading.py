@@ -76,5 +76,5 @@ async def plugin_reading(plugin: PluginPool, *, is_open: Callable[[], bool]) -> 
 async def job_seen(pool: asyncpg.Pool, job_id: UUID, integration: str, customer_id: int | None) -> JobView:
     """A job of an integration, and of this customer if there is one. Raises `NotFound`, `DatabaseAway`."""
     with database():
-        row: Mapping[str, Any] | None = await pool.fetchrow(GATEWAY_VIEW, job_id, integration, customer_id)
-    return view_of(row, job_id)
+        row = await pool.fetchrow(GATEWAY_VIEW, job_id, integration, customer_id)
+    return view_of(None if row is None else dict(row), job_id)
