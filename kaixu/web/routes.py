@@ -13,6 +13,7 @@ from .admin.collections import collection_pages
 from .admin.create import create_pages
 from .admin.customer_actions import customer_action_pages
 from .admin.customer_details import customer_details_pages
+from .admin.customer_integrations import customer_integration_pages
 from .admin.customers import customer_pages
 from .admin.devices import device_pages
 from .admin.documents import document_pages
@@ -75,6 +76,7 @@ PAGES = (
     overview_pages,
     customer_pages,
     customer_details_pages,
+    customer_integration_pages,
     customer_action_pages,
     key_pages,
     key_details_pages,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from markupsafe import Markup
@@ -23,6 +23,7 @@ from kaixu.plugin import (
     Path,
     Redirect,
     RegisterIntegration,
+    Secret,
     Text,
     Unprocessable,
     hookimpl,
@@ -44,6 +45,16 @@ class Parcel(msgspec.Struct):
 class Named(msgspec.Struct):
     parcel_id: Annotated[int, Path()]
     name: str | None = None
+
+
+class CourierCustomer(msgspec.Struct):
+    cap_cents: Annotated[int, msgspec.Meta(ge=0, title="Monthly cap", description="In cents.")] = 5000
+    depot: Literal["north", "south"] = "north"
+    is_insured: bool = False
+    towns: list[str] = []
+    contact: str | None = None
+    limit: int | None = None
+    hours: dict[str, int] = {}
 
 
 class Nothing(msgspec.Struct):
@@ -254,6 +265,8 @@ def register_integrations(register: RegisterIntegration) -> None:
             "courier",
             operations,
             schema="schema",
+            customer=CourierCustomer,
+            secrets=[Secret("token", "Courier token"), Secret("pin", "PIN of the gate")],
             panels=[
                 Panel("Courier", "Parcels", everything, needs_customer=True, filters=filters),
                 Panel("Courier", "About the customer", about, refresh_s=5),
