@@ -337,7 +337,8 @@ class Integration(msgspec.Struct, frozen=True):
     `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`. `hosts`: where its wire may
     go, as `["api.example.com"]`, besides the URLs that its options name (`WireUrl`); "any-public" for URLs that
     customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
-    have the same value of a field in `unique`. `panels`: what it shows in the pages.
+    have the same value of a field in `unique`; customers see and change those in `by_customer` themselves. `panels`:
+    what it shows in the pages.
     """
 
     name: str
@@ -352,3 +353,4 @@ class Integration(msgspec.Struct, frozen=True):
     customer: type[msgspec.Struct] | None = None
     unique: Sequence[str] = ()
     panels: Sequence[Panel] = ()
+    by_customer: Sequence[str] = ()

@@ -66,6 +66,7 @@ from .user.charge import charge_pages
 from .user.devices import own_device_pages
 from .user.integration import own_integration_pages
 from .user.invoices import own_invoice_pages
+from .user.own_integrations import own_integration_setting_pages
 from .user.playground import own_playground_pages
 from .user.redeem import redeem_pages
 from .user.sign_in import sign_in_pages
@@ -125,6 +126,7 @@ PAGES = (
     own_invoice_pages,
     own_playground_pages,
     own_integration_pages,
+    own_integration_setting_pages,
     # everybody
     start_pages,
     request_key_pages,

@@ -133,3 +133,31 @@ def test_a_viewer_sees_and_changes_nothing(visit: Visit, courier: Gateway) -> No
     )
     assert answer.status == 403
     assert stored(courier, one) is None
+
+
+def test_customers_change_what_is_left_to_them(visit: Visit, courier: Gateway) -> None:
+    one = courier.seed.customers["northwind"]
+    customer = visit(courier, "customer").go("/gateway/dashboard.html")
+    customer.page.get_by_role("navigation", name="Main").get_by_role("link", name="Settings of integrations").click()
+    expect(customer.page.get_by_role("heading", name="Settings of integrations", level=1)).to_be_visible()
+    check_everything(customer, PageState("own-integrations", "/gateway/dashboard/integrations"))
+    assert customer.page.get_by_label("Monthly cap").count() == 0
+    assert customer.page.get_by_role("row").filter(has_text="PIN of the gate").count() == 0
+    customer.page.get_by_label("Contact").fill("Ada")
+    customer.page.get_by_role("button", name="Save").click()
+    expect(customer.main.get_by_text("The settings are saved")).to_be_visible()
+    row = customer.page.get_by_role("row").filter(has_text="Courier token")
+    row.get_by_role("link", name="Set").click()
+    customer.page.get_by_label("Value").fill(TOKEN)
+    customer.page.get_by_role("button", name="Store it").click()
+    expect(customer.main.get_by_text("It is stored, encrypted.")).to_be_visible()
+    assert TOKEN not in customer.page.content()
+    row.get_by_role("link", name="Clear").click()
+    customer.page.get_by_role("button", name="Clear it").click()
+    expect(customer.main.get_by_text("It is removed.")).to_be_visible()
+    actors = courier.rows(
+        "select distinct actor from kaixu.audit_event where actor like 'key:%' and target = $1", f"customer:{one.id}"
+    )
+    assert len(actors) == 1
+    shown = courier.ask("GET", "admin-integration-settings", customer_id=one.id)["integrations"][0]
+    assert shown["settings"]["contact"] == "Ada"

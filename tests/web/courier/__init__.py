@@ -266,7 +266,8 @@ def register_integrations(register: RegisterIntegration) -> None:
             operations,
             schema="schema",
             customer=CourierCustomer,
-            secrets=[Secret("token", "Courier token"), Secret("pin", "PIN of the gate")],
+            by_customer=["contact", "is_insured"],
+            secrets=[Secret("token", "Courier token", by_customer=True), Secret("pin", "PIN of the gate")],
             panels=[
                 Panel("Courier", "Parcels", everything, needs_customer=True, filters=filters),
                 Panel("Courier", "About the customer", about, refresh_s=5),
