@@ -105,7 +105,7 @@ def printable(text: str) -> str:
 
 def summary_of(distribution: Distribution) -> str:
     """What a package says of itself."""
-    return str(distribution.metadata.get("Summary") or "")
+    return str(distribution.metadata["Summary"]) if "Summary" in distribution.metadata else ""
 
 
 def listed_command(name: str, command: PackageCommand, panel: str) -> TyperCommand:
