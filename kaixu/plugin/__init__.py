@@ -7,15 +7,20 @@ price. Both register through pluggy hooks at start; only the core calls them.
 from kaixu.plugin import panels
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
+from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
+from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
+    BlobQuota,
+    BodyTimeout,
     Conflict,
     ContentRefused,
     ContextTooLong,
+    DigestMismatch,
     Failure,
     HostNotDeclared,
     ImageRefused,
@@ -102,11 +107,17 @@ __all__ = [
     "AnswerReader",
     "Auth",
     "BadSignature",
+    "Begun",
+    "Blob",
+    "BlobBody",
+    "BlobQuota",
     "BlockingWire",
     "Body",
+    "BodyTimeout",
     "Bytes",
     "Cache",
     "Call",
+    "Callback",
     "Caller",
     "Charge",
     "ChatDelta",
@@ -119,6 +130,7 @@ __all__ = [
     "ContentRefused",
     "ContextTooLong",
     "Database",
+    "DigestMismatch",
     "Document",
     "EmbedRequest",
     "Embeddings",
@@ -140,6 +152,7 @@ __all__ = [
     "Job",
     "JobView",
     "KaixuError",
+    "KeptBlob",
     "Key",
     "KeyOptions",
     "Keys",
@@ -179,6 +192,7 @@ __all__ = [
     "Reply",
     "ResponseFormat",
     "Retry",
+    "Returned",
     "RunningUsage",
     "Schedule",
     "ScheduledCall",
@@ -200,6 +214,7 @@ __all__ = [
     "Unavailable",
     "Unprocessable",
     "Unsupported",
+    "Upload",
     "UpstreamBusy",
     "UpstreamError",
     "UpstreamRejected",

@@ -8,16 +8,10 @@ from pathlib import Path
 
 import asyncpg
 
-from .plugin_database import (
-    MakeEvent,
-    MakeJob,
-    Transaction,
-    jobs_transaction,
-    no_webhooks,
-    plugin_transaction,
-)
+from .jobs_only import jobs_transaction
+from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_login import PluginLogin, derived_login, login_from_url
-from .plugin_pool import PluginPool
+from .plugin_pool import MOST, PluginPool
 from .plugin_reading import PluginReading, plugin_reading
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
@@ -25,9 +19,13 @@ from .query import DatabaseSession
 
 
 class PluginDatabases:
-    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`."""
+    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`.
 
-    def __init__(self, dsn: str, secret: str, *, pooler: bool) -> None:
+    `most`: how many one integration can have open.
+    """
+
+    def __init__(self, dsn: str, secret: str, *, pooler: bool, most: int = MOST) -> None:
+        self.most = most
         self.dsn = dsn
         self.secret = secret
         self.pooler = pooler
@@ -54,14 +52,29 @@ class PluginDatabases:
         make_job: MakeJob,
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        blobs_of: int | None = None,
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed."""
+        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
+
+        `blobs_of`: the customer whose blobs it uses.
+        """
         if not has_tables:
             return jobs_transaction(
-                self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+                self.pool,
+                name,
+                is_open=is_open,
+                make_job=make_job,
+                customer_id=customer_id,
+                make_event=make_event,
+                blobs_of=blobs_of,
             )
         return plugin_transaction(
-            self.pool_of(name), is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+            self.pool_of(name),
+            is_open=is_open,
+            make_job=make_job,
+            customer_id=customer_id,
+            make_event=make_event,
+            blobs_of=blobs_of,
         )
 
     def reading(self, name: str, *, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[PluginReading]:
@@ -73,7 +86,7 @@ class PluginDatabases:
         login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
-                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
+                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login), most=self.most
             )
         return self.pools[login]
 

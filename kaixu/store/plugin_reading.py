@@ -14,7 +14,8 @@ from kaixu.plugin.errors import DatabaseAway
 from kaixu.plugin.job import JobView
 
 from .jobs import NewJob
-from .plugin_database import GATEWAY_VIEW, NotAllowed, PluginTransaction, statement, view_of
+from .jobs_only import GATEWAY_VIEW
+from .plugin_database import NotAllowed, PluginTransaction, statement, view_of
 from .plugin_pool import PluginPool
 from .pool import database
 

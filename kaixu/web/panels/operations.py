@@ -97,7 +97,7 @@ def values_sent(form: FormData) -> dict[str, Any]:
 async def call_operation(visit: Visit, state: IntegrationState, operation: Operation, values: Values) -> Reply:
     """The operation's reply. Raises `ApiFailure`, `Unprocessable`, `NotFound`."""
     plan = input_plan(operation)
-    if plan.has_raw_body:
+    if plan.has_raw_body or plan.is_upload:
         raise NotFound(f"operation `{operation.name}` takes a file, which forms do not send yet")
     remaining = dict(values)
     path = path_of(operation, plan.fields or (), remaining)
