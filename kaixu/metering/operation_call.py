@@ -342,6 +342,8 @@ class LimitedWire(Protocol):
 class LimitedCall(Protocol):
     """A call whose handler has limits; also the view of a panel."""
 
+    timer: asyncio.Timeout | None
+
     @property
     def wire(self) -> LimitedWire: ...
 

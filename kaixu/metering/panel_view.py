@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -115,6 +116,7 @@ class PanelView:
         self.request_id = request_id
         self.wire = PanelWire(wire, customer_data)
         self.secrets = SecretStates(customer_data)
+        self.timer: asyncio.Timeout | None = None  # its time limit
         self._gate = gate
         self._integration = integration
         self._wire = wire
