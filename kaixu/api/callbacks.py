@@ -149,7 +149,7 @@ class Callbacks:
             build_id=noted.build_id,
             facts=request.facts,
         )
-        async with admit_operation(services.gate, caller, integration, what, 0) as ticket:
+        async with admit_operation(services.gate, caller, integration, what, returned, 0) as ticket:
             own = await caller_of(services.gate, ticket, has_session=returned.begun_by.kind == "session")
             reply, _ = await run_operation(services.gate, ticket, integration, what, returned, own)
             return reply

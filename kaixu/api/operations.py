@@ -128,7 +128,7 @@ class OperationRoutes:
             gate = services.gate
             caller = read_caller(request, services.secrets)
             body = await run_in_thread(len(request.body), lambda: read_input(plan, request))
-            admission = admit_operation(gate, caller, state, operation, len(request.body))
+            admission = admit_operation(gate, caller, state, operation, body, len(request.body))
             async with AsyncExitStack() as held:
                 ticket = await held.enter_async_context(admission)
                 assert ticket.verdict.customer_id is not None

@@ -85,6 +85,7 @@ class Build:
         self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's location
         self.not_installed: dict[str, BuildResult] = {}  # integrations that are off because of it, by name
         self.alias_owners: dict[str, tuple[str, str]] = {}  # the integration and the operation of each alias
+        self.book_owners: dict[str, str] = {}  # the integration of each book
 
     def mistake(self, path: Path_, message: str) -> BuildResult:
         """Add a mistake: kaixu.yaml does not fit a plugin that it names."""
@@ -187,7 +188,7 @@ class Build:
                 outcome = self.prices(path, section, integration) or outcome
                 outcome = self.hosts(path, integration, options) or outcome
             if outcome.state != "failed":
-                outcome = self.aliases(integration) or outcome
+                outcome = self.aliases(integration) or self.books(integration) or outcome
             self.outcome(plugin, outcome)
         prices_nusd = {price: rate_nusd(dollars) for price, dollars in section.price.items()}
         schema = None
@@ -217,6 +218,15 @@ class Build:
             self.alias_owners |= dict.fromkeys(one.aliases, (integration.name, one.name))
         return None
 
+    def books(self, integration: Integration) -> BuildResult | None:
+        """A failure if another integration has one of its books; None if it may have them all."""
+        for book in integration.books:
+            owner = self.book_owners.get(book.name, integration.name)
+            if owner != integration.name:
+                return BuildResult("failed", f"the book `{book.name}` belongs to integration `{owner}`")
+        self.book_owners |= dict.fromkeys((book.name for book in integration.books), integration.name)
+        return None
+
     def hosts(self, path: Path_, integration: Integration, options: Options | None) -> BuildResult | None:
         """A failure if a default of its options names no host; None otherwise."""
         try:
@@ -230,8 +240,16 @@ class Build:
         """A failure if an operation has no price or a price no operation; None if all match."""
         priced: list[Operation | Job] = [*integration.operations, *integration.jobs]
         charges = [one.charge for one in priced]
-        charged = sorted({charge.price for charge in charges if not isinstance(charge, Free)})
+        by_key = {charge.price for charge in integration.charges}
+        charged = sorted({charge.price for charge in charges if not isinstance(charge, Free)} | by_key)
         wrong = None
+        for version, prices in section.price_versions.items():
+            where: Path_ = (*path, "price_versions", version)
+            if missing := sorted(by_key - set(prices)):
+                wrong = self.mistake(where, f"price list `{version}` needs a price `{missing[0]}`")
+            for name in sorted(set(prices) - by_key):
+                meant = did_you_mean(name, sorted(by_key))
+                wrong = self.mistake((*where, name), f"`{name}` is no charge by key of `{integration.name}`{meant}")
         for name in charged:
             if name not in section.price:
                 wrong = self.mistake(path, f"integration `{integration.name}` needs a price `{name}`")

@@ -14,12 +14,12 @@ import msgspec
 
 from kaixu.config.mistakes import ConfigError, Mistake, did_you_mean
 from kaixu.config.plans_section import MILLION
-from kaixu.config.price import Price
+from kaixu.config.price import Price, rate_nusd
 from kaixu.config.sections import BreakerSection, CacheSection, IntegrationSection, LaneSection, TimeoutSection
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane
-from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.operation import Charge, Free, Integration, Job, KeyedCharge, Operation, PerUnit, Schedule
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import Hosts
 
@@ -80,6 +80,15 @@ class IntegrationState:
             return {}
         priced: list[Operation | Job] = [*declared.operations, *declared.jobs]
         return {one.name: rates_of(one.charge, self.prices_nusd) for one in priced}
+
+    @property
+    def price_lists(self) -> dict[str, dict[str, int]]:
+        """The prices by version of the price list, in nano-dollars; "default" is the section's `price`."""
+        versions = {
+            version: {name: rate_nusd(dollars) for name, dollars in prices.items()}
+            for version, prices in self.section.price_versions.items()
+        }
+        return {"default": self.prices_nusd, **versions}
 
 
 class PluginObserver(NamedTuple):
@@ -388,7 +397,7 @@ class Catalog:
                     log.exception("lane %s did not close cleanly", state.name)
 
 
-def rates_of(charge: Charge, prices_nusd: dict[str, int]) -> dict[str, int]:
+def rates_of(charge: Charge | KeyedCharge, prices_nusd: dict[str, int]) -> dict[str, int]:
     """A charge's price, and the number of units that it is for.
 
     A price with the same name as that number, like `per_page` for each `page`, is stored as `price`.

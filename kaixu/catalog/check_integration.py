@@ -15,10 +15,11 @@ import msgspec
 
 from kaixu.plugin.access import Auth, Key, Method, Operator, Public, Rank, Rate
 from kaixu.plugin.errors import PluginError
-from kaixu.plugin.operation import Book, Free, Integration, Job, Operation, PerCall, PerUnit, Retry, Schedule
+from kaixu.plugin.operation import Free, Integration, Job, Operation, Retry, Schedule
 from kaixu.plugin.options import Options
 
 from .callbacks import check_callbacks
+from .check_charges import book_names, check_books, check_charge, check_on_failure
 from .core_names import CORE_FUNCTIONS, CORE_PATHS
 from .input_plan import input_plan, parameters_of
 from .operation_paths import ALIAS, MOST_PATH, SEGMENT, segments_of, shape_of
@@ -74,6 +75,10 @@ def check_integration(integration: Integration) -> None:
     check_addresses(integration.operations)
     check_webhooks(integration)
     check_panels(integration)
+    try:
+        check_books(integration)
+    except PluginError as error:
+        raise PluginError(f"integration `{name}`: {error}") from None
     check_callbacks(integration)
 
 
@@ -94,7 +99,8 @@ def check_offer(integration: Integration, one: Offer) -> None:
         if isinstance(one, Schedule):
             check_schedule(one)
         elif isinstance(one, Job):
-            check_charge(one.charge)
+            check_charge(one.charge, book_names(integration))
+            check_on_failure(integration, one)
             check_struct("payload", one.payload)
             if not isinstance(one.retry, Retry) or not one.retry.attempts >= 1:
                 raise PluginError(f"its `retry` must be a Retry with at least one attempt, not {one.retry!r:.80}")
@@ -103,7 +109,8 @@ def check_offer(integration: Integration, one: Offer) -> None:
             if one.on_failed is not None:
                 check_handler(one.on_failed)
         else:
-            check_charge(one.charge)
+            check_charge(one.charge, book_names(integration))
+            check_on_failure(integration, one)
             check_operation(one)
             input_plan(one)
     except PluginError as error:
@@ -144,27 +151,6 @@ def check_schedule(schedule: Schedule) -> None:
         raise PluginError(f"it cannot run more often than every {LEAST_PERIOD_S} s")
     if not isinstance(schedule.why_free, str) or not schedule.why_free.strip():
         raise PluginError("`why_free` must say why it is free")
-
-
-def check_charge(charge: Any) -> None:
-    """Check a charge. Raises `PluginError`."""
-    match charge:
-        case Free(why):
-            if not isinstance(why, str) or not why.strip():
-                raise PluginError("`Free` must say why it is free")
-        case PerCall(price, book) | PerUnit(price=price, book=book):
-            if not isinstance(price, str) or not price:
-                raise PluginError("its charge must name a price")
-            if book not in get_args(Book):
-                raise PluginError(f"there is no book {book!r:.40}; there are {', '.join(get_args(Book))}")
-            if isinstance(charge, PerUnit):
-                if not isinstance(charge.unit, str) or not charge.unit.isidentifier():
-                    raise PluginError(f"{charge.unit!r:.40} cannot be a unit: use a name")
-                numbers = (charge.per, charge.most)
-                if any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in numbers):
-                    raise PluginError("`per` and `most` of its charge must be at least 1")
-        case _:
-            raise PluginError(f"its charge must be Free, PerCall or PerUnit, not {charge!r:.80}")
 
 
 def check_struct(field: str, kind: Any) -> None:

@@ -77,7 +77,7 @@ def list_offers(catalog: Catalog, clock: dict[str, ScheduleRow], where: str | No
         for one in priced:
             role = one.callers if isinstance(one, Operation) else None
             kind = "operation" if isinstance(one, Operation) else "job"
-            yield offer_row(kind, one.name, price=describe_price(state, one.charge), role=role)
+            yield offer_row(kind, one.name, price=describe_price(state, one), role=role)
         for schedule in declared.schedules:
             free = f"free: {schedule.why_free}"
             yield offer_row("schedule", schedule.name, price=free, row=clock.get(schedule.name))

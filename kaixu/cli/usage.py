@@ -67,7 +67,17 @@ def show(
     usage = with_database(work)
     total = total_record(usage)
     books = [
-        {"book": row.book, "calls": row.calls, "spent_usd": usd(row.spent_nusd), "held_usd": usd(row.held_nusd)}
+        {
+            "book": row.book,
+            "cap_usd": usd(row.cap_nusd)
+            if row.cap_nusd is not None
+            else "none"
+            if row.has_own_cap
+            else "the customer's",
+            "calls": row.calls,
+            "spent_usd": usd(row.spent_nusd),
+            "held_usd": usd(row.held_nusd),
+        }
         for row in usage.books
     ]
     names = sorted({row.book for row in usage.books})
@@ -98,7 +108,7 @@ def show(
         )
         return
     print_record(total, as_json=False)
-    print_rows(books, as_json=False, title="\nbooks, under one cap")
+    print_rows(books, as_json=False, title="\nbooks")
     print_rows(keys, as_json=False, title="\nkeys")
     if any(row.app_id for row in usage.apps):
         print_rows(apps, as_json=False, title="\napplications")

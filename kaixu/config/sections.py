@@ -281,7 +281,13 @@ class IntegrationSection(PluginSection):
         description="the database URL of its tables, with a role that the operator created; default: the gateway "
         "creates a role for it",
     )
-    price: dict[str, Dollars] = Field(default={}, description="USD, by the price names of its operations")
+    price: dict[str, Dollars] = Field(default={}, description="USD, by the price names of its operations and charges")
+    price_versions: dict[str, dict[str, Dollars]] = Field(
+        default={},
+        max_length=100,
+        description="other price lists for its charges by key, by name: a setting of a customer may name one "
+        "(docs/plugin-authors/integrations.md); a list that was used is never changed, make a new one",
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -297,4 +303,15 @@ class IntegrationSection(PluginSection):
         """Whole nano-dollars."""
         for price in value.values():
             rate_nusd(price)
+        return value
+
+    @field_validator("price_versions")
+    @classmethod
+    def are_versions(cls, value: dict[str, dict[str, Decimal]]) -> dict[str, dict[str, Decimal]]:
+        """Names that settings can have, and whole nano-dollars."""
+        for name, prices in value.items():
+            if name == "default" or not re.fullmatch(r"[A-Za-z0-9._-]{1,80}", name):
+                raise ValueError(f"{name!r:.80} cannot be the name of a price list; `default` is the list in `price`")
+            for price in prices.values():
+                rate_nusd(price)
         return value

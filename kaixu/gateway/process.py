@@ -78,6 +78,7 @@ from kaixu.store.spool import Spool
 from .alerting import Alerting
 from .app import Application, create_app
 from .background import start_background
+from .books import declare_books
 from .claim import Claim, ReloadOutcome
 from .gauges import Gauges
 from .heartbeat import Heartbeat, until_next_minute_s
@@ -333,6 +334,7 @@ class Gateway:
                 except MigrationError as error:
                     log.error("integration %s is off: %s", state.name, error)
                     catalog.fail(state.name, str(error))
+        await declare_books(catalog, connection)
         moved = await take_customer_settings(connection, catalog.declared)
         if moved:
             log.info("settings of %d customers were moved to the integrations that declare them", moved)

@@ -17,7 +17,8 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
 from kaixu.jobs.payloads import unseal
 from kaixu.metering.gate import Gate
-from kaixu.metering.operation_call import Submitter, transactions_for
+from kaixu.metering.operation_call import transactions_for
+from kaixu.metering.submitter import Submitter
 from kaixu.ops.logs import REQUEST_ID
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError, TicketClosed, UpstreamError
@@ -111,7 +112,7 @@ class FailureHandlers:
             app_id=failure.app_id,
             build_id=failure.build_id,
         )
-        open_transaction = transactions_for(self.gate.databases, self.sealer, state, submitter)
+        open_transaction = transactions_for(self.gate.databases, self.sealer, state, submitter, job)
         async with open_transaction(lambda: True) as transaction:
             call = FailedJobCall(failure, body, state.options, transaction)
             try:

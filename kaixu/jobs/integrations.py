@@ -61,7 +61,7 @@ class IntegrationRunner:
             build_id=job.build_id,
             facts=lease.facts,
         )
-        admission = admit_operation(self.gate, caller, state, handler, len(data))
+        admission = admit_operation(self.gate, caller, state, handler, payload, len(data))
         lease.needs_nusd = admission.ask.least_nusd
         async with admission as ticket:
             await lease.admitted(ticket)

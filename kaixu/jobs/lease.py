@@ -17,7 +17,15 @@ from kaixu.metering.verdict import Refusal
 from kaixu.ops.call_facts import CallFacts
 from kaixu.ops.sealing import Sealer
 from kaixu.ops.trace_context import read_trace
-from kaixu.plugin.errors import CapReached, DatabaseAway, KaixuError, RateLimited, Unavailable, UpstreamBusy
+from kaixu.plugin.errors import (
+    CapReached,
+    DatabaseAway,
+    HoldRefused,
+    KaixuError,
+    RateLimited,
+    Unavailable,
+    UpstreamBusy,
+)
 from kaixu.plugin.operation import Retry
 from kaixu.store import jobs as store
 from kaixu.store.jobs import ClaimedJob
@@ -169,7 +177,12 @@ class Lease:
                 wait_s = max(1.0, float(error.retry_after_s or 0))
                 await store.requeue(self.pool, job, wait_s=wait_s, is_failure=False, code=error.code, message=message)
                 return "waits"
-            if isinstance(raised, Refusal) and isinstance(error, CapReached) and self.needs_nusd is not None:
+            if isinstance(error, HoldRefused):  # by its own handler's transaction, which was rolled back
+                self.needs_nusd = error.needs_nusd
+            is_blocked = isinstance(error, HoldRefused) or (
+                isinstance(raised, Refusal) and isinstance(error, CapReached)
+            )
+            if is_blocked and self.needs_nusd is not None:
                 wait_s = min(float(error.retry_after_s or BLOCKED_S), BLOCKED_S)
                 await store.requeue(
                     self.pool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kaixu.plugin.errors import TooLarge
-from kaixu.plugin.operation import Book, Charge, Free, PerCall, PerUnit
+from kaixu.plugin.operation import Charge, Free, PerCall, PerUnit
 
 #: More than any real count; keeps products of units and prices within 64 bits.
 MOST_UNITS = 10**12
@@ -15,16 +15,20 @@ RESERVED = frozenset({"call", "undelivered", "unbilled_nusd"})
 
 
 class Meter:
-    """Counts the units of one call, and prices them by its charge. `price_nusd`: of the charge, in nano-dollars."""
+    """Counts the units of one call, and prices them by its charge. `price_nusd`: of the charge, in nano-dollars.
 
-    def __init__(self, charge: Charge, price_nusd: int) -> None:
+    `most`: the units that the call may use; by default the charge's own number.
+    """
+
+    def __init__(self, charge: Charge, price_nusd: int, most: int | None = None) -> None:
         self.charge = charge
         self.price_nusd = price_nusd
+        self.most = most_units(charge) if most is None else most
         self.units: dict[str, int] = {}
         self.plugin_units: set[str] = set()  # counted by the plugin itself
 
     @property
-    def book(self) -> Book:
+    def book(self) -> str:
         """The customer's book that the call is billed in."""
         return "ai" if isinstance(self.charge, Free) else self.charge.book
 
@@ -36,7 +40,7 @@ class Meter:
     @property
     def most_nusd(self) -> int:
         """The most that the call can cost."""
-        return most_nusd(self.charge, self.price_nusd)
+        return most_nusd(self.charge, self.price_nusd, self.most)
 
     @property
     def cost_nusd(self) -> int:
@@ -60,19 +64,24 @@ class Meter:
     def require_room(self, unit: str, n: int) -> None:
         """Check that `n` more can be counted. Raises `TooLarge` beyond the charge's `most`."""
         total = self.units.get(unit, 0) + n
-        if isinstance(self.charge, PerUnit) and unit == self.charge.unit and total > self.charge.most:
-            raise TooLarge(f"{total} {unit} are more than the {self.charge.most} that one call may use")
+        if isinstance(self.charge, PerUnit) and unit == self.charge.unit and total > self.most:
+            raise TooLarge(f"{total} {unit} are more than the {self.most} that one call may use")
 
 
-def most_nusd(charge: Charge, price_nusd: int) -> int:
-    """The most that one call can cost."""
+def most_units(charge: Charge) -> int:
+    """The units that any call may use by the charge's own number; 0 where that follows from the input."""
+    return charge.most if isinstance(charge, PerUnit) and isinstance(charge.most, int) else 0
+
+
+def most_nusd(charge: Charge, price_nusd: int, most: int | None = None) -> int:
+    """The most that one call can cost, which may use `most` units."""
     match charge:
         case Free():
             return 0
         case PerCall():
             return price_nusd
-        case PerUnit(_, _, most, per):
-            return divided_half_up(most * price_nusd, per)
+        case PerUnit(per=per):
+            return divided_half_up((most_units(charge) if most is None else most) * price_nusd, per)
 
 
 def cost_nusd(charge: Charge, price_nusd: int, units: Mapping[str, int]) -> int:

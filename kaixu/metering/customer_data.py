@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -10,11 +11,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from kaixu.ops.sealing import Sealer, about_secret
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.customer_settings import read_settings
 from kaixu.plugin.errors import Conflict, TicketClosed
 from kaixu.plugin.operation import Integration
 from kaixu.plugin.secret import SecretInfo, require_meta, require_value
 from kaixu.store import integration_settings
+from kaixu.store.books import book_month
 from kaixu.store.integration_secrets import (
     SecretName,
     clear_secret,
@@ -156,3 +159,14 @@ class CustomerData:
         if not value:  # these may repeat
             return None
         return await integration_settings.customer_with(self._pool(), self.integration.name, field, value)
+
+    # Books.
+
+    async def book(self, name: str, month: date | None) -> BookMonth:
+        """See `Call.book`."""
+        customer_id = self.require_customer()
+        if name != "ai" and name not in {one.name for one in self.integration.books}:
+            raise ValueError(f"integration `{self.integration.name}` declares no book `{name}`")
+        found = await book_month(self._pool(), customer_id, name, None if month is None else month.replace(day=1))
+        self.require_open()
+        return found

@@ -61,6 +61,8 @@ def end_reason_of(ticket: Ticket, error: BaseException | None) -> str:
     if is_cancelled and ticket.stopped_by_gateway and not ticket.client_left:
         # The gateway cancelled it: only what a stream has delivered is billed.
         return "upstream_error" if ticket.end_reason == "upstream_error" else nothing
+    if is_billed_failure(ticket):
+        return "client_gone" if is_cancelled else "upstream_error"
     if is_cancelled:
         # The vendor may have worked on what was sent, with or without an answer.
         return "client_gone" if delivered or ticket.wire.used else nothing
@@ -69,10 +71,15 @@ def end_reason_of(ticket: Ticket, error: BaseException | None) -> str:
     return ticket.end_reason
 
 
+def is_billed_failure(ticket: Ticket) -> bool:
+    """Whether a failed operation is billed for what it has counted: as its plugin says, if a vendor may have worked."""
+    return isinstance(ticket, OperationTicket) and ticket.bills_failures and ticket.vendor_may_have_worked
+
+
 def caused_by_client(ticket: Ticket, error: BaseException | None) -> bool:
     """Whether nothing was delivered because of the client: it deleted, filled or changed what the call was about.
 
-    An integration's operation that fails is never billed: plugin authors are promised that.
+    An integration's operation that fails is billed only as its `on_failure` says.
     """
     if ticket.waived or isinstance(ticket, OperationTicket) or not isinstance(error, KaixuError):
         return False

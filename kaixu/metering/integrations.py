@@ -29,7 +29,6 @@ from .integration_wire import IntegrationWire
 from .operation_call import (
     OperationCall,
     ReportProgress,
-    Submitter,
     handler_limits,
     limits_for,
     meter_for,
@@ -39,16 +38,17 @@ from .operation_call import (
 from .operation_reply import EncodedReply, encode_item, encode_reply
 from .operation_ticket import OperationTicket
 from .price_keys import operation_key
+from .submitter import Submitter
 
 
 def admit_operation(
-    gate: Gate, caller: Caller, integration: IntegrationState, what: Operation | Job, body_bytes: int
+    gate: Gate, caller: Caller, integration: IntegrationState, what: Operation | Job, body: object, body_bytes: int
 ) -> Admission[OperationTicket]:
     """Admission of an integration's operation, or of one of its jobs. See `run_operation` and `run_job`.
 
-    Raises `Overloaded`, `Stopping`, `TooLarge`.
+    Raises `Overloaded`, `Stopping`, `TooLarge`, `UpstreamError`.
     """
-    meter = meter_for(integration, what, body_bytes)
+    meter = meter_for(integration, what, body, body_bytes)
     ask = gate.ask(
         caller,
         f"job:{what.name}" if isinstance(what, Job) else what.name,
@@ -67,7 +67,7 @@ def admit_operation(
     def make_ticket(verdict: Verdict) -> OperationTicket:
         wire = wire_for(gate, integration, what, meter, ask.request_id)
         wire.trace = ask.facts.trace
-        return OperationTicket(ask, verdict, wire, meter)
+        return OperationTicket(ask, verdict, wire, meter, bills_failures=what.on_failure == "charge_counted")
 
     return gate.admission(ask, make_ticket)
 
@@ -159,7 +159,7 @@ def open_call(
         wire=ticket.wire,
         meter=ticket.meter,
         scratch=gate.scratch,
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, submitter_of(ticket)),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, submitter_of(ticket), what),
         customer_data=customer_data_for(
             gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
         ),

@@ -14,8 +14,9 @@ from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
 from .gate import Gate
 from .integrations import blobs_for, customer_data_for, wire_for
-from .operation_call import OperationCall, Submitter, handler_limits, transactions_for
+from .operation_call import OperationCall, handler_limits, transactions_for
 from .operation_reply import EncodedReply, encode_reply
+from .submitter import Submitter
 
 
 async def run_keyless(
@@ -59,7 +60,7 @@ async def run_keyless(
         upload=upload,
         start=start,
         open_transaction=transactions_for(
-            gate.databases, gate.sealer, integration, Submitter(request_id), blobs_of=customer_id
+            gate.databases, gate.sealer, integration, Submitter(request_id), what, blobs_of=customer_id
         ),
     )
     try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID, uuid4
@@ -17,10 +18,11 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob, blobs_in
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.callback import Begun
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
-from kaixu.plugin.operation import Database, Free, Job, Operation
+from kaixu.plugin.operation import Charge, Database, Free, Job, Operation, PerUnit
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.webhook import WebhookEvent
@@ -31,10 +33,12 @@ from kaixu.store.webhook_events import NewEvent
 
 from .call_blobs import CallBlobs, CallUpload, UploadBody
 from .callbacks import CallbackStart
-from .charges import Meter
+from .charges import MOST_UNITS, Meter
 from .customer_data import CustomerData
 from .integration_wire import IntegrationWire
+from .keyed_charges import charging_of, charging_transaction
 from .operation_ticket import OperationTicket
+from .submitter import Submitter
 from .webhook_events import new_event
 from .webhook_verify import require_names
 from .wire import WireLimits, upstream_error
@@ -196,6 +200,10 @@ class OperationCall:
         """Whether the call is not settled yet."""
         return not (self._has_ended or self.wire.closed)
 
+    async def book(self, name: str, month: date | None = None) -> BookMonth:
+        """See `kaixu.plugin.Call.book`. Raises `TicketClosed`, `ValueError`."""
+        return await self._customer_data.book(name, month)
+
     def db(self) -> AbstractAsyncContextManager[Database]:
         """A transaction. Raises `TicketClosed`."""
         if not self.is_open():
@@ -221,14 +229,32 @@ class OperationCall:
             await self._progress(done, of)
 
 
-def meter_for(integration: IntegrationState, what: Operation | Job, body_bytes: int) -> Meter:
-    """A meter for one call, with the units that are known before it begins. Raises `TooLarge`."""
+def meter_for(integration: IntegrationState, what: Operation | Job, body: object, body_bytes: int) -> Meter:
+    """A meter for one call, with the units that are known before it begins. Raises `TooLarge`, `UpstreamError`."""
     charge = what.charge
     price = 0 if isinstance(charge, Free) else integration.prices_nusd[charge.price]
-    meter = Meter(charge, price)
+    meter = Meter(charge, price, most_units_of(what.name, charge, body))
     meter.count("calls", 1)
     meter.count("bytes_in", body_bytes)
     return meter
+
+
+def most_units_of(name: str, charge: Charge, body: object) -> int:
+    """The most units that a call with this input may use. Raises `KaixuError` of the plugin, `UpstreamError`."""
+    if not isinstance(charge, PerUnit):
+        return 0
+    if not callable(charge.most):
+        return charge.most or 0
+    try:
+        most = charge.most(body)
+        if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= MOST_UNITS:
+            raise ValueError(f"`most` returned {most!r:.40}")
+    except KaixuError:
+        raise
+    except Exception as error:  # a bug in a plugin must not end the gateway
+        log.exception("`most` of the charge of %s failed", name)
+        raise UpstreamError(f"`{name}` failed", hint="Tell your operator.", code="INTEGRATION_FAILED") from error
+    return most
 
 
 def limits_for(timeout_s: float) -> WireLimits:
@@ -236,17 +262,6 @@ def limits_for(timeout_s: float) -> WireLimits:
     return WireLimits(
         connect_s=min(10.0, timeout_s), first_byte_s=timeout_s, between_bytes_s=timeout_s, total_s=timeout_s, retries=0
     )
-
-
-class Submitter(msgspec.Struct, frozen=True):
-    """Whose jobs a call submits: those of its customer and key; None: of nobody."""
-
-    request_id: str
-    customer_id: int | None = None
-    key_id: int | None = None
-    install_id: str | None = None
-    app_id: str | None = None
-    build_id: str | None = None
 
 
 def submitter_of(ticket: OperationTicket) -> Submitter:
@@ -262,11 +277,13 @@ def transactions_for(
     sealer: Sealer,
     integration: IntegrationState,
     submitter: Submitter,
+    what: Operation | Job | None = None,
     blobs_of: int | None = None,
 ) -> OpenTransaction:
     """Opens transactions for one call. Jobs submitted there belong to the call's customer and key.
 
-    `blobs_of`: the customer whose blobs it uses, if not the submitter's.
+    So do charges by key, of which it may hold those that `what` declares. `blobs_of`: the customer whose blobs it uses
+    and whom it charges, if not the submitter's.
     """
     declared = integration.integration
     assert declared is not None
@@ -316,16 +333,20 @@ def transactions_for(
         require_names(event)
         return new_event(sealer, integration.name, webhooks[webhook], event, body, submitter.request_id)
 
+    charging = charging_of(integration, submitter, what, blobs_of)
+
     def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
-        return databases.transaction(
+        opened = databases.transaction(
             integration.name,
             has_tables=declared.schema is not None,
             is_open=is_open,
             make_job=make_job,
             customer_id=submitter.customer_id,
             make_event=make_event,
+            charging=charging,
             blobs_of=submitter.customer_id if blobs_of is None else blobs_of,
         )
+        return charging_transaction(opened, databases, declared, charging)
 
     return open_transaction
 

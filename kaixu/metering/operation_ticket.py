@@ -15,11 +15,14 @@ from .wire import TicketWire
 class OperationTicket(Ticket):
     """One admitted operation or job of an integration, and the meter that counts its units."""
 
-    __slots__ = ("has_delivered", "meter")
+    __slots__ = ("bills_failures", "has_delivered", "meter")
 
-    def __init__(self, ask: Ask, verdict: Verdict, wire: TicketWire, meter: Meter) -> None:
+    def __init__(
+        self, ask: Ask, verdict: Verdict, wire: TicketWire, meter: Meter, *, bills_failures: bool = False
+    ) -> None:
         super().__init__(ask, verdict, wire)
         self.meter = meter
+        self.bills_failures = bills_failures  # what was counted, if a vendor may have worked
         self.has_delivered = False  # a part of a stream of events has been sent
 
     @property

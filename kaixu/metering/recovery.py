@@ -10,6 +10,7 @@ from time import monotonic
 from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.plugin.errors import DatabaseAway, DatabaseBusy
 from kaixu.store import admission
+from kaixu.store.books import expire_charges
 
 from .ledger import Ledger
 
@@ -81,6 +82,7 @@ class Recovery:
         """Expire holds that were not renewed. Waits after an outage, during which none could be renewed."""
         if monotonic() - self.resumed_at < self.ledger.lifetime_s / 2:
             return
+        await expire_charges(self.ledger.pool)
         for lost in await admission.expire(self.ledger.pool, charge=self.charge_lost):
             log.warning(
                 "call %s was lost with its gateway; charged %d of %d nano-dollars",

@@ -94,6 +94,8 @@ def subject_of(verdict: Verdict, ask: Ask) -> str:
             return f"model `{ask.model}` of {key}"
         case "group":
             return f"the group of {key}"
+        case "book":
+            return f"the book `{ask.book}` of the account of {key}"
         case _:
             return f"the account of {key}"
 

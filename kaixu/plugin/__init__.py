@@ -8,6 +8,7 @@ from kaixu.plugin import panels
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
+from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.command import CommandError, GatewayClient
@@ -22,6 +23,7 @@ from kaixu.plugin.errors import (
     ContextTooLong,
     DigestMismatch,
     Failure,
+    HoldRefused,
     HostNotDeclared,
     ImageRefused,
     Invalid,
@@ -57,6 +59,8 @@ from kaixu.plugin.operation import (
     Free,
     Integration,
     Job,
+    KeyedCharge,
+    OnFailure,
     Operation,
     PerCall,
     PerUnit,
@@ -114,6 +118,10 @@ __all__ = [
     "BlockingWire",
     "Body",
     "BodyTimeout",
+    "Book",
+    "BookFacts",
+    "BookLine",
+    "BookMonth",
     "Bytes",
     "Cache",
     "Call",
@@ -143,6 +151,7 @@ __all__ = [
     "Free",
     "GatewayClient",
     "Header",
+    "HoldRefused",
     "HostNotDeclared",
     "ImagePart",
     "ImageRefused",
@@ -155,15 +164,18 @@ __all__ = [
     "KeptBlob",
     "Key",
     "KeyOptions",
+    "KeyedCharge",
     "Keys",
     "Lane",
     "Message",
     "MessagesReader",
     "ModelGone",
+    "Monthly",
     "Native",
     "NativeEvent",
     "NotConfigured",
     "NotFound",
+    "OnFailure",
     "Operation",
     "Operator",
     "Options",

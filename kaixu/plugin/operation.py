@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 from uuid import UUID
@@ -12,6 +13,7 @@ import msgspec
 
 from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
 from kaixu.plugin.blob import Blob, KeptBlob, Upload
+from kaixu.plugin.book import Book, BookMonth, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
@@ -24,7 +26,6 @@ from kaixu.plugin.webhook import Webhook, WebhookEvent
 Body = TypeVar("Body", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
-Book = Literal["ai", "push"]
 
 
 class Free(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class PerCall(msgspec.Struct, frozen=True):
     """A fixed price for each call: the entry `price` in the integration's section of kaixu.yaml, in USD."""
 
     price: str
-    book: Book = "ai"
+    book: str = "ai"
 
 
 class PerUnit(msgspec.Struct, frozen=True):
@@ -45,17 +46,24 @@ class PerUnit(msgspec.Struct, frozen=True):
 
     The core counts "bytes_in", "bytes_out", "seconds", and "bytes_sent": bodies of requests that vendors accepted.
 
-    `most` is the maximum number of units of one call: that much is reserved, and a call that needs more is refused.
+    `most` is the maximum number of units of one call, or a function of its input that returns it: that much is
+    reserved, and a call that needs more is refused. Charges by key can do without.
     """
 
     price: str
     unit: str
-    most: int
+    most: int | Callable[[Any], int] | None = None
     per: int = 1
-    book: Book = "ai"
+    book: str = "ai"
 
 
 Charge = Free | PerCall | PerUnit
+
+#: A charge that is held and billed by key, in transactions.
+KeyedCharge = PerCall | PerUnit | Monthly
+
+#: What becomes of an operation's charge if it fails after a vendor may have worked for it.
+OnFailure = Literal["release", "charge_counted"]
 
 
 class Database(Protocol):
@@ -104,6 +112,25 @@ class Database(Protocol):
 
     async def cancel(self, job_id: UUID) -> JobView:
         """Cancel such a job in this transaction; one that runs ends shortly after. Returns it. Raises `NotFound`."""
+        ...
+
+    async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None:
+        """Reserve one of the integration's `charges` for the call's customer, for so long, under a key of your own.
+
+        Holding again under the same key sets units and time. Done when the block ends: where there is no room under the
+        cap, leaving it raises `HoldRefused`, and everything in the transaction is rolled back.
+        """
+        ...
+
+    async def charge(self, charge: str, *, key: str, units: int = 1, at: datetime | None = None) -> None:
+        """Bill a charge once for each key, in this transaction, in the month of `at` (default: now); never refused.
+
+        The hold's key is billed, also if it was revoked meanwhile. Without a hold, the call's own is.
+        """
+        ...
+
+    async def release(self, charge: str, *, key: str) -> None:
+        """Release what is held under a key, in this transaction; nothing happens where nothing is."""
         ...
 
     async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
@@ -244,6 +271,10 @@ class Call(Protocol, Generic[Body]):
         """A transaction in the plugin's own schema. It commits when the block ends without an error."""
         ...
 
+    async def book(self, name: str, month: date | None = None) -> BookMonth:
+        """The month of the call's customer in one of the integration's books, or in "ai"; default: this month."""
+        ...
+
     async def enqueue(
         self,
         job: str,
@@ -298,6 +329,9 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     the name. `aliases`: names below `/.netlify/functions/` and `/api/`; two operations of one integration may share one
     if their methods differ. `role` is short for `auth=Key(role)`. `rate`: all of them hold. `at_once`: how many calls
     of one customer may run at the same time, in all gateways together. `timeout_s` limits the handler and its stream.
+    `holds`: the charges that its handler may hold by key; operators see their prices. `on_failure`: whether what was
+    counted is billed if the call fails after a vendor may have worked; an operation with a price must say so where the
+    integration has a wire.
     `upload`: the body is a file, which the handler reads with `call.upload`; its input comes from elsewhere.
     """
 
@@ -309,6 +343,8 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate: Rate | Sequence[Rate] = ()
     at_once: int | None = None
     timeout_s: float = 60.0
+    holds: Sequence[str] = ()
+    on_failure: OnFailure | None = None
     upload: bool = False
 
 
@@ -375,7 +411,8 @@ class Job(msgspec.Struct, frozen=True):
 
     `on_failed` is called once if the job ends without success: after its last attempt, cancelled, lost or not ended
     in time. It gets a `FailedCall`. `at_once` is how many jobs of this name may run at a time for one customer. A field
-    that is added to the type of the payload needs a default: enqueued jobs do not have it.
+    that is added to the type of the payload needs a default: enqueued jobs do not have it. For `holds` and `on_failure`
+    see `OperationSettings`; a failed attempt is one call.
     """
 
     name: str
@@ -386,6 +423,8 @@ class Job(msgspec.Struct, frozen=True):
     timeout_s: float = 300.0
     on_failed: Callable[[Any], Awaitable[None]] | None = None
     at_once: int | None = None
+    holds: Sequence[str] = ()
+    on_failure: OnFailure | None = None
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -406,6 +445,8 @@ class Integration(msgspec.Struct, frozen=True):
     customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
     have the same value of a field in `unique`; customers see and change those in `by_customer` themselves. `panels`:
     what it shows in the pages.
+    `books`: accounts beside the calls of models. `charges`: what its
+    transactions may hold and bill by key, each with a price.
     """
 
     name: str
@@ -420,5 +461,7 @@ class Integration(msgspec.Struct, frozen=True):
     secrets: Sequence[Secret] = ()
     customer: type[msgspec.Struct] | None = None
     unique: Sequence[str] = ()
+    books: Sequence[Book] = ()
+    charges: Sequence[KeyedCharge] = ()
     panels: Sequence[Panel] = ()
     by_customer: Sequence[str] = ()

@@ -51,7 +51,7 @@ LIMITS = Query(
     ), month as materialized (
         select m.chain_id, sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd
           from kaixu.key_month m
-         where m.month = (select c.month from clock c)
+         where m.month = (select c.month from clock c) and not m.has_own_cap
            and m.chain_id in (select a.chain_id from asked a union select b.chain_id from member b)
          group by m.chain_id
     ), spent as materialized (
@@ -59,14 +59,19 @@ LIMITS = Query(
           from kaixu.usage_series s
           join kaixu.usage_quarter x on x.series_id = s.id and x.bucket >= (select c.today from clock c)
          where s.customer_id = $1
+           and (s.book = 'ai' or not kaixu.book_has_own_cap(
+                    p_customer_id => $1, p_month => (select c.month from clock c), p_book => s.book))
          union all
         select u.chain_id, u.spent_nusd
           from kaixu.usage_change u
          where u.customer_id = $1 and u.bucket >= (select c.today from clock c)
+           and (u.book = 'ai' or not kaixu.book_has_own_cap(
+                    p_customer_id => $1, p_month => (select c.month from clock c), p_book => u.book))
     ), held as materialized (
         select r.chain_id, r.held_nusd
           from kaixu.reservation r
          where r.customer_id = $1 and r.is_limited and r.created_at >= (select c.today from clock c)
+           and (r.book = 'ai' or not kaixu.book_has_own_cap(p_customer_id => $1, p_month => r.month, p_book => r.book))
     ), day as materialized (
         select o.chain_id, sum(o.spent_nusd) as spent_nusd, sum(o.held_nusd) as held_nusd
           from (select s.chain_id, s.spent_nusd, 0 as held_nusd from spent s
@@ -82,7 +87,8 @@ LIMITS = Query(
           from kaixu.customer c
          cross join lateral (select sum(b.extra_nusd) as extra, sum(b.spent_nusd) as spent, sum(b.held_nusd) as held
                                from kaixu.customer_month b
-                              where b.customer_id = c.id and b.month = (select x.month from clock x)) m
+                              where b.customer_id = c.id and b.month = (select x.month from clock x)
+                                and not b.has_own_cap) m
          where c.id = $1
          union all
         select null, 'customer_day_cap', 2, c.day_cap_nusd, (select sum(d.spent_nusd) from day d),

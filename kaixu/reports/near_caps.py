@@ -47,14 +47,14 @@ KEYS = Query(
         select distinct m.chain_id
           from kaixu.key_month m
           join kaixu.virtual_key k on k.chain_id = m.chain_id
-         where m.month = $1 and m.spent_nusd > 0 and k.revoked_at is null
+         where m.month = $1 and m.spent_nusd > 0 and not m.has_own_cap and k.revoked_at is null
            and m.spent_nusd >= k.monthly_cap_nusd / 100 * $2::integer / (select books from books) - 100
     ), near as materialized (
         select k.id, k.customer_id, k.label, k.key_last4, k.monthly_cap_nusd as cap_nusd, u.spent_nusd, u.held_nusd
           from likely l
          cross join lateral (select sum(m.spent_nusd)::bigint as spent_nusd, sum(m.held_nusd)::bigint as held_nusd
                                from kaixu.key_month m
-                              where m.chain_id = l.chain_id and m.month = $1) u
+                              where m.chain_id = l.chain_id and m.month = $1 and not m.has_own_cap) u
          cross join lateral (select x.id, x.customer_id, x.label, x.key_last4, x.monthly_cap_nusd, x.expires_at
                                from kaixu.virtual_key x
                               where x.chain_id = l.chain_id and x.revoked_at is null

@@ -41,18 +41,19 @@ NAMED = Query(
     NamedCustomer,
     """
     with used as materialized (
-        select m.customer_id, sum(m.spent_nusd)::bigint as spent_nusd, sum(m.extra_nusd)::bigint as extra_nusd
+        select m.customer_id, sum(m.spent_nusd)::bigint as spent_nusd, sum(m.extra_nusd)::bigint as extra_nusd,
+               coalesce(sum(m.spent_nusd) filter (where not m.has_own_cap), 0)::bigint as capped_nusd
           from kaixu.customer_month m
          where m.month = $1
          group by m.customer_id
         having sum(m.spent_nusd) > 0
     ), near as materialized (
-        select c.id, c.monthly_cap_nusd + u.extra_nusd as cap_nusd, u.spent_nusd
+        select c.id, c.monthly_cap_nusd + u.extra_nusd as cap_nusd, u.capped_nusd as spent_nusd
           from used u
           join kaixu.customer c on c.id = u.customer_id
          where c.is_active and c.deleted_at is null
-           and u.spent_nusd >= (c.monthly_cap_nusd + u.extra_nusd) / 100 * $2::integer - 100
-           and u.spent_nusd * 100::numeric >= $2::integer * (c.monthly_cap_nusd + u.extra_nusd)::numeric
+           and u.capped_nusd >= (c.monthly_cap_nusd + u.extra_nusd) / 100 * $2::integer - 100
+           and u.capped_nusd * 100::numeric >= $2::integer * (c.monthly_cap_nusd + u.extra_nusd)::numeric
     ), listed as (
         (select n.id, true as is_near, row_number() over (order by n.spent_nusd::numeric / nullif(n.cap_nusd, 0)
                                                           desc nulls first, n.spent_nusd desc, n.id) as at
@@ -71,7 +72,10 @@ NAMED = Query(
       from listed l
       join kaixu.customer c on c.id = l.id
      cross join lateral (select sum(m.calls) as calls, sum(m.input_tokens + m.output_tokens) as tokens,
-                                sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd,
+                                coalesce(sum(m.spent_nusd) filter (where not (l.is_near and m.has_own_cap)), 0)
+                                    as spent_nusd,
+                                coalesce(sum(m.held_nusd) filter (where not (l.is_near and m.has_own_cap)), 0)
+                                    as held_nusd,
                                 sum(m.extra_nusd) as extra_nusd
                            from kaixu.customer_month m
                           where m.customer_id = l.id and m.month = $1) s

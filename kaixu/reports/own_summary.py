@@ -16,12 +16,15 @@ from kaixu.store.query import Query
 from .money_limits import MoneyLimit, limits_json, limits_of
 from .own_key import Credential, OwnKey, own_view, read_month, read_scope
 from .time_range import read_clock
-from .usage import KeyUsage, key_usage
+from .usage import KeyUsage, available_of, key_usage
 from .values import budget_fields, cents_or_none, instant, month_name
 
 
 class OwnMonth(msgspec.Struct, frozen=True):
-    """A month of an account and of one of its key chains, all books together. Money is in nano-dollars."""
+    """A month of an account and of one of its key chains. Money is in nano-dollars.
+
+    Calls and tokens are of all books, money is of those that draw on the account's cap.
+    """
 
     customer_spent_nusd: int
     customer_held_nusd: int
@@ -40,15 +43,15 @@ OWN_MONTH = Query(
     select c.spent_nusd as customer_spent_nusd, c.held_nusd as customer_held_nusd, c.extra_nusd as customer_extra_nusd,
            c.tokens as customer_tokens, c.calls as customer_calls, k.spent_nusd as key_spent_nusd,
            k.held_nusd as key_held_nusd, k.tokens as key_tokens, k.calls as key_calls
-      from (select coalesce(sum(m.spent_nusd), 0)::bigint as spent_nusd,
-                   coalesce(sum(m.held_nusd), 0)::bigint as held_nusd,
+      from (select coalesce(sum(m.spent_nusd) filter (where not m.has_own_cap), 0)::bigint as spent_nusd,
+                   coalesce(sum(m.held_nusd) filter (where not m.has_own_cap), 0)::bigint as held_nusd,
                    coalesce(sum(m.extra_nusd), 0)::bigint as extra_nusd,
                    coalesce(sum(m.input_tokens + m.output_tokens), 0)::bigint as tokens,
                    coalesce(sum(m.calls), 0)::bigint as calls
               from kaixu.customer_month m
              where m.customer_id = $1 and m.month = $3) c
-     cross join (select coalesce(sum(m.spent_nusd), 0)::bigint as spent_nusd,
-                        coalesce(sum(m.held_nusd), 0)::bigint as held_nusd,
+     cross join (select coalesce(sum(m.spent_nusd) filter (where not m.has_own_cap), 0)::bigint as spent_nusd,
+                        coalesce(sum(m.held_nusd) filter (where not m.has_own_cap), 0)::bigint as held_nusd,
                         coalesce(sum(m.input_tokens + m.output_tokens), 0)::bigint as tokens,
                         coalesce(sum(m.calls), 0)::bigint as calls
                    from kaixu.key_month m
@@ -241,7 +244,7 @@ def own_limits_json(row: OwnLimits) -> dict[str, Any]:
 
 def own_key_json(row: KeyUsage) -> dict[str, Any]:
     """The month of one of the account's keys, without what only operators see."""
-    available = None if row.cap_nusd is None else max(0, row.cap_nusd - row.spent_nusd - row.held_nusd)
+    available = available_of(row)
     return {
         "id": row.key_id,
         "key_last4": row.key_last4,

@@ -22,7 +22,7 @@ BYTES = ("bytes", "bytes_in", "bytes_out", "bytes_sent")
 
 EXPLANATION = (
     "Pushes are charged in a book of their own, beside calls of models. "
-    "All books together are limited by the account's monthly cap."
+    "A book has a monthly cap of its own, or is limited together with the others by the account's."
 )
 
 

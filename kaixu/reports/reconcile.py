@@ -41,7 +41,9 @@ CUSTOMER_MONTHS = Query(
          group by 1, 2, 3
     ), holds as (
         select r.customer_id, r.month, r.book, sum(r.held_nusd)::bigint as held
-          from kaixu.reservation r
+          from (select x.customer_id, x.month, x.book, x.held_nusd from kaixu.reservation x
+                union all
+                select x.customer_id, x.month, x.book, x.held_nusd from kaixu.keyed_charge x where x.state = 'held') r
          where $1::date is null or r.month = $1
          group by 1, 2, 3
     ), credits as (
@@ -96,7 +98,10 @@ KEY_MONTHS = Query(
          group by 1, 2, 3, 4
     ), holds as (
         select r.chain_id, r.customer_id, r.month, r.book, sum(r.held_nusd)::bigint as held
-          from kaixu.reservation r
+          from (select x.chain_id, x.customer_id, x.month, x.book, x.held_nusd from kaixu.reservation x
+                union all
+                select x.chain_id, x.customer_id, x.month, x.book, x.held_nusd from kaixu.keyed_charge x
+                 where x.state = 'held') r
          where $1::date is null or r.month = $1
          group by 1, 2, 3, 4
     ), months as (
@@ -133,6 +138,12 @@ STRAYS = Query(
      where $1::date is null or e.month = $1
      group by e.id, e.month, e.book
     union all
+    select 'event', e.id, e.month, e.book, 'holds of its charge', count(*), 0
+      from kaixu.keyed_charge k
+      join kaixu.usage_event e on e.month = k.month and e.ticket = k.ticket
+     where ($1::date is null or e.month = $1) and k.state = 'held'
+     group by e.id, e.month, e.book
+    union all
     select 'event', e.id, e.month, e.book, 'customer of its key', e.customer_id, k.customer_id
       from kaixu.usage_event e
       left join kaixu.virtual_key k on k.id = e.key_id
@@ -143,7 +154,7 @@ STRAYS = Query(
     """,
 )
 
-# A cap applies to all books of a month together, so `book` is null.
+# A cap applies to all books of a month together, so `book` is null, except for books with a cap of their own.
 OVER_CAP = Query(
     Difference,
     """
@@ -153,7 +164,7 @@ OVER_CAP = Query(
       from (select b.customer_id, b.month, sum(b.spent_nusd + b.held_nusd)::bigint as used,
                    sum(b.extra_nusd)::bigint as extra
               from kaixu.customer_month b
-             where $1::date is null or b.month = $1
+             where ($1::date is null or b.month = $1) and not b.has_own_cap
              group by b.customer_id, b.month) m
       join kaixu.customer c on c.id = m.customer_id
      where m.used > c.monthly_cap_nusd + m.extra
@@ -162,11 +173,17 @@ OVER_CAP = Query(
            k.monthly_cap_nusd
       from (select b.chain_id, b.month, sum(b.spent_nusd + b.held_nusd)::bigint as used
               from kaixu.key_month b
-             where $1::date is null or b.month = $1
+             where ($1::date is null or b.month = $1) and not b.has_own_cap
              group by b.chain_id, b.month) m
       join lateral (select v.monthly_cap_nusd from kaixu.virtual_key v
                      where v.chain_id = m.chain_id order by v.id desc limit 1) k on true
      where m.used > k.monthly_cap_nusd
+    union all
+    select 'customer', m.customer_id, m.month, m.book, 'spent_nusd + held_nusd over the cap of the book',
+           m.spent_nusd + m.held_nusd, x.cap_nusd
+      from kaixu.customer_month m
+     cross join lateral (select kaixu.book_cap(p_customer_id => m.customer_id, p_book => m.book) as cap_nusd) x
+     where ($1::date is null or m.month = $1) and m.has_own_cap and m.spent_nusd + m.held_nusd > x.cap_nusd
      order by 1, 2, 3
     """,
 )
@@ -185,6 +202,8 @@ LIMIT_DAYS = Query(
           from days d
           join kaixu.usage_event e
             on e.month = d.month and e.customer_id = d.customer_id and (e.admitted_at at time zone 'UTC')::date = d.day
+           and (e.book = 'ai' or not kaixu.book_has_own_cap(
+                    p_customer_id => e.customer_id, p_month => e.month, p_book => e.book))
           join kaixu.virtual_key k on k.id = e.key_id
          where d.subject = any (kaixu.limit_subjects(
                    p_chain_id => e.chain_id, p_group_id => k.group_id, p_provider => e.provider, p_model => e.model))

@@ -36,11 +36,13 @@ NOTHING: Mapping[str, object] = {}
 class MonthUsage(msgspec.Struct, frozen=True):
     """A customer's month, all books together. Money is in nano-dollars.
 
-    `uncosted_nusd`: the part of the spending whose vendor cost is unknown.
+    `uncosted_nusd`: the part of the spending whose vendor cost is unknown. `own_books_nusd`: what is spent and held in
+    books with caps of their own, and so not of the customer's cap.
     """
 
     spent_nusd: int
     held_nusd: int
+    own_books_nusd: int
     extra_nusd: int
     vendor_cost_nusd: int
     uncosted_nusd: int
@@ -51,9 +53,11 @@ class MonthUsage(msgspec.Struct, frozen=True):
 
 
 class BookUsage(msgspec.Struct, frozen=True):
-    """A customer's month in one book."""
+    """A customer's month in one book. `cap_nusd`: of a book with a cap of its own."""
 
     book: str
+    has_own_cap: bool
+    cap_nusd: int | None
     spent_nusd: int
     held_nusd: int
     vendor_cost_nusd: int
@@ -70,6 +74,7 @@ class KeyUsage(msgspec.Struct, frozen=True):
     cap_nusd: int | None
     spent_nusd: int
     held_nusd: int
+    own_books_nusd: int
     vendor_cost_nusd: int
     uncosted_nusd: int
     calls: int
@@ -83,6 +88,7 @@ MONTH = Query(
     MonthUsage,
     """
     select coalesce(sum(spent_nusd), 0)::bigint as spent_nusd, coalesce(sum(held_nusd), 0)::bigint as held_nusd,
+           coalesce(sum(spent_nusd + held_nusd) filter (where has_own_cap), 0)::bigint as own_books_nusd,
            coalesce(sum(extra_nusd), 0)::bigint as extra_nusd,
            coalesce(sum(vendor_cost_nusd), 0)::bigint as vendor_cost_nusd,
            coalesce(sum(uncosted_nusd), 0)::bigint as uncosted_nusd, coalesce(sum(calls), 0)::bigint as calls,
@@ -96,7 +102,9 @@ MONTH = Query(
 BOOKS = Query(
     BookUsage,
     """
-    select book, spent_nusd, held_nusd, vendor_cost_nusd, uncosted_nusd, calls
+    select book, has_own_cap,
+           case when has_own_cap then kaixu.book_cap(p_customer_id => customer_id, p_book => book) end as cap_nusd,
+           spent_nusd, held_nusd, vendor_cost_nusd, uncosted_nusd, calls
       from kaixu.customer_month
      where customer_id = $1 and month = $2
      order by book
@@ -107,8 +115,10 @@ KEYS = Query(
     KeyUsage,
     """
     select k.id as key_id, k.key_last4, k.label, k.monthly_cap_nusd as cap_nusd, m.spent_nusd, m.held_nusd,
-           m.vendor_cost_nusd, m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens, m.updated_at, m.books
+           m.own_books_nusd, m.vendor_cost_nusd, m.uncosted_nusd, m.calls, m.input_tokens, m.output_tokens,
+           m.updated_at, m.books
       from (select b.chain_id, sum(b.spent_nusd)::bigint as spent_nusd, sum(b.held_nusd)::bigint as held_nusd,
+                   coalesce(sum(b.spent_nusd + b.held_nusd) filter (where b.has_own_cap), 0)::bigint as own_books_nusd,
                    sum(b.vendor_cost_nusd)::bigint as vendor_cost_nusd,
                    sum(b.uncosted_nusd)::bigint as uncosted_nusd, sum(b.calls)::bigint as calls,
                    sum(b.input_tokens)::bigint as input_tokens, sum(b.output_tokens)::bigint as output_tokens,
@@ -148,7 +158,8 @@ class CustomerUsage(msgspec.Struct, frozen=True):
     @property
     def available_nusd(self) -> int:
         """What the customer may still spend."""
-        return max(0, self.cap_nusd - self.total.spent_nusd - self.total.held_nusd)
+        total = self.total
+        return max(0, self.cap_nusd - total.spent_nusd - total.held_nusd + total.own_books_nusd)
 
 
 async def customer_usage(pool: asyncpg.Pool, customer_id: int, given: Mapping[str, object] = NOTHING) -> CustomerUsage:
@@ -201,7 +212,7 @@ async def customer_usage(pool: asyncpg.Pool, customer_id: int, given: Mapping[st
 
 async def month_usage(db: Connection, customer_id: int, month: date) -> MonthUsage:
     """A customer's month; all zero without calls."""
-    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, 0, None)
+    return await MONTH.one(db, customer_id, month) or MonthUsage(0, 0, 0, 0, 0, 0, 0, 0, 0, None)
 
 
 async def book_usage(db: Connection, customer_id: int, month: date) -> list[BookUsage]:
@@ -250,19 +261,29 @@ def customer_usage_json(usage: CustomerUsage) -> dict[str, Any]:
 
 
 def book_json(row: BookUsage) -> dict[str, Any]:
-    """The month of one book; the cap applies to all books together."""
+    """The month of one book. The customer's cap applies to all books together that have none of their own."""
+    available = None if row.cap_nusd is None else max(0, row.cap_nusd - row.spent_nusd - row.held_nusd)
     return {
         "book": row.book,
-        **budget_fields(row.spent_nusd, row.held_nusd, None),
+        "has_own_cap": row.has_own_cap,
+        "cap_usd": None if row.cap_nusd is None else usd(row.cap_nusd),
+        **budget_fields(row.spent_nusd, row.held_nusd, available),
         "vendor_cost_usd": usd(row.vendor_cost_nusd),
         "uncosted_usd": usd(row.uncosted_nusd),
         "calls": row.calls,
     }
 
 
+def available_of(row: KeyUsage) -> int | None:
+    """What a key has left of its cap; None: it has none. Books with caps of their own do not count."""
+    if row.cap_nusd is None:
+        return None
+    return max(0, row.cap_nusd - row.spent_nusd - row.held_nusd + row.own_books_nusd)
+
+
 def key_json(row: KeyUsage) -> dict[str, Any]:
     """The month of a key and of the keys that it replaced."""
-    available = None if row.cap_nusd is None else max(0, row.cap_nusd - row.spent_nusd - row.held_nusd)
+    available = available_of(row)
     return {
         "id": row.key_id,
         "key_last4": row.key_last4,

@@ -47,9 +47,11 @@ TABLES: dict[str, Decision] = {
     "batch": removed("requests in files, and their metadata"),
     "billing_account": stripped("the lock of the customer's invoices; name, address and tax id are removed"),
     "blob": removed("files that the customer has uploaded; the gateway removes them from the store of blobs"),
+    "book_month": kept("which price list a month was billed by"),
     "callback_state": removed("what integrations have begun at vendors for the customer"),
     "cap_alert": removed("alerts of the account"),
     "cap_check": removed("alerts of the account"),
+    "charge_note": removed("what integrations are about to charge, for a minute"),
     "collection": removed("with their documents"),
     "customer": stripped("invoices and sums name its id; address, plan and limits are removed"),
     "customer_deletion": kept("that it was deleted, by whom and when"),
@@ -71,6 +73,7 @@ TABLES: dict[str, Decision] = {
     "key_group": removed("names of groups of keys, and their limits"),
     "key_month": kept("sums of money and tokens, which the customer's months add up to"),
     "key_request": removed("addresses that keys were requested for"),
+    "keyed_charge": stripped("bills prove invoices and sums; the integration's keys, devices and programs are removed"),
     "limit_use": removed("when the keys were used"),
     "mail": removed("mails to the customer"),
     "operation_call": removed("which operations of integrations have begun"),
@@ -113,6 +116,7 @@ BY_CUSTOMER = (
     "file",
     "plugin_job",
     "plugin_job_access",
+    "charge_note",
     "plugin_blob_access",
     "callback_state",
     "response",
@@ -158,6 +162,7 @@ UNDER_CUSTOMER = frozenset(
         "limit_use",
         "key_group",
         "usage_event",
+        "keyed_charge",
         "integration_secret",
         "integration_setting",
     }
@@ -249,6 +254,18 @@ STEPS: dict[str, str] = {
            and (b.name, b.country, b.tax_id, b.email, b.tax_rate, b.tax_note) is distinct from
                (null::text, null::text, null::text, null::text, null::integer, null::text)
     """,
+    "keyed_charge": f"""
+        with named as (
+            select s.ticket
+              from kaixu.keyed_charge s
+             where s.customer_id = $1 and s.key <> '{NO_REQUEST}' and not s.is_monthly
+             limit $2
+        )
+        update kaixu.keyed_charge k
+           set key = '{NO_REQUEST}', install_id = null, app_id = null, build_id = null
+          from named s
+         where k.ticket = s.ticket
+    """,  # noqa: S608 - a constant
     "usage_event": f"""
         with named as (
             select s.month, s.ticket

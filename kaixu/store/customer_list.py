@@ -49,7 +49,7 @@ FIGURES = """
                                 coalesce(sum(b.held_nusd), 0)::bigint as held_nusd,
                                 coalesce(sum(b.extra_nusd), 0)::bigint as extra_nusd
                            from kaixu.customer_month b
-                          where b.customer_id = c.id
+                          where b.customer_id = c.id and not b.has_own_cap
                             and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
      order by p.at
 """
@@ -78,7 +78,7 @@ BY_SPENT = """
     with spent as (
         select b.customer_id, sum(b.spent_nusd)::bigint as spent_nusd
           from kaixu.customer_month b
-         where b.month = date_trunc('month', now() at time zone 'UTC')::date
+         where b.month = date_trunc('month', now() at time zone 'UTC')::date and not b.has_own_cap
          group by b.customer_id
     ), page as (
         select c.id, row_number() over (order by coalesce(s.spent_nusd, 0) {order}, c.id {order}) as at

@@ -15,6 +15,7 @@ from kaixu.plugin.errors import TicketClosed
 from kaixu.plugin.job import JobView
 from kaixu.plugin.webhook import WebhookEvent
 
+from .charge_effects import NOBODY, Charging, ChargingTransaction, apply_as_gateway, require_done
 from .failures import note_handled
 from .jobs import insert_job
 from .plugin_blobs import GATEWAY_DROP, GATEWAY_KEEP, GATEWAY_KEPT, GATEWAY_USE, BlobNote, kept_of, require_found
@@ -26,7 +27,7 @@ from .webhook_events import store_event
 GATEWAY_VIEW = "select * from kaixu.job_view(p_job_id => $1, p_integration => $2, p_customer_id => $3)"
 
 
-class JobsOnly:
+class JobsOnly(ChargingTransaction):
     """The transaction of an integration without tables: it submits jobs, and runs no statements."""
 
     def __init__(
@@ -38,7 +39,9 @@ class JobsOnly:
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
+        charging: Charging = NOBODY,
     ) -> None:
+        super().__init__(charging)
         self._integration = integration
         self._connection = connection
         self._is_open = is_open
@@ -147,6 +150,15 @@ class JobsOnly:
             count: int = await self._connection.fetchval(GATEWAY_DROP, self._integration, note.customer_id, note.name)
         return count
 
+    async def apply_charges(self) -> None:
+        """See `PluginTransaction.apply_charges`."""
+        effects = self._effects.taken()
+        if not effects:
+            return
+        if not self._is_open():
+            raise TicketClosed("the call has been settled; nothing is charged any more")
+        require_done(await apply_as_gateway(self._connection, self._effects.charging, effects))
+
     async def failure_handled(self, job_id: UUID) -> None:
         """See `Transaction.failure_handled`."""
         with database():
@@ -168,12 +180,17 @@ async def jobs_transaction(
     customer_id: int | None = None,
     make_event: MakeEvent = no_webhooks,
     blobs_of: int | None = None,
+    charging: Charging = NOBODY,
 ) -> AsyncIterator[JobsOnly]:
     """A transaction of an integration without tables: on a connection of the gateway."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            transaction = JobsOnly(integration, connection, is_open, make_job, customer_id, make_event, blobs_of)
+            transaction = JobsOnly(
+                integration, connection, is_open, make_job, customer_id, make_event, blobs_of, charging
+            )
             try:
                 yield transaction
+                transaction.over = True
+                await transaction.apply_charges()
             finally:
                 transaction.over = True

@@ -47,6 +47,7 @@ SELECT = """
                                 coalesce(sum(b.held_nusd), 0)::bigint as held_nusd
                            from kaixu.key_month b
                           where b.chain_id in (select k.chain_id from kaixu.virtual_key k where k.group_id = g.id)
+                            and not b.has_own_cap
                             and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
 """
 

@@ -36,7 +36,7 @@ PAGE = """
              cross join lateral (select coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd,
                                         coalesce(sum(b.held_nusd), 0)::bigint as held_nusd
                                    from kaixu.key_month b
-                                  where b.chain_id = k.chain_id
+                                  where b.chain_id = k.chain_id and not b.has_own_cap
                                     and b.month = date_trunc('month', now() at time zone 'UTC')::date) m
              where k.customer_id = $1
                and ($3::text is null or lower(k.label) like $3 or lower(k.key_last4) like $3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, 
 from kaixu.plugin.job import JobView
 from kaixu.plugin.webhook import WebhookEvent
 
+from .charge_effects import APPLY_NOTE, NOBODY, Charging, ChargingTransaction, RefusedHold, require_done, store_note
 from .jobs import NewJob
 from .plugin_blobs import (
     PLUGIN_DROP,
@@ -93,6 +95,9 @@ class Transaction(Protocol):
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool: ...
     async def job(self, job_id: UUID) -> JobView: ...
     async def cancel(self, job_id: UUID) -> JobView: ...
+    async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None: ...
+    async def charge(self, charge: str, *, key: str, units: int = 1, at: datetime | None = None) -> None: ...
+    async def release(self, charge: str, *, key: str) -> None: ...
     async def keep(self, blob: Blob, name: str, *, for_s: float) -> None: ...
     async def kept(self, prefix: str = "") -> Sequence[KeptBlob]: ...
     async def drop(self, prefix: str) -> int: ...
@@ -115,7 +120,7 @@ def statement() -> Iterator[None]:
         raise
 
 
-class PluginTransaction:
+class PluginTransaction(ChargingTransaction):
     """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and Postgres' errors."""
 
     def __init__(
@@ -127,7 +132,9 @@ class PluginTransaction:
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
+        charging: Charging = NOBODY,
     ) -> None:
+        super().__init__(charging)
         self._plugin = plugin
         self._connection = connection
         self._is_open = is_open
@@ -278,6 +285,25 @@ class PluginTransaction:
         with statement():
             return await allow_job_access(self._plugin.gateway_pool, self._plugin.login.name, job_id, self._customer_id)
 
+    async def apply_charges(self) -> None:
+        """Do what was gathered, last: the customer's row is locked from here to the end of the transaction.
+
+        Raises `NoRoom`, `TicketClosed`, `DatabaseBusy`.
+        """
+        effects = self._effects.taken()
+        if not effects:
+            return
+        if not self._is_open():
+            raise TicketClosed("the call has been settled; nothing is charged any more")
+        charging = self._effects.charging
+        with statement():
+            note_id = await store_note(self._plugin.gateway_pool, charging, effects)
+            # A deferred trigger of the plugin would run at the commit, while the customer is locked.
+            await self._connection.execute("set constraints all immediate", timeout=PATIENCE_S)
+            row = await self._connection.fetchrow(APPLY_NOTE, note_id, timeout=PATIENCE_S)
+        require_done(None if row is None else RefusedHold(*row))
+        self.jobs_submitted += 1  # it must not be rolled back unnoticed
+
     async def failure_handled(self, job_id: UUID) -> None:
         """See `Transaction.failure_handled`."""
         with statement():
@@ -307,6 +333,7 @@ async def plugin_transaction(
     customer_id: int | None = None,
     make_event: MakeEvent = no_webhooks,
     blobs_of: int | None = None,
+    charging: Charging = NOBODY,
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
 
@@ -314,16 +341,19 @@ async def plugin_transaction(
     handler catches Postgres' error.
     """
     async with plugin.connection() as connection:
-        transaction = PluginTransaction(plugin, connection, is_open, make_job, customer_id, make_event, blobs_of)
+        transaction = PluginTransaction(
+            plugin, connection, is_open, make_job, customer_id, make_event, blobs_of, charging
+        )
         try:
             yield transaction
             transaction.over = True
             if not connection.is_in_transaction():
                 raise NotAllowed("a plugin may not end its transaction")
+            await transaction.apply_charges()
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)
             if tag != "COMMIT" and transaction.jobs_submitted:
-                raise NotAllowed("a statement had failed, so jobs were not submitted or cancelled")
+                raise NotAllowed("a statement had failed: no jobs were submitted or cancelled, nothing was charged")
         except asyncpg.UniqueViolationError as error:
             raise Conflict("this exists already") from error
         finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
+from .charge_effects import NOBODY, Charging
 from .jobs_only import jobs_transaction
 from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_login import PluginLogin, derived_login, login_from_url
@@ -53,6 +54,7 @@ class PluginDatabases:
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
+        charging: Charging = NOBODY,
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
 
@@ -67,6 +69,7 @@ class PluginDatabases:
                 customer_id=customer_id,
                 make_event=make_event,
                 blobs_of=blobs_of,
+                charging=charging,
             )
         return plugin_transaction(
             self.pool_of(name),
@@ -75,6 +78,7 @@ class PluginDatabases:
             customer_id=customer_id,
             make_event=make_event,
             blobs_of=blobs_of,
+            charging=charging,
         )
 
     def reading(self, name: str, *, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[PluginReading]:

@@ -9,7 +9,9 @@
 -- Checks in the order in which a client should learn of them: key, customer, role, allowlists, device, minute, day, caps,
 -- and then the limits of check_limits, which are looked at only where there are any. p_names: see model_limits.
 -- bound_limit, bound_used and bound_held are the figures of such a limit that refused.
--- The caps hold for all books together: the figures, here and in the result, are sums over the month's books.
+-- The caps hold for all books together, except for those with a cap of their own (docs/decisions/0043): the figures, here
+-- and in the result, are sums over the others. A call in a book with its own cap is decided by that alone, scope 'book';
+-- bound_limit, bound_used and bound_held are then the book's figures.
 -- p_app_id, p_build_id, p_end_user are the call's tags; null: none. An end user may have a monthly cap: its own, in
 -- end_user_cap, or the customer's for each of its end users. What is held for an end user is in end_user_month.
 -- A rate window that ends in the future was written before the clock was set back, see window_now.
@@ -113,6 +115,8 @@ declare
     v_touch         boolean;
     v_room          bigint;
     v_user_room     bigint;                     -- null: no cap of the end user
+    v_own           record;                     -- the figures of a book with a cap of its own
+    v_has_own_cap   boolean;
     v_done          boolean := false;
     v_in_ticket     uuid[] := '{}';
     v_in_granted    bigint[] := '{}';
@@ -198,7 +202,7 @@ begin
             select coalesce(sum(m.extra_nusd), 0), coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0)
               into v_c_extra, v_c_spent, v_c_held
               from kaixu.customer_month m
-             where m.customer_id = v_customer_id and m.month = v_month;
+             where m.customer_id = v_customer_id and m.month = v_month and not m.has_own_cap;
         end if;
         if v_chain_id is distinct from r.chain_id then
             v_chain_id := r.chain_id;
@@ -206,7 +210,7 @@ begin
 
             select coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0) into v_k_spent, v_k_held
               from kaixu.key_month m
-             where m.chain_id = v_chain_id and m.month = v_month;
+             where m.chain_id = v_chain_id and m.month = v_month and not m.has_own_cap;
 
             select kaixu.window_now(w.second_counts, w.second_slot, v_second, 61),
                    kaixu.window_now(w.ten_minute_counts, w.ten_minute_slot, v_ten_minute, 145)
@@ -238,6 +242,8 @@ begin
         else
             v_user_room := null;
         end if;
+        v_has_own_cap := r.book <> 'ai'
+                         and kaixu.book_has_own_cap(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
         v_rpm := coalesce(r.rpm_limit, p_default_rpm);
         v_job := r.operation like 'job:%';
         rate_limit := v_rpm;
@@ -306,6 +312,13 @@ begin
             retry_after_s := kaixu.window_frees_in(v_ten_minutes, v_ten_minute, r.rpd_limit) * 600 - (v_second % 600)::integer;
 
         -- The caps. A cap of 0 refuses every call, even a free one.
+        elsif v_has_own_cap then
+            v_own := kaixu.book_room(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
+            if v_own.cap_nusd <= 0 or greatest(0, v_own.room_nusd - v_added) < r.least then
+                refused := 'CAP_REACHED';
+                scope := 'book';
+                bound_limit := v_own.cap_nusd; bound_used := v_own.spent_nusd; bound_held := v_own.held_nusd + v_added;
+            end if;
         elsif customer_cap_nusd <= 0 or greatest(0, customer_cap_nusd - v_c_spent - v_c_held) < r.least then
             refused := 'CAP_REACHED';
             scope := 'customer';
@@ -324,7 +337,8 @@ begin
             v_limits := kaixu.check_limits(
                 p_customer_id => r.customer_id, p_key_id => r.found_id, p_provider => r.provider, p_model => r.model,
                 p_names => coalesce(nullif(r.names, ''), lower(r.provider) || '/' || r.model), p_month => v_month,
-                p_now => v_now, p_is_job => v_job, p_pending_nusd => v_added, p_least_nusd => r.least,
+                p_now => v_now, p_is_job => v_job, p_pending_nusd => case when v_has_own_cap then 0 else v_added end,
+                p_least_nusd => case when v_has_own_cap then 0 else r.least end,
                 p_most_tokens => granted_tokens, p_least_tokens => coalesce(r.least_tokens, 0));
             refused := v_limits.refused;
             scope := v_limits.scope;
@@ -346,14 +360,19 @@ begin
             v_room := least(v_room, r.key_cap - v_k_spent - v_k_held);
         end if;
         v_room := least(v_room, v_user_room);
+        if v_has_own_cap then
+            v_room := v_own.room_nusd - v_added;
+        end if;
         if v_limited then
-            v_room := least(v_room, v_limits.room_nusd);
+            v_room := case when v_has_own_cap then v_room else least(v_room, v_limits.room_nusd) end;
             granted_tokens := least(granted_tokens, v_limits.room_tokens);
             token_room := greatest(0, v_limits.token_room - granted_tokens);
         end if;
         granted_nusd := least(r.most, greatest(0, v_room));  -- a free call is admitted where a cap was lowered
-        v_c_held := v_c_held + granted_nusd;
-        v_k_held := v_k_held + granted_nusd;
+        if not v_has_own_cap then
+            v_c_held := v_c_held + granted_nusd;
+            v_k_held := v_k_held + granted_nusd;
+        end if;
         v_added := v_added + granted_nusd;
         if r.end_user is not null then
             insert into kaixu.end_user_month as m (customer_id, month, end_user, held_nusd)

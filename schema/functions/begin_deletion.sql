@@ -34,6 +34,11 @@ begin
         return;
     end if;
 
+    -- What is held for later is not in flight: it is given back.
+    perform kaixu.free_charge(p_ticket => k.ticket, p_state => 'released')
+       from kaixu.keyed_charge k
+      where k.customer_id = p_customer_id and k.state = 'held';
+
     update kaixu.virtual_key k
        set key_hash = convert_to('deleted:' || k.id, 'UTF8'), key_last4 = '', label = 'deleted', monthly_cap_nusd = null,
            allowed_providers = null, allowed_models = null, allowed_collections = null, from_plan = '{}',

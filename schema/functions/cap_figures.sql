@@ -32,12 +32,12 @@ language sql stable as $$
          cross join lateral (select coalesce(sum(b.extra_nusd), 0)::bigint as extra_nusd,
                                     coalesce(sum(b.spent_nusd), 0)::bigint as spent_nusd
                                from kaixu.customer_month b
-                              where b.customer_id = a.customer_id and b.month = a.month) m
+                              where b.customer_id = a.customer_id and b.month = a.month and not b.has_own_cap) m
          where a.chain_id = 0 and c.id = a.customer_id
          union all
         select k.id, k.monthly_cap_nusd,
                (select coalesce(sum(b.spent_nusd), 0)::bigint
-                  from kaixu.key_month b where b.chain_id = a.chain_id and b.month = a.month),
+                  from kaixu.key_month b where b.chain_id = a.chain_id and b.month = a.month and not b.has_own_cap),
                coalesce(k.alert_thresholds, c.alert_thresholds, p_thresholds)
           from (select x.id, x.customer_id, x.monthly_cap_nusd, x.alert_thresholds
                   from kaixu.virtual_key x

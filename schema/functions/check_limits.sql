@@ -83,7 +83,11 @@ begin
         -- No loop where only a month's cap is set.
         for f in
             select floor(extract(epoch from r.created_at))::bigint as second, sum(r.most_tokens)::bigint as tokens,
-                   coalesce(sum(r.held_nusd) filter (where r.created_at >= v_day), 0)::bigint as held_nusd
+                   coalesce(sum(r.held_nusd) filter (
+                       where r.created_at >= v_day
+                         and (r.book = 'ai' or not kaixu.book_has_own_cap(
+                                  p_customer_id => r.customer_id, p_month => r.month, p_book => r.book))), 0)::bigint
+                       as held_nusd
               from kaixu.reservation r
              where (s.tpm is not null or s.day_cap_nusd is not null) and r.is_limited
                and r.customer_id = p_customer_id and (s.chains is null or r.chain_id = any (s.chains))
@@ -116,7 +120,7 @@ begin
         if s.month_cap_nusd is not null then
             select coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0) + p_pending_nusd into v_spent, v_used
               from kaixu.key_month m
-             where m.chain_id = any (s.chains) and m.month = p_month;
+             where m.chain_id = any (s.chains) and m.month = p_month and not m.has_own_cap;
             if refused is null
                and (s.month_cap_nusd = 0 or greatest(0, s.month_cap_nusd - v_spent - v_used) < p_least_nusd) then
                 refused := 'CAP_REACHED'; scope := 'group';

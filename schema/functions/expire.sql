@@ -86,6 +86,8 @@ begin
                   join kaixu.virtual_key k on k.id = x.key_id
                  cross join lateral unnest(kaixu.limit_subjects(x.chain_id, k.group_id, x.provider, x.model)) n (subject)
                  where x.is_limited and w.cost_nusd <> 0
+                   and (x.book = 'ai' or not kaixu.book_has_own_cap(
+                            p_customer_id => x.customer_id, p_month => x.month, p_book => x.book))
                  group by x.customer_id, n.subject) s
          where u.customer_id = s.customer_id and u.subject = s.subject
     ), users as (

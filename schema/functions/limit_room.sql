@@ -35,7 +35,7 @@ begin
             v_room := least(v_room, s.month_cap_nusd - (
                 select coalesce(sum(m.spent_nusd + m.held_nusd), 0)
                   from kaixu.key_month m
-                 where m.chain_id = any (s.chains) and m.month = p_month));
+                 where m.chain_id = any (s.chains) and m.month = p_month and not m.has_own_cap));
         end if;
         if s.day_cap_nusd is not null and p_admitted_at >= v_day then
             v_use := kaixu.limit_use_on(
@@ -45,6 +45,8 @@ begin
                 select coalesce(sum(r.held_nusd), 0)
                   from kaixu.reservation r
                  where r.is_limited and r.customer_id = p_customer_id and r.created_at >= v_day
+                   and (r.book = 'ai' or not kaixu.book_has_own_cap(
+                            p_customer_id => r.customer_id, p_month => r.month, p_book => r.book))
                    and (s.chains is null or r.chain_id = any (s.chains))
                    and (s.model is null or (r.provider = p_provider and r.model = s.model))));
         end if;

@@ -30,11 +30,15 @@ begin
     if p_chains is null then
         select coalesce(sum(e.cost_nusd), 0) into v_spent
           from kaixu.usage_event e
-         where e.month = v_month and e.customer_id = p_customer_id and e.created_at >= v_begins and e.admitted_at >= v_begins;
+         where e.month = v_month and e.customer_id = p_customer_id and e.created_at >= v_begins and e.admitted_at >= v_begins
+           and (e.book = 'ai' or not kaixu.book_has_own_cap(
+                    p_customer_id => e.customer_id, p_month => e.month, p_book => e.book));
     else
         select coalesce(sum(e.cost_nusd), 0) into v_spent
           from kaixu.usage_event e
          where e.month = v_month and e.chain_id = any (p_chains) and e.created_at >= v_begins and e.admitted_at >= v_begins
+           and (e.book = 'ai' or not kaixu.book_has_own_cap(
+                    p_customer_id => e.customer_id, p_month => e.month, p_book => e.book))
            and (p_model is null or (e.provider = p_provider and e.model = p_model));
     end if;
     insert into kaixu.limit_use as u (customer_id, subject, day, day_spent_nusd, names)

@@ -3,7 +3,7 @@
 -- Admissions commit without waiting for the disk; a gateway that finds the database back calls this for its running
 -- calls before it admits anything new. Holds that are still there, or settled, are left alone.
 -- Other calls may have taken the room meanwhile: a hold is restored as far as the caps, which hold for all books of a
--- month together, have room; granted_nusd then keeps what it was.
+-- month together (except for those with a cap of their own), have room; granted_nusd then keeps what it was.
 -- Returns how many were restored.
 -- Lock: the customers' rows, ascending by id.
 create or replace function kaixu.reserve_again_v2(
@@ -36,6 +36,7 @@ declare
     r               record;
     v_room          bigint;
     v_held          bigint;
+    v_own           boolean;
     v_put_back      integer := 0;
 begin
     perform 1
@@ -70,14 +71,20 @@ begin
           join kaixu.virtual_key k on k.id = r.key_id
          cross join (select coalesce(sum(m.spent_nusd + m.held_nusd - m.extra_nusd), 0)::bigint as used_nusd
                        from kaixu.customer_month m
-                      where m.customer_id = r.customer_id and m.month = r.month) cm
+                      where m.customer_id = r.customer_id and m.month = r.month and not m.has_own_cap) cm
          cross join (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)::bigint as used_nusd
                        from kaixu.key_month m
-                      where m.chain_id = r.chain_id and m.month = r.month) km
+                      where m.chain_id = r.chain_id and m.month = r.month and not m.has_own_cap) km
           left join kaixu.end_user_cap u on u.customer_id = r.customer_id and u.end_user = r.end_user
           left join kaixu.end_user_month um
             on um.customer_id = r.customer_id and um.month = r.month and um.end_user = r.end_user
          where c.id = r.customer_id;
+        v_own := r.book <> 'ai'
+                 and kaixu.book_has_own_cap(p_customer_id => r.customer_id, p_month => r.month, p_book => r.book);
+        if v_own then
+            select b.room_nusd into v_room
+              from kaixu.book_room(p_customer_id => r.customer_id, p_month => r.month, p_book => r.book) b;
+        end if;
         v_held := least(r.held_nusd, greatest(0, v_room));
 
         insert into kaixu.reservation (ticket, customer_id, key_id, chain_id, month, book, held_nusd, operation, provider,
@@ -88,6 +95,8 @@ begin
                 coalesce(r.admitted_at, clock_timestamp()), clock_timestamp() + make_interval(secs => p_lifetime_s), nullif(r.held_nusd, v_held), r.app_id, r.build_id, r.end_user,
                 case when r.operation like 'job:%' then 0 else coalesce(r.most_tokens, 0) end,
                 (select c.has_limits from kaixu.customer c where c.id = r.customer_id));
+        perform kaixu.open_book(
+            p_customer_id => r.customer_id, p_chain_id => r.chain_id, p_month => r.month, p_book => r.book);
         insert into kaixu.customer_month as m (customer_id, month, book, held_nusd)
         values (r.customer_id, r.month, r.book, v_held)
         on conflict (customer_id, month, book) do update set held_nusd = m.held_nusd + excluded.held_nusd;

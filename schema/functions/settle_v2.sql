@@ -6,7 +6,7 @@
 -- Returns a row a ticket: first_time is false for a repeated one; the month's figures are those after the whole group.
 -- A late settlement replaces the reaper's 'lost' event, once. What costs more than is held for it, or has no reservation
 -- left, is billed as far as the caps have room beside its hold; the rest is in the event as unbilled_nusd. Caps hold for
--- all books of a month together, and the figures are sums over them.
+-- all books of a month together, except for those with a cap of their own, and the figures are sums over them.
 -- A vendor cost of null is not known: the event says so, and the months add its bill to uncosted_nusd.
 -- granted_nusd of the event is what admission granted: `kaixu reconcile` needs it.
 -- Every event adds a row to usage_change, for the roll-ups; a replaced one adds its old figures, negated, too. A 'lost'
@@ -82,6 +82,7 @@ declare
     v_customer_id   bigint;
     v_chain_id      bigint;
     v_month         date;
+    v_own_book      text;           -- the book with a cap of its own; null: the caps of customer and key
     v_customer_used bigint := 0;    -- what this group has taken of the room that was left
     v_key_used      bigint := 0;
     v_user_used     jsonb := '{}';  -- the same by end user
@@ -138,21 +139,31 @@ begin
         for r in
             select a.at, a.customer_id, a.chain_id, a.month, a.cost_nusd, a.end_user,
                    coalesce(f.held_nusd, e.cost_nusd, 0) as own_nusd,   -- its hold, or what the reaper made of it
-                   c.monthly_cap_nusd - cm.used_nusd as customer_room, k.monthly_cap_nusd - km.used_nusd as key_room,
-                   case when a.end_user is not null
+                   own.book as own_book,
+                   case when own.book is null then c.monthly_cap_nusd - cm.used_nusd else own.room_nusd end as customer_room,
+                   case when own.book is null then k.monthly_cap_nusd - km.used_nusd end as key_room,
+                   case when a.end_user is not null and own.book is null
                         then coalesce(u.monthly_cap_nusd, c.end_user_cap_nusd) - coalesce(um.spent_nusd + um.held_nusd, 0)
-                   end as user_room, v_limit_room[a.at] as limit_room
-              from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_end_reason, p_cost_nusd, p_end_user)
-                   with ordinality a (ticket, customer_id, key_id, chain_id, month, end_reason, cost_nusd, end_user, at)
+                   end as user_room, case when own.book is null then v_limit_room[a.at] end as limit_room
+              from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_end_reason, p_cost_nusd,
+                          p_end_user)
+                   with ordinality a (ticket, customer_id, key_id, chain_id, month, book, end_reason, cost_nusd, end_user, at)
               join kaixu.customer c on c.id = a.customer_id
               join kaixu.virtual_key k on k.id = a.key_id
               left join unnest(v_freed, v_freed_nusd) f (ticket, held_nusd) on f.ticket = a.ticket
              cross join lateral (select coalesce(sum(m.spent_nusd + m.held_nusd - m.extra_nusd), 0)::bigint as used_nusd
                                    from kaixu.customer_month m
-                                  where m.customer_id = a.customer_id and m.month = a.month) cm
+                                  where m.customer_id = a.customer_id and m.month = a.month and not m.has_own_cap) cm
              cross join lateral (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)::bigint as used_nusd
                                    from kaixu.key_month m
-                                  where m.chain_id = a.chain_id and m.month = a.month) km
+                                  where m.chain_id = a.chain_id and m.month = a.month and not m.has_own_cap) km
+              left join lateral (select a.book, b.room_nusd
+                                   from kaixu.book_room(
+                                            p_customer_id => a.customer_id, p_month => a.month, p_book => a.book) b
+                                  where a.book <> 'ai'
+                                    and kaixu.book_has_own_cap(
+                                            p_customer_id => a.customer_id, p_month => a.month, p_book => a.book)) own
+                on true
               left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
               left join kaixu.end_user_cap u on u.customer_id = a.customer_id and u.end_user = a.end_user
               left join kaixu.end_user_month um
@@ -160,9 +171,9 @@ begin
              where a.end_reason not in ('released', 'lost')
                and a.cost_nusd > coalesce(f.held_nusd, 0)
                and (e.ticket is null or e.end_reason = 'lost')
-             order by a.customer_id, a.month, a.chain_id, a.at
+             order by a.customer_id, a.month, own.book, a.chain_id, a.at
         loop
-            if (v_customer_id, v_month) is distinct from (r.customer_id, r.month) then
+            if (v_customer_id, v_month, v_own_book) is distinct from (r.customer_id, r.month, r.own_book) then
                 v_customer_used := 0;
                 v_limit_used := 0;
                 v_key_used := 0;
@@ -170,7 +181,7 @@ begin
             elsif v_chain_id is distinct from r.chain_id then
                 v_key_used := 0;
             end if;
-            v_customer_id := r.customer_id; v_month := r.month; v_chain_id := r.chain_id;
+            v_customer_id := r.customer_id; v_month := r.month; v_chain_id := r.chain_id; v_own_book := r.own_book;
             v_used := case when r.user_room is not null then coalesce((v_user_used ->> r.end_user)::bigint, 0) end;
             v_billed := least(
                 r.cost_nusd,
@@ -204,13 +215,16 @@ begin
                        array_agg(floor(extract(epoch from d.admitted_at))::bigint) as seconds, array_agg(d.tokens) as tokens
                   from (select distinct on (a.ticket) a.customer_id, a.key_id, a.chain_id, a.provider, a.model,
                                coalesce(e.admitted_at, a.admitted_at) as admitted_at,
-                               case when a.end_reason = 'released' then 0 else a.cost_nusd end - coalesce(e.cost_nusd, 0)
-                                   as cost_nusd,
+                               case when a.book <> 'ai'
+                                         and kaixu.book_has_own_cap(
+                                                 p_customer_id => a.customer_id, p_month => a.month, p_book => a.book) then 0
+                                    else case when a.end_reason = 'released' then 0 else a.cost_nusd end
+                                         - coalesce(e.cost_nusd, 0) end as cost_nusd,
                                case when a.end_reason = 'released' or a.operation like 'job:%' then 0
                                     else a.input_tokens + a.output_tokens end as tokens
-                          from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_operation, p_provider, p_model,
-                                      p_admitted_at, p_end_reason, v_cost, p_input_tokens, p_output_tokens)
-                               a (ticket, customer_id, key_id, chain_id, month, operation, provider, model, admitted_at,
+                          from unnest(p_ticket, p_customer_id, p_key_id, p_chain_id, p_month, p_book, p_operation, p_provider,
+                                      p_model, p_admitted_at, p_end_reason, v_cost, p_input_tokens, p_output_tokens)
+                               a (ticket, customer_id, key_id, chain_id, month, book, operation, provider, model, admitted_at,
                                   end_reason, cost_nusd, input_tokens, output_tokens)
                           left join kaixu.usage_event e on e.month = a.month and e.ticket = a.ticket
                          where a.customer_id = any (v_limited)
@@ -222,6 +236,14 @@ begin
                        n (subject)
                  group by d.customer_id, n.subject) s
          where u.customer_id = s.customer_id and u.subject = s.subject;
+    end if;
+
+    if not 'ai' = all (p_book) then
+        perform kaixu.open_book(
+                    p_customer_id => b.customer_id, p_chain_id => b.chain_id, p_month => b.month, p_book => b.book)
+           from (select distinct a.customer_id, a.chain_id, a.month, a.book
+                   from unnest(p_customer_id, p_chain_id, p_month, p_book) a (customer_id, chain_id, month, book)
+                  where a.book <> 'ai') b;
     end if;
 
     return query
@@ -383,7 +405,7 @@ begin
                input_tokens = m.input_tokens + excluded.input_tokens,
                output_tokens = m.output_tokens + excluded.output_tokens,
                updated_at = now()
-        returning m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.extra_nusd
+        returning m.customer_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.extra_nusd, m.has_own_cap
     ), keys as (
         insert into kaixu.key_month as m
                (chain_id, month, book, customer_id, spent_nusd, vendor_cost_nusd, uncosted_nusd, calls, input_tokens,
@@ -402,28 +424,33 @@ begin
                input_tokens = m.input_tokens + excluded.input_tokens,
                output_tokens = m.output_tokens + excluded.output_tokens,
                updated_at = now()
-        returning m.chain_id, m.month, m.book, m.spent_nusd, m.held_nusd
+        returning m.chain_id, m.month, m.book, m.spent_nusd, m.held_nusd, m.has_own_cap
     ), customer_totals as (
         -- The books that were just written, as they are now, and the others as they were.
-        select w.customer_id, w.month, (w.spent_nusd + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
-               (w.held_nusd + coalesce(o.held_nusd, 0))::bigint as held_nusd,
-               (w.extra_nusd + coalesce(o.extra_nusd, 0))::bigint as extra_nusd
-          from (select x.customer_id, x.month, array_agg(x.book) as books, sum(x.spent_nusd) as spent_nusd,
-                       sum(x.held_nusd) as held_nusd, sum(x.extra_nusd) as extra_nusd
+        select w.customer_id, w.month, (coalesce(w.spent_nusd, 0) + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
+               (coalesce(w.held_nusd, 0) + coalesce(o.held_nusd, 0))::bigint as held_nusd,
+               (coalesce(w.extra_nusd, 0) + coalesce(o.extra_nusd, 0))::bigint as extra_nusd
+          from (select x.customer_id, x.month, array_agg(x.book) as books,
+                       sum(x.spent_nusd) filter (where not x.has_own_cap) as spent_nusd,
+                       sum(x.held_nusd) filter (where not x.has_own_cap) as held_nusd,
+                       sum(x.extra_nusd) filter (where not x.has_own_cap) as extra_nusd
                   from customers x group by x.customer_id, x.month) w
          cross join lateral (select sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd,
                                     sum(m.extra_nusd) as extra_nusd
                                from kaixu.customer_month m
-                              where m.customer_id = w.customer_id and m.month = w.month and m.book <> all (w.books)) o
+                              where m.customer_id = w.customer_id and m.month = w.month and m.book <> all (w.books)
+                                and not m.has_own_cap) o
     ), key_totals as (
-        select w.chain_id, w.month, (w.spent_nusd + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
-               (w.held_nusd + coalesce(o.held_nusd, 0))::bigint as held_nusd
-          from (select x.chain_id, x.month, array_agg(x.book) as books, sum(x.spent_nusd) as spent_nusd,
-                       sum(x.held_nusd) as held_nusd
+        select w.chain_id, w.month, (coalesce(w.spent_nusd, 0) + coalesce(o.spent_nusd, 0))::bigint as spent_nusd,
+               (coalesce(w.held_nusd, 0) + coalesce(o.held_nusd, 0))::bigint as held_nusd
+          from (select x.chain_id, x.month, array_agg(x.book) as books,
+                       sum(x.spent_nusd) filter (where not x.has_own_cap) as spent_nusd,
+                       sum(x.held_nusd) filter (where not x.has_own_cap) as held_nusd
                   from keys x group by x.chain_id, x.month) w
          cross join lateral (select sum(m.spent_nusd) as spent_nusd, sum(m.held_nusd) as held_nusd
                                from kaixu.key_month m
-                              where m.chain_id = w.chain_id and m.month = w.month and m.book <> all (w.books)) o
+                              where m.chain_id = w.chain_id and m.month = w.month and m.book <> all (w.books)
+                                and not m.has_own_cap) o
     )
     select a.ticket, w.ticket is not null, a.month,
            c.monthly_cap_nusd + cm.extra_nusd, cm.spent_nusd, cm.held_nusd,

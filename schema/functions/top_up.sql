@@ -35,7 +35,8 @@ begin
                                                  'cap_nusd', (c.monthly_cap_nusd + sum(m.extra_nusd))::bigint,
                                                  'spent_nusd', sum(m.spent_nusd)::bigint, 'source', p_source)
                          from kaixu.customer c
-                         join kaixu.customer_month m on m.customer_id = c.id and m.month = p_month
+                         join kaixu.customer_month m
+                           on m.customer_id = c.id and m.month = p_month and not m.has_own_cap
                         where c.id = p_customer_id
                         group by c.id));
         insert into kaixu.cap_check (customer_id, chain_id, month) values (p_customer_id, 0, p_month);

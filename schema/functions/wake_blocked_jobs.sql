@@ -16,12 +16,13 @@ language sql as $$
          where x.customer_id = any (p_customer_id) and x.status = 'queued' and x.pause = 'blocked'
            and (select c.monthly_cap_nusd + coalesce(sum(m.extra_nusd - m.spent_nusd - m.held_nusd), 0)
                   from kaixu.customer_month m
-                 where m.customer_id = c.id and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
+                 where m.customer_id = c.id and not m.has_own_cap
+                   and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
                >= greatest(x.needs_nusd, 1)
            and (k.monthly_cap_nusd is null
                 or k.monthly_cap_nusd - (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)
                                            from kaixu.key_month m
-                                          where m.chain_id = k.chain_id
+                                          where m.chain_id = k.chain_id and not m.has_own_cap
                                             and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
                    >= x.needs_nusd)
          order by x.created_at

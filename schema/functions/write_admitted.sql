@@ -16,6 +16,9 @@ create or replace function kaixu.write_admitted(
 ) returns void
 language plpgsql as $$
 begin
+    if p_book <> 'ai' then
+        perform kaixu.open_book(p_customer_id => p_customer_id, p_chain_id => p_chain_id, p_month => p_month, p_book => p_book);
+    end if;
     insert into kaixu.customer_month as m (customer_id, month, book, held_nusd, updated_at)
     values (p_customer_id, p_month, p_book, p_added_nusd, p_now)
     on conflict (customer_id, month, book) do update

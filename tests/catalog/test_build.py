@@ -279,6 +279,7 @@ def test_where_an_integration_may_send_is_declared_and_named_by_its_options(fold
         "PerCall, hookimpl", "PerCall, WireUrl, hookimpl"
     )
     code = code.replace("PingOptions))", 'PingOptions, hosts=["ping.example"]))')
+    code = code.replace('PerCall("say"))', 'PerCall("say"), on_failure="release")')
     folder.write("plugins/integrations/ping.py", code)
     catalog = folder.build("integrations: {ping: {token: t, price: {say: 0.25}}}")
     assert str(catalog.integrations["ping"].hosts) == "http://10.0.0.1:81, https://ping.example"

@@ -12,9 +12,15 @@ import functools
 from typing import Annotated, Any
 import msgspec
 from kaixu.plugin import (
-    Body, Clamped, Free, Header, Integration, Job, Key, Operation, Operator, Path, PerCall, PerUnit, Public, Query, Rate,
-    RawBody, Schedule, hookimpl,
+    Body, Book, Clamped, Free, Header, Integration, Job, Key, Monthly, Operation, Operator, Options, Path, PerCall,
+    PerUnit, Public, Query, Rate, RawBody, Schedule, WireUrl, hookimpl,
 )
+
+class WithUrl(Options):
+    mirrors: list[WireUrl] = []
+
+def two_of(one, other):
+    return None
 
 class Nothing(msgspec.Struct):
     pass
@@ -90,7 +96,31 @@ OPERATION = "operation `ping.a`: "
         ("[op(charge=3)]", f"{OPERATION}its charge must be Free, PerCall or PerUnit, not 3"),
         ("[op(charge=Free(' '))]", f"{OPERATION}`Free` must say why it is free"),
         ("[op(charge=PerCall(''))]", f"{OPERATION}its charge must name a price"),
-        ("[op(charge=PerCall('a', book='b'))]", f"{OPERATION}there is no book 'b'; there are ai, push"),
+        ("[op(charge=PerCall('a', book='b'))]", f"{OPERATION}there is no book 'b'; there are ai"),
+        ("[op(charge=PerUnit('a', unit='b'))]", f"{OPERATION}`most` of its charge must be a number of units"),
+        ("[op(charge=PerUnit('a', unit='b', most=do))]", f"{OPERATION}`most` of its charge must be a `def` function"),
+        ("[op(charge=PerUnit('a', unit='b', most=lambda: 1))]", f"{OPERATION}`most` of its charge must take one"),
+        ("[op(charge=PerCall('a'))], hosts=['a.example']", f"{OPERATION}it has a price and a wire: say `on_failure="),
+        ("[op(charge=PerCall('a'))], options=WithUrl", f"{OPERATION}it has a price and a wire: say `on_failure="),
+        ("[op(charge=PerCall('a'), on_failure='x')]", f"{OPERATION}its `on_failure` must be one of release, charge_"),
+        ("[op(on_failure='release')]", f"{OPERATION}it is free: `on_failure` says what a failure costs"),
+        ("[op(holds=['a'])]", "`ping.a` holds `a`, which is not among the charges by key"),
+        ("[op(holds='a')]", "`ping.a`: `holds` must be a list of charges, not 'a'"),
+        ("[], books=[3]", "`books` must consist of Book, not 3"),
+        ("[], books=[Book('ai')]", "integration `ping`: the book `ai` is the gateway's own"),
+        ("[], books=[Book('A b')]", "'A b' cannot be the name of a book"),
+        ("[], books=[Book('a'), Book('a')]", "book `a` is declared twice"),
+        ("[], books=[Book('a', cap='cap')]", "`cap` of book `a` names `cap`, which is no setting and no option"),
+        ("[], books=[Book('a', version='v')]", "`version` of book `a` names `v`, which is no setting"),
+        ("[], books=[Book('a', refused=do)]", "`refused` of book `a` must be a `def` function"),
+        ("[], books=[Book('a', refused=two_of)]", "`refused` of book `a` must take one argument, the facts"),
+        ("[], charges=[Free('why')]", "`charges` must consist of PerCall, PerUnit and Monthly, not Free"),
+        ("[], charges=[PerCall('a', book='b')]", "charge `a`: there is no book 'b'; there are ai"),
+        ("[], charges=[PerCall('a'), Monthly('a')]", "charge `a` is declared twice"),
+        ("[], charges=[PerUnit('a', unit='b', most=two_of)]", "charge `a`: `most` of its charge must take one"),
+        ("[], charges=[PerUnit('a', unit='b', most=len)]", "a charge by key has no input: `most` must be a number"),
+        ("[op(charge=PerCall('a'))], charges=[PerCall('a')]", "the price `a` is one of a charge by key and of `ping.a`"),
+        ("[op(charge=PerCall('a'))], charges=[Monthly('m')]", "the book `ai`, which has a monthly charge"),
         ("[op(charge=PerUnit('a', unit='b c', most=1))]", f"{OPERATION}'b c' cannot be a unit"),
         ("[op(charge=PerUnit('a', unit='b', most=0))]", f"{OPERATION}`per` and `most` of its charge"),
         ("[op(role='king')]", f"{OPERATION}there is no role 'king'; there are viewer, deployer, admin, owner"),

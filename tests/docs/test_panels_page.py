@@ -38,11 +38,11 @@ def block(language: str, marker: str) -> str:
 async def test_the_panel_shows_the_colour_and_its_form_changes_it(
     tmp_path: Path, app: Application, services: Services, pool: asyncpg.Pool
 ) -> None:
-    (tmp_path / "desk.py").write_text(block("python", 'Panel("Desk"'))
-    (tmp_path / "kaixu.yaml").write_text(block("yaml", "desk.py"))
+    (tmp_path / "wall.py").write_text(block("python", 'Panel("Wall"'))
+    (tmp_path / "kaixu.yaml").write_text(block("yaml", "wall.py"))
     services.current.catalog = catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
     services.gate.databases.pool = pool
-    state = catalog.integrations["desk"]
+    state = catalog.integrations["wall"]
     assert (state.state, state.reason) == ("on", None)
     assert state.integration is not None
     (panel,) = state.integration.panels
@@ -64,7 +64,7 @@ async def test_the_panel_shows_the_colour_and_its_form_changes_it(
     assert await colour() == "red"
     house = House(app, services, pool)
     body = {"customer_id": customer_id, "colour": "blue"}
-    assert await house.ask("POST", "/v1/desk/paint", body, key=admin_token()) == (200, {"ok": True})
+    assert await house.ask("POST", "/v1/wall/paint", body, key=admin_token()) == (200, {"ok": True})
     assert await colour() == "blue"
 
 

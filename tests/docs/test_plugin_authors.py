@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
 
+import aiohttp
+import asyncpg
 import pytest
 
 from kaixu import plugin
 from kaixu.catalog.build import build
 from kaixu.config.load import load
 from kaixu.plugin import Feature, Lane, testing
+from tests.support.money import customer, virtual_key
+from tests.support.process import Process
 
 from .pages import blocks, text_of
 
@@ -79,3 +84,32 @@ def test_every_name_of_the_contract_is_on_the_page() -> None:
     assert [name for name in plugin.__all__ if name not in pages and name not in OF_OTHERS] == []
     for name in (testing.FakeWire, testing.check_lane, testing.event_stream, testing.json_answer, testing.Answer):
         assert name.__name__ in PAGE
+
+
+async def test_the_parcels_of_the_page_are_held_and_billed(dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    chapter = INTEGRATIONS.partition("## Charges by key, and books")[2]
+    process = Process(tmp_path, dsn, blocks(chapter, "yaml")[0])
+    (tmp_path / "parcels.py").write_text(blocks(chapter, "python")[0])
+    await process.start()
+    _, key = await virtual_key(pool, await customer(pool))
+
+    async def ask(what: str, **body: object) -> tuple[int, dict[str, object]]:
+        url, headers = f"{process.url}/v1/parcels/{what}", {"authorization": f"Bearer {key}"}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(url, json={"id": "month", **body}, headers=headers) as response,
+        ):
+            return response.status, await response.json()
+
+    try:
+        assert await ask("order", id="p1", grams=2500) == (200, {"state": "ordered"})
+        assert (await ask("order", id="p2", delivered=False))[0] == 200
+        async with asyncio.timeout(30):
+            while (await ask("month"))[1]["held_nusd"]:
+                await asyncio.sleep(0.05)
+        _, month = await ask("month")
+        assert (month["spent_nusd"], month["base_nusd"], month["cap_nusd"]) == (16_500_000_000, 10**10, 5 * 10**10)
+        status, refused = await ask("order", id="p3", grams=50_000)
+        assert (status, refused["code"], refused["left_usd"]) == (402, "PARCEL_CAP", 29.0)
+    finally:
+        await process.stop()

@@ -44,7 +44,7 @@ async def now(call):
 
 @hookimpl
 def register_integrations(register):
-    register(Integration("ask", options=AskOptions, operations=[Operation("ask.now", now, Ask, PerCall("call"))]))
+    register(Integration("ask", options=AskOptions, operations=[Operation("ask.now", now, Ask, PerCall("call"), on_failure="release")]))
 """
 
 

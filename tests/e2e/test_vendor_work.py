@@ -71,11 +71,11 @@ def register_integrations(register):
     register(Integration(
         "ask", options=AskOptions,
         operations=[
-            Operation("ask.now", asked, Ask, PerCall("call")),
-            Operation("ask.later", later, Ask, PerCall("call")),
-            Operation("ask.files", files, Ask, PerUnit("byte", unit="bytes_sent", most=1000), timeout_s=0.5),
+            Operation("ask.now", asked, Ask, PerCall("call"), on_failure="release"),
+            Operation("ask.later", later, Ask, PerCall("call"), on_failure="release"),
+            Operation("ask.files", files, Ask, PerUnit("byte", unit="bytes_sent", most=1000), timeout_s=0.5, on_failure="release"),
         ],
-        jobs=[Job("ask.work", asked, Ask, PerCall("call"), retry=Retry(attempts=1))],
+        jobs=[Job("ask.work", asked, Ask, PerCall("call"), retry=Retry(attempts=1), on_failure="release")],
     ))
 """
 

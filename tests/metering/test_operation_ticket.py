@@ -9,10 +9,12 @@ from typing import Any, cast
 import pytest
 
 from kaixu.metering.charges import Meter
+from kaixu.metering.ending import settlement_of
 from kaixu.metering.integration_wire import IntegrationWire
 from kaixu.metering.operation_call import OperationCall, limits_for
 from kaixu.metering.operation_ticket import OperationTicket
 from kaixu.plugin.access import Caller
+from kaixu.plugin.errors import Failure
 from kaixu.plugin.operation import Charge, PerCall, PerUnit
 from kaixu.plugin.origins import Hosts
 from kaixu.store.admission import Verdict
@@ -64,3 +66,29 @@ def test_the_usage_source_is_who_counted_the_units(charge: Charge, unit: str, so
     assert (bill.usage_source, bill.cost_nusd) == (source, cost_nusd)
     assert (bill.vendor_cost_nusd, bill.vendor_cost_known) == (0, False)
     assert bill.units == {"calls": 1, unit: 3}
+
+
+@pytest.mark.parametrize(
+    ("bills_failures", "is_used", "end", "cost_nusd"),
+    [
+        (True, True, "upstream_error", 15),
+        (True, False, "released", 0),
+        (False, True, "undelivered", 0),
+        (False, False, "released", 0),
+    ],
+    ids=["counted", "counted without the wire", "released", "released without the wire"],
+)
+def test_a_failure_costs_what_the_plugin_says(bills_failures: bool, is_used: bool, end: str, cost_nusd: int) -> None:
+    ticket = ticket_for(PerUnit("pages", unit="page", most=10), 5)
+    ticket.bills_failures = bills_failures
+    call_of(ticket).count("page", 3)
+    ticket.wire.maybe_accepted = int(is_used)
+    bill = settlement_of(ticket, Failure(409, "NOT_NOW", "not now"))
+    assert (bill.end_reason, bill.cost_nusd) == (end, cost_nusd)
+
+
+def test_a_failed_attempt_that_is_made_again_costs_nothing() -> None:
+    ticket = ticket_for(PerUnit("pages", unit="page", most=10), 5)
+    ticket.bills_failures = ticket.waived = True
+    ticket.wire.maybe_accepted = 1
+    assert settlement_of(ticket, Failure(409, "NOT_NOW", "not now")).cost_nusd == 0

@@ -60,7 +60,11 @@ async def assert_books_balance(pool: Connection, *, reservations: int | None = 0
                    coalesce(sum(cost_nusd) filter (where not vendor_cost_known), 0) as uncosted
               from kaixu.usage_event group by 1, 2, 3, 4
         ), holds as (
-            select customer_id, chain_id, month, book, sum(held_nusd) as held from kaixu.reservation group by 1, 2, 3, 4
+            select customer_id, chain_id, month, book, sum(held_nusd) as held
+              from (select customer_id, chain_id, month, book, held_nusd from kaixu.reservation
+                     union all
+                    select customer_id, chain_id, month, book, held_nusd from kaixu.keyed_charge where state = 'held') x
+             group by 1, 2, 3, 4
         )
         select 'key' as what, m.chain_id as id, m.spent_nusd, e.spent, m.held_nusd, h.held, m.calls, e.calls
           from kaixu.key_month m

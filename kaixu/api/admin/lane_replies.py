@@ -163,7 +163,7 @@ def offer_json(state: IntegrationState, one: Operation | Job) -> dict[str, Any]:
         "role": one.callers if isinstance(one, Operation) else None,
         "address": f"{one.method} /v1/{state.name}{one.path_below}" if isinstance(one, Operation) else None,
         "aliases": list(one.aliases) if isinstance(one, Operation) else [],
-        "charge": describe_price(state, charge) if is_known else None,
+        "charge": describe_price(state, one) if is_known else None,
         "free_because": charge.why if isinstance(charge, Free) else None,
         "timeout_s": one.timeout_s,
     }

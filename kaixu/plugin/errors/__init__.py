@@ -15,7 +15,7 @@
     │   └── BodyTimeout 408
     ├── Unauthenticated 401            KeyExpired
     ├── Refused                        admission refused the call; nothing was spent
-    │   ├── CapReached 402             VectorsFull, CollectionsFull
+    │   ├── CapReached 402             VectorsFull, CollectionsFull, HoldRefused
     │   ├── Forbidden 403              CustomerDisabled, ProviderNotAllowed, ModelNotAllowed,
     │   │                              RoleTooLow, DeviceRevoked, SeatsFull, CollectionNotAllowed
     │   └── RateLimited 429
@@ -50,6 +50,7 @@ from kaixu.plugin.errors.refused import (
     CustomerDisabled,
     DeviceRevoked,
     Forbidden,
+    HoldRefused,
     ModelNotAllowed,
     ProviderNotAllowed,
     RateLimited,
@@ -127,6 +128,7 @@ __all__ = [
     "Failure",
     "FilterTooLarge",
     "Forbidden",
+    "HoldRefused",
     "HostNotDeclared",
     "ImageRefused",
     "InstallIdRequired",

@@ -16,6 +16,16 @@ class CapReached(Refused):
     code = "CAP_REACHED"
 
 
+class HoldRefused(CapReached):
+    """A cap has no room for what a transaction of an integration wants to hold; the transaction was rolled back.
+
+    `needs_nusd`: what would be held more. An integration's book can give it a status, a code and a message of its own.
+    """
+
+    code = "HOLD_REFUSED"
+    needs_nusd = 0
+
+
 class Forbidden(Refused):
     """The credential is known, but may not do this."""
 

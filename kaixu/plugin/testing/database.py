@@ -14,10 +14,11 @@ from kaixu.plugin.job import JobView
 from kaixu.plugin.webhook import WebhookEvent
 
 from .blobs import FakeBlobs
+from .charges import FakeCharges
 from .checks import must
 
 
-class FakeDatabase:
+class FakeDatabase(FakeCharges):
     """Answers each statement with the next of `results`: rows for a fetch, a value for `fetchval`, a tag for `execute`.
 
     `statements` contains what was run; `enqueued` the jobs of the open transaction; `views` what `job` returns; `blobs`
@@ -25,6 +26,7 @@ class FakeDatabase:
     """
 
     def __init__(self, results: Sequence[Any] = (), blobs: FakeBlobs | None = None) -> None:
+        super().__init__()
         self.blobs = blobs or FakeBlobs({}, lambda: None)
         self.results = list(results)
         self.statements: list[tuple[str, tuple[Any, ...]]] = []

@@ -7,6 +7,7 @@ import inspect
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ import msgspec
 
 from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.errors import KaixuError, PluginError, TicketClosed, UpstreamError
@@ -26,6 +28,7 @@ from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.secret import check_secrets
 
 from .blobs import FakeBlobs, FakeUpload
+from .charges import ChargeDone
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
 from .database import FakeDatabase
@@ -81,6 +84,8 @@ class FakeCall:
         self.error = error
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
+        self.charges: list[ChargeDone] = []
+        self.books: dict[str, BookMonth] = {}
         self.begun: list[tuple[str, msgspec.Struct | None, str | None]] = []
         self.progress_reports: list[tuple[int, int]] = []
         self.closed = False
@@ -125,6 +130,7 @@ class FakeCall:
     def of(self, integration: Integration) -> None:
         """Make this a call of an integration: only its own secrets and settings exist. `run` does it."""
         self.secrets.integration = self.customer_settings.integration = integration
+        self.database.declared = {charge.price: charge for charge in integration.charges}
 
     async def settings(self) -> Any:
         """See `Call.settings`."""
@@ -195,10 +201,17 @@ class FakeCall:
     async def db(self) -> AsyncIterator[FakeDatabase]:
         """A transaction; its jobs are added to `jobs` if it ends without an error."""
         self._require_open()
-        self.database.enqueued = []
-        yield self.database  # an exception in the block discards its jobs
+        self.database.enqueued, self.database.asked = [], []
+        yield self.database  # an exception in the block discards its jobs and charges
         self.jobs += self.database.enqueued
         self.database.enqueued = []
+        self.charges += self.database.done()
+
+    async def book(self, name: str, month: date | None = None) -> BookMonth:
+        """The month in `books`, by the book's name; an empty one where there is none."""
+        self._require_customer()
+        first = (month or datetime.now(UTC).date()).replace(day=1)
+        return self.books.get(name, BookMonth(name, first, "default", None, 0, 0, 0, []))
 
     async def enqueue(
         self,
@@ -261,7 +274,14 @@ def check_integration(integration: Integration) -> None:
         if isinstance(one.charge, Free):
             must(bool(one.charge.why.strip()), f"{one.name!r} is free and must say why")
         if isinstance(one.charge, PerUnit):
-            must(one.charge.most > 0 and one.charge.per > 0, f"{one.name!r}: `most` and `per` must be at least 1")
+            most = one.charge.most
+            is_possible = callable(most) or (most is not None and most > 0)
+            must(is_possible and one.charge.per > 0, f"{one.name!r}: `most` and `per` must be at least 1")
+        charges = {charge.price for charge in integration.charges}
+        must(
+            set(one.holds) <= charges,
+            f"{one.name!r} holds what is not in `charges`: {sorted(set(one.holds) - charges)}",
+        )
 
 
 @asynccontextmanager
@@ -310,7 +330,11 @@ async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.St
     if isinstance(one.charge, PerUnit):
         unit = one.charge.unit
         must(unit in COUNTED or unit in call.counted, f"{name!r} charges for {unit!r} but counted none")
-        must(call.counted.get(unit, 0) <= one.charge.most, f"{name!r} counted more {unit!r} than its charge's `most`")
+        most = one.charge.most(call.body) if callable(one.charge.most) else one.charge.most or 0
+        must(call.counted.get(unit, 0) <= most, f"{name!r} counted more {unit!r} than its charge's `most`")
+    for done in call.charges:
+        is_allowed = done.kind != "hold" or done.charge in one.holds
+        must(is_allowed, f"{name!r} holds {done.charge!r}, which its `holds` does not declare")
     assert isinstance(result, msgspec.Struct)
     return result
 

@@ -123,7 +123,15 @@ def register_integrations(register: RegisterIntegration) -> None:
             options=RelayOptions,
             schema="schema",
             operations=[
-                Operation("relay.send", send, SendBody, PerCall("message"), role="deployer", timeout_s=10),
+                Operation(
+                    "relay.send",
+                    send,
+                    SendBody,
+                    PerCall("message"),
+                    role="deployer",
+                    timeout_s=10,
+                    on_failure="release",
+                ),
                 Operation("relay.status", status, StatusBody, Free("reading one's own deliveries"), timeout_s=10),
             ],
             jobs=[
@@ -134,6 +142,7 @@ def register_integrations(register: RegisterIntegration) -> None:
                     PerCall("delivery"),
                     retry=Retry(attempts=5, first_wait_s=1, most_wait_s=600),
                     timeout_s=30,
+                    on_failure="release",
                 )
             ],
             schedules=[Schedule("relay.expire", expire, every_s=3600, why_free="housekeeping", timeout_s=60)],
