@@ -66,6 +66,7 @@ from .request_key import request_key_routes
 from .station.public import station_routes
 from .user.devices import own_device_routes
 from .user.explain import own_explain_routes
+from .user.integrations import own_integration_routes
 from .user.invoices import user_invoice_routes
 from .user.push import push_routes
 from .user.redeem import redeem_routes
@@ -138,6 +139,7 @@ FAMILIES = (
     user_chart_routes,
     own_explain_routes,
     own_device_routes,
+    own_integration_routes,
     push_routes,
     # integrations that are not there yet
     not_configured_routes,

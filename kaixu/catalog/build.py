@@ -23,10 +23,11 @@ from kaixu.plugin.options import Options
 from kaixu.plugin.origins import Hosts
 
 from .catalog import Catalog, IntegrationState, LaneState, PluginObserver, PluginState, State
-from .find import NoSuchPlugin, installed, plugins_in
+from .find import NoSuchPlugin, NotInstalled, installed, plugins_in
 from .load import LaneKind, Loader, Plugin, WrongIntegration
 from .models import add_lane, add_models
 from .redact import redacted, secret_texts, texts
+from .shipped import missing_plugin
 from .webhooks import job_of, kind_of
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Build:
         self.loader = Loader(folder)
         self.catalog = Catalog()
         self.outcomes: dict[str, list[BuildResult]] = {}  # by the plugin's location
+        self.not_installed: dict[str, BuildResult] = {}  # integrations that are off because of it, by name
         self.alias_owners: dict[str, tuple[str, str]] = {}  # the integration and the operation of each alias
         self.book_owners: dict[str, str] = {}  # the integration of each book
 
@@ -173,7 +175,11 @@ class Build:
         try:
             plugin, integration = self.loader.integration(name, section.plugin)
         except PluginError as error:
-            outcome = self.failed((*path, "plugin") if section.plugin else path, error)
+            missing = missing_plugin(name, section) if isinstance(error, NotInstalled) else None
+            if missing is not None:
+                outcome = self.not_installed[name] = BuildResult("off", missing)
+            else:
+                outcome = self.failed((*path, "plugin") if section.plugin else path, error)
             if isinstance(error, WrongIntegration):
                 self.outcome(error.plugin, outcome)
         else:
@@ -273,5 +279,6 @@ class Build:
             source, where, version = (
                 (missing.source, missing.where, missing.version) if missing else ("file", name, None)
             )
-            states[where] = PluginState(name, kind, source, where, version, "failed", str(error))
+            state, reason = self.not_installed.get(name, BuildResult("failed", str(error)))
+            states[where] = PluginState(name, kind, source, where, version, state, reason)
         return sorted(states.values(), key=lambda state: (state.kind, state.name))

@@ -23,6 +23,7 @@ from .check_charges import book_names, check_books, check_charge, check_on_failu
 from .core_names import CORE_FUNCTIONS, CORE_PATHS
 from .input_plan import input_plan, parameters_of
 from .operation_paths import ALIAS, MOST_PATH, SEGMENT, segments_of, shape_of
+from .panels import check_panels
 from .webhooks import check_webhooks
 
 NAME = re.compile(r"[a-z0-9_]+(-[a-z0-9_]+)*")
@@ -73,6 +74,7 @@ def check_integration(integration: Integration) -> None:
         names.add(one.name)
     check_addresses(integration.operations)
     check_webhooks(integration)
+    check_panels(integration)
     try:
         check_books(integration)
     except PluginError as error:

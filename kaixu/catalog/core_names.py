@@ -26,7 +26,9 @@ CORE_FUNCTIONS = frozenset(
         "gateway-job-submit", "gateway-stream", "health", "monitor-archive-access", "monitor-archive-prune",
         "public-models", "push-whoami", "request-key", "session-token", "skye-fuel-station-config",
         "skye-fuel-station-overview", "user-devices", "user-events", "user-explain", "user-export",
-        "user-invoice-list", "user-invoice-pdf", "user-invoices", "user-push-charges", "user-redeem",
+        "user-integration-secrets",
+        "user-integration-settings", "user-integrations", "user-invoice-list", "user-invoice-pdf", "user-invoices",
+        "user-push-charges", "user-redeem",
         "user-summary", "user-usage-chart",
     }
 )  # fmt: skip

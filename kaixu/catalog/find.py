@@ -20,6 +20,10 @@ class NoSuchPlugin(PluginError):
     """kaixu.yaml names a plugin that does not exist or is ambiguous."""
 
 
+class NotInstalled(NoSuchPlugin):
+    """kaixu.yaml names a plugin that no package and no file brings."""
+
+
 @dataclass(frozen=True)
 class FoundPlugin:
     """The source of a plugin: an entry point or a file, never both."""
@@ -50,7 +54,7 @@ def find(name: str, folder: Path) -> FoundPlugin:
                 hits[where] = FoundPlugin("file", where, None, None, file.resolve())
     if not hits:
         known = {entry.name for entry in entry_points(group=GROUP)}
-        raise NoSuchPlugin(f"there is no plugin `{name}`{did_you_mean(name, sorted(known)) or INSTALL_HINT}")
+        raise NotInstalled(f"there is no plugin `{name}`{did_you_mean(name, sorted(known)) or INSTALL_HINT}")
     if len(hits) > 1:
         raise NoSuchPlugin(f"plugin `{name}` could be {' or '.join(hits)}; rename one, or name a file by its path")
     return next(iter(hits.values()))

@@ -158,7 +158,7 @@ class Loader:
             try:
                 check_integration(integration)
                 check_secrets(tuple(integration.secrets))
-                check_customer_settings(integration.customer, integration.unique)
+                check_customer_settings(integration.customer, integration.unique, integration.by_customer)
                 require_hosts(name, integration.hosts)
             except PluginError as error:  # only this one is off: the plugin may bring others
                 plugin.wrong[name] = failure(plugin.name, found, error, [])

@@ -69,7 +69,7 @@ def check(
         if as_json:
             print_json({"config": str(path), "wrong": wrong, "environment": environment.owner})
         raise fail("\n".join(wrong))
-    off = [f"{name} ({state.reason})" for name, state in catalog.lanes.items() if state.state == "off"]
+    off = [f"{one.name} ({one.reason})" for _, one in catalog.sections() if one.state == "off"]
     record: dict[str, Any] = {
         "config": str(path),
         "lanes": len(catalog.lanes),

@@ -246,13 +246,17 @@ def partitions_row(partitions: Partitions) -> Row:
 
 
 def lane_rows(settings: Settings) -> Iterator[Row]:
-    """Check kaixu.yaml and every lane in it, with the running gateway's environment."""
+    """Check kaixu.yaml, its lanes and its integrations, with the running gateway's environment."""
     wrong: list[str] = []
     config, environment = settings.kaixu_config, environment_for(settings.kaixu_home)
     catalog = catalog_at(config, wrong, [], environment.variables)
     yield row("config", not wrong, "\n".join(dict.fromkeys(wrong)) or str(config))
     yield row("environment", True, environment.owner)
-    for name, lane in (catalog.lanes if catalog is not None else {}).items():
-        yield row(
-            f"lane {name}", lane.state == "on", lane.reason or "on", bad="off" if lane.state == "off" else "wrong"
-        )
+    for kind, one in catalog.sections() if catalog is not None else ():
+        if kind == "lane" or one.state != "on":  # an integration that is on has a row about its database role
+            yield row(
+                f"{kind} {one.name}",
+                one.state == "on",
+                one.reason or "on",
+                bad="off" if one.state == "off" else "wrong",
+            )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from .failure import fail
+from .package_commands import Found, listed_command, loaded_command, package_commands
 
 #: Command → its module and its description; the module's `register(app)` adds the command or group.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -89,24 +93,37 @@ PANELS: dict[str, tuple[str, ...]] = {
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 
 
+#: Where the list shows the commands of packages.
+PACKAGES = "Commands of packages"
+
+
 class Commands(TyperGroup):
-    """Lists commands with their descriptions, and imports the one that runs."""
+    """Lists commands with their descriptions, and imports the one that runs.
+
+    Those of packages are looked for only where the list is shown, or where a command is not the gateway's own.
+    """
 
     listing = False
 
+    @cached_property
+    def found(self) -> Found:
+        """The commands of packages."""
+        return package_commands(COMMANDS)
+
     def list_commands(self, ctx: object) -> list[str]:
         """The names, panel by panel."""
-        return list(PANEL_OF)
+        return [*PANEL_OF, *sorted(self.found.commands)] if self.listing else list(PANEL_OF)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """The command that is called. An unknown one is told with the nearest names of the table."""
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
+        names = [*COMMANDS, *([] if args and args[0] in COMMANDS else self.found.commands)]
+        self.commands = dict.fromkeys(names)  # type: ignore[assignment]
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
         """The command; for the list, its description is enough."""
         if cmd_name not in COMMANDS:
-            return None
+            return self.command_of_a_package(cmd_name)
         module, description = COMMANDS[cmd_name]
         if self.listing:
             return TyperCommand(cmd_name, help=description, rich_help_panel=PANEL_OF[cmd_name])
@@ -117,7 +134,18 @@ class Commands(TyperGroup):
         assert isinstance(command, TyperCommand | TyperGroup)
         return command
 
+    def command_of_a_package(self, name: str) -> TyperCommand | TyperGroup | None:
+        """The command of an installed package. Raises `CommandFailed` for one that cannot be used."""
+        if (sentence := self.found.refused.get(name)) is not None:
+            raise fail(sentence)
+        command = self.found.commands.get(name)
+        if command is None:
+            return None
+        return listed_command(name, command, PACKAGES) if self.listing else loaded_command(name, command)
+
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
         """Show the list of commands without loading them."""
         self.listing = True
         super().format_help(ctx, formatter)  # type: ignore[arg-type]
+        for sentence in self.found.refused.values():
+            typer.echo(f"note: {sentence}", err=True)

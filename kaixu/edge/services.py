@@ -23,6 +23,7 @@ from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.metering.metrics import Metrics
+from kaixu.metering.panels import PanelLoads
 from kaixu.ops.events import Monitor
 from kaixu.ops.heartbeat import Beats
 from kaixu.ops.mail_health import MailHealth
@@ -52,6 +53,7 @@ class Services:
     beats: Beats = field(default_factory=Beats)
     passwords: Passwords = field(default_factory=Passwords)
     mail_health: MailHealth = field(default_factory=MailHealth)
+    panel_loads: PanelLoads = field(default_factory=PanelLoads)
 
     @property
     def catalog(self) -> Catalog:

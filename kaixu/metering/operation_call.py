@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -351,6 +351,28 @@ def transactions_for(
     return open_transaction
 
 
+class LimitedWire(Protocol):
+    """The wire of a call whose handler has limits."""
+
+    @property
+    def lent_secrets(self) -> Collection[str]: ...
+
+    def begin(self) -> None: ...
+
+
+class LimitedCall(Protocol):
+    """A call whose handler has limits; also the view of a panel."""
+
+    timer: asyncio.Timeout | None
+
+    @property
+    def wire(self) -> LimitedWire: ...
+
+    async def end(self) -> None:
+        """The handler has ended."""
+        ...
+
+
 class HandlerLimits:
     """What a handler's limits leave open. `goes_on`: the call is not over, because a stream of its reply follows."""
 
@@ -359,7 +381,7 @@ class HandlerLimits:
 
 @asynccontextmanager
 async def handler_limits(
-    call: OperationCall, name: str, timeout_s: float, *, may_pause: bool = False
+    call: LimitedCall, name: str, timeout_s: float, *, may_pause: bool = False
 ) -> AsyncIterator[HandlerLimits]:
     """Limit a handler's time; turn what it raises into a `KaixuError`, without a secret that the call has used.
 

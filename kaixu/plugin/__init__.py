@@ -4,12 +4,14 @@ A lane translates one vendor's protocol; an integration brings operations with a
 price. Both register through pluggy hooks at start; only the core calls them.
 """
 
+from kaixu.plugin import panels
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
 from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
+from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
@@ -68,6 +70,7 @@ from kaixu.plugin.operation import (
 )
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import WireUrl
+from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, SecretStates
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
 from kaixu.plugin.secret import Secret, SecretInfo, Secrets
@@ -129,6 +132,7 @@ __all__ = [
     "ChatEvent",
     "ChatRequest",
     "Clamped",
+    "CommandError",
     "CompletionReader",
     "Conflict",
     "ContentRefused",
@@ -145,6 +149,7 @@ __all__ = [
     "Feature",
     "Finish",
     "Free",
+    "GatewayClient",
     "Header",
     "HoldRefused",
     "HostNotDeclared",
@@ -176,6 +181,9 @@ __all__ = [
     "Options",
     "Page",
     "PageLink",
+    "Panel",
+    "PanelView",
+    "PanelWire",
     "ParameterRefused",
     "Part",
     "Path",
@@ -186,6 +194,7 @@ __all__ = [
     "Query",
     "Rate",
     "RawBody",
+    "ReadDatabase",
     "Reasoning",
     "ReasoningDelta",
     "ReasoningPart",
@@ -201,6 +210,7 @@ __all__ = [
     "ScheduledCall",
     "Secret",
     "SecretInfo",
+    "SecretStates",
     "Secrets",
     "ServerSentEvent",
     "Text",
@@ -237,6 +247,7 @@ __all__ = [
     "object_in",
     "object_of",
     "objects_of",
+    "panels",
     "retry_after",
     "server_sent_events",
     "text_of",

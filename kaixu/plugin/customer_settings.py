@@ -16,11 +16,14 @@ MOST_FIELDS = 100
 NUL = b"\\u0000"
 
 
-def check_customer_settings(kind: type[msgspec.Struct] | None, unique: Sequence[str]) -> None:
+def check_customer_settings(
+    kind: type[msgspec.Struct] | None, unique: Sequence[str], by_customer: Sequence[str] = ()
+) -> None:
     """Check what an integration declares. Raises `PluginError`."""
     if kind is None:
-        if unique:
-            raise PluginError("`unique` names fields of `customer`, which is not declared")
+        for what, given in (("unique", unique), ("by_customer", by_customer)):
+            if given:
+                raise PluginError(f"`{what}` names fields of `customer`, which is not declared")
         return
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         raise PluginError("`customer` must be a msgspec.Struct")
@@ -30,8 +33,9 @@ def check_customer_settings(kind: type[msgspec.Struct] | None, unique: Sequence[
             raise PluginError(f"`customer`: `{field.name}` must have a default: new customers have no value for it")
     if len(fields) > MOST_FIELDS:
         raise PluginError(f"`customer` has more than {MOST_FIELDS} fields")
-    if unknown := set(unique) - {field.encode_name for field in fields}:
-        raise PluginError(f"`unique` names `{min(unknown)}`, which is not a field of `customer`")
+    for what, given in (("unique", unique), ("by_customer", by_customer)):
+        if unknown := set(given) - {field.encode_name for field in fields}:
+            raise PluginError(f"`{what}` names `{min(unknown)}`, which is not a field of `customer`")
     try:
         msgspec.json.schema(kind)
         msgspec.to_builtins(kind())

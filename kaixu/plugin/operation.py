@@ -19,6 +19,7 @@ from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import AnyPublic
+from kaixu.plugin.panel import Panel
 from kaixu.plugin.secret import Secret, Secrets
 from kaixu.plugin.webhook import Webhook, WebhookEvent
 
@@ -442,7 +443,9 @@ class Integration(msgspec.Struct, frozen=True):
     `schema` is a folder beside its module with its migrations: `0001_what.sql`, `0002_…`. `hosts`: where its wire may
     go, as `["api.example.com"]`, besides the URLs that its options name (`WireUrl`); "any-public" for URLs that
     customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
-    have the same value of a field in `unique`. `books`: accounts beside the calls of models. `charges`: what its
+    have the same value of a field in `unique`; customers see and change those in `by_customer` themselves. `panels`:
+    what it shows in the pages.
+    `books`: accounts beside the calls of models. `charges`: what its
     transactions may hold and bill by key, each with a price.
     """
 
@@ -460,3 +463,5 @@ class Integration(msgspec.Struct, frozen=True):
     unique: Sequence[str] = ()
     books: Sequence[Book] = ()
     charges: Sequence[KeyedCharge] = ()
+    panels: Sequence[Panel] = ()
+    by_customer: Sequence[str] = ()

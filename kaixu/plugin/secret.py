@@ -24,12 +24,14 @@ NUL = b"\\u0000"
 class Secret(msgspec.Struct, frozen=True):
     """A secret that each customer can have. `title` is for operators.
 
-    `shown_as`: a field of `admin-customers`, "has_…", that says whether the customer has it.
+    `shown_as`: a field of `admin-customers`, "has_…", that says whether the customer has it. `by_customer`: customers
+    may set and clear it themselves.
     """
 
     name: str
     title: str
     shown_as: str | None = None
+    by_customer: bool = False
 
 
 class SecretInfo(msgspec.Struct, frozen=True):

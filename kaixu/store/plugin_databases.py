@@ -13,6 +13,7 @@ from .jobs_only import jobs_transaction
 from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import MOST, PluginPool
+from .plugin_reading import PluginReading, plugin_reading
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
 from .query import DatabaseSession
@@ -70,13 +71,8 @@ class PluginDatabases:
                 blobs_of=blobs_of,
                 charging=charging,
             )
-        login = self.logins[name]
-        if login not in self.pools:
-            self.pools[login] = PluginPool(
-                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login), most=self.most
-            )
         return plugin_transaction(
-            self.pools[login],
+            self.pool_of(name),
             is_open=is_open,
             make_job=make_job,
             customer_id=customer_id,
@@ -84,6 +80,19 @@ class PluginDatabases:
             blobs_of=blobs_of,
             charging=charging,
         )
+
+    def reading(self, name: str, *, is_open: Callable[[], bool]) -> AbstractAsyncContextManager[PluginReading]:
+        """A transaction of integration `name`, which has tables, that can only read."""
+        return plugin_reading(self.pool_of(name), is_open=is_open)
+
+    def pool_of(self, name: str) -> PluginPool:
+        """The connections of an integration with tables."""
+        login = self.logins[name]
+        if login not in self.pools:
+            self.pools[login] = PluginPool(
+                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login), most=self.most
+            )
+        return self.pools[login]
 
     async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""

@@ -360,7 +360,7 @@ class Markup(Component, frozen=True):
 class Card(Component, frozen=True):
     """A panel with a title. `links`: at its right ("CSV", "All"). `width`: of twelve columns.
 
-    `refresh`: the address that a panel with an `id` is read from again, each half minute.
+    `refresh`: the address that a panel with an `id` is read from again, each `refresh_s` seconds.
     """
 
     title: str
@@ -371,6 +371,7 @@ class Card(Component, frozen=True):
     id: str = ""
     open: bool | None = None  # not None: it can be folded
     refresh: str = ""
+    refresh_s: int = 30
 
 
 Part: TypeAlias = (

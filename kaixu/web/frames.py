@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from kaixu.accounts.own_integrations import left_to_customers
 from kaixu.edge.operator_cookies import read_cookie
 
 from .components import Notice, Page
 from .frame import CustomerChip, Frame, StatusChip, TabGroup, Theme, Who
 from .frame import Tab as FrameTab
-from .navigation import ADMIN, ADMIN_TABS, DASHBOARD, DASHBOARD_TABS, PUBLIC_TABS, TABS, Tab
+from .navigation import ADMIN, ADMIN_TABS, DASHBOARD, DASHBOARD_TABS, OWN_SETTINGS, PUBLIC_TABS, TABS, Tab
 from .page_sessions import form_token
+from .panels.found import own_tabs
 from .visits import Visit
 
 THEME_COOKIE = "kaixu-theme"
@@ -86,7 +88,11 @@ def status_of(visit: Visit) -> StatusChip | None:
 
 def navigation_of(visit: Visit) -> list[TabGroup]:
     """The tabs that this visitor has, in groups."""
-    tabs = {"operator": ADMIN_TABS, "customer": DASHBOARD_TABS, "public": PUBLIC_TABS}[visit.audience]
+    tabs: list[Tab] = [*{"operator": ADMIN_TABS, "customer": DASHBOARD_TABS, "public": PUBLIC_TABS}[visit.audience]]
+    if visit.audience != "public":
+        tabs += own_tabs(visit.services.catalog, "admin" if visit.audience == "operator" else "dashboard")
+    if visit.audience == "customer" and left_to_customers(visit.services.catalog.declared):
+        tabs.append(OWN_SETTINGS)
     groups: dict[str, list[FrameTab]] = {}
     for tab in tabs:
         if visit.operator is None or visit.operator.may(tab.access):

@@ -55,6 +55,11 @@ DASHBOARD_TABS = (
     Tab("status", "Status", "/gateway/dashboard/status", "network"),
 )
 
+#: Shown where an integration leaves something to customers.
+OWN_SETTINGS = Tab(
+    "own-settings", "Settings of integrations", "/gateway/dashboard/integrations", "settings", "Integrations"
+)
+
 PUBLIC_TABS = (
     Tab("request-key", "Get a key", "/request-key", "key-round"),
     Tab("models", "Models", "/models", "layers"),

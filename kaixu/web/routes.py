@@ -13,6 +13,7 @@ from .admin.collections import collection_pages
 from .admin.create import create_pages
 from .admin.customer_actions import customer_action_pages
 from .admin.customer_details import customer_details_pages
+from .admin.customer_integrations import customer_integration_pages
 from .admin.customers import customer_pages
 from .admin.devices import device_pages
 from .admin.documents import document_pages
@@ -47,6 +48,7 @@ from .admin.tutorial import tutorial_pages
 from .admin.usage import usage_pages
 from .invitation import invitation_pages
 from .key_link import key_link_pages
+from .panels.pages import panel_pages
 from .public.docs import docs_pages
 from .public.key_request import request_key_pages
 from .public.models import model_pages
@@ -64,6 +66,7 @@ from .user.charge import charge_pages
 from .user.devices import own_device_pages
 from .user.integration import own_integration_pages
 from .user.invoices import own_invoice_pages
+from .user.own_integrations import own_integration_setting_pages
 from .user.playground import own_playground_pages
 from .user.redeem import redeem_pages
 from .user.sign_in import sign_in_pages
@@ -74,6 +77,7 @@ PAGES = (
     overview_pages,
     customer_pages,
     customer_details_pages,
+    customer_integration_pages,
     customer_action_pages,
     key_pages,
     key_details_pages,
@@ -111,6 +115,7 @@ PAGES = (
     month_close_pages,
     code_pages,
     tutorial_pages,
+    panel_pages,
     # customers
     sign_in_pages,
     budget_pages,
@@ -121,6 +126,7 @@ PAGES = (
     own_invoice_pages,
     own_playground_pages,
     own_integration_pages,
+    own_integration_setting_pages,
     # everybody
     start_pages,
     request_key_pages,

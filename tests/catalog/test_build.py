@@ -351,3 +351,31 @@ def test_what_served_and_would_fail_is_named_and_what_is_new_or_off_is_not(folde
     ]
     before.require_no_loss(before)
     before.require_no_loss(after)
+
+
+def test_the_integrations_of_the_shipped_file_are_off_without_their_plugins(tmp_path: Path) -> None:
+    text = "integrations:\n  push: {}\n  github: {client_id: '${GITHUB_CLIENT_ID}'}\n  stripe: {secret_key: x, price: {a: 1}}\n"
+    (tmp_path / "kaixu.yaml").write_text(text)
+    catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path, strict=True)
+    assert {name: (one.state, one.reason) for name, one in catalog.integrations.items()} == {
+        "push": ("off", "the plugin `push` (KaixuPush) is not installed"),
+        "github": ("off", "the plugin `github` (GitHub push) is not installed, and GITHUB_CLIENT_ID is not set"),
+        "stripe": ("off", "the plugin `stripe` (Stripe) is not installed"),
+    }
+    assert catalog.mistakes == []
+    states = {one.name: one.state for one in catalog.plugins if one.kind == "integration"}
+    assert states == {"push": "off", "github": "off", "stripe": "off"}
+
+
+@pytest.mark.parametrize("section", ["pusch: {}", "push: {plugin: pusch}", "push: {plugin: ./push.py}"])
+def test_any_other_integration_without_a_plugin_is_a_mistake(tmp_path: Path, section: str) -> None:
+    (tmp_path / "kaixu.yaml").write_text(f"integrations:\n  {section}\n")
+    catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
+    assert [one.state for one in catalog.integrations.values()] == ["failed"]
+    assert len(catalog.mistakes) == 1
+
+
+def test_a_shipped_integration_that_is_required_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "kaixu.yaml").write_text("integrations: {stripe: {required: true}}\n")
+    with pytest.raises(PluginError, match="integration `stripe` is required and off: the plugin `stripe`"):
+        build(load(tmp_path / "kaixu.yaml", {}), tmp_path)

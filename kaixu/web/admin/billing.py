@@ -14,6 +14,7 @@ from kaixu.web.components import Card, Form, Link, Notice, Page, Part, Prose
 from kaixu.web.failures import failure_notice
 from kaixu.web.form_data import shown_again
 from kaixu.web.navigation import TABS
+from kaixu.web.panels.cards import core_tab_cards
 from kaixu.web.site import Site
 from kaixu.web.visits import Visit
 
@@ -108,6 +109,7 @@ async def customer_page(visit: Visit, refused: Refused) -> Page:
         *alerts,
         end_user_card(visit, usage, again, may_change=may_change),
         checkout,
+        *await core_tab_cards(visit, "billing"),
     ]
     problems = [problem.status for problem in refused.values()]
     return Page(
@@ -149,5 +151,5 @@ async def nobody(visit: Visit) -> Page:
     return Page(
         title=TAB.title,
         parts=[*lost, choose, Card("The month of everybody", [close], width=6),
-               Card("Codes", [codes], width=6)],
+               Card("Codes", [codes], width=6), *await core_tab_cards(visit, "billing", needs_customer=False)],
     )  # fmt: skip

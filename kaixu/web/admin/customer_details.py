@@ -29,11 +29,13 @@ from kaixu.web.components import (
     Time,
 )
 from kaixu.web.navigation import TABS
+from kaixu.web.panels.cards import core_tab_cards
 from kaixu.web.site import Site, only_customer
 from kaixu.web.twins import curl_of
 from kaixu.web.visits import Visit
 
 from .customer_actions import DELETE, DETAILS, TAB, switch_button
+from .customer_integrations import INTEGRATIONS
 from .limit_parts import cap_table
 from .limit_words import cents_text, models_of, money_or, names_of, number_or
 
@@ -67,6 +69,7 @@ async def details(visit: Visit) -> Page | Reply:
         Card("What limits this customer", [caps, further_limits(one)]),
         Card("Settings", [settings(one)], width=6),
         Card("Go on", ways(visit, one), width=6),
+        *await core_tab_cards(visit, "customers", needs_customer=True),
     ]
     return Page(
         title=one["email"],
@@ -165,6 +168,8 @@ def ways(visit: Visit, one: Mapping[str, Any]) -> list[Part]:
     links = [
         Link(TABS[name].title, visit.url(TABS[name].path, customer_id=one["id"]), icon=TABS[name].icon) for name in tabs
     ]
+    if visit.services.catalog.integrations:
+        links.append(Link("Integrations", visit.url(INTEGRATIONS, customer_id=one["id"]), icon="plug"))
     parts: list[Part] = [
         Prose(paragraphs=["Limits, plan and allowlists are changed under Billing & Controls."], links=links)
     ]

@@ -35,6 +35,7 @@ from kaixu.web.components import (
 )
 from kaixu.web.lists import pages_of, sort_links
 from kaixu.web.navigation import TABS
+from kaixu.web.panels.cards import core_tab_cards
 from kaixu.web.site import Site, selected_customer
 from kaixu.web.twins import curl_of, twins_of
 from kaixu.web.visits import Visit
@@ -69,6 +70,7 @@ async def customers(visit: Visit) -> Page | Reply:
         *await change_notices(visit),
         filters(visit, sorted({plan["name"] for plan in plans["plans"]})),
         table(visit, reply),
+        *await core_tab_cards(visit, "customers", needs_customer=False),
         Card("What is here", [ABOUT], open=False),
     ]
     actions = [Link("Create a customer", TABS["create"].path, icon="plus")] if visit.may(CUSTOMERS) else []

@@ -37,6 +37,7 @@ from kaixu.web.components import (
 from kaixu.web.formats import counted, money, money_of_cents, sentence, usd_of_cents
 from kaixu.web.months import chosen_month, month_field, month_title, this_month
 from kaixu.web.navigation import DASHBOARD, TABS
+from kaixu.web.panels.cards import core_tab_cards
 from kaixu.web.site import Site
 from kaixu.web.twins import curl_of, twins_of
 from kaixu.web.visits import Visit
@@ -91,6 +92,7 @@ async def budget(visit: Visit) -> Page | Reply:
     ]
     if "keys" in summary:
         parts.append(keys_table(summary["keys"]))
+    parts += await core_tab_cards(visit, "billing")
     return Page(
         title="Budget",
         subtitle="What you may spend this month, what is spent, and what reaches its limit first.",
