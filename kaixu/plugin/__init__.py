@@ -8,6 +8,7 @@ from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
+from kaixu.plugin.customers import Customers, CustomerView
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
@@ -43,6 +44,7 @@ from kaixu.plugin.keys import KeyOptions, Keys
 from kaixu.plugin.lane import Lane, Wire
 from kaixu.plugin.lines import json_lines
 from kaixu.plugin.messages import MessagesReader
+from kaixu.plugin.money import Balance, Grant
 from kaixu.plugin.operation import (
     Call,
     Charge,
@@ -59,6 +61,7 @@ from kaixu.plugin.operation import (
 )
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import WireUrl
+from kaixu.plugin.reaction import Crossing, Reaction
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
 from kaixu.plugin.secret import Secret, SecretInfo, Secrets
@@ -99,6 +102,7 @@ __all__ = [
     "AnswerReader",
     "Auth",
     "BadSignature",
+    "Balance",
     "BlockingWire",
     "Body",
     "Bytes",
@@ -114,6 +118,9 @@ __all__ = [
     "Conflict",
     "ContentRefused",
     "ContextTooLong",
+    "Crossing",
+    "CustomerView",
+    "Customers",
     "Database",
     "Document",
     "EmbedRequest",
@@ -125,6 +132,7 @@ __all__ = [
     "Feature",
     "Finish",
     "Free",
+    "Grant",
     "Header",
     "HostNotDeclared",
     "ImagePart",
@@ -161,6 +169,7 @@ __all__ = [
     "Query",
     "Rate",
     "RawBody",
+    "Reaction",
     "Reasoning",
     "ReasoningDelta",
     "ReasoningPart",
