@@ -282,6 +282,11 @@ class IntegrationSection(PluginSection):
         "creates a role for it",
     )
     price: dict[str, Dollars] = Field(default={}, description="USD, by the price names of its operations")
+    grants: list[Literal["credit", "customers", "mail"]] = Field(
+        default=[],
+        description="what it may do beyond its own tables: `credit` customers, find and create `customers`, send them "
+        "`mail`",
+    )
 
     @field_validator("database_url")
     @classmethod

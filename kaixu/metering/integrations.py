@@ -20,6 +20,7 @@ from kaixu.plugin.replies import Events
 from kaixu.store.admission import Verdict
 
 from .admission import Admission
+from .call_access import CallAccess
 from .charges import Meter
 from .customer_data import CustomerData
 from .gate import Caller, Gate
@@ -157,6 +158,7 @@ def open_call(
         customer_data=customer_data_for(
             gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
         ),
+        access=CallAccess(gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id),
         progress=progress,
         attempt=attempt,
     )
@@ -199,8 +201,9 @@ async def run_unbilled(
     request_id: str,
     progress: ReportProgress | None = None,
     attempt: int = 1,
+    customer_id: int | None = None,
 ) -> bytes:
-    """Run a schedule, or a free job that a schedule has submitted: no customer, nothing billed. Returns the result.
+    """Run a schedule, or a free job without a key, perhaps for a customer: nothing is billed. Returns the result.
 
     Raises `KaixuError`; the handler of a job may raise `Again`.
     """
@@ -211,22 +214,23 @@ async def run_unbilled(
     call = OperationCall(
         body=payload,
         options=integration.options,
-        customer_id=None,
+        customer_id=customer_id,
         key_id=None,
         request_id=request_id,
         caller=PluginCaller("schedule" if isinstance(what, Schedule) else "job"),
         wire=wire,
         meter=meter,
         scratch=gate.scratch,
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
-        customer_data=customer_data_for(gate, integration, None, wire, request_id),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id, customer_id)),
+        customer_data=customer_data_for(gate, integration, customer_id, wire, request_id),
+        access=CallAccess(gate, integration, customer_id, wire, request_id),
         progress=progress,
         attempt=attempt,
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s, may_pause=isinstance(what, Job)):
             result = await what.handler(call)
-            return b"null" if isinstance(what, Schedule) else msgspec.json.encode(result)
+            return b"null" if isinstance(what, Schedule) or result is None else msgspec.json.encode(result)
     finally:
         wire.close()
 

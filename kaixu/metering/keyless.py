@@ -9,6 +9,7 @@ from kaixu.plugin.access import Caller
 from kaixu.plugin.operation import Free, Operation
 from kaixu.plugin.replies import Events
 
+from .call_access import CallAccess
 from .charges import Meter
 from .gate import Gate
 from .integrations import customer_data_for, wire_for
@@ -44,8 +45,11 @@ async def run_keyless(
         wire=wire,
         meter=meter,
         scratch=gate.scratch,
+        access=CallAccess(gate, integration, customer_id, wire, request_id),
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
+        open_transaction=transactions_for(
+            gate.databases, gate.sealer, integration, Submitter(request_id, about=customer_id)
+        ),
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s):

@@ -18,15 +18,17 @@ from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.access import Caller
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
-from kaixu.plugin.operation import Database, Free, Job, Operation
+from kaixu.plugin.operation import Database, Free, Job, NoteLevel, Operation
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.webhook import WebhookEvent
 from kaixu.store.jobs import NewJob
+from kaixu.store.plugin_credits import Rights
 from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.webhook_events import NewEvent
 
+from .call_access import CallAccess
 from .charges import Meter
 from .customer_data import CustomerData
 from .integration_wire import IntegrationWire
@@ -69,6 +71,7 @@ class OperationCall:
         meter: Meter,
         open_transaction: OpenTransaction,
         customer_data: CustomerData,
+        access: CallAccess,
         scratch: Path,
         progress: ReportProgress | None = None,
         attempt: int = 1,
@@ -84,10 +87,12 @@ class OperationCall:
         self._meter = meter
         self._open_transaction = open_transaction
         self._customer_data = customer_data
+        self._access = access
         self._progress = progress
         self._threads = Threads()
         self._scratch = Scratch(scratch)
         self._has_ended = False
+        self._is_running = False
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See `kaixu.plugin.Call.in_thread`. Raises `TicketClosed`."""
@@ -101,6 +106,12 @@ class OperationCall:
             raise TicketClosed("the call has been settled; it gets no folder")
         return self._scratch.folder(most_bytes)
 
+    def begin(self) -> None:
+        """A handler, or the stream that it has returned, begins: the integration is not closed before its end."""
+        if not self._is_running:
+            self._is_running = True
+            self._access.handlers.append(None)
+
     async def end(self) -> None:
         """The handler has ended: wait for its threads, remove its folders. Only then the call can be settled."""
         self._has_ended = True
@@ -108,6 +119,9 @@ class OperationCall:
             await self._threads.end()
         finally:
             await self._scratch.end()
+            if self._is_running:
+                self._is_running = False
+                self._access.handlers.pop()
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more of `unit`."""
@@ -132,6 +146,25 @@ class OperationCall:
         """The customer with a value of a unique setting. Raises `TicketClosed`, `ValueError`, `Conflict`."""
         return await self._customer_data.customer_with(field, value)
 
+    @property
+    def customers(self) -> CallAccess:
+        """See `kaixu.plugin.Customers`."""
+        return self._access
+
+    async def rearm(self, after_s: float) -> bool:
+        """See `kaixu.plugin.Call.rearm`. Raises `TicketClosed`, `ValueError`."""
+        return await self._access.rearm(after_s)
+
+    def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
+        """See `kaixu.plugin.Call.note`. Raises `TicketClosed`, `ValueError`."""
+        self._access.note(level, summary, **detail)
+
+    def vendor_cost_nusd(self, n: int) -> None:
+        """See `kaixu.plugin.Call.vendor_cost_nusd`. Raises `RuntimeError` after the call, `ValueError`."""
+        if not self.is_open():
+            raise RuntimeError("the call has been settled; nothing more is counted")
+        self._meter.add_vendor_cost(n)
+
     def is_open(self) -> bool:
         """Whether the call is not settled yet."""
         return not (self._has_ended or self.wire.closed)
@@ -150,10 +183,11 @@ class OperationCall:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Submit a job in a transaction of its own."""
         async with self.db() as db:
-            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial)
+            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial, customer_id=customer_id)
 
     async def progress(self, done: int, of: int) -> None:
         """Report how far a job is."""
@@ -179,7 +213,10 @@ def limits_for(timeout_s: float) -> WireLimits:
 
 
 class Submitter(msgspec.Struct, frozen=True):
-    """Whose jobs a call submits: those of its customer and key; None: of nobody."""
+    """Whose jobs a call submits: those of its customer and key; None: of nobody.
+
+    `about`: the customer that an operator's call is about, which submits no jobs.
+    """
 
     request_id: str
     customer_id: int | None = None
@@ -187,6 +224,11 @@ class Submitter(msgspec.Struct, frozen=True):
     install_id: str | None = None
     app_id: str | None = None
     build_id: str | None = None
+    about: int | None = None
+
+    def for_customer(self, customer_id: int) -> Submitter:
+        """The same for another customer's job, which has no key."""
+        return self if customer_id == self.customer_id else Submitter(self.request_id, customer_id)
 
 
 def submitter_of(ticket: OperationTicket) -> Submitter:
@@ -205,14 +247,21 @@ def transactions_for(
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
 
-    def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None) -> NewJob:
+    rights = Rights(integration.name, submitter.customer_id, submitter.about, integration.grants, submitter.request_id)
+
+    def make_job(
+        name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None, customer_id: int | None
+    ) -> NewJob:
         job = jobs.get(name)
         if job is None:
             raise ValueError(f"integration `{integration.name}` has no job `{name}`")
         if not isinstance(payload, job.payload):
             raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
-        if submitter.customer_id is None and not isinstance(job.charge, Free):
-            raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")
+        owner = submitter if customer_id is None else submitter.for_customer(customer_id)
+        if customer_id is not None:
+            rights.require_customer(customer_id)
+        if owner.key_id is None and not isinstance(job.charge, Free):
+            raise ValueError(f"job `{name}` has a price, and there is no key that it could be billed to")
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
                 raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
@@ -220,12 +269,12 @@ def transactions_for(
         return NewJob(
             id=job_id,
             kind=name,
-            customer_id=submitter.customer_id,
-            key_id=submitter.key_id,
-            install_id=submitter.install_id,
-            app_id=submitter.app_id,
-            build_id=submitter.build_id,
-            request_id=submitter.request_id,
+            customer_id=owner.customer_id,
+            key_id=owner.key_id,
+            install_id=owner.install_id,
+            app_id=owner.app_id,
+            build_id=owner.build_id,
+            request_id=owner.request_id,
             payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
             provider=integration.name,
             model=name,
@@ -247,11 +296,10 @@ def transactions_for(
 
     def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
         return databases.transaction(
-            integration.name,
             has_tables=declared.schema is not None,
             is_open=is_open,
             make_job=make_job,
-            customer_id=submitter.customer_id,
+            rights=rights,
             make_event=make_event,
         )
 
@@ -278,6 +326,7 @@ async def handler_limits(
     limits = HandlerLimits()
     try:
         try:
+            call.begin()
             async with asyncio.timeout(timeout_s):
                 yield limits
         finally:

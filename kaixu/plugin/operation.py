@@ -406,7 +406,7 @@ class Integration(msgspec.Struct, frozen=True):
 
     `grants`: what it needs of "credit", "customers" and "mail"; it is off until its section of kaixu.yaml grants it.
     `keeps`: tables whose rows stay when a customer is deleted; of all others with a column `customer_id` they go.
-    `opened` is called with the options when the integration is switched on, `closed` when it is switched off.
+    `open` is called with the options when the integration is switched on, `close` when it is switched off.
     """
 
     name: str
@@ -423,5 +423,5 @@ class Integration(msgspec.Struct, frozen=True):
     reactions: Sequence[Reaction] = ()
     grants: Collection[Grant] = ()
     keeps: Sequence[str] = ()
-    opened: Callable[[Any], Awaitable[None]] | None = None
-    closed: Callable[[], Awaitable[None]] | None = None
+    open: Callable[[Any], Awaitable[None]] | None = None
+    close: Callable[[], Awaitable[None]] | None = None

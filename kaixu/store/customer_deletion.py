@@ -43,12 +43,14 @@ TABLES: dict[str, Decision] = {
     "alert_sent": removed("alerts of the account"),
     "alert_webhook": removed("where the customer gets alerts"),
     "app_month": removed("names of the customer's programs"),
+    "balance_watch": removed("below which balances integrations react"),
     "audit_event": kept("who changed what: the log is never changed, and its retention is the operator's to decide"),
     "batch": removed("requests in files, and their metadata"),
     "billing_account": stripped("the lock of the customer's invoices; name, address and tax id are removed"),
     "cap_alert": removed("alerts of the account"),
     "cap_check": removed("alerts of the account"),
     "collection": removed("with their documents"),
+    "crossing": removed("what integrations have reacted to"),
     "customer": stripped("invoices and sums name its id; address, plan and limits are removed"),
     "customer_deletion": kept("that it was deleted, by whom and when"),
     "customer_month": kept("sums of money and tokens, which roll-ups and reports add up to"),
@@ -135,6 +137,8 @@ BY_CUSTOMER = (
     "gateway_event_before",
     "integration_secret",
     "integration_setting",
+    "balance_watch",
+    "crossing",
 )
 
 
@@ -155,6 +159,7 @@ UNDER_CUSTOMER = frozenset(
         "usage_event",
         "integration_secret",
         "integration_setting",
+        "balance_watch",
     }
 )
 

@@ -12,10 +12,12 @@ import msgspec
 
 from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
+from kaixu.plugin.money import Balance
 from kaixu.plugin.webhook import WebhookEvent
 
 from .failures import note_handled
 from .jobs import NewJob, insert_job
+from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, Rights, balance_of, require_booked
 from .plugin_jobs import allow_job_access, store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
@@ -35,10 +37,18 @@ PATIENCE_S = STATEMENT_S + 1.0
 
 
 class MakeJob(Protocol):
-    """Makes a job from its name, its payload, a delay in seconds, a unique key and the value that it runs alone for."""
+    """Makes a job from its name, its payload, a delay in seconds, a unique key, the value that it runs alone for, and
+    another customer than the call's.
+    """
 
     def __call__(
-        self, name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None
+        self,
+        name: str,
+        payload: msgspec.Struct,
+        delay_s: float,
+        key: str | None,
+        serial: str | None,
+        customer_id: int | None,
     ) -> NewJob: ...
 
 
@@ -80,8 +90,20 @@ class Transaction(Protocol):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID: ...
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool: ...
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None: ...
+    async def balance(self, customer_id: int | None = None) -> Balance: ...
     async def job(self, job_id: UUID) -> JobView: ...
     async def cancel(self, job_id: UUID) -> JobView: ...
     async def failure_handled(self, job_id: UUID) -> None:
@@ -103,7 +125,51 @@ def statement() -> Iterator[None]:
         raise
 
 
-class PluginTransaction:
+@contextmanager
+def known_customer() -> Iterator[None]:
+    """Around the submission of a job for a customer that the plugin names. Raises `NotFound`."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        raise NotFound("there is no such customer", code="UNKNOWN_CUSTOMER") from error
+
+
+class MoneyIn:
+    """The part of a transaction that is about money: credits, which are booked last in it, and balances."""
+
+    credits: GatheredCredits
+    _gateway_pool: asyncpg.Pool
+
+    def _require_open(self) -> None:
+        raise NotImplementedError
+
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        """See `kaixu.plugin.Database.credit`."""
+        self._require_open()
+        self.credits.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
+
+    async def balance(self, customer_id: int | None = None) -> Balance:
+        """See `kaixu.plugin.Database.balance`."""
+        self._require_open()
+        rights = self.credits.rights
+        if customer_id is None:
+            customer_id = rights.customer_id or rights.about
+        if customer_id is None:
+            raise ValueError("this call has no customer")
+        rights.require_customer(customer_id)
+        return await balance_of(self._gateway_pool, customer_id)
+
+
+class PluginTransaction(MoneyIn):
     """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and Postgres' errors."""
 
     def __init__(
@@ -112,15 +178,17 @@ class PluginTransaction:
         connection: Any,
         is_open: Callable[[], bool],
         make_job: MakeJob,
-        customer_id: int | None = None,
+        rights: Rights,
         make_event: MakeEvent = no_webhooks,
     ) -> None:
         self._plugin = plugin
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
-        self._customer_id = customer_id
+        self._customer_id = rights.customer_id
         self._make_event = make_event
+        self.credits = GatheredCredits(rights)
+        self._gateway_pool = plugin.gateway_pool
         self.jobs_submitted = 0
         self.over = False
 
@@ -186,15 +254,17 @@ class PluginTransaction:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Submit a job in this transaction: the gateway stores it, and the plugin's role submits it."""
         self._require_open()
-        new_job = self._make_job(job, payload, delay_s, key, serial)
+        new_job = self._make_job(job, payload, delay_s, key, serial, customer_id)
         with statement():
             await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
-            job_id: UUID = await self._connection.fetchval(
-                "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
-            )
+            with known_customer():
+                job_id: UUID = await self._connection.fetchval(
+                    "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
+                )
         self.jobs_submitted += 1
         return job_id
 
@@ -211,6 +281,16 @@ class PluginTransaction:
             )
         self.jobs_submitted += 1
         return is_new
+
+    async def book_credits(self) -> None:
+        """Book what was gathered: the gateway notes it, the plugin's role books it. Last, for it locks customers."""
+        if not self.credits.requests:
+            return
+        with statement():
+            note_id = await self.credits.note(self._plugin.gateway_pool)
+            rows = await self._connection.fetch(PLUGIN_BOOKS, note_id, timeout=PATIENCE_S)
+        self.jobs_submitted += 1  # like a submitted job, it must not be rolled back unnoticed
+        require_booked([BookedCredit(**row) for row in rows])
 
     async def job(self, job_id: UUID) -> JobView:
         """A job of this integration and of the call's customer. Raises `NotFound`."""
@@ -255,24 +335,26 @@ def view_of(row: Mapping[str, Any] | None, job_id: UUID) -> JobView:
     return JobView(row["status"], row["attempts"], row["next_at"], row["error"], row["done"], row["total"])
 
 
-class JobsOnly:
+class JobsOnly(MoneyIn):
     """The transaction of an integration without tables: it submits jobs, and runs no statements."""
 
     def __init__(
         self,
-        integration: str,
+        pool: asyncpg.Pool,
         connection: Any,
         is_open: Callable[[], bool],
         make_job: MakeJob,
-        customer_id: int | None = None,
+        rights: Rights,
         make_event: MakeEvent = no_webhooks,
     ) -> None:
-        self._integration = integration
+        self._integration = rights.integration
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
-        self._customer_id = customer_id
+        self._customer_id = rights.customer_id
         self._make_event = make_event
+        self.credits = GatheredCredits(rights)
+        self._gateway_pool = pool
         self.over = False
 
     def _no_tables(self) -> NotAllowed:
@@ -302,11 +384,12 @@ class JobsOnly:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Submit a job in this transaction."""
         self._require_open()
-        with database():
-            return await insert_job(self._connection, self._make_job(job, payload, delay_s, key, serial))
+        with database(), known_customer():
+            return await insert_job(self._connection, self._make_job(job, payload, delay_s, key, serial, customer_id))
 
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
         """Store an event of a vendor and its job in this transaction; whether it was new."""
@@ -353,7 +436,7 @@ async def plugin_transaction(
     *,
     is_open: Callable[[], bool],
     make_job: MakeJob,
-    customer_id: int | None = None,
+    rights: Rights,
     make_event: MakeEvent = no_webhooks,
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
@@ -362,12 +445,13 @@ async def plugin_transaction(
     handler catches Postgres' error.
     """
     async with plugin.connection() as connection:
-        transaction = PluginTransaction(plugin, connection, is_open, make_job, customer_id, make_event)
+        transaction = PluginTransaction(plugin, connection, is_open, make_job, rights, make_event)
         try:
             yield transaction
             transaction.over = True
             if not connection.is_in_transaction():
                 raise NotAllowed("a plugin may not end its transaction")
+            await transaction.book_credits()
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)
             if tag != "COMMIT" and transaction.jobs_submitted:
@@ -381,18 +465,19 @@ async def plugin_transaction(
 @asynccontextmanager
 async def jobs_transaction(
     pool: asyncpg.Pool,
-    integration: str,
     *,
     is_open: Callable[[], bool],
     make_job: MakeJob,
-    customer_id: int | None = None,
+    rights: Rights,
     make_event: MakeEvent = no_webhooks,
 ) -> AsyncIterator[JobsOnly]:
     """A transaction of an integration without tables: on a connection of the gateway."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            transaction = JobsOnly(integration, connection, is_open, make_job, customer_id, make_event)
+            transaction = JobsOnly(pool, connection, is_open, make_job, rights, make_event)
             try:
                 yield transaction
+                transaction.over = True
+                await transaction.credits.book(connection)
             finally:
                 transaction.over = True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
+from .plugin_credits import Rights
 from .plugin_database import (
     MakeEvent,
     MakeJob,
@@ -46,26 +47,23 @@ class PluginDatabases:
 
     def transaction(
         self,
-        name: str,
         *,
         has_tables: bool,
         is_open: Callable[[], bool],
         make_job: MakeJob,
-        customer_id: int | None = None,
+        rights: Rights,
         make_event: MakeEvent = no_webhooks,
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed."""
+        """A transaction for a call of an integration with these rights; one without tables runs no statements."""
         if not has_tables:
-            return jobs_transaction(
-                self.pool, name, is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
-            )
-        login = self.logins[name]
+            return jobs_transaction(self.pool, is_open=is_open, make_job=make_job, rights=rights, make_event=make_event)
+        login = self.logins[rights.integration]
         if login not in self.pools:
             self.pools[login] = PluginPool(
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
             )
         return plugin_transaction(
-            self.pools[login], is_open=is_open, make_job=make_job, customer_id=customer_id, make_event=make_event
+            self.pools[login], is_open=is_open, make_job=make_job, rights=rights, make_event=make_event
         )
 
     async def reset_password(self, login: PluginLogin) -> None:

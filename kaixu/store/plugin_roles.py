@@ -221,8 +221,9 @@ async def provide_schema(connection: DatabaseSession, name: str, role: str) -> N
             if not await connection.fetchval(
                 """
                 select has_schema_privilege($1, 'kaixu__plugin', 'usage')
-                       and has_function_privilege($1, 'kaixu__plugin.enqueue(uuid)', 'execute')
-                       and has_function_privilege($1, 'kaixu__plugin.migrated(text, text)', 'execute')
+                       and (select bool_and(has_function_privilege($1, f.oid, 'execute'))
+                              from pg_catalog.pg_proc f
+                             where f.pronamespace = 'kaixu__plugin'::regnamespace)
                 """,
                 role,
             ):

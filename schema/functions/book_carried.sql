@@ -10,8 +10,8 @@ create or replace function kaixu.book_carried(
 language plpgsql as $$
 begin
     insert into kaixu.topup as t (idempotency_key, customer_id, month, amount_nusd, source)
-    values (p_source || ':' || p_customer_id || ':' || p_month, p_customer_id, p_month, p_amount_nusd, p_source)
-    on conflict (idempotency_key) do update set amount_nusd = t.amount_nusd + excluded.amount_nusd;
+    values (p_source || ':' || gen_random_uuid(), p_customer_id, p_month, p_amount_nusd, p_source)
+    on conflict (customer_id, month, source) where source in ('rollover', 'carried') do update set amount_nusd = t.amount_nusd + excluded.amount_nusd;
     insert into kaixu.customer_month as m (customer_id, month, book, extra_nusd)
     values (p_customer_id, p_month, 'ai', p_amount_nusd)
     on conflict (customer_id, month, book) do update

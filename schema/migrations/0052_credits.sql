@@ -8,6 +8,8 @@ alter table kaixu.topup
     add column reference    text,                           -- its name at the vendor's, to be found by
     add column named_month  date;                           -- the month that was asked for, where that was over
 
+create unique index topup_carried_key on kaixu.topup (customer_id, month, source) where source in ('rollover', 'carried');
+
 -- The first month whose unspent credit, or debt, is still to be carried into the present one; null: none.
 alter table kaixu.customer add column carry_from date;
 create index customer_carry_idx on kaixu.customer (carry_from) where carry_from is not null;

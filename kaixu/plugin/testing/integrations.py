@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar, get_args
 from uuid import UUID, uuid4
 
 import msgspec
@@ -17,7 +17,8 @@ from kaixu.plugin.access import Caller
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.errors import KaixuError, NotFound, PluginError, TicketClosed, UpstreamError
 from kaixu.plugin.job import JobView
-from kaixu.plugin.operation import Free, Integration, Job, Operation, PerUnit, Schedule
+from kaixu.plugin.money import Balance
+from kaixu.plugin.operation import Free, Integration, Job, NoteLevel, Operation, PerUnit, Schedule
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.replies import Events
@@ -27,6 +28,7 @@ from kaixu.plugin.webhook import WebhookEvent
 
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
+from .money import FakeCustomers, FakeGrants, FakeLedger
 from .wire import FakeWire
 
 P = ParamSpec("P")
@@ -49,6 +51,7 @@ class FakeDatabase:
         self.views: dict[UUID, JobView] = {}
         self.received: list[tuple[str, WebhookEvent]] = []
         self.closed = False
+        self.ledger = FakeLedger(FakeGrants(), 1)
 
     def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
         if self.closed:
@@ -83,6 +86,7 @@ class FakeDatabase:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """See `Database.enqueue`."""
         if self.closed:
@@ -98,6 +102,27 @@ class FakeDatabase:
             return False
         self.received.append((webhook, event))
         return True
+
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        """See `Database.credit`; booked in `ledger` when the transaction ends well."""
+        if self.closed:
+            raise TicketClosed("the call has been settled; its database is closed")
+        self.ledger.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
+
+    async def balance(self, customer_id: int | None = None) -> Balance:
+        """What is in `ledger.balances`."""
+        if self.closed:
+            raise TicketClosed("the call has been settled; its database is closed")
+        return self.ledger.balance(customer_id)
 
     async def job(self, job_id: UUID) -> JobView:
         """The view of it in `views`. Raises `NotFound` where there is none."""
@@ -153,7 +178,13 @@ class FakeCall:
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
         self.progress_reports: list[tuple[int, int]] = []
+        self.notes: list[tuple[NoteLevel, str, dict[str, Any]]] = []
+        self.rearmed: list[float] = []
+        self.vendor_cost: int | None = None
         self.closed = False
+        self.grants = FakeGrants()
+        self.database.ledger = FakeLedger(self.grants, customer_id)
+        self.customers = FakeCustomers(self.grants, self._require_open)
         self.threads = Threads()
         self.folders = Scratch(Path(tempfile.gettempdir()))
         self.secrets = FakeSecrets(secrets or {}, self._require_customer)
@@ -194,7 +225,7 @@ class FakeCall:
 
     def of(self, integration: Integration) -> None:
         """Make this a call of an integration: only its own secrets and settings exist. `run` does it."""
-        self.secrets.integration = self.customer_settings.integration = integration
+        self.secrets.integration = self.customer_settings.integration = self.grants.integration = integration
 
     async def settings(self) -> Any:
         """See `Call.settings`."""
@@ -223,7 +254,9 @@ class FakeCall:
         """A transaction; its jobs are added to `jobs` if it ends without an error."""
         self._require_open()
         self.database.enqueued = []
-        yield self.database  # an exception in the block discards its jobs
+        self.database.ledger.gathered = []
+        yield self.database  # an exception in the block discards its jobs and credits
+        self.database.ledger.book()
         self.jobs += self.database.enqueued
         self.database.enqueued = []
 
@@ -235,10 +268,32 @@ class FakeCall:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """See `Database.enqueue`."""
         async with self.db() as db:
-            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial)
+            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial, customer_id=customer_id)
+
+    def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
+        """See `Call.note`; stored in `notes`."""
+        self._require_open()
+        must(level in get_args(NoteLevel), f"there is no level {level!r}")
+        must(0 < len(summary) <= 500, "the summary of a note has 1 to 500 characters")
+        msgspec.json.encode(detail)
+        self.notes.append((level, summary, detail))
+
+    async def rearm(self, after_s: float) -> bool:
+        """See `Call.rearm`; stored in `rearmed`."""
+        self._require_customer()
+        must(after_s >= 0, f"a time cannot be negative: {after_s!r}")
+        self.rearmed.append(after_s)
+        return True
+
+    def vendor_cost_nusd(self, n: int) -> None:
+        """See `Call.vendor_cost_nusd`; added up in `vendor_cost`."""
+        self._require_open()
+        must(isinstance(n, int) and n >= 0, f"a cost must be a whole number from 0, not {n!r}")
+        self.vendor_cost = (self.vendor_cost or 0) + n
 
     async def progress(self, done: int, of: int) -> None:
         """See `Call.progress`; stored in `progress_reports`."""
@@ -257,6 +312,12 @@ def check_integration(integration: Integration) -> None:
         check_customer_settings(integration.customer, integration.unique)
     except PluginError as error:
         raise AssertionError(str(error)) from None
+    for reaction in integration.reactions:
+        must(
+            inspect.iscoroutinefunction(reaction.handler),
+            f"the handler of reaction {reaction.on!r} must be `async def`",
+        )
+        must(bool(reaction.why_free.strip()), f"reaction {reaction.on!r} must say why it is free")
     for webhook in integration.webhooks:
         must(
             inspect.iscoroutinefunction(webhook.handler), f"the handler of webhook {webhook.name!r} must be `async def`"
