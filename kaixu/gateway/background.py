@@ -46,7 +46,7 @@ ROLLUPS_S = 10.0
 PLANS_S = 60.0
 
 #: Seconds between checks for interrupted deletions of customers.
-DELETIONS_S = 300.0
+DELETIONS_S = 60.0
 
 #: Seconds between checks for credit of months that are over, and for balances to be compared again.
 CREDIT_S = 2.0
@@ -92,7 +92,8 @@ def start_background(gateway: Gateway, dsn: str) -> Recovery:
     rollups = UsageRollups(gateway.pool, lambda: gateway.current.section.reporting_zone, long_work)
     spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
     spawn(every(PLANS_S, partial(look_after_plans, gateway.pool, gate.plan_prices), "plans of customers"), "plans")
-    spawn(every(DELETIONS_S, partial(finish_deletions, gateway.pool), "deletion of customers"), "deletions")
+    finishing = partial(finish_deletions, gateway.pool, gateway.remove_from_integrations)
+    spawn(every(DELETIONS_S, finishing, "deletion of customers"), "deletions")
     spawn(every(CREDIT_S, partial(look_after_credit, gateway.pool), "credit of customers"), "credit")
     spawn(every(HOUR_S, finalize_invoices, "invoices"), "invoices")
     spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")

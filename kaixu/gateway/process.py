@@ -349,6 +349,12 @@ class Gateway:
             await set_rollover(self.pool, rolls_over=document.gateway.rollover)
             await set_reactions(self.pool, stored_reactions(catalog.declared))
 
+    async def remove_from_integrations(self, customer_id: int) -> None:
+        """Remove a deleted customer's rows from the tables of the integrations that are on."""
+        for one in self.current.catalog.declared:
+            if one.schema is not None:
+                await self.databases.remove_rows(one.name, customer_id, one.keeps)
+
     async def create_customer(self, email: str, plan: str | None, actor: str, request_id: str) -> int:
         """Create a customer for an integration; its id. Raises as `accounts.customers.create_customer`."""
         if plan is not None and plan not in self.plan_names:

@@ -368,6 +368,22 @@ async def unfinished(db: Connection) -> list[Deletion]:
     return await UNFINISHED.all(db)
 
 
+async def is_reacted_to(db: Connection, customer_id: int) -> bool:
+    """Whether integrations still react to the deletion, which has begun within the last day."""
+    waits: bool = await db.fetchval(
+        """
+        select exists (select
+                         from kaixu.crossing c
+                         join kaixu.job j on j.id = c.id and j.completed_at is null
+                         join kaixu.customer_deletion d on d.customer_id = c.customer_id
+                        where c.customer_id = $1 and c.event = 'customer_deleted'
+                          and d.began_at > now() - interval '1 day')
+        """,
+        customer_id,
+    )
+    return waits
+
+
 async def take_step(db: DatabaseSession, customer_id: int, table: str) -> int:
     """Remove, or strip, some rows of a table; how many. The rows and their count are one transaction."""
     async with db.transaction():

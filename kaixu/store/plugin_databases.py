@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .plugin_database import (
     no_webhooks,
     plugin_transaction,
 )
+from .plugin_deletion import remove_rows
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import PluginPool
 from .plugin_roles import migrate_plugin, provide_role
@@ -57,14 +58,22 @@ class PluginDatabases:
         """A transaction for a call of an integration with these rights; one without tables runs no statements."""
         if not has_tables:
             return jobs_transaction(self.pool, is_open=is_open, make_job=make_job, rights=rights, make_event=make_event)
-        login = self.logins[rights.integration]
+        return plugin_transaction(
+            self.pool_of(rights.integration), is_open=is_open, make_job=make_job, rights=rights, make_event=make_event
+        )
+
+    def pool_of(self, name: str) -> PluginPool:
+        """The connections of an integration with tables."""
+        login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
             )
-        return plugin_transaction(
-            self.pools[login], is_open=is_open, make_job=make_job, rights=rights, make_event=make_event
-        )
+        return self.pools[login]
+
+    async def remove_rows(self, name: str, customer_id: int, keeps: Collection[str]) -> int:
+        """Remove a deleted customer's rows from an integration's tables; how many. Raises `DatabaseAway`."""
+        return await remove_rows(self.pool_of(name), name, customer_id, keeps)
 
     async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""
