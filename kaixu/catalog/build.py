@@ -203,7 +203,9 @@ class Build:
     def grants(self, section: IntegrationSection, integration: Integration) -> BuildResult | None:
         """Off, if it needs what the operator has not granted; None if it has all."""
         if missing := sorted({*integration.grants} - {*section.grants}):
-            return BuildResult("off", f"it needs `grants: [{', '.join(missing)}]` in its section of kaixu.yaml")
+            needs = f"it needs `grants: [{', '.join(missing)}]` in its section of kaixu.yaml"
+            self.catalog.notes.append(f"integration {integration.name} is off: {needs}")
+            return BuildResult("off", needs)
         if more := sorted({*section.grants} - {*integration.grants}):
             self.catalog.notes.append(f"integration {integration.name} does not use its grants {', '.join(more)}")
         return None
