@@ -47,9 +47,7 @@ async def run_keyless(
         scratch=gate.scratch,
         access=CallAccess(gate, integration, customer_id, wire, request_id),
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
-        open_transaction=transactions_for(
-            gate.databases, gate.sealer, integration, Submitter(request_id, about=customer_id)
-        ),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id), customer_id),
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s):

@@ -71,10 +71,10 @@ class OperationCall:
         meter: Meter,
         open_transaction: OpenTransaction,
         customer_data: CustomerData,
-        access: CallAccess,
         scratch: Path,
         progress: ReportProgress | None = None,
         attempt: int = 1,
+        access: CallAccess | None = None,
     ) -> None:
         self.body = body
         self.options = options
@@ -88,6 +88,7 @@ class OperationCall:
         self._open_transaction = open_transaction
         self._customer_data = customer_data
         self._access = access
+        self._handlers = [] if access is None else access.handlers
         self._progress = progress
         self._threads = Threads()
         self._scratch = Scratch(scratch)
@@ -110,7 +111,7 @@ class OperationCall:
         """A handler, or the stream that it has returned, begins: the integration is not closed before its end."""
         if not self._is_running:
             self._is_running = True
-            self._access.handlers.append(None)
+            self._handlers.append(None)
 
     async def end(self) -> None:
         """The handler has ended: wait for its threads, remove its folders. Only then the call can be settled."""
@@ -121,7 +122,7 @@ class OperationCall:
             await self._scratch.end()
             if self._is_running:
                 self._is_running = False
-                self._access.handlers.pop()
+                self._handlers.pop()
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more of `unit`."""
@@ -149,15 +150,16 @@ class OperationCall:
     @property
     def customers(self) -> CallAccess:
         """See `kaixu.plugin.Customers`."""
+        assert self._access is not None
         return self._access
 
     async def rearm(self, after_s: float) -> bool:
         """See `kaixu.plugin.Call.rearm`. Raises `TicketClosed`, `ValueError`."""
-        return await self._access.rearm(after_s)
+        return await self.customers.rearm(after_s)
 
     def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
         """See `kaixu.plugin.Call.note`. Raises `TicketClosed`, `ValueError`."""
-        self._access.note(level, summary, **detail)
+        self.customers.note(level, summary, **detail)
 
     def vendor_cost_nusd(self, n: int) -> None:
         """See `kaixu.plugin.Call.vendor_cost_nusd`. Raises `RuntimeError` after the call, `ValueError`."""
@@ -213,10 +215,7 @@ def limits_for(timeout_s: float) -> WireLimits:
 
 
 class Submitter(msgspec.Struct, frozen=True):
-    """Whose jobs a call submits: those of its customer and key; None: of nobody.
-
-    `about`: the customer that an operator's call is about, which submits no jobs.
-    """
+    """Whose jobs a call submits: those of its customer and key; None: of nobody."""
 
     request_id: str
     customer_id: int | None = None
@@ -224,11 +223,6 @@ class Submitter(msgspec.Struct, frozen=True):
     install_id: str | None = None
     app_id: str | None = None
     build_id: str | None = None
-    about: int | None = None
-
-    def for_customer(self, customer_id: int) -> Submitter:
-        """The same for another customer's job, which has no key."""
-        return self if customer_id == self.customer_id else Submitter(self.request_id, customer_id)
 
 
 def submitter_of(ticket: OperationTicket) -> Submitter:
@@ -240,27 +234,30 @@ def submitter_of(ticket: OperationTicket) -> Submitter:
 
 
 def transactions_for(
-    databases: PluginDatabases, sealer: Sealer, integration: IntegrationState, submitter: Submitter
+    databases: PluginDatabases,
+    sealer: Sealer,
+    integration: IntegrationState,
+    submitter: Submitter,
+    about: int | None = None,
 ) -> OpenTransaction:
-    """Opens transactions for one call. Jobs submitted there belong to the call's customer and key."""
+    """Opens transactions for one call. Jobs submitted there belong to the call's customer and key.
+
+    `about`: the customer that an operator's call is about.
+    """
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
 
-    rights = Rights(integration.name, submitter.customer_id, submitter.about, integration.grants, submitter.request_id)
+    free_jobs = frozenset(name for name, job in jobs.items() if isinstance(job.charge, Free))
+    rights = Rights(integration.name, submitter.customer_id, about, integration.grants, submitter.request_id, free_jobs)
 
-    def make_job(
-        name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None, customer_id: int | None
-    ) -> NewJob:
+    def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None) -> NewJob:
         job = jobs.get(name)
         if job is None:
             raise ValueError(f"integration `{integration.name}` has no job `{name}`")
         if not isinstance(payload, job.payload):
             raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
-        owner = submitter if customer_id is None else submitter.for_customer(customer_id)
-        if customer_id is not None:
-            rights.require_customer(customer_id)
-        if owner.key_id is None and not isinstance(job.charge, Free):
+        if submitter.key_id is None and not isinstance(job.charge, Free):
             raise ValueError(f"job `{name}` has a price, and there is no key that it could be billed to")
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
@@ -269,12 +266,12 @@ def transactions_for(
         return NewJob(
             id=job_id,
             kind=name,
-            customer_id=owner.customer_id,
-            key_id=owner.key_id,
-            install_id=owner.install_id,
-            app_id=owner.app_id,
-            build_id=owner.build_id,
-            request_id=owner.request_id,
+            customer_id=submitter.customer_id,
+            key_id=submitter.key_id,
+            install_id=submitter.install_id,
+            app_id=submitter.app_id,
+            build_id=submitter.build_id,
+            request_id=submitter.request_id,
             payload=sealer.seal(msgspec.json.encode(payload), about_job(job_id, "payload")),
             provider=integration.name,
             model=name,
@@ -296,9 +293,11 @@ def transactions_for(
 
     def open_transaction(is_open: Callable[[], bool]) -> AbstractAsyncContextManager[Transaction]:
         return databases.transaction(
+            integration.name,
             has_tables=declared.schema is not None,
             is_open=is_open,
             make_job=make_job,
+            customer_id=submitter.customer_id,
             rights=rights,
             make_event=make_event,
         )

@@ -37,9 +37,7 @@ PATIENCE_S = STATEMENT_S + 1.0
 
 
 class MakeJob(Protocol):
-    """Makes a job from its name, its payload, a delay in seconds, a unique key, the value that it runs alone for, and
-    another customer than the call's.
-    """
+    """Makes a job from its name, its payload, a delay in seconds, a unique key and the value that it runs alone for."""
 
     def __call__(
         self,
@@ -48,7 +46,6 @@ class MakeJob(Protocol):
         delay_s: float,
         key: str | None,
         serial: str | None,
-        customer_id: int | None,
     ) -> NewJob: ...
 
 
@@ -178,16 +175,17 @@ class PluginTransaction(MoneyIn):
         connection: Any,
         is_open: Callable[[], bool],
         make_job: MakeJob,
-        rights: Rights,
+        customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        rights: Rights | None = None,
     ) -> None:
         self._plugin = plugin
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
-        self._customer_id = rights.customer_id
+        self._customer_id = customer_id
         self._make_event = make_event
-        self.credits = GatheredCredits(rights)
+        self.credits = GatheredCredits(rights or Rights(plugin.login.name, customer_id))
         self._gateway_pool = plugin.gateway_pool
         self.jobs_submitted = 0
         self.over = False
@@ -258,7 +256,7 @@ class PluginTransaction(MoneyIn):
     ) -> UUID:
         """Submit a job in this transaction: the gateway stores it, and the plugin's role submits it."""
         self._require_open()
-        new_job = self._make_job(job, payload, delay_s, key, serial, customer_id)
+        new_job = self.credits.rights.job_for(customer_id, self._make_job(job, payload, delay_s, key, serial))
         with statement():
             await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
             with known_customer():
@@ -340,21 +338,23 @@ class JobsOnly(MoneyIn):
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        integration: str,
         connection: Any,
         is_open: Callable[[], bool],
         make_job: MakeJob,
-        rights: Rights,
+        customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        rights: Rights | None = None,
+        pool: asyncpg.Pool | None = None,
     ) -> None:
-        self._integration = rights.integration
+        self._integration = integration
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
-        self._customer_id = rights.customer_id
+        self._customer_id = customer_id
         self._make_event = make_event
-        self.credits = GatheredCredits(rights)
-        self._gateway_pool = pool
+        self.credits = GatheredCredits(rights or Rights(integration, customer_id))
+        self._gateway_pool = pool or connection
         self.over = False
 
     def _no_tables(self) -> NotAllowed:
@@ -389,7 +389,10 @@ class JobsOnly(MoneyIn):
         """Submit a job in this transaction."""
         self._require_open()
         with database(), known_customer():
-            return await insert_job(self._connection, self._make_job(job, payload, delay_s, key, serial, customer_id))
+            return await insert_job(
+                self._connection,
+                self.credits.rights.job_for(customer_id, self._make_job(job, payload, delay_s, key, serial)),
+            )
 
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
         """Store an event of a vendor and its job in this transaction; whether it was new."""
@@ -436,8 +439,9 @@ async def plugin_transaction(
     *,
     is_open: Callable[[], bool],
     make_job: MakeJob,
-    rights: Rights,
+    customer_id: int | None = None,
     make_event: MakeEvent = no_webhooks,
+    rights: Rights | None = None,
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
 
@@ -445,7 +449,7 @@ async def plugin_transaction(
     handler catches Postgres' error.
     """
     async with plugin.connection() as connection:
-        transaction = PluginTransaction(plugin, connection, is_open, make_job, rights, make_event)
+        transaction = PluginTransaction(plugin, connection, is_open, make_job, customer_id, make_event, rights)
         try:
             yield transaction
             transaction.over = True
@@ -465,16 +469,18 @@ async def plugin_transaction(
 @asynccontextmanager
 async def jobs_transaction(
     pool: asyncpg.Pool,
+    integration: str,
     *,
     is_open: Callable[[], bool],
     make_job: MakeJob,
-    rights: Rights,
+    customer_id: int | None = None,
     make_event: MakeEvent = no_webhooks,
+    rights: Rights | None = None,
 ) -> AsyncIterator[JobsOnly]:
     """A transaction of an integration without tables: on a connection of the gateway."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
-            transaction = JobsOnly(pool, connection, is_open, make_job, rights, make_event)
+            transaction = JobsOnly(integration, connection, is_open, make_job, customer_id, make_event, rights, pool)
             try:
                 yield transaction
                 transaction.over = True

@@ -48,18 +48,36 @@ class PluginDatabases:
 
     def transaction(
         self,
+        name: str,
         *,
         has_tables: bool,
         is_open: Callable[[], bool],
         make_job: MakeJob,
-        rights: Rights,
+        customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        rights: Rights | None = None,
     ) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction for a call of an integration with these rights; one without tables runs no statements."""
+        """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
+
+        `rights`: what else the call may do; without them nothing.
+        """
         if not has_tables:
-            return jobs_transaction(self.pool, is_open=is_open, make_job=make_job, rights=rights, make_event=make_event)
+            return jobs_transaction(
+                self.pool,
+                name,
+                is_open=is_open,
+                make_job=make_job,
+                customer_id=customer_id,
+                make_event=make_event,
+                rights=rights,
+            )
         return plugin_transaction(
-            self.pool_of(rights.integration), is_open=is_open, make_job=make_job, rights=rights, make_event=make_event
+            self.pool_of(name),
+            is_open=is_open,
+            make_job=make_job,
+            customer_id=customer_id,
+            make_event=make_event,
+            rights=rights,
         )
 
     def pool_of(self, name: str) -> PluginPool:

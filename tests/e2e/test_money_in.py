@@ -480,7 +480,6 @@ async def test_caps_and_customers_react(shop: Shop) -> None:
 
 async def test_a_deleted_customer_leaves_no_rows_but_those_that_are_kept(shop: Shop) -> None:
     customer_id, key = await key_of(shop)
-    email = await shop.pool.fetchval("select email from kaixu.customer where id = $1", customer_id)
     assert (await shop.call(key, "shop/keep", text="their token at the vendor"))[0] == 200
     paid = {
         "kind": "paid",

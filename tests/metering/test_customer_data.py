@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import asyncpg
@@ -177,7 +176,6 @@ async def test_no_error_and_no_log_shows_a_secret_that_the_call_has_used(
         call = OperationCall(
             body=None, options=None, customer_id=customer_id, key_id=1, request_id="r", caller=Caller("key"),
             wire=cast(IntegrationWire, data._wire), meter=Meter(Free("a test"), 0), customer_data=data,
-            access=cast(Any, SimpleNamespace(handlers=[])),
             open_transaction=cast(Any, None), scratch=Path("never-made"),
         )  # fmt: skip
         try:

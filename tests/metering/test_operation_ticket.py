@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -42,8 +41,7 @@ def call_of(ticket: OperationTicket) -> OperationCall:
     assert isinstance(ticket.wire, IntegrationWire)
     return OperationCall(
         body=None, options=None, customer_id=1, key_id=1, request_id="r", caller=Caller("key"), wire=ticket.wire,
-        meter=ticket.meter, open_transaction=cast(Any, None), customer_data=cast(Any, None),
-        access=cast(Any, SimpleNamespace(handlers=[])), scratch=Path("never-made"),
+        meter=ticket.meter, open_transaction=cast(Any, None), customer_data=cast(Any, None), scratch=Path("never-made"),
     )  # fmt: skip
 
 

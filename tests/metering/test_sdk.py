@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -99,8 +98,7 @@ async def call(vendor: Stripe, tmp_path: Path) -> AsyncIterator[OperationCall]:
     wire = IntegrationWire(transport, cast(Any, None), limits_for(60), "request", hosts=Hosts([], options), meter=meter)
     yield OperationCall(
         body=None, options=options, customer_id=1, key_id=1, request_id="request", caller=Caller("key"), wire=wire,
-        meter=meter, open_transaction=cast(Any, None), customer_data=cast(Any, None),
-        access=cast(Any, SimpleNamespace(handlers=[])), scratch=tmp_path,
+        meter=meter, open_transaction=cast(Any, None), customer_data=cast(Any, None), scratch=tmp_path,
     )  # fmt: skip
     wire.close()
     await transport.aclose()

@@ -17,10 +17,10 @@ from kaixu.store.admission import Ask, Verdict
 from kaixu.store.plugin_credits import GatheredCredits, Rights, balance_of, set_rollover, sweep_credit
 from kaixu.store.pool import prepare_connection
 from tests.conftest import with_database
+from tests.store.test_money_properties import OneConnection
 from tests.support.calls import admit, settle
 from tests.support.money import customer, virtual_key
 from tests.support.months import next_month
-from tests.store.test_money_properties import OneConnection
 from tests.support.size import examples
 
 CAP = 20

@@ -17,12 +17,10 @@ import pytest
 
 from kaixu.config.database_errors import MigrationError
 from kaixu.plugin.errors import Conflict, DatabaseBusy, NotFound, TicketClosed, TooLarge, UpstreamTimeout
-from kaixu.plugin.money import Grant
 from kaixu.store import plugin_database, plugin_pool
 from kaixu.store.failures import claim_failures
 from kaixu.store.jobs import NewJob, insert_job
 from kaixu.store.migrate import LOCK
-from kaixu.store.plugin_credits import Rights
 from kaixu.store.plugin_database import HandledBefore, NotAllowed, PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_jobs import allow_job_access, store_plugin_job
@@ -49,20 +47,13 @@ class Guest:
         self.folder = folder
         self.customer_id: int | None = None
         self.open = True
-        self.grants: frozenset[Grant] = frozenset()
 
     async def provide(self, url: str | None = None) -> None:
         async with self.pool.acquire() as connection:
             await self.databases.provide(connection, NAME, self.folder, url)
 
     def job(
-        self,
-        name: str,
-        payload: msgspec.Struct,
-        delay_s: float,
-        key: str | None,
-        serial: str | None = None,
-        customer_id: int | None = None,
+        self, name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None = None
     ) -> NewJob:
         return NewJob(
             id=uuid4(), kind=name, customer_id=self.customer_id, key_id=None, install_id=None, request_id="r",
@@ -73,10 +64,7 @@ class Guest:
     @asynccontextmanager
     async def db(self) -> AsyncIterator[PluginTransaction]:
         opened = self.databases.transaction(
-            has_tables=True,
-            is_open=lambda: self.open,
-            make_job=self.job,
-            rights=Rights(NAME, self.customer_id, None, self.grants),
+            NAME, has_tables=True, is_open=lambda: self.open, make_job=self.job, customer_id=self.customer_id
         )
         async with opened as transaction:
             assert isinstance(transaction, PluginTransaction)
@@ -370,7 +358,7 @@ async def test_a_caught_failure_undoes_the_transaction_and_is_an_error_if_a_job_
 
 async def test_a_job_that_cannot_be_submitted_leaves_nothing_behind(guest: Guest) -> None:
     guest.customer_id = 4711  # there is no such customer
-    with pytest.raises(NotFound):
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with guest.db() as db:
             await db.enqueue("guest.work", Payload())
     await guest.assert_clean()
@@ -536,9 +524,7 @@ async def test_a_gateway_that_may_not_create_roles_says_what_to_run_and_accepts_
             with pytest.raises(MigrationError, match="the gateway's own"):
                 await databases.provide(connection, name, tmp_path, dsn)
             await databases.provide(connection, name, tmp_path, as_role(dsn, role, "given"))
-        async with databases.transaction(
-            has_tables=True, is_open=lambda: True, make_job=guest.job, rights=Rights(name)
-        ) as db:
+        async with databases.transaction(name, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
             assert await db.fetchval("select session_user::text") == role
             await db.enqueue("given.work", Payload())
         assert await guest.pool.fetchval("select count(*) from kaixu.job") == 1
@@ -554,9 +540,7 @@ async def test_a_connection_that_a_pooler_lends_is_set_up_for_each_transaction(g
     databases.pool = guest.pool
     databases.logins = guest.databases.logins
     for _ in range(2):
-        async with databases.transaction(
-            has_tables=True, is_open=lambda: True, make_job=guest.job, rights=Rights(NAME)
-        ) as db:
+        async with databases.transaction(NAME, has_tables=True, is_open=lambda: True, make_job=guest.job) as db:
             assert isinstance(db, PluginTransaction)
             assert await db.fetchval("select current_setting('search_path')") == "kaixu_guest"
             assert await db.fetchval("select current_setting('statement_timeout')") == "10s"
