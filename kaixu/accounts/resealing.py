@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 
 from kaixu.config.environment import Secrets
 from kaixu.ops.mail_content import about_mail
-from kaixu.ops.sealing import Sealer, about_file, about_job, about_secret, sealer_of
+from kaixu.ops.sealing import Sealer, about_blob, about_callback, about_file, about_job, about_secret, sealer_of
 from kaixu.store.pool import database
 from kaixu.store.sealed_texts import COLUMNS, SealedColumn, keys_after, replace_sealed, sealed_text
 
@@ -27,6 +27,8 @@ PURPOSES: dict[str, Callable[..., str]] = {
     "operator.totp_pending": about_totp,
     "mail.sealed": about_mail,
     "file.content": about_file,
+    "blob.sealed_key": about_blob,
+    "callback_state.sealed": about_callback,
     "job.payload": lambda job_id: about_job(job_id, "payload"),
     "job.result": lambda job_id: about_job(job_id, "result"),
     "job.webhook": lambda job_id: about_job(job_id, "webhook"),

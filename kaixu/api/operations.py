@@ -20,6 +20,7 @@ from kaixu.catalog.operation_paths import FoundOperation, OperationPaths, Served
 from kaixu.config.mistakes import did_you_mean
 from kaixu.edge.authenticate import read_caller
 from kaixu.edge.operation_input import read_body_object, read_input
+from kaixu.edge.operator_cookies import is_own_page, set_cookie
 from kaixu.edge.operators import ACTOR, operator_route
 from kaixu.edge.paths import FUNCTION_PREFIXES
 from kaixu.edge.request import IncomingRequest
@@ -72,8 +73,8 @@ class OperationRoutes:
         if not path.startswith(PREFIX):
             return {}
         name, _, below = path.removeprefix(PREFIX).partition("/")
-        if below.startswith("webhooks/"):
-            return {}  # see `webhooks.py`
+        if below.startswith(("webhooks/", "callbacks/")):
+            return {}  # see `webhooks.py` and `callbacks.py`
         state = self.services.catalog.integrations.get(name)
         if state is None:
             return {}
@@ -109,13 +110,15 @@ class OperationRoutes:
             handler = when_on(served, self._by_operator(served, auth))
             access = READ if method == "GET" else CHANGE
             route = operator_route(self.services, method, operation.name, handler, access=access, paths=paths)
-            return replace(route, max_body_bytes=most_bytes)
+            return replace(route, max_body_bytes=most_bytes, is_upload=operation.upload)
         if isinstance(auth, Public):
             handler = when_on(served, self._by_anyone(served, auth))
             most_bytes = min(most_bytes or SMALL_BODY_BYTES, SMALL_BODY_BYTES)
             return Route(method, paths, handler, auth="public", rate="address", max_body_bytes=most_bytes)
         handler = when_on(served, self._by_key(served))
-        return Route(method, paths, handler, auth="key", rate="call", max_body_bytes=most_bytes)
+        return Route(
+            method, paths, handler, auth="key", rate="call", max_body_bytes=most_bytes, is_upload=operation.upload
+        )
 
     def _by_key(self, served: ServedOperation) -> Handler:
         """Operations for customers: admitted and billed as every call."""
@@ -131,7 +134,7 @@ class OperationRoutes:
                 assert ticket.verdict.customer_id is not None
                 await take_limits(gate, operation, ticket.verdict.customer_id, ticket)
                 own = await caller_of(gate, ticket, has_session=caller.key_id is not None)
-                reply, call = await run_operation(gate, ticket, state, operation, body, own)
+                reply, call = await run_operation(gate, ticket, state, operation, body, own, request.upload)
                 if isinstance(reply.body, Events):
                     held.pop_all()  # the stream settles the call
                     return await stream_reply(services, admission, ticket, call, operation, reply.body)
@@ -169,7 +172,9 @@ class OperationRoutes:
             caller = Caller("operator", identity.role, email=identity.email)
             return self._sent(
                 request,
-                await run_keyless(services.gate, state, operation, body, caller, customer_id, request.request_id),
+                await run_keyless(
+                    services.gate, state, operation, body, caller, customer_id, request.request_id, request.upload
+                ),
             )
 
         return operate
@@ -193,6 +198,10 @@ class OperationRoutes:
     def _sent(self, request: IncomingRequest, reply: EncodedReply, more: Mapping[str, str] | None = None) -> Reply:
         """The reply as it is sent."""
         headers = {**(more or {})}
+        # A page of another origin gets no cookie: whoever comes back from the vendor then is asked first.
+        if reply.cookie is not None and is_own_page(request):
+            cookie = reply.cookie
+            headers["set-cookie"] = set_cookie(cookie.name, cookie.value, max_age_s=cookie.lifetime_s)
         if isinstance(reply.body, Page):
             assert self.render_page is not None
             page = self.render_page(request, reply.body, reply.status)
@@ -204,7 +213,7 @@ class OperationRoutes:
 
 def named_customer(request: IncomingRequest, plan: InputPlan, name: str) -> object:
     """What the body or the query names as the customer; None: nothing."""
-    if request.method != "GET" and not plan.has_raw_body:
+    if request.method != "GET" and not plan.has_raw_body and not plan.is_upload:
         value = read_body_object(request.body).get(name)
         if value is not None:
             return value

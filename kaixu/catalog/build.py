@@ -15,6 +15,7 @@ from kaixu.config.price import rate_nusd
 from kaixu.config.read import Path_
 from kaixu.config.sections import IntegrationSection, LaneSection, PluginSection
 from kaixu.config.wording import mistakes_in
+from kaixu.plugin.callback import Callback
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.lane import Lane
 from kaixu.plugin.operation import Free, Integration, Job, Operation
@@ -212,14 +213,16 @@ class Build:
 
     def aliases(self, integration: Integration) -> BuildResult | None:
         """A failure if another integration has one of its aliases; None if it may have them all."""
-        for one in integration.operations:
+        offered: list[Operation | Callback] = [*integration.operations, *integration.callbacks]
+        for one in offered:
             for alias in one.aliases:
                 other = self.alias_owners.get(alias)
                 if other is not None and other[0] != integration.name:
+                    what = "callback" if isinstance(one, Callback) else "operation"
                     return BuildResult(
-                        "failed", f"operation `{one.name}`: the alias `{alias}` belongs to operation `{other[1]}`"
+                        "failed", f"{what} `{one.name}`: the alias `{alias}` belongs to operation `{other[1]}`"
                     )
-        for one in integration.operations:
+        for one in offered:
             self.alias_owners |= dict.fromkeys(one.aliases, (integration.name, one.name))
         return None
 

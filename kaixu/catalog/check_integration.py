@@ -20,6 +20,7 @@ from kaixu.plugin.operation import Book, Free, Integration, Job, Operation, PerC
 from kaixu.plugin.options import Options
 from kaixu.plugin.reaction import Reaction
 
+from .callbacks import check_callbacks
 from .core_names import CORE_FUNCTIONS, CORE_PATHS
 from .input_plan import input_plan, parameters_of
 from .operation_paths import ALIAS, MOST_PATH, SEGMENT, segments_of, shape_of
@@ -75,6 +76,7 @@ def check_integration(integration: Integration) -> None:
         names.add(one.name)
     check_addresses(integration.operations)
     check_webhooks(integration)
+    check_callbacks(integration)
     check_life(integration)
 
 
@@ -215,6 +217,7 @@ def check_operation(one: Operation) -> None:
         if alias in CORE_FUNCTIONS:
             raise PluginError(f"the alias `{alias}` is an endpoint of the gateway itself")
     check_auth(one)
+    check_upload(one)
     check_rates(one)
     if one.at_once is not None:
         if not isinstance(one.auth, Key):
@@ -258,6 +261,18 @@ def check_auth(one: Operation) -> None:
         check_number("per_minute", auth.per_minute, MOST_PER_MINUTE, least=1)
     elif auth.customer is not None and (not isinstance(auth.customer, str) or not auth.customer):
         raise PluginError("`customer` must be the name of a field, or None")
+
+
+def check_upload(one: Operation) -> None:
+    """Check an operation whose body is a file. Raises `PluginError`."""
+    if not isinstance(one.upload, bool):
+        raise PluginError(f"`upload` must be true or false, not {one.upload!r:.40}")
+    if not one.upload:
+        return
+    if one.method not in ("POST", "PUT", "PATCH"):
+        raise PluginError(f"an upload is a POST, PUT or PATCH, not a {one.method}")
+    if isinstance(one.auth, Public) or (isinstance(one.auth, Operator) and one.auth.customer is None):
+        raise PluginError("an upload needs a customer, whose quota its files count against")
 
 
 def check_rates(one: Operation) -> None:

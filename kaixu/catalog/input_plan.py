@@ -57,6 +57,7 @@ class InputPlan(msgspec.Struct, frozen=True):
     forbids_unknown: bool
     parameters: tuple[str, ...] = ()
     most_bytes: int | None = None
+    is_upload: bool = False
 
     @property
     def has_raw_body(self) -> bool:
@@ -81,7 +82,9 @@ def input_plan(operation: Operation) -> InputPlan:
         raise PluginError(f"its input {kind.__name__} cannot be read: {type(error).__name__}: {error}") from None
     config = kind.__struct_config__
     parameters = parameters_of(operation.path_below)
-    fields = tuple(field_plan(kind, one, operation.method, parameters) for one in declared)
+    has_body = operation.method not in WITHOUT_BODY and not operation.upload
+    why_not = "that of an upload is a file" if operation.upload else f"{operation.method} has none"
+    fields = tuple(field_plan(kind, one, why_not, parameters, has_body=has_body) for one in declared)
     taken = {one.names[0] for one in fields if one.place == "path"}
     for name in parameters:
         if name not in taken:
@@ -89,7 +92,7 @@ def input_plan(operation: Operation) -> InputPlan:
     raws = [one for one in fields if one.place == "raw"]
     if raws and (len(raws) > 1 or any(one.place == "body" for one in fields)):
         raise PluginError(f"{kind.__name__} has a raw body, so no other field can come from the body")
-    is_whole = operation.method not in WITHOUT_BODY and not parameters and not any(map(has_source, declared))
+    is_whole = has_body and not parameters and not any(map(has_source, declared))
     most_bytes = None
     for one in declared:
         for mark in marks_of(one.type):
@@ -97,22 +100,34 @@ def input_plan(operation: Operation) -> InputPlan:
                 most_bytes = mark.most_bytes
     if most_bytes is not None and most_bytes < 1:
         raise PluginError("`most_bytes` of a raw body must be at least 1")
-    return InputPlan(kind, None if is_whole else fields, config.forbid_unknown_fields, tuple(parameters), most_bytes)
+    return InputPlan(
+        kind,
+        None if is_whole else fields,
+        config.forbid_unknown_fields,
+        tuple(parameters),
+        most_bytes,
+        operation.upload,
+    )
 
 
 def field_plan(
-    kind: type[msgspec.Struct], field: msgspec.structs.FieldInfo, method: str, parameters: Collection[str]
+    kind: type[msgspec.Struct],
+    field: msgspec.structs.FieldInfo,
+    why_not: str,
+    parameters: Collection[str],
+    *,
+    has_body: bool,
 ) -> FieldPlan:
-    """The plan of one field. Raises `PluginError`."""
+    """The plan of one field. `why_not`: why nothing can come from the body. Raises `PluginError`."""
     where = f"`{field.name}` of {kind.__name__}"
     sources = [mark for mark in marks_of(field.type) if isinstance(mark, Source)]
     clamps = [mark for mark in marks_of(field.type) if isinstance(mark, Clamped)]
     if len(sources) > 1 or len(clamps) > 1:
         raise PluginError(f"{where} says more than once where it comes from")
-    source = sources[0] if sources else default_source(field.encode_name, method, parameters)
+    source = sources[0] if sources else default_source(field.encode_name, parameters, has_body=has_body)
     place = PLACES[type(source)]
-    if place in ("body", "raw") and method in WITHOUT_BODY:
-        raise PluginError(f"{where} comes from the body, but {method} has none")
+    if place in ("body", "raw") and not has_body:
+        raise PluginError(f"{where} comes from the body, but {why_not}")
     names = source.names or (field.encode_name,)
     if any(not isinstance(name, str) or not name for name in names):
         raise PluginError(f"{where}: the names of a field are texts")
@@ -140,11 +155,11 @@ def field_plan(
     )
 
 
-def default_source(name: str, method: str, parameters: Collection[str]) -> Source:
+def default_source(name: str, parameters: Collection[str], *, has_body: bool) -> Source:
     """Where a field comes from that does not say it."""
     if name in parameters:
         return Path(name)
-    return Query() if method in WITHOUT_BODY else Body()
+    return Body() if has_body else Query()
 
 
 def has_source(field: msgspec.structs.FieldInfo) -> bool:

@@ -22,6 +22,7 @@ from kaixu.gateway.database import missing_migrations
 from kaixu.gateway.environment import environment_for
 from kaixu.reports import collection_indexes, database_state
 from kaixu.reports.alerts import AlertState, alert_state
+from kaixu.reports.blob_stores import StoreSeen, stores_in_use
 from kaixu.reports.collection_indexes import LargeCollection, Overview
 from kaixu.reports.database_state import OLDEST_PGVECTOR, Connections, Holds, Partitions, ServerState
 from kaixu.reports.plugin_roles import PluginRole, plugin_roles
@@ -98,6 +99,7 @@ async def examine(session: CommandSession) -> list[Row]:
     rows.append(connections_row(await database_state.connections(pool), settings))
     environment = environment_for(settings.kaixu_home)
     document = document_at(settings.kaixu_config, environment.variables)
+    rows.append(blobs_row(await stores_in_use(pool)))
     rows.append(mail_row(await outbox_state(pool), document))
     rows.append(alerts_row(await alert_state(pool)))
     if document is not None:
@@ -164,6 +166,19 @@ def alerts_row(state: AlertState) -> Row:
     if state.failing:
         return row("alerts", False, f"webhooks fail: {', '.join(state.failing[:MAX_SHOWN])}; see `kaixu alerts list`")
     return row("alerts", True, "all receivers work")
+
+
+def blobs_row(stores: list[StoreSeen]) -> Row:
+    """Whether all gateways use the same store of blobs."""
+    if len(stores) > 1:
+        places = ", ".join(one.place for one in stores[:MAX_SHOWN])
+        return row(
+            "blobs",
+            False,
+            f"gateways that share this database use different stores: {places}; uploads at one are not found at the "
+            "other: give them the same `gateway.blobs`",
+        )
+    return row("blobs", True, stores[0].place if stores else "no files of customers")
 
 
 def document_at(config: Path, environ: Mapping[str, str]) -> Document | None:

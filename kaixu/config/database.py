@@ -37,6 +37,12 @@ class DatabaseSection(BaseModel):
         default=4, ge=1, le=200, description="connections for searches, exports and lists of documents"
     )
     reports: Whole = Field(default=2, ge=1, le=200, description="connections for operators' lists and reports")
+    integration: Whole = Field(
+        default=8,
+        ge=1,
+        le=50,
+        description="connections of each integration with tables, opened when needed; further transactions wait",
+    )
     search_s: Seconds = Field(
         default=5.0,
         gt=0,

@@ -35,7 +35,7 @@ class JobsSection(Section):
 
 
 class BlobsSection(Section):
-    """Where files are stored that do not belong into the database: archives."""
+    """Where files are stored that do not belong into the database: archives, and files that customers upload."""
 
     url: str | None = Field(
         default=None,
@@ -85,7 +85,11 @@ class GatewaySection(Section):
         description="calls in flight of one key; more are refused with 429; default: a quarter of `max_in_flight`",
     )
     stall_s: Whole = Field(
-        default=60, ge=1, le=3600, description="a client that reads nothing of its answer for this long counts as gone"
+        default=60,
+        ge=1,
+        le=3600,
+        description="a client that reads nothing of its answer for this long counts as gone; one that sends less than "
+        "64 KiB of an upload in this time is refused with 408",
     )
     server: Literal["hypercorn", "granian"] = Field(
         default="hypercorn",
@@ -100,6 +104,12 @@ class GatewaySection(Section):
         ge=1024,
         le=64 * 1024**3,
         description="memory for all request bodies together; beyond it requests are refused with 503",
+    )
+    blob_bytes_per_customer: Whole = Field(
+        default=10 * 1024**3,
+        ge=0,
+        le=2**50,
+        description="the bytes of all files that integrations store for one customer; more are refused with 413",
     )
     readings_per_minute: Whole = Field(
         default=1200,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, cast
 
@@ -34,6 +34,7 @@ from .request import IncomingRequest, parse_scope
 from .request_body import BODY_S, BodyBudget, BodyShare, body_address, read_body
 from .response import Reply
 from .routes import Route, Routes, WrongMethod
+from .upload_body import UPLOAD_MEMORY_BYTES, UploadBody, upload_length
 
 
 class BodyLimits(msgspec.Struct, frozen=True):
@@ -141,6 +142,9 @@ class Exchange:
             reply.headers["allow"] = ", ".join(error.allow)
             await self.writer.send_without_route(reply, request, receive, send)
             return
+        if route.is_upload:
+            await self.answer_upload(request, route, parameters, receive, send)
+            return
         with self.budget.share() as share:
             body = await self.read_whole_body(request, route, share, receive, send)
             if body is None:
@@ -163,6 +167,57 @@ class Exchange:
             finally:
                 timer.cancel()
                 watch.stop()
+
+    async def answer_upload(
+        self,
+        request: IncomingRequest,
+        route: Route,
+        parameters: Mapping[str, str],
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        """Call the handler of an upload, which reads the body itself, or not at all."""
+        with self.budget.share() as share:
+            share.assign(body_address(request.address))
+            upload: UploadBody | None = None
+            watch = ClientWatch(receive, cast("asyncio.Task[object]", asyncio.current_task()))
+            try:
+                try:
+                    self.callers.require(route.auth, request.headers)
+                    upload = UploadBody(
+                        receive, upload_length(request.headers), lambda: self.limits().stall_s, request.progress
+                    )
+                    share.assign(await self.callers.find_body_owner(request))
+                    share.take(min(UPLOAD_MEMORY_BYTES, 3 * upload.announced_bytes))
+                    upload.when_read = watch.start
+                    whole = msgspec.structs.replace(request, parameters=parameters, upload=upload)
+                    reply = await route.handler(whole)
+                except Exception as error:  # noqa: BLE001 - every exception becomes an error reply
+                    reply = self.failures.reply(error, request, route.error_shape)
+                    if isinstance(error, BodyTimeout):
+                        reply.headers["connection"] = "close"  # the rest of the body is not read
+                        await self.writer.send(reply, request, send)
+                        return
+                if upload is not None and upload.has_ended:
+                    await self.writer.send(reply, request, send)
+                else:
+                    await self.send_early(reply, request, receive, send)
+            except asyncio.CancelledError:
+                if not (watch.is_disconnected or (upload is not None and upload.is_disconnected)):
+                    raise
+                request.progress.is_client_gone = True
+            finally:
+                watch.stop()
+
+    async def send_early(
+        self, reply: Reply, request: IncomingRequest, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Send a reply to an upload whose body was not read to its end."""
+        if isinstance(reply.body, bytes):
+            await self.writer.send_early(reply, request, receive, send)
+        else:
+            reply.headers["connection"] = "close"
+            await self.writer.send(reply, request, send)
 
     def read_request(self, scope: HTTPScope) -> IncomingRequest:
         """The request without its body: with the client's address behind trusted proxies, and a normalized path."""

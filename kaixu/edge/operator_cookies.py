@@ -55,6 +55,15 @@ def require_same_origin(request: IncomingRequest) -> None:
     )
 
 
+def is_own_page(request: IncomingRequest) -> bool:
+    """Whether a browser says that a page of this gateway has sent the request."""
+    try:
+        require_same_origin(request)
+    except Forbidden:
+        return False
+    return request.method not in SAFE_METHODS
+
+
 def urlsplit_host(origin: str) -> str | None:
     """Host and port of an origin, in lower case."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from time import monotonic
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -42,11 +42,23 @@ class ReplyProgress(msgspec.Struct):
     is_client_gone: bool = False
 
 
+class UploadSource(Protocol):
+    """A body that is still to be read."""
+
+    @property
+    def announced_bytes(self) -> int: ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, once."""
+        ...
+
+
 class IncomingRequest(msgspec.Struct, frozen=True):
     """One request. Header names are in lower case; `address` is the client's.
 
     `parameters`: the values of the parameters in the route's path. `facts`: what is learned about the call, for the
-    record of its end. `operator`: whose credential it has, on routes for operators.
+    record of its end. `operator`: whose credential it has, on routes for operators. `upload`: the body
+    that was not read yet, on routes for uploads.
     """
 
     method: str
@@ -60,6 +72,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     facts: CallFacts = msgspec.field(default_factory=CallFacts)
     progress: ReplyProgress = msgspec.field(default_factory=ReplyProgress)
     operator: Identity | None = None
+    upload: UploadSource | None = None
 
     @property
     def identity(self) -> Identity:

@@ -58,7 +58,7 @@ class Route:
     `error_shape`: the format of errors. `exists`: whether a path with these parameters is served now, for paths that a
     reload adds or removes. `any_origin`: pages of every origin may read it. `access`: what the route needs of an
     operator; every route that takes an operator's credential says it. `is_placeholder`: it only says that an
-    integration is missing, which may serve the path itself.
+    integration is missing, which may serve the path itself. `is_upload`: the handler starts before the body is read.
     """
 
     method: str
@@ -73,6 +73,7 @@ class Route:
     any_origin: bool = False
     access: Access | None = None
     is_placeholder: bool = False
+    is_upload: bool = False
 
     def __post_init__(self) -> None:
         assert (self.access is not None) == (self.auth in ("operator", "key_or_operator")), self.paths

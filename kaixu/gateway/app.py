@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Quart
 
+from kaixu.api.callbacks import Callbacks, callback_routes
 from kaixu.api.operations import OperationRoutes
 from kaixu.api.routes import PREFIX_SHAPES, api_routes
 from kaixu.config.gateway_section import GatewaySection
@@ -20,6 +21,7 @@ from kaixu.edge.services import Services
 from kaixu.ops.request_end import RequestListener
 from kaixu.web.api_calls import ApiRoutes
 from kaixu.web.not_found import not_found_pages
+from kaixu.web.public.callback_page import question_pages
 from kaixu.web.public.operation_page import operation_pages
 from kaixu.web.routes import web_routes
 from kaixu.web.site import Site
@@ -62,10 +64,12 @@ def create_app(services: Services, listeners: Sequence[RequestListener] = ()) ->
         return limits_of[1]
 
     callers = GatewayCallers(services)
-    api = api_routes(services)
+    callbacks = Callbacks(services)
+    api = [*api_routes(services), *callback_routes(callbacks)]
     operations = OperationRoutes(services)
     site = Site(services, ApiRoutes(Routes(api, reloaded=operations), callers))
-    operations.render_page = operation_pages(site)
+    operations.render_page = callbacks.render_page = operation_pages(site)
+    callbacks.render_question = question_pages(site)
     exchange = Exchange(
         Routes([*api, *web_routes(site)], PREFIX_SHAPES, not_found_pages(site), operations),
         callers,

@@ -25,6 +25,7 @@ from kaixu.metering.plan_prices import PlanPrices
 from kaixu.metering.recovery import Recovery
 from kaixu.metering.rollups import UsageRollups
 from kaixu.ops.tasks import every
+from kaixu.store.blob_sweep import BlobSweep
 from kaixu.store.pool import maintenance
 
 from .event_indexes import build_event_indexes
@@ -53,6 +54,9 @@ CREDIT_S = 2.0
 
 #: Seconds between checks for schedules and webhooks that are due.
 DUE_S = 0.5
+
+#: Seconds between rounds that remove blobs whose time is over.
+BLOBS_S = 2.0
 
 #: Seconds between checks for surfaces that are to be looked at.
 SURFACES_S = 5.0
@@ -89,6 +93,9 @@ def start_background(gateway: Gateway, dsn: str) -> Recovery:
     upkeep = Upkeep(gateway.pool, gateway.settings, gateway.alerting, gateway.services.monitor_archive)
     spawn(every(HOUR_S, upkeep.round, "upkeep"), "upkeep")
     spawn(build_event_indexes(gateway.pool, long_work), "indexes of usage events")
+    blobs = BlobSweep(gateway.blob_files, lambda: gateway.pool)
+    spawn(every(BLOBS_S, blobs.round, "removal of blobs"), "blobs")
+    spawn(every(HOUR_S, blobs.search, "comparison of blobs with their files"), "files of blobs")
     rollups = UsageRollups(gateway.pool, lambda: gateway.current.section.reporting_zone, long_work)
     spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
     spawn(every(PLANS_S, partial(look_after_plans, gateway.pool, gate.plan_prices), "plans of customers"), "plans")

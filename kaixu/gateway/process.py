@@ -42,6 +42,7 @@ from kaixu.jobs.queue import Queue
 from kaixu.jobs.worker import Worker
 from kaixu.metering.alerts import Alerts
 from kaixu.metering.cache import ResponseCache
+from kaixu.metering.call_blobs import BlobStore
 from kaixu.metering.connections import open_transport
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
@@ -63,6 +64,7 @@ from kaixu.plugin.errors import KaixuError, PluginError, Unprocessable
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.scratch import sweep
 from kaixu.reports.monitor_tail import MonitorTail
+from kaixu.store.blob_files import BlobFiles
 from kaixu.store.blobs import Blobs, open_blobs
 from kaixu.store.embedded import EmbeddedPostgres
 from kaixu.store.events import write_events
@@ -103,6 +105,7 @@ class Gateway:
     current: CurrentConfig
     started_with: GatewaySection
     blobs: Blobs
+    blob_files: BlobFiles
     databases: PluginDatabases
     pools: Pools
     pool: asyncpg.Pool  # the general one
@@ -140,6 +143,7 @@ class Gateway:
         self.current.take(document)
         self.started_with = document.gateway
         self.blobs = open_blobs(document.gateway.blobs, self.settings.kaixu_home)
+        self.blob_files = BlobFiles(self.blobs, lambda: self.pool)
         await asyncio.to_thread(sweep, self.settings.kaixu_home / SCRATCH)
         dsn = await self.open_database()
         await self.prepare_schema(dsn, catalog)
@@ -170,7 +174,12 @@ class Gateway:
 
         Raises `WrongSecrets` before anything is done with other secrets, `MigrationError`, `DatabaseAway`.
         """
-        self.databases = PluginDatabases(dsn, self.secrets.db_encryption_key, pooler=self.settings.kaixu_pooler)
+        self.databases = PluginDatabases(
+            dsn,
+            self.secrets.db_encryption_key,
+            pooler=self.settings.kaixu_pooler,
+            most=self.started_with.database.integration,
+        )
         # Without a time limit: a migration may take long.
         preparing = await open_pool(dsn, most=1, pooler=self.settings.kaixu_pooler, statement_s=None)
         async with preparing.acquire() as connection:
@@ -224,6 +233,8 @@ class Gateway:
             databases=self.databases,
             sealer=self.sealer,
             price_ids=prices,
+            blobs=BlobStore(self.blob_files, lambda: self.current.section.blob_bytes_per_customer),
+            public_url=self.settings.gateway_url,
             recent=RecentCalls(monitor=self.monitor),
             plan_prices=PlanPrices(self.pools.money, prices),
             record_event=self.monitor.record,

@@ -7,6 +7,7 @@ import asyncpg
 from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.config.environment import Settings
 from kaixu.store.batches import expire_batches, prune_batches
+from kaixu.store.callbacks import prune_callbacks
 from kaixu.store.events import prune_batch_ids
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.key_requests import prune_key_requests
@@ -64,5 +65,6 @@ class Upkeep:
         )
         await prune_events(pool, days=EVENT_DAYS)
         await forget_crossings(pool, days=settings.async_job_retention_days)
+        await prune_callbacks(pool)
         # Last: the store of blobs may not answer.
         await self.archive.remove(days=settings.monitor_retention_days)

@@ -25,6 +25,7 @@ from kaixu.store.plugin_databases import PluginDatabases
 from .admission import Admission, CallObserver, Offer, PlanOffer, TicketT
 from .breakers import Breakers
 from .cache import CacheControl, ResponseCache
+from .call_blobs import BlobStore
 from .ceiling import Ceiling
 from .identity import new_ticket
 from .in_flight import InFlightCalls
@@ -75,6 +76,8 @@ class Gate:
         databases: PluginDatabases,
         sealer: Sealer,
         price_ids: dict[PriceKey, int],
+        blobs: BlobStore,
+        public_url: str | None = None,
         recent: RecentCalls | None = None,
         plan_prices: PlanPrices | None = None,
         record_event: Callable[[MonitorEvent], None] | None = None,
@@ -89,6 +92,8 @@ class Gate:
         self.cache = cache
         self.databases = databases
         self.sealer = sealer
+        self.blobs = blobs
+        self.public_url = public_url  # where browsers reach the gateway
         self.price_ids = price_ids
         self.breakers = Breakers(recent)
         self.plan_prices = plan_prices

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Protocol
 
 import httpx
 
-from kaixu.plugin.errors import TicketClosed, TooLarge, UpstreamError
+from kaixu.plugin.blob import Blob, BlobBody, prepare_blob_body
+from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import ThreadWire
 from kaixu.plugin.tries import ONCE, Tries, with_tries
@@ -19,10 +21,18 @@ from .wire import Sending, TicketWire, WireLimits
 BYTES_SENT = "bytes_sent"
 
 
+class BlobReader(Protocol):
+    """Reads the blobs that a call may use."""
+
+    def read(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `kaixu.plugin.Call.chunks`."""
+        ...
+
+
 class IntegrationWire(TicketWire):
     """See `kaixu.plugin.IntegrationWire`. `public`: connections that reach public addresses only."""
 
-    __slots__ = ("begun", "hosts", "meter", "on_its_way", "public")
+    __slots__ = ("begun", "blobs", "hosts", "meter", "on_its_way", "public")
 
     def __init__(
         self,
@@ -39,11 +49,17 @@ class IntegrationWire(TicketWire):
         self.hosts = hosts
         self.meter = meter
         self.on_its_way = 0  # bytes of requests that vendors have not answered yet
+        self.blobs: BlobReader | None = None
         self.begun: float | None = None  # when its handler began, in the event loop's time
 
     def begin(self) -> None:
         """The handler begins: from now on its time limit runs."""
         self.begun = asyncio.get_running_loop().time()
+
+    def paused(self, seconds: float) -> None:
+        """The time limit of the handler did not run for so long."""
+        if self.begun is not None:
+            self.begun += seconds
 
     def send(
         self,
@@ -54,7 +70,13 @@ class IntegrationWire(TicketWire):
         timeout_s: float | None = None,
     ) -> IntegrationSending:
         """See `kaixu.plugin.IntegrationWire.send`."""
+        prepare_blob_body(request)
         return IntegrationSending(self, request, accept, tries, self.limits_of_try(timeout_s))
+
+    def body(self, blobs: Blob | Sequence[Blob]) -> BlobBody:
+        """See `kaixu.plugin.IntegrationWire.body`."""
+        assert self.blobs is not None
+        return BlobBody([blobs] if isinstance(blobs, Blob) else blobs, self.blobs.read)
 
     def may_send_to(self, url: str) -> bool:
         """See `kaixu.plugin.IntegrationWire.may_send_to`."""
@@ -104,11 +126,12 @@ class IntegrationWire(TicketWire):
             if 200 <= response.status_code < 300 and body.size and not self.closed:
                 self.meter.count(BYTES_SENT, body.size)
         except UpstreamError as error:
-            if body.too_large is not None:  # for the connection it was a body that broke off
-                raise body.too_large from error
+            if body.failure is not None:  # for the connection it was a body that broke off
+                raise body.failure from error
             raise
         finally:
             self.on_its_way -= body.size
+            body.restore()
         if self.closed:
             await response.aclose()
             raise TicketClosed("the call has been settled; its wire is closed")
@@ -147,18 +170,27 @@ class IntegrationSending(Sending):
 class SentBody(httpx.AsyncByteStream):
     """The body of one try, and its size as far as it was read. Raises `TooLarge` where there would be no room for it.
 
-    A body in memory is counted as a whole before anything is sent.
+    A body in memory, or in blobs, is counted as a whole before anything is sent.
     """
 
     def __init__(self, request: httpx.Request, wire: IntegrationWire) -> None:
         self.wire = wire
+        self.request = request
         self.size = 0
-        self.too_large: TooLarge | None = None
+        self.is_counted = False
+        self.failure: KaixuError | None = None
         self.stream = request.stream
         if isinstance(self.stream, httpx.ByteStream):
             self.take(len(request.read()))
         else:
+            if isinstance(self.stream, BlobBody):
+                self.take(self.stream.size)
+                self.is_counted = True
             request.stream = self
+
+    def restore(self) -> None:
+        """The try is over: the request has its own body again."""
+        self.request.stream = self.stream
 
     def take(self, size: int) -> None:
         """Count `size` more bytes."""
@@ -167,13 +199,14 @@ class SentBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert isinstance(self.stream, httpx.AsyncByteStream)
-        async for piece in self.stream:
-            try:
-                self.take(len(piece))
-            except TooLarge as error:
-                self.too_large = error
-                raise
-            yield piece
+        try:
+            async for piece in self.stream:
+                if not self.is_counted:
+                    self.take(len(piece))
+                yield piece
+        except KaixuError as error:
+            self.failure = error
+            raise
 
     async def aclose(self) -> None:
         if isinstance(self.stream, httpx.AsyncByteStream):

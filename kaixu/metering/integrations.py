@@ -21,6 +21,8 @@ from kaixu.store.admission import Verdict
 
 from .admission import Admission
 from .call_access import CallAccess
+from .call_blobs import CallBlobs, UploadBody
+from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
 from .customer_data import CustomerData
 from .gate import Caller, Gate
@@ -92,15 +94,18 @@ async def run_operation(
     what: Operation,
     body: msgspec.Struct,
     caller: PluginCaller,
+    upload: UploadBody | None = None,
 ) -> tuple[EncodedReply, OperationCall]:
     """What the handler of an admitted operation answers, and its call. Its exceptions become `KaixuError`s.
 
     Of a stream only the beginning has happened by then, and the call goes on: see `write_stream`.
     """
-    call = open_call(gate, ticket, integration, what, body, caller)
+    call = open_call(gate, ticket, integration, what, body, caller, upload=upload)
     began = monotonic()
     async with handler_limits(call, what.name, what.timeout_s) as limits:
         reply = encode_reply(await what.handler(call))
+        if call.start is not None and call.start.cookie is not None:
+            reply = msgspec.structs.replace(reply, cookie=call.start.cookie)
         limits.goes_on = isinstance(reply.body, Events)
     if isinstance(reply.body, bytes):
         ticket.meter.count("bytes_out", len(reply.body))
@@ -140,6 +145,7 @@ def open_call(
     caller: PluginCaller,
     progress: ReportProgress | None = None,
     attempt: int = 1,
+    upload: UploadBody | None = None,
 ) -> OperationCall:
     """The call of an admitted operation or job."""
     assert isinstance(ticket.wire, IntegrationWire)
@@ -159,8 +165,22 @@ def open_call(
             gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
         ),
         access=CallAccess(gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id),
+        blobs=blobs_for(gate, integration, ticket.verdict.customer_id, ticket.wire),
+        upload=upload,
+        start=start_of(gate, ticket, integration, caller) if isinstance(what, Operation) else None,
         progress=progress,
         attempt=attempt,
+    )
+
+
+def start_of(gate: Gate, ticket: OperationTicket, integration: IntegrationState, caller: PluginCaller) -> CallbackStart:
+    """What an admitted operation can begin with a browser."""
+    ask, verdict = ticket.ask, ticket.verdict
+    owner = CallbackOwner(
+        verdict.customer_id, verdict.key_id, caller, ask.install_id, app_id=ask.app_id, build_id=ask.build_id
+    )
+    return CallbackStart(
+        integration, owner, pool=lambda: gate.databases.pool, sealer=gate.sealer, public_url=gate.public_url
     )
 
 
@@ -224,6 +244,7 @@ async def run_unbilled(
         open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id, customer_id)),
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id),
         access=CallAccess(gate, integration, customer_id, wire, request_id),
+        blobs=blobs_for(gate, integration, customer_id, wire),
         progress=progress,
         attempt=attempt,
     )
@@ -233,6 +254,13 @@ async def run_unbilled(
             return b"null" if isinstance(what, Schedule) or result is None else msgspec.json.encode(result)
     finally:
         wire.close()
+
+
+def blobs_for(gate: Gate, integration: IntegrationState, customer_id: int | None, wire: IntegrationWire) -> CallBlobs:
+    """What one call may do with its customer's blobs."""
+    return CallBlobs(
+        gate.blobs, integration.name, customer_id, pool=lambda: gate.databases.pool, sealer=gate.sealer, wire=wire
+    )
 
 
 def customer_data_for(

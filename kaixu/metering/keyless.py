@@ -10,9 +10,11 @@ from kaixu.plugin.operation import Free, Operation
 from kaixu.plugin.replies import Events
 
 from .call_access import CallAccess
+from .call_blobs import UploadBody
+from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
 from .gate import Gate
-from .integrations import customer_data_for, wire_for
+from .integrations import blobs_for, customer_data_for, wire_for
 from .operation_call import OperationCall, Submitter, handler_limits, transactions_for
 from .operation_reply import EncodedReply, encode_reply
 
@@ -25,6 +27,7 @@ async def run_keyless(
     caller: Caller,
     customer_id: int | None,
     request_id: str,
+    upload: UploadBody | None = None,
 ) -> EncodedReply:
     """What the handler answers. Its exceptions become `KaixuError`s. It cannot answer with a stream.
 
@@ -35,6 +38,13 @@ async def run_keyless(
     wire = wire_for(gate, integration, what, meter, request_id)
     wire.private_texts = lambda: (msgspec.json.encode(body).decode(),)
     actor = "admin" if caller.kind == "operator" else None  # the audit log names the operator
+    start = CallbackStart(
+        integration,
+        CallbackOwner(customer_id, None, caller),
+        pool=lambda: gate.databases.pool,
+        sealer=gate.sealer,
+        public_url=gate.public_url,
+    )
     call = OperationCall(
         body=body,
         options=integration.options,
@@ -47,11 +57,18 @@ async def run_keyless(
         scratch=gate.scratch,
         access=CallAccess(gate, integration, customer_id, wire, request_id),
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id), customer_id),
+        blobs=blobs_for(gate, integration, customer_id, wire),
+        upload=upload,
+        start=start,
+        open_transaction=transactions_for(
+            gate.databases, gate.sealer, integration, Submitter(request_id), customer_id, blobs_of=customer_id
+        ),
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s):
             reply = encode_reply(await what.handler(call))
+            if start.cookie is not None:
+                reply = msgspec.structs.replace(reply, cookie=start.cookie)
             if isinstance(reply.body, Events):
                 raise TypeError("only an operation that takes a key can answer with a stream of events")
             return reply

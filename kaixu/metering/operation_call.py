@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -16,6 +16,8 @@ import msgspec
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.ops.sealing import Sealer, about_job
 from kaixu.plugin.access import Caller
+from kaixu.plugin.blob import Blob, blobs_in
+from kaixu.plugin.callback import Begun
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Database, Free, Job, NoteLevel, Operation
@@ -29,6 +31,8 @@ from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.webhook_events import NewEvent
 
 from .call_access import CallAccess
+from .call_blobs import CallBlobs, CallUpload, UploadBody
+from .callbacks import CallbackStart
 from .charges import Meter
 from .customer_data import CustomerData
 from .integration_wire import IntegrationWire
@@ -72,6 +76,9 @@ class OperationCall:
         open_transaction: OpenTransaction,
         customer_data: CustomerData,
         scratch: Path,
+        blobs: CallBlobs,
+        upload: UploadBody | None = None,
+        start: CallbackStart | None = None,
         progress: ReportProgress | None = None,
         attempt: int = 1,
         access: CallAccess | None = None,
@@ -94,6 +101,56 @@ class OperationCall:
         self._scratch = Scratch(scratch)
         self._has_ended = False
         self._is_running = False
+        self._blobs = blobs
+        self._upload = None if upload is None else CallUpload(upload, blobs, meter, self._paused)
+        self.timer: asyncio.Timeout | None = None  # the handler's time limit
+        self.start = start
+        wire.blobs = blobs
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """See `kaixu.plugin.Call.begin`."""
+        if self.start is None:
+            raise ValueError("only an operation can begin something with a browser")
+        return await self.start.begin(
+            callback, data, return_to=return_to, lifetime_s=lifetime_s, is_open=self.is_open()
+        )
+
+    @property
+    def upload(self) -> CallUpload:
+        """See `kaixu.plugin.Call.upload`. Raises `ValueError`."""
+        if self._upload is None:
+            raise ValueError("only an operation with `upload=True` gets an upload")
+        return self._upload
+
+    def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `kaixu.plugin.Call.chunks`. Raises `TicketClosed`, `ValueError`."""
+        self._blobs.require_customer()
+        return self._blobs.read(blob, start, end)
+
+    async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
+        """See `kaixu.plugin.Call.save`. Raises `TicketClosed`."""
+        return await self._blobs.save(blobs, path)
+
+    async def _paused(self, work: Awaitable[Blob]) -> Blob:
+        """Wait for a client's body. The handler's time limit does not run meanwhile."""
+        timer, loop = self.timer, asyncio.get_running_loop()
+        began, ends = loop.time(), None if timer is None else timer.when()
+        if timer is not None:
+            timer.reschedule(None)
+        try:
+            return await work
+        finally:
+            waited_s = loop.time() - began
+            self.wire.paused(waited_s)
+            if timer is not None and ends is not None:
+                timer.reschedule(ends + waited_s)
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See `kaixu.plugin.Call.in_thread`. Raises `TicketClosed`."""
@@ -107,7 +164,7 @@ class OperationCall:
             raise TicketClosed("the call has been settled; it gets no folder")
         return self._scratch.folder(most_bytes)
 
-    def begin(self) -> None:
+    def note_running(self) -> None:
         """A handler, or the stream that it has returned, begins: the integration is not closed before its end."""
         if not self._is_running:
             self._is_running = True
@@ -119,10 +176,13 @@ class OperationCall:
         try:
             await self._threads.end()
         finally:
-            await self._scratch.end()
-            if self._is_running:
-                self._is_running = False
-                self._handlers.pop()
+            try:
+                await self._scratch.end()
+            finally:
+                if self._is_running:
+                    self._is_running = False
+                    self._handlers.pop()
+                await self._blobs.end()
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more of `unit`."""
@@ -239,10 +299,12 @@ def transactions_for(
     integration: IntegrationState,
     submitter: Submitter,
     about: int | None = None,
+    blobs_of: int | None = None,
 ) -> OpenTransaction:
     """Opens transactions for one call. Jobs submitted there belong to the call's customer and key.
 
-    `about`: the customer that an operator's call is about.
+    `about`: the customer that an operator's call is about. `blobs_of`: the customer whose blobs it uses, if not the
+    submitter's.
     """
     declared = integration.integration
     assert declared is not None
@@ -262,6 +324,9 @@ def transactions_for(
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
                 raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
+        blobs = tuple(blob.id for blob in blobs_in(payload))
+        if blobs and submitter.customer_id is None:
+            raise ValueError(f"job `{name}` has no customer, so its payload cannot contain blobs")
         job_id = uuid4()
         return NewJob(
             id=job_id,
@@ -281,6 +346,7 @@ def transactions_for(
             serial=serial,
             at_once=job.at_once,
             reports_failure=job.on_failed is not None,
+            blobs=blobs,
         )
 
     webhooks = {webhook.name: webhook for webhook in declared.webhooks}
@@ -300,6 +366,7 @@ def transactions_for(
             customer_id=submitter.customer_id,
             rights=rights,
             make_event=make_event,
+            blobs_of=submitter.customer_id if blobs_of is None else blobs_of,
         )
 
     return open_transaction
@@ -325,8 +392,8 @@ async def handler_limits(
     limits = HandlerLimits()
     try:
         try:
-            call.begin()
-            async with asyncio.timeout(timeout_s):
+            call.note_running()
+            async with asyncio.timeout(timeout_s) as call.timer:
                 yield limits
         finally:
             if not limits.goes_on:

@@ -9,6 +9,8 @@ import msgspec
 
 from kaixu.plugin.replies import Bytes, Events, Page, Redirect, Reply, StreamItem, Text
 
+from .callbacks import BrowserCookie
+
 JSON = "application/json; charset=utf-8"
 
 HEADER_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -40,11 +42,12 @@ SANDBOX = {"content-security-policy": "sandbox; default-src 'none'; style-src 'u
 
 
 class EncodedReply(msgspec.Struct, frozen=True):
-    """A reply: its body, or the page or the events that it is made of."""
+    """A reply: its body, or the page or the events that it is made of. `cookie`: marks the browser that it goes to."""
 
     status: int
     headers: dict[str, str]
     body: bytes | Page | Events
+    cookie: BrowserCookie | None = None
 
 
 def encode_reply(value: object) -> EncodedReply:

@@ -102,6 +102,16 @@ def about_file(file_id: UUID) -> str:
     return f"file:{file_id}"
 
 
+def about_callback(state_hash: bytes) -> str:
+    """The purpose of what was noted for the return of a browser."""
+    return f"callback:{state_hash.hex()}"
+
+
+def about_blob(blob_id: UUID) -> str:
+    """The purpose of the key of a blob's frames."""
+    return f"blob:{blob_id}"
+
+
 def about_secret(integration: str, customer_id: int, name: str) -> str:
     """The purpose of a customer's secret: a row that is moved to another customer, or renamed, cannot be opened."""
     return f"secret\0{integration}\0{customer_id}\0{name}"

@@ -6,15 +6,20 @@ price. Both register through pluggy hooks at start; only the core calls them.
 
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
+from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
+from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.customers import Customers, CustomerView
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
+    BlobQuota,
+    BodyTimeout,
     Conflict,
     ContentRefused,
     ContextTooLong,
+    DigestMismatch,
     Failure,
     HostNotDeclared,
     ImageRefused,
@@ -103,11 +108,17 @@ __all__ = [
     "Auth",
     "BadSignature",
     "Balance",
+    "Begun",
+    "Blob",
+    "BlobBody",
+    "BlobQuota",
     "BlockingWire",
     "Body",
+    "BodyTimeout",
     "Bytes",
     "Cache",
     "Call",
+    "Callback",
     "Caller",
     "Charge",
     "ChatDelta",
@@ -122,6 +133,7 @@ __all__ = [
     "CustomerView",
     "Customers",
     "Database",
+    "DigestMismatch",
     "Document",
     "EmbedRequest",
     "Embeddings",
@@ -143,6 +155,7 @@ __all__ = [
     "Job",
     "JobView",
     "KaixuError",
+    "KeptBlob",
     "Key",
     "KeyOptions",
     "Keys",
@@ -179,6 +192,7 @@ __all__ = [
     "Reply",
     "ResponseFormat",
     "Retry",
+    "Returned",
     "RunningUsage",
     "Schedule",
     "ScheduledCall",
@@ -199,6 +213,7 @@ __all__ = [
     "Unavailable",
     "Unprocessable",
     "Unsupported",
+    "Upload",
     "UpstreamBusy",
     "UpstreamError",
     "UpstreamRejected",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import httpx
 
+from kaixu.plugin.blob import Blob, BlobBody
 from kaixu.plugin.lane import Wire
 from kaixu.plugin.tries import Tries
 
@@ -50,6 +51,13 @@ class IntegrationWire(Wire, Protocol):
 
         Raises `HostNotDeclared` before anything is sent, `TicketClosed`, `TooLarge` where more `bytes_sent` would be
         billed than the charge's `most`; else as `Wire.send`.
+        """
+        ...
+
+    def body(self, blobs: Blob | Sequence[Blob]) -> BlobBody:
+        """The body of a request, made of blobs one after another: `httpx.Request("PUT", url, stream=wire.body(blob))`.
+
+        It is read and decrypted while it is sent, and again for each try; its length is announced.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 
 from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
+from kaixu.plugin.blob import Blob, KeptBlob, Upload
+from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.customers import Customers
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
@@ -136,6 +138,25 @@ class Database(Protocol):
         """Cancel such a job in this transaction; one that runs ends shortly after. Returns it. Raises `NotFound`."""
         ...
 
+    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
+        """Keep a blob for `for_s` seconds, under a name of the integration and the customer, in this transaction.
+
+        The blob that had the name before is removed. To keep one again prolongs it, or gives it another name. Raises
+        `NotFound` for one that is not there any more, `ValueError` for a call without a customer.
+        """
+        ...
+
+    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+        """The kept blobs whose names begin with `prefix`, by name. Raises `TooLarge` for more than 10,000."""
+        ...
+
+    async def drop(self, prefix: str) -> int:
+        """Remove the kept blobs whose names begin with `prefix`, with this transaction; how many.
+
+        One that a job has in its payload lives until that has ended.
+        """
+        ...
+
 
 class Call(Protocol, Generic[Body]):
     """What a handler gets. Nothing on it works after the call is settled."""
@@ -238,6 +259,38 @@ class Call(Protocol, Generic[Body]):
         """
         ...
 
+    @property
+    def upload(self) -> Upload:
+        """The body, in an operation with `upload=True`. Raises `ValueError` in others."""
+        ...
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """Begin something at a vendor that a browser finishes: the handler of `callback` then gets `data`.
+
+        `return_to`: a page of this gateway. The reply of this call marks the browser; one that was not marked, because
+        another origin began it, is asked first. Raises `Unprocessable` for a `return_to` of another origin,
+        `NotConfigured` without an address of the gateway, `ValueError` in jobs and schedules.
+        """
+        ...
+
+    def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a blob from `start` up to `end`, in pieces of at most 1 MiB.
+
+        Raises `NotFound` for one that is not there any more, or that is another customer's or integration's.
+        """
+        ...
+
+    async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
+        """Write blobs, one after another, into one file, such as one in a folder of `scratch`; the bytes written."""
+        ...
+
     def count(self, unit: str, n: int) -> None:
         """Add `n` of `unit` to this call's charge."""
         ...
@@ -310,6 +363,7 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     the name. `aliases`: names below `/.netlify/functions/` and `/api/`; two operations of one integration may share one
     if their methods differ. `role` is short for `auth=Key(role)`. `rate`: all of them hold. `at_once`: how many calls
     of one customer may run at the same time, in all gateways together. `timeout_s` limits the handler and its stream.
+    `upload`: the body is a file, which the handler reads with `call.upload`; its input comes from elsewhere.
     """
 
     role: Rank | None = None
@@ -320,6 +374,7 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate: Rate | Sequence[Rate] = ()
     at_once: int | None = None
     timeout_s: float = 60.0
+    upload: bool = False
 
 
 class Operation(OperationSettings, frozen=True):
@@ -358,6 +413,18 @@ class Operation(OperationSettings, frozen=True):
     def path_below(self) -> str:
         """Its path below that of the integration, beginning with a slash."""
         return self.path or "/" + self.name.partition(".")[2].replace(".", "/")
+
+
+def callback_operation(integration: str, callback: Callback) -> Operation:
+    """The operation that a callback is admitted as; no client can call it."""
+    return Operation(
+        f"{integration}.callbacks.{callback.name}",
+        callback.handler,
+        Returned,
+        Free(callback.why_free),
+        method="GET",
+        timeout_s=callback.timeout_s,
+    )
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -415,6 +482,7 @@ class Integration(msgspec.Struct, frozen=True):
     jobs: Sequence[Job] = ()
     schedules: Sequence[Schedule] = ()
     webhooks: Sequence[Webhook] = ()
+    callbacks: Sequence[Callback] = ()
     schema: str | None = None
     hosts: Sequence[str] | AnyPublic = ()
     secrets: Sequence[Secret] = ()

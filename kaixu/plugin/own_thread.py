@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import httpx
 
+from kaixu.plugin.blob import BlobBody, prepare_blob_body
 from kaixu.plugin.errors import TicketClosed, TooLarge
 from kaixu.plugin.tries import ONCE, Tries
 
@@ -148,6 +149,9 @@ async def wait_for_end(result: asyncio.Future[Any]) -> None:
 
 def read_body(request: httpx.Request) -> None:
     """Read the whole body in this thread, because reading it may block. Raises `TooLarge`."""
+    prepare_blob_body(request)
+    if isinstance(request.stream, BlobBody):
+        return  # it is read in the event loop
     if not isinstance(request.stream, httpx.ByteStream):
         pieces, size = [], 0
         for piece in cast(Iterable[bytes], request.stream):

@@ -9,6 +9,7 @@ from itertools import count
 import httpx
 import msgspec
 
+from kaixu.plugin.blob import BlobBody
 from kaixu.plugin.errors import UpstreamBusy, UpstreamError
 from kaixu.plugin.refusals import retry_after
 
@@ -47,8 +48,8 @@ ONCE = Tries(1)
 
 
 def can_be_sent_again(request: httpx.Request) -> bool:
-    """Whether the body of `request` is in memory. One that is a stream can be read only once."""
-    return isinstance(request.stream, httpx.ByteStream)
+    """Whether the body of `request` is in memory or in blobs. Another stream can be read only once."""
+    return isinstance(request.stream, httpx.ByteStream | BlobBody)
 
 
 def is_worth_another_try(error: UpstreamError, tries: Tries) -> bool:

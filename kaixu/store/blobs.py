@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from kaixu.config.gateway_section import BlobsSection
@@ -35,14 +38,29 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class Blobs:
-    """Put, get, list and delete blobs by name. Names are checked: they cannot leave the store's prefix."""
+    """Put, get, list and delete blobs by name. Names are checked: they cannot leave the store's prefix.
 
-    def __init__(self, store: ObjectStore) -> None:
+    `place` is the store as operators know it; `folder` is where it is, if it is a folder.
+    """
+
+    def __init__(self, store: ObjectStore, place: str = "", folder: Path | None = None) -> None:
         self.store = store
+        self.place = place
+        self.folder = folder
 
     async def put(self, name: str, data: bytes) -> None:
         """Write a blob whole, or not at all; one of the same name is replaced. Raises `Unavailable`."""
         await answered(self.store.put_async(checked(name), data))
+
+    async def put_new(self, name: str, data: bytes) -> bool:
+        """Write a blob if there is none of this name; whether that was done. Raises `Unavailable`."""
+        try:
+            await self.store.put_async(checked(name), data, mode="create")
+        except (AlreadyExistsError, FileExistsError):
+            return False
+        except (BaseError, OSError) as error:
+            raise away(error) from None
+        return True
 
     async def get(self, name: str) -> bytes:
         """A blob's bytes. Raises `NotFound`, `Unavailable`."""
@@ -76,6 +94,33 @@ class Blobs:
         # Stores list in different orders, and a folder in none.
         return sorted(found, key=lambda blob: blob.name)[:most]
 
+    async def names_below(self, folder: str) -> AsyncIterator[str]:
+        """The names of all blobs below a folder, in any order. Raises `Unavailable`."""
+        try:
+            async for page in self.store.list(checked(folder), chunk_size=1000):
+                for one in page:
+                    yield one["path"]
+        except (BaseError, OSError) as error:
+            raise away(error) from None
+
+    async def folders_in(self, folder: str) -> Sequence[str]:
+        """The names of the folders in a folder, and of what a process that was killed has left there."""
+        if self.folder is not None:  # also those with nothing but a file that was never finished, which no list shows
+            path = self.folder / checked(folder)
+            return sorted(f"{folder}/{one.name}" for one in await asyncio.to_thread(entries_of, path) if one.is_dir())
+        found = await answered(self.store.list_with_delimiter_async(checked(folder)))
+        return sorted(found["common_prefixes"])
+
+    async def delete_folder(self, folder: str) -> None:
+        """Delete all blobs below a folder; none is no error. Raises `Unavailable`."""
+        if self.folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self.folder / checked(folder), ignore_errors=True)
+            return
+        names = [name async for name in self.names_below(folder)]
+        for at in range(0, len(names), 1000):
+            with suppress(NotFound):
+                await answered(self.store.delete_async(names[at : at + 1000]))
+
     async def delete(self, name: str) -> None:
         """Delete a blob; none of that name is no error. Raises `Unavailable`."""
         with suppress(NotFound):
@@ -87,7 +132,7 @@ def open_blobs(section: BlobsSection, home: Path) -> Blobs:
     if section.url is None:
         folder = home / "blobs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Blobs(LocalStore(folder))
+        return Blobs(LocalStore(folder), f"{socket.gethostname()}:{folder}", folder)
     if section.url.startswith("s3://"):
         options: dict[str, str] = {}
         if section.endpoint is not None:
@@ -95,8 +140,16 @@ def open_blobs(section: BlobsSection, home: Path) -> Blobs:
         if section.region is not None:
             options["region"] = section.region
         plain = section.endpoint is not None and section.endpoint.startswith("http://")
-        return Blobs(S3Store.from_url(section.url, config=options, client_options={"allow_http": plain}))  # type: ignore[arg-type]
-    return Blobs(from_url(section.url))
+        store = S3Store.from_url(section.url, config=options, client_options={"allow_http": plain})  # type: ignore[arg-type]
+        return Blobs(store, section.url)
+    return Blobs(from_url(section.url), section.url)
+
+
+def entries_of(path: Path) -> list[Path]:
+    """What is in a folder; nothing if there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return list(path.iterdir())
+    return []
 
 
 def checked(name: str) -> str:

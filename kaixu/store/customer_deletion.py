@@ -47,6 +47,8 @@ TABLES: dict[str, Decision] = {
     "audit_event": kept("who changed what: the log is never changed, and its retention is the operator's to decide"),
     "batch": removed("requests in files, and their metadata"),
     "billing_account": stripped("the lock of the customer's invoices; name, address and tax id are removed"),
+    "blob": removed("files that the customer has uploaded; the gateway removes them from the store of blobs"),
+    "callback_state": removed("what integrations have begun at vendors for the customer"),
     "cap_alert": removed("alerts of the account"),
     "cap_check": removed("alerts of the account"),
     "collection": removed("with their documents"),
@@ -77,6 +79,7 @@ TABLES: dict[str, Decision] = {
     "operation_window": removed("when operations of integrations were called"),
     "operator": kept("an operator, not a customer"),
     "operator_session": kept("an operator's"),
+    "plugin_blob_access": removed("which files integrations use, for a minute"),
     "plugin_job": removed("requests of integrations"),
     "plugin_job_access": removed("which jobs integrations look at, for a minute"),
     "rate_window": removed("when the keys were used, and the last device"),
@@ -112,6 +115,8 @@ BY_CUSTOMER = (
     "file",
     "plugin_job",
     "plugin_job_access",
+    "plugin_blob_access",
+    "callback_state",
     "response",
     "device",
     "end_user_cap",
@@ -175,6 +180,7 @@ LATE = (
     "gateway_event",
     "usage_event",
     "webhook_delivery",
+    "blob",
     "mail",
     "alert",
     "cap_alert",
@@ -193,6 +199,16 @@ def remove_sql(table: str) -> str:
 
 #: Statements by table: each takes the customer and the most rows, and is repeated until it finds none.
 STEPS: dict[str, str] = {
+    "blob": """
+        with gone as (
+            delete from kaixu.blob b
+             where b.id = any (array(select s.id from kaixu.blob s where s.customer_id = $1 limit $2))
+            returning b.id, b.store_id
+        )
+        insert into kaixu.blob_removal (blob_id, store_id)
+        select g.id, g.store_id from gone g
+            on conflict (blob_id) do update set since = excluded.since
+    """,
     "collection": """
         with locked as (
             select c.id from kaixu.collection c

@@ -20,7 +20,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be submitted. `payload` and `webhook` are sealed; `customer_id` is None for the gateway's own.
 
     `idempotency_key` is unique as long as the job is kept, `unique_key` until it ends. Of an integration's jobs with
-    the same `serial` one runs at a time; `at_once` limits those of its customer and kind.
+    the same `serial` one runs at a time; `at_once` limits those of its customer and kind. `blobs`: those in the payload
+    of an integration's job, which live as long as it.
     """
 
     id: UUID
@@ -47,6 +48,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     serial: str | None = None
     at_once: int | None = None
     reports_failure: bool = False
+    blobs: tuple[UUID, ...] = ()
 
 
 class Inserted(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ INSERT = Query(
 async def insert_job(db: Connection, job: NewJob) -> UUID:
     """Submit a job in the caller's transaction; return its id, or that of the job with the same key."""
     while True:  # another transaction may have inserted it, invisible to the statement that conflicted with it
-        row = await INSERT.one(db, *INSERT.values(job, run_after="run_after_s"))
+        row = await INSERT.one(db, *INSERT.values(job, without=("blobs",), run_after="run_after_s"))
         if row is not None:
             return row.id
 

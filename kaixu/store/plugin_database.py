@@ -10,20 +10,29 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from kaixu.plugin.blob import Blob, KeptBlob
 from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
 from kaixu.plugin.money import Balance
 from kaixu.plugin.webhook import WebhookEvent
 
-from .failures import note_handled
-from .jobs import NewJob, insert_job
+from .jobs import NewJob
+from .plugin_blobs import (
+    PLUGIN_DROP,
+    PLUGIN_KEEP,
+    PLUGIN_KEPT,
+    BlobNote,
+    allow_blob_access,
+    kept_of,
+    require_found,
+)
 from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, Rights, balance_of, require_booked
 from .plugin_jobs import allow_job_access, store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
 from .plugin_schema import refusal_of, verb_of
 from .pool import database
-from .webhook_events import NewEvent, store_event
+from .webhook_events import NewEvent
 
 #: The most rows of one statement and the most text in them. Rows are read in batches, smaller ones if rows are large.
 MOST_ROWS = 10_000
@@ -103,6 +112,9 @@ class Transaction(Protocol):
     async def balance(self, customer_id: int | None = None) -> Balance: ...
     async def job(self, job_id: UUID) -> JobView: ...
     async def cancel(self, job_id: UUID) -> JobView: ...
+    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None: ...
+    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]: ...
+    async def drop(self, prefix: str) -> int: ...
     async def failure_handled(self, job_id: UUID) -> None:
         """Note, last in the transaction, that a job's failure is handled in it. Raises `HandledBefore`."""
         ...
@@ -177,6 +189,7 @@ class PluginTransaction(MoneyIn):
         make_job: MakeJob,
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        blobs_of: int | None = None,
         rights: Rights | None = None,
     ) -> None:
         self._plugin = plugin
@@ -187,6 +200,7 @@ class PluginTransaction(MoneyIn):
         self._make_event = make_event
         self.credits = GatheredCredits(rights or Rights(plugin.login.name, customer_id))
         self._gateway_pool = plugin.gateway_pool
+        self._blobs_of = blobs_of
         self.jobs_submitted = 0
         self.over = False
 
@@ -259,10 +273,15 @@ class PluginTransaction(MoneyIn):
         new_job = self.credits.rights.job_for(customer_id, self._make_job(job, payload, delay_s, key, serial))
         with statement():
             await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
-            with known_customer():
-                job_id: UUID = await self._connection.fetchval(
-                    "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
-                )
+            try:
+                with known_customer():
+                    job_id: UUID = await self._connection.fetchval(
+                        "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
+                    )
+            except asyncpg.NoDataFoundError:
+                self.jobs_submitted += 1
+                require_found(was_found=False)
+                raise
         self.jobs_submitted += 1
         return job_id
 
@@ -307,6 +326,31 @@ class PluginTransaction(MoneyIn):
         self.jobs_submitted += 1  # like a submitted one, it must not be rolled back unnoticed
         return await self.job(job_id)
 
+    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
+        """Keep a blob. Raises `NotFound`, `ValueError`."""
+        require_found(was_found=await self._with_blobs(PLUGIN_KEEP, BlobNote(self._blobs_of, name, blob, for_s)))
+        self.jobs_submitted += 1  # like a job, it must not be rolled back unnoticed
+
+    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+        """The kept blobs. Raises `TooLarge`, `ValueError`."""
+        self._require_open()
+        note = BlobNote(self._blobs_of, prefix)
+        with statement():
+            access_id = await allow_blob_access(self._plugin.gateway_pool, self._plugin.login.name, note)
+            return kept_of(await self._connection.fetch(PLUGIN_KEPT, access_id, timeout=PATIENCE_S))
+
+    async def drop(self, prefix: str) -> int:
+        """Remove kept blobs; how many. Raises `ValueError`."""
+        count: int = await self._with_blobs(PLUGIN_DROP, BlobNote(self._blobs_of, prefix))
+        self.jobs_submitted += 1
+        return count
+
+    async def _with_blobs(self, sql: str, note: BlobNote) -> Any:
+        self._require_open()
+        with statement():
+            access_id = await allow_blob_access(self._plugin.gateway_pool, self._plugin.login.name, note)
+            return await self._connection.fetchval(sql, access_id, timeout=PATIENCE_S)
+
     async def _allow_access(self, job_id: UUID) -> UUID:
         self._require_open()
         with statement():
@@ -321,9 +365,8 @@ class PluginTransaction(MoneyIn):
                 raise HandledBefore
 
 
-#: A job's state, for the role of an integration, and for the gateway in its place.
+#: A job's state, for the role of an integration.
 PLUGIN_VIEW = "select * from kaixu__plugin.job_view(p_access => $1)"
-GATEWAY_VIEW = "select * from kaixu.job_view(p_job_id => $1, p_integration => $2, p_customer_id => $3)"
 
 
 def view_of(row: Mapping[str, Any] | None, job_id: UUID) -> JobView:
@@ -331,106 +374,6 @@ def view_of(row: Mapping[str, Any] | None, job_id: UUID) -> JobView:
     if row is None:
         raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
     return JobView(row["status"], row["attempts"], row["next_at"], row["error"], row["done"], row["total"])
-
-
-class JobsOnly(MoneyIn):
-    """The transaction of an integration without tables: it submits jobs, and runs no statements."""
-
-    def __init__(
-        self,
-        integration: str,
-        connection: Any,
-        is_open: Callable[[], bool],
-        make_job: MakeJob,
-        customer_id: int | None = None,
-        make_event: MakeEvent = no_webhooks,
-        rights: Rights | None = None,
-        pool: asyncpg.Pool | None = None,
-    ) -> None:
-        self._integration = integration
-        self._connection = connection
-        self._is_open = is_open
-        self._make_job = make_job
-        self._customer_id = customer_id
-        self._make_event = make_event
-        self.credits = GatheredCredits(rights or Rights(integration, customer_id))
-        self._gateway_pool = pool or connection
-        self.over = False
-
-    def _no_tables(self) -> NotAllowed:
-        return NotAllowed("this integration declares no tables, so it has no statements either")
-
-    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """Raises `NotAllowed`."""
-        raise self._no_tables()
-
-    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
-        """Raises `NotAllowed`."""
-        raise self._no_tables()
-
-    async def fetchval(self, sql: str, *args: Any) -> Any:
-        """Raises `NotAllowed`."""
-        raise self._no_tables()
-
-    async def execute(self, sql: str, *args: Any) -> str:
-        """Raises `NotAllowed`."""
-        raise self._no_tables()
-
-    async def enqueue(
-        self,
-        job: str,
-        payload: msgspec.Struct,
-        *,
-        delay_s: float = 0,
-        key: str | None = None,
-        serial: str | None = None,
-        customer_id: int | None = None,
-    ) -> UUID:
-        """Submit a job in this transaction."""
-        self._require_open()
-        with database(), known_customer():
-            return await insert_job(
-                self._connection,
-                self.credits.rights.job_for(customer_id, self._make_job(job, payload, delay_s, key, serial)),
-            )
-
-    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
-        """Store an event of a vendor and its job in this transaction; whether it was new."""
-        self._require_open()
-        new_event = self._make_event(webhook, event, body)
-        if new_event is None:
-            return False
-        with database():
-            return await store_event(self._connection, new_event)
-
-    async def job(self, job_id: UUID) -> JobView:
-        """A job of this integration and of the call's customer. Raises `NotFound`."""
-        self._require_open()
-        with database():
-            row = await self._connection.fetchrow(GATEWAY_VIEW, job_id, self._integration, self._customer_id)
-        return view_of(row, job_id)
-
-    async def cancel(self, job_id: UUID) -> JobView:
-        """Cancel such a job in this transaction. Raises `NotFound`."""
-        self._require_open()
-        with database():
-            await self._connection.fetchval(
-                "select kaixu.cancel_job(p_job_id => $1, p_integration => $2, p_customer_id => $3)",
-                job_id,
-                self._integration,
-                self._customer_id,
-            )
-        return await self.job(job_id)
-
-    async def failure_handled(self, job_id: UUID) -> None:
-        """See `Transaction.failure_handled`."""
-        with database():
-            if not await note_handled(self._connection, job_id):
-                raise HandledBefore
-
-    def _require_open(self) -> None:
-        if self.over or not self._is_open():
-            raise TicketClosed("the call has been settled; its database is closed")
 
 
 @asynccontextmanager
@@ -441,6 +384,7 @@ async def plugin_transaction(
     make_job: MakeJob,
     customer_id: int | None = None,
     make_event: MakeEvent = no_webhooks,
+    blobs_of: int | None = None,
     rights: Rights | None = None,
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
@@ -449,7 +393,9 @@ async def plugin_transaction(
     handler catches Postgres' error.
     """
     async with plugin.connection() as connection:
-        transaction = PluginTransaction(plugin, connection, is_open, make_job, customer_id, make_event, rights)
+        transaction = PluginTransaction(
+            plugin, connection, is_open, make_job, customer_id, make_event, blobs_of, rights
+        )
         try:
             yield transaction
             transaction.over = True
@@ -464,26 +410,3 @@ async def plugin_transaction(
             raise Conflict("this exists already") from error
         finally:
             transaction.over = True
-
-
-@asynccontextmanager
-async def jobs_transaction(
-    pool: asyncpg.Pool,
-    integration: str,
-    *,
-    is_open: Callable[[], bool],
-    make_job: MakeJob,
-    customer_id: int | None = None,
-    make_event: MakeEvent = no_webhooks,
-    rights: Rights | None = None,
-) -> AsyncIterator[JobsOnly]:
-    """A transaction of an integration without tables: on a connection of the gateway."""
-    with database():
-        async with pool.acquire() as connection, connection.transaction():
-            transaction = JobsOnly(integration, connection, is_open, make_job, customer_id, make_event, rights, pool)
-            try:
-                yield transaction
-                transaction.over = True
-                await transaction.credits.book(connection)
-            finally:
-                transaction.over = True

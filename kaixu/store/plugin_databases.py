@@ -8,27 +8,25 @@ from pathlib import Path
 
 import asyncpg
 
+from .jobs_only import jobs_transaction
 from .plugin_credits import Rights
-from .plugin_database import (
-    MakeEvent,
-    MakeJob,
-    Transaction,
-    jobs_transaction,
-    no_webhooks,
-    plugin_transaction,
-)
+from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_deletion import remove_rows
 from .plugin_login import PluginLogin, derived_login, login_from_url
-from .plugin_pool import PluginPool
+from .plugin_pool import MOST, PluginPool
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
 from .query import DatabaseSession
 
 
 class PluginDatabases:
-    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`."""
+    """Opens transactions for integrations. `dsn`: the gateway's database; passwords are derived from `secret`.
 
-    def __init__(self, dsn: str, secret: str, *, pooler: bool) -> None:
+    `most`: how many one integration can have open.
+    """
+
+    def __init__(self, dsn: str, secret: str, *, pooler: bool, most: int = MOST) -> None:
+        self.most = most
         self.dsn = dsn
         self.secret = secret
         self.pooler = pooler
@@ -55,11 +53,12 @@ class PluginDatabases:
         make_job: MakeJob,
         customer_id: int | None = None,
         make_event: MakeEvent = no_webhooks,
+        blobs_of: int | None = None,
         rights: Rights | None = None,
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
 
-        `rights`: what else the call may do; without them nothing.
+        `blobs_of`: the customer whose blobs it uses. `rights`: what else the call may do; without them nothing.
         """
         if not has_tables:
             return jobs_transaction(
@@ -70,6 +69,7 @@ class PluginDatabases:
                 customer_id=customer_id,
                 make_event=make_event,
                 rights=rights,
+                blobs_of=blobs_of,
             )
         return plugin_transaction(
             self.pool_of(name),
@@ -78,6 +78,7 @@ class PluginDatabases:
             customer_id=customer_id,
             make_event=make_event,
             rights=rights,
+            blobs_of=blobs_of,
         )
 
     def pool_of(self, name: str) -> PluginPool:
@@ -85,7 +86,7 @@ class PluginDatabases:
         login = self.logins[name]
         if login not in self.pools:
             self.pools[login] = PluginPool(
-                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login)
+                self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login), most=self.most
             )
         return self.pools[login]
 

@@ -18,9 +18,9 @@ INSERT = """
     insert into kaixu.plugin_job (id, integration, kind, customer_id, key_id, install_id, request_id, payload, provider,
                                   model, most_attempts, delay_s, idempotency_key, app_id, build_id, serial,
                                   at_once, reports_failure, event_id, event_webhook, event_type, event_object,
-                                  occurred_at)
+                                  occurred_at, blobs)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-            $23)
+            $23, $24)
 """
 
 
@@ -55,6 +55,7 @@ async def store_plugin_job(pool: asyncpg.Pool, integration: str, job: NewJob, ev
             None if event is None else event.type,
             None if event is None else event.object,
             None if event is None else event.occurred_at,
+            list(job.blobs),
         )
 
 

@@ -19,8 +19,9 @@ from .pool import AWAY, database, keep_nothing, prepare_connection
 
 log = logging.getLogger(__name__)
 
-#: How many transactions one integration can have open in one gateway, and how long further ones wait for a place.
-MOST = 4
+#: How many transactions one integration can have open in one gateway, unless the operator says otherwise, and how long
+#: further ones wait for a place.
+MOST = 8
 WAIT_S = 5.0
 
 #: How long cleaning a connection may take before it is ended instead.
@@ -38,12 +39,14 @@ class PluginPool:
         *,
         pooler: bool,
         reset_password: Callable[[], Awaitable[None]],
+        most: int = MOST,
     ) -> None:
         self.gateway_pool = gateway_pool
         self.login = login
         self.pooler = pooler
         self.reset_password = reset_password
-        self.free = asyncio.Semaphore(MOST)
+        self.most = most
+        self.free = asyncio.Semaphore(most)
         self.pool: asyncpg.Pool | None = None
         self.begin = (
             f"begin; set local statement_timeout = '{STATEMENT_S}s'; "
@@ -57,7 +60,7 @@ class PluginPool:
             self.pool = await asyncpg.create_pool(
                 **self.login.connect_arguments(pooler=self.pooler),
                 min_size=0,
-                max_size=MOST,
+                max_size=self.most,
                 command_timeout=STATEMENT_S + 1.0,
                 max_inactive_connection_lifetime=IDLE_CONNECTION_S,
                 init=prepare_connection,
@@ -76,7 +79,7 @@ class PluginPool:
                 await self.free.acquire()
         except TimeoutError as error:
             raise DatabaseBusy(
-                f"integration `{self.login.name}` has {MOST} transactions open already",
+                f"integration `{self.login.name}` has {self.most} transactions open already",
                 hint="Try again shortly.",
                 retry_after_s=1,
             ) from error

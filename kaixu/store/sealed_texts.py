@@ -42,6 +42,8 @@ COLUMNS = (
     SealedColumn("operator", "totp_pending", BY_ID),
     SealedColumn("mail", "sealed", BY_UUID),
     SealedColumn("file", "content", BY_UUID),
+    SealedColumn("blob", "sealed_key", BY_UUID),
+    SealedColumn("callback_state", "sealed", (("state_hash", "bytea"),)),
     SealedColumn("job", "payload", BY_UUID),
     SealedColumn("job", "result", BY_UUID),
     SealedColumn("job", "webhook", BY_UUID),

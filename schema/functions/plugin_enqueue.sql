@@ -32,7 +32,13 @@ begin
                 r.reports_failure)
         on conflict (account, kind, unique_key) where unique_key is not null and completed_at is null do nothing
         returning id into v_id;
-        exit when found;
+        if found then
+            if cardinality(r.blobs) > 0
+               and not kaixu.use_blobs(r.id, r.integration, r.customer_id, r.blobs) then
+                raise exception 'a blob of the job is not there' using errcode = 'no_data_found';
+            end if;
+            exit;
+        end if;
         select j.id into v_id
           from kaixu.job j
          where j.account = coalesce(r.customer_id, 0) and j.kind = r.kind and j.unique_key = r.idempotency_key

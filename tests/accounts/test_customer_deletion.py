@@ -93,6 +93,8 @@ async def furnished(pool: asyncpg.Pool) -> tuple[int, int, str]:
         " values ($1, 'push', $2, 'x', $2)",
         "integration_setting": "insert into kaixu.integration_setting (customer_id, integration, settings)"
         " values ($1, 'push', jsonb_build_object('name', $2::text))",
+        "blob": "insert into kaixu.blob (id, integration, customer_id, store_id, bytes, hash, sealed_key, name, expires_at)"
+        " values (gen_random_uuid(), 'push', $1, gen_random_uuid(), 1, 'sha256', 'x', $2, now() + interval '1 day')",
         "file": "insert into kaixu.file (id, customer_id, purpose, filename, bytes, content)"
         " values (gen_random_uuid(), $1, 'batch', $2, 1, 'x')",
         "gateway_event": "insert into kaixu.gateway_event (kind, customer_id, user_agent) values ('error', $1, $2)",

@@ -41,6 +41,10 @@ async def furnished(pool: asyncpg.Pool) -> None:
             " values ($1, $1::uuid::text, 'test', 'a@example.com', '', 'x')": (uuid4(),),
             "insert into kaixu.file (id, customer_id, purpose, filename, bytes, content)"
             " values ($1, $2, 'batch', 'f', 1, 'x')": (uuid4(), customer_id),
+            "insert into kaixu.blob (id, integration, customer_id, store_id, bytes, hash, sealed_key, expires_at)"
+            " values ($1, 'push', $2, $1, 1, 'sha256', 'x', now())": (uuid4(), customer_id),
+            "insert into kaixu.callback_state (state_hash, integration, callback, is_bound, cookie_hash, sealed, expires_at)"
+            " values (convert_to($1, 'UTF8'), 'push', 'c', true, '', 'x', now())": (str(uuid4()),),
             "insert into kaixu.job (id, kind, customer_id, key_id, request_id, payload, result, webhook, most_attempts)"
             " values ($1, 'chat', $2, $3, 'r', 'x', 'x', 'x', 1)": (uuid4(), customer_id, key_id),
         }
@@ -49,7 +53,7 @@ async def furnished(pool: asyncpg.Pool) -> None:
     old = Sealer(OLD)
     for column in COLUMNS:
         about = PURPOSES[f"{column.table}.{column.column}"]
-        seal = old.seal_named if column.table == "integration_secret" else old.seal
+        seal = old.seal_named if column.table in ("blob", "callback_state", "integration_secret") else old.seal
         for key in await keys_after(pool, column, None):
             purpose = about(*key)
             assert await replace_sealed(pool, column, key, b"x", seal(purpose.encode(), purpose))

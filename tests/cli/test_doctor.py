@@ -148,6 +148,22 @@ async def test_doctor_says_how_collections_are_searched(piped: Piped, dsn: str, 
     assert "size_bytes" not in table
 
 
+async def test_doctor_says_if_gateways_share_the_database_but_not_the_files_of_customers(
+    piped: Piped, pool: asyncpg.Pool
+) -> None:
+    def found() -> dict[str, Any]:
+        rows: list[dict[str, Any]] = json.loads(piped("doctor", "--json").stdout)
+        return next(row for row in rows if row["what"] == "blobs")
+
+    assert (found()["state"], found()["detail"]) == ("ok", "no files of customers")
+    for place in ("one:/home/blobs", "two:/home/blobs"):
+        await pool.execute("insert into kaixu.blob_store (id, place) values (gen_random_uuid(), $1)", place)
+    assert found()["state"] == "wrong"
+    assert "one:/home/blobs, two:/home/blobs" in found()["detail"]
+    await pool.execute("update kaixu.blob_store set seen_at = now() - interval '1 hour' where place like 'one%'")
+    assert (found()["state"], found()["detail"]) == ("ok", "two:/home/blobs")
+
+
 async def test_doctor_finds_a_pgvector_that_is_too_old_and_an_index_that_is_half_built(
     piped: Piped, dsn: str, pool: asyncpg.Pool
 ) -> None:

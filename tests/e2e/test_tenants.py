@@ -68,7 +68,7 @@ OWNED = {
 }
 
 #: Parameters that name nothing of anybody's.
-FREE_PATHS = {"name", "integration", "version", "webhook", "webhook_alias"}
+FREE_PATHS = {"name", "integration", "version", "webhook", "webhook_alias", "callback", "callback_alias"}
 FREE = {
     "month", "scope", "limit", "from", "to", "type", "format", "columns", "count", "provider", "model", "kick", "export",
     "import", "documents", "vectors", "reembed", "after_chunk", "order", "purpose", "history", "revoked", "ttl_seconds",

@@ -31,6 +31,7 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.operation import Free, Integration
 from kaixu.plugin.refusals import refusal
 from kaixu.plugin.secret import Secret
+from tests.support.blobs import no_blobs
 from tests.support.money import customer
 
 from .test_operation_ticket import wire_of
@@ -176,7 +177,7 @@ async def test_no_error_and_no_log_shows_a_secret_that_the_call_has_used(
         call = OperationCall(
             body=None, options=None, customer_id=customer_id, key_id=1, request_id="r", caller=Caller("key"),
             wire=cast(IntegrationWire, data._wire), meter=Meter(Free("a test"), 0), customer_data=data,
-            open_transaction=cast(Any, None), scratch=Path("never-made"),
+            open_transaction=cast(Any, None), scratch=Path("never-made"), blobs=no_blobs(data._wire),
         )  # fmt: skip
         try:
             async with handler_limits(call, "push.deploy", 5):

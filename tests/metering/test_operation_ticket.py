@@ -17,6 +17,7 @@ from kaixu.plugin.operation import Charge, PerCall, PerUnit
 from kaixu.plugin.origins import Hosts
 from kaixu.store.admission import Verdict
 from tests.store.test_money_properties import make_ask
+from tests.support.blobs import no_blobs
 
 
 def ticket_for(charge: Charge, price_nusd: int, *, key_id: int = 1) -> OperationTicket:
@@ -42,6 +43,7 @@ def call_of(ticket: OperationTicket) -> OperationCall:
     return OperationCall(
         body=None, options=None, customer_id=1, key_id=1, request_id="r", caller=Caller("key"), wire=ticket.wire,
         meter=ticket.meter, open_transaction=cast(Any, None), customer_data=cast(Any, None), scratch=Path("never-made"),
+        blobs=no_blobs(ticket.wire),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from kaixu.metering.operation_call import OperationCall, handler_limits, limits_
 from kaixu.plugin import BlockingWire, Call, Options, PerUnit, TicketClosed, UpstreamError, UpstreamTimeout, WireUrl
 from kaixu.plugin.access import Caller
 from kaixu.plugin.origins import Hosts
+from tests.support.blobs import no_blobs
 
 
 class StripeOptions(Options):
@@ -98,7 +99,7 @@ async def call(vendor: Stripe, tmp_path: Path) -> AsyncIterator[OperationCall]:
     wire = IntegrationWire(transport, cast(Any, None), limits_for(60), "request", hosts=Hosts([], options), meter=meter)
     yield OperationCall(
         body=None, options=options, customer_id=1, key_id=1, request_id="request", caller=Caller("key"), wire=wire,
-        meter=meter, open_transaction=cast(Any, None), customer_data=cast(Any, None), scratch=tmp_path,
+        meter=meter, open_transaction=cast(Any, None), customer_data=cast(Any, None), scratch=tmp_path, blobs=no_blobs(wire),
     )  # fmt: skip
     wire.close()
     await transport.aclose()

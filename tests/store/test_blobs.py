@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from obstore.store import MemoryStore
 
 from kaixu.config.gateway_section import BlobsSection
 from kaixu.plugin.errors import NotFound, Unprocessable
@@ -32,6 +33,31 @@ async def test_put_get_list_delete(blobs: Blobs) -> None:
     await blobs.delete("a/1.txt")
     with pytest.raises(NotFound):
         await blobs.get("a/1.txt")
+
+
+@pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "object store"])
+async def test_folders_are_listed_and_deleted_as_a_whole(blobs: Blobs, is_folder: bool) -> None:
+    store = blobs if is_folder else Blobs(MemoryStore(), "memory")
+    for name in ("up/aa/1/00", "up/aa/1/01", "up/aa/2/00", "up/ab/3/00"):
+        await store.put(name, b"x")
+    assert sorted([name async for name in store.names_below("up/aa")]) == ["up/aa/1/00", "up/aa/1/01", "up/aa/2/00"]
+    assert await store.folders_in("up/aa") == ["up/aa/1", "up/aa/2"]
+    await store.delete_folder("up/aa/1")
+    await store.delete_folder("up/aa/1")
+    assert await store.folders_in("up/aa") == ["up/aa/2"]
+    assert await store.folders_in("up/zz") == []
+    assert [name async for name in store.names_below("up/zz")] == []
+    assert [await store.put_new("up/mark", data) for data in (b"1", b"2")] == [True, False]
+    assert await store.get("up/mark") == b"1"
+
+
+async def test_what_was_never_finished_is_found_in_a_folder(blobs: Blobs) -> None:
+    assert blobs.folder is not None
+    (blobs.folder / "up" / "aa" / "1").mkdir(parents=True)
+    (blobs.folder / "up" / "aa" / "1" / "00#1").write_bytes(b"x")  # as a killed process leaves it
+    assert await blobs.folders_in("up/aa") == ["up/aa/1"]
+    await blobs.delete_folder("up/aa/1")
+    assert await blobs.folders_in("up/aa") == []
 
 
 @pytest.mark.parametrize(

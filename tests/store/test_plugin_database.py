@@ -383,9 +383,7 @@ async def test_the_functions_of_plugins_pin_where_they_look(pool: asyncpg.Pool) 
           from pg_proc p where p.pronamespace = 'kaixu__plugin'::regnamespace or p.prosecdef
         """
     )
-    assert {row["proname"] for row in rows} == {
-        "cancel_job", "enqueue", "failure_handled", "job_view", "migrated", "receive",
-    }  # fmt: skip
+    assert {row["proname"] for row in rows} == {"cancel_job", "drop_blobs", "enqueue", "failure_handled", "job_view", "keep_blob", "kept_blobs", "migrated", "receive"}  # fmt: skip
     for row in rows:
         assert row["prosecdef"]
         assert not row["anybody"]

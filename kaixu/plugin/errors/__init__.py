@@ -8,7 +8,9 @@
     │   ├── Unsupported                the model cannot do what a field asks for
     │   ├── Unprocessable 422          well-formed, but the value of a field is not possible
     │   │                              FilterTooLarge, SearchTooSlow
-    │   ├── TooLarge 413
+    │   ├── TooLarge 413          BlobQuota
+    │   ├── LengthRequired 411
+    │   ├── DigestMismatch
     │   ├── UnsupportedEncoding 415
     │   └── BodyTimeout 408
     ├── Unauthenticated 401            KeyExpired
@@ -58,13 +60,16 @@ from kaixu.plugin.errors.refused import (
 )
 from kaixu.plugin.errors.request import (
     BadSignature,
+    BlobQuota,
     BodyTimeout,
     CollectionBusy,
     Conflict,
+    DigestMismatch,
     FilterTooLarge,
     InstallIdRequired,
     Invalid,
     KeyExpired,
+    LengthRequired,
     MethodNotAllowed,
     ModelMismatch,
     NotFound,
@@ -105,6 +110,7 @@ from kaixu.plugin.errors.upstream import (
 
 __all__ = [
     "BadSignature",
+    "BlobQuota",
     "BodyTimeout",
     "CapReached",
     "CollectionBusy",
@@ -117,6 +123,7 @@ __all__ = [
     "DatabaseAway",
     "DatabaseBusy",
     "DeviceRevoked",
+    "DigestMismatch",
     "Failure",
     "FilterTooLarge",
     "Forbidden",
@@ -127,6 +134,7 @@ __all__ = [
     "KaixuError",
     "KeyExpired",
     "LaneOff",
+    "LengthRequired",
     "MethodNotAllowed",
     "ModelGone",
     "ModelMismatch",

@@ -67,6 +67,29 @@ class TooLarge(Invalid):
     code = "TOO_LARGE"
 
 
+class BlobQuota(TooLarge):
+    """The customer's stored files leave no room for this one."""
+
+    code = "BLOB_QUOTA"
+
+
+class LengthRequired(Invalid):
+    """An upload must announce its length."""
+
+    status = 411
+    code = "LENGTH_REQUIRED"
+
+
+class DigestMismatch(Invalid):
+    """The body's digest is not the one that the client has named."""
+
+    code = "DIGEST_MISMATCH"
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__("the digest of the body is not the one that was announced", hint="Send it again.")
+        self.figures = {"expected": expected, "got": got}
+
+
 class UnsupportedEncoding(Invalid):
     """The `content-encoding` of the body is not supported."""
 

@@ -8,12 +8,13 @@ A lane that passes `LaneContract`, and an integration that passes `IntegrationCo
 operators expect. pytest finds the tests of both; nothing here imports it.
 """
 
+from kaixu.plugin.testing.blobs import FakeBlobs, FakeUpload
 from kaixu.plugin.testing.checks import check_lane, check_usage, must
 from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
+from kaixu.plugin.testing.database import FakeDatabase
 from kaixu.plugin.testing.embeddings import EmbeddingContract
 from kaixu.plugin.testing.integrations import (
     FakeCall,
-    FakeDatabase,
     IntegrationContract,
     check_integration,
     run,
@@ -26,10 +27,12 @@ __all__ = [
     "Answer",
     "Chunks",
     "EmbeddingContract",
+    "FakeBlobs",
     "FakeCall",
     "FakeDatabase",
     "FakeSecrets",
     "FakeSettings",
+    "FakeUpload",
     "FakeWire",
     "IntegrationContract",
     "LaneContract",

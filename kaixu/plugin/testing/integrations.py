@@ -14,20 +14,30 @@ from uuid import UUID, uuid4
 import msgspec
 
 from kaixu.plugin.access import Caller
+from kaixu.plugin.blob import Blob
+from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
-from kaixu.plugin.errors import KaixuError, NotFound, PluginError, TicketClosed, UpstreamError
-from kaixu.plugin.job import JobView
-from kaixu.plugin.money import Balance
-from kaixu.plugin.operation import Free, Integration, Job, NoteLevel, Operation, PerUnit, Schedule
+from kaixu.plugin.errors import KaixuError, PluginError, TicketClosed, UpstreamError
+from kaixu.plugin.operation import (
+    Free,
+    Integration,
+    Job,
+    NoteLevel,
+    Operation,
+    PerUnit,
+    Schedule,
+    callback_operation,
+)
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.replies import Events
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.secret import check_secrets
-from kaixu.plugin.webhook import WebhookEvent
 
+from .blobs import FakeBlobs, FakeUpload
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
+from .database import FakeDatabase
 from .money import FakeCustomers, FakeGrants, FakeLedger
 from .wire import FakeWire
 
@@ -38,114 +48,13 @@ R = TypeVar("R")
 COUNTED = frozenset({"calls", "bytes_in", "bytes_out", "bytes_sent", "seconds"})
 
 
-class FakeDatabase:
-    """Answers each statement with the next of `results`: rows for a fetch, a value for `fetchval`, a tag for `execute`.
-
-    `statements` contains what was run; `enqueued` the jobs of the open transaction; `views` what `job` returns.
-    """
-
-    def __init__(self, results: Sequence[Any] = ()) -> None:
-        self.results = list(results)
-        self.statements: list[tuple[str, tuple[Any, ...]]] = []
-        self.enqueued: list[tuple[str, msgspec.Struct]] = []
-        self.views: dict[UUID, JobView] = {}
-        self.received: list[tuple[str, WebhookEvent]] = []
-        self.closed = False
-        self.ledger = FakeLedger(FakeGrants(), 1)
-
-    def _next(self, sql: str, args: tuple[Any, ...]) -> Any:
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
-        self.statements.append((sql, args))
-        must(bool(self.results), f"no result is left for {sql!r}")
-        return self.results.pop(0)
-
-    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """See `Database.fetch`."""
-        rows: Sequence[Mapping[str, Any]] = self._next(sql, args)
-        return rows
-
-    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
-        """See `Database.fetchrow`."""
-        row: Mapping[str, Any] | None = self._next(sql, args)
-        return row
-
-    async def fetchval(self, sql: str, *args: Any) -> Any:
-        """See `Database.fetchval`."""
-        return self._next(sql, args)
-
-    async def execute(self, sql: str, *args: Any) -> str:
-        """See `Database.execute`."""
-        return str(self._next(sql, args))
-
-    async def enqueue(
-        self,
-        job: str,
-        payload: msgspec.Struct,
-        *,
-        delay_s: float = 0,
-        key: str | None = None,
-        serial: str | None = None,
-        customer_id: int | None = None,
-    ) -> UUID:
-        """See `Database.enqueue`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
-        self.enqueued.append((job, payload))
-        return uuid4()
-
-    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
-        """See `Database.receive`; stored in `received`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
-        if any(known.id == event.id for _, known in self.received):
-            return False
-        self.received.append((webhook, event))
-        return True
-
-    async def credit(
-        self,
-        customer_id: int,
-        amount_nusd: int,
-        *,
-        key: str,
-        month: str | None = None,
-        source: str | None = None,
-        reference: str | None = None,
-    ) -> None:
-        """See `Database.credit`; booked in `ledger` when the transaction ends well."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
-        self.ledger.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
-
-    async def balance(self, customer_id: int | None = None) -> Balance:
-        """What is in `ledger.balances`."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
-        return self.ledger.balance(customer_id)
-
-    async def job(self, job_id: UUID) -> JobView:
-        """The view of it in `views`. Raises `NotFound` where there is none."""
-        if self.closed:
-            raise TicketClosed("the call has been settled; its database is closed")
-        if job_id not in self.views:
-            raise NotFound(f"there is no job {job_id}")
-        return self.views[job_id]
-
-    async def cancel(self, job_id: UUID) -> JobView:
-        """Cancel a job that is in `views`. Raises `NotFound` where it is not."""
-        view = await self.job(job_id)
-        if view.status not in ("succeeded", "failed"):
-            self.views[job_id] = view = msgspec.structs.replace(view, status="cancelled", error="JOB_CANCELLED")
-        return view
-
-
 class FakeCall:
     """A call without a gateway. After `close` it raises `TicketClosed`, like a settled call.
 
     `customer_id=None, key_id=None` is the call of a schedule, or of a job that a schedule submitted. `secrets` and
     `settings` are those of its customer, by name; `unique_values` those of others, see `FakeSettings`. `error` is for
-    `on_failed` of a job.
+    `on_failed` of a job. `upload` is the body of an upload, `kept` what its blobs contain that are kept, by name; see
+    `blobs`.
     """
 
     def __init__(
@@ -163,11 +72,16 @@ class FakeCall:
         attempt: int = 1,
         error: str = "INTEGRATION_FAILED",
         caller: Caller | None = None,
+        upload: bytes | None = None,
+        kept: Mapping[str, bytes] | None = None,
     ) -> None:
         self.body = body
         self.options = options
         self.wire = wire or FakeWire()
-        self.database = FakeDatabase(results)
+        self.blobs = FakeBlobs(kept or {}, self._require_customer)
+        self.wire.read_blob = self.blobs.read
+        self.database = FakeDatabase(results, self.blobs)
+        self._upload = None if upload is None else FakeUpload(upload, self.blobs, self.count_in)
         self.customer_id = customer_id
         self.key_id = key_id
         self.caller = caller or Caller("key", "owner", "last", "customer@example.com")
@@ -177,6 +91,7 @@ class FakeCall:
         self.error = error
         self.counted: dict[str, int] = {}
         self.jobs: list[tuple[str, msgspec.Struct]] = []
+        self.begun: list[tuple[str, msgspec.Struct | None, str | None]] = []
         self.progress_reports: list[tuple[int, int]] = []
         self.notes: list[tuple[NoteLevel, str, dict[str, Any]]] = []
         self.rearmed: list[float] = []
@@ -249,6 +164,49 @@ class FakeCall:
         """Count bytes that a vendor has accepted, as the core does."""
         self.counted["bytes_sent"] = self.counted.get("bytes_sent", 0) + size
 
+    def count_in(self, size: int) -> None:
+        """Count the bytes of an upload, as the core does."""
+        self.counted["bytes_in"] = self.counted.get("bytes_in", 0) + size
+
+    @property
+    def upload(self) -> FakeUpload:
+        """See `Call.upload`."""
+        if self._upload is None:
+            raise ValueError("only an operation with `upload=True` gets an upload")
+        return self._upload
+
+    async def begin(
+        self,
+        callback: str,
+        data: msgspec.Struct | None = None,
+        *,
+        return_to: str | None = None,
+        lifetime_s: float = 600.0,
+    ) -> Begun:
+        """See `Call.begin`; stored in `begun`."""
+        self._require_open()
+        redirect_uri = f"https://gateway.example/callbacks/{callback}"
+        begun = Begun(f"{redirect_uri}?state=state", "state", "challenge", redirect_uri)
+        if self.secrets.integration is not None:
+            declared = [one for one in self.secrets.integration.callbacks if one.name == callback]
+            must(bool(declared), f"there is no callback {callback!r}")
+            kind = declared[0].data
+            must(data is None or isinstance(data, kind), f"{callback!r} notes a {kind.__name__}")
+            if declared[0].authorize is not None:
+                url = declared[0].authorize(self.options, begun)
+                begun = msgspec.structs.replace(begun, url=url)
+        self.begun.append((callback, data, return_to))
+        return begun
+
+    def chunks(self, blob: Blob, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """See `Call.chunks`."""
+        self._require_customer()
+        return self.blobs.read(blob, start, end)
+
+    async def save(self, blobs: Blob | Sequence[Blob], path: Path) -> int:
+        """See `Call.save`."""
+        return await self.blobs.save(blobs, path)
+
     @asynccontextmanager
     async def db(self) -> AsyncIterator[FakeDatabase]:
         """A transaction; its jobs are added to `jobs` if it ends without an error."""
@@ -318,6 +276,12 @@ def check_integration(integration: Integration) -> None:
             f"the handler of reaction {reaction.on!r} must be `async def`",
         )
         must(bool(reaction.why_free.strip()), f"reaction {reaction.on!r} must say why it is free")
+    for callback in integration.callbacks:
+        must(
+            inspect.iscoroutinefunction(callback.handler),
+            f"the handler of callback {callback.name!r} must be `async def`",
+        )
+        must(bool(callback.why_free.strip()), f"callback {callback.name!r} must say why it is free")
     for webhook in integration.webhooks:
         must(
             inspect.iscoroutinefunction(webhook.handler), f"the handler of webhook {webhook.name!r} must be `async def`"
@@ -352,6 +316,7 @@ async def lent(integration: Integration, one: Operation | Job | Schedule, call: 
     call.of(integration)
     call.wire.hosts = Hosts(integration.hosts, call.options)
     call.wire.sent = call.count_sent
+    call.wire.read_blob = call.blobs.read
     try:
         try:
             async with asyncio.timeout(one.timeout_s):
@@ -365,12 +330,14 @@ async def lent(integration: Integration, one: Operation | Job | Schedule, call: 
 async def run(integration: Integration, name: str, call: FakeCall) -> msgspec.Struct:
     """Run one operation or job as the core would, then close the call. Exceptions of the handler are passed on.
 
-    For a schedule see `run_schedule`.
+    A callback is called `<integration>.callbacks.<name>`, and its call has a `Returned`. For a schedule see
+    `run_schedule`.
 
     The handler must return a Struct or a reply (a stream of events is read to its end), enqueue only declared jobs, and
     count the units that it charges for.
     """
-    offered: list[Operation | Job] = [*integration.operations, *integration.jobs]
+    callbacks = [callback_operation(integration.name, one) for one in integration.callbacks]
+    offered: list[Operation | Job] = [*integration.operations, *integration.jobs, *callbacks]
     one = next((one for one in offered if one.name == name), None)
     must(one is not None, f"integration {integration.name!r} declares no {name!r}")
     assert one is not None

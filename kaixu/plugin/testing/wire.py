@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 import msgspec
 
+from kaixu.plugin.blob import Blob, BlobBody, Read, prepare_blob_body
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.origins import Hosts
 from kaixu.plugin.own_thread import ThreadWire
@@ -55,6 +56,7 @@ class FakeWire:
     def __init__(self, *answers: Reply | Respond) -> None:
         self.hosts: Hosts | None = None
         self.sent: Callable[[int], None] | None = None
+        self.read_blob: Read | None = None
         self.pauses: list[float] = []
         self.answers = answers
         self.requests: list[httpx.Request] = []
@@ -84,7 +86,14 @@ class FakeWire:
         timeout_s: float | None = None,
     ) -> AbstractAsyncContextManager[httpx.Response]:
         """See `kaixu.plugin.Wire.send` and `kaixu.plugin.IntegrationWire.send`."""
+        prepare_blob_body(request)
         return self.exchange(request, accept, tries)
+
+    def body(self, blobs: Blob | Sequence[Blob]) -> BlobBody:
+        """See `kaixu.plugin.IntegrationWire.body`."""
+        must(self.read_blob is not None, "this wire belongs to no call, so it has no blobs")
+        assert self.read_blob is not None
+        return BlobBody([blobs] if isinstance(blobs, Blob) else blobs, self.read_blob)
 
     def may_send_to(self, url: str) -> bool:
         """See `kaixu.plugin.IntegrationWire.may_send_to`."""
@@ -124,7 +133,7 @@ class FakeWire:
             raise TicketClosed("the call has been settled; its wire is closed")
         if self.hosts is not None:
             self.hosts.require(request.url)
-        content = await request.aread()
+        content = await request.aread()  # a body of blobs is in memory from now on
         self.requests.append(request)
         reply = self.next_reply(request)
         if isinstance(reply, Exception):

@@ -23,6 +23,7 @@ from kaixu.gateway.app import create_app
 from kaixu.jobs.batches import Batches
 from kaixu.jobs.queue import Queue
 from kaixu.metering.cache import ResponseCache
+from kaixu.metering.call_blobs import BlobStore
 from kaixu.metering.gate import Gate
 from kaixu.metering.in_flight import InFlightCalls
 from kaixu.metering.ledger import Ledger
@@ -32,6 +33,7 @@ from kaixu.ops.events import Monitor, MonitorEvent
 from kaixu.ops.sealing import Sealer
 from kaixu.reports.monitor_tail import MonitorTail
 from kaixu.store.admission import Settlement, Verdict
+from kaixu.store.blob_files import BlobFiles
 from kaixu.store.blobs import open_blobs
 from kaixu.store.events import write_events
 from kaixu.store.plugin_databases import PluginDatabases
@@ -81,6 +83,7 @@ def services(pool: asyncpg.Pool, dsn: str, tmp_path: Path) -> Services:
         databases=PluginDatabases(dsn, secrets.db_encryption_key, pooler=False),
         sealer=sealer,
         price_ids={},
+        blobs=BlobStore(BlobFiles(open_blobs(BlobsSection(), tmp_path), lambda: pool), lambda: 2**30),
     )
     monitor = Monitor(lambda events, _: write_events(pool, events))
     queue = Queue(pool, gate, sealer, lambda: None)
