@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import asyncpg
 import msgspec
 
@@ -20,6 +22,10 @@ from .addresses import read_address
 from .customers import no_customer
 
 __all__ = ["Deletion", "Owned", "Preview", "delete_customer", "find_deletion", "finish_deletions", "preview_deletion"]
+
+
+#: Removes the rows of a customer in the tables of integrations.
+RemoveElsewhere = Callable[[int], Awaitable[None]]
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -108,11 +114,16 @@ def refusal(code: str, waiting: int) -> Conflict:
 
 
 async def remove_everything(pool: asyncpg.Pool, customer_id: int) -> Deletion:
-    """Remove what belongs to a deleted customer, in small transactions; may be repeated."""
+    """Remove what belongs to a deleted customer, in small transactions; may be repeated.
+
+    Nothing is removed as long as integrations have not reacted, for a day at most: they may need what is stored.
+    """
     with database():
         async with pool.acquire() as connection:
             done = await store.deletion(connection, customer_id)
             assert done is not None
+            if done.finished_at is None and await store.is_reacted_to(connection, customer_id):
+                return done
             for table in store.STEPS if done.finished_at is None else store.LATE:
                 while await store.take_step(connection, customer_id, table):
                     pass
@@ -135,10 +146,15 @@ async def remove_everything(pool: asyncpg.Pool, customer_id: int) -> Deletion:
     return done
 
 
-async def finish_deletions(pool: asyncpg.Pool) -> int:
-    """Go on with interrupted deletions, and remove what came late; how many customers there were."""
+async def finish_deletions(pool: asyncpg.Pool, remove_elsewhere: RemoveElsewhere | None = None) -> int:
+    """Go on with interrupted deletions, and remove what came late; how many customers there were.
+
+    `remove_elsewhere` removes the rows of a customer in the tables of integrations.
+    """
     with database():
         waiting = await store.unfinished(pool)
     for one in waiting:
-        await remove_everything(pool, one.customer_id)
+        done = await remove_everything(pool, one.customer_id)
+        if remove_elsewhere is not None and done.finished_at is not None:
+            await remove_elsewhere(one.customer_id)
     return len(waiting)

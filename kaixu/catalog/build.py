@@ -22,6 +22,7 @@ from kaixu.plugin.operation import Free, Integration, Job, Operation
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import Hosts
 
+from . import reactions
 from .catalog import Catalog, IntegrationState, LaneState, PluginObserver, PluginState, State
 from .find import NoSuchPlugin, NotInstalled, installed, plugins_in
 from .load import LaneKind, Loader, Plugin, WrongIntegration
@@ -187,6 +188,8 @@ class Build:
             if outcome.state != "failed":
                 outcome = self.prices(path, section, integration) or outcome
                 outcome = self.hosts(path, integration, options) or outcome
+            if outcome.state == "on":
+                outcome = self.grants(section, integration) or outcome
             if outcome.state != "failed":
                 outcome = self.aliases(integration) or self.books(integration) or outcome
             self.outcome(plugin, outcome)
@@ -202,6 +205,18 @@ class Build:
             self.catalog.jobs |= {one.name: (state, one) for one in integration.jobs}
             self.catalog.schedules |= {one.name: (state, one) for one in integration.schedules}
             self.catalog.jobs |= {kind_of(name, one): (state, job_of(name, one)) for one in integration.webhooks}
+            reacting = {reactions.kind_of(name, one): reactions.job_of(name, one) for one in integration.reactions}
+            self.catalog.jobs |= {kind: (state, job) for kind, job in reacting.items()}
+
+    def grants(self, section: IntegrationSection, integration: Integration) -> BuildResult | None:
+        """Off, if it needs what the operator has not granted; None if it has all."""
+        if missing := sorted({*integration.grants} - {*section.grants}):
+            needs = f"it needs `grants: [{', '.join(missing)}]` in its section of kaixu.yaml"
+            self.catalog.notes.append(f"integration {integration.name} is off: {needs}")
+            return BuildResult("off", needs)
+        if more := sorted({*section.grants} - {*integration.grants}):
+            self.catalog.notes.append(f"integration {integration.name} does not use its grants {', '.join(more)}")
+        return None
 
     def aliases(self, integration: Integration) -> BuildResult | None:
         """A failure if another integration has one of its aliases; None if it may have them all."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -19,6 +20,7 @@ from kaixu.config.sections import BreakerSection, CacheSection, IntegrationSecti
 from kaixu.plugin.errors import LaneOff, PluginError, PluginFailed, UnknownModel
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.lane import Lane
+from kaixu.plugin.money import Grant
 from kaixu.plugin.operation import Charge, Free, Integration, Job, KeyedCharge, Operation, PerUnit, Schedule
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import Hosts
@@ -26,6 +28,9 @@ from kaixu.plugin.origins import Hosts
 log = logging.getLogger(__name__)
 State = Literal["on", "off", "failed"]
 FREE = Price(0, 0, 0, 0, 0)
+
+#: How long an integration may take to open, and to close.
+OPEN_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,12 @@ class IntegrationState:
     prices_nusd: dict[str, int]
     schema: Path | None = None  # the folder of its migrations
     where: str = ""  # the location of its plugin
+    handlers: list[None] = field(default_factory=list, compare=False)  # an element for each that runs
+
+    @property
+    def grants(self) -> frozenset[Grant]:
+        """What it may do beyond its own tables: what it asks for, for otherwise it is off."""
+        return frozenset(() if self.integration is None else self.integration.grants)
 
     @cached_property
     def hosts(self) -> Hosts:
@@ -223,6 +234,8 @@ class Catalog:
     schedules: dict[str, tuple[IntegrationState, Schedule]] = field(default_factory=dict)
     observers: list[PluginObserver] = field(default_factory=list)
     plugins: list[PluginState] = field(default_factory=list)
+    #: Integrations that were opened, by name.
+    opened: list[str] = field(default_factory=list)
     #: Mistakes that plugins found in kaixu.yaml; their lanes have failed, the others serve.
     mistakes: list[Mistake] = field(default_factory=list)
     #: Notes on kaixu.yaml: not mistakes, but worth a look.
@@ -331,11 +344,35 @@ class Catalog:
         self.jobs = {key: one for key, one in self.jobs.items() if one[0].name != name}
         self.schedules = {key: one for key, one in self.schedules.items() if one[0].name != name}
 
-    async def start(self) -> None:
-        """Start every lane. A lane that fails is marked, and the others continue.
+    @property
+    def in_use(self) -> bool:
+        """Whether a handler of one of its integrations runs."""
+        return any(state.handlers for state in self.integrations.values())
 
-        Raises `PluginError` at the end if a lane with `required: true` failed.
+    async def open_integration(self, name: str, open_: Callable[[Any], Awaitable[None]], options: Any) -> None:
+        """Switch an integration on. One that fails is marked."""
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await open_(options)
+        except Exception as error:  # third-party code can raise anything
+            log.exception("integration %s did not open", name)
+            reason = str(error) if isinstance(error, PluginError) else f"it did not open: {type(error).__name__}"
+            self.fail(name, reason)
+        else:
+            self.opened.append(name)
+
+    async def start(self) -> None:
+        """Start every lane, open every integration. One that fails is marked, and the others continue.
+
+        Raises `PluginError` at the end if one with `required: true` failed.
         """
+        for integration in self.declared:
+            if integration.open is None:
+                self.opened.append(integration.name)
+            else:
+                await self.open_integration(
+                    integration.name, integration.open, self.integrations[integration.name].options
+                )
         for state in self.lanes.values():
             if state.lane is not None:
                 try:
@@ -388,7 +425,15 @@ class Catalog:
             raise PluginError("\n".join(lost))
 
     async def aclose(self) -> None:
-        """Close every lane, even if closing one of them fails."""
+        """Close every lane and every integration that was opened, even if closing one of them fails."""
+        for name in self.opened:
+            declared = self.integrations[name].integration
+            if declared is not None and declared.close is not None:
+                try:
+                    async with asyncio.timeout(OPEN_S):
+                        await declared.close()
+                except Exception:  # third-party code can raise anything; the next one must close too
+                    log.exception("integration %s did not close cleanly", name)
         for state in self.lanes.values():
             if state.lane is not None:
                 try:

@@ -15,8 +15,10 @@ import msgspec
 
 from kaixu.plugin.access import Auth, Key, Method, Operator, Public, Rank, Rate
 from kaixu.plugin.errors import PluginError
+from kaixu.plugin.money import Grant
 from kaixu.plugin.operation import Free, Integration, Job, Operation, Retry, Schedule
 from kaixu.plugin.options import Options
+from kaixu.plugin.reaction import Reaction
 
 from .callbacks import check_callbacks
 from .check_charges import book_names, check_books, check_charge, check_on_failure
@@ -24,12 +26,14 @@ from .core_names import CORE_FUNCTIONS, CORE_PATHS
 from .input_plan import input_plan, parameters_of
 from .operation_paths import ALIAS, MOST_PATH, SEGMENT, segments_of, shape_of
 from .panels import check_panels
+from .reactions import check_reactions
 from .webhooks import check_webhooks
 
 NAME = re.compile(r"[a-z0-9_]+(-[a-z0-9_]+)*")
 #: The part of an operation's name after the integration's name; dots become slashes in its path.
 WHAT = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*")
 MOST_NAME = 100
+TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 MOST_TIMEOUT_S = 24 * 3600
 LEAST_PERIOD_S = 1
 #: The longest time that a rate is counted over, and the most calls in it.
@@ -80,6 +84,33 @@ def check_integration(integration: Integration) -> None:
     except PluginError as error:
         raise PluginError(f"integration `{name}`: {error}") from None
     check_callbacks(integration)
+    check_life(integration)
+
+
+def check_life(integration: Integration) -> None:
+    """Check reactions, grants, and what happens when it is switched on and off. Raises `PluginError`."""
+    for at, one in enumerate(require_list("reactions", integration.reactions)):
+        if not isinstance(one, Reaction):
+            raise PluginError(f"`reactions[{at}]` must be of the type Reaction, not {one!r:.80}")
+        try:
+            check_handler(one.handler)
+        except PluginError as error:
+            raise PluginError(f"reaction to `{one.on}`: {error}") from None
+    check_reactions(integration)
+    if not isinstance(integration.grants, list | tuple | set | frozenset):
+        raise PluginError(f"`grants` must be a set, not {integration.grants!r:.80}")
+    for grant in integration.grants:
+        if grant not in get_args(Grant):
+            raise PluginError(f"there is no grant {grant!r:.40}; there are {', '.join(get_args(Grant))}")
+    for table in require_list("keeps", integration.keeps):
+        if not isinstance(table, str) or not TABLE.fullmatch(table):
+            raise PluginError(f"`keeps` names tables of the integration, not {table!r:.80}")
+    if integration.keeps and integration.schema is None:
+        raise PluginError("`keeps` names tables, and the integration has none")
+    if integration.open is not None:
+        check_handler(integration.open)
+    if integration.close is not None and not inspect.iscoroutinefunction(integration.close):
+        raise PluginError(f"`close` must be an `async def` function without arguments, not {integration.close!r:.80}")
 
 
 def label(one: Offer) -> str:

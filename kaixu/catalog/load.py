@@ -156,9 +156,9 @@ class Loader:
             name = str(integration.name)
             self.refuse_taken("integration", name, plugin, lambda one: name in one.integrations)
             try:
-                check_integration(integration)
                 check_secrets(tuple(integration.secrets))
                 check_customer_settings(integration.customer, integration.unique, integration.by_customer)
+                check_integration(integration)
                 require_hosts(name, integration.hosts)
             except PluginError as error:  # only this one is off: the plugin may bring others
                 plugin.wrong[name] = failure(plugin.name, found, error, [])

@@ -139,6 +139,10 @@ class GatewaySection(Section):
         default=False,
         description="true: the page /models and the endpoint `public-models` show models and prices to everybody",
     )
+    rollover: bool = Field(
+        default=False,
+        description="true: unused prepaid credit is carried into the next month; false: it ends with its month",
+    )
     reporting_zone: TimeZone = Field(
         default="UTC",
         description="the time zone of days and charts in reports, by its IANA name; months are UTC",

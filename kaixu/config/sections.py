@@ -288,6 +288,11 @@ class IntegrationSection(PluginSection):
         description="other price lists for its charges by key, by name: a setting of a customer may name one "
         "(docs/plugin-authors/integrations.md); a list that was used is never changed, make a new one",
     )
+    grants: list[Literal["credit", "customers", "mail"]] = Field(
+        default=[],
+        description="what it may do beyond its own tables: `credit` customers, find and create `customers`, send them "
+        "`mail`",
+    )
 
     @field_validator("database_url")
     @classmethod

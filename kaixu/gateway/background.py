@@ -17,6 +17,7 @@ from kaixu.jobs.failure_handlers import FailureHandlers
 from kaixu.jobs.job_webhooks import JobWebhooks
 from kaixu.jobs.mail_message import File
 from kaixu.jobs.mail_sender import MailSender
+from kaixu.jobs.money_upkeep import look_after_credit
 from kaixu.jobs.remote_checks import RemoteChecks
 from kaixu.jobs.schedules import Scheduler
 from kaixu.jobs.webhook_sender import WebhookSender
@@ -46,7 +47,10 @@ ROLLUPS_S = 10.0
 PLANS_S = 60.0
 
 #: Seconds between checks for interrupted deletions of customers.
-DELETIONS_S = 300.0
+DELETIONS_S = 60.0
+
+#: Seconds between checks for credit of months that are over, and for balances to be compared again.
+CREDIT_S = 2.0
 
 #: Seconds between checks for schedules and webhooks that are due.
 DUE_S = 0.5
@@ -95,7 +99,9 @@ def start_background(gateway: Gateway, dsn: str) -> Recovery:
     rollups = UsageRollups(gateway.pool, lambda: gateway.current.section.reporting_zone, long_work)
     spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
     spawn(every(PLANS_S, partial(look_after_plans, gateway.pool, gate.plan_prices), "plans of customers"), "plans")
-    spawn(every(DELETIONS_S, partial(finish_deletions, gateway.pool), "deletion of customers"), "deletions")
+    finishing = partial(finish_deletions, gateway.pool, gateway.remove_from_integrations)
+    spawn(every(DELETIONS_S, finishing, "deletion of customers"), "deletions")
+    spawn(every(CREDIT_S, partial(look_after_credit, gateway.pool), "credit of customers"), "credit")
     spawn(every(HOUR_S, finalize_invoices, "invoices"), "invoices")
     spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")
     spawn(every(COLLECTIONS_S, reembedder.round, "re-embedding"), "re-embedding")

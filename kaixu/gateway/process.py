@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from kaixu.accounts.customers import create_customer
 from kaixu.accounts.monitor_archive import MonitorArchive
 from kaixu.accounts.plans import apply_plans
 from kaixu.accounts.secret_fingerprints import require_secrets
@@ -20,6 +21,7 @@ from kaixu.api.collections.embed import default_limits
 from kaixu.catalog.build import build
 from kaixu.catalog.catalog import Catalog
 from kaixu.catalog.current import CurrentConfig
+from kaixu.catalog.reactions import stored_reactions
 from kaixu.collections.ingest import CollectionLimits
 from kaixu.collections.searches import Searches
 from kaixu.config.database import DatabaseSection
@@ -29,6 +31,7 @@ from kaixu.config.environment import Secrets, Settings
 from kaixu.config.gateway_section import GatewaySection, JobsSection
 from kaixu.config.load import load
 from kaixu.config.mistakes import ConfigError
+from kaixu.config.price import nusd_of_cents
 from kaixu.edge.failure_events import FailureEvents
 from kaixu.edge.services import Services
 from kaixu.jobs.batches import Batches
@@ -57,7 +60,7 @@ from kaixu.ops.logs import LogWriter
 from kaixu.ops.request_end import RequestListener
 from kaixu.ops.sealing import sealer_of
 from kaixu.ops.tasks import Tasks, every
-from kaixu.plugin.errors import KaixuError, PluginError
+from kaixu.plugin.errors import KaixuError, PluginError, Unprocessable
 from kaixu.plugin.hookspecs import Event
 from kaixu.plugin.scratch import sweep
 from kaixu.reports.monitor_tail import MonitorTail
@@ -68,11 +71,13 @@ from kaixu.store.events import write_events
 from kaixu.store.migrate import migrate
 from kaixu.store.monitor_partitions import ensure_event_partitions
 from kaixu.store.partitions import ensure_partitions
+from kaixu.store.plugin_credits import set_rollover
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_roles import restrict_public
-from kaixu.store.pool import open_pool
+from kaixu.store.pool import database, open_pool
 from kaixu.store.pools import Pools, open_pools
 from kaixu.store.query import DatabaseSession
+from kaixu.store.reactions import set_reactions
 from kaixu.store.spool import Spool
 
 from .alerting import Alerting
@@ -125,6 +130,7 @@ class Gateway:
         self.embedded: EmbeddedPostgres | None = None
         self.ledger = None
         self.reloading = asyncio.Lock()
+        self.plan_names: frozenset[str] = frozenset()
         self.retired: list[Catalog] = []  # replaced by a reload; calls that began before it still use them
         self.folder: Claim | None = None  # the data folder's lock, set by the command
         self.stop_at: float | None = None  # by the loop's clock: the end of the running calls' grace period
@@ -149,6 +155,7 @@ class Gateway:
             log.info("plan `%s` has a new version", name)
         await ledger.replay()
         await self.start_lanes(catalog)
+        await self.apply_money_in(document, catalog)
         self.app = create_app(self.services, self.request_listeners())
         self.metrics.serves(path for route in self.app.exchange.routes.all for path in route.paths)
         gauges = Gauges(self.services, self.pools, self.worker)
@@ -231,6 +238,8 @@ class Gateway:
             public_url=self.settings.gateway_url,
             recent=RecentCalls(monitor=self.monitor),
             plan_prices=PlanPrices(self.pools.money, prices),
+            record_event=self.monitor.record,
+            create_customer=self.create_customer,
         )
         return ledger, gate
 
@@ -341,10 +350,32 @@ class Gateway:
 
     async def apply_plans(self, document: Document) -> list[str]:
         """Store the plans of kaixu.yaml and give their customers the newest versions; the plans that changed."""
+        self.plan_names = frozenset(document.plans)
         changed = await apply_plans(self.pool, document.plans)
         assert self.services.gate.plan_prices is not None
         await self.services.gate.plan_prices.refresh()
         return changed
+
+    async def apply_money_in(self, document: Document, catalog: Catalog) -> None:
+        """Store whether credit rolls over, and what the integrations that are on react to. Raises `DatabaseAway`."""
+        with database():
+            await set_rollover(self.pool, rolls_over=document.gateway.rollover)
+            await set_reactions(self.pool, stored_reactions(catalog.declared))
+
+    async def remove_from_integrations(self, customer_id: int) -> None:
+        """Remove a deleted customer's rows from the tables of the integrations that are on."""
+        for one in self.current.catalog.declared:
+            if one.schema is not None:
+                await self.databases.remove_rows(one.name, customer_id, one.keeps)
+
+    async def create_customer(self, email: str, plan: str | None, actor: str, request_id: str) -> int:
+        """Create a customer for an integration; its id. Raises as `accounts.customers.create_customer`."""
+        if plan is not None and plan not in self.plan_names:
+            raise Unprocessable(f"there is no plan {plan!r:.80}", field="plan")
+        given = {"email": email} if plan is None else {"email": email, "plan_name": plan}
+        cap_nusd = nusd_of_cents(self.settings.default_customer_cap_cents)
+        made = await create_customer(self.pool, given, default_cap_nusd=cap_nusd, actor=actor, request_id=request_id)
+        return made.id
 
     async def reload(self) -> ReloadOutcome:
         """Apply a changed kaixu.yaml, and store the outcome for `kaixu reload`.

@@ -66,6 +66,10 @@ class ReloadableGateway(Protocol):
         """Store the plans, and give their customers the newest versions."""
         ...
 
+    async def apply_money_in(self, document: Document, catalog: Catalog) -> None:
+        """Store whether credit rolls over, and what integrations react to."""
+        ...
+
 
 async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
     """Apply a changed kaixu.yaml. Raises if it is invalid; the old one then stays in force.
@@ -85,7 +89,8 @@ async def reload(gateway: ReloadableGateway, began_ns: int) -> ReloadOutcome:
             prices = await price_ids(gateway.pool, catalog)
             await catalog.start()
             catalog.require_no_loss(old)
-            plans = await gateway.apply_plans(document)  # last: what it writes is not taken back
+            plans = await gateway.apply_plans(document)  # last: what these write is not taken back
+            await gateway.apply_money_in(document, catalog)
         except BaseException:
             await finish(asyncio.ensure_future(catalog.aclose()))
             raise
@@ -152,12 +157,14 @@ async def renew_older_holds(gateway: ReloadableGateway, lifetime_s: int) -> None
 
 
 async def retire(gateway: ReloadableGateway, catalog: Catalog) -> None:
-    """Close the lanes of an old catalog once no call uses them."""
+    """Close the lanes and integrations of an old catalog once no call uses them."""
     gate = gateway.services.gate
     await asyncio.sleep(TO_THE_GATE_S)
     lanes = {id(state) for state in catalog.lanes.values()}
     # Polling is enough: nothing waits for this.
-    while any(id(choice.state) in lanes for model in gate.calls.deployments() for choice in model.choices):  # noqa: ASYNC110
+    while catalog.in_use or any(  # noqa: ASYNC110
+        id(choice.state) in lanes for model in gate.calls.deployments() for choice in model.choices
+    ):
         await asyncio.sleep(0.5)
     gateway.retired.remove(catalog)
     await finish(asyncio.ensure_future(catalog.aclose()))

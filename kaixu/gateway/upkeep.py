@@ -16,6 +16,7 @@ from kaixu.store.mail import prune_mails
 from kaixu.store.monitor_partitions import ensure_event_partitions, move_earlier_events
 from kaixu.store.operator_sessions import prune_sessions
 from kaixu.store.partitions import ensure_partitions
+from kaixu.store.reactions import forget_crossings
 from kaixu.store.remote_checks import prune_checks
 from kaixu.store.responses import prune_responses
 from kaixu.store.webhook_deliveries import prune_deliveries
@@ -63,6 +64,7 @@ class Upkeep:
             unended_days=settings.async_job_retention_days,
         )
         await prune_events(pool, days=EVENT_DAYS)
+        await forget_crossings(pool, days=settings.async_job_retention_days)
         await prune_callbacks(pool)
         # Last: the store of blobs may not answer.
         await self.archive.remove(days=settings.monitor_retention_days)

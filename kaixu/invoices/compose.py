@@ -56,7 +56,8 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
     lines = lines_of(material)
     tax = tax_of(section, material.billing)
     totals = totals_of([line.amount_nusd for line in lines], tax.rate)
-    prepaid_cents = cents_of_nusd(sum(one.amount_nusd for one in material.payments if one.status == "applied"))
+    prepaid_nusd = sum(one.amount_nusd for one in material.payments if one.status == "applied")
+    prepaid_cents = cents_of_nusd(max(0, prepaid_nusd))
     applied_cents = max(0, min(prepaid_cents, totals.total_cents))
     amounts = {
         "net_nusd": totals.net_nusd,
@@ -67,6 +68,7 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
         "prepaid_cents": prepaid_cents,
         "prepaid_applied_cents": applied_cents,
         "due_cents": totals.total_cents - applied_cents,
+        "debt_cents": cents_of_nusd(max(0, -prepaid_nusd)),  # credit that was taken back: paid by a credit, not billed
     }
     customer, settings = material.customer, material.settings
     snapshot = {
@@ -266,11 +268,12 @@ def billing_json(row: Billing) -> dict[str, Any]:
 
 
 def payment_json(one: Payment) -> dict[str, Any]:
-    """A top-up. A card payment's own id is not stored with it yet."""
+    """A top-up, what was taken back, or what was carried from or to another month."""
     return {
         "amount_cents": cents_of_nusd(one.amount_nusd),
         "source": one.source,
-        "stripe_session_id": None,
+        "stripe_session_id": one.reference if one.source == "stripe" else None,
+        "reference": one.reference,
         "status": one.status,
         "created_at": iso_instant(one.created_at),
     }

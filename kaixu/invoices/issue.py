@@ -23,6 +23,7 @@ from kaixu.store.billing import Billing, billing
 from kaixu.store.clock import now
 from kaixu.store.integration_settings import shared_values
 from kaixu.store.invoices import Issue, Stored
+from kaixu.store.plugin_credits import carry_now
 from kaixu.store.pool import database
 from kaixu.store.query import Connection
 
@@ -58,6 +59,7 @@ async def finalize(
     Raises `NotFound`, and `Conflict` with a code that says why it cannot be issued yet.
     """
     with database():
+        await carry_now(pool, customer_id)  # before: a transaction that issues waits for no customer's row
         async with pool.acquire() as connection, connection.transaction():
             if not await store.lock_billing(connection, customer_id):
                 raise no_customer(customer_id)

@@ -19,6 +19,7 @@ from kaixu.store import invoices as store
 from kaixu.store.audit import AuditEvent, write_audit
 from kaixu.store.clock import this_month
 from kaixu.store.invoices import Stored
+from kaixu.store.plugin_credits import carry_now
 from kaixu.store.pool import database
 from kaixu.store.query import DatabaseSession
 
@@ -42,6 +43,7 @@ class View(msgspec.Struct, frozen=True):
 async def show_month(pool: asyncpg.Pool, section: InvoicesSection, customer_id: int, month: date | None) -> View:
     """The month's invoice in force, or its draft; by default of the current one. Raises `NotFound`."""
     with database():
+        await carry_now(pool, customer_id)
         async with (
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
@@ -89,6 +91,7 @@ async def make_draft(
 ) -> View:
     """Make a draft or renew it; it takes no number. Raises `NotFound`, and `Conflict` after the invoice was issued."""
     with database():
+        await carry_now(pool, customer_id)
         async with pool.acquire() as connection, connection.transaction():
             if not await store.lock_billing(connection, customer_id):
                 raise no_customer(customer_id)

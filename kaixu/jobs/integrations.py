@@ -14,6 +14,8 @@ from kaixu.plugin.errors import PluginFailed
 from kaixu.plugin.job import Again
 from kaixu.plugin.operation import Job
 from kaixu.store.jobs import ClaimedJob
+from kaixu.store.pool import database
+from kaixu.store.reactions import crossing_of
 
 from .lease import Lease, Runner
 
@@ -44,7 +46,7 @@ class IntegrationRunner:
         if job.kind not in catalog.jobs:
             raise PluginFailed(f"the integration of job `{job.kind}` no longer exists")
         state, handler = catalog.jobs[job.kind]
-        data = unseal(self.sealer, job.id, "payload", job.payload)
+        data = await self.payload_of(job)
         payload = msgspec.json.decode(data, type=handler.payload)
         lease.retry = handler.retry
         if job.key_id is None:
@@ -76,13 +78,32 @@ class IntegrationRunner:
                 ticket.alongside = lease.completion(ticket, msgspec.Raw(result), None)
             await lease.wait_for_database()
 
+    async def payload_of(self, job: ClaimedJob) -> bytes:
+        """The payload as JSON. Of a reaction it is what has happened, which is not secret and written by SQL."""
+        if job.payload:
+            return unseal(self.sealer, job.id, "payload", job.payload)
+        with database():
+            crossing = await crossing_of(self.gate.databases.pool, job.id)
+        if crossing is None:
+            raise PluginFailed(f"nothing is known of what job {job.id} reacts to")
+        return msgspec.json.encode(
+            {**crossing.body, "id": crossing.id, "on": crossing.event, "customer_id": crossing.customer_id}
+        )
+
     async def run_unowned(
         self, state: IntegrationState, handler: Job, payload: msgspec.Struct, job: ClaimedJob, lease: Lease
     ) -> None:
-        """Run a job that a schedule has submitted: it has no customer and is free."""
+        """Run a job without a key, for a customer or for none: it is free."""
         try:
             result = await run_unbilled(
-                self.gate, state, handler, payload, job.request_id, lease.report_progress, job.attempts + 1
+                self.gate,
+                state,
+                handler,
+                payload,
+                job.request_id,
+                lease.report_progress,
+                job.attempts + 1,
+                job.customer_id,
             )
         except Again as again:
             await lease.pause_unbilled(again.after_s)

@@ -89,7 +89,7 @@ class CapWatch:
         """Admission has refused a call because of a cap; those of end users, days and so on are not told."""
         if verdict.customer_id is None or verdict.chain_id is None or len(self.refused) >= MOST_WAITING:
             return
-        if verdict.scope == "customer":
+        if verdict.scope in ("customer", "debt"):
             cap, cap_nusd = Cap(verdict.customer_id, 0, verdict.month), verdict.customer_cap_nusd
         elif verdict.scope == "key":
             cap, cap_nusd = Cap(verdict.customer_id, verdict.chain_id, verdict.month), verdict.key_cap_nusd

@@ -10,6 +10,9 @@ from kaixu.plugin.operation import Charge, Free, PerCall, PerUnit
 #: More than any real count; keeps products of units and prices within 64 bits.
 MOST_UNITS = 10**12
 
+#: The most that vendors charge for one call: a million dollars.
+MOST_VENDOR_COST_NUSD = 10**15
+
 #: What the gateway writes into an event beside the units: no plugin may write it there.
 RESERVED = frozenset({"call", "undelivered", "unbilled_nusd"})
 
@@ -26,6 +29,7 @@ class Meter:
         self.most = most_units(charge) if most is None else most
         self.units: dict[str, int] = {}
         self.plugin_units: set[str] = set()  # counted by the plugin itself
+        self.vendor_cost_nusd: int | None = None  # None: the plugin has not said what its vendors charge
 
     @property
     def book(self) -> str:
@@ -53,6 +57,12 @@ class Meter:
             raise ValueError(f"a unit cannot be called {unit!r}: usage events use this name themselves")
         self.count(unit, n)
         self.plugin_units.add(unit)
+
+    def add_vendor_cost(self, n: int) -> None:
+        """Add what a vendor charges. Raises `ValueError`."""
+        if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_VENDOR_COST_NUSD:
+            raise ValueError(f"a vendor's cost is 0 to {MOST_VENDOR_COST_NUSD} nano-dollars, not {n!r:.40}")
+        self.vendor_cost_nusd = min((self.vendor_cost_nusd or 0) + n, MOST_VENDOR_COST_NUSD)
 
     def count(self, unit: str, n: int) -> None:
         """Count `n` more. Raises `ValueError` for what cannot be counted, `TooLarge` beyond the charge's `most`."""

@@ -5,7 +5,7 @@ What calls plugins is beside it: `chat`, `embeddings` and `integrations`, and no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +16,7 @@ from kaixu.catalog.catalog import Deployment
 from kaixu.config.plans_section import MILLION
 from kaixu.config.tags import end_user_tag
 from kaixu.ops.call_facts import CallFacts
+from kaixu.ops.events import MonitorEvent
 from kaixu.ops.sealing import Sealer
 from kaixu.plugin.access import Rank
 from kaixu.store.admission import Ask, Verdict
@@ -79,6 +80,8 @@ class Gate:
         public_url: str | None = None,
         recent: RecentCalls | None = None,
         plan_prices: PlanPrices | None = None,
+        record_event: Callable[[MonitorEvent], None] | None = None,
+        create_customer: Callable[[str, str | None, str, str], Awaitable[int]] | None = None,
     ) -> None:
         self.ledger = ledger
         self.calls = calls
@@ -94,6 +97,8 @@ class Gate:
         self.price_ids = price_ids
         self.breakers = Breakers(recent)
         self.plan_prices = plan_prices
+        self.record_event = record_event  # into the monitor
+        self.create_customer = create_customer  # with an address and a plan, by whom, in which request; its id
 
     def free(
         self,

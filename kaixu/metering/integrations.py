@@ -21,6 +21,7 @@ from kaixu.plugin.replies import Events
 from kaixu.store.admission import Verdict
 
 from .admission import Admission
+from .call_access import CallAccess
 from .call_blobs import CallBlobs, UploadBody
 from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
@@ -163,6 +164,7 @@ def open_call(
         customer_data=customer_data_for(
             gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
         ),
+        access=CallAccess(gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id),
         blobs=blobs_for(gate, integration, ticket.verdict.customer_id, ticket.wire),
         upload=upload,
         start=start_of(gate, ticket, integration, caller) if isinstance(what, Operation) else None,
@@ -219,8 +221,9 @@ async def run_unbilled(
     request_id: str,
     progress: ReportProgress | None = None,
     attempt: int = 1,
+    customer_id: int | None = None,
 ) -> bytes:
-    """Run a schedule, or a free job that a schedule has submitted: no customer, nothing billed. Returns the result.
+    """Run a schedule, or a free job without a key, perhaps for a customer: nothing is billed. Returns the result.
 
     Raises `KaixuError`; the handler of a job may raise `Again`.
     """
@@ -231,23 +234,24 @@ async def run_unbilled(
     call = OperationCall(
         body=payload,
         options=integration.options,
-        customer_id=None,
+        customer_id=customer_id,
         key_id=None,
         request_id=request_id,
         caller=PluginCaller("schedule" if isinstance(what, Schedule) else "job"),
         wire=wire,
         meter=meter,
         scratch=gate.scratch,
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id)),
-        customer_data=customer_data_for(gate, integration, None, wire, request_id),
-        blobs=blobs_for(gate, integration, None, wire),
+        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id, customer_id)),
+        customer_data=customer_data_for(gate, integration, customer_id, wire, request_id),
+        access=CallAccess(gate, integration, customer_id, wire, request_id),
+        blobs=blobs_for(gate, integration, customer_id, wire),
         progress=progress,
         attempt=attempt,
     )
     try:
         async with handler_limits(call, what.name, what.timeout_s, may_pause=isinstance(what, Job)):
             result = await what.handler(call)
-            return b"null" if isinstance(what, Schedule) else msgspec.json.encode(result)
+            return b"null" if isinstance(what, Schedule) or result is None else msgspec.json.encode(result)
     finally:
         wire.close()
 

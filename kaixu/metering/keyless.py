@@ -10,6 +10,7 @@ from kaixu.plugin.encoded_reply import EncodedReply, encode_reply
 from kaixu.plugin.operation import Free, Operation
 from kaixu.plugin.replies import Events
 
+from .call_access import CallAccess
 from .call_blobs import UploadBody
 from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
@@ -55,12 +56,19 @@ async def run_keyless(
         wire=wire,
         meter=meter,
         scratch=gate.scratch,
+        access=CallAccess(gate, integration, customer_id, wire, request_id),
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id, actor),
         blobs=blobs_for(gate, integration, customer_id, wire),
         upload=upload,
         start=start,
         open_transaction=transactions_for(
-            gate.databases, gate.sealer, integration, Submitter(request_id), what, blobs_of=customer_id
+            gate.databases,
+            gate.sealer,
+            integration,
+            Submitter(request_id),
+            what,
+            about=customer_id,
+            blobs_of=customer_id,
         ),
     )
     try:

@@ -22,15 +22,17 @@ from kaixu.plugin.book import BookMonth
 from kaixu.plugin.callback import Begun
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
-from kaixu.plugin.operation import Charge, Database, Free, Job, Operation, PerUnit
+from kaixu.plugin.operation import Charge, Database, Free, Job, NoteLevel, Operation, PerUnit
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.webhook import WebhookEvent
 from kaixu.store.jobs import NewJob
+from kaixu.store.plugin_credits import Rights
 from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.webhook_events import NewEvent
 
+from .call_access import CallAccess
 from .call_blobs import CallBlobs, CallUpload, UploadBody
 from .callbacks import CallbackStart
 from .charges import MOST_UNITS, Meter
@@ -83,6 +85,7 @@ class OperationCall:
         start: CallbackStart | None = None,
         progress: ReportProgress | None = None,
         attempt: int = 1,
+        access: CallAccess | None = None,
     ) -> None:
         self.body = body
         self.options = options
@@ -95,10 +98,13 @@ class OperationCall:
         self._meter = meter
         self._open_transaction = open_transaction
         self._customer_data = customer_data
+        self._access = access
+        self._handlers = [] if access is None else access.handlers
         self._progress = progress
         self._threads = Threads()
         self._scratch = Scratch(scratch)
         self._has_ended = False
+        self._is_running = False
         self._blobs = blobs
         self._upload = None if upload is None else CallUpload(upload, blobs, meter, self._paused)
         self.timer: asyncio.Timeout | None = None  # the handler's time limit
@@ -162,6 +168,12 @@ class OperationCall:
             raise TicketClosed("the call has been settled; it gets no folder")
         return self._scratch.folder(most_bytes)
 
+    def note_running(self) -> None:
+        """A handler, or the stream that it has returned, begins: the integration is not closed before its end."""
+        if not self._is_running:
+            self._is_running = True
+            self._handlers.append(None)
+
     async def end(self) -> None:
         """The handler has ended: wait for its threads, remove its folders. Only then the call can be settled."""
         self._has_ended = True
@@ -171,6 +183,9 @@ class OperationCall:
             try:
                 await self._scratch.end()
             finally:
+                if self._is_running:
+                    self._is_running = False
+                    self._handlers.pop()
                 await self._blobs.end()
 
     def count(self, unit: str, n: int) -> None:
@@ -196,6 +211,26 @@ class OperationCall:
         """The customer with a value of a unique setting. Raises `TicketClosed`, `ValueError`, `Conflict`."""
         return await self._customer_data.customer_with(field, value)
 
+    @property
+    def customers(self) -> CallAccess:
+        """See `kaixu.plugin.Customers`."""
+        assert self._access is not None
+        return self._access
+
+    async def rearm(self, after_s: float) -> bool:
+        """See `kaixu.plugin.Call.rearm`. Raises `TicketClosed`, `ValueError`."""
+        return await self.customers.rearm(after_s)
+
+    def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
+        """See `kaixu.plugin.Call.note`. Raises `TicketClosed`, `ValueError`."""
+        self.customers.note(level, summary, **detail)
+
+    def vendor_cost_nusd(self, n: int) -> None:
+        """See `kaixu.plugin.Call.vendor_cost_nusd`. Raises `RuntimeError` after the call, `ValueError`."""
+        if not self.is_open():
+            raise RuntimeError("the call has been settled; nothing more is counted")
+        self._meter.add_vendor_cost(n)
+
     def is_open(self) -> bool:
         """Whether the call is not settled yet."""
         return not (self._has_ended or self.wire.closed)
@@ -218,10 +253,11 @@ class OperationCall:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Submit a job in a transaction of its own."""
         async with self.db() as db:
-            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial)
+            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial, customer_id=customer_id)
 
     async def progress(self, done: int, of: int) -> None:
         """Report how far a job is."""
@@ -278,16 +314,20 @@ def transactions_for(
     integration: IntegrationState,
     submitter: Submitter,
     what: Operation | Job | None = None,
+    about: int | None = None,
     blobs_of: int | None = None,
 ) -> OpenTransaction:
     """Opens transactions for one call. Jobs submitted there belong to the call's customer and key.
 
-    So do charges by key, of which it may hold those that `what` declares. `blobs_of`: the customer whose blobs it uses
-    and whom it charges, if not the submitter's.
+    So do charges by key, of which it may hold those that `what` declares. `about`: the customer that an operator's call
+    is about. `blobs_of`: the customer whose blobs it uses and whom it charges, if not the submitter's.
     """
     declared = integration.integration
     assert declared is not None
     jobs = {job.name: job for job in declared.jobs}
+
+    free_jobs = frozenset(name for name, job in jobs.items() if isinstance(job.charge, Free))
+    rights = Rights(integration.name, submitter.customer_id, about, integration.grants, submitter.request_id, free_jobs)
 
     def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None) -> NewJob:
         job = jobs.get(name)
@@ -295,8 +335,8 @@ def transactions_for(
             raise ValueError(f"integration `{integration.name}` has no job `{name}`")
         if not isinstance(payload, job.payload):
             raise TypeError(f"job `{name}` takes a {job.payload.__name__}")
-        if submitter.customer_id is None and not isinstance(job.charge, Free):
-            raise ValueError(f"job `{name}` has a price: a schedule has no customer to bill")
+        if submitter.key_id is None and not isinstance(job.charge, Free):
+            raise ValueError(f"job `{name}` has a price, and there is no key that it could be billed to")
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
                 raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
@@ -342,6 +382,7 @@ def transactions_for(
             is_open=is_open,
             make_job=make_job,
             customer_id=submitter.customer_id,
+            rights=rights,
             make_event=make_event,
             charging=charging,
             blobs_of=submitter.customer_id if blobs_of is None else blobs_of,
@@ -368,6 +409,10 @@ class LimitedCall(Protocol):
     @property
     def wire(self) -> LimitedWire: ...
 
+    def note_running(self) -> None:
+        """The handler begins."""
+        ...
+
     async def end(self) -> None:
         """The handler has ended."""
         ...
@@ -393,6 +438,7 @@ async def handler_limits(
     limits = HandlerLimits()
     try:
         try:
+            call.note_running()
             async with asyncio.timeout(timeout_s) as call.timer:
                 yield limits
         finally:

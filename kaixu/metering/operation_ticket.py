@@ -36,5 +36,5 @@ class OperationTicket(Ticket):
         return BilledUsage(Usage(), source, min(self.meter.cost_nusd, self.granted_nusd))
 
     def vendor_cost_nusd(self, usage: Usage) -> int | None:
-        """None: what an integration's vendors charge for an operation is not known."""
-        return None
+        """What the plugin has said; None: nothing, so it is not known."""
+        return self.meter.vendor_cost_nusd

@@ -122,6 +122,7 @@ class PanelView:
         self._wire = wire
         self._customer_data = customer_data
         self._threads = Threads()
+        self._is_running = False
 
     def is_open(self) -> bool:
         """Whether the panel is still being loaded."""
@@ -155,6 +156,16 @@ class PanelView:
         self.require_open()
         return await self._threads.run(function, *args, **kwargs)
 
+    def note_running(self) -> None:
+        """The load begins: the integration is not closed before its end."""
+        self._is_running = True
+        self._integration.handlers.append(None)
+
     async def end(self) -> None:
         """The load has ended: wait for its threads."""
-        await self._threads.end()
+        try:
+            await self._threads.end()
+        finally:
+            if self._is_running:
+                self._is_running = False
+                self._integration.handlers.pop()

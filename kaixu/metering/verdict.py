@@ -41,6 +41,8 @@ def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
     if verdict.scope == "key":
         who, cap = f"key …{verdict.key_last4}", figures.key_cap_nusd or 0
         spent, held = figures.key_spent_nusd, figures.key_held_nusd
+    elif verdict.scope == "debt":
+        return debt_refusal(verdict)
     elif verdict.scope == "end_user":
         return end_user_cap_reached(verdict, ask)
     else:
@@ -51,6 +53,14 @@ def cap_reached(verdict: Verdict, ask: Ask) -> KaixuError:
         f"Monthly cap reached: {who} has ${usd(left)} left of ${usd(cap)} "
         f"(${usd(spent)} spent, ${usd(held)} held by calls in flight), this call could cost ${usd(ask.least_nusd)}",
         hint=hint_for_cap(left, held, ask.least_nusd, figures.month),
+    )
+
+
+def debt_refusal(verdict: Verdict) -> KaixuError:
+    """Credit that the account has used was taken back, and not paid since."""
+    return errors.CapReached(
+        f"The account of key …{verdict.key_last4} owes credit that was taken back: only free calls are possible",
+        hint="Top up the account, or ask your operator.",
     )
 
 

@@ -25,7 +25,7 @@ BATCH = 500
 KINDS = frozenset({"error", "slow", "rate_limited", "blocked", "audit", "client_error", "alert", "info"})
 
 #: Details that an operator should look at.
-ALERTS = frozenset({"lost", "surface_down"})
+ALERTS = frozenset({"integration_alert", "lost", "surface_down"})
 
 
 class MonitorEvent(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
+from kaixu.plugin.customers import Customers, CustomerView
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
@@ -52,6 +53,7 @@ from kaixu.plugin.keys import KeyOptions, Keys
 from kaixu.plugin.lane import Lane, Wire
 from kaixu.plugin.lines import json_lines
 from kaixu.plugin.messages import MessagesReader
+from kaixu.plugin.money import Balance, Grant
 from kaixu.plugin.operation import (
     Call,
     Charge,
@@ -71,6 +73,7 @@ from kaixu.plugin.operation import (
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import WireUrl
 from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, SecretStates
+from kaixu.plugin.reaction import Crossing, Reaction
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
 from kaixu.plugin.secret import Secret, SecretInfo, Secrets
@@ -111,6 +114,7 @@ __all__ = [
     "AnswerReader",
     "Auth",
     "BadSignature",
+    "Balance",
     "Begun",
     "Blob",
     "BlobBody",
@@ -137,6 +141,9 @@ __all__ = [
     "Conflict",
     "ContentRefused",
     "ContextTooLong",
+    "Crossing",
+    "CustomerView",
+    "Customers",
     "Database",
     "DigestMismatch",
     "Document",
@@ -150,6 +157,7 @@ __all__ = [
     "Finish",
     "Free",
     "GatewayClient",
+    "Grant",
     "Header",
     "HoldRefused",
     "HostNotDeclared",
@@ -194,6 +202,7 @@ __all__ = [
     "Query",
     "Rate",
     "RawBody",
+    "Reaction",
     "ReadDatabase",
     "Reasoning",
     "ReasoningDelta",

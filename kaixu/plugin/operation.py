@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from pathlib import Path
@@ -15,17 +15,21 @@ from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Ran
 from kaixu.plugin.blob import Blob, KeptBlob, Upload
 from kaixu.plugin.book import Book, BookMonth, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
+from kaixu.plugin.customers import Customers
 from kaixu.plugin.integration_wire import IntegrationWire
 from kaixu.plugin.job import JobView
+from kaixu.plugin.money import Balance, Grant
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import AnyPublic
 from kaixu.plugin.panel import Panel
+from kaixu.plugin.reaction import Reaction
 from kaixu.plugin.secret import Secret, Secrets
 from kaixu.plugin.webhook import Webhook, WebhookEvent
 
 Body = TypeVar("Body", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
+NoteLevel = Literal["info", "warn", "error"]
 
 
 class Free(msgspec.Struct, frozen=True):
@@ -93,17 +97,46 @@ class Database(Protocol):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Enqueue one of the integration's jobs in this transaction; its id.
 
         While a job of this name and customer with the same `key` has not ended, no second one is added, and its id is
         returned. Jobs of the integration with the same `serial` run one at a time, in the order in which they were
-        enqueued, in all gateways together.
+        enqueued, in all gateways together. `customer_id`: the customer that it is for, where the call has none, or
+        another one; with the grant `customers`, and only for a job that is `Free`.
         """
         ...
 
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
         """Store an event of a vendor that did not arrive, as if the webhook had brought it; whether it was new."""
+        ...
+
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        """Credit a customer, or take back (negative), once for each `key`; booked last in this transaction.
+
+        `month` ("2026-11") is the present one by default; for a month that is over the present one gets it. `source`,
+        by default the integration's name, and `reference`, the vendor's name for it, are shown to operators. Needs the
+        grant `credit`, for another customer than the call's also `customers`. Leaving the block raises `Conflict` if
+        the key was used for another customer or amount, `NotFound` for an unknown customer, `Unprocessable` for a month
+        that is too far away or would be credited too much; then nothing of the block is done.
+        """
+        ...
+
+    async def balance(self, customer_id: int | None = None) -> Balance:
+        """What a customer, by default the call's, has in the present month, without this transaction's credits.
+
+        Needs the grant `customers` for another customer than the call's. Raises `NotFound`.
+        """
         ...
 
     async def job(self, job_id: UUID) -> JobView:
@@ -232,6 +265,29 @@ class Call(Protocol, Generic[Body]):
         ...
 
     @property
+    def customers(self) -> Customers:
+        """All customers; needs the grant `customers`."""
+        ...
+
+    async def rearm(self, after_s: float) -> bool:
+        """Let `balance_below` happen once more after some time, if the balance of the call's customer is still below.
+
+        Returns whether its balance is watched.
+        """
+        ...
+
+    def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
+        """Write an event for operators into the monitor: a summary of up to 500 characters, and details as JSON."""
+        ...
+
+    def vendor_cost_nusd(self, n: int) -> None:
+        """Add what a vendor charges the operator for this call, in nano-dollars: reports of the margin have it.
+
+        Without effect in a call that is not billed to a key.
+        """
+        ...
+
+    @property
     def upload(self) -> Upload:
         """The body, in an operation with `upload=True`. Raises `ValueError` in others."""
         ...
@@ -283,6 +339,7 @@ class Call(Protocol, Generic[Body]):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Enqueue one of the integration's jobs for the customer and key of this call."""
         ...
@@ -312,6 +369,15 @@ class ScheduledCall(Protocol):
 
     async def customer_with(self, field: str, value: str | int) -> int | None:
         """See `Call.customer_with`."""
+        ...
+
+    @property
+    def customers(self) -> Customers:
+        """See `Call.customers`."""
+        ...
+
+    def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
+        """See `Call.note`."""
         ...
 
     def db(self) -> AbstractAsyncContextManager[Database]:
@@ -445,8 +511,12 @@ class Integration(msgspec.Struct, frozen=True):
     customers give. `customer`: the settings that each customer has of it, every field with a default; no two customers
     have the same value of a field in `unique`; customers see and change those in `by_customer` themselves. `panels`:
     what it shows in the pages.
-    `books`: accounts beside the calls of models. `charges`: what its
-    transactions may hold and bill by key, each with a price.
+    `books`: accounts beside the calls of models. `charges`: what its transactions may hold and bill by key, each with a
+    price.
+
+    `grants`: what it needs of "credit", "customers" and "mail"; it is off until its section of kaixu.yaml grants it.
+    `keeps`: tables whose rows stay when a customer is deleted; of all others with a column `customer_id` they go.
+    `open` is called with the options when the integration is switched on, `close` when it is switched off.
     """
 
     name: str
@@ -465,3 +535,8 @@ class Integration(msgspec.Struct, frozen=True):
     charges: Sequence[KeyedCharge] = ()
     panels: Sequence[Panel] = ()
     by_customer: Sequence[str] = ()
+    reactions: Sequence[Reaction] = ()
+    grants: Collection[Grant] = ()
+    keeps: Sequence[str] = ()
+    open: Callable[[Any], Awaitable[None]] | None = None
+    close: Callable[[], Awaitable[None]] | None = None

@@ -18,7 +18,8 @@ LimitName = Literal["customer_cap", "customer_day_cap", "key_cap", "key_day_cap"
 class MoneyLimit(msgspec.Struct, frozen=True):
     """A cap of this month or of today (UTC), with what is spent and what calls in flight hold, in nano-dollars.
 
-    `key_id` None: it is the customer's, and binds all of its keys. The customer's cap includes what was topped up.
+    `key_id` None: it is the customer's, and binds all of its keys. The customer's cap includes what was topped up; it
+    is 0 as long as it owes credit that was taken back.
     """
 
     key_id: int | None
@@ -82,8 +83,9 @@ LIMITS = Query(
     select l.key_id, l.name as "limit", l.cap_nusd::bigint as cap_nusd, coalesce(l.spent_nusd, 0)::bigint as spent_nusd,
            coalesce(l.held_nusd, 0)::bigint as held_nusd
       from (
-        select null::bigint as key_id, 'customer_cap' as name, 1 as place, c.monthly_cap_nusd + coalesce(m.extra, 0)
-               as cap_nusd, m.spent as spent_nusd, m.held as held_nusd
+        select null::bigint as key_id, 'customer_cap' as name, 1 as place,
+               case when m.extra < 0 then 0 else c.monthly_cap_nusd + coalesce(m.extra, 0) end as cap_nusd,
+               m.spent as spent_nusd, m.held as held_nusd
           from kaixu.customer c
          cross join lateral (select sum(b.extra_nusd) as extra, sum(b.spent_nusd) as spent, sum(b.held_nusd) as held
                                from kaixu.customer_month b

@@ -125,8 +125,12 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def customer_remaining_nusd(self) -> int:
-        """What the account has left of its cap."""
-        return max(0, self.customer_cap_nusd - self.figures.customer_spent_nusd)
+        """What the account has left of its cap: nothing, as long as it owes credit that was taken back."""
+        return (
+            0
+            if self.figures.customer_extra_nusd < 0
+            else max(0, self.customer_cap_nusd - self.figures.customer_spent_nusd)
+        )
 
     @property
     def key_remaining_nusd(self) -> int:
@@ -139,6 +143,8 @@ class Summary(msgspec.Struct, frozen=True):
     def available_nusd(self) -> int:
         """What both caps of the month leave after the calls that are running; caps of a day and of a group: `money`."""
         figures = self.figures
+        if figures.customer_extra_nusd < 0:
+            return 0
         room = self.customer_cap_nusd - figures.customer_spent_nusd - figures.customer_held_nusd
         if self.own.key_cap_nusd is not None:
             room = min(room, self.own.key_cap_nusd - figures.key_spent_nusd - figures.key_held_nusd)
@@ -187,6 +193,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             "customer_cap_usd": usd(summary.customer_cap_nusd),
             "customer_spent_usd": usd(figures.customer_spent_nusd),
             "customer_extra_usd": usd(figures.customer_extra_nusd),
+            "customer_debt_usd": usd(max(0, -figures.customer_extra_nusd)),
             "customer_remaining_usd": usd(summary.customer_remaining_nusd),
             "customer_held_usd": usd(figures.customer_held_nusd),
             "customer_tokens": figures.customer_tokens,

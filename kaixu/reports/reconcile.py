@@ -167,7 +167,7 @@ OVER_CAP = Query(
              where ($1::date is null or b.month = $1) and not b.has_own_cap
              group by b.customer_id, b.month) m
       join kaixu.customer c on c.id = m.customer_id
-     where m.used > c.monthly_cap_nusd + m.extra
+     where m.used > greatest(0, c.monthly_cap_nusd + m.extra)
     union all
     select 'key chain', m.chain_id, m.month, null, 'spent_nusd + held_nusd of all books over its cap', m.used,
            k.monthly_cap_nusd
@@ -185,6 +185,23 @@ OVER_CAP = Query(
      cross join lateral (select kaixu.book_cap(p_customer_id => m.customer_id, p_book => m.book) as cap_nusd) x
      where ($1::date is null or m.month = $1) and m.has_own_cap and m.spent_nusd + m.held_nusd > x.cap_nusd
      order by 1, 2, 3
+    """,
+)
+
+
+# What earlier months give up is what later ones get.
+CARRIED = Query(
+    Difference,
+    """
+    select 'customer' as what, t.customer_id as id, max(t.month) as month, 'ai' as book,
+           'credit carried into months' as figure,
+           (sum(t.amount_nusd) filter (where t.source = 'rollover'))::bigint as kept,
+           (-coalesce(sum(t.amount_nusd) filter (where t.source = 'carried'), 0))::bigint as proven
+      from kaixu.topup t
+     where t.source in ('rollover', 'carried') and $1::date is null
+     group by t.customer_id
+    having sum(t.amount_nusd) <> 0
+     order by 2
     """,
 )
 
@@ -251,6 +268,7 @@ async def differences(db: Connection, month: date | None) -> list[Difference]:
         *await KEY_MONTHS.all(db, month),
         *await wrong_costs(db, month),
         *await STRAYS.all(db, month),
+        *await CARRIED.all(db, month),
         *await LIMIT_DAYS.all(db, month),
         *await rollup_differences(db, month),
     ]

@@ -157,8 +157,10 @@ class CustomerUsage(msgspec.Struct, frozen=True):
 
     @property
     def available_nusd(self) -> int:
-        """What the customer may still spend."""
+        """What the customer may still spend: nothing, as long as it owes credit that was taken back."""
         total = self.total
+        if total.extra_nusd < 0:
+            return 0
         return max(0, self.cap_nusd - total.spent_nusd - total.held_nusd + total.own_books_nusd)
 
 
@@ -242,6 +244,7 @@ def customer_usage_json(usage: CustomerUsage) -> dict[str, Any]:
             "cap_usd": usd(usage.cap_nusd),
             "extra_cents": cents_of_nusd(total.extra_nusd),
             "extra_usd": usd(total.extra_nusd),
+            "debt_usd": usd(max(0, -total.extra_nusd)),
             "vendor_cost_usd": usd(total.vendor_cost_nusd),
             "uncosted_usd": usd(total.uncosted_nusd),
             "margin_usd": usd(total.spent_nusd - total.uncosted_nusd - total.vendor_cost_nusd),

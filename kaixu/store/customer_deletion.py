@@ -43,6 +43,7 @@ TABLES: dict[str, Decision] = {
     "alert_sent": removed("alerts of the account"),
     "alert_webhook": removed("where the customer gets alerts"),
     "app_month": removed("names of the customer's programs"),
+    "balance_watch": removed("below which balances integrations react"),
     "audit_event": kept("who changed what: the log is never changed, and its retention is the operator's to decide"),
     "batch": removed("requests in files, and their metadata"),
     "billing_account": stripped("the lock of the customer's invoices; name, address and tax id are removed"),
@@ -53,6 +54,7 @@ TABLES: dict[str, Decision] = {
     "cap_check": removed("alerts of the account"),
     "charge_note": removed("what integrations are about to charge, for a minute"),
     "collection": removed("with their documents"),
+    "crossing": removed("what integrations have reacted to"),
     "customer": stripped("invoices and sums name its id; address, plan and limits are removed"),
     "customer_deletion": kept("that it was deleted, by whom and when"),
     "customer_month": kept("sums of money and tokens, which roll-ups and reports add up to"),
@@ -144,6 +146,8 @@ BY_CUSTOMER = (
     "gateway_event_before",
     "integration_secret",
     "integration_setting",
+    "balance_watch",
+    "crossing",
 )
 
 
@@ -165,6 +169,7 @@ UNDER_CUSTOMER = frozenset(
         "keyed_charge",
         "integration_secret",
         "integration_setting",
+        "balance_watch",
     }
 )
 
@@ -394,6 +399,22 @@ async def deletion(db: Connection, customer_id: int) -> Deletion | None:
 async def unfinished(db: Connection) -> list[Deletion]:
     """Deletions that were interrupted, and those whose customers may still get rows from calls that had ended."""
     return await UNFINISHED.all(db)
+
+
+async def is_reacted_to(db: Connection, customer_id: int) -> bool:
+    """Whether integrations still react to the deletion, which has begun within the last day."""
+    waits: bool = await db.fetchval(
+        """
+        select exists (select
+                         from kaixu.crossing c
+                         join kaixu.job j on j.id = c.id and j.completed_at is null
+                         join kaixu.customer_deletion d on d.customer_id = c.customer_id
+                        where c.customer_id = $1 and c.event = 'customer_deleted'
+                          and d.began_at > now() - interval '1 day')
+        """,
+        customer_id,
+    )
+    return waits
 
 
 async def take_step(db: DatabaseSession, customer_id: int, table: str) -> int:

@@ -9,6 +9,7 @@ import msgspec
 
 from .errors import constraints
 from .query import Connection, Query
+from .reactions import react
 
 
 class CustomerSettings(msgspec.Struct, frozen=True):
@@ -182,6 +183,7 @@ async def insert_customer(db: Connection, settings: CustomerSettings) -> Custome
     with constraints():
         made = await NEW_CUSTOMER.one(db, *settings_in_order(settings))
     assert made is not None
+    await react(db, "customer_created", made.id)
     return made
 
 

@@ -203,7 +203,13 @@ async def insert_customers(
     """
     columns = [list(column) for column in zip(*map(msgspec.structs.astuple, rows), strict=True)]
     with constraints():
-        return await CUSTOMERS.all(db, source, *columns, acting(actor), request_id)
+        made = await CUSTOMERS.all(db, source, *columns, acting(actor), request_id)
+    await db.execute(
+        "select kaixu.react(p_event => 'customer_created', p_customer_id => u.id, p_body => '{}')"
+        " from unnest($1::bigint[]) u (id)",
+        [one.customer_id for one in made if one.is_new],
+    )
+    return made
 
 
 async def insert_keys(

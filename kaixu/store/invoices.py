@@ -118,6 +118,7 @@ class Payment(msgspec.Struct, frozen=True):
     amount_nusd: int
     source: str
     status: str
+    reference: str | None
     created_at: datetime
 
 
@@ -275,7 +276,7 @@ KEYS_OF_CHAIN = Query(Number, "select id from kaixu.virtual_key where chain_id =
 PAYMENTS = Query(
     Payment,
     """
-    select id, amount_nusd, source, status, created_at
+    select id, amount_nusd, source, status, reference, created_at
       from kaixu.topup where customer_id = $1 and month = $2 order by id
     """,
 )

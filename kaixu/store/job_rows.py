@@ -81,7 +81,7 @@ FIND = Query(
       from kaixu.job j
       left join kaixu.usage_event e on e.month = j.month and e.ticket = j.ticket
       left join kaixu.virtual_key k on k.id = j.key_id
-     where j.id = $1 and ($2::bigint is null or j.customer_id = $2)
+     where j.id = $1 and ($2::bigint is null or (j.customer_id = $2 and j.key_id is not null))
     """,
 )
 

@@ -19,7 +19,17 @@ from .charge_effects import NOBODY, Charging, ChargingTransaction, apply_as_gate
 from .failures import note_handled
 from .jobs import insert_job
 from .plugin_blobs import GATEWAY_DROP, GATEWAY_KEEP, GATEWAY_KEPT, GATEWAY_USE, BlobNote, kept_of, require_found
-from .plugin_database import HandledBefore, MakeEvent, MakeJob, NotAllowed, no_webhooks, view_of
+from .plugin_credits import GatheredCredits, Rights
+from .plugin_database import (
+    HandledBefore,
+    MakeEvent,
+    MakeJob,
+    MoneyIn,
+    NotAllowed,
+    known_customer,
+    no_webhooks,
+    view_of,
+)
 from .pool import database
 from .webhook_events import store_event
 
@@ -27,7 +37,7 @@ from .webhook_events import store_event
 GATEWAY_VIEW = "select * from kaixu.job_view(p_job_id => $1, p_integration => $2, p_customer_id => $3)"
 
 
-class JobsOnly(ChargingTransaction):
+class JobsOnly(ChargingTransaction, MoneyIn):
     """The transaction of an integration without tables: it submits jobs, and runs no statements."""
 
     def __init__(
@@ -40,6 +50,8 @@ class JobsOnly(ChargingTransaction):
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
         charging: Charging = NOBODY,
+        rights: Rights | None = None,
+        pool: asyncpg.Pool | None = None,
     ) -> None:
         super().__init__(charging)
         self._integration = integration
@@ -49,6 +61,8 @@ class JobsOnly(ChargingTransaction):
         self._customer_id = customer_id
         self._make_event = make_event
         self._blobs_of = blobs_of
+        self.credits = GatheredCredits(rights or Rights(integration, customer_id))
+        self._gateway_pool = pool or connection
         self.over = False
 
     def _no_tables(self) -> NotAllowed:
@@ -78,11 +92,12 @@ class JobsOnly(ChargingTransaction):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Submit a job in this transaction."""
         self._require_open()
-        new_job = self._make_job(job, payload, delay_s, key, serial)
-        with database():
+        new_job = self.credits.rights.job_for(customer_id, self._make_job(job, payload, delay_s, key, serial))
+        with database(), known_customer():
             job_id = await insert_job(self._connection, new_job)
             if new_job.blobs and job_id == new_job.id:
                 require_found(
@@ -181,16 +196,18 @@ async def jobs_transaction(
     make_event: MakeEvent = no_webhooks,
     blobs_of: int | None = None,
     charging: Charging = NOBODY,
+    rights: Rights | None = None,
 ) -> AsyncIterator[JobsOnly]:
     """A transaction of an integration without tables: on a connection of the gateway."""
     with database():
         async with pool.acquire() as connection, connection.transaction():
             transaction = JobsOnly(
-                integration, connection, is_open, make_job, customer_id, make_event, blobs_of, charging
+                integration, connection, is_open, make_job, customer_id, make_event, blobs_of, charging, rights, pool
             )
             try:
                 yield transaction
                 transaction.over = True
+                await transaction.credits.book(connection)
                 await transaction.apply_charges()
             finally:
                 transaction.over = True

@@ -14,6 +14,7 @@ import msgspec
 from kaixu.plugin.blob import Blob, KeptBlob
 from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
+from kaixu.plugin.money import Balance
 from kaixu.plugin.statements import refusal_of, verb_of
 from kaixu.plugin.webhook import WebhookEvent
 
@@ -28,6 +29,7 @@ from .plugin_blobs import (
     kept_of,
     require_found,
 )
+from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, Rights, balance_of, require_booked
 from .plugin_jobs import allow_job_access, store_plugin_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
@@ -49,7 +51,12 @@ class MakeJob(Protocol):
     """Makes a job from its name, its payload, a delay in seconds, a unique key and the value that it runs alone for."""
 
     def __call__(
-        self, name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None
+        self,
+        name: str,
+        payload: msgspec.Struct,
+        delay_s: float,
+        key: str | None,
+        serial: str | None,
     ) -> NewJob: ...
 
 
@@ -91,8 +98,20 @@ class Transaction(Protocol):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID: ...
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool: ...
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None: ...
+    async def balance(self, customer_id: int | None = None) -> Balance: ...
     async def job(self, job_id: UUID) -> JobView: ...
     async def cancel(self, job_id: UUID) -> JobView: ...
     async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None: ...
@@ -120,7 +139,51 @@ def statement() -> Iterator[None]:
         raise
 
 
-class PluginTransaction(ChargingTransaction):
+@contextmanager
+def known_customer() -> Iterator[None]:
+    """Around the submission of a job for a customer that the plugin names. Raises `NotFound`."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        raise NotFound("there is no such customer", code="UNKNOWN_CUSTOMER") from error
+
+
+class MoneyIn:
+    """The part of a transaction that is about money: credits, which are booked last in it, and balances."""
+
+    credits: GatheredCredits
+    _gateway_pool: asyncpg.Pool
+
+    def _require_open(self) -> None:
+        raise NotImplementedError
+
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        """See `kaixu.plugin.Database.credit`."""
+        self._require_open()
+        self.credits.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
+
+    async def balance(self, customer_id: int | None = None) -> Balance:
+        """See `kaixu.plugin.Database.balance`."""
+        self._require_open()
+        rights = self.credits.rights
+        if customer_id is None:
+            customer_id = rights.customer_id or rights.about
+        if customer_id is None:
+            raise ValueError("this call has no customer")
+        rights.require_customer(customer_id)
+        return await balance_of(self._gateway_pool, customer_id)
+
+
+class PluginTransaction(ChargingTransaction, MoneyIn):
     """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and Postgres' errors."""
 
     def __init__(
@@ -133,6 +196,7 @@ class PluginTransaction(ChargingTransaction):
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
         charging: Charging = NOBODY,
+        rights: Rights | None = None,
     ) -> None:
         super().__init__(charging)
         self._plugin = plugin
@@ -141,6 +205,8 @@ class PluginTransaction(ChargingTransaction):
         self._make_job = make_job
         self._customer_id = customer_id
         self._make_event = make_event
+        self.credits = GatheredCredits(rights or Rights(plugin.login.name, customer_id))
+        self._gateway_pool = plugin.gateway_pool
         self._blobs_of = blobs_of
         self.jobs_submitted = 0
         self.over = False
@@ -207,16 +273,18 @@ class PluginTransaction(ChargingTransaction):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """Submit a job in this transaction: the gateway stores it, and the plugin's role submits it."""
         self._require_open()
-        new_job = self._make_job(job, payload, delay_s, key, serial)
+        new_job = self.credits.rights.job_for(customer_id, self._make_job(job, payload, delay_s, key, serial))
         with statement():
             await store_plugin_job(self._plugin.gateway_pool, self._plugin.login.name, new_job)
             try:
-                job_id: UUID = await self._connection.fetchval(
-                    "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
-                )
+                with known_customer():
+                    job_id: UUID = await self._connection.fetchval(
+                        "select kaixu__plugin.enqueue(p_job => $1)", new_job.id, timeout=PATIENCE_S
+                    )
             except asyncpg.NoDataFoundError:
                 self.jobs_submitted += 1
                 require_found(was_found=False)
@@ -237,6 +305,20 @@ class PluginTransaction(ChargingTransaction):
             )
         self.jobs_submitted += 1
         return is_new
+
+    async def book_credits(self) -> None:
+        """Book what was gathered: the gateway notes it, the plugin's role books it. Last, for it locks customers."""
+        if not self.credits.requests:
+            return
+        if not self._is_open():
+            raise TicketClosed("the call has been settled; nothing is credited any more")
+        with statement():
+            note_id = await self.credits.note(self._plugin.gateway_pool)
+            # A deferred trigger of the plugin would run at the commit, while customers are locked.
+            await self._connection.execute("set constraints all immediate", timeout=PATIENCE_S)
+            rows = await self._connection.fetch(PLUGIN_BOOKS, note_id, timeout=PATIENCE_S)
+        self.jobs_submitted += 1  # like a submitted job, it must not be rolled back unnoticed
+        require_booked([BookedCredit(**row) for row in rows])
 
     async def job(self, job_id: UUID) -> JobView:
         """A job of this integration and of the call's customer. Raises `NotFound`."""
@@ -334,6 +416,7 @@ async def plugin_transaction(
     make_event: MakeEvent = no_webhooks,
     blobs_of: int | None = None,
     charging: Charging = NOBODY,
+    rights: Rights | None = None,
 ) -> AsyncIterator[PluginTransaction]:
     """A transaction of an integration with tables; it commits when the block is left without an error.
 
@@ -342,13 +425,14 @@ async def plugin_transaction(
     """
     async with plugin.connection() as connection:
         transaction = PluginTransaction(
-            plugin, connection, is_open, make_job, customer_id, make_event, blobs_of, charging
+            plugin, connection, is_open, make_job, customer_id, make_event, blobs_of, charging, rights
         )
         try:
             yield transaction
             transaction.over = True
             if not connection.is_in_transaction():
                 raise NotAllowed("a plugin may not end its transaction")
+            await transaction.book_credits()
             await transaction.apply_charges()
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)

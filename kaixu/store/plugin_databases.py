@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import asyncpg
 
 from .charge_effects import NOBODY, Charging
 from .jobs_only import jobs_transaction
+from .plugin_credits import Rights
 from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
+from .plugin_deletion import remove_rows
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import MOST, PluginPool
 from .plugin_reading import PluginReading, plugin_reading
@@ -55,10 +57,11 @@ class PluginDatabases:
         make_event: MakeEvent = no_webhooks,
         blobs_of: int | None = None,
         charging: Charging = NOBODY,
+        rights: Rights | None = None,
     ) -> AbstractAsyncContextManager[Transaction]:
         """A transaction of integration `name`, for a call of this customer; without tables only jobs are changed.
 
-        `blobs_of`: the customer whose blobs it uses.
+        `blobs_of`: the customer whose blobs it uses. `rights`: what else the call may do; without them nothing.
         """
         if not has_tables:
             return jobs_transaction(
@@ -68,6 +71,7 @@ class PluginDatabases:
                 make_job=make_job,
                 customer_id=customer_id,
                 make_event=make_event,
+                rights=rights,
                 blobs_of=blobs_of,
                 charging=charging,
             )
@@ -77,6 +81,7 @@ class PluginDatabases:
             make_job=make_job,
             customer_id=customer_id,
             make_event=make_event,
+            rights=rights,
             blobs_of=blobs_of,
             charging=charging,
         )
@@ -93,6 +98,10 @@ class PluginDatabases:
                 self.pool, login, pooler=self.pooler, reset_password=lambda: self.reset_password(login), most=self.most
             )
         return self.pools[login]
+
+    async def remove_rows(self, name: str, customer_id: int, keeps: Collection[str]) -> int:
+        """Remove a deleted customer's rows from an integration's tables; how many. Raises `DatabaseAway`."""
+        return await remove_rows(self.pool_of(name), name, customer_id, keeps)
 
     async def reset_password(self, login: PluginLogin) -> None:
         """Set a role's password again, where it was changed, perhaps by the plugin."""

@@ -51,10 +51,10 @@ COLUMNS = (
 
 
 async def keys_after(db: Connection, column: SealedColumn, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
-    """The next keys of rows with a text, in order."""
+    """The next keys of rows with a text, in order. A reaction's job has an empty one, which is not sealed."""
     beyond = "" if after is None else f"and ({column.names}) > ({column.parameters(1)})"
     rows = await db.fetch(
-        f"select {column.names} from kaixu.{column.table} where {column.column} is not null {beyond}"  # noqa: S608
+        f"select {column.names} from kaixu.{column.table} where {column.column} <> '' {beyond}"  # noqa: S608
         f" order by {column.names} limit {KEYS_AT_ONCE}",
         *(after or ()),
     )

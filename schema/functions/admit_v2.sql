@@ -158,7 +158,7 @@ begin
                k.monthly_cap_nusd as key_cap, k.rpm_limit, k.rpd_limit, k.max_devices,
                k.require_install_id as key_requires, k.allowed_providers as key_providers, k.allowed_models as key_models,
                case k.role when 'viewer' then 0 when 'deployer' then 1 when 'admin' then 2 else 3 end as role_rank,
-               c.is_active, c.has_limits, c.monthly_cap_nusd as customer_cap, c.end_user_cap_nusd as each_user_cap, c.max_devices_per_key,
+               c.is_active, c.has_limits, c.carry_from, c.monthly_cap_nusd as customer_cap, c.end_user_cap_nusd as each_user_cap, c.max_devices_per_key,
                c.require_install_id as customer_requires, c.allowed_providers, c.allowed_models
           from unnest(v_key_ids, p_ticket, p_key_hash, p_install_id, p_agent, p_role_rank, p_operation, p_provider, p_asked,
                       p_model, p_book, p_most_nusd, p_least_nusd, p_end_user, p_most_tokens, p_least_tokens, p_names)
@@ -199,6 +199,9 @@ begin
         -- The next customer, the next key: read what they have used of their caps and of their rates.
         if v_customer_id is distinct from r.customer_id then
             v_customer_id := r.customer_id;
+            if r.carry_from < v_month then
+                perform kaixu.carry_credit(p_customer_id => v_customer_id, p_month => v_month);
+            end if;
             select coalesce(sum(m.extra_nusd), 0), coalesce(sum(m.spent_nusd), 0), coalesce(sum(m.held_nusd), 0)
               into v_c_extra, v_c_spent, v_c_held
               from kaixu.customer_month m
@@ -311,7 +314,8 @@ begin
             rate_remaining := 0;
             retry_after_s := kaixu.window_frees_in(v_ten_minutes, v_ten_minute, r.rpd_limit) * 600 - (v_second % 600)::integer;
 
-        -- The caps. A cap of 0 refuses every call, even a free one.
+        -- The caps. Who owes credit that was taken back can call what costs nothing, and what a book of its own pays for.
+        -- A cap of 0 refuses even that.
         elsif v_has_own_cap then
             v_own := kaixu.book_room(p_customer_id => v_customer_id, p_month => v_month, p_book => r.book);
             if v_own.cap_nusd <= 0 or greatest(0, v_own.room_nusd - v_added) < r.least then
@@ -319,7 +323,10 @@ begin
                 scope := 'book';
                 bound_limit := v_own.cap_nusd; bound_used := v_own.spent_nusd; bound_held := v_own.held_nusd + v_added;
             end if;
-        elsif customer_cap_nusd <= 0 or greatest(0, customer_cap_nusd - v_c_spent - v_c_held) < r.least then
+        elsif v_c_extra < 0 and r.most > 0 then
+            refused := 'CAP_REACHED';
+            scope := 'debt';
+        elsif (customer_cap_nusd <= 0 and v_c_extra >= 0) or greatest(0, customer_cap_nusd - v_c_spent - v_c_held) < r.least then
             refused := 'CAP_REACHED';
             scope := 'customer';
         elsif r.key_cap <= 0 or (r.key_cap is not null and greatest(0, r.key_cap - v_k_spent - v_k_held) < r.least) then

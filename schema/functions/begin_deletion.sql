@@ -4,6 +4,7 @@
 -- customer that is deleted already is not refused: `began` is false. What belongs to the customer is removed afterwards, in
 -- small steps. The row stays, for invoices and sums name its id. Keys stay as rows without anything that a key can be known
 -- by: usage events name their ids.
+-- Jobs that integrations have submitted for the customer without a key are not waited for.
 -- Lock: the customer's row, so that no call is admitted meanwhile, and none after it: its keys are revoked.
 create or replace function kaixu.begin_deletion(p_customer_id bigint, p_actor text)
 returns table (refused text, waiting bigint, began boolean)
@@ -21,7 +22,8 @@ begin
         if waiting > 0 then
             refused := 'CALLS_IN_FLIGHT';
         else
-            select (select count(*) from kaixu.job j where j.customer_id = p_customer_id and j.completed_at is null)
+            select (select count(*) from kaixu.job j
+                     where j.customer_id = p_customer_id and j.key_id is not null and j.completed_at is null)
                  + (select count(*) from kaixu.reembedding e where e.customer_id = p_customer_id and e.state = 'running')
               into waiting;
             if waiting > 0 then
@@ -52,6 +54,7 @@ begin
            stripe_customer_id = null, stripe_subscription_id = null, stripe_current_period_end = null,
            auto_topup_enabled = false, tpm_limit = null, day_cap_nusd = null, alert_thresholds = null, alert_mail = null
      where c.id = p_customer_id;
+    perform kaixu.react(p_event => 'customer_deleted', p_customer_id => p_customer_id, p_body => '{}');
     insert into kaixu.customer_deletion (customer_id, actor) values (p_customer_id, p_actor)
     on conflict (customer_id) do nothing;
     began := true;

@@ -1,6 +1,7 @@
 -- charge_room: what the caps leave for a charge by key in a month, and the cap that leaves least.
 --
--- A book with a cap of its own is bound by that alone; other books by the caps of customer and key and by the day's caps.
+-- A book with a cap of its own is bound by that alone; other books by the caps of customer and key and by the day's caps,
+-- and for them there is no room as long as the customer owes credit that was taken back.
 -- Lock: the caller holds the customer's row.
 create or replace function kaixu.charge_room(
     p_customer_id   bigint,
@@ -25,7 +26,7 @@ begin
           from kaixu.book_room(p_customer_id => p_customer_id, p_month => p_month, p_book => p_book) r;
         return;
     end if;
-    select c.monthly_cap_nusd + m.extra_nusd as cap_nusd, m.spent_nusd, m.held_nusd, c.has_limits into v_customer
+    select c.monthly_cap_nusd + m.extra_nusd as cap_nusd, m.extra_nusd, m.spent_nusd, m.held_nusd, c.has_limits into v_customer
       from kaixu.customer c
      cross join lateral (select coalesce(sum(x.extra_nusd), 0)::bigint as extra_nusd,
                                 coalesce(sum(x.spent_nusd), 0)::bigint as spent_nusd,
@@ -54,6 +55,9 @@ begin
         room_nusd := least(room_nusd, kaixu.limit_room(
             p_customer_id => p_customer_id, p_key_id => p_key_id, p_provider => p_integration, p_model => p_charge,
             p_month => p_month, p_admitted_at => clock_timestamp()));
+    end if;
+    if v_customer.extra_nusd < 0 then
+        room_nusd := least(room_nusd, 0);
     end if;
 end
 $$;

@@ -72,6 +72,13 @@ begin
                 p_body => jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'cap_nusd', f.cap_nusd,
                                              'spent_nusd', f.spent_nusd, 'pct', f.pct, 'threshold_pct', v_passed));
             s.told_pct := v_passed;
+            if r.chain_id = 0 and (v_passed < 100 or s.refused_at is null) then     -- else a refused call has told it
+                perform kaixu.react(
+                    p_event => case when v_passed >= 100 then 'cap_reached' else 'cap_warned' end,
+                    p_customer_id => r.customer_id,
+                    p_body => jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'cap_nusd', f.cap_nusd,
+                                                 'spent_nusd', f.spent_nusd, 'pct', f.pct, 'threshold_pct', v_passed));
+            end if;
         end if;
         update kaixu.cap_alert t
            set told_pct = s.told_pct, refused_at = s.refused_at, refused_cap_nusd = s.refused_cap_nusd,

@@ -1,7 +1,9 @@
 -- check_noted_caps: check_caps for caps that were noted in cap_check; return how many there were, at most p_most.
 --
 -- A cap that is noted meanwhile is checked the next time. Jobs that were blocked by these caps are tried again.
--- Lock: rows of cap_check and of jobs, skipping locked ones; then as check_caps.
+-- Balances that are watched are compared with their thresholds.
+-- Lock: rows of cap_check, skipping locked ones; customers' rows as check_watches; rows of jobs, skipping locked ones; then
+-- as check_caps.
 create or replace function kaixu.check_noted_caps(p_thresholds integer[], p_most integer)
 returns integer
 language plpgsql as $$
@@ -21,6 +23,7 @@ begin
     if v_customer_id is null then
         return 0;
     end if;
+    perform kaixu.check_watches(p_customer_id => v_customer_id);
     perform kaixu.wake_blocked_jobs(p_customer_id => v_customer_id);
     perform kaixu.check_caps(p_customer_id => v_customer_id, p_chain_id => v_chain_id, p_month => v_month,
                              p_thresholds => p_thresholds);

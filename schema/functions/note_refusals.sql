@@ -2,7 +2,7 @@
 --
 -- Parallel arrays; chain 0 is the customer's own cap. p_cap_nusd is the cap at the refusal: where it has been raised since
 -- then, nothing is told.
--- Lock: the rows of cap_alert, ascending, as check_caps.
+-- Lock: customers' rows as check_watches, then the rows of cap_alert, ascending, as check_caps.
 create or replace function kaixu.note_refusals(
     p_customer_id   bigint[],
     p_chain_id      bigint[],
@@ -15,6 +15,7 @@ declare
     f           record;
     v_count     integer := 0;
 begin
+    perform kaixu.check_watches(p_customer_id => p_customer_id);    -- whose calls are all refused never settles
     for r in
         select a.customer_id, a.chain_id, a.month, min(a.cap_nusd) as cap_nusd
           from unnest(p_customer_id, p_chain_id, p_month, p_cap_nusd) a (customer_id, chain_id, month, cap_nusd)
@@ -46,6 +47,15 @@ begin
             p_customer_id => r.customer_id, p_key_id => f.key_id,
             p_body => jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'cap_nusd', f.cap_nusd,
                                          'spent_nusd', f.spent_nusd, 'pct', f.pct));
+        -- Spending that reaches the cap tells it, too: once until the cap recovers.
+        if r.chain_id = 0 and not exists (select from kaixu.cap_alert t
+                                           where t.customer_id = r.customer_id and t.chain_id = 0 and t.month = r.month
+                                             and t.told_pct >= 100) then
+            perform kaixu.react(
+                p_event => 'cap_reached', p_customer_id => r.customer_id,
+                p_body => jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'cap_nusd', f.cap_nusd,
+                                             'spent_nusd', f.spent_nusd, 'pct', f.pct));
+        end if;
         v_count := v_count + 1;
     end loop;
     return v_count;

@@ -54,5 +54,6 @@ begin
     on conflict (customer_id, integration) do update
        set settings = (s.settings - p_reset) || excluded.settings, updated_at = clock_timestamp()
     returning null::text, null::text, s.settings;
+    perform kaixu.watch_settings(p_customer_id => p_customer_id, p_integration => p_integration);
 end;
 $$;

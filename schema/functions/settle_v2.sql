@@ -72,6 +72,7 @@ declare
     v_missing       boolean;
     v_lost          uuid[];
     v_limited       bigint[];       -- customers with limits; null: none
+    v_watched       bigint[];       -- customers whose balances are watched; null: none
     v_limit_room    bigint[];       -- what the day's caps and the group's leave for each call; null: not looked at
     v_second        bigint;         -- under the lock: a ring of tokens that is newer would be put back
     v_limit_used    bigint := 0;
@@ -89,8 +90,9 @@ declare
     v_used          bigint;
     v_billed        bigint;
 begin
-    select array_agg(x.id) filter (where x.has_limits) into v_limited
-      from (select c.id, c.has_limits
+    select array_agg(x.id) filter (where x.has_limits), array_agg(x.id) filter (where x.is_watched)
+      into v_limited, v_watched
+      from (select c.id, c.has_limits, c.is_watched
               from kaixu.customer c
              where c.id = any (p_customer_id)
              order by c.id
@@ -461,5 +463,9 @@ begin
       join kaixu.virtual_key k on k.id = a.key_id
       join customer_totals cm on cm.customer_id = a.customer_id and cm.month = a.month
       join key_totals km on km.chain_id = a.chain_id and km.month = a.month;
+
+    if v_watched is not null or date_trunc('month', now() at time zone 'UTC') > any (p_month) then
+        perform kaixu.after_settling(p_watched => v_watched, p_customer_id => p_customer_id, p_month => p_month);
+    end if;
 end
 $$;

@@ -19,6 +19,9 @@ language sql as $$
                  where m.customer_id = c.id and not m.has_own_cap
                    and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
                >= greatest(x.needs_nusd, 1)
+           and (select coalesce(sum(m.extra_nusd), 0) >= 0      -- debt refuses them
+                  from kaixu.customer_month m
+                 where m.customer_id = c.id and m.month = date_trunc('month', clock_timestamp() at time zone 'UTC')::date)
            and (k.monthly_cap_nusd is null
                 or k.monthly_cap_nusd - (select coalesce(sum(m.spent_nusd + m.held_nusd), 0)
                                            from kaixu.key_month m

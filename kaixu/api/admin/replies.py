@@ -47,7 +47,8 @@ def customer_reply(row: Customer) -> dict[str, Any]:
 
 def listed_customer_reply(row: ListedCustomer) -> dict[str, Any]:
     """A customer in the list, with this month's figures."""
-    available = max(0, row.monthly_cap_nusd + row.extra_nusd - row.spent_nusd - row.held_nusd)
+    room = row.monthly_cap_nusd + row.extra_nusd - row.spent_nusd - row.held_nusd
+    available = 0 if row.extra_nusd < 0 else max(0, room)  # who owes credit that was taken back has nothing
     return customer_reply(row) | {
         "plan_deviations": wire_names(row.deviations),
         "active_keys": row.active_keys,

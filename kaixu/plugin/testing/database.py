@@ -13,12 +13,14 @@ import msgspec
 from kaixu.plugin.blob import Blob, KeptBlob
 from kaixu.plugin.errors import NotFound, TicketClosed
 from kaixu.plugin.job import JobView
+from kaixu.plugin.money import Balance
 from kaixu.plugin.operation import Free, Integration
 from kaixu.plugin.webhook import WebhookEvent
 
 from .blobs import FakeBlobs
 from .charges import FakeCharges
 from .checks import must
+from .money import FakeGrants, FakeLedger
 from .tables import RealStatements
 
 #: Characters of a job's key, as the core has it.
@@ -47,6 +49,7 @@ class FakeDatabase(FakeCharges):
         self.keys: dict[tuple[str, int | None, str], UUID] = {}
         self.connection: asyncpg.Connection | None = None
         self.real: RealStatements | None = None
+        self.ledger = FakeLedger(FakeGrants(), 1)
 
     def _require_open(self) -> None:
         if self.closed or not self.is_open:
@@ -103,6 +106,7 @@ class FakeDatabase(FakeCharges):
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """See `Database.enqueue`."""
         self._require_open()
@@ -133,6 +137,25 @@ class FakeDatabase(FakeCharges):
             return False
         self.received.append((webhook, event))
         return True
+
+    async def credit(
+        self,
+        customer_id: int,
+        amount_nusd: int,
+        *,
+        key: str,
+        month: str | None = None,
+        source: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        """See `Database.credit`; booked in `ledger` when the transaction ends well."""
+        self._require_open()
+        self.ledger.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
+
+    async def balance(self, customer_id: int | None = None) -> Balance:
+        """What is in `ledger.balances`."""
+        self._require_open()
+        return self.ledger.balance(customer_id)
 
     async def job(self, job_id: UUID) -> JobView:
         """The view of it in `views`. Raises `NotFound` where there is none."""

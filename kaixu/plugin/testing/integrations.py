@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 from uuid import UUID, uuid4
 
 import msgspec
@@ -22,7 +22,17 @@ from kaixu.plugin.callback import Begun
 from kaixu.plugin.customer_settings import check_customer_settings
 from kaixu.plugin.encoded_reply import encode_item, encode_reply
 from kaixu.plugin.errors import PluginError, TicketClosed, TooLarge
-from kaixu.plugin.operation import Charge, Free, Integration, Job, Operation, PerUnit, Schedule, callback_operation
+from kaixu.plugin.operation import (
+    Charge,
+    Free,
+    Integration,
+    Job,
+    NoteLevel,
+    Operation,
+    PerUnit,
+    Schedule,
+    callback_operation,
+)
 from kaixu.plugin.origins import Hosts, require_hosts
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.replies import Events
@@ -35,6 +45,7 @@ from .charges import ChargeDone
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
 from .database import FakeDatabase
+from .money import FakeCustomers, FakeGrants, FakeLedger
 from .wire import FakeWire
 
 P = ParamSpec("P")
@@ -99,7 +110,13 @@ class FakeCall:
         self.complaints: list[str] = []
         self.timeout_s: float | None = None
         self.pause: Callable[[], Awaitable[None]] | None = None
+        self.notes: list[tuple[NoteLevel, str, dict[str, Any]]] = []
+        self.rearmed: list[float] = []
+        self.vendor_cost: int | None = None
         self.closed = False
+        self.grants = FakeGrants()
+        self.database.ledger = FakeLedger(self.grants, customer_id)
+        self.customers = FakeCustomers(self.grants, self._require_open)
         self.threads = Threads()
         self.folders = Scratch(Path(tempfile.gettempdir()))
         self.secrets = FakeSecrets(secrets or {}, self._require_customer)
@@ -143,6 +160,7 @@ class FakeCall:
         self.secrets.integration = self.customer_settings.integration = self.database.integration = integration
         self.database.customer_id = self.customer_id
         self.database.declared = {charge.price: charge for charge in integration.charges}
+        self.grants.integration = integration
 
     async def settings(self) -> Any:
         """See `Call.settings`."""
@@ -237,11 +255,13 @@ class FakeCall:
         if self.database.is_open:
             self.complaints.append("it opens a transaction inside another: each takes one of a few connections")
         async with self.database.transaction():
+            self.database.ledger.gathered = []
             self.database.enqueued, self.database.asked, keys = [], [], dict(self.database.keys)
             try:
                 yield self.database
                 charged = self.database.done()
-            except BaseException:  # an exception in the block discards its jobs and charges
+                self.database.ledger.book()
+            except BaseException:  # an exception in the block discards its jobs, charges and credits
                 self.database.keys = keys
                 raise
         self.jobs += self.database.enqueued
@@ -262,10 +282,32 @@ class FakeCall:
         delay_s: float = 0,
         key: str | None = None,
         serial: str | None = None,
+        customer_id: int | None = None,
     ) -> UUID:
         """See `Database.enqueue`."""
         async with self.db() as db:
-            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial)
+            return await db.enqueue(job, payload, delay_s=delay_s, key=key, serial=serial, customer_id=customer_id)
+
+    def note(self, level: NoteLevel, summary: str, **detail: Any) -> None:
+        """See `Call.note`; stored in `notes`."""
+        self._require_open()
+        must(level in get_args(NoteLevel), f"there is no level {level!r}")
+        must(0 < len(summary) <= 500, "the summary of a note has 1 to 500 characters")
+        msgspec.json.encode(detail)
+        self.notes.append((level, summary, detail))
+
+    async def rearm(self, after_s: float) -> bool:
+        """See `Call.rearm`; stored in `rearmed`."""
+        self._require_customer()
+        must(after_s >= 0, f"a time cannot be negative: {after_s!r}")
+        self.rearmed.append(after_s)
+        return True
+
+    def vendor_cost_nusd(self, n: int) -> None:
+        """See `Call.vendor_cost_nusd`; added up in `vendor_cost`."""
+        self._require_open()
+        must(isinstance(n, int) and n >= 0, f"a cost must be a whole number from 0, not {n!r}")
+        self.vendor_cost = (self.vendor_cost or 0) + n
 
     async def progress(self, done: int, of: int) -> None:
         """See `Call.progress`; stored in `progress_reports`."""
@@ -284,6 +326,12 @@ def check_integration(integration: Integration) -> None:
         check_customer_settings(integration.customer, integration.unique)
     except PluginError as error:
         raise AssertionError(str(error)) from None
+    for reaction in integration.reactions:
+        must(
+            inspect.iscoroutinefunction(reaction.handler),
+            f"the handler of reaction {reaction.on!r} must be `async def`",
+        )
+        must(bool(reaction.why_free.strip()), f"reaction {reaction.on!r} must say why it is free")
     for callback in integration.callbacks:
         must(
             inspect.iscoroutinefunction(callback.handler),

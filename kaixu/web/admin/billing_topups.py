@@ -86,8 +86,9 @@ async def top_up_card(visit: Visit, usage: Mapping[str, Any], again: Again, *, m
     about = Prose(
         tip=True,
         paragraphs=[
-            "Top up by hand when a customer has paid you directly. It raises the cap of the current month only; what "
-            "is left of it is not carried over. On the invoice it counts as a payment, not as usage."
+            "Top up by hand when a customer has paid you directly. It raises the cap of the month; what is left of "
+            "it ends with the month, unless `gateway.rollover` in kaixu.yaml carries it into the next one. On the "
+            "invoice it counts as a payment, not as usage."
         ],
     )
     parts: list[Part] = [facts, *([again("topup", form)] if may_bill else []), table, about]
