@@ -287,7 +287,10 @@ async def test_twenty_transactions_that_credit_each_other_and_hold_do_not_wait_i
 async def test_a_book_with_its_own_cap_takes_nothing_of_credits_and_crosses_no_watch(
     shared: Process, http: aiohttp.ClientSession, pool: asyncpg.Pool
 ) -> None:
-    caller = await new_caller(shared, http, pool, 2 * PRICE, alert_thresholds=[50])
+    caller = await new_caller(shared, http, pool, 2 * PRICE, alert_thresholds=[50], day_cap_nusd=3 * PRICE)
+    await pool.execute(
+        "update kaixu.virtual_key set monthly_cap_nusd = $2 where customer_id = $1", caller.id, 3 * PRICE
+    )
     await pool.fetch(
         "select * from kaixu.set_integration_settings($1, 'mint', $2, '{}', '{}')", caller.id, {"below_nusd": 1500}
     )
@@ -309,6 +312,10 @@ async def test_a_book_with_its_own_cap_takes_nothing_of_credits_and_crosses_no_w
     assert (below["balance_nusd"], below["spent_nusd"], below["cap_nusd"]) == (PRICE, 2 * PRICE, 3 * PRICE)
     (warned,) = await caller.reacted("cap_warned", 1)
     assert (warned["threshold_pct"], warned["spent_nusd"], warned["cap_nusd"]) == (50, 2 * PRICE, 3 * PRICE)
+    # One more has room under the caps of customer, key and day, and no other.
+    assert await caller.ask("mint.do", holds=[("shared", "last")]) == (200, "done")
+    assert (await caller.refused("mint.do", holds=[("shared", "none")]))[:2] == (402, "HOLD_REFUSED")
+    assert await caller.months() == {True: (10 * PRICE, 0), False: (2 * PRICE, PRICE)}
 
 
 async def test_unspent_credit_is_carried_whatever_a_book_with_its_own_cap_has_spent(
