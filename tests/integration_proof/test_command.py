@@ -44,7 +44,20 @@ async def test_its_commands_need_a_url_and_a_key_and_no_kaixu_yaml(
 
 async def test_its_own_contract_tests_pass(python: Path, tmp_path: Path) -> None:
     shutil.copytree(PACKAGE / "tests", tmp_path / "tests")
-    words = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", "tests"]
+    words = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        ".",
+        "tests",
+    ]
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     ran = await asyncio.to_thread(
         subprocess.run, words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False

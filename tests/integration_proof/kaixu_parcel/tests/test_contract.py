@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from kaixu_parcel import (
     INTEGRATION,
     accounts,
     booking,
+    desk,
     documents,
     inputs,
     parcels,
@@ -23,10 +24,12 @@ from kaixu_parcel.options import ParcelOptions
 from kaixu_parcel.tracking import signature
 from pydantic import SecretStr
 
-from kaixu.plugin import Caller, Returned
+from kaixu.plugin import Balance, Caller, CustomerView, Returned
 from kaixu.plugin.testing import Example, IntegrationContract, json_answer
 
 SECRET = "webhook-secret-for-tests"
+ADA = CustomerView(7, "ada@example.com", "starter", True, 10**9, datetime(2026, 1, 1, tzinfo=UTC))
+BALANCE = Balance("2026-11", 10**9, 0, 0, 0, 0, 10**9, 0, 0)
 NOTHING = parcels.Nothing()
 OPERATOR = Caller("operator", "operator", None, "operator@example.com")
 
@@ -65,8 +68,8 @@ class TestParcel(IntegrationContract):
             "parcel.quote": Example(body=inputs.QuoteBody(100, 3)),
             "parcel.photo": Example(body=inputs.Photo(1, b"photo"), before=made),
             **{
-                f"parcel.{name}": Example(body=replies.Number(7))
-                for name in ("label", "steps", "page", "words", "accepted")
+                f"parcel.{name}": Example(body=replies.Number(8))
+                for name in ("label", "steps", "page", "words", "accepted", "refused")
             },
             "parcel.store": Example(body=documents.Document("invoice"), upload=b"content"),
             "parcel.read": Example(body=documents.Name("invoice"), kept={"documents/invoice": b"content"}),
@@ -91,9 +94,11 @@ class TestParcel(IntegrationContract):
                 body=returned(code="c1"), wire=[json_answer({"access_token": "token-of-eve", "account": "eve"})]
             ),
             "parcel.webhooks.payments": Example(body=json.dumps(paid).encode(), sign=sign),
-            "parcel.money": Example(body=payments.Nothing()),
+            "parcel.money": Example(body=payments.Nothing(), balance=BALANCE),
             "parcel.invite": Example(body=receivers.Invitation("new@example.com"), caller=OPERATOR),
-            "parcel.who": Example(body=receivers.Account("ada"), caller=OPERATOR),
+            "parcel.who": Example(
+                body=receivers.Account("ada"), caller=OPERATOR, customers=[ADA], unique_values={("account", "ada"): 7}
+            ),
             "parcel.greet": Example(body=receivers.Welcome()),
-            "parcel.find": Example(body=parcels.Number(1), before=made, caller=OPERATOR),
+            "parcel.find": Example(body=desk.Which(1), before=made, caller=OPERATOR),
         }
