@@ -62,7 +62,7 @@ async def test_an_account_is_connected_in_the_browser_or_denied(shared: Station,
 async def test_customers_send_parcels_in_their_dashboard(shared: Station, page: Page) -> None:
     await page.goto(f"{shared.gateway.url}/gateway/dashboard")
     await page.get_by_label("Your key").fill(shared.key)
-    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("button", name="Sign in").click()
     await page.get_by_role("navigation", name="Main").get_by_role("link", name="Parcels").click()
     await expect(page.get_by_role("heading", name="Parcels", exact=True, level=1)).to_be_visible()
     await expect(page.get_by_role("main")).to_contain_text("No parcels.")
