@@ -358,7 +358,7 @@ async def test_a_caught_failure_undoes_the_transaction_and_is_an_error_if_a_job_
 
 async def test_a_job_that_cannot_be_submitted_leaves_nothing_behind(guest: Guest) -> None:
     guest.customer_id = 4711  # there is no such customer
-    with pytest.raises(asyncpg.ForeignKeyViolationError):
+    with pytest.raises(NotFound):
         async with guest.db() as db:
             await db.enqueue("guest.work", Payload())
     await guest.assert_clean()
@@ -384,8 +384,8 @@ async def test_the_functions_of_plugins_pin_where_they_look(pool: asyncpg.Pool) 
         """
     )
     assert {row["proname"] for row in rows} == {
-        "apply_charges", "cancel_job", "drop_blobs", "enqueue", "failure_handled", "job_view", "keep_blob", "kept_blobs",
-        "migrated", "receive",
+        "apply_charges", "cancel_job", "credit", "drop_blobs", "enqueue", "failure_handled", "job_view", "keep_blob",
+        "kept_blobs", "migrated", "receive",
     }  # fmt: skip
     for row in rows:
         assert row["prosecdef"]

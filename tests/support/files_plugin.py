@@ -175,7 +175,8 @@ def register_integrations(register):
     free = Free("a test")
     register(Integration(NAME, options=FilesOptions, schema=SCHEMA, operations=[
         Operation(NAME + ".put", put, Put, free, method="PUT", upload=True, aliases=[NAME + "-put"]),
-        Operation(NAME + ".paid", put, Put, PerUnit("byte", unit="bytes_in", most=1 << 20), upload=True),
+        Operation(NAME + ".paid", put, Put, PerUnit("byte", unit="bytes_in", most=1 << 20), upload=True,
+                  on_failure="charge_counted"),
         Operation(NAME + ".quick", put, Put, free, upload=True, timeout_s=1),
         Operation(NAME + ".operators", put, Put, free, upload=True, auth=Operator()),
         Operation(NAME + ".use-old", use_old, Named, free),
@@ -183,7 +184,7 @@ def register_integrations(register):
         Operation(NAME + ".drop", drop, Named, free),
         Operation(NAME + ".get", get, Named, free, method="GET"),
         Operation(NAME + ".save", save, Named, free, timeout_s=600),
-        Operation(NAME + ".send", send, Named, PerUnit("byte", unit="bytes_sent", most=1 << 28)),
+        Operation(NAME + ".send", send, Named, PerUnit("byte", unit="bytes_sent", most=1 << 28), on_failure="charge_counted"),
         Operation(NAME + ".send-blocking", send_blocking, Named, free),
         Operation(NAME + ".steal", steal, Which, free),
     ], jobs=[Job(NAME + ".work", work, Payload, free, retry=Retry(attempts=1), on_failed=buried)]))

@@ -23,7 +23,7 @@ PLUGINS = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
 UPSTREAMS = {"openai": "gpt-4.1-mini", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
 #: Whose turn it is where a vendor of another kind stands in.
 NEXT = {"openai": "anthropic", "anthropic": "gemini", "gemini": "openai"}
-LIMITS = "timeouts: {connect_s: 0.5, first_byte_s: 1, between_bytes_s: 1}, retries: 1"
+LIMITS = "timeouts: {connect_s: 2, first_byte_s: 4, between_bytes_s: 4}, retries: 1"
 PRICE = "price: {input: 1, output: 2}"
 
 
