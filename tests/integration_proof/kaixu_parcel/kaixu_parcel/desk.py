@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
 from kaixu.plugin import Call, Free, NotFound, Operation, Operator, Panel, PanelView, panels
@@ -62,14 +65,13 @@ async def shelf(view: PanelView) -> list[panels.Part]:
     ]
 
 
-async def parcels_of(view: PanelView) -> list[dict[str, object]]:
+async def parcels_of(view: PanelView) -> Sequence[Mapping[str, Any]]:
     """The rows of whom the page is about."""
     async with view.db() as db:
-        rows = await db.fetch(
+        return await db.fetch(
             "select number, grams, state from parcel where customer_id = $1 order by number limit 100",
             view.customer_id,
         )
-    return [dict(row) for row in rows]
 
 
 PART = Part(
