@@ -351,13 +351,14 @@ class Catalog:
 
     async def open_integration(self, name: str, open_: Callable[[Any], Awaitable[None]], options: Any) -> None:
         """Switch an integration on. One that fails is marked."""
+        patience = asyncio.timeout(OPEN_S)
         try:
-            async with asyncio.timeout(OPEN_S):
+            async with patience:
                 await open_(options)
         except Exception as error:  # third-party code can raise anything
             log.exception("integration %s did not open", name)
             reason = str(error) if isinstance(error, PluginError) else f"it did not open: {type(error).__name__}"
-            self.fail(name, reason)
+            self.fail(name, f"it did not open within {OPEN_S:g} seconds" if patience.expired() else reason)
         else:
             self.opened.append(name)
 

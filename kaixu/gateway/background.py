@@ -28,6 +28,7 @@ from kaixu.ops.tasks import every
 from kaixu.store.blob_sweep import BlobSweep
 from kaixu.store.pool import maintenance
 
+from .alerting import first_soon
 from .event_indexes import build_event_indexes
 from .upkeep import Upkeep
 
@@ -100,7 +101,7 @@ def start_background(gateway: Gateway, dsn: str) -> Recovery:
     spawn(every(ROLLUPS_S, rollups.round, "roll-ups of usage"), "roll-ups")
     spawn(every(PLANS_S, partial(look_after_plans, gateway.pool, gate.plan_prices), "plans of customers"), "plans")
     finishing = partial(finish_deletions, gateway.pool, gateway.remove_from_integrations)
-    spawn(every(DELETIONS_S, finishing, "deletion of customers"), "deletions")
+    spawn(every(first_soon(DELETIONS_S, 5.0), finishing, "deletion of customers"), "deletions")
     spawn(every(CREDIT_S, partial(look_after_credit, gateway.pool), "credit of customers"), "credit")
     spawn(every(HOUR_S, finalize_invoices, "invoices"), "invoices")
     spawn(every(COLLECTIONS_S, keeper.round, "maintenance of collections"), "collections")

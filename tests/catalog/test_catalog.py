@@ -220,6 +220,82 @@ async def test_lane_that_does_not_start_has_failed_and_the_others_go_on(
     assert journal == ["start 13", "start 14", "start 15", "close 13", "close 14", "close 15"]
 
 
+SLOW = """
+import asyncio
+from kaixu.plugin import Integration, hookimpl
+
+journal = []
+
+async def connect(options):
+    journal.append("open")
+    await asyncio.sleep(3600)
+
+async def disconnect():
+    journal.append("close")
+
+@hookimpl
+def register_integrations(register):
+    register(Integration("slow", [], open=connect, close=disconnect))
+"""
+
+
+async def test_integration_that_takes_too_long_to_open_is_off_and_says_so(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaixu.catalog.catalog.OPEN_S", 0.05)
+    folder.write("slow.py", SLOW)
+    catalog = folder.build("integrations: {slow: {plugin: ./slow.py}}")
+    [module] = [module for name, module in sys.modules.items() if name.startswith("kaixu_file_slow")]
+    await catalog.start()
+    slow = catalog.integrations["slow"]
+    assert (slow.state, slow.reason) == ("failed", "it did not open within 0.05 seconds")
+    await catalog.aclose()
+    assert module.journal == ["open"]
+
+
+CLOSES = """
+import asyncio
+from pathlib import Path
+from kaixu.plugin import Integration, hookimpl
+
+NAME = Path(__file__).stem
+journal = []
+
+async def connect(options):
+    journal.append("open")
+
+async def disconnect():
+    journal.append("close")
+    if NAME == "raises":
+        raise OSError("again")
+    if NAME == "hangs":
+        await asyncio.sleep(3600)
+
+@hookimpl
+def register_integrations(register):
+    register(Integration(NAME, [], open=connect, close=disconnect))
+"""
+
+
+async def test_integrations_that_do_not_close_cleanly_keep_no_other_from_closing(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kaixu.catalog.catalog.OPEN_S", 0.05)
+    names = ("raises", "hangs", "works")
+    for name in names:
+        folder.write(f"{name}.py", CLOSES)
+    catalog = folder.build("integrations:\n" + "".join(f"  {name}: {{plugin: ./{name}.py}}\n" for name in names))
+    await catalog.start()
+    await catalog.aclose()
+    for name in names:
+        [module] = [module for key, module in sys.modules.items() if key.startswith(f"kaixu_file_{name}")]
+        assert module.journal == ["open", "close"]
+    assert [record.getMessage() for record in caplog.records if "cleanly" in record.getMessage()] == [
+        "integration raises did not close cleanly",
+        "integration hangs did not close cleanly",
+    ]
+
+
 async def test_required_lanes_that_do_not_start_are_all_named(folder: Folder) -> None:
     with pytest.raises(PluginError) as caught:
         await lives(folder, required="true").start()
