@@ -36,7 +36,8 @@ FILES = {
     Kind.lane: {"MODULE/__init__.py": "lane/module.py", "tests/test_MODULE.py": "lane/test.py"},
     Kind.integration: {
         **{
-            f"MODULE/{name}.py": f"integration/module/{name}.py" for name in ("__init__", "notes", "options", "printer")
+            f"MODULE/{name}.py": f"integration/module/{name}.py"
+            for name in ("__init__", "board", "notes", "options", "printer")
         },
         "MODULE/schema/0001_notes.sql": "integration/module/0001_notes.sql",
         "tests/test_contract.py": "integration/tests/test_contract.py",

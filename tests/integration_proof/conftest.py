@@ -8,28 +8,37 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import aiohttp
+import asyncpg
 import pytest
 
+from kaixu.store.pool import open_pool
 from tests.support.kaixu import Started
-from tests.support.process import Process
+from tests.support.process import Process, free_port
+from tests.vendors.stage import database
 
 from .carrier import Carrier
-from .station import Station
+from .station import Station, settled
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parent / "kaixu_parcel"
+
+#: Its own tests are run in the clean environment.
+collect_ignore = ["kaixu_parcel"]
 SECRET = "webhook-secret-of-the-carrier"
 
 CONFIG = """
 gateway: {{jobs: {{workers: 4, lease_s: 2}}}}
 integrations:
   parcel:
-    price: {{label: 0.01, booking: 0.02, photo: 0.001}}
+    price: {{label: 0.01, booking: 0.02, photo: 0.001, shipment: 3, weight: 0.5, depot: 1}}
+    price_versions:
+      wholesale: {{shipment: 2, weight: 0.25, depot: 1}}
+    grants: [credit, customers]
     carrier: http://127.0.0.1:{port}
     webhook_secret: {secret}
 """
@@ -46,12 +55,22 @@ class FromWheel(Process):
 
     async def kaixu(self, *words: str) -> str:
         """What `kaixu …` of that environment prints."""
-        command = [str(self.python.with_name("kaixu")), *words]
-        done = await asyncio.to_thread(
-            subprocess.run, command, env=self.environment, cwd=self.home, capture_output=True, text=True, check=False
-        )
+        done = await self.run(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    async def refused(self, *words: str) -> str:
+        """What a `kaixu …` that fails says."""
+        done = await self.run(*words)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+    async def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`kaixu …` of that environment."""
+        command = [str(self.python.with_name("kaixu")), *words]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=self.environment, cwd=self.home, capture_output=True, text=True, check=False
+        )
 
 
 @pytest.fixture(scope="session")
@@ -79,14 +98,54 @@ async def carrier() -> AsyncIterator[Carrier]:
     await carrier.stop()
 
 
+def made(python: Path, home: Path, dsn: str, carrier_port: int) -> FromWheel:
+    """A gateway from that environment with parcels switched on, not yet started."""
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
+    config = CONFIG.format(port=carrier_port, secret=SECRET)
+    gateway = FromWheel(home, dsn, config, PYTHONPATH="", PATH=path, ADMIN_PASSWORD_HEADER="true")
+    gateway.environment["GATEWAY_URL"] = gateway.url
+    gateway.python = python
+    return gateway
+
+
 @pytest.fixture
 async def station(python: Path, tmp_path: Path, dsn: str, carrier: Carrier) -> AsyncIterator[Station]:
-    """A gateway from that environment with parcels switched on, and a customer."""
-    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
-    config = CONFIG.format(port=carrier.port, secret=SECRET)
-    gateway = FromWheel(tmp_path / "gateway", dsn, config, PYTHONPATH="", PATH=path, ADMIN_PASSWORD_HEADER="true")
-    gateway.python = python
+    """A gateway of the test's own, and a customer."""
+    gateway = made(python, tmp_path / "gateway", dsn, carrier.port)
     await gateway.start()
     async with aiohttp.ClientSession() as http:
         yield await Station(http, gateway, carrier).open()
     assert await gateway.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    python: Path, server_dsn: str, pristine: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[FromWheel, int]]:
+    """A gateway for several tests, and the port on which it expects the carrier."""
+    port = free_port()
+    with database(server_dsn, pristine) as dsn:
+        gateway = made(python, tmp_path_factory.mktemp("shared") / "gateway", dsn, port)
+        asyncio.run(gateway.start())
+        yield gateway, port
+        assert asyncio.run(gateway.stop()) == 0
+
+
+@pytest.fixture
+async def shared(shared_gateway: tuple[FromWheel, int], shared_pool: asyncpg.Pool) -> AsyncIterator[Station]:
+    """The gateway that tests share, with a carrier and a customer of the test's own."""
+    gateway, port = shared_gateway
+    carrier = Carrier()
+    await carrier.start(port)
+    async with aiohttp.ClientSession() as http:
+        yield await Station(http, gateway, carrier).open()
+        await settled(shared_pool)  # else the next test's carrier would be asked
+    await carrier.stop()
+
+
+@pytest.fixture
+async def shared_pool(shared_gateway: tuple[FromWheel, int]) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to its database."""
+    pool = await open_pool(shared_gateway[0].environment["DATABASE_URL"])
+    yield pool
+    await pool.close()

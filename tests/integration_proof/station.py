@@ -6,22 +6,41 @@ import asyncio
 import json
 import time
 from io import BytesIO
+from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
+import asyncpg
 
 from .carrier import Carrier
 from .kaixu_parcel.kaixu_parcel.tracking import signature
 
 PASSWORD = "operator-password-for-tests"
 
+#: Customers of one database have addresses of their own.
+NUMBERS = count(1)
+
 
 class Gateway(Protocol):
     """What is used of the process."""
 
     url: str
+    log: Path
+    environment: dict[str, str]
+    python: Path
 
     async def kaixu(self, *words: str) -> str: ...
+
+
+async def settled(pool: asyncpg.Pool) -> None:
+    """Return when no call runs and no job waits any more."""
+    busy = (
+        "select (select count(*) from kaixu.reservation) + (select count(*) from kaixu.job where completed_at is null)"
+    )
+    async with asyncio.timeout(30):
+        while await pool.fetchval(busy):
+            await asyncio.sleep(0.05)
 
 
 class Said(NamedTuple):
@@ -43,12 +62,14 @@ class Station:
         self.http = http
         self.gateway = gateway
         self.carrier = carrier
+        self.email = ""
         self.customer_id = 0
         self.key = ""
 
     async def open(self) -> Station:
         """Make the first customer."""
-        self.customer_id, self.key = await self.customer("ada@example.com")
+        self.email = f"ada-{next(NUMBERS)}@example.com"
+        self.customer_id, self.key = await self.customer(self.email)
         return self
 
     async def customer(self, email: str, role: str = "owner") -> tuple[int, str]:
@@ -76,7 +97,12 @@ class Station:
         assert said.status < 300, said
         return said
 
-    async def event(self, secret: str, *, path: str = "/v1/parcel/webhooks/tracking", **fields: str) -> Said:
+    async def set(self, **settings: object) -> None:
+        """Change settings of the first customer, as an operator does."""
+        body = {"customer_id": self.customer_id, "integration": "parcel", "settings": settings}
+        await self.operator("PATCH", "/api/admin-integration-settings", body)
+
+    async def event(self, secret: str, *, path: str = "/v1/parcel/webhooks/tracking", **fields: object) -> Said:
         """An event of the carrier."""
         body = json.dumps({"type": "parcel.moved", **fields}).encode()
         at = str(int(time.time()))

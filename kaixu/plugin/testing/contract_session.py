@@ -202,6 +202,10 @@ class Session:
             upload=example.upload,
             kept=example.kept,
         )
+        call.customers.known = list(example.customers)
+        call.customers.settings = dict(example.unique_values)
+        if example.balance is not None and customer_id is not None:
+            call.database.ledger.balances[customer_id] = example.balance
         if (earlier := self.blobs.get(customer_id)) is not None:
             call.blobs.contents |= earlier.contents
             call.blobs.kept |= earlier.kept

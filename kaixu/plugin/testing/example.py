@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from kaixu.plugin.access import Caller
+from kaixu.plugin.customers import CustomerView
+from kaixu.plugin.money import Balance
 
 from .wire import Reply, Respond
 
@@ -22,7 +24,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     `body`: its input, or a function that makes it of the results of `before`; the bytes of a webhook. `before`: what is
     run first, as `[("push.init", Example(…))]`: operations, jobs, webhooks. `sql`: statements that are run before
     that, such as rows that another part of the integration would write. `secrets` and `settings`: what the customer
-    has; `unique_values`: see `FakeSettings`. `wire`: what the vendor answers, in order. `upload`: the
+    has; `unique_values`: see `FakeSettings`. `balance`: what `db.balance` returns; `customers`: all that there are, for
+    `call.customers`. `wire`: what the vendor answers, in order. `upload`: the
     body of an upload; `kept`: blobs that are kept, by name. `may_fail`: the numbers, from
     1, of requests whose failure the function overcomes. `sign`: for a webhook.
     """
@@ -33,6 +36,8 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, str] = {}
     settings: Mapping[str, Any] = {}
     unique_values: Mapping[tuple[str, str | int], int] = {}
+    balance: Balance | None = None
+    customers: Sequence[CustomerView] = ()
     wire: Sequence[Reply | Respond] = ()
     options: Any = None
     caller: Caller | None = None

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg
 import httpx
@@ -118,6 +119,17 @@ class TrialGateway:
         if content is not None:
             headers.setdefault("content-type", "application/json")
         return await self.http.request(method, path, content=content, headers=headers)
+
+    async def page(self, path: str, *, key: str) -> str:
+        """The HTML of a page of the dashboard, as whoever signs in with a key. Raises `AssertionError` for an error."""
+        form = urlencode({"key": key}).encode()
+        headers = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin"}
+        begun = await self.call("POST", "/gateway/dashboard/sign-in", form, **headers)
+        cookie = begun.headers.get("set-cookie", "").partition(";")[0]
+        must(begun.status_code == 303 and bool(cookie), f"this key cannot sign in: {begun.status_code}")
+        reply = await self.call("GET", path, cookie=cookie, accept="text/html")
+        must(reply.status_code == 200, f"GET {path} answers {reply.status_code}: {reply.text[:1000]}")
+        return reply.text
 
     async def admin(self, method: str, path: str, body: object = None) -> Any:
         """A request of an operator; the JSON that answers it. Raises `AssertionError` for an error."""

@@ -275,7 +275,7 @@ async def handle(call: Call[Any]) -> None:
 
 PROBE = Integration(
     "probe",
-    [Operation("probe.try", try_it, Case, PerUnit("byte", unit="bytes_sent", most=1000))],
+    [Operation("probe.try", try_it, Case, PerUnit("byte", unit="bytes_sent", most=1000), on_failure="release")],
     options=ProbeOptions,
     customer=ProbeCustomer,
     unique=["vendor_id"],

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from kaixu.plugin import Integration, RegisterIntegration, hookimpl
 
-from . import booking, documents, inputs, parcels, replies, tokens, tracking
+from . import (
+    accounts,
+    booking,
+    desk,
+    documents,
+    inputs,
+    letters,
+    parcels,
+    payments,
+    receivers,
+    replies,
+    shipments,
+    tokens,
+    tracking,
+)
 from .options import ParcelCustomer, ParcelOptions
 
 #: The files, each with what it adds.
-PARTS = (parcels.PART, inputs.PART, replies.PART, documents.PART, booking.PART, tokens.PART, tracking.PART)
+PARTS = (
+    parcels.PART, inputs.PART, replies.PART, documents.PART, booking.PART, tokens.PART, tracking.PART, shipments.PART,
+    accounts.PART, payments.PART, receivers.PART, letters.PART, desk.PART,
+)  # fmt: skip
 
 INTEGRATION = Integration(
     "parcel",
@@ -20,7 +37,16 @@ INTEGRATION = Integration(
     jobs=[one for part in PARTS for one in part.jobs],
     schedules=[one for part in PARTS for one in part.schedules],
     webhooks=[one for part in PARTS for one in part.webhooks],
+    callbacks=[one for part in PARTS for one in part.callbacks],
     secrets=[one for part in PARTS for one in part.secrets],
+    books=[one for part in PARTS for one in part.books],
+    charges=[one for part in PARTS for one in part.charges],
+    reactions=[one for part in PARTS for one in part.reactions],
+    panels=[one for part in PARTS for one in part.panels],
+    grants={"credit", "customers"},
+    keeps=["payment"],
+    open=letters.opened,
+    close=letters.closed,
 )
 
 

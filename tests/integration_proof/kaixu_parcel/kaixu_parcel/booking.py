@@ -82,7 +82,7 @@ PART = Part(
     jobs=[
         Job(
             "parcel.book", book, Booking, PerCall("booking"), retry=Retry(attempts=2, first_wait_s=0.1),
-            timeout_s=30, on_failed=give_up, at_once=2,
+            timeout_s=30, on_failed=give_up, at_once=2, on_failure="release",
         ),
         Job("parcel.watch", watch, Booking, Free("a part of booking"), timeout_s=30),
     ]

@@ -55,7 +55,7 @@ PART = Part(
         Operation("parcel.quote", quote, QuoteBody, Free("asking costs nothing"), path="/quotes"),
         Operation(
             "parcel.photo", store_photo, Photo, PerUnit("photo", unit="bytes_in", most=100_000, per=1000),
-            method="PUT", path="/parcels/{number}/photo",
+            method="PUT", path="/parcels/{number}/photo", on_failure="release",
         ),
     ]
 )  # fmt: skip

@@ -107,7 +107,7 @@ PART = Part(
     operations=[
         Operation(
             "parcel.create", create, NewParcel, PerCall("label"), path="/parcels", aliases=["parcels"],
-            auth=Key("deployer"), rate=Rate(100, per_s=60), at_once=5,
+            auth=Key("deployer"), rate=Rate(100, per_s=60), at_once=5, on_failure="release",
         ),
         Operation("parcel.list", parcels, Nothing, Free("one's own"), method="GET", path="/parcels", aliases=["parcels"]),
         Operation("parcel.one", parcel, Number, Free("one's own"), method="GET", path="/parcels/{number}"),

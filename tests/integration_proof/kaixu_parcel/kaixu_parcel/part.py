@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kaixu.plugin import Job, Operation, Schedule, Secret, Webhook
+from kaixu.plugin import Book, Callback, Job, KeyedCharge, Operation, Panel, Reaction, Schedule, Secret, Webhook
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,4 +14,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Sequence[Job] = ()
     schedules: Sequence[Schedule] = ()
     webhooks: Sequence[Webhook] = ()
+    callbacks: Sequence[Callback] = ()
     secrets: Sequence[Secret] = ()
+    books: Sequence[Book] = ()
+    charges: Sequence[KeyedCharge] = ()
+    reactions: Sequence[Reaction] = ()
+    panels: Sequence[Panel] = ()

@@ -50,7 +50,9 @@ async def accepted(call: Call[Number]) -> Reply:
 
 
 async def refused(call: Call[Number]) -> Step:
-    """An error of its own."""
+    """An error of its own, for odd numbers."""
+    if call.body.number % 2 == 0:
+        return Step("here")
     raise Failure(409, "PARCEL_GONE", "this parcel is gone", hint="Send another.", fields={"number": call.body.number})
 
 

@@ -22,7 +22,14 @@ class Moved(msgspec.Struct):
 
 
 def verify(body: bytes, headers: Mapping[str, str], options: ParcelOptions, now: datetime) -> WebhookEvent:
-    """An event that the carrier has signed within five minutes."""
+    """An event of the carrier."""
+    require_signature(body, headers, options, now)
+    event = msgspec.json.decode(body, type=Moved)
+    return WebhookEvent(event.id, event.type, object=event.tracking)
+
+
+def require_signature(body: bytes, headers: Mapping[str, str], options: ParcelOptions, now: datetime) -> None:
+    """Raises `BadSignature` for what the carrier has not signed within five minutes, or `NotConfigured`."""
     if options.webhook_secret is None:
         raise NotConfigured("no webhook_secret is set")
     at = headers["x-time"]
@@ -30,8 +37,6 @@ def verify(body: bytes, headers: Mapping[str, str], options: ParcelOptions, now:
         raise BadSignature("the signature is wrong")
     if abs(now.timestamp() - int(at)) > 300:
         raise BadSignature("the signature is too old")
-    event = msgspec.json.decode(body, type=Moved)
-    return WebhookEvent(event.id, event.type, object=event.tracking)
 
 
 def signature(secret: str, at: str, body: bytes) -> str:
