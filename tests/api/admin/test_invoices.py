@@ -49,7 +49,9 @@ async def test_a_month_has_the_contract_s_shape(operator: Operator, account: int
         ("laptop", 1_200, 1),
         ("idle", 0, 0),
     ]
-    assert {"amount_cents", "source", "reference", "stripe_session_id", "status", "created_at"} == snapshot["topups"][0].keys()
+    assert {"amount_cents", "source", "reference", "stripe_session_id", "status", "created_at"} == snapshot["topups"][
+        0
+    ].keys()
     assert snapshot["auto_topup"] == {"enabled": False, "threshold_cents": None, "amount_cents": None}
 
 
