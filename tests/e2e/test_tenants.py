@@ -75,7 +75,7 @@ FREE = {
     "month", "scope", "limit", "from", "to", "type", "format", "columns", "count", "provider", "model", "kick", "export",
     "import", "documents", "vectors", "reembed", "after_chunk", "order", "purpose", "history", "revoked", "ttl_seconds",
     "new_name", "endpoint", "completion_window", "metadata", "output_expires_after", "dimensions", "language", "interval",
-    "by", "sort", "tables", "book", "series", "key", "last4",
+    "by", "sort", "tables", "book", "series", "key", "last4", "integration",
     "code",  # of whoever has it; docs/operators/plans.md
 }  # fmt: skip
 

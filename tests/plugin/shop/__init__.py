@@ -218,11 +218,11 @@ def shop(
     return Integration(
         "shop",
         [
-            Operation("shop.order", order, Item, PerCall("order")),
+            Operation("shop.order", order, Item, PerCall("order"), on_failure="charge_counted"),
             Operation("shop.read", read, Number, Free("reads")),
             Operation("shop.rename", rename, Order, Free("corrects")),
             Operation("shop.connect", connect, Token, Free("stores a token")),
-            Operation("shop.upload", upload, Item, PerUnit("byte", unit="bytes_sent", most=1000)),
+            Operation("shop.upload", upload, Item, PerUnit("byte", unit="bytes_sent", most=1000), on_failure="release"),
         ],
         options=ShopOptions,
         jobs=[
