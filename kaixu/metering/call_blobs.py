@@ -84,6 +84,7 @@ class CallBlobs:
         self._sealer = sealer
         self._wire = wire
         self._own: list[UUID] = []  # stored by this call
+        self._has_ended = False
         self._is_given_up = False  # the row of one of them is gone
         self._renewing: asyncio.Task[None] | None = None
 
@@ -111,6 +112,9 @@ class CallBlobs:
         )
         self._own.append(blob_id)  # from now on there may be something to be removed
         await self._reserve(row)
+        if self._has_ended:  # meanwhile, and without this row: a task that the handler has left behind
+            await finish(asyncio.ensure_future(self._end([blob_id])))
+            raise TicketClosed("the call has been settled; it can use no blobs any more")
         if self._renewing is None:
             self._renewing = asyncio.ensure_future(self._renew())
         digest = await self._write_frames(Frames(key, blob_id), blob_id, size, pieces, hash)
@@ -239,6 +243,7 @@ class CallBlobs:
 
     async def end(self) -> None:
         """The call has ended: what it has stored and not kept is removed. Without the database, the sweep does it."""
+        self._has_ended = True
         if self._renewing is not None:
             self._renewing.cancel()
         if not self._own:
