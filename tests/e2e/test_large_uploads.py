@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -119,4 +120,6 @@ async def test_a_large_upload_takes_little_memory_and_a_killed_one_leaves_nothin
 
 def stored(home: Path) -> set[Path]:
     """All files of blobs, unfinished ones too."""
-    return {one for one in (home / "blobs" / "uploads").rglob("*") if one.is_file() and one.name != "store"}
+    # `os.walk` passes over folders that are removed meanwhile.
+    walked = os.walk(home / "blobs" / "uploads")
+    return {Path(folder) / name for folder, _, names in walked for name in names if name != "store"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,9 @@ class Customer:
 
 def files_of(process: Process) -> list[Path]:
     """All files of blobs in the store."""
-    return [one for one in (process.home / "blobs" / "uploads").rglob("*") if one.is_file() and one.name != "store"]
+    # `os.walk` passes over folders that are removed meanwhile.
+    walked = os.walk(process.home / "blobs" / "uploads")
+    return [Path(folder) / name for folder, _, names in walked for name in names if name != "store"]
 
 
 @pytest.fixture
