@@ -589,15 +589,23 @@ async def test_the_sweep_removes_files_without_rows_and_rows_without_files(guest
 
 async def test_the_sweep_leaves_files_of_a_live_upload_alone(guest: Customer, process: Process) -> None:
     reader, writer = await raw(guest, f"content-length: {3 * FRAME_BYTES}", "/v1/parcels/put?name=live")
-    sent = 0
     data = content(3 * FRAME_BYTES)
     sweep = sweep_of(process, guest.pool)
+    sent = 0
+
+    async def sweep_again_and_again() -> None:
+        while sent < len(data):
+            await sweep.search()
+            await sweep.round()
+
+    # Beside it: one search may take longer than a client may pause.
+    sweeping = asyncio.ensure_future(sweep_again_and_again())
     while sent < len(data):
-        writer.write(data[sent : sent + FRAME_BYTES // 2])
+        writer.write(data[sent : sent + FRAME_BYTES // 8])
         await writer.drain()
-        sent += FRAME_BYTES // 2
-        await sweep.search()
-        await sweep.round()
+        sent += FRAME_BYTES // 8
+        await asyncio.sleep(0.1)
+    await sweeping
     assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 200")
     writer.close()
     assert await guest.get("live") == (200, data)
