@@ -75,6 +75,10 @@ BY_TICKET = Query(PricedEvent, f"{COLUMNS} where e.ticket = $1 and e.month = any
 BY_REQUEST = Query(PricedEvent, f"{COLUMNS} where e.request_id = $1 {OWNED}")
 
 
+#: Before all calls.
+FIRST_MONTH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
 class CostLine(msgspec.Struct, frozen=True):
     """One line of the cost: for a kind of token, a unit, or the call; `tokens`: how many.
 
@@ -133,9 +137,16 @@ def parse_ticket(named: str) -> UUID | None:
 
 
 def months_of_ticket(ticket: UUID) -> list[date]:
-    """The months in which the call may have been admitted: a ticket has the time at which the gateway made it."""
-    made = datetime.fromtimestamp((ticket.int >> 80) / 1000, UTC)
-    return sorted({(made + timedelta(days=off)).date().replace(day=1) for off in (-1, 0, 1)})
+    """The months in which the call may have been admitted: a ticket has the time at which the gateway made it.
+
+    The ticket of a charge by key has none, and neither has a UUID of somebody else: then all months.
+    """
+    made_s, now = (ticket.int >> 80) / 1000, datetime.now(UTC)
+    if FIRST_MONTH.timestamp() <= made_s <= (now + timedelta(days=2)).timestamp():
+        made = datetime.fromtimestamp(made_s, UTC)
+        return sorted({(made + timedelta(days=off)).date().replace(day=1) for off in (-1, 0, 1)})
+    count = (now.year - FIRST_MONTH.year) * 12 + now.month + 1
+    return [date(FIRST_MONTH.year + at // 12, at % 12 + 1, 1) for at in range(count)]
 
 
 def explain_event(event: PricedEvent) -> Explanation:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from uuid import UUID
+
 import asyncpg
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from kaixu.config.price import Price
 from kaixu.metering.pricing import cost_nusd
 from kaixu.plugin.errors import NotFound
 from kaixu.plugin.types import Usage
-from kaixu.reports.explain import PricedEvent, explain, round_nusd, token_lines
+from kaixu.reports.explain import PricedEvent, explain, months_of_ticket, round_nusd, token_lines
 from tests.support.calls import billed
 from tests.support.money import customer, virtual_key
 
@@ -57,6 +60,14 @@ async def test_a_call_is_explained_by_number_ticket_and_request(pool: asyncpg.Po
         ("output", 67, 786_000_000),
         ("reasoning", 10, 786_000_000),
     ]
+
+
+def test_a_ticket_without_a_time_is_looked_for_in_all_months() -> None:
+    now = datetime.now(UTC)
+    for ticket in (UUID(int=0), UUID(int=2**128 - 1), UUID("f8b3ed24-93ad-481d-9e9f-488f6013db6c")):
+        months = months_of_ticket(ticket)
+        assert len(months) > 80
+        assert date(now.year, now.month, 1) in months
 
 
 async def test_all_calls_of_a_request_are_explained(pool: asyncpg.Pool) -> None:
@@ -137,7 +148,19 @@ async def test_a_vendor_that_charges_otherwise_leaves_the_bill_explained(pool: a
     assert (explained.adds_up, explained.vendor_priced_nusd) == (True, None)
 
 
-@pytest.mark.parametrize("named", ["17", "nothing", "01975a3f-0000-7000-8000-000000000000", "9" * 30, "²"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "17",
+        "nothing",
+        "01975a3f-0000-7000-8000-000000000000",
+        "f8b3ed24-93ad-481d-9e9f-488f6013db6c",
+        "f" * 32,
+        "0" * 32,
+        "9" * 30,
+        "²",
+    ],
+)
 async def test_an_unknown_call_is_not_found(pool: asyncpg.Pool, named: str) -> None:
     with pytest.raises(NotFound):
         await explain(pool, named)
