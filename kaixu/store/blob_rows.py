@@ -190,7 +190,7 @@ async def on_file(db: Connection, store_id: UUID, first: UUID, last: UUID) -> li
     return await ON_FILE.all(db, store_id, first, last)
 
 
-async def known(db: Connection, ids: Sequence[UUID]) -> set[UUID]:
+async def ids_with_rows(db: Connection, ids: Sequence[UUID]) -> set[UUID]:
     """Which of these blobs have a row."""
     return {row.id for row in await KNOWN.all(db, list(ids))}
 

@@ -121,7 +121,7 @@ class BlobSweep:
         for at in range(0, len(listed), AT_ONCE):
             ids = listed[at : at + AT_ONCE]
             with database():
-                known = await blob_rows.known(self._pool(), ids)
+                known = await blob_rows.ids_with_rows(self._pool(), ids)
             for blob_id in ids:
                 if blob_id not in known:
                     await self.files.remove(blob_id)

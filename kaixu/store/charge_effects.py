@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -140,20 +141,21 @@ class ChargeEffects:
         place = len(self.effects)
         self.effects.append({"place": place, "kind": kind, "charge": charge, "key": key, **values})
 
-    def taken(self) -> list[dict[str, Any]]:
+    def take(self) -> list[dict[str, Any]]:
         """The effects, which are done only once."""
         effects, self.effects = self.effects, []
         return effects
 
 
-class ChargingTransaction:
+class ChargingTransaction(ABC):
     """The part of a transaction that gathers charges by key."""
 
     def __init__(self, charging: Charging) -> None:
         self._effects = ChargeEffects(charging)
 
+    @abstractmethod
     def _require_open(self) -> None:
-        raise NotImplementedError
+        """Raises `TicketClosed`."""
 
     async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None:
         """See `kaixu.plugin.Database.hold`."""

@@ -167,7 +167,7 @@ class JobsOnly(ChargingTransaction, MoneyIn):
 
     async def apply_charges(self) -> None:
         """See `PluginTransaction.apply_charges`."""
-        effects = self._effects.taken()
+        effects = self._effects.take()
         if not effects:
             return
         if not self._is_open():

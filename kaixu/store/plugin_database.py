@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -148,14 +149,15 @@ def known_customer() -> Iterator[None]:
         raise NotFound("there is no such customer", code="UNKNOWN_CUSTOMER") from error
 
 
-class MoneyIn:
+class MoneyIn(ABC):
     """The part of a transaction that is about money: credits, which are booked last in it, and balances."""
 
     credits: GatheredCredits
     _gateway_pool: asyncpg.Pool
 
+    @abstractmethod
     def _require_open(self) -> None:
-        raise NotImplementedError
+        """Raises `TicketClosed`."""
 
     async def credit(
         self,
@@ -372,7 +374,7 @@ class PluginTransaction(ChargingTransaction, MoneyIn):
 
         Raises `NoRoom`, `TicketClosed`, `DatabaseBusy`.
         """
-        effects = self._effects.taken()
+        effects = self._effects.take()
         if not effects:
             return
         if not self._is_open():

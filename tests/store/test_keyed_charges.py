@@ -79,7 +79,7 @@ class Customer:
                 gathered.release(charge, key)
 
         async def apply(connection: Any) -> None:
-            require_done(await apply_as_gateway(connection, charging, gathered.taken()))
+            require_done(await apply_as_gateway(connection, charging, gathered.take()))
 
         if isinstance(self.pool, asyncpg.Connection):
             async with self.pool.transaction():

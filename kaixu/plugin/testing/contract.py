@@ -22,10 +22,10 @@ from .contract_session import (
     Outcome,
     Points,
     Session,
+    error_text,
     lower,
     session,
     stopped,
-    told,
     verified,
     webhook_named,
 )
@@ -91,7 +91,7 @@ class IntegrationContract:
                 await one.reset()
                 outcome = await one.run(name, example, await one.prepare(example))
                 if outcome.error is not None and not self.may_pause(name, outcome.error):
-                    raise AssertionError(f"{turn}it fails: {told(outcome.error)}") from outcome.error
+                    raise AssertionError(f"{turn}it fails: {error_text(outcome.error)}") from outcome.error
                 self.check(outcome)
 
         self.each(succeed)
@@ -167,7 +167,7 @@ class IntegrationContract:
                     must(
                         isinstance(outcome.error, TimeoutError),
                         "it goes on although its time is over: "
-                        f"{'it answers' if outcome.error is None else told(outcome.error)}",
+                        f"{'it answers' if outcome.error is None else error_text(outcome.error)}",
                     )
 
         self.each(wait)
@@ -230,13 +230,13 @@ class IntegrationContract:
             await one.reset()
             outcome = await one.run(name, example, await one.prepare(example))
             if outcome.error is not None:
-                raise AssertionError(f"it fails: {told(outcome.error)}") from outcome.error
+                raise AssertionError(f"it fails: {error_text(outcome.error)}") from outcome.error
             for job, payload in outcome.call.jobs:
                 for of_job in self.examples_of(job)[:1]:
                     ended = await one.run(job, of_job, payload, customer_id=None)
                     if ended.error is not None and not self.may_pause(job, ended.error):
                         raise AssertionError(
-                            f"it enqueues {job!r}, which fails without a customer: {told(ended.error)}"
+                            f"it enqueues {job!r}, which fails without a customer: {error_text(ended.error)}"
                         ) from ended.error
 
         webhooks = [name for name in self.jobs() if webhook_named(self.integration, name) is not None]
@@ -370,7 +370,7 @@ class IntegrationContract:
     ) -> None:
         """Compare a job's second run with its first."""
         if second.error is not None and not self.may_pause(name, second.error):
-            raise AssertionError(f"when it {how}, it fails: {told(second.error)}") from second.error
+            raise AssertionError(f"when it {how}, it fails: {error_text(second.error)}") from second.error
         must(
             once == twice,
             f"when it {how}, its rows become others: note what was done, and look there first\n  once:  {once}\n"

@@ -108,7 +108,9 @@ class Session:
             body = await self.prepare(earlier, customer_id)
             outcome = await self.run(name, earlier, body, customer_id=customer_id)
             if outcome.error is not None:
-                raise AssertionError(f"{name!r}, before the example, fails: {told(outcome.error)}") from outcome.error
+                raise AssertionError(
+                    f"{name!r}, before the example, fails: {error_text(outcome.error)}"
+                ) from outcome.error
             results.append(outcome.result)
         return example.body(results) if callable(example.body) else example.body
 
@@ -248,8 +250,8 @@ def verified(webhook: Webhook, example: Example, body: bytes, options: Options, 
         event = webhook.verify(body, headers, example.options or options, now)
     except Exception as error:
         raise AssertionError(
-            f"webhook {webhook.name!r} refuses its own example, signed and received at {now:%Y-%m-%d}: {told(error)}. "
-            "Is the age of a signature compared with `now`, and not with the clock?"
+            f"webhook {webhook.name!r} refuses its own example, signed and received at {now:%Y-%m-%d}: "
+            f"{error_text(error)}. Is the age of a signature compared with `now`, and not with the clock?"
         ) from error
     must(isinstance(event, WebhookEvent), f"`verify` of webhook {webhook.name!r} must return a WebhookEvent")
     return event
@@ -260,7 +262,7 @@ def lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error in a message."""
     return f"{type(error).__name__}: {error}"
 

@@ -128,10 +128,10 @@ async def ask(visit: Visit, one: ShownPanel, name: str) -> Page | Reply:
     """What will be done, and the button or the form that does it."""
     if not name:
         return visit.redirect(one.home, **kept_query(visit, one))
-    return asked(visit, one, await find(visit, one, name))
+    return operation_page(visit, one, await find(visit, one, name))
 
 
-def asked(
+def operation_page(
     visit: Visit, one: ShownPanel, found: Found, failure: ApiFailure | Unprocessable | None = None
 ) -> Page | Reply:
     """The page of an action or form; `failure`: of what was sent, which is shown again. Raises `NotFound`."""
@@ -210,7 +210,7 @@ async def refused(visit: Visit, one: ShownPanel, failure: ApiFailure | Unprocess
     except KaixuError:
         found = None
     if found is not None and has_fields(found):
-        return asked(visit, one, found, failure)
+        return operation_page(visit, one, found, failure)
     parts: list[Part] = [failure_notice(failure), home_link(visit, one)]
     return Page(title=one.panel.title, parts=parts, status=failure.status)
 
