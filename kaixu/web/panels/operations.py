@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from kaixu.accounts.operator_identity import CHANGE, READ
+from kaixu.accounts.operator_identity import CHANGE, MONEY, READ
 from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.input_plan import FieldPlan, input_plan
 from kaixu.edge.response import Reply
@@ -54,7 +54,8 @@ def operation_for(visit: Visit, state: IntegrationState, name: str) -> Operation
     if place_of(visit) == "admin":
         if isinstance(operation.auth, Key):
             raise WrongPanel(f"operation `{name}` takes a key: in the admin page, panels call those for operators")
-        may = not isinstance(operation.auth, Operator) or visit.may(READ if operation.method == "GET" else CHANGE)
+        change = MONEY if isinstance(operation.auth, Operator) and operation.auth.scope == "money" else CHANGE
+        may = not isinstance(operation.auth, Operator) or visit.may(READ if operation.method == "GET" else change)
         return operation if may else None
     if isinstance(operation.auth, Operator):
         raise WrongPanel(f"operation `{name}` is for operators: in the dashboard, panels call those for keys")
