@@ -22,6 +22,7 @@ WORDS = {
     "JOB_LOST": "The gateway was stopped while it pushed, several times. Push again.",
     "JOB_EXPIRED": "The push did not end in time. Push again.",
     "UNAUTHENTICATED": "The key was revoked before the push ran.",
+    "KEY_REVOKED": "The key was revoked before the push ran.",
     "CUSTOMER_DISABLED": "The account was switched off before the push ran.",
     "OPERATION_TIMEOUT": "The push took too long.",
 }

@@ -124,14 +124,12 @@ def state_from(view: JobView, row: PushRow) -> PushState:
     """What the queue's state means."""
     attempts = max(view.attempts, row.attempts)
     match view.status:
-        case "running" | "succeeded":  # its row is about to say so
-            return PushState("running", max(attempts, 1), None)
         case "queued" if view.attempts == 0 and (view.next_at is None or view.next_at <= datetime.now(UTC)):
             return PushState("queued", attempts, None)
         case "queued" | "waiting" | "blocked":
             return PushState("retry_wait", attempts, stamp(view.next_at))
-        case _:
-            return PushState("error", attempts, None)
+        case _:  # of one that has ended, the row is about to say how
+            return PushState("running", max(attempts, 1), None)
 
 
 async def received_parts(db: Database, row: PushRow) -> list[int]:

@@ -50,6 +50,7 @@ class Fault:
     after: int = 0
     passes: bool = False
     breaks: bool = False
+    token: str = ""  # only for requests with this one
 
 
 class GitHubServer:
@@ -131,16 +132,17 @@ class GitHubServer:
         """The repository is sound, in git's own strict opinion."""
         self.git(name, "fsck", "--strict", "--no-dangling")
 
-    def account(self, request: web.Request) -> Account | None:
-        """Whose token came with a request: as Bearer for REST, as Basic for git."""
+    def token_of(self, request: web.Request) -> str:
+        """The token that came with a request: as Bearer for REST, as Basic for git."""
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         if kind == "Basic":
             user, _, value = base64.b64decode(value).decode().partition(":")
-            if user != "x-access-token":
-                return None
-        elif kind not in ("Bearer", "token"):
-            return None
-        return self.tokens.get(value)
+            return value if user == "x-access-token" else ""
+        return value if kind in ("Bearer", "token") else ""
+
+    def account(self, request: web.Request) -> Account | None:
+        """Whose it is."""
+        return self.tokens.get(self.token_of(request))
 
     def sees(self, account: Account, name: str) -> bool:
         """Whether somebody may see a repository."""
@@ -150,7 +152,7 @@ class GitHubServer:
         """Every request."""
         path = unquote(request.path)
         self.requests.append((request.method, path))
-        fault = self.fault(request.method, path)
+        fault = self.fault(request, f"{path}?{request.query_string}")
         if fault is not None and fault.breaks:
             assert request.transport is not None
             request.transport.abort()
@@ -162,10 +164,11 @@ class GitHubServer:
             return web.json_response({"message": "lost"}, status=fault.status)
         return answer
 
-    def fault(self, method: str, path: str) -> Fault | None:
+    def fault(self, request: web.Request, path: str) -> Fault | None:
         """The fault that this request meets."""
+        token = self.token_of(request)
         for one in self.faults:
-            if one.method == method and one.part in path:
+            if one.method == request.method and one.part in path and one.token in ("", token):
                 if one.after > 0:
                     one.after -= 1
                     continue
