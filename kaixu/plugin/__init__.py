@@ -14,6 +14,7 @@ from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, wor
 from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.customers import Customers, CustomerView
+from kaixu.plugin.database import Database
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
@@ -57,7 +58,6 @@ from kaixu.plugin.money import Balance, Grant
 from kaixu.plugin.operation import (
     Call,
     Charge,
-    Database,
     Free,
     Integration,
     Job,
