@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Literal, get_args
 
 import msgspec
 
 from kaixu.accounts.fields import identifier
-from kaixu.accounts.operator_identity import CHANGE, READ
+from kaixu.accounts.operator_identity import CHANGE, MONEY, READ
 from kaixu.accounts.operator_operations import audit_operation, require_customer
 from kaixu.catalog.catalog import Catalog, IntegrationState
 from kaixu.catalog.input_plan import InputPlan
@@ -33,15 +34,19 @@ from kaixu.edge.throttle import Throttle
 from kaixu.metering.integrations import admit_operation, run_operation
 from kaixu.metering.keyless import run_keyless
 from kaixu.metering.operation_limits import caller_of, take_limits
-from kaixu.plugin.access import Caller, Operator, Public
+from kaixu.plugin.access import Caller, Operator, Public, Rank
 from kaixu.plugin.encoded_reply import EncodedReply
-from kaixu.plugin.errors import LaneOff, NotFound, PluginFailed
+from kaixu.plugin.errors import LaneOff, NotFound, PluginFailed, RoleTooLow
 from kaixu.plugin.replies import Events, Page
+from kaixu.reports.own_key import Credential, find_own_key
 
 from .call_replies import call_headers
 from .operation_stream import stream_reply
 
 PREFIX = "/v1/"
+
+#: The roles of keys, in ascending order.
+RANKS: tuple[str, ...] = get_args(Rank)
 
 #: Characters of a name in an error.
 MAX_SHOWN = 80
@@ -108,13 +113,16 @@ class OperationRoutes:
         most_bytes = served.plan.most_bytes
         if isinstance(auth, Operator):
             handler = when_on(served, self._by_operator(served, auth))
-            access = READ if method == "GET" else CHANGE
+            access = READ if method == "GET" else MONEY if auth.scope == "money" else CHANGE
             route = operator_route(self.services, method, operation.name, handler, access=access, paths=paths)
             return replace(route, max_body_bytes=most_bytes, is_upload=operation.upload)
         if isinstance(auth, Public):
             handler = when_on(served, self._by_anyone(served, auth))
             most_bytes = min(most_bytes or SMALL_BODY_BYTES, SMALL_BODY_BYTES)
             return Route(method, paths, handler, auth="public", rate="address", max_body_bytes=most_bytes)
+        if operation.admission == "key":
+            handler = when_on(served, self._by_valid_key(served))
+            return Route(method, paths, handler, auth="key", rate="reading", max_body_bytes=most_bytes)
         handler = when_on(served, self._by_key(served))
         return Route(
             method, paths, handler, auth="key", rate="call", max_body_bytes=most_bytes, is_upload=operation.upload
@@ -139,6 +147,32 @@ class OperationRoutes:
                     held.pop_all()  # the stream settles the call
                     return await stream_reply(services, admission, ticket, call, operation, reply.body)
             return self._sent(request, reply, call_headers(ticket))
+
+        return operate
+
+    def _by_valid_key(self, served: ServedOperation) -> Handler:
+        """Operations that a customer can always call: the route has counted the reading, nothing else is limited."""
+        services, (state, operation, plan) = self.services, served
+
+        async def operate(request: IncomingRequest) -> Reply:
+            caller = read_caller(request, services.secrets)
+            own = await find_own_key(services.pool, Credential(caller.key_hash, caller.legacy_hash, caller.key_id))
+            if operation.rank is not None and RANKS.index(own.role) < RANKS.index(operation.rank):
+                raise RoleTooLow(f"key …{own.key_last4} may not do this", hint=f"It needs the role {operation.rank}.")
+            body = await run_in_thread(len(request.body), lambda: read_input(plan, request))
+            await take_limits(services.gate, operation, own.customer_id)
+            kind: Literal["key", "session"] = "key" if caller.key_id is None else "session"
+            reply = await run_keyless(
+                services.gate,
+                state,
+                operation,
+                body,
+                Caller(kind, own.role, own.key_last4, own.email),
+                own.customer_id,
+                request.request_id,
+                key_id=own.key_id,
+            )
+            return self._sent(request, reply)
 
         return operate
 

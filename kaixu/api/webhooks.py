@@ -67,6 +67,8 @@ class Webhooks:
             return refusal(error, request)
         if stored:
             services.queue.nudge()
+        if webhook.reply is not None:
+            return Reply(200, {"content-type": "text/plain; charset=utf-8"}, webhook.reply.encode())
         return json_reply({"received": True, "stored": stored})
 
 

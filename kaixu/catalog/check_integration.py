@@ -13,10 +13,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from kaixu.plugin.access import Auth, Key, Method, Operator, Public, Rank, Rate
+from kaixu.plugin.access import Auth, Key, Method, Operator, OperatorScope, Public, Rank, Rate
 from kaixu.plugin.errors import PluginError
 from kaixu.plugin.money import Grant
-from kaixu.plugin.operation import Free, Integration, Job, Operation, Retry, Schedule
+from kaixu.plugin.operation import Free, Integration, Job, Operation, OperationAdmission, Retry, Schedule
 from kaixu.plugin.options import Options
 from kaixu.plugin.reaction import Reaction
 
@@ -206,6 +206,7 @@ def check_operation(one: Operation) -> None:
             raise PluginError(f"the alias `{alias}` is an endpoint of the gateway itself")
     check_auth(one)
     check_upload(one)
+    check_admission(one)
     check_rates(one)
     if one.at_once is not None:
         if not isinstance(one.auth, Key):
@@ -249,6 +250,22 @@ def check_auth(one: Operation) -> None:
         check_number("per_minute", auth.per_minute, MOST_PER_MINUTE, least=1)
     elif auth.customer is not None and (not isinstance(auth.customer, str) or not auth.customer):
         raise PluginError("`customer` must be the name of a field, or None")
+    elif auth.scope not in get_args(OperatorScope):
+        raise PluginError(f"there is no scope {auth.scope!r:.40}; there are {', '.join(get_args(OperatorScope))}")
+
+
+def check_admission(one: Operation) -> None:
+    """Check how much of an admission an operation has. Raises `PluginError`."""
+    if one.admission not in get_args(OperationAdmission):
+        raise PluginError(f'`admission` is "call" or "key", not {one.admission!r:.40}')
+    if one.admission == "call":
+        return
+    if not isinstance(one.auth, Key) or not isinstance(one.charge, Free) or one.holds:
+        raise PluginError('with `admission="key"` an operation takes a key, is Free, and holds nothing')
+    if one.upload or one.at_once is not None or any(rate.by == "key" for rate in one.rates):
+        raise PluginError(
+            'with `admission="key"` an operation has no uploads, no `at_once`, and rates by customer only'
+        )
 
 
 def check_upload(one: Operation) -> None:

@@ -13,6 +13,7 @@ from .core_names import CORE_FUNCTIONS
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MOST_ATTEMPTS = 100
 MOST_TIMEOUT_S = 3600
+MOST_REPLY = 1000
 
 
 def kind_of(integration: str, webhook: Webhook) -> str:
@@ -49,6 +50,8 @@ def check_webhooks(integration: Integration) -> None:
             raise PluginError(f"webhook `{one.name}` can be tried 1 to {MOST_ATTEMPTS} times, not {one.attempts}")
         if not 0 < one.timeout_s <= MOST_TIMEOUT_S:
             raise PluginError(f"webhook `{one.name}` may take up to {MOST_TIMEOUT_S} s, not {one.timeout_s}")
+        if one.reply is not None and (not isinstance(one.reply, str) or len(one.reply) > MOST_REPLY):
+            raise PluginError(f"the reply of webhook `{one.name}` is a text of up to {MOST_REPLY} characters")
     offered: list[Operation | Job | Schedule] = [*integration.operations, *integration.jobs, *integration.schedules]
     for name in (one.name for one in offered):
         if integration.webhooks and name.startswith(f"{integration.name}.webhooks."):

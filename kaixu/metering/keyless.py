@@ -1,4 +1,4 @@
-"""Operations that are called without a key: by operators, or by everybody. They have no ticket and cost nothing."""
+"""Operations without a ticket, which cost nothing: for operators, for everybody, and for customers who pay."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ async def run_keyless(
     customer_id: int | None,
     request_id: str,
     upload: UploadBody | None = None,
+    key_id: int | None = None,
 ) -> EncodedReply:
     """What the handler answers. Its exceptions become `KaixuError`s. It cannot answer with a stream.
 
-    Jobs that it submits have no customer, so they must be free.
+    Without `key_id`, that of the customer who calls, jobs that it submits have no customer, so they must be free.
     """
     assert isinstance(what.charge, Free)
     meter = Meter(what.charge, 0)
@@ -41,7 +42,7 @@ async def run_keyless(
     actor = "admin" if caller.kind == "operator" else None  # the audit log names the operator
     start = CallbackStart(
         integration,
-        CallbackOwner(customer_id, None, caller),
+        CallbackOwner(customer_id, key_id, caller),
         pool=lambda: gate.databases.pool,
         sealer=gate.sealer,
         public_url=gate.public_url,
@@ -50,7 +51,7 @@ async def run_keyless(
         body=body,
         options=integration.options,
         customer_id=customer_id,
-        key_id=None,
+        key_id=key_id,
         request_id=request_id,
         caller=caller,
         wire=wire,
@@ -65,7 +66,7 @@ async def run_keyless(
             gate.databases,
             reach_of(gate, integration, wire.lent_secrets, actor),
             integration,
-            Submitter(request_id),
+            Submitter(request_id) if key_id is None else Submitter(request_id, customer_id, key_id),
             what,
             about=customer_id,
             blobs_of=customer_id,

@@ -14,10 +14,12 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.plugin.access import Caller
 from kaixu.plugin.errors import NotFound, TicketClosed
 from kaixu.plugin.job import JobView
+from kaixu.plugin.money import Balance
 from kaixu.plugin.own_thread import Threads, ThreadWire
 from kaixu.plugin.panel import ReadDatabase
 from kaixu.plugin.secret import SecretInfo
 from kaixu.plugin.tries import ONCE, Tries
+from kaixu.store.plugin_credits import balance_of
 from kaixu.store.plugin_reading import job_seen
 
 from .customer_data import CustomerData
@@ -145,6 +147,13 @@ class PanelView:
         if declared.schema is None:
             raise ValueError(f"integration `{declared.name}` declares no tables")
         return self._gate.databases.reading(declared.name, is_open=self.is_open)
+
+    async def balance(self) -> Balance:
+        """See `kaixu.plugin.PanelView.balance`."""
+        self.require_open()
+        if self.customer_id is None:
+            raise ValueError("this panel has no customer")
+        return await balance_of(self._gate.databases.pool, self.customer_id)
 
     async def job(self, job_id: UUID) -> JobView:
         """See `kaixu.plugin.PanelView.job`."""

@@ -9,6 +9,9 @@ import msgspec
 Rank = Literal["viewer", "deployer", "admin", "owner"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
+#: What a change needs of an operator's API token: the scope of this name; a token for "all" has both.
+OperatorScope = Literal["all", "money"]
+
 
 class Key(msgspec.Struct, frozen=True):
     """Customers, with a virtual key or a session token; `role` is the lowest role of a key that may call it."""
@@ -20,10 +23,12 @@ class Operator(msgspec.Struct, frozen=True):
     """Operators of the gateway: all of them may read (GET), a change needs the role `operator`.
 
     `customer`: the field of the body, or of the query, that names the customer it is about, as a number or as text.
-    None: it is about no customer.
+    None: it is about no customer. `scope`: what a change needs of an API token: "all", or "money" for one that brings
+    money in.
     """
 
     customer: str | None = "customer_id"
+    scope: OperatorScope = "all"
 
 
 class Public(msgspec.Struct, frozen=True):

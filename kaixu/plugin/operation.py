@@ -66,6 +66,9 @@ Charge = Free | PerCall | PerUnit
 #: A charge that is held and billed by key, in transactions.
 KeyedCharge = PerCall | PerUnit | Monthly
 
+#: What is checked before an operation is run: "call", everything; "key", that the key may be used.
+OperationAdmission = Literal["call", "key"]
+
 #: What becomes of an operation's charge if it fails after a vendor may have worked for it.
 OnFailure = Literal["release", "charge_counted"]
 
@@ -283,6 +286,9 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     counted is billed if the call fails after a vendor may have worked; an operation with a price must say so where the
     integration has a wire.
     `upload`: the body is a file, which the handler reads with `call.upload`; its input comes from elsewhere.
+    `admission`: "key" is for what a customer without money must be able to do, such as paying. Only the key, its role
+    and its customer are checked then: no cap, debt, allowlist, device or limit of calls. It counts in the key's reading
+    limit, is `Free`, and leaves no usage event.
     """
 
     role: Rank | None = None
@@ -296,6 +302,7 @@ class OperationSettings(msgspec.Struct, frozen=True, kw_only=True):
     holds: Sequence[str] = ()
     on_failure: OnFailure | None = None
     upload: bool = False
+    admission: OperationAdmission = "call"
 
 
 class Operation(OperationSettings, frozen=True):

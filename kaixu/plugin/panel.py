@@ -13,6 +13,7 @@ import msgspec
 from kaixu.plugin.access import Caller
 from kaixu.plugin.integration_wire import BlockingWire
 from kaixu.plugin.job import JobView
+from kaixu.plugin.money import Balance
 from kaixu.plugin.panels import Filter, Part
 from kaixu.plugin.secret import SecretInfo
 from kaixu.plugin.tries import Tries
@@ -114,6 +115,10 @@ class PanelView(Protocol):
 
     def db(self) -> AbstractAsyncContextManager[ReadDatabase]:
         """Read the plugin's own tables."""
+        ...
+
+    async def balance(self) -> Balance:
+        """What the view's customer has in the present month. Raises `NotFound`, `ValueError` without a customer."""
         ...
 
     async def job(self, job_id: UUID) -> JobView:

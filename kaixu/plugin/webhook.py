@@ -42,7 +42,8 @@ class Webhook(msgspec.Struct, frozen=True):
     `verify` checks the signature and reads the event. It may not have side effects, and raises `BadSignature` for a
     wrong one, `NotConfigured` while the options lack what it needs. `handler` gets a `Call` without a customer, in a
     job, after the vendor has got its answer; what it returns is dropped. `types`: the types that are handled, None:
-    all; others are accepted and forgotten. `aliases`: paths below `/api/` and `/.netlify/functions/`.
+    all; others are accepted and forgotten. `aliases`: paths below `/api/` and `/.netlify/functions/`. `reply`: the
+    plain text that the vendor gets for an event that is accepted; None: JSON that says whether it was stored.
     """
 
     name: str
@@ -52,3 +53,4 @@ class Webhook(msgspec.Struct, frozen=True):
     aliases: Sequence[str] = ()
     attempts: int = 10
     timeout_s: float = 60.0
+    reply: str | None = None

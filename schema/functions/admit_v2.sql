@@ -118,6 +118,7 @@ declare
     v_own           record;                     -- the figures of a book with a cap of its own
     v_has_own_cap   boolean;
     v_done          boolean := false;
+    v_nothing       text;                       -- an assignment calls a function without planning a query around it
     v_in_ticket     uuid[] := '{}';
     v_in_granted    bigint[] := '{}';
     v_in_customer   bigint[] := '{}';
@@ -187,10 +188,10 @@ begin
 
         -- The next key, or its next book: write what the last one took.
         if (v_chain_id is distinct from r.chain_id or v_book is distinct from r.book) and v_taken > 0 then
-            perform kaixu.write_admitted(
+            v_nothing := kaixu.write_admitted(
                 p_customer_id => v_customer_id, p_chain_id => v_chain_id, p_month => v_month, p_book => v_book,
                 p_added_nusd => v_added, p_second => v_second, p_seconds => v_seconds,
-                p_ten_minute => v_ten_minute, p_ten_minutes => v_ten_minutes, p_now => v_now, p_install_id => v_known_device);
+                p_ten_minute => v_ten_minute, p_ten_minutes => v_ten_minutes, p_now => v_now, p_install_id => v_known_device)::text;
             v_taken := 0;
             v_added := 0;
         end if;
@@ -215,15 +216,20 @@ begin
               from kaixu.key_month m
              where m.chain_id = v_chain_id and m.month = v_month and not m.has_own_cap;
 
-            select kaixu.window_now(w.second_counts, w.second_slot, v_second, 61),
-                   kaixu.window_now(w.ten_minute_counts, w.ten_minute_slot, v_ten_minute, 145)
-              into v_seconds, v_ten_minutes
-              from kaixu.rate_window w
-             where w.chain_id = v_chain_id;
-            v_seconds := coalesce(v_seconds, array_fill(0, array[61]));
-            v_ten_minutes := coalesce(v_ten_minutes, array_fill(0, array[145]));
-            v_minute_count := (select sum(s) from unnest(v_seconds) s);
-            v_day_count := (select sum(s) from unnest(v_ten_minutes) s);
+            select x.seconds, x.ten_minutes, (select sum(s) from unnest(x.seconds) s),
+                   (select sum(s) from unnest(x.ten_minutes) s)
+              into v_seconds, v_ten_minutes, v_minute_count, v_day_count
+              from (select kaixu.window_now(w.second_counts, w.second_slot, v_second, 61) as seconds,
+                           kaixu.window_now(w.ten_minute_counts, w.ten_minute_slot, v_ten_minute, 145) as ten_minutes
+                      from kaixu.rate_window w
+                     where w.chain_id = v_chain_id
+                    offset 0) x;
+            if v_seconds is null then
+                v_seconds := array_fill(0, array[61]);
+                v_ten_minutes := array_fill(0, array[145]);
+                v_minute_count := 0;
+                v_day_count := 0;
+            end if;
         end if;
 
         customer_cap_nusd := r.customer_cap + v_c_extra;
@@ -362,13 +368,10 @@ begin
         end if;
 
         -- Admitted: from here on, writes.
-        v_room := customer_cap_nusd - v_c_spent - v_c_held;
-        if r.key_cap is not null then
-            v_room := least(v_room, r.key_cap - v_k_spent - v_k_held);
-        end if;
-        v_room := least(v_room, v_user_room);
         if v_has_own_cap then
             v_room := v_own.room_nusd - v_added;
+        else
+            v_room := least(customer_cap_nusd - v_c_spent - v_c_held, r.key_cap - v_k_spent - v_k_held, v_user_room);
         end if;
         if v_limited then
             v_room := case when v_has_own_cap then v_room else least(v_room, v_limits.room_nusd) end;
@@ -436,10 +439,10 @@ begin
     end loop;
 
     if v_taken > 0 then
-        perform kaixu.write_admitted(
+        v_nothing := kaixu.write_admitted(
             p_customer_id => v_customer_id, p_chain_id => v_chain_id, p_month => v_month, p_book => v_book,
             p_added_nusd => v_added, p_second => v_second, p_seconds => v_seconds,
-            p_ten_minute => v_ten_minute, p_ten_minutes => v_ten_minutes, p_now => v_now, p_install_id => v_known_device);
+            p_ten_minute => v_ten_minute, p_ten_minutes => v_ten_minutes, p_now => v_now, p_install_id => v_known_device)::text;
     end if;
 
     if cardinality(v_in_ticket) > 0 then

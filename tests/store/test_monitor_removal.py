@@ -18,7 +18,11 @@ from kaixu.store.events import write_events
 from kaixu.store.monitor_partitions import ensure_event_partitions, make_day, move_earlier_events, partition_days
 from kaixu.store.monitor_removal import ARCHIVE, EventRemoval
 
-NOW = datetime.now(UTC)
+
+@pytest.fixture
+def now() -> datetime:
+    """When the test began: a run of all tests may pass midnight."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -27,9 +31,9 @@ def blobs(tmp_path: Path) -> Blobs:
     return open_blobs(BlobsSection(), tmp_path)
 
 
-async def write(pool: asyncpg.Pool, *ages: float) -> None:
+async def write(pool: asyncpg.Pool, now: datetime, *ages: float) -> None:
     """Events that happened so many days ago."""
-    events = [MonitorEvent(kind="error", error_message=f"{age}", created_at=NOW - timedelta(days=age)) for age in ages]
+    events = [MonitorEvent(kind="error", error_message=f"{age}", created_at=now - timedelta(days=age)) for age in ages]
     await write_events(pool, events)
 
 
@@ -47,44 +51,48 @@ async def archived(blobs: Blobs) -> list[float]:
     return sorted(float(json.loads(line)["error_message"]) for line in lines)
 
 
-async def test_old_events_are_archived_and_then_removed(pool: asyncpg.Pool, blobs: Blobs) -> None:
+async def test_old_events_are_archived_and_then_removed(pool: asyncpg.Pool, blobs: Blobs, now: datetime) -> None:
     async with pool.acquire() as connection:
-        await make_day(connection, (NOW - timedelta(days=40)).date())
-    await write(pool, 40, 40, 35, 31, 29, 0)
+        await make_day(connection, (now - timedelta(days=40)).date())
+    await write(pool, now, 40, 40, 35, 31, 29, 0)
     removal = EventRemoval(pool, blobs)
-    assert await removal.remove(NOW - timedelta(days=30)) == 4
+    assert await removal.remove(now - timedelta(days=30)) == 4
     assert await left(pool) == [29, 0]
     assert await archived(blobs) == [31, 35, 40, 40]
-    assert (NOW - timedelta(days=40)).date() not in await partition_days(pool)
-    assert await removal.remove(NOW - timedelta(days=30)) == 0
+    assert (now - timedelta(days=40)).date() not in await partition_days(pool)
+    assert await removal.remove(now - timedelta(days=30)) == 0
 
 
-async def test_without_an_archive_they_are_just_removed(pool: asyncpg.Pool) -> None:
-    await write(pool, 40, 1)
-    assert await EventRemoval(pool, None).remove(NOW - timedelta(days=30)) == 1
+async def test_without_an_archive_they_are_just_removed(pool: asyncpg.Pool, now: datetime) -> None:
+    await write(pool, now, 40, 1)
+    assert await EventRemoval(pool, None).remove(now - timedelta(days=30)) == 1
     assert await left(pool) == [1]
 
 
-async def test_nothing_is_removed_while_the_archive_does_not_answer(pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_nothing_is_removed_while_the_archive_does_not_answer(
+    pool: asyncpg.Pool, tmp_path: Path, now: datetime
+) -> None:
     section = BlobsSection(url="s3://bucket/prefix", endpoint="http://127.0.0.1:1", region="none")
     blobs = open_blobs(section, tmp_path)
-    await write(pool, 40, 1)
+    await write(pool, now, 40, 1)
     with pytest.raises(Unavailable, match="does not answer"):
-        await EventRemoval(pool, blobs).remove(NOW - timedelta(days=30))
+        await EventRemoval(pool, blobs).remove(now - timedelta(days=30))
     assert await left(pool) == [40, 1]
 
 
-async def test_a_crash_between_archive_and_removal_repeats_without_loss(pool: asyncpg.Pool, blobs: Blobs) -> None:
-    day = (NOW - timedelta(days=40)).date()
+async def test_a_crash_between_archive_and_removal_repeats_without_loss(
+    pool: asyncpg.Pool, blobs: Blobs, now: datetime
+) -> None:
+    day = (now - timedelta(days=40)).date()
     async with pool.acquire() as connection:
         await make_day(connection, day)
-    await write(pool, 40, 40)
+    await write(pool, now, 40, 40)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("lock table kaixu.gateway_event in row exclusive mode")  # a writer: no drop now
         removed = await EventRemoval(pool, blobs)._remove_day(day, f"gateway_event_{day:%Y_%m_%d}")
         assert removed == 0
     assert await left(pool) == [40, 40]
-    assert await EventRemoval(pool, blobs).remove(NOW - timedelta(days=30)) == 2
+    assert await EventRemoval(pool, blobs).remove(now - timedelta(days=30)) == 2
     assert await archived(blobs) == [40, 40]
 
 
@@ -101,13 +109,13 @@ async def test_events_from_before_the_partitions_move_with_their_ids(pool: async
     assert await move_earlier_events(pool) == 0
 
 
-async def test_partitions_are_made_ahead_once(pool: asyncpg.Pool) -> None:
+async def test_partitions_are_made_ahead_once(pool: asyncpg.Pool, now: datetime) -> None:
     async with pool.acquire() as connection:
         await ensure_event_partitions(connection)
         assert await ensure_event_partitions(connection) == []
     days = await partition_days(pool)
-    assert NOW.date() in days
+    assert now.date() in days
     assert len(days) >= 4
-    await write(pool, 0)
+    await write(pool, now, 0)
     [row] = await pool.fetch("select tableoid::regclass::text as name from kaixu.gateway_event")
-    assert row["name"] == f"kaixu.gateway_event_{NOW:%Y_%m_%d}"
+    assert row["name"] == f"kaixu.gateway_event_{now:%Y_%m_%d}"

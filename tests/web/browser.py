@@ -101,7 +101,7 @@ class Visitor:
         context.on("requestfailed", self.note_failure)
         context.on("request", self.note_request)
         context.on("response", self.note_response)
-        self.page: Page = context.new_page()
+        self.current_page: Page = context.new_page()
 
     def complain(self, text: str) -> None:
         """Remember something that fails the test at its end."""
@@ -177,7 +177,6 @@ class Visitor:
     def press(self, *keys: str) -> Self:
         """Press keys one after the other, like `press("Tab", "Tab", "Enter")`; first a page that comes has its scripts."""
         for key in keys:
-            self.page.wait_for_load_state()
             self.page.keyboard.press(key)
         return self
 
@@ -210,6 +209,12 @@ class Visitor:
             if seen[-1] == name:
                 return self
         raise AssertionError(f"Tab never reaches {name!r}, but: {seen}")
+
+    @property
+    def page(self) -> Page:
+        """The page, once it is loaded: after a click that opens another one, counting its rows must not meet half of it."""
+        self.current_page.wait_for_load_state()
+        return self.current_page
 
     @property
     def main(self) -> Locator:

@@ -26,7 +26,6 @@ def sign_in(visitor: Visitor, key: str) -> None:
     """Fill in the form of the sign-in."""
     visitor.page.get_by_label("Your key").fill(key)
     visitor.page.get_by_role("button", name="Sign in").click()
-    visitor.page.wait_for_load_state()
 
 
 @pytest.mark.parametrize(("width", "scripts"), [(DESKTOP, True), (PHONE, False)], ids=["desk", "phone-no-scripts"])

@@ -120,7 +120,8 @@ def test_the_first_day_of_an_operator(visit: Visit, own_gateway: Gateway) -> Non
     assert [call(own_gateway, one).status_code for one in (key, new_key)] == [401, 200]
     page.get_by_role("link", name="Keys of this customer").click()
     listed = sum(
-        Decimal(one.get_attribute("value") or "") for one in page.locator("#keys td[data-label=Spent] data").all()
+        Decimal(one.get_attribute("value") or "")
+        for one in operator.page.locator("#keys td[data-label=Spent] data").all()
     )
     assert listed >= dollars(spent(own_gateway, customer_id))  # keys of one chain share their sum
 

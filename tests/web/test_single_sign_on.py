@@ -170,7 +170,10 @@ def replaced(**claims: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda given: {name: value for name, value in (given | claims).items() if value is not None}
 
 
-NOW = int(time.time())
+def moved(claim: str, seconds: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Claims in which one is a time so many seconds from now."""
+    return lambda given: given | {claim: int(time.time()) + seconds}
+
 
 SPOILED = {
     "wrong audience": (replaced(aud="another-application"), "for another application"),
@@ -179,12 +182,12 @@ SPOILED = {
     "no audience": (replaced(aud=None), "for another application"),
     "wrong issuer": (replaced(iss="https://evil.example"), "another issuer"),
     "no issuer": (replaced(iss=None), "another issuer"),
-    "expired": (replaced(exp=NOW - 3600), "has expired"),
+    "expired": (moved("exp", -3600), "has expired"),
     "never expires": (replaced(exp=None), "no valid exp"),
     "expires as text": (replaced(exp="9999999999"), "no valid exp"),
-    "old": (replaced(iat=NOW - 7200), "was not made now"),
-    "of the future": (replaced(iat=NOW + 7200), "was not made now"),
-    "not valid yet": (replaced(nbf=NOW + 7200), "not valid yet"),
+    "old": (moved("iat", -7200), "was not made now"),
+    "of the future": (moved("iat", 7200), "was not made now"),
+    "not valid yet": (moved("nbf", 7200), "not valid yet"),
     "wrong nonce": (replaced(nonce="n" * 43), "another login"),
     "no nonce": (replaced(nonce=None), "another login"),
     "nonce that is a list": (replaced(nonce=["n"]), "another login"),

@@ -38,7 +38,8 @@ def test_lists_and_files_without_scripts(visit: Visit, gateway: Gateway) -> None
     operator.go("/gateway/customers")
     page.get_by_role("link", name="Spent", exact=True).click()
     amounts = [Decimal(cell.get_attribute("value") or "") for cell in
-               page.locator("#customers td[data-label=Spent] data").all()]  # fmt: skip
+               operator.page.locator("#customers td[data-label=Spent] data").all()]  # fmt: skip
+    assert amounts
     assert amounts == sorted(amounts, reverse=True)
     operator.go(f"/gateway/usage?customer_id={one.id}&month={gateway.seed.names['month']}")
     first = page.locator("#usage-calls tbody tr").first
