@@ -14,6 +14,7 @@ from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, wor
 from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.customers import Customers, CustomerView
+from kaixu.plugin.database import Database
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
@@ -57,7 +58,6 @@ from kaixu.plugin.money import Balance, Grant
 from kaixu.plugin.operation import (
     Call,
     Charge,
-    Database,
     Free,
     Integration,
     Job,
@@ -76,7 +76,7 @@ from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, Secret
 from kaixu.plugin.reaction import Crossing, Reaction
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
-from kaixu.plugin.secret import Secret, SecretInfo, Secrets
+from kaixu.plugin.secret import Secret, SecretInfo, Secrets, SecretValue
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.tries import Tries
 from kaixu.plugin.types import (
@@ -221,6 +221,7 @@ __all__ = [
     "Secret",
     "SecretInfo",
     "SecretStates",
+    "SecretValue",
     "Secrets",
     "ServerSentEvent",
     "Text",
