@@ -17,6 +17,7 @@ from kaixu.plugin.testing.checks import check_lane, check_usage, must
 from kaixu.plugin.testing.contract import IntegrationContract
 from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
 from kaixu.plugin.testing.database import FakeDatabase
+from kaixu.plugin.testing.effects import FakeMail
 from kaixu.plugin.testing.embeddings import EmbeddingContract
 from kaixu.plugin.testing.example import Example
 from kaixu.plugin.testing.integrations import (
@@ -27,6 +28,7 @@ from kaixu.plugin.testing.integrations import (
 )
 from kaixu.plugin.testing.lanes import LaneContract
 from kaixu.plugin.testing.real_gateway import Customer, TrialGateway, gateway
+from kaixu.plugin.testing.views import FakeView, load_panel
 from kaixu.plugin.testing.wire import Answer, Chunks, FakeWire, Reply, Respond, event_stream, json_answer, no_answer
 
 __all__ = [
@@ -38,9 +40,11 @@ __all__ = [
     "FakeBlobs",
     "FakeCall",
     "FakeDatabase",
+    "FakeMail",
     "FakeSecrets",
     "FakeSettings",
     "FakeUpload",
+    "FakeView",
     "FakeWire",
     "IntegrationContract",
     "LaneContract",
@@ -53,6 +57,7 @@ __all__ = [
     "event_stream",
     "gateway",
     "json_answer",
+    "load_panel",
     "must",
     "no_answer",
     "run",
