@@ -66,19 +66,19 @@ class AccountCall(Protocol):
 class Account:
     """Requests with a token. A token that GitHub does not accept any more is removed, if it is the stored one."""
 
-    def __init__(self, call: AccountCall, token: str, *, is_stored: bool = True) -> None:
+    def __init__(self, call: AccountCall, token: str, *, version: str | None = None) -> None:
         self.call = call
         self.token = token
-        self.is_stored = is_stored
+        self.version = version  # of the stored one
         self.base = call.options.api_base.rstrip("/")
 
     @classmethod
     async def of(cls, call: AccountCall, *, missing_status: int = 404) -> Account:
         """That of the call's customer. Raises `Failure` without a token."""
-        token = await call.secrets.get(TOKEN)
-        if token is None:
+        stored = await call.secrets.read(TOKEN)
+        if stored is None:
             raise no_token(missing_status)
-        return cls(call, token)
+        return cls(call, stored.value, version=stored.version)
 
     async def get(self, path: str, query: Mapping[str, str | int] | None = None, *, what: str) -> Answer:
         """A GET that must succeed. `what` is its subject, for the error."""
@@ -135,8 +135,8 @@ class Account:
 
     async def forget(self) -> None:
         """Remove the token, if nobody has stored another one meanwhile."""
-        if self.is_stored and await self.call.secrets.get(TOKEN) == self.token:
-            await self.call.secrets.clear(TOKEN)
+        if self.version is not None:
+            await self.call.secrets.clear(TOKEN, version=self.version)
 
     async def pages(self, path: str, query: Mapping[str, str | int] | None = None, *, what: str) -> AsyncIterator[Any]:
         """The items of all pages of a list, as GitHub links them."""

@@ -93,7 +93,7 @@ async def connected(call: Call[Returned]) -> Page:
         token = reply.get("access_token")
         if not isinstance(token, str) or not token:
             raise Failure(502, "GITHUB_OAUTH_EXCHANGE_FAILED", "GitHub has not given a token")
-        found = await identity_of(Account(call, token, is_stored=False))
+        found = await identity_of(Account(call, token))
     except KaixuError as failure:
         text = f"The exchange with GitHub failed. Try again.\n\nGITHUB_OAUTH_EXCHANGE_FAILED ({failure.code})"
         return Page("GitHub is not connected", text, link, status=502)

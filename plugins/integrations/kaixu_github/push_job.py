@@ -111,8 +111,10 @@ async def noted_failure(call: Call[PushJob], row: PushRow, code: str, text: str,
             )
 
 
-async def end_with_error(db: Database, push_id: int, code: str, text: str) -> None:
-    """End a push that has not ended: its parts go, and nothing is charged."""
+async def end_with_error(
+    db: Database, push_id: int, code: str, text: str, *, customer_id: int | None = None
+) -> PushRow | None:
+    """End a push that has not ended: its parts go, and nothing is charged. `customer_id`: of another customer."""
     row = await db.fetchrow(
         "update push set status = 'error', error_code = $2, error = $3, error_at = now(), updated_at = now()"
         " where id = $1 and status in ('uploading', 'queued') returning *",
@@ -121,12 +123,13 @@ async def end_with_error(db: Database, push_id: int, code: str, text: str) -> No
         text[:1000],
     )
     if row is None:
-        return
+        return None
     ended = row_of({name: value for name, value in row.items() if name != "key_id"})
     await note_event(db, ended, "error", code=code)
-    await put_away(db, ended)
-    await db.release("push", key=ended.job_id)
-    await db.release("gib", key=ended.job_id)
+    await put_away(db, ended, customer_id=customer_id)
+    await db.release("push", key=ended.job_id, customer_id=customer_id)
+    await db.release("gib", key=ended.job_id, customer_id=customer_id)
+    return ended
 
 
 async def finish(call: Call[PushJob], row: PushRow, landed: Landed) -> None:
@@ -154,9 +157,9 @@ async def finish(call: Call[PushJob], row: PushRow, landed: Landed) -> None:
                 await db.charge(charge, key=row.job_id, units=units)
 
 
-async def put_away(db: Database, row: PushRow) -> None:
+async def put_away(db: Database, row: PushRow, *, customer_id: int | None = None) -> None:
     """Remove what an ended push does not need any more."""
-    await db.drop(row.prefix)
+    await db.drop(row.prefix, customer_id=customer_id)
     await db.execute("delete from push_object where push_id = $1", row.id)
 
 
@@ -203,9 +206,10 @@ async def upload_of(db: Database, job_id: str, customer_id: int | None) -> Any:
     )
 
 
-async def end_as_expired(db: Database, push_id: int) -> None:
+async def end_as_expired(db: Database, push_id: int, *, customer_id: int | None = None) -> PushRow | None:
     """End an upload that was never completed."""
-    await end_with_error(db, push_id, "EXPIRED", "The upload expired: it was not completed in time. Push again.")
+    text = "The upload expired: it was not completed in time. Push again."
+    return await end_with_error(db, push_id, "EXPIRED", text, customer_id=customer_id)
 
 
 def error_text(error: KaixuError) -> str:
@@ -220,5 +224,5 @@ JOBS: Sequence[Job] = [
         "github.push", push, PushJob, FREE, retry=Retry(attempts=10, first_wait_s=1, most_wait_s=60),
         timeout_s=1200, on_failed=push_failed, at_once=5,
     ),
-    Job("github.expire", expire, Expiry, FREE, timeout_s=60, on_failed=expiry_failed),
+    Job("github.expire", expire, Expiry, FREE, timeout_s=60, on_failed=expiry_failed, admission="none"),
 ]  # fmt: skip

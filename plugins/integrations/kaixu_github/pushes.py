@@ -262,6 +262,8 @@ async def queue(db: Database, row: PushRow, call: Call[Any]) -> bool:
             "gib", key=row.job_id, units=row.bytes_staged, for_s=call.options.retention_hours * HOUR_S + SPARE_S
         )
         await note_event(db, row, "queue", row.bytes_staged)
+    else:
+        await db.wake("github.push", key=row.job_id)
     queue_id = await db.enqueue("github.push", PushJob(row.job_id), key=row.job_id, serial=serial_of(row))
     await db.execute(
         "update push set status = 'queued', queue_id = $2, queued_at = coalesce(queued_at, now()), updated_at = now()"

@@ -141,7 +141,7 @@ async def stored(call: Call[TokenBody]) -> Stored:
     if not token.isascii() or not token.isprintable() or " " in token or len(token) > 4000:
         raise Failure(422, "BAD_TOKEN", "This is no token of GitHub")
     try:
-        found = await identity_of(Account(call, token, is_stored=False))
+        found = await identity_of(Account(call, token))
     except KaixuError as failure:
         if failure.code == "GITHUB_UNAUTHORIZED":
             raise Failure(

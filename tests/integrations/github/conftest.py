@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import pytest
 
 from kaixu.store.pool import open_pool
 from tests.support.process import Process
-from tests.vendors.stage import database, gateway
+from tests.vendors.stage import database
 
 from .pusher import Pusher, new_pusher
 from .stand_in import GitHubServer, github_server
@@ -28,6 +29,7 @@ integrations:
     web_base: {url}
     write_pause_s: 0
     price: {{push: 0.10, gib: 0.25, base: 1}}
+    grants: [customers]
     {more}
 """
 
@@ -64,8 +66,12 @@ def stage(
     """A gateway with the options in the module's `OPTIONS`."""
     home: Path = tmp_path_factory.mktemp("pushes")
     config = config_of(server, getattr(request.module, "OPTIONS", ""))
-    with database(server_dsn, pristine) as dsn, gateway(home, dsn, config) as process:
+    with database(server_dsn, pristine) as dsn:
+        process = Process(home, dsn, config)
+        process.environment["GATEWAY_URL"] = process.url
+        asyncio.run(process.start())
         yield Stage(server, process, dsn)
+        assert asyncio.run(process.stop()) == 0
 
 
 @pytest.fixture

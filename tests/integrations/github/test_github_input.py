@@ -89,7 +89,7 @@ async def test_a_push_needs_a_token(ada: Pusher) -> None:
 )
 async def test_a_part_that_is_refused(ada: Pusher, query: dict[str, str], error: str) -> None:
     job = await ada.init()
-    sent = {name: job if value == "JOB" else value for name, value in query.items()}
+    sent: dict[str, Any] = {name: job if value == "JOB" else value for name, value in query.items()}
     answer = await ada.call("PUT", "gh-push-upload-chunk", b"data", **sent)
     assert (answer.status, answer.body["error"]) == (400, error)
 
