@@ -126,9 +126,9 @@ async def end_with_error(
         return None
     ended = row_of({name: value for name, value in row.items() if name != "key_id"})
     await note_event(db, ended, "error", code=code)
-    await put_away(db, ended, customer_id=customer_id)
     await db.release("push", key=ended.job_id, customer_id=customer_id)
     await db.release("gib", key=ended.job_id, customer_id=customer_id)
+    await put_away(db, ended, customer_id=customer_id)
     return ended
 
 
@@ -149,18 +149,18 @@ async def finish(call: Call[PushJob], row: PushRow, landed: Landed) -> None:
         if changed is not None:
             meta = {"files": landed.files, "commit": landed.commit, "url": landed.url}
             await note_event(db, row, "done", landed.bytes, **meta)
-        await put_away(db, row)
         for charge, units in (("push", 1), ("gib", row.bytes_staged)):
             if landed.is_unchanged:
                 await db.release(charge, key=row.job_id)
             else:
                 await db.charge(charge, key=row.job_id, units=units)
+        await put_away(db, row)
 
 
 async def put_away(db: Database, row: PushRow, *, customer_id: int | None = None) -> None:
     """Remove what an ended push does not need any more."""
-    await db.drop(row.prefix, customer_id=customer_id)
     await db.execute("delete from push_object where push_id = $1", row.id)
+    await db.drop(row.prefix, customer_id=customer_id)
 
 
 async def push_failed(call: FailedCall[PushJob]) -> None:
