@@ -47,6 +47,7 @@ class BookMonth(msgspec.Struct, frozen=True):
 
     `pricing_version`: of the price list, "default" for the section's `price`. `cap_nusd` None: no cap of its own.
     `base_nusd`: the part of `spent_nusd` that is for monthly charges. `lines`: by charge, monthly ones too.
+    `prices_nusd`: the month's price list, by charge; of a `PerUnit` the price of `per` units.
     """
 
     book: str
@@ -57,6 +58,7 @@ class BookMonth(msgspec.Struct, frozen=True):
     held_nusd: int
     base_nusd: int
     lines: list[BookLine]
+    prices_nusd: dict[str, int] = {}
 
 
 class BookFacts(msgspec.Struct, frozen=True):

@@ -112,6 +112,24 @@ LINES = Query(
 )
 
 
+class Price(msgspec.Struct, frozen=True):
+    """A charge of a book in one of its price lists."""
+
+    charge: str
+    price_nusd: int
+
+
+PRICES = Query(
+    Price,
+    """
+    select p.charge, p.price_nusd
+      from kaixu.book_price p
+     where p.book = $1 and p.version = $2
+     order by p.charge
+    """,
+)
+
+
 async def book_month(db: Connection, customer_id: int, book: str, month: date | None) -> BookMonth:
     """A customer's month in a book; default: the current one. Raises `DatabaseAway`."""
     with database():
@@ -119,6 +137,7 @@ async def book_month(db: Connection, customer_id: int, book: str, month: date | 
         assert figures is not None
         # The calls of models are in reports; there may be millions.
         lines = await LINES.all(db, customer_id, book, figures.month, book != "ai")
+        prices = await PRICES.all(db, book, figures.pricing_version)
     return BookMonth(
         book=book,
         month=figures.month,
@@ -131,4 +150,5 @@ async def book_month(db: Connection, customer_id: int, book: str, month: date | 
             BookLine(line.charge, line.count, line.units, line.nusd, line.held_count, line.held_units, line.held_nusd)
             for line in lines
         ],
+        prices_nusd={price.charge: price.price_nusd for price in prices},
     )
