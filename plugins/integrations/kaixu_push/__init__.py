@@ -1,4 +1,4 @@
-"""KaixuPush: customers publish sites at Netlify, in pushes that are followed to their end and billed when they are live.
+"""KaixuPush: customers publish sites at Netlify, in pushes that are followed to their end and billed when live.
 
 Each file has a part: `begin` a push, `uploads` and `parts` of its files, `assemble` and `watch` are its jobs.
 """

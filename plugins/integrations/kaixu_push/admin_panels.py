@@ -86,9 +86,7 @@ async def registry(view: PanelView) -> list[panels.Part]:
 async def deploys(view: PanelView) -> list[panels.Part]:
     """The pushes of the month."""
     async with view.db() as db:
-        rows = await db.fetch(
-            DEPLOYS, view.customer_id, shown_month(view), view.filters.get("project_id") or None, 500
-        )
+        rows = await db.fetch(DEPLOYS, view.customer_id, shown_month(view), view.filters.get("project_id") or None, 500)
     return [
         panels.Table(
             [

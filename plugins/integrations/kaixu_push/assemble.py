@@ -1,4 +1,4 @@
-"""The job that sends a file in parts: hashed as a whole, sent as one stream, tried again until it is clear how it ends."""
+"""The job that sends a file in parts: hashed as a whole, sent as one stream, tried until it is clear how it ends."""
 
 from __future__ import annotations
 

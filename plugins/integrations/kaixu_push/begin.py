@@ -26,7 +26,10 @@ INSERT = """
     insert into push (customer_id, key_id, project, push_id, branch, title, site_id, token_source, ends_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9)) returning id
 """
-PATHS = "insert into push_path (push, path, sha1) select $1, x.path, x.sha1 from unnest($2::text[], $3::text[]) as x (path, sha1)"
+PATHS = """
+    insert into push_path (push, path, sha1)
+    select $1, x.path, x.sha1 from unnest($2::text[], $3::text[]) as x (path, sha1)
+"""
 FILES = "insert into push_file (push, sha1) select distinct $1::bigint, x from unnest($2::text[]) as x"
 
 
@@ -38,8 +41,8 @@ class NewPush(msgspec.Struct):
 
 
 class Begun(msgspec.Struct):
-    pushId: str  # noqa: N815 - as clients know it
-    deployId: str  # noqa: N815
+    pushId: str
+    deployId: str
     state: str
     required: list[str]
     url: str | None

@@ -209,7 +209,8 @@ PART = Part(
             auth=Key("admin"), admission="key",
         ),
         Operation(
-            "push.invoice", invoice, Asked, FREE, path="/billing", aliases=["push-billing"], auth=Key("admin"), admission="key"
+            "push.invoice", invoice, Asked, FREE, path="/billing", aliases=["push-billing"],
+            auth=Key("admin"), admission="key",
         ),
         Operation(
             "push.admin_invoices", invoices, Nothing, OPERATORS, method="GET", path="/admin/invoices",

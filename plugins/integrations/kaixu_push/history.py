@@ -32,7 +32,8 @@ CHANGE = """
 """
 DEPLOYS = """
     select p.id as push_row_id, p.push_id, p.branch, p.title, p.deploy_id, p.state, p.url, p.error, p.required_count,
-           p.uploaded_count, j.project_id, j.name as project_name, p.site_id as netlify_site_id, p.created_at, p.updated_at
+           p.uploaded_count, j.project_id, j.name as project_name, p.site_id as netlify_site_id, p.created_at,
+           p.updated_at
       from push p left join project j on j.id = p.project
      where p.customer_id = $1 and p.created_at >= $2::date::timestamp at time zone 'UTC'
        and p.created_at < ($2::date + interval '1 month') at time zone 'UTC'

@@ -163,7 +163,9 @@ class Netlify:
         try:
             async with self.wire.send(request, accept=FINAL | {429}, tries=tries) as answer:
                 if answer.status_code >= 300 and answer.status_code not in accept:
-                    raise refused(answer.status_code, retry_after(answer.headers) if answer.status_code == 429 else None)
+                    raise refused(
+                        answer.status_code, retry_after(answer.headers) if answer.status_code == 429 else None
+                    )
                 yield answer
         except UpstreamError as error:
             raise unreachable(error) from None

@@ -29,14 +29,22 @@ class PushOptions(Options):
     claim_s: float = Field(
         default=60.0, ge=1, le=600, description="how long a file stays with a request whose gateway has died"
     )
-    first_wait_s: float = Field(default=0.75, gt=0, le=60, description="the first pause of a failed upload; then doubled")
+    first_wait_s: float = Field(
+        default=0.75, gt=0, le=60, description="the first pause of a failed upload; then doubled"
+    )
     most_wait_s: float = Field(default=300.0, gt=0, le=3600, description="the longest such pause")
     first_look_s: float = Field(default=2.0, gt=0, le=60, description="the pause before a deploy is looked at again")
     most_look_s: float = Field(default=60.0, gt=0, le=600, description="the longest such pause")
-    prepare_s: float = Field(default=60.0, gt=0, le=60, description="how long a new push waits for what Netlify requires")
-    complete_s: float = Field(default=120.0, gt=0, le=120, description="how long a client may wait for the end of a push")
+    prepare_s: float = Field(
+        default=60.0, gt=0, le=60, description="how long a new push waits for what Netlify requires"
+    )
+    complete_s: float = Field(
+        default=120.0, gt=0, le=120, description="how long a client may wait for the end of a push"
+    )
     push_hours: float = Field(default=48.0, gt=0, le=168, description="when a push without an end is given up")
-    retention_hours: float = Field(default=48.0, gt=0, le=720, description="how long parts of files wait for the others")
+    retention_hours: float = Field(
+        default=48.0, gt=0, le=720, description="how long parts of files wait for the others"
+    )
 
     @field_validator("netlify_token")
     @classmethod

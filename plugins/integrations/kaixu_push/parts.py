@@ -39,7 +39,7 @@ class Chunk(msgspec.Struct):
 
 class Received(msgspec.Struct):
     ok: bool
-    pushId: str  # noqa: N815 - as clients know it
+    pushId: str
     sha1: str
     part: int
     parts: int
@@ -55,7 +55,7 @@ class Complete(msgspec.Struct):
 
 class Queued(msgspec.Struct):
     queued: bool
-    pushId: str  # noqa: N815
+    pushId: str
     sha1: str
 
 
@@ -150,9 +150,7 @@ def require_parts(row: Mapping[str, Any], parts: int) -> None:
 
 def incomplete(parts: int, received: int) -> Failure:
     """Not all parts are there."""
-    return conflict(
-        "PARTS_INCOMPLETE", "Parts are missing", {"expected_parts": parts, "received_parts": received}
-    )
+    return conflict("PARTS_INCOMPLETE", "Parts are missing", {"expected_parts": parts, "received_parts": received})
 
 
 PART = Part(

@@ -33,13 +33,17 @@ async def note(call: Call[Any], push: Mapping[str, Any], deploy: Deploy) -> None
     """Note what Netlify says of a push's deploy: what it requires, its state, and its end with the bill."""
     async with call.db() as db:
         if deploy.is_prepared and may_change(push, deploy):
-            for row in await db.fetch("select is_first, sha1 from note_required($1, $2)", push["id"], deploy.required or []):
+            for row in await db.fetch(
+                "select is_first, sha1 from note_required($1, $2)", push["id"], deploy.required or []
+            ):
                 if row["sha1"] is not None:
                     await db.drop(parts_prefix(push["push_id"], row["sha1"]))
         if deploy.is_over:
             is_ready = deploy.state == "ready"
             error = None if is_ready else (deploy.error_message or "Netlify has given up the deploy")[:500]
-            await end(db, push, deploy.state, error, deploy.address, published=deploy.published_at if is_ready else None)
+            await end(
+                db, push, deploy.state, error, deploy.address, published=deploy.published_at if is_ready else None
+            )
             return
         await db.execute(
             "update push set state = case when state = 'finalizing' and required_count = uploaded_count then state "
@@ -78,8 +82,8 @@ async def end(
     ended = await db.fetchrow(
         "update push p set state = $2, error = $3, url = coalesce($4, p.url), ended_at = now(), updated_at = now() "
         "where p.id = $1 and p.ended_at is null "
-        "returning (select coalesce(sum(f.bytes), 0)::bigint from push_file f where f.push = p.id and f.status = 'done') "
-        "as bytes, now() as now",
+        "returning now() as now, (select coalesce(sum(f.bytes), 0)::bigint from push_file f "
+        "where f.push = p.id and f.status = 'done') as bytes",
         push["id"], state[:40], error, url,
     )  # fmt: skip
     if ended is None:

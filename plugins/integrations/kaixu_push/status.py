@@ -65,15 +65,15 @@ class Finalizing(msgspec.Struct):
     ok: bool
     queued: bool
     state: str
-    pushId: str  # noqa: N815 - as clients know it
-    deployId: str | None  # noqa: N815
+    pushId: str
+    deployId: str | None
 
 
 class Completed(msgspec.Struct):
     ok: bool
     state: str
     url: str | None
-    deployId: str | None  # noqa: N815
+    deployId: str | None
 
 
 class Cancelled(msgspec.Struct):
@@ -119,7 +119,7 @@ async def file_status(call: Call[WhichFile]) -> FileStatus:
     push = await own_push(call, call.body.push_id)
     async with call.db() as db:
         row = await db.fetchrow(FILE, push["id"], sha1)
-    if row is None or row["status"] == "waiting" and row["mode"] is None:
+    if row is None or (row["status"] == "waiting" and row["mode"] is None):
         raise Failure(404, "JOB_NOT_FOUND", "Job not found")
     parts = row["parts"] or (len(row["received"]) if row["mode"] == "chunked" else 1)
     return FileStatus(
@@ -142,7 +142,8 @@ async def complete(call: Call[Completion]) -> Reply:
     if not call.body.wait:
         async with call.db() as db:
             await db.execute(
-                "update push set state = 'finalizing', updated_at = now() where id = $1 and ended_at is null", push["id"]
+                "update push set state = 'finalizing', updated_at = now() where id = $1 and ended_at is null",
+                push["id"],
             )
             await db.wake("push.watch", key=push["push_id"])
         return Reply(Finalizing(True, True, "finalizing", push["push_id"], push["deploy_id"]), status=202)
@@ -189,7 +190,10 @@ async def cancel(call: Call[Which]) -> Cancelled:
 
 PART = Part(
     operations=[
-        Operation("push.status", status, Which, FREE, method="GET", path="/pushes/{push_id}", aliases=["push-status"], admission="key"),
+        Operation(
+            "push.status", status, Which, FREE, method="GET", path="/pushes/{push_id}", aliases=["push-status"],
+            admission="key",
+        ),
         Operation(
             "push.file", file_status, WhichFile, FREE, method="GET", path="/pushes/{push_id}/file",
             aliases=["push-file-status"], admission="key",
@@ -198,6 +202,8 @@ PART = Part(
             "push.complete", complete, Completion, FREE, path="/pushes/{push_id}/complete",
             aliases=["push-complete"], admission="key", auth=Key("deployer"), timeout_s=180,
         ),
-        Operation("push.cancel", cancel, Which, FREE, path="/pushes/{push_id}/cancel", auth=Key("deployer"), admission="key"),
+        Operation(
+            "push.cancel", cancel, Which, FREE, path="/pushes/{push_id}/cancel", auth=Key("deployer"), admission="key"
+        ),
     ]
 )  # fmt: skip

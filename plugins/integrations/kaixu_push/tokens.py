@@ -147,11 +147,43 @@ OWN, ADMIN = ["netlify-token"], ["admin-netlify-token"]
 PART = Part(
     operations=[
         Operation("push.token", connection, Nothing, FREE, method="GET", admission="key", path="/token", aliases=OWN),
-        Operation("push.token_set", set_own, Token, FREE, auth=Key("admin"), admission="key", path="/token", aliases=OWN),
-        Operation("push.token_clear", clear_own, Nothing, FREE, method="DELETE", auth=Key("admin"), admission="key", path="/token", aliases=OWN),
-        Operation("push.admin_token", has_token, Nothing, OPERATORS, method="GET", auth=Operator(), path="/admin/token", aliases=ADMIN),
-        Operation("push.admin_token_set", set_for, Token, OPERATORS, auth=Operator(), path="/admin/token", aliases=ADMIN),
-        Operation("push.admin_token_clear", clear_for, Nothing, OPERATORS, method="DELETE", auth=Operator(), path="/admin/token", aliases=ADMIN),
+        Operation(
+            "push.token_set", set_own, Token, FREE, auth=Key("admin"), admission="key", path="/token", aliases=OWN
+        ),
+        Operation(
+            "push.token_clear",
+            clear_own,
+            Nothing,
+            FREE,
+            method="DELETE",
+            auth=Key("admin"),
+            admission="key",
+            path="/token",
+            aliases=OWN,
+        ),
+        Operation(
+            "push.admin_token",
+            has_token,
+            Nothing,
+            OPERATORS,
+            method="GET",
+            auth=Operator(),
+            path="/admin/token",
+            aliases=ADMIN,
+        ),
+        Operation(
+            "push.admin_token_set", set_for, Token, OPERATORS, auth=Operator(), path="/admin/token", aliases=ADMIN
+        ),
+        Operation(
+            "push.admin_token_clear",
+            clear_for,
+            Nothing,
+            OPERATORS,
+            method="DELETE",
+            auth=Operator(),
+            path="/admin/token",
+            aliases=ADMIN,
+        ),
     ],
     secrets=[Secret(TOKEN, title="Netlify token", shown_as="has_netlify_token")],
 )

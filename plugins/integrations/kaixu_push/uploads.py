@@ -62,7 +62,7 @@ class Upload(msgspec.Struct):
 
 class Uploaded(msgspec.Struct):
     ok: bool
-    pushId: str  # noqa: N815 - as clients know it
+    pushId: str
     path: str
     sha1: str
     bytes: int
@@ -71,7 +71,7 @@ class Uploaded(msgspec.Struct):
 class Skipped(msgspec.Struct):
     """The file was sent before; this request costs nothing."""
 
-    pushId: str  # noqa: N815
+    pushId: str
     path: str
     sha1: str
     ok: bool = True
@@ -137,7 +137,7 @@ async def kept_claim(call: Call[Any], push: int, sha1: str, claim: str) -> Async
             await unclaim(call, push, sha1, claim, reason)
 
 
-async def stored(call: Call[Any], most_bytes: int, sha1: str) -> Blob:
+async def stored(call: Call[Any], most_bytes: int, sha1: str | None) -> Blob:
     """The body of the request, hashed. Raises `Failure` for another digest."""
     try:
         return await call.upload.store(most_bytes=most_bytes, hash="sha1", digest=sha1)

@@ -90,9 +90,7 @@ async def find_deploy(call: Call[Any], netlify: Netlify, push: Mapping[str, Any]
     found: Deploy | None = await netlify.find(push["site_id"], push["push_id"])
     async with call.db() as db:
         if found is not None and found.id:
-            await db.execute(
-                "update push set deploy_id = $2 where id = $1 and deploy_id is null", push["id"], found.id
-            )
+            await db.execute("update push set deploy_id = $2 where id = $1 and deploy_id is null", push["id"], found.id)
             return found.id
         if push["now"] - push["created_at"] > LOST_AFTER or push["wants_cancel"]:
             await end(db, push, "error", "Netlify did not get the deploy")

@@ -51,9 +51,7 @@ async def netlify(shared_gateway: tuple[Process, int]) -> AsyncIterator[Netlify]
 
 
 @pytest.fixture
-async def station(
-    shared_gateway: tuple[Process, int], netlify: Netlify, pool: asyncpg.Pool
-) -> AsyncIterator[Station]:
+async def station(shared_gateway: tuple[Process, int], netlify: Netlify, pool: asyncpg.Pool) -> AsyncIterator[Station]:
     """A customer with a token and a project."""
     async with aiohttp.ClientSession() as http:
         yield await Station(http, shared_gateway[0], netlify).open()

@@ -149,7 +149,7 @@ class Netlify:
         if fault is not None and fault.when != "after":
             return await self.fail(request, fault)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        body: bytes | None = b"" if what == "put" else await request.read() or None
+        body: bytes | None = b"a file" if what == "put" else await request.read() or None
         if token not in self.users:
             status, answered, headers = refusal(401, "Access Denied")
         else:

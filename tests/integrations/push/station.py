@@ -166,7 +166,15 @@ class Station:
         size = -(-len(whole) // parts)
         data = more.pop("data", whole[part * size : (part + 1) * size])
         return await self.call(
-            "PUT", "push-upload-chunk", data, pushId=push_id, path=path, sha1=sha1(whole), part=part, parts=parts, **more
+            "PUT",
+            "push-upload-chunk",
+            data,
+            pushId=push_id,
+            path=path,
+            sha1=sha1(whole),
+            part=part,
+            parts=parts,
+            **more,
         )
 
     async def assemble(self, push_id: str, path: str, whole: bytes, parts: int) -> Said:
@@ -194,9 +202,9 @@ class Station:
                     return push
                 await asyncio.sleep(0.1)
 
-    async def bill(self, **query: object) -> dict[str, Any]:
+    async def bill(self, **query: str) -> dict[str, Any]:
         """The breakdown of a month."""
-        said = await self.call("GET", "push-billing", **query)
+        said = await self.call("GET", "push-billing", None, key=None, headers=None, **query)
         assert said.status == 200, said
         breakdown: dict[str, Any] = said.json["breakdown"]
         return breakdown

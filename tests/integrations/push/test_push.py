@@ -27,9 +27,7 @@ async def test_a_push_is_published_and_billed_once(station: Station, pool: async
     assert ready["uploaded_digests"] == ready["required_digests"]
     deploy = station.netlify.deploys[push["deployId"]]
     assert (deploy.title, deploy.branch, deploy.is_draft) == (f"First ({push['pushId']})", "main", False)
-    assert station.netlify.sites[station.site].published == {
-        path[1:]: sha1(data) for path, data in FILES.items()
-    }
+    assert station.netlify.sites[station.site].published == {path[1:]: sha1(data) for path, data in FILES.items()}
     size = sum(len(data) for data in FILES.values())
     bill = await station.bill()
     assert (bill["deploys_ready"], bill["deploy_cost_cents"], bill["bytes_uploaded"]) == (1, 10, size)
