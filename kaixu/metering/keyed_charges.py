@@ -45,14 +45,13 @@ async def charging_transaction(
     opened: AbstractAsyncContextManager[Transaction],
     databases: PluginDatabases,
     integration: Integration,
-    charging: Charging,
 ) -> AsyncIterator[Transaction]:
     """The same transaction; leaving it raises `HoldRefused` where a cap has no room, after it was rolled back."""
     try:
         async with opened as transaction:
             yield transaction
     except NoRoom as error:
-        raise await refusal(databases, integration, charging, error.refused) from None
+        raise await refusal(databases, integration, error.charging, error.refused) from None
 
 
 async def refusal(

@@ -76,7 +76,7 @@ from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, Secret
 from kaixu.plugin.reaction import Crossing, Reaction
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
-from kaixu.plugin.secret import Secret, SecretInfo, Secrets
+from kaixu.plugin.secret import Secret, SecretInfo, Secrets, SecretValue
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.tries import Tries
 from kaixu.plugin.types import (
@@ -220,6 +220,7 @@ __all__ = [
     "Secret",
     "SecretInfo",
     "SecretStates",
+    "SecretValue",
     "Secrets",
     "ServerSentEvent",
     "Text",

@@ -23,7 +23,8 @@ from kaixu.plugin.options import Options
 from kaixu.plugin.origins import AnyPublic
 from kaixu.plugin.panel import Panel
 from kaixu.plugin.reaction import Reaction
-from kaixu.plugin.secret import Secret, Secrets
+from kaixu.plugin.replies import PageLink
+from kaixu.plugin.secret import Secret, Secrets, SecretValue
 from kaixu.plugin.webhook import Webhook, WebhookEvent
 
 Body = TypeVar("Body", covariant=True)
@@ -142,30 +143,95 @@ class Database(Protocol):
         """
         ...
 
-    async def job(self, job_id: UUID) -> JobView:
-        """A job of this integration, and of the call's customer if it has one. Raises `NotFound`."""
+    async def mail(
+        self,
+        subject: str,
+        paragraphs: Sequence[str],
+        *,
+        key: str,
+        link: PageLink | None = None,
+        customer_id: int | None = None,
+    ) -> None:
+        """Write to a customer, by default the call's, once for each `key`; sent after this transaction.
+
+        Plain texts in the gateway's frame, to the account's address; a `link` is a path of the gateway or an https
+        URL. Customers read it in their dashboard, too, and only there if the gateway sends no mail. Needs the grant
+        `mail`, for another customer than the call's also `customers`. Leaving the block raises `NotFound` for an
+        unknown customer, `Conflict` if the key was used for another one.
+        """
         ...
 
-    async def cancel(self, job_id: UUID) -> JobView:
+    async def settings(self, *, customer_id: int | None = None) -> Any:
+        """The settings of a customer, by default the call's, with what this transaction changes.
+
+        Needs the grant `customers` for another customer than the call's. Raises as `Call.settings`.
+        """
+        ...
+
+    async def change_settings(self, changes: Mapping[str, Any], *, customer_id: int | None = None) -> Any:
+        """Change settings of such a customer with this transaction; returns all of them, as they will be.
+
+        Raises `Unprocessable` for a value that is not possible. Leaving the block raises `Conflict` where another
+        customer has a unique one, or other settings were changed meanwhile; then nothing of the block is done.
+        """
+        ...
+
+    async def secret(self, name: str, *, customer_id: int | None = None) -> SecretValue | None:
+        """A secret of such a customer, see `Secrets.read`."""
+        ...
+
+    async def clear_secret(self, name: str, *, version: str | None = None, customer_id: int | None = None) -> None:
+        """Remove a secret of such a customer with this transaction; with `version` only if it is still that one."""
+        ...
+
+    async def job(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
+        """A job of this integration, and of the call's customer if it has one. Raises `NotFound`.
+
+        `customer_id`: another customer's job, with the grant `customers`; so for `cancel` and `wake`.
+        """
+        ...
+
+    async def cancel(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """Cancel such a job in this transaction; one that runs ends shortly after. Returns it. Raises `NotFound`."""
         ...
 
-    async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None:
+    async def wake(self, job: str, *, key: str, customer_id: int | None = None) -> bool:
+        """Run the job that was enqueued with this `key` as soon as this transaction ends, if it waits.
+
+        Whether there is one that waits: for its time, after `Again` or a failed attempt, or for room under a cap.
+        Attempts stay as they are. One that runs is left alone.
+        """
+        ...
+
+    async def hold(
+        self, charge: str, *, key: str, units: int = 1, for_s: float, customer_id: int | None = None
+    ) -> None:
         """Reserve one of the integration's `charges` for the call's customer, for so long, under a key of your own.
 
         Holding again under the same key sets units and time. Done when the block ends: where there is no room under the
-        cap, leaving it raises `HoldRefused`, and everything in the transaction is rolled back.
+        cap, leaving it raises `HoldRefused`, and everything in the transaction is rolled back. `customer_id`: another
+        customer than the call's, with the grant `customers`; so for `charge` and `release`. Without a key of the
+        customer's own, only what was held before can be changed.
         """
         ...
 
-    async def charge(self, charge: str, *, key: str, units: int = 1, at: datetime | None = None) -> None:
+    async def charge(
+        self,
+        charge: str,
+        *,
+        key: str,
+        units: int = 1,
+        at: datetime | None = None,
+        customer_id: int | None = None,
+    ) -> None:
         """Bill a charge once for each key, in this transaction, in the month of `at` (default: now); never refused.
 
-        The hold's key is billed, also if it was revoked meanwhile. Without a hold, the call's own is.
+        The hold's key is billed, also if it was revoked meanwhile. Without a hold, the call's own is; where it has
+        none, leaving the block raises `ValueError`.
         """
         ...
 
-    async def release(self, charge: str, *, key: str) -> None:
+    async def release(self, charge: str, *, key: str, customer_id: int | None = None) -> None:
         """Release what is held under a key, in this transaction; nothing happens where nothing is."""
         ...
 
@@ -177,11 +243,14 @@ class Database(Protocol):
         """
         ...
 
-    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
-        """The kept blobs whose names begin with `prefix`, by name. Raises `TooLarge` for more than 10,000."""
+    async def kept(self, prefix: str = "", *, customer_id: int | None = None) -> Sequence[KeptBlob]:
+        """The kept blobs whose names begin with `prefix`, by name. Raises `TooLarge` for more than 10,000.
+
+        `customer_id`: another customer's, with the grant `customers`; so for `drop`.
+        """
         ...
 
-    async def drop(self, prefix: str) -> int:
+    async def drop(self, prefix: str, *, customer_id: int | None = None) -> int:
         """Remove the kept blobs whose names begin with `prefix`, with this transaction; how many.
 
         One that a job has in its payload lives until that has ended.

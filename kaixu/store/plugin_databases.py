@@ -10,7 +10,6 @@ import asyncpg
 
 from .charge_effects import NOBODY, Charging
 from .jobs_only import jobs_transaction
-from .plugin_credits import Rights
 from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
 from .plugin_deletion import remove_rows
 from .plugin_login import PluginLogin, derived_login, login_from_url
@@ -19,6 +18,7 @@ from .plugin_reading import PluginReading, plugin_reading
 from .plugin_roles import migrate_plugin, provide_role
 from .pool import database
 from .query import DatabaseSession
+from .rights import Rights
 
 
 class PluginDatabases:
