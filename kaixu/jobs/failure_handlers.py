@@ -25,7 +25,7 @@ from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError, TicketClosed, UpstreamError
 from kaixu.plugin.operation import Job
 from kaixu.store.failures import DueFailure, claim_failures, postpone_failure
-from kaixu.store.plugin_database import HandledBefore, NotAllowed, Transaction
+from kaixu.store.plugin_transaction import HandledBefore, NotAllowed, Transaction
 from kaixu.store.pool import database
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from kaixu.plugin.errors import Failure, HoldRefused
 from kaixu.plugin.operation import Integration, Job, Operation
 from kaixu.store.books import book_month
 from kaixu.store.charge_effects import Charging, NoRoom, RefusedHold
-from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.plugin_transaction import Transaction
 
 from .submitter import Submitter
 

@@ -20,15 +20,16 @@ from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob, blobs_in
 from kaixu.plugin.book import BookMonth
 from kaixu.plugin.callback import Begun
+from kaixu.plugin.database import Database
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
-from kaixu.plugin.operation import Charge, Database, Free, Job, NoteLevel, Operation, PerUnit
+from kaixu.plugin.operation import Charge, Free, Job, NoteLevel, Operation, PerUnit
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.webhook import WebhookEvent
 from kaixu.store.jobs import NewJob
-from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.plugin_transaction import Transaction
 from kaixu.store.rights import Reach, Rights
 from kaixu.store.webhook_events import NewEvent
 

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from kaixu.plugin.book import BookLine, BookMonth
+from kaixu.plugin.book import BookLine, BookMonth, BookPrice
 
 from .pool import database
 from .query import Connection, Query
@@ -113,21 +113,46 @@ LINES = Query(
 
 
 class Price(msgspec.Struct, frozen=True):
-    """A charge of a book in one of its price lists."""
+    """The price of a charge by key."""
 
     charge: str
-    price_nusd: int
+    nusd: int
+    per: int
+    unit: str
 
 
 PRICES = Query(
     Price,
     """
-    select p.charge, p.price_nusd
+    select p.charge, p.price_nusd as nusd, p.per, p.unit
       from kaixu.book_price p
      where p.book = $1 and p.version = $2
      order by p.charge
     """,
 )
+
+
+class UsedBook(msgspec.Struct, frozen=True):
+    """A book in which a customer has a month. `has_own_cap`: it does not draw on the customer's cap."""
+
+    book: str
+    has_own_cap: bool
+
+
+USED = Query(
+    UsedBook,
+    """
+    select m.book, m.has_own_cap
+      from kaixu.customer_month m
+     where m.customer_id = $1 and m.month = $2
+     order by m.book
+    """,
+)
+
+
+async def used_books(db: Connection, customer_id: int, month: date) -> list[UsedBook]:
+    """The books in which a customer has a month."""
+    return await USED.all(db, customer_id, month)
 
 
 async def book_month(db: Connection, customer_id: int, book: str, month: date | None) -> BookMonth:
@@ -150,5 +175,5 @@ async def book_month(db: Connection, customer_id: int, book: str, month: date | 
             BookLine(line.charge, line.count, line.units, line.nusd, line.held_count, line.held_units, line.held_nusd)
             for line in lines
         ],
-        prices_nusd={price.charge: price.price_nusd for price in prices},
+        prices={one.charge: BookPrice(one.nusd, one.per, one.unit) for one in prices},
     )

@@ -21,7 +21,8 @@ from .failures import note_handled
 from .jobs import insert_job
 from .plugin_blobs import GATEWAY_DROP, GATEWAY_KEEP, GATEWAY_KEPT, GATEWAY_USE, BlobNote, kept_of, require_found
 from .plugin_credits import GatheredCredits
-from .plugin_database import (
+from .plugin_jobs import unended_job
+from .plugin_transaction import (
     CustomersTransaction,
     HandledBefore,
     MakeEvent,
@@ -31,7 +32,6 @@ from .plugin_database import (
     no_webhooks,
     view_of,
 )
-from .plugin_jobs import unended_job
 from .pool import database
 from .rights import Rights
 from .webhook_events import store_event

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from kaixu.plugin.blob import Blob, KeptBlob
-from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
+from kaixu.plugin.errors import Conflict, DatabaseAway, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
-from kaixu.plugin.money import Balance
-from kaixu.plugin.replies import PageLink
-from kaixu.plugin.secret import SecretValue
 from kaixu.plugin.statements import refusal_of, verb_of
 from kaixu.plugin.webhook import WebhookEvent
 
-from .charge_effects import APPLY_NOTE, NOBODY, Charging, ChargingTransaction, RefusedHold, require_done, store_note
-from .customer_effects import PLUGIN_APPLIES, CustomerEffects, GatheredEffects, RefusedEffect, require_applied
-from .jobs import NewJob
+from .charge_effects import APPLY_NOTE, NOBODY, Charging, RefusedHold, require_done, store_note
+from .customer_effects import PLUGIN_APPLIES, GatheredEffects, RefusedEffect, require_applied
 from .plugin_blobs import (
     PLUGIN_DROP,
     PLUGIN_KEEP,
@@ -33,13 +27,22 @@ from .plugin_blobs import (
     kept_of,
     require_found,
 )
-from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, balance_of, require_booked
+from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, require_booked
 from .plugin_jobs import allow_job_access, store_plugin_job, unended_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
+from .plugin_transaction import (
+    CustomersTransaction,
+    HandledBefore,
+    MakeEvent,
+    MakeJob,
+    NotAllowed,
+    known_customer,
+    no_webhooks,
+    view_of,
+)
 from .pool import database
 from .rights import Rights
-from .webhook_events import NewEvent
 
 #: The most rows of one statement and the most text in them. Rows are read in batches, smaller ones if rows are large.
 MOST_ROWS = 10_000
@@ -52,106 +55,8 @@ BYTES_AT_ONCE = 4 * 1024 * 1024
 PATIENCE_S = STATEMENT_S + 1.0
 
 
-class MakeJob(Protocol):
-    """Makes a job from its name, its payload, a delay in seconds, a unique key and the value that it runs alone for."""
-
-    def __call__(
-        self,
-        name: str,
-        payload: msgspec.Struct,
-        delay_s: float,
-        key: str | None,
-        serial: str | None,
-    ) -> NewJob: ...
-
-
 #: How the tag of a statement that gives rows begins.
 TAGS = {"insert": "INSERT 0", "update": "UPDATE", "delete": "DELETE", "merge": "MERGE"}
-
-
-class NotAllowed(Exception):
-    """A plugin's statement is not allowed: it concerns more than the plugin's own tables."""
-
-
-class MakeEvent(Protocol):
-    """Makes an event that a webhook has not brought, with its job; None: one of a type that is not handled."""
-
-    def __call__(self, webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None: ...
-
-
-def no_webhooks(webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None:
-    """For an integration without webhooks."""
-    raise ValueError(f"the integration has no webhook `{webhook}`")
-
-
-class HandledBefore(Exception):
-    """The failure of a job has been handled by another transaction; this one is rolled back."""
-
-
-class Transaction(Protocol):
-    """See `kaixu.plugin.Database`."""
-
-    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]: ...
-    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None: ...
-    async def fetchval(self, sql: str, *args: Any) -> Any: ...
-    async def execute(self, sql: str, *args: Any) -> str: ...
-    async def enqueue(
-        self,
-        job: str,
-        payload: msgspec.Struct,
-        *,
-        delay_s: float = 0,
-        key: str | None = None,
-        serial: str | None = None,
-        customer_id: int | None = None,
-    ) -> UUID: ...
-    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool: ...
-    async def credit(
-        self,
-        customer_id: int,
-        amount_nusd: int,
-        *,
-        key: str,
-        month: str | None = None,
-        source: str | None = None,
-        reference: str | None = None,
-    ) -> None: ...
-    async def balance(self, customer_id: int | None = None) -> Balance: ...
-    async def mail(
-        self,
-        subject: str,
-        paragraphs: Sequence[str],
-        *,
-        key: str,
-        link: PageLink | None = None,
-        customer_id: int | None = None,
-    ) -> None: ...
-    async def settings(self, *, customer_id: int | None = None) -> Any: ...
-    async def change_settings(self, changes: Mapping[str, Any], *, customer_id: int | None = None) -> Any: ...
-    async def secret(self, name: str, *, customer_id: int | None = None) -> SecretValue | None: ...
-    async def clear_secret(self, name: str, *, version: str | None = None, customer_id: int | None = None) -> None: ...
-    async def job(self, job_id: UUID, *, customer_id: int | None = None) -> JobView: ...
-    async def cancel(self, job_id: UUID, *, customer_id: int | None = None) -> JobView: ...
-    async def wake(self, job: str, *, key: str, customer_id: int | None = None) -> bool: ...
-    async def hold(
-        self, charge: str, *, key: str, units: int = 1, for_s: float, customer_id: int | None = None
-    ) -> None: ...
-    async def charge(
-        self,
-        charge: str,
-        *,
-        key: str,
-        units: int = 1,
-        at: datetime | None = None,
-        customer_id: int | None = None,
-    ) -> None: ...
-    async def release(self, charge: str, *, key: str, customer_id: int | None = None) -> None: ...
-    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None: ...
-    async def kept(self, prefix: str = "", *, customer_id: int | None = None) -> Sequence[KeptBlob]: ...
-    async def drop(self, prefix: str, *, customer_id: int | None = None) -> int: ...
-    async def failure_handled(self, job_id: UUID) -> None:
-        """Note, last in the transaction, that a job's failure is handled in it. Raises `HandledBefore`."""
-        ...
 
 
 @contextmanager
@@ -166,70 +71,6 @@ def statement() -> Iterator[None]:
                 f"a statement of the integration took longer than {STATEMENT_S} s", code="OPERATION_TIMEOUT"
             ) from error
         raise
-
-
-@contextmanager
-def known_customer() -> Iterator[None]:
-    """Around the submission of a job for a customer that the plugin names. Raises `NotFound`."""
-    try:
-        yield
-    except asyncpg.ForeignKeyViolationError as error:
-        raise NotFound("there is no such customer", code="UNKNOWN_CUSTOMER") from error
-
-
-class MoneyIn(ABC):
-    """The part of a transaction that is about money: credits, which are booked last in it, and balances."""
-
-    credits: GatheredCredits
-    _gateway_pool: asyncpg.Pool
-
-    @abstractmethod
-    def _require_open(self) -> None:
-        """Raises `TicketClosed`."""
-
-    async def credit(
-        self,
-        customer_id: int,
-        amount_nusd: int,
-        *,
-        key: str,
-        month: str | None = None,
-        source: str | None = None,
-        reference: str | None = None,
-    ) -> None:
-        """See `kaixu.plugin.Database.credit`."""
-        self._require_open()
-        self.credits.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
-
-    async def balance(self, customer_id: int | None = None) -> Balance:
-        """See `kaixu.plugin.Database.balance`."""
-        self._require_open()
-        return await balance_of(self._gateway_pool, self.credits.rights.customer_for(customer_id))
-
-
-class CustomersTransaction(ChargingTransaction, MoneyIn, CustomerEffects):
-    """What a transaction does for customers, with or without tables."""
-
-    _customer_id: int | None
-    _blobs_of: int | None
-
-    def _customers(self) -> set[int]:
-        """Whose rows are locked at the end, if any."""
-        customers = self.effects.customers | self.credits.customers | self._charges.customers
-        own = self._rights.customer_id
-        return customers | {own} if self.credits.requests and own is not None else customers
-
-    def _locks_first(self, customers: set[int]) -> bool:
-        """Whether they are locked before credits and charges: rows of several are locked in one statement."""
-        return bool(self.effects.effects) or len(customers) > 1
-
-    def _customer_of_job(self, customer_id: int | None) -> int | None:
-        self._require_open()
-        return self._customer_id if customer_id is None else self._rights.customer_for(customer_id)
-
-    def _owner_of_blobs(self, customer_id: int | None) -> int | None:
-        self._require_open()
-        return self._blobs_of if customer_id is None else self._rights.customer_for(customer_id)
 
 
 class PluginTransaction(CustomersTransaction):
@@ -462,13 +303,6 @@ class PluginTransaction(CustomersTransaction):
 
 #: A job's state, for the role of an integration.
 PLUGIN_VIEW = "select * from kaixu__plugin.job_view(p_access => $1)"
-
-
-def view_of(row: Mapping[str, Any] | None, job_id: UUID) -> JobView:
-    """A row as its plugin sees it. Raises `NotFound` where there is none."""
-    if row is None:
-        raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
-    return JobView(row["status"], row["attempts"], row["next_at"], row["error"], row["done"], row["total"])
 
 
 @asynccontextmanager

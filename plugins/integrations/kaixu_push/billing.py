@@ -33,7 +33,6 @@ from .tokens import OPERATORS, Nothing
 
 GIB = 2**30
 
-BOOK = Book("push", title="KaixuPush", cap="cap", version="pricing_version", refused=cap_reached)
 CHARGES: list[KeyedCharge] = [
     PerCall("deploy", book="push"),
     PerUnit("gib", unit="bytes", per=GIB, book="push"),
@@ -110,40 +109,32 @@ def month_of(value: Any) -> date | None:
 
 def breakdown_of(month: BookMonth) -> Breakdown:
     """A month of the book as clients know it."""
-    lines = {line.charge: line for line in month.lines}
-    deploys, gigabytes = lines.get("deploy"), lines.get("gib")
-    parts = [month.base_nusd, deploys.nusd if deploys else 0, gigabytes.nusd if gigabytes else 0]
-    base, deploy, storage = in_cents(parts)
-    count, size = (deploys.count if deploys else 0), (gigabytes.units if gigabytes else 0)
-    prices = month.prices_nusd
+    billed, size = month.line_cents(), month.line("gib").units
+    prices = {name: price.nusd for name, price in month.prices.items()}
     return Breakdown(
         month=f"{month.month:%Y-%m}",
         pricing_version=version_number(month.pricing_version),
         currency="USD",
-        base_month_cents=base,
-        deploys_ready=count,
-        per_deploy_cents=plain(prices.get("deploy", 0)),
-        deploy_cost_cents=deploy,
+        base_month_cents=billed.get("base", 0),
+        deploys_ready=month.line("deploy").count,
+        per_deploy_cents=in_cents(prices.get("deploy", 0)),
+        deploy_cost_cents=billed.get("deploy", 0),
         bytes_uploaded=size,
         gb_estimate=round(size / GIB, 3),
-        per_gb_cents=plain(prices.get("gib", 0)),
-        storage_cost_cents=storage,
-        total_cents=base + deploy + storage,
+        per_gb_cents=in_cents(prices.get("gib", 0)),
+        storage_cost_cents=billed.get("gib", 0),
+        total_cents=sum(billed.values()),
         monthly_cap_cents=0 if month.cap_nusd is None else cents(month.cap_nusd),
     )
 
 
-def in_cents(parts: list[int]) -> list[int]:
-    """Nano-dollars in whole cents that add up to their rounded sum: the largest remainders get the missing ones."""
-    whole = [part // 10**7 for part in parts]
-    missing = cents(sum(parts)) - sum(whole)
-    by_remainder = sorted(range(len(parts)), key=lambda at: -(parts[at] % 10**7))
-    for at in by_remainder[: max(0, missing)]:
-        whole[at] += 1
-    return whole
+def statement(month: BookMonth) -> dict[str, Any]:
+    """What invoices, and the charges that a customer asks for, show of a month."""
+    shown: dict[str, Any] = msgspec.to_builtins(breakdown_of(month))
+    return shown
 
 
-def plain(nusd: int) -> float:
+def in_cents(nusd: int) -> float:
     """A price in cents, whole where it is."""
     return nusd // 10**7 if nusd % 10**7 == 0 else nusd / 10**7
 
@@ -199,6 +190,8 @@ def invoice_of(row: Mapping[str, Any]) -> Invoice:
         written(row["updated_at"]),
     )
 
+
+BOOK = Book("push", title="KaixuPush", cap="cap", version="pricing_version", refused=cap_reached, statement=statement)
 
 FREE = Free("reads one's own bill")
 

@@ -130,9 +130,9 @@ async def changes_settings(call: Call[Any]) -> object:
 
 
 async def enqueues_twice(call: Call[Any]) -> object:
-    first = await call.enqueue("probe.work", Payload(1), key="one")
-    second = await call.enqueue("probe.work", Payload(1), key="one")
-    third = await call.enqueue("probe.work", Payload(1), key="two")
+    first = await call.enqueue("probe.work", Payload(1), key="one", delay_s=600)
+    second = await call.enqueue("probe.work", Payload(1), key="one", delay_s=600)
+    third = await call.enqueue("probe.work", Payload(1), key="two", delay_s=600)
     return first == second, first == third
 
 
@@ -140,10 +140,10 @@ async def enqueues_with_the_transaction(call: Call[Any]) -> object:
     ids: list[UUID] = []
     try:
         async with call.db() as db:
-            ids.append(await db.enqueue("probe.work", Payload(1), key="one"))
+            ids.append(await db.enqueue("probe.work", Payload(1), key="one", delay_s=600))
             raise LookupError
     except LookupError:
-        return ids[0] == await call.enqueue("probe.work", Payload(1), key="one")
+        return ids[0] == await call.enqueue("probe.work", Payload(1), key="one", delay_s=600)
 
 
 async def looks_for_a_job(call: Call[Any]) -> object:
@@ -243,7 +243,8 @@ async def clears_one_version(call: Call[Any]) -> object:
 
 async def clears_in_a_transaction(call: Call[Any], name: str) -> object:
     async with call.db() as db:
-        return await db.clear_secret(name)
+        await db.clear_secret(name)
+    return "cleared"
 
 
 async def wakes(call: Call[Any], job: str, **more: Any) -> object:
