@@ -243,9 +243,11 @@ class Build:
         return None
 
     def hosts(self, path: Path_, integration: Integration, options: Options | None) -> BuildResult | None:
-        """A failure if a default of its options names no host; None otherwise."""
+        """A failure if its hosts, or a default of its options, are none; None otherwise."""
         try:
-            Hosts(integration.hosts, options)
+            Hosts(integration.hosts, options, integration.name)
+        except PluginError as error:
+            return self.failed(path, error)
         except ValueError as error:
             wrong = PluginError(f"integration `{integration.name}`: a default of its options names no host: {error}")
             return self.failed(path, wrong)

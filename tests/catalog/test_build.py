@@ -292,6 +292,28 @@ def test_where_an_integration_may_send_is_declared_and_named_by_its_options(fold
 
 
 @pytest.mark.parametrize(
+    ("hosts", "shown", "reason"),
+    [
+        ('lambda options: [f"{options.token}.example.com"]', "https://t.example.com", None),
+        ("lambda options: ()", "", None),
+        ('lambda options: ["https://t.example.com"]', "", "`hosts` has 'https://t.example.com'"),
+        ('lambda options: "any-public"', "", "`hosts` must return a list of hosts, not 'any-public'"),
+        ("lambda options: None", "", "`hosts` must return a list of hosts, not None"),
+        ("lambda options: [options.nothing]", "", "`hosts` failed: AttributeError"),
+        ("lambda: []", "", "`hosts` must take one argument, the options"),
+        ("say", "", "`hosts` must be a `def` function"),
+    ],
+)
+def test_hosts_can_follow_from_the_options(folder: Folder, hosts: str, shown: str, reason: str | None) -> None:
+    code = PING.replace("PingOptions))", f"PingOptions, hosts={hosts}))")
+    code = code.replace('PerCall("say"))', 'PerCall("say"), on_failure="release")')
+    folder.write("plugins/integrations/ping.py", code)
+    ping = folder.build("integrations: {ping: {token: t, price: {say: 0.25}}}").integrations["ping"]
+    assert (ping.state, str(ping.hosts)) == ("on" if reason is None else "failed", shown)
+    assert (reason or "") in (ping.reason or "")
+
+
+@pytest.mark.parametrize(
     ("section", "expected", "state"),
     [
         ("{token: t}", ["1:16: integration `ping` needs a price `say`"], "failed"),
@@ -354,17 +376,16 @@ def test_what_served_and_would_fail_is_named_and_what_is_new_or_off_is_not(folde
 
 
 def test_the_integrations_of_the_shipped_file_are_off_without_their_plugins(tmp_path: Path) -> None:
-    text = "integrations:\n  push: {}\n  github: {client_id: '${GITHUB_CLIENT_ID}'}\n  stripe: {secret_key: x, price: {a: 1}}\n"
+    text = "integrations:\n  github: {client_id: '${GITHUB_CLIENT_ID}'}\n  stripe: {secret_key: x, price: {a: 1}}\n"
     (tmp_path / "kaixu.yaml").write_text(text)
     catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path, strict=True)
     assert {name: (one.state, one.reason) for name, one in catalog.integrations.items()} == {
-        "push": ("off", "the plugin `push` (KaixuPush) is not installed"),
         "github": ("off", "the plugin `github` (GitHub push) is not installed, and GITHUB_CLIENT_ID is not set"),
         "stripe": ("off", "the plugin `stripe` (Stripe) is not installed"),
     }
     assert catalog.mistakes == []
     states = {one.name: one.state for one in catalog.plugins if one.kind == "integration"}
-    assert states == {"push": "off", "github": "off", "stripe": "off"}
+    assert states == {"github": "off", "stripe": "off"}
 
 
 @pytest.mark.parametrize("section", ["pusch: {}", "push: {plugin: pusch}", "push: {plugin: ./push.py}"])
