@@ -7,7 +7,7 @@ import base64
 from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 from dulwich.client import AbstractHttpGitClient
@@ -29,14 +29,16 @@ PIECE_BYTES = 1 << 18
 
 
 class GitAnswer:
-    """What dulwich asks of an answer."""
+    """What dulwich asks of an answer, whose body is in memory or in a file."""
 
-    def __init__(self, content_type: str | None, redirect_location: str) -> None:
+    def __init__(self, content_type: str | None, redirect_location: str, body: BinaryIO) -> None:
         self.content_type = content_type
         self.redirect_location = redirect_location
+        self.body = body
 
     def close(self) -> None:
-        """It is read already."""
+        """It is read, or not wanted any more."""
+        self.body.close()
 
 
 class FileBody(httpx.AsyncByteStream):
@@ -71,10 +73,11 @@ class WireGitClient(AbstractHttpGitClient):
         """Send one request. Raises `Failure` for what GitHub refuses, `GitUnreachable`."""
         is_push = "git-receive-pack" in url
         tries = READING if data is None else ONCE if is_push else FETCHING
+        saved = self._folder / "answer" if data is not None and not is_push else None
         content = self._content(data)
         first = url
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._exchange(url, headers or {}, content, tries)
+            answer = self._exchange(url, headers or {}, content, tries, saved)
             if answer.status_code not in REDIRECTS or data is not None:
                 break
             url = str(httpx.URL(url).join(answer.headers.get("location", "")))
@@ -83,14 +86,21 @@ class WireGitClient(AbstractHttpGitClient):
         if answer.status_code in REDIRECTS:
             raise unreadable()
         if answer.status_code != 200:
-            raise failure_of(answer.status_code, answer.headers, answer.text[:2000], "this repository")
-        found = GitAnswer(answer.headers.get("content-type"), url if url != first else "")
+            words = answer.text[:2000] if saved is None else read_words(saved)
+            raise failure_of(answer.status_code, answer.headers, words, "this repository")
+        body: BinaryIO = BytesIO(answer.content) if saved is None else saved.open("rb")
+        found = GitAnswer(answer.headers.get("content-type"), url if url != first else "", body)
         if data is None and not (found.content_type or "").startswith("application/x-git-"):
             raise GitUnreachable("there is no git server at the web address")
-        return found, BytesIO(answer.content).read
+        return found, body.read
 
     def _exchange(
-        self, url: str, headers: dict[str, str], content: bytes | tuple[FileBody, int] | None, tries: Tries
+        self,
+        url: str,
+        headers: dict[str, str],
+        content: bytes | tuple[FileBody, int] | None,
+        tries: Tries,
+        saved: Path | None,
     ) -> httpx.Response:
         sent = {**headers, "authorization": self._authorization, "user-agent": "git/kaixu"}
         if isinstance(content, tuple):
@@ -100,7 +110,7 @@ class WireGitClient(AbstractHttpGitClient):
         else:
             request = httpx.Request("GET" if content is None else "POST", url, headers=sent, content=content)
         try:
-            return self._wire.send(request, accept=ACCEPTED, tries=tries)
+            return self._wire.send(request, accept=ACCEPTED, tries=tries, save_to=saved)
         except UpstreamError as error:
             if content is None and error.upstream_status is None:
                 raise GitUnreachable("the git server cannot be reached") from error
@@ -120,3 +130,9 @@ class WireGitClient(AbstractHttpGitClient):
         """Whether the token may go there."""
         own = self._origin
         return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
+
+
+def read_words(path: Path) -> str:
+    """The beginning of an answer that lies in a file."""
+    with path.open("rb") as stream:
+        return stream.read(2000).decode("utf-8", "replace")

@@ -90,7 +90,7 @@ class Git:
             answered.append((int(status.split()[0]), dict(headers)))
             return written.append
 
-        served = HTTPGitApplication(DictBackend({"/ada/site.git": self.repository}))
+        served = HTTPGitApplication(DictBackend({"/ada/site.git": self.repository}))  # type: ignore[arg-type]
         content = b"".join(served(environment, start))
         if request.method == "POST" and request.url.path.endswith("git-receive-pack"):
             self.repository = MemoryRepo()
