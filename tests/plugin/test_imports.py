@@ -32,6 +32,7 @@ VENDORS = {
         "safetensors",
         "tokenizers",
     },
+    "kaixu_stripe": {"stripe"},
 }
 
 #: Modules that a plugin is made of besides its first one.
