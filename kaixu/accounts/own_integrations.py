@@ -11,9 +11,14 @@ import msgspec
 
 from kaixu.plugin.errors import Forbidden
 from kaixu.plugin.operation import Integration
+from kaixu.store.integration_messages import messages_of
+from kaixu.store.pool import database
 
 from .integration_secrets import list_secrets
 from .integration_settings import list_settings
+
+#: Messages that a customer sees.
+MOST_MESSAGES = 20
 
 
 class OwnSecret(msgspec.Struct, frozen=True):
@@ -34,6 +39,12 @@ class OwnIntegration(msgspec.Struct, frozen=True):
     secrets: list[OwnSecret]
 
 
+def shown_to_customers(integrations: Iterable[Integration]) -> bool:
+    """Whether an integration leaves something to customers, or may write to them."""
+    integrations = list(integrations)
+    return bool(left_to_customers(integrations)) or any("mail" in one.grants for one in integrations)
+
+
 def left_to_customers(integrations: Iterable[Integration]) -> list[Integration]:
     """The integrations with something for customers, with only the secrets that customers may set."""
     narrowed = [
@@ -41,6 +52,34 @@ def left_to_customers(integrations: Iterable[Integration]) -> list[Integration]:
         for one in integrations
     ]
     return [one for one in narrowed if one.secrets or one.by_customer]
+
+
+class OwnMessage(msgspec.Struct, frozen=True):
+    """What an integration has written to the customer. `is_mailed` False: it was only shown."""
+
+    integration: str
+    subject: str
+    paragraphs: list[str]
+    link: dict[str, str] | None
+    is_mailed: bool
+    created_at: datetime
+
+
+async def own_messages(pool: asyncpg.Pool, customer_id: int) -> list[OwnMessage]:
+    """What integrations have written to a customer in the last 90 days, newest first."""
+    with database():
+        found = await messages_of(pool, customer_id, most=MOST_MESSAGES)
+    return [
+        OwnMessage(
+            one.integration,
+            one.subject,
+            one.paragraphs,
+            None if one.link_url is None else {"text": one.link_text or one.link_url, "url": one.link_url},
+            one.is_mailed,
+            one.created_at,
+        )
+        for one in found
+    ]
 
 
 async def own_integrations(

@@ -165,6 +165,10 @@ def book_names(integration: Integration) -> list[str]:
             if not callable(book.refused) or inspect.iscoroutinefunction(book.refused):
                 raise PluginError(f"`refused` of book `{book.name}` must be a `def` function")
             require_one_argument(f"`refused` of book `{book.name}`", book.refused, "the facts")
+        if book.statement is not None:
+            if not callable(book.statement) or inspect.iscoroutinefunction(book.statement):
+                raise PluginError(f"`statement` of book `{book.name}` must be a `def` function")
+            require_one_argument(f"`statement` of book `{book.name}`", book.statement, "the month")
     return names
 
 

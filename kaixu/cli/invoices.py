@@ -20,6 +20,7 @@ from kaixu.config.price import usd
 from kaixu.invoices.billing import change_billing, details_json, find_billing
 from kaixu.invoices.closing import Closed, finalize_all
 from kaixu.invoices.credit import credit as issue_credit
+from kaixu.invoices.issue import Statements
 from kaixu.invoices.issue import finalize as issue_invoice
 from kaixu.invoices.issue import void as void_invoice
 from kaixu.invoices.mail_again import mail_again
@@ -36,11 +37,12 @@ from kaixu.invoices.views import (
     stored_view,
     view_json,
 )
+from kaixu.metering.statements import statements_of
 
 from .examples import example
 from .failure import fail
 from .report import print_json, print_record, print_rows
-from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, with_database
+from .session import ACTOR, REQUEST_ID, AsJson, CommandSession, load_catalog, load_settings, with_database
 
 MAX_LISTED = 500
 
@@ -73,6 +75,11 @@ def with_section(work: Callable[[asyncpg.Pool, InvoicesSection], Awaitable[Answe
         return await work(session.pool, section)
 
     return with_database(run)
+
+
+def own_statements() -> Statements:
+    """What the books of the integrations in kaixu.yaml show in invoices; end the command if the file is invalid."""
+    return statements_of(load_catalog(load_settings()))
 
 
 def print_view(view: View, *, as_json: bool) -> None:
@@ -150,9 +157,11 @@ def show(
     async def work(pool: asyncpg.Pool, section: InvoicesSection) -> View:
         if "@" in what or what.isdigit():
             row = await find_customer(pool, what)
-            return await show_month(pool, section, row.id, fields.month(month, "month"))
+            of_month = fields.month(month, "month")
+            return await show_month(pool, section, row.id, of_month, statements=statements)
         return await show_invoice(pool, what)
 
+    statements = own_statements()
     print_view(with_section(work), as_json=as_json)
 
 
@@ -167,8 +176,11 @@ def draft(
     async def work(pool: asyncpg.Pool, section: InvoicesSection) -> View:
         row = await find_customer(pool, customer)
         of_month = fields.month(month, "month")
-        return await make_draft(pool, section, row.id, of_month, actor=ACTOR, request_id=REQUEST_ID)
+        return await make_draft(
+            pool, section, row.id, of_month, actor=ACTOR, request_id=REQUEST_ID, statements=statements
+        )
 
+    statements = own_statements()
     print_view(with_section(work), as_json=as_json)
 
 
@@ -185,13 +197,16 @@ def finalize(
 
     async def work(pool: asyncpg.Pool, section: InvoicesSection) -> View | Closed:
         if all_months:
-            return await finalize_all(pool, section, actor=ACTOR, request_id=REQUEST_ID)
+            return await finalize_all(pool, section, actor=ACTOR, request_id=REQUEST_ID, statements=statements)
         row = await find_customer(pool, customer)
         of_month = fields.month(month, "month")
         assert of_month is not None
-        stored, _ = await issue_invoice(pool, section, row.id, of_month, actor=ACTOR, request_id=REQUEST_ID)
+        stored, _ = await issue_invoice(
+            pool, section, row.id, of_month, actor=ACTOR, request_id=REQUEST_ID, statements=statements
+        )
         return stored_view(stored)
 
+    statements = own_statements()
     done = with_section(work)
     if isinstance(done, View):
         print_view(done, as_json=as_json)

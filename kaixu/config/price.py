@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
 import msgspec
 
+from kaixu.plugin.cents import NUSD_PER_CENT as NUSD_PER_CENT
+from kaixu.plugin.cents import cents_of_nusd as cents_of_nusd
+from kaixu.plugin.cents import in_cents as in_cents
+
 NUSD_PER_USD = 1_000_000_000
-NUSD_PER_CENT = 10_000_000
 
 #: Above any real price; keeps the product of tokens and rates within 64 bits.
 MOST_USD = 1_000_000
@@ -122,18 +124,3 @@ def factor_text(millionths: int) -> str:
 def nusd_of_cents(cents: int) -> int:
     """Cents as nano-dollars."""
     return cents * NUSD_PER_CENT
-
-
-def cents_of_nusd(nusd: int) -> int:
-    """Nano-dollars as cents, rounded half up; for display only, never stored and never added up."""
-    return (nusd + NUSD_PER_CENT // 2) // NUSD_PER_CENT
-
-
-def in_cents(amounts: Sequence[int]) -> list[int]:
-    """Nano-dollars in cents that add up to the rounded sum: those with the largest remainders are rounded up."""
-    cents = [amount // NUSD_PER_CENT for amount in amounts]
-    missing = cents_of_nusd(sum(amounts)) - sum(cents)
-    by_remainder = sorted(range(len(amounts)), key=lambda at: (-(amounts[at] % NUSD_PER_CENT), at))
-    for at in by_remainder[:missing]:
-        cents[at] += 1
-    return cents

@@ -187,7 +187,8 @@ class Exchange:
                     upload = UploadBody(
                         receive, upload_length(request.headers), lambda: self.limits().stall_s, request.progress
                     )
-                    share.assign(await self.callers.find_body_owner(request))
+                    if route.auth != "public":  # else it counts against the address
+                        share.assign(await self.callers.find_body_owner(request))
                     share.take(min(UPLOAD_MEMORY_BYTES, 3 * upload.announced_bytes))
                     upload.when_read = watch.start
                     whole = msgspec.structs.replace(request, parameters=parameters, upload=upload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -24,6 +25,7 @@ from kaixu.jobs.queue import Queue
 from kaixu.metering.gate import Gate
 from kaixu.metering.metrics import Metrics
 from kaixu.metering.panels import PanelLoads
+from kaixu.metering.statements import StateMonth, statements_of
 from kaixu.ops.events import Monitor
 from kaixu.ops.heartbeat import Beats
 from kaixu.ops.mail_health import MailHealth
@@ -69,6 +71,11 @@ class Services:
     def invoices(self) -> InvoicesSection:
         """The `invoices:` section in force."""
         return self.current.invoices
+
+    @property
+    def statements(self) -> Mapping[str, StateMonth]:
+        """What books show in invoices, by the book's name."""
+        return statements_of(self.catalog)
 
     @property
     def operators(self) -> OperatorsSection:

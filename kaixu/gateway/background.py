@@ -71,7 +71,7 @@ def start_background(gateway: Gateway, dsn: str) -> Recovery:
         return File(f"{name.replace('/', '-')}.pdf", "application/pdf", data)
 
     async def finalize_invoices() -> None:
-        await finalize_in_background(gateway.pool, gateway.current.invoices)
+        await finalize_in_background(gateway.pool, gateway.current.invoices, gateway.services.statements)
 
     gate = gateway.services.gate
     recovery = Recovery(

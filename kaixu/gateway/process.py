@@ -240,6 +240,7 @@ class Gateway:
             plan_prices=PlanPrices(self.pools.money, prices),
             record_event=self.monitor.record,
             create_customer=self.create_customer,
+            sends_mail=lambda: self.current.mail is not None,
         )
         return ledger, gate
 

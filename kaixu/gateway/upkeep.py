@@ -9,6 +9,7 @@ from kaixu.config.environment import Settings
 from kaixu.store.batches import expire_batches, prune_batches
 from kaixu.store.callbacks import prune_callbacks
 from kaixu.store.events import prune_batch_ids
+from kaixu.store.integration_messages import prune_messages
 from kaixu.store.job_rows import prune_jobs
 from kaixu.store.key_requests import prune_key_requests
 from kaixu.store.limits import prune_limit_use
@@ -52,6 +53,7 @@ class Upkeep:
         await prune_deliveries(pool, days=settings.monitor_retention_days)
         await self.alerting.prune()
         await prune_mails(pool, days=settings.monitor_retention_days)
+        await prune_messages(pool)
         await prune_key_requests(pool, days=settings.monitor_retention_days)
         await prune_responses(pool)
         await prune_sessions(pool, SESSION_DAYS)

@@ -16,7 +16,7 @@ from kaixu.store.alerts import raise_month_closed
 from kaixu.store.clock import this_month
 from kaixu.store.pool import database
 
-from .issue import finalize
+from .issue import NO_STATEMENTS, Statements, finalize
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,14 @@ class Closed(msgspec.Struct, frozen=True):
     waiting: dict[str, int]
 
 
-async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: str, request_id: str) -> Closed:
+async def finalize_all(
+    pool: asyncpg.Pool,
+    section: InvoicesSection,
+    *,
+    actor: str,
+    request_id: str,
+    statements: Statements = NO_STATEMENTS,
+) -> Closed:
     """Issue every invoice that can be issued. Months that cannot are left for the next time. Raises `DatabaseAway`."""
     with database():
         current = await this_month(pool)
@@ -46,7 +53,13 @@ async def finalize_all(pool: asyncpg.Pool, section: InvoicesSection, *, actor: s
         for due in page:
             try:
                 stored, first = await finalize(
-                    pool, section, due.customer_id, due.month, actor=actor, request_id=request_id
+                    pool,
+                    section,
+                    due.customer_id,
+                    due.month,
+                    actor=actor,
+                    request_id=request_id,
+                    statements=statements,
                 )
             except DatabaseAway:
                 raise
@@ -83,10 +96,12 @@ def month_before(month: date) -> date:
     return (month - timedelta(days=1)).replace(day=1)
 
 
-async def finalize_in_background(pool: asyncpg.Pool, section: InvoicesSection) -> None:
+async def finalize_in_background(
+    pool: asyncpg.Pool, section: InvoicesSection, statements: Statements = NO_STATEMENTS
+) -> None:
     """The gateway's own round, if the operator has switched it on."""
     if not section.auto_finalize or section.seller is None:
         return
-    closed = await finalize_all(pool, section, actor="gateway", request_id="month-close")
+    closed = await finalize_all(pool, section, actor="gateway", request_id="month-close", statements=statements)
     if closed.issued or closed.waiting:
         log.warning("invoices: %d issued; not issued, by reason: %s", len(closed.issued), closed.waiting or "none")

@@ -20,14 +20,15 @@ from kaixu.store.invoices import Figure, KeyName, Line, Payment
 from .amounts import Totals, totals_of
 from .tax import Tax, percent, tax_of
 
-#: The book of pushes, which the totals show apart.
+#: The book whose statement stands where invoices of the older edition have that of pushes.
 PUSH = "push"
 
 
 class Material(msgspec.Struct, frozen=True):
     """All that an invoice is made of, read at one moment. `forgiven`: what credit notes took back, by month.
 
-    `settings`: the customer's settings of integrations that stand for fields of the customer.
+    `settings`: the customer's settings of integrations that stand for fields of the customer. `own_books`: those with
+    caps of their own, which never draw on the customer's. `statements`: what books show of the month, by book.
     """
 
     customer: Customer
@@ -39,6 +40,8 @@ class Material(msgspec.Struct, frozen=True):
     at: datetime
     forgiven: dict[date, int] = {}
     settings: dict[str, Any] = {}
+    own_books: frozenset[str] = frozenset()
+    statements: dict[str, dict[str, Any]] = {}
 
 
 class Composed(msgspec.Struct, frozen=True):
@@ -104,7 +107,8 @@ def compose(material: Material, section: InvoicesSection) -> Composed:
             ),
             "amount_cents": settings.get("auto_topup_amount_cents", cents_or_none(customer.auto_topup_amount_nusd)),
         },
-        "push": None,
+        "push": material.statements.get(PUSH),
+        "books": material.statements,
         "second_currency": in_second_currency(section, amounts),
         "footer": section.footer,
     }
@@ -199,7 +203,7 @@ def key_name(chain_id: int, by_chain: dict[int, KeyName]) -> dict[str, Any]:
 def usage_totals(material: Material, of_month: Sequence[Figure]) -> dict[str, Any]:
     """The month's usage. Prepaid credit is no usage: `grand_total_cents` leaves it out."""
     spent = sum(one.amount_nusd for one in of_month)
-    push = sum(one.amount_nusd for one in of_month if one.book == PUSH)
+    push = sum(one.amount_nusd for one in of_month if one.book in material.own_books)
     grand_cents, push_cents = cents_of_nusd(spent), cents_of_nusd(push)
     input_tokens = sum(one.input_tokens for one in of_month)
     output_tokens = sum(one.output_tokens for one in of_month)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -15,11 +16,13 @@ from kaixu.accounts.shared_fields import TAKEN
 from kaixu.config.invoices_section import InvoicesSection
 from kaixu.config.price import usd
 from kaixu.ops.change_origin import acting
+from kaixu.plugin.book import BookMonth
 from kaixu.plugin.errors import Conflict, NotFound
 from kaixu.store import customers
 from kaixu.store import invoices as store
 from kaixu.store.audit import AuditEvent, write_audit
 from kaixu.store.billing import Billing, billing
+from kaixu.store.books import book_month, used_books
 from kaixu.store.clock import now
 from kaixu.store.integration_settings import shared_values
 from kaixu.store.invoices import Issue, Stored
@@ -32,12 +35,24 @@ from .compose import Composed, Material, compose, with_number
 from .mailing import mail_issued
 from .pdf import invoice_pdf
 
+#: Makes what a book shows of a month; None where it cannot be made. By book.
+Statements = Mapping[str, Callable[[BookMonth], dict[str, Any] | None]]
 
-async def material_of(db: Connection, customer_id: int, month: date) -> Material:
+NO_STATEMENTS: Statements = {}
+
+
+async def material_of(db: Connection, customer_id: int, month: date, statements: Statements) -> Material:
     """What an invoice is made of now. Raises `NotFound`."""
     customer = await customers.customer(db, customer_id)
     if customer is None:
         raise no_customer(customer_id)
+    used = await used_books(db, customer_id, month)
+    shown = {}
+    for one in used:
+        if (state := statements.get(one.book)) is not None:
+            statement = state(await book_month(db, customer_id, one.book, month))
+            if statement is not None:
+                shown[one.book] = statement
     return Material(
         customer=customer,
         billing=await billing(db, customer_id),
@@ -48,11 +63,20 @@ async def material_of(db: Connection, customer_id: int, month: date) -> Material
         payments=await store.PAYMENTS.all(db, customer_id, month),
         at=await now(db),
         settings=await shared_values(db, customer_id, TAKEN),
+        own_books=frozenset(one.book for one in used if one.has_own_cap),
+        statements=shown,
     )
 
 
 async def finalize(
-    pool: asyncpg.Pool, section: InvoicesSection, customer_id: int, month: date, *, actor: str, request_id: str
+    pool: asyncpg.Pool,
+    section: InvoicesSection,
+    customer_id: int,
+    month: date,
+    *,
+    actor: str,
+    request_id: str,
+    statements: Statements = NO_STATEMENTS,
 ) -> tuple[Stored, bool]:
     """Issue the invoice of a month that is over, and whether this call did it: a month has one invoice in force.
 
@@ -68,7 +92,7 @@ async def finalize(
                 return existing, False
             close = await store.close_of(connection, customer_id, month, lost_wait_h=section.lost_wait_h)
             require_closed(close, month)
-            material = await material_of(connection, customer_id, month)
+            material = await material_of(connection, customer_id, month, statements)
             require_details(section, material.billing, customer_id)
             composed = compose(material, section)
             if composed.totals.net_nusd < 0:

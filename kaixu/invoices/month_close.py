@@ -17,7 +17,7 @@ from kaixu.store.month_close import DUE_OF_MONTH, LISTED, CustomerMonth, StateCo
 from kaixu.store.pool import database
 
 from .closing import month_before, tell_closed
-from .issue import finalize
+from .issue import NO_STATEMENTS, Statements, finalize
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,15 @@ async def show_close(
 
 
 async def issue_part(
-    pool: asyncpg.Pool, section: InvoicesSection, month: date, *, after: int, most: int, actor: str, request_id: str
+    pool: asyncpg.Pool,
+    section: InvoicesSection,
+    month: date,
+    *,
+    after: int,
+    most: int,
+    actor: str,
+    request_id: str,
+    statements: Statements = NO_STATEMENTS,
 ) -> Batch:
     """Issue the invoices of the next customers of a month. What cannot be issued is left for the next time.
 
@@ -75,7 +83,9 @@ async def issue_part(
         page = await DUE_OF_MONTH.all(pool, month, after, most)
     for due in page:
         try:
-            stored, first = await finalize(pool, section, due.customer_id, month, actor=actor, request_id=request_id)
+            stored, first = await finalize(
+                pool, section, due.customer_id, month, actor=actor, request_id=request_id, statements=statements
+            )
         except DatabaseAway:
             raise
         except Exception as error:  # one customer's failure must not stop the others' invoices

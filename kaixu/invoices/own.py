@@ -12,6 +12,7 @@ from kaixu.store import invoices as store
 from kaixu.store.invoices import Stored
 from kaixu.store.pool import database
 
+from .issue import NO_STATEMENTS, Statements
 from .views import View, list_invoices, own_part, show_month
 
 
@@ -23,9 +24,10 @@ async def own_month(
     *,
     chain_id: int,
     may_see_customer: bool,
+    statements: Statements = NO_STATEMENTS,
 ) -> View:
     """The month's invoice or draft: the whole one if the key's role may see it, else the part of its chain."""
-    view = await show_month(pool, section, customer_id, month)
+    view = await show_month(pool, section, customer_id, month, statements=statements)
     if may_see_customer:
         return view
     with database():

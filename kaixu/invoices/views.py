@@ -24,7 +24,7 @@ from kaixu.store.pool import database
 from kaixu.store.query import DatabaseSession
 
 from .compose import compose
-from .issue import find_invoice, material_of
+from .issue import NO_STATEMENTS, Statements, find_invoice, material_of
 
 
 class View(msgspec.Struct, frozen=True):
@@ -40,7 +40,14 @@ class View(msgspec.Struct, frozen=True):
     close: store.Close | None
 
 
-async def show_month(pool: asyncpg.Pool, section: InvoicesSection, customer_id: int, month: date | None) -> View:
+async def show_month(
+    pool: asyncpg.Pool,
+    section: InvoicesSection,
+    customer_id: int,
+    month: date | None,
+    *,
+    statements: Statements = NO_STATEMENTS,
+) -> View:
     """The month's invoice in force, or its draft; by default of the current one. Raises `NotFound`."""
     with database():
         await carry_now(pool, customer_id)
@@ -48,16 +55,18 @@ async def show_month(pool: asyncpg.Pool, section: InvoicesSection, customer_id: 
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            return await view_of(connection, section, customer_id, month or await this_month(connection))
+            return await view_of(connection, section, customer_id, month or await this_month(connection), statements)
 
 
-async def view_of(connection: DatabaseSession, section: InvoicesSection, customer_id: int, month: date) -> View:
+async def view_of(
+    connection: DatabaseSession, section: InvoicesSection, customer_id: int, month: date, statements: Statements
+) -> View:
     """The month's invoice in force, or its draft, as the transaction sees it."""
     stored = await store.in_force(connection, customer_id, month)
     if stored is not None:
         return stored_view(stored)
     draft = await store.DRAFT.one(connection, customer_id, month)
-    composed = compose(await material_of(connection, customer_id, month), section)
+    composed = compose(await material_of(connection, customer_id, month, statements), section)
     close = await store.close_of(connection, customer_id, month, lost_wait_h=section.lost_wait_h)
     status = "ready" if close.state == "ready" else "draft"
     return View(
@@ -88,6 +97,7 @@ async def make_draft(
     *,
     actor: str,
     request_id: str,
+    statements: Statements = NO_STATEMENTS,
 ) -> View:
     """Make a draft or renew it; it takes no number. Raises `NotFound`, and `Conflict` after the invoice was issued."""
     with database():
@@ -110,7 +120,7 @@ async def make_draft(
                     actor, "INVOICE_DRAFT", f"customer:{customer_id}", request_id, after={"month": f"{month:%Y-%m}"}
                 ),
             )
-            return await view_of(connection, section, customer_id, month)
+            return await view_of(connection, section, customer_id, month, statements)
 
 
 async def show_invoice(pool: asyncpg.Pool, name: str) -> View:
@@ -221,4 +231,5 @@ def own_part(snapshot: dict[str, Any], chain: list[int]) -> dict[str, Any]:
         "topups": [],
         "auto_topup": None,
         "push": None,
+        "books": {},
     }

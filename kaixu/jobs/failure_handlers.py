@@ -17,6 +17,7 @@ from kaixu.catalog.catalog import IntegrationState
 from kaixu.catalog.current import CurrentConfig
 from kaixu.jobs.payloads import unseal
 from kaixu.metering.gate import Gate
+from kaixu.metering.integrations import reach_of
 from kaixu.metering.operation_call import transactions_for
 from kaixu.metering.submitter import Submitter
 from kaixu.ops.logs import REQUEST_ID
@@ -24,7 +25,7 @@ from kaixu.ops.sealing import Sealer
 from kaixu.plugin.errors import DatabaseAway, KaixuError, TicketClosed, UpstreamError
 from kaixu.plugin.operation import Job
 from kaixu.store.failures import DueFailure, claim_failures, postpone_failure
-from kaixu.store.plugin_database import HandledBefore, NotAllowed, Transaction
+from kaixu.store.plugin_transaction import HandledBefore, NotAllowed, Transaction
 from kaixu.store.pool import database
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,9 @@ class FailureHandlers:
             app_id=failure.app_id,
             build_id=failure.build_id,
         )
-        open_transaction = transactions_for(self.gate.databases, self.sealer, state, submitter, job)
+        open_transaction = transactions_for(
+            self.gate.databases, reach_of(self.gate, state, set()), state, submitter, job
+        )
         async with open_transaction(lambda: True) as transaction:
             call = FailedJobCall(failure, body, state.options, transaction)
             try:

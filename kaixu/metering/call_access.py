@@ -14,9 +14,9 @@ from kaixu.plugin.errors import Conflict, TicketClosed
 from kaixu.plugin.operation import NoteLevel
 from kaixu.store.customer_views import view_of_customer, view_of_email
 from kaixu.store.integration_settings import customer_with
-from kaixu.store.plugin_credits import Rights
 from kaixu.store.pool import database
 from kaixu.store.reactions import rearm_balance
+from kaixu.store.rights import Rights
 
 from .gate import Gate
 from .wire import TicketWire

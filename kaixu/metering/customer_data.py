@@ -8,24 +8,23 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from cryptography.exceptions import InvalidTag
 
-from kaixu.ops.sealing import Sealer, about_secret
+from kaixu.ops.sealing import about_secret
 from kaixu.plugin.book import BookMonth
 from kaixu.plugin.customer_settings import read_settings
-from kaixu.plugin.errors import Conflict, TicketClosed
-from kaixu.plugin.operation import Integration
-from kaixu.plugin.secret import SecretInfo, require_meta, require_value
+from kaixu.plugin.errors import TicketClosed
+from kaixu.plugin.secret import SecretInfo, SecretValue, require_meta, require_value
 from kaixu.store import integration_settings
 from kaixu.store.books import book_month
+from kaixu.store.customer_effects import declared_secret, opened_secret
 from kaixu.store.integration_secrets import (
     SecretName,
     clear_secret,
     put_secret,
-    sealed_secret,
     secrets_of_customer,
 )
 from kaixu.store.pool import database
+from kaixu.store.rights import Reach
 from kaixu.store.settings_changes import change_settings
 
 from .wire import TicketWire
@@ -36,27 +35,20 @@ class CustomerData:
 
     def __init__(
         self,
-        integration: Integration,
+        reach: Reach,
         customer_id: int | None,
         *,
         pool: Callable[[], asyncpg.Pool],
-        sealer: Sealer,
         wire: TicketWire,
         request_id: str,
-        actor: str | None = None,
     ) -> None:
-        self.integration = integration
+        self.integration = reach.integration
+        self.actor = reach.actor
+        self._reach = reach
         self._customer_id = customer_id
         self._pool = pool
-        self._sealer = sealer
         self._wire = wire
         self._request_id = request_id
-        self._actor = actor
-
-    @property
-    def actor(self) -> str:
-        """Who makes changes, in the audit log: the integration, unless an operator calls it."""
-        return self._actor or f"integration:{self.integration.name}"
 
     def require_open(self) -> None:
         """Raises `TicketClosed`."""
@@ -72,29 +64,20 @@ class CustomerData:
 
     def secret(self, name: str) -> SecretName:
         """A declared secret of the call's customer. Raises `TicketClosed`, `ValueError`."""
-        customer_id = self.require_customer()
-        if name not in {one.name for one in self.integration.secrets}:
-            raise ValueError(f"integration `{self.integration.name}` declares no secret `{name}`")
-        return SecretName(customer_id, self.integration.name, name)
+        return declared_secret(self.integration, name, self.require_customer())
 
     # The methods of `kaixu.plugin.Secrets`.
 
     async def get(self, name: str) -> str | None:
         """See `Secrets.get`."""
-        secret = self.secret(name)
-        sealed = await sealed_secret(self._pool(), secret)
+        found = await self.read(name)
+        return None if found is None else found.value
+
+    async def read(self, name: str) -> SecretValue | None:
+        """See `Secrets.read`."""
+        found = await opened_secret(self._pool(), self._reach, self.secret(name))
         self.require_open()
-        if sealed is None:
-            return None
-        try:
-            value = self._sealer.open(sealed, about_secret(secret.integration, secret.customer_id, name)).decode()
-        except InvalidTag:
-            raise Conflict(
-                f"the secret `{name}` cannot be decrypted: it was stored with another DB_ENCRYPTION_KEY",
-                hint="Store it again.",
-            ) from None
-        self._wire.lent_secrets.add(value)
-        return value
+        return found
 
     async def put(self, name: str, value: str, *, meta: Mapping[str, Any] | None = None) -> None:
         """See `Secrets.put`."""
@@ -104,19 +87,21 @@ class CustomerData:
         require_value(value, name)
         shown = require_meta(meta or {}, value)
         about = about_secret(secret.integration, secret.customer_id, name)
-        sealed = self._sealer.seal_named(value.encode(), about)
+        sealed = self._reach.sealer.seal_named(value.encode(), about)
         with database():
             async with self._pool().acquire() as connection:
                 self.require_open()
                 await put_secret(connection, secret, sealed, shown, actor=self.actor, request_id=self._request_id)
 
-    async def clear(self, name: str) -> bool:
+    async def clear(self, name: str, *, version: str | None = None) -> bool:
         """See `Secrets.clear`."""
         secret = self.secret(name)
         with database():
             async with self._pool().acquire() as connection:
                 self.require_open()
-                return await clear_secret(connection, secret, actor=self.actor, request_id=self._request_id)
+                return await clear_secret(
+                    connection, secret, actor=self.actor, request_id=self._request_id, version=version
+                )
 
     async def info(self, name: str) -> SecretInfo | None:
         """See `Secrets.info`."""

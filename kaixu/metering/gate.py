@@ -82,6 +82,7 @@ class Gate:
         plan_prices: PlanPrices | None = None,
         record_event: Callable[[MonitorEvent], None] | None = None,
         create_customer: Callable[[str, str | None, str, str], Awaitable[int]] | None = None,
+        sends_mail: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger = ledger
         self.calls = calls
@@ -98,6 +99,7 @@ class Gate:
         self.breakers = Breakers(recent)
         self.plan_prices = plan_prices
         self.record_event = record_event  # into the monitor
+        self.sends_mail = sends_mail  # whether it sends any, now
         self.create_customer = create_customer  # with an address and a plan, by whom, in which request; its id
 
     def free(

@@ -19,6 +19,7 @@ from kaixu.plugin.encoded_reply import EncodedReply, encode_item, encode_reply
 from kaixu.plugin.operation import Free, Job, Operation, Schedule
 from kaixu.plugin.replies import Events
 from kaixu.store.admission import Verdict
+from kaixu.store.rights import Reach
 
 from .admission import Admission
 from .call_access import CallAccess
@@ -160,7 +161,13 @@ def open_call(
         wire=ticket.wire,
         meter=ticket.meter,
         scratch=gate.scratch,
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, submitter_of(ticket), what),
+        open_transaction=transactions_for(
+            gate.databases,
+            reach_of(gate, integration, ticket.wire.lent_secrets),
+            integration,
+            submitter_of(ticket),
+            what,
+        ),
         customer_data=customer_data_for(
             gate, integration, ticket.verdict.customer_id, ticket.wire, ticket.ask.request_id
         ),
@@ -241,7 +248,13 @@ async def run_unbilled(
         wire=wire,
         meter=meter,
         scratch=gate.scratch,
-        open_transaction=transactions_for(gate.databases, gate.sealer, integration, Submitter(request_id, customer_id)),
+        open_transaction=transactions_for(
+            gate.databases,
+            reach_of(gate, integration, wire.lent_secrets),
+            integration,
+            Submitter(request_id, customer_id),
+            what if isinstance(what, Job) else None,
+        ),
         customer_data=customer_data_for(gate, integration, customer_id, wire, request_id),
         access=CallAccess(gate, integration, customer_id, wire, request_id),
         blobs=blobs_for(gate, integration, customer_id, wire),
@@ -271,15 +284,25 @@ def customer_data_for(
     request_id: str,
     actor: str | None = None,
 ) -> CustomerData:
-    """What one call may use of its customer's secrets and settings. `actor`: see `CustomerData.actor`."""
-    declared = integration.integration
-    assert declared is not None
+    """What one call may use of its customer's secrets and settings. `actor`: see `reach_of`."""
     return CustomerData(
-        declared,
+        reach_of(gate, integration, wire.lent_secrets, actor),
         customer_id,
         pool=lambda: gate.databases.pool,
-        sealer=gate.sealer,
         wire=wire,
         request_id=request_id,
-        actor=actor,
+    )
+
+
+def reach_of(gate: Gate, integration: IntegrationState, lent_secrets: set[str], actor: str | None = None) -> Reach:
+    """What one call needs to do something for customers. `actor`: who does it, by default the integration."""
+    declared = integration.integration
+    assert declared is not None
+    return Reach(
+        declared,
+        gate.sealer,
+        actor or f"integration:{declared.name}",
+        lent_secrets,
+        gate.sends_mail,
+        gate.public_url,
     )

@@ -13,8 +13,8 @@ from kaixu.plugin.errors import Failure, HoldRefused
 from kaixu.plugin.operation import Integration, Job, Operation
 from kaixu.store.books import book_month
 from kaixu.store.charge_effects import Charging, NoRoom, RefusedHold
-from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.plugin_transaction import Transaction
 
 from .submitter import Submitter
 
@@ -45,14 +45,13 @@ async def charging_transaction(
     opened: AbstractAsyncContextManager[Transaction],
     databases: PluginDatabases,
     integration: Integration,
-    charging: Charging,
 ) -> AsyncIterator[Transaction]:
     """The same transaction; leaving it raises `HoldRefused` where a cap has no room, after it was rolled back."""
     try:
         async with opened as transaction:
             yield transaction
     except NoRoom as error:
-        raise await refusal(databases, integration, charging, error.refused) from None
+        raise await refusal(databases, integration, error.charging, error.refused) from None
 
 
 async def refusal(

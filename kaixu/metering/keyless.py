@@ -15,7 +15,7 @@ from .call_blobs import UploadBody
 from .callbacks import CallbackOwner, CallbackStart
 from .charges import Meter
 from .gate import Gate
-from .integrations import blobs_for, customer_data_for, wire_for
+from .integrations import blobs_for, customer_data_for, reach_of, wire_for
 from .operation_call import OperationCall, handler_limits, transactions_for
 from .submitter import Submitter
 
@@ -64,7 +64,7 @@ async def run_keyless(
         start=start,
         open_transaction=transactions_for(
             gate.databases,
-            gate.sealer,
+            reach_of(gate, integration, wire.lent_secrets, actor),
             integration,
             Submitter(request_id) if key_id is None else Submitter(request_id, customer_id, key_id),
             what,

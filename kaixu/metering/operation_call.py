@@ -15,21 +15,22 @@ import httpx
 import msgspec
 
 from kaixu.catalog.catalog import IntegrationState
-from kaixu.ops.sealing import Sealer, about_job
+from kaixu.ops.sealing import about_job
 from kaixu.plugin.access import Caller
 from kaixu.plugin.blob import Blob, blobs_in
 from kaixu.plugin.book import BookMonth
 from kaixu.plugin.callback import Begun
+from kaixu.plugin.database import Database
 from kaixu.plugin.errors import KaixuError, TicketClosed, UpstreamError, UpstreamTimeout
 from kaixu.plugin.job import Again
-from kaixu.plugin.operation import Charge, Database, Free, Job, NoteLevel, Operation, PerUnit
+from kaixu.plugin.operation import Charge, Free, Job, NoteLevel, Operation, PerUnit
 from kaixu.plugin.own_thread import Threads
 from kaixu.plugin.scratch import Scratch
 from kaixu.plugin.webhook import WebhookEvent
 from kaixu.store.jobs import NewJob
-from kaixu.store.plugin_credits import Rights
-from kaixu.store.plugin_database import Transaction
 from kaixu.store.plugin_databases import PluginDatabases
+from kaixu.store.plugin_transaction import Transaction
+from kaixu.store.rights import Reach, Rights
 from kaixu.store.webhook_events import NewEvent
 
 from .call_access import CallAccess
@@ -310,7 +311,7 @@ def submitter_of(ticket: OperationTicket) -> Submitter:
 
 def transactions_for(
     databases: PluginDatabases,
-    sealer: Sealer,
+    reach: Reach,
     integration: IntegrationState,
     submitter: Submitter,
     what: Operation | Job | None = None,
@@ -327,7 +328,10 @@ def transactions_for(
     jobs = {job.name: job for job in declared.jobs}
 
     free_jobs = frozenset(name for name, job in jobs.items() if isinstance(job.charge, Free))
-    rights = Rights(integration.name, submitter.customer_id, about, integration.grants, submitter.request_id, free_jobs)
+    rights = Rights(
+        integration.name, submitter.customer_id, about, integration.grants, submitter.request_id, free_jobs, reach
+    )
+    sealer = reach.sealer
 
     def make_job(name: str, payload: msgspec.Struct, delay_s: float, key: str | None, serial: str | None) -> NewJob:
         job = jobs.get(name)
@@ -387,7 +391,7 @@ def transactions_for(
             charging=charging,
             blobs_of=submitter.customer_id if blobs_of is None else blobs_of,
         )
-        return charging_transaction(opened, databases, declared, charging)
+        return charging_transaction(opened, databases, declared)
 
     return open_transaction
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
+from textwrap import fill
 from uuid import UUID
 
 import msgspec
@@ -14,6 +17,23 @@ class Content(msgspec.Struct, frozen=True):
 
     text: str
     html: str | None = None
+
+
+#: Characters of a line of text.
+WIDTH = 78
+
+
+def paragraphs_content(paragraphs: Sequence[str], link: tuple[str, str] | None, foot: str) -> Content:
+    """What a mail of plain paragraphs says; `link` is its text and its URL, `foot` says why somebody gets it."""
+    texts = [fill(one, WIDTH, break_on_hyphens=False, break_long_words=False) for one in paragraphs]
+    marked = [f"<p>{escape(one)}</p>" for one in paragraphs]
+    if link is not None:
+        text, url = link
+        texts.append(f"{text}:\n\n    {url}")
+        marked.append(f'<p><a href="{escape(url)}">{escape(text)}</a></p>')
+    texts.append(f"-- \n{foot}")
+    marked.append(f"<p><small>{escape(foot)}</small></p>")
+    return Content("\n\n".join(texts) + "\n", "\n".join(marked) + "\n")
 
 
 def about_mail(mail_id: UUID) -> str:

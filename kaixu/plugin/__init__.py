@@ -8,12 +8,13 @@ from kaixu.plugin import panels
 from kaixu.plugin.access import Auth, Caller, Key, Operator, Public, Rate
 from kaixu.plugin.answer import AnswerReader, Document, object_in
 from kaixu.plugin.blob import Blob, BlobBody, KeptBlob, Upload
-from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, Monthly
+from kaixu.plugin.book import Book, BookFacts, BookLine, BookMonth, BookPrice, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.coerced import as_written, object_of, objects_of, text_of, word_of
 from kaixu.plugin.command import CommandError, GatewayClient
 from kaixu.plugin.completions import CompletionReader
 from kaixu.plugin.customers import Customers, CustomerView
+from kaixu.plugin.database import Database
 from kaixu.plugin.ending import until_end
 from kaixu.plugin.errors import (
     BadSignature,
@@ -57,7 +58,6 @@ from kaixu.plugin.money import Balance, Grant
 from kaixu.plugin.operation import (
     Call,
     Charge,
-    Database,
     Free,
     Integration,
     Job,
@@ -76,7 +76,7 @@ from kaixu.plugin.panel import Panel, PanelView, PanelWire, ReadDatabase, Secret
 from kaixu.plugin.reaction import Crossing, Reaction
 from kaixu.plugin.refusals import error_in_answer, retry_after
 from kaixu.plugin.replies import Bytes, Events, Page, PageLink, Redirect, Reply, Text
-from kaixu.plugin.secret import Secret, SecretInfo, Secrets
+from kaixu.plugin.secret import Secret, SecretInfo, Secrets, SecretValue
 from kaixu.plugin.sse import ServerSentEvent, server_sent_events
 from kaixu.plugin.tries import Tries
 from kaixu.plugin.types import (
@@ -126,6 +126,7 @@ __all__ = [
     "BookFacts",
     "BookLine",
     "BookMonth",
+    "BookPrice",
     "Bytes",
     "Cache",
     "Call",
@@ -220,6 +221,7 @@ __all__ = [
     "Secret",
     "SecretInfo",
     "SecretStates",
+    "SecretValue",
     "Secrets",
     "ServerSentEvent",
     "Text",

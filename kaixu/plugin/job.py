@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 if TYPE_CHECKING:
-    from kaixu.plugin.operation import Database
+    from kaixu.plugin.database import Database
 
 Payload = TypeVar("Payload", covariant=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 from uuid import UUID
@@ -12,19 +12,19 @@ from uuid import UUID
 import msgspec
 
 from kaixu.plugin.access import Auth, Caller, Key, Method, Operator, Public, Rank, Rate
-from kaixu.plugin.blob import Blob, KeptBlob, Upload
+from kaixu.plugin.blob import Blob, Upload
 from kaixu.plugin.book import Book, BookMonth, Monthly
 from kaixu.plugin.callback import Begun, Callback, Returned
 from kaixu.plugin.customers import Customers
+from kaixu.plugin.database import Database
 from kaixu.plugin.integration_wire import IntegrationWire
-from kaixu.plugin.job import JobView
-from kaixu.plugin.money import Balance, Grant
+from kaixu.plugin.money import Grant
 from kaixu.plugin.options import Options
 from kaixu.plugin.origins import AnyPublic
 from kaixu.plugin.panel import Panel
 from kaixu.plugin.reaction import Reaction
 from kaixu.plugin.secret import Secret, Secrets
-from kaixu.plugin.webhook import Webhook, WebhookEvent
+from kaixu.plugin.webhook import Webhook
 
 Body = TypeVar("Body", covariant=True)
 P = ParamSpec("P")
@@ -71,122 +71,6 @@ OperationAdmission = Literal["call", "key"]
 
 #: What becomes of an operation's charge if it fails after a vendor may have worked for it.
 OnFailure = Literal["release", "charge_counted"]
-
-
-class Database(Protocol):
-    """One transaction in the plugin's own schema. Run one statement at a time; rows are mappings."""
-
-    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """All rows, at most 10,000."""
-        ...
-
-    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None:
-        """The first row."""
-        ...
-
-    async def fetchval(self, sql: str, *args: Any) -> Any:
-        """The first column of the first row."""
-        ...
-
-    async def execute(self, sql: str, *args: Any) -> str:
-        """The command tag, such as "UPDATE 3"."""
-        ...
-
-    async def enqueue(
-        self,
-        job: str,
-        payload: msgspec.Struct,
-        *,
-        delay_s: float = 0,
-        key: str | None = None,
-        serial: str | None = None,
-        customer_id: int | None = None,
-    ) -> UUID:
-        """Enqueue one of the integration's jobs in this transaction; its id.
-
-        While a job of this name and customer with the same `key` has not ended, no second one is added, and its id is
-        returned. Jobs of the integration with the same `serial` run one at a time, in the order in which they were
-        enqueued, in all gateways together. `customer_id`: the customer that it is for, where the call has none, or
-        another one; with the grant `customers`, and only for a job that is `Free`.
-        """
-        ...
-
-    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
-        """Store an event of a vendor that did not arrive, as if the webhook had brought it; whether it was new."""
-        ...
-
-    async def credit(
-        self,
-        customer_id: int,
-        amount_nusd: int,
-        *,
-        key: str,
-        month: str | None = None,
-        source: str | None = None,
-        reference: str | None = None,
-    ) -> None:
-        """Credit a customer, or take back (negative), once for each `key`; booked last in this transaction.
-
-        `month` ("2026-11") is the present one by default; for a month that is over the present one gets it. `source`,
-        by default the integration's name, and `reference`, the vendor's name for it, are shown to operators. Needs the
-        grant `credit`, for another customer than the call's also `customers`. Leaving the block raises `Conflict` if
-        the key was used for another customer or amount, `NotFound` for an unknown customer, `Unprocessable` for a month
-        that is too far away or would be credited too much; then nothing of the block is done.
-        """
-        ...
-
-    async def balance(self, customer_id: int | None = None) -> Balance:
-        """What a customer, by default the call's, has in the present month, without this transaction's credits.
-
-        Needs the grant `customers` for another customer than the call's. Raises `NotFound`.
-        """
-        ...
-
-    async def job(self, job_id: UUID) -> JobView:
-        """A job of this integration, and of the call's customer if it has one. Raises `NotFound`."""
-        ...
-
-    async def cancel(self, job_id: UUID) -> JobView:
-        """Cancel such a job in this transaction; one that runs ends shortly after. Returns it. Raises `NotFound`."""
-        ...
-
-    async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None:
-        """Reserve one of the integration's `charges` for the call's customer, for so long, under a key of your own.
-
-        Holding again under the same key sets units and time. Done when the block ends: where there is no room under the
-        cap, leaving it raises `HoldRefused`, and everything in the transaction is rolled back.
-        """
-        ...
-
-    async def charge(self, charge: str, *, key: str, units: int = 1, at: datetime | None = None) -> None:
-        """Bill a charge once for each key, in this transaction, in the month of `at` (default: now); never refused.
-
-        The hold's key is billed, also if it was revoked meanwhile. Without a hold, the call's own is.
-        """
-        ...
-
-    async def release(self, charge: str, *, key: str) -> None:
-        """Release what is held under a key, in this transaction; nothing happens where nothing is."""
-        ...
-
-    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
-        """Keep a blob for `for_s` seconds, under a name of the integration and the customer, in this transaction.
-
-        The blob that had the name before is removed. To keep one again prolongs it, or gives it another name. Raises
-        `NotFound` for one that is not there any more, `ValueError` for a call without a customer.
-        """
-        ...
-
-    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
-        """The kept blobs whose names begin with `prefix`, by name. Raises `TooLarge` for more than 10,000."""
-        ...
-
-    async def drop(self, prefix: str) -> int:
-        """Remove the kept blobs whose names begin with `prefix`, with this transaction; how many.
-
-        One that a job has in its payload lives until that has ended.
-        """
-        ...
 
 
 class Call(Protocol, Generic[Body]):

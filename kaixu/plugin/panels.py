@@ -97,19 +97,38 @@ class Form(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+class File(msgspec.Struct, frozen=True):
+    """A form with a file, which is streamed to `operation` (one with `upload=True`); `fields` are its further input.
+
+    `file_name`: the field of the input that gets the file's name. `accept`: which files a browser offers, such as
+    ".zip,.tar" or "image/*". A file of more than `most_bytes` is refused before it is sent. `body`: as in `Form`.
+    """
+
+    operation: str
+    fields: Sequence[Field] = ()
+    label: str = "File"
+    submit: str = "Upload"
+    body: Mapping[str, Value] = {}
+    title: str = ""
+    hint: str = ""
+    file_name: str = ""
+    accept: str = ""
+    most_bytes: int | None = None
+
+
 class Action(msgspec.Struct, frozen=True):
     """What can be done to a row: run `operation` with `body` as its input.
 
     `confirm`: what a page asks first. `form`: a page with this form, which the row has filled, comes first; it is of
-    the same operation. `is_danger`: it is drawn as what destroys something. Whoever may not call the operation does not
-    see it.
+    the same operation, and may be a `File`. `is_danger`: it is drawn as what destroys something. Whoever may not call
+    the operation does not see it.
     """
 
     label: str
     operation: str
     body: Mapping[str, Value] = {}
     confirm: str = ""
-    form: Form | None = None
+    form: Form | File | None = None
     is_danger: bool = False
 
 
@@ -186,7 +205,7 @@ class Notice(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-Part = Table | Chart | Form | Stat | Progress | Notice | Action
+Part = Table | Chart | Form | File | Stat | Progress | Notice | Action
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -42,6 +42,13 @@ class SecretInfo(msgspec.Struct, frozen=True):
     set_by: str
 
 
+class SecretValue(msgspec.Struct, frozen=True):
+    """A secret, and which value it is: another `version` each time that one is stored."""
+
+    value: str
+    version: str
+
+
 class Secrets(Protocol):
     """The secrets of the call's own customer, those that the integration declares.
 
@@ -56,6 +63,10 @@ class Secrets(Protocol):
         """
         ...
 
+    async def read(self, name: str) -> SecretValue | None:
+        """The value as `get` returns it, with its version, for `clear`."""
+        ...
+
     async def put(self, name: str, value: str, *, meta: Mapping[str, Any] | None = None) -> None:
         """Store a value, in place of the one before.
 
@@ -64,8 +75,8 @@ class Secrets(Protocol):
         """
         ...
 
-    async def clear(self, name: str) -> bool:
-        """Remove the value; whether there was one."""
+    async def clear(self, name: str, *, version: str | None = None) -> bool:
+        """Remove the value; whether there was one. With `version` only if it is still that one."""
         ...
 
     async def info(self, name: str) -> SecretInfo | None:

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from kaixu.plugin.book import BookLine, BookMonth
+from kaixu.plugin.book import BookLine, BookMonth, BookPrice
 
 from .pool import database
 from .query import Connection, Query
@@ -112,6 +112,49 @@ LINES = Query(
 )
 
 
+class Price(msgspec.Struct, frozen=True):
+    """The price of a charge by key."""
+
+    charge: str
+    nusd: int
+    per: int
+    unit: str
+
+
+PRICES = Query(
+    Price,
+    """
+    select p.charge, p.price_nusd as nusd, p.per, p.unit
+      from kaixu.book_price p
+     where p.book = $1 and p.version = $2
+     order by p.charge
+    """,
+)
+
+
+class UsedBook(msgspec.Struct, frozen=True):
+    """A book in which a customer has a month. `has_own_cap`: it does not draw on the customer's cap."""
+
+    book: str
+    has_own_cap: bool
+
+
+USED = Query(
+    UsedBook,
+    """
+    select m.book, m.has_own_cap
+      from kaixu.customer_month m
+     where m.customer_id = $1 and m.month = $2
+     order by m.book
+    """,
+)
+
+
+async def used_books(db: Connection, customer_id: int, month: date) -> list[UsedBook]:
+    """The books in which a customer has a month."""
+    return await USED.all(db, customer_id, month)
+
+
 async def book_month(db: Connection, customer_id: int, book: str, month: date | None) -> BookMonth:
     """A customer's month in a book; default: the current one. Raises `DatabaseAway`."""
     with database():
@@ -119,6 +162,7 @@ async def book_month(db: Connection, customer_id: int, book: str, month: date | 
         assert figures is not None
         # The calls of models are in reports; there may be millions.
         lines = await LINES.all(db, customer_id, book, figures.month, book != "ai")
+        prices = await PRICES.all(db, book, figures.pricing_version)
     return BookMonth(
         book=book,
         month=figures.month,
@@ -131,4 +175,5 @@ async def book_month(db: Connection, customer_id: int, book: str, month: date | 
             BookLine(line.charge, line.count, line.units, line.nusd, line.held_count, line.held_units, line.held_nusd)
             for line in lines
         ],
+        prices={one.charge: BookPrice(one.nusd, one.per, one.unit) for one in prices},
     )

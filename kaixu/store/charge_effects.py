@@ -17,6 +17,7 @@ from kaixu.plugin.operation import KeyedCharge, PerUnit
 
 from .pool import database
 from .query import Query
+from .rights import Rights
 
 #: Effects of one transaction.
 MOST_EFFECTS = 1000
@@ -56,9 +57,10 @@ class RefusedHold(msgspec.Struct, frozen=True):
 class NoRoom(Exception):
     """A hold was refused: the transaction must be rolled back."""
 
-    def __init__(self, refused: RefusedHold) -> None:
+    def __init__(self, refused: RefusedHold, charging: Charging) -> None:
         super().__init__(refused.charge)
         self.refused = refused
+        self.charging = charging
 
 
 COLUMNS = "refused, charge, units, asked_nusd, book, month, cap_nusd, spent_nusd, held_nusd"
@@ -91,18 +93,18 @@ class ChargeEffects:
 
     def __init__(self, charging: Charging) -> None:
         self.charging = charging
-        self.effects: list[dict[str, Any]] = []
+        self.effects: dict[int, list[dict[str, Any]]] = {}  # by customer
 
-    def hold(self, charge: str, key: str, units: int, for_s: float) -> None:
+    def hold(self, charge: str, key: str, units: int, for_s: float, customer_id: int | None = None) -> None:
         """See `Database.hold`. Raises `ValueError` for what cannot be held."""
         self.require(charge, key, units)
         if charge not in self.charging.holds:
             raise ValueError(f"declare that it holds `{charge}`: `holds=[…]` of the operation or job")
         if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0 < for_s <= MOST_HELD_S:
             raise ValueError(f"a charge can be held for up to {MOST_HELD_S:.0f} s, not for {for_s!r:.40}")
-        self.add("hold", charge, key, units=units, for_s=float(for_s))
+        self.add("hold", charge, key, customer_id, units=units, for_s=float(for_s))
 
-    def charge(self, charge: str, key: str, units: int, at: datetime | None) -> None:
+    def charge(self, charge: str, key: str, units: int, at: datetime | None, customer_id: int | None = None) -> None:
         """See `Database.charge`. Raises `ValueError` for what cannot be billed."""
         self.require(charge, key, units)
         if at is not None:
@@ -111,17 +113,16 @@ class ChargeEffects:
             age_s = (datetime.now(UTC) - at).total_seconds()
             if not -timedelta(minutes=5).total_seconds() <= age_s <= MOST_LATE_S:
                 raise ValueError(f"`at` may lie up to {MOST_LATE_S / 86400:.0f} days back, and not in the future")
-        self.add("charge", charge, key, units=units, at=None if at is None else at.astimezone(UTC).isoformat())
+        when = None if at is None else at.astimezone(UTC).isoformat()
+        self.add("charge", charge, key, customer_id, units=units, at=when)
 
-    def release(self, charge: str, key: str) -> None:
+    def release(self, charge: str, key: str, customer_id: int | None = None) -> None:
         """See `Database.release`. Raises `ValueError`."""
         self.require(charge, key, 1)
-        self.add("release", charge, key)
+        self.add("release", charge, key, customer_id)
 
     def require(self, charge: str, key: str, units: int) -> None:
         """Check names and units. Raises `ValueError`."""
-        if self.charging.customer_id is None:
-            raise ValueError("this call has no customer to charge")
         declared = self.charging.charges.get(charge)
         if declared is None or isinstance(declared, Monthly):
             raise ValueError(f"integration `{self.charging.integration}` declares no charge `{charge}` by key")
@@ -134,43 +135,71 @@ class ChargeEffects:
         if isinstance(declared, PerUnit) and isinstance(declared.most, int) and units > declared.most:
             raise ValueError(f"{units} {declared.unit} are more than the {declared.most} that `{charge}` allows")
 
-    def add(self, kind: str, charge: str, key: str, **values: Any) -> None:
+    def add(self, kind: str, charge: str, key: str, customer_id: int | None, **values: Any) -> None:
         """Note one effect. Raises `ValueError` beyond the most of one transaction."""
-        if len(self.effects) >= MOST_EFFECTS:
+        customer_id = self.charging.customer_id if customer_id is None else customer_id
+        if customer_id is None:
+            raise ValueError("this call has no customer to charge")
+        if sum(len(one) for one in self.effects.values()) >= MOST_EFFECTS:
             raise ValueError(f"one transaction can hold, charge and release at most {MOST_EFFECTS} times")
-        place = len(self.effects)
-        self.effects.append({"place": place, "kind": kind, "charge": charge, "key": key, **values})
+        effects = self.effects.setdefault(customer_id, [])
+        effects.append({"place": len(effects), "kind": kind, "charge": charge, "key": key, **values})
 
-    def take(self) -> list[dict[str, Any]]:
-        """The effects, which are done only once."""
-        effects, self.effects = self.effects, []
-        return effects
+    @property
+    def customers(self) -> set[int]:
+        """Whom they concern."""
+        return set(self.effects)
+
+    def take(self) -> list[tuple[Charging, list[dict[str, Any]]]]:
+        """The effects by customer, ascending, which are done only once. Another one's are without a key."""
+        effects, self.effects = self.effects, {}
+        return [(self.charging_for(customer_id), effects[customer_id]) for customer_id in sorted(effects)]
+
+    def charging_for(self, customer_id: int) -> Charging:
+        """Whose charges those of a customer are."""
+        if customer_id == self.charging.customer_id:
+            return self.charging
+        return msgspec.structs.replace(
+            self.charging, customer_id=customer_id, key_id=None, install_id=None, app_id=None, build_id=None
+        )
 
 
 class ChargingTransaction(ABC):
     """The part of a transaction that gathers charges by key."""
 
-    def __init__(self, charging: Charging) -> None:
-        self._effects = ChargeEffects(charging)
+    def __init__(self, charging: Charging, rights: Rights) -> None:
+        self._charges = ChargeEffects(charging)
+        self._rights = rights
 
     @abstractmethod
     def _require_open(self) -> None:
         """Raises `TicketClosed`."""
 
-    async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None:
+    async def hold(
+        self, charge: str, *, key: str, units: int = 1, for_s: float, customer_id: int | None = None
+    ) -> None:
         """See `kaixu.plugin.Database.hold`."""
-        self._require_open()
-        self._effects.hold(charge, key, units, for_s)
+        self._charges.hold(charge, key, units, for_s, self._charged(customer_id))
 
-    async def charge(self, charge: str, *, key: str, units: int = 1, at: datetime | None = None) -> None:
+    async def charge(
+        self,
+        charge: str,
+        *,
+        key: str,
+        units: int = 1,
+        at: datetime | None = None,
+        customer_id: int | None = None,
+    ) -> None:
         """See `kaixu.plugin.Database.charge`."""
-        self._require_open()
-        self._effects.charge(charge, key, units, at)
+        self._charges.charge(charge, key, units, at, self._charged(customer_id))
 
-    async def release(self, charge: str, *, key: str) -> None:
+    async def release(self, charge: str, *, key: str, customer_id: int | None = None) -> None:
         """See `kaixu.plugin.Database.release`."""
+        self._charges.release(charge, key, self._charged(customer_id))
+
+    def _charged(self, customer_id: int | None) -> int | None:
         self._require_open()
-        self._effects.release(charge, key)
+        return None if customer_id is None else self._rights.customer_for(customer_id)
 
 
 async def store_note(pool: asyncpg.Pool, charging: Charging, effects: Sequence[Mapping[str, Any]]) -> UUID:
@@ -195,7 +224,7 @@ async def apply_as_gateway(
     )  # fmt: skip
 
 
-def require_done(refused: RefusedHold | None) -> None:
+def require_done(refused: RefusedHold | None, charging: Charging) -> None:
     """Raises `NoRoom`, `ValueError` where no key can be billed, `CustomerDisabled` where the customer is deleted."""
     if refused is None:
         return
@@ -203,4 +232,4 @@ def require_done(refused: RefusedHold | None) -> None:
         raise ValueError(f"`{refused.charge}` cannot be charged: this call has no key, and nothing was held before")
     if refused.refused == "UNKNOWN_CUSTOMER":
         raise CustomerDisabled("this account has been deleted")
-    raise NoRoom(refused)
+    raise NoRoom(refused, charging)

@@ -36,14 +36,19 @@ class StoredSecret(msgspec.Struct, frozen=True):
 
 
 class SealedSecret(msgspec.Struct, frozen=True):
-    """A secret's sealed value."""
+    """A secret's sealed value, and which it is."""
 
     sealed: bytes
+    version: str
 
 
 SEALED = Query(
     SealedSecret,
-    "select sealed from kaixu.integration_secret where customer_id = $1 and integration = $2 and name = $3",
+    """
+    select sealed, kaixu.secret_version(p_sealed => sealed) as version
+      from kaixu.integration_secret
+     where customer_id = $1 and integration = $2 and name = $3
+    """,
 )
 
 SHOWN = Query(
@@ -75,15 +80,16 @@ PUT = Query(
 )
 
 CLEAR = """
-    delete from kaixu.integration_secret where customer_id = $1 and integration = $2 and name = $3
+    delete from kaixu.integration_secret
+     where customer_id = $1 and integration = $2 and name = $3
+       and ($4::text is null or kaixu.secret_version(p_sealed => sealed) = $4)
 """
 
 
-async def sealed_secret(db: Connection, secret: SecretName) -> bytes | None:
+async def sealed_secret(db: Connection, secret: SecretName) -> SealedSecret | None:
     """The sealed value, or None. Raises `DatabaseAway`."""
     with database():
-        row = await SEALED.one(db, secret.customer_id, secret.integration, secret.name)
-    return None if row is None else row.sealed
+        return await SEALED.one(db, secret.customer_id, secret.integration, secret.name)
 
 
 async def secrets_of_customer(db: Connection, customer_id: int) -> list[StoredSecret]:
@@ -118,11 +124,16 @@ async def put_secret(
     return row
 
 
-async def clear_secret(db: DatabaseSession, secret: SecretName, *, actor: str, request_id: str | None) -> bool:
-    """Remove a value, with its entry in the audit log; whether there was one. Raises `DatabaseAway`."""
+async def clear_secret(
+    db: DatabaseSession, secret: SecretName, *, actor: str, request_id: str | None, version: str | None = None
+) -> bool:
+    """Remove a value, with its entry in the audit log; whether there was one, or that `version`.
+
+    Raises `DatabaseAway`.
+    """
     with database():
         async with db.transaction():
-            status = await db.execute(CLEAR, secret.customer_id, secret.integration, secret.name)
+            status = await db.execute(CLEAR, secret.customer_id, secret.integration, secret.name, version)
             if status == "DELETE 0":
                 return False
             await write_audit(db, audit_of("SECRET_CLEAR", secret, actor, request_id))

@@ -15,29 +15,32 @@ from kaixu.plugin.errors import TicketClosed
 from kaixu.plugin.job import JobView
 from kaixu.plugin.webhook import WebhookEvent
 
-from .charge_effects import NOBODY, Charging, ChargingTransaction, apply_as_gateway, require_done
+from .charge_effects import NOBODY, Charging, apply_as_gateway, require_done
+from .customer_effects import GatheredEffects
 from .failures import note_handled
 from .jobs import insert_job
 from .plugin_blobs import GATEWAY_DROP, GATEWAY_KEEP, GATEWAY_KEPT, GATEWAY_USE, BlobNote, kept_of, require_found
-from .plugin_credits import GatheredCredits, Rights
-from .plugin_database import (
+from .plugin_credits import GatheredCredits
+from .plugin_jobs import unended_job
+from .plugin_transaction import (
+    CustomersTransaction,
     HandledBefore,
     MakeEvent,
     MakeJob,
-    MoneyIn,
     NotAllowed,
     known_customer,
     no_webhooks,
     view_of,
 )
 from .pool import database
+from .rights import Rights
 from .webhook_events import store_event
 
 #: A job's state, for the gateway in the place of an integration's role.
 GATEWAY_VIEW = "select * from kaixu.job_view(p_job_id => $1, p_integration => $2, p_customer_id => $3)"
 
 
-class JobsOnly(ChargingTransaction, MoneyIn):
+class JobsOnly(CustomersTransaction):
     """The transaction of an integration without tables: it submits jobs, and runs no statements."""
 
     def __init__(
@@ -53,7 +56,8 @@ class JobsOnly(ChargingTransaction, MoneyIn):
         rights: Rights | None = None,
         pool: asyncpg.Pool | None = None,
     ) -> None:
-        super().__init__(charging)
+        rights = rights or Rights(integration, customer_id)
+        super().__init__(charging, rights)
         self._integration = integration
         self._connection = connection
         self._is_open = is_open
@@ -61,7 +65,8 @@ class JobsOnly(ChargingTransaction, MoneyIn):
         self._customer_id = customer_id
         self._make_event = make_event
         self._blobs_of = blobs_of
-        self.credits = GatheredCredits(rights or Rights(integration, customer_id))
+        self.credits = GatheredCredits(rights)
+        self.effects = GatheredEffects(rights)
         self._gateway_pool = pool or connection
         self.over = False
 
@@ -116,24 +121,38 @@ class JobsOnly(ChargingTransaction, MoneyIn):
         with database():
             return await store_event(self._connection, new_event)
 
-    async def job(self, job_id: UUID) -> JobView:
+    async def job(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """A job of this integration and of the call's customer. Raises `NotFound`."""
-        self._require_open()
+        owner = self._customer_of_job(customer_id)
         with database():
-            row = await self._connection.fetchrow(GATEWAY_VIEW, job_id, self._integration, self._customer_id)
+            row = await self._connection.fetchrow(GATEWAY_VIEW, job_id, self._integration, owner)
         return view_of(row, job_id)
 
-    async def cancel(self, job_id: UUID) -> JobView:
+    async def cancel(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """Cancel such a job in this transaction. Raises `NotFound`."""
-        self._require_open()
+        owner = self._customer_of_job(customer_id)
         with database():
             await self._connection.fetchval(
                 "select kaixu.cancel_job(p_job_id => $1, p_integration => $2, p_customer_id => $3)",
                 job_id,
                 self._integration,
-                self._customer_id,
+                owner,
             )
-        return await self.job(job_id)
+        return await self.job(job_id, customer_id=customer_id)
+
+    async def wake(self, job: str, *, key: str, customer_id: int | None = None) -> bool:
+        """Let a job run at once; whether it waits."""
+        owner = self._customer_of_job(customer_id)
+        kind = self._rights.job_named(job)
+        job_id = await unended_job(self._gateway_pool, kind, key, owner)
+        with database():
+            waits: bool = await self._connection.fetchval(
+                "select kaixu.wake_job(p_job_id => $1, p_integration => $2, p_customer_id => $3)",
+                job_id,
+                self._integration,
+                owner,
+            )
+        return waits
 
     async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
         """Keep a blob. Raises `NotFound`, `ValueError`."""
@@ -146,10 +165,9 @@ class JobsOnly(ChargingTransaction, MoneyIn):
                 )
             )
 
-    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+    async def kept(self, prefix: str = "", *, customer_id: int | None = None) -> Sequence[KeptBlob]:
         """The kept blobs. Raises `TooLarge`, `ValueError`."""
-        self._require_open()
-        note = BlobNote(self._blobs_of, prefix)
+        note = BlobNote(self._owner_of_blobs(customer_id), prefix)
         with database():
             return kept_of(
                 await self._connection.fetch(
@@ -157,22 +175,25 @@ class JobsOnly(ChargingTransaction, MoneyIn):
                 )
             )
 
-    async def drop(self, prefix: str) -> int:
+    async def drop(self, prefix: str, *, customer_id: int | None = None) -> int:
         """Remove kept blobs; how many. Raises `ValueError`."""
-        self._require_open()
-        note = BlobNote(self._blobs_of, prefix)
+        note = BlobNote(self._owner_of_blobs(customer_id), prefix)
         with database():
             count: int = await self._connection.fetchval(GATEWAY_DROP, self._integration, note.customer_id, note.name)
         return count
 
-    async def apply_charges(self) -> None:
-        """See `PluginTransaction.apply_charges`."""
-        effects = self._effects.take()
-        if not effects:
+    async def do_effects(self) -> None:
+        """See `PluginTransaction.do_effects`."""
+        customers = self._customers()
+        if not customers:
             return
         if not self._is_open():
-            raise TicketClosed("the call has been settled; nothing is charged any more")
-        require_done(await apply_as_gateway(self._connection, self._effects.charging, effects))
+            raise TicketClosed("the call has been settled; nothing is done for customers any more")
+        if self._locks_first(customers):
+            await self.effects.apply(self._connection, customers)
+        await self.credits.book(self._connection)
+        for charging, gathered in self._charges.take():
+            require_done(await apply_as_gateway(self._connection, charging, gathered), charging)
 
     async def failure_handled(self, job_id: UUID) -> None:
         """See `Transaction.failure_handled`."""
@@ -207,7 +228,6 @@ async def jobs_transaction(
             try:
                 yield transaction
                 transaction.over = True
-                await transaction.credits.book(connection)
-                await transaction.apply_charges()
+                await transaction.do_effects()
             finally:
                 transaction.over = True

@@ -11,50 +11,14 @@ import asyncpg
 import msgspec
 
 from kaixu.plugin.errors import Conflict, KaixuError, NotFound, Unprocessable
-from kaixu.plugin.money import MOST_CREDITS, Balance, CreditRequest, Grant, credit_request
+from kaixu.plugin.money import MOST_CREDITS, Balance, CreditRequest, credit_request
 
-from .jobs import NewJob
 from .pool import database
 from .query import Connection, Query
+from .rights import Rights
 
 #: The most credits of a month, either way, in nano-dollars: far from the edge of 64 bits, where sums would fail.
 MOST_EXTRA_NUSD = 10**18
-
-
-class Rights(msgspec.Struct, frozen=True):
-    """What a call of an integration may do beyond its own tables: its customer, and what the operator has granted.
-
-    `about`: the customer that an operator's call is about, whose jobs are not the call's. `free_jobs`: the jobs that
-    need no key to be billed to.
-    """
-
-    integration: str
-    customer_id: int | None = None
-    about: int | None = None
-    grants: frozenset[Grant] = frozenset()
-    request_id: str = ""
-    free_jobs: frozenset[str] = frozenset()
-
-    def require(self, grant: Grant) -> None:
-        """Raises `ValueError` where something was not granted: a mistake of the plugin, which can declare it."""
-        if grant not in self.grants:
-            raise ValueError(f"integration `{self.integration}` does not declare the grant `{grant}`")
-
-    def require_customer(self, customer_id: int) -> None:
-        """Require that the call may be about a customer: its own one, or any with the grant. Raises `ValueError`."""
-        if customer_id not in (self.customer_id, self.about):
-            self.require("customers")
-
-    def job_for(self, customer_id: int | None, job: NewJob) -> NewJob:
-        """The job for another customer than the call's, without a key. Raises `ValueError`."""
-        if customer_id is None or customer_id == self.customer_id:
-            return job
-        self.require_customer(customer_id)
-        if job.kind not in self.free_jobs:
-            raise ValueError(f"job `{job.kind}` has a price, and there is no key that it could be billed to")
-        return msgspec.structs.replace(
-            job, customer_id=customer_id, key_id=None, install_id=None, app_id=None, build_id=None
-        )
 
 
 class BookedCredit(msgspec.Struct, frozen=True):
@@ -159,6 +123,11 @@ class GatheredCredits:
         if len(self.requests) >= MOST_CREDITS:
             raise ValueError(f"a transaction books at most {MOST_CREDITS} credits")
         self.requests.append(one)
+
+    @property
+    def customers(self) -> set[int]:
+        """Whom they are for."""
+        return {one.customer_id for one in self.requests}
 
     def columns(self) -> tuple[Any, ...]:
         """The credits as parallel arrays."""

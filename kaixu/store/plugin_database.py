@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from kaixu.plugin.blob import Blob, KeptBlob
-from kaixu.plugin.errors import Conflict, DatabaseAway, NotFound, TicketClosed, TooLarge, UpstreamTimeout
+from kaixu.plugin.errors import Conflict, DatabaseAway, TicketClosed, TooLarge, UpstreamTimeout
 from kaixu.plugin.job import JobView
-from kaixu.plugin.money import Balance
 from kaixu.plugin.statements import refusal_of, verb_of
 from kaixu.plugin.webhook import WebhookEvent
 
-from .charge_effects import APPLY_NOTE, NOBODY, Charging, ChargingTransaction, RefusedHold, require_done, store_note
-from .jobs import NewJob
+from .charge_effects import APPLY_NOTE, NOBODY, Charging, RefusedHold, require_done, store_note
+from .customer_effects import PLUGIN_APPLIES, GatheredEffects, RefusedEffect, require_applied
 from .plugin_blobs import (
     PLUGIN_DROP,
     PLUGIN_KEEP,
@@ -30,12 +27,22 @@ from .plugin_blobs import (
     kept_of,
     require_found,
 )
-from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, Rights, balance_of, require_booked
-from .plugin_jobs import allow_job_access, store_plugin_job
+from .plugin_credits import PLUGIN_BOOKS, BookedCredit, GatheredCredits, require_booked
+from .plugin_jobs import allow_job_access, store_plugin_job, unended_job
 from .plugin_login import STATEMENT_S
 from .plugin_pool import PluginPool
+from .plugin_transaction import (
+    CustomersTransaction,
+    HandledBefore,
+    MakeEvent,
+    MakeJob,
+    NotAllowed,
+    known_customer,
+    no_webhooks,
+    view_of,
+)
 from .pool import database
-from .webhook_events import NewEvent
+from .rights import Rights
 
 #: The most rows of one statement and the most text in them. Rows are read in batches, smaller ones if rows are large.
 MOST_ROWS = 10_000
@@ -48,82 +55,8 @@ BYTES_AT_ONCE = 4 * 1024 * 1024
 PATIENCE_S = STATEMENT_S + 1.0
 
 
-class MakeJob(Protocol):
-    """Makes a job from its name, its payload, a delay in seconds, a unique key and the value that it runs alone for."""
-
-    def __call__(
-        self,
-        name: str,
-        payload: msgspec.Struct,
-        delay_s: float,
-        key: str | None,
-        serial: str | None,
-    ) -> NewJob: ...
-
-
 #: How the tag of a statement that gives rows begins.
 TAGS = {"insert": "INSERT 0", "update": "UPDATE", "delete": "DELETE", "merge": "MERGE"}
-
-
-class NotAllowed(Exception):
-    """A plugin's statement is not allowed: it concerns more than the plugin's own tables."""
-
-
-class MakeEvent(Protocol):
-    """Makes an event that a webhook has not brought, with its job; None: one of a type that is not handled."""
-
-    def __call__(self, webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None: ...
-
-
-def no_webhooks(webhook: str, event: WebhookEvent, body: bytes) -> NewEvent | None:
-    """For an integration without webhooks."""
-    raise ValueError(f"the integration has no webhook `{webhook}`")
-
-
-class HandledBefore(Exception):
-    """The failure of a job has been handled by another transaction; this one is rolled back."""
-
-
-class Transaction(Protocol):
-    """See `kaixu.plugin.Database`."""
-
-    async def fetch(self, sql: str, *args: Any) -> Sequence[Mapping[str, Any]]: ...
-    async def fetchrow(self, sql: str, *args: Any) -> Mapping[str, Any] | None: ...
-    async def fetchval(self, sql: str, *args: Any) -> Any: ...
-    async def execute(self, sql: str, *args: Any) -> str: ...
-    async def enqueue(
-        self,
-        job: str,
-        payload: msgspec.Struct,
-        *,
-        delay_s: float = 0,
-        key: str | None = None,
-        serial: str | None = None,
-        customer_id: int | None = None,
-    ) -> UUID: ...
-    async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool: ...
-    async def credit(
-        self,
-        customer_id: int,
-        amount_nusd: int,
-        *,
-        key: str,
-        month: str | None = None,
-        source: str | None = None,
-        reference: str | None = None,
-    ) -> None: ...
-    async def balance(self, customer_id: int | None = None) -> Balance: ...
-    async def job(self, job_id: UUID) -> JobView: ...
-    async def cancel(self, job_id: UUID) -> JobView: ...
-    async def hold(self, charge: str, *, key: str, units: int = 1, for_s: float) -> None: ...
-    async def charge(self, charge: str, *, key: str, units: int = 1, at: datetime | None = None) -> None: ...
-    async def release(self, charge: str, *, key: str) -> None: ...
-    async def keep(self, blob: Blob, name: str, *, for_s: float) -> None: ...
-    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]: ...
-    async def drop(self, prefix: str) -> int: ...
-    async def failure_handled(self, job_id: UUID) -> None:
-        """Note, last in the transaction, that a job's failure is handled in it. Raises `HandledBefore`."""
-        ...
 
 
 @contextmanager
@@ -140,52 +73,7 @@ def statement() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def known_customer() -> Iterator[None]:
-    """Around the submission of a job for a customer that the plugin names. Raises `NotFound`."""
-    try:
-        yield
-    except asyncpg.ForeignKeyViolationError as error:
-        raise NotFound("there is no such customer", code="UNKNOWN_CUSTOMER") from error
-
-
-class MoneyIn(ABC):
-    """The part of a transaction that is about money: credits, which are booked last in it, and balances."""
-
-    credits: GatheredCredits
-    _gateway_pool: asyncpg.Pool
-
-    @abstractmethod
-    def _require_open(self) -> None:
-        """Raises `TicketClosed`."""
-
-    async def credit(
-        self,
-        customer_id: int,
-        amount_nusd: int,
-        *,
-        key: str,
-        month: str | None = None,
-        source: str | None = None,
-        reference: str | None = None,
-    ) -> None:
-        """See `kaixu.plugin.Database.credit`."""
-        self._require_open()
-        self.credits.add(customer_id, amount_nusd, key=key, month=month, source=source, reference=reference)
-
-    async def balance(self, customer_id: int | None = None) -> Balance:
-        """See `kaixu.plugin.Database.balance`."""
-        self._require_open()
-        rights = self.credits.rights
-        if customer_id is None:
-            customer_id = rights.customer_id or rights.about
-        if customer_id is None:
-            raise ValueError("this call has no customer")
-        rights.require_customer(customer_id)
-        return await balance_of(self._gateway_pool, customer_id)
-
-
-class PluginTransaction(ChargingTransaction, MoneyIn):
+class PluginTransaction(CustomersTransaction):
     """A transaction as the plugin's role. Raises `NotAllowed`, `TicketClosed`, `DatabaseAway`, and Postgres' errors."""
 
     def __init__(
@@ -200,14 +88,16 @@ class PluginTransaction(ChargingTransaction, MoneyIn):
         charging: Charging = NOBODY,
         rights: Rights | None = None,
     ) -> None:
-        super().__init__(charging)
+        rights = rights or Rights(plugin.login.name, customer_id)
+        super().__init__(charging, rights)
         self._plugin = plugin
         self._connection = connection
         self._is_open = is_open
         self._make_job = make_job
         self._customer_id = customer_id
         self._make_event = make_event
-        self.credits = GatheredCredits(rights or Rights(plugin.login.name, customer_id))
+        self.credits = GatheredCredits(rights)
+        self.effects = GatheredEffects(rights)
         self._gateway_pool = plugin.gateway_pool
         self._blobs_of = blobs_of
         self.jobs_submitted = 0
@@ -308,53 +198,53 @@ class PluginTransaction(ChargingTransaction, MoneyIn):
         self.jobs_submitted += 1
         return is_new
 
-    async def book_credits(self) -> None:
-        """Book what was gathered: the gateway notes it, the plugin's role books it. Last, for it locks customers."""
-        if not self.credits.requests:
-            return
-        if not self._is_open():
-            raise TicketClosed("the call has been settled; nothing is credited any more")
-        with statement():
-            note_id = await self.credits.note(self._plugin.gateway_pool)
-            # A deferred trigger of the plugin would run at the commit, while customers are locked.
-            await self._connection.execute("set constraints all immediate", timeout=PATIENCE_S)
-            rows = await self._connection.fetch(PLUGIN_BOOKS, note_id, timeout=PATIENCE_S)
-        self.jobs_submitted += 1  # like a submitted job, it must not be rolled back unnoticed
-        require_booked([BookedCredit(**row) for row in rows])
-
-    async def job(self, job_id: UUID) -> JobView:
+    async def job(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """A job of this integration and of the call's customer. Raises `NotFound`."""
-        access_id = await self._allow_access(job_id)
+        access_id = await self._allow_access(job_id, self._customer_of_job(customer_id))
         with statement():
             row = await self._connection.fetchrow(PLUGIN_VIEW, access_id, timeout=PATIENCE_S)
         return view_of(row, job_id)
 
-    async def cancel(self, job_id: UUID) -> JobView:
+    async def cancel(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """Cancel such a job in this transaction. Raises `NotFound`."""
-        access_id = await self._allow_access(job_id)
+        access_id = await self._allow_access(job_id, self._customer_of_job(customer_id))
         with statement():
             await self._connection.execute(
                 "select kaixu__plugin.cancel_job(p_access => $1)", access_id, timeout=PATIENCE_S
             )
         self.jobs_submitted += 1  # like a submitted one, it must not be rolled back unnoticed
-        return await self.job(job_id)
+        return await self.job(job_id, customer_id=customer_id)
+
+    async def wake(self, job: str, *, key: str, customer_id: int | None = None) -> bool:
+        """Let a job run at once; whether it waits."""
+        owner = self._customer_of_job(customer_id)
+        kind = self.credits.rights.job_named(job)
+        with statement():
+            job_id = await unended_job(self._plugin.gateway_pool, kind, key, owner)
+            if job_id is None:
+                return False
+            access_id = await self._allow_access(job_id, owner)
+            waits: bool = await self._connection.fetchval(
+                "select kaixu__plugin.wake_job(p_access => $1)", access_id, timeout=PATIENCE_S
+            )
+        self.jobs_submitted += 1
+        return waits
 
     async def keep(self, blob: Blob, name: str, *, for_s: float) -> None:
         """Keep a blob. Raises `NotFound`, `ValueError`."""
         require_found(was_found=await self._with_blobs(PLUGIN_KEEP, BlobNote(self._blobs_of, name, blob, for_s)))
         self.jobs_submitted += 1  # like a job, it must not be rolled back unnoticed
 
-    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+    async def kept(self, prefix: str = "", *, customer_id: int | None = None) -> Sequence[KeptBlob]:
         """The kept blobs. Raises `TooLarge`, `ValueError`."""
-        self._require_open()
-        note = BlobNote(self._blobs_of, prefix)
+        note = BlobNote(self._owner_of_blobs(customer_id), prefix)
         with statement():
             access_id = await allow_blob_access(self._plugin.gateway_pool, self._plugin.login.name, note)
             return kept_of(await self._connection.fetch(PLUGIN_KEPT, access_id, timeout=PATIENCE_S))
 
-    async def drop(self, prefix: str) -> int:
+    async def drop(self, prefix: str, *, customer_id: int | None = None) -> int:
         """Remove kept blobs; how many. Raises `ValueError`."""
-        count: int = await self._with_blobs(PLUGIN_DROP, BlobNote(self._blobs_of, prefix))
+        count: int = await self._with_blobs(PLUGIN_DROP, BlobNote(self._owner_of_blobs(customer_id), prefix))
         self.jobs_submitted += 1
         return count
 
@@ -364,29 +254,43 @@ class PluginTransaction(ChargingTransaction, MoneyIn):
             access_id = await allow_blob_access(self._plugin.gateway_pool, self._plugin.login.name, note)
             return await self._connection.fetchval(sql, access_id, timeout=PATIENCE_S)
 
-    async def _allow_access(self, job_id: UUID) -> UUID:
-        self._require_open()
+    async def _allow_access(self, job_id: UUID, customer_id: int | None) -> UUID:
         with statement():
-            return await allow_job_access(self._plugin.gateway_pool, self._plugin.login.name, job_id, self._customer_id)
+            return await allow_job_access(self._plugin.gateway_pool, self._plugin.login.name, job_id, customer_id)
 
-    async def apply_charges(self) -> None:
-        """Do what was gathered, last: the customer's row is locked from here to the end of the transaction.
+    async def do_effects(self) -> None:
+        """Do what was gathered, last: the customers' rows are locked from here to the end of the transaction.
 
-        Raises `NoRoom`, `TicketClosed`, `DatabaseBusy`.
+        Raises `NoRoom`, `TicketClosed`, `DatabaseBusy`, and as `require_applied`, `require_booked`.
         """
-        effects = self._effects.take()
-        if not effects:
+        customers = self._customers()
+        if not customers:
             return
         if not self._is_open():
-            raise TicketClosed("the call has been settled; nothing is charged any more")
-        charging = self._effects.charging
+            raise TicketClosed("the call has been settled; nothing is done for customers any more")
+        pool = self._plugin.gateway_pool
         with statement():
-            note_id = await store_note(self._plugin.gateway_pool, charging, effects)
-            # A deferred trigger of the plugin would run at the commit, while the customer is locked.
+            # All of it is noted before the first row is locked: nobody waits for a connection with a lock in hand.
+            effects = await self.effects.note(pool, customers) if self._locks_first(customers) else None
+            credit = await self.credits.note(pool) if self.credits.requests else None
+            charges = [(one, await store_note(pool, one, gathered)) for one, gathered in self._charges.take()]
+            # A deferred trigger of the plugin would run at the commit, while customers are locked.
             await self._connection.execute("set constraints all immediate", timeout=PATIENCE_S)
-            row = await self._connection.fetchrow(APPLY_NOTE, note_id, timeout=PATIENCE_S)
-        require_done(None if row is None else RefusedHold(*row))
-        self.jobs_submitted += 1  # it must not be rolled back unnoticed
+        self.jobs_submitted += 1  # like a submitted job, it must not be rolled back unnoticed
+        if effects is not None:
+            row = await self._last(PLUGIN_APPLIES, effects)
+            require_applied(None if row is None else RefusedEffect(*row))
+        if credit is not None:
+            with statement():
+                rows = await self._connection.fetch(PLUGIN_BOOKS, credit, timeout=PATIENCE_S)
+            require_booked([BookedCredit(**row) for row in rows])
+        for charging, note_id in charges:
+            row = await self._last(APPLY_NOTE, note_id)
+            require_done(None if row is None else RefusedHold(*row), charging)
+
+    async def _last(self, sql: str, note_id: UUID) -> Any:
+        with statement():
+            return await self._connection.fetchrow(sql, note_id, timeout=PATIENCE_S)
 
     async def failure_handled(self, job_id: UUID) -> None:
         """See `Transaction.failure_handled`."""
@@ -399,13 +303,6 @@ class PluginTransaction(ChargingTransaction, MoneyIn):
 
 #: A job's state, for the role of an integration.
 PLUGIN_VIEW = "select * from kaixu__plugin.job_view(p_access => $1)"
-
-
-def view_of(row: Mapping[str, Any] | None, job_id: UUID) -> JobView:
-    """A row as its plugin sees it. Raises `NotFound` where there is none."""
-    if row is None:
-        raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
-    return JobView(row["status"], row["attempts"], row["next_at"], row["error"], row["done"], row["total"])
 
 
 @asynccontextmanager
@@ -434,8 +331,7 @@ async def plugin_transaction(
             transaction.over = True
             if not connection.is_in_transaction():
                 raise NotAllowed("a plugin may not end its transaction")
-            await transaction.book_credits()
-            await transaction.apply_charges()
+            await transaction.do_effects()
             with statement():
                 tag = await connection.execute("commit", timeout=PATIENCE_S)
             if tag != "COMMIT" and transaction.jobs_submitted:

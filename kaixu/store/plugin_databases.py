@@ -10,15 +10,16 @@ import asyncpg
 
 from .charge_effects import NOBODY, Charging
 from .jobs_only import jobs_transaction
-from .plugin_credits import Rights
-from .plugin_database import MakeEvent, MakeJob, Transaction, no_webhooks, plugin_transaction
+from .plugin_database import plugin_transaction
 from .plugin_deletion import remove_rows
 from .plugin_login import PluginLogin, derived_login, login_from_url
 from .plugin_pool import MOST, PluginPool
 from .plugin_reading import PluginReading, plugin_reading
 from .plugin_roles import migrate_plugin, provide_role
+from .plugin_transaction import MakeEvent, MakeJob, Transaction, no_webhooks
 from .pool import database
 from .query import DatabaseSession
+from .rights import Rights
 
 
 class PluginDatabases:

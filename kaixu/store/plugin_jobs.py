@@ -74,3 +74,19 @@ async def allow_job_access(pool: asyncpg.Pool, integration: str, job_id: UUID, c
     with database():
         await pool.execute(ACCESS, access_id, integration, job_id, customer_id)
     return access_id
+
+
+async def unended_job(pool: asyncpg.Pool, kind: str, key: str, customer_id: int | None) -> UUID | None:
+    """The job with this key of this customer, or of none, that has not ended. Raises `DatabaseAway`."""
+    with database():
+        found: UUID | None = await pool.fetchval(
+            """
+            select j.id
+              from kaixu.job j
+             where j.account = coalesce($1, 0) and j.kind = $2 and j.unique_key = $3 and j.completed_at is null
+            """,
+            customer_id,
+            kind,
+            key,
+        )
+    return found

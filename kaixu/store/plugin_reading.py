@@ -15,8 +15,9 @@ from kaixu.plugin.job import JobView
 
 from .jobs import NewJob
 from .jobs_only import GATEWAY_VIEW
-from .plugin_database import NotAllowed, PluginTransaction, statement, view_of
+from .plugin_database import PluginTransaction, statement
 from .plugin_pool import PluginPool
+from .plugin_transaction import NotAllowed, view_of
 from .pool import database
 
 

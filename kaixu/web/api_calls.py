@@ -13,7 +13,7 @@ import msgspec
 
 from kaixu.edge.callers import Callers
 from kaixu.edge.errors import Failures
-from kaixu.edge.request import IncomingRequest
+from kaixu.edge.request import IncomingRequest, UploadSource
 from kaixu.edge.response import Reply
 from kaixu.edge.routes import Routes
 from kaixu.edge.sse import EventStream
@@ -77,8 +77,11 @@ class Api:
         body: Mapping[str, Any] | None = None,
         raw_body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        upload: UploadSource | None = None,
     ) -> Reply:
         """The reply of an endpoint: `name` is a function (`admin-customers`), or a path that begins with a slash.
+
+        `upload`: a body that the handler reads itself, on routes for uploads.
 
         Raises `ApiFailure` for a status of 400 or above.
         """
@@ -93,6 +96,7 @@ class Api:
             headers=self.headers_of(headers or {}),
             body=content,
             parameters=parameters,
+            upload=upload,
         )
         try:
             self.routes.callers.require(route.auth, inner.headers)

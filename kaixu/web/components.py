@@ -166,6 +166,8 @@ class Form(Component, frozen=True):
     """A form. Changes are `post`, with the session's form token; filters are `get`, and apply at once with scripts.
 
     `hidden`: further values. `problem`: what was wrong as a whole. `inline`: fields in one row, for filters.
+    `upload`: it has a file. `shows_progress`: scripts take a file that is dropped, send the form, and show how far it
+    is; `most_bytes`: of the file, which they check before.
     """
 
     action: str
@@ -180,6 +182,8 @@ class Form(Component, frozen=True):
     style: Literal["primary", "plain", "danger"] = "primary"
     cancel: Link | None = None
     upload: bool = False
+    shows_progress: bool = False
+    most_bytes: int | None = None
     target: str = ""  # the id of the part of the page that a filter replaces
     more: Sequence[Field] = ()  # folded below the fields, under `more_title`
     more_title: str = "More settings"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from kaixu.accounts.own_integrations import left_to_customers
+from kaixu.accounts.own_integrations import shown_to_customers
 from kaixu.edge.operator_cookies import read_cookie
 
 from .components import Notice, Page
@@ -91,7 +91,7 @@ def navigation_of(visit: Visit) -> list[TabGroup]:
     tabs: list[Tab] = [*{"operator": ADMIN_TABS, "customer": DASHBOARD_TABS, "public": PUBLIC_TABS}[visit.audience]]
     if visit.audience != "public":
         tabs += own_tabs(visit.services.catalog, "admin" if visit.audience == "operator" else "dashboard")
-    if visit.audience == "customer" and left_to_customers(visit.services.catalog.declared):
+    if visit.audience == "customer" and shown_to_customers(visit.services.catalog.declared):
         tabs.append(OWN_SETTINGS)
     groups: dict[str, list[FrameTab]] = {}
     for tab in tabs:

@@ -13,7 +13,7 @@ from kaixu.accounts.operator_identity import READ, Access
 from kaixu.config.spreadsheet import FORMULA_STARTS
 from kaixu.edge.operator_cookies import require_same_origin, set_cookie
 from kaixu.edge.operators import identify
-from kaixu.edge.request import IncomingRequest
+from kaixu.edge.request import IncomingRequest, UploadSource
 from kaixu.edge.request_body import SMALL_BODY_BYTES
 from kaixu.edge.response import JSON, Reply, json_reply
 from kaixu.edge.routes import Route
@@ -25,6 +25,7 @@ from .api_calls import Api, ApiFailure, ApiRoutes, QueryValue, json_of, query_te
 from .components import Link, Notice, Page
 from .compression import compressed
 from .csv_twin import csv_of
+from .file_form import FileForm, open_file_form
 from .form_data import FORM, FormData, read_form
 from .formats import plain_text, sentence
 from .frames import frame_of
@@ -89,16 +90,20 @@ class Site:
         posts: bool = False,
         twin: Twin | None = None,
         max_body_bytes: int = SMALL_BODY_BYTES,
+        is_upload: bool = False,
     ) -> list[Route]:
         """A page for operators who may do what `access` says. `posts`: it has forms that it takes itself.
 
         `max_body_bytes`: of forms with files; above 64 KiB, a stranger is refused before the body is read.
+        `is_upload`: its form has a file of any length, which is read as it arrives (`visit.file`).
         """
 
         async def visit(request: IncomingRequest) -> Visit | Reply:
             return await self.operator_visit(request, tab, access)
 
-        return self._routes(path, visit, build, posts=posts, twin=twin, max_body_bytes=max_body_bytes)
+        return self._routes(
+            path, visit, build, posts=posts, twin=twin, max_body_bytes=max_body_bytes, is_upload=is_upload
+        )
 
     def customer_page(
         self,
@@ -109,13 +114,16 @@ class Site:
         posts: bool = False,
         twin: Twin | None = None,
         max_body_bytes: int = SMALL_BODY_BYTES,
+        is_upload: bool = False,
     ) -> list[Route]:
-        """A page for customers who have signed in with a key."""
+        """A page for customers who have signed in with a key. `is_upload`: see `operator_page`."""
 
         async def visit(request: IncomingRequest) -> Visit | Reply:
             return await self.customer_visit(request, tab)
 
-        return self._routes(path, visit, build, posts=posts, twin=twin, max_body_bytes=max_body_bytes)
+        return self._routes(
+            path, visit, build, posts=posts, twin=twin, max_body_bytes=max_body_bytes, is_upload=is_upload
+        )
 
     def public_page(
         self, path: str, build: Build, *, posts: bool = False, tab: Tab | None = None, twin: Twin | None = None
@@ -135,6 +143,8 @@ class Site:
         kind = request.headers.get("content-type", "")
         if request.method != "POST":
             return FormData()
+        if isinstance(request.upload, FileForm):
+            return request.upload.fields
         if kind.startswith(UPLOAD):
             return read_upload(kind, request.body)
         return read_form(request.body) if kind.startswith(FORM) else FormData()
@@ -187,10 +197,13 @@ class Site:
         posts: bool,
         twin: Twin | None,
         max_body_bytes: int,
+        is_upload: bool = False,
     ) -> list[Route]:
         async def page(request: IncomingRequest) -> Reply:
             visit: Visit | Reply | None = None
             try:
+                if request.upload is not None:
+                    request = await with_fields(request, request.upload)
                 visit = await visit_of(request)
                 if isinstance(visit, Reply):
                     return visit
@@ -231,7 +244,15 @@ class Site:
                 )
             else:
                 routes.append(
-                    Route("POST", (path,), page, auth="public", rate="address", max_body_bytes=max_body_bytes)
+                    Route(
+                        "POST",
+                        (path,),
+                        page,
+                        auth="public",
+                        rate="address",
+                        max_body_bytes=max_body_bytes,
+                        is_upload=is_upload,
+                    )
                 )
         if twin is not None:
             base = path.removesuffix(".html")
@@ -263,6 +284,13 @@ class Site:
         if (wait := failure.headers.get("retry-after")) is not None:
             reply.headers["retry-after"] = wait
         return reply
+
+
+async def with_fields(request: IncomingRequest, body: UploadSource) -> IncomingRequest:
+    """A request with a form whose fields are read, and whose file is not. Raises `Forbidden`, `Unprocessable`."""
+    require_same_origin(request)
+    form = await open_file_form(request.headers.get("content-type", ""), body)
+    return msgspec.structs.replace(request, upload=form)
 
 
 def failure_page(failure: ApiFailure, audience: Audience) -> Page:

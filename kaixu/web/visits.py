@@ -11,6 +11,7 @@ from kaixu.edge.response import Reply
 from kaixu.edge.services import Services
 
 from .api_calls import Api, QueryValue, query_text
+from .file_form import FileForm
 from .form_data import FormData
 from .navigation import Tab
 from .redirects import short_location
@@ -53,6 +54,11 @@ class Visit:
     def is_post(self) -> bool:
         """Whether a form was sent."""
         return self.request.method == "POST"
+
+    @property
+    def file(self) -> FileForm | None:
+        """The file of a form that is streamed; None for every other one."""
+        return self.request.upload if isinstance(self.request.upload, FileForm) else None
 
     @property
     def path(self) -> str:

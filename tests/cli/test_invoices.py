@@ -49,6 +49,35 @@ def kaixu(tmp_path: Path, dsn: str) -> Kaixu:
     return run
 
 
+SHOP = """
+from kaixu.plugin import Book, Integration, hookimpl
+
+@hookimpl
+def register_integrations(register):
+    register(Integration("shop", [], books=[Book("shop", statement=lambda month: {"cents": month.spent_cents})]))
+"""
+
+
+def test_commands_state_the_books_of_integrations_as_the_gateway_does(kaixu: Kaixu, tmp_path: Path, dsn: str) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "kaixu.yaml").write_text(f"{CONFIG}\nintegrations:\n  shop: {{plugin: ./shop.py}}\n")
+
+    async def sell() -> None:
+        pool = await open_pool(dsn, most=1)
+        key = await pool.fetchrow("select customer_id, id from kaixu.virtual_key")
+        assert key is not None
+        await call(pool, key["customer_id"], key["id"], OCTOBER, 5 * 10**9, book="shop")
+        await pool.close()
+
+    asyncio.run(sell())
+    who = "customer0@example.com"
+    for words in (("show", who), ("draft", who)):
+        assert read(kaixu(*words, "--month", "2025-10", "--json"))["snapshot"]["books"] == {"shop": {"cents": 500}}
+    assert kaixu("billing", who, "--name", "Ada", "--address", "Ulm", "--country", "de").returncode == 0
+    issued = read(kaixu("finalize", who, "--month", "2025-10", "--json"))
+    assert issued["snapshot"]["books"] == {"shop": {"cents": 500}}
+
+
 def read(ran: subprocess.CompletedProcess[str]) -> Any:
     """The JSON that a command printed."""
     assert ran.returncode == 0, ran.stderr

@@ -21,7 +21,13 @@ from tests.support.process import Process
 from .pages import blocks, text_of
 
 PAGE = text_of("docs/plugin-authors/integrations.md")
-CHAPTERS = {"till": "Money in", "refill": "Reactions", "clerk": "Customers", "line": "Life of an integration"}
+CHAPTERS = {
+    "till": "Money in",
+    "refill": "Reactions",
+    "clerk": "Customers",
+    "line": "Life of an integration",
+    "cards": "Effects for customers",
+}
 SECRET = "secret-of-the-vendor"
 
 
@@ -67,7 +73,7 @@ async def house(tmp_path: Path, dsn: str, pool: asyncpg.Pool) -> AsyncIterator[H
         file.write_text(code)
     (tmp_path / "till" / "schema").mkdir()
     (tmp_path / "till" / "schema" / "0001_payment.sql").write_text(blocks(chapter("Money in"), "sql")[0])
-    process = Process(tmp_path, dsn, "", TILL_WEBHOOK_SECRET=SECRET)
+    process = Process(tmp_path, dsn, "", TILL_WEBHOOK_SECRET=SECRET, CARDS_WEBHOOK_SECRET=SECRET)
     async with aiohttp.ClientSession() as http:
         house = House(process, http, pool)
         app = web.Application()
@@ -119,6 +125,22 @@ async def test_what_the_chapters_about_money_and_customers_show_works(house: Hou
     )
     assert await house.ask("/v1/clerk/find", {"vendor_id": "cus_7"}, **operator) == (200, invited)
     assert (await house.ask("/v1/clerk/find", {"vendor_id": "cus_8"}, **operator))[0] == 404
+
+    # Effects: a card is declined, and everything that follows from it is done for its customer, once.
+    other = await customer(pool)
+    plan = {"id": "plan_1", "account": "acct_1"}
+    bearer = f"Bearer {(await virtual_key(pool, other, role='owner'))[1]}"
+    assert await house.ask("/v1/cards/begin", plan, authorization=bearer) == (200, plan)
+    for token, status in (("wrong", 400), (SECRET, 200), (SECRET, 200)):
+        assert (await house.ask("/v1/cards/webhooks/events", plan, **{"x-token": token}))[0] == status
+    settings = "select settings from kaixu.integration_setting where customer_id = $1 and not (settings->>'pays_automatically')::boolean"
+    assert await house.until(settings, other) == {"account": "acct_1", "pays_automatically": False}
+    assert await pool.fetchval("select state from kaixu.keyed_charge where customer_id = $1", other) == "released"
+    async with house.http.get(
+        f"{house.process.url}/api/user-integrations", headers={"authorization": bearer}
+    ) as answer:
+        (message,) = (await answer.json())["messages"]
+    assert (message["subject"], message["is_mailed"]) == ("Your card was declined", False)
 
     # Life: what `open` made is used by calls; their note is in the monitor.
     key = (await virtual_key(pool, customer_id))[1]

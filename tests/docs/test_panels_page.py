@@ -68,6 +68,29 @@ async def test_the_panel_shows_the_colour_and_its_form_changes_it(
     assert await colour() == "blue"
 
 
+async def test_the_form_with_a_file_is_one_for_the_upload(
+    tmp_path: Path, services: Services, pool: asyncpg.Pool
+) -> None:
+    (tmp_path / "shelf.py").write_text(block("python", 'Panel("Shelf"'))
+    (tmp_path / "kaixu.yaml").write_text("integrations:\n  shelf: {plugin: ./shelf.py}\n")
+    services.current.catalog = catalog = build(load(tmp_path / "kaixu.yaml", {}), tmp_path)
+    services.gate.databases.pool = pool
+    state = catalog.integrations["shelf"]
+    assert state.integration is not None
+    parts, _ = await PanelLoads().load(
+        services.gate,
+        state,
+        state.integration.panels[0],
+        customer_id=await customer(pool),
+        caller=Caller("session", "owner"),
+        month="2026-11",
+        filters={},
+        request_id="r1",
+    )
+    assert parts == [panels.File("shelf.put", file_name="name", most_bytes=2**31)]
+    assert [one.upload for one in state.integration.operations if one.name == parts[0].operation] == [True]
+
+
 def test_every_part_cell_and_field_is_named() -> None:
     for kind in (*get_args(panels.Part), *get_args(panels.Cell)):
         if kind.__module__ == panels.__name__:

@@ -92,7 +92,7 @@ async def test_the_parcels_of_the_page_are_held_and_billed(dsn: str, pool: async
     process = Process(tmp_path, dsn, blocks(chapter, "yaml")[0])
     (tmp_path / "parcels.py").write_text(blocks(chapter, "python")[0])
     await process.start()
-    _, key = await virtual_key(pool, await customer(pool))
+    _, key = await virtual_key(pool, await customer(pool), role="owner")
 
     async def ask(what: str, **body: object) -> tuple[int, dict[str, object]]:
         url, headers = f"{process.url}/v1/parcels/{what}", {"authorization": f"Bearer {key}"}
@@ -110,6 +110,16 @@ async def test_the_parcels_of_the_page_are_held_and_billed(dsn: str, pool: async
                 await asyncio.sleep(0.05)
         _, month = await ask("month")
         assert (month["spent_nusd"], month["base_nusd"], month["cap_nusd"]) == (16_500_000_000, 10**10, 5 * 10**10)
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{process.url}/api/user-invoices", headers={"authorization": f"Bearer {key}"}) as response,
+        ):
+            snapshot = (await response.json())["snapshot"]
+        assert snapshot["books"] == {
+            "parcels": {"parcels": 1, "per_parcel_cents": 450, "parcels_cents": 450, "total_cents": 1650}
+        }
+        totals = snapshot["totals"]
+        assert (totals["push_total_cents"], totals["spent_cents"], totals["grand_total_cents"]) == (1650, 0, 1650)
         status, refused = await ask("order", id="p3", grams=50_000)
         assert (status, refused["code"], refused["left_usd"]) == (402, "PARCEL_CAP", 29.0)
     finally:

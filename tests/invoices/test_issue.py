@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kaixu.invoices import closing
 from kaixu.invoices.closing import finalize_all, finalize_in_background, tell_closed
 from kaixu.invoices.credit import credit
-from kaixu.invoices.issue import finalize, void
+from kaixu.invoices.issue import Statements, finalize, void
 from kaixu.invoices.verify import verify
 from kaixu.invoices.views import make_draft, read_pdf, show_month
 from kaixu.plugin.errors import Conflict, KaixuError, Unprocessable
@@ -68,6 +68,34 @@ async def test_an_invoice_is_exact_and_its_lines_add_up(pool: asyncpg.Pool, acco
     assert snapshot["second_currency"]["total"] == "109.49"
     result = await verify(pool, invoice.name)
     assert (result.wrong, result.changed) == ([], [])
+
+
+async def test_an_invoice_has_what_books_state_and_sums_those_with_caps_of_their_own(
+    pool: asyncpg.Pool, account: tuple[int, int]
+) -> None:
+    customer_id, key_id = account
+    await call(pool, customer_id, key_id, OCTOBER, 2 * DOLLAR)
+    await call(pool, customer_id, key_id, OCTOBER, 3 * DOLLAR, book="push")
+    await call(pool, customer_id, key_id, OCTOBER, 4 * DOLLAR, book="parcels")
+    await call(pool, customer_id, key_id, OCTOBER, 5 * DOLLAR, book="shared")
+    await pool.execute("update kaixu.customer_month set has_own_cap = true where book in ('push', 'parcels')")
+    statements: Statements = {
+        "push": lambda month: {"cents": month.spent_cents, "month": str(month.month)},
+        "parcels": lambda month: None,  # it could not be made
+        "unused": lambda month: {"never": "called"},
+    }
+    draft = await show_month(pool, SECTION, customer_id, OCTOBER, statements=statements)
+    invoice, _ = await finalize(pool, SECTION, customer_id, OCTOBER, **WHO, statements=statements)
+    for snapshot in (draft.snapshot, msgspec.json.decode(invoice.snapshot)):
+        assert snapshot["push"] == {"cents": 300, "month": "2025-10-01"}
+        assert snapshot["books"] == {"push": snapshot["push"]}
+        totals = snapshot["totals"]
+        assert (totals["spent_cents"], totals["push_total_cents"], totals["grand_total_cents"]) == (700, 700, 1400)
+    result = await verify(pool, invoice.name)
+    assert (result.wrong, result.changed) == ([], [])
+    # What was issued stays, whatever the integration says later.
+    shown = await show_month(pool, SECTION, customer_id, OCTOBER)
+    assert shown.snapshot["push"] == {"cents": 300, "month": "2025-10-01"}
 
 
 async def test_a_draft_is_live_and_takes_no_number(pool: asyncpg.Pool, account: tuple[int, int]) -> None:

@@ -31,6 +31,7 @@ from kaixu.plugin.errors import (
 from kaixu.plugin.operation import Free, Integration
 from kaixu.plugin.refusals import refusal
 from kaixu.plugin.secret import Secret
+from kaixu.store.rights import Reach
 from tests.support.blobs import no_blobs
 from tests.support.money import customer
 
@@ -60,7 +61,8 @@ def data_of(
 ) -> CustomerData:
     """What one call of the customer may use."""
     wire = wire_of(Meter(Free("a test"), 0))
-    return CustomerData(integration, customer_id, pool=lambda: pool, sealer=sealer, wire=wire, request_id="r1")
+    reach = Reach(integration, sealer, f"integration:{integration.name}", wire.lent_secrets, lambda: False)
+    return CustomerData(reach, customer_id, pool=lambda: pool, wire=wire, request_id="r1")
 
 
 async def audited(pool: asyncpg.Pool) -> list[tuple[Any, ...]]:

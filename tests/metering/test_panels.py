@@ -32,7 +32,7 @@ from kaixu.plugin.operation import Integration
 from kaixu.plugin.options import Options
 from kaixu.plugin.panel import Panel, PanelView
 from kaixu.plugin.secret import Secret
-from kaixu.store.plugin_database import NotAllowed
+from kaixu.store.plugin_transaction import NotAllowed
 from tests.api.admin.conftest import services as services  # a fixture
 from tests.metering.test_customer_data import data_of
 from tests.support.money import customer

@@ -93,6 +93,7 @@ integrations:
   probe:
     plugin: {Path(__file__).parent / "probe"}
     price: {{byte: 0.000001}}
+    grants: [mail, customers]
     base_url: http://127.0.0.1:{port}
 """
         real, fake = {}, {}

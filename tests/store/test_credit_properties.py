@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from kaixu.plugin.types import Usage
 from kaixu.reports.reconcile import CARRIED, CUSTOMER_MONTHS, KEY_MONTHS
 from kaixu.store.admission import Ask, Verdict
-from kaixu.store.plugin_credits import GatheredCredits, Rights, balance_of, set_rollover, sweep_credit
+from kaixu.store.plugin_credits import GatheredCredits, balance_of, set_rollover, sweep_credit
 from kaixu.store.pool import prepare_connection
+from kaixu.store.rights import Rights
 from tests.conftest import with_database
 from tests.store.test_money_properties import OneConnection
 from tests.support.calls import admit, settle

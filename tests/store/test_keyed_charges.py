@@ -79,7 +79,8 @@ class Customer:
                 gathered.release(charge, key)
 
         async def apply(connection: Any) -> None:
-            require_done(await apply_as_gateway(connection, charging, gathered.take()))
+            for whose, effects in gathered.take():
+                require_done(await apply_as_gateway(connection, whose, effects), whose)
 
         if isinstance(self.pool, asyncpg.Connection):
             async with self.pool.transaction():

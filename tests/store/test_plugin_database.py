@@ -21,11 +21,12 @@ from kaixu.store import plugin_database, plugin_pool
 from kaixu.store.failures import claim_failures
 from kaixu.store.jobs import NewJob, insert_job
 from kaixu.store.migrate import LOCK
-from kaixu.store.plugin_database import HandledBefore, NotAllowed, PluginTransaction
+from kaixu.store.plugin_database import PluginTransaction
 from kaixu.store.plugin_databases import PluginDatabases
 from kaixu.store.plugin_jobs import allow_job_access, store_plugin_job
 from kaixu.store.plugin_login import STATEMENT_S, login_from_url
 from kaixu.store.plugin_roles import login_problem
+from kaixu.store.plugin_transaction import HandledBefore, NotAllowed
 from kaixu.store.pool import open_pool
 from tests.support.money import customer, virtual_key
 
@@ -384,8 +385,8 @@ async def test_the_functions_of_plugins_pin_where_they_look(pool: asyncpg.Pool) 
         """
     )
     assert {row["proname"] for row in rows} == {
-        "apply_charges", "cancel_job", "credit", "drop_blobs", "enqueue", "failure_handled", "job_view", "keep_blob",
-        "kept_blobs", "migrated", "receive",
+        "apply_charges", "apply_effects", "cancel_job", "credit", "drop_blobs", "enqueue", "failure_handled", "job_view",
+        "keep_blob", "kept_blobs", "migrated", "receive", "wake_job",
     }  # fmt: skip
     for row in rows:
         assert row["prosecdef"]

@@ -19,6 +19,7 @@ COURIER = f"""
 integrations:
   courier:
     plugin: {Path(__file__).with_name("courier")}/__init__.py
+    price: {{scan: 0.00001}}
 """
 ADMIN, DASHBOARD = "/gateway/integrations/courier", "/gateway/dashboard/integrations/courier"
 
@@ -220,7 +221,7 @@ def test_hostile_panels_stay_text_and_stay_alone(visit: Visit, courier: Gateway)
     before = courier.value("select count(*) from kaixu_courier.parcel where name = 'written'")
     operator = visit(courier, "operator").go(f"{ADMIN}/hostile")
     cards = operator.page.locator("section.card")
-    expect(cards).to_have_count(6)
+    expect(cards).to_have_count(8)
     values = operator.page.locator("#panel-courier-values")
     assert values.locator("img, script, iframe").count() == 0
     assert values.get_by_text('"><img src=x').count() > 3
@@ -235,6 +236,8 @@ def test_hostile_panels_stay_text_and_stay_alone(visit: Visit, courier: Gateway)
         "never-ends": "Courier: Never ends took longer than 0.2 s.",
         "wrong": "a table with 2 columns has a row with 1 cells",
         "mixed-up": "takes a key",
+        "no-upload": "operation `courier.admin-add` takes no file",
+        "no-file": "operation `courier.admin-scan` takes a file: use File",
     }
     for name, sentence in sentences.items():
         expect(operator.page.locator(f"#panel-courier-{name}")).to_contain_text(sentence)

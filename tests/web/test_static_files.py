@@ -102,7 +102,7 @@ def test_a_first_visit_is_small() -> None:
     files = static_files()
     sources = [path.read_text(encoding="utf-8") for path in FOLDER.parent.rglob("*.py")]
     modules = [path.read_text(encoding="utf-8") for path in FOLDER.glob("*.js")]
-    imported = {name for text in modules for name in re.findall(r'from "\./(\w+\.js)"', text)}
+    imported = {name for text in modules for name in re.findall(r'(?:from |import\()"\./(\w+\.js)"', text)}
     of_single_pages = ({name for text in sources for name in re.findall(r'"(\w+\.js)"', text)} | imported) - names
     assert set(files) == names | of_single_pages, "a file that no page loads, or that none preloads"
     size = sum(len(files[name].brotli) for name in names) + len(brotli.compress(html.encode()))

@@ -53,14 +53,21 @@ def invoice_routes(services: Services) -> list[Route]:
             return json_reply(view_json(await show_invoice(services.pool, query.required_text("number", most=80))))
         customer_id = query.read("customer_id", identifier)
         month = query.read("month", fields.month)
-        return json_reply(view_json(await show_month(services.reports, services.invoices, customer_id, month)))
+        view = await show_month(services.reports, services.invoices, customer_id, month, statements=services.statements)
+        return json_reply(view_json(view))
 
     async def draft(request: IncomingRequest) -> Reply:
         query = Fields(request.args | read_stored_fields(request, may_be_empty=True).value)
         customer_id = query.read("customer_id", identifier)
         month = query.read("month", fields.month)
         view = await make_draft(
-            services.pool, services.invoices, customer_id, month, actor=ACTOR, request_id=request.request_id
+            services.pool,
+            services.invoices,
+            customer_id,
+            month,
+            actor=ACTOR,
+            request_id=request.request_id,
+            statements=services.statements,
         )
         return json_reply({"ok": True, **view_json(view)})
 
@@ -97,14 +104,26 @@ def invoice_routes(services: Services) -> list[Route]:
         if body.flag("all") and body.get("most") is not None:
             return await issue_some(request, body)
         if body.flag("all"):
-            closed = await finalize_all(services.pool, services.invoices, actor=ACTOR, request_id=request.request_id)
+            closed = await finalize_all(
+                services.pool,
+                services.invoices,
+                actor=ACTOR,
+                request_id=request.request_id,
+                statements=services.statements,
+            )
             return json_reply({"ok": True, **msgspec.to_builtins(closed)})
         customer_id = body.read("customer_id", identifier)
         month = body.read("month", fields.month)
         if month is None:
             raise Invalid("`month` is missing", field="month")
         stored, first = await finalize(
-            services.pool, services.invoices, customer_id, month, actor=ACTOR, request_id=request.request_id
+            services.pool,
+            services.invoices,
+            customer_id,
+            month,
+            actor=ACTOR,
+            request_id=request.request_id,
+            statements=services.statements,
         )
         return json_reply({"ok": True, "issued": first, **view_json(stored_view(stored))})
 
@@ -121,6 +140,7 @@ def invoice_routes(services: Services) -> list[Route]:
             most=body.read("most", lambda value, name: bounded(value, name, MOST_ISSUED, least=1)) or MOST_ISSUED,
             actor=ACTOR,
             request_id=request.request_id,
+            statements=services.statements,
         )
         return json_reply({"ok": True, **msgspec.to_builtins(batch)})
 

@@ -7,7 +7,7 @@ import msgspec
 from kaixu.accounts.fields import require_known
 from kaixu.accounts.integration_secrets import SecretName, clear_secret, declared_title, set_secret
 from kaixu.accounts.integration_settings import change_settings
-from kaixu.accounts.own_integrations import left_to_customers, own_integrations, require_own_settings
+from kaixu.accounts.own_integrations import left_to_customers, own_integrations, own_messages, require_own_settings
 from kaixu.api.admin.integration_secrets import required_name
 from kaixu.api.admin.integration_settings import MOST_RESET
 from kaixu.edge.fields import Fields, read_stored_fields
@@ -43,7 +43,11 @@ def own_integration_routes(services: Services) -> list[Route]:
             | {"secrets": [msgspec.structs.asdict(each) | {"set_at": instant(each.set_at)} for each in one.secrets]}
             for one in shown
         ]
-        return json_reply({"ok": True, "customer_id": own.customer_id, "integrations": listed})
+        messages = [
+            msgspec.structs.asdict(one) | {"created_at": instant(one.created_at)}
+            for one in await own_messages(services.reports, own.customer_id)
+        ]
+        return json_reply({"ok": True, "customer_id": own.customer_id, "integrations": listed, "messages": messages})
 
     async def change(request: IncomingRequest) -> Reply:
         own = await own_key(request)

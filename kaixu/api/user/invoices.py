@@ -31,6 +31,7 @@ def user_invoice_routes(services: Services) -> list[Route]:
             named_month(request.args),
             chain_id=own.chain_id,
             may_see_customer=own.may_see_customer,
+            statements=services.statements,
         )
         return json_reply(view_json(view))
 

@@ -29,9 +29,8 @@ def push_routes(services: Services) -> list[Route]:
         )
 
     async def charges(request: IncomingRequest) -> Reply:
-        return json_reply(
-            push_charges_json(await push_charges(services.reports, credential_of(services, request), request.args))
-        )
+        month = await push_charges(services.reports, credential_of(services, request), request.args)
+        return json_reply(push_charges_json(month, services.statements))
 
     return [
         own_route("GET", "push-whoami", whoami),

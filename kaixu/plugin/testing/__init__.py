@@ -17,6 +17,7 @@ from kaixu.plugin.testing.checks import check_lane, check_usage, must
 from kaixu.plugin.testing.contract import IntegrationContract
 from kaixu.plugin.testing.customer_data import FakeSecrets, FakeSettings
 from kaixu.plugin.testing.database import FakeDatabase
+from kaixu.plugin.testing.effects import FakeMail
 from kaixu.plugin.testing.embeddings import EmbeddingContract
 from kaixu.plugin.testing.example import Example
 from kaixu.plugin.testing.integrations import (
@@ -38,6 +39,7 @@ __all__ = [
     "FakeBlobs",
     "FakeCall",
     "FakeDatabase",
+    "FakeMail",
     "FakeSecrets",
     "FakeSettings",
     "FakeUpload",

@@ -33,6 +33,9 @@ SIGNED_AT = datetime(2021, 3, 1, 12, tzinfo=UTC)
 #: What the wire reads of an answer as a whole here; 160 MiB in a gateway.
 WHOLE_BYTES = 8 << 20
 
+#: The customer of an example; in a call without one, its secrets and settings are still that one's.
+FIRST_CUSTOMER = 1
+
 #: How long a handler may take to end after it was cancelled.
 PATIENCE_S = 2.0
 
@@ -74,8 +77,8 @@ class Session:
         self.options = options
         self.tables = tables
         self.connection = connection
-        self.secrets: dict[int | None, dict[str, str]] = {}
-        self.settings: dict[int | None, dict[str, Any]] = {}
+        self.secrets: dict[int, dict[str, str]] = {}
+        self.settings: dict[int, dict[str, Any]] = {}
         self.blobs: dict[int | None, FakeBlobs] = {}
         self.keys: dict[tuple[str, int | None, str], UUID] = {}
 
@@ -156,8 +159,9 @@ class Session:
                 outcome.error = error
             finally:
                 self.keys = call.database.keys
-                self.secrets[customer_id] = call.secrets.values
-                self.settings[customer_id] = call.customer_settings.values
+                store = call.database.store
+                self.secrets |= {number: one.values for number, one in store.secrets.items()}
+                self.settings |= {number: one.values for number, one in store.settings.items()}
                 self.blobs[customer_id] = call.blobs
         for _ in range(3):  # whoever has only to be closed gets the time for it
             await asyncio.sleep(0)
@@ -197,13 +201,19 @@ class Session:
             options=self.options if example.options is None else example.options,
             customer_id=customer_id,
             key_id=customer_id,
-            secrets={**example.secrets, **self.secrets.get(customer_id, {})},
-            settings={**example.settings, **self.settings.get(customer_id, {})},
+            secrets={**example.secrets, **self.secrets.get(customer_id or 0, {})},
+            settings={**example.settings, **self.settings.get(customer_id or 0, {})},
             unique_values=example.unique_values,
             caller=example.caller,
             upload=example.upload,
             kept=example.kept,
         )
+        store = call.database.store
+        for number in {FIRST_CUSTOMER, *self.secrets, *self.settings} - {customer_id}:
+            is_first = customer_id is None and number == FIRST_CUSTOMER
+            given = (example.secrets, example.settings) if is_first else ({}, {})
+            store.secrets_of(number).values = {**given[0], **self.secrets.get(number, {})}
+            store.settings_of(number).values = {**given[1], **self.settings.get(number, {})}
         call.customers.known = list(example.customers)
         call.customers.settings = dict(example.unique_values)
         if example.balance is not None and customer_id is not None:

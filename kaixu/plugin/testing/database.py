@@ -20,7 +20,7 @@ from kaixu.plugin.webhook import WebhookEvent
 from .blobs import FakeBlobs
 from .charges import FakeCharges
 from .checks import must
-from .money import FakeGrants, FakeLedger
+from .money import FakeLedger
 from .tables import RealStatements
 
 #: Characters of a job's key, as the core has it.
@@ -31,12 +31,14 @@ class FakeDatabase(FakeCharges):
     """Answers each statement with the next of `results`: rows for a fetch, a value for `fetchval`, a tag for `execute`.
 
     `statements` contains what was run; `enqueued` the jobs of the open transaction; `views` what `job` returns; `blobs`
-    is what `keep`, `kept` and `drop` work on, at once.
+    is what `keep`, `kept` and `drop` work on, at once. `waiting` names the jobs that `wake` finds, with their keys, and
+    `woken` those that it has woken.
     """
 
     def __init__(self, results: Sequence[Any] = (), blobs: FakeBlobs | None = None) -> None:
         super().__init__()
         self.blobs = blobs or FakeBlobs({}, lambda: None)
+        self.blobs_of_others: dict[int, FakeBlobs] = {}
         self.results = list(results)
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.enqueued: list[tuple[str, msgspec.Struct]] = []
@@ -45,11 +47,12 @@ class FakeDatabase(FakeCharges):
         self.closed = False
         self.is_open = False
         self.integration: Integration | None = None
-        self.customer_id: int | None = None
+        self.waiting: set[tuple[str, str]] = set()
+        self.woken: list[tuple[str, str]] = []
         self.keys: dict[tuple[str, int | None, str], UUID] = {}
         self.connection: asyncpg.Connection | None = None
         self.real: RealStatements | None = None
-        self.ledger = FakeLedger(FakeGrants(), 1)
+        self.ledger = FakeLedger(self.grants, 1)
 
     def _require_open(self) -> None:
         if self.closed or not self.is_open:
@@ -110,18 +113,21 @@ class FakeDatabase(FakeCharges):
     ) -> UUID:
         """See `Database.enqueue`."""
         self._require_open()
+        owner = self.customer_id
+        if customer_id is not None:
+            owner = self.customer_for(customer_id)
         if self.integration is not None:
-            require_job(self.integration, job, payload, self.customer_id)
+            require_job(self.integration, job, payload, owner if owner == self.customer_id else None)
         for what, text in (("key", key), ("serial", serial)):
             if text is not None and not 0 < len(text) <= MOST_NAME:
                 raise ValueError(f"`{what}` of a job must have 1 to {MOST_NAME} characters")
-        known = None if key is None else self.keys.get((job, self.customer_id, key))
+        known = None if key is None else self.keys.get((job, owner, key))
         if known is not None:
             return known
         self.enqueued.append((job, payload))
         job_id = uuid4()
         if key is not None:
-            self.keys[job, self.customer_id, key] = job_id
+            self.keys[job, owner, key] = job_id
         return job_id
 
     async def receive(self, webhook: str, event: WebhookEvent, body: bytes = b"") -> bool:
@@ -157,16 +163,30 @@ class FakeDatabase(FakeCharges):
         self._require_open()
         return self.ledger.balance(customer_id)
 
-    async def job(self, job_id: UUID) -> JobView:
+    async def job(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """The view of it in `views`. Raises `NotFound` where there is none."""
         self._require_open()
+        if customer_id is not None:
+            self.customer_for(customer_id)
         if job_id not in self.views:
             raise NotFound(f"there is no job {job_id}", hint="Jobs are deleted some days after their end.")
         return self.views[job_id]
 
-    async def cancel(self, job_id: UUID) -> JobView:
+    async def wake(self, job: str, *, key: str, customer_id: int | None = None) -> bool:
+        """Whether the job is in `waiting`, with its key."""
+        self._require_open()
+        if customer_id is not None:
+            self.customer_for(customer_id)
+        if self.integration is not None and job not in {one.name for one in self.integration.jobs}:
+            raise ValueError(f"integration `{self.integration.name}` has no job `{job}`")
+        if (job, key) not in self.waiting:
+            return False
+        self.woken.append((job, key))
+        return True
+
+    async def cancel(self, job_id: UUID, *, customer_id: int | None = None) -> JobView:
         """Cancel a job that is in `views`. Raises `NotFound` where it is not."""
-        view = await self.job(job_id)
+        view = await self.job(job_id, customer_id=customer_id)
         if view.status not in ("succeeded", "failed"):
             self.views[job_id] = view = msgspec.structs.replace(view, status="cancelled", error="JOB_CANCELLED")
         return view
@@ -176,15 +196,20 @@ class FakeDatabase(FakeCharges):
         self._require_open()
         self.blobs.keep(blob, name, for_s)
 
-    async def kept(self, prefix: str = "") -> Sequence[KeptBlob]:
+    async def kept(self, prefix: str = "", *, customer_id: int | None = None) -> Sequence[KeptBlob]:
         """See `Database.kept`."""
-        self._require_open()
-        return self.blobs.named(prefix)
+        return self._blobs_of(customer_id).named(prefix)
 
-    async def drop(self, prefix: str) -> int:
+    async def drop(self, prefix: str, *, customer_id: int | None = None) -> int:
         """See `Database.drop`."""
+        return self._blobs_of(customer_id).drop(prefix)
+
+    def _blobs_of(self, customer_id: int | None) -> FakeBlobs:
+        """The blobs of a customer: in `blobs`, or in `blobs_of_others`."""
         self._require_open()
-        return self.blobs.drop(prefix)
+        if customer_id is None or (number := self.customer_for(customer_id)) == self.customer_id:
+            return self.blobs
+        return self.blobs_of_others.setdefault(number, FakeBlobs({}, lambda: None))
 
 
 def require_job(integration: Integration, name: str, payload: object, customer_id: int | None) -> None:

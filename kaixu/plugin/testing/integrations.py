@@ -45,7 +45,8 @@ from .charges import ChargeDone
 from .checks import must
 from .customer_data import FakeSecrets, FakeSettings
 from .database import FakeDatabase
-from .money import FakeCustomers, FakeGrants, FakeLedger
+from .effects import FakeMail
+from .money import FakeCustomers, FakeLedger
 from .wire import FakeWire
 
 P = ParamSpec("P")
@@ -114,7 +115,7 @@ class FakeCall:
         self.rearmed: list[float] = []
         self.vendor_cost: int | None = None
         self.closed = False
-        self.grants = FakeGrants()
+        self.grants = self.database.grants
         self.database.ledger = FakeLedger(self.grants, customer_id)
         self.customers = FakeCustomers(self.grants, self._require_open)
         self.threads = Threads()
@@ -123,6 +124,10 @@ class FakeCall:
         self.customer_settings = FakeSettings(
             settings or {}, unique_values or {}, self._require_open, self._require_customer
         )
+        self.database.customer_id = customer_id
+        if customer_id is not None:
+            self.database.store.secrets[customer_id] = self.secrets
+            self.database.store.settings[customer_id] = self.customer_settings
 
     def close(self) -> None:
         """Settle the call."""
@@ -158,9 +163,15 @@ class FakeCall:
     def of(self, integration: Integration) -> None:
         """Make this a call of an integration: only what it declares exists. `run` does it."""
         self.secrets.integration = self.customer_settings.integration = self.database.integration = integration
+        self.database.store.integration = integration
         self.database.customer_id = self.customer_id
         self.database.declared = {charge.price: charge for charge in integration.charges}
         self.grants.integration = integration
+
+    @property
+    def mails(self) -> list[FakeMail]:
+        """What was written to customers, each once."""
+        return self.database.mails
 
     async def settings(self) -> Any:
         """See `Call.settings`."""
@@ -257,9 +268,11 @@ class FakeCall:
         async with self.database.transaction():
             self.database.ledger.gathered = []
             self.database.enqueued, self.database.asked, keys = [], [], dict(self.database.keys)
+            self.database.forget()
             try:
                 yield self.database
                 charged = self.database.done()
+                await self.database.do_effects()
                 self.database.ledger.book()
             except BaseException:  # an exception in the block discards its jobs, charges and credits
                 self.database.keys = keys

@@ -21,8 +21,8 @@ from kaixu.web.navigation import TABS
 from kaixu.web.visits import Visit
 
 from .found import ShownPanel, filters_of, kept_query, month_of, panels_in, parameter_of, place_of
-from .operations import body_text, operation_for
-from .values import Drawer, WrongPanel
+from .operations import FILE, body_text, operation_for, takes_file
+from .values import AnyForm, Drawer, WrongPanel, bytes_of, count, plain
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def action_name(action: values.Action) -> str:
     return fingerprint("action", str(action.label), str(action.operation), sorted(dict(action.body).items(), key=repr))
 
 
-def form_name(form: values.Form) -> str:
+def form_name(form: AnyForm) -> str:
     """The name of a form."""
     return fingerprint("form", str(form.operation), str(form.submit), sorted(dict(form.body).items(), key=repr))
 
@@ -194,12 +194,15 @@ def form_name(form: values.Form) -> str:
 def shown_action(visit: Visit, one: ShownPanel, action: values.Action) -> Button | Link | None:
     """A button that runs an action, or a link to the page that asks first. Raises `WrongPanel`."""
     text = drawer_text(action.label, "label")
-    if operation_for(visit, one.state, action.operation) is None:
+    operation = operation_for(visit, one.state, action.operation)
+    if operation is None:
         return None
     body = body_text(action.body)
     form = action.form
-    if form is not None and (type(form) is not values.Form or form.operation != action.operation):
-        raise WrongPanel("the form of an action is of the type Form, and of the same operation")
+    if form is None and takes_file(operation):
+        raise WrongPanel(f"operation `{operation.name}` takes a file: an action needs a form of the type File for it")
+    if form is not None and (type(form) not in (values.Form, values.File) or form.operation != action.operation):
+        raise WrongPanel("the form of an action is of the type Form or File, and of the same operation")
     if action.confirm or form is not None:
         return Link(text, visit.url(one.action_path, **kept_query(visit, one), a=action_name(action)))
     hidden = {"operation": str.__str__(action.operation), "a": action_name(action), "body": body}
@@ -214,7 +217,7 @@ def shown_action(visit: Visit, one: ShownPanel, action: values.Action) -> Button
 def shown_form(
     visit: Visit,
     one: ShownPanel,
-    form: values.Form,
+    form: AnyForm,
     fields: Sequence[Field],
     *,
     name: str = "",
@@ -223,8 +226,12 @@ def shown_form(
     cancel: Link | None = None,
 ) -> Form | None:
     """A form that runs an operation; None for whoever may not call it. `name`: of the action that it belongs to."""
-    if operation_for(visit, one.state, form.operation) is None:
+    operation = operation_for(visit, one.state, form.operation)
+    if operation is None:
         return None
+    is_upload = type(form) is values.File
+    if takes_file(operation) != is_upload or operation.upload != is_upload:
+        raise WrongPanel(f"operation `{form.operation}` takes {'a file: use File' if operation.upload else 'no file'}")
     kinds = {marked.name: given.type for marked, given in zip(fields, form.fields, strict=True)}
     hidden = {
         "operation": str.__str__(form.operation),
@@ -233,9 +240,17 @@ def shown_form(
         "boxes": " ".join(field for field, kind in kinds.items() if kind == "checkbox"),
         "lists": " ".join(field for field, kind in kinds.items() if kind == "list"),
     }
+    most_bytes = None
+    if isinstance(form, values.File):
+        most_bytes = None if form.most_bytes is None else count(form.most_bytes)
+        hidden["file_name"] = plain(form.file_name)
+        fields = [*fields, file_field(form, most_bytes)]  # the last one: see `kaixu/web/file_form.py`
     return Form(
-        action=visit.url(one.action_path, **kept_query(visit, one)),
+        action=visit.url(one.upload_path if is_upload else one.action_path, **kept_query(visit, one)),
         fields=fields,
+        upload=is_upload,
+        shows_progress=is_upload,
+        most_bytes=most_bytes,
         submit=drawer_text(form.submit, "submit"),
         hidden=hidden,
         hint=drawer_text(form.hint, "hint") if form.hint else "",
@@ -243,6 +258,16 @@ def shown_form(
         cancel=cancel,
         id=f"{one.id}-form-{hidden['a']}",
     )
+
+
+def file_field(form: values.File, most_bytes: int | None) -> Field:
+    """The field with the file. Raises `WrongPanel`."""
+    hint = ""
+    if most_bytes is not None:
+        size, unit, digits = bytes_of(most_bytes)
+        hint = f"Up to {size:.{digits}f} {unit}."
+    label = drawer_text(form.label, "label")
+    return Field(name=FILE, label=label, type="file", required=True, wide=True, accept=plain(form.accept), hint=hint)
 
 
 def drawer_text(value: Any, what: str) -> str:

@@ -54,6 +54,11 @@ class ShownPanel(NamedTuple):
         return f"{BASES[self.place]}/{self.state.name}/action/{self.name}"
 
     @property
+    def upload_path(self) -> str:
+        """The page that takes a form with a file."""
+        return f"{BASES[self.place]}/{self.state.name}/upload/{self.name}"
+
+    @property
     def home(self) -> str:
         """The page that it stands on."""
         if is_own_tab(self.panel):

@@ -32,6 +32,9 @@ RANKS: tuple[Rank, ...] = get_args(Rank)
 PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 MOST_BODY = 32_768
 
+#: The field of the page that has the file.
+FILE = "file"
+
 
 def operation_named(state: IntegrationState, name: str) -> Operation | None:
     """An operation of an integration."""
@@ -95,11 +98,41 @@ def values_sent(form: FormData) -> dict[str, Any]:
     }
 
 
+def takes_file(operation: Operation) -> bool:
+    """Whether the body of an operation's requests is no JSON."""
+    plan = input_plan(operation)
+    return plan.is_upload or plan.has_raw_body
+
+
+async def upload_to(visit: Visit, state: IntegrationState, operation: Operation, values: Values) -> Reply:
+    """The reply of an operation that takes the file of the form. Raises `ApiFailure`, `Unprocessable`, `NotFound`."""
+    file, plan = visit.file, input_plan(operation)
+    if file is None or not plan.is_upload:
+        raise NotFound(f"operation `{operation.name}` takes no file")
+    if not file.file_name and not file.announced_bytes:
+        raise Unprocessable("choose a file", field=FILE)
+    remaining = dict(values)
+    if name := visit.form.get("file_name"):
+        remaining[name] = file.file_name
+    path = path_of(operation, plan.fields or (), remaining)
+    query: dict[str, QueryValue] = {}
+    headers = {"content-type": file.content_type} if file.content_type.isascii() else {}
+    for name, value in remaining.items():
+        field = field_named(plan.fields or (), name)
+        if field is not None and field.place == "header":
+            headers[name.lower()] = header_text(name, value)
+        else:
+            query[name] = value if isinstance(value, bool) else text_of(value)
+    if isinstance(operation.auth, Operator) and operation.auth.customer is not None:
+        query.setdefault(operation.auth.customer, visit.customer_id)
+    return await visit.api.reply(operation.method, f"/v1/{state.name}{path}", query=query, headers=headers, upload=file)
+
+
 async def call_operation(visit: Visit, state: IntegrationState, operation: Operation, values: Values) -> Reply:
     """The operation's reply. Raises `ApiFailure`, `Unprocessable`, `NotFound`."""
     plan = input_plan(operation)
-    if plan.has_raw_body or plan.is_upload:
-        raise NotFound(f"operation `{operation.name}` takes a file, which forms do not send yet")
+    if takes_file(operation):
+        raise NotFound(f"operation `{operation.name}` takes a file, which this form does not send")
     remaining = dict(values)
     path = path_of(operation, plan.fields or (), remaining)
     query: dict[str, QueryValue] = {}

@@ -32,26 +32,30 @@ from .cards import (
     shown_form,
 )
 from .found import BASES, ShownPanel, kept_query, panels_of, place_of, tab_of
-from .operations import body_text, call_operation, operation_for, values_sent
-from .values import MARK, WrongPanel
+from .operations import body_text, call_operation, operation_for, upload_to, values_sent
+from .values import MARK, AnyForm, WrongPanel
 
 #: What an action of a panel is found again as: the action, or the form.
-Found = values.Action | values.Form
+Found = values.Action | AnyForm
+
+#: What is still read of a file that is refused: a longer one is broken off, and the browser may not show why.
+MOST_DISCARDED = 256 * 2**20
 
 
 def panel_pages(site: Site) -> list[Route]:
     """The routes of both places."""
-    pages: tuple[tuple[str, Callable[[Visit], Awaitable[Page | Reply]], bool], ...] = (
-        ("/<integration>/<tab>", tab_page, False),
-        ("/<integration>/panel/<panel>", panel_page, False),
-        ("/<integration>/action/<panel>", action_page, True),
+    pages: tuple[tuple[str, Callable[[Visit], Awaitable[Page | Reply]], bool, bool], ...] = (
+        ("/<integration>/<tab>", tab_page, False, False),
+        ("/<integration>/panel/<panel>", panel_page, False, False),
+        ("/<integration>/action/<panel>", action_page, True, False),
+        ("/<integration>/upload/<panel>", upload_page, True, True),
     )
     return [
         route
-        for below, build, posts in pages
+        for below, build, posts, is_upload in pages
         for routes in (
-            site.operator_page(BASES["admin"] + below, build, posts=posts),
-            site.customer_page(BASES["dashboard"] + below, build, posts=posts),
+            site.operator_page(BASES["admin"] + below, build, posts=posts, is_upload=is_upload),
+            site.customer_page(BASES["dashboard"] + below, build, posts=posts, is_upload=is_upload),
         )
         for route in routes
     ]
@@ -103,11 +107,17 @@ async def action_page(visit: Visit) -> Page | Reply:
     return await run(visit, one) if visit.is_post else await ask(visit, one, visit.query.get("a", ""))
 
 
+async def upload_page(visit: Visit) -> Page | Reply:
+    """Pass the file of a form on to its operation; opened again, it leads back to the panel."""
+    one = panel_of(visit)
+    return await run(visit, one) if visit.file is not None else visit.redirect(one.home, **kept_query(visit, one))
+
+
 async def find(visit: Visit, one: ShownPanel, name: str) -> Found:
     """The action or form of this name, in the panel as it is now. Raises `NotFound`, `KaixuError`."""
     given, _ = await loaded(visit, await reader_of(visit), one)
     for each in offered(given):
-        own = action_name(each) if type(each) is values.Action else form_name(each)  # type: ignore[arg-type]
+        own = action_name(each) if isinstance(each, values.Action) else form_name(each)
         if own == name:
             return each
     raise NotFound("this is not offered any more", hint="Go back and look at the panel as it is now.")
@@ -119,9 +129,9 @@ def offered(given: Sequence[Any]) -> list[Found]:
     for part in given:
         if type(part) is values.Table:
             found += [action for row in part.rows if type(row) is values.Row for action in row.actions]
-        elif type(part) in (values.Action, values.Form):
+        else:
             found.append(part)
-    return [one for one in found if type(one) in (values.Action, values.Form)]
+    return [one for one in found if type(one) in (values.Action, values.Form, values.File)]
 
 
 async def ask(visit: Visit, one: ShownPanel, name: str) -> Page | Reply:
@@ -152,12 +162,12 @@ def own_form(visit: Visit, one: ShownPanel, found: Found) -> tuple[Form | None, 
     """The form of an action or of itself, what is asked, and the title of the page. Raises `WrongPanel`."""
     back = home_link(visit, one)
     draw = drawer(visit, one, frozenset())
-    if type(found) is values.Form:
+    if isinstance(found, values.Form | values.File):
         fields: list[Field] = [draw.field(field) for field in found.fields]
         title = drawer_text(found.title or found.submit, "submit")
         return shown_form(visit, one, found, fields, cancel=Link("Back", back.href)), "", title
     assert isinstance(found, values.Action)
-    form = found.form or values.Form(found.operation, [], submit=found.label)
+    form: AnyForm = found.form or values.Form(found.operation, [], submit=found.label)
     fields = [draw.field(field) for field in form.fields]
     shown = shown_form(
         visit,
@@ -175,13 +185,8 @@ def own_form(visit: Visit, one: ShownPanel, found: Found) -> tuple[Form | None, 
 def marked(failure: ApiFailure | Unprocessable, form: Form) -> ApiFailure:
     """The failure with the name that the field at fault has in the form."""
     names = {field.name for field in form.fields}
-    field = f"{MARK}{failure.field}"
-    body = {
-        "error": failure.message,
-        "code": failure.code,
-        "hint": failure.hint or "",
-        "field": field if field in names else "",
-    }
+    field = next((name for name in (f"{MARK}{failure.field}", failure.field) if name in names), "")
+    body = {"error": failure.message, "code": failure.code, "hint": failure.hint or "", "field": field}
     return ApiFailure(failure.status, body, {})
 
 
@@ -194,9 +199,12 @@ async def run(visit: Visit, one: ShownPanel) -> Page | Reply:
         operation = None
     if operation is None:
         raise NotFound("there is no such operation here")
+    call = call_operation if visit.file is None else upload_to
     try:
-        reply = await call_operation(visit, one.state, operation, values_sent(visit.form))
+        reply = await call(visit, one.state, operation, values_sent(visit.form))
     except (ApiFailure, Unprocessable) as failure:
+        if visit.file is not None:
+            await visit.file.discard(MOST_DISCARDED)
         if isinstance(failure, ApiFailure) and failure.status == 401 and failure.code == "UNAUTHORIZED":
             raise
         return await refused(visit, one, failure)
@@ -218,7 +226,7 @@ async def refused(visit: Visit, one: ShownPanel, failure: ApiFailure | Unprocess
 def has_fields(found: Found) -> bool:
     """Whether something was filled in."""
     form = found.form if isinstance(found, values.Action) else found
-    return form is not None and bool(form.fields)
+    return form is not None and (bool(form.fields) or type(form) is values.File)
 
 
 def answered(visit: Visit, one: ShownPanel, reply: Reply) -> Page | Reply:

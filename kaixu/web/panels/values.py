@@ -47,8 +47,10 @@ class WrongPanel(Exception):
 #: What stands for an action, or None for whoever may not do it.
 ShowAction = Callable[[values.Action], parts.Button | parts.Link | None]
 
+AnyForm = values.Form | values.File
+
 #: The form of an operation; None for whoever may not call it. The fields are those of the page.
-ShowForm = Callable[[values.Form, Sequence[parts.Field]], parts.Form | None]
+ShowForm = Callable[[AnyForm, Sequence[parts.Field]], parts.Form | None]
 
 
 class Drawer:
@@ -100,7 +102,7 @@ class Drawer:
                 yield self.table(one, id)
             case values.Chart:
                 yield self.chart(one, id)
-            case values.Form:
+            case values.Form | values.File:
                 if (form := self.form(one)) is not None:
                     yield form
             case values.Action:
@@ -233,7 +235,7 @@ class Drawer:
             zone="",
         )
 
-    def form(self, one: values.Form) -> parts.Form | None:
+    def form(self, one: AnyForm) -> parts.Form | None:
         """A form."""
         fields = [self.field(field) for field in listed("fields", one.fields, MOST_FIELDS, cut=False)]
         shown = self.show_form(one, fields)

@@ -80,8 +80,15 @@ function markScrollers(root) {
   }
 }
 
+// Forms with a file, which few pages have.
+async function startUploads(root) {
+  if (!root.querySelector("form[data-upload]")) return;
+  (await import("./upload.js")).start(enhance);
+}
+
 export function enhance(root) {
   showTimes(root);
+  startUploads(root);
   startUndo(root);
   markScrollers(root);
 }

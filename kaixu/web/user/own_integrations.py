@@ -15,6 +15,7 @@ from kaixu.web.components import (
     Button,
     Card,
     Column,
+    Facts,
     Field,
     Form,
     Link,
@@ -93,17 +94,19 @@ def own_settings(catalog: Catalog, shown: Mapping[str, Any]) -> list[Setting]:
 
 async def page(visit: Visit, refused: ApiFailure | Unprocessable | None) -> Page:
     """A card for each integration."""
-    listed = (await visit.api.get("user-integrations"))["integrations"]
+    own = await visit.api.get("user-integrations")
+    listed, messages = own["integrations"], own["messages"]
     names = {one["integration"] for one in listed}
     parts: list[Part] = []
     if refused is not None and visit.form.get("integration") not in names:
         parts.append(failure_notice(refused))
     elif refused is None and (text := DONE.get(visit.query.get("done", ""))) is not None:
         parts.append(Notice("good", text))
+    parts += [message_card(number, one) for number, one in enumerate(messages, start=1)]
     for one in listed:
         problem = refused if visit.form.get("integration") == one["integration"] else None
         parts.append(card(visit, one, problem))
-    if not listed:
+    if not listed and not messages:
         parts.append(Prose(paragraphs=["No integration has settings for you."]))
     return Page(
         title=OWN_SETTINGS.title,
@@ -112,6 +115,15 @@ async def page(visit: Visit, refused: ApiFailure | Unprocessable | None) -> Page
         curl=curl_of(visit, "user-integrations", {}),
         status=200 if refused is None else refused.status,
     )
+
+
+def message_card(number: int, one: Mapping[str, Any]) -> Card:
+    """What an integration has written."""
+    link = one["link"]
+    links = [] if link is None else [Link(link["text"], link["url"], external=not link["url"].startswith("/"))]
+    how = "by mail" if one["is_mailed"] else "only here"
+    facts = Facts([("From", one["integration"]), ("Written", Time(one["created_at"])), ("Sent", how)])
+    return Card(one["subject"], [Prose(paragraphs=one["paragraphs"], links=links), facts], id=f"message-{number}")
 
 
 def card(visit: Visit, one: Mapping[str, Any], refused: ApiFailure | Unprocessable | None) -> Card:

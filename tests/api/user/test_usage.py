@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncpg
 import pytest
 
+from kaixu.catalog.catalog import IntegrationState
 from kaixu.config.price import usd
+from kaixu.config.sections import IntegrationSection
 from kaixu.edge.month_reply import month_reply
 from kaixu.metering.month import figures_of
+from kaixu.plugin.book import Book, BookMonth
+from kaixu.plugin.operation import Integration
+from kaixu.plugin.options import Options
 from kaixu.plugin.types import Usage
 from kaixu.store.prices import rates_version
 from tests.api.admin.conftest import Operator
@@ -255,40 +262,52 @@ async def test_push_charges_are_zero_until_their_books_are_used(account: Account
         assert body[name]["total_cents"] == 0
 
 
-async def push(account: Account, provider: str, operation: str, *, cost: int, price_id: int, **units: int) -> None:
-    """One push that was billed."""
+async def in_book(account: Account, book: str, cost: int) -> None:
+    """A call that was billed in a book."""
+    price_id = await rates_version(account.pool, provider=book, model="deploy", rates={"deploy": 10**8})
     ask, verdict = await admit(
         account.pool,
         account.ids["deployer"],
-        provider=provider,
-        model=operation,
-        operation=operation,
+        provider=book,
+        model="deploy",
+        operation=f"{book}.deploy",
         price_id=price_id,
-        book="push",
+        book=book,
     )
     assert verdict.refused is None
-    await settle(account.pool, ask, verdict, Usage(), cost=cost, units=units)
+    await settle(account.pool, ask, verdict, Usage(), cost=cost, units={"deploys": 1})
 
 
-async def test_push_charges_are_those_of_the_book_of_pushes(account: Account) -> None:
-    pool = account.pool
-    deploy = await rates_version(pool, provider="netlify-push", model="deploy", rates={"deploy": 10**8})
-    upload = await rates_version(
-        pool, provider="netlify-push", model="upload", rates={"gib": 25 * 10**7, "per_bytes_sent": 2**30}
-    )
-    github = await rates_version(pool, provider="github-push", model="push", rates={"push": 2 * 10**8})
-    await push(account, "netlify-push", "deploy", cost=10**8, price_id=deploy, deploys=1)
-    await push(account, "netlify-push", "upload", cost=125 * 10**6, price_id=upload, bytes_sent=2**29)
-    await push(account, "github-push", "push", cost=2 * 10**8 + 1, price_id=github, pushes=1, bytes=2**20)
+def stated(month: BookMonth) -> dict[str, Any]:
+    """What a book shows."""
+    return {"pricing_version": month.pricing_version, "lines": [line.charge for line in month.lines], "total_cents": -1}
+
+
+def breaks(month: BookMonth) -> dict[str, Any]:
+    raise KeyError("a bug")
+
+
+async def test_push_charges_are_what_the_books_of_pushes_state_and_add_up(account: Account) -> None:
+    for book, cost in (("push", 225_000_000), ("github", 204_999_999), ("other", 10**9)):
+        await in_book(account, book, cost)
     body = await account.client("viewer").get("user-push-charges")
-    netlify, of_github = body["netlify"], body["github"]
-    assert (netlify["total_usd"], netlify["total_cents"], netlify["deploys_ready"]) == ("0.225", 23, 1)
-    assert (netlify["per_deploy_cents"], netlify["per_gb_cents"], netlify["gb_estimate"]) == (10, 25, 0.5)
-    assert (netlify["bytes_uploaded"], netlify["pricing_version"]) == (2**29, upload)
-    assert (of_github["total_usd"], of_github["pushes_done"]) == ("0.200000001", 1)
-    assert (of_github["per_push_cents"], of_github["pricing_version"]) == (20, "env")
-    assert (body["total_push_cents"], body["total_push_usd"]) == (43, "0.425000001")
-    spent = await pool.fetchval("select sum(spent_nusd)::bigint from kaixu.customer_month where book = 'push'")
+    assert (body["netlify"]["total_cents"], body["github"]["total_usd"]) == (23, "0.204999999")
+    assert (body["netlify"]["deploys_ready"], body["github"]["pushes_done"]) == (0, 0)  # nobody states the books
+    # 22.5 and 20.4999999 cents are 43 together: one of them is rounded up.
+    assert (body["total_push_cents"], body["total_push_usd"]) == (43, "0.429999999")
+    integration = Integration("pushes", [], books=[Book("push", statement=stated), Book("github", statement=breaks)])
+    account.services.catalog.integrations["pushes"] = IntegrationState(
+        "pushes", IntegrationSection(), "on", None, integration, Options(), {}, where="pushes.py"
+    )
+    body = await account.client("viewer").get("user-push-charges")
+    assert body["netlify"] == {
+        "pricing_version": "default", "lines": ["push.deploy"], "total_cents": 23, "total_usd": "0.225",
+    }  # fmt: skip
+    assert (body["github"]["pushes_done"], body["github"]["total_cents"]) == (0, 20)
+    assert body["total_push_cents"] == 43
+    spent = await account.pool.fetchval(
+        "select sum(spent_nusd)::bigint from kaixu.customer_month where book in ('push', 'github')"
+    )
     assert usd(spent) == body["total_push_usd"]
     assert (await account.client("stranger").get("user-push-charges"))["total_push_cents"] == 0
 

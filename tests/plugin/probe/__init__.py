@@ -18,6 +18,7 @@ from kaixu.plugin import (
     KaixuError,
     Operation,
     Options,
+    PageLink,
     PerUnit,
     RegisterIntegration,
     Secret,
@@ -129,9 +130,9 @@ async def changes_settings(call: Call[Any]) -> object:
 
 
 async def enqueues_twice(call: Call[Any]) -> object:
-    first = await call.enqueue("probe.work", Payload(1), key="one")
-    second = await call.enqueue("probe.work", Payload(1), key="one")
-    third = await call.enqueue("probe.work", Payload(1), key="two")
+    first = await call.enqueue("probe.work", Payload(1), key="one", delay_s=600)
+    second = await call.enqueue("probe.work", Payload(1), key="one", delay_s=600)
+    third = await call.enqueue("probe.work", Payload(1), key="two", delay_s=600)
     return first == second, first == third
 
 
@@ -139,10 +140,10 @@ async def enqueues_with_the_transaction(call: Call[Any]) -> object:
     ids: list[UUID] = []
     try:
         async with call.db() as db:
-            ids.append(await db.enqueue("probe.work", Payload(1), key="one"))
+            ids.append(await db.enqueue("probe.work", Payload(1), key="one", delay_s=600))
             raise LookupError
     except LookupError:
-        return ids[0] == await call.enqueue("probe.work", Payload(1), key="one")
+        return ids[0] == await call.enqueue("probe.work", Payload(1), key="one", delay_s=600)
 
 
 async def looks_for_a_job(call: Call[Any]) -> object:
@@ -187,6 +188,70 @@ async def rolls_back(call: Call[Any]) -> object:
         return await db.fetchval("select count(*) from seen")
 
 
+async def mails(call: Call[Any], subject: Any = "Hello", paragraphs: Any = ("A text.",), **more: Any) -> object:
+    async with call.db() as db:
+        await db.mail(subject, paragraphs, key=f"for {call.customer_id}", **more)
+        await db.mail("Hello again", ["Another text."], key=f"for {call.customer_id}")
+    return "sent"
+
+
+async def mails_a_secret(call: Call[Any]) -> object:
+    await call.secrets.put("token", "token-of-ada")
+    async with call.db() as db:
+        await db.mail("Your token", ["It is token-of-ada."], key="one")
+    return "sent"
+
+
+async def changes_settings_in_a_transaction(call: Call[Any]) -> object:
+    async with call.db() as db:
+        before = await db.settings()
+        between = await db.change_settings({"cap_cents": 7})
+        after = await db.change_settings({"vendor_id": f"own-{call.customer_id}"}, customer_id=call.customer_id)
+        outside = await call.settings()
+    try:
+        async with call.db() as db:
+            await db.change_settings({"cap_cents": 8})
+            raise LookupError
+    except LookupError:
+        pass
+    found = await call.customer_with("vendor_id", f"own-{call.customer_id}") == call.customer_id
+    return before, between, after.cap_cents, outside, (await call.settings()).cap_cents, found
+
+
+async def changes_a_setting_in_a_transaction(call: Call[Any], changes: dict[str, Any], **more: Any) -> object:
+    async with call.db() as db:
+        return await db.change_settings(changes, **more)
+
+
+async def clears_one_version(call: Call[Any]) -> object:
+    await call.secrets.put("token", "token-one")
+    first = await call.secrets.read("token")
+    await call.secrets.put("token", "token-one")
+    second = await call.secrets.read("token")
+    assert first is not None
+    assert second is not None
+    kept = await call.secrets.clear("token", version=first.version)
+    async with call.db() as db:
+        await db.clear_secret("token", version=first.version)
+    still = await call.secrets.get("token") is not None
+    async with call.db() as db:
+        same = await db.secret("token") == second
+        await db.clear_secret("token", version=second.version)
+        until_then = await call.secrets.get("token") is not None
+    return first.version == second.version, kept, still, same, until_then, await call.secrets.read("token")
+
+
+async def clears_in_a_transaction(call: Call[Any], name: str) -> object:
+    async with call.db() as db:
+        await db.clear_secret(name)
+    return "cleared"
+
+
+async def wakes(call: Call[Any], job: str, **more: Any) -> object:
+    async with call.db() as db:
+        return await db.wake(job, key="nothing", **more)
+
+
 def event(number: str, kind: str = "paid") -> WebhookEvent:
     return WebhookEvent(number, kind)
 
@@ -227,6 +292,26 @@ CASES: dict[str, Callable[[Call[Any]], Awaitable[object]]] = {
     "another payload": lambda call: call.enqueue("probe.work", Case("x")),
     "a long key": lambda call: call.enqueue("probe.work", Payload(1), key="x" * 501),
     "an empty serial": lambda call: call.enqueue("probe.work", Payload(1), serial=""),
+    "a mail": mails,
+    "a mail to the same customer": lambda call: mails(call, customer_id=call.customer_id),
+    "a mail with a link": lambda call: mails(call, link=PageLink("Pay", "https://pay.example.com")),
+    "a mail with a wrong link": lambda call: mails(call, link=PageLink("Pay", "http://pay.example.com")),
+    "a mail without a subject": lambda call: mails(call, " "),
+    "a mail of one text": lambda call: mails(call, paragraphs="text"),
+    "a mail with lines": lambda call: mails(call, paragraphs=["two\nlines"]),
+    "a mail without text": lambda call: mails(call, paragraphs=[]),
+    "a mail to no customer": lambda call: mails(call, customer_id=0),
+    "a mail with a secret": mails_a_secret,
+    "settings in a transaction": changes_settings_in_a_transaction,
+    "a wrong setting in a transaction": lambda call: changes_a_setting_in_a_transaction(call, {"cap_cents": "seven"}),
+    "an unknown setting in a transaction": lambda call: changes_a_setting_in_a_transaction(call, {"cap": 7}),
+    "settings of no customer": lambda call: changes_a_setting_in_a_transaction(call, {"cap_cents": 7}, customer_id=-1),
+    "a version of a secret": clears_one_version,
+    "clears what is not declared": lambda call: clears_in_a_transaction(call, "password"),
+    "clears what is not there": lambda call: clears_in_a_transaction(call, "token"),
+    "wakes nothing": lambda call: wakes(call, "probe.work"),
+    "wakes an unknown job": lambda call: wakes(call, "probe.other"),
+    "wakes for no customer": lambda call: wakes(call, "probe.work", customer_id=True),
     "no such job": looks_for_a_job,
     "an event twice": lambda call: receives(call, event("e1"), event("e1"), event("e2", "other")),
     "an unknown webhook": lambda call: receives(call, event("e1"), webhook="others"),
@@ -283,6 +368,7 @@ PROBE = Integration(
     jobs=[Job("probe.work", work, Payload, Free("a test"))],
     webhooks=[Webhook("events", verify, handle, types=["paid"])],
     schema="schema",
+    grants=["mail", "customers"],
 )
 
 

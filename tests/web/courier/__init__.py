@@ -21,6 +21,8 @@ from kaixu.plugin import (
     Panel,
     PanelView,
     Path,
+    PerUnit,
+    Query,
     Redirect,
     RegisterIntegration,
     Secret,
@@ -100,6 +102,95 @@ async def drop(call: Call[Named]) -> Done:
 
 async def greet(call: Call[Nothing]) -> Text:
     return Text(f"Hello {call.caller.kind}, you are {call.caller.role}.")
+
+
+class Scan(msgspec.Struct):
+    name: Annotated[str, Path(), msgspec.Meta(max_length=60)]
+    note: Annotated[str, Query()] = ""
+    pages: Annotated[int, Query()] = 1
+    tags: Annotated[list[str], Query()] = []
+
+
+async def scan(call: Call[Scan]) -> Done:
+    """Note what the file is, and keep it."""
+    if call.body.note == "refused":
+        raise Unprocessable("this note is not allowed", field="note")
+    blob = await call.upload.store(most_bytes=40 * 2**20)
+    async with call.db() as db:
+        await db.keep(blob, f"scans/{call.body.name}", for_s=3600)
+        await db.execute(
+            "insert into scan (customer_id, name, note, pages, bytes, digest, role) values ($1, $2, $3, $4, $5, $6, $7)",
+            call.customer_id,
+            call.body.name,
+            call.body.note,
+            call.body.pages,
+            blob.size,
+            blob.digest,
+            call.caller.role,
+        )
+    return Done()
+
+
+async def measure(call: Call[Nothing]) -> Text:
+    blob = await call.upload.store(most_bytes=1000)
+    return Text(f"The file has {blob.size} bytes.")
+
+
+async def copy(call: Call[Nothing]) -> Bytes:
+    blob = await call.upload.store(most_bytes=1000)
+    return Bytes(b"".join([piece async for piece in call.chunks(blob)]), "application/pdf", "copy.pdf")
+
+
+async def files(view: PanelView) -> list[panels.Part]:
+    """Forms with files."""
+    who = "admin" if view.caller.kind == "operator" else "own"
+    fields = [
+        panels.Field("note", "Note"),
+        panels.Field("pages", "Pages", "number", 1),
+    ]
+    parts: list[panels.Part] = [
+        panels.File(
+            f"courier.{who}-scan",
+            fields,
+            label="Scan",
+            submit="Send the scan",
+            file_name="name",
+            accept=".txt,.bin",
+            most_bytes=50 * 2**20,
+            hint="A scan of a label.",
+        )
+    ]
+    if who == "own":
+        parts += [
+            panels.File("courier.own-measure", label="Measured file", submit="Measure"),
+            panels.File("courier.own-copy", label="Copied file", submit="Copy"),
+            panels.File("courier.own-owner", label="Owner's file", submit="Send as the owner"),
+            panels.Table(
+                ["Name"],
+                [
+                    panels.Row(
+                        ["a row"],
+                        [
+                            panels.Action(
+                                "Replace",
+                                "courier.own-scan",
+                                {"note": "from a row"},
+                                form=panels.File("courier.own-scan", label="New file", file_name="name"),
+                            )
+                        ],
+                    )
+                ],
+            ),
+        ]
+    return parts
+
+
+async def no_upload(view: PanelView) -> list[panels.Part]:
+    return [panels.File("courier.admin-add")]
+
+
+async def no_file(view: PanelView) -> list[panels.Part]:
+    return [panels.Form("courier.admin-scan", [panels.Field("name", "Name")])]
 
 
 async def connect(call: Call[Nothing]) -> Redirect:
@@ -258,6 +349,20 @@ def register_integrations(register: RegisterIntegration) -> None:
         Operation("courier.add", add, Parcel, FREE, auth=admin),
         Operation("courier.own-connect", connect, Nothing, FREE, auth=own),
         Operation("courier.own-label", label, Nothing, FREE, auth=own),
+        Operation(
+            "courier.own-scan",
+            scan,
+            Scan,
+            PerUnit("scan", unit="bytes_in", per=1000, most=40 * 2**20),
+            method="PUT",
+            path="/own/scans/{name}",
+            auth=own,
+            upload=True,
+        ),
+        Operation("courier.admin-scan", scan, Scan, FREE, path="/admin/scans/{name}", auth=admin, upload=True),
+        Operation("courier.own-measure", measure, Nothing, FREE, auth=own, upload=True),
+        Operation("courier.own-copy", copy, Nothing, FREE, auth=own, upload=True),
+        Operation("courier.own-owner", measure, Nothing, FREE, auth=Key("owner"), upload=True),
     ]
     filters = [panels.Filter("name", "Name"), panels.Filter("month", "Month", "month")]
     register(
@@ -282,6 +387,10 @@ def register_integrations(register: RegisterIntegration) -> None:
                 Panel("Hostile", "Never ends", never_ends, timeout_s=0.2),
                 Panel("Hostile", "Wrong", wrong),
                 Panel("Hostile", "Mixed up", mixed_up),
+                Panel("Hostile", "No upload", no_upload),
+                Panel("Hostile", "No file", no_file),
+                Panel("Files", "Scans", files, needs_customer=True),
+                Panel("Files", "Scans", files, "dashboard"),
             ],
         )
     )
